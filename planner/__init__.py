@@ -1,0 +1,21 @@
+"""What will this training cost, and which way should I do it?
+
+>>> from planner import estimate
+>>> answer = estimate("gpt2", samples=1000, tokens_per_sample=200)   # doctest: +SKIP
+"""
+
+__version__ = "0.1.0"
+__all__ = ["Question", "estimate", "__version__"]
+
+
+def __getattr__(name: str):
+    # Imported on first use: `import planner` alone stays free of pydantic and numpy.
+    if name == "Question":
+        from planner.question import Question
+
+        return Question
+    if name == "estimate":
+        from planner.plan.answer import estimate
+
+        return estimate
+    raise AttributeError(f"module 'planner' has no attribute {name!r}")

@@ -1,0 +1,65 @@
+"""Errors that say what is wrong, where, and how to mend it, in one line.
+
+The command line prints ``str(error)`` and leaves with ``error.exit_code``; nothing else decides exit codes.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PlannerError(Exception):
+    """Base of every error that a user can cause or mend. ``exit_code`` 2: the question is wrong."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str | None = None, mend: str | None = None):
+        self.what, self.where, self.mend = what, where, mend
+        line = what if where is None else f"{where}: {what}"
+        super().__init__(" ".join((line if mend is None else f"{line}. {mend}").split()))
+
+
+class QuestionError(PlannerError):
+    """A value of the question is wrong or contradicts another."""
+
+
+class UnknownNameError(PlannerError):
+    """A name (model, GPU, provider, strategy, column) that is not known; the nearest known ones are offered."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, mend: str | None = None):
+        near = nearest(name, known)
+        hint = f"Did you mean {' or '.join(near)}?" if near else None
+        super().__init__(f"unknown {kind} {name!r}", mend=" ".join(filter(None, [hint, mend])) or None)
+
+
+class ModelError(PlannerError):
+    """A model that cannot be found, read or built."""
+
+
+class DataError(PlannerError):
+    """A dataset that cannot be read or counted."""
+
+
+class ProfileError(PlannerError):
+    """A shipped or user-made table (GPU, price, trace, device profile) that is malformed."""
+
+
+class MissingExtraError(PlannerError):
+    """An optional library is needed: names the extra that brings it."""
+
+    def __init__(self, library: str, extra: str, purpose: str):
+        super().__init__(f"{purpose} needs {library}", mend=f"Install it with: pip install 'planner[{extra}]'")
+
+
+class MachineError(PlannerError):
+    """The machine failed the question (disk full, no permission, a driver that died). Exit code 3."""
+
+    exit_code = 3
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """The up to ``count`` known names closest to ``name`` (case-insensitive), best first."""
+    table = {item.lower(): item for item in known}
+    hits = difflib.get_close_matches(name.lower(), table, n=count, cutoff=0.5)
+    return [table[hit] for hit in hits]

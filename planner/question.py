@@ -1,0 +1,109 @@
+"""What the user asks. The flags of the command line, the keys of ``project.yaml`` and the arguments of
+``planner.estimate`` are these fields (dashes become underscores)."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Strategy = Literal["prompting", "rag", "provider_fine_tune", "feature_extraction", "partial_fine_tune", "fine_tune", "lora", "qlora",
+                   "distillation", "scratch"]
+Precision = Literal["fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"]
+Optimizer = Literal["adamw", "adamw_fused", "adamw_foreach", "adamw_for_loop", "adamw_8bit", "adamw_paged", "adamw_8bit_paged", "adam", "sgd", "sgd_momentum",
+                    "adafactor", "lion", "lion_8bit"]
+Padding = Literal["longest", "max", "packed"]
+Checkpointing = Literal["auto", "none", "full", "selective"]
+Attention = Literal["eager", "sdpa", "flash"]
+Task = Literal["causal_lm", "masked_lm", "seq2seq_lm", "text_classification", "token_classification", "image_classification",
+               "audio_classification", "speech_recognition", "contrastive", "custom"]
+
+#: Strategies that train something on a device; the others are paid by the token.
+TRAINING_STRATEGIES: tuple[str, ...] = ("feature_extraction", "partial_fine_tune", "fine_tune", "lora", "qlora", "distillation", "scratch")
+ALL_STRATEGIES: tuple[str, ...] = get_args(Strategy)
+
+
+class Question(BaseModel):
+    """One question. Everything but the model has a default; None means that the planner chooses and says what it chose."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(description="Local folder or config.json, hub id, catalogue name, timm:NAME, torchvision:NAME, package.module:function, or a size such as 7B")
+    data: str | None = Field(None, description="File or folder that is read and counted")
+    samples: int | None = Field(None, ge=1, le=10**13, description="Number of training samples, instead of data")
+    tokens_per_sample: float | None = Field(None, gt=0, le=10**8, description="Mean tokens a sample, with samples")
+    target_tokens_per_sample: float | None = Field(None, gt=0, le=10**8, description="Mean tokens of an encoder-decoder's target")
+    text_columns: list[str] | None = Field(None, description="Columns that hold the text; by default found from the names")
+    task: Task | None = None
+    classes: int | None = Field(None, ge=1, le=10**7, description="Number of classes of a classifier; from the data where it has labels")
+    strategy: list[Strategy] | None = Field(None, description="Strategies to compare; all when left out")
+
+    gpu: str | None = Field(None, description="A name of profiles/, 'local', or a device profile file")
+    gpus: int = Field(1, ge=1, le=100_000)
+    parallel: Literal["ddp"] | None = None
+    provider: str | None = None
+    region: str | None = None
+    spot: bool = False
+    price: float | None = Field(None, ge=0, le=10**6, description="USD per GPU-hour, instead of the price table")
+
+    epochs: float | None = Field(None, gt=0, le=10**6)
+    max_steps: int | None = Field(None, ge=1, le=10**12)
+    micro_batch: int | None = Field(None, ge=1, le=10**7, description="Samples a device runs in one forward pass; by default the largest that fits and pays")
+    global_batch: int | None = Field(None, ge=1, le=10**9)
+    max_length: int | None = Field(None, ge=1, le=10**8)
+    image_size: int | None = Field(None, ge=8, le=16384)
+    padding: Padding = "longest"
+    precision: Precision | None = None
+    optimizer: Optimizer | None = None
+    gradient_checkpointing: Checkpointing = "auto"
+    attention: Attention = "sdpa"
+    compile: bool = False
+    lora_rank: int = Field(16, ge=1, le=65536)
+    lora_alpha: float | None = Field(None, gt=0)
+    lora_targets: list[str] | None = Field(None, description="Module names; by default every linear layer but the head")
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    unfrozen_blocks: int | None = Field(None, ge=0, le=10_000, description="Last blocks that partial_fine_tune trains")
+    unfreezing: Literal["last_blocks", "gradual"] = "last_blocks"
+    cached_features: bool | None = Field(None, description="feature_extraction: compute the features once (true), run the backbone every epoch (false), or show both")
+    teacher: str | None = None
+    evaluations_per_epoch: float = Field(1.0, ge=0, le=10**4)
+    evaluation_samples: int | None = Field(None, ge=0, le=10**13, description="Samples of one evaluation; by default a stated share of the data")
+    saves_per_epoch: float = Field(1.0, ge=0, le=10**4)
+
+    exact: bool = False
+    trust_remote_code: bool = False
+    offline: bool = False
+    max_usd: float | None = Field(None, gt=0)
+    max_hours: float | None = Field(None, gt=0)
+    deadline: datetime.datetime | None = None
+
+    @field_validator("strategy", mode="before")
+    @classmethod
+    def _strategies(cls, value):
+        """One name, a list, or ``all``; dashes allowed."""
+        if value is None or value == "all" or value == ["all"] or value == ("all",):
+            return None
+        names = [value] if isinstance(value, str) else list(value)
+        names = [str(name).replace("-", "_") for name in names]
+        if "all" in names:
+            return None
+        return list(dict.fromkeys(names))
+
+    @field_validator("precision", "optimizer", "task", "unfreezing", mode="before")
+    @classmethod
+    def _dashes(cls, value):
+        return value.replace("-", "_") if isinstance(value, str) else value
+
+    @field_validator("lora_targets", "text_columns", mode="before")
+    @classmethod
+    def _comma_list(cls, value):
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_source_of_data(self):
+        if self.data is not None and self.samples is not None:
+            raise ValueError("give either data or samples, not both")
+        if self.data is None and self.samples is None:
+            raise ValueError("no data: name a file or folder, or give samples (and tokens_per_sample for text)")
+        return self
