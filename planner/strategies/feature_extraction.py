@@ -1,0 +1,117 @@
+"""Feature extraction: the backbone is frozen, a head trains on what it gives out.
+
+Three recordings: the whole step with the backbone run every time (``variant`` None); the forward pass that makes the
+features once (``features``); the head alone on features read back (``cached``).
+"""
+
+from __future__ import annotations
+
+from planner.errors import ModelError
+from planner.strategies.base import Prepared, Strategy, count, freeze, plain
+
+
+def apply(built, recipe, build) -> Prepared:
+    total = count(built.module.parameters())
+    freeze(built.module)
+    head = list(built.head_parameters())
+    if not head:
+        raise ModelError(f"{built.facts.name} has no head to train")
+    for parameter in head:
+        parameter.requires_grad_(True)
+    if recipe.variant == "features":
+        return _backbone_only(built, total)
+    if recipe.variant == "cached":
+        return _head_only(built, total)
+    prepared = plain(built, head)
+    prepared.total_parameters = total
+    return prepared
+
+
+def _backbone_only(built, total: int) -> Prepared:
+    import torch
+
+    freeze(built.module)
+    built.module.eval()
+
+    def forward(batch):
+        with torch.no_grad():
+            return _features(built, batch)
+
+    return Prepared(built.module, [], forward, built.batch, total, inference=True)
+
+
+def _head_only(built, total: int) -> Prepared:
+    """The head's modules, fed with tensors of the shape that really enters them, and the task's loss on what they give."""
+    import torch
+
+    first, last = _head_modules(built)
+    classes = {"n": 0}
+
+    def batch(B, S=None, T=None):
+        with torch.no_grad():
+            whole = built.batch(B, S, T) if T is not None else built.batch(B, S)
+            features = _features(built, whole)
+        return {"features": torch.empty_strided(features.shape, features.stride(), dtype=features.dtype, device=features.device),
+                "labels": whole.get("labels")}
+
+    def forward(data):
+        value = data["features"]
+        for module in first:
+            value = module(value)
+        logits = value.reshape(-1, value.shape[-1]).float()
+        labels = data["labels"] if data["labels"] is not None else torch.empty(logits.shape[0], dtype=torch.int64, device=logits.device)
+        rows = labels.reshape(-1)
+        return torch.nn.functional.cross_entropy(logits[: rows.shape[0]] if logits.shape[0] > rows.shape[0] else logits, rows)
+
+    del classes, last
+    holder = torch.nn.ModuleList(first)
+    return Prepared(holder, [p for p in holder.parameters() if p.requires_grad], forward, batch, total)
+
+
+def _head_modules(built):
+    """The top modules that hold exactly the head's parameters, in the order in which they run."""
+    import torch
+
+    wanted = {id(p) for p in built.head_parameters()}
+    found = []
+
+    def visit(module):
+        own = list(module.parameters())
+        if own and all(id(p) in wanted for p in own):
+            found.append(module)
+            return
+        for child in module.children():
+            visit(child)
+
+    visit(built.module)
+    if not found or not all(isinstance(m, torch.nn.Module) for m in found):
+        raise ModelError(f"the head of {built.facts.name} is not a module of its own", mend="Ask for feature extraction with the backbone run every epoch")
+    return found, found[-1]
+
+
+class _Reached(Exception):
+    """The head was reached: the backbone's work is done."""
+
+
+def _features(built, batch):
+    """The tensor that enters the head's first module, found by stopping a real forward pass there."""
+    first = _head_modules(built)[0][0]
+    kept = {}
+
+    def stop(_module, args):
+        kept["features"] = args[0]
+        raise _Reached
+
+    hook = first.register_forward_pre_hook(stop)
+    try:
+        built.logits(built.module, batch)
+    except _Reached:
+        pass
+    finally:
+        hook.remove()
+    if "features" not in kept:
+        raise ModelError(f"the head of {built.facts.name} does not run in its forward pass")
+    return kept["features"]
+
+
+STRATEGY = Strategy("feature_extraction", "feature extraction", "a head on a frozen backbone", apply, order=10)

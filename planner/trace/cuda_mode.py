@@ -1,0 +1,188 @@
+"""Makes a forward and backward pass on the meta device do what CUDA would do.
+
+Fused attention instead of its decomposition, dropout with a one-byte mask, ``torch.autocast`` by CUDA's lists (on meta
+it does nothing), and an answer for the questions that a model asks of its data (``if mask.all():``), which meta tensors
+cannot answer: masks are full, nothing is infinite. What was answered is kept for the assumptions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import types
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from planner.errors import ModelError
+from planner.trace import cuda_ops  # noqa: F401  (declares torch.ops.planner)
+
+# CUDA's autocast lists, https://docs.pytorch.org/docs/2.13/amp.html#autocast-op-reference (read 2026-11).
+LOWER_PRECISION = frozenset(
+    "__matmul__ __rmatmul__ addbmm addmm addmv addr baddbmm bmm chain_matmul conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d "
+    "conv_transpose3d convolution einsum gru_cell linear lstm_cell matmul mm multi_dot mv prelu rnn_tanh_cell scaled_dot_product_attention".split())
+FLOAT32 = frozenset(
+    "__pow__ __rdiv__ __rpow__ __rtruediv__ acos asin binary_cross_entropy_with_logits cdist cosh cosine_embedding_loss cosine_similarity "
+    "cross_entropy cumprod cumsum dist erfinv exp expm1 group_norm hinge_embedding_loss kl_div l1_loss layer_norm log log10 log1p log2 "
+    "log_softmax margin_ranking_loss mse_loss multi_margin_loss multilabel_margin_loss nll_loss norm normalize pdist poisson_nll_loss pow "
+    "prod reciprocal renorm rms_norm rsqrt sinh smooth_l1_loss soft_margin_loss softmax softmin softplus sum tan triplet_margin_loss".split())
+WIDEST = frozenset("addcdiv addcmul atan2 bilinear cat concat concatenate cross dot grid_sample index_put scatter_add stack tensordot".split())
+
+_PYTHON_WRAPPERS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+
+
+class CudaLike(TorchFunctionMode):
+    """``autocast``: the lower precision of mixed precision, or None. ``casting()`` says whether a cast is due now."""
+
+    def __init__(self, autocast: torch.dtype | None = None, casting=lambda: True):
+        super().__init__()
+        self.autocast, self._casting = autocast, casting
+        self.answers: set[str] = set()
+        self.on_answer = lambda: None  # told of each one: the host waits for the device there
+        self._cast_weights: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._copies: dict = {}
+
+    @property
+    def autocasting(self) -> bool:
+        return self.autocast is not None and self._casting()
+
+    def clear_cache(self) -> None:
+        self._cast_weights.clear()
+
+    def __torch_function__(self, func, types_, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name == "__get__" or name == "size" or name == "dim":
+            return func(*args, **kwargs)
+        special = getattr(self, f"_on_{name}", None)
+        if self.autocasting:
+            args, kwargs = self._autocast_arguments(name, args, kwargs)
+        if special is not None:
+            return special(func, *args, **kwargs)
+        if isinstance(func, types.FunctionType) and func.__module__ in ("torch.nn.functional", "torch.autograd"):
+            return self._call_inside(func, args, kwargs)
+        return func(*args, **kwargs)
+
+    # ---- python functions of torch.nn.functional: run a copy that does not ask the mode again, with the mode on inside
+
+    def _call_inside(self, func, args, kwargs):
+        copy = self._copies.get(func)
+        if copy is None:
+            scope = dict(func.__globals__, **{name: _never for name in _PYTHON_WRAPPERS})
+            copy = types.FunctionType(func.__code__, scope, func.__name__, func.__defaults__, func.__closure__)
+            copy.__kwdefaults__ = func.__kwdefaults__
+            self._copies[func] = copy
+        with self:
+            return copy(*args, **kwargs)
+
+    # ---- fused kernels
+
+    def _on_scaled_dot_product_attention(self, func, query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
+        if query.dim() != 4:  # the fused kernels take (B, H, S, D) only
+            lead = query.shape[:-2]
+            flat = [t.reshape(-1, 1, *t.shape[-2:]) for t in (query, key, value)]
+            out = self._on_scaled_dot_product_attention(func, *flat, None, dropout_p, is_causal, scale, enable_gqa)
+            return out.reshape(*lead, *out.shape[-2:])
+        if attn_mask is not None and attn_mask.dtype == torch.bool:
+            attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill_(attn_mask, 0.0)  # as convert_boolean_attn_mask
+        out, _ = torch.ops.planner.attention(query, key, value, attn_mask, float(dropout_p), bool(is_causal))
+        return out
+
+    def _on_dropout(self, func, input, p=0.5, training=True, inplace=False, train=None):  # noqa: A002  (torch's own name)
+        training = training if train is None else train
+        if not training or p == 0.0:
+            return input
+        if p == 1.0 or input.numel() == 0:
+            return func(input, p, training)
+        return torch.native_dropout(input, p, True)[0]
+
+    # ---- questions to the data
+
+    def _on_all(self, func, *args, **kwargs):
+        return self._tag(func(*args, **kwargs), True)
+
+    def _on_any(self, func, *args, **kwargs):
+        return self._tag(func(*args, **kwargs), False)
+
+    def _tag(self, tensor, answer: bool):
+        if isinstance(tensor, torch.Tensor) and tensor.is_meta:
+            tensor._planner_answer = answer
+        return tensor
+
+    def _on___bool__(self, func, tensor):
+        if not tensor.is_meta:
+            return func(tensor)
+        answer = getattr(tensor, "_planner_answer", False)
+        self.answers.add(f"a condition on the data was taken as {answer}")
+        self.on_answer()
+        return answer
+
+    def _on_item(self, func, tensor):
+        if not tensor.is_meta:
+            return func(tensor)
+        if tensor.dtype == torch.bool:
+            return self._on___bool__(func, tensor)
+        raise ModelError("the model's forward pass depends on the values of its input (Tensor.item)", mend="Such a model cannot be traced without data")
+
+    # ---- autocast
+
+    def _autocast_arguments(self, name, args, kwargs):
+        if name in LOWER_PRECISION:
+            return self._cast(args, kwargs, self.autocast)
+        if name in FLOAT32:
+            return self._cast(args, kwargs, torch.float32)
+        if name in WIDEST:
+            tensors = [t for t in _tensors(args) + _tensors(kwargs.values()) if t.is_floating_point()]
+            if any(t.dtype == torch.float32 for t in tensors) and any(t.dtype == self.autocast for t in tensors):
+                return self._cast(args, kwargs, torch.float32)
+        return args, kwargs
+
+    def _cast(self, args, kwargs, dtype):
+        return tuple(self._cast_one(a, dtype) for a in args), {k: self._cast_one(v, dtype) for k, v in kwargs.items()}
+
+    def _cast_one(self, value, dtype):
+        if isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.Tensor):
+            return type(value)(self._cast_one(v, dtype) for v in value)
+        castable = isinstance(value, torch.Tensor) and value.is_meta and value.dtype in (torch.float32, torch.float16, torch.bfloat16)
+        if not castable or value.dtype == dtype:
+            return value
+        if dtype != torch.float32 and value.dtype == torch.float32 and value.requires_grad and value.is_leaf:
+            # CUDA keeps one lower-precision copy of a weight until the outermost autocast ends.
+            kept = self._cast_weights.get(id(value))
+            if kept is None:
+                kept = self._cast_weights[id(value)] = (value, value.to(dtype))
+            return kept[1]
+        return value.to(dtype)
+
+
+def _never(*_args) -> bool:
+    return False
+
+
+def _tensors(values) -> list[torch.Tensor]:
+    out = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            out.append(value)
+        elif isinstance(value, (list, tuple)):
+            out += [v for v in value if isinstance(v, torch.Tensor)]
+    return out
+
+
+@contextlib.contextmanager
+def as_if_on_cuda(mode: CudaLike):
+    """The mode, with torch's own questions about autocast answered by it (PEFT asks; checkpointing restores)."""
+    enabled, clear = torch.is_autocast_enabled, torch.clear_autocast_cache
+
+    def is_enabled(*_device) -> bool:
+        return mode.autocasting
+
+    def clear_both():
+        mode.clear_cache()
+        clear()
+
+    torch.is_autocast_enabled, torch.clear_autocast_cache = is_enabled, clear_both
+    try:
+        with mode:
+            yield mode
+    finally:
+        torch.is_autocast_enabled, torch.clear_autocast_cache = enabled, clear

@@ -1,0 +1,65 @@
+"""Operations that a CUDA device runs as one kernel and the meta device would not: declared here with meta kernels and
+gradients, so that a trace on meta records what the device does.
+
+Shapes and saved tensors follow PyTorch's own CUDA implementations: ``aten/src/ATen/native/transformers/cuda`` for the
+fused attentions (flash: Dao 2023, arXiv 2307.08691; memory-efficient: Rabe & Staats 2021, arXiv 2112.05682). NF4 lies in
+``strategies/nf4.py``, optimizers in ``strategies/optimizers.py``. Import this module only where torch is wanted.
+"""
+
+from __future__ import annotations
+
+import torch
+
+_LIBRARY = torch.library.Library("planner", "FRAGMENT")
+_LIBRARY.define("attention(Tensor q, Tensor k, Tensor v, Tensor? mask, float dropout, bool causal) -> (Tensor, Tensor)")
+_LIBRARY.define("attention_backward(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor out, Tensor logsumexp, float dropout, "
+                "bool causal, bool mask_grad) -> (Tensor, Tensor, Tensor, Tensor?)")
+
+
+def _like_heads_last(q: torch.Tensor, heads: int, length: int, width: int) -> torch.Tensor:
+    """An output as the kernels allocate it: (B, S, H, D) contiguous, seen as (B, H, S, D)."""
+    return q.new_empty(q.shape[0], length, heads, width).transpose(1, 2)
+
+
+def _attention_meta(q, k, v, mask, dropout, causal):
+    out = _like_heads_last(q, q.shape[1], q.shape[2], v.shape[3])
+    return out, q.new_empty(q.shape[0], q.shape[1], q.shape[2], dtype=torch.float32)
+
+
+def _attention_backward_meta(grad, q, k, v, mask, out, logsumexp, dropout, causal, mask_grad):
+    grads = [_like_heads_last(t, t.shape[1], t.shape[2], t.shape[3]) for t in (q, k, v)]
+    return (*grads, torch.empty_like(mask) if mask_grad else None)
+
+
+def _save_for_attention(ctx, inputs, output):
+    q, k, v, mask, ctx.dropout, ctx.causal = inputs
+    ctx.save_for_backward(q, k, v, mask, *output)
+    ctx.mask_grad = mask is not None and mask.requires_grad
+
+
+def _attention_gradient(context, grad, _):
+    q, k, v, mask, out, logsumexp = context.saved_tensors
+    dq, dk, dv, dmask = torch.ops.planner.attention_backward(grad, q, k, v, mask, out, logsumexp, context.dropout, context.causal, context.mask_grad)
+    return dq, dk, dv, dmask, None, None
+
+
+_LIBRARY.impl("attention", _attention_meta, "Meta")
+_LIBRARY.impl("attention_backward", _attention_backward_meta, "Meta")
+torch.library.register_autograd("planner::attention", _attention_gradient, setup_context=_save_for_attention, lib=_LIBRARY)
+
+
+def scratch(op: str, tensors: list[torch.Tensor]) -> list[tuple[tuple[int, ...], int]]:
+    """What an operation allocates inside itself and frees before it returns: (shape, bytes an element) of each piece.
+
+    Flash attention's backward keeps a float32 accumulator of dq over lengths rounded up to 128 and head sizes to 32, the
+    row sums, and, where heads share keys (grouped queries), full-size dk and dv before they are summed
+    (``flash_api.cpp``, ``mha_bwd``). With a mask the memory-efficient kernel runs: a row-sum and a float32 dq.
+    """
+    if op != "planner.attention_backward.default":
+        return []
+    q, k = tensors[1], tensors[2]
+    batch, heads, length, width = q.shape
+    pieces = [((batch, heads, length), 4), ((batch, heads, length, -(-width // 32) * 32), 4)]
+    if k.shape[1] != heads:
+        pieces += [((batch, k.shape[2], heads, width), q.element_size())] * 2
+    return pieces

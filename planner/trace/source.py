@@ -1,0 +1,132 @@
+"""Where a trace comes from: the shipped ones, the user's cache, or recording it now.
+
+A trace file is named by the model's fingerprint, the recipe and the regime. Regimes: a batch of one has other operations
+than larger ones (torch drops copies of size-1 dimensions), lengths past a sliding window have masks; each is recorded when
+it is first asked for. A file in the cache is valid for the library versions that made it; a shipped one says which they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib import metadata
+from pathlib import Path
+
+from planner import profiles
+from planner.errors import MachineError, ProfileError, QuestionError
+from planner.models.facts import ModelFacts
+from planner.strategies.recipe import Recipe
+from planner.trace import store
+from planner.trace.table import StepTrace, TraceFamily
+
+#: Libraries whose code a trace records.
+RECORDED = {"transformers": ("torch", "transformers", "peft"), "timm": ("torch", "timm", "peft"), "torchvision": ("torch", "torchvision", "peft"),
+            "factory": ("torch", "peft")}
+Progress = Callable[[str, int, int], None]
+
+
+def cache_folder() -> Path:
+    """``PLANNER_CACHE``, else the user's cache folder."""
+    base = os.environ.get("PLANNER_CACHE")
+    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "planner"
+
+
+@cache
+def versions(library: str) -> dict[str, str]:
+    """Installed versions of the libraries that a trace of this one records, without importing them."""
+    found = {}
+    for name in RECORDED[library]:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@dataclass
+class TraceSource:
+    """Traces of one model under one recipe, by regime. ``at`` is what the rest of the planner calls."""
+
+    facts: ModelFacts
+    recipe: Recipe
+    teacher: ModelFacts | None = None
+    progress: Progress | None = None
+    keep: bool = True
+    _loaded: dict[str, TraceFamily] = field(default_factory=dict)
+
+    def at(self, *, B: int, S: int | None = None, T: int | None = None) -> StepTrace:
+        """The trace whose regime covers the point: loaded, or recorded and kept. Raises the errors of building and recording."""
+        for family in self._loaded.values():
+            for trace in family.traces:
+                if trace.covers(B=B, S=S, T=T):
+                    return trace
+        regime = self.regime(B, S)
+        family = self._find(regime) or self._find_exact(regime, S) or self._record(regime, S)
+        self._loaded[regime + (f"-{S}" if family.traces[0].domain.get("S", (0, 1))[0] == S else "")] = family
+        return family.at(B=B, S=S, T=T)
+
+    def regime(self, B: int, S: int | None) -> str:
+        """``b1``: a batch of one; ``b2``: more; ``w``: past the attention window."""
+        window = sliding_window(self.facts)
+        return ("b1" if B == 1 else "b2") + ("w" if window and S is not None and S >= window else "")
+
+    @cached_property
+    def stem(self) -> str:
+        parts = [self.facts.fingerprint[:16], self.recipe.key()]
+        if self.teacher:
+            parts.append(self.teacher.fingerprint[:8])
+        return "-".join(parts)
+
+    def _find(self, regime: str) -> TraceFamily | None:
+        shipped = profiles.path("traces", f"{self.stem}-{regime}.trace")
+        kept = self._cache_file(regime)
+        for file in (shipped, kept):
+            try:
+                return store.load(file)
+            except FileNotFoundError:
+                continue
+            except (ProfileError, OSError):
+                if file == shipped:
+                    raise
+                continue  # a damaged file of the cache is recorded again
+        return None
+
+    def _find_exact(self, regime: str, length: int | None) -> TraceFamily | None:
+        return self._find(f"{regime}-{length}") if length is not None else None
+
+    def _cache_file(self, regime: str) -> Path:
+        made_with = hashlib.sha256(repr((store.FORMAT, sorted(versions(self.facts.library).items()))).encode()).hexdigest()[:8]
+        return cache_folder() / "traces" / f"{self.stem}-{regime}-{made_with}.trace"
+
+    def _record(self, regime: str, length: int | None) -> TraceFamily:
+        from planner.trace.recording import record_regime  # torch from here on
+
+        family, exact_length = record_regime(self.facts, self.recipe, self.teacher, regime, length, sliding_window(self.facts), self.progress)
+        if self.keep:
+            try:
+                store.save(family, self._cache_file(f"{regime}-{length}" if exact_length else regime))
+            except MachineError:
+                pass  # a cache that cannot be written costs time, not the answer
+        return family
+
+
+def sliding_window(facts: ModelFacts) -> int | None:
+    """The attention window past which masks are made, None without one."""
+    config = facts.config or {}
+    if config.get("use_sliding_window") is False:
+        return None
+    window = config.get("sliding_window")
+    return window if isinstance(window, int) and window > 0 else None
+
+
+def trace_for(facts: ModelFacts, recipe: Recipe, *, teacher: ModelFacts | None = None, progress: Progress | None = None) -> TraceSource:
+    """The source of traces of one model under one recipe. ``scratch`` records what full fine-tuning records.
+
+    Raises QuestionError for a distillation without a teacher.
+    """
+    if recipe.strategy == "distillation" and teacher is None:
+        raise QuestionError("distillation needs a teacher", where="--teacher", mend="Name a model to learn from")
+    return TraceSource(facts, recipe, teacher if recipe.strategy == "distillation" else None, progress)
