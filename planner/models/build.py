@@ -1,0 +1,67 @@
+"""Facts become a module on torch's meta device: no weights, no memory, milliseconds."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from planner.errors import ModelError, PlannerError
+from planner.models.built import BuiltModel
+from planner.models.facts import ModelFacts
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float32", "float16", "bfloat16", "float64")
+
+
+def build(facts: ModelFacts, *, attention: str = "sdpa", dtype: str = "float32", classes: int | None = None, image_size: int | None = None,
+          audio_samples: int | None = None, task: str | None = None, channels_last: bool = False) -> BuiltModel:
+    """The model in training mode on the meta device, its weights in ``dtype``, with a way to feed it.
+
+    ``attention``: eager | sdpa | flash (built as sdpa: the tracer records the fused kernel). ``classes`` overrides a classifier's
+    number of labels, ``image_size`` (pixels) an image model's input, ``audio_samples`` is a raw waveform's length (required by models
+    that read one). ``channels_last`` lays a convolutional model's weights and images out as NHWC. Raises ModelError for what cannot
+    be built and MissingExtraError when its library is not installed.
+    """
+    import torch
+
+    if dtype not in DTYPES:
+        raise ModelError(f"weights cannot be trained in {dtype!r}", mend=f"Use one of {', '.join(DTYPES)}")
+    weights = getattr(torch, dtype)
+    try:
+        built = _builder(facts)(facts, attention=attention, dtype=weights, classes=classes, image_size=image_size,
+                                audio_samples=audio_samples, task=task or facts.task, channels_last=channels_last)
+    except (PlannerError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # any library's own complaint about a config: one line, not its traceback
+        raise ModelError(f"{facts.library} cannot build it: {type(error).__name__}: {str(error)[:200]}", where=facts.name,
+                         mend="Check its config.json, or give a factory package.module:function") from error
+    built.module.train()
+    return built
+
+
+def _builder(facts: ModelFacts):
+    if facts.library == "transformers":
+        from planner.models.hf import build_transformers
+        return build_transformers
+    if facts.library == "factory":
+        from planner.models.factory import build_factory
+        return build_factory
+    from planner.models.vision import build_vision
+    return build_vision
+
+
+@contextlib.contextmanager
+def on_meta(dtype: torch.dtype) -> Iterator[None]:
+    """Modules made inside have their parameters on meta, in ``dtype``."""
+    import torch
+
+    previous = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device("meta"):
+            yield
+    finally:
+        torch.set_default_dtype(previous)

@@ -1,0 +1,63 @@
+"""The shipped catalogue: models that are answered without a download. A model is one row and, for transformers, one config."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from planner import profiles
+from planner.errors import ProfileError
+from planner.models.configs import read_config
+from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
+from planner.models.tasks import check_task, choose_task, describe, modality_of
+
+Row = dict[str, str]
+
+
+@cache
+def index() -> dict[str, Row]:
+    """Every lower-case name, alias and hub id (with and without its organisation) → the row. Raises ProfileError on a clash."""
+    table: dict[str, Row] = {}
+    for row in profiles.rows("models", "catalogue.csv"):
+        hub = [row["hub_id"], row["hub_id"].rpartition("/")[2]] if row["hub_id"] else []
+        for key in {name.lower() for name in [row["name"], *row["aliases"].split(), *hub]}:
+            if table.setdefault(key, row) is not row:
+                raise ProfileError(f"{key!r} names both {table[key]['name']} and {row['name']}", where="profiles/models/catalogue.csv")
+    return table
+
+
+def names() -> list[str]:
+    """The catalogue's own names, in the table's order."""
+    return [row["name"] for row in profiles.rows("models", "catalogue.csv")]
+
+
+def find(name: str) -> Row | None:
+    """The row of a name, an alias or a hub id (any case), None where the catalogue has none."""
+    return index().get(name.lower())
+
+
+def facts(row: Row, task: str | None = None) -> ModelFacts:
+    """The facts of a catalogue row for a task, the row's own by default. Raises ModelError for a task it cannot be trained on."""
+    known = {"name": row["name"], "origin": "catalogue", "weights_dtype": row["weights_dtype"] or None, "license": row["license"] or None,
+             "pretraining_amount": profiles.number(row["pretraining_amount"]), "pretraining_unit": row["pretraining_unit"] or None,
+             "pretraining_source": row["pretraining_source"] or None}
+    if row["library"] != "transformers":
+        return _vision(row, check_task(task, row["task"], row["name"]), known)
+    file = config_file(row["name"])
+    config = read_config(file)
+    task, assumptions = choose_task(config, task or row["task"], row["name"])
+    stated = describe(config, task)
+    stated.pop("weights_dtype")
+    return ModelFacts(library="transformers", task=task, modality=modality_of(task), fingerprint=config_fingerprint(config), config=config,
+                      parameters=int(row["parameters"]) if task == row["task"] else None, assumptions=assumptions, **known, **stated)
+
+
+def config_file(name: str) -> Path:
+    return profiles.path("models", "configs", f"{name}.json")
+
+
+def _vision(row: Row, task: str, known: dict) -> ModelFacts:
+    architecture = row["architecture"]
+    return ModelFacts(library=row["library"], architecture=architecture, task=task, modality=row["modality"],
+                      fingerprint=text_fingerprint(f"{row['library']}:{architecture}"), parameters=int(row["parameters"]),
+                      image_size=int(row["image_size"]), **known)

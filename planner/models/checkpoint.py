@@ -1,0 +1,94 @@
+"""The header of a safetensors file: exact parameters and dtype of a checkpoint, without reading a weight.
+
+Format: 8 bytes little-endian header length, then JSON of tensor name → dtype, shape, offsets
+(https://github.com/huggingface/safetensors#format). Pickled checkpoints (``*.bin``, ``*.pt``) are never opened.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from planner.errors import ModelError
+
+MAX_HEADER_BYTES = 100 * 10**6  # the format's own limit
+MAX_INDEX_BYTES = 100 * 10**6
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
+          "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64", "BOOL": "bool",
+          "C64": "complex64"}
+#: Weights packed several to an integer (GPTQ, AWQ, bitsandbytes): their element count is not the parameter count.
+PACKED = ("qweight", "qzeros", "g_idx", "quant_state", "absmax")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """``parameters`` is None where weights are packed (quantised), as the count cannot be told from the shapes."""
+
+    parameters: int | None
+    dtype: str | None  # the dtype that holds most of the parameters
+    files: tuple[Path, ...]
+
+
+def read_checkpoint(folder: Path) -> Checkpoint | None:
+    """The checkpoint beside a config.json, None where there is no safetensors file. Raises ModelError for a damaged one."""
+    files = _files(folder)
+    if not files:
+        return None
+    counts: Counter[str] = Counter()
+    packed, seen = False, set()
+    for file in files:
+        for name, (dtype, elements) in read_header(file).items():
+            packed = packed or name.rpartition(".")[2].startswith(PACKED)
+            if name not in seen and dtype.startswith(("float", "bfloat")):
+                counts[dtype] += elements
+            seen.add(name)
+    return Checkpoint(None if packed or not counts else sum(counts.values()), counts.most_common(1)[0][0] if counts else None, files)
+
+
+def read_header(file: Path) -> dict[str, tuple[str, int]]:
+    """Tensor name → (dtype, elements). Raises ModelError when the header is not one."""
+    try:
+        with file.open("rb") as handle:
+            length = int.from_bytes(handle.read(8), "little")
+            if not 2 <= length <= min(MAX_HEADER_BYTES, file.stat().st_size - 8):
+                raise ModelError("not a safetensors file: its header's length is impossible", where=str(file))
+            header = json.loads(handle.read(length))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"the safetensors header cannot be read: {error}", where=str(file)) from error
+    if not isinstance(header, dict):
+        raise ModelError("the safetensors header is not a JSON object", where=str(file))
+    return {name: _tensor(name, entry, file) for name, entry in header.items() if name != "__metadata__"}
+
+
+def _tensor(name: str, entry: Any, file: Path) -> tuple[str, int]:
+    shape = entry.get("shape") if isinstance(entry, dict) else None
+    sane = isinstance(shape, list) and len(shape) <= 16 and all(type(n) is int and 0 <= n <= 2**40 for n in shape)
+    if not sane or not isinstance(entry.get("dtype"), str):
+        raise ModelError(f"tensor {name[:60]!r} of the safetensors header has no sane dtype and shape", where=str(file))
+    return DTYPES.get(entry["dtype"], entry["dtype"].lower()), math.prod(shape)
+
+
+def _files(folder: Path) -> tuple[Path, ...]:
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        return _sharded(folder, index)
+    single = folder / "model.safetensors"
+    return (single,) if single.is_file() else ()
+
+
+def _sharded(folder: Path, index: Path) -> tuple[Path, ...]:
+    """The shards that an index names, () when some are not downloaded: a part of a checkpoint has no parameter count."""
+    try:
+        if index.stat().st_size > MAX_INDEX_BYTES:
+            raise ModelError("the checkpoint's index is implausibly large", where=str(index))
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"the checkpoint's index cannot be read: {type(error).__name__}", where=str(index)) from error
+    if any(not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors") for name in names):
+        raise ModelError("the checkpoint's index names files outside its folder", where=str(index))
+    files = tuple(folder / name for name in names)
+    return files if all(file.is_file() for file in files) else ()

@@ -1,0 +1,71 @@
+"""Importing the model libraries: one place that mends torchvision beside a processor-only torch and names missing extras."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from functools import cache
+from types import ModuleType
+
+from planner.errors import MissingExtraError
+
+#: torchvision's Python code registers shapes for two operators of its compiled library when it is imported; where that library
+#: does not load (a wheel built for another torch), the operators must at least have been declared.
+TORCHVISION_SCHEMAS = ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+                       "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+EXTRAS = {"transformers": "hf", "peft": "hf", "timm": "vision", "torchvision": "vision"}
+_declared: list = []  # a torch.library.Library unregisters its operators when it is collected
+
+
+def import_library(name: str, purpose: str) -> ModuleType:
+    """transformers, peft, timm or torchvision, imported safely. Raises MissingExtraError when it is not installed."""
+    if importlib.util.find_spec(name) is None:
+        raise MissingExtraError(name, EXTRAS[name], purpose)
+    prepare_torchvision()
+    module = importlib.import_module(name)
+    if name == "transformers" and "TRANSFORMERS_VERBOSITY" not in os.environ:
+        module.logging.set_verbosity_error()  # its remarks about configs are not this program's answers
+    return module
+
+
+@cache
+def prepare_torchvision() -> None:
+    """Declare torchvision's operators when its compiled library does not load. All three libraries import torchvision."""
+    import torch
+
+    if importlib.util.find_spec("torchvision") is None:
+        return
+    try:
+        importlib.import_module("torchvision.extension")
+    except RuntimeError:  # "operator torchvision::nms does not exist", raised half-way through the import
+        _forget_torchvision()
+    else:
+        return
+    library = torch.library.Library("torchvision", "DEF")
+    for schema in TORCHVISION_SCHEMAS:
+        if not _registered(schema.partition("(")[0]):
+            library.define(schema)
+    _declared.append(library)
+
+
+def _forget_torchvision() -> None:
+    import sys
+
+    for name in [name for name in sys.modules if name == "torchvision" or name.startswith("torchvision.")]:
+        del sys.modules[name]
+
+
+def _registered(operator: str) -> bool:
+    import torch
+
+    return torch._C._dispatch_has_kernel(f"torchvision::{operator}") or hasattr(torch.ops.torchvision, operator)
+
+
+def known_vision_model(library: str, name: str) -> bool:
+    """Does the installed timm or torchvision know this (classification) model? Imports torch."""
+    module = import_library(library, f"the model {library}:{name}")
+    if library == "timm":
+        return bool(module.is_model(name))
+    return name in module.models.list_models(module=module.models)
