@@ -1,0 +1,1 @@
+"""Programs that judge the planner: accuracy against measured runs, planning speed, and what its error bars rest on."""

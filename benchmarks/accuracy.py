@@ -1,0 +1,134 @@
+"""How right the planner is, on runs that other people measured and on our own.
+
+    python benchmarks/accuracy.py                                   # the shipped tables of measured figures
+    python benchmarks/accuracy.py --split holdout --json            # families that no prior was fitted on
+    python benchmarks/accuracy.py --tables DIR --table timm_train --limit 200 --seed 7
+    python benchmarks/accuracy.py --write-accuracy docs/accuracy.md
+
+Prints medians, ninetieth percentiles and worst errors of time and memory, bias, the share of measurements that the 80 %
+intervals cover, the verdicts on memory, and every row that could not be asked with its reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import groupby
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import report, tables  # noqa: E402
+from benchmarks.cases import Case, Refused, from_rows, write_text  # noqa: E402
+from benchmarks.engine import Outcome, outcome  # noqa: E402
+from benchmarks.tables import measured_runs  # noqa: E402
+from benchmarks.tables.common import read_rows  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+MEASURED = ROOT / "profiles" / "measured"
+WORKERS = 2
+
+
+def main() -> int:
+    args = arguments()
+    items = list(gather(args.tables, args.table))
+    cases, refused = choose(items, args.split, args.limit, args.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        outcomes = run(cases, Path(folder), args.workers, args.sharded_as_ddp)
+    comparisons = [c for o in outcomes for c in o.comparisons]
+    verdicts = [o.verdict for o in outcomes if o.verdict]
+    refused += [o.refused for o in outcomes if o.refused]
+    asked = {"rows": len(items), "cases": len(cases), "description": describe(args), "split": args.split, "seed": args.seed, "limit": args.limit}
+    parts = (comparisons, verdicts, refused, asked)
+    print(json.dumps(report.document(*parts), indent=1) if args.json else report.markdown(*parts))
+    if args.residuals:
+        write_text(args.residuals, residuals_csv(comparisons))
+    if args.write_accuracy:
+        write_text(args.write_accuracy, "# Accuracy\n\nWritten by `python benchmarks/accuracy.py --write-accuracy docs/accuracy.md`; not edited by hand.\n\n"
+                   + report.markdown(*parts))
+    return 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", type=Path, help="a folder of public tables, read in place, instead of profiles/measured/")
+    parser.add_argument("--table", action="append", help="only this table; repeatable")
+    parser.add_argument("--split", choices=("all", "fit", "holdout"), default="all")
+    parser.add_argument("--limit", type=int, help="at most this many cases of each table, drawn with --seed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=WORKERS)
+    parser.add_argument("--sharded-as-ddp", action="store_true", help="ask the time of sharded runs as data-parallel ones; their memory is left out")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--residuals", type=Path, help="write every comparison to this CSV, for fit_uncertainty.py")
+    parser.add_argument("--write-accuracy", type=Path, metavar="FILE", help="also write the report to this Markdown file")
+    return parser.parse_args()
+
+
+def describe(args: argparse.Namespace) -> str:
+    source = str(args.tables) if args.tables and args.tables.is_relative_to(Path.cwd()) else "public tables" if args.tables else "profiles/measured"
+    limit = f", at most {args.limit} a table, seed {args.seed}" if args.limit else ""
+    return f"{source}, split {args.split}{limit}"
+
+
+def gather(folder: Path | None, only: Sequence[str] | None) -> Iterator[Case | Refused]:
+    """The cases of the shipped tables, or of the public ones in ``folder``."""
+    if folder is None:
+        yield from shipped(MEASURED, only)
+        return
+    known = tables.present(folder)
+    for table in only or known:
+        if table not in known:
+            raise SystemExit(f"no table {table!r} in {folder}; there are: {', '.join(known)}")
+        yield from tables.load(table, folder)
+
+
+def shipped(folder: Path, only: Sequence[str] | None) -> Iterator[Case | Refused]:
+    """``published.csv`` and every file of measured runs in the folder."""
+    for path in sorted(folder.rglob("*.csv")):
+        rows = read_rows(path)
+        columns = list(rows[0]) if rows else []
+        found = (from_rows(rows) if path.name == "published.csv" else
+                 measured_runs.cases(rows, path.name) if measured_runs.is_measured_runs(columns) else ())
+        yield from (item for item in found if not only or item.table in only or path.stem in only)
+
+
+def choose(items: Sequence[Case | Refused], split: str, limit: int | None, seed: int) -> tuple[list[Case], list[Refused]]:
+    """The cases of a split, at most ``limit`` of each table: the same ones for the same seed, whatever the other tables hold."""
+    refused = [i for i in items if isinstance(i, Refused)]
+    cases = [i for i in items if isinstance(i, Case) and split in ("all", i.split)]
+    if limit is None:
+        return cases, refused
+    chosen = []
+    for table in sorted({c.table for c in cases}):
+        own = sorted((c for c in cases if c.table == table), key=lambda c: c.id)
+        chosen += own if len(own) <= limit else random.Random(f"{seed}:{table}").sample(own, limit)
+    return chosen, refused
+
+
+def run(cases: Sequence[Case], folder: Path, workers: int, sharded_as_ddp: bool = False) -> list[Outcome]:
+    """Every case's outcome. One model's cases go to one worker together, so that its trace is made once."""
+    ordered = sorted(cases, key=lambda c: (c.model, repr(c.architecture), c.id))
+    batches = [list(group) for _, group in groupby(ordered, key=lambda c: (c.model, repr(c.architecture)))]
+    if workers < 2 or len(batches) < 2:
+        return [o for batch in batches for o in ask_batch(batch, folder, sharded_as_ddp)]
+    with ProcessPoolExecutor(workers) as pool:
+        futures = [pool.submit(ask_batch, batch, folder, sharded_as_ddp) for batch in batches]
+        return [o for future in futures for o in future.result()]
+
+
+def ask_batch(batch: Sequence[Case], folder: Path, sharded_as_ddp: bool) -> list[Outcome]:
+    return [outcome(case, folder, sharded_as_ddp=sharded_as_ddp) for case in batch]
+
+
+def residuals_csv(comparisons) -> str:
+    columns = ("case_id", "table", "quantity", "basis", "strategy", "gpu", "family", "split", "measured", "p10", "p50", "p90")
+    return "\n".join([",".join(columns), *(",".join(str(getattr(c, name)) for name in columns) for c in comparisons)]) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

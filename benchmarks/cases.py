@@ -1,0 +1,180 @@
+"""A measured case: one question in the planner's own terms, and what somebody measured when they ran it.
+
+The same columns as ``profiles/measured/published.csv``. A blank is unknown; nothing here is filled in by a guess, and
+what the source left open and had to be assumed to ask the question at all stands in ``assumed``.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Which part of a step the source timed: a whole optimizer step, the passes without the optimizer, or a forward pass.
+MEASURES = ("step", "forward_backward", "forward")
+
+#: Which of the three memories the source read: torch's peak of live tensors, what its allocator held, what the driver saw.
+MEMORIES = ("allocated", "reserved", "device")
+
+#: Families of one kin are kept on one side of the split: the first pattern found in a model's name decides.
+KIN = (("efficientnet|mixnet|tinynet", "efficientnet"), ("mobilenet|mnasnet|lcnet|fbnet", "mobilenet"), ("res2?ne|resmlp_res", "resnet"),
+       ("convnext", "convnext"), ("densenet", "densenet"), ("regnet", "regnet"), ("swin", "swin"), ("deit|vit_|beit", "vit"), ("vgg", "vgg"),
+       ("bert", "bert"), ("llama|mistral", "llama"), ("mpt|gpt", "gpt"), ("stablelm|pythia", "gpt_neox"), (r"(^|[^a-z])t5", "t5"))
+
+#: Chosen once, before any prediction was compared, so that text and vision both have families on either side.
+SALT = "measured848"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measured configuration. Sizes in bytes, times in seconds; ``step_seconds`` is the time of what ``measures`` names,
+    over all micro-batches of the step. ``peaks`` maps a name of MEMORIES to bytes."""
+
+    id: str
+    table: str
+    citation: str
+    model: str  # a name that planner.models resolves, or a label where ``architecture`` is given
+    task: str
+    strategy: str
+    gpu: str  # a key of profiles/gpus/gpus.csv
+    micro_batch: int
+    precision: str
+    optimizer: str
+    date: str | None = None
+    architecture: dict | None = None  # {"kind": ..., arguments of the library's configuration class}
+    gpus: int = 1
+    parallel: str | None = None  # ddp | fsdp | data_parallel (one process, many devices)
+    accumulation: int = 1
+    sequence_length: int | None = None
+    target_length: int | None = None
+    image_size: int | None = None
+    gradient_checkpointing: str = "none"
+    attention: str = "sdpa"
+    compile: bool = False
+    lora_rank: int | None = None
+    lora_targets: tuple[str, ...] | None = None
+    lora_dropout: float | None = None
+    unfrozen_blocks: int | None = None
+    classes: int | None = None
+    memory_format: str | None = None  # contiguous | channels_last
+    measures: str = "step"
+    step_seconds: float | None = None
+    forward_seconds: float | None = None
+    samples_per_second: float | None = None
+    peaks: tuple[tuple[str, int], ...] = ()
+    oom: bool = False
+    assumed: str = ""
+    trust: str = "M"
+
+    @property
+    def family(self) -> str:
+        return family_of(self.model)
+
+    @property
+    def split(self) -> str:
+        return split_of(self.family)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A row of a table that cannot be put as a question, and why: counted and named, never dropped in silence."""
+
+    id: str
+    table: str
+    reason: str
+
+
+def family_of(model: str) -> str:
+    """``timm:tf_efficientnet_b3_ns`` → ``efficientnet``; otherwise the leading letters of the name."""
+    name = model.split(":")[-1].split("/")[-1].lower()
+    for pattern, family in KIN:
+        if re.search(pattern, name):
+            return family
+    match = re.match(r"(?:tf_|gluon_|legacy_|ssl_|swsl_|ig_|eca_|ese_)*([a-z]+)", name)
+    return match[1] if match else name
+
+
+def split_of(family: str) -> str:
+    """``fit`` or ``holdout`` (three in ten), the same on every machine, one answer for a whole family."""
+    return "holdout" if hashlib.sha256(f"{SALT}:{family}".encode()).digest()[0] < 0.3 * 256 else "fit"
+
+
+def slug(*parts: object) -> str:
+    """A readable identifier out of the parts that are given: ``slug("a b", None, 3)`` → ``a-b.3``."""
+    return ".".join(re.sub(r"[^A-Za-z0-9_+]+", "-", str(part)).strip("-") for part in parts if part not in (None, ""))
+
+
+def unique(cases: Iterable[Case]) -> list[Case]:
+    """The cases with ``-2``, ``-3`` … appended to an id that came before."""
+    seen: dict[str, int] = {}
+    out = []
+    for case in cases:
+        seen[case.id] = seen.get(case.id, 0) + 1
+        out.append(case if seen[case.id] == 1 else dataclasses.replace(case, id=f"{case.id}-{seen[case.id]}"))
+    return out
+
+
+# ---------------------------------------------------------------- the published table
+
+COLUMNS = ("id", "table", "source", "date", "model", "architecture", "task", "strategy", "gpu", "gpus", "parallel", "micro_batch", "accumulation",
+           "sequence_length", "target_length", "image_size", "precision", "optimizer", "gradient_checkpointing", "attention", "compile", "lora_rank",
+           "lora_targets", "lora_dropout", "unfrozen_blocks", "classes", "memory_format", "measures", "step_seconds", "forward_seconds",
+           "samples_per_second", "peak_bytes", "memory", "oom", "assumed", "trust", "family", "split")
+
+_INTEGERS = ("gpus", "micro_batch", "accumulation", "sequence_length", "target_length", "image_size", "lora_rank", "unfrozen_blocks", "classes")
+_FLOATS = ("lora_dropout", "step_seconds", "forward_seconds", "samples_per_second")
+
+
+def to_csv(cases: Iterable[Case]) -> str:
+    """The table as text, in the order given. A case with two measured memories cannot be written: ValueError."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for case in cases:
+        if len(case.peaks) > 1:
+            raise ValueError(f"{case.id}: the published table holds one memory a row")
+        row = {name: getattr(case, name, None) for name in COLUMNS}
+        memory, peak = case.peaks[0] if case.peaks else (None, None)
+        row |= {"source": case.citation, "peak_bytes": peak, "memory": memory, "compile": int(case.compile), "oom": int(case.oom),
+                "architecture": json.dumps(case.architecture, sort_keys=True) if case.architecture else None,
+                "lora_targets": " ".join(case.lora_targets) if case.lora_targets else None,
+                **{name: _figures(getattr(case, name)) for name in _FLOATS}}
+        writer.writerow({key: "" if value is None else value for key, value in row.items()})
+    return out.getvalue()
+
+
+def _figures(value: float | None) -> str | None:
+    return None if value is None else f"{value:.6g}"
+
+
+def from_rows(rows: Iterable[dict[str, str]]) -> Iterator[Case]:
+    """The cases of rows written by ``to_csv``; family and split are derived again, not believed."""
+    for row in rows:
+        values = {f.name: row[f.name] for f in dataclasses.fields(Case) if row.get(f.name) not in (None, "")}
+        values |= {name: int(values[name]) for name in _INTEGERS if name in values}
+        values |= {name: float(values[name]) for name in _FLOATS if name in values}
+        values |= {"citation": row["source"], "compile": row["compile"] == "1", "oom": row["oom"] == "1"}
+        if "architecture" in values:
+            values["architecture"] = json.loads(values["architecture"])
+        if "lora_targets" in values:
+            values["lora_targets"] = tuple(values["lora_targets"].split())
+        if row["peak_bytes"]:
+            values["peaks"] = ((row["memory"], int(row["peak_bytes"])),)
+        yield Case(**values)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file in one step: a reader sees the old text or the new, never half."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)

@@ -1,0 +1,49 @@
+"""litgpt's resource tables: peak allocated memory of LoRA and QLoRA on A100 40GB, at the longest Alpaca example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks.cases import Case, Refused, slug
+from benchmarks.tables.common import GB, gpu_key, number
+
+STABLELM = {"kind": "causal:gpt_neox", "hidden_size": 4096, "num_hidden_layers": 16, "num_attention_heads": 32, "intermediate_size": 16384,
+            "vocab_size": 50688, "max_position_embeddings": 4096, "rotary_pct": 0.25, "use_parallel_residual": True, "tie_word_embeddings": False}
+#: (billions of parameters, model) → the planner's name, architecture where the catalogue has none, names of the query and value layers.
+MODELS = {("1.3", "phi-1.5"): ("phi-1.5", None, ("q_proj", "v_proj")), ("3", "StableLM Alpha"): ("stablelm-base-alpha-3b", STABLELM, ("query_key_value",)),
+          ("7", "Llama 2"): ("Llama-2-7b", None, ("q_proj", "v_proj")), ("13", "Llama 2"): ("Llama-2-13b", None, ("q_proj", "v_proj")),
+          ("40", "Falcon"): ("falcon-40b", None, ("query_key_value",))}
+ASSUMED = ("rank 8 on query and value, dropout 0.05, from the trainable count; the peak is at the longest example; the time is over Alpaca's "
+           "natural lengths, which the table does not give, so it is left out; litgpt computes the loss in chunks")
+
+
+def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
+    """One memory case a LoRA or QLoRA row, out-of-memory rows included; adapters and inference are refused."""
+    for row in rows:
+        count = int(row["n_gpus"] or 1)
+        name = slug("litgpt", row["model"], row["params_B"], row["strategy"], row["quantization"], f"b{row['micro_batch_size']}", f"x{count}")
+        reason = refusal(row)
+        if reason:
+            yield Refused(name, "litgpt", reason)
+            continue
+        model, architecture, targets = MODELS[row["params_B"], row["model"]]
+        peak = number(row["peak_mem_GB"])
+        yield Case(id=name, table="litgpt", citation=row["source"], model=model, architecture=architecture, task="causal_lm",
+                   strategy=row["strategy"], gpu=gpu_key(row["gpu"]) or row["gpu"], gpus=count, parallel="fsdp" if count > 1 else None,
+                   micro_batch=int(row["micro_batch_size"]), accumulation=max(1, 128 // (int(row["micro_batch_size"]) * count)),
+                   sequence_length=int(row["longest_example_tokens"]), precision="bf16", optimizer="adamw", lora_rank=8, lora_targets=targets,
+                   lora_dropout=0.05, peaks=(("allocated", int(peak * GB)),) if peak else (), oom=row["oom_or_na"] == "OOM",
+                   assumed=ASSUMED + ("; NF4 without double quantisation" if row["quantization"] == "bnb.nf4" else ""), trust="H", date="2023-12")
+
+
+def refusal(row: dict[str, str]) -> str | None:
+    """Why a row cannot be asked, or None."""
+    if row["strategy"] not in ("lora", "qlora"):
+        return f"{row['strategy']} is no strategy of the planner"
+    if not row["longest_example_tokens"]:
+        return "sequence length not stated"
+    if (row["params_B"], row["model"]) not in MODELS:
+        return f"no architecture for {row['model']}"
+    if not row["peak_mem_GB"] and row["oom_or_na"] != "OOM":
+        return f"no figure: {row['oom_or_na']}"
+    return None
