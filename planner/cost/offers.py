@@ -1,0 +1,195 @@
+"""What providers ask for a device: one CSV a provider under ``profiles/prices/``, found by globbing, dated, never overwritten.
+
+List prices in USD, Linux, without egress, storage, tax or committed-use discount. Whole instances are what is rented:
+two devices of an eight-device instance cost the eight.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from planner import profiles
+from planner.errors import ProfileError, QuestionError, UnknownNameError
+from planner.estimate import Estimate
+
+STALE_DAYS = 90  # an older price prints its age and yields to a fresher one of the same provider and device
+GPU_NAMES = "gpu_names.csv"
+PER_GPU = "per-GPU index row"  # the kind of a row whose price is per device, whatever the instance holds
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One price. ``gpu_count`` is the devices of the instance; None where the source gives a price per device without
+    the instance's size, which then counts as rentable one by one and says so in ``caveats``."""
+
+    provider: str
+    region: str  # "any" where the price is the same everywhere
+    instance_type: str
+    gpu_key: str
+    gpu_count: int | None
+    usd_per_gpu_hour: float
+    usd_per_instance_hour: float
+    spot: bool
+    captured_date: datetime.date
+    age_days: int
+    source: str
+    kind: str
+
+    def instances_for(self, gpus: int) -> int:
+        """Whole instances that hold this many devices."""
+        return math.ceil(gpus / (self.gpu_count or 1))
+
+    def usd_per_hour_for(self, gpus: int) -> float:
+        """USD an hour of the whole instances that hold this many devices."""
+        return self.instances_for(gpus) * self.usd_per_instance_hour
+
+    @property
+    def is_stale(self) -> bool:
+        return self.age_days > STALE_DAYS
+
+    @property
+    def is_marketplace(self) -> bool:
+        return self.kind == "marketplace ask" or self.instance_type.startswith("marketplace")
+
+    def caveats(self, gpus: int) -> tuple[str, ...]:
+        """What the reader must know of this price, one sentence each."""
+        found = []
+        if self.is_stale:
+            found.append(f"the price of {self.provider} is {self.age_days} days old ({self.captured_date})")
+        if self.gpu_count is None:
+            found.append(f"{self.provider} states a price per GPU, not the size of its instances")
+        unused = self.instances_for(gpus) * (self.gpu_count or 1) - gpus
+        if unused:
+            found.append(f"{self.provider} rents {self.gpu_count} GPUs at a time: {unused} are paid and not used")
+        if self.is_marketplace:
+            found.append("a marketplace price is one ask at one moment")
+        if self.spot:
+            found.append("spot instances can be taken away; restarts are not in the price")
+        return tuple(found)
+
+
+def offers(gpu_key: str, *, gpus: int = 1, provider: str | None = None, region: str | None = None, spot: bool = False,
+           on_date: datetime.date | None = None) -> list[Offer]:
+    """Offers of a device as known on a date, cheapest for this many devices first; empty where nobody offers it.
+
+    ``provider`` also takes the head of a family (``runpod`` for ``runpod-secure``). A price without a date, after ``on_date``,
+    or refused by its table is never returned; a marketplace's only when it is named or nobody else offers the device, since
+    one ask at one moment is not a price to plan on. Raises UnknownNameError for a provider or device that no table has.
+    """
+    today = on_date or datetime.date.today()
+    _check_names(gpu_key, provider)
+    found = [_offer(row, gpu_key, spot, today) for row in _rows_by_gpu().get(gpu_key, ()) if _wanted(row, provider, region, spot, today)]
+    current = _current(found)
+    firm = [offer for offer in current if not offer.is_marketplace]
+    return sorted(current if provider or not firm else firm, key=lambda offer: (offer.usd_per_hour_for(gpus), offer.provider, offer.region, offer.instance_type))
+
+
+def given(usd_per_gpu_hour: float, gpu_key: str, *, on_date: datetime.date | None = None) -> Offer:
+    """The price that the user gave, as an offer of single devices. Raises QuestionError for a negative or endless price."""
+    if not (math.isfinite(usd_per_gpu_hour) and usd_per_gpu_hour >= 0):
+        raise QuestionError(f"{usd_per_gpu_hour} is not a price", where="price", mend="Give USD per GPU-hour, for example 2.50")
+    return Offer("given", "any", "", gpu_key, 1, usd_per_gpu_hour, usd_per_gpu_hour, False, on_date or datetime.date.today(), 0,
+                 "given with the question", "given")
+
+
+def price_range(found: Iterable[Offer], gpus: int = 1) -> Estimate | None:
+    """Spread over providers (the cheapest offer of each) of USD per wanted device-hour: for a question that chose no provider."""
+    cheapest: dict[str, float] = {}
+    for offer in found:
+        price = offer.usd_per_hour_for(gpus) / gpus
+        cheapest[offer.provider] = min(price, cheapest.get(offer.provider, math.inf))
+    if not cheapest:
+        return None
+    prices = sorted(cheapest.values())
+    if len(prices) == 1:
+        return Estimate.exact(prices[0])
+    deciles = statistics.quantiles(prices, n=10, method="inclusive")
+    return Estimate(deciles[0], statistics.median(prices), deciles[-1])
+
+
+@cache
+def providers() -> tuple[str, ...]:
+    """Every provider that has a table, in alphabetical order."""
+    return tuple(sorted(file.stem for file in profiles.path("prices").glob("*.csv") if file.name != GPU_NAMES))
+
+
+@cache
+def price_rows() -> tuple[dict[str, str], ...]:
+    """The rows of every provider, with ``gpu_key`` added ("" where ``gpu_names.csv`` says why it has none). Raises ProfileError."""
+    return tuple({**row, "gpu_key": _gpu_key(row)} for name in providers() for row in profiles.rows("prices", f"{name}.csv"))
+
+
+def _gpu_key(row: dict[str, str]) -> str:
+    names = _gpu_names()
+    gpu, memory = row["gpu"], row["gpu_mem_gib"]
+    for provider in (row["provider"], ""):
+        if (gpu, memory, provider) in names:
+            return names[gpu, memory, provider]
+    raise ProfileError(f"GPU {gpu!r} of {memory or 'unstated'} GiB is not in {GPU_NAMES}", where=f"prices/{row['provider']}.csv",
+                       mend="Add a row that maps it, or that says why it cannot be")
+
+
+@cache
+def _gpu_names() -> dict[tuple[str, str, str], str]:
+    return {(row["gpu"], row["gpu_mem_gib"], row["provider"]): row["gpu_key"] for row in profiles.rows("prices", GPU_NAMES)}
+
+
+@cache
+def _rows_by_gpu() -> dict[str, list[dict[str, str]]]:
+    grouped: dict[str, list[dict[str, str]]] = {}
+    for row in price_rows():
+        if row["gpu_key"] and not row["unusable"]:
+            grouped.setdefault(row["gpu_key"], []).append(row)
+    return grouped
+
+
+def _check_names(gpu_key: str, provider: str | None) -> None:
+    if provider is not None and not any(_is_provider(name, provider) for name in providers()):
+        raise UnknownNameError("provider", provider, providers(), mend=f"Known: {', '.join(providers())}")
+    known = {row["key"] for row in profiles.rows("gpus", "gpus.csv")}
+    if gpu_key not in known:
+        raise UnknownNameError("GPU", gpu_key, known)
+
+
+def _is_provider(name: str, asked: str) -> bool:
+    return name == asked.lower() or name.startswith(asked.lower() + "-")
+
+
+def _wanted(row: dict[str, str], provider: str | None, region: str | None, spot: bool, today: datetime.date) -> bool:
+    price = profiles.number(row["spot_usd_per_instance_hour" if spot else "usd_per_instance_hour"])
+    return (price is not None and price > 0 and bool(row["captured_date"]) and datetime.date.fromisoformat(row["captured_date"]) <= today
+            and (provider is None or _is_provider(row["provider"], provider))
+            and (region is None or row["region"] in ("any", region)))
+
+
+def _offer(row: dict[str, str], gpu_key: str, spot: bool, today: datetime.date) -> Offer:
+    stated = int(row["gpu_count"])
+    price = float(row["spot_usd_per_instance_hour" if spot else "usd_per_instance_hour"])
+    count = _instance_sizes().get((row["provider"], row["instance_type"])) if row["kind"] == PER_GPU else stated
+    captured = datetime.date.fromisoformat(row["captured_date"])
+    return Offer(row["provider"], row["region"], row["instance_type"], gpu_key, count, price / stated, price / stated * (count or 1), spot,
+                 captured, (today - captured).days, row["source"], row["kind"])
+
+
+@cache
+def _instance_sizes() -> dict[tuple[str, str], int]:
+    """Devices of an instance type, from the rows that state it: an index that gives prices per device does not."""
+    return {(row["provider"], row["instance_type"]): int(row["gpu_count"]) for row in price_rows() if row["gpu_count"] and row["kind"] != PER_GPU}
+
+
+def _current(found: list[Offer]) -> list[Offer]:
+    """One offer an instance type and region, the newest; and no stale price of a provider that has a fresh one for an
+    instance as small, since prices have moved by half within a year."""
+    newest: dict[tuple[str, str, str], Offer] = {}
+    for offer in sorted(found, key=lambda offer: offer.captured_date):
+        newest[offer.provider, offer.region, offer.instance_type] = offer
+    smallest: dict[str, int] = {}
+    for offer in newest.values():
+        if not offer.is_stale:
+            smallest[offer.provider] = min(offer.gpu_count or 1, smallest.get(offer.provider, offer.gpu_count or 1))
+    return [offer for offer in newest.values() if not offer.is_stale or (offer.gpu_count or 1) < smallest.get(offer.provider, math.inf)]

@@ -1,0 +1,131 @@
+"""What a datasheet says of a device: one row of ``profiles/gpus/gpus.csv`` in the program's own units.
+
+The rates are dense and with fp32 accumulation, the training number; marketing figures are twice that (2:4 sparsity) or
+four times (fp16 accumulation as well). The README beside the table lists every such trap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+
+from planner import profiles
+from planner.errors import ProfileError, QuestionError
+from planner.units import GIB, GIGA, MIB, TERA
+
+TABLE = ("gpus", "gpus.csv")
+RATES = {"fp32": "fp32_tflops", "tf32": "tf32_tflops", "fp16": "fp16_tflops", "bf16": "bf16_tflops", "fp8": "fp8_tflops", "int8": "int8_tops"}
+#: The type a precision's matrix products run in: mixed precision multiplies in the lower one.
+MATMUL_TYPES = {"fp32": "fp32", "tf32": "tf32", "fp16": "fp16", "bf16": "bf16", "amp_fp16": "fp16", "amp_bf16": "bf16", "fp8": "fp8", "int8": "int8"}
+CUDA_LIKE = ("nvidia", "amd")
+
+
+@dataclass(frozen=True)
+class DeviceSpec:
+    """One device as torch sees it (one of a package's two where torch shows two). None: no source was found."""
+
+    key: str
+    vendor: str
+    name: str
+    total_memory_bytes: int
+    memory_is_nominal: bool  # True: derived from the nominal size by ``visible_memory_ratio``
+    memory_bandwidth_bytes_per_s: float | None
+    peak_flops: dict[str, float] = field(hash=False)  # FLOP/s by type, dense, fp32 accumulation; types without a source are absent
+    tdp_watts: float | None
+    interconnect_bytes_per_s: float | None  # one way, between devices of one host; None: PCIe only or no source
+    pcie_generation: int | None
+    sm_count: int | None
+    l2_bytes: int | None
+    compute_capability: str | None  # "9.0", or "gfx942" and the like
+    launch_date: str | None
+    basis: str
+    traps: str
+    sources: str
+
+    def peak(self, precision: str) -> float | None:
+        """Peak dense FLOP/s of a matrix product in this precision; None when no source gives it. Raises QuestionError."""
+        return self.peak_flops.get(_matmul_type(precision))
+
+    def supports(self, precision: str) -> bool:
+        """Whether the hardware runs this precision natively (bf16 and tf32 need compute capability 8.0 on NVIDIA, CUDA C guide)."""
+        kind = _matmul_type(precision)
+        if kind in self.peak_flops or kind == "fp32":
+            return True
+        if self.vendor == "nvidia":
+            least = {"fp16": (5, 3), "tf32": (8, 0), "bf16": (8, 0), "fp8": (8, 9), "int8": (7, 5)}[kind]
+            return self.capability is not None and self.capability >= least
+        return kind in ("fp16", "bf16") and self.vendor == "amd"
+
+    @property
+    def capability(self) -> tuple[int, int] | None:
+        """Compute capability as numbers; None for a device that is not NVIDIA's."""
+        major, dot, minor = (self.compute_capability or "").partition(".")
+        return (int(major), int(minor)) if dot and major.isdigit() and minor.isdigit() else None
+
+    @property
+    def is_cuda_like(self) -> bool:
+        """Whether torch's caching allocator and stream model, which the planner replays, are what this device runs under."""
+        return self.vendor in CUDA_LIKE
+
+    def check_trainable(self, precision: str) -> None:
+        """Raises QuestionError when the planner cannot price training on this device in this precision, saying why."""
+        if not self.is_cuda_like:
+            raise QuestionError("the memory and time models are for CUDA-like devices", where=self.name, mend="Choose an NVIDIA or AMD GPU")
+        if not self.supports(precision):
+            raise QuestionError(f"{self.name} does not run {precision}", where="precision", mend="Use fp32 or amp_fp16, or another GPU")
+        if self.memory_bandwidth_bytes_per_s is None or self.peak(precision) is None:
+            raise QuestionError(f"no sourced {precision} rate or bandwidth", where=self.name, mend="Calibrate it, or choose another GPU")
+
+
+def _matmul_type(precision: str) -> str:
+    if precision not in MATMUL_TYPES:
+        raise QuestionError(f"unknown precision {precision!r}", mend=f"Use one of {', '.join(MATMUL_TYPES)}")
+    return MATMUL_TYPES[precision]
+
+
+@cache
+def visible_memory_ratio(memory_group: str) -> float:
+    """Smallest visible GiB per nominal GB among the group's rows that have both: what drivers and error correction
+    take, at their greediest, so that a device of unknown visible memory is never called larger than it is."""
+    both = [(float(row["memory_gib_visible"]), float(row["memory_gb_nominal"])) for row in profiles.rows(*TABLE)
+            if row["memory_gib_visible"] and row["memory_group"] == memory_group]
+    if not both:
+        raise ProfileError(f"no row of memory group {memory_group!r} has its visible memory", where="gpus/gpus.csv")
+    return min(visible / nominal for visible, nominal in both)
+
+
+@cache
+def all_devices() -> tuple[DeviceSpec, ...]:
+    """Every device of the table, in its order. Raises ProfileError naming the row that is malformed."""
+    return tuple(_spec(row) for row in profiles.rows(*TABLE))
+
+
+def _spec(row: dict[str, str]) -> DeviceSpec:
+    try:
+        return _parse(row)
+    except (KeyError, ValueError, TypeError) as error:
+        raise ProfileError(f"malformed row {row.get('key')!r}: {error}", where="gpus/gpus.csv", mend="Compare with the row above it") from error
+
+
+def _parse(row: dict[str, str]) -> DeviceSpec:
+    visible, nominal = profiles.number(row["memory_gib_visible"]), float(row["memory_gb_nominal"])
+    gib = visible if visible is not None else nominal * visible_memory_ratio(row["memory_group"])
+    return DeviceSpec(
+        key=row["key"], vendor=row["vendor"], name=row["name_reported"] or row["key"],
+        total_memory_bytes=int(gib * GIB), memory_is_nominal=visible is None,
+        memory_bandwidth_bytes_per_s=_scaled(row["memory_bandwidth_gb_per_s"], GIGA),
+        peak_flops={kind: float(row[column]) * TERA for kind, column in RATES.items() if row[column]},
+        tdp_watts=profiles.number(row["tdp_watts"]),
+        interconnect_bytes_per_s=_scaled(row["interconnect_gb_per_s_both_ways"], GIGA / 2),
+        pcie_generation=_whole(row["pcie_gen"]), sm_count=_whole(row["sm_count"]),
+        l2_bytes=None if not row["l2_mib"] else round(float(row["l2_mib"]) * MIB),
+        compute_capability=row["compute_capability"] or None, launch_date=row["launch_date"] or None,
+        basis=row["basis"], traps=row["traps"], sources=row["sources"])
+
+
+def _scaled(cell: str, factor: float) -> float | None:
+    return float(cell) * factor if cell else None
+
+
+def _whole(cell: str) -> int | None:
+    return int(cell) if cell else None
