@@ -26,13 +26,9 @@ class FoundDevice:
     assumption: str | None = None
 
 
-def find_device(name: str) -> DeviceSpec:
-    """The device that a key, a driver's name or a human name ("A100 80GB", "rtx 4090") means. See ``resolve_device``."""
-    return resolve_device(name).spec
-
-
 def resolve_device(name: str) -> FoundDevice:
-    """Like ``find_device``, and says whether an alias was taken; ``local`` is the first device of this machine.
+    """The device that a key, a driver's name or a human name ("A100 80GB", "rtx 4090") means, and whether an alias was taken;
+    ``local`` is the first device of this machine.
 
     Raises UnknownNameError for a name that matches nothing, QuestionError listing the candidates for one that matches several.
     """

@@ -1,0 +1,141 @@
+import dataclasses
+
+import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
+
+from planner import profiles
+from planner.devices import names
+from planner.devices.names import resolve_device
+from planner.devices.runtime_memory import runtime_memory
+from planner.devices.specification import MATMUL_TYPES, all_devices, find_device, local_device, visible_memory_ratio
+from planner.errors import PlannerError, QuestionError, UnknownNameError
+
+GIB = 2**30
+CUDA_LIKE = [spec for spec in all_devices() if spec.is_cuda_like]
+
+
+@pytest.mark.parametrize("name, key", [
+    ("h100-sxm", "h100-sxm"), ("NVIDIA H100 80GB HBM3", "h100-sxm"), ("rtx 4090", "rtx-4090"), ("RTX4090", "rtx-4090"), ("NVIDIA H200", "h200-sxm"),
+    ("a100 pcie 80gb", "a100-pcie-80"), ("nvidia a100-sxm4-40gb", "a100-sxm-40"), ("H100 NVL", "h100-nvl"), ("MI300X", "mi300x"), ("Tesla T4", "t4"),
+    ("3090", "rtx-3090"), ("tpu v5e", "tpu-v5e"), ("GeForce RTX 3060", "rtx-3060-12")])
+def test_names_that_mean_one_device(name, key):
+    found = resolve_device(name)
+    assert found.spec.key == key and found.assumption is None
+
+
+@pytest.mark.parametrize("name, key", [("h100", "h100-sxm"), ("A100", "a100-sxm-80"), ("A100 80GB", "a100-sxm-80"), ("a100-40gb", "a100-sxm-40"), ("V100", "v100-sxm2-16")])
+def test_an_alias_is_told(name, key):
+    found = resolve_device(name)
+    assert found.spec.key == key and name in found.assumption and key in found.assumption
+
+
+@pytest.mark.parametrize("name", ["rtx 6000", "a100 pcie", "rtx pro 6000", "rtx", "h800"])
+def test_an_ambiguous_name_lists_its_candidates(name):
+    if name == "h800":
+        with pytest.raises(QuestionError, match="h800-sxm, h800-pcie"):
+            find_device(name)
+        return
+    with pytest.raises(QuestionError, match="could be"):
+        find_device(name)
+
+
+@pytest.mark.parametrize("name", ["4070 ti", "rtx 3080 12gb", "gpu", "", "h1000", "nvidia"])
+def test_an_unknown_name_is_refused(name):
+    with pytest.raises(PlannerError):
+        find_device(name)
+
+
+def test_a_near_miss_is_offered():
+    with pytest.raises(UnknownNameError, match="h100-sxm"):
+        find_device("h100-sxn")
+
+
+@pytest.mark.parametrize("spec", all_devices(), ids=lambda spec: spec.key)
+def test_every_device_is_found_by_key_and_driver_name(spec):
+    assert find_device(spec.key) is spec
+    assert find_device(spec.name).name == spec.name
+    assert hash(spec) == hash(dataclasses.replace(spec))
+
+
+def test_units_of_a_known_row():
+    spec = find_device("a100-sxm-80")
+    assert spec.peak("amp_bf16") == spec.peak("bf16") == 312e12
+    assert spec.peak("fp32") == 19.5e12 and spec.peak("tf32") == 156e12
+    assert spec.memory_bandwidth_bytes_per_s == 2039e9
+    assert spec.interconnect_bytes_per_s == 300e9  # one way of NVLink3's 600
+    assert spec.l2_bytes == 40 * 2**20 and spec.sm_count == 108 and spec.tdp_watts == 400 and spec.capability == (8, 0)
+    assert 79 * GIB < spec.total_memory_bytes < 80e9 * 1.074 and not spec.memory_is_nominal
+
+
+@pytest.mark.parametrize("key, precision, runs", [
+    ("v100-sxm2-16", "amp_bf16", False), ("v100-sxm2-16", "amp_fp16", True), ("v100-sxm2-16", "tf32", False), ("t4", "bf16", False), ("p100-pcie-16", "fp16", True),
+    ("a100-sxm-40", "amp_bf16", True), ("rtx-3090", "tf32", True), ("mi250x", "bf16", True), ("mi210", "tf32", False), ("tpu-v5e", "bf16", True), ("t4", "fp32", True)])
+def test_supported_precisions(key, precision, runs):
+    assert find_device(key).supports(precision) is runs
+
+
+def test_unknown_precision_and_untrainable_devices_are_refused():
+    with pytest.raises(QuestionError, match="precision"):
+        find_device("t4").peak("fp12")
+    with pytest.raises(QuestionError, match="does not run"):
+        find_device("t4").check_trainable("bf16")
+    with pytest.raises(QuestionError, match="CUDA-like"):
+        find_device("tpu-v5e").check_trainable("bf16")
+    with pytest.raises(QuestionError, match="no sourced"):
+        find_device("rtx-pro-6000-server").check_trainable("bf16")
+    find_device("h100").check_trainable("amp_bf16")
+
+
+@pytest.mark.parametrize("spec", all_devices(), ids=lambda spec: spec.key)
+def test_nominal_memory_is_taken_conservatively(spec):
+    row = next(row for row in profiles.rows("gpus", "gpus.csv") if row["key"] == spec.key)
+    nominal = float(row["memory_gb_nominal"])
+    assert spec.total_memory_bytes <= nominal * GIB
+    assert spec.total_memory_bytes >= visible_memory_ratio(row["memory_group"]) * nominal * GIB - 1
+    assert spec.memory_is_nominal == (row["memory_gib_visible"] == "")
+
+
+@for_all(st.sampled_from(all_devices()), st.sampled_from(sorted(MATMUL_TYPES)))
+def test_a_known_rate_means_support(spec, precision):
+    if spec.peak(precision) is not None:
+        assert spec.supports(precision) and spec.peak(precision) > 0
+
+
+@for_all(st.text(max_size=30))
+def test_any_text_is_answered_or_refused_in_one_line(text):
+    try:
+        find_device(text)
+    except PlannerError as error:
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("spec", CUDA_LIKE, ids=lambda spec: spec.key)
+def test_runtime_memory_of_every_device(spec):
+    found = runtime_memory(spec)
+    assert 200 * 2**20 < found.context_bytes.p50 < 2 * GIB and found.source
+    assert len(found.workspace) == found.workspaces == 2
+
+
+def test_workspaces_follow_torch():
+    assert runtime_memory(find_device("a100")).workspace == (8519680, 8519680)
+    assert runtime_memory(find_device("h100")).cublas_workspace_bytes == 32 * 2**20
+    assert runtime_memory(find_device("mi300x")).cublas_workspace_bytes == 128 * 2**20
+    assert runtime_memory(find_device("mi210")).cublas_workspace_bytes == 32 * 2**20
+    assert runtime_memory(find_device("b200")).context_bytes.p50 == 612 * 2**20
+    with pytest.raises(QuestionError):
+        runtime_memory(find_device("gaudi2"))
+
+
+def test_the_local_device_is_matched_by_the_drivers_name(monkeypatch):
+    facts = {"name": "NVIDIA H200", "count": 1, "driver_version": "550.1", "total_memory_bytes": 150754820096, "power_limit_watts": 700.0}
+    monkeypatch.setattr(names, "_driver_facts", lambda: facts)
+    spec, said = local_device()
+    assert spec.key == "h200-sxm" and said["count"] == 1 and find_device("local") is spec
+    monkeypatch.setattr(names, "_driver_facts", lambda: {**facts, "name": "NVIDIA Z9"})
+    with pytest.raises(QuestionError, match="name_reported"):
+        local_device()
+    monkeypatch.setattr(names, "_driver_facts", lambda: None)
+    assert local_device() is None
+    with pytest.raises(QuestionError, match="no NVIDIA driver"):
+        find_device("local")

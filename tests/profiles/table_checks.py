@@ -1,0 +1,171 @@
+"""The registry of what every row of every shipped table must satisfy. Adding a table: one line in ``CHECKS``.
+
+A check takes (path, rows) and returns the list of what is wrong, each naming its row.
+"""
+
+import datetime
+import re
+from collections import Counter
+
+from planner import profiles
+
+TODAY = datetime.date.today()
+
+
+def number(row, column):
+    return float(row[column]) if row.get(column) else None
+
+
+def label(row):
+    return next((row[c] for c in ("key", "instance_type", "model", "alias", "gpu", "kind", "name", "workload") if row.get(c)), str(row)[:80])
+
+
+def rows_satisfying(rule, message):
+    def check(path, rows):
+        return [f"{label(row)}: {message}" for row in rows if not rule(row)]
+    return check
+
+
+def rectangular(path, rows):
+    return ([] if rows else ["no rows"]) + [f"{label(row)}: ragged row" for row in rows if None in row or None in row.values()]
+
+
+def sourced(path, rows):
+    """A filled ``source`` cell a row, or a comment above the header with "Source:", or a README that names the table."""
+    column = next((c for c in ("source", "sources") if rows and c in rows[0]), None)
+    if column:
+        return [f"{label(row)}: no source" for row in rows if not row[column].strip()]
+    comments = [line for line in path.read_text(encoding="utf-8").splitlines()[:10] if line.startswith("#")]
+    if any("source:" in line.lower() for line in comments) or not mentioned(path, rows):
+        return []
+    return ["neither a source column, nor a comment with Source:, nor a README that names the table"]
+
+
+def mentioned(path, rows):
+    for folder in path.relative_to(profiles.root()).parents:
+        readme = profiles.root() / folder / "README.md"
+        if readme.is_file() and re.search(rf"\b{re.escape(path.stem)}\b", readme.read_text()):
+            return []
+    return ["no README mentions this table"]
+
+
+def dated(column):
+    def check(path, rows):
+        found = []
+        for row in rows:
+            text = row[column]
+            if not text:
+                found.append(f"{label(row)}: no {column}")
+            elif datetime.date.fromisoformat(text) > TODAY:
+                found.append(f"{label(row)}: {column} is in the future")
+        return found
+    return check
+
+
+def unique(*columns):
+    def check(path, rows):
+        counts = Counter(tuple(row[c] for c in columns) for row in rows)
+        return [f"{key}: {n} rows" for key, n in counts.items() if n > 1]
+    return check
+
+
+def positive(*columns):
+    return rows_satisfying(lambda row: all(number(row, c) is None or number(row, c) > 0 for c in columns), f"one of {columns} is not positive")
+
+
+def at_most(small, large, factor=1.0):
+    def rule(row):
+        a, b = number(row, small), number(row, large)
+        return a is None or b is None or a <= b * factor
+    return rows_satisfying(rule, f"{small} exceeds {large}")
+
+
+def one_of(column, values):
+    return rows_satisfying(lambda row: row[column] in values, f"{column} is not one of {values}")
+
+
+def gpu_key_known(path, rows):
+    known = {row["key"] for row in profiles.rows("gpus", "gpus.csv")}
+    return [f"{label(row)}: unknown GPU {row['gpu_key']}" for row in rows if row["gpu_key"] and row["gpu_key"] not in known]
+
+
+def mapped_or_explained(path, rows):
+    return [f"{label(row)}: neither a GPU nor a reason" for row in rows if not row["gpu_key"] and not row["reason"]]
+
+
+def price_maps_once(path, rows):
+    """Every price row's GPU is in gpu_names.csv, mapped or with the reason why not."""
+    names = {(row["gpu"], row["gpu_mem_gib"]) for row in profiles.rows("prices", "gpu_names.csv") if not row["provider"]}
+    return [f"{label(row)}: GPU {row['gpu']!r} {row['gpu_mem_gib']!r} is not in gpu_names.csv" for row in rows
+            if (row["gpu"], row["gpu_mem_gib"]) not in names]
+
+
+def price_is_usable_or_explained(path, rows):
+    found = []
+    for row in rows:
+        if row["unusable"]:
+            continue
+        if not row["captured_date"] or number(row, "usd_per_instance_hour") is None or not row["gpu_count"]:
+            found.append(f"{label(row)}: usable, but without date, price or count")
+        elif abs(number(row, "usd_per_instance_hour") / number(row, "gpu_count") - number(row, "usd_per_gpu_hour")) > 1e-3:
+            found.append(f"{label(row)}: instance price and GPU price disagree")
+    return found
+
+
+def date_if_any_not_future(path, rows):
+    return [f"{label(row)}: captured in the future" for row in rows
+            if row["captured_date"] and datetime.date.fromisoformat(row["captured_date"]) > TODAY]
+
+
+def file_is_provider(path, rows):
+    return [f"{label(row)}: provider {row['provider']!r} in {path.name}" for row in rows if row["provider"] != path.stem]
+
+
+def clock_is_plausible(path, rows):
+    """fp16 rate = SMs × FMA a clock × 2 × clock: the clock that it implies must be one that such a part runs at."""
+    gpus = {row["key"]: row for row in profiles.rows("gpus", "gpus.csv")}
+    found = []
+    for row in rows:
+        gpu = gpus[row["gpu_key"]]
+        ghz = number(gpu, "fp16_tflops") * 1e3 / (number(gpu, "sm_count") * number(row, "fma_per_clock_per_sm") * 2)
+        if not 1.3 <= ghz <= 2.7:
+            found.append(f"{row['gpu_key']}: {ghz:.2f} GHz")
+    return found
+
+
+GENERIC = (rectangular, sourced)
+PRICES = GENERIC + (mentioned, unique("provider", "region", "instance_type", "captured_date", "gpu", "gpu_mem_gib", "region_rule", "source"),
+                    positive("usd_per_instance_hour", "usd_per_gpu_hour", "spot_usd_per_instance_hour", "gpu_count"),
+                    at_most("spot_usd_per_instance_hour", "usd_per_instance_hour"), date_if_any_not_future, file_is_provider,
+                    price_maps_once, price_is_usable_or_explained)
+
+#: Glob under profiles/ → checks. The first pattern that matches a table is the one that counts.
+CHECKS = {
+    "gpus/gpus.csv": GENERIC + (
+        mentioned, unique("key"), dated("checked_date"), one_of("memory_group", ("hbm", "gddr", "gddr_ecc")), one_of("vendor", ("nvidia", "amd", "google", "intel")),
+        one_of("basis", ("documented", "derived", "single source")),
+        positive("memory_gb_nominal", "memory_gib_visible", "memory_bandwidth_gb_per_s", "fp32_tflops", "fp16_tflops", "bf16_tflops", "tdp_watts", "sm_count", "l2_mib"),
+        # 2:4 sparsity doubles a rate: fp8 and int8 are at most twice the dense 16-bit rate, 16-bit at most four times tf32 (GeForce, A10G)
+        at_most("memory_gib_visible", "memory_gb_nominal"), at_most("fp32_tflops", "tf32_tflops", 1.01), at_most("tf32_tflops", "fp16_tflops"),
+        at_most("fp32_tflops", "bf16_tflops"), at_most("fp16_tflops", "bf16_tflops"), at_most("bf16_tflops", "fp8_tflops"),
+        at_most("fp8_tflops", "bf16_tflops", 2.03), at_most("int8_tops", "fp16_tflops", 4.05)),
+    "gpus/aliases.csv": GENERIC + (mentioned, unique("alias"), gpu_key_known, rows_satisfying(lambda row: row["reason"], "no reason")),
+    "gpus/tensor_rates.csv": GENERIC + (mentioned, unique("gpu_key"), gpu_key_known, dated("checked_date"), clock_is_plausible),
+    "gpus/runtime_memory.csv": GENERIC + (mentioned, dated("checked_date"), one_of("unit", ("MiB", "B", "count")), one_of("use", ("yes", "no")),
+                                          rows_satisfying(lambda row: float(row["value"]) >= 0, "negative")),
+    "prices/gpu_names.csv": (rectangular, mentioned, unique("gpu", "gpu_mem_gib", "provider"), gpu_key_known, mapped_or_explained),
+    "prices/*.csv": PRICES,
+    "api_prices/*.csv": GENERIC + (mentioned, date_if_any_not_future, rows_satisfying(lambda row: row["unit"] or row["kind"] == "note", "no unit"),
+                                   rows_satisfying(lambda row: all((number(row, c) or 0) >= 0 for c in ("usd_input", "usd_output", "usd_train")), "negative price")),
+    "carbon/carbon.csv": GENERIC + (mentioned, unique("scope", "provider", "code", "source"),
+                                    rows_satisfying(lambda row: 0 <= float(row["grams_co2e_per_kwh"]) < 1500, "intensity out of range")),
+    "carbon/pue.csv": GENERIC + (mentioned, unique("provider"), rows_satisfying(lambda row: 1.0 <= float(row["pue"]) < 2.5, "PUE out of range")),
+    "energy/load_factors.csv": GENERIC + (mentioned, unique("workload", "gpu"), dated("checked_date"), at_most("average_power_watts", "power_limit_watts"),
+                                          rows_satisfying(lambda row: abs(float(row["average_power_watts"]) / float(row["power_limit_watts"]) - float(row["load_factor"])) < 2e-3,
+                                                          "load factor is not power over limit")),
+    "defaults/**/*.csv": GENERIC,
+    "models/**/*.csv": GENERIC,
+    "datasets/**/*.csv": GENERIC,
+    "measured/**/*.csv": GENERIC,
+    "priors/**/*.csv": GENERIC,
+}
