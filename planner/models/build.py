@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 from planner.errors import ModelError, PlannerError
 from planner.models.built import BuiltModel
 from planner.models.facts import ModelFacts
-
-if TYPE_CHECKING:
-    import torch
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 
@@ -52,16 +45,3 @@ def _builder(facts: ModelFacts):
     from planner.models.vision import build_vision
     return build_vision
 
-
-@contextlib.contextmanager
-def on_meta(dtype: torch.dtype) -> Iterator[None]:
-    """Modules made inside have their parameters on meta, in ``dtype``."""
-    import torch
-
-    previous = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        with torch.device("meta"):
-            yield
-    finally:
-        torch.set_default_dtype(previous)

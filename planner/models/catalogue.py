@@ -33,14 +33,22 @@ def names() -> list[str]:
 
 def find(name: str) -> Row | None:
     """The row of a name, an alias or a hub id (any case), None where the catalogue has none."""
-    return index().get(name.lower())
+    return index().get(name.lower()) or _joined().get(_join(name))
+
+
+def _join(name: str) -> str:
+    """``GPT-2`` and ``gpt2`` are one name; dots stay, as opt-1.3b and opt-13b are two models."""
+    return name.lower().replace("-", "").replace("_", "").replace(" ", "")
+
+
+@cache
+def _joined() -> dict[str, Row]:
+    return {_join(name): row for name, row in index().items()}
 
 
 def facts(row: Row, task: str | None = None) -> ModelFacts:
     """The facts of a catalogue row for a task, the row's own by default. Raises ModelError for a task it cannot be trained on."""
-    known = {"name": row["name"], "origin": "catalogue", "weights_dtype": row["weights_dtype"] or None, "license": row["license"] or None,
-             "pretraining_amount": profiles.number(row["pretraining_amount"]), "pretraining_unit": row["pretraining_unit"] or None,
-             "pretraining_source": row["pretraining_source"] or None}
+    known = {"name": row["name"], "origin": "catalogue", "weights_dtype": row["weights_dtype"] or None, **published(row)}
     if row["library"] != "transformers":
         return _vision(row, check_task(task, row["task"], row["name"]), known)
     file = config_file(row["name"])
@@ -50,6 +58,12 @@ def facts(row: Row, task: str | None = None) -> ModelFacts:
     stated.pop("weights_dtype")
     return ModelFacts(library="transformers", task=task, modality=modality_of(task), fingerprint=config_fingerprint(config), config=config,
                       parameters=int(row["parameters"]) if task == row["task"] else None, assumptions=assumptions, **known, **stated)
+
+
+def published(row: Row) -> dict[str, str | float | None]:
+    """What a row states beside the architecture: licence and the published recipe's amount of data."""
+    return {"license": row["license"] or None, "pretraining_amount": profiles.number(row["pretraining_amount"]),
+            "pretraining_unit": row["pretraining_unit"] or None, "pretraining_source": row["pretraining_source"] or None}
 
 
 def config_file(name: str) -> Path:

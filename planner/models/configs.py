@@ -43,6 +43,8 @@ ONE_NUMBER_OR_MORE = frozenset({"image_size", "patch_size", "hidden_size", "inte
 def read_config(file: Path) -> dict[str, Any]:
     """The checked contents of a config.json. Raises ModelError (one line: file, key, what) for anything unfit to build."""
     try:
+        if not file.is_file():
+            raise ModelError("no such file", where=str(file), mend="Name a folder with a config.json")
         if file.stat().st_size > MAX_CONFIG_BYTES:
             raise ModelError(f"larger than {MAX_CONFIG_BYTES // 2**20} MiB, which no model config is", where=str(file))
         text = file.read_text(encoding="utf-8")

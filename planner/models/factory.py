@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from planner.errors import ModelError
 from planner.models.built import BuiltModel, largest_module_list
 from planner.models.facts import ModelFacts
+from planner.models.meta import on_meta
 
 if TYPE_CHECKING:
     import torch
@@ -42,8 +43,6 @@ def source_fingerprint(name: str) -> str:
 def build_factory(facts: ModelFacts, *, attention: str, dtype: torch.dtype, classes: int | None, image_size: int | None,
                   audio_samples: int | None, task: str, channels_last: bool) -> BuiltModel:
     """See ``planner.models.build.build``; ``classes``, sizes and attention are the factory's own business."""
-    from planner.models.build import on_meta
-
     make = _function(facts.architecture or facts.name)
     with on_meta(dtype):
         made = _call(make, facts.name)
@@ -104,8 +103,6 @@ def _symbols(batch: Callable, name: str) -> tuple[str, ...]:
 
 def _batch_maker(batch: Callable, dtype: torch.dtype) -> Callable[[int, int | None, int | None], dict[str, Any]]:
     """The user's batch, on meta and with floating tensors in the weights' dtype."""
-    from planner.models.build import on_meta
-
     def make(B: int, S: int | None, T: int | None) -> dict[str, Any]:
         given = [size for size in (B, S, T)][: len(inspect.signature(batch).parameters)]
         with on_meta(dtype):

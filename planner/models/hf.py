@@ -10,6 +10,7 @@ from planner.errors import ModelError
 from planner.models.built import BuiltModel, largest_module_list
 from planner.models.compat import import_library
 from planner.models.facts import ModelFacts
+from planner.models.meta import make_on_meta
 from planner.models.hf_inputs import batch_maker, symbols_of
 
 if TYPE_CHECKING:
@@ -82,20 +83,21 @@ def _adapt(config: Any, facts: ModelFacts, task: str, classes: int | None, image
 
 
 def _module(library: Any, config: Any, facts: ModelFacts, task: str, attention: str, dtype: torch.dtype) -> torch.nn.Module:
-    from planner.models.build import on_meta
-
     maker = getattr(library, AUTO_CLASSES[task]).from_config
     trust = {"trust_remote_code": True} if facts.trust_remote_code else {}
-    with on_meta(dtype):
+
+    def make() -> torch.nn.Module:
         try:
-            module = maker(config, attn_implementation="eager" if attention == "eager" else "sdpa", **trust)
+            return maker(config, attn_implementation="eager" if attention == "eager" else "sdpa", **trust)
         except ValueError as error:  # a model with one attention implementation only
             if "attn_implementation" not in str(error) and "does not support" not in str(error):
                 raise
-            module = maker(config, attn_implementation="eager", **trust)
+            return maker(config, attn_implementation="eager", **trust)
+
+    module = make_on_meta(make, dtype)
     if (facts.config or {}).get("tie_word_embeddings") is False:
         _untie(module)
-    return module.to(dtype)
+    return module
 
 
 def _untie(module: torch.nn.Module) -> None:

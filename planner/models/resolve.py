@@ -11,9 +11,9 @@ from planner import profiles
 from planner.errors import ModelError, UnknownNameError, nearest
 from planner.models import catalogue, hub, sizes
 from planner.models.checkpoint import read_checkpoint
-from planner.models.configs import check_model_type, library_knows, read_config
+from planner.models.configs import library_knows, read_config
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
-from planner.models.tasks import check_task, choose_task, describe, modality_of
+from planner.models.tasks import check_task, choose_task, describe, modality_of, unstated_sizes
 
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -81,8 +81,11 @@ def _from_config(file: Path, name: str, origin: str, task: str | None, trust: bo
         task, assumed = task or "causal_lm", ("the model's own code is run, as --trust-remote-code allows",)
     else:
         task, assumed = choose_task(config, task, str(file))
+        assumed = (*assumed, *unstated_sizes(config, str(file)))
+    code = [item.read_text(encoding="utf-8", errors="replace") for item in sorted(file.parent.glob("*.py"))] if own_code else []
+    fingerprint = text_fingerprint("\0".join([config_fingerprint(config), *code])) if code else config_fingerprint(config)
     return ModelFacts(name=name, origin=origin, library="transformers", task=task, modality=modality_of(task), config=config, folder=file.parent,
-                      fingerprint=config_fingerprint(config), assumptions=assumed, trust_remote_code=own_code, **describe(config, task))
+                      fingerprint=fingerprint, assumptions=assumed, trust_remote_code=own_code, **describe(config, task))
 
 
 def _check_remote_code(config: dict, file: Path, trust: bool) -> bool:
@@ -93,8 +96,6 @@ def _check_remote_code(config: dict, file: Path, trust: bool) -> bool:
     if not trust:
         raise ModelError("asks to run code that comes with the model (key 'auto_map')", where=str(file),
                          mend="Pass --trust-remote-code if you trust it" + ("; transformers' own class is then used" if known else ""))
-    if not known and not file.parent.is_dir():
-        check_model_type(config["model_type"], str(file))
     return not known
 
 
@@ -140,7 +141,8 @@ def _from_hub(name: str, task: str | None, trust: bool, offline: bool) -> ModelF
         folder = hub.cached_snapshot(hub_id)
         if folder is not None and (row is None or row["library"] == "transformers"):
             try:
-                return from_folder(folder, name, "hub cache", task, trust)
+                cached = from_folder(folder, name, "hub cache", task, trust)
+                return replace(cached, **catalogue.published(row)) if row is not None else cached
             except ModelError:
                 if row is None:
                     raise

@@ -12,7 +12,7 @@ from planner.models.tasks import check_task
 from planner.units import format_count, parse_count
 
 SIZE = re.compile(r"[0-9]*\.?[0-9]+[kmbt]", re.IGNORECASE)
-RANGE = (10**6, 4 * 10**12)
+RANGE = (10**7, 4 * 10**12)
 
 
 def is_size(name: str) -> bool:
@@ -20,10 +20,10 @@ def is_size(name: str) -> bool:
 
 
 def facts(name: str, task: str | None) -> ModelFacts:
-    """The facts of a decoder of about that many parameters. Raises ModelError outside 1M to 4T."""
+    """The facts of a decoder of about that many parameters. Raises ModelError outside 10M to 4T."""
     wanted = parse_count(name)
     if not RANGE[0] <= wanted <= RANGE[1]:
-        raise ModelError(f"a model of {format_count(wanted)} parameters is outside 1M to 4T", where=name)
+        raise ModelError(f"a model of {format_count(wanted)} parameters is outside 10M to 4T", where=name)
     config = shape(wanted)
     count = parameters(config)
     layers, width, vocabulary = config["num_hidden_layers"], config["hidden_size"], config["vocab_size"]
@@ -36,35 +36,44 @@ def facts(name: str, task: str | None) -> ModelFacts:
 
 
 def shape(wanted: int) -> dict:
-    """A Llama config of about ``wanted`` parameters: the published shapes interpolated in log size, then the depth or width fitted."""
-    rows = [{key: float(row[key]) for key in COLUMNS} for row in profiles.rows("models", "llama_shapes.csv")]
-    rows.sort(key=lambda row: row["parameters"])
+    """A Llama config of about ``wanted`` parameters: the published shapes interpolated in log size, the depth fitted to each width.
+
+    The head's size, the number of key-value heads and the vocabulary are the nearest published model's.
+    """
+    rows = sorted(({key: float(row[key]) for key in COLUMNS} for row in profiles.rows("models", "llama_shapes.csv")), key=lambda row: row["parameters"])
     near = min(rows, key=lambda row: abs(math.log(row["parameters"] / wanted)))
+    width, depth, inner = (_interpolate(rows, key, wanted) for key in ("hidden_size", "num_hidden_layers", "intermediate_size"))
+    fits = []
+    for candidate in _widths(width, near):
+        config = _fitted(candidate, inner / width, near, wanted)
+        strain = abs(math.log(candidate / width)) + abs(math.log(config["num_hidden_layers"] / depth))
+        fits.append((abs(math.log(parameters(config) / wanted)) + 0.1 * strain, candidate, config))
+    return min(fits, key=lambda fit: fit[:2])[2]
+
+
+def _widths(guess: float, near: dict[str, float]) -> list[int]:
+    """Widths from half to twice the guess whose heads the key-value heads divide."""
+    grouped = near["num_key_value_heads"] < near["num_attention_heads"]
+    unit = int(near["head_dim"] * (near["num_key_value_heads"] if grouped else 1))
+    return [unit * n for n in range(max(1, int(guess / 2 / unit)), int(guess * 2 / unit) + 2)]
+
+
+def _fitted(width: int, inner_ratio: float, near: dict[str, float], wanted: int) -> dict:
+    """The config of a width whose depth brings it closest to ``wanted`` parameters."""
     head = int(near["head_dim"])
-    guess = {key: _interpolate(rows, key, wanted) for key in ("hidden_size", "num_hidden_layers", "intermediate_size")}
-    candidates = []
-    for scale in range(70, 131):
-        width = max(head, round(guess["hidden_size"] * scale / 100 / head) * head)
-        heads = width // head
-        ratio = near["num_attention_heads"] / near["num_key_value_heads"]
-        kv = next(k for k in range(max(1, round(heads / ratio)), 0, -1) if heads % k == 0)
-        inner = max(128, round(width * guess["intermediate_size"] / guess["hidden_size"] / 128) * 128)
-        layers = max(1, round(guess["num_hidden_layers"] * scale / 100))
-        for depth in {max(1, layers - 1), layers, layers + 1}:
-            config = _config(width, depth, heads, kv, inner, head, near)
-            candidates.append((abs(math.log(parameters(config) / wanted)) + 0.02 * abs(math.log(scale / 100)), depth, width, config))
-    return min(candidates, key=lambda item: item[:3])[3]
+    heads = width // head
+    kv = int(near["num_key_value_heads"]) if near["num_key_value_heads"] < near["num_attention_heads"] else heads
+    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": width, "num_hidden_layers": 0,
+              "num_attention_heads": heads, "num_key_value_heads": kv, "intermediate_size": max(128, round(width * inner_ratio / 128) * 128),
+              "head_dim": head, "vocab_size": int(near["vocab_size"]), "max_position_embeddings": int(near["max_position_embeddings"]),
+              "tie_word_embeddings": bool(near["tie_word_embeddings"])}
+    tables = parameters(config)
+    block = parameters({**config, "num_hidden_layers": 1}) - tables
+    return {**config, "num_hidden_layers": max(1, round((wanted - tables) / block))}
 
 
 COLUMNS = ("parameters", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size", "head_dim",
            "vocab_size", "max_position_embeddings", "tie_word_embeddings")
-
-
-def _config(width: int, layers: int, heads: int, kv: int, inner: int, head: int, near: dict[str, float]) -> dict:
-    return {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": width, "num_hidden_layers": layers,
-            "num_attention_heads": heads, "num_key_value_heads": kv, "intermediate_size": inner, "head_dim": head,
-            "vocab_size": int(near["vocab_size"]), "max_position_embeddings": int(near["max_position_embeddings"]),
-            "tie_word_embeddings": bool(near["tie_word_embeddings"])}
 
 
 def _interpolate(rows: list[dict[str, float]], key: str, wanted: int) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.errors import ModelError, nearest
-from planner.models.configs import model_types
+from planner.models.configs import SYNONYMS, model_types
 
 #: The end of a transformers class name → the task it is for. Longer ends first.
 ARCHITECTURE_TASKS = (("ForSequenceClassification", "text_classification"), ("ForTokenClassification", "token_classification"),
@@ -70,3 +70,12 @@ def describe(config: Mapping[str, Any], task: str) -> dict[str, Any]:
             "blocks": config_field(config, "num_hidden_layers", "n_layer", "n_layers", "num_decoder_layers", "decoder_layers", "num_layers", "encoder_layers"),
             "vocabulary": config_field(config, "vocab_size") if modality_of(task) in ("text", "image_text") or task == "speech_recognition" else None,
             "weights_dtype": config.get("dtype") or config.get("torch_dtype")}
+
+
+def unstated_sizes(config: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    """The assumption that a config without any size forces: the library fills in its family's defaults."""
+    sizes = {SYNONYMS.get(key, key) for key in config}
+    parts = any(isinstance(value, Mapping) and key.endswith("_config") for key, value in config.items())
+    if parts or sizes & {"hidden_size", "num_hidden_layers", "hidden_sizes", "depths", "embed_dim", "embed_dims", "block_sizes"}:
+        return ()
+    return (f"{where} states neither width nor depth: the library's defaults for a {config['model_type']} model were taken",)

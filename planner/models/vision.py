@@ -9,13 +9,14 @@ from planner.errors import ModelError, UnknownNameError
 from planner.models.built import BuiltModel, largest_module_list
 from planner.models.compat import import_library
 from planner.models.facts import ModelFacts
+from planner.models.meta import make_on_meta
 
 if TYPE_CHECKING:
     import torch
 
-#: Where vision models keep their repeated parts, and the stages of ResNets.
-BLOCK_ATTRIBUTES = ("blocks", "stages", "layers", "features")
-RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
+#: Where vision models keep their repeated parts, and the stages of ResNets and RegNets.
+BLOCK_ATTRIBUTES = ("blocks", "stages", "layers", "features", "trunk_output")
+STAGES = (("layer1", "layer2", "layer3", "layer4"), ("s1", "s2", "s3", "s4"), ("stage2", "stage3", "stage4"))
 #: torchvision's heads by their attribute's name.
 TORCHVISION_HEADS = ("fc", "classifier", "heads", "head")
 RGB = 3
@@ -35,8 +36,6 @@ def build_vision(facts: ModelFacts, *, attention: str, dtype: torch.dtype, class
 
 def _timm(facts: ModelFacts, dtype: torch.dtype, classes: int | None, image_size: int | None,
           attention: str) -> tuple[torch.nn.Module, tuple[str, ...], int]:
-    from planner.models.build import on_meta
-
     timm = import_library("timm", f"the model {facts.name}")
     name = facts.architecture or ""
     if not timm.is_model(name):
@@ -47,8 +46,7 @@ def _timm(facts: ModelFacts, dtype: torch.dtype, classes: int | None, image_size
     if image_size is not None and image_size != own_size and published.fixed_input_size:
         options["img_size"] = image_size
     timm.layers.set_fused_attn(attention != "eager")
-    with on_meta(dtype):
-        module = timm.create_model(name, **options).to(dtype)
+    module = make_on_meta(lambda: timm.create_model(name, **options), dtype)
     names = {id(part): path for path, part in module.named_modules()}
     return module, tuple(names[id(part)] for part in _parts(module.get_classifier()) if id(part) in names), image_size or own_size
 
@@ -59,8 +57,6 @@ def _parts(classifier: Any) -> tuple[Any, ...]:
 
 def _torchvision(facts: ModelFacts, dtype: torch.dtype, classes: int | None, image_size: int | None,
                  attention: str) -> tuple[torch.nn.Module, tuple[str, ...], int]:
-    from planner.models.build import on_meta
-
     models = import_library("torchvision", f"the model {facts.name}").models
     name = facts.architecture or ""
     known = models.list_models(module=models)
@@ -69,13 +65,14 @@ def _torchvision(facts: ModelFacts, dtype: torch.dtype, classes: int | None, ima
     size = image_size or facts.image_size
     if size is None:
         raise ModelError("torchvision does not say how large its images are", where=facts.name, mend="Give --image-size")
-    options = {"num_classes": classes} if classes else {}
-    if name.startswith("vit_") and image_size is not None:
-        options["image_size"] = image_size
+    options: dict[str, Any] = {"num_classes": classes} if classes else {}
+    if name.startswith("vit_"):
+        options["image_size"] = size
     if name in ("googlenet", "inception_v3"):
         options["init_weights"] = False  # their initialisation draws from scipy, slowly
-    with on_meta(dtype):
-        module = models.get_model(name, weights=None, **options).to(dtype)
+    if name == "googlenet":
+        options["aux_logits"] = False  # as its published weights are loaded
+    module = make_on_meta(lambda: models.get_model(name, weights=None, **options), dtype)
     head = next((attribute for attribute in TORCHVISION_HEADS if hasattr(module, attribute)), None)
     return module, (head,) if head else (), size
 
@@ -86,7 +83,7 @@ def vision_blocks(module: torch.nn.Module) -> list[torch.nn.Module]:
         part = getattr(module, name, None)
         if part is not None and len(list(part.children())):
             return list(part.children())
-    stages = [getattr(module, name) for name in RESNET_STAGES if hasattr(module, name)]
+    stages = next((found for names in STAGES if (found := [getattr(module, name) for name in names if hasattr(module, name)])), [])
     encoder = getattr(getattr(module, "encoder", None), "layers", None)  # torchvision's ViT
     return stages or (list(encoder.children()) if encoder is not None else largest_module_list(module))
 

@@ -1,0 +1,64 @@
+"""Making modules whose weights take no memory."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+@contextlib.contextmanager
+def on_meta(dtype: torch.dtype) -> Iterator[None]:
+    """Tensors made inside are on the meta device, floating ones in ``dtype`` by default."""
+    import torch
+
+    with _default_dtype(dtype), torch.device("meta"):
+        yield
+
+
+def make_on_meta(make: Callable[[], torch.nn.Module], dtype: torch.dtype) -> torch.nn.Module:
+    """``make()`` with every weight on meta, in ``dtype``.
+
+    Some constructors compute with tensors (torchvision's RegNet its widths), which meta tensors cannot: they are run again on the
+    processor, each parameter going to meta as soon as its module registers it.
+    """
+    try:
+        with on_meta(dtype):
+            return make().to(dtype)
+    except (NotImplementedError, RuntimeError) as error:
+        if "meta" not in str(error):
+            raise
+    with _default_dtype(dtype), _parameters_to_meta():
+        return make().to(device="meta", dtype=dtype)
+
+
+@contextlib.contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    import torch
+
+    previous = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(previous)
+
+
+@contextlib.contextmanager
+def _parameters_to_meta() -> Iterator[None]:
+    import torch
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    def move(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter | None) -> torch.nn.Parameter | None:
+        if parameter is None or parameter.is_meta:
+            return None
+        return torch.nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
+
+    hook = register_module_parameter_registration_hook(move)
+    try:
+        yield
+    finally:
+        hook.remove()
