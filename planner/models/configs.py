@@ -108,12 +108,12 @@ def _check_fields(config: Mapping[str, Any], where: str, prefix: str = "", depth
         raise ModelError(f"nested deeper than {MAX_NESTING} levels", where=where)
     for key, value in config.items():
         name = prefix + key
-        if isinstance(value, dict):
+        if SYNONYMS.get(key, key) in LIMITS:
+            _check_size(key, name, value, where)
+        elif isinstance(value, dict):
             _check_fields(value, where, name + ".", depth + 1)
         elif isinstance(value, float) and not math.isfinite(value) or isinstance(value, int) and abs(value) > 2**63:
             raise ModelError(f"key {name!r} is not a finite number of sane size", where=where)
-        elif SYNONYMS.get(key, key) in LIMITS:
-            _check_size(key, name, value, where)
     _check_heads(config, where, prefix)
 
 
