@@ -37,9 +37,9 @@ def energy(spec: DeviceSpec, gpu_hours: Estimate, *, provider: str | None = None
     joules = gpu_hours.scale(SECONDS_PER_HOUR * spec.tdp_watts * pue) * load
     kwh = joules.scale(1 / JOULES_PER_KWH)
     grams, grid_source, grid_assumption = grid_intensity(provider, region)
-    assumptions = (f"energy counts the GPUs' boards at {load.p50:.0%} of {spec.tdp_watts:.0f} W, not the host", pue_assumption, grid_assumption)
+    boards = f"energy counts the GPUs' boards at {load.p50:.0%} of {spec.tdp_watts:.0f} W, not the host"
     return Energy(kwh, kwh.scale(grams / GRAMS_PER_KG), tuple(filter(None, (load_source, pue_source, grid_source))),
-                  tuple(filter(None, assumptions)), ())
+                  tuple(filter(None, (boards, pue_assumption, grid_assumption))), ())
 
 
 def load_factor() -> tuple[Estimate, str]:

@@ -86,7 +86,8 @@ def offers(gpu_key: str, *, gpus: int = 1, provider: str | None = None, region: 
     found = [_offer(row, gpu_key, spot, today) for row in _rows_by_gpu().get(gpu_key, ()) if _wanted(row, provider, region, spot, today)]
     current = _current(found)
     firm = [offer for offer in current if not offer.is_marketplace]
-    return sorted(current if provider or not firm else firm, key=lambda offer: (offer.usd_per_hour_for(gpus), offer.provider, offer.region, offer.instance_type))
+    chosen = current if provider or not firm else firm
+    return sorted(chosen, key=lambda offer: (offer.usd_per_hour_for(gpus), offer.provider, offer.region, offer.instance_type))
 
 
 def given(usd_per_gpu_hour: float, gpu_key: str, *, on_date: datetime.date | None = None) -> Offer:
@@ -102,7 +103,8 @@ def price_range(found: Iterable[Offer], gpus: int = 1) -> Estimate | None:
     cheapest: dict[str, float] = {}
     for offer in found:
         price = offer.usd_per_hour_for(gpus) / gpus
-        cheapest[offer.provider] = min(price, cheapest.get(offer.provider, math.inf))
+        family = offer.provider.partition("-")[0]  # runpod-secure and runpod-community are one provider
+        cheapest[family] = min(price, cheapest.get(family, math.inf))
     if not cheapest:
         return None
     prices = sorted(cheapest.values())
@@ -110,6 +112,16 @@ def price_range(found: Iterable[Offer], gpus: int = 1) -> Estimate | None:
         return Estimate.exact(prices[0])
     deciles = statistics.quantiles(prices, n=10, method="inclusive")
     return Estimate(deciles[0], statistics.median(prices), deciles[-1])
+
+
+def no_offer(gpu_key: str, *, provider: str | None = None, region: str | None = None, spot: bool = False,
+             on_date: datetime.date | None = None) -> QuestionError:
+    """The refusal for a question that no offer answers, naming where the device can be had. Raises UnknownNameError as ``offers``."""
+    asked = " ".join(filter(None, ["spot" if spot else "", provider, region])) or "any provider"
+    anywhere = offers(gpu_key, provider=provider, spot=spot, on_date=on_date) or offers(gpu_key, on_date=on_date)
+    places = dict.fromkeys(f"{offer.provider} ({offer.region})" for offer in anywhere)
+    mend = f"Give --price, or take {', '.join(list(places)[:4])}" if places else "Give the price with --price"
+    return QuestionError(f"no price of {gpu_key} is known at {asked}", where="price", mend=mend)
 
 
 @cache
@@ -179,7 +191,8 @@ def _offer(row: dict[str, str], gpu_key: str, spot: bool, today: datetime.date) 
 @cache
 def _instance_sizes() -> dict[tuple[str, str], int]:
     """Devices of an instance type, from the rows that state it: an index that gives prices per device does not."""
-    return {(row["provider"], row["instance_type"]): int(row["gpu_count"]) for row in price_rows() if row["gpu_count"] and row["kind"] != PER_GPU}
+    sized = (row for row in price_rows() if row["gpu_count"] and row["kind"] != PER_GPU)
+    return {(row["provider"], row["instance_type"]): int(row["gpu_count"]) for row in sized}
 
 
 def _current(found: list[Offer]) -> list[Offer]:

@@ -14,9 +14,9 @@ from planner.errors import ProfileError, QuestionError
 from planner.units import GIB, GIGA, MIB, TERA
 
 TABLE = ("gpus", "gpus.csv")
-RATES = {"fp32": "fp32_tflops", "tf32": "tf32_tflops", "fp16": "fp16_tflops", "bf16": "bf16_tflops", "fp8": "fp8_tflops", "int8": "int8_tops"}
+RATES = {kind: f"{kind}_tflops" for kind in ("fp32", "tf32", "fp16", "bf16", "fp8")} | {"int8": "int8_tops"}
 #: The type a precision's matrix products run in: mixed precision multiplies in the lower one.
-MATMUL_TYPES = {"fp32": "fp32", "tf32": "tf32", "fp16": "fp16", "bf16": "bf16", "amp_fp16": "fp16", "amp_bf16": "bf16", "fp8": "fp8", "int8": "int8"}
+MATMUL_TYPES = {kind: kind for kind in RATES} | {"amp_fp16": "fp16", "amp_bf16": "bf16"}
 CUDA_LIKE = ("nvidia", "amd")
 
 
@@ -104,7 +104,7 @@ def _spec(row: dict[str, str]) -> DeviceSpec:
     try:
         return _parse(row)
     except (KeyError, ValueError, TypeError) as error:
-        raise ProfileError(f"malformed row {row.get('key')!r}: {error}", where="gpus/gpus.csv", mend="Compare with the row above it") from error
+        raise ProfileError(f"malformed row {row.get('key')!r}: {error}", where="gpus/gpus.csv") from error
 
 
 def _parse(row: dict[str, str]) -> DeviceSpec:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from planner.cost.bill import bill
 from planner.cost.energy import energy, grid_intensity, load_factor
-from planner.cost.offers import STALE_DAYS, given, offers, price_range, price_rows, providers
+from planner.cost.offers import STALE_DAYS, given, no_offer, offers, price_range, price_rows, providers
 from planner.devices.specification import find_device
 from planner.errors import QuestionError, UnknownNameError
 from planner.estimate import Estimate
@@ -91,9 +91,28 @@ def test_a_given_price_is_an_offer():
 def test_the_range_spans_the_providers():
     found = offers("h100-sxm", gpus=8, on_date=DAY)
     spread = price_range(found, 8)
-    cheapest = [min(offer.usd_per_hour_for(8) / 8 for offer in found if offer.provider == name) for name in {offer.provider for offer in found}]
-    assert min(cheapest) <= spread.p10 <= spread.p50 <= spread.p90 <= max(cheapest)
+    prices = [offer.usd_per_hour_for(8) / 8 for offer in found]
+    assert min(prices) <= spread.p10 <= spread.p50 <= spread.p90 <= max(prices)
     assert spread.p90 / spread.p10 > 2 and price_range([]) is None
+
+
+def test_a_family_counts_once_in_the_range():
+    family = [offer for offer in offers("h100-sxm", on_date=DAY) if offer.provider.startswith("runpod")]
+    assert len({offer.provider for offer in family}) > 1
+    assert price_range(family) == Estimate.exact(min(offer.usd_per_gpu_hour for offer in family))
+
+
+def test_an_instance_larger_than_needed_is_stale_only_against_as_small_a_one():
+    single = offers("h100-sxm", gpus=1, provider="aws", on_date=DAY)[0]
+    assert single.instance_type == "p5.4xlarge" and single.gpu_count == 1 and single.is_stale
+    eight = offers("h100-sxm", gpus=8, provider="aws", on_date=DAY)
+    assert any(offer.instance_type == "p5.48xlarge" and offer.gpu_count == 8 and not offer.is_stale for offer in eight)
+
+
+def test_a_place_without_offers_is_refused_with_a_way_out():
+    assert offers("h100-sxm", provider="aws", region="eu-west-9", on_date=DAY) == []
+    assert "aws (us-east-1)" in str(no_offer("h100-sxm", provider="aws", region="eu-west-9", on_date=DAY))
+    assert "--price" in str(no_offer("tpu-v3", on_date=DAY))
 
 
 @for_all(st.floats(0.01, 1e6), st.floats(0, 2), st.floats(0, 2), st.integers(1, 64), st.sampled_from(PRICED), st.floats(0, 100))
