@@ -43,14 +43,24 @@ def main() -> int:
     comparisons = [c for o in outcomes for c in o.comparisons]
     verdicts = [o.verdict for o in outcomes if o.verdict]
     refused += [o.refused for o in outcomes if o.refused]
-    asked = {"rows": len(items), "cases": len(cases), "description": describe(args), "split": args.split, "seed": args.seed, "limit": args.limit}
+    asked = {
+        "rows": len(items),
+        "cases": len(cases),
+        "description": describe(args),
+        "split": args.split,
+        "seed": args.seed,
+        "limit": args.limit,
+    }
     parts = (comparisons, verdicts, refused, asked)
     print(json.dumps(report.document(*parts), indent=1) if args.json else report.markdown(*parts))
     if args.residuals:
         write_text(args.residuals, residuals_csv(comparisons))
     if args.write_accuracy:
-        write_text(args.write_accuracy, "# Accuracy\n\nWritten by `python benchmarks/accuracy.py --write-accuracy docs/accuracy.md`; not edited by hand.\n\n"
-                   + report.markdown(*parts))
+        write_text(
+            args.write_accuracy,
+            "# Accuracy\n\nWritten by `python benchmarks/accuracy.py --write-accuracy docs/accuracy.md`; not edited by hand.\n\n"
+            + report.markdown(*parts),
+        )
     return 0
 
 
@@ -62,7 +72,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="at most this many cases of each table, drawn with --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=WORKERS)
-    parser.add_argument("--sharded-as-ddp", action="store_true", help="ask the time of sharded runs as data-parallel ones; their memory is left out")
+    parser.add_argument(
+        "--sharded-as-ddp", action="store_true", help="ask the time of sharded runs as data-parallel ones; their memory is left out"
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--residuals", type=Path, help="write every comparison to this CSV, for fit_uncertainty.py")
     parser.add_argument("--write-accuracy", type=Path, metavar="FILE", help="also write the report to this Markdown file")
@@ -70,7 +82,13 @@ def arguments() -> argparse.Namespace:
 
 
 def describe(args: argparse.Namespace) -> str:
-    source = str(args.tables) if args.tables and args.tables.is_relative_to(Path.cwd()) else "public tables" if args.tables else "profiles/measured"
+    source = (
+        str(args.tables)
+        if args.tables and args.tables.is_relative_to(Path.cwd())
+        else "public tables"
+        if args.tables
+        else "profiles/measured"
+    )
     limit = f", at most {args.limit} a table, seed {args.seed}" if args.limit else ""
     return f"{source}, split {args.split}{limit}"
 
@@ -92,8 +110,13 @@ def shipped(folder: Path, only: Sequence[str] | None) -> Iterator[Case | Refused
     for path in sorted(folder.rglob("*.csv")):
         rows = read_rows(path)
         columns = list(rows[0]) if rows else []
-        found = (from_rows(rows) if path.name == "published.csv" else
-                 measured_runs.cases(rows, path.name) if measured_runs.is_measured_runs(columns) else ())
+        found = (
+            from_rows(rows)
+            if path.name == "published.csv"
+            else measured_runs.cases(rows, path.name)
+            if measured_runs.is_measured_runs(columns)
+            else ()
+        )
         yield from (item for item in found if not only or item.table in only or path.stem in only)
 
 
@@ -126,7 +149,7 @@ def ask_batch(batch: Sequence[Case], folder: Path, sharded_as_ddp: bool) -> list
 
 
 def residuals_csv(comparisons) -> str:
-    columns = ("case_id", "table", "quantity", "basis", "strategy", "gpu", "family", "split", "measured", "p10", "p50", "p90")
+    columns = ("case_id", "table", "quantity", "basis", "strategy", "gpu", "family", "modality", "split", "measured", "p10", "p50", "p90")
     return "\n".join([",".join(columns), *(",".join(str(getattr(c, name)) for name in columns) for c in comparisons)]) + "\n"
 
 

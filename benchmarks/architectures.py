@@ -10,8 +10,16 @@ from pathlib import Path
 LONG_CONTEXT = ("llama", "mistral", "qwen2")
 LONG_CONTEXT_POSITIONS = 131_072
 
-TASKS = {"t5": "seq2seq_lm", "whisper": "speech_recognition", "wav2vec2": "audio_classification", "clip": "contrastive", "timm": "image_classification",
-         "bert": "text_classification", "roberta": "text_classification", "distilbert": "text_classification"}
+TASKS = {
+    "t5": "seq2seq_lm",
+    "whisper": "speech_recognition",
+    "wav2vec2": "audio_classification",
+    "clip": "contrastive",
+    "timm": "image_classification",
+    "bert": "text_classification",
+    "roberta": "text_classification",
+    "distilbert": "text_classification",
+}
 
 
 def task_of(kind: str) -> str:
@@ -24,7 +32,8 @@ def task_of(kind: str) -> str:
 def resolvable(model: str, architecture: dict | None, folder: Path) -> str:
     """The name to hand to ``planner.models``: the model's own, ``timm:NAME``, or a folder written under ``folder``.
 
-    Imports transformers where a configuration has to be written. Raises ValueError for a kind that transformers lacks, MissingExtraError without transformers.
+    Imports transformers where a configuration has to be written. Raises ValueError for a kind that transformers lacks,
+    MissingExtraError without transformers.
     """
     if architecture is None:
         return model

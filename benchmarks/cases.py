@@ -24,10 +24,26 @@ MEASURES = ("step", "forward_backward", "forward")
 #: Which of the three memories the source read: torch's peak of live tensors, what its allocator held, what the driver saw.
 MEMORIES = ("allocated", "reserved", "device")
 
+#: The modality of each task that is not about text: what the planner looks its uncertainty up by.
+MODALITIES = {"image_classification": "image", "audio_classification": "audio", "speech_recognition": "audio", "contrastive": "image_text"}
+
 #: Families of one kin are kept on one side of the split: the first pattern found in a model's name decides.
-KIN = (("efficientnet|mixnet|tinynet", "efficientnet"), ("mobilenet|mnasnet|lcnet|fbnet", "mobilenet"), ("res2?ne|resmlp_res", "resnet"),
-       ("convnext", "convnext"), ("densenet", "densenet"), ("regnet", "regnet"), ("swin", "swin"), ("deit|vit_|beit", "vit"), ("vgg", "vgg"),
-       ("bert", "bert"), ("llama|mistral", "llama"), ("mpt|gpt", "gpt"), ("stablelm|pythia", "gpt_neox"), (r"(^|[^a-z])t5", "t5"))
+KIN = (
+    ("efficientnet|mixnet|tinynet", "efficientnet"),
+    ("mobilenet|mnasnet|lcnet|fbnet", "mobilenet"),
+    ("res2?ne|resmlp_res", "resnet"),
+    ("convnext", "convnext"),
+    ("densenet", "densenet"),
+    ("regnet", "regnet"),
+    ("swin", "swin"),
+    ("deit|vit_|beit", "vit"),
+    ("vgg", "vgg"),
+    ("bert", "bert"),
+    ("llama|mistral", "llama"),
+    ("mpt|gpt", "gpt"),
+    ("stablelm|pythia", "gpt_neox"),
+    (r"(^|[^a-z])t5", "t5"),
+)
 
 #: Chosen once, before any prediction was compared, so that text and vision both have families on either side.
 SALT = "measured848"
@@ -82,6 +98,10 @@ class Case:
     def split(self) -> str:
         return split_of(self.family)
 
+    @property
+    def modality(self) -> str:
+        return MODALITIES.get(self.task, "text")
+
 
 @dataclass(frozen=True)
 class Refused:
@@ -124,12 +144,58 @@ def unique(cases: Iterable[Case]) -> list[Case]:
 
 # ---------------------------------------------------------------- the published table
 
-COLUMNS = ("id", "table", "source", "date", "model", "architecture", "task", "strategy", "gpu", "gpus", "parallel", "micro_batch", "accumulation",
-           "sequence_length", "target_length", "image_size", "precision", "optimizer", "gradient_checkpointing", "attention", "compile", "lora_rank",
-           "lora_targets", "lora_dropout", "unfrozen_blocks", "classes", "memory_format", "measures", "step_seconds", "forward_seconds",
-           "samples_per_second", "peak_bytes", "memory", "oom", "assumed", "trust", "family", "split")
+COLUMNS = (
+    "id",
+    "table",
+    "source",
+    "date",
+    "model",
+    "architecture",
+    "task",
+    "strategy",
+    "gpu",
+    "gpus",
+    "parallel",
+    "micro_batch",
+    "accumulation",
+    "sequence_length",
+    "target_length",
+    "image_size",
+    "precision",
+    "optimizer",
+    "gradient_checkpointing",
+    "attention",
+    "compile",
+    "lora_rank",
+    "lora_targets",
+    "lora_dropout",
+    "unfrozen_blocks",
+    "classes",
+    "memory_format",
+    "measures",
+    "step_seconds",
+    "forward_seconds",
+    "samples_per_second",
+    "peak_bytes",
+    "memory",
+    "oom",
+    "assumed",
+    "trust",
+    "family",
+    "split",
+)
 
-_INTEGERS = ("gpus", "micro_batch", "accumulation", "sequence_length", "target_length", "image_size", "lora_rank", "unfrozen_blocks", "classes")
+_INTEGERS = (
+    "gpus",
+    "micro_batch",
+    "accumulation",
+    "sequence_length",
+    "target_length",
+    "image_size",
+    "lora_rank",
+    "unfrozen_blocks",
+    "classes",
+)
 _FLOATS = ("lora_dropout", "step_seconds", "forward_seconds", "samples_per_second")
 
 
@@ -143,10 +209,16 @@ def to_csv(cases: Iterable[Case]) -> str:
             raise ValueError(f"{case.id}: the published table holds one memory a row")
         row = {name: getattr(case, name, None) for name in COLUMNS}
         memory, peak = case.peaks[0] if case.peaks else (None, None)
-        row |= {"source": case.citation, "peak_bytes": peak, "memory": memory, "compile": int(case.compile), "oom": int(case.oom),
-                "architecture": json.dumps(case.architecture, sort_keys=True) if case.architecture else None,
-                "lora_targets": " ".join(case.lora_targets) if case.lora_targets else None,
-                **{name: _figures(getattr(case, name)) for name in _FLOATS}}
+        row |= {
+            "source": case.citation,
+            "peak_bytes": peak,
+            "memory": memory,
+            "compile": int(case.compile),
+            "oom": int(case.oom),
+            "architecture": json.dumps(case.architecture, sort_keys=True) if case.architecture else None,
+            "lora_targets": " ".join(case.lora_targets) if case.lora_targets else None,
+            **{name: _figures(getattr(case, name)) for name in _FLOATS},
+        }
         writer.writerow({key: "" if value is None else value for key, value in row.items()})
     return out.getvalue()
 

@@ -24,9 +24,27 @@ OUT = Path(__file__).resolve().parent.parent / "profiles" / "measured" / "publis
 GONE = Path(__file__).resolve().parent / "tables" / "timm_gone.csv"
 
 #: Models that people know: always in, next to the spread over families.
-WELL_KNOWN = frozenset(f"timm:{name}" for name in (
-    "resnet18", "resnet50", "resnet152", "efficientnet_b0", "efficientnet_b4", "vgg16", "vit_base_patch16_224", "vit_large_patch16_224", "convnext_base",
-    "convnext_tiny", "swin_base_patch4_window7_224", "mobilenetv3_large_100", "densenet121", "regnety_032", "deit_small_patch16_224", "tf_efficientnetv2_s"))
+WELL_KNOWN = frozenset(
+    f"timm:{name}"
+    for name in (
+        "resnet18",
+        "resnet50",
+        "resnet152",
+        "efficientnet_b0",
+        "efficientnet_b4",
+        "vgg16",
+        "vit_base_patch16_224",
+        "vit_large_patch16_224",
+        "convnext_base",
+        "convnext_tiny",
+        "swin_base_patch4_window7_224",
+        "mobilenetv3_large_100",
+        "densenet121",
+        "regnety_032",
+        "deit_small_patch16_224",
+        "tf_efficientnetv2_s",
+    )
+)
 
 
 def curate(folder: Path) -> list[Case]:
@@ -48,7 +66,9 @@ def spread(cases: Iterable[Case], quota: int, keep: Callable[[Case], bool] = lam
     families: dict[str, dict[str, Case]] = {}
     for case in sorted(filter(keep, cases), key=_order):
         families.setdefault(case.family, {}).setdefault(case.model, case)
-    turns = [(case.model not in WELL_KNOWN, rank, family, case) for family, own in families.items() for rank, case in enumerate(own.values())]
+    turns = [
+        (case.model not in WELL_KNOWN, rank, family, case) for family, own in families.items() for rank, case in enumerate(own.values())
+    ]
     return [turn[-1] for turn in sorted(turns, key=lambda turn: turn[:3])[:quota]]
 
 
@@ -67,8 +87,11 @@ def _newest_timm(case: Case) -> bool:
 
 def _timm_train(cases: list[Case]) -> list[Case]:
     ran = [c for c in cases if not c.oom and _newest_timm(c)]
-    return [*spread(ran, 62, lambda c: c.memory_format == "channels_last"), *spread(ran, 62, lambda c: c.memory_format == "contiguous"),
-            *spread(cases, 24, lambda c: c.oom and _newest_timm(c))]
+    return [
+        *spread(ran, 62, lambda c: c.memory_format == "channels_last"),
+        *spread(ran, 62, lambda c: c.memory_format == "contiguous"),
+        *spread(cases, 24, lambda c: c.oom and _newest_timm(c)),
+    ]
 
 
 def _lambda(cases: list[Case]) -> list[Case]:
@@ -90,7 +113,9 @@ RULES: dict[str, Callable[[list[Case]], list[Case]]] = {
     "pretrain_misc": list,
     "zeus": list,
     "pycls": list,
-    "llmfoundry": lambda cases: hashed(cases, 36, lambda c: c.gpus == 8 and c.sequence_length <= 8192 and c.model in ("mpt-125m", "mpt-350m", "mpt-1b", "mpt-7b")),
+    "llmfoundry": lambda cases: hashed(
+        cases, 36, lambda c: c.gpus == 8 and c.sequence_length <= 8192 and c.model in ("mpt-125m", "mpt-350m", "mpt-1b", "mpt-7b")
+    ),
     "vtrain": lambda cases: hashed(cases, 30),
     "lambda_agg": _lambda,
     "ryujaehun": lambda cases: hashed(cases, 60, lambda c: c.measures == "forward_backward"),

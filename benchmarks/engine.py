@@ -40,14 +40,27 @@ def outcome(case: Case, folder: Path, evaluate=None, sharded_as_ddp: bool = Fals
 
 def compare(case: Case, result) -> Outcome:
     """Every figure that was both measured and predicted, and whether the verdict was right. Sharded runs: time only."""
-    shared = dict(case_id=case.id, table=case.table, basis=str(getattr(result, "basis", "unknown")), strategy=case.strategy, gpu=case.gpu,
-                  family=case.family, split=case.split)
+    shared = dict(
+        case_id=case.id,
+        table=case.table,
+        basis=str(getattr(result, "basis", "unknown")),
+        strategy=case.strategy,
+        gpu=case.gpu,
+        family=case.family,
+        modality=case.modality,
+        split=case.split,
+    )
     pairs = [("time", case.step_seconds, timed(case, result))]
     if case.parallel != "fsdp":
         pairs += [("forward", case.forward_seconds, getattr(result, "forward_seconds", None))]
-        pairs += [(name, peak, getattr(result, f"{name}_bytes" if name != "device" else "device_used_bytes", None)) for name, peak in case.peaks]
-    comparisons = tuple(Comparison(quantity=name, measured=float(measured), p10=figure.p10, p50=figure.p50, p90=figure.p90, **shared)
-                        for name, measured, figure in pairs if measured and figure is not None)
+        pairs += [
+            (name, peak, getattr(result, f"{name}_bytes" if name != "device" else "device_used_bytes", None)) for name, peak in case.peaks
+        ]
+    comparisons = tuple(
+        Comparison(quantity=name, measured=float(measured), p10=figure.p10, p50=figure.p50, p90=figure.p90, **shared)
+        for name, measured, figure in pairs
+        if measured and figure is not None
+    )
     judged = case.oom or (case.step_seconds or case.peaks) and case.parallel != "fsdp"
     verdict = Verdict(case.id, case.table, case.oom, getattr(result, "fits", None)) if judged and case.measures != "forward" else None
     return Outcome(comparisons, verdict)
@@ -69,9 +82,16 @@ def ask(case: Case, folder: Path):
 
     facts = _facts(resolvable(case.model, case.architecture, folder), case.task)
     audio = case.task == "audio_classification"
-    return evaluate(facts, recipe_of(case, facts.image_size), find_device(case.gpu), micro_batch=case.micro_batch,
-                    sequence_length=None if audio else case.sequence_length, target_length=case.target_length,
-                    accumulation=case.accumulation, gpus=case.gpus)
+    return evaluate(
+        facts,
+        recipe_of(case, facts.image_size),
+        find_device(case.gpu),
+        micro_batch=case.micro_batch,
+        sequence_length=None if audio else case.sequence_length,
+        target_length=case.target_length,
+        accumulation=case.accumulation,
+        gpus=case.gpus,
+    )
 
 
 @lru_cache(maxsize=64)
@@ -87,10 +107,20 @@ def recipe_of(case: Case, default_image_size: int | None = None):
 
     image = case.task in ("image_classification", "contrastive")
     lora = case.strategy in ("lora", "qlora")
-    return Recipe(strategy="fine_tune" if case.strategy == "scratch" else case.strategy, task=case.task, precision=case.precision,
-                  optimizer=case.optimizer, gradient_checkpointing=case.gradient_checkpointing, attention=case.attention, compile=case.compile,
-                  classes=case.classes, image_size=(case.image_size or default_image_size) if image else None,
-                  audio_samples=case.sequence_length if case.task == "audio_classification" else None,
-                  lora_rank=case.lora_rank if lora else None, lora_targets=case.lora_targets if lora else None,
-                  lora_dropout=case.lora_dropout if lora else None, unfrozen_blocks=case.unfrozen_blocks,
-                  variant="features" if case.measures == "forward" else None)
+    return Recipe(
+        strategy="fine_tune" if case.strategy == "scratch" else case.strategy,
+        task=case.task,
+        precision=case.precision,
+        optimizer=case.optimizer,
+        gradient_checkpointing=case.gradient_checkpointing,
+        attention=case.attention,
+        compile=case.compile,
+        classes=case.classes,
+        image_size=(case.image_size or default_image_size) if image else None,
+        audio_samples=case.sequence_length if case.task == "audio_classification" else None,
+        lora_rank=case.lora_rank if lora else None,
+        lora_targets=case.lora_targets if lora else None,
+        lora_dropout=case.lora_dropout if lora else None,
+        unfrozen_blocks=case.unfrozen_blocks,
+        variant="features" if case.measures == "forward" else None,
+    )

@@ -16,8 +16,12 @@ LIBRARIES = ("torch", "transformers", "peft", "timm", "torchvision", "numpy")
 
 def machine() -> dict[str, str]:
     """What the figures were made on: the machine and the versions, without importing any of the libraries."""
-    return {"machine": platform.platform(), "processor": platform.processor() or platform.machine(), "python": platform.python_version(),
-            **{name: _version(name) for name in ("planner", *LIBRARIES)}}
+    return {
+        "machine": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+        **{name: _version(name) for name in ("planner", *LIBRARIES)},
+    }
 
 
 def _version(name: str) -> str:
@@ -29,20 +33,33 @@ def _version(name: str) -> str:
 
 def document(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict], refused: Sequence[Refused], asked: dict) -> dict:
     """Everything as one JSON document: the request, the machine, summaries by every grouping, verdicts, what was not asked."""
-    return {"asked": asked, "machine": machine(),
-            "summaries": {"+".join(group): [{**dict(zip(("quantity", *group), key)), **dataclasses.asdict(s)}
-                                            for key, s in by(comparisons, "quantity", *group).items()] for group in ((), *GROUPS)},
-            "verdicts": {"all": dataclasses.asdict(judge(verdicts)),
-                         **{t: dataclasses.asdict(judge(v for v in verdicts if v.table == t)) for t in sorted({v.table for v in verdicts})}},
-            "not_asked": [{"table": t, "reason": reason, "count": n} for (t, reason), n in count_by(refused, lambda r: (r.table, r.reason))],
-            "worst": [dataclasses.asdict(c) for c in sorted(comparisons, key=lambda c: -c.relative_error)[:20]]}
+    return {
+        "asked": asked,
+        "machine": machine(),
+        "summaries": {
+            "+".join(group): [
+                {**dict(zip(("quantity", *group), key)), **dataclasses.asdict(s)} for key, s in by(comparisons, "quantity", *group).items()
+            ]
+            for group in ((), *GROUPS)
+        },
+        "verdicts": {
+            "all": dataclasses.asdict(judge(verdicts)),
+            **{t: dataclasses.asdict(judge(v for v in verdicts if v.table == t)) for t in sorted({v.table for v in verdicts})},
+        },
+        "not_asked": [{"table": t, "reason": reason, "count": n} for (t, reason), n in count_by(refused, lambda r: (r.table, r.reason))],
+        "worst": [dataclasses.asdict(c) for c in sorted(comparisons, key=lambda c: -c.relative_error)[:20]],
+    }
 
 
 def markdown(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict], refused: Sequence[Refused], asked: dict) -> str:
     """The report as Markdown, which reads well in a terminal too."""
     facts = "; ".join(f"{name} {value}" for name, value in machine().items())
-    parts = [f"Cases: {asked['cases']} of {asked['rows']} rows asked ({asked['description']}).", f"Made on: {facts}.", "",
-             _table("All", by(comparisons, "quantity"), ())]
+    parts = [
+        f"Cases: {asked['cases']} of {asked['rows']} rows asked ({asked['description']}).",
+        f"Made on: {facts}.",
+        "",
+        _table("All", by(comparisons, "quantity"), ()),
+    ]
     parts += [_table(f"By {' and '.join(group)}", by(comparisons, "quantity", *group), group) for group in GROUPS]
     parts += [_verdicts(judge(verdicts)), _refusals(refused), _worst(comparisons)]
     return "\n".join(parts).rstrip() + "\n"
@@ -50,9 +67,23 @@ def markdown(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict], ref
 
 def _table(title: str, summaries: dict[tuple[str, ...], ErrorSummary], group: tuple[str, ...]) -> str:
     head = ["quantity", *group, "n", "median error", "p90 error", "worst", "bias", "80 % interval covers", "worst case"]
-    lines = [f"### {title}", "", "| " + " | ".join(head) + " |", "|" + "|".join(" --- " if i <= len(group) else " --: " for i in range(len(head))) + "|"]
+    lines = [
+        f"### {title}",
+        "",
+        "| " + " | ".join(head) + " |",
+        "|" + "|".join(" --- " if i <= len(group) else " --: " for i in range(len(head))) + "|",
+    ]
     for key, s in summaries.items():
-        cells = [*key, str(s.count), _percent(s.median), _percent(s.p90), _percent(s.worst), f"{s.bias_percent:+.1f} %", _percent(s.coverage), s.worst_case]
+        cells = [
+            *key,
+            str(s.count),
+            _percent(s.median),
+            _percent(s.p90),
+            _percent(s.worst),
+            f"{s.bias_percent:+.1f} %",
+            _percent(s.coverage),
+            s.worst_case,
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""]) if summaries else f"### {title}\n\nNothing to compare.\n"
 
@@ -63,9 +94,14 @@ def _percent(share: float) -> str:
 
 def _verdicts(summary: VerdictSummary) -> str:
     share = summary.false_refusal_share
-    lines = ["### Fits or not", "", f"- Ran out of memory: {summary.ran_out} runs; called fitting by the planner: {len(summary.false_fits)} (must be 0).",
-             f"- Ran: {summary.ran} runs; called not fitting: {len(summary.false_refusals)}" + (f" ({_percent(share)})." if share is not None else "."),
-             f"- No verdict: {summary.no_verdict}."]
+    lines = [
+        "### Fits or not",
+        "",
+        f"- Ran out of memory: {summary.ran_out} runs; called fitting by the planner: {len(summary.false_fits)} (must be 0).",
+        f"- Ran: {summary.ran} runs; called not fitting: {len(summary.false_refusals)}"
+        + (f" ({_percent(share)})." if share is not None else "."),
+        f"- No verdict: {summary.no_verdict}.",
+    ]
     lines += [f"- Called fitting but ran out: `{name}`" for name in summary.false_fits]
     lines += [f"- Called not fitting but ran: `{name}`" for name in summary.false_refusals[:30]]
     return "\n".join([*lines, ""])
@@ -79,5 +115,8 @@ def _refusals(refused: Sequence[Refused]) -> str:
 
 def _worst(comparisons: Sequence[Comparison]) -> str:
     lines = ["### The ten worst", "", "| case | quantity | measured | predicted |", "| --- | --- | --: | --: |"]
-    lines += [f"| {c.case_id} | {c.quantity} | {c.measured:.4g} | {c.p50:.4g} |" for c in sorted(comparisons, key=lambda c: -c.relative_error)[:10]]
+    lines += [
+        f"| {c.case_id} | {c.quantity} | {c.measured:.4g} | {c.p50:.4g} |"
+        for c in sorted(comparisons, key=lambda c: -c.relative_error)[:10]
+    ]
     return "\n".join([*lines, ""])

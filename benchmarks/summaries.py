@@ -23,6 +23,7 @@ class Comparison:
     strategy: str
     gpu: str
     family: str
+    modality: str
     split: str
     measured: float
     p10: float
@@ -103,8 +104,15 @@ def summarise(comparisons: Iterable[Comparison]) -> ErrorSummary | None:
         return None
     worst = max(group, key=lambda c: (c.relative_error, c.case_id))
     errors = [c.relative_error for c in group]
-    return ErrorSummary(len(group), statistics.median(errors), quantile(errors, 0.9), worst.relative_error, worst.case_id,
-                        statistics.median(c.log_ratio for c in group), sum(c.covered for c in group) / len(group))
+    return ErrorSummary(
+        len(group),
+        statistics.median(errors),
+        quantile(errors, 0.9),
+        worst.relative_error,
+        worst.case_id,
+        statistics.median(c.log_ratio for c in group),
+        sum(c.covered for c in group) / len(group),
+    )
 
 
 def by(comparisons: Iterable[Comparison], *keys: str) -> dict[tuple[str, ...], ErrorSummary]:
@@ -119,10 +127,12 @@ def judge(verdicts: Iterable[Verdict]) -> VerdictSummary:
     """How often "fits" and "does not fit" were right."""
     group = list(verdicts)
     return VerdictSummary(
-        ran=sum(not v.ran_out for v in group), ran_out=sum(v.ran_out for v in group),
+        ran=sum(not v.ran_out for v in group),
+        ran_out=sum(v.ran_out for v in group),
         false_fits=tuple(sorted(v.case_id for v in group if v.ran_out and v.fits is True)),
         false_refusals=tuple(sorted(v.case_id for v in group if not v.ran_out and v.fits is False)),
-        no_verdict=sum(v.fits is None for v in group))
+        no_verdict=sum(v.fits is None for v in group),
+    )
 
 
 def count_by(items: Iterable, key: Callable) -> list[tuple[str, int]]:

@@ -10,8 +10,10 @@ from benchmarks.tables.common import gpu_key
 OPTIMIZERS = {"AdamW": "adamw_for_loop", "Adafactor": "adafactor", "bnb Adam8bit": "adamw_8bit"}
 PRECISIONS = {"fp32": "fp32", "fp16 AMP": "amp_fp16"}
 MB = 2**20  # the guide prints bytes // 1024**2 as MB
-ASSUMED = ("transformers of 2022: eager attention, its own AdamW that loops over parameters; memory is the driver's figure after training, with "
-           "the context and cached blocks, so it may miss a peak that was released")
+ASSUMED = (
+    "transformers of 2022: eager attention, its own AdamW that loops over parameters; memory is the driver's figure after training, with "
+    "the context and cached blocks, so it may miss a peak that was released"
+)
 
 
 def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
@@ -23,9 +25,26 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
             continue
         batch, steps = int(row["batch_size"]), int(row["grad_accum"])
         rate = float(row["samples_per_s"])
-        yield Case(id=name, table="hf_docs", citation=row["source"], model="bert-large-uncased", task="text_classification", strategy="fine_tune",
-                   gpu=gpu_key(row["gpu"].replace("NVIDIA V100-SXM2 16GB", "Tesla V100-SXM2-16GB")) or row["gpu"], micro_batch=batch,
-                   accumulation=steps, sequence_length=int(row["seq_len"]), precision=PRECISIONS[row["precision"]],
-                   optimizer=OPTIMIZERS[row["optimizer"]], gradient_checkpointing="full" if row["grad_ckpt"] == "yes" else "none",
-                   attention="eager", classes=2, step_seconds=batch * steps / rate, samples_per_second=rate,
-                   peaks=(("device", int(row["gpu_mem_MB"]) * MB),), assumed=ASSUMED, trust="H", date="2022")
+        yield Case(
+            id=name,
+            table="hf_docs",
+            citation=row["source"],
+            model="bert-large-uncased",
+            task="text_classification",
+            strategy="fine_tune",
+            gpu=gpu_key(row["gpu"].replace("NVIDIA V100-SXM2 16GB", "Tesla V100-SXM2-16GB")) or row["gpu"],
+            micro_batch=batch,
+            accumulation=steps,
+            sequence_length=int(row["seq_len"]),
+            precision=PRECISIONS[row["precision"]],
+            optimizer=OPTIMIZERS[row["optimizer"]],
+            gradient_checkpointing="full" if row["grad_ckpt"] == "yes" else "none",
+            attention="eager",
+            classes=2,
+            step_seconds=batch * steps / rate,
+            samples_per_second=rate,
+            peaks=(("device", int(row["gpu_mem_MB"]) * MB),),
+            assumed=ASSUMED,
+            trust="H",
+            date="2022",
+        )

@@ -8,14 +8,18 @@ from benchmarks.cases import Case, Refused, slug
 from benchmarks.tables.common import MIB, gpu_key, integer, is_ampere_or_later, number
 
 TASKS = {
-    "bert_base_squad": dict(model="bert-base-uncased", task="token_classification", classes=2, sequence_length=384, optimizer="adamw_fused",
-                            attention="eager"),
-    "bert_large_squad": dict(model="bert-large-uncased", task="token_classification", classes=2, sequence_length=384, optimizer="adamw_fused",
-                             attention="eager"),
+    "bert_base_squad": dict(
+        model="bert-base-uncased", task="token_classification", classes=2, sequence_length=384, optimizer="adamw_fused", attention="eager"
+    ),
+    "bert_large_squad": dict(
+        model="bert-large-uncased", task="token_classification", classes=2, sequence_length=384, optimizer="adamw_fused", attention="eager"
+    ),
     "resnet50": dict(model="torchvision:resnet50", task="image_classification", classes=1000, image_size=224, optimizer="sgd_momentum"),
 }
-ASSUMED = ("NVIDIA's example code in its container: FP32 is TF32 from Ampere on; BERT as span prediction at 384 tokens with FusedAdam, "
-           "apex mixed precision as autocast; ResNet-50 on synthetic data")
+ASSUMED = (
+    "NVIDIA's example code in its container: FP32 is TF32 from Ampere on; BERT as span prediction at 384 tokens with FusedAdam, "
+    "apex mixed precision as autocast; ResNet-50 on synthetic data"
+)
 
 
 def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
@@ -28,11 +32,23 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
             yield Refused(name, "lambda_agg", reason)
             continue
         batch, throughput, memory = int(row["per_gpu_batch"]), number(row["throughput_median"]), number(row["peak_nvidia_smi_mem_MiB_max"])
-        yield Case(id=name, table="lambda_agg", citation=row["source"], strategy="fine_tune", gpu=gpu, gpus=count,
-                   parallel="ddp" if count > 1 else None, micro_batch=batch, precision=precision_of(row, gpu),
-                   step_seconds=batch * count / throughput if throughput else None, samples_per_second=throughput,
-                   peaks=(("device", int(memory * MIB)),) if memory else (), assumed=f"{ASSUMED}; torch {row['torch']}",
-                   trust="H" if throughput and not memory else "M", **TASKS[row["task"]])
+        yield Case(
+            id=name,
+            table="lambda_agg",
+            citation=row["source"],
+            strategy="fine_tune",
+            gpu=gpu,
+            gpus=count,
+            parallel="ddp" if count > 1 else None,
+            micro_batch=batch,
+            precision=precision_of(row, gpu),
+            step_seconds=batch * count / throughput if throughput else None,
+            samples_per_second=throughput,
+            peaks=(("device", int(memory * MIB)),) if memory else (),
+            assumed=f"{ASSUMED}; torch {row['torch']}",
+            trust="H" if throughput and not memory else "M",
+            **TASKS[row["task"]],
+        )
 
 
 def refusal(row: dict[str, str], gpu: str | None) -> str | None:

@@ -28,31 +28,59 @@ def cases(rows: list[dict[str, str]], source: str = "measured runs") -> Iterator
             yield Refused(row["run_id"], "measured_runs", f"{row['status']}: {row['note'][:80]}")
             continue
         architecture = json.loads(row["architecture"])
-        yield Case(id=row["run_id"], table="measured_runs", citation=row.get("source") or source, model=row["model"], architecture=architecture,
-                   gpu=gpu_key(row["device"]) or row["device"], micro_batch=int(row["batch_size"]), precision=row["precision"], trust="H",
-                   optimizer=OPTIMIZERS.get(row["optimizer"], row["optimizer"]), attention=row["attention"] or "sdpa",
-                   gradient_checkpointing="full" if row["gradient_checkpointing"] == "True" else "none", compile=row["compile"] == "True",
-                   **_shape(row, architecture), **_strategy(row), **_measured(row))
+        yield Case(
+            id=row["run_id"],
+            table="measured_runs",
+            citation=row.get("source") or source,
+            model=row["model"],
+            architecture=architecture,
+            gpu=gpu_key(row["device"]) or row["device"],
+            micro_batch=int(row["batch_size"]),
+            precision=row["precision"],
+            trust="H",
+            optimizer=OPTIMIZERS.get(row["optimizer"], row["optimizer"]),
+            attention=row["attention"] or "sdpa",
+            gradient_checkpointing="full" if row["gradient_checkpointing"] == "True" else "none",
+            compile=row["compile"] == "True",
+            **_shape(row, architecture),
+            **_strategy(row),
+            **_measured(row),
+        )
 
 
 def _shape(row: dict[str, str], architecture: dict) -> dict:
     task, length = task_of(architecture["kind"]), integer(row["sequence_length"])
     vision = architecture["kind"] == "timm"
-    return dict(task=task, sequence_length=length, target_length=max(8, length // 4) if task == "seq2seq_lm" and length else None,
-                image_size=integer(row["image_size"]), classes=integer(row["num_classes"]) or CLASSES.get(task),
-                memory_format=("contiguous" if row["model"].startswith(("vit", "swin")) else "channels_last") if vision else None)
+    return dict(
+        task=task,
+        sequence_length=length,
+        target_length=max(8, length // 4) if task == "seq2seq_lm" and length else None,
+        image_size=integer(row["image_size"]),
+        classes=integer(row["num_classes"]) or CLASSES.get(task),
+        memory_format=("contiguous" if row["model"].startswith(("vit", "swin")) else "channels_last") if vision else None,
+    )
 
 
 def _strategy(row: dict[str, str]) -> dict:
     strategy = STRATEGIES.get(row["strategy"], row["strategy"])
     lora = strategy in ("lora", "qlora")
     targets = tuple(ast.literal_eval(row["lora_targets"])) if row["lora_targets"] else LORA_TARGETS
-    return dict(strategy=strategy, lora_rank=integer(row["lora_rank"]) if lora else None, lora_targets=targets if lora else None,
-                lora_dropout=0.0 if lora else None, unfrozen_blocks=integer(row["unfrozen_blocks"]) if strategy == "partial_fine_tune" else None)
+    return dict(
+        strategy=strategy,
+        lora_rank=integer(row["lora_rank"]) if lora else None,
+        lora_targets=targets if lora else None,
+        lora_dropout=0.0 if lora else None,
+        unfrozen_blocks=integer(row["unfrozen_blocks"]) if strategy == "partial_fine_tune" else None,
+    )
 
 
 def _measured(row: dict[str, str]) -> dict:
     step, forward = number(row["step_ms_median"]), number(row["forward_ms_median"])
     peaks = tuple((name, integer(row[f"peak_{name}_bytes"])) for name in ("allocated", "reserved") if row[f"peak_{name}_bytes"])
-    return dict(step_seconds=step / 1e3 if step else None, forward_seconds=forward / 1e3 if forward else None, peaks=peaks,
-                samples_per_second=int(row["batch_size"]) / step * 1e3 if step else None, oom=row["status"] == "oom")
+    return dict(
+        step_seconds=step / 1e3 if step else None,
+        forward_seconds=forward / 1e3 if forward else None,
+        peaks=peaks,
+        samples_per_second=int(row["batch_size"]) / step * 1e3 if step else None,
+        oom=row["status"] == "oom",
+    )

@@ -14,19 +14,51 @@ COLUMNS = ("FP32", "mixed")  # a cell "128 and 64" gives FP32's or TF32's value,
 def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
     """One case a single-GPU pre-training or SQuAD row of PyTorch's BERT; everything else is refused."""
     for row in rows:
-        name = slug("nvidia_dle", row["model_dir"], row["gpu"], row["precision"], f"s{row['seq_len']}", row["batch_per_gpu_raw"], f"x{row['n_gpus']}")
+        name = slug(
+            "nvidia_dle",
+            row["model_dir"],
+            row["gpu"],
+            row["precision"],
+            f"s{row['seq_len']}",
+            row["batch_per_gpu_raw"],
+            f"x{row['n_gpus']}",
+        )
         gpu, batch = gpu_key(row["gpu"]), micro_batch(row)
-        if (row["model_dir"], row["metric"], row["n_gpus"]) != ("PyTorch/LanguageModeling/BERT", "train_throughput", "1") or not (gpu and batch):
+        if (row["model_dir"], row["metric"], row["n_gpus"]) != ("PyTorch/LanguageModeling/BERT", "train_throughput", "1") or not (
+            gpu and batch
+        ):
             yield Refused(name, "nvidia_dle", "not a single-GPU BERT training row with a recoverable batch")
             continue
-        mixed, rate, length, pretraining = row["precision"].startswith("mixed"), float(row["value"]), int(row["seq_len"] or 384), bool(row["seq_len"])
-        yield Case(id=name, table="nvidia_dle", citation=row["source"], model="bert-large-uncased",
-                   task="masked_lm" if pretraining else "token_classification", classes=None if pretraining else 2,
-                   strategy="scratch" if pretraining else "fine_tune", gpu=gpu, micro_batch=batch, sequence_length=length,
-                   precision="amp_fp16" if mixed else "tf32" if is_ampere_or_later(gpu) else "fp32", optimizer="adamw_fused", attention="eager",
-                   step_seconds=batch / rate, samples_per_second=rate, trust="M", date="2022",
-                   assumed=("LAMB asked as fused AdamW, one micro-batch a step; next-sentence head left out" if pretraining
-                            else "SQuAD at 384 tokens; the first of the two batches is FP32's, the second mixed precision's"))
+        mixed, rate, length, pretraining = (
+            row["precision"].startswith("mixed"),
+            float(row["value"]),
+            int(row["seq_len"] or 384),
+            bool(row["seq_len"]),
+        )
+        yield Case(
+            id=name,
+            table="nvidia_dle",
+            citation=row["source"],
+            model="bert-large-uncased",
+            task="masked_lm" if pretraining else "token_classification",
+            classes=None if pretraining else 2,
+            strategy="scratch" if pretraining else "fine_tune",
+            gpu=gpu,
+            micro_batch=batch,
+            sequence_length=length,
+            precision="amp_fp16" if mixed else "tf32" if is_ampere_or_later(gpu) else "fp32",
+            optimizer="adamw_fused",
+            attention="eager",
+            step_seconds=batch / rate,
+            samples_per_second=rate,
+            trust="M",
+            date="2022",
+            assumed=(
+                "LAMB asked as fused AdamW, one micro-batch a step; next-sentence head left out"
+                if pretraining
+                else "SQuAD at 384 tokens; the first of the two batches is FP32's, the second mixed precision's"
+            ),
+        )
 
 
 def micro_batch(row: dict[str, str]) -> int | None:

@@ -20,8 +20,24 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
             yield Refused(name, "pretrain_misc", "batch, architecture or parallel layout not recoverable")
             continue
         seconds, compiled = float(found[1]) / 1e3, not row["note"].startswith("no torch.compile")
-        yield Case(id=slug("pretrain_misc", "nanogpt", "compiled" if compiled else "eager"), table="pretrain_misc", citation=row["source"],
-                   model="gpt2-nanogpt", architecture=NANOGPT, task="causal_lm", strategy="scratch", gpu=gpu_key("NVIDIA A100 40GB"), micro_batch=12,
-                   sequence_length=1024, precision="amp_bf16", optimizer="adamw_fused", attention="eager", compile=compiled, step_seconds=seconds,
-                   samples_per_second=12 / seconds, trust="M", date="2023-02",
-                   assumed="the sentence names no GPU: the README's A100 40GB; bench.py's defaults of that day: batch 12, 1024 tokens, bf16 autocast")
+        yield Case(
+            id=slug("pretrain_misc", "nanogpt", "compiled" if compiled else "eager"),
+            table="pretrain_misc",
+            citation=row["source"],
+            model="gpt2-nanogpt",
+            architecture=NANOGPT,
+            task="causal_lm",
+            strategy="scratch",
+            gpu=gpu_key("NVIDIA A100 40GB"),
+            micro_batch=12,
+            sequence_length=1024,
+            precision="amp_bf16",
+            optimizer="adamw_fused",
+            attention="eager",
+            compile=compiled,
+            step_seconds=seconds,
+            samples_per_second=12 / seconds,
+            trust="M",
+            date="2023-02",
+            assumed="no GPU named: the README's A100 40GB; bench.py's defaults of that day: batch 12, 1024 tokens, bf16 autocast",
+        )

@@ -15,14 +15,38 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
     for row in rows:
         layout = "channels_last" if row["memory_format"] == "channels_last" else "contiguous"
         precision, gpu = PRECISIONS.get(row["precision"]), gpu_key(row["gpu"])
-        name = slug("timm_infer", row["model"], row["img_size"], f"b{row['batch_size']}", gpu or row["gpu"], layout, precision, row["torch"],
-                    "compiled" if row["torch_compile"].startswith("yes") else None)
+        name = slug(
+            "timm_infer",
+            row["model"],
+            row["img_size"],
+            f"b{row['batch_size']}",
+            gpu or row["gpu"],
+            layout,
+            precision,
+            row["torch"],
+            "compiled" if row["torch_compile"].startswith("yes") else None,
+        )
         if gpu is None or precision is None or not row["infer_step_ms"]:
             yield Refused(name, "timm_infer", "GPU, precision or time that has no counterpart")
             continue
-        yield Case(id=name, table="timm_infer", citation=row["source"], model=f"timm:{row['model']}", task="image_classification",
-                   strategy="feature_extraction", gpu=gpu, micro_batch=int(row["batch_size"]), precision=precision, optimizer="adamw",
-                   image_size=int(row["img_size"]), classes=1000, memory_format=layout, measures="forward",
-                   compile=row["torch_compile"].startswith("yes"), step_seconds=float(row["infer_step_ms"]) / 1e3,
-                   samples_per_second=number(row["infer_samples_per_s"]), trust="H",
-                   assumed=f"inference mode with the classifier's head, synthetic images; torch {row['torch']}")
+        yield Case(
+            id=name,
+            table="timm_infer",
+            citation=row["source"],
+            model=f"timm:{row['model']}",
+            task="image_classification",
+            strategy="feature_extraction",
+            gpu=gpu,
+            micro_batch=int(row["batch_size"]),
+            precision=precision,
+            optimizer="adamw",
+            image_size=int(row["img_size"]),
+            classes=1000,
+            memory_format=layout,
+            measures="forward",
+            compile=row["torch_compile"].startswith("yes"),
+            step_seconds=float(row["infer_step_ms"]) / 1e3,
+            samples_per_second=number(row["infer_samples_per_s"]),
+            trust="H",
+            assumed=f"inference mode with the classifier's head, synthetic images; torch {row['torch']}",
+        )

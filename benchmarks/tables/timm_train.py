@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from benchmarks.cases import Case, Refused, slug
 from benchmarks.tables.common import gpu_key, integer, number
 
-ASSUMED = "SGD with momentum, 1000 classes, synthetic images on the device, no gradient scaler; the timer holds forward, backward and optimizer"
+ASSUMED = (
+    "SGD with momentum, 1000 classes, synthetic images on the device, no gradient scaler; the timer holds forward, backward and optimizer"
+)
 
 
 def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
@@ -19,12 +21,35 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
         if gpu is None or not row["train_step_ms"]:
             yield Refused(name, "timm_train", "no step time" if gpu else f"GPU {row['gpu']!r} has no key")
             continue
-        shared = dict(table="timm_train", citation=row["source"], model=f"timm:{row['model']}", task="image_classification", strategy="fine_tune",
-                      gpu=gpu, precision="amp_fp16", optimizer="sgd_momentum", image_size=int(row["img_size"]), classes=1000,
-                      memory_format=layout)
-        yield Case(id=name, micro_batch=int(row["batch_size"]), step_seconds=float(row["train_step_ms"]) / 1e3,
-                   samples_per_second=number(row["train_samples_per_s"]), assumed=f"{ASSUMED}; torch {row['torch']}", trust="H", **shared)
+        shared = dict(
+            table="timm_train",
+            citation=row["source"],
+            model=f"timm:{row['model']}",
+            task="image_classification",
+            strategy="fine_tune",
+            gpu=gpu,
+            precision="amp_fp16",
+            optimizer="sgd_momentum",
+            image_size=int(row["img_size"]),
+            classes=1000,
+            memory_format=layout,
+        )
+        yield Case(
+            id=name,
+            micro_batch=int(row["batch_size"]),
+            step_seconds=float(row["train_step_ms"]) / 1e3,
+            samples_per_second=number(row["train_samples_per_s"]),
+            assumed=f"{ASSUMED}; torch {row['torch']}",
+            trust="H",
+            **shared,
+        )
         failed = integer(row["next_larger_batch_tried_and_failed"])
         if failed:
-            yield Case(id=f"{name}.failed{failed}", micro_batch=failed, oom=True, trust="M",
-                       assumed=f"the benchmark lowers the batch after any runtime error: read as out of memory; torch {row['torch']}", **shared)
+            yield Case(
+                id=f"{name}.failed{failed}",
+                micro_batch=failed,
+                oom=True,
+                trust="M",
+                assumed=f"the benchmark lowers the batch after any runtime error: read as out of memory; torch {row['torch']}",
+                **shared,
+            )

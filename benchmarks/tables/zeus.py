@@ -9,10 +9,16 @@ from benchmarks.tables.common import gpu_key
 
 #: (dataset, model) → the question, and how many samples an epoch holds.
 RUNS = {
-    ("imagenet", "resnet50"): (dict(model="torchvision:resnet50", task="image_classification", classes=1000, image_size=224), 1_281_167,
-                               "ImageNet-1k train has 1,281,167 images; data loading is in the time; fp32"),
-    ("squad", "bert_base_uncased"): (dict(model="bert-base-uncased", task="token_classification", classes=2, sequence_length=384, attention="eager"), 88_524,
-                                     "SQuAD v1.1 makes 88,524 windows of 384 tokens at stride 128, the length of the common script; fp32"),
+    ("imagenet", "resnet50"): (
+        dict(model="torchvision:resnet50", task="image_classification", classes=1000, image_size=224),
+        1_281_167,
+        "ImageNet-1k train has 1,281,167 images; data loading is in the time; fp32",
+    ),
+    ("squad", "bert_base_uncased"): (
+        dict(model="bert-base-uncased", task="token_classification", classes=2, sequence_length=384, attention="eager"),
+        88_524,
+        "SQuAD v1.1 makes 88,524 windows of 384 tokens at stride 128, the length of the common script; fp32",
+    ),
 }
 OPTIMIZERS = {"adadelta": "sgd_momentum", "adamw": "adamw_for_loop"}
 
@@ -28,8 +34,20 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
         else:
             question, samples, assumed = RUNS[row["dataset"], row["model"]]
             batch, seconds = int(row["batch_size"]), float(row["time_per_epoch_s"])
-            yield Case(id=name, table="zeus", citation=row["source"], strategy="fine_tune", gpu=gpu_key(row["gpu"]) or row["gpu"], micro_batch=batch,
-                       precision="fp32", optimizer=OPTIMIZERS[row["optimizer"]], step_seconds=seconds * batch / samples,
-                       samples_per_second=samples / seconds, trust="M", date="2023",
-                       assumed=f"{assumed}; precision not stated" + ("; Adadelta asked as SGD with momentum" if row["optimizer"] == "adadelta" else ""),
-                       **question)
+            yield Case(
+                id=name,
+                table="zeus",
+                citation=row["source"],
+                strategy="fine_tune",
+                gpu=gpu_key(row["gpu"]) or row["gpu"],
+                micro_batch=batch,
+                precision="fp32",
+                optimizer=OPTIMIZERS[row["optimizer"]],
+                step_seconds=seconds * batch / samples,
+                samples_per_second=samples / seconds,
+                trust="M",
+                date="2023",
+                assumed=f"{assumed}; precision not stated"
+                + ("; Adadelta asked as SGD with momentum" if row["optimizer"] == "adadelta" else ""),
+                **question,
+            )

@@ -9,7 +9,18 @@ from benchmarks import curate_published
 from benchmarks.cases import MEASURES, MEMORIES, from_rows, to_csv
 
 SHIPPED = Path(__file__).resolve().parents[2] / "profiles" / "measured" / "published.csv"
-TIMM_COLUMNS = ["model", "img_size", "batch_size", "train_samples_per_s", "train_step_ms", "gpu", "memory_format", "torch", "source", "next_larger_batch_tried_and_failed"]
+TIMM_COLUMNS = [
+    "model",
+    "img_size",
+    "batch_size",
+    "train_samples_per_s",
+    "train_step_ms",
+    "gpu",
+    "memory_format",
+    "torch",
+    "source",
+    "next_larger_batch_tried_and_failed",
+]
 
 
 def table(folder, models):
@@ -18,8 +29,20 @@ def table(folder, models):
         writer.writeheader()
         for model in models:
             for layout in ("channels_last", "contiguous (NCHW)"):
-                writer.writerow(dict(model=model, img_size=224, batch_size=64, train_samples_per_s=640, train_step_ms=100, gpu="NVIDIA GeForce RTX 3090",
-                                     memory_format=layout, torch="1.12", source="s", next_larger_batch_tried_and_failed="96"))
+                writer.writerow(
+                    dict(
+                        model=model,
+                        img_size=224,
+                        batch_size=64,
+                        train_samples_per_s=640,
+                        train_step_ms=100,
+                        gpu="NVIDIA GeForce RTX 3090",
+                        memory_format=layout,
+                        torch="1.12",
+                        source="s",
+                        next_larger_batch_tried_and_failed="96",
+                    )
+                )
 
 
 def test_the_order_of_the_raw_rows_does_not_matter(tmp_path):

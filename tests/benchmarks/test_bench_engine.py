@@ -14,13 +14,33 @@ from benchmarks.engine import compare, outcome, recipe_of
 from planner.errors import ModelError
 from planner.estimate import Estimate
 
-CASE = Case(id="c", table="t", citation="s", model="bert-base-uncased", task="text_classification", strategy="fine_tune", gpu="t4", micro_batch=8,
-            precision="fp32", optimizer="adamw", step_seconds=0.1, forward_seconds=0.03, peaks=(("allocated", 1000), ("device", 3000)))
+CASE = Case(
+    id="c",
+    table="t",
+    citation="s",
+    model="bert-base-uncased",
+    task="text_classification",
+    strategy="fine_tune",
+    gpu="t4",
+    micro_batch=8,
+    precision="fp32",
+    optimizer="adamw",
+    step_seconds=0.1,
+    forward_seconds=0.03,
+    peaks=(("allocated", 1000), ("device", 3000)),
+)
 
 
 def result(**kw):
-    given = dict(basis="datasheet", step_seconds=Estimate(0.09, 0.11, 0.13), forward_seconds=Estimate(0.02, 0.03, 0.04),
-                 allocated_bytes=Estimate(900, 1000, 1100), reserved_bytes=Estimate(1500, 1600, 1700), device_used_bytes=Estimate(3100, 3200, 3300), fits=True)
+    given = dict(
+        basis="datasheet",
+        step_seconds=Estimate(0.09, 0.11, 0.13),
+        forward_seconds=Estimate(0.02, 0.03, 0.04),
+        allocated_bytes=Estimate(900, 1000, 1100),
+        reserved_bytes=Estimate(1500, 1600, 1700),
+        device_used_bytes=Estimate(3100, 3200, 3300),
+        fits=True,
+    )
     return SimpleNamespace(**{**given, **kw})
 
 
@@ -78,8 +98,18 @@ def test_architectures_become_folders(tmp_path):
     assert resolvable("bert-base-uncased", None, tmp_path) == "bert-base-uncased"
 
 
-@pytest.mark.parametrize("kind, task", [("llama", "causal_lm"), ("causal:opt", "causal_lm"), ("classifier:electra", "text_classification"), ("t5", "seq2seq_lm"),
-                                        ("wav2vec2", "audio_classification"), ("clip", "contrastive"), ("timm", "image_classification")])
+@pytest.mark.parametrize(
+    "kind, task",
+    [
+        ("llama", "causal_lm"),
+        ("causal:opt", "causal_lm"),
+        ("classifier:electra", "text_classification"),
+        ("t5", "seq2seq_lm"),
+        ("wav2vec2", "audio_classification"),
+        ("clip", "contrastive"),
+        ("timm", "image_classification"),
+    ],
+)
 def test_tasks_of_kinds(kind, task):
     assert task_of(kind) == task
 
@@ -109,7 +139,8 @@ def test_shipped_reads_published_and_measured_runs(tmp_path):
     (tmp_path / "published.csv").write_text(to_csv([dataclasses.replace(CASE, peaks=CASE.peaks[:1])]))
     (tmp_path / "h200").mkdir()
     (tmp_path / "h200" / "runs.csv").write_text(
-        "run_id,status,architecture,step_ms_median,peak_allocated_bytes,note,model\nx,error,{},,,no driver,m\n")
+        "run_id,status,architecture,step_ms_median,peak_allocated_bytes,note,model\nx,error,{},,,no driver,m\n"
+    )
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     found = list(accuracy.shipped(tmp_path, None))
     assert [f.id for f in found] == ["x", "c"] and isinstance(found[0], Refused)
@@ -119,7 +150,12 @@ def test_shipped_reads_published_and_measured_runs(tmp_path):
 def test_reports_name_everything():
     got = compare(CASE, result())
     oom = compare(dataclasses.replace(CASE, id="o", oom=True, step_seconds=None, peaks=()), result())
-    parts = (list(got.comparisons), [got.verdict, oom.verdict], [Refused("r", "t", "no such GPU")], {"rows": 3, "cases": 2, "description": "test"})
+    parts = (
+        list(got.comparisons),
+        [got.verdict, oom.verdict],
+        [Refused("r", "t", "no such GPU")],
+        {"rows": 3, "cases": 2, "description": "test"},
+    )
     text = report.markdown(*parts)
     assert "no such GPU: 1" in text and "called fitting by the planner: 1 (must be 0)" in text and "Called fitting but ran out: `o`" in text
     document = json.loads(json.dumps(report.document(*parts)))

@@ -10,7 +10,17 @@ from benchmarks.summaries import Comparison, Verdict, by, judge, quantile, summa
 
 
 def comparison(measured, p50, low=None, high=None, **kw):
-    given_ = dict(case_id=f"{measured}/{p50}", table="t", quantity="time", basis="datasheet", strategy="lora", gpu="g", family="f", split="fit")
+    given_ = dict(
+        case_id=f"{measured}/{p50}",
+        table="t",
+        quantity="time",
+        basis="datasheet",
+        strategy="lora",
+        gpu="g",
+        family="f",
+        modality="text",
+        split="fit",
+    )
     return Comparison(**{**given_, **kw}, measured=measured, p10=p50 if low is None else low, p50=p50, p90=p50 if high is None else high)
 
 
@@ -46,8 +56,15 @@ def test_nothing_to_summarise():
 
 
 def test_verdicts():
-    summary = judge([Verdict("a", "t", True, True), Verdict("b", "t", True, False), Verdict("c", "t", False, False), Verdict("d", "t", False, True),
-                     Verdict("e", "t", False, None)])
+    summary = judge(
+        [
+            Verdict("a", "t", True, True),
+            Verdict("b", "t", True, False),
+            Verdict("c", "t", False, False),
+            Verdict("d", "t", False, True),
+            Verdict("e", "t", False, None),
+        ]
+    )
     assert summary.false_fits == ("a",) and summary.false_refusals == ("c",)
     assert (summary.ran, summary.ran_out, summary.no_verdict) == (3, 2, 1)
     assert summary.false_refusal_share == pytest.approx(1 / 3)
@@ -67,4 +84,6 @@ def test_quantile_lies_among_the_values_and_agrees_with_numpy(values, share):
 def test_errors_do_not_depend_on_the_unit(pairs, scale):
     one = summarise([comparison(m, p) for m, p in pairs])
     other = summarise([comparison(m * scale, p * scale) for m, p in pairs])
-    assert one.median == pytest.approx(other.median, rel=1e-6, abs=1e-9) and one.bias_log == pytest.approx(other.bias_log, rel=1e-6, abs=1e-9)
+    assert one.median == pytest.approx(other.median, rel=1e-6, abs=1e-9) and one.bias_log == pytest.approx(
+        other.bias_log, rel=1e-6, abs=1e-9
+    )

@@ -1,0 +1,172 @@
+"""What the planner's error bars rest on: residuals of measured runs become ``profiles/priors/uncertainty.csv``.
+
+    python benchmarks/accuracy.py --residuals residuals.csv
+    python benchmarks/fit_uncertainty.py residuals.csv [more.csv] [--out profiles/priors/uncertainty.csv]
+
+The residual is ln(measured/predicted p50) on the ``fit`` families. Its median is the bias; the spread is chosen so that the
+80 % interval of ``Estimate.with_spread`` covers 80 % of the residuals (split-conformal, so a little more for few). Every
+(table, model family) counts once, however many rows it has: a question about a model nobody measured is like a new family,
+not like another row of a known one. The coverage on the ``holdout`` families, which nothing here is fitted on, is printed.
+
+Where the predictions already carry an earlier fit's bias (``--applied FILE``), the new bias is added to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import io
+import math
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.cases import write_text  # noqa: E402
+from benchmarks.tables.common import read_rows  # noqa: E402
+from planner.estimate import Z90  # noqa: E402
+
+OUT = Path(__file__).resolve().parent.parent / "profiles" / "priors" / "uncertainty.csv"
+COVERAGE = 0.8
+ANY = "any"
+FEWEST = 12  # rows below which a modality gets no row of its own and the row for all of them ("any") holds
+COLUMNS = ("quantity", "basis", "family", "sigma_log", "bias_log", "n", "source", "date")
+
+
+@dataclass(frozen=True)
+class Residual:
+    """ln(measured/predicted) of one comparison. ``family`` is what uncertainty is looked up by: the modality."""
+
+    quantity: str
+    basis: str
+    family: str
+    kin: str  # table and model family: what counts once
+    split: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Spread:
+    quantity: str
+    basis: str
+    family: str  # a modality, or "any"
+    sigma_log: float
+    bias_log: float
+    n: int
+
+
+def read_residuals(rows: Iterable[dict[str, str]]) -> list[Residual]:
+    """The residuals of ``accuracy.py --residuals``; comparisons without a positive prediction are left out."""
+    return [
+        Residual(
+            r["quantity"],
+            r["basis"],
+            r["modality"],
+            f"{r['table']}/{r['family']}",
+            r["split"],
+            math.log(float(r["measured"]) / float(r["p50"])),
+        )
+        for r in rows
+        if float(r["p50"]) > 0 and float(r["measured"]) > 0
+    ]
+
+
+def fit(residuals: Sequence[Residual]) -> list[Spread]:
+    """One spread a quantity and basis over everything (``any``) and one a modality with enough rows, from the fit split alone."""
+    groups: dict[tuple[str, str, str], list[Residual]] = {}
+    for residual in residuals:
+        if residual.split == "fit":
+            for family in (ANY, residual.family):
+                groups.setdefault((residual.quantity, residual.basis, family), []).append(residual)
+    return [spread_of(key, group) for key, group in sorted(groups.items()) if key[2] == ANY or len(group) >= FEWEST]
+
+
+def spread_of(key: tuple[str, str, str], group: Sequence[Residual]) -> Spread:
+    """Median and spread, every kin with the same weight; the conformal share (n+1)·0.8/n counts the kin."""
+    sizes = Counter(r.kin for r in group)
+    weights = [1 / sizes[r.kin] for r in group]
+    bias = weighted_quantile([r.value for r in group], weights, 0.5)
+    share = min(1.0, COVERAGE * (len(sizes) + 1) / len(sizes))
+    half_width = weighted_quantile([abs(r.value - bias) for r in group], weights, share)
+    return Spread(*key, half_width / Z90, bias, len(group))
+
+
+def weighted_quantile(values: Sequence[float], weights: Sequence[float], share: float) -> float:
+    """The smallest value at which the weights below and at it reach ``share`` of their sum."""
+    reached, wanted = 0.0, share * sum(weights) * (1 - 1e-12)
+    for value, weight in sorted(zip(values, weights)):
+        reached += weight
+        if reached >= wanted:
+            return value
+    return max(values)
+
+
+def lookup(spreads: Sequence[Spread], residual: Residual) -> Spread | None:
+    """The row that holds for a residual's question: its modality's, else the one for all."""
+    table = {(s.quantity, s.basis, s.family): s for s in spreads}
+    return table.get((residual.quantity, residual.basis, residual.family)) or table.get((residual.quantity, residual.basis, ANY))
+
+
+def coverage(spreads: Sequence[Spread], residuals: Sequence[Residual], split: str) -> dict[tuple[str, str, str], tuple[int, int]]:
+    """(covered, all) by quantity, basis and modality on one split."""
+    counts: dict[tuple[str, str, str], tuple[int, int]] = {}
+    for residual in residuals:
+        spread = lookup(spreads, residual)
+        if residual.split == split and spread is not None:
+            key = (residual.quantity, residual.basis, residual.family)
+            inside = abs(residual.value - spread.bias_log) <= Z90 * spread.sigma_log * (1 + 1e-12)
+            covered, total = counts.get(key, (0, 0))
+            counts[key] = (covered + inside, total + 1)
+    return counts
+
+
+def add_applied(spreads: Sequence[Spread], rows: Iterable[dict[str, str]]) -> list[Spread]:
+    """The spreads with the bias that the predictions already carried added to the one that was left."""
+    before = {(r["quantity"], r["basis"], r["family"]): float(r["bias_log"]) for r in rows}
+    return [
+        Spread(
+            s.quantity,
+            s.basis,
+            s.family,
+            s.sigma_log,
+            s.bias_log + before.get((s.quantity, s.basis, s.family), before.get((s.quantity, s.basis, ANY), 0.0)),
+            s.n,
+        )
+        for s in spreads
+    ]
+
+
+def to_csv(spreads: Sequence[Spread], source: str, date: str) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([s.quantity, s.basis, s.family, f"{s.sigma_log:.4f}", f"{s.bias_log:.4f}", s.n, source, date] for s in spreads)
+    return out.getvalue()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("residuals", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--applied", type=Path, help="the uncertainty.csv that the predictions were made with")
+    parser.add_argument("--source", default="residuals of profiles/measured, fit split (benchmarks/fit_uncertainty.py)")
+    args = parser.parse_args()
+    residuals = read_residuals(row for path in args.residuals for row in read_rows(path))
+    spreads = fit(residuals)
+    for split in ("fit", "holdout"):
+        for key, (covered, total) in sorted(coverage(spreads, residuals, split).items()):
+            print(f"{split:8} {' '.join(key):40} {covered}/{total} covered ({100 * covered / total:.0f} %)")
+    if args.applied:
+        spreads = add_applied(spreads, read_rows(args.applied))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(args.out, to_csv(spreads, args.source, datetime.datetime.now(datetime.UTC).date().isoformat()))
+    print(f"{len(spreads)} rows: {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

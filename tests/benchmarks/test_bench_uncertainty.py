@@ -1,0 +1,119 @@
+"""Error bars out of residuals, and the programs that time the planner."""
+
+import csv
+import io
+import json
+import math
+import random
+import sys
+
+import pytest
+
+from benchmarks import fit_uncertainty, planning_speed
+from benchmarks.fit_uncertainty import Residual, Spread, add_applied, coverage, fit, lookup, read_residuals, to_csv, weighted_quantile
+from planner.estimate import Estimate
+
+
+def residuals(count, sigma, bias, split="fit", family="text", kin=None, seed=0):
+    draw = random.Random(seed)
+    return [Residual("time", "datasheet", family, kin or f"t/{split}{i}", split, draw.gauss(bias, sigma)) for i in range(count)]
+
+
+def test_a_known_spread_is_found_again():
+    (everything, text) = fit(residuals(2000, 0.25, 0.1))
+    assert (everything.family, text.family) == ("any", "text")
+    assert text.sigma_log == pytest.approx(0.25, rel=0.06) and text.bias_log == pytest.approx(0.1, abs=0.02)
+
+
+def test_intervals_cover_what_they_say_on_unseen_families():
+    items = residuals(400, 0.3, -0.2) + residuals(400, 0.3, -0.2, split="holdout", seed=1)
+    covered, total = coverage(fit(items), items, "holdout")["time", "datasheet", "text"]
+    assert total == 400 and 0.74 < covered / total < 0.86
+
+
+def test_the_holdout_changes_nothing():
+    items = residuals(50, 0.2, 0.0)
+    assert fit(items) == fit(items + residuals(50, 5.0, 9.0, split="holdout"))
+
+
+def test_a_family_with_many_rows_counts_once():
+    items = residuals(1000, 0.0, 2.0, kin="t/many") + [Residual("time", "datasheet", "text", f"t/{i}", "fit", 0.0) for i in range(9)]
+    assert fit(items)[0].bias_log == 0.0
+
+
+def test_few_rows_fall_back_to_all_modalities():
+    spreads = fit(residuals(40, 0.2, 0.0) + residuals(3, 0.2, 0.0, family="audio"))
+    assert [s.family for s in spreads] == ["any", "text"]
+    assert lookup(spreads, residuals(1, 0, 0, family="audio")[0]).family == "any"
+    assert lookup([], residuals(1, 0, 0)[0]) is None
+
+
+def test_weighted_quantile():
+    assert weighted_quantile([3, 1, 2], [1, 1, 1], 0.5) == 2
+    assert weighted_quantile([1, 2], [9, 1], 0.8) == 1 and weighted_quantile([1, 2], [9, 1], 1.0) == 2
+
+
+def test_the_rows_mean_what_an_estimate_makes_of_them():
+    items = residuals(300, 0.2, 0.1)
+    spread = fit(items)[-1]
+    figure = Estimate.with_spread(10.0, spread.sigma_log, spread.bias_log)
+    inside = sum(figure.p10 <= 10.0 * math.exp(r.value) <= figure.p90 * (1 + 1e-9) for r in items)
+    assert inside / len(items) == pytest.approx(0.8, abs=0.01)
+
+
+def test_bias_already_in_the_predictions_is_added():
+    after = add_applied(
+        [Spread("time", "datasheet", "text", 0.2, 0.05, 9), Spread("time", "datasheet", "audio", 0.2, 0.05, 9)],
+        [
+            {"quantity": "time", "basis": "datasheet", "family": "text", "bias_log": "0.1"},
+            {"quantity": "time", "basis": "datasheet", "family": "any", "bias_log": "0.2"},
+        ],
+    )
+    assert [s.bias_log for s in after] == pytest.approx([0.15, 0.25])
+
+
+def test_table_and_program(tmp_path, monkeypatch, capsys):
+    lines = ["case_id,table,quantity,basis,strategy,gpu,family,modality,split,measured,p10,p50,p90"]
+    lines += [f"c{i},t,time,datasheet,lora,g,f{i},text,{'fit' if i % 2 else 'holdout'},{1 + i / 100},1,1,1" for i in range(60)]
+    lines += ["z,t,time,datasheet,lora,g,f,text,fit,1,0,0,0"]
+    (tmp_path / "r.csv").write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(sys, "argv", ["fit_uncertainty.py", str(tmp_path / "r.csv"), "--out", str(tmp_path / "priors" / "u.csv")])
+    assert fit_uncertainty.main() == 0
+    rows = list(csv.DictReader((tmp_path / "priors" / "u.csv").open()))
+    assert [r["family"] for r in rows] == ["any", "text"] and all(r["n"] == "30" and r["source"] and r["date"] for r in rows)
+    assert "holdout" in capsys.readouterr().out
+
+
+def test_no_prediction_no_residual():
+    row = dict(quantity="time", basis="b", modality="text", table="t", family="f", split="fit", measured="1", p50="0")
+    assert read_residuals([row]) == [] and list(csv.DictReader(io.StringIO(to_csv([], "s", "2026-01-01")))) == []
+
+
+def test_odd_models_are_odd_and_valid():
+    for seed in range(50):
+        config = planning_speed.never_seen_config(seed)
+        assert config["num_hidden_layers"] == 32 and config["hidden_size"] == config["num_attention_heads"] * config["head_dim"]
+        assert config["num_attention_heads"] % config["num_key_value_heads"] == 0 and config["head_dim"] % 2 == 0
+    assert planning_speed.never_seen_config(1) == planning_speed.never_seen_config(1) != planning_speed.never_seen_config(2)
+
+
+def test_a_process_is_timed_with_its_memory_and_its_end():
+    seconds, rss, code, error = planning_speed.measure(
+        [sys.executable, "-c", "import sys; x = bytearray(60 << 20); print('bad', file=sys.stderr); sys.exit(3)"], {}
+    )
+    assert seconds > 0 and rss > 60 << 20 and code == 3 and error == "bad"
+
+
+def test_heavy_imports_are_seen(monkeypatch):
+    monkeypatch.setattr(planning_speed, "MAIN", "import planner, numpy")
+    monkeypatch.setattr(planning_speed, "HEAVY", ("numpy", "torch"))
+    assert planning_speed.heavy_imports((), {}) == ["numpy"]
+
+
+def test_a_broken_limit_shows(capsys):
+    slow = planning_speed.Timing("shipped", 0.7, 0.6, 0.8, 3, 1 << 20, 0.5, 0)
+    failed = planning_speed.Timing("grid", 0.1, 0.1, 0.1, 1, 1 << 20, 2.0, 2, "no model")
+    assert not slow.holds and not failed.holds
+    planning_speed.print_table([slow, failed], ["torch"])
+    out = capsys.readouterr().out
+    assert out.count("BROKEN") == 2 and "torch" in out and json.dumps(slow.name)
