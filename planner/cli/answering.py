@@ -1,0 +1,60 @@
+"""What ``estimate`` and ``report`` share: get the document, say what is broken, choose the exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from planner.errors import QuestionError
+
+LIMIT_BROKEN = 1
+
+
+def answer(model: str, data: str | None, flags: Mapping[str, Any], *, quiet: bool) -> dict[str, Any]:
+    """Ask the planner. Progress shows on standard error when that is a terminal. Raises PlannerError."""
+    from planner.cli.asking import question_from
+    from planner.plan.answer import estimate
+    from planner.report.progress import Progress
+
+    question = question_from(model, data, flags)
+    with Progress(sys.stderr, enabled=not quiet) if sys.stderr.isatty() else contextlib.nullcontext() as progress:
+        return estimate(question, progress=progress)
+
+
+def read_answer(path: Path) -> dict[str, Any]:
+    """A document that ``planner estimate --json`` wrote. Raises QuestionError naming the first key that is wrong."""
+    from pydantic import ValidationError
+
+    from planner.plan.document import Answer
+
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        Answer.model_validate(document)
+        return document
+    except FileNotFoundError:
+        raise QuestionError("no such answer file", where=str(path), mend="planner estimate … --json > answer.json writes one") from None
+    except OSError as error:
+        raise QuestionError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise QuestionError(f"not an answer of this version: {place}: {first['msg']}", where=str(path)) from None
+    except (ValueError, RecursionError) as error:
+        raise QuestionError(f"not JSON: {error}", where=str(path)) from None
+
+
+def exit_code(document: Mapping[str, Any]) -> int:
+    """0, or 1 with one line a broken limit on standard error."""
+    from planner.cli.main import printable
+    from planner.plan.limits import broken_limits
+
+    broken = broken_limits(document)
+    for line in broken:
+        click.echo(f"planner: {printable(line)}", err=True)
+    return LIMIT_BROKEN if broken else 0

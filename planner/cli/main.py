@@ -1,0 +1,131 @@
+"""``planner``: the command line's entry. Each command is one thin file, imported only when it is the one called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import click
+
+from planner.errors import PlannerError, nearest
+
+#: command → (module that holds it as ``command``, one line of help). Listing the commands imports none of them.
+COMMANDS = {
+    "estimate": ("planner.cli.estimate", "GPU hours, peak memory and dollars of every strategy."),
+    "init": ("planner.cli.init", "Write a commented project.yaml to fill in."),
+    "report": ("planner.cli.report", "Write a budget report as Markdown, HTML or JSON."),
+    "gpus": ("planner.cli.gpus", "List the known GPUs with their memory, peak rates and prices."),
+    "models": ("planner.cli.models", "List the models that are answered without a download."),
+    "schema": ("planner.cli.schema", "Print the JSON Schema of a question or of an answer."),
+}
+
+MACHINE_FAILED, INTERRUPTED = 3, 130
+
+
+class LazyGroup(click.Group):
+    """Commands by name; an unknown one is refused with the nearest."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return importlib.import_module(COMMANDS[name][0]).command if name in COMMANDS else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = nearest(args[0], COMMANDS)
+            hint = f"Did you mean {' or '.join(near)}?" if near else f"Commands: {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no such command {args[0]!r}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="planner", prog_name="planner")
+@click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error.")
+def cli(debug: bool) -> None:
+    """What will this training cost, and which way should I do it?
+
+    \b
+    planner estimate Llama-3.2-1B tickets.jsonl --gpu h100
+    planner estimate project.yaml --max-usd 100
+
+    Exit codes: 0 answered; 1 answered, but a limit you set is broken; 2 the question is wrong; 3 the machine failed.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of one call; every error becomes one line on standard error."""
+    try:
+        code = cli.main(arguments, prog_name="planner", standalone_mode=False) or 0
+        sys.stdout.flush()
+        return code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        return _fail(_one_line(error), error.exit_code)
+    except PlannerError as error:
+        return _fail(str(error), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        return _reader_left()
+    except Exception as error:  # the last net: a bug or a machine failure, never a traceback
+        return _unexpected(error, arguments)
+
+
+def _fail(line: str, code: int) -> int:
+    click.echo(f"planner: {printable(line)}", err=True)
+    return code
+
+
+def printable(text: str) -> str:
+    """One line that cannot drive a terminal: control characters are shown, not sent."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else repr(c)[1:-1] for c in " ".join(text.split()))
+
+
+def _one_line(error: click.ClickException) -> str:
+    """Click's message, with the command to ask for help where the usage was wrong."""
+    message = error.format_message().rstrip(".")
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"{message}. See: {error.ctx.command_path} --help" if "?" not in message else message
+    return message
+
+
+def _reader_left() -> int:
+    """``planner … | head``: what was read is what was wanted. Standard output is closed for good, quietly."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
+
+
+def _unexpected(error: Exception, arguments: list[str]) -> int:
+    if "--debug" in arguments:
+        import traceback
+
+        traceback.print_exc()
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    hint = "" if "--debug" in arguments else ". planner --debug shows the traceback"
+    return _fail(f"unexpected {what[:500]}{hint}", MACHINE_FAILED)
+
+
+if __name__ == "__main__":
+    main()

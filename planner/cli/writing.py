@@ -1,0 +1,45 @@
+"""Where a command's output goes: files are written whole or not at all, and a failed write is one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from planner.errors import MachineError, QuestionError
+
+
+def as_json(document: Mapping[str, Any]) -> str:
+    """The document as the ``--json`` output prints it. Figures are finite: NaN would not be JSON."""
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write through a temporary file in the same folder and one rename. Raises QuestionError where the folder is not
+    there, MachineError where the machine refuses (permission, full disk)."""
+    folder = path.parent
+    if path.is_dir():
+        raise QuestionError("is a folder, not a file", where=str(path))
+    if not folder.is_dir():
+        raise QuestionError("no such folder", where=str(folder), mend="Create it or choose another")
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=folder)
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise MachineError(f"cannot be written: {error.strerror}", where=str(path)) from error
+
+
+def _umask() -> int:
+    """The process's mask can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,251 @@
+"""The JSON document of an answer, as pydantic models: the contract that tests, scripts and other programs rely on.
+
+Stable within a major version of ``schema``: keys may be added, none is renamed or removed. Required keys are required
+even when their value is null, so that a reader never has to guess whether a figure is missing or was forgotten. This
+module is not on the path of an answer: it writes ``profiles/schema/answer.schema.json`` and validates in tests and in
+``planner report answer.json``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+#: Relative difference that a breakdown may have from its total: sums of floats, nothing more.
+SUM_TOLERANCE = 1e-6
+
+Basis = Literal["datasheet", "calibrated", "exact"]
+
+
+class _Part(BaseModel):
+    """Unknown extra keys are kept (later minor versions add some); infinite and not-a-number figures are refused."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+
+class Figure(_Part):
+    """A figure with its uncertainty; the unit is in the name of the field that holds it."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    p10: float
+    p50: float
+    p90: float
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if not self.p10 <= self.p50 <= self.p90:
+            raise ValueError("p10, p50 and p90 are out of order")
+        return self
+
+
+class OptionModel(_Part):
+    total_params: int = Field(ge=0)
+    trainable_params: int = Field(ge=0)
+    trainable_share: float = Field(ge=0, le=1)
+    checkpoint_bytes: int | None = Field(ge=0, description="Size of one saved checkpoint")
+
+
+class Training(_Part):
+    """Everything chosen for the user or by the user that changes the cost of a step."""
+
+    precision: str
+    optimizer: str
+    optimizer_states: str = Field(description="Which states in which precision, and bytes a parameter, in a sentence")
+    gradient_checkpointing: str
+    attention: str
+    global_batch_size: int = Field(ge=1)
+    max_length: int | None
+    padding: str
+    lora: dict[str, Any] | None
+
+
+class MemoryBreakdown(_Part):
+    """Bytes at the moment of the peak; they sum to the median of ``device_used_bytes``."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    weights: float = Field(ge=0)
+    gradients: float = Field(ge=0)
+    optimizer: float = Field(ge=0)
+    activations: float = Field(ge=0)
+    temporary: float = Field(ge=0)
+    fragmentation: float = Field(ge=0)
+    context: float = Field(ge=0)
+
+
+class ModuleBytes(_Part):
+    module: str
+    bytes: float = Field(ge=0)
+
+
+class Peak(_Part):
+    """The moment at which most memory is held, and by which modules."""
+
+    phase: str
+    operation: str
+    module: str
+    modules: list[ModuleBytes]
+
+
+class Memory(_Part):
+    """``allocated``: peak of live tensors as torch counts them; ``reserved``: what the caching allocator holds;
+    ``device_used``: what the driver's tools show, with the context."""
+
+    allocated_bytes: Figure
+    reserved_bytes: Figure
+    device_used_bytes: Figure
+    device_total_bytes: int = Field(gt=0)
+    breakdown: MemoryBreakdown
+    peak: Peak | None
+    short_by_bytes: int | None = Field(ge=0, description="How much is missing where it does not fit")
+
+    @model_validator(mode="after")
+    def _parts_sum(self):
+        total, used = sum(self.breakdown.model_dump().values()), self.device_used_bytes.p50
+        if abs(total - used) > max(1.0, SUM_TOLERANCE * used):
+            raise ValueError(f"the breakdown sums to {total:.0f} bytes, device_used_bytes.p50 is {used:.0f}")
+        return self
+
+
+class Step(_Part):
+    micro_batch_size: int = Field(ge=1)
+    gradient_accumulation: int = Field(ge=1)
+    sequence_length: float | None = Field(gt=0)
+    seconds: Figure
+    forward_seconds: Figure
+    model_flops: float = Field(ge=0, description="A multiply-add is two; recomputation is not counted")
+    mfu: float | None = Field(ge=0, description="Model FLOPs over peak dense FLOPs")
+    samples_per_second: float = Field(ge=0)
+    tokens_per_second: float | None = Field(ge=0)
+    bound_by: Literal["host", "device"]
+    by_kind: dict[str, float] = Field(description="Device seconds of a step by kind of operation")
+    unmodelled_share: float = Field(ge=0, le=1)
+
+
+class RunBreakdown(_Part):
+    training: float = Field(ge=0)
+    evaluation: float = Field(ge=0)
+    saving: float = Field(ge=0)
+    start_up: float = Field(ge=0)
+
+
+class Run(_Part):
+    steps: int = Field(ge=0)
+    epochs: float = Field(ge=0)
+    wall_hours: Figure
+    gpu_hours: Figure = Field(description="Device-hours over all devices")
+    breakdown_hours: RunBreakdown = Field(description="Wall-clock hours, medians")
+
+
+class PricedOffer(_Part):
+    instance_type: str | None
+    region: str | None
+    spot: bool
+    age_days: int | None
+    source: str | None
+
+
+class CostBreakdown(_Part):
+    compute: float = Field(ge=0)
+    data: float = Field(ge=0)
+    storage: float = Field(ge=0)
+    api: float = Field(ge=0)
+
+
+class Cost(_Part):
+    usd: Figure
+    usd_per_gpu_hour: float | None = Field(ge=0)
+    breakdown: CostBreakdown = Field(description="USD; they sum to the median of usd")
+    price_source: str | None
+    price_date: str | None = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
+    offer: PricedOffer | None
+
+    @model_validator(mode="after")
+    def _parts_sum(self):
+        total = self.breakdown.compute + self.breakdown.data + self.breakdown.storage + self.breakdown.api
+        if abs(total - self.usd.p50) > max(1e-9, SUM_TOLERANCE * self.usd.p50):
+            raise ValueError(f"the breakdown sums to ${total}, usd.p50 is ${self.usd.p50}")
+        return self
+
+
+class Fix(_Part):
+    """One change that lowers the peak, with what it would bring."""
+
+    change: str
+    device_used_bytes: Figure | float
+    fits: bool
+    gpu: str | None
+
+
+class Scratch(_Part):
+    """What training from scratch would really need, by the published recipe of the family."""
+
+    tokens_or_samples_needed: float | None
+    source: str | None
+    usd: Figure | float | None
+    gpu_hours: Figure | float | None
+
+
+class Option(_Part):
+    """One way to do it. ``memory``, ``step`` and ``run`` are null for strategies that train nothing on a device;
+    ``cost`` is null where no price is known."""
+
+    strategy: str
+    variant: str | None
+    gpu: str | None
+    gpus: int = Field(ge=0)
+    provider: str | None
+    fits: bool | None
+    basis: Basis | None
+    model: OptionModel | None
+    training: Training | None
+    memory: Memory | None
+    step: Step | None
+    run: Run | None
+    cost: Cost | None
+    energy_kwh: Figure | None
+    co2_kg: Figure | None
+    fixes: list[Fix]
+    scratch: Scratch | None
+    disk_bytes: int | None
+    assumptions: list[str]
+    warnings: list[str]
+
+
+class Recommended(_Part):
+    strategy: str
+    gpu: str | None
+    gpus: int
+    why: str
+
+
+class Source(_Part):
+    what: str
+    source: str
+    date: str | None
+
+
+class Answer(_Part):
+    """The whole document. ``schema`` is the major version."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    question: dict[str, Any]
+    dataset: dict[str, Any] | None
+    model: dict[str, Any] | None
+    options: list[Option]
+    recommended: Recommended | None
+    assumptions: list[str]
+    warnings: list[str]
+    sources: list[Source]
+
+
+def answer_schema() -> dict[str, Any]:
+    """The JSON Schema of the document, as shipped in ``profiles/schema/answer.schema.json``."""
+    return Answer.model_json_schema(by_alias=True) | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+
+
+def question_schema() -> dict[str, Any]:
+    """The JSON Schema of ``project.yaml``, as shipped in ``profiles/schema/question.schema.json``."""
+    from planner.question import Question
+
+    return Question.model_json_schema() | {"$schema": "https://json-schema.org/draft/2020-12/schema"}

@@ -1,0 +1,26 @@
+"""The budget report as one self-contained HTML page: styles and charts inline, nothing fetched, no script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from planner.report import chart, view
+
+
+def html(answer: Mapping[str, Any]) -> str:
+    """The page. Every string of the document is escaped by the template engine or by the chart."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(loader=PackageLoader("planner.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    title, why = view.recommendation(answer)
+    return environment.get_template("report.html").render(
+        answer=answer, view=view, title=title, why=why, charts=_charts(answer["options"]), legend=chart.legend(), comparison=view.comparison(answer))
+
+
+def _charts(options: list[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    """(kind, heading, SVG) of each chart that has something to show."""
+    drawn = [("interval", "Cost", chart.interval_chart(options, "cost", "usd", "Cost of each option")),
+             ("interval", "GPU time", chart.interval_chart(options, "run", "gpu_hours", "GPU time of each option")),
+             ("memory", "Peak memory of one device", chart.memory_chart(options, "Peak memory of each option"))]
+    return [(kind, heading, svg) for kind, heading, svg in drawn if svg]

@@ -1,0 +1,43 @@
+"""Progress on standard error, only for work that takes over a second: a fast answer flickers nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import TextIO
+
+DELAY_SECONDS = 1.0
+
+
+class Progress:
+    """``progress(description, done, total)``; ``total`` None where it is not known. A context manager."""
+
+    def __init__(self, stream: TextIO, *, enabled: bool = True):
+        self._stream, self._enabled = stream, enabled
+        self._started = time.monotonic()
+        self._bar = None
+        self._tasks: dict[str, int] = {}
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, description: str, done: float, total: float | None = None) -> None:
+        if not self._enabled or time.monotonic() - self._started < DELAY_SECONDS:
+            return
+        bar = self._opened()
+        if description not in self._tasks:
+            self._tasks[description] = bar.add_task(description, total=total)
+        bar.update(self._tasks[description], completed=done, total=total)
+
+    def _opened(self):
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress as Bar, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+            self._bar = Bar(TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
+                            console=Console(file=self._stream, markup=False, emoji=False), transient=True)
+            self._bar.start()
+        return self._bar

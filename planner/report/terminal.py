@@ -1,0 +1,118 @@
+"""An answer on a terminal: reads well at 100 columns, plain when piped. User's strings are shown, never interpreted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from planner.report import view
+
+PIPED_WIDTH, WIDEST, NARROWEST = 100, 140, 60
+
+
+def show(answer: Mapping[str, Any], stream: TextIO, *, brief: bool = False) -> None:
+    """Print an answer. ``brief``: only the table, the recommendation and broken limits."""
+    console = _console(stream)
+    _comparison(console, answer)
+    _recommendation(console, answer)
+    if brief:
+        return
+    _fixes(console, answer)
+    _pairs(console, "Understood", view.understood(answer))
+    _pairs(console, "Training choices", view.choices(answer))
+    _pairs(console, "Where the figures stand", view.standing(answer))
+    _list(console, "Assumptions", view.lines(answer, "assumptions"))
+    _list(console, "Warnings", view.lines(answer, "warnings"), style="yellow")
+
+
+def show_table(title: str, table: view.Table, stream: TextIO) -> None:
+    """A plain list, such as that of the known GPUs; columns after the first are numbers and read to the right."""
+    console = _console(stream)
+    console.print(_table(table, title, right=range(1, len(table.headers))))
+
+
+def _console(stream: TextIO) -> Console:
+    """A pipe has no width of its own: a fixed one keeps what is piped the same everywhere."""
+    terminal = stream.isatty()
+    console = Console(file=stream, width=None if terminal else PIPED_WIDTH, no_color=None if terminal else True, force_terminal=None if terminal else False,
+                      highlight=False, markup=False, emoji=False, soft_wrap=False)
+    if terminal:
+        console.width = max(NARROWEST, min(console.width, WIDEST))
+    return console
+
+
+def _table(table: view.Table, title: str | None, right: Iterable[int]) -> Table:
+    drawn = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    for index, header in enumerate(table.headers):
+        drawn.add_column(header, justify="right" if index in right else "left", overflow="fold", no_wrap=False)
+    for row in table.rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    return drawn
+
+
+def _comparison(console: Console, answer: Mapping[str, Any]) -> None:
+    """The GPU has a column only where the options differ in it."""
+    table = view.comparison(answer)
+    if not table.rows:
+        return
+    devices = {row[1] for row, option in zip(table.rows, answer["options"]) if option.get("gpu")}
+    if len(devices) == 1:
+        table = view.Table(table.headers[:1] + table.headers[2:], tuple(row[:1] + row[2:] for row in table.rows))
+        console.print(Text(f"On {devices.pop()}", style="bold"))
+    drawn = _table(table, None, right=range(len(table.headers) - 5, len(table.headers)))
+    for column in drawn.columns[-5:]:
+        column.no_wrap = True
+    if len(table.headers) < 8:
+        drawn.columns[0].min_width = min(20, max(len(word) for row in table.rows for word in row[0].split()[:1]))
+    for index, option in enumerate(answer["options"]):
+        drawn.rows[index].style = "dim" if option.get("fits") is False else None
+    console.print(drawn)
+    console.print(Text("Ranges hold with 80 % probability (p10–p90).", style="dim"))
+
+
+def _recommendation(console: Console, answer: Mapping[str, Any]) -> None:
+    title, why = view.recommendation(answer)
+    console.print()
+    console.print(Text.assemble(("Recommended: ", "bold"), (title, "bold green"), f". {why}"))
+    for line in view.limits(answer):
+        console.print(Text(f"Limit: {line}", style="bold red"))
+
+
+def _fixes(console: Console, answer: Mapping[str, Any]) -> None:
+    for option in answer["options"]:
+        found = view.fixes(option)
+        if found:
+            _heading(console, f"{view.name(option)} on {view.device(option)} does not fit" if option.get("fits") is False else f"{view.name(option)}: to use less memory")
+            if view.peak(option):
+                console.print(Text(f"Peak {view.peak(option)}"))
+            console.print(_table(view.Table(("Change", "Memory", ""), tuple(found)), None, right=()))
+
+
+def _pairs(console: Console, title: str, pairs: list[tuple[str, str]]) -> None:
+    if not pairs:
+        return
+    _heading(console, title)
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(max_width=max(20, console.width * 2 // 5), overflow="fold")
+    grid.add_column(overflow="fold")
+    for left, right in pairs:
+        grid.add_row(Text(left), Text(right))
+    console.print(grid)
+
+
+def _list(console: Console, title: str, lines: list[str], style: str = "") -> None:
+    if not lines:
+        return
+    _heading(console, title)
+    for line in lines:
+        console.print(Text(f"- {line}", style=style))
+
+
+def _heading(console: Console, title: str) -> None:
+    console.print()
+    console.print(Text(title, style="bold"))
