@@ -70,7 +70,7 @@ def _prices(table: str) -> tuple[ApiPrice, ...]:
 def _price(row: dict[str, str]) -> ApiPrice:
     above, to = (profiles.number(row.get(column)) for column in ("class_above_billion_params", "class_to_billion_params"))
     most = math.inf if above is not None and to is None else to
-    per_token = [None if not row[column] else float(row[column]) / PER_MILLION_TOKENS for column in ("usd_input", "usd_output", "usd_train")]
+    per_token = [float(row[column]) / PER_MILLION_TOKENS if row[column] else None for column in ("usd_input", "usd_output", "usd_train")]
     captured = datetime.date.fromisoformat(row["captured_date"]) if row["captured_date"] else None
     return ApiPrice(row["provider"], row["model"], row["kind"], row["method"], *per_token,
                     _billions(above), _billions(most), captured, row["confidence"], row["source"])
