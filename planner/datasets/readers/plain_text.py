@@ -1,0 +1,96 @@
+"""Plain text: a record a line, a record a block of lines between blank lines, or a record a file where there are many."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from planner.datasets.blocks import Chunk, Tally, extrapolate, open_binary, read_chunks
+from planner.datasets.readers import Budget, Reader, Sample
+from planner.errors import DataError
+
+FILES_AS_RECORDS = 10  # from so many text files on, each is one record
+BLANK_SHARE = 0.05  # so many blank lines between lines make paragraphs
+MEND = "Convert the text to UTF-8"
+
+
+def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
+    """Raises DataError when it is no UTF-8 text."""
+    if len(files) >= FILES_AS_RECORDS:
+        return _a_record_a_file(files, root, budget)
+    chunks, tally = read_chunks(files, budget), Tally()
+    texts = [_decode(chunk, tally) for chunk in chunks.chunks]
+    tally.good = sum(text.count("\n") + 1 for text in texts)
+    warnings = tally.warnings(MEND) + chunks.warnings
+    paragraphs = _has_paragraphs("\n".join(texts))
+    parts = [_paragraphs(text, chunk) if paragraphs else text.split("\n") for text, chunk in zip(texts, chunks.chunks)]
+    parts = [[record for record in part if record.strip()] for part in parts]
+    records = [{"text": record} for part in parts for record in part]
+    if not records:
+        raise DataError("the text is blank: there is nothing to count", where=str(files[0]))
+    samples, error = extrapolate([len(part) for part in parts], chunks)
+    said = "a record is a block of text between blank lines" if paragraphs else "a record is a line of text that is not blank"
+    blocks = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return Sample("text", records, samples, chunks.whole, samples_relative_error=error, blocks=blocks, assumptions=(said,), warnings=warnings)
+
+
+def _decode(chunk: Chunk, tally: Tally) -> str:
+    lines = []
+    for index, line in enumerate(chunk.lines):
+        try:
+            lines.append(line.decode("utf-8").rstrip("\r\n"))
+        except UnicodeDecodeError as error:
+            tally.skip(chunk.place(index), f"not UTF-8: {error.reason}")
+    return "\n".join(lines)
+
+
+def _has_paragraphs(text: str) -> bool:
+    """Blank lines are common, and what they separate spans several lines."""
+    lines = text.strip().split("\n")
+    blank = sum(not line.strip() for line in lines)
+    blocks = [block for block in re.split(r"\n\s*\n", text.strip()) if block.strip()]
+    several = sum("\n" in block.strip() for block in blocks)
+    return blank >= BLANK_SHARE * len(lines) and len(blocks) > 1 and several >= 0.3 * len(blocks)
+
+
+def _paragraphs(text: str, chunk: Chunk) -> list[str]:
+    """Text between blank lines. Of a chunk from the middle of a file the first, whose start was not seen, is left out, and
+    the last is ended from the lines behind the chunk."""
+    tail = b"".join(chunk.tail).decode("utf-8", errors="replace")
+    if chunk.tail and not text.endswith("\n\n"):
+        text += "\n" + re.split(r"\n\s*\n", tail, maxsplit=1)[0]
+    blocks = re.split(r"\n\s*\n", text)
+    return blocks if chunk.first_line is not None else blocks[1:]
+
+
+def _a_record_a_file(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
+    sizes = np.array([f.stat().st_size for f in files])
+    files = [f for f, size in zip(files, sizes) if size]
+    if not files:
+        raise DataError("all text files are empty", where=str(root))
+    whole = sizes.sum() <= budget.whole_bytes
+    count = len(files) if whole else max(FILES_AS_RECORDS, min(len(files), int(budget.sample_bytes / sizes.mean())))
+    chosen = np.unique(np.linspace(0, len(files) - 1, count).astype(int))
+    records, tally = [], Tally()
+    for index in chosen:
+        file = files[index]
+        label = _label(file, root)
+        try:
+            with open_binary(file) as handle:
+                text = handle.read(budget.longest_record_bytes).decode("utf-8")
+        except UnicodeDecodeError as error:
+            tally.skip(str(file), f"not UTF-8 text: {error.reason}")
+            continue
+        records.append({"text": text, **({"label": label} if label else {})})
+    tally.good = len(records)
+    return Sample("text", records, len(files) - tally.bad, whole and not tally.bad, assumptions=("a record is a file of text",), warnings=tally.warnings(MEND))
+
+
+def _label(file: Path, root: Path) -> str:
+    return file.parent.name if file.parent != root else ""
+
+
+READER = Reader("text", (".txt", ".md", ".text", ".txt.gz", ".rst"), read, hint="plain text")

@@ -1,0 +1,170 @@
+"""Text becomes token counts: by a tokenizer on disk, or by measured bytes per token of each script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from planner import profiles
+from planner.errors import DataError, MissingExtraError, ProfileError
+
+#: Largest vocabulary of the classes of profiles/datasets/bytes_per_token.csv.
+SMALL_VOCABULARY, MEDIUM_VOCABULARY = 48_000, 100_000
+CODE_SIGNS = "(){}[];=_<>"
+CODE_SHARE = 0.04  # share of the characters above from which text counts as program code; prose has under 0.02
+DIGIT_SHARE = 0.15  # share of numbers from which a line is a log or a table: numbers have far fewer bytes a token than words
+LATIN_SHARE = 0.005  # share of accented letters from which text in the Latin alphabet is not English
+ENCODE_BYTES = 2**20  # handed to the tokenizer at once
+
+_SCRIPTS = {
+    "cjk": re.compile("[\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]+"),
+    "cyrillic": re.compile("[\u0370-\u052f]+"),  # Greek is taken as Cyrillic: the nearest that was measured
+    "arabic": re.compile("[\u0590-\u077f\u08a0-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]+"),  # with Hebrew
+    "devanagari": re.compile("[\u0900-\u1fff]+"),  # with the other scripts of South and South-East Asia
+}
+_NUMBERS = re.compile(r"[0-9][0-9.,:/\-]*")
+_ACCENTED = re.compile("[\u00a0-\u036f]")
+
+
+class TokenCounter(Protocol):
+    """``name`` for the report; ``relative_error``: one standard deviation of a mean count over its value."""
+
+    name: str
+    relative_error: float
+
+    def count(self, texts: Sequence[str]) -> np.ndarray:
+        """Tokens of each text without special tokens, int64 [texts]."""
+
+
+@dataclass
+class BytesPerToken:
+    """Counts by ratio. ``relative_error`` is the token-weighted mean of the rows used so far; 0 before anything is counted."""
+
+    vocabulary: str
+    tokens: dict[str, float]
+
+    @classmethod
+    def for_vocabulary(cls, size: int | None) -> BytesPerToken:
+        """``size`` entries of the model's vocabulary; None counts as large, as current models have."""
+        small = size is not None and size <= SMALL_VOCABULARY
+        return cls("small" if small else "medium" if size is not None and size <= MEDIUM_VOCABULARY else "large", {})
+
+    @property
+    def relative_error(self) -> float:
+        total = sum(self.tokens.values())
+        return sum(n * ratio(script, self.vocabulary)[1] for script, n in self.tokens.items()) / total if total else 0.0
+
+    @property
+    def name(self) -> str:
+        used = ", ".join(f"{ratio(s, self.vocabulary)[0]:g} ({s})" for s in sorted(self.tokens, key=lambda s: -self.tokens[s])[:3])
+        return f"{used or 'no'} bytes per token, {self.vocabulary} vocabulary"
+
+    def count(self, texts: Sequence[str]) -> np.ndarray:
+        out = np.zeros(len(texts), dtype=np.int64)
+        for index, text in enumerate(texts):
+            total = 0.0
+            for script, size in script_bytes(text).items():
+                tokens = size / ratio(script, self.vocabulary)[0]
+                self.tokens[script] = self.tokens.get(script, 0.0) + tokens
+                total += tokens
+            out[index] = max(1, round(total)) if text else 0
+        return out
+
+
+@cache
+def ratio(script: str, vocabulary: str) -> tuple[float, float]:
+    """(bytes per token, relative error) of profiles/datasets/bytes_per_token.csv. Raises ProfileError."""
+    for row in profiles.rows("datasets", "bytes_per_token.csv"):
+        if row["script"] == script and row["vocabulary"] == vocabulary:
+            return float(row["bytes_per_token"]), float(row["relative_error"])
+    raise ProfileError(f"no bytes per token for {script}, {vocabulary} vocabulary", where="profiles/datasets/bytes_per_token.csv")
+
+
+def script_bytes(text: str) -> dict[str, float]:
+    """UTF-8 bytes of a text by script; the parts sum to its size."""
+    size = len(text) if text.isascii() else len(text.encode("utf-8", errors="replace"))
+    if not size:
+        return {}
+    parts = {}
+    if len(text) != size:
+        for script, pattern in _SCRIPTS.items():
+            found = sum(len(run.encode("utf-8", errors="replace")) for run in pattern.findall(text))
+            if found:
+                parts[script] = found
+    rest = size - sum(parts.values())
+    if rest:
+        for script, share in _western(text):
+            parts[script] = parts.get(script, 0) + share * rest
+    return parts
+
+
+def _western(text: str) -> list[tuple[str, float]]:
+    """(kind, share) of a text in the Latin alphabet: numbers in lines full of them are numeric, the rest is ascii, latin or code."""
+    numbers = ((sum(map(len, _NUMBERS.findall(line))), len(line)) for line in text.split("\n"))
+    numeric = sum(size for size, line in numbers if size > DIGIT_SHARE * line) / len(text)
+    accented = not text.isascii() and len(_ACCENTED.findall(text)) > LATIN_SHARE * len(text)
+    code = sum(map(text.count, CODE_SIGNS)) > CODE_SHARE * len(text)
+    rest = "latin" if accented else "code" if code else "ascii"
+    return [(name, share) for name, share in (("numeric", numeric), (rest, 1 - numeric)) if share > 0]
+
+
+class TokenizerFile:
+    """A ``tokenizer.json`` on disk, by the tokenizers library. Nothing is downloaded and no code of the model runs."""
+
+    relative_error = 0.0
+
+    def __init__(self, path: str | Path):
+        """``path``: the file or its folder. Raises DataError, MissingExtraError."""
+        file = Path(path).expanduser()
+        file = file / "tokenizer.json" if file.is_dir() else file
+        if not file.is_file():
+            raise DataError("no tokenizer.json there", where=str(file), mend="Save it with tokenizer.save_pretrained(folder) of a fast tokenizer")
+        try:
+            from tokenizers import Tokenizer
+        except ImportError as error:
+            raise MissingExtraError("tokenizers", "data", "Counting tokens with a tokenizer.json") from error
+        try:
+            self._model = Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises bare Exception
+            raise DataError(f"not a tokenizer: {error}", where=str(file)) from error
+        self._model.no_truncation()
+        self._model.no_padding()
+        self.name = f"{file.parent.name}/{file.name}, {self._model.get_vocab_size():,} entries"
+
+    def special_tokens(self, pair: bool) -> int:
+        """What the tokenizer itself adds to a text or a pair of texts."""
+        return self._model.num_special_tokens_to_add(pair)
+
+    def count(self, texts: Sequence[str]) -> np.ndarray:
+        out = np.zeros(len(texts), dtype=np.int64)
+        for start, stop in _pieces(texts):
+            for index, encoding in enumerate(self._model.encode_batch(texts[start:stop], add_special_tokens=False), start):
+                out[index] = len(encoding.ids)
+        return out
+
+
+def _pieces(texts: Sequence[str]):
+    """(start, stop) of runs of about ENCODE_BYTES, so that encodings of few texts are alive at once."""
+    start = size = 0
+    for index, text in enumerate(texts):
+        size += len(text)
+        if size >= ENCODE_BYTES:
+            yield start, index + 1
+            start, size = index + 1, 0
+    if start < len(texts):
+        yield start, len(texts)
+
+
+@cache
+def template(name: str) -> tuple[int, int]:
+    """(tokens a message, tokens a record) of profiles/datasets/templates.csv. Raises ProfileError."""
+    for row in profiles.rows("datasets", "templates.csv"):
+        if row["template"] == name:
+            return int(row["tokens_per_message"]), int(row["tokens_per_record"])
+    raise ProfileError(f"no template {name!r}", where="profiles/datasets/templates.csv")
