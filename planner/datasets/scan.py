@@ -136,8 +136,10 @@ def _classes(sample: Sample, layout: Layout) -> tuple[int | None, tuple[str, ...
     seen: set[Any] = set()
     for record in sample.records:
         value = record.get(layout.label)
-        seen.update(value if isinstance(value, (list, tuple)) else () if value in (None, "") else (value,))
-    if len(seen) == len(sample.records) and len(seen) > 20 or any(isinstance(v, float) and v != int(v) for v in seen):
+        values = value if isinstance(value, (list, tuple)) else () if value in (None, "") else (value,)
+        seen.update(v if isinstance(v, (str, int, float)) else repr(v) for v in values)
+    every_one_differs = len(seen) == len(sample.records) and len(seen) > 20
+    if every_one_differs or any(isinstance(v, float) and not v.is_integer() for v in seen):
         return None, (f"{layout.label!r} looks like a measured value, not a class: give --classes if it is one",)
     partial = () if sample.whole else (f"{len(seen)} classes were seen in the part that was read; give --classes if there are more",)
     return len(seen) or None, partial

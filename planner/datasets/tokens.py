@@ -144,7 +144,9 @@ class TokenizerFile:
     def count(self, texts: Sequence[str]) -> np.ndarray:
         out = np.zeros(len(texts), dtype=np.int64)
         for start, stop in _pieces(texts):
-            for index, encoding in enumerate(self._model.encode_batch(texts[start:stop], add_special_tokens=False), start):
+            # A lone surrogate, which JSON can spell, is no Unicode text: the library refuses it.
+            batch = [text.encode("utf-8", errors="replace").decode("utf-8") for text in texts[start:stop]]
+            for index, encoding in enumerate(self._model.encode_batch(batch, add_special_tokens=False), start):
                 out[index] = len(encoding.ids)
         return out
 

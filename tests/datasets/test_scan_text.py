@@ -157,6 +157,8 @@ def test_a_tokenizer_on_disk_counts_exactly(tmp_path, records):
     found = scan(write_jsonl(tmp_path / "d.jsonl", records), tokenizer_path=tmp_path)
     assert found.lengths.tolist() == [len(r["text"].split()) for r in records]
     assert found.length_relative_error == 0.0
+    (tmp_path / "half.jsonl").write_text('{"text": "river \\ud83d"}')
+    assert scan(tmp_path / "half.jsonl", tokenizer_path=tmp_path).lengths.tolist() == [2]
     with pytest.raises(DataError, match="tokenizer.json"):
         scan(tmp_path / "d.jsonl", tokenizer_path=tmp_path / "nowhere")
     (tmp_path / "bad").mkdir()
@@ -195,6 +197,7 @@ BAD = {
     "utf16.txt": ("hello there".encode("utf-16"), "UTF-16"), "list.json": (b"[1, 2]", "no objects"), "broken.json": (b'[{"a": 1}, ', "not JSON"), "scalar.json": (b"17", "list of records"),
     "rows.csv": (b"1,good\n2,bad\n", "not a header"), "ragged.csv": (b"text,label\na,b\na,b,c\n", "3 cells"), "header.csv": (b"text,label\n", "no row"),
     "what.xyz": (b"hello", "Supported"), "not.parquet": (b"PAR0 nonsense", "Parquet"), "not.tar": (b"nonsense", "tar"), "not.jsonl.gz": (b"nonsense", "decompressed|damaged"),
+    "deep.json": (b"[" * 100_000, "deeply"), "deep.jsonl": (b"[" * 100_000, "not JSON"), "return.csv": (b"te\rxt,label\na,b\n", "header"),
     "cut.jsonl.gz": (gzip.compress(b'{"text": "abc"}\n' * 5000)[:-20], "damaged"), "notext.jsonl": (b'{"a": 1, "b": [2]}\n' * 5, "no column holds text"), "not.png": (b"nonsense", "image"), "not.wav": (b"nonsense", "sound|soundfile"),
 }
 
@@ -218,6 +221,27 @@ def test_paths_and_columns_that_are_not_there(tmp_path, records):
     (tmp_path / "hollow").mkdir()
     with pytest.raises(DataError, match="folder is empty"):
         scan(tmp_path / "hollow")
+
+
+SEEDS = (b'{"text": "a b c"}\n' * 20, b'text,label\n"a,b",1\n"c\nd",2\n' * 5, b'[{"a":"x y"}]', b'{"messages": [1,2,{"role":3}]}\n', b'{"input_ids": "abc"}\n',
+         b'{"translation": {"en": null, "de": 3}}\n', b'{"label": [[1]], "text": [1,{"a":2}]}\n', b'{"label": 1e999, "text": "x"}\n', b'{"text": 5}\n',
+         b'{"label": {"a":1}, "text":"x"}\n{"label": 1, "text":"x"}\n', b'{"answers": {"text": ["a"]}, "question": "b"}\n')
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".tsv", ".txt", ".tar", ".parquet", ".arrow", ".jsonl.gz"])
+def test_damaged_files_never_end_in_a_traceback(tmp_path, suffix):
+    rng = random.Random(suffix)
+    for _ in range(60):
+        data = bytearray(rng.choice(SEEDS))
+        for _ in range(rng.randint(0, 4)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        (tmp_path / f"x{suffix}").write_bytes(data)
+        for task in (None, "seq2seq_lm", "text_classification"):
+            try:
+                found = scan(tmp_path / f"x{suffix}", task=task)
+                assert found.samples >= found.sampled >= 1
+            except PlannerError as error:
+                assert "\n" not in str(error) and f"x{suffix}" in str(error)
 
 
 def test_a_line_without_an_end_is_refused(tmp_path):

@@ -60,7 +60,10 @@ def header(file: Path) -> tuple[list[str], str]:
         line = handle.readline(2**20).decode("utf-8-sig", errors="replace").rstrip("\r\n")
     names = file.name.lower().removesuffix(".gz")
     delimiter = "\t" if names.endswith((".tsv", ".tab")) else max(DELIMITERS, key=lambda d: (line.count(d), d == ","))
-    cells = next(csv.reader([line], delimiter=delimiter), [])
+    try:
+        cells = next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error as error:
+        raise DataError(f"the header is not CSV: {error}", where=f"{file}:1", mend=MEND) from error
     problem = _no_header(cells)
     if problem:
         raise DataError(f"the first row is not a header: {problem}", where=f"{file}:1", mend="Add a first row with the columns' names, for example text,label")

@@ -37,7 +37,7 @@ def _is_lines(file: Path) -> bool:
         first, rest = handle.readline(2**20), handle.read(1024)
     try:
         return isinstance(json.loads(first), dict) and bool(rest.strip())
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
