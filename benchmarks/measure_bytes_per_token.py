@@ -21,8 +21,10 @@ from pathlib import Path
 
 FLOOR = 0.10  # a corpus of another domain moves the ratio by at least this much (seen between tweets and editorials)
 LIMIT_CHARACTERS = 200_000
-LLAMA3_PATTERN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-                  r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+LLAMA3_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 QWEN_PATTERN = LLAMA3_PATTERN.replace(r"\p{N}{1,3}", r"\p{N}")
 SCRIPTS = {"latin": "de fr es it pt nl pl sv", "cyrillic": "ru uk bg", "arabic": "ar fa", "devanagari": "hi mr", "cjk": "ja ko"}
 
@@ -90,15 +92,20 @@ def spacy_sentences(folder: Path, languages: list[str]) -> Iterator[str]:
         file = folder / f"spacy/spacy/lang/{language}/examples.py"
         if file.exists():
             tree = ast.parse(file.read_text("utf-8"))
-            yield from (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
-                        and "spacy" not in node.value)
+            yield from (
+                node.value
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and "spacy" not in node.value
+            )
 
 
 def django_messages(folder: Path, language: str) -> str:
     """The longer translated sentences of a catalogue: short labels say little of prose."""
     file = folder / f"django/django/conf/locale/{language}/LC_MESSAGES/django.po"
-    texts = (m.replace('"\n"', "").replace("\\n", "\n").replace('\\"', '"') for m in re.findall(
-        r'msgstr(?:\[0\])? ((?:"[^\n]*"\n?)+)', file.read_text("utf-8") if file.exists() else ""))
+    texts = (
+        m.replace('"\n"', "").replace("\\n", "\n").replace('\\"', '"')
+        for m in re.findall(r'msgstr(?:\[0\])? ((?:"[^\n]*"\n?)+)', file.read_text("utf-8") if file.exists() else "")
+    )
     return "\n".join(text.strip().strip('"') for text in texts if len(text) > 40)
 
 
@@ -130,8 +137,17 @@ def main() -> None:
         logs = [math.log(ratio) for ratio, _, _ in rows]
         spread = max(FLOOR, statistics.stdev(logs))
         source = f"measured: {', '.join(dict.fromkeys(r[1] for r in rows))} on {', '.join(dict.fromkeys(r[2] for r in rows))}"
-        writer.writerow([script, size, f"{math.exp(statistics.mean(logs)):.2f}", f"{spread:.2f}", "bytes/token", source,
-                         datetime.date.today().isoformat()])
+        writer.writerow(
+            [
+                script,
+                size,
+                f"{math.exp(statistics.mean(logs)):.2f}",
+                f"{spread:.2f}",
+                "bytes/token",
+                source,
+                datetime.date.today().isoformat(),
+            ]
+        )
 
 
 if __name__ == "__main__":

@@ -74,7 +74,9 @@ def expected_max(ordered: np.ndarray, draws: int, *, whole: bool) -> float:
     return float(np.dot(ordered, np.diff(below, prepend=0.0)))
 
 
-def pad(lengths: np.ndarray, samples: int, micro_batch: int, limit: float | None, *, whole: bool, padding: str = "longest") -> PaddedLengths:
+def pad(
+    lengths: np.ndarray, samples: int, micro_batch: int, limit: float | None, *, whole: bool, padding: str = "longest"
+) -> PaddedLengths:
     """Pads each micro-batch to its longest record (``longest``) or to ``limit`` (``max``), in the unit of ``lengths``."""
     ordered = np.sort(lengths if limit is None else np.minimum(lengths, limit)).astype(np.float64)
     truncated = 0.0 if limit is None else float(np.mean(lengths > limit))

@@ -81,7 +81,9 @@ class Tally:
         if not self.bad:
             return ()
         if self.bad > BAD_SHARE * (self.bad + self.good):
-            raise DataError(f"{self.reason} ({self.bad} of the {self.bad + self.good} records read are like this)", where=self.place, mend=mend)
+            raise DataError(
+                f"{self.reason} ({self.bad} of the {self.bad + self.good} records read are like this)", where=self.place, mend=mend
+            )
         return (f"skipped {self.bad} of {self.bad + self.good} records that cannot be read, the first at {self.place}: {self.reason}",)
 
 
@@ -118,8 +120,11 @@ def sniff(file: Path) -> None:
         head.decode("utf-8")
     except UnicodeDecodeError as error:
         if error.start < len(head) - 4:  # else a character is cut by the end of what was read
-            raise DataError(f"byte {head[error.start]:#x} at {error.start} is not UTF-8", where=str(file),
-                            mend="Convert it, for example: iconv -f latin1 -t utf-8") from error
+            raise DataError(
+                f"byte {head[error.start]:#x} at {error.start} is not UTF-8",
+                where=str(file),
+                mend="Convert it, for example: iconv -f latin1 -t utf-8",
+            ) from error
 
 
 def open_binary(file: Path) -> BinaryIO:
@@ -186,8 +191,11 @@ def _block(file: Path, offset: int, span: int, budget: Budget) -> Chunk:
 def _line(handle: BinaryIO, file: Path, limit: int) -> bytes:
     line = handle.readline(limit)
     if len(line) == limit and not line.endswith(b"\n"):
-        raise DataError(f"a line is longer than {limit // 2**20} MiB", where=f"{file}, byte {handle.tell() - limit}",
-                        mend="Check that each record stands on a line of its own")
+        raise DataError(
+            f"a line is longer than {limit // 2**20} MiB",
+            where=f"{file}, byte {handle.tell() - limit}",
+            mend="Check that each record stands on a line of its own",
+        )
     return line
 
 
@@ -199,7 +207,9 @@ def _compressed(files: Sequence[Path], budget: Budget) -> Chunks:
     parts = [_compressed_file(files[i], share, budget) for i in chosen]
     whole = len(parts) == len(files) and all(done for _, done in parts)
     cut = sum(not done for _, done in parts)
-    warning = (f"{cut} compressed file{'s were' if cut > 1 else ' was'} read from the start only: if later records differ, so do the counts",)
+    warning = (
+        f"{cut} compressed file{'s were' if cut > 1 else ' was'} read from the start only: if later records differ, so do the counts",
+    )
     return Chunks(tuple(chunk for chunk, _ in parts), sum(sizes), whole, warning if cut else ())
 
 
@@ -214,7 +224,9 @@ def _compressed_file(file: Path, share: int, budget: Budget) -> tuple[Chunk, boo
             done = read < share
             span = size if done else max(1, round(_compressed_bytes(stream, raw, size, read)))
         except BROKEN_COMPRESSION as error:
-            raise DataError(f"the compressed file is damaged after {len(lines)} lines: {error}", where=str(file), mend="Fetch or write it again") from error
+            raise DataError(
+                f"the compressed file is damaged after {len(lines)} lines: {error}", where=str(file), mend="Fetch or write it again"
+            ) from error
     return Chunk(file, lines, 0, span, 1), done
 
 

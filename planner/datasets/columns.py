@@ -11,17 +11,86 @@ from planner.errors import DataError, nearest
 
 CHAT = ("messages", "conversations", "conversation", "dialog", "turns", "chosen")
 #: (prompt columns, answer column): prompts that are missing in a dataset are left out, the first and the answer are needed.
-INSTRUCTIONS = ((("instruction", "input", "context"), "output"), (("instruction", "input", "context"), "response"), (("instruction", "input"), "completion"),
-                (("prompt",), "completion"), (("prompt",), "response"), (("prompt",), "output"), (("prompt",), "chosen"), (("query",), "response"),
-                (("question", "context"), "answer"), (("question", "context"), "answers"), (("problem",), "solution"), (("input",), "output"),
-                (("user",), "assistant"))
-TRANSFERS = (("source", "target"), ("src", "tgt"), ("input_text", "target_text"), ("inputs", "targets"), ("document", "summary"), ("article", "highlights"),
-             ("article", "summary"), ("dialogue", "summary"), ("text", "summary"), ("text", "target"))
-PAIRS = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("text_a", "text_b"), ("anchor", "positive"), ("query", "passage"),
-         ("question", "passage"), ("question", "sentence"))
-SINGLES = ("text", "content", "sentence", "document", "review", "body", "article", "code", "comment", "tweet", "message", "description", "abstract",
-           "caption", "captions", "transcription", "transcript", "question", "title", "prompt", "sms", "headline", "utterance", "tokens", "words")
-LABELS = ("label", "labels", "class", "category", "intent", "sentiment", "fine_label", "coarse_label", "ner_tags", "pos_tags", "target", "cls", "rating", "stars")
+INSTRUCTIONS = (
+    (("instruction", "input", "context"), "output"),
+    (("instruction", "input", "context"), "response"),
+    (("instruction", "input"), "completion"),
+    (("prompt",), "completion"),
+    (("prompt",), "response"),
+    (("prompt",), "output"),
+    (("prompt",), "chosen"),
+    (("query",), "response"),
+    (("question", "context"), "answer"),
+    (("question", "context"), "answers"),
+    (("problem",), "solution"),
+    (("input",), "output"),
+    (("user",), "assistant"),
+)
+TRANSFERS = (
+    ("source", "target"),
+    ("src", "tgt"),
+    ("input_text", "target_text"),
+    ("inputs", "targets"),
+    ("document", "summary"),
+    ("article", "highlights"),
+    ("article", "summary"),
+    ("dialogue", "summary"),
+    ("text", "summary"),
+    ("text", "target"),
+)
+PAIRS = (
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("text_a", "text_b"),
+    ("anchor", "positive"),
+    ("query", "passage"),
+    ("question", "passage"),
+    ("question", "sentence"),
+)
+SINGLES = (
+    "text",
+    "content",
+    "sentence",
+    "document",
+    "review",
+    "body",
+    "article",
+    "code",
+    "comment",
+    "tweet",
+    "message",
+    "description",
+    "abstract",
+    "caption",
+    "captions",
+    "transcription",
+    "transcript",
+    "question",
+    "title",
+    "prompt",
+    "sms",
+    "headline",
+    "utterance",
+    "tokens",
+    "words",
+)
+LABELS = (
+    "label",
+    "labels",
+    "class",
+    "category",
+    "intent",
+    "sentiment",
+    "fine_label",
+    "coarse_label",
+    "ner_tags",
+    "pos_tags",
+    "target",
+    "cls",
+    "rating",
+    "stars",
+)
 IDENTIFIERS = ("id", "uuid", "url", "idx", "index", "date", "timestamp", "file", "file_name", "path")
 
 
@@ -95,7 +164,9 @@ def _chat(records, lower, label):
 def _instruction(records, lower, label):
     for prompts, answer in INSTRUCTIONS:
         if prompts[0] in lower and answer in lower and answer != label:
-            return Layout("instruction", tuple(lower[p] for p in prompts if p in lower), lower[answer], label if label != lower[answer] else None)
+            return Layout(
+                "instruction", tuple(lower[p] for p in prompts if p in lower), lower[answer], label if label != lower[answer] else None
+            )
     return None
 
 
@@ -136,13 +207,22 @@ def _ids(records, lower, label):
 
 def _longest(records, names: list[str], label: str | None, source: str) -> Layout:
     """No known name: the column of strings with the most text."""
-    sizes = {name: sum(len(r[name]) for r in records[:200] if isinstance(r.get(name), str)) for name in names
-             if name != label and name.lower() not in IDENTIFIERS}
+    sizes = {
+        name: sum(len(r[name]) for r in records[:200] if isinstance(r.get(name), str))
+        for name in names
+        if name != label and name.lower() not in IDENTIFIERS
+    }
     best = max(sizes, key=sizes.get, default=None)
     if best is None or not sizes[best]:
-        raise DataError("no column holds text", where=source,
-                        mend=f"Name it with --text-columns. The columns are: {', '.join(names[:40]) or 'none'}")
-    return Layout("text", (best,), label=label, note=f"no column has a known name; {best!r} holds the most text and is taken (--text-columns changes that)")
+        raise DataError(
+            "no column holds text", where=source, mend=f"Name it with --text-columns. The columns are: {', '.join(names[:40]) or 'none'}"
+        )
+    return Layout(
+        "text",
+        (best,),
+        label=label,
+        note=f"no column has a known name; {best!r} holds the most text and is taken (--text-columns changes that)",
+    )
 
 
 def _first(records: Sequence[dict[str, Any]], name: str | None) -> Any:

@@ -11,7 +11,9 @@ from planner.datasets.readers import Reader, reader_for, registry, supported
 from planner.errors import DataError, nearest
 
 #: Files that lie beside data and are none.
-BESIDE = re.compile(r"(readme|license|licence|notice|changelog|citation|dataset_infos?|state|metadata|checksums?|requirements)\b.*", re.IGNORECASE)
+BESIDE = re.compile(
+    r"(readme|license|licence|notice|changelog|citation|dataset_infos?|state|metadata|checksums?|requirements)\b.*", re.IGNORECASE
+)
 TRAIN = re.compile(r"(^|[/_.\-])train(ing)?([/_.\-]|$)", re.IGNORECASE)
 OTHER_SPLIT = re.compile(r"(^|[/_.\-])(test|valid|validation|val|dev|eval)([/_.\-]|$)", re.IGNORECASE)
 
@@ -23,7 +25,9 @@ def locate(path: Path) -> tuple[Reader, list[Path], tuple[str, ...]]:
     if not path.exists():
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         near = nearest(path.name, siblings)
-        raise DataError("there is no such file or folder", where=str(path), mend=f"Did you mean {' or '.join(near)}?" if near else "Check the path")
+        raise DataError(
+            "there is no such file or folder", where=str(path), mend=f"Did you mean {' or '.join(near)}?" if near else "Check the path"
+        )
     reader = reader_for(path)
     if reader is None:
         raise DataError(f"no reader for {path.suffix or 'a file without a suffix'}", where=str(path), mend=f"Supported: {supported()}")

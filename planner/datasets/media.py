@@ -66,8 +66,19 @@ def kind_of(head: bytes) -> str | None:
     """A file name's suffix from the first bytes, for media stored without a name; None when unknown."""
     if head[:4] == b"RIFF":
         return ".wav" if head[8:12] == b"WAVE" else ".webp"
-    for magic, suffix in ((b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp3"), (b"\xff\xfb", ".mp3"), (b"\xff\xf3", ".mp3"), (b"\xff\xd8", ".jpg"),
-                          (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"BM", ".bmp"), (b"II*\0", ".tif"), (b"MM\0*", ".tif")):
+    for magic, suffix in (
+        (b"fLaC", ".flac"),
+        (b"OggS", ".ogg"),
+        (b"ID3", ".mp3"),
+        (b"\xff\xfb", ".mp3"),
+        (b"\xff\xf3", ".mp3"),
+        (b"\xff\xd8", ".jpg"),
+        (b"\x89PNG", ".png"),
+        (b"GIF8", ".gif"),
+        (b"BM", ".bmp"),
+        (b"II*\0", ".tif"),
+        (b"MM\0*", ".tif"),
+    ):
         if head.startswith(magic):
             return suffix
     return None

@@ -20,7 +20,9 @@ METADATA = ("metadata.jsonl", "metadata.csv")
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "dev", "data", "images", "audio"}
 
 
-def read_media(format: str, modality: str, files: Sequence[Path], root: Path, budget: Budget, measure: Callable[[Path], dict[str, Any]]) -> Sample:
+def read_media(
+    format: str, modality: str, files: Sequence[Path], root: Path, budget: Budget, measure: Callable[[Path], dict[str, Any]]
+) -> Sample:
     """A record a file: the measured header, the class folder as its label, and its row of the metadata table.
 
     Raises DataError when more than a small share of the headers cannot be read.
@@ -38,8 +40,16 @@ def read_media(format: str, modality: str, files: Sequence[Path], root: Path, bu
     warnings = tally.warnings("Remove or replace the broken files")
     labels = {file.parent.name for file in files if file.parent != root and file.parent.name.lower() not in SPLITS}
     said = (f"each of the {len(labels)} folders is a class",) if labels else ()
-    return Sample(format, records, len(files), len(chosen) == len(files) and not tally.bad, modality, assumptions=said, warnings=warnings,
-                  classes=len(labels) or None)
+    return Sample(
+        format,
+        records,
+        len(files),
+        len(chosen) == len(files) and not tally.bad,
+        modality,
+        assumptions=said,
+        warnings=warnings,
+        classes=len(labels) or None,
+    )
 
 
 def _metadata(files: Sequence[Path], root: Path) -> dict[Path, dict[str, Any]]:

@@ -57,13 +57,21 @@ class DatasetProfile:
         return None if self.lengths is None else float(self.lengths.mean())
 
     @classmethod
-    def from_counts(cls, samples: int, tokens_per_sample: float | None = None, target_tokens_per_sample: float | None = None,
-                    modality: str = "text") -> DatasetProfile:
+    def from_counts(
+        cls, samples: int, tokens_per_sample: float | None = None, target_tokens_per_sample: float | None = None, modality: str = "text"
+    ) -> DatasetProfile:
         """See ``from_counts`` below."""
         return from_counts(samples, tokens_per_sample, target_tokens_per_sample, modality)
 
-    def batches(self, micro_batch: int, *, padding: str = "longest", max_length: int | None = None,
-                target_max_length: int | None = None, seed: int = 0) -> BatchPlan:
+    def batches(
+        self,
+        micro_batch: int,
+        *,
+        padding: str = "longest",
+        max_length: int | None = None,
+        target_max_length: int | None = None,
+        seed: int = 0,
+    ) -> BatchPlan:
         """Cuts one epoch into micro-batches of ``micro_batch`` samples. Raises QuestionError.
 
         ``longest`` pads each micro-batch to its longest sample, ``max`` every one to ``max_length``, ``packed`` joins the
@@ -75,13 +83,19 @@ class DatasetProfile:
         if padding == "packed" and self.lengths is not None:
             return self._packed(micro_batch, max_length)
         values: dict[str, Any] = {"longest_is_extrapolated": not self.whole and padding == "longest" and self._measured}
-        inputs, targets = (self._pad(a, micro_batch, limit, padding) for a, limit in (
-            (self.lengths, max_length), (self.target_lengths, target_max_length or max_length)))
+        inputs, targets = (
+            self._pad(a, micro_batch, limit, padding)
+            for a, limit in ((self.lengths, max_length), (self.target_lengths, target_max_length or max_length))
+        )
         for prefix, part in (("", inputs), ("target_", targets)):
             if part is not None:
-                values |= {f"{prefix}longest_length": math.ceil(part.longest), f"{prefix}mean_padded_length": part.mean_padded,
-                           f"{prefix}tokens_per_epoch": part.real, f"{prefix}padded_tokens_per_epoch": part.padded,
-                           f"{prefix}truncated_share": part.truncated_share}
+                values |= {
+                    f"{prefix}longest_length": math.ceil(part.longest),
+                    f"{prefix}mean_padded_length": part.mean_padded,
+                    f"{prefix}tokens_per_epoch": part.real,
+                    f"{prefix}padded_tokens_per_epoch": part.padded,
+                    f"{prefix}truncated_share": part.truncated_share,
+                }
         if self.audio_seconds is not None:
             part = batching.pad(self.audio_seconds, self.samples, micro_batch, None, whole=self.whole)
             values |= {"longest_seconds": part.longest, "mean_padded_seconds": part.mean_padded}
@@ -105,18 +119,31 @@ class DatasetProfile:
     def as_dict(self) -> dict[str, Any]:
         """For JSON: lengths as a summary, unknowns as null."""
         return {
-            "modality": self.modality, "samples": self.samples, "sampled": self.sampled, "source": self.source, "format": self.format,
-            "samples_relative_error": self.samples_relative_error, "length_relative_error": self.length_relative_error,
-            "bytes_on_disk": self.bytes_on_disk, "lengths": _summary(self.lengths), "target_lengths": _summary(self.target_lengths),
+            "modality": self.modality,
+            "samples": self.samples,
+            "sampled": self.sampled,
+            "source": self.source,
+            "format": self.format,
+            "samples_relative_error": self.samples_relative_error,
+            "length_relative_error": self.length_relative_error,
+            "bytes_on_disk": self.bytes_on_disk,
+            "lengths": _summary(self.lengths),
+            "target_lengths": _summary(self.target_lengths),
             "audio_seconds": _summary(self.audio_seconds),
-            "image_sizes": None if self.image_sizes is None else dict(zip(
-                ("median_width", "median_height", "largest_width", "largest_height"), self.image_sizes)),
-            "classes": self.classes, "columns": dict(self.columns), "tokenizer": self.tokenizer or None,
-            "assumptions": list(self.assumptions), "warnings": list(self.warnings)}
+            "image_sizes": None
+            if self.image_sizes is None
+            else dict(zip(("median_width", "median_height", "largest_width", "largest_height"), self.image_sizes)),
+            "classes": self.classes,
+            "columns": dict(self.columns),
+            "tokenizer": self.tokenizer or None,
+            "assumptions": list(self.assumptions),
+            "warnings": list(self.warnings),
+        }
 
 
-def from_counts(samples: int, tokens_per_sample: float | None = None, target_tokens_per_sample: float | None = None,
-                modality: str = "text") -> DatasetProfile:
+def from_counts(
+    samples: int, tokens_per_sample: float | None = None, target_tokens_per_sample: float | None = None, modality: str = "text"
+) -> DatasetProfile:
     """A dataset that is only a number of samples, all of one length (a point mass). Raises QuestionError."""
     if modality not in MODALITIES:
         raise QuestionError(f"unknown modality {modality!r}", mend=f"Use {', '.join(MODALITIES)}")
@@ -128,10 +155,21 @@ def from_counts(samples: int, tokens_per_sample: float | None = None, target_tok
             continue
         if not (math.isfinite(value) and value > 0):
             raise QuestionError(f"{name} is {value}", mend="Give a positive number")
-        said.append(f"every sample has {round(max(1, value)):,} {'target ' if 'target' in name else ''}tokens: no spread of lengths is "
-                    "known, so padding costs nothing here and the longest batch is no longer than the mean")
-    return DatasetProfile(modality, int(samples), _point(tokens_per_sample), _point(target_tokens_per_sample), sampled=int(samples),
-                          source="counts", format="counts", tokenizer="counts given", assumptions=tuple(said))
+        said.append(
+            f"every sample has {round(max(1, value)):,} {'target ' if 'target' in name else ''}tokens: no spread of lengths is "
+            "known, so padding costs nothing here and the longest batch is no longer than the mean"
+        )
+    return DatasetProfile(
+        modality,
+        int(samples),
+        _point(tokens_per_sample),
+        _point(target_tokens_per_sample),
+        sampled=int(samples),
+        source="counts",
+        format="counts",
+        tokenizer="counts given",
+        assumptions=tuple(said),
+    )
 
 
 def _point(mean: float | None) -> np.ndarray | None:

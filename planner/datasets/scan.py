@@ -22,9 +22,17 @@ MAX_TOKENIZED_BYTES = 8 * 2**20  # beyond it records are counted in a spread par
 EMPTY_SHARE = 0.01  # from this share of records without text on, it is said
 
 
-def scan(path: str | Path, *, task: str | None = None, tokenizer_path: str | Path | None = None, text_columns: Sequence[str] | None = None,
-         vocabulary_size: int | None = None, max_records: int = MAX_RECORDS, progress: Callable[[float], None] | None = None,
-         budget: Budget | None = None) -> DatasetProfile:
+def scan(
+    path: str | Path,
+    *,
+    task: str | None = None,
+    tokenizer_path: str | Path | None = None,
+    text_columns: Sequence[str] | None = None,
+    vocabulary_size: int | None = None,
+    max_records: int = MAX_RECORDS,
+    progress: Callable[[float], None] | None = None,
+    budget: Budget | None = None,
+) -> DatasetProfile:
     """Counts a file or folder. Large ones are sampled; what is said of them carries the sampling error.
 
     ``task`` (of question.Task) decides between readings that fit several (a pair is one text for a classifier, source and
@@ -40,7 +48,9 @@ def scan(path: str | Path, *, task: str | None = None, tokenizer_path: str | Pat
         sample = reader.read(files, path if path.is_dir() else path.parent, budget)
         size = sum(f.stat().st_size for f in files)
     except PermissionError as error:
-        raise DataError("no permission to read", where=str(error.filename or path), mend="Change its permissions or choose another path") from error
+        raise DataError(
+            "no permission to read", where=str(error.filename or path), mend="Change its permissions or choose another path"
+        ) from error
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
     if not sample.records:
@@ -48,8 +58,16 @@ def scan(path: str | Path, *, task: str | None = None, tokenizer_path: str | Pat
     return _profile(sample, path, size, said, task, counter, text_columns, max_records)
 
 
-def _profile(sample: Sample, path: Path, size: int, said: tuple[str, ...], task: str | None, counter: TokenCounter,
-             text_columns: Sequence[str] | None, max_records: int) -> DatasetProfile:
+def _profile(
+    sample: Sample,
+    path: Path,
+    size: int,
+    said: tuple[str, ...],
+    task: str | None,
+    counter: TokenCounter,
+    text_columns: Sequence[str] | None,
+    max_records: int,
+) -> DatasetProfile:
     layout = find_layout(sample.records, task, text_columns, str(path))
     kept = _kept(sample.records, counter, max_records)
     records = [sample.records[i] for i in kept] if kept is not None else sample.records
@@ -63,12 +81,23 @@ def _profile(sample: Sample, path: Path, size: int, said: tuple[str, ...], task:
     tokens_from_text = lengths is not None and layout.kind != "ids"
     notes = (*said, *sample.assumptions, *_notes(layout, lengths, counter if tokens_from_text else None), *_sampled_note(sampled, sample))
     return DatasetProfile(
-        modality=_modality(sample, lengths), samples=sample.samples, **_sides(lengths, sample, task), audio_seconds=seconds,
-        image_sizes=_image_sizes(records), classes=classes, sampled=sampled,
+        modality=_modality(sample, lengths),
+        samples=sample.samples,
+        **_sides(lengths, sample, task),
+        audio_seconds=seconds,
+        image_sizes=_image_sizes(records),
+        classes=classes,
+        sampled=sampled,
         length_relative_error=math.hypot(error, counter.relative_error if tokens_from_text else 0.0),
-        samples_relative_error=sample.samples_relative_error, bytes_on_disk=size, source=str(path), format=sample.format,
-        columns=layout.as_columns(), tokenizer=counter.name if tokens_from_text else "", assumptions=tuple(filter(None, notes)),
-        warnings=(*sample.warnings, *class_notes, *_empty_warning(lengths, layout)))
+        samples_relative_error=sample.samples_relative_error,
+        bytes_on_disk=size,
+        source=str(path),
+        format=sample.format,
+        columns=layout.as_columns(),
+        tokenizer=counter.name if tokens_from_text else "",
+        assumptions=tuple(filter(None, notes)),
+        warnings=(*sample.warnings, *class_notes, *_empty_warning(lengths, layout)),
+    )
 
 
 def _kept(records: Sequence[dict[str, Any]], counter: TokenCounter, max_records: int) -> np.ndarray | None:
@@ -148,8 +177,11 @@ def _classes(sample: Sample, layout: Layout) -> tuple[int | None, tuple[str, ...
 def _notes(layout: Layout, lengths: Lengths | None, counter: TokenCounter | None) -> tuple[str, ...]:
     if lengths is None:
         return ()
-    ratio = f"tokens are counted by bytes: {counter.name}, ±{counter.relative_error:.0%}; a tokenizer on disk counts exactly" if isinstance(
-        counter, BytesPerToken) else ""
+    ratio = (
+        f"tokens are counted by bytes: {counter.name}, ±{counter.relative_error:.0%}; a tokenizer on disk counts exactly"
+        if isinstance(counter, BytesPerToken)
+        else ""
+    )
     return layout.note, ratio, lengths.overhead
 
 

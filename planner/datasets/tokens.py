@@ -124,7 +124,9 @@ class TokenizerFile:
         file = Path(path).expanduser()
         file = file / "tokenizer.json" if file.is_dir() else file
         if not file.is_file():
-            raise DataError("no tokenizer.json there", where=str(file), mend="Save it with tokenizer.save_pretrained(folder) of a fast tokenizer")
+            raise DataError(
+                "no tokenizer.json there", where=str(file), mend="Save it with tokenizer.save_pretrained(folder) of a fast tokenizer"
+            )
         try:
             from tokenizers import Tokenizer
         except ImportError as error:

@@ -15,7 +15,13 @@ lengths = st.lists(st.integers(1, 5000), min_size=1, max_size=60)
 
 
 def profile(values, samples=None, targets=None):
-    return DatasetProfile("text", samples or len(values), np.array(values, dtype=np.int64), None if targets is None else np.array(targets), sampled=len(values))
+    return DatasetProfile(
+        "text",
+        samples or len(values),
+        np.array(values, dtype=np.int64),
+        None if targets is None else np.array(targets),
+        sampled=len(values),
+    )
 
 
 @pytest.mark.parametrize("draws", [1, 2, 3, 5])
@@ -111,8 +117,16 @@ def test_images_have_no_lengths():
     assert (plan.micro_batches_per_epoch, plan.longest_length, plan.tokens_per_epoch) == (3, None, None)
 
 
-@pytest.mark.parametrize("arguments", [dict(micro_batch=0), dict(micro_batch=1, padding="packed"), dict(micro_batch=1, padding="max"),
-                                       dict(micro_batch=1, padding="none"), dict(micro_batch=1, max_length=0)])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        dict(micro_batch=0),
+        dict(micro_batch=1, padding="packed"),
+        dict(micro_batch=1, padding="max"),
+        dict(micro_batch=1, padding="none"),
+        dict(micro_batch=1, max_length=0),
+    ],
+)
 def test_senseless_batches_are_refused(arguments):
     with pytest.raises(QuestionError):
         profile([1, 2, 3]).batches(**arguments)

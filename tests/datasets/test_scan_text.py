@@ -88,6 +88,7 @@ def test_large_files_are_sampled_within_their_stated_error(tmp_path, records, fo
     elif format == "parquet":
         pa = pytest.importorskip("pyarrow")
         import pyarrow.parquet as pq
+
         pq.write_table(pa.Table.from_pylist(records), path, row_group_size=100, use_dictionary=False)
     elif format == "arrow":
         datasets = pytest.importorskip("datasets")
@@ -105,25 +106,30 @@ def test_sorted_data_have_a_large_sampling_error(tmp_path):
     rng = random.Random(2)
     records = [{"text": words(rng, 5 + i // 20)} for i in range(2000)]
     shuffled = random.Random(3).sample(records, len(records))
+
     def error(data):
         return scan(write_jsonl(tmp_path / "x.jsonl", data), budget=SMALL).length_relative_error
+
     assert error(records) > 1.5 * error(shuffled)
 
 
-@pytest.mark.parametrize("record, kind, columns", [
-    ({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello there"}]}, "chat", "messages"),
-    ({"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello there"}]}, "chat", "conversations"),
-    ({"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]}, "chat", "messages"),
-    ({"instruction": "add", "input": "1 and 1", "output": "2"}, "instruction", "instruction, input"),
-    ({"prompt": "why", "completion": "because"}, "instruction", "prompt"),
-    ({"question": "why", "answer": "because"}, "instruction", "question"),
-    ({"Text": "plain"}, "text", "Text"),
-    ({"sentence1": "a cat", "sentence2": "a dog", "label": 1}, "pair", "sentence1, sentence2"),
-    ({"document": "long", "summary": "short"}, "transfer", "document"),
-    ({"translation": {"en": "cat", "de": "Katze"}}, "transfer", "translation.en"),
-    ({"input_ids": [1, 2, 3]}, "ids", "input_ids"),
-    ({"blurb": "some words about it", "id": "77"}, "text", "blurb"),
-])
+@pytest.mark.parametrize(
+    "record, kind, columns",
+    [
+        ({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello there"}]}, "chat", "messages"),
+        ({"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello there"}]}, "chat", "conversations"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]}, "chat", "messages"),
+        ({"instruction": "add", "input": "1 and 1", "output": "2"}, "instruction", "instruction, input"),
+        ({"prompt": "why", "completion": "because"}, "instruction", "prompt"),
+        ({"question": "why", "answer": "because"}, "instruction", "question"),
+        ({"Text": "plain"}, "text", "Text"),
+        ({"sentence1": "a cat", "sentence2": "a dog", "label": 1}, "pair", "sentence1, sentence2"),
+        ({"document": "long", "summary": "short"}, "transfer", "document"),
+        ({"translation": {"en": "cat", "de": "Katze"}}, "transfer", "translation.en"),
+        ({"input_ids": [1, 2, 3]}, "ids", "input_ids"),
+        ({"blurb": "some words about it", "id": "77"}, "text", "blurb"),
+    ],
+)
 def test_shapes_of_records(tmp_path, record, kind, columns):
     found = scan(write_jsonl(tmp_path / "d.jsonl", [record] * 30))
     assert (found.columns["kind"], found.columns["inputs"]) == (kind, columns)
@@ -144,7 +150,10 @@ def test_targets_of_an_encoder_decoder(tmp_path):
 
 
 def test_pairs_are_read_by_the_task(tmp_path):
-    file = write_jsonl(tmp_path / "d.jsonl", [{"question": "is it", "passage": "it is " * 9, "label": True}, {"question": "a", "passage": "b", "label": False}])
+    file = write_jsonl(
+        tmp_path / "d.jsonl",
+        [{"question": "is it", "passage": "it is " * 9, "label": True}, {"question": "a", "passage": "b", "label": False}],
+    )
     found = scan(file, task="text_classification")
     assert found.columns == {"kind": "pair", "inputs": "question, passage", "label": "label"} and found.classes == 2
 
@@ -167,9 +176,18 @@ def test_a_tokenizer_on_disk_counts_exactly(tmp_path, records):
         scan(tmp_path / "d.jsonl", tokenizer_path=tmp_path / "bad")
 
 
-@pytest.mark.parametrize("text, script", [("The cat sat on the mat.", "ascii"), ("Die Mäuse überqueren zögernd die Straße.", "latin"), ("猫坐在垫子上。", "cjk"),
-                                          ("Кошка сидит на коврике", "cyrillic"), ("for (i = 0; i < n; i++) { f(x[i]); }", "code"), ("القطة على السجادة", "arabic"),
-                                          ("12:03:44 0.5, 17/18 22:10:01", "numeric")])
+@pytest.mark.parametrize(
+    "text, script",
+    [
+        ("The cat sat on the mat.", "ascii"),
+        ("Die Mäuse überqueren zögernd die Straße.", "latin"),
+        ("猫坐在垫子上。", "cjk"),
+        ("Кошка сидит на коврике", "cyrillic"),
+        ("for (i = 0; i < n; i++) { f(x[i]); }", "code"),
+        ("القطة على السجادة", "arabic"),
+        ("12:03:44 0.5, 17/18 22:10:01", "numeric"),
+    ],
+)
 def test_scripts(text, script):
     parts = script_bytes(text)
     assert sum(parts.values()) == pytest.approx(len(text.encode()))
@@ -192,13 +210,29 @@ def test_a_small_share_of_bad_lines_is_skipped_and_said(tmp_path, records):
 
 
 BAD = {
-    "empty.jsonl": (b"", "empty"), "blank.txt": (b"\n\n  \n", "blank"), "bad.jsonl": (b'{"text": "a"}\n{"text": \n', "bad.jsonl:2"),
-    "binary.txt": (b"\x00\x01\x02" * 900, "binary"), "latin1.txt": (("Käse und Brötchen für alle\n" * 9).encode("latin1"), "UTF-8"),
-    "utf16.txt": ("hello there".encode("utf-16"), "UTF-16"), "list.json": (b"[1, 2]", "no objects"), "broken.json": (b'[{"a": 1}, ', "not JSON"), "scalar.json": (b"17", "list of records"),
-    "rows.csv": (b"1,good\n2,bad\n", "not a header"), "ragged.csv": (b"text,label\na,b\na,b,c\n", "3 cells"), "header.csv": (b"text,label\n", "no row"),
-    "what.xyz": (b"hello", "Supported"), "not.parquet": (b"PAR0 nonsense", "Parquet"), "not.tar": (b"nonsense", "tar"), "not.jsonl.gz": (b"nonsense", "decompressed|damaged"),
-    "deep.json": (b"[" * 100_000, "deeply"), "deep.jsonl": (b"[" * 100_000, "not JSON"), "return.csv": (b"te\rxt,label\na,b\n", "header"),
-    "cut.jsonl.gz": (gzip.compress(b'{"text": "abc"}\n' * 5000)[:-20], "damaged"), "notext.jsonl": (b'{"a": 1, "b": [2]}\n' * 5, "no column holds text"), "not.png": (b"nonsense", "image"), "not.wav": (b"nonsense", "sound|soundfile"),
+    "empty.jsonl": (b"", "empty"),
+    "blank.txt": (b"\n\n  \n", "blank"),
+    "bad.jsonl": (b'{"text": "a"}\n{"text": \n', "bad.jsonl:2"),
+    "binary.txt": (b"\x00\x01\x02" * 900, "binary"),
+    "latin1.txt": (("Käse und Brötchen für alle\n" * 9).encode("latin1"), "UTF-8"),
+    "utf16.txt": ("hello there".encode("utf-16"), "UTF-16"),
+    "list.json": (b"[1, 2]", "no objects"),
+    "broken.json": (b'[{"a": 1}, ', "not JSON"),
+    "scalar.json": (b"17", "list of records"),
+    "rows.csv": (b"1,good\n2,bad\n", "not a header"),
+    "ragged.csv": (b"text,label\na,b\na,b,c\n", "3 cells"),
+    "header.csv": (b"text,label\n", "no row"),
+    "what.xyz": (b"hello", "Supported"),
+    "not.parquet": (b"PAR0 nonsense", "Parquet"),
+    "not.tar": (b"nonsense", "tar"),
+    "not.jsonl.gz": (b"nonsense", "decompressed|damaged"),
+    "deep.json": (b"[" * 100_000, "deeply"),
+    "deep.jsonl": (b"[" * 100_000, "not JSON"),
+    "return.csv": (b"te\rxt,label\na,b\n", "header"),
+    "cut.jsonl.gz": (gzip.compress(b'{"text": "abc"}\n' * 5000)[:-20], "damaged"),
+    "notext.jsonl": (b'{"a": 1, "b": [2]}\n' * 5, "no column holds text"),
+    "not.png": (b"nonsense", "image"),
+    "not.wav": (b"nonsense", "sound|soundfile"),
 }
 
 
@@ -223,9 +257,19 @@ def test_paths_and_columns_that_are_not_there(tmp_path, records):
         scan(tmp_path / "hollow")
 
 
-SEEDS = (b'{"text": "a b c"}\n' * 20, b'text,label\n"a,b",1\n"c\nd",2\n' * 5, b'[{"a":"x y"}]', b'{"messages": [1,2,{"role":3}]}\n', b'{"input_ids": "abc"}\n',
-         b'{"translation": {"en": null, "de": 3}}\n', b'{"label": [[1]], "text": [1,{"a":2}]}\n', b'{"label": 1e999, "text": "x"}\n', b'{"text": 5}\n',
-         b'{"label": {"a":1}, "text":"x"}\n{"label": 1, "text":"x"}\n', b'{"answers": {"text": ["a"]}, "question": "b"}\n')
+SEEDS = (
+    b'{"text": "a b c"}\n' * 20,
+    b'text,label\n"a,b",1\n"c\nd",2\n' * 5,
+    b'[{"a":"x y"}]',
+    b'{"messages": [1,2,{"role":3}]}\n',
+    b'{"input_ids": "abc"}\n',
+    b'{"translation": {"en": null, "de": 3}}\n',
+    b'{"label": [[1]], "text": [1,{"a":2}]}\n',
+    b'{"label": 1e999, "text": "x"}\n',
+    b'{"text": 5}\n',
+    b'{"label": {"a":1}, "text":"x"}\n{"label": 1, "text":"x"}\n',
+    b'{"answers": {"text": ["a"]}, "question": "b"}\n',
+)
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".tsv", ".txt", ".tar", ".parquet", ".arrow", ".jsonl.gz"])
@@ -284,11 +328,15 @@ def test_max_records_and_progress(tmp_path, records):
 
 
 def test_readers_are_found_by_themselves():
-    assert {"jsonl", "json", "csv", "text", "parquet", "arrow", "image_folder", "audio_folder", "webdataset"} <= {r.format for r in registry()}
+    assert {"jsonl", "json", "csv", "text", "parquet", "arrow", "image_folder", "audio_folder", "webdataset"} <= {
+        r.format for r in registry()
+    }
     assert ".jsonl" in supported()
 
 
 def test_counting_json_lines_imports_nothing_heavy():
-    code = ("import sys; from planner.datasets import scan; from planner import profiles; scan(profiles.path('examples', 'support_tickets.jsonl'));"
-            "print([m for m in ('torch', 'pandas', 'pyarrow', 'datasets', 'transformers', 'PIL', 'tokenizers') if m in sys.modules])")
+    code = (
+        "import sys; from planner.datasets import scan; from planner import profiles; scan(profiles.path('examples', 'support_tickets.jsonl'));"
+        "print([m for m in ('torch', 'pandas', 'pyarrow', 'datasets', 'transformers', 'PIL', 'tokenizers') if m in sys.modules])"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

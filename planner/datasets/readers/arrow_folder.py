@@ -25,11 +25,15 @@ def claims(folder: Path) -> tuple[list[Path], tuple[str, ...]] | None:
         return files, (f"the split {split!r} is trained on" + (f"; left out: {', '.join(others)}" if others else ""), *said)
     if not (folder / "state.json").is_file():
         return None
-    names = [item["filename"] for item in _json(folder / "state.json").get("_data_files") or [] if isinstance(item, dict) and "filename" in item]
+    names = [
+        item["filename"] for item in _json(folder / "state.json").get("_data_files") or [] if isinstance(item, dict) and "filename" in item
+    ]
     files = [folder / name for name in names] or sorted(folder.glob("*.arrow"))
     missing = [f.name for f in files if not f.is_file()]
     if missing or not files:
-        raise DataError(f"the saved dataset lacks {missing[0] if missing else 'its Arrow files'}", where=str(folder), mend="Save the dataset again")
+        raise DataError(
+            f"the saved dataset lacks {missing[0] if missing else 'its Arrow files'}", where=str(folder), mend="Save the dataset again"
+        )
     return files, ()
 
 
@@ -54,7 +58,9 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
         try:
             batches += _record_batches(pa, file)
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"not a readable Arrow file: {str(error).splitlines()[0]}", where=str(file), mend="Save the dataset again") from error
+            raise DataError(
+                f"not a readable Arrow file: {str(error).splitlines()[0]}", where=str(file), mend="Save the dataset again"
+            ) from error
     samples = sum(batch.num_rows for batch in batches)
     if samples == 0:
         raise DataError("the dataset has no rows: there is nothing to count", where=str(root))
@@ -77,6 +83,7 @@ def _slices(batch):
         for start in range(0, batch.num_rows, 64):
             part = batch.slice(start, 64)
             yield part.to_pylist(), part.nbytes
+
     return slices
 
 

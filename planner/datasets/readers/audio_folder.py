@@ -12,8 +12,7 @@ from planner.datasets.readers import AUDIO, Budget, Reader, Sample
 
 def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     """Raises DataError for broken files, MissingExtraError for a compressed format without soundfile."""
-    return read_media("audio_folder", "audio", files, root, budget,
-                      lambda file: {AUDIO: media.audio_seconds(file, file.suffix.lower())})
+    return read_media("audio_folder", "audio", files, root, budget, lambda file: {AUDIO: media.audio_seconds(file, file.suffix.lower())})
 
 
 READER = Reader("audio_folder", media.AUDIO_SUFFIXES, read, hint="sounds")

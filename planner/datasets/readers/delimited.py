@@ -41,7 +41,16 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     samples, error = extrapolate(counts, chunks)
     odd = sorted({d for _, d in headers.values()} - {",", "\t"})
     said = tuple(f"cells are separated by {d!r}" for d in odd)
-    return Sample("csv", records, samples, chunks.whole, samples_relative_error=error, blocks=np.array(blocks, dtype=np.int64), assumptions=said, warnings=warnings)
+    return Sample(
+        "csv",
+        records,
+        samples,
+        chunks.whole,
+        samples_relative_error=error,
+        blocks=np.array(blocks, dtype=np.int64),
+        assumptions=said,
+        warnings=warnings,
+    )
 
 
 @contextmanager
@@ -66,7 +75,11 @@ def header(file: Path) -> tuple[list[str], str]:
         raise DataError(f"the header is not CSV: {error}", where=f"{file}:1", mend=MEND) from error
     problem = _no_header(cells)
     if problem:
-        raise DataError(f"the first row is not a header: {problem}", where=f"{file}:1", mend="Add a first row with the columns' names, for example text,label")
+        raise DataError(
+            f"the first row is not a header: {problem}",
+            where=f"{file}:1",
+            mend="Add a first row with the columns' names, for example text,label",
+        )
     return [cell.strip() for cell in cells], delimiter
 
 
@@ -106,7 +119,7 @@ def _rows(chunk: Chunk, names: list[str], delimiter: str, tally: Tally) -> Itera
 def _sync(lines: list[str], width: int, delimiter: str) -> int:
     """The first line at which rows of the right width begin: a block may start inside a quoted cell with line ends."""
     for start in range(min(SYNC_TRIES, len(lines))):
-        reader = csv.reader(lines[start:start + 50 * SYNC_ROWS], delimiter=delimiter)
+        reader = csv.reader(lines[start : start + 50 * SYNC_ROWS], delimiter=delimiter)
         try:
             widths = [len(row) for _, row in zip(range(SYNC_ROWS), reader)]
         except csv.Error:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.datasets.blocks import sniff
-from planner.datasets.readers import Budget, Reader, Sample
-from planner.datasets.readers import jsonl
+from planner.datasets.readers import Budget, Reader, Sample, jsonl
 from planner.errors import DataError
 
 
@@ -49,7 +48,9 @@ def _load(file: Path) -> Any:
     except RecursionError as error:
         raise DataError("the JSON is nested too deeply", where=str(file)) from error
     except ValueError as error:
-        raise DataError(f"not JSON: {error}", where=str(file), mend="A .json file holds one list of objects; a .jsonl file an object a line") from error
+        raise DataError(
+            f"not JSON: {error}", where=str(file), mend="A .json file holds one list of objects; a .jsonl file an object a line"
+        ) from error
 
 
 def _records(document: Any, file: Path) -> tuple[list[dict[str, Any]], str]:
@@ -59,13 +60,21 @@ def _records(document: Any, file: Path) -> tuple[list[dict[str, Any]], str]:
         lists = {k: v for k, v in document.items() if isinstance(v, list) and v and isinstance(v[0], dict)}
         name = "train" if "train" in lists else "data" if "data" in lists else next(iter(lists), None)
         if name is None:
-            raise DataError("the document holds no list of records", where=str(file), mend="Give a list of objects, or .jsonl with an object a line")
+            raise DataError(
+                "the document holds no list of records", where=str(file), mend="Give a list of objects, or .jsonl with an object a line"
+            )
         document, note = lists[name], f"the records are the list {name!r} of {file.name}"
     if not isinstance(document, list):
-        raise DataError(f"the document is a {type(document).__name__}, not a list of records", where=str(file), mend="Give a list of objects")
+        raise DataError(
+            f"the document is a {type(document).__name__}, not a list of records", where=str(file), mend="Give a list of objects"
+        )
     records = [r for r in map(jsonl.as_record, document) if r is not None]
     if len(records) < len(document):
-        raise DataError(f"{len(document) - len(records)} of {len(document)} items of the list are no objects", where=str(file), mend="Make each an object")
+        raise DataError(
+            f"{len(document) - len(records)} of {len(document)} items of the list are no objects",
+            where=str(file),
+            mend="Make each an object",
+        )
     return records, note
 
 
@@ -77,7 +86,7 @@ def _beginning(files: Sequence[Path], size: int, budget: Budget) -> Sample:
     place, decoder, records = text.find("[") + 1, json.JSONDecoder(), []
     first = place
     while place:
-        place += len(text[place:place + 1000]) - len(text[place:place + 1000].lstrip(" \t\r\n,"))
+        place += len(text[place : place + 1000]) - len(text[place : place + 1000].lstrip(" \t\r\n,"))
         try:
             value, end = decoder.raw_decode(text, place)
         except (ValueError, RecursionError):
@@ -88,10 +97,18 @@ def _beginning(files: Sequence[Path], size: int, budget: Budget) -> Sample:
         records.append(record)
         place = end
     if not records:
-        raise DataError("no list of records at the start of a large JSON document", where=str(file), mend="Write it as .jsonl, an object a line")
+        raise DataError(
+            "no list of records at the start of a large JSON document", where=str(file), mend="Write it as .jsonl, an object a line"
+        )
     share = len(text[first:place].encode()) / size
-    return Sample("json", records, max(len(records), round(len(records) / share)), False, samples_relative_error=1 / math.sqrt(len(records)),
-                  warnings=(f"only the start of {file.name} was read ({share:.1%}): a large JSON list cannot be entered in the middle; .jsonl can",))
+    return Sample(
+        "json",
+        records,
+        max(len(records), round(len(records) / share)),
+        False,
+        samples_relative_error=1 / math.sqrt(len(records)),
+        warnings=(f"only the start of {file.name} was read ({share:.1%}): a large JSON list cannot be entered in the middle; .jsonl can",),
+    )
 
 
 READER = Reader("json", (".json",), read, hint="a list of JSON objects")

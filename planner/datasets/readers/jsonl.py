@@ -32,7 +32,9 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     tally.good = len(records)
     warnings = tally.warnings(MEND) + chunks.warnings
     samples, error = extrapolate(counts, chunks)
-    return Sample("jsonl", records, samples, chunks.whole, samples_relative_error=error, blocks=np.array(blocks, dtype=np.int64), warnings=warnings)
+    return Sample(
+        "jsonl", records, samples, chunks.whole, samples_relative_error=error, blocks=np.array(blocks, dtype=np.int64), warnings=warnings
+    )
 
 
 def parse(line: bytes, tally: Tally, chunk, index: int) -> dict[str, Any] | None:
@@ -58,4 +60,6 @@ def as_record(value: Any) -> dict[str, Any] | None:
     return None
 
 
-READER = Reader("jsonl", (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".jsonl.bz2", ".jsonl.xz", ".json.gz"), read, hint="a JSON object a line")
+READER = Reader(
+    "jsonl", (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".jsonl.bz2", ".jsonl.xz", ".json.gz"), read, hint="a JSON object a line"
+)

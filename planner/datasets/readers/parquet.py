@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from planner.datasets.media import BrokenMediumError, replace_embedded
 from planner.datasets.blocks import Tally
+from planner.datasets.media import BrokenMediumError, replace_embedded
 from planner.datasets.readers import Budget, Reader, Sample
 from planner.errors import DataError, MissingExtraError
 
@@ -44,15 +44,18 @@ def _line(error: Exception) -> str:
 
 def _batches(file: Path, group: int, whole: bool):
     """A function that yields (rows as dicts, bytes) of a row group: opened only when its turn comes."""
+
     def batches():
         import pyarrow as pa
         import pyarrow.parquet as pq
+
         try:
             with pq.ParquetFile(file) as table:
                 for batch in table.iter_batches(BATCH_ROWS, row_groups=[group]):
                     yield batch.to_pylist(), batch.nbytes
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"row group {group} cannot be read: {_line(error)}", where=str(file), mend=DAMAGED) from error
+
     return batches
 
 
@@ -79,7 +82,15 @@ def collect(format: str, groups: Sequence[Any], samples: int, whole: bool, budge
         budget.report((number + 1) / len(chosen))
     tally.good = len(records)
     warnings = tally.warnings("Write the broken media again")
-    return Sample(format, records, samples, len(records) == samples, blocks=np.array(blocks, dtype=np.int64), assumptions=assumptions, warnings=warnings)
+    return Sample(
+        format,
+        records,
+        samples,
+        len(records) == samples,
+        blocks=np.array(blocks, dtype=np.int64),
+        assumptions=assumptions,
+        warnings=warnings,
+    )
 
 
 READER = Reader("parquet", (".parquet", ".pq"), read, hint="a Parquet table")

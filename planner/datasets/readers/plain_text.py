@@ -34,7 +34,9 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     samples, error = extrapolate([len(part) for part in parts], chunks)
     said = "a record is a block of text between blank lines" if paragraphs else "a record is a line of text that is not blank"
     blocks = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    return Sample("text", records, samples, chunks.whole, samples_relative_error=error, blocks=blocks, assumptions=(said,), warnings=warnings)
+    return Sample(
+        "text", records, samples, chunks.whole, samples_relative_error=error, blocks=blocks, assumptions=(said,), warnings=warnings
+    )
 
 
 def _decode(chunk: Chunk, tally: Tally) -> str:
@@ -86,7 +88,14 @@ def _a_record_a_file(files: Sequence[Path], root: Path, budget: Budget) -> Sampl
             continue
         records.append({"text": text, **({"label": label} if label else {})})
     tally.good = len(records)
-    return Sample("text", records, len(files) - tally.bad, whole and not tally.bad, assumptions=("a record is a file of text",), warnings=tally.warnings(MEND))
+    return Sample(
+        "text",
+        records,
+        len(files) - tally.bad,
+        whole and not tally.bad,
+        assumptions=("a record is a file of text",),
+        warnings=tally.warnings(MEND),
+    )
 
 
 def _label(file: Path, root: Path) -> str:

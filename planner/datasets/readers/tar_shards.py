@@ -29,17 +29,21 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     records, blocks, spans, counts, tally = [], [], [], [], Tally()
     for number, file in enumerate(chosen):
         limit = math.inf if whole_shards else budget.whole_bytes
-        before = len(records)
-        for record, span in _samples(file, limit, tally):
+        before, span = len(records), file.stat().st_size
+        for record, span in _samples(file, limit, tally):  # noqa: B007 (the last one is used)
             records.append(record)
         counts.append(len(records) - before)
-        spans.append(span if records[before:] else file.stat().st_size)
+        spans.append(span)
         blocks += [number] * counts[-1]
         budget.report((number + 1) / len(chosen))
     tally.good = len(records)
     warnings = tally.warnings("Write the shard again")
     if not records:
-        raise DataError("no images, text or sound inside", where=str(files[0]), mend="Members should be named key.jpg, key.txt, key.json, key.cls, key.wav")
+        raise DataError(
+            "no images, text or sound inside",
+            where=str(files[0]),
+            mend="Members should be named key.jpg, key.txt, key.json, key.cls, key.wav",
+        )
     whole = whole_shards or (len(chosen) == len(files) and sum(spans) >= total)
     samples = len(records) if whole else round(len(records) * total / sum(spans))
     error = 0.0 if whole else 1 / math.sqrt(len(records))
