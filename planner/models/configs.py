@@ -92,6 +92,12 @@ def model_types() -> dict[str, frozenset[str]]:
     return {row["model_type"]: frozenset(row["tasks"].split()) for row in profiles.rows("models", "model_types.csv")}
 
 
+@cache
+def unusual_fields() -> dict[str, frozenset[str]]:
+    """model_type → the fields that are no single positive number there (``num_heads`` a stage), ``heads`` where they need not divide."""
+    return {row["model_type"]: frozenset(row["unusual"].split()) for row in profiles.rows("models", "model_types.csv")}
+
+
 def _installed_knows(model_type: str) -> bool:
     spec = importlib.util.find_spec("transformers")  # finds the folder, imports nothing
     folders = spec.submodule_search_locations if spec else None
@@ -103,18 +109,21 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a number that a config may hold")
 
 
-def _check_fields(config: Mapping[str, Any], where: str, prefix: str = "", depth: int = 0) -> None:
-    if depth > MAX_NESTING:
+def _check_fields(config: Mapping[str, Any], where: str, prefix: str = "", unusual: frozenset[str] = frozenset()) -> None:
+    if prefix.count(".") > MAX_NESTING:
         raise ModelError(f"nested deeper than {MAX_NESTING} levels", where=where)
+    if isinstance(config.get("model_type"), str):
+        unusual = unusual | unusual_fields().get(config["model_type"], frozenset())
     for key, value in config.items():
         name = prefix + key
-        if SYNONYMS.get(key, key) in LIMITS:
+        if SYNONYMS.get(key, key) in LIMITS and key not in unusual:
             _check_size(key, name, value, where)
         elif isinstance(value, dict):
-            _check_fields(value, where, name + ".", depth + 1)
+            _check_fields(value, where, name + ".", frozenset(item.partition(".")[2] for item in unusual if item.startswith(key + ".")))
         elif isinstance(value, float) and not math.isfinite(value) or isinstance(value, int) and abs(value) > 2**63:
             raise ModelError(f"key {name!r} is not a finite number of sane size", where=where)
-    _check_heads(config, where, prefix)
+    if "heads" not in unusual:
+        _check_heads(config, where, prefix)
 
 
 def _check_size(key: str, name: str, value: Any, where: str) -> None:

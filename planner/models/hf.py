@@ -158,6 +158,10 @@ def _checkpointing(module: torch.nn.Module, name: str) -> Callable[..., None]:
     def enable(**options: Any) -> None:
         if not getattr(module, "supports_gradient_checkpointing", False):
             raise ModelError("this model has no gradient checkpointing", where=name, mend="Leave --gradient-checkpointing out")
-        module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False, **options})
+        plain = {"use_reentrant": False, **options}
+        if hasattr(module, "activation_checkpointing_enable"):  # its name from transformers 5 on
+            module.activation_checkpointing_enable(activation_checkpointing_kwargs=plain)
+        else:
+            module.gradient_checkpointing_enable(gradient_checkpointing_kwargs=plain)
 
     return enable

@@ -27,7 +27,7 @@ def make_on_meta(make: Callable[[], torch.nn.Module], dtype: torch.dtype) -> tor
     """
     try:
         with on_meta(dtype):
-            return make().to(dtype)
+            return make().to(device="meta", dtype=dtype)  # torch.Tensor(n), which some write, ignores the device of the context
     except (NotImplementedError, RuntimeError) as error:
         if "meta" not in str(error):
             raise
