@@ -44,8 +44,7 @@ def _head_only(built, total: int) -> Prepared:
     """The head's modules, fed with tensors of the shape that really enters them, and the task's loss on what they give."""
     import torch
 
-    first, last = _head_modules(built)
-    classes = {"n": 0}
+    head = _head_modules(built)
 
     def batch(B, S=None, T=None):
         with torch.no_grad():
@@ -56,37 +55,23 @@ def _head_only(built, total: int) -> Prepared:
 
     def forward(data):
         value = data["features"]
-        for module in first:
+        for module in head:
             value = module(value)
         logits = value.reshape(-1, value.shape[-1]).float()
         labels = data["labels"] if data["labels"] is not None else torch.empty(logits.shape[0], dtype=torch.int64, device=logits.device)
         rows = labels.reshape(-1)
         return torch.nn.functional.cross_entropy(logits[: rows.shape[0]] if logits.shape[0] > rows.shape[0] else logits, rows)
 
-    del classes, last
-    holder = torch.nn.ModuleList(first)
+    holder = torch.nn.ModuleList(head)
     return Prepared(holder, [p for p in holder.parameters() if p.requires_grad], forward, batch, total)
 
 
-def _head_modules(built):
-    """The top modules that hold exactly the head's parameters, in the order in which they run."""
-    import torch
-
-    wanted = {id(p) for p in built.head_parameters()}
-    found = []
-
-    def visit(module):
-        own = list(module.parameters())
-        if own and all(id(p) in wanted for p in own):
-            found.append(module)
-            return
-        for child in module.children():
-            visit(child)
-
-    visit(built.module)
-    if not found or not all(isinstance(m, torch.nn.Module) for m in found):
-        raise ModelError(f"the head of {built.facts.name} is not a module of its own", mend="Ask for feature extraction with the backbone run every epoch")
-    return found, found[-1]
+def _head_modules(built) -> list:
+    """The head's modules in the order in which they are declared. Raises ModelError when a part of the head is a bare parameter."""
+    try:
+        return [built.module.get_submodule(name) for name in built.head]
+    except AttributeError as error:
+        raise ModelError(f"the head of {built.facts.name} is not made of modules", mend="Use --no-cached-features") from error
 
 
 class _Reached(Exception):
@@ -95,7 +80,7 @@ class _Reached(Exception):
 
 def _features(built, batch):
     """The tensor that enters the head's first module, found by stopping a real forward pass there."""
-    first = _head_modules(built)[0][0]
+    first = _head_modules(built)[0]
     kept = {}
 
     def stop(_module, args):

@@ -31,10 +31,12 @@ _PYTHON_WRAPPERS = ("has_torch_function", "has_torch_function_unary", "has_torch
 
 
 class CudaLike(TorchFunctionMode):
-    """``autocast``: the lower precision of mixed precision, or None. ``casting()`` says whether a cast is due now."""
+    """``autocast``: the lower precision of mixed precision, or None. ``casting()`` says whether a cast is due now.
+    ``numbers``: what ``item()`` gives; None refuses, since a model's forward pass must not depend on it."""
 
-    def __init__(self, autocast: torch.dtype | None = None, casting=lambda: True):
+    def __init__(self, autocast: torch.dtype | None = None, casting=lambda: True, numbers: float | None = None):
         super().__init__()
+        self.numbers = numbers
         self.autocast, self._casting = autocast, casting
         self.answers: set[str] = set()
         self.on_answer = lambda: None  # told of each one: the host waits for the device there
@@ -59,6 +61,8 @@ class CudaLike(TorchFunctionMode):
         if special is not None:
             return special(func, *args, **kwargs)
         if isinstance(func, types.FunctionType) and func.__module__ in ("torch.nn.functional", "torch.autograd"):
+            if func.__globals__.get("__name__") != func.__module__:  # a dispatcher such as max_pool2d, whose branches would ask the mode again
+                return func(*args, **kwargs)
             return self._call_inside(func, args, kwargs)
         return func(*args, **kwargs)
 
@@ -121,6 +125,9 @@ class CudaLike(TorchFunctionMode):
             return func(tensor)
         if tensor.dtype == torch.bool:
             return self._on___bool__(func, tensor)
+        if self.numbers is not None:
+            self.on_answer()
+            return self.numbers
         raise ModelError("the model's forward pass depends on the values of its input (Tensor.item)", mend="Such a model cannot be traced without data")
 
     # ---- autocast

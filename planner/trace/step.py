@@ -41,7 +41,8 @@ class StepRunner:
         optimizer = BUILDERS[self.recipe.optimizer](params)
         for p in params:
             p.grad = torch.empty_like(p)
-        optimizer.step()
+        with as_if_on_cuda(CudaLike(numbers=1.0)):
+            optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return optimizer
 
@@ -69,14 +70,15 @@ class StepRunner:
         mode.on_answer = recorder.synchronise
         if prepared.teacher is not None:
             recorder.add_names(prepared.teacher, "teacher")
-        batch = prepared.batch(**point)
+        with as_if_on_cuda(mode):
+            batch = prepared.batch(**point)
         self._mark_what_is_there(recorder, batch)
         with recorder, as_if_on_cuda(mode):
             loss = self._forward(recorder, batch)
             mode.clear_cache()
             recorder.forward_ends()
             if not prepared.inference:
-                self._backward_and_update(recorder, loss)
+                self._backward_and_update(recorder, mode, loss)
         raw = recorder.finish()
         self.answers |= mode.answers
         self.module_calls = raw.module_calls
@@ -93,7 +95,7 @@ class StepRunner:
 
         return self.prepared.forward(batch, phase("teacher"), phase("forward"))
 
-    def _backward_and_update(self, recorder: Recorder, loss: torch.Tensor) -> None:
+    def _backward_and_update(self, recorder: Recorder, mode: CudaLike, loss: torch.Tensor) -> None:
         recorder.phase = "backward"
         torch.autograd.backward(loss)  # not the method: a function mode would be off inside it, and recomputation needs it
         grads = [p.grad for p in self.prepared.trainable if p.grad is not None]
@@ -103,6 +105,7 @@ class StepRunner:
             torch.ops.planner.unscale(grads)
             recorder.synchronise()
         del grads
+        mode.numbers = 1.0  # Adafactor scales by norms that it reads back: any number gives the same operations
         self.optimizer.step()
 
     def _mark_what_is_there(self, recorder: Recorder, batch: dict) -> None:

@@ -1,0 +1,101 @@
+"""Record the traces that ship with the planner: the default recipes of the catalogue's common models.
+
+    python benchmarks/ship_traces.py                    # what is missing
+    python benchmarks/ship_traces.py --again gpt2       # one model anew
+    python benchmarks/ship_traces.py --list
+
+Each file is what the planner itself would record and keep when asked; a question about these models needs no torch. Run it
+after changing anything under ``planner/trace`` or ``planner/strategies``, and with new library versions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+
+from planner import profiles
+from planner.datasets.profile import from_counts
+from planner.devices.names import resolve_device
+from planner.errors import PlannerError
+from planner.models.facts import ModelFacts
+from planner.models.resolve import resolve
+from planner.plan.choices import choose
+from planner.question import TRAINING_STRATEGIES, Question
+from planner.strategies.recipe import Recipe
+from planner.trace import store
+from planner.trace.source import TraceSource, trace_for
+
+REFERENCE_GPU = "h100-sxm"  # only to choose the precision that devices with bf16 get
+
+
+def listed() -> list[dict]:
+    """Rows of ``profiles/traces/shipped.csv``: model, strategies, regimes."""
+    return list(profiles.rows("traces", "shipped.csv"))
+
+
+def recipes(facts: ModelFacts) -> list[tuple[Recipe, ModelFacts, ModelFacts | None]]:
+    """Everything that a question with no choices of its own may need for one model: (recipe, what trains, teacher)."""
+    question = Question(model=facts.name, samples=10_000, tokens_per_sample=256, target_tokens_per_sample=64)
+    data = from_counts(10_000, 256 if facts.modality in ("text", "audio") else None, 64 if facts.task == "seq2seq_lm" else None, modality=facts.modality)
+    spec, found = resolve_device(REFERENCE_GPU).spec, {}
+    for strategy in TRAINING_STRATEGIES:
+        for variant in ((None, "features", "cached") if strategy == "feature_extraction" else (None,)):
+            trains, teacher = facts, None
+            if strategy == "distillation":
+                from planner.models.students import default_student
+
+                try:
+                    trains, teacher = default_student(facts), facts
+                except PlannerError:
+                    continue
+            choices = choose(question, trains, data, strategy, spec, variant)
+            for policy in choices.checkpointing:
+                recipe = choices.with_checkpointing(policy)
+                found[(recipe.key(), trains.fingerprint)] = (recipe, trains, teacher)
+    return list(found.values())
+
+
+def ship(source: TraceSource, regime: str, again: bool) -> str | None:
+    """Record one regime into ``profiles/traces``; None when it is there already."""
+    file = profiles.path("traces", f"{source.stem}-{regime}.trace")
+    if file.exists() and not again:
+        return None
+    source.keep = False
+    started = time.perf_counter()
+    family = source._record(regime, None)
+    store.save(family, file)
+    return f"{file.stat().st_size / 1000:6.1f} kB  {time.perf_counter() - started:5.1f} s  {file.name}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--again", nargs="*", metavar="MODEL", help="record these models (or all) again")
+    parser.add_argument("--only", nargs="*", metavar="MODEL")
+    parser.add_argument("--list", action="store_true")
+    args = parser.parse_args()
+    for row in listed():
+        name = row["model"]
+        if args.only and name not in args.only:
+            continue
+        again = args.again is not None and (not args.again or name in args.again)
+        facts = resolve(name, offline=True)
+        for recipe, trains, teacher in recipes(facts):
+            for regime in row["regimes"].split():
+                label = f"{name} {recipe.strategy} {recipe.variant or ''} {recipe.gradient_checkpointing} {regime}"
+                if args.list:
+                    print(label)
+                    continue
+                try:
+                    done = ship(trace_for(trains, recipe, teacher=teacher), regime, again)
+                except PlannerError as error:
+                    done = f"left out: {error}"
+                if done:
+                    print(f"{label:70} {done}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    sys.exit(main())

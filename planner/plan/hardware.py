@@ -1,0 +1,78 @@
+"""Which device: the one asked for, the local one, or for each strategy the cheapest offer that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from planner.cost.offers import Offer, given, no_offer, offers, price_range
+from planner.devices.names import local_device, resolve_device
+from planner.devices.specification import DeviceSpec, all_devices
+from planner.errors import QuestionError
+from planner.plan.options import Rented
+from planner.question import Question
+
+#: Of the devices that somebody rents, how many of the most promising are planned in full for each strategy.
+PLANNED = 4
+
+
+@dataclass
+class Hardware:
+    """``fixed``: the one device of the question; else ``choices`` are searched, cheapest work first."""
+
+    fixed: Rented | None
+    choices: list[Rented]
+    assumptions: list[str] = field(default_factory=list)
+
+
+def find_hardware(question: Question) -> Hardware:
+    """Raises UnknownNameError and QuestionError for a device or price that is not known."""
+    if question.gpu is not None:
+        found = resolve_device(question.gpu)
+        return Hardware(rent(question, found.spec, must=False), [], [found.assumption] if found.assumption else [])
+    local = None if question.provider or question.spot or question.region else local_device()
+    if local is not None:
+        return Hardware(rent(question, local[0], must=False), [], [f"no --gpu given: the local {local[0].name} is taken"])
+    if question.price is not None:
+        raise QuestionError("a price without a GPU", where="--price", mend="Name the GPU with --gpu")
+    return Hardware(None, rentable(question), ["no --gpu given and none found here: for each strategy the cheapest offer that fits is taken"])
+
+
+def rent(question: Question, spec: DeviceSpec, *, must: bool) -> Rented:
+    """The device at the question's price, or at its cheapest offer; without one when nobody offers it (and not ``must``)."""
+    if question.price is not None:
+        return Rented(spec, question.gpus, given(question.price, spec.key))
+    found = _offers(question, spec)
+    if not found:
+        if must or question.provider or question.region or question.spot:
+            raise no_offer(spec.key, provider=question.provider, region=question.region, spot=question.spot)
+        return Rented(spec, question.gpus, None)
+    return Rented(spec, question.gpus, found[0], None if question.provider else price_range(found, question.gpus))
+
+
+def rentable(question: Question) -> list[Rented]:
+    """Every device that can be rented for this question and priced. Raises QuestionError when there is none."""
+    precision = question.precision or "bf16"  # one precision on all of them, so that they compare
+    found = []
+    for spec in all_devices():
+        if not spec.is_cuda_like or spec.memory_bandwidth_bytes_per_s is None or not spec.supports(precision) or spec.peak(precision) is None:
+            continue
+        available = _offers(question, spec)
+        if available:
+            found.append(Rented(spec, question.gpus, available[0], None if question.provider else price_range(available, question.gpus)))
+    if not found:
+        raise QuestionError("no GPU is offered under these terms", where="--provider, --region, --spot", mend="Loosen one of them, or give --gpu and --price")
+    return found
+
+
+def by_promise(rented: list[Rented], flops: float, read_write_bytes: float, precision: str) -> Iterator[Rented]:
+    """Devices in the order of a roofline's dollars for this much work: a bound that needs no trace at each device."""
+    def dollars(one: Rented) -> float:
+        peak = one.spec.peak(precision) or one.spec.peak("fp32") or 1.0
+        return max(flops / peak, read_write_bytes / one.spec.memory_bandwidth_bytes_per_s) * one.offer.usd_per_hour_for(one.gpus)
+
+    return iter(sorted((r for r in rented if r.spec.supports(precision)), key=dollars))
+
+
+def _offers(question: Question, spec: DeviceSpec) -> list[Offer]:
+    return offers(spec.key, gpus=question.gpus, provider=question.provider, region=question.region, spot=question.spot)

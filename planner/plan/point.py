@@ -1,0 +1,135 @@
+"""One point: a trace at one batch and length on one device → memory, step time, and whether it fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from planner.devices.clock import StepClock, StepTime
+from planner.devices.peak import PeakMemory, replay
+from planner.devices.runtime_memory import RuntimeMemory, runtime_memory
+from planner.devices.specification import DeviceSpec
+from planner.estimate import Estimate
+from planner.models.facts import ModelFacts
+from planner.plan.uncertainty import spread
+from planner.strategies.recipe import Recipe
+from planner.trace.source import TraceSource, trace_for
+from planner.trace.table import CATEGORIES
+
+DATASHEET = "datasheet"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Peak memory of one device. ``breakdown`` sums to ``device_used_bytes.p50``. ``short_by_bytes``: how much the cautious
+    figure (p90) is over the device's memory; None where it fits."""
+
+    allocated_bytes: Estimate
+    reserved_bytes: Estimate
+    device_used_bytes: Estimate
+    device_total_bytes: int
+    breakdown: dict[str, float]
+    peak: PeakMemory
+
+    @property
+    def short_by_bytes(self) -> int | None:
+        over = self.device_used_bytes.p90 - self.device_total_bytes
+        return int(over) if over > 0 else None
+
+    @property
+    def fits(self) -> bool:
+        return self.short_by_bytes is None
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One optimizer step: ``seconds`` of the global batch, ``forward_seconds`` of one micro-batch."""
+
+    seconds: Estimate
+    forward_seconds: Estimate
+    time: StepTime
+    micro_batch: int
+    accumulation: int
+    gpus: int
+
+    @property
+    def samples_per_second(self) -> float:
+        return self.micro_batch * self.accumulation * self.gpus / self.seconds.p50
+
+
+@dataclass(frozen=True)
+class PointResult:
+    """What the accuracy benchmark compares with a measured run."""
+
+    step_seconds: Estimate
+    forward_seconds: Estimate
+    allocated_bytes: Estimate
+    reserved_bytes: Estimate
+    device_used_bytes: Estimate
+    device_total_bytes: int
+    fits: bool
+    basis: str
+    memory: Memory
+    step: StepResult
+
+
+def evaluate(facts: ModelFacts, recipe: Recipe, spec: DeviceSpec, *, micro_batch: int, sequence_length: int | None = None,
+             target_length: int | None = None, accumulation: int = 1, gpus: int = 1, teacher: ModelFacts | None = None,
+             source: TraceSource | None = None) -> PointResult:
+    """Step time and peak memory at one batch and length. Raises the errors of tracing, and QuestionError for a device that
+    does not run the precision."""
+    spec.check_trainable(recipe.precision)
+    source = source or trace_for(facts, recipe, teacher=teacher)
+    point = {"B": micro_batch, "S": sequence_length, "T": target_length}
+    memory = memory_at(source, spec, point, accumulation=accumulation, gpus=gpus)
+    step = step_at(source, spec, point, accumulation=accumulation, gpus=gpus)
+    return PointResult(step.seconds, step.forward_seconds, memory.allocated_bytes, memory.reserved_bytes, memory.device_used_bytes,
+                       memory.device_total_bytes, memory.fits, DATASHEET, memory, step)
+
+
+def memory_at(source: TraceSource, spec: DeviceSpec, point: dict[str, Any], *, accumulation: int = 1, gpus: int = 1) -> Memory:
+    """Replay the allocator at a point. With several devices the gradient buckets of data parallelism are added."""
+    trace, runtime, family = source.at(**point), runtime_memory(spec), source.facts.modality
+    peak = replay(trace, point, accumulation=accumulation, workspace=runtime.workspace)
+    buckets = float(trace.meta.get("gradient_bytes", 0)) if gpus > 1 else 0.0
+    return _memory(peak, buckets, runtime, spec, family)
+
+
+def _memory(peak: PeakMemory, buckets: float, runtime: RuntimeMemory, spec: DeviceSpec, family: str) -> Memory:
+    allocated = spread("allocated", DATASHEET, family).around(peak.allocated_bytes + buckets)
+    # The same error moves both: what is allocated is part of what is reserved.
+    reserved = spread("reserved", DATASHEET, family).around(peak.reserved_bytes + buckets)
+    reserved = Estimate(max(reserved.p10, allocated.p10), max(reserved.p50, allocated.p50), max(reserved.p90, allocated.p90))
+    used = reserved + runtime.context_bytes
+    scale = allocated.p50 / max(1.0, peak.allocated_bytes + buckets)
+    parts = {name: float(peak.breakdown.get(name, 0)) for name in CATEGORIES}
+    parts["gradients"] += buckets
+    breakdown = {name: value * scale for name, value in parts.items()}
+    breakdown["fragmentation"] = max(0.0, reserved.p50 - allocated.p50)
+    breakdown["context"] = used.p50 - sum(breakdown.values())
+    return Memory(allocated, reserved, used, spec.total_memory_bytes, breakdown, peak)
+
+
+def step_at(source: TraceSource, spec: DeviceSpec, point: dict[str, Any], *, accumulation: int = 1, gpus: int = 1) -> StepResult:
+    """Price a point: ``accumulation`` micro-batches and one optimizer update, the gradients reduced once."""
+    from planner.cluster.data_parallel import exposed_seconds
+
+    trace = source.at(**point)
+    time = StepClock(spec).price(trace, trace.dims(**point), precision=source.recipe.precision, compiled=source.recipe.compile)
+    one = float(time.seconds - time.optimizer_seconds)
+    total = accumulation * one + float(time.optimizer_seconds)
+    if gpus > 1:
+        total += exposed_seconds(float(trace.meta.get("gradient_bytes", 0)), gpus, spec, float(time.backward_seconds))
+    sure = spread("time", DATASHEET, source.facts.modality)
+    return StepResult(sure.around(total), sure.around(float(time.forward_seconds)), time, int(point["B"]), accumulation, gpus)
+
+
+def throughputs(source: TraceSource, spec: DeviceSpec, batches: list[int], length: int | None, target: int | None) -> np.ndarray:
+    """Samples per second of one device at several micro-batches of at least 2: float64 [len(batches)], without accumulation."""
+    trace = source.at(B=max(2, batches[-1]), S=length, T=target)
+    sizes = np.array(batches)
+    dims = trace.dims(B=sizes, S=length, T=target)
+    time = StepClock(spec).price(trace, dims, precision=source.recipe.precision, compiled=source.recipe.compile)
+    return sizes / np.asarray(time.seconds - time.optimizer_seconds)

@@ -1,0 +1,51 @@
+"""Which option to take and why, by rules that are rows with sources (``profiles/rules/recommendation.csv``)."""
+
+from __future__ import annotations
+
+from planner import profiles, units
+from planner.plan.options import Option
+from planner.question import Question
+
+
+def recommend(question: Question, options: list[Option], samples: int, task: str, parameters: int | None) -> tuple[Option, str] | None:
+    """(option, why), or None when nothing fits and keeps the limits."""
+    able = [o for o in options if o.fits and keeps_limits(question, o)]
+    for row in profiles.rows("rules", "recommendation.csv"):
+        if not _matches(row, task, parameters, samples):
+            continue
+        same = [o for o in able if o.strategy == row["strategy"]]
+        if same:
+            best = min(same, key=_cost)
+            return best, f"{row['reason']} ({row['source']}); {_among(best, able)}"
+    return None
+
+
+def keeps_limits(question: Question, option: Option) -> bool:
+    usd = option.bill.usd.p50 if option.bill else None
+    if question.max_usd is not None and (usd is None or usd > question.max_usd):
+        return False
+    return question.max_hours is None or option.run.wall_hours.p50 <= question.max_hours
+
+
+def _matches(row: dict[str, str], task: str, parameters: int | None, samples: int) -> bool:
+    if row["task"] and row["task"] != task:
+        return False
+    for value, low, high in ((parameters, row["min_params"], row["max_params"]), (samples, row["min_samples"], row["max_samples"])):
+        if (low or high) and value is None:
+            return False
+        if low and value < float(low) or high and value > float(high):
+            return False
+    return True
+
+
+def _cost(option: Option) -> tuple:
+    return (option.bill.usd.p50 if option.bill else 0.0, option.run.gpu_hours.p50)
+
+
+def _among(chosen: Option, able: list[Option]) -> str:
+    """What it costs beside the cheapest and the dearest that fit."""
+    if chosen.bill is None:
+        return f"{units.format_seconds(chosen.run.wall_hours.p50 * units.SECONDS_PER_HOUR)} on {chosen.rented.spec.name}"
+    prices = [o.bill.usd.p50 for o in able if o.bill]
+    return (f"{units.format_usd(chosen.bill.usd.p50)} where the options that fit cost {units.format_usd(min(prices))} to {units.format_usd(max(prices))}"
+            if len(prices) > 1 else f"{units.format_usd(chosen.bill.usd.p50)}")

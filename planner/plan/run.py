@@ -1,0 +1,95 @@
+"""Steps become hours: training, evaluation, saving, starting; the data loader where it sets the pace."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from planner import units
+from planner.datasets.profile import DatasetProfile
+from planner.estimate import Estimate
+from planner.plan.choices import Choices, default
+from planner.plan.search import Setting
+from planner.plan.uncertainty import overhead
+from planner.question import Question
+
+
+@dataclass(frozen=True)
+class Run:
+    """A whole run on ``gpus`` devices. ``parts_hours`` are wall-clock medians that sum to ``wall_hours.p50``."""
+
+    steps: int
+    epochs: float
+    wall_hours: Estimate
+    gpu_hours: Estimate
+    parts_hours: dict[str, float]
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def whole_run(question: Question, choices: Choices, setting: Setting, data: DatasetProfile, gpus: int, *, weights_bytes: float,
+              checkpoint_bytes: float) -> Run:
+    """Hours of the run that the question asks for, with the errors of the step, of the data's size and of the overheads."""
+    per_step = setting.micro_batch * setting.accumulation * gpus
+    epoch_steps = max(1, math.ceil(setting.batches.samples_per_epoch / per_step))
+    steps = max(1, math.ceil(epoch_steps * choices.epochs))
+    if question.max_steps:
+        steps = min(steps, question.max_steps)
+    epochs = steps / epoch_steps
+    seconds, notes, warnings = _step_seconds(setting, data, gpus)
+    data_error = Estimate.with_spread(1.0, math.hypot(data.length_relative_error, data.samples_relative_error))
+    parts = {
+        "training": (seconds * data_error).scale(steps / units.SECONDS_PER_HOUR),
+        "evaluation": _evaluation(question, setting, data, gpus, epochs),
+        "saving": _saving(question, checkpoint_bytes, epochs),
+        "start_up": _start_up(weights_bytes),
+    }
+    wall = sum(list(parts.values())[1:], parts["training"])
+    return Run(steps, epochs, wall, wall.scale(gpus), {name: part.p50 for name, part in parts.items()}, notes, warnings)
+
+
+def _step_seconds(setting: Setting, data: DatasetProfile, gpus: int) -> tuple[Estimate, tuple[str, ...], tuple[str, ...]]:
+    """The step, or the time in which the host can read and decode its samples, whichever is longer."""
+    step, samples = setting.step.seconds, setting.micro_batch * setting.accumulation
+    rate = host_rate(data)
+    if rate is None:
+        return step, (), ()
+    workers = overhead("workers").p50
+    loading = Estimate(samples / (rate.p90 * workers), samples / (rate.p50 * workers), samples / (rate.p10 * workers))
+    note = f"{workers:g} loader workers a GPU decode {rate.p50 * workers:,.0f} samples/s (prior)"
+    if loading.p50 <= step.p50:
+        return Estimate(max(step.p10, loading.p10), step.p50, max(step.p90, loading.p90)), (note,), ()
+    slower = Estimate(max(step.p10, loading.p10), loading.p50, max(step.p90, loading.p90))
+    return slower, (note,), (f"the data loader sets the pace, not the GPU: {units.format_seconds(loading.p50)} to load what takes "
+                             f"{units.format_seconds(step.p50)} to train on; use more workers or decoded data",)
+
+
+def host_rate(data: DatasetProfile) -> Estimate | None:
+    """Samples a second that one loader process prepares; None for text, which costs next to nothing, and for counts."""
+    if data.source == "counts":
+        return None
+    if data.modality in ("image", "image_text"):
+        return overhead("images_per_second_per_worker")
+    if data.modality == "audio" and data.audio_seconds is not None:
+        return overhead("audio_seconds_per_second_per_worker").scale(1 / max(0.1, float(data.audio_seconds.mean())))
+    return None
+
+
+def _evaluation(question: Question, setting: Setting, data: DatasetProfile, gpus: int, epochs: float) -> Estimate:
+    samples = question.evaluation_samples
+    if samples is None:
+        samples = math.ceil(default("evaluation_share")[0] * data.samples)
+    passes = question.evaluations_per_epoch * epochs
+    return setting.step.forward_seconds.scale(passes * samples / (setting.micro_batch * gpus) / units.SECONDS_PER_HOUR)
+
+
+def _saving(question: Question, checkpoint_bytes: float, epochs: float) -> Estimate:
+    saves = max(1.0, question.saves_per_epoch * epochs) if question.saves_per_epoch else 0.0
+    speed = overhead("write_bytes_per_second")
+    return Estimate(*(saves * checkpoint_bytes / rate / units.SECONDS_PER_HOUR for rate in (speed.p90, speed.p50, speed.p10)))
+
+
+def _start_up(weights_bytes: float) -> Estimate:
+    speed = overhead("read_bytes_per_second")
+    reading = Estimate(*(weights_bytes / rate for rate in (speed.p90, speed.p50, speed.p10)))
+    return (overhead("start_up_seconds") + reading).scale(1 / units.SECONDS_PER_HOUR)

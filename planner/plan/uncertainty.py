@@ -1,0 +1,44 @@
+"""The one place that says how sure the planner is: spreads of log(measured / predicted) by quantity, basis and family.
+
+Rows of ``profiles/priors/uncertainty.csv``, made by ``benchmarks/fit_uncertainty.py`` from measured runs where there are
+enough, stated priors elsewhere. A later correction from the user's own runs replaces them here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from planner import profiles
+from planner.errors import ProfileError
+from planner.estimate import Estimate
+
+
+@dataclass(frozen=True)
+class Spread:
+    sigma_log: float
+    bias_log: float
+    runs: int
+    source: str
+
+    def around(self, value: float) -> Estimate:
+        return Estimate.with_spread(value, self.sigma_log, self.bias_log)
+
+
+@cache
+def spread(quantity: str, basis: str, family: str) -> Spread:
+    """``quantity`` time | allocated | reserved; the family's own row, else the basis's for any family. Raises ProfileError."""
+    rows = {row["family"]: row for row in profiles.rows("priors", "uncertainty.csv") if row["quantity"] == quantity and row["basis"] == basis}
+    row = rows.get(family) or rows.get("any")
+    if row is None:
+        raise ProfileError(f"no uncertainty for {quantity} on the {basis} basis", where="profiles/priors/uncertainty.csv")
+    return Spread(float(row["sigma_log"]), float(row["bias_log"]), int(row["n"]), row["source"])
+
+
+@cache
+def overhead(key: str) -> Estimate:
+    """A row of ``profiles/priors/run.csv``. Raises ProfileError."""
+    for row in profiles.rows("priors", "run.csv"):
+        if row["key"] == key:
+            return Estimate(float(row["p10"]), float(row["p50"]), float(row["p90"]))
+    raise ProfileError(f"no row {key!r}", where="profiles/priors/run.csv")

@@ -1,0 +1,52 @@
+"""The path of the data is the direction of the imports, and the fast path stays free of heavy libraries."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "planner"
+ROOMS = ("question", "datasets", "models", "strategies", "trace", "devices", "cluster", "calibrate", "cost", "plan", "ledger", "report", "cli")
+SHARED = ("units", "estimate", "errors", "profiles", "__version__")
+
+
+def room_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [f"planner.{a.name}" for a in node.names] if node.module == "planner" else [node.module]
+        found |= {name.split(".")[1] for name in names if name.startswith("planner.")}
+    return found
+
+
+FILES = [f for f in PACKAGE.rglob("*.py") if f.name != "__init__.py" or f.parent != PACKAGE]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_imports_run_with_the_data(file):
+    own = room_of(file)
+    allowed = set(SHARED) if own in SHARED else set(SHARED) | set(ROOMS[: ROOMS.index(own) + 1])
+    assert imports_of(file) <= allowed, f"{file.name} imports a room to its right"
+
+
+def test_every_room_of_the_design_is_there():
+    document = (PACKAGE.parent / "docs" / "design.md").read_text()
+    for room in ROOMS:
+        assert (PACKAGE / room).is_dir() or (PACKAGE / f"{room}.py").is_file()
+        assert f"`{room}`" in document or f"**{room}**" in document
+
+
+def test_a_question_needs_no_heavy_import():
+    code = ("import sys\nfrom planner.plan.answer import estimate\n"
+            "answer = estimate('Llama-3.2-1B', samples=1000, tokens_per_sample=300, gpu='h100-sxm')\n"
+            "assert answer['options']\nheavy = {'torch', 'transformers', 'pandas', 'peft', 'timm', 'datasets', 'pyarrow'} & set(sys.modules)\n"
+            "assert not heavy, heavy")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-600:]
