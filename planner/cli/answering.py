@@ -19,10 +19,11 @@ LIMIT_BROKEN = 1
 def answer(model: str, data: str | None, flags: Mapping[str, Any], *, quiet: bool) -> dict[str, Any]:
     """Ask the planner. Progress shows on standard error when that is a terminal. Raises PlannerError."""
     from planner.cli.asking import question_from
-    from planner.plan.answer import estimate
     from planner.report.progress import Progress
 
     question = question_from(model, data, flags)
+    from planner.plan.answer import estimate  # after the question stands: a wrong one is refused before the planner is loaded
+
     with Progress(sys.stderr, enabled=not quiet) if sys.stderr.isatty() else contextlib.nullcontext() as progress:
         return estimate(question, progress=progress)
 

@@ -55,15 +55,16 @@ def _option(name: str, info: FieldInfo) -> Callable:
     kind = kinds(info.annotation)
     if bool in kind:
         return click.option(f"{flag(name)}/--no-{name.replace('_', '-')}", name, default=None, help=_help(name, info))
-    metavar = "|".join(choices(info.annotation)) if name != "strategy" else "NAME|all"
-    metavar = metavar or {int: "N", float: "X"}.get(next(iter(kind)), "TEXT")
+    metavar = "NAME" if choices(info.annotation) else {int: "N", float: "X"}.get(next(iter(kind)), "TEXT")
     return click.option(flag(name), name, default=None, multiple=name == "strategy", metavar=metavar, help=_help(name, info))
 
 
 def _help(name: str, info: FieldInfo) -> str:
     text = info.description or name.replace("_", " ").capitalize()
     if name == "strategy":
-        text += f"; may be given several times. One of {', '.join(choices(info.annotation))}"
+        text += "; may be given several times"
+    if choices(info.annotation):
+        text += f": {', '.join(choices(info.annotation))}"
     shown = "" if info.default in (None, False) else f" [default: {info.default}]"
     return f"{text}.{shown}"
 

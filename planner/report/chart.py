@@ -14,7 +14,9 @@ from typing import Any
 from planner.report import view
 from planner.report.words import bytes_text, figure_text, hours_text, usd_text
 
-ROW_HEIGHT, BAR_HEIGHT, TOP, AXIS_HEIGHT = 46, 14, 4, 26
+ROW_HEIGHT, BAR_HEIGHT, CAPTION_HEIGHT, TOP, AXIS_HEIGHT = 46, 14, 16, 4, 26
+#: More than a phone's width holds in one line at the page's smallest size.
+CAPTION_CHARACTERS = 54
 #: From this ratio of the largest to the smallest figure on, a linear axis would hide the small ones.
 LOG_FROM_RATIO = 30
 LEFT, RIGHT = 1.0, 97.0
@@ -22,15 +24,16 @@ LEFT, RIGHT = 1.0, 97.0
 
 def interval_chart(options: Sequence[Mapping[str, Any]], part: str, figure: str, title: str) -> str:
     """A row an option: the median as a dot, p10 to p90 as a bar. Empty when no option has the figure."""
-    rows = [(view.name(option) + _on(option, options), option[part][figure], option.get("fits")) for option in options if option.get(part)]
-    rows = [row for row in rows if row[1]["p90"] > 0]
+    rows = [option for option in options if option.get(part) and option[part][figure]["p90"] > 0]
     if not rows:
         return ""
     word = usd_text if figure == "usd" else hours_text
-    place, ticks = _axis([row[1] for row in rows])
-    lines = [_interval(index, *row, place, word) for index, row in enumerate(rows)]
-    described = "; ".join(f"{name}: {figure_text(value, word)}" for name, value, _ in rows)
-    return _svg(title, described, "".join(lines) + _ticks(ticks, place, len(rows), word), len(rows))
+    place, ticks, scale = _axis([option[part][figure] for option in rows])
+    captions = [(view.name(o) + _on(o, options) + _note(o), figure_text(o[part][figure], word)) for o in rows]
+    lines = _Lines(captions)
+    body = "".join(lines.caption(i) + _interval(lines.bar_y(i), o[part][figure], o.get("fits"), place) for i, o in enumerate(rows))
+    body += _ticks(ticks, place, lines.bottom, word)
+    return _svg(title, scale + "; ".join(f"{name}: {text}" for name, text in captions), body, lines.bottom + AXIS_HEIGHT)
 
 
 def memory_chart(options: Sequence[Mapping[str, Any]], title: str) -> str:
@@ -43,14 +46,30 @@ def memory_chart(options: Sequence[Mapping[str, Any]], title: str) -> str:
     def place(size: float) -> float:
         return LEFT + (RIGHT - LEFT) * size / largest
 
-    lines = [_stack(index, option, _on(option, options), place) for index, option in enumerate(rows)]
-    described = "; ".join(f"{view.name(o)}: {view.one_line(view.memory(o))}, fits: {view.one_line(view.fits(o))}" for o in rows)
-    return _svg(title, described, _patterns() + "".join(lines), len(rows), axis=False)
+    captions = [(view.name(o) + _on(o, options) + _note(o), view.one_line(view.memory(o))) for o in rows]
+    lines = _Lines(captions)
+    body = _patterns() + "".join(lines.caption(i) + _stack(lines.bar_y(i), o["memory"], place) for i, o in enumerate(rows))
+    return _svg(title, "; ".join(f"{name}: {text}" for name, text in captions), body, lines.bottom + 6)
 
 
-def legend() -> list[str]:
-    """The parts, in the order and with the class (``part-…``) that the memory chart draws them with."""
-    return list(view.PARTS)
+class _Lines:
+    """Where each row stands. The figure stands at the right of the name, or below it where both could not fit on a phone."""
+
+    def __init__(self, captions: Sequence[tuple[str, str]]):
+        self._captions = captions
+        self._extra = CAPTION_HEIGHT if max(len(name) + len(text) for name, text in captions) > CAPTION_CHARACTERS else 0
+        self.bottom = TOP + len(captions) * (ROW_HEIGHT + self._extra)
+
+    def bar_y(self, index: int) -> float:
+        """The middle of the row's bar."""
+        return TOP + index * (ROW_HEIGHT + self._extra) + self._extra + 32
+
+    def caption(self, index: int) -> str:
+        name, text = self._captions[index]
+        y = self.bar_y(index) - 15
+        right = f'x="{LEFT}%"' if self._extra else f'x="{RIGHT}%" text-anchor="end"'
+        return (f'<text class="name" x="{LEFT}%" y="{y - self._extra}">{escape(name)}</text>'
+                f'<text class="figure" {right} y="{y}">{escape(text)}</text>')
 
 
 def _on(option: Mapping[str, Any], options: Sequence[Mapping[str, Any]]) -> str:
@@ -59,52 +78,46 @@ def _on(option: Mapping[str, Any], options: Sequence[Mapping[str, Any]]) -> str:
     return f" on {view.device(option)}" if several and option.get("gpu") else ""
 
 
-def _interval(index: int, name: str, value: Mapping[str, float], fits: bool | None, place: Callable, word: Callable) -> str:
-    y = TOP + index * ROW_HEIGHT
-    middle = y + 32
+def _note(option: Mapping[str, Any]) -> str:
+    return " (does not fit)" if option.get("fits") is False else ""
+
+
+def _interval(y: float, value: Mapping[str, float], fits: bool | None, place: Callable[[float], float]) -> str:
     low, mid, high = (place(value[key]) for key in ("p10", "p50", "p90"))
     kind = "no-fit" if fits is False else "fit"
-    note = " (does not fit)" if fits is False else ""
-    return (_text(name + note, y + 17) + _text(figure_text(value, word), y + 17, right=True)
-            + f'<line class="rail" x1="{LEFT}%" x2="{RIGHT}%" y1="{middle}" y2="{middle}"/>'
-            + f'<rect class="range {kind}" x="{low:.2f}%" y="{middle - 5}" width="{max(high - low, 0.3):.2f}%" height="10" rx="5"/>'
-            + f'<circle class="median {kind}" cx="{mid:.2f}%" cy="{middle}" r="6"/>')
+    return (f'<line class="rail" x1="{LEFT}%" x2="{RIGHT}%" y1="{y}" y2="{y}"/>'
+            f'<rect class="range {kind}" x="{low:.2f}%" y="{y - 5}" width="{max(high - low, 0.3):.2f}%" height="10" rx="5"/>'
+            f'<circle class="median {kind}" cx="{mid:.2f}%" cy="{y}" r="6"/>')
 
 
-def _stack(index: int, option: Mapping[str, Any], on: str, place: Callable[[float], float]) -> str:
-    y = TOP + index * ROW_HEIGHT
-    memory, start, bars = option["memory"], 0.0, []
+def _stack(y: float, memory: Mapping[str, Any], place: Callable[[float], float]) -> str:
+    start, bars = 0.0, []
     for part in view.PARTS:
         size = memory["breakdown"][part]
         left, right = place(start), place(start + size)
         start += size
         if right > left:
             label = f"<title>{part}: {escape(bytes_text(size))}</title>"
-            bars.append(f'<rect class="part-{part}" x="{left:.2f}%" y="{y + 25}" width="{right - left:.2f}%" height="{BAR_HEIGHT}">{label}</rect>')
+            bars.append(f'<rect class="part-{part}" x="{left:.2f}%" y="{y - BAR_HEIGHT / 2}" width="{right - left:.2f}%" height="{BAR_HEIGHT}">{label}</rect>')
     end = place(memory["device_total_bytes"])
-    verdict = "does not fit" if option.get("fits") is False else ""
-    right = " ".join(filter(None, [view.one_line(view.memory(option)), f"({verdict})" if verdict else ""]))
-    return (_text(view.name(option) + on, y + 17) + _text(right, y + 17, right=True) + "".join(bars)
-            + f'<line class="capacity" x1="{end:.2f}%" x2="{end:.2f}%" y1="{y + 21}" y2="{y + 25 + BAR_HEIGHT + 4}"><title>the device ends here</title></line>')
+    return ("".join(bars) + f'<line class="capacity" x1="{end:.2f}%" x2="{end:.2f}%" y1="{y - BAR_HEIGHT / 2 - 4}" y2="{y + BAR_HEIGHT / 2 + 4}">'
+            "<title>the device ends here</title></line>")
 
 
-def _text(text: str, y: float, *, right: bool = False) -> str:
-    """A row's name; its figure on the right is dropped by the page's style where there is no room for both."""
-    place = f'class="figure" x="{RIGHT}%" text-anchor="end"' if right else f'class="name" x="{LEFT}%"'
-    return f'<text {place} y="{y}">{escape(text)}</text>'
-
-
-def _axis(values: Sequence[Mapping[str, float]]) -> tuple[Callable[[float], float], list[float]]:
-    """Value → percent of the width, and round values to mark: linear from 0, logarithmic where magnitudes differ."""
+def _axis(values: Sequence[Mapping[str, float]]) -> tuple[Callable[[float], float], list[float], str]:
+    """Value → percent of the width, round values to mark, and what the scale is: linear from 0, logarithmic where the
+    magnitudes differ."""
     high = max(value["p90"] for value in values)
     low = min((value["p10"] for value in values if value["p10"] > 0), default=high)
     if high / low < LOG_FROM_RATIO:
-        step = _round_step(high / 4)
-        return (lambda v: LEFT + (RIGHT - LEFT) * v / high), [step * i for i in range(1, int(high / step) + 1)]
+        step = _round_step(high / 6)
+        return (lambda v: LEFT + (RIGHT - LEFT) * v / high), [step * i for i in range(1, int(high / step) + 1)], ""
     first, last = math.log10(low) - 0.1, math.log10(high)
-    every = max(1, math.ceil((last - first) / 5))
-    decades = [10.0**power for power in range(math.ceil(first), math.floor(last) + 1, every)]
-    return (lambda v: LEFT + (RIGHT - LEFT) * (math.log10(max(v, low)) - first) / (last - first)), decades
+    digits = (1,) if last - first > 2 else (1, 3)
+    marks = [digit * 10.0**power for power in range(math.floor(first), math.ceil(last) + 1) for digit in digits]
+    marks = [mark for mark in marks if first <= math.log10(mark) <= last]
+    return ((lambda v: LEFT + (RIGHT - LEFT) * (math.log10(max(v, low)) - first) / (last - first)),
+            marks[:: max(1, math.ceil(len(marks) / 5))], "Logarithmic scale. ")
 
 
 def _round_step(step: float) -> float:
@@ -112,8 +125,7 @@ def _round_step(step: float) -> float:
     return next(power * digit for digit in (1, 2, 5, 10) if power * digit >= step)
 
 
-def _ticks(ticks: Sequence[float], place: Callable[[float], float], rows: int, word: Callable[[float], str]) -> str:
-    bottom = TOP + rows * ROW_HEIGHT
+def _ticks(ticks: Sequence[float], place: Callable[[float], float], bottom: float, word: Callable[[float], str]) -> str:
     drawn = []
     for tick in ticks:
         x = place(tick)
@@ -131,8 +143,7 @@ def _patterns() -> str:
             '<circle class="dot" cx="3" cy="3" r="1.4"/></pattern></defs>')
 
 
-def _svg(title: str, described: str, body: str, rows: int, *, axis: bool = True) -> str:
-    height = TOP + rows * ROW_HEIGHT + (AXIS_HEIGHT if axis else 6)
+def _svg(title: str, described: str, body: str, height: float) -> str:
     key = "".join(c for c in title.lower() if c.isalnum())
     return (f'<svg class="chart" role="img" aria-labelledby="{key}-title {key}-desc" width="100%" height="{height}">'
             f'<title id="{key}-title">{escape(title)}</title><desc id="{key}-desc">{escape(described)}</desc>{body}</svg>')

@@ -15,7 +15,7 @@ def html(answer: Mapping[str, Any]) -> str:
     environment = Environment(loader=PackageLoader("planner.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     title, why = view.recommendation(answer)
     return environment.get_template("report.html").render(
-        answer=answer, view=view, title=title, why=why, charts=_charts(answer["options"]), legend=chart.legend(), comparison=view.comparison(answer))
+        answer=answer, view=view, title=title, why=why, charts=_charts(answer["options"]), legend=view.PARTS, comparison=view.comparison(answer))
 
 
 def _charts(options: list[Mapping[str, Any]]) -> list[tuple[str, str, str]]:

@@ -31,9 +31,9 @@ def show(answer: Mapping[str, Any], stream: TextIO, *, brief: bool = False) -> N
 
 
 def show_table(title: str, table: view.Table, stream: TextIO) -> None:
-    """A plain list, such as that of the known GPUs; columns after the first are numbers and read to the right."""
+    """A plain list, such as that of the known GPUs; figures stand at the right of their columns."""
     console = _console(stream)
-    console.print(_table(table, title, right=range(1, len(table.headers))))
+    console.print(_table(table, title, right=[i for i, cells in enumerate(zip(*table.rows)) if all(c == view.DASH or c[:1] in "$0123456789" for c in cells)]))
 
 
 def _console(stream: TextIO) -> Console:
@@ -56,14 +56,11 @@ def _table(table: view.Table, title: str | None, right: Iterable[int]) -> Table:
 
 
 def _comparison(console: Console, answer: Mapping[str, Any]) -> None:
-    """The GPU has a column only where the options differ in it."""
     table = view.comparison(answer)
     if not table.rows:
         return
-    devices = {row[1] for row, option in zip(table.rows, answer["options"]) if option.get("gpu")}
-    if len(devices) == 1:
-        table = view.Table(table.headers[:1] + table.headers[2:], tuple(row[:1] + row[2:] for row in table.rows))
-        console.print(Text(f"On {devices.pop()}", style="bold"))
+    if view.only_device(answer):
+        console.print(Text(f"On {view.only_device(answer)}", style="bold"))
     drawn = _table(table, None, right=range(len(table.headers) - 5, len(table.headers)))
     for column in drawn.columns[-5:]:
         column.no_wrap = True

@@ -79,13 +79,22 @@ def trainable(option: Mapping[str, Any]) -> str:
 
 
 def comparison(answer: Mapping[str, Any]) -> Table:
-    """A row an option, every cell a string; what belongs to a figure (interval, limit) in a line of its own."""
+    """A row an option, every cell a string; what belongs to a figure (interval, limit) in a line of its own. The GPU
+    has a column only where the options differ in it."""
     headers = ("Strategy", "GPU", "Fits", "Memory", "GPU time", "Cost", "Speed", "Trains")
     rows = []
     for option in answer["options"]:
         spans = ("\n".join(filter(None, pair)) for pair in (hours(option), usd(option)))
         rows.append((name(option), device(option), fits(option), memory(option), *spans, speed(option), trainable(option)))
-    return Table(headers, tuple(rows))
+    if only_device(answer) is None:
+        return Table(headers, tuple(rows))
+    return Table(headers[:1] + headers[2:], tuple(row[:1] + row[2:] for row in rows))
+
+
+def only_device(answer: Mapping[str, Any]) -> str | None:
+    """The device that all options share, or None where there are several or none."""
+    devices = {device(option) for option in answer["options"] if option.get("gpu")}
+    return devices.pop() if len(devices) == 1 else None
 
 
 def recommendation(answer: Mapping[str, Any]) -> tuple[str, str]:

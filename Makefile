@@ -1,0 +1,50 @@
+# make plan    from nothing to the first answer      (needs Python 3.11 or newer, and git)
+# make test    every test, with every optional library
+# make lint    style
+#
+# A target installs only when pyproject.toml, constraints.txt or this file changed.
+# Without a GPU, torch for the processor is a much smaller download:
+#     PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make plan
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: plan test lint clean
+
+VENV := .venv
+PYTHON = $(VENV)/bin/python
+PIP = $(PYTHON) -m pip --disable-pip-version-check
+CONSTRAINTS := $(wildcard constraints.txt)
+INPUTS := pyproject.toml Makefile $(CONSTRAINTS)
+MODEL ?= Llama-3.2-1B
+DATA ?= profiles/examples/support_tickets.jsonl
+
+plan: $(VENV)/.installed-run
+	$(VENV)/bin/planner estimate $(MODEL) $(DATA)
+
+test: $(VENV)/.installed-dev
+	@bash .ci/browser
+	$(PYTHON) -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(PYTHON) -m ruff check planner tests benchmarks
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+$(VENV)/bin/python:
+	@for python in python3 python3.13 python3.12 python3.11; do \
+	  if command -v $$python >/dev/null && $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    $$python -m venv $(VENV) && exit 0; \
+	    echo "planner: $$python cannot make a virtual environment. Install its venv package (Debian: apt-get install python3-venv)" >&2; exit 1; \
+	  fi; \
+	done; \
+	echo "planner: no Python 3.11 or newer was found. Install one (https://www.python.org/downloads/) and run make again" >&2; exit 1
+
+$(VENV)/.installed-run: $(INPUTS) | $(VENV)/bin/python
+	$(PIP) install --quiet $(addprefix -c ,$(CONSTRAINTS)) -e '.[data,report]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(INPUTS) | $(VENV)/bin/python
+	$(PIP) install --quiet $(addprefix -c ,$(CONSTRAINTS)) -e '.[all,dev]'
+	@touch $@ $(VENV)/.installed-run
