@@ -9,8 +9,17 @@ from planner.models.facts import ModelFacts
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
-def build(facts: ModelFacts, *, attention: str = "sdpa", dtype: str = "float32", classes: int | None = None, image_size: int | None = None,
-          audio_samples: int | None = None, task: str | None = None, channels_last: bool = False) -> BuiltModel:
+def build(
+    facts: ModelFacts,
+    *,
+    attention: str = "sdpa",
+    dtype: str = "float32",
+    classes: int | None = None,
+    image_size: int | None = None,
+    audio_samples: int | None = None,
+    task: str | None = None,
+    channels_last: bool = False,
+) -> BuiltModel:
     """The model in training mode on the meta device, its weights in ``dtype``, with a way to feed it.
 
     ``attention``: eager | sdpa | flash (built as sdpa: the tracer records the fused kernel). ``classes`` overrides a classifier's
@@ -24,13 +33,24 @@ def build(facts: ModelFacts, *, attention: str = "sdpa", dtype: str = "float32",
         raise ModelError(f"weights cannot be trained in {dtype!r}", mend=f"Use one of {', '.join(DTYPES)}")
     weights = getattr(torch, dtype)
     try:
-        built = _builder(facts)(facts, attention=attention, dtype=weights, classes=classes, image_size=image_size,
-                                audio_samples=audio_samples, task=task or facts.task, channels_last=channels_last)
+        built = _builder(facts)(
+            facts,
+            attention=attention,
+            dtype=weights,
+            classes=classes,
+            image_size=image_size,
+            audio_samples=audio_samples,
+            task=task or facts.task,
+            channels_last=channels_last,
+        )
     except (PlannerError, KeyboardInterrupt):
         raise
     except Exception as error:  # any library's own complaint about a config: one line, not its traceback
-        raise ModelError(f"{facts.library} cannot build it: {type(error).__name__}: {str(error)[:200]}", where=facts.name,
-                         mend="Check its config.json, or give a factory package.module:function") from error
+        raise ModelError(
+            f"{facts.library} cannot build it: {type(error).__name__}: {str(error)[:200]}",
+            where=facts.name,
+            mend="Check its config.json, or give a factory package.module:function",
+        ) from error
     built.module.train()
     return built
 
@@ -38,10 +58,12 @@ def build(facts: ModelFacts, *, attention: str = "sdpa", dtype: str = "float32",
 def _builder(facts: ModelFacts):
     if facts.library == "transformers":
         from planner.models.hf import build_transformers
+
         return build_transformers
     if facts.library == "factory":
         from planner.models.factory import build_factory
+
         return build_factory
     from planner.models.vision import build_vision
-    return build_vision
 
+    return build_vision

@@ -56,14 +56,27 @@ def facts(row: Row, task: str | None = None) -> ModelFacts:
     task, assumptions = choose_task(config, task or row["task"], row["name"])
     stated = describe(config, task)
     stated.pop("weights_dtype")
-    return ModelFacts(library="transformers", task=task, modality=modality_of(task), fingerprint=config_fingerprint(config), config=config,
-                      parameters=int(row["parameters"]) if task == row["task"] else None, assumptions=assumptions, **known, **stated)
+    return ModelFacts(
+        library="transformers",
+        task=task,
+        modality=modality_of(task),
+        fingerprint=config_fingerprint(config),
+        config=config,
+        parameters=int(row["parameters"]) if task == row["task"] else None,
+        assumptions=assumptions,
+        **known,
+        **stated,
+    )
 
 
 def published(row: Row) -> dict[str, str | float | None]:
     """What a row states beside the architecture: licence and the published recipe's amount of data."""
-    return {"license": row["license"] or None, "pretraining_amount": profiles.number(row["pretraining_amount"]),
-            "pretraining_unit": row["pretraining_unit"] or None, "pretraining_source": row["pretraining_source"] or None}
+    return {
+        "license": row["license"] or None,
+        "pretraining_amount": profiles.number(row["pretraining_amount"]),
+        "pretraining_unit": row["pretraining_unit"] or None,
+        "pretraining_source": row["pretraining_source"] or None,
+    }
 
 
 def config_file(name: str) -> Path:
@@ -72,6 +85,13 @@ def config_file(name: str) -> Path:
 
 def _vision(row: Row, task: str, known: dict) -> ModelFacts:
     architecture = row["architecture"]
-    return ModelFacts(library=row["library"], architecture=architecture, task=task, modality=row["modality"],
-                      fingerprint=text_fingerprint(f"{row['library']}:{architecture}"), parameters=int(row["parameters"]),
-                      image_size=int(row["image_size"]), **known)
+    return ModelFacts(
+        library=row["library"],
+        architecture=architecture,
+        task=task,
+        modality=row["modality"],
+        fingerprint=text_fingerprint(f"{row['library']}:{architecture}"),
+        parameters=int(row["parameters"]),
+        image_size=int(row["image_size"]),
+        **known,
+    )

@@ -17,9 +17,24 @@ from planner.errors import ModelError
 
 MAX_HEADER_BYTES = 100 * 10**6  # the format's own limit
 MAX_INDEX_BYTES = 100 * 10**6
-DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
-          "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64", "BOOL": "bool",
-          "C64": "complex64"}
+DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "U16": "uint16",
+    "U32": "uint32",
+    "U64": "uint64",
+    "BOOL": "bool",
+    "C64": "complex64",
+}
 #: Weights packed several to an integer (GPTQ, AWQ, bitsandbytes): their element count is not the parameter count.
 PACKED = ("qweight", "qzeros", "g_idx", "quant_state", "absmax")
 

@@ -12,8 +12,10 @@ from planner.errors import MissingExtraError
 
 #: torchvision's Python code registers shapes for two operators of its compiled library when it is imported; where that library
 #: does not load (a wheel built for another torch), the operators must at least have been declared.
-TORCHVISION_SCHEMAS = ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-                       "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+TORCHVISION_SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
 
 EXTRAS = {"transformers": "hf", "peft": "hf", "timm": "vision", "torchvision": "vision"}
 _declared: list = []  # a torch.library.Library unregisters its operators when it is collected

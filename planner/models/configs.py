@@ -21,21 +21,59 @@ MAX_CONFIG_BYTES = 4 * 2**20
 MAX_NESTING = 12
 
 #: Upper bounds that no sane architecture passes; a config beyond them would hang the machine or overflow the arithmetic.
-LIMITS = {"vocab_size": 10**7, "num_hidden_layers": 4000, "hidden_size": 10**6, "intermediate_size": 10**7, "num_attention_heads": 10**5,
-          "num_key_value_heads": 10**5, "head_dim": 10**5, "max_position_embeddings": 10**9, "image_size": 16384, "patch_size": 16384,
-          "num_channels": 10**4, "num_mel_bins": 10**4, "num_experts": 10**4, "num_local_experts": 10**4, "type_vocab_size": 10**7}
+LIMITS = {
+    "vocab_size": 10**7,
+    "num_hidden_layers": 4000,
+    "hidden_size": 10**6,
+    "intermediate_size": 10**7,
+    "num_attention_heads": 10**5,
+    "num_key_value_heads": 10**5,
+    "head_dim": 10**5,
+    "max_position_embeddings": 10**9,
+    "image_size": 16384,
+    "patch_size": 16384,
+    "num_channels": 10**4,
+    "num_mel_bins": 10**4,
+    "num_experts": 10**4,
+    "num_local_experts": 10**4,
+    "type_vocab_size": 10**7,
+}
 
 #: The families' own names for the same fields.
-SYNONYMS = {"n_embd": "hidden_size", "d_model": "hidden_size", "dim": "hidden_size", "n_layer": "num_hidden_layers", "n_layers": "num_hidden_layers",
-            "num_layers": "num_hidden_layers", "num_decoder_layers": "num_hidden_layers", "encoder_layers": "num_hidden_layers",
-            "decoder_layers": "num_hidden_layers", "n_head": "num_attention_heads", "n_heads": "num_attention_heads", "num_heads": "num_attention_heads",
-            "encoder_attention_heads": "num_attention_heads", "decoder_attention_heads": "num_attention_heads", "d_ff": "intermediate_size",
-            "ffn_dim": "intermediate_size", "hidden_dim": "intermediate_size", "n_inner": "intermediate_size", "encoder_ffn_dim": "intermediate_size",
-            "decoder_ffn_dim": "intermediate_size", "n_positions": "max_position_embeddings", "n_ctx": "max_position_embeddings",
-            "max_target_positions": "max_position_embeddings", "max_source_positions": "max_position_embeddings", "embedding_size": "hidden_size",
-            "d_kv": "head_dim", "word_embed_proj_dim": "hidden_size", "projection_dim": "hidden_size"}
+SYNONYMS = {
+    "n_embd": "hidden_size",
+    "d_model": "hidden_size",
+    "dim": "hidden_size",
+    "n_layer": "num_hidden_layers",
+    "n_layers": "num_hidden_layers",
+    "num_layers": "num_hidden_layers",
+    "num_decoder_layers": "num_hidden_layers",
+    "encoder_layers": "num_hidden_layers",
+    "decoder_layers": "num_hidden_layers",
+    "n_head": "num_attention_heads",
+    "n_heads": "num_attention_heads",
+    "num_heads": "num_attention_heads",
+    "encoder_attention_heads": "num_attention_heads",
+    "decoder_attention_heads": "num_attention_heads",
+    "d_ff": "intermediate_size",
+    "ffn_dim": "intermediate_size",
+    "hidden_dim": "intermediate_size",
+    "n_inner": "intermediate_size",
+    "encoder_ffn_dim": "intermediate_size",
+    "decoder_ffn_dim": "intermediate_size",
+    "n_positions": "max_position_embeddings",
+    "n_ctx": "max_position_embeddings",
+    "max_target_positions": "max_position_embeddings",
+    "max_source_positions": "max_position_embeddings",
+    "embedding_size": "hidden_size",
+    "d_kv": "head_dim",
+    "word_embed_proj_dim": "hidden_size",
+    "projection_dim": "hidden_size",
+}
 
-MAY_BE_NULL = frozenset({"n_inner", "head_dim", "num_key_value_heads", "num_decoder_layers", "n_ctx", "sliding_window", "num_experts", "num_local_experts"})
+MAY_BE_NULL = frozenset(
+    {"n_inner", "head_dim", "num_key_value_heads", "num_decoder_layers", "n_ctx", "sliding_window", "num_experts", "num_local_experts"}
+)
 MAY_BE_ZERO = frozenset({"type_vocab_size"})
 ONE_NUMBER_OR_MORE = frozenset({"image_size", "patch_size", "hidden_size", "intermediate_size"})
 
@@ -69,8 +107,9 @@ def check_config(config: Any, where: str) -> None:
         raise ModelError(f"holds a {type(config).__name__}, not a JSON object of architecture fields", where=where)
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type:
-        raise ModelError("key 'model_type' is missing or not a text", where=where,
-                         mend="A transformers config.json names its family there, e.g. \"llama\"")
+        raise ModelError(
+            "key 'model_type' is missing or not a text", where=where, mend='A transformers config.json names its family there, e.g. "llama"'
+        )
     if "auto_map" not in config:
         check_model_type(model_type, where)
     _check_fields(config, where)

@@ -40,8 +40,17 @@ def source_fingerprint(name: str) -> str:
         return hashlib.sha256(name.encode() + b"\0" + handle.read()).hexdigest()
 
 
-def build_factory(facts: ModelFacts, *, attention: str, dtype: torch.dtype, classes: int | None, image_size: int | None,
-                  audio_samples: int | None, task: str, channels_last: bool) -> BuiltModel:
+def build_factory(
+    facts: ModelFacts,
+    *,
+    attention: str,
+    dtype: torch.dtype,
+    classes: int | None,
+    image_size: int | None,
+    audio_samples: int | None,
+    task: str,
+    channels_last: bool,
+) -> BuiltModel:
     """See ``planner.models.build.build``; ``classes``, sizes and attention are the factory's own business."""
     make = _function(facts.architecture or facts.name)
     with on_meta(dtype):
@@ -49,8 +58,18 @@ def build_factory(facts: ModelFacts, *, attention: str, dtype: torch.dtype, clas
     module, batch, loss = _parts(made, facts.name)
     module = module.to(device="meta", dtype=dtype)
     blocks = largest_module_list(module)
-    return BuiltModel(module=module, facts=facts, task=task, symbols=_symbols(batch, facts.name), make_batch=_batch_maker(batch, dtype),
-                      loss_function=loss, logits_function=_logits, head=_head(module), blocks=blocks, checkpoint=_checkpointing(blocks, facts.name))
+    return BuiltModel(
+        module=module,
+        facts=facts,
+        task=task,
+        symbols=_symbols(batch, facts.name),
+        make_batch=_batch_maker(batch, dtype),
+        loss_function=loss,
+        logits_function=_logits,
+        head=_head(module),
+        blocks=blocks,
+        checkpoint=_checkpointing(blocks, facts.name),
+    )
 
 
 def _make_importable() -> None:
@@ -74,8 +93,11 @@ def _call(make: Callable[[], Any], name: str) -> Any:
     try:
         return make()
     except Exception as error:
-        raise ModelError(f"the factory failed: {type(error).__name__}: {error}", where=name,
-                         mend="It runs under torch.device('meta') and takes no arguments") from error
+        raise ModelError(
+            f"the factory failed: {type(error).__name__}: {error}",
+            where=name,
+            mend="It runs under torch.device('meta') and takes no arguments",
+        ) from error
 
 
 def _parts(made: Any, name: str) -> tuple[torch.nn.Module, Callable[..., Mapping[str, Any]], Callable]:
@@ -85,8 +107,11 @@ def _parts(made: Any, name: str) -> tuple[torch.nn.Module, Callable[..., Mapping
         return made, made.example_batch, _own_loss
     if isinstance(made, tuple) and len(made) == 3 and isinstance(made[0], torch.nn.Module) and callable(made[1]) and callable(made[2]):
         return made
-    raise ModelError("the factory must return (module, batch, loss), or a module with a method example_batch", where=name,
-                     mend="batch(B) or batch(B, S) returns a mapping of tensors, loss(module, batch) a scalar tensor")
+    raise ModelError(
+        "the factory must return (module, batch, loss), or a module with a method example_batch",
+        where=name,
+        mend="batch(B) or batch(B, S) returns a mapping of tensors, loss(module, batch) a scalar tensor",
+    )
 
 
 def _own_loss(module: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor:
@@ -103,6 +128,7 @@ def _symbols(batch: Callable, name: str) -> tuple[str, ...]:
 
 def _batch_maker(batch: Callable, dtype: torch.dtype) -> Callable[[int, int | None, int | None], dict[str, Any]]:
     """The user's batch, on meta and with floating tensors in the weights' dtype."""
+
     def make(B: int, S: int | None, T: int | None) -> dict[str, Any]:
         given = [size for size in (B, S, T)][: len(inspect.signature(batch).parameters)]
         with on_meta(dtype):

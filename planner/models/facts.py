@@ -10,12 +10,50 @@ from pathlib import Path
 from typing import Any
 
 #: Keys of a config.json that say nothing about the architecture or the work of a step.
-IRRELEVANT_KEYS = frozenset({
-    "_name_or_path", "name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures", "auto_map", "_commit_hash", "model_name",
-    "use_cache", "id2label", "label2id", "task_specific_params", "finetuning_task", "license", "tokenizer_class", "transformers.js_config",
-    "bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "decoder_start_token_id", "begin_suppress_tokens", "suppress_tokens",
-    "forced_decoder_ids", "initializer_range", "initializer_factor", "init_std", "max_length", "min_length", "num_beams", "temperature",
-    "top_k", "top_p", "repetition_penalty", "length_penalty", "early_stopping", "no_repeat_ngram_size", "prefix", "pretraining_tp"})
+IRRELEVANT_KEYS = frozenset(
+    {
+        "_name_or_path",
+        "name_or_path",
+        "transformers_version",
+        "torch_dtype",
+        "dtype",
+        "architectures",
+        "auto_map",
+        "_commit_hash",
+        "model_name",
+        "use_cache",
+        "id2label",
+        "label2id",
+        "task_specific_params",
+        "finetuning_task",
+        "license",
+        "tokenizer_class",
+        "transformers.js_config",
+        "bos_token_id",
+        "eos_token_id",
+        "sep_token_id",
+        "cls_token_id",
+        "decoder_start_token_id",
+        "begin_suppress_tokens",
+        "suppress_tokens",
+        "forced_decoder_ids",
+        "initializer_range",
+        "initializer_factor",
+        "init_std",
+        "max_length",
+        "min_length",
+        "num_beams",
+        "temperature",
+        "top_k",
+        "top_p",
+        "repetition_penalty",
+        "length_penalty",
+        "early_stopping",
+        "no_repeat_ngram_size",
+        "prefix",
+        "pretraining_tp",
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -10,50 +10,107 @@ from planner.errors import ModelError
 from planner.models.built import BuiltModel, largest_module_list
 from planner.models.compat import import_library
 from planner.models.facts import ModelFacts
-from planner.models.meta import make_on_meta
 from planner.models.hf_inputs import batch_maker, symbols_of
+from planner.models.meta import make_on_meta
 
 if TYPE_CHECKING:
     import torch
 
-AUTO_CLASSES = {"causal_lm": "AutoModelForCausalLM", "masked_lm": "AutoModelForMaskedLM", "seq2seq_lm": "AutoModelForSeq2SeqLM",
-                "text_classification": "AutoModelForSequenceClassification", "token_classification": "AutoModelForTokenClassification",
-                "image_classification": "AutoModelForImageClassification", "audio_classification": "AutoModelForAudioClassification",
-                "speech_recognition": "AutoModelForSpeechSeq2Seq", "contrastive": "AutoModel"}
+AUTO_CLASSES = {
+    "causal_lm": "AutoModelForCausalLM",
+    "masked_lm": "AutoModelForMaskedLM",
+    "seq2seq_lm": "AutoModelForSeq2SeqLM",
+    "text_classification": "AutoModelForSequenceClassification",
+    "token_classification": "AutoModelForTokenClassification",
+    "image_classification": "AutoModelForImageClassification",
+    "audio_classification": "AutoModelForAudioClassification",
+    "speech_recognition": "AutoModelForSpeechSeq2Seq",
+    "contrastive": "AutoModel",
+}
 
 #: Modules of the classes above that fine-tuning starts from scratch: the head. Language models have their output embedding instead.
-HEAD_MODULES = {"classifier", "pre_classifier", "score", "pooler", "head", "projector", "classification_head", "visual_projection",
-                "text_projection", "logit_scale", "logit_bias", "qa_outputs"}
+HEAD_MODULES = {
+    "classifier",
+    "pre_classifier",
+    "score",
+    "pooler",
+    "head",
+    "projector",
+    "classification_head",
+    "visual_projection",
+    "text_projection",
+    "logit_scale",
+    "logit_bias",
+    "qa_outputs",
+}
 
 #: Where the families keep their repeated blocks; the first that exists. Encoder-decoders: the decoder's.
-BLOCK_PATHS = ("model.decoder.layers", "decoder.block", "decoder.layers", "vision_model.encoder.layers", "encoder.layers", "encoder.layer",
-               "transformer.layer", "transformer.h", "layers", "h")
+BLOCK_PATHS = (
+    "model.decoder.layers",
+    "decoder.block",
+    "decoder.layers",
+    "vision_model.encoder.layers",
+    "encoder.layers",
+    "encoder.layer",
+    "transformer.layer",
+    "transformer.h",
+    "layers",
+    "h",
+)
 
 
-def build_transformers(facts: ModelFacts, *, attention: str, dtype: torch.dtype, classes: int | None, image_size: int | None,
-                       audio_samples: int | None, task: str, channels_last: bool) -> BuiltModel:
+def build_transformers(
+    facts: ModelFacts,
+    *,
+    attention: str,
+    dtype: torch.dtype,
+    classes: int | None,
+    image_size: int | None,
+    audio_samples: int | None,
+    task: str,
+    channels_last: bool,
+) -> BuiltModel:
     """See ``planner.models.build.build``."""
     if task not in AUTO_CLASSES:
-        raise ModelError(f"a transformers model cannot be trained on the task {task!r}", where=facts.name, mend=f"Use one of {', '.join(AUTO_CLASSES)}")
+        raise ModelError(
+            f"a transformers model cannot be trained on the task {task!r}", where=facts.name, mend=f"Use one of {', '.join(AUTO_CLASSES)}"
+        )
     library = import_library("transformers", f"the model {facts.name}")
     config = _config(library, facts)
     _adapt(config, facts, task, classes, image_size)
     module = _module(library, config, facts, task, attention, dtype)
     make = batch_maker(module, config, task, dtype, audio_samples, facts.name)
-    return BuiltModel(module=module, facts=facts, task=task, symbols=symbols_of(task), make_batch=make, loss_function=_loss,
-                      logits_function=_logits(task), head=_head(module, task), blocks=_blocks(module), checkpoint=_checkpointing(module, facts.name))
+    return BuiltModel(
+        module=module,
+        facts=facts,
+        task=task,
+        symbols=symbols_of(task),
+        make_batch=make,
+        loss_function=_loss,
+        logits_function=_logits(task),
+        head=_head(module, task),
+        blocks=_blocks(module),
+        checkpoint=_checkpointing(module, facts.name),
+    )
 
 
 def _config(library: Any, facts: ModelFacts) -> Any:
     """The library's config object. The dtype keys are left out: the question's precision decides, not the checkpoint's."""
     if facts.trust_remote_code:
         return library.AutoConfig.from_pretrained(str(facts.folder), trust_remote_code=True)
-    plain = {key: copy.deepcopy(value) for key, value in (facts.config or {}).items() if key not in ("torch_dtype", "dtype", "auto_map", "quantization_config")}
+    plain = {
+        key: copy.deepcopy(value)
+        for key, value in (facts.config or {}).items()
+        if key not in ("torch_dtype", "dtype", "auto_map", "quantization_config")
+    }
     try:
         kind = library.CONFIG_MAPPING[plain["model_type"]]
     except KeyError as error:
-        raise ModelError(f"the installed transformers {library.__version__} does not know model type {plain['model_type']!r}", where=facts.name,
-                         mend="Install a newer one: pip install -U transformers") from error
+        raise ModelError(
+            f"the installed transformers {library.__version__} does not know model type {plain['model_type']!r}",
+            where=facts.name,
+            mend="Install a newer one: pip install -U transformers",
+        ) from error
     return kind.from_dict(plain)
 
 

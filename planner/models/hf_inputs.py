@@ -18,8 +18,9 @@ def symbols_of(task: str) -> tuple[str, ...]:
     return SYMBOLS.get(task, ("B", "S"))
 
 
-def batch_maker(module: torch.nn.Module, config: Any, task: str, dtype: torch.dtype, audio_samples: int | None,
-                name: str) -> Callable[[int, int | None, int | None], dict[str, Any]]:
+def batch_maker(
+    module: torch.nn.Module, config: Any, task: str, dtype: torch.dtype, audio_samples: int | None, name: str
+) -> Callable[[int, int | None, int | None], dict[str, Any]]:
     """(B, S, T) → the keyword arguments of the module's forward pass. Raises ModelError for a waveform without a length."""
     import torch
 
@@ -47,7 +48,11 @@ def batch_maker(module: torch.nn.Module, config: Any, task: str, dtype: torch.dt
         "audio_classification": lambda b, s, t: _audio(config, name, audio_samples, b, ids, values),
     }
     if task == "audio_classification" and audio_samples is None and _reads_waveform(config):
-        raise ModelError("reads raw sound: the length of a sample is needed", where=name, mend="Give the data, or the length in samples (16,000 a second)")
+        raise ModelError(
+            "reads raw sound: the length of a sample is needed",
+            where=name,
+            mend="Give the data, or the length in samples (16,000 a second)",
+        )
     return makers[task]
 
 
@@ -63,13 +68,22 @@ def _image(config: Any, name: str) -> tuple[int, int, int]:
 def _pairs(config: Any, name: str, batch: int, ids: Callable, values: Callable, mask: Callable) -> dict[str, Any]:
     """Images with captions of the text tower's full, fixed length (77 tokens in CLIP)."""
     length = config.text_config.max_position_embeddings
-    return {"input_ids": ids(batch, length), "pixel_values": values(batch, *_image(config, name)), "attention_mask": mask(batch, length), "return_loss": True}
+    return {
+        "input_ids": ids(batch, length),
+        "pixel_values": values(batch, *_image(config, name)),
+        "attention_mask": mask(batch, length),
+        "return_loss": True,
+    }
 
 
 def _mel(config: Any, name: str) -> tuple[int, int]:
     bins, positions = getattr(config, "num_mel_bins", None), getattr(config, "max_source_positions", None)
     if bins is None or positions is None:
-        raise ModelError("only speech models with a fixed window of mel frames (Whisper) can be fed", where=name, mend="Give a factory package.module:function")
+        raise ModelError(
+            "only speech models with a fixed window of mel frames (Whisper) can be fed",
+            where=name,
+            mend="Give a factory package.module:function",
+        )
     return bins, positions * MEL_FRAMES_PER_POSITION
 
 

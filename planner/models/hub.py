@@ -58,11 +58,12 @@ def download_config(hub_id: str) -> tuple[Path | None, str | None]:
     os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", str(int(TIMEOUT_SECONDS)))
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        from huggingface_hub import hf_hub_download
         from huggingface_hub import errors as hub_errors
+        from huggingface_hub import hf_hub_download
     except ImportError:
         return None, "the network needs huggingface_hub (pip install 'planner[hf]')"
     try:
+        _ask_once()
         file = hf_hub_download(hub_id, "config.json", etag_timeout=TIMEOUT_SECONDS)
     except hub_errors.GatedRepoError:
         return None, "the hub says that it is gated: accept its licence there and log in (hf auth login)"
@@ -75,3 +76,10 @@ def download_config(hub_id: str) -> tuple[Path | None, str | None]:
     except Exception as error:  # any transport's own error: the user is told, and the catalogue is asked next
         return None, f"the hub could not be reached ({type(error).__name__})"
     return Path(file).parent, None
+
+
+def _ask_once() -> None:
+    """One short request before the download, which would retry an unreachable hub for 20 seconds. Raises the transport's error."""
+    from huggingface_hub import constants, get_session
+
+    get_session().head(constants.ENDPOINT, timeout=TIMEOUT_SECONDS)

@@ -65,7 +65,9 @@ def _from_path(path: Path, name: str, task: str | None, trust: bool) -> ModelFac
         if not (path / "config.json").is_file():
             pickles = sorted(item.name for item in path.glob("*.bin"))[:1]
             more = f" ({pickles[0]} is a pickle, which is never opened)" if pickles else ""
-            raise ModelError(f"the folder has no config.json{more}", where=name, mend="Name a folder that save_pretrained wrote, or a hub id")
+            raise ModelError(
+                f"the folder has no config.json{more}", where=name, mend="Name a folder that save_pretrained wrote, or a hub id"
+            )
         return from_folder(path, name, "folder", task, trust)
     if path.suffix == ".json" or path.name == "config.json":
         if path.name == "config.json":
@@ -84,8 +86,19 @@ def _from_config(file: Path, name: str, origin: str, task: str | None, trust: bo
         assumed = (*assumed, *unstated_sizes(config, str(file)))
     code = [item.read_text(encoding="utf-8", errors="replace") for item in sorted(file.parent.glob("*.py"))] if own_code else []
     fingerprint = text_fingerprint("\0".join([config_fingerprint(config), *code])) if code else config_fingerprint(config)
-    return ModelFacts(name=name, origin=origin, library="transformers", task=task, modality=modality_of(task), config=config, folder=file.parent,
-                      fingerprint=fingerprint, assumptions=assumed, trust_remote_code=own_code, **describe(config, task))
+    return ModelFacts(
+        name=name,
+        origin=origin,
+        library="transformers",
+        task=task,
+        modality=modality_of(task),
+        config=config,
+        folder=file.parent,
+        fingerprint=fingerprint,
+        assumptions=assumed,
+        trust_remote_code=own_code,
+        **describe(config, task),
+    )
 
 
 def _check_remote_code(config: dict, file: Path, trust: bool) -> bool:
@@ -94,8 +107,11 @@ def _check_remote_code(config: dict, file: Path, trust: bool) -> bool:
         return False
     known = library_knows(config["model_type"])
     if not trust:
-        raise ModelError("asks to run code that comes with the model (key 'auto_map')", where=str(file),
-                         mend="Pass --trust-remote-code if you trust it" + ("; transformers' own class is then used" if known else ""))
+        raise ModelError(
+            "asks to run code that comes with the model (key 'auto_map')",
+            where=str(file),
+            mend="Pass --trust-remote-code if you trust it" + ("; transformers' own class is then used" if known else ""),
+        )
     return not known
 
 
@@ -113,9 +129,17 @@ def _vision(library: str, name: str, task: str | None) -> ModelFacts:
     architecture = known["name"] if known else name
     size = profiles.number(known["image_size"]) if known else None
     count = profiles.number(known["parameters"]) if known else None
-    return ModelFacts(name=f"{library}:{name}", origin=library, library=library, architecture=architecture, task=task, modality="image",
-                      fingerprint=text_fingerprint(f"{library}:{architecture}"), image_size=int(size) if size else None,
-                      parameters=int(count) if count else None)
+    return ModelFacts(
+        name=f"{library}:{name}",
+        origin=library,
+        library=library,
+        architecture=architecture,
+        task=task,
+        modality="image",
+        fingerprint=text_fingerprint(f"{library}:{architecture}"),
+        image_size=int(size) if size else None,
+        parameters=int(count) if count else None,
+    )
 
 
 def _newer(library: str, name: str) -> bool:
@@ -123,13 +147,22 @@ def _newer(library: str, name: str) -> bool:
     if importlib.util.find_spec(library) is None:
         return False
     from planner.models.compat import known_vision_model
+
     return known_vision_model(library, name)
 
 
 def _factory(name: str, task: str | None) -> ModelFacts:
     from planner.models.factory import source_fingerprint
-    return ModelFacts(name=name, origin="factory", library="factory", architecture=name, task=task or "custom",
-                      modality=modality_of(task or ""), fingerprint=source_fingerprint(name))
+
+    return ModelFacts(
+        name=name,
+        origin="factory",
+        library="factory",
+        architecture=name,
+        task=task or "custom",
+        modality=modality_of(task or ""),
+        fingerprint=source_fingerprint(name),
+    )
 
 
 def _from_hub(name: str, task: str | None, trust: bool, offline: bool) -> ModelFacts:
@@ -149,7 +182,9 @@ def _from_hub(name: str, task: str | None, trust: bool, offline: bool) -> ModelF
         tried.append(f"not in the local hub cache ({hub.cache_root()})")
     if row is not None:
         facts = catalogue.facts(row, task)
-        return replace(facts, name=name, assumptions=(*facts.assumptions, f"{name}: the shipped config of {row['hub_id'] or row['name']} was used"))
+        return replace(
+            facts, name=name, assumptions=(*facts.assumptions, f"{name}: the shipped config of {row['hub_id'] or row['name']} was used")
+        )
     if "/" in name and hub.is_hub_id(name):
         refusal = hub.network_refusal(offline)
         folder, why = (None, refusal) if refusal else hub.download_config(name)

@@ -27,12 +27,26 @@ def facts(name: str, task: str | None) -> ModelFacts:
     config = shape(wanted)
     count = parameters(config)
     layers, width, vocabulary = config["num_hidden_layers"], config["hidden_size"], config["vocab_size"]
-    stated = (f"{name}: taken as a Llama-shaped decoder of {format_count(count)} parameters ({layers} blocks, width {width}, "
-              f"{config['num_attention_heads']} heads, {config['num_key_value_heads']} key-value heads, feed-forward {config['intermediate_size']}, "
-              f"vocabulary {vocabulary}); name a model for its own shape")
-    return ModelFacts(name=name, origin="size", library="transformers", task=check_task(task, "causal_lm", name), modality="text",
-                      fingerprint=config_fingerprint(config), config=config, parameters=count, max_length=config["max_position_embeddings"],
-                      blocks=layers, vocabulary=vocabulary, assumptions=(stated,))
+    stated = (
+        f"{name}: taken as a Llama-shaped decoder of {format_count(count)} parameters ({layers} blocks, width {width}, "
+        f"{config['num_attention_heads']} heads, {config['num_key_value_heads']} key-value heads, "
+        f"feed-forward {config['intermediate_size']}, "
+        f"vocabulary {vocabulary}); name a model for its own shape"
+    )
+    return ModelFacts(
+        name=name,
+        origin="size",
+        library="transformers",
+        task=check_task(task, "causal_lm", name),
+        modality="text",
+        fingerprint=config_fingerprint(config),
+        config=config,
+        parameters=count,
+        max_length=config["max_position_embeddings"],
+        blocks=layers,
+        vocabulary=vocabulary,
+        assumptions=(stated,),
+    )
 
 
 def shape(wanted: int) -> dict:
@@ -40,7 +54,10 @@ def shape(wanted: int) -> dict:
 
     The head's size, the number of key-value heads and the vocabulary are the nearest published model's.
     """
-    rows = sorted(({key: float(row[key]) for key in COLUMNS} for row in profiles.rows("models", "llama_shapes.csv")), key=lambda row: row["parameters"])
+    rows = sorted(
+        ({key: float(row[key]) for key in COLUMNS} for row in profiles.rows("models", "llama_shapes.csv")),
+        key=lambda row: row["parameters"],
+    )
     near = min(rows, key=lambda row: abs(math.log(row["parameters"] / wanted)))
     width, depth, inner = (_interpolate(rows, key, wanted) for key in ("hidden_size", "num_hidden_layers", "intermediate_size"))
     fits = []
@@ -63,17 +80,36 @@ def _fitted(width: int, inner_ratio: float, near: dict[str, float], wanted: int)
     head = int(near["head_dim"])
     heads = width // head
     kv = int(near["num_key_value_heads"]) if near["num_key_value_heads"] < near["num_attention_heads"] else heads
-    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": width, "num_hidden_layers": 0,
-              "num_attention_heads": heads, "num_key_value_heads": kv, "intermediate_size": max(128, round(width * inner_ratio / 128) * 128),
-              "head_dim": head, "vocab_size": int(near["vocab_size"]), "max_position_embeddings": int(near["max_position_embeddings"]),
-              "tie_word_embeddings": bool(near["tie_word_embeddings"])}
+    config = {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": width,
+        "num_hidden_layers": 0,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv,
+        "intermediate_size": max(128, round(width * inner_ratio / 128) * 128),
+        "head_dim": head,
+        "vocab_size": int(near["vocab_size"]),
+        "max_position_embeddings": int(near["max_position_embeddings"]),
+        "tie_word_embeddings": bool(near["tie_word_embeddings"]),
+    }
     tables = parameters(config)
     block = parameters({**config, "num_hidden_layers": 1}) - tables
     return {**config, "num_hidden_layers": max(1, round((wanted - tables) / block))}
 
 
-COLUMNS = ("parameters", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size", "head_dim",
-           "vocab_size", "max_position_embeddings", "tie_word_embeddings")
+COLUMNS = (
+    "parameters",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "intermediate_size",
+    "head_dim",
+    "vocab_size",
+    "max_position_embeddings",
+    "tie_word_embeddings",
+)
 
 
 def _interpolate(rows: list[dict[str, float]], key: str, wanted: int) -> float:

@@ -37,9 +37,19 @@ def _apply(row: dict[str, str], teacher: ModelFacts) -> ModelFacts:
     config = copy.deepcopy(dict(teacher.config or {}))
     before, after = _shrink(config, row["rule"], teacher.name)
     stated = f"student of {teacher.name}: {after} of its {before} blocks, after {row['source']}"
-    return replace(teacher, name=f"{teacher.name} ({after} of {before} blocks)", config=config, fingerprint=config_fingerprint(config),
-                   parameters=None, blocks=after, folder=None, pretraining_amount=None, pretraining_unit=None, pretraining_source=None,
-                   assumptions=(*teacher.assumptions, stated))
+    return replace(
+        teacher,
+        name=f"{teacher.name} ({after} of {before} blocks)",
+        config=config,
+        fingerprint=config_fingerprint(config),
+        parameters=None,
+        blocks=after,
+        folder=None,
+        pretraining_amount=None,
+        pretraining_unit=None,
+        pretraining_source=None,
+        assumptions=(*teacher.assumptions, stated),
+    )
 
 
 def _shrink(config: dict[str, Any], rule: str, name: str) -> tuple[int, int]:
@@ -56,7 +66,9 @@ def _shrink(config: dict[str, Any], rule: str, name: str) -> tuple[int, int]:
                 before, after = before + old, after + part[key]
                 _cut_lists(part, old, part[key])
     if before == after:
-        raise ModelError(f"{name} has no blocks to leave out for a student", mend="Name the student as the model and the larger model with --teacher")
+        raise ModelError(
+            f"{name} has no blocks to leave out for a student", mend="Name the student as the model and the larger model with --teacher"
+        )
     return before, after
 
 

@@ -9,13 +9,28 @@ from planner.errors import ModelError, nearest
 from planner.models.configs import SYNONYMS, model_types
 
 #: The end of a transformers class name → the task it is for. Longer ends first.
-ARCHITECTURE_TASKS = (("ForSequenceClassification", "text_classification"), ("ForTokenClassification", "token_classification"),
-                      ("ForImageClassification", "image_classification"), ("ForAudioClassification", "audio_classification"),
-                      ("ForSpeechSeq2Seq", "speech_recognition"), ("ForCausalLM", "causal_lm"), ("LMHeadModel", "causal_lm"))
+ARCHITECTURE_TASKS = (
+    ("ForSequenceClassification", "text_classification"),
+    ("ForTokenClassification", "token_classification"),
+    ("ForImageClassification", "image_classification"),
+    ("ForAudioClassification", "audio_classification"),
+    ("ForSpeechSeq2Seq", "speech_recognition"),
+    ("ForCausalLM", "causal_lm"),
+    ("LMHeadModel", "causal_lm"),
+)
 
 #: Where a class name does not decide, the first of these that the library can train the model type on.
-PREFERENCE = ("contrastive", "speech_recognition", "image_classification", "audio_classification", "seq2seq_lm", "text_classification",
-              "causal_lm", "masked_lm", "token_classification")
+PREFERENCE = (
+    "contrastive",
+    "speech_recognition",
+    "image_classification",
+    "audio_classification",
+    "seq2seq_lm",
+    "text_classification",
+    "causal_lm",
+    "masked_lm",
+    "token_classification",
+)
 
 MODALITY = {"image_classification": "image", "audio_classification": "audio", "speech_recognition": "audio", "contrastive": "image_text"}
 
@@ -25,8 +40,11 @@ def choose_task(config: Mapping[str, Any], task: str | None, where: str) -> tupl
     possible = model_types().get(config["model_type"], frozenset())
     if task is not None:
         if possible and task not in possible:
-            raise ModelError(f"a {config['model_type']} model cannot be trained on the task {task!r}", where=where,
-                             mend=f"It can be trained on: {', '.join(sorted(possible))}")
+            raise ModelError(
+                f"a {config['model_type']} model cannot be trained on the task {task!r}",
+                where=where,
+                mend=f"It can be trained on: {', '.join(sorted(possible))}",
+            )
         return task, ()
     names = [name for name in config.get("architectures") or [] if isinstance(name, str)]
     for end, found in ARCHITECTURE_TASKS:
@@ -34,7 +52,11 @@ def choose_task(config: Mapping[str, Any], task: str | None, where: str) -> tupl
             return found, ()
     found = next((name for name in PREFERENCE if name in possible), None)
     if found is None:
-        raise ModelError(f"no training task is known for model type {config['model_type']!r}", where=where, mend="Give --task, or a factory package.module:function")
+        raise ModelError(
+            f"no training task is known for model type {config['model_type']!r}",
+            where=where,
+            mend="Give --task, or a factory package.module:function",
+        )
     return found, (f"task {found}: the usual one for a {config['model_type']} model (--task changes it)",)
 
 
@@ -44,7 +66,9 @@ def modality_of(task: str) -> str:
 
 def check_task(task: str | None, only: str, where: str) -> str:
     if task not in (None, only):
-        raise ModelError(f"trains on {only}, not on {task!r}", where=where, mend=f"Leave --task out{' or use ' + only if nearest(task, [only]) else ''}")
+        raise ModelError(
+            f"trains on {only}, not on {task!r}", where=where, mend=f"Leave --task out{' or use ' + only if nearest(task, [only]) else ''}"
+        )
     return only
 
 
@@ -61,15 +85,24 @@ def describe(config: Mapping[str, Any], task: str) -> dict[str, Any]:
     """The ModelFacts fields that a config states: max_length (tokens), image_size (pixels), blocks, vocabulary, weights_dtype."""
     vision = config.get("vision_config") if isinstance(config.get("vision_config"), Mapping) else config
     image = vision.get("image_size") if modality_of(task) in ("image", "image_text") else None
-    length = config_field(config, "max_position_embeddings", "n_positions", "max_target_positions") if modality_of(task) != "image" else None
+    length = (
+        config_field(config, "max_position_embeddings", "n_positions", "max_target_positions") if modality_of(task) != "image" else None
+    )
     if config["model_type"] in ("roberta", "xlm-roberta", "camembert") and length:
         length -= 2  # the table starts after the padding position
     if config["model_type"] in ("t5", "mt5", "umt5", "wav2vec2", "hubert", "wavlm"):
         length = None  # relative positions: no limit
-    return {"max_length": length, "image_size": max(image) if isinstance(image, list) else image,
-            "blocks": config_field(config, "num_hidden_layers", "n_layer", "n_layers", "num_decoder_layers", "decoder_layers", "num_layers", "encoder_layers"),
-            "vocabulary": config_field(config, "vocab_size") if modality_of(task) in ("text", "image_text") or task == "speech_recognition" else None,
-            "weights_dtype": config.get("dtype") or config.get("torch_dtype")}
+    return {
+        "max_length": length,
+        "image_size": max(image) if isinstance(image, list) else image,
+        "blocks": config_field(
+            config, "num_hidden_layers", "n_layer", "n_layers", "num_decoder_layers", "decoder_layers", "num_layers", "encoder_layers"
+        ),
+        "vocabulary": config_field(config, "vocab_size")
+        if modality_of(task) in ("text", "image_text") or task == "speech_recognition"
+        else None,
+        "weights_dtype": config.get("dtype") or config.get("torch_dtype"),
+    }
 
 
 def unstated_sizes(config: Mapping[str, Any], where: str) -> tuple[str, ...]:

@@ -22,20 +22,39 @@ TORCHVISION_HEADS = ("fc", "classifier", "heads", "head")
 RGB = 3
 
 
-def build_vision(facts: ModelFacts, *, attention: str, dtype: torch.dtype, classes: int | None, image_size: int | None,
-                 audio_samples: int | None, task: str, channels_last: bool) -> BuiltModel:
+def build_vision(
+    facts: ModelFacts,
+    *,
+    attention: str,
+    dtype: torch.dtype,
+    classes: int | None,
+    image_size: int | None,
+    audio_samples: int | None,
+    task: str,
+    channels_last: bool,
+) -> BuiltModel:
     """See ``planner.models.build.build``. Without ``classes`` the library's default number (1000, ImageNet's) is built."""
     if task != "image_classification":
         raise ModelError(f"{facts.library} models are image classifiers, not {task}", where=facts.name)
     module, head, size = (_timm if facts.library == "timm" else _torchvision)(facts, dtype, classes, image_size, attention)
     layout = _layout(module, channels_last)
-    return BuiltModel(module=module, facts=facts, task=task, symbols=("B",), make_batch=_batch_maker(dtype, size, layout), loss_function=_loss,
-                      logits_function=lambda model, batch: model(batch["images"]), head=head, blocks=vision_blocks(module),
-                      checkpoint=_checkpointing(module, facts))
+    return BuiltModel(
+        module=module,
+        facts=facts,
+        task=task,
+        symbols=("B",),
+        make_batch=_batch_maker(dtype, size, layout),
+        loss_function=_loss,
+        logits_function=lambda model, batch: model(batch["images"]),
+        head=head,
+        blocks=vision_blocks(module),
+        checkpoint=_checkpointing(module, facts),
+    )
 
 
-def _timm(facts: ModelFacts, dtype: torch.dtype, classes: int | None, image_size: int | None,
-          attention: str) -> tuple[torch.nn.Module, tuple[str, ...], int]:
+def _timm(
+    facts: ModelFacts, dtype: torch.dtype, classes: int | None, image_size: int | None, attention: str
+) -> tuple[torch.nn.Module, tuple[str, ...], int]:
     timm = import_library("timm", f"the model {facts.name}")
     name = facts.architecture or ""
     if not timm.is_model(name):
@@ -55,8 +74,9 @@ def _parts(classifier: Any) -> tuple[Any, ...]:
     return tuple(classifier) if isinstance(classifier, (tuple, list)) else (classifier,)
 
 
-def _torchvision(facts: ModelFacts, dtype: torch.dtype, classes: int | None, image_size: int | None,
-                 attention: str) -> tuple[torch.nn.Module, tuple[str, ...], int]:
+def _torchvision(
+    facts: ModelFacts, dtype: torch.dtype, classes: int | None, image_size: int | None, attention: str
+) -> tuple[torch.nn.Module, tuple[str, ...], int]:
     models = import_library("torchvision", f"the model {facts.name}").models
     name = facts.architecture or ""
     known = models.list_models(module=models)

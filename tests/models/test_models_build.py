@@ -50,9 +50,22 @@ def test_catalogue_parameters_are_the_librarys(row):
         assert int(row["published_parameters"]) in (total, int(row["base_parameters"])), "differs from the published total"
 
 
-PUBLISHED = {"bert-base": 109_482_240, "gpt2": 124_439_808, "Llama-3.1-8B": 8_030_261_248, "Llama-2-7b": 6_738_415_616, "t5-base": 222_903_552,
-             "Mistral-7B-v0.1": 7_241_732_096, "Qwen2.5-7B": 7_615_616_512, "resnet50": 25_557_032, "vit-base": 86_567_656, "clip-vit-b32": 151_277_313,
-             "whisper-small": 241_734_912, "flan-t5-base": 247_577_856, "gemma-2b": 2_506_172_416, "phi-2": 2_779_683_840}
+PUBLISHED = {
+    "bert-base": 109_482_240,
+    "gpt2": 124_439_808,
+    "Llama-3.1-8B": 8_030_261_248,
+    "Llama-2-7b": 6_738_415_616,
+    "t5-base": 222_903_552,
+    "Mistral-7B-v0.1": 7_241_732_096,
+    "Qwen2.5-7B": 7_615_616_512,
+    "resnet50": 25_557_032,
+    "vit-base": 86_567_656,
+    "clip-vit-b32": 151_277_313,
+    "whisper-small": 241_734_912,
+    "flan-t5-base": 247_577_856,
+    "gemma-2b": 2_506_172_416,
+    "phi-2": 2_779_683_840,
+}
 
 
 @pytest.mark.parametrize("name, published", PUBLISHED.items())
@@ -151,7 +164,9 @@ def test_linear_names_reach_every_linear_but_the_head():
 
 
 def test_tied_heads_are_told():
-    assert made("gpt2").head_tied and not made("Llama-2-7b").head_tied and not made("flan-t5-small").head_tied and made("t5-small").head_tied
+    assert (
+        made("gpt2").head_tied and not made("Llama-2-7b").head_tied and not made("flan-t5-small").head_tied and made("t5-small").head_tied
+    )
 
 
 def test_blocks_are_in_order():
@@ -160,7 +175,9 @@ def test_blocks_are_in_order():
     assert made("clip-vit-b32").block_names[0].startswith("vision_model.encoder.layers.0")
 
 
-@pytest.mark.parametrize("name, sizes", [("gpt2", (2, 16)), ("bert-base", (2, 16)), ("vit-base", (2,)), ("resnet18", (2,)), ("torchvision:resnet18", (2,))])
+@pytest.mark.parametrize(
+    "name, sizes", [("gpt2", (2, 16)), ("bert-base", (2, 16)), ("vit-base", (2,)), ("resnet18", (2,)), ("torchvision:resnet18", (2,))]
+)
 def test_checkpointing_keeps_fewer_activations(name, sizes):
     def saved(checkpointed):
         built = made(name)
@@ -185,8 +202,19 @@ def test_attention_implementation():
 
 
 def test_a_config_that_the_library_cannot_build_is_one_line(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 1,
-                                                      "intermediate_size": 8, "vocab_size": 16, "hidden_act": "no_such_activation"}))
+    (tmp_path / "config.json").write_text(
+        json.dumps(
+            {
+                "model_type": "llama",
+                "hidden_size": 32,
+                "num_attention_heads": 4,
+                "num_hidden_layers": 1,
+                "intermediate_size": 8,
+                "vocab_size": 16,
+                "hidden_act": "no_such_activation",
+            }
+        )
+    )
     with pytest.raises(ModelError) as error:
         build(resolve(str(tmp_path)))
     assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)
@@ -228,18 +256,34 @@ def test_the_models_own_code_runs_only_when_trusted(tmp_path):
     marker = tmp_path / "ran"
     folder = tmp_path / "own"
     folder.mkdir()
-    (folder / "configuration_own.py").write_text("from transformers import GPT2Config\nclass OwnConfig(GPT2Config):\n    model_type = 'own'\n")
+    (folder / "configuration_own.py").write_text(
+        "from transformers import GPT2Config\nclass OwnConfig(GPT2Config):\n    model_type = 'own'\n"
+    )
     (folder / "modeling_own.py").write_text(
         f"open({str(marker)!r}, 'w').write('x')\nfrom transformers import GPT2LMHeadModel\nfrom .configuration_own import OwnConfig\n"
-        "class OwnModel(GPT2LMHeadModel):\n    config_class = OwnConfig\n")
-    (folder / "config.json").write_text(json.dumps({"model_type": "own", "n_layer": 2, "n_embd": 32, "n_head": 2, "vocab_size": 64, "auto_map": {
-        "AutoConfig": "configuration_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.OwnModel"}}))
-    code = ("import sys\nfrom planner.models.resolve import resolve\nfrom planner.models.build import build\n"
-            f"facts = resolve({str(folder)!r}, trust_remote_code=True)\nbuilt = build(facts)\n"
-            "assert type(built.module).__name__ == 'OwnModel' and built.module.lm_head.weight.shape == (64, 32) and built.head == ('lm_head',)")
+        "class OwnModel(GPT2LMHeadModel):\n    config_class = OwnConfig\n"
+    )
+    (folder / "config.json").write_text(
+        json.dumps(
+            {
+                "model_type": "own",
+                "n_layer": 2,
+                "n_embd": 32,
+                "n_head": 2,
+                "vocab_size": 64,
+                "auto_map": {"AutoConfig": "configuration_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.OwnModel"},
+            }
+        )
+    )
+    code = (
+        "import sys\nfrom planner.models.resolve import resolve\nfrom planner.models.build import build\n"
+        f"facts = resolve({str(folder)!r}, trust_remote_code=True)\nbuilt = build(facts)\n"
+        "assert type(built.module).__name__ == 'OwnModel' and built.module.lm_head.weight.shape == (64, 32) and built.head == ('lm_head',)"
+    )
     with pytest.raises(ModelError, match="trust-remote-code"):
         resolve(str(folder))
     assert not marker.exists()
     import os
+
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env={**os.environ, "HF_HOME": str(tmp_path / "home")})
     assert marker.exists()

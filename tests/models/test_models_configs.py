@@ -12,18 +12,52 @@ from planner.models.checkpoint import read_checkpoint, read_header
 from planner.models.configs import parse_config
 from planner.models.resolve import resolve
 
-GOOD = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "intermediate_size": 64, "vocab_size": 128, "max_position_embeddings": 64}
+GOOD = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 64,
+    "vocab_size": 128,
+    "max_position_embeddings": 64,
+}
 
 HOSTILE = [
-    ("[1, 2]", "JSON object"), ("", "not a JSON"), ("{", "not a JSON"), ("null", "JSON object"), ('{"model_type": NaN}', "NaN"), ("{}", "model_type"),
-    ('{"model_type": 5}', "model_type"), ('{"model_type": "lama"}', "llama"), ('{"model_type": "../../x"}', "model_type"),
+    ("[1, 2]", "JSON object"),
+    ("", "not a JSON"),
+    ("{", "not a JSON"),
+    ("null", "JSON object"),
+    ('{"model_type": NaN}', "NaN"),
+    ("{}", "model_type"),
+    ('{"model_type": 5}', "model_type"),
+    ('{"model_type": "lama"}', "llama"),
+    ('{"model_type": "../../x"}', "model_type"),
     ("[" * 100000 + "]" * 100000, "not a JSON"),
-    *((json.dumps({**GOOD, key: value}), key) for key, value in [
-        ("hidden_size", 0), ("hidden_size", -32), ("hidden_size", "32"), ("hidden_size", 32.5), ("hidden_size", True), ("hidden_size", None),
-        ("hidden_size", 10**30), ("hidden_size", {"a": 1}), ("num_hidden_layers", 10**6), ("num_hidden_layers", []), ("vocab_size", -1),
-        ("vocab_size", 10**12), ("num_attention_heads", 5), ("num_attention_heads", 0), ("num_key_value_heads", 3), ("intermediate_size", "1e9"),
-        ("max_position_embeddings", 0), ("rms_norm_eps", 10**40)]),
+    *(
+        (json.dumps({**GOOD, key: value}), key)
+        for key, value in [
+            ("hidden_size", 0),
+            ("hidden_size", -32),
+            ("hidden_size", "32"),
+            ("hidden_size", 32.5),
+            ("hidden_size", True),
+            ("hidden_size", None),
+            ("hidden_size", 10**30),
+            ("hidden_size", {"a": 1}),
+            ("num_hidden_layers", 10**6),
+            ("num_hidden_layers", []),
+            ("vocab_size", -1),
+            ("vocab_size", 10**12),
+            ("num_attention_heads", 5),
+            ("num_attention_heads", 0),
+            ("num_key_value_heads", 3),
+            ("intermediate_size", "1e9"),
+            ("max_position_embeddings", 0),
+            ("rms_norm_eps", 10**40),
+        ]
+    ),
     (json.dumps(GOOD)[:-1] + ', "rope_theta": Infinity}', "Infinity"),
     (json.dumps(GOOD)[:-1] + ', "rope_theta": 1e999}', "rope_theta"),
     (json.dumps({**GOOD, "text_config": {"hidden_size": -1}}), "text_config.hidden_size"),
@@ -54,7 +88,9 @@ def test_remote_code_is_refused_and_never_imported(tmp_path):
     marker = tmp_path / "ran"
     (tmp_path / "modeling_x.py").write_text(f"open({str(marker)!r}, 'w').write('x')\n")
     for model_type in ("llama", "own_type"):
-        (tmp_path / "config.json").write_text(json.dumps({**GOOD, "model_type": model_type, "auto_map": {"AutoModelForCausalLM": "modeling_x.X"}}))
+        (tmp_path / "config.json").write_text(
+            json.dumps({**GOOD, "model_type": model_type, "auto_map": {"AutoModelForCausalLM": "modeling_x.X"}})
+        )
         with pytest.raises(ModelError, match="trust-remote-code"):
             resolve(str(tmp_path))
     assert resolve(str(tmp_path), trust_remote_code=True, task="causal_lm").trust_remote_code
@@ -63,12 +99,19 @@ def test_remote_code_is_refused_and_never_imported(tmp_path):
     assert not marker.exists()
 
 
-json_values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-                           lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=8)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.dictionaries(st.sampled_from([*GOOD, "head_dim", "image_size", "text_config", "vision_config", "auto_map", "rope_scaling"]), json_values))
+@given(
+    st.dictionaries(
+        st.sampled_from([*GOOD, "head_dim", "image_size", "text_config", "vision_config", "auto_map", "rope_scaling"]), json_values
+    )
+)
 def test_any_mutation_is_a_config_or_one_line(changes):
     try:
         config = parse_config(json.dumps({**GOOD, **changes}), "config.json")
@@ -96,7 +139,10 @@ def tensor(dtype, *shape):
 
 def test_safetensors_header_gives_exact_parameters(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({**GOOD, "torch_dtype": "float32"}))
-    safetensors(tmp_path / "model.safetensors", {"__metadata__": {"format": "pt"}, "a": tensor("BF16", 10, 20), "b": tensor("BF16", 7), "n": tensor("F32"), "i": tensor("I64", 99)})
+    safetensors(
+        tmp_path / "model.safetensors",
+        {"__metadata__": {"format": "pt"}, "a": tensor("BF16", 10, 20), "b": tensor("BF16", 7), "n": tensor("F32"), "i": tensor("I64", 99)},
+    )
     facts = resolve(str(tmp_path))
     assert facts.parameters == 208 and facts.weights_dtype == "bfloat16"
 
@@ -119,8 +165,18 @@ def test_packed_weights_have_no_count(tmp_path):
     assert read_checkpoint(tmp_path).parameters is None
 
 
-@pytest.mark.parametrize("contents", [b"", b"abc", struct.pack("<Q", 2**60) + b"{}", struct.pack("<Q", 2) + b"[]", struct.pack("<Q", 4) + b"{..}",
-                                      struct.pack("<Q", 29) + b'{"a":{"dtype":5,"shape":[1]}}', struct.pack("<Q", 34) + b'{"a":{"dtype":"F32","shape":[-1]}}'])
+@pytest.mark.parametrize(
+    "contents",
+    [
+        b"",
+        b"abc",
+        struct.pack("<Q", 2**60) + b"{}",
+        struct.pack("<Q", 2) + b"[]",
+        struct.pack("<Q", 4) + b"{..}",
+        struct.pack("<Q", 29) + b'{"a":{"dtype":5,"shape":[1]}}',
+        struct.pack("<Q", 34) + b'{"a":{"dtype":"F32","shape":[-1]}}',
+    ],
+)
 def test_damaged_safetensors(tmp_path, contents):
     file = tmp_path / "model.safetensors"
     file.write_bytes(contents)

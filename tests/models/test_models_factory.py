@@ -66,7 +66,9 @@ def test_a_factory_is_built_and_fed_on_meta(own_models):
     assert own_models not in sys.modules  # resolving reads the source and runs none of it
     built = build(facts, dtype="bfloat16")
     batch = built.batch(4, 6)
-    assert batch["x"].is_meta and batch["x"].dtype == torch.bfloat16 and batch["labels"].dtype == torch.int64 and batch["x"].shape == (4, 6, 8)
+    assert (
+        batch["x"].is_meta and batch["x"].dtype == torch.bfloat16 and batch["labels"].dtype == torch.int64 and batch["x"].shape == (4, 6, 8)
+    )
     loss = built.loss(built.module, batch)
     loss.backward()
     assert loss.is_meta and loss.ndim == 0 and built.symbols == ("B", "S") and len(built.blocks) == 3
@@ -89,8 +91,10 @@ def test_the_fingerprint_follows_the_source(own_models, tmp_path):
     assert resolve(f"{own_models}:make").fingerprint != before
 
 
-@pytest.mark.parametrize("function, says", [("fails", "no data"), ("wrong", "must return"), ("odd", "batch function"), ("number", "not a function"),
-                                            ("absent", "absent")])
+@pytest.mark.parametrize(
+    "function, says",
+    [("fails", "no data"), ("wrong", "must return"), ("odd", "batch function"), ("number", "not a function"), ("absent", "absent")],
+)
 def test_wrong_factories_are_one_line(own_models, function, says):
     with pytest.raises(ModelError, match=says) as error:
         build(resolve(f"{own_models}:{function}"))

@@ -8,12 +8,21 @@ import sys
 import pytest
 
 from planner.errors import ModelError, PlannerError, UnknownNameError
-from planner.models import catalogue, hub
-from planner.models import sizes
+from planner.models import catalogue, hub, sizes
 from planner.models.resolve import resolve
 
-TINY = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "intermediate_size": 64, "vocab_size": 128, "max_position_embeddings": 64, "torch_dtype": "bfloat16"}
+TINY = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 64,
+    "vocab_size": 128,
+    "max_position_embeddings": 64,
+    "torch_dtype": "bfloat16",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -33,12 +42,20 @@ def test_folder_and_file_are_one_model(tmp_path):
     (folder / "tokenizer.json").write_text("{}")
     by_folder, by_file = resolve(str(folder)), resolve(str(folder / "config.json"))
     assert by_folder.fingerprint == by_file.fingerprint
-    assert (by_folder.origin, by_folder.task, by_folder.blocks, by_folder.vocabulary, by_folder.max_length) == ("folder", "causal_lm", 2, 128, 64)
+    assert (by_folder.origin, by_folder.task, by_folder.blocks, by_folder.vocabulary, by_folder.max_length) == (
+        "folder",
+        "causal_lm",
+        2,
+        128,
+        64,
+    )
     assert by_folder.tokenizer == folder / "tokenizer.json" and by_folder.weights_dtype == "bfloat16" and by_folder.parameters is None
 
 
 def test_fingerprint_covers_the_architecture_only(tmp_path):
-    same = write(tmp_path / "same", {**TINY, "_name_or_path": "x", "transformers_version": "9", "torch_dtype": "float32", "use_cache": False})
+    same = write(
+        tmp_path / "same", {**TINY, "_name_or_path": "x", "transformers_version": "9", "torch_dtype": "float32", "use_cache": False}
+    )
     wider = write(tmp_path / "wider", {**TINY, "intermediate_size": 65})
     base = resolve(str(write(tmp_path / "base"))).fingerprint
     assert resolve(str(same)).fingerprint == base != resolve(str(wider)).fingerprint
@@ -66,12 +83,17 @@ def test_hf_home_is_where_the_cache_is(tmp_path, monkeypatch):
 
 
 def test_cached_config_goes_before_the_catalogue(tmp_path):
-    write(tmp_path / "hub" / "models--openai-community--gpt2" / "snapshots" / "abc", {"model_type": "gpt2", "n_layer": 2, "n_embd": 48, "n_head": 4})
+    write(
+        tmp_path / "hub" / "models--openai-community--gpt2" / "snapshots" / "abc",
+        {"model_type": "gpt2", "n_layer": 2, "n_embd": 48, "n_head": 4},
+    )
     facts = resolve("gpt2")
     assert (facts.origin, facts.blocks, facts.license) == ("hub cache", 2, "mit")
 
 
-@pytest.mark.parametrize("name", ["Llama-3.1-8B", "meta-llama/Llama-3.1-8B", "meta-llama/llama-3.1-8b", "llama3.1-8b", "LLAMA-3.1-8B-Instruct"])
+@pytest.mark.parametrize(
+    "name", ["Llama-3.1-8B", "meta-llama/Llama-3.1-8B", "meta-llama/llama-3.1-8b", "llama3.1-8b", "LLAMA-3.1-8B-Instruct"]
+)
 def test_catalogue_names_need_no_network(name):
     facts = resolve(name)
     assert facts.parameters == 8_030_261_248 and facts.weights_dtype == "bfloat16" and facts.max_length == 131072
@@ -113,7 +135,9 @@ def test_downloaded_config_is_used(tmp_path, monkeypatch):
     assert resolve("someone/new").origin == "hub"
 
 
-@pytest.mark.parametrize("name", ["", "   ", "./nowhere", "/nowhere/config.json", "a/b/c", "x" * 5000, "nul\0byte", "no_such_module_xyz:make", "5X", "../../etc"])
+@pytest.mark.parametrize(
+    "name", ["", "   ", "./nowhere", "/nowhere/config.json", "a/b/c", "x" * 5000, "nul\0byte", "no_such_module_xyz:make", "5X", "../../etc"]
+)
 def test_wrong_names_are_one_line(name):
     with pytest.raises(PlannerError) as error:
         resolve(name, offline=True)
@@ -172,8 +196,10 @@ def test_a_published_size_gives_the_published_depth_and_width():
 
 def test_resolving_imports_no_heavy_library(tmp_path):
     folder = write(tmp_path / "model")
-    code = (f"import sys\nfrom planner.models.resolve import resolve\n"
-            f"[resolve(name) for name in ('bert-base', '7B', 'timm:resnet50', 'torchvision:resnet18', {str(folder)!r})]\n"
-            "heavy = {'torch', 'transformers', 'timm', 'torchvision', 'pandas', 'numpy', 'huggingface_hub', 'datasets'} & set(sys.modules)\n"
-            "assert not heavy, heavy")
+    code = (
+        f"import sys\nfrom planner.models.resolve import resolve\n"
+        f"[resolve(name) for name in ('bert-base', '7B', 'timm:resnet50', 'torchvision:resnet18', {str(folder)!r})]\n"
+        "heavy = {'torch', 'transformers', 'timm', 'torchvision', 'pandas', 'numpy', 'huggingface_hub', 'datasets'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
