@@ -2,9 +2,9 @@
 # make test    every test, with every optional library
 # make lint    style
 #
-# A target installs only when pyproject.toml, constraints.txt or this file changed.
-# Without a GPU, torch for the processor is a much smaller download:
-#     PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make plan
+# A target installs only when pyproject.toml, .ci/constraints.txt or this file changed.
+# Without a GPU, torch's build for the processor is a much smaller download: see pytorch.org for its index and set
+# PIP_EXTRA_INDEX_URL to it.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,7 +14,7 @@ SHELL := /bin/bash
 VENV := .venv
 PYTHON = $(VENV)/bin/python
 PIP = $(PYTHON) -m pip --disable-pip-version-check
-CONSTRAINTS := $(wildcard constraints.txt)
+CONSTRAINTS := $(wildcard .ci/constraints.txt)
 INPUTS := pyproject.toml Makefile $(CONSTRAINTS)
 MODEL ?= Llama-3.2-1B
 DATA ?= profiles/examples/support_tickets.jsonl
@@ -42,7 +42,7 @@ $(VENV)/bin/python:
 	echo "planner: no Python 3.11 or newer was found. Install one (https://www.python.org/downloads/) and run make again" >&2; exit 1
 
 $(VENV)/.installed-run: $(INPUTS) | $(VENV)/bin/python
-	$(PIP) install --quiet $(addprefix -c ,$(CONSTRAINTS)) -e '.[data,report]'
+	$(PIP) install --quiet $(addprefix -c ,$(CONSTRAINTS)) -e '.[data]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(INPUTS) | $(VENV)/bin/python

@@ -16,7 +16,7 @@ from planner.report.words import bytes_text, figure_text, hours_text, usd_text
 
 ROW_HEIGHT, BAR_HEIGHT, CAPTION_HEIGHT, TOP, AXIS_HEIGHT = 46, 14, 16, 4, 26
 #: More than a phone's width holds in one line at the page's smallest size.
-CAPTION_CHARACTERS = 54
+CAPTION_CHARACTERS, NAME_CHARACTERS = 56, 48
 #: From this ratio of the largest to the smallest figure on, a linear axis would hide the small ones.
 LOG_FROM_RATIO = 30
 LEFT, RIGHT = 1.0, 97.0
@@ -68,7 +68,7 @@ class _Lines:
         name, text = self._captions[index]
         y = self.bar_y(index) - 15
         right = f'x="{LEFT}%"' if self._extra else f'x="{RIGHT}%" text-anchor="end"'
-        return (f'<text class="name" x="{LEFT}%" y="{y - self._extra}">{escape(name)}</text>'
+        return (f'<text class="name" x="{LEFT}%" y="{y - self._extra}">{escape(_short(name))}<title>{escape(name)}</title></text>'
                 f'<text class="figure" {right} y="{y}">{escape(text)}</text>')
 
 
@@ -76,6 +76,10 @@ def _on(option: Mapping[str, Any], options: Sequence[Mapping[str, Any]]) -> str:
     """The device, where the options differ in it."""
     several = len({(o.get("gpu"), o.get("gpus")) for o in options if o.get("gpu")}) > 1
     return f" on {view.device(option)}" if several and option.get("gpu") else ""
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME_CHARACTERS else name[: NAME_CHARACTERS - 1] + "…"
 
 
 def _note(option: Mapping[str, Any]) -> str:
