@@ -42,6 +42,8 @@ HEAD_MODULES = {
     "logit_scale",
     "logit_bias",
     "qa_outputs",
+    "logits_proj",
+    "sequence_summary",
 }
 
 #: Where the families keep their repeated blocks; the first that exists. Encoder-decoders: the decoder's.
@@ -129,9 +131,7 @@ def _adapt(config: Any, facts: ModelFacts, task: str, classes: int | None, image
     if task == "seq2seq_lm" and getattr(config, "decoder_start_token_id", None) is None:
         config.decoder_start_token_id = 0
     if image_size is not None:
-        vision = getattr(config, "vision_config", config)
-        if hasattr(vision, "image_size"):
-            vision.image_size = image_size
+        getattr(config, "vision_config", config).image_size = image_size
     for name in ("layerdrop", "encoder_layerdrop", "decoder_layerdrop"):
         if getattr(config, name, 0):
             setattr(config, name, 0.0)  # a step that skips random layers has no fixed operations

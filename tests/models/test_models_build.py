@@ -145,6 +145,16 @@ def test_classes_and_image_size():
     assert made("torchvision:vit_b_16", image_size=256).module.image_size == 256
 
 
+def test_a_config_without_an_image_size_takes_the_questions(tmp_path):
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]})
+    )
+    facts = resolve(str(tmp_path))
+    assert facts.task == "image_classification" and build(facts, image_size=64).batch(2)["pixel_values"].shape == (2, 3, 64, 64)
+    with pytest.raises(ModelError, match="--image-size"):
+        build(facts).batch(2)
+
+
 def test_channels_last_lays_out_weights_and_images():
     built = made("resnet18", channels_last=True)
     assert built.batch(2)["images"].is_contiguous(memory_format=torch.channels_last)
