@@ -67,12 +67,11 @@ def compare(case: Case, result) -> Outcome:
 
 
 def timed(case: Case, result):
-    """The predicted time of the part that the source timed; None where the planner has no such part."""
-    if case.measures == "forward_backward":
-        optimizer = getattr(result, "optimizer_seconds", None)
-        share = 1 - optimizer.p50 / result.step_seconds.p50 if optimizer is not None and result.step_seconds.p50 > 0 else 1.0
-        return result.step_seconds.scale(share)
-    return result.step_seconds
+    """The predicted time of the part that the source timed: the step, without the optimizer's share where that was not timed."""
+    if case.measures != "forward_backward":
+        return result.step_seconds
+    parts = result.step.time
+    return result.step_seconds.scale(1 - float(parts.optimizer_seconds) / float(parts.seconds))
 
 
 def ask(case: Case, folder: Path):

@@ -8,7 +8,8 @@ The residual is ln(measured/predicted p50) on the ``fit`` families. Its median i
 (table, model family) counts once, however many rows it has: a question about a model nobody measured is like a new family,
 not like another row of a known one. The coverage on the ``holdout`` families, which nothing here is fitted on, is printed.
 
-Where the predictions already carry an earlier fit's bias (``--applied FILE``), the new bias is added to it.
+The predictions already carry the bias of the table that is in force (``--applied``, by default the one that is replaced):
+what is left is added to it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ OUT = Path(__file__).resolve().parent.parent / "profiles" / "priors" / "uncertai
 COVERAGE = 0.8
 ANY = "any"
 FEWEST = 12  # rows below which a modality gets no row of its own and the row for all of them ("any") holds
+HEAD = (
+    '# Spread of log(measured / predicted). family: the model\'s modality, or "any". sigma_log: standard deviation; bias_log: its middle.\n'
+)
 COLUMNS = ("quantity", "basis", "family", "sigma_log", "bias_log", "n", "source", "date")
 
 
@@ -142,6 +146,7 @@ def add_applied(spreads: Sequence[Spread], rows: Iterable[dict[str, str]]) -> li
 
 def to_csv(spreads: Sequence[Spread], source: str, date: str) -> str:
     out = io.StringIO()
+    out.write(HEAD)
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows([s.quantity, s.basis, s.family, f"{s.sigma_log:.4f}", f"{s.bias_log:.4f}", s.n, source, date] for s in spreads)
@@ -152,7 +157,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("residuals", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--applied", type=Path, help="the uncertainty.csv that the predictions were made with")
+    parser.add_argument("--applied", type=Path, default=OUT, help="the table that the predictions were made with")
     parser.add_argument("--source", default="residuals of profiles/measured, fit split (benchmarks/fit_uncertainty.py)")
     args = parser.parse_args()
     residuals = read_residuals(row for path in args.residuals for row in read_rows(path))
@@ -160,7 +165,7 @@ def main() -> int:
     for split in ("fit", "holdout"):
         for key, (covered, total) in sorted(coverage(spreads, residuals, split).items()):
             print(f"{split:8} {' '.join(key):40} {covered}/{total} covered ({100 * covered / total:.0f} %)")
-    if args.applied:
+    if args.applied.is_file():
         spreads = add_applied(spreads, read_rows(args.applied))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_text(args.out, to_csv(spreads, args.source, datetime.datetime.now(datetime.UTC).date().isoformat()))

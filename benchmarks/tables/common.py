@@ -11,10 +11,10 @@ MIB, GB = 2**20, 10**9
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV or CSV.gz, every cell a string. Raises OSError."""
+    """The rows of a CSV or CSV.gz, every cell a string, lines that start with # left out. Raises OSError."""
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
+        return list(csv.DictReader(line for line in handle if not line.startswith("#")))
 
 
 @cache

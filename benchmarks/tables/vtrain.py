@@ -8,7 +8,8 @@ from benchmarks.cases import Case, Refused, slug
 from benchmarks.tables.common import gpu_key
 
 ASSUMED = (
-    "vocabulary of 51,200, no recomputation (with it the wide models would run above 210 TFLOP/s), eager attention, mixed fp16 with fp32 master weights as autocast: the file states only fp16; "
+    "vocabulary of 51,200, no recomputation (with it the wide ones would pass 210 TFLOP/s), eager attention, "
+    "mixed fp16 with fp32 master weights as autocast: the file states only fp16; "
     "asked as GPT-2's architecture"
 )
 

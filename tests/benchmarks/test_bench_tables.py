@@ -68,12 +68,12 @@ def test_gpumemnet_refuses_what_its_source_flags():
         gpumemnet.cases(
             rows(
                 head + "resnet50,128,15169,no,no,NVIDIA A100 40GB,s\nresnet50,64,1,yes (x),no,NVIDIA A100 40GB,s\n"
-                "resnet50,32,1,no,yes (y),NVIDIA A100 40GB,s\n"
+                "resnet50,32,1,no,yes (y),NVIDIA A100 40GB,s\nresnet50,256,4000,no,no,NVIDIA A100 40GB,s\n"
             )
         )
     )
-    assert only(items).peaks == (("device", 15169 * 2**20),)
-    assert sum(isinstance(i, Refused) for i in items) == 2
+    assert only(items).peaks == (("reserved", (15169 - gpumemnet.CONTEXT_MIB) * 2**20),)
+    assert sum(isinstance(i, Refused) for i in items) == 3
 
 
 @pytest.mark.parametrize(
@@ -145,14 +145,14 @@ def test_hf_docs_step_spans_the_accumulation():
         hf_docs.cases(
             rows(
                 head + "bert,NVIDIA V100-SXM2 16GB,512,accum,8681,1,4,yes,fp16 AMP,bnb Adam8bit,66,8,s\n"
-                "bert,NVIDIA V100-SXM2 16GB,512,context,1343,,,,,,,,s\n"
+                "bert,NVIDIA V100-SXM2 16GB,512,CUDA context only (x),1343,,,,,,,,s\n"
             )
         )
     )
     case = only(items)
     assert case.step_seconds == pytest.approx(0.5) and case.accumulation == 4
     assert (case.optimizer, case.gradient_checkpointing, case.precision, case.gpu) == ("adamw_8bit", "full", "amp_fp16", "v100-sxm2-16")
-    assert case.peaks == (("device", 8681 * 2**20),)
+    assert case.peaks == (("reserved", (8681 - 1343) * 2**20),)
 
 
 def test_litgpt_keeps_out_of_memory_as_a_fact():

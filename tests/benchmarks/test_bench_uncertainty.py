@@ -1,7 +1,5 @@
 """Error bars out of residuals, and the programs that time the planner."""
 
-import csv
-import io
 import json
 import math
 import random
@@ -11,6 +9,7 @@ import pytest
 
 from benchmarks import fit_uncertainty, planning_speed
 from benchmarks.fit_uncertainty import Residual, Spread, add_applied, coverage, fit, lookup, read_residuals, to_csv, weighted_quantile
+from benchmarks.tables.common import read_rows
 from planner.estimate import Estimate
 
 
@@ -77,16 +76,27 @@ def test_table_and_program(tmp_path, monkeypatch, capsys):
     lines += [f"c{i},t,time,datasheet,lora,g,f{i},text,{'fit' if i % 2 else 'holdout'},{1 + i / 100},1,1,1" for i in range(60)]
     lines += ["z,t,time,datasheet,lora,g,f,text,fit,1,0,0,0"]
     (tmp_path / "r.csv").write_text("\n".join(lines) + "\n")
-    monkeypatch.setattr(sys, "argv", ["fit_uncertainty.py", str(tmp_path / "r.csv"), "--out", str(tmp_path / "priors" / "u.csv")])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "fit_uncertainty.py",
+            str(tmp_path / "r.csv"),
+            "--out",
+            str(tmp_path / "priors" / "u.csv"),
+            "--applied",
+            str(tmp_path / "none.csv"),
+        ],
+    )
     assert fit_uncertainty.main() == 0
-    rows = list(csv.DictReader((tmp_path / "priors" / "u.csv").open()))
+    rows = read_rows(tmp_path / "priors" / "u.csv")
     assert [r["family"] for r in rows] == ["any", "text"] and all(r["n"] == "30" and r["source"] and r["date"] for r in rows)
     assert "holdout" in capsys.readouterr().out
 
 
 def test_no_prediction_no_residual():
     row = dict(quantity="time", basis="b", modality="text", table="t", family="f", split="fit", measured="1", p50="0")
-    assert read_residuals([row]) == [] and list(csv.DictReader(io.StringIO(to_csv([], "s", "2026-01-01")))) == []
+    assert read_residuals([row]) == [] and to_csv([], "s", "2026-01-01").splitlines()[1].startswith("quantity,")
 
 
 def test_odd_models_are_odd_and_valid():
