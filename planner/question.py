@@ -35,48 +35,48 @@ class Question(BaseModel):
     tokens_per_sample: float | None = Field(None, gt=0, le=10**8, description="Mean tokens a sample, with samples")
     target_tokens_per_sample: float | None = Field(None, gt=0, le=10**8, description="Mean tokens of an encoder-decoder's target")
     text_columns: list[str] | None = Field(None, description="Columns that hold the text; by default found from the names")
-    task: Task | None = None
+    task: Task | None = Field(None, description="What the model is trained to do; by default what it was made for")
     classes: int | None = Field(None, ge=1, le=10**7, description="Number of classes of a classifier; from the data where it has labels")
     strategy: list[Strategy] | None = Field(None, description="Strategies to compare; all when left out")
 
     gpu: str | None = Field(None, description="A name of profiles/, 'local', or a device profile file")
-    gpus: int = Field(1, ge=1, le=100_000)
-    parallel: Literal["ddp"] | None = None
-    provider: str | None = None
-    region: str | None = None
-    spot: bool = False
+    gpus: int = Field(1, ge=1, le=100_000, description="Devices to train on")
+    parallel: Literal["ddp"] | None = Field(None, description="How several devices share the work")
+    provider: str | None = Field(None, description="Only this provider's prices")
+    region: str | None = Field(None, description="Only this region's prices and electricity")
+    spot: bool = Field(False, description="Spot prices: cheaper, and can be taken away")
     price: float | None = Field(None, ge=0, le=10**6, description="USD per GPU-hour, instead of the price table")
 
-    epochs: float | None = Field(None, gt=0, le=10**6)
-    max_steps: int | None = Field(None, ge=1, le=10**12)
+    epochs: float | None = Field(None, gt=0, le=10**6, description="Passes over the data")
+    max_steps: int | None = Field(None, ge=1, le=10**12, description="Stop after this many optimizer steps")
     micro_batch: int | None = Field(None, ge=1, le=10**7, description="Samples a device runs in one forward pass; by default the largest that fits and pays")
-    global_batch: int | None = Field(None, ge=1, le=10**9)
-    max_length: int | None = Field(None, ge=1, le=10**8)
-    image_size: int | None = Field(None, ge=8, le=16384)
-    padding: Padding = "longest"
-    precision: Precision | None = None
-    optimizer: Optimizer | None = None
-    gradient_checkpointing: Checkpointing = "auto"
-    attention: Attention = "sdpa"
-    compile: bool = False
-    lora_rank: int = Field(16, ge=1, le=65536)
-    lora_alpha: float | None = Field(None, gt=0)
+    global_batch: int | None = Field(None, ge=1, le=10**9, description="Samples of one optimizer step over all devices; accumulates what a device cannot hold")
+    max_length: int | None = Field(None, ge=1, le=10**8, description="Longest sample in tokens; the rest is cut off")
+    image_size: int | None = Field(None, ge=8, le=16384, description="Height and width in pixels; by default the model's own")
+    padding: Padding = Field("longest", description="To the longest of the batch, to max_length, or packed without padding")
+    precision: Precision | None = Field(None, description="Number format of the training; amp_ keeps float32 weights under autocast")
+    optimizer: Optimizer | None = Field(None, description="By default AdamW in its fastest form")
+    gradient_checkpointing: Checkpointing = Field("auto", description="Recompute activations instead of keeping them")
+    attention: Attention = Field("sdpa", description="Attention implementation")
+    compile: bool = Field(False, description="Train under torch.compile")
+    lora_rank: int = Field(16, ge=1, le=65536, description="Rank of lora and qlora")
+    lora_alpha: float | None = Field(None, gt=0, description="Scale of lora; changes no cost")
     lora_targets: list[str] | None = Field(None, description="Module names; by default every linear layer but the head")
-    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before each adapter")
     unfrozen_blocks: int | None = Field(None, ge=0, le=10_000, description="Last blocks that partial_fine_tune trains")
-    unfreezing: Literal["last_blocks", "gradual"] = "last_blocks"
+    unfreezing: Literal["last_blocks", "gradual"] = Field("last_blocks", description="Whether partial_fine_tune trains its blocks from the start or unfreezes them one by one")
     cached_features: bool | None = Field(None, description="feature_extraction: compute the features once (true), run the backbone every epoch (false), or show both")
-    teacher: str | None = None
-    evaluations_per_epoch: float = Field(1.0, ge=0, le=10**4)
+    teacher: str | None = Field(None, description="Model that distillation learns from")
+    evaluations_per_epoch: float = Field(1.0, ge=0, le=10**4, description="Evaluations an epoch")
     evaluation_samples: int | None = Field(None, ge=0, le=10**13, description="Samples of one evaluation; by default a stated share of the data")
-    saves_per_epoch: float = Field(1.0, ge=0, le=10**4)
+    saves_per_epoch: float = Field(1.0, ge=0, le=10**4, description="Checkpoints an epoch")
 
-    exact: bool = False
-    trust_remote_code: bool = False
-    offline: bool = False
-    max_usd: float | None = Field(None, gt=0)
-    max_hours: float | None = Field(None, gt=0)
-    deadline: datetime.datetime | None = None
+    exact: bool = Field(False, description="Time every operation of the step on the local device")
+    trust_remote_code: bool = Field(False, description="Accept models whose code comes with their weights")
+    offline: bool = Field(False, description="Never ask the network")
+    max_usd: float | None = Field(None, gt=0, description="Budget in USD; exit code 1 when it is broken")
+    max_hours: float | None = Field(None, gt=0, description="Wall-clock hours allowed; exit code 1 when they are not enough")
+    deadline: datetime.datetime | None = Field(None, description="Date or time by which it must be done; exit code 1 when it cannot be")
 
     @field_validator("strategy", mode="before")
     @classmethod

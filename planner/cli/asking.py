@@ -13,7 +13,6 @@ import click
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from planner.cli import projectfile
 from planner.errors import QuestionError, nearest
 from planner.question import Question
 from planner.units import parse_count
@@ -75,6 +74,8 @@ def question_from(model: str, data: str | None, flags: Mapping[str, Any]) -> Que
     given = {name: list(value) if isinstance(value, tuple) else value for name, value in flags.items() if value not in (None, ())}
     where = {name: flag(name) for name in given}
     if Path(model).suffix.lower() in PROJECT_SUFFIXES:
+        from planner.cli import projectfile  # and with it yaml: only where there is a file to read
+
         keys, where_keys = projectfile.read(Path(model), Question.model_fields)
         values, where = _from_folder(keys, Path(model).parent) | given, where_keys | where
         if "samples" in given:
