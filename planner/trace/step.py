@@ -139,7 +139,4 @@ def enable_checkpointing(built, policy: str) -> None:
     def choose(_context, operation, *_args, **_kwargs):
         return CheckpointPolicy.MUST_SAVE if operation in keep else CheckpointPolicy.PREFER_RECOMPUTE
 
-    if not hasattr(built.module, "gradient_checkpointing_enable"):
-        raise ModelError("selective checkpointing is for transformers models", where=built.facts.name, mend="Use --gradient-checkpointing full")
-    built.module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={
-        "use_reentrant": False, "context_fn": lambda: create_selective_checkpoint_contexts(choose)})
+    built.enable_checkpointing(context_fn=lambda: create_selective_checkpoint_contexts(choose))

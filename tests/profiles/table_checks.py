@@ -168,4 +168,7 @@ CHECKS = {
     "datasets/**/*.csv": GENERIC,
     "measured/**/*.csv": GENERIC,
     "priors/**/*.csv": GENERIC,
+    "optimizers.csv": GENERIC + (unique("optimizer"), dated("date")),
+    "rules/*.csv": GENERIC + (unique("order"), dated("date"), rows_satisfying(lambda row: row["reason"], "no reason")),
+    "traces/shipped.csv": GENERIC + (unique("model"), rows_satisfying(lambda row: set(row["regimes"].split()) <= {"b1", "b2"}, "unknown regime")),
 }
