@@ -22,7 +22,9 @@ def answer(model: str, data: str | None, flags: Mapping[str, Any], *, quiet: boo
     from planner.report.progress import Progress
 
     question = question_from(model, data, flags)
-    from planner.plan.answer import estimate  # after the question stands: a wrong one is refused before the planner is loaded
+    from planner.plan.answer import (
+        estimate,  # after the question stands: a wrong one is refused before the planner is loaded
+    )
 
     with Progress(sys.stderr, enabled=not quiet) if sys.stderr.isatty() else contextlib.nullcontext() as progress:
         return estimate(question, progress=progress)

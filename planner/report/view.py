@@ -7,8 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.plan.limits import broken_limits, recommended_option
-from planner.report.words import (UNKNOWN, bytes_text, clean, count_text, figure_text, flat, flop_text, hours_text, kg_text, kwh_text, label,
-                                  percentiles, seconds_text, share_text, usd_text, value_text)
+from planner.report.words import (
+    UNKNOWN,
+    bytes_text,
+    clean,
+    count_text,
+    figure_text,
+    flat,
+    flop_text,
+    hours_text,
+    kg_text,
+    kwh_text,
+    label,
+    percentiles,
+    seconds_text,
+    share_text,
+    usd_text,
+    value_text,
+)
 
 DASH = "–"
 #: Where the figures of each basis come from, in words.
@@ -189,7 +205,9 @@ def lines(answer: Mapping[str, Any], key: str) -> list[str]:
         for line in option[key]:
             if clean(line) not in shared:
                 own.setdefault(clean(line), []).append(name(option))
-    return shared + [f"{'; '.join(dict.fromkeys(names))}: {line}" for line, names in own.items()]
+    everyone = len({name(option) for option in answer["options"]})
+    said = [(line, list(dict.fromkeys(names))) for line, names in own.items()]
+    return shared + [line if len(names) == everyone > 1 else f"{'; '.join(names)}: {line}" for line, names in said]
 
 
 def fixes(option: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -56,9 +56,9 @@ def probe(folder, document, width, dark=False):
     inner = folder / "inner.html"
     inner.write_text(page, encoding="utf-8")
     # A headless window is never narrower than 500 pixels: a frame is.
-    frame = ("<!DOCTYPE html><body style='margin:0'><iframe id=f src='inner.html' style='border:0;width:%dpx;height:4000px'></iframe><pre id=out></pre>"
+    frame = (f"<!DOCTYPE html><body style='margin:0'><iframe id=f src='inner.html' style='border:0;width:{width}px;height:4000px'></iframe><pre id=out></pre>"
              "<script>document.getElementById('f').addEventListener('load', () => setTimeout(() => { document.getElementById('out').textContent = "
-             "document.getElementById('f').contentDocument.getElementById('probe').textContent; }, 50));</script>" % width)
+             "document.getElementById('f').contentDocument.getElementById('probe').textContent; }, 50));</script>")
     outer = folder / "outer.html"
     outer.write_text(frame, encoding="utf-8")
     scheme = ["--blink-settings=preferredColorScheme=0"] if dark else ["--blink-settings=preferredColorScheme=1"]
