@@ -62,6 +62,14 @@ def test_timm_infer_is_a_forward_pass():
     assert (case.measures, case.precision, case.compile, case.step_seconds) == ("forward", "bf16", True, 0.1)
 
 
+def test_gpumemnet_runs_that_stop_growing_failed():
+    sizes = {"8": 5623, "16": 5623, "32": 9000}
+    lines = "".join(f"sam,{batch},{size},no,no,NVIDIA A100 40GB,s\n" for batch, size in sizes.items())
+    lines += "vit,8,2000,no,no,NVIDIA A100 40GB,s\nvit,16,2500,no,no,NVIDIA A100 40GB,s\nvit,32,2100,no,no,NVIDIA A100 40GB,s\n"
+    items = list(gpumemnet.cases(rows("model_timm,batch_size,max_gpu_mem_MiB,near_40GB_limit,larger_than_next_batch,gpu,source\n" + lines)))
+    assert [i.id for i in items if isinstance(i, Case)] == ["gpumemnet.vit.b8", "gpumemnet.vit.b16"]
+
+
 def test_gpumemnet_refuses_what_its_source_flags():
     head = "model_timm,batch_size,max_gpu_mem_MiB,near_40GB_limit,larger_than_next_batch,gpu,source\n"
     items = list(
