@@ -75,7 +75,7 @@ def test_gpumemnet_refuses_what_its_source_flags():
     items = list(
         gpumemnet.cases(
             rows(
-                head + "resnet50,128,15169,no,no,NVIDIA A100 40GB,s\nresnet50,64,1,yes (x),no,NVIDIA A100 40GB,s\n"
+                head + "resnet50,128,15169,no,no,NVIDIA A100 40GB,s\nresnet50,64,9000,yes (x),no,NVIDIA A100 40GB,s\n"
                 "resnet50,32,1,no,yes (y),NVIDIA A100 40GB,s\nresnet50,256,4000,no,no,NVIDIA A100 40GB,s\n"
             )
         )
