@@ -13,9 +13,12 @@ from types import MappingProxyType
 import numpy as np
 
 from planner.devices.allocator import AllocatorConfig, CachingAllocator, DeviceOutOfMemory, round_size
-from planner.devices.lifetimes import TEMPORARY, before_training, first_optimizer_operation, first_step, steady_step
+from planner.devices.lifetimes import OPTIMIZER, TEMPORARY, before_training, first_optimizer_operation, first_step, steady_step
+from planner.devices.live_bytes import peak_allocated
 from planner.trace.operations import kind_of
 from planner.trace.table import CATEGORIES, PHASES, StepTrace
+
+__all__ = ["PeakMemory", "peak_allocated", "replay"]
 
 STEADY_STEPS = 2  # after the first; the allocator's cache is settled by then
 _BACKWARD_THREAD = {PHASES.index("backward"), PHASES.index("recompute")}
@@ -139,9 +142,14 @@ class _Replay:
     def _by_module(self, live: dict) -> tuple[tuple[str, int], ...]:
         totals: Counter = Counter()
         for key, size in live.items():
-            name = "workspace" if isinstance(key, tuple) else readable_module(self.trace.modules[self.trace.storage_module[key % len(self.trace.category)]])
-            totals[name] += size
+            totals[self._part(key)] += size
         return tuple(totals.most_common())
+
+    def _part(self, key) -> str:
+        if isinstance(key, tuple):
+            return "workspace"
+        storage = key % len(self.trace.category)
+        return "optimizer state" if self.trace.category[storage] == OPTIMIZER else readable_module(self.trace.modules[self.trace.storage_module[storage]])
 
 
 def readable_module(path: str) -> str:

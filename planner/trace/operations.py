@@ -7,9 +7,9 @@ Adding an operation is one name in a list below, or one decorated function. FLOP
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -49,34 +49,49 @@ class Work:
         return self.read_bytes + self.write_bytes
 
 
+class Lengths:
+    """The dimensions of a trace at its points as floats (products of five lengths overflow 64-bit integers), with the
+    products that have been asked for: most operations of a model have the same few shapes."""
+
+    def __init__(self, dims: np.ndarray):
+        self.values = dims.astype(np.float64)
+        self.points = dims.shape[1:]
+        self._products: dict[tuple[int, ...], np.ndarray] = {(): np.ones(self.points)}
+
+    def product(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Product of the dimensions with these indices: [*points], not to be written to."""
+        found = self._products.get(shape)
+        if found is None:
+            found = self._products[shape] = self.product(shape[:-1]) * self.values[shape[-1]]
+        return found
+
+
 class Call:
     """A signature at the values of its dimensions: what a formula sees."""
 
-    def __init__(self, signature: Signature, dims: np.ndarray):
-        self.signature, self.dims = signature, dims
+    def __init__(self, signature: Signature, lengths: Lengths):
+        self.signature, self.lengths = signature, lengths
         self.inputs, self.outputs = signature.inputs, signature.outputs
 
+    @property
+    def zero(self) -> np.ndarray:
+        return np.zeros(self.lengths.points)
+
     def shape(self, operand: Operand) -> list[np.ndarray]:
-        """Dimensions, each an array [*points], as floats: products of five lengths overflow 64-bit integers."""
-        return [self.dims[form].astype(np.float64) for form in operand.shape]
+        """Dimensions, each an array [*points]."""
+        return [self.lengths.values[form] for form in operand.shape]
 
     def numel(self, operand: Operand) -> np.ndarray:
         """Elements, counting stride-0 dimensions in full, of one tensor of the list."""
-        total = np.ones(self.dims.shape[1:])
-        for form in operand.shape:
-            total = total * self.dims[form]
-        return total
+        return self.lengths.product(operand.shape)
 
     def bytes(self, operand: Operand) -> np.ndarray:
         """Bytes that are really there (stride-0 dimensions once), over all tensors of a list argument."""
-        total = np.full(self.dims.shape[1:], float(ITEMSIZE[operand.dtype] * operand.count))
-        for position, form in enumerate(operand.shape):
-            if position not in operand.expanded:
-                total = total * self.dims[form]
-        return total
+        there = operand.shape if not operand.expanded else tuple(f for i, f in enumerate(operand.shape) if i not in operand.expanded)
+        return self.lengths.product(there) * float(ITEMSIZE[operand.dtype] * operand.count)
 
     def read(self, *operands: Operand) -> np.ndarray:
-        return sum((self.bytes(o) for o in operands), np.zeros(self.dims.shape[1:]))
+        return sum((self.bytes(o) for o in operands), self.zero)
 
     @property
     def read_all(self) -> np.ndarray:
@@ -90,7 +105,7 @@ class Call:
     def elements(self) -> np.ndarray:
         """Elements of the largest operand, lists in full: the work of an operation that touches each once."""
         sizes = [self.numel(o) * o.count for o in (*self.outputs, *self.inputs)]
-        return np.max(sizes, axis=0) if sizes else np.zeros(self.dims.shape[1:])
+        return functools.reduce(np.maximum, sizes) if sizes else self.zero
 
 
 _REGISTRY: dict[str, tuple[str, Formula]] = {}
@@ -111,7 +126,7 @@ def formula(*names: str, kind: str):
     return register
 
 
-@lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=4096)
 def _entry(op: str) -> tuple[str, Formula]:
     namespace, _, rest = op.partition(".")
     name = rest.partition(".")[0]
@@ -132,14 +147,15 @@ def work(trace: StepTrace, dims: np.ndarray) -> Work:
     """What every signature of a trace does at ``dims = trace.dims(...)`` [n_forms, *points]."""
     shape = (len(trace.signatures), *dims.shape[1:])
     flops, read, write = (np.zeros(shape) for _ in range(3))
+    lengths = Lengths(dims)
     for index, signature in enumerate(trace.signatures):
-        flops[index], read[index], write[index] = cost(signature, dims)
+        flops[index], read[index], write[index] = _entry(signature.op)[1](Call(signature, lengths))
     return Work(tuple(kind_of(s.op) for s in trace.signatures), flops, read, write)
 
 
 def cost(signature: Signature, dims: np.ndarray) -> Cost:
     """What one call of a signature does at the values of its dimensions."""
-    return _entry(signature.op)[1](Call(signature, dims))
+    return _entry(signature.op)[1](Call(signature, Lengths(dims)))
 
 
 # ---- operations that touch each element once
@@ -179,11 +195,10 @@ formula(*_named(
                  "_batch_norm_with_update _batch_norm_no_update _batch_norm_with_update_functional native_batch_norm_backward batch_norm_backward"),
          kind="normalization")
 def _batch_norm(call: Call) -> Cost:
-    """Statistics need one pass over the largest operand before the pass that uses them: it is read twice."""
-    largest = np.max([call.bytes(o) for o in call.inputs], axis=0)
-    passes = call.read_all if "backward" in call.signature.op or call.signature.attr("training", True) else 0
-    passes = largest if not np.isscalar(passes) and "backward" not in call.signature.op else passes
-    return Cost(8 * call.elements, call.read_all + passes, call.write_all)
+    """Statistics need one pass over the image before the pass that uses them: it is read twice, in the backward pass the
+    output's gradient too."""
+    again = call.read(*call.inputs[: 2 if "backward" in call.signature.op else 1])
+    return Cost(8 * call.elements, call.read_all + again, call.write_all)
 
 
 formula(*_named("_softmax _softmax_backward_data _log_softmax _log_softmax_backward_data _safe_softmax"), kind="softmax")(
@@ -308,7 +323,7 @@ def _convolution_backward(call: Call) -> Cost:
     grad, image, weight = call.inputs[:3]
     mask = tuple(call.signature.attr("output_mask", (True, True, False))) + (False,) * 3
     once = _convolution_flops(call, image, weight, grad)
-    read = (mask[0] * call.read(grad, weight) + mask[1] * call.read(grad, image) + mask[2] * call.read(grad)) * np.ones(call.dims.shape[1:])
+    read = (mask[0] * call.read(grad, weight) + mask[1] * call.read(grad, image) + mask[2] * call.read(grad)) + call.zero
     return Cost(once * (mask[0] + mask[1]) + mask[2] * call.numel(grad), read, call.write_all)
 
 
