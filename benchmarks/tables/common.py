@@ -28,6 +28,16 @@ def gpu_key(text: str) -> str | None:
     return _gpu_names().get(text.strip())
 
 
+@cache
+def _timm_renamed() -> dict[str, str]:
+    return {row["model"]: row["now"] for row in read_rows(Path(__file__).with_name("timm_renamed.csv"))}
+
+
+def timm_model(name: str) -> str:
+    """The planner's name of a timm model, by the name that timm has for it today."""
+    return f"timm:{_timm_renamed().get(name, name)}"
+
+
 def is_ampere_or_later(key: str) -> bool:
     """Whether a container's FP32 means TF32 there: NVIDIA parts since the A100."""
     return not key.startswith(("v100", "p100", "t4", "rtx-2080", "gtx-", "titan-", "quadro-rtx-8000"))

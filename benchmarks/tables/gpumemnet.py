@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.cases import Case, Refused, slug
-from benchmarks.tables.common import MIB, gpu_key
+from benchmarks.tables.common import MIB, gpu_key, timm_model
 
 #: What the authors' monitor shows besides the allocator's memory. Their smallest network, timm's test_vit, shows 1,731 and 1,767 MiB at
 #: batches of 8 and 16: 1,695 at none, of which the allocator's weights and workspace are about 20. All kernels, cuDNN's too, are loaded
@@ -23,7 +23,9 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
     for row in rows:
         name = slug("gpumemnet", row["model_timm"], f"b{row['batch_size']}")
         size = float(row["max_gpu_mem_MiB"])
-        if row["near_40GB_limit"] != "no":
+        if timm_model(row["model_timm"]) != f"timm:{row['model_timm']}":
+            yield Refused(name, "gpumemnet", "a checkpoint's name of an earlier timm, whose image size is not stated")
+        elif row["near_40GB_limit"] != "no":
             yield Refused(name, "gpumemnet", "at the card's limit: saturated or out of memory, the source does not say which")
         elif row["larger_than_next_batch"] != "no":
             yield Refused(name, "gpumemnet", "larger than the same model's next batch: a wrong run or a convolution workspace")
@@ -34,7 +36,7 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
                 id=name,
                 table="gpumemnet",
                 citation=row["source"],
-                model=f"timm:{row['model_timm']}",
+                model=timm_model(row["model_timm"]),
                 task="image_classification",
                 strategy="fine_tune",
                 gpu=gpu_key(row["gpu"]) or row["gpu"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.cases import Case, Refused, slug
-from benchmarks.tables.common import gpu_key, number
+from benchmarks.tables.common import gpu_key, number, timm_model
 
 PRECISIONS = {"AMP float16 (fp32 weights)": "amp_fp16", "AMP bfloat16 (fp32 weights)": "amp_bf16", "pure bfloat16": "bf16"}
 
@@ -33,7 +33,7 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
             id=name,
             table="timm_infer",
             citation=row["source"],
-            model=f"timm:{row['model']}",
+            model=timm_model(row["model"]),
             task="image_classification",
             strategy="feature_extraction",
             gpu=gpu,
@@ -43,6 +43,7 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
             image_size=int(row["img_size"]),
             classes=1000,
             memory_format=layout,
+            attention="eager" if row["torch"].startswith("1.") else "sdpa",
             measures="forward",
             compile=row["torch_compile"].startswith("yes"),
             step_seconds=float(row["infer_step_ms"]) / 1e3,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.cases import Case, Refused, slug
-from benchmarks.tables.common import gpu_key, integer, number
+from benchmarks.tables.common import gpu_key, integer, number, timm_model
 
 ASSUMED = (
-    "SGD with momentum, 1000 classes, synthetic images on the device, no gradient scaler; the timer holds forward, backward and optimizer"
+    "SGD with momentum, 1000 classes, synthetic images on the device, no gradient scaler; timm of 2022, without fused attention; "
+    "the timer holds forward, backward and optimizer"
 )
 
 
@@ -24,7 +25,7 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
         shared = dict(
             table="timm_train",
             citation=row["source"],
-            model=f"timm:{row['model']}",
+            model=timm_model(row["model"]),
             task="image_classification",
             strategy="fine_tune",
             gpu=gpu,
@@ -33,6 +34,7 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
             image_size=int(row["img_size"]),
             classes=1000,
             memory_format=layout,
+            attention="eager",
         )
         yield Case(
             id=name,
