@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "planner"
 ROOMS = ("question", "datasets", "models", "strategies", "trace", "devices", "cluster", "calibrate", "cost", "plan", "ledger", "report", "cli")
-SHARED = ("units", "estimate", "errors", "profiles", "__version__")
+SHARED = ("units", "figures", "errors", "profiles", "__version__")
 
 
 def room_of(file: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from planner.cost.offers import Offer
-from planner.estimate import Estimate
+from planner.figures import Estimate
 
 NOT_COUNTED = "storage, egress and labour are not counted yet"
 

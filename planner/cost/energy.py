@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from planner import profiles
 from planner.devices.specification import DeviceSpec
-from planner.estimate import Estimate
+from planner.figures import Estimate
 from planner.units import JOULES_PER_KWH, SECONDS_PER_HOUR
 
 GRAMS_PER_KG = 1000.0

@@ -15,7 +15,7 @@ from functools import cache
 
 from planner import profiles
 from planner.errors import ProfileError, QuestionError, UnknownNameError
-from planner.estimate import Estimate
+from planner.figures import Estimate
 
 STALE_DAYS = 90  # an older price prints its age and yields to a fresher one of the same provider and device
 GPU_NAMES = "gpu_names.csv"

@@ -14,6 +14,7 @@ from planner.devices.lifetimes import before_training, steady_step
 from planner.trace.table import StepTrace
 
 _CHUNK = 16384
+_FEW_POINTS = 64  # so few that looking at every moment is cheaper than finding those that can be the peak
 
 
 def peak_allocated(trace: StepTrace, dims: np.ndarray, *, accumulation: int = 1) -> np.ndarray:
@@ -22,7 +23,8 @@ def peak_allocated(trace: StepTrace, dims: np.ndarray, *, accumulation: int = 1)
     Workspaces of libraries and the parts of blocks that the allocator does not split off are not in it.
     """
     points = dims.reshape(dims.shape[0], -1)
-    counts = candidate_moments(trace, min(accumulation, 3)).astype(np.float64)
+    few = points.shape[1] <= _FEW_POINTS
+    counts = (_moments if few else candidate_moments)(trace, min(accumulation, 3)).astype(np.float64)
     out = np.empty(points.shape[1], dtype=np.int64)
     for start in range(0, points.shape[1], _CHUNK):
         part = points[:, start : start + _CHUNK]

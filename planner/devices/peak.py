@@ -80,8 +80,12 @@ class _Replay:
         for storage in before_training(self.trace, with_optimizer=False).tolist():
             self._allocate(storage, self.sizes[storage], -1)
         self._play(first_step(self.trace, accumulation))
+        steady = steady_step(self.trace, accumulation)
         for _ in range(STEADY_STEPS):
-            self._play(steady_step(self.trace, accumulation))
+            before = self.allocator.peak_reserved_bytes, self.peak[0]
+            self._play(steady)
+            if before == (self.allocator.peak_reserved_bytes, self.peak[0]):
+                break  # a step that asked for nothing new repeats itself
         return self._summary()
 
     def _play(self, schedules) -> None:

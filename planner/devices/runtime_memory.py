@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from planner import profiles
 from planner.devices.specification import DeviceSpec
 from planner.errors import ProfileError, QuestionError
-from planner.estimate import Estimate
+from planner.figures import Estimate
 from planner.units import MIB
 
 TABLE = ("gpus", "runtime_memory.csv")

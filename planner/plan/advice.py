@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from planner.errors import PlannerError
-from planner.estimate import Estimate
+from planner.figures import Estimate
 from planner.plan.asked import Asked
 from planner.plan.hardware import rentable
 from planner.plan.options import Option, Rented, options_for

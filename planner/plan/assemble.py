@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from planner import profiles
-from planner.estimate import Estimate
+from planner.figures import Estimate
 from planner.models.facts import ModelFacts
 from planner.plan.advice import Fix
 from planner.plan.asked import Asked

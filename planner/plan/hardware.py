@@ -9,6 +9,7 @@ from planner.cost.offers import Offer, given, no_offer, offers, price_range
 from planner.devices.names import local_device, resolve_device
 from planner.devices.specification import DeviceSpec, all_devices
 from planner.errors import QuestionError
+from planner.figures import Estimate
 from planner.plan.options import Rented
 from planner.question import Question
 
@@ -47,7 +48,7 @@ def rent(question: Question, spec: DeviceSpec, *, must: bool) -> Rented:
         if must or question.provider or question.region or question.spot:
             raise no_offer(spec.key, provider=question.provider, region=question.region, spot=question.spot)
         return Rented(spec, question.gpus, None)
-    return Rented(spec, question.gpus, found[0], None if question.provider else price_range(found, question.gpus))
+    return Rented(spec, question.gpus, found[0], _prices(question, found))
 
 
 def rentable(question: Question) -> list[Rented]:
@@ -55,11 +56,12 @@ def rentable(question: Question) -> list[Rented]:
     precision = question.precision or "bf16"  # one precision on all of them, so that they compare
     found = []
     for spec in all_devices():
-        if not spec.is_cuda_like or spec.memory_bandwidth_bytes_per_s is None or not spec.supports(precision) or spec.peak(precision) is None:
+        # The time model has not been held against AMD runs, so those are planned when named, not chosen.
+        if spec.vendor != "nvidia" or spec.memory_bandwidth_bytes_per_s is None or not spec.supports(precision) or spec.peak(precision) is None:
             continue
         available = _offers(question, spec)
         if available:
-            found.append(Rented(spec, question.gpus, available[0], None if question.provider else price_range(available, question.gpus)))
+            found.append(Rented(spec, question.gpus, available[0], _prices(question, available)))
     if not found:
         raise QuestionError("no GPU is offered under these terms", where="--provider, --region, --spot", mend="Loosen one of them, or give --gpu and --price")
     return found
@@ -72,6 +74,14 @@ def by_promise(rented: list[Rented], flops: float, read_write_bytes: float, prec
         return max(flops / peak, read_write_bytes / one.spec.memory_bandwidth_bytes_per_s) * one.offer.usd_per_hour_for(one.gpus)
 
     return iter(sorted((r for r in rented if r.spec.supports(precision)), key=dollars))
+
+
+def _prices(question: Question, found: list[Offer]) -> Estimate | None:
+    """From the cheapest offer up to the middle of the providers': the cheapest may be sold out. None for a named provider."""
+    if question.provider:
+        return None
+    cheapest, every = found[0].usd_per_hour_for(question.gpus) / question.gpus, price_range(found, question.gpus)
+    return Estimate(cheapest, cheapest, max(cheapest, every.p50))
 
 
 def _offers(question: Question, spec: DeviceSpec) -> list[Offer]:

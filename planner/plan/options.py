@@ -12,7 +12,7 @@ from planner.cost.energy import Energy, energy
 from planner.cost.offers import Offer
 from planner.devices.specification import DeviceSpec
 from planner.errors import ModelError
-from planner.estimate import Estimate
+from planner.figures import Estimate
 from planner.models.facts import ModelFacts
 from planner.plan.asked import Asked
 from planner.plan.choices import Choices, choose

@@ -11,7 +11,7 @@ from planner.devices.clock import StepClock, StepTime
 from planner.devices.peak import PeakMemory, replay
 from planner.devices.runtime_memory import RuntimeMemory, runtime_memory
 from planner.devices.specification import DeviceSpec
-from planner.estimate import Estimate
+from planner.figures import Estimate
 from planner.models.facts import ModelFacts
 from planner.plan.uncertainty import spread
 from planner.strategies.recipe import Recipe
@@ -126,10 +126,10 @@ def step_at(source: TraceSource, spec: DeviceSpec, point: dict[str, Any], *, acc
     return StepResult(sure.around(total), sure.around(float(time.forward_seconds)), time, int(point["B"]), accumulation, gpus)
 
 
-def throughputs(source: TraceSource, spec: DeviceSpec, batches: list[int], length: int | None, target: int | None) -> np.ndarray:
-    """Samples per second of one device at several micro-batches of at least 2: float64 [len(batches)], without accumulation."""
-    trace = source.at(B=max(2, batches[-1]), S=length, T=target)
-    sizes = np.array(batches)
-    dims = trace.dims(B=sizes, S=length, T=target)
-    time = StepClock(spec).price(trace, dims, precision=source.recipe.precision, compiled=source.recipe.compile)
-    return sizes / np.asarray(time.seconds - time.optimizer_seconds)
+def seconds_per_sample(source: TraceSource, spec: DeviceSpec, point: dict[str, np.ndarray], global_batch: int) -> np.ndarray:
+    """Seconds a sample at several micro-batches (arrays B, and S and T where the trace has them; one regime): the optimizer's
+    update shared by the global batch. float64 [n]."""
+    trace = source.at(**{name: int(values[-1]) for name, values in point.items()})
+    time = StepClock(spec).price(trace, trace.dims(**point), precision=source.recipe.precision, compiled=source.recipe.compile)
+    accumulation = np.maximum(1, np.ceil(global_batch / point["B"]))
+    return (time.seconds - time.optimizer_seconds + time.optimizer_seconds / accumulation) / point["B"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from planner import units
 from planner.datasets.profile import DatasetProfile
-from planner.estimate import Estimate
+from planner.figures import Estimate
 from planner.plan.choices import Choices, default
 from planner.plan.search import Setting
 from planner.plan.uncertainty import overhead

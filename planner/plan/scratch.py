@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from planner import units
 from planner.datasets.profile import DatasetProfile
-from planner.estimate import Estimate
+from planner.figures import Estimate
 from planner.models.facts import ModelFacts
 
 #: Training tokens per parameter of a compute-optimal language model: Hoffmann et al. 2022 (Chinchilla), arXiv 2203.15556,

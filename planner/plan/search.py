@@ -14,12 +14,18 @@ from planner.devices.peak import peak_allocated
 from planner.devices.runtime_memory import runtime_memory
 from planner.devices.specification import DeviceSpec
 from planner.plan.choices import Choices
-from planner.plan.point import DATASHEET, Memory, StepResult, memory_at, step_at
+from planner.plan.point import DATASHEET, Memory, StepResult, memory_at, seconds_per_sample, step_at
 from planner.plan.uncertainty import spread
 from planner.strategies.recipe import Recipe
 from planner.trace.source import TraceSource
 
 LARGEST_BATCH = 4096
+#: A micro-batch from which on recomputing for the sake of a larger one is not considered.
+ENOUGH = 4
+#: Of the fitting batches, how many of the largest are priced, and how many promises the replay may refuse.
+LARGEST, TRIES = 5, 3
+#: Batches within this factor of the fastest count as equally fast; the smaller one is taken.
+NEAR = 1.02
 
 
 @dataclass(frozen=True)
@@ -56,59 +62,63 @@ def candidates(global_batch: int, gpus: int, asked: int | None) -> list[int]:
 
 def find_setting(choices: Choices, spec: DeviceSpec, data: DatasetProfile, gpus: int, asked: int | None,
                  source_of: Callable[[Recipe], TraceSource]) -> Setting:
-    """The fastest fitting setting; where none fits, the leanest one (its ``memory.fits`` is false)."""
+    """The fastest fitting setting; where none fits, the leanest one (its ``memory.fits`` is false).
+
+    Recomputing costs about a third more work, which larger batches rarely give back: the later policies are looked at only
+    where the first leaves no micro-batch of ``ENOUGH`` (or the largest wanted).
+    """
     sizes = candidates(choices.global_batch, gpus, asked)
-    best: Setting | None = None
+    tried: list[Setting] = []
     for policy in choices.checkpointing:
         source = source_of(choices.with_checkpointing(policy))
-        found = _best_of(source, choices, spec, data, gpus, sizes)
-        if best is None or _rank(found) < _rank(best):
-            best = found
-        if found.memory.fits and found.micro_batch == sizes[-1]:
-            break  # nothing to gain from recomputing
-    return best
+        promises = _in_order(_promises(source, choices, spec, data, sizes))
+        for promise in promises[:TRIES]:
+            tried.append(setting_at(source, choices, spec, data, gpus, promise.size))
+            if tried[-1].memory.fits:
+                break
+        if any(s.memory.fits and s.micro_batch >= min(ENOUGH, sizes[-1]) for s in tried):
+            break
+    fitting = [setting for setting in tried if setting.memory.fits]
+    if fitting:
+        return min(fitting, key=lambda s: s.step.seconds.p50 / (s.micro_batch * s.accumulation))
+    leanest = setting_at(source, choices, spec, data, gpus, sizes[0])
+    return min([*tried, leanest], key=lambda s: (not s.memory.fits, s.memory.device_used_bytes.p50))
 
 
-def _rank(setting: Setting) -> tuple:
-    return (not setting.memory.fits, setting.step.seconds.p50 if setting.memory.fits else setting.memory.device_used_bytes.p50)
+@dataclass(frozen=True)
+class _Promise:
+    """A micro-batch that fits by the grid, and its seconds a sample."""
+
+    size: int
+    seconds: float
 
 
-def _best_of(source: TraceSource, choices: Choices, spec: DeviceSpec, data: DatasetProfile, gpus: int, sizes: list[int]) -> Setting:
-    """Try the batches that the grid says fit, best throughput first; the replay has the last word."""
-    order = _by_promise(source, choices, spec, data, sizes) or sizes[:1]
-    setting = None
-    for size in order[:4]:
-        setting = setting_at(source, choices, spec, data, gpus, size)
-        if setting.memory.fits:
-            return setting
-    smallest = sizes[0]
-    return setting if setting is not None and setting.micro_batch == smallest else setting_at(source, choices, spec, data, gpus, smallest)
+def _in_order(promises: list[_Promise]) -> list[_Promise]:
+    """Fastest first; within ``NEAR`` of the fastest the smaller batch."""
+    if not promises:
+        return []
+    fastest = min(p.seconds for p in promises)
+    first = min((p for p in promises if p.seconds <= NEAR * fastest), key=lambda p: p.size)
+    return [first, *sorted((p for p in promises if p is not first), key=lambda p: p.seconds)]
 
 
-def _by_promise(source: TraceSource, choices: Choices, spec: DeviceSpec, data: DatasetProfile, sizes: list[int]) -> list[int]:
-    """The batches whose live tensors fit by the grid, smallest time a sample first (within 2 % the smaller batch)."""
+def _promises(source: TraceSource, choices: Choices, spec: DeviceSpec, data: DatasetProfile, sizes: list[int]) -> list[_Promise]:
+    """The batches whose live tensors leave room for the context, priced; a batch of one only where nothing larger fits."""
     if len(sizes) == 1:
-        return sizes
-    plans = {size: data.batches(size, padding=choices.padding, max_length=choices.max_length) for size in sizes}
+        return [_Promise(sizes[0], 0.0)]
+    large = np.array([size for size in sizes if size > 1])
+    plans = [data.batches(int(size), padding=choices.padding, max_length=choices.max_length) for size in large]
+    longest, means = lengths_of(plans[-1])[0], [lengths_of(plan)[1] for plan in plans]
+    trace = source.at(B=int(large[-1]), **longest)
+    margin = spread("reserved", DATASHEET, source.facts.modality).around(1.0).p90
     room = spec.total_memory_bytes - runtime_memory(spec).context_bytes.p90
-    margin = spread("allocated", DATASHEET, source.facts.modality).around(1.0).p90
-    large = [size for size in sizes if size > 1]
-    longest = lengths_of(plans[large[-1]])[0]
-    trace = source.at(B=large[-1], **longest)
-    peaks = peak_allocated(trace, trace.dims(B=np.array(large), **longest)) * margin
-    fitting = [size for size, peak in zip(large, np.atleast_1d(peaks)) if peak <= room]
-    if not fitting:
-        return [1] if sizes[0] == 1 else []
-    seconds = {size: setting_seconds(source, choices, spec, plans[size], size) for size in fitting[-5:]}
-    fastest = min(seconds.values())
-    near = [size for size in fitting if size in seconds and seconds[size] <= 1.02 * fastest]
-    return near[:1] + sorted((s for s in seconds if s != near[0]), key=seconds.get) + ([1] if sizes[0] == 1 else [])
-
-
-def setting_seconds(source: TraceSource, choices: Choices, spec: DeviceSpec, plan: BatchPlan, size: int) -> float:
-    """Seconds a sample, the optimizer's update shared by the global batch."""
-    step = step_at(source, spec, {"B": size, **lengths_of(plan)[1]}, accumulation=max(1, math.ceil(choices.global_batch / size)))
-    return step.seconds.p50 / (step.micro_batch * step.accumulation)
+    fitting = np.flatnonzero(peak_allocated(trace, trace.dims(B=large, **longest)) * margin <= room)
+    if not fitting.size:
+        return [_Promise(1, 0.0)] if sizes[0] == 1 else []
+    chosen = fitting[-LARGEST:]
+    point = {"B": large[chosen]} | {name: np.array([means[i][name] for i in chosen]) for name in ("S", "T") if means[0][name] is not None}
+    seconds = seconds_per_sample(source, spec, point, choices.global_batch)
+    return [_Promise(int(large[i]), float(s)) for i, s in zip(chosen, seconds)]
 
 
 def setting_at(source: TraceSource, choices: Choices, spec: DeviceSpec, data: DatasetProfile, gpus: int, size: int) -> Setting:

@@ -11,7 +11,7 @@ from functools import cache
 
 from planner import profiles
 from planner.errors import ProfileError
-from planner.estimate import Estimate
+from planner.figures import Estimate
 
 
 @dataclass(frozen=True)

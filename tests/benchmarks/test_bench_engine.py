@@ -12,7 +12,7 @@ from benchmarks.architectures import resolvable, task_of
 from benchmarks.cases import Case, Refused, to_csv
 from benchmarks.engine import compare, outcome, recipe_of
 from planner.errors import ModelError
-from planner.estimate import Estimate
+from planner.figures import Estimate
 
 CASE = Case(
     id="c",

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import fit_uncertainty, planning_speed
 from benchmarks.fit_uncertainty import Residual, Spread, add_applied, coverage, fit, lookup, read_residuals, to_csv, weighted_quantile
 from benchmarks.tables.common import read_rows
-from planner.estimate import Estimate
+from planner.figures import Estimate
 
 
 def residuals(count, sigma, bias, split="fit", family="text", kin=None, seed=0):

@@ -10,7 +10,7 @@ from planner.cost.energy import energy, grid_intensity, load_factor
 from planner.cost.offers import STALE_DAYS, given, no_offer, offers, price_range, price_rows, providers
 from planner.devices.specification import find_device
 from planner.errors import QuestionError, UnknownNameError
-from planner.estimate import Estimate
+from planner.figures import Estimate
 
 DAY = datetime.date(2026, 11, 21)
 PRICED = sorted({row["gpu_key"] for row in price_rows() if row["gpu_key"]})
