@@ -165,7 +165,7 @@ def grid_points() -> Timing:
 
     trace = TraceSource(resolve("Llama-3.2-1B"), Recipe("fine_tune", "causal_lm", "bf16", "adamw")).at(B=2, S=512)
     batch, length = np.meshgrid(np.arange(2, 52), np.arange(64, 64 + 50 * 64, 64), indexing="ij")
-    devices = [spec for spec in all_devices() if spec.is_cuda_like and spec.supports("bf16")][:40]
+    devices = [spec for spec in all_devices() if spec.is_cuda_like and spec.supports("bf16") and spec.memory_bandwidth_bytes_per_s][:40]
     start = time.perf_counter()
     dims = trace.dims(B=batch.ravel(), S=length.ravel())
     memory = peak_allocated(trace, dims)

@@ -25,6 +25,8 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
         size = float(row["max_gpu_mem_MiB"])
         if timm_model(row["model_timm"]) != f"timm:{row['model_timm']}":
             yield Refused(name, "gpumemnet", "a checkpoint's name of an earlier timm, whose image size is not stated")
+        elif row["model_timm"].startswith("sam2_"):
+            yield Refused(name, "gpumemnet", "the figures of this model contradict each other over the batches")
         elif row["near_40GB_limit"] != "no":
             yield Refused(name, "gpumemnet", "at the card's limit: saturated or out of memory, the source does not say which")
         elif row["larger_than_next_batch"] != "no":

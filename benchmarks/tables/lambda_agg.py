@@ -16,6 +16,8 @@ TASKS = {
     ),
     "resnet50": dict(model="torchvision:resnet50", task="image_classification", classes=1000, image_size=224, optimizer="sgd_momentum"),
 }
+#: BERT-base's weights, gradients and Adam state alone are 1,670 MiB, with a context over 2,000; ResNet-50 runs at its largest batch.
+LEAST_MIB = 2048
 ASSUMED = (
     "NVIDIA's example code in its container: FP32 is TF32 from Ampere on; BERT as span prediction at 384 tokens with FusedAdam, "
     "apex mixed precision as autocast; ResNet-50 on synthetic data"
@@ -31,7 +33,7 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
         if reason:
             yield Refused(name, "lambda_agg", reason)
             continue
-        batch, throughput, memory = int(row["per_gpu_batch"]), number(row["throughput_median"]), number(row["peak_nvidia_smi_mem_MiB_max"])
+        batch, throughput, memory = int(row["per_gpu_batch"]), number(row["throughput_median"]), busy(row)
         yield Case(
             id=name,
             table="lambda_agg",
@@ -57,7 +59,7 @@ def refusal(row: dict[str, str], gpu: str | None) -> str | None:
         return f"{row['task']}: no library that the planner reads has this model"
     if gpu is None:
         return f"GPU {row['gpu']!r} has no row in gpus.csv"
-    if not row["per_gpu_batch"] or not (row["throughput_median"] or row["peak_nvidia_smi_mem_MiB_max"]):
+    if not row["per_gpu_batch"] or not (row["throughput_median"] or busy(row)):
         return "no batch or no figure"
     return None
 
@@ -66,3 +68,9 @@ def precision_of(row: dict[str, str], gpu: str) -> str:
     if row["precision"] == "FP32":
         return "tf32" if is_ampere_or_later(gpu) else "fp32"
     return "amp_fp16"
+
+
+def busy(row: dict[str, str]) -> float | None:
+    """MiB that the monitor saw, None where it watched an idle card: no run of these models takes less than LEAST_MIB."""
+    seen = number(row["peak_nvidia_smi_mem_MiB_max"])
+    return seen if seen is not None and seen >= LEAST_MIB else None

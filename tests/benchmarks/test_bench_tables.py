@@ -140,6 +140,13 @@ def test_lambda_fp32_is_tf32_from_ampere_on():
     assert old.peaks == (("device", 15000 * 2**20),)
 
 
+def test_lambda_idle_monitor_is_no_memory():
+    idle = only(lambda_agg.cases(rows(LAMBDA + "r,v,Tesla V100-SXM2-16GB,1,resnet50,AMP,128,700,834,no,1.7,s\n")))
+    assert idle.peaks == () and idle.step_seconds
+    (refused,) = lambda_agg.cases(rows(LAMBDA + "r,v,Tesla V100-SXM2-16GB,1,resnet50,AMP,128,,834,no,1.7,s\n"))
+    assert isinstance(refused, Refused)
+
+
 def test_lambda_names_what_it_cannot_ask():
     refused = list(
         lambda_agg.cases(rows(LAMBDA + "r,a,Mystery 9000,1,resnet50,AMP,16,80,,no,1.7,s\nr,a,A100-SXM4-40GB,1,gnmt,AMP,16,80,,no,1.7,s\n"))
