@@ -2,8 +2,8 @@
 
     python benchmarks/curate_published.py --tables DIR [--out profiles/measured/published.csv]
 
-Rows are chosen by what can be asked and by family, never by how well the planner predicts them: this program does not
-import the planner. Large tables are thinned by taking one row of each family in turn, in the order of a hash of the row's id.
+Rows are chosen by what can be asked and by family; this program does not import the planner. What was corrected after a first
+comparison stands in ``profiles/measured/README.md``. Large tables are thinned by taking one row of each family in turn, in the order of a hash of the row's id.
 """
 
 from __future__ import annotations
