@@ -189,17 +189,10 @@ formula("planner.unscale", kind="optimizer")(lambda call: Cost(call.elements, ca
 formula(*_named(
     "native_layer_norm native_layer_norm_backward native_group_norm native_group_norm_backward _fused_rms_norm _fused_rms_norm_backward rms_norm "
     "cudnn_batch_norm cudnn_batch_norm_backward"), kind="normalization")(lambda call: _streamed(call)._replace(flops=8 * call.elements))
-
-
-@formula(*_named("native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_functional _native_batch_norm_legit_no_training "
-                 "_batch_norm_with_update _batch_norm_no_update _batch_norm_with_update_functional native_batch_norm_backward batch_norm_backward"),
-         kind="normalization")
-def _batch_norm(call: Call) -> Cost:
-    """Statistics need one pass over the image before the pass that uses them: it is read twice, in the backward pass the
-    output's gradient too."""
-    again = call.read(*call.inputs[: 2 if "backward" in call.signature.op else 1])
-    return Cost(8 * call.elements, call.read_all + again, call.write_all)
-
+# cuDNN's persistent kernels keep the image on chip between the statistics and their use: it is read once.
+formula(*_named("native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_functional _native_batch_norm_legit_no_training "
+                "_batch_norm_with_update _batch_norm_no_update _batch_norm_with_update_functional native_batch_norm_backward batch_norm_backward"),
+        kind="normalization")(lambda call: _streamed(call)._replace(flops=8 * call.elements))
 
 formula(*_named("_softmax _softmax_backward_data _log_softmax _log_softmax_backward_data _safe_softmax"), kind="softmax")(
     lambda call: _streamed(call)._replace(flops=5 * call.elements))
