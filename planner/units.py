@@ -62,12 +62,15 @@ def format_bytes(size_bytes: float) -> str:
     return f"{_figures(value)} {unit}"
 
 
-def format_seconds(seconds: float) -> str:
-    """``0.0123`` → ``12.3 ms``; ``5400`` → ``1.50 h``; ``500000`` → ``5.79 days``."""
-    for limit, scale, unit in ((1e-3, 1e-6, "µs"), (1, 1e-3, "ms"), (120, 1, "s"), (7200, 60, "min"), (48 * 3600, 3600, "h")):
-        if seconds < limit:
-            return f"{_figures(seconds / scale)} {unit}"
-    return f"{_figures(seconds / 86400)} days"
+_SECOND_UNITS = ((1e-3, 1e-6, "µs"), (1, 1e-3, "ms"), (120, 1, "s"), (7200, 60, "min"), (48 * 3600, 3600, "h"), (math.inf, 86400, "days"))
+
+
+def format_seconds(seconds: float, like: float | None = None) -> str:
+    """``0.0123`` → ``12.3 ms``; ``5400`` → ``90.0 min``; ``500000`` → ``5.79 days``. ``like``: in the unit that this many
+    seconds would get, so that the ends of a range share the unit of its middle."""
+    measure = seconds if like is None else like
+    scale, unit = next((scale, unit) for limit, scale, unit in _SECOND_UNITS if measure < limit)
+    return f"{_figures(seconds / scale)} {unit}"
 
 
 def format_usd(usd: float) -> str:

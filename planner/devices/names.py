@@ -16,6 +16,8 @@ from planner.errors import MachineError, QuestionError, UnknownNameError
 
 _NOISE = {"nvidia", "geforce", "tesla", "amd", "instinct", "google", "intel", "gpu", "generation", "edition", "blackwell",
           "hbm2", "hbm2e", "hbm3", "hbm3e", "gb", "gib", "graphics", "card"}
+#: Words that make another device of a name: "3090" never means the 3090 Ti.
+_VARIANTS = {"ti", "super", "laptop", "sff"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def resolve_device(name: str) -> FoundDevice:
     row = _aliases().get(wanted)
     if row is not None:
         return FoundDevice(_by_key()[row["gpu_key"]], f"GPU {name!r} taken as {row['gpu_key']}: {row['reason']}")
-    matches = [spec for spec in all_devices() if wanted and wanted <= _known_tokens(spec)]
+    matches = [spec for spec in all_devices() if wanted and wanted <= _known_tokens(spec) and _tokens(spec.name) & _VARIANTS <= wanted]
     if len(matches) > 1:
         listed = ", ".join(spec.key for spec in matches)
         raise QuestionError(f"{name!r} could be {listed}", where="gpu", mend="Name one of them")

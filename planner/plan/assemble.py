@@ -115,7 +115,8 @@ def _memory(option: Option) -> dict:
 
 def _step(option: Option, trace: StepTrace) -> dict:
     setting, step = option.setting, option.setting.step
-    length, target = setting.batches.mean_padded_length, setting.batches.target_mean_padded_length
+    length = setting.batches.mean_padded_length if "S" in trace.symbols or "S" in trace.domain else None  # image models have none
+    target = setting.batches.target_mean_padded_length
     flops = float(step.time.model_flops) * step.accumulation
     peak = option.rented.spec.peak(setting.recipe.precision)
     tokens = None if length is None else step.samples_per_second * (length + (target or 0.0))

@@ -16,7 +16,8 @@ def recommend(question: Question, options: list[Option], samples: int, task: str
         same = [o for o in able if o.strategy == row["strategy"]]
         if same:
             best = min(same, key=_cost)
-            return best, f"{row['reason']} ({row['source']}); {_among(best, able)}"
+            reason = row["reason"][:1].upper() + row["reason"][1:]
+            return best, f"{reason} ({row['source']}); {_among(best, able)}"
     return None
 
 

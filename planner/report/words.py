@@ -26,12 +26,12 @@ def bytes_text(size_bytes: float) -> str:
     return format_bytes(size_bytes)
 
 
-def hours_text(hours: float) -> str:
-    return format_seconds(hours * SECONDS_PER_HOUR)
+def hours_text(hours: float, like: float | None = None) -> str:
+    return format_seconds(hours * SECONDS_PER_HOUR, None if like is None else like * SECONDS_PER_HOUR)
 
 
-def seconds_text(seconds: float) -> str:
-    return format_seconds(seconds)
+def seconds_text(seconds: float, like: float | None = None) -> str:
+    return format_seconds(seconds, like)
 
 
 def usd_text(usd: float) -> str:
@@ -63,7 +63,8 @@ def kg_text(kg: float) -> str:
 
 def percentiles(figure: Mapping[str, float], word: Callable[[float], str]) -> tuple[str, str]:
     """The median, and ``low–high`` of the 80 % interval with a shared unit said once."""
-    low, high = word(figure["p10"]), word(figure["p90"])
+    timed = {"like": figure["p50"]} if word in (hours_text, seconds_text) else {}  # one unit for the whole range
+    low, high = word(figure["p10"], **timed), word(figure["p90"], **timed)
     number, space, unit = low.rpartition(" ")
     if space and high.endswith(f" {unit}"):
         low = number
