@@ -12,9 +12,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from planner.devices.allocator import AllocatorConfig, CachingAllocator, DeviceOutOfMemory, round_size
-from planner.devices.lifetimes import OPTIMIZER, TEMPORARY, before_training, first_optimizer_operation, first_step, steady_step
+from planner.devices.allocator import MIN_BLOCK, AllocatorConfig, CachingAllocator, DeviceOutOfMemory
+from planner.devices.lifetimes import OPTIMIZER, TEMPORARY, Schedule, before_training, first_optimizer_operation, first_step, steady_step
 from planner.devices.live_bytes import peak_allocated
+from planner.devices.native_replay import Moment, NativeReplay
 from planner.trace.operations import kind_of
 from planner.trace.table import CATEGORIES, PHASES, StepTrace
 
@@ -58,102 +59,118 @@ def replay(trace: StepTrace, point: dict, *, accumulation: int = 1, config: Allo
     ``workspace``: bytes of the matrix library's workspaces, one taken at the first matrix product of the forward pass, the
     next at the first of the backward pass (each thread has its own handle). Raises QuestionError for a missing symbol.
     """
-    sizes = trace.storage_bytes(trace.dims(**point))[trace.size].tolist()
+    sizes = trace.storage_bytes(trace.dims(**point))[trace.size]
+    pieces = _Pieces(trace, sizes, accumulation, workspace)
+    if config == AllocatorConfig():
+        peak = _replay_native(trace, pieces)
+        if limit_bytes is None or peak.reserved_bytes <= limit_bytes:
+            return peak
     try:
-        return _Replay(trace, sizes, workspace, CachingAllocator(config, limit_bytes)).run(accumulation)
+        return replay_by_request(trace, pieces, CachingAllocator(config, limit_bytes))
     except DeviceOutOfMemory:
-        return replace(_Replay(trace, sizes, workspace, CachingAllocator(config)).run(accumulation), fits=False)
+        return replace(replay_by_request(trace, pieces, CachingAllocator(config)), fits=False)
 
 
-class _Replay:
-    """State of one replay. The log holds each allocation and release; the peak is a position in it."""
+class _Pieces:
+    """What a run allocates and frees: ``start``, ``first`` and ``steady`` step, each as (keys, operations). Keys are storages,
+    gradients added to earlier ones numbered past them, and workspaces past those; ``sizes`` are the bytes of each key."""
 
-    def __init__(self, trace: StepTrace, sizes: list[int], workspace: tuple[int, ...], allocator: CachingAllocator):
-        self.trace, self.allocator = trace, allocator
-        self.sizes = sizes + sizes  # gradients added to earlier ones are numbered past the storages
-        self.blocks: dict = {}
-        self.log: list[tuple] = []  # (key, block bytes or None for a release)
-        self.peak = (0, 0, -1)  # allocated, length of the log, operation
-        self.workspaces = _workspace_operations(trace, workspace)
+    def __init__(self, trace: StepTrace, sizes: np.ndarray, accumulation: int, workspace: tuple[int, ...]):
+        self.sizes = np.concatenate([sizes, sizes, np.array(workspace, dtype=np.int64)])
+        weights = before_training(trace, with_optimizer=False)
+        self.start = weights, np.full(len(weights), -1)
+        self.steady = _joined(steady_step(trace, accumulation))
+        parts = first_step(trace, accumulation)
+        self.first = _with_workspaces(_joined(parts), [len(p.storage) for p in parts], _workspace_operations(trace, workspace), 2 * len(sizes))
 
-    def run(self, accumulation: int) -> PeakMemory:
-        for storage in before_training(self.trace, with_optimizer=False).tolist():
-            self._allocate(storage, self.sizes[storage], -1)
-        self._play(first_step(self.trace, accumulation))
-        steady = steady_step(self.trace, accumulation)
-        for _ in range(STEADY_STEPS):
-            before = self.allocator.peak_reserved_bytes, self.peak[0]
-            self._play(steady)
-            if before == (self.allocator.peak_reserved_bytes, self.peak[0]):
-                break  # a step that asked for nothing new repeats itself
-        return self._summary()
 
-    def _play(self, schedules) -> None:
-        for schedule in schedules:
-            for storage, operation in zip(schedule.storage.tolist(), schedule.operation.tolist()):
-                if self.workspaces and operation >= self.workspaces[0][0]:
-                    at, number, size = self.workspaces.pop(0)
-                    self._allocate(("workspace", number), size, at)
-                if storage >= 0:
-                    self._allocate(storage, self.sizes[storage], operation)
-                else:
-                    self._release(~storage)
+def _joined(schedules: list[Schedule]) -> tuple[np.ndarray, np.ndarray]:
+    return np.concatenate([s.storage for s in schedules]), np.concatenate([s.operation for s in schedules])
 
-    def _allocate(self, key, size: int, operation: int) -> None:
-        block = self.allocator.allocate(size)
-        if block is None:
-            return
-        self.blocks[key] = block
-        self.log.append((key, block.size))
-        if self.allocator.allocated_bytes > self.peak[0]:
-            self.peak = (self.allocator.allocated_bytes, len(self.log), operation)
 
-    def _release(self, key) -> None:
-        block = self.blocks.pop(key, None)
-        if block is not None:
-            self.allocator.free(block)
-            self.log.append((key, None))
+def _with_workspaces(events: tuple[np.ndarray, np.ndarray], lengths: list[int], workspaces: list[tuple[int, int]], first_key: int):
+    """Each workspace before the first event, in the first micro-batch, of the operation that takes it."""
+    keys, operations = events
+    within = operations[: lengths[0]]
+    places = [int(np.searchsorted(within, at)) for at, _ in workspaces]
+    wanted = [at for at, _ in workspaces], [first_key + number for _, number in workspaces]
+    return np.insert(keys, places, wanted[1]), np.insert(operations, places, wanted[0])
 
-    def _summary(self) -> PeakMemory:
-        trace, (allocated, position, operation) = self.trace, self.peak
-        live: dict = {}
-        for key, size in self.log[:position]:
-            if size is None:
-                del live[key]
-            else:
-                live[key] = size
-        at = max(operation, 0)
-        known = 0 <= operation < trace.op_count
-        requested = [self._requested(key, size) for key, size in live.items()]
-        return PeakMemory(
-            allocated_bytes=allocated, reserved_bytes=self.allocator.peak_reserved_bytes, requested_bytes=sum(requested),
-            rounded_bytes=sum(map(round_size, requested)), breakdown=self._breakdown(live), by_module=self._by_module(live), peak_operation=operation,
-            phase=PHASES[trace.op_phase[at]] if known else "before", operation=trace.signatures[trace.op_signature[at]].op if known else "",
-            module=trace.modules[trace.op_module[at]] if known else "", retries=self.allocator.retries)
 
-    def _requested(self, key, size: int) -> int:
-        return size if isinstance(key, tuple) else self.sizes[key]
+def _replay_native(trace: StepTrace, pieces: _Pieces) -> PeakMemory:
+    run = NativeReplay(pieces.sizes)
+    run.play(*pieces.start)
+    run.play(*pieces.first)
+    for _ in range(STEADY_STEPS):
+        reserved = run.reserved_bytes
+        run.play(*pieces.steady)
+        if reserved == run.reserved_bytes:
+            break  # the same lasting blocks in the same segments as before the step: it repeats itself
+    return _summary(trace, pieces.sizes, run.peak(), run.reserved_bytes)
 
-    def _category(self, key) -> int:
-        return TEMPORARY if isinstance(key, tuple) else int(self.trace.category[key % len(self.trace.category)])
 
-    def _breakdown(self, live: dict) -> MappingProxyType[str, int]:
-        totals = dict.fromkeys(CATEGORIES, 0)
-        for key, size in live.items():
-            totals[CATEGORIES[self._category(key)]] += size
-        return MappingProxyType(totals)
+def replay_by_request(trace: StepTrace, pieces: _Pieces, allocator: CachingAllocator) -> PeakMemory:
+    """As the native replay, one request at a time: for other settings of the allocator and for memory that runs out."""
+    sizes, blocks, log = pieces.sizes.tolist(), {}, []
+    peak = (0, 0, -1)  # allocated, length of the log, operation
+    for keys, operations in (pieces.start, pieces.first, *[pieces.steady] * STEADY_STEPS):
+        for key, operation in zip(keys.tolist(), operations.tolist()):
+            block = blocks.pop(~key, None) if key < 0 else allocator.allocate(sizes[key])
+            if block is None:
+                continue
+            log.append((key, block.size))
+            if key < 0:
+                allocator.free(block)
+                continue
+            blocks[key] = block
+            if allocator.allocated_bytes > peak[0]:
+                peak = (allocator.allocated_bytes, len(log), operation)
+    live: dict[int, int] = {}
+    for key, size in log[: peak[1]]:
+        live.pop(~key) if key < 0 else live.update({key: size})
+    moment = Moment(peak[0], np.array(list(live), dtype=np.int64), np.array(list(live.values()), dtype=np.int64), peak[2])
+    return _summary(trace, pieces.sizes, moment, allocator.peak_reserved_bytes, allocator.retries)
 
-    def _by_module(self, live: dict) -> tuple[tuple[str, int], ...]:
-        totals: Counter = Counter()
-        for key, size in live.items():
-            totals[self._part(key)] += size
-        return tuple(totals.most_common())
 
-    def _part(self, key) -> str:
-        if isinstance(key, tuple):
-            return "workspace"
-        storage = key % len(self.trace.category)
-        return "optimizer state" if self.trace.category[storage] == OPTIMIZER else readable_module(self.trace.modules[self.trace.storage_module[storage]])
+def _summary(trace: StepTrace, sizes: np.ndarray, moment: Moment, reserved_bytes: int, retries: int = 0) -> PeakMemory:
+    operation, requested = moment.operation, sizes[moment.keys]
+    at, known = max(operation, 0), 0 <= operation < trace.op_count
+    return PeakMemory(
+        allocated_bytes=moment.allocated_bytes, reserved_bytes=reserved_bytes, requested_bytes=int(requested.sum()),
+        rounded_bytes=int((-(-requested // MIN_BLOCK) * MIN_BLOCK).sum()), breakdown=_breakdown(trace, moment), by_module=_by_module(trace, moment),
+        peak_operation=operation, phase=PHASES[trace.op_phase[at]] if known else "before",
+        operation=trace.signatures[trace.op_signature[at]].op if known else "", module=trace.modules[trace.op_module[at]] if known else "", retries=retries)
+
+
+def _storages(trace: StepTrace, moment: Moment) -> tuple[np.ndarray, np.ndarray]:
+    """(the storage of each key alive, which of them are workspaces)."""
+    count = max(1, len(trace.category))
+    return moment.keys % count, moment.keys >= 2 * len(trace.category)
+
+
+def _breakdown(trace: StepTrace, moment: Moment) -> MappingProxyType[str, int]:
+    storage, workspace = _storages(trace, moment)
+    category = np.full(len(storage), TEMPORARY)
+    category[~workspace] = trace.category[storage[~workspace]]
+    return MappingProxyType({name: int(moment.block_bytes[category == index].sum()) for index, name in enumerate(CATEGORIES)})
+
+
+def _by_module(trace: StepTrace, moment: Moment) -> tuple[tuple[str, int], ...]:
+    """Bytes by part of the model, largest first; of equal ones the one made first."""
+    storage, workspace = _storages(trace, moment)
+    module = np.full(len(storage), -1)
+    module[~workspace] = np.where(trace.category[storage[~workspace]] == OPTIMIZER, -2, trace.storage_module[storage[~workspace]])
+    found, first, which = np.unique(module, return_index=True, return_inverse=True)
+    held = np.zeros(len(found), dtype=np.int64)
+    np.add.at(held, which, moment.block_bytes)
+    totals: Counter = Counter()
+    for index in np.argsort(first):
+        totals[_part(trace, int(found[index]))] += int(held[index])
+    return tuple(totals.most_common())
+
+
+def _part(trace: StepTrace, module: int) -> str:
+    return "workspace" if module == -1 else "optimizer state" if module == -2 else readable_module(trace.modules[module])
 
 
 def readable_module(path: str) -> str:
@@ -162,8 +179,8 @@ def readable_module(path: str) -> str:
     return found[0] if found else path or "(whole model)"
 
 
-def _workspace_operations(trace: StepTrace, workspace: tuple[int, ...]) -> list[tuple[int, int, int]]:
-    """(operation, number, bytes) of each workspace that the step takes, in order."""
+def _workspace_operations(trace: StepTrace, workspace: tuple[int, ...]) -> list[tuple[int, int]]:
+    """(operation, number) of each workspace that the step takes, in order."""
     if not workspace:
         return []
     products = [kind_of(s.op) == "matmul" for s in trace.signatures]
@@ -171,4 +188,4 @@ def _workspace_operations(trace: StepTrace, workspace: tuple[int, ...]) -> list[
     at = at[at < first_optimizer_operation(trace)]
     back = np.isin(trace.op_phase[at], list(_BACKWARD_THREAD))
     firsts = [int(part[0]) for part in (at[~back], at[back]) if part.size]
-    return sorted((op, number, size) for number, (op, size) in enumerate(zip(firsts, workspace)))
+    return sorted((op, number) for number, (op, _) in enumerate(zip(firsts, workspace)))
