@@ -101,7 +101,7 @@ def vision_blocks(module: torch.nn.Module) -> list[torch.nn.Module]:
     """The repeated parts from input to output: a transformer's blocks, a convolutional network's stages."""
     for name in BLOCK_ATTRIBUTES:
         part = getattr(module, name, None)
-        if part is not None and len(list(part.children())):
+        if hasattr(part, "children") and len(list(part.children())):  # HRNet has a method of this name
             return list(part.children())
     stages = next((found for names in STAGES if (found := [getattr(module, name) for name in names if hasattr(module, name)])), [])
     encoder = getattr(getattr(module, "encoder", None), "layers", None)  # torchvision's ViT

@@ -14,18 +14,23 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from planner.errors import ModelError
-from planner.trace import cuda_ops  # noqa: F401  (declares torch.ops.planner)
+from planner.trace import cuda_attention, cuda_ops  # noqa: F401  (cuda_ops declares torch.ops.planner)
 
-# CUDA's autocast lists, https://docs.pytorch.org/docs/2.13/amp.html#autocast-op-reference (read 2026-11).
+# CUDA's autocast lists: AT_FORALL_LOWER_PRECISION_FP, AT_FORALL_FP32, AT_FORALL_FP32_SET_OPT_DTYPE and AT_FORALL_PROMOTE of
+# ATen/autocast_mode.h in torch 2.13, by the names that Python calls. What is not there runs in its inputs' widest type.
 LOWER_PRECISION = frozenset(
     "__matmul__ __rmatmul__ addbmm addmm addmv addr baddbmm bmm chain_matmul conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d "
-    "conv_transpose3d convolution einsum gru_cell linear lstm_cell matmul mm multi_dot mv prelu rnn_tanh_cell scaled_dot_product_attention".split())
+    "conv_transpose3d convolution einsum gru_cell linear lstm_cell matmul mm multi_dot mv prelu rnn_relu_cell rnn_tanh_cell "
+    "scaled_dot_product_attention vecdot".split())
 FLOAT32 = frozenset(
     "__pow__ __rdiv__ __rpow__ __rtruediv__ acos asin binary_cross_entropy_with_logits cdist cosh cosine_embedding_loss cosine_similarity "
-    "cross_entropy cumprod cumsum dist erfinv exp expm1 group_norm hinge_embedding_loss kl_div l1_loss layer_norm log log10 log1p log2 "
-    "log_softmax margin_ranking_loss mse_loss multi_margin_loss multilabel_margin_loss nll_loss norm normalize pdist poisson_nll_loss pow "
-    "prod reciprocal renorm rms_norm rsqrt sinh smooth_l1_loss soft_margin_loss softmax softmin softplus sum tan triplet_margin_loss".split())
-WIDEST = frozenset("addcdiv addcmul atan2 bilinear cat concat concatenate cross dot grid_sample index_put scatter_add stack tensordot".split())
+    "dist erfinv exp expm1 group_norm hinge_embedding_loss huber_loss kl_div l1_loss layer_norm log log10 log1p log2 logsumexp "
+    "margin_ranking_loss mse_loss multi_margin_loss multilabel_margin_loss nll_loss native_layer_norm pdist poisson_nll_loss pow reciprocal renorm "
+    "rms_norm rsqrt sinh smooth_l1_loss soft_margin_loss softplus tan triplet_margin_loss upsample_bicubic2d upsample_bilinear2d upsample_linear1d "
+    "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_trilinear3d _upsample_bicubic2d_aa _upsample_bilinear2d_aa".split())
+#: These compute in float32 by their argument ``dtype``, without a copy of their input, unless the caller gave one.
+FLOAT32_BY_ARGUMENT = frozenset("cumprod cumsum log_softmax norm prod softmax sum linalg_vector_norm vector_norm".split())
+WIDEST = frozenset("addcdiv addcmul atan2 bilinear cross dot grid_sample grid_sampler index_put scatter_add tensordot vdot".split())
 
 _PYTHON_WRAPPERS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 
@@ -81,15 +86,32 @@ class CudaLike(TorchFunctionMode):
     # ---- fused kernels
 
     def _on_scaled_dot_product_attention(self, func, query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
-        if query.dim() != 4:  # the fused kernels take (B, H, S, D) only
-            lead = query.shape[:-2]
-            flat = [t.reshape(-1, 1, *t.shape[-2:]) for t in (query, key, value)]
-            out = self._on_scaled_dot_product_attention(func, *flat, None, dropout_p, is_causal, scale, enable_gqa)
-            return out.reshape(*lead, *out.shape[-2:])
-        if attn_mask is not None and attn_mask.dtype == torch.bool:
-            attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill_(attn_mask, 0.0)  # as convert_boolean_attn_mask
-        out, _ = torch.ops.planner.attention(query, key, value, attn_mask, float(dropout_p), bool(is_causal))
-        return out
+        mask, dropout = cuda_attention.additive(attn_mask, query.dtype), float(dropout_p)
+        kind = cuda_attention.backend(query, key, value, mask, enable_gqa)
+        if kind == cuda_attention.MATH:
+            return cuda_attention.mathematics(query, key, value, mask, dropout, bool(is_causal), scale, enable_gqa)
+        return cuda_attention.fused(query, key, value, mask, dropout, bool(is_causal), kind)
+
+    def _on_rms_norm(self, func, input, normalized_shape, weight=None, eps=None):  # noqa: A002
+        if weight is not None and weight.dtype != input.dtype or not input.is_meta:
+            return func(input, normalized_shape, weight, eps)  # CUDA has no fused kernel for two types
+        return torch.ops.planner.rms_norm(input, list(normalized_shape), weight)[0]
+
+    def _on_softmax(self, func, *args, **kwargs):
+        return self._softmax(func, torch._softmax, *args, **kwargs)
+
+    def _on_log_softmax(self, func, *args, **kwargs):
+        return self._softmax(func, torch._log_softmax, *args, **kwargs)
+
+    def _softmax(self, func, fused, *args, **kwargs):
+        """CUDA reads fp16 and writes float32 in one kernel; bf16 is copied to float32 first (``SoftMax.cpp``)."""
+        if isinstance(func, types.FunctionType):  # torch.nn.functional's: it calls the tensor's method
+            return self._call_inside(func, args, kwargs)
+        tensor = args[0] if args else kwargs.get("input")
+        dim = args[1] if len(args) > 1 else kwargs.get("dim")
+        if kwargs.get("dtype") == torch.float32 and tensor.is_meta and tensor.dtype == torch.float16:
+            return fused(tensor, dim, True)
+        return func(*args, **kwargs)
 
     def _on_dropout(self, func, input, p=0.5, training=True, inplace=False, train=None):  # noqa: A002  (torch's own name)
         training = training if train is None else train
@@ -97,6 +119,8 @@ class CudaLike(TorchFunctionMode):
             return input
         if p == 1.0 or input.numel() == 0:
             return func(input, p, training)
+        if inplace:  # CUDA's in-place form has no fused kernel: its mask has the input's type
+            return func(input, p, training, True)
         return torch.native_dropout(input, p, True)[0]
 
     # ---- questions to the data
@@ -137,11 +161,19 @@ class CudaLike(TorchFunctionMode):
             return self._cast(args, kwargs, self.autocast)
         if name in FLOAT32:
             return self._cast(args, kwargs, torch.float32)
+        if name in FLOAT32_BY_ARGUMENT:
+            return args, self._float32_by_argument(args, kwargs)
         if name in WIDEST:
             tensors = [t for t in _tensors(args) + _tensors(kwargs.values()) if t.is_floating_point()]
             if any(t.dtype == torch.float32 for t in tensors) and any(t.dtype == self.autocast for t in tensors):
                 return self._cast(args, kwargs, torch.float32)
         return args, kwargs
+
+    def _float32_by_argument(self, args, kwargs):
+        tensor = args[0] if args and isinstance(args[0], torch.Tensor) else kwargs.get("input")
+        given = kwargs.get("dtype") is not None or any(isinstance(a, torch.dtype) for a in args)
+        lower = isinstance(tensor, torch.Tensor) and tensor.is_meta and tensor.dtype in (torch.float16, torch.bfloat16)
+        return kwargs if given or not lower else kwargs | {"dtype": torch.float32}
 
     def _cast(self, args, kwargs, dtype):
         return tuple(self._cast_one(a, dtype) for a in args), {k: self._cast_one(v, dtype) for k, v in kwargs.items()}

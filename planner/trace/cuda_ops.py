@@ -48,13 +48,48 @@ _LIBRARY.impl("attention_backward", _attention_backward_meta, "Meta")
 torch.library.register_autograd("planner::attention", _attention_gradient, setup_context=_save_for_attention, lib=_LIBRARY)
 
 
+_LIBRARY.define("rms_norm(Tensor x, int[] shape, Tensor? weight) -> (Tensor, Tensor)")
+_LIBRARY.define("rms_norm_backward(Tensor grad, Tensor x, Tensor rstd, Tensor? weight, bool[2] wanted) -> (Tensor?, Tensor?)")
+
+
+def _rms_norm_meta(x, shape, weight):
+    """``_fused_rms_norm``: the output and float32 reciprocal root mean squares, one a row."""
+    rows = list(x.shape[: x.dim() - len(shape)]) + [1] * len(shape)
+    return torch.empty_like(x, memory_format=torch.contiguous_format), x.new_empty(rows, dtype=torch.float32)
+
+
+def _rms_norm_backward_meta(grad, x, rstd, weight, wanted):
+    return (torch.empty_like(x, memory_format=torch.contiguous_format) if wanted[0] else None,
+            torch.empty_like(weight) if weight is not None and wanted[1] else None)
+
+
+def _save_for_rms_norm(ctx, inputs, output):
+    x, _, weight = inputs
+    ctx.save_for_backward(x, weight, output[1])
+    ctx.wanted = [x.requires_grad, weight is not None and weight.requires_grad]
+
+
+def _rms_norm_gradient(context, grad, _):
+    x, weight, rstd = context.saved_tensors
+    dx, dweight = torch.ops.planner.rms_norm_backward(grad, x, rstd, weight, context.wanted)
+    return dx, None, dweight
+
+
+_LIBRARY.impl("rms_norm", _rms_norm_meta, "Meta")
+_LIBRARY.impl("rms_norm_backward", _rms_norm_backward_meta, "Meta")
+torch.library.register_autograd("planner::rms_norm", _rms_norm_gradient, setup_context=_save_for_rms_norm, lib=_LIBRARY)
+
+
 def scratch(op: str, tensors: list[torch.Tensor]) -> list[tuple[tuple[int, ...], int]]:
     """What an operation allocates inside itself and frees before it returns: (shape, bytes an element) of each piece.
 
     Flash attention's backward keeps a float32 accumulator of dq over lengths rounded up to 128 and head sizes to 32, the
     row sums, and, where heads share keys (grouped queries), full-size dk and dv before they are summed
     (``flash_api.cpp``, ``mha_bwd``). With a mask the memory-efficient kernel runs: a row-sum and a float32 dq.
+    ``_safe_softmax`` is a softmax, a comparison with minus infinity, and a selection into a new tensor (``attention.cpp``).
     """
+    if op == "aten._safe_softmax.default":
+        return [(tuple(tensors[0].shape), tensors[0].element_size()), (tuple(tensors[0].shape), 1)]
     if op != "planner.attention_backward.default":
         return []
     q, k = tensors[1], tensors[2]

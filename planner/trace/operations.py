@@ -180,7 +180,7 @@ formula(*_named(
 
 formula(*_named(
     "all any amax amin argmax argmin cumsum cumprod linalg_vector_norm logsumexp max mean median min norm prod std std_mean sum var var_mean "
-    "nansum count_nonzero topk sort argsort kthvalue mode cummax cummin _foreach_norm avg_pool1d avg_pool2d avg_pool2d_backward avg_pool3d "
+    "nansum histc bincount count_nonzero topk sort argsort kthvalue mode cummax cummin _foreach_norm avg_pool1d avg_pool2d avg_pool2d_backward avg_pool3d "
     "avg_pool3d_backward max_pool2d_with_indices max_pool2d_with_indices_backward max_pool3d_with_indices max_pool3d_with_indices_backward "
     "adaptive_max_pool2d adaptive_max_pool2d_backward _adaptive_avg_pool2d _adaptive_avg_pool2d_backward _adaptive_avg_pool3d "
     "_adaptive_avg_pool3d_backward"), kind="reduction")(_streamed)
@@ -188,14 +188,24 @@ formula("planner.unscale", kind="optimizer")(lambda call: Cost(call.elements, ca
 
 formula(*_named(
     "native_layer_norm native_layer_norm_backward native_group_norm native_group_norm_backward _fused_rms_norm _fused_rms_norm_backward rms_norm "
-    "cudnn_batch_norm cudnn_batch_norm_backward"), kind="normalization")(lambda call: _streamed(call)._replace(flops=8 * call.elements))
+    "cudnn_batch_norm cudnn_batch_norm_backward _weight_norm_interface _weight_norm_interface_backward"),
+        *_named("rms_norm rms_norm_backward", "planner"), kind="normalization")(lambda call: _streamed(call)._replace(flops=8 * call.elements))
 # cuDNN's persistent kernels keep the image on chip between the statistics and their use: it is read once.
 formula(*_named("native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_functional _native_batch_norm_legit_no_training "
                 "_batch_norm_with_update _batch_norm_no_update _batch_norm_with_update_functional native_batch_norm_backward batch_norm_backward"),
         kind="normalization")(lambda call: _streamed(call)._replace(flops=8 * call.elements))
 
-formula(*_named("_softmax _softmax_backward_data _log_softmax _log_softmax_backward_data _safe_softmax"), kind="softmax")(
+formula(*_named("_softmax _softmax_backward_data _log_softmax _log_softmax_backward_data"), kind="softmax")(
     lambda call: _streamed(call)._replace(flops=5 * call.elements))
+
+
+
+@formula("aten._safe_softmax", kind="softmax")
+def _safe_softmax(call: Call) -> Cost:
+    """A softmax, a comparison, a reduction of its booleans, and a selection: four kernels on CUDA."""
+    booleans = call.numel(call.outputs[0])
+    return Cost(8 * call.elements, 2 * call.read_all + call.write_all + booleans, 2 * call.write_all + booleans)
+
 
 formula(*_named("binary_cross_entropy binary_cross_entropy_backward binary_cross_entropy_with_logits mse_loss mse_loss_backward smooth_l1_loss "
                 "smooth_l1_loss_backward huber_loss huber_loss_backward kl_div soft_margin_loss _ctc_loss _ctc_loss_backward "
@@ -286,7 +296,7 @@ def _product(call: Call, left: Operand, right: Operand) -> Cost:
     return Cost(2 * call.numel(left) * columns, call.read_all, call.write_all)
 
 
-formula(*_named("mm bmm matmul mv dot _scaled_mm _int_mm"), kind="matmul")(lambda call: _product(call, call.inputs[0], call.inputs[1]))
+formula(*_named("mm bmm matmul mv dot _scaled_mm _int_mm _grouped_mm"), kind="matmul")(lambda call: _product(call, call.inputs[0], call.inputs[1]))
 formula(*_named("addmm baddbmm addmv addbmm _addmm_activation"), kind="matmul")(lambda call: _product(call, call.inputs[1], call.inputs[2]))
 
 

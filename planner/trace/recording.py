@@ -44,6 +44,8 @@ def _fit(runner: StepRunner, regime: str, symbols: str, lengths: tuple, exact: i
         raws.append(runner.record(**point))
     if progress:
         progress(f"tracing {runner.built.facts.name}, {runner.recipe.strategy}", len(points), len(points))
+    if any(len(r.operations) != len(raws[0].operations) for r in raws[1:]) and len(raws) > 1:
+        raws[0] = runner.record(**points[0])  # some models make a table in their first step and keep it; a run has many steps
     domain = {"B": (1, 1) if regime.startswith("b1") else (2, None)}
     if "S" in symbols:
         domain["S"] = lengths
