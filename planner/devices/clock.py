@@ -20,6 +20,7 @@ from planner.trace.operations import KINDS, MODEL_KINDS, Work, work
 from planner.trace.table import PHASES, StepTrace
 
 EXACT_POINTS = 64  # up to so many points every operation is walked through
+KEPT_WORK = 16  # of a trace, sets of points
 STRETCHES = 48
 CHUNK = 4096
 SETTLING_STEPS = 2  # before the one that counts
@@ -88,7 +89,7 @@ class StepClock:
         chunks = []
         for start in range(0, max(points.shape[1], 1), CHUNK):  # a grid's arrays should stay in the processor's cache
             part = points[:, start : start + CHUNK]
-            done = work(trace, part)
+            done = _work(trace, part)
             each = efficiency.seconds(trace, part, done) if given is None else given[:, start : start + CHUNK]
             host = self.host(trace, done, compiled)
             chunks.append(_columns(trace, done, each, walk(trace, host, each)))
@@ -120,6 +121,18 @@ class StepClock:
 
     def _p(self, parameter: str) -> float:
         return prior(self.spec, "host", parameter)
+
+
+def _work(trace: StepTrace, dims: np.ndarray) -> Work:
+    """What the operations do is the same on every device: that of a few points is kept with the trace."""
+    if dims.shape[1] > EXACT_POINTS:
+        return work(trace, dims)
+    kept, key = trace.__dict__.setdefault("_work", {}), dims.tobytes()
+    if key not in kept:
+        if len(kept) >= KEPT_WORK:
+            kept.clear()
+        kept[key] = work(trace, dims)
+    return kept[key]
 
 
 # ---- every operation, one point at a time

@@ -34,6 +34,7 @@ class Efficiency:
             raise QuestionError("no sourced memory bandwidth", where=spec.name, mend="Calibrate it, or choose another GPU")
         self.spec, self.precision, self.compiled = spec, precision, compiled
         self._units: dict[bool, ProductPriors] = {}
+        self._found: dict[tuple[str, str], float] = {}
         self._channels_last = False
 
     def seconds(self, trace: StepTrace, dims: np.ndarray, work: Work) -> np.ndarray:
@@ -63,7 +64,10 @@ class Efficiency:
         return self.spec.memory_bandwidth_bytes_per_s
 
     def _p(self, kind: str, parameter: str) -> float:
-        return prior(self.spec, kind, parameter)
+        found = self._found.get((kind, parameter))
+        if found is None:
+            found = self._found[kind, parameter] = prior(self.spec, kind, parameter)
+        return found
 
     def _rate(self, dtype: str, convolution: bool = False) -> tuple[float, bool]:
         """(peak FLOP/s of a product of this type, does it run on tensor cores)."""

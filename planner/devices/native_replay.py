@@ -17,6 +17,7 @@ from planner.devices.allocator import MIN_BLOCK, SMALL_SIZE, segment_size
 
 _SHIFT = 40  # addresses up to 512 TiB
 _ADDRESS = (1 << _SHIFT) - 1
+_SIZE = ~_ADDRESS
 _SMALL = SMALL_SIZE // MIN_BLOCK
 
 
@@ -80,17 +81,19 @@ class _Pool:
         self.order: list[int] = []  # free blocks
         self.starting: dict[int, int] = {}  # address → free block
         self.ending: dict[int, int] = {}  # address behind it → free block
-        self.held: dict[int, tuple[int, int]] = {}  # key → address, size
+        self.held: dict[int, int] = {}  # key → block
 
     def play(self, events: list[int]) -> list[int]:
         """The block of each event in units, negative where it is freed. Written out in one piece: it runs a million times."""
-        units, unsplit, order, starting, ending, held = self.units, self.unsplit, self.order, self.starting, self.ending, self.held
+        units, unsplit, order, held = self.units, self.unsplit, self.order, self.held
+        starting, ending, take, find, insert = self.starting, self.ending, self.held.pop, bisect_left, insort
+        after_of, before_of = starting.pop, ending.pop
         blocks: list[int] = []
         note = blocks.append
         for key in events:
             if key >= 0:
                 size = units[key]
-                index = bisect_left(order, size << _SHIFT)
+                index = find(order, size << _SHIFT)
                 if index < len(order):
                     found = order.pop(index)
                     address = found & _ADDRESS
@@ -98,33 +101,33 @@ class _Pool:
                 else:
                     found = self._grow(size)
                     address = found & _ADDRESS
-                whole = found >> _SHIFT
-                if whole - size > unsplit:
+                left = (found >> _SHIFT) - size
+                if left > unsplit:
                     rest = address + size
-                    starting[rest] = ending[address + whole] = found = whole - size << _SHIFT | rest
-                    insort(order, found)
+                    starting[rest] = ending[rest + left] = found = left << _SHIFT | rest
+                    insert(order, found)
                 else:
-                    ending.pop(address + whole, None)  # a new segment is not there
-                    size = whole
-                held[key] = address, size
+                    size += left
+                    before_of(address + size, None)  # a new segment is not there
+                held[key] = size << _SHIFT | address
                 note(size)
                 continue
-            block = held.pop(~key, None)
-            if block is None:
-                note(0)
-                continue
-            address, size = block
+            block = take(~key, 0)
+            size = block >> _SHIFT
             note(-size)
-            end = address + size
-            after, before = starting.pop(end, 0), ending.pop(address, 0)
+            if not size:
+                continue
+            address = block & _ADDRESS
+            after, before = after_of(address + size, 0), before_of(address, 0)
             if after:
-                del order[bisect_left(order, after)]
-                end += after >> _SHIFT
+                del order[find(order, after)]
+                block += after & _SIZE
             if before:
-                del order[bisect_left(order, before)]
-                address = before & _ADDRESS
-            starting[address] = ending[end] = found = end - address << _SHIFT | address
-            insort(order, found)
+                del order[find(order, before)]
+                block = before + (block & _SIZE)
+            address = block & _ADDRESS
+            starting[address] = ending[address + (block >> _SHIFT)] = block
+            insert(order, block)
         return blocks
 
     def _grow(self, size: int) -> int:

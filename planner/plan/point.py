@@ -16,7 +16,7 @@ from planner.models.facts import ModelFacts
 from planner.plan.uncertainty import spread
 from planner.strategies.recipe import Recipe
 from planner.trace.source import TraceSource, trace_for
-from planner.trace.table import CATEGORIES
+from planner.trace.table import CATEGORIES, StepTrace
 
 DATASHEET = "datasheet"
 
@@ -92,9 +92,18 @@ def evaluate(facts: ModelFacts, recipe: Recipe, spec: DeviceSpec, *, micro_batch
 def memory_at(source: TraceSource, spec: DeviceSpec, point: dict[str, Any], *, accumulation: int = 1, gpus: int = 1) -> Memory:
     """Replay the allocator at a point. With several devices the gradient buckets of data parallelism are added."""
     trace, runtime, family = source.at(**point), runtime_memory(spec), source.facts.modality
-    peak = replay(trace, point, accumulation=accumulation, workspace=runtime.workspace)
+    peak = _replayed(trace, point, accumulation, runtime.workspace)
     buckets = float(trace.meta.get("gradient_bytes", 0)) if gpus > 1 else 0.0
     return _memory(peak, buckets, runtime, spec, family)
+
+
+def _replayed(trace: StepTrace, point: dict[str, Any], accumulation: int, workspace: tuple[int, ...]) -> PeakMemory:
+    """The replay, kept with the trace: devices differ in their workspaces only, and a search asks for many devices."""
+    kept = trace.__dict__.setdefault("_replays", {})
+    key = (tuple(point.get(symbol) for symbol in trace.symbols), min(accumulation, 3), workspace)
+    if key not in kept:
+        kept[key] = replay(trace, point, accumulation=accumulation, workspace=workspace)
+    return kept[key]
 
 
 def _memory(peak: PeakMemory, buckets: float, runtime: RuntimeMemory, spec: DeviceSpec, family: str) -> Memory:
