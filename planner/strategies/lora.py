@@ -14,6 +14,9 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
     except ImportError as error:
         raise MissingExtraError("peft", "hf", "LoRA") from error
     targets = list(recipe.lora_targets) if recipe.lora_targets else sorted(built.linear_names())
+    if not targets:
+        raise QuestionError(f"{built.facts.name} has no linear layer but its head: adapters have no place in it", where="--strategy",
+                            mend="Name layers that it has with --lora-targets (LoRA also takes convolutions), or train it otherwise")
     config = LoraConfig(r=recipe.lora_rank, lora_alpha=2 * recipe.lora_rank, lora_dropout=recipe.lora_dropout or 0.0, target_modules=targets, bias="none")
     if custom_modules:
         config._register_custom_module(custom_modules)

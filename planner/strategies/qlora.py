@@ -13,8 +13,8 @@ def apply(built, recipe, build) -> Prepared:
 
     total = count(built.module.parameters())
     compute = torch.float16 if recipe.precision in ("fp16", "amp_fp16") else torch.bfloat16
-    head = tuple(built.head)
-    quantise(built.module, keep=head or ("lm_head",), compute_dtype=compute)
+    spared = tuple(getattr(built.module, "_keep_in_fp32_modules", None) or ())  # transformers quantises none of these (T5's ``wo``)
+    quantise(built.module, keep=(tuple(built.head) or ("lm_head",)) + spared, compute_dtype=compute)
     return adapt(built, recipe, total=total, custom_modules={Linear4bit: _lora_over_4bit()})
 
 

@@ -14,6 +14,8 @@ FLASH, EFFICIENT, MATH = "flash", "efficient", "math"
 LARGEST_FLASH_HEAD = 256
 #: The memory-efficient kernel's head sizes are multiples of 16 bytes; flash attention pads its own to multiples of 8 elements.
 EFFICIENT_ALIGNMENT_BYTES, FLASH_ALIGNMENT = 16, 8
+#: Rows of a mask start at multiples of this many elements, or the mask is copied (``preprocess_mask``).
+MASK_ALIGNMENT = 16
 LOW_PRECISION = (torch.float16, torch.bfloat16)
 
 
@@ -37,12 +39,16 @@ def backend(query, key, value, mask, grouped: bool) -> str:
     return MATH
 
 
-def fused(query, key, value, mask, dropout: float, causal: bool, kind: str) -> torch.Tensor:
-    """One kernel. Flash attention gets heads padded to a multiple of 8 and its output is cut back."""
+def fused(query, key, value, mask, dropout: float, causal: bool, kind: str, align_mask: bool) -> torch.Tensor:
+    """One kernel. Flash attention gets heads padded to a multiple of 8 and its output is cut back; the memory-efficient one
+    gets a mask with aligned rows (``align_mask``: not where the rows' length is the batch's, which data loaders align)."""
     width = query.shape[-1]
     missing = -width % FLASH_ALIGNMENT if kind == FLASH else 0
     if missing:
         query, key, value = (torch.constant_pad_nd(t, (0, missing)) for t in (query, key, value))
+    if align_mask and kind == EFFICIENT and mask is not None and any(stride % MASK_ALIGNMENT for stride in mask.stride()[:-1]):
+        length = mask.shape[-1]
+        mask = torch.constant_pad_nd(mask, (0, MASK_ALIGNMENT - length % MASK_ALIGNMENT))[..., :length]
     out, _ = torch.ops.planner.attention(query, key, value, mask, dropout, causal)
     return out[..., :width] if missing else out
 

@@ -37,11 +37,12 @@ _PYTHON_WRAPPERS = ("has_torch_function", "has_torch_function_unary", "has_torch
 
 class CudaLike(TorchFunctionMode):
     """``autocast``: the lower precision of mixed precision, or None. ``casting()`` says whether a cast is due now.
-    ``numbers``: what ``item()`` gives; None refuses, since a model's forward pass must not depend on it."""
+    ``numbers``: what ``item()`` gives; None refuses, since a model's forward pass must not depend on it.
+    ``align_masks``: attention masks have a size of the model's own, not the batch's."""
 
-    def __init__(self, autocast: torch.dtype | None = None, casting=lambda: True, numbers: float | None = None):
+    def __init__(self, autocast: torch.dtype | None = None, casting=lambda: True, numbers: float | None = None, align_masks: bool = False):
         super().__init__()
-        self.numbers = numbers
+        self.numbers, self.align_masks = numbers, align_masks
         self.autocast, self._casting = autocast, casting
         self.answers: set[str] = set()
         self.on_answer = lambda: None  # told of each one: the host waits for the device there
@@ -90,7 +91,7 @@ class CudaLike(TorchFunctionMode):
         kind = cuda_attention.backend(query, key, value, mask, enable_gqa)
         if kind == cuda_attention.MATH:
             return cuda_attention.mathematics(query, key, value, mask, dropout, bool(is_causal), scale, enable_gqa)
-        return cuda_attention.fused(query, key, value, mask, dropout, bool(is_causal), kind)
+        return cuda_attention.fused(query, key, value, mask, dropout, bool(is_causal), kind, self.align_masks)
 
     def _on_rms_norm(self, func, input, normalized_shape, weight=None, eps=None):  # noqa: A002
         if weight is not None and weight.dtype != input.dtype or not input.is_meta:
@@ -130,6 +131,18 @@ class CudaLike(TorchFunctionMode):
 
     def _on_any(self, func, *args, **kwargs):
         return self._tag(func(*args, **kwargs), False)
+
+    def _on_sum(self, func, *args, **kwargs):
+        """The sum of a mask is its size: masks are full."""
+        total, whole = func(*args, **kwargs), args[0] if args else None
+        if isinstance(whole, torch.Tensor) and whole.is_meta and whole.dtype == torch.bool and total.dim() == 0:
+            total._planner_sum = whole.numel()
+        return total
+
+    def _on___eq__(self, func, left, right):
+        answer = func(left, right)
+        full = getattr(left, "_planner_sum", None)
+        return answer if full is None or not isinstance(right, int) else self._tag(answer, full == right)
 
     def _tag(self, tensor, answer: bool):
         if isinstance(tensor, torch.Tensor) and tensor.is_meta:

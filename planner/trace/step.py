@@ -66,7 +66,8 @@ class StepRunner:
     def _record(self, point: dict) -> RawTrace:
         prepared, amp = self.prepared, AUTOCAST.get(self.recipe.precision)
         recorder = Recorder(prepared.module)
-        mode = CudaLike(amp, casting=lambda: recorder.phase in ("forward", "teacher") or recorder.recomputing)
+        mode = CudaLike(amp, casting=lambda: recorder.phase in ("forward", "teacher") or recorder.recomputing,
+                        align_masks="S" not in self.built.symbols)
         mode.on_answer = recorder.synchronise
         if prepared.teacher is not None:
             recorder.add_names(prepared.teacher, "teacher")
