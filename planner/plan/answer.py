@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,7 +13,7 @@ from planner.plan.asked import Asked, understand
 from planner.plan.assemble import document
 from planner.plan.choices import choose
 from planner.plan.hardware import PLANNED, Hardware, Rented, by_promise, find_hardware
-from planner.plan.options import Option, options_for
+from planner.plan.options import Option, options_for, training_usd_at_least
 from planner.plan.recommend import recommend
 from planner.question import Question
 
@@ -65,8 +66,9 @@ def _cheapest(asked: Asked, strategy: str, rented: list[Rented]) -> list[Option]
     """The options on the device that does this strategy for the fewest dollars among the most promising ones that fit."""
     best: list[Option] = []
     refused: PlannerError | None = None
-    for planned, one in enumerate(_promising(asked, strategy, rented)):
-        if planned >= PLANNED and best and best[0].fits or planned >= 4 * PLANNED:
+    promising = list(islice(_promising(asked, strategy, rented), 4 * PLANNED))
+    for planned, (least_usd, one) in enumerate([*_bounded(asked, strategy, promising[:PLANNED]), *((0.0, one) for one in promising[PLANNED:])]):
+        if best and best[0].fits and (planned >= PLANNED or best[0].bill and best[0].bill.usd.p50 < least_usd):
             break
         try:
             found = options_for(asked, strategy, one)
@@ -78,6 +80,17 @@ def _cheapest(asked: Asked, strategy: str, rented: list[Rented]) -> list[Option]
     if not best and refused is not None:
         raise refused
     return best
+
+
+def _bounded(asked: Asked, strategy: str, promising: list[Rented]) -> list[tuple[float, Rented]]:
+    """(a bound on its dollars, device), the lowest bound first: most devices then need no plan in full."""
+    found = []
+    for one in promising:
+        try:
+            found.append((training_usd_at_least(asked, strategy, one), one))
+        except PlannerError:
+            found.append((0.0, one))  # refused again when planned, and reported then
+    return sorted(found, key=lambda f: f[0])
 
 
 def _promising(asked: Asked, strategy: str, rented: list[Rented]):

@@ -18,9 +18,10 @@ from planner.plan.asked import Asked
 from planner.plan.choices import Choices, choose
 from planner.plan.run import Run, whole_run
 from planner.plan.scratch import EnoughData, enough_data
-from planner.plan.search import Setting, find_setting, lengths_of
+from planner.plan.search import Setting, device_seconds_at_least, find_setting, lengths_of
 from planner.question import Question
 from planner.trace.table import CATEGORIES
+from planner.units import SECONDS_PER_HOUR
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,18 @@ def options_for(asked: Asked, strategy: str, rented: Rented) -> list[Option]:
     if strategy == "partial_fine_tune" and question.unfreezing == "gradual":
         return [_gradual(asked, rented)]
     return [_single(asked, strategy, rented)]
+
+
+def training_usd_at_least(asked: Asked, strategy: str, rented: Rented) -> float:
+    """What the first variant of a strategy costs on a device at the least, without a replay; 0 where no bound can be given."""
+    question = asked.question
+    if question.max_steps or rented.offer is None or (strategy == "feature_extraction" and question.cached_features is True) \
+            or (strategy == "partial_fine_tune" and question.unfreezing == "gradual"):
+        return 0.0
+    facts, teacher = _models(asked, strategy)
+    choices = choose(question, facts, asked.data, strategy, rented.spec)
+    seconds = device_seconds_at_least(choices, rented.spec, asked.data, rented.gpus, question.micro_batch, lambda recipe: asked.source(recipe, facts, teacher))
+    return seconds / SECONDS_PER_HOUR * rented.offer.usd_per_hour_for(rented.gpus) / rented.gpus
 
 
 def _models(asked: Asked, strategy: str) -> tuple[ModelFacts, ModelFacts | None]:

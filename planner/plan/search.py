@@ -71,7 +71,7 @@ def find_setting(choices: Choices, spec: DeviceSpec, data: DatasetProfile, gpus:
     tried: list[Setting] = []
     for policy in choices.checkpointing:
         source = source_of(choices.with_checkpointing(policy))
-        promises = _in_order(_promises(source, choices, spec, data, sizes))
+        promises = _in_order(_kept_promises(source, choices, spec, data, sizes))
         for promise in promises[:TRIES]:
             tried.append(setting_at(source, choices, spec, data, gpus, promise.size))
             if tried[-1].memory.fits:
@@ -83,6 +83,18 @@ def find_setting(choices: Choices, spec: DeviceSpec, data: DatasetProfile, gpus:
         return min(fitting, key=lambda s: s.step.seconds.p50 / (s.micro_batch * s.accumulation))
     leanest = setting_at(source, choices, spec, data, gpus, sizes[0])
     return min([*tried, leanest], key=lambda s: (not s.memory.fits, s.memory.device_used_bytes.p50))
+
+
+def device_seconds_at_least(choices: Choices, spec: DeviceSpec, data: DatasetProfile, gpus: int, asked: int | None,
+                            source_of: Callable[[Recipe], TraceSource]) -> float:
+    """A bound on the GPU seconds of training, all devices together, without a replay; 0 where none can be given. Raises as ``find_setting``."""
+    sizes = candidates(choices.global_batch, gpus, asked)
+    source = source_of(choices.with_checkpointing(choices.checkpointing[0]))
+    promises = _kept_promises(source, choices, spec, data, sizes)
+    if not promises or len(choices.checkpointing) > 1 and max(p.size for p in promises) < min(ENOUGH, sizes[-1]):
+        return 0.0  # recomputation may allow larger batches than these
+    epoch = min(data.batches(p.size, padding=choices.padding, max_length=choices.max_length).samples_per_epoch for p in promises)
+    return spread("time", DATASHEET, source.facts.modality).around(min(p.seconds for p in promises)).p50 * epoch * choices.epochs
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,14 @@ def _in_order(promises: list[_Promise]) -> list[_Promise]:
     fastest = min(p.seconds for p in promises)
     first = min((p for p in promises if p.seconds <= NEAR * fastest), key=lambda p: p.size)
     return [first, *sorted((p for p in promises if p is not first), key=lambda p: p.seconds)]
+
+
+def _kept_promises(source: TraceSource, choices: Choices, spec: DeviceSpec, data: DatasetProfile, sizes: list[int]) -> list[_Promise]:
+    """A search over devices asks twice: for a bound, and for the plan of those that it leaves."""
+    kept, key = source.__dict__.setdefault("_promises", {}), (choices, spec.key, id(data), tuple(sizes))
+    if key not in kept:
+        kept[key] = data, _promises(source, choices, spec, data, sizes)  # the data is held so that its id stays its own
+    return kept[key][1]
 
 
 def _promises(source: TraceSource, choices: Choices, spec: DeviceSpec, data: DatasetProfile, sizes: list[int]) -> list[_Promise]:
