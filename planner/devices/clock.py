@@ -124,12 +124,10 @@ class StepClock:
 
 
 def _work(trace: StepTrace, dims: np.ndarray) -> Work:
-    """What the operations do is the same on every device: that of a few points is kept with the trace."""
-    if dims.shape[1] > EXACT_POINTS:
-        return work(trace, dims)
+    """What the operations do is the same on every device: kept with the trace for the next ones, of one grid or of few points."""
     kept, key = trace.__dict__.setdefault("_work", {}), dims.tobytes()
     if key not in kept:
-        if len(kept) >= KEPT_WORK:
+        if dims.shape[1] > EXACT_POINTS or len(kept) >= KEPT_WORK:
             kept.clear()
         kept[key] = work(trace, dims)
     return kept[key]

@@ -16,7 +16,7 @@ from planner.figures import Estimate
 from planner.models.facts import ModelFacts
 from planner.plan.asked import Asked
 from planner.plan.choices import Choices, choose
-from planner.plan.run import Run, whole_run
+from planner.plan.run import Run, fixed_hours_at_least, whole_run
 from planner.plan.scratch import EnoughData, enough_data
 from planner.plan.search import Setting, device_seconds_at_least, find_setting, lengths_of
 from planner.question import Question
@@ -71,7 +71,8 @@ def options_for(asked: Asked, strategy: str, rented: Rented) -> list[Option]:
 
 
 def training_usd_at_least(asked: Asked, strategy: str, rented: Rented) -> float:
-    """What the first variant of a strategy costs on a device at the least, without a replay; 0 where no bound can be given."""
+    """What the first variant of a strategy costs on a device at the least, without a replay: its steps, start and checkpoints.
+    0 where no bound can be given."""
     question = asked.question
     if question.max_steps or rented.offer is None or (strategy == "feature_extraction" and question.cached_features is True) \
             or (strategy == "partial_fine_tune" and question.unfreezing == "gradual"):
@@ -79,7 +80,12 @@ def training_usd_at_least(asked: Asked, strategy: str, rented: Rented) -> float:
     facts, teacher = _models(asked, strategy)
     choices = choose(question, facts, asked.data, strategy, rented.spec)
     seconds = device_seconds_at_least(choices, rented.spec, asked.data, rented.gpus, question.micro_batch, lambda recipe: asked.source(recipe, facts, teacher))
-    return seconds / SECONDS_PER_HOUR * rented.offer.usd_per_hour_for(rented.gpus) / rented.gpus
+    if not seconds:
+        return 0.0
+    longest = lengths_of(asked.data.batches(1, padding=choices.padding, max_length=choices.max_length))[0]
+    meta = asked.source(choices.with_checkpointing(choices.checkpointing[0]), facts, teacher).at(B=question.micro_batch or min(2, choices.global_batch), **longest).meta
+    hours = seconds / rented.gpus / SECONDS_PER_HOUR + fixed_hours_at_least(question, choices, meta["checkpoint_bytes"])
+    return hours * rented.offer.usd_per_hour_for(rented.gpus)
 
 
 def _models(asked: Asked, strategy: str) -> tuple[ModelFacts, ModelFacts | None]:

@@ -48,6 +48,11 @@ def whole_run(question: Question, choices: Choices, setting: Setting, data: Data
     return Run(steps, epochs, wall, wall.scale(gpus), {name: part.p50 for name, part in parts.items()}, notes, warnings)
 
 
+def fixed_hours_at_least(question: Question, choices: Choices, checkpoint_bytes: float) -> float:
+    """Hours of a run that no device shortens: starting and saving, at their medians; reading the weights is left out."""
+    return _saving(question, checkpoint_bytes, choices.epochs).p50 + overhead("start_up_seconds").p50 / units.SECONDS_PER_HOUR
+
+
 def _step_seconds(setting: Setting, data: DatasetProfile, gpus: int) -> tuple[Estimate, tuple[str, ...], tuple[str, ...]]:
     """The step, or the time in which the host can read and decode its samples, whichever is longer."""
     step, samples = setting.step.seconds, setting.micro_batch * setting.accumulation
