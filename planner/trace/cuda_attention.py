@@ -73,8 +73,10 @@ def mathematics(query, key, value, mask, dropout: float, causal: bool, scale: fl
     weights = torch.ops.aten._safe_softmax(scores, -1)
     if dropout > 0.0:
         weights = torch.native_dropout(weights, dropout, True)[0]
-    out = torch.matmul(weights, value)
-    return out.to(kind)
+    returned = weights.to(kind)  # the function's second result, dropped by its caller: C++ makes it before the product
+    out = torch.matmul(weights, value).to(kind)
+    del returned
+    return out
 
 
 def _added(allowed: torch.Tensor, kind: torch.dtype) -> torch.Tensor:

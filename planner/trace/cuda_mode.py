@@ -93,6 +93,11 @@ class CudaLike(TorchFunctionMode):
             return cuda_attention.mathematics(query, key, value, mask, dropout, bool(is_causal), scale, enable_gqa)
         return cuda_attention.fused(query, key, value, mask, dropout, bool(is_causal), kind, self.align_masks)
 
+    def _on_linear(self, func, input, weight, bias=None):  # noqa: A002
+        if weight.dtype == torch.uint8:  # bitsandbytes' packed weights: the layer's own forward pass unpacks them
+            raise ModelError("it reads the weights of its linear layers itself, which 4-bit layers do not allow", mend="Train it with LoRA instead")
+        return func(input, weight, bias)
+
     def _on_rms_norm(self, func, input, normalized_shape, weight=None, eps=None):  # noqa: A002
         if weight is not None and weight.dtype != input.dtype or not input.is_meta:
             return func(input, normalized_shape, weight, eps)  # CUDA has no fused kernel for two types
