@@ -13,7 +13,15 @@ from types import MappingProxyType
 import numpy as np
 
 from planner.devices.allocator import MIN_BLOCK, AllocatorConfig, CachingAllocator, DeviceOutOfMemory
-from planner.devices.lifetimes import OPTIMIZER, TEMPORARY, Schedule, before_training, first_optimizer_operation, first_step, steady_step
+from planner.devices.lifetimes import (
+    OPTIMIZER,
+    TEMPORARY,
+    Schedule,
+    before_training,
+    first_optimizer_operation,
+    first_step,
+    steady_step,
+)
 from planner.devices.live_bytes import peak_allocated
 from planner.devices.native_replay import Moment, NativeReplay
 from planner.trace.operations import kind_of
