@@ -23,7 +23,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.datasets.profile import from_counts
-from planner.devices.clock import StepClock
 from planner.devices.names import resolve_device
 from planner.errors import PlannerError
 from planner.models import catalogue

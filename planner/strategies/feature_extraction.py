@@ -44,26 +44,63 @@ def _head_only(built, total: int) -> Prepared:
     """The head's modules, fed with tensors of the shape that really enters them, and the task's loss on what they give."""
     import torch
 
-    head = _head_modules(built)
+    chains: list[list] = []  # known when a batch has run through the model once
 
     def batch(B, S=None, T=None):
         with torch.no_grad():
             whole = built.batch(B, S, T) if T is not None else built.batch(B, S)
-            features = _features(built, whole)
-        return {"features": torch.empty_strided(features.shape, features.stride(), dtype=features.dtype, device=features.device),
-                "labels": whole.get("labels")}
+            entering = _inputs(built, whole)
+        chains[:] = _chains(built, entering)
+        kept = {f"features{i}": entering[chain[0]][0] for i, chain in enumerate(chains)}
+        return {name: torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device) for name, t in kept.items()} | {"labels": whole.get("labels")}
 
     def forward(data):
-        value = data["features"]
-        for module in head:
-            value = module(value)
+        ends = []
+        for number, chain in enumerate(chains):
+            value = data[f"features{number}"]
+            for module in chain:
+                value = module(value)
+            ends.append(value)
+        value = ends[0] if len(ends) == 1 else sum(ends) / len(ends)
         logits = value.reshape(-1, value.shape[-1]).float()
         labels = data["labels"] if data["labels"] is not None else torch.empty(logits.shape[0], dtype=torch.int64, device=logits.device)
         rows = labels.reshape(-1)
         return torch.nn.functional.cross_entropy(logits[: rows.shape[0]] if logits.shape[0] > rows.shape[0] else logits, rows)
 
-    holder = torch.nn.ModuleList(head)
+    holder = torch.nn.ModuleList(_head_modules(built))
     return Prepared(holder, [p for p in holder.parameters() if p.requires_grad], forward, batch, total)
+
+
+def _chains(built, entering: dict) -> list[list]:
+    """The head's modules, each after the one whose output it takes; a head of its own (a distillation token's) begins a chain.
+    Raises ModelError when none of them runs."""
+    chains, before = [], None
+    for module, (value, out_shape) in entering.items():
+        if chains and before is not None and before[-1] == value.shape[-1]:
+            chains[-1].append(module)
+        else:
+            chains.append([module])
+        before = out_shape
+    if not chains:
+        raise ModelError(f"the head of {built.facts.name} does not run in its forward pass")
+    return chains
+
+
+def _inputs(built, batch) -> dict:
+    """Head module → (the tensor that enters it, the shape of its output), in the order in which a real forward pass runs them."""
+    found: dict = {}
+
+    def entered(module, args, out):
+        shape = tuple(out.shape) if hasattr(out, "shape") else None
+        found.setdefault(module, (args[0], shape))
+
+    hooks = [module.register_forward_hook(entered) for module in _head_modules(built)]
+    try:
+        built.logits(built.module, batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
 def _head_modules(built) -> list:

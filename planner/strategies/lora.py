@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.errors import MissingExtraError, QuestionError
+from planner.errors import MissingExtraError, ModelError, QuestionError
 from planner.strategies.base import Prepared, Strategy, count, plain
 
 
@@ -13,7 +13,8 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
         raise MissingExtraError("peft", "hf", "LoRA") from error
-    targets = list(recipe.lora_targets) if recipe.lora_targets else sorted(built.linear_names())
+    known = sorted(built.linear_names())
+    targets = list(recipe.lora_targets) if recipe.lora_targets else known
     if not targets:
         raise QuestionError(f"{built.facts.name} has no linear layer but its head: adapters have no place in it", where="--strategy",
                             mend="Name layers that it has with --lora-targets (LoRA also takes convolutions), or train it otherwise")
@@ -28,8 +29,11 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
     try:
         adapted = get_peft_model(module, config)
     except ValueError as error:
+        if not recipe.lora_targets:
+            raise ModelError(f"PEFT cannot adapt it: {' '.join(str(error).split())[:200]}", where=built.facts.name,
+                             mend="Name the layers to adapt with --lora-targets") from error
         raise QuestionError(f"no such modules in {built.facts.name}: {', '.join(targets)}", where="--lora-targets",
-                            mend=f"It has: {', '.join(sorted(built.linear_names()))}") from error
+                            mend=f"It has: {', '.join(known)}") from error
     built.module = adapted
     trainable = [p for p in adapted.parameters() if p.requires_grad]
     prepared = plain(built, trainable)

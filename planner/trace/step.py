@@ -73,6 +73,7 @@ class StepRunner:
             recorder.add_names(prepared.teacher, "teacher")
         with as_if_on_cuda(mode):
             batch = prepared.batch(**point)
+            mode.clear_cache()  # weights that were cast while making the batch belong to no step
         self._mark_what_is_there(recorder, batch)
         with recorder, as_if_on_cuda(mode):
             loss = self._forward(recorder, batch)

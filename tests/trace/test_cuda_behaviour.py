@@ -262,3 +262,18 @@ def test_a_model_without_linear_layers_has_no_place_for_adapters():
     facts = resolve("timm:resnet18")
     with pytest.raises(QuestionError, match="no linear layer"):
         trace_for(facts, recipe(facts, strategy="lora", lora_rank=4, lora_dropout=0.0)).at(B=2)
+
+
+@needs_libraries
+def test_two_heads_side_by_side_are_each_fed_their_own_features():
+    facts = resolve("timm:deit_tiny_distilled_patch16_224")
+    trace = trace_for(facts, recipe(facts, strategy="feature_extraction", variant="cached", precision="amp_bf16")).at(B=4)
+    products = [s for s, times in zip(trace.signatures, trace.counts[:, 0]) if s.op == "aten.addmm.default" for _ in range(times)]
+    assert len(products) == 2
+
+
+@needs_libraries
+def test_a_model_that_reads_the_weights_of_its_layers_is_refused_for_four_bits():
+    facts = resolve("timm:beit_base_patch16_224")
+    with pytest.raises(ModelError, match="4-bit"):
+        trace_for(facts, recipe(facts, strategy="qlora", precision="bf16", lora_rank=4, lora_dropout=0.0)).at(B=2)
