@@ -46,12 +46,20 @@ class CudaLike(TorchFunctionMode):
         self.autocast, self._casting = autocast, casting
         self.answers: set[str] = set()
         self.on_answer = lambda: None  # told of each one: the host waits for the device there
+        self.contexts: list[tuple[bool, torch.dtype | None]] = []  # the model's own ``torch.autocast`` blocks, innermost last
         self._cast_weights: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._copies: dict = {}
 
     @property
     def autocasting(self) -> bool:
+        if self.contexts:
+            return self.contexts[-1][0] and self.lower is not None
         return self.autocast is not None and self._casting()
+
+    @property
+    def lower(self) -> torch.dtype | None:
+        """The type that products are cast to: the innermost block's, else the recipe's."""
+        return next((kind for _, kind in reversed(self.contexts) if kind is not None), self.autocast)
 
     def clear_cache(self) -> None:
         self._cast_weights.clear()
@@ -176,14 +184,14 @@ class CudaLike(TorchFunctionMode):
 
     def _autocast_arguments(self, name, args, kwargs):
         if name in LOWER_PRECISION:
-            return self._cast(args, kwargs, self.autocast)
+            return self._cast(args, kwargs, self.lower)
         if name in FLOAT32:
             return self._cast(args, kwargs, torch.float32)
         if name in FLOAT32_BY_ARGUMENT:
             return args, self._float32_by_argument(args, kwargs)
         if name in WIDEST:
             tensors = [t for t in _tensors(args) + _tensors(kwargs.values()) if t.is_floating_point()]
-            if any(t.dtype == torch.float32 for t in tensors) and any(t.dtype == self.autocast for t in tensors):
+            if any(t.dtype == torch.float32 for t in tensors) and any(t.dtype == self.lower for t in tensors):
                 return self._cast(args, kwargs, torch.float32)
         return args, kwargs
 
@@ -239,7 +247,33 @@ def as_if_on_cuda(mode: CudaLike):
 
     torch.is_autocast_enabled, torch.clear_autocast_cache = is_enabled, clear_both
     try:
-        with mode:
+        with mode, _own_blocks(mode):
             yield mode
     finally:
         torch.is_autocast_enabled, torch.clear_autocast_cache = enabled, clear
+
+
+@contextlib.contextmanager
+def _own_blocks(mode: CudaLike):
+    """``with torch.autocast(…)`` in a model's code, which meta tensors do not have, told to the mode. Only a block for CUDA names
+    a type that counts: blocks for other devices come from code that asks its tensors where they lie."""
+    kind = torch.amp.autocast_mode.autocast
+    own = {name: vars(kind)[name] for name in ("__init__", "__enter__", "__exit__")}
+
+    def init(self, device_type, dtype=None, enabled=True, cache_enabled=None):
+        self.told = (bool(enabled), dtype if device_type == "cuda" else None)
+
+    def enter(self):
+        mode.contexts.append(self.told)
+        return self
+
+    def leave(self, *_error):
+        mode.contexts.pop()
+        return False
+
+    kind.__init__, kind.__enter__, kind.__exit__ = init, enter, leave
+    try:
+        yield
+    finally:
+        for name, function in own.items():
+            setattr(kind, name, function)

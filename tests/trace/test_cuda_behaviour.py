@@ -137,6 +137,24 @@ def test_autocasts_lists(function, result):
     assert found == [result]
 
 
+def test_a_models_own_autocast_blocks_count():
+    found, weight = [], on_meta(8, 8, dtype=FP32)
+
+    def product():
+        found.append(functional.linear(on_meta(4, 8, dtype=FP32), weight).dtype)
+
+    def action():
+        with torch.autocast("cuda", enabled=False):
+            product()
+            with torch.autocast("cuda", dtype=FP16):
+                product()
+        product()
+
+    run(action, BF16)
+    assert found == [FP32, FP16, BF16]
+    assert torch.autocast("cpu").fast_dtype is not None, "torch's own class is as before"
+
+
 def test_rms_norm_is_one_kernel_that_saves_its_input_and_a_number_a_row():
     x, weight, saved = on_meta(4, 16), on_meta(16), []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append((tuple(t.shape), t.dtype)) or t, lambda t: t):
