@@ -172,12 +172,11 @@ class Efficiency:
         peak *= self._p("convolution", "tensor_share" if tensor else "simt_share")
         if tensor and not self._channels_last and image.layout != "cl" and len(image.shape) == 4:
             peak *= self._p("convolution", "strided_share")
-        if groups > 1:  # kernels of groups pack several into a tile: no loss but for narrow ones
-            width = np.minimum(1.0, shape[1] / self._p("convolution", "grouped_width"))
-            grouped = flops / (peak * self._p("convolution", "grouped_share") * width)
-            return np.maximum(grouped, self._memory_seconds(moved, self._p("convolution", "bandwidth_share"))) + latency
         passes = self._passes(call, shape, image, result, groups, backward)
         compute = sum((self._product(groups, m, n, k, 0.0, peak, tensor) for m, n, k in passes), call.zero)
+        if groups > 1 and tensor:  # one product a group, or a kernel that packs narrow groups into a tile, whichever is faster
+            width = np.minimum(1.0, shape[1] / self._p("convolution", "grouped_width"))
+            compute = np.minimum(compute, flops / (peak * self._p("convolution", "grouped_share") * width))
         return np.maximum(compute, self._memory_seconds(moved, self._p("convolution", "bandwidth_share")) + latency)
 
     @staticmethod

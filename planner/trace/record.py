@@ -109,7 +109,7 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         phase, module = self._where()
-        out = func(*args, **kwargs)
+        out = _laid_out_as_on_cuda(func, args, func(*args, **kwargs))
         inputs, outputs = _operands(args), _operands((out,))
         inputs += _operands(kwargs.values()) if kwargs else []
         if inputs or outputs:
@@ -184,6 +184,26 @@ class Recorder(TorchDispatchMode):
             storage[3] = end if storage[3] is None else storage[3]
             storage[4] = temporary if storage[4] is None else storage[4]
         return self.raw
+
+
+def _laid_out_as_on_cuda(func, args, out):
+    """cuDNN answers channels-last where the image or the weight is so (``cudnn_conv_suggest_memory_format``); meta always
+    answers contiguous, and copies would be recorded that CUDA does not make."""
+    if func is torch.ops.aten.convolution.default and _channels_last(args[0], args[1]):
+        return _in_channels_last(out)
+    if func is torch.ops.aten.convolution_backward.default and _channels_last(args[1], args[2]):
+        return tuple(_in_channels_last(t) for t in out)
+    return out
+
+
+def _channels_last(*tensors: torch.Tensor) -> bool:
+    return any(t.dim() == 4 and t.is_contiguous(memory_format=torch.channels_last) and not t.is_contiguous() for t in tensors)
+
+
+def _in_channels_last(tensor):
+    if tensor is None or not tensor.is_meta or tensor.dim() != 4:
+        return tensor
+    return torch.empty_like(tensor, memory_format=torch.channels_last)
 
 
 def _operands(values) -> list[torch.Tensor]:

@@ -85,7 +85,8 @@ def test_more_tokens_never_cost_less(short, more, strategy):
     fixed = {"micro_batch": 4, "gradient_checkpointing": "none", "samples": 4000}
     a, b = (only(strategy, tokens_per_sample=n, **fixed) for n in (short, short + more))
     assert b["step"]["seconds"]["p50"] >= 0.97 * a["step"]["seconds"]["p50"]  # a wave of tiles may fit a little better
-    assert b["memory"]["allocated_bytes"]["p50"] >= a["memory"]["allocated_bytes"]["p50"]
+    # the allocator counts the ends of blocks it does not split, up to 1 MiB each
+    assert b["memory"]["allocated_bytes"]["p50"] >= 0.995 * a["memory"]["allocated_bytes"]["p50"]
 
 
 def test_a_larger_rank_and_dropout_take_more_memory():
