@@ -62,7 +62,7 @@ def _option(asked: Asked, option: Option, advice: list[Fix]) -> dict:
         "memory": _memory(option), "step": _step(option, trace), "run": _run(option), "cost": _cost(option),
         "energy_kwh": _figure(option.energy.kwh), "co2_kg": _figure(option.energy.co2_kg), "fixes": [_fix(f) for f in advice],
         "scratch": _scratch(option), "disk_bytes": option.disk_bytes,
-        "assumptions": list(dict.fromkeys([*option.assumptions, *option.choices.notes, *trace.meta.get("assumptions", []), *option.energy.assumptions,
+        "assumptions": list(dict.fromkeys([*option.assumptions, *option.choices.notes, *_of_trace(trace), *option.energy.assumptions,
                                            *option.run.notes, *(option.bill.assumptions if option.bill else ())])),
         "warnings": warnings}
 
@@ -70,6 +70,14 @@ def _option(asked: Asked, option: Option, advice: list[Fix]) -> dict:
 def trace_of(option: Option) -> StepTrace:
     setting = option.setting
     return setting.source.at(B=setting.micro_batch, **lengths_of(setting.batches)[0])
+
+
+def _of_trace(trace: StepTrace) -> list[str]:
+    """What the recording assumed. A model that asked for values of its data was answered, see ``trace/cuda_mode.py``."""
+    said = trace.meta.get("assumptions", [])
+    asked = [line for line in said if line.startswith("a condition on the data")]
+    plain = [line for line in said if line not in asked]
+    return plain + (["batches hold no padding mask: where the model asks its data, it is told that every token counts"] if asked else [])
 
 
 def _counts(trace: StepTrace) -> dict:

@@ -64,7 +64,7 @@ def _comparison(console: Console, answer: Mapping[str, Any]) -> None:
     drawn = _table(table, None, right=range(len(table.headers) - 5, len(table.headers)))
     for column in drawn.columns[-5:]:
         column.no_wrap = True
-    if len(table.headers) < 8:
+    if table.rows:
         drawn.columns[0].min_width = min(20, max(len(word) for row in table.rows for word in row[0].split()[:1]))
     for index, option in enumerate(answer["options"]):
         drawn.rows[index].style = "dim" if option.get("fits") is False else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +45,11 @@ class Table:
 def name(option: Mapping[str, Any]) -> str:
     """``feature_extraction, cached features``."""
     return ", ".join(clean(part) for part in (option["strategy"], option.get("variant")) if part)
+
+
+def short_device(option: Mapping[str, Any]) -> str:
+    """Without the makers' words, for narrow columns: ``RTX 3090``."""
+    return re.sub(r"\b(NVIDIA|GeForce|AMD|Instinct|Tesla|Generation) ?", "", device(option)).strip() or device(option)
 
 
 def device(option: Mapping[str, Any]) -> str:
@@ -101,7 +108,7 @@ def comparison(answer: Mapping[str, Any]) -> Table:
     rows = []
     for option in answer["options"]:
         spans = ("\n".join(filter(None, pair)) for pair in (hours(option), usd(option)))
-        rows.append((name(option), device(option), fits(option), memory(option), *spans, speed(option), trainable(option)))
+        rows.append((name(option), short_device(option), fits(option), memory(option), *spans, speed(option), trainable(option)))
     if only_device(answer) is None:
         return Table(headers, tuple(rows))
     return Table(headers[:1] + headers[2:], tuple(row[:1] + row[2:] for row in rows))

@@ -98,7 +98,7 @@ class TraceSource:
         return self._find(f"{regime}-{length}") if length is not None else None
 
     def _cache_file(self, regime: str) -> Path:
-        made_with = hashlib.sha256(repr((store.FORMAT, sorted(versions(self.facts.library).items()))).encode()).hexdigest()[:8]
+        made_with = hashlib.sha256(repr((store.FORMAT, store.RECORDING, sorted(versions(self.facts.library).items()))).encode()).hexdigest()[:8]
         return cache_folder() / "traces" / f"{self.stem}-{regime}-{made_with}.trace"
 
     def _record(self, regime: str, length: int | None) -> TraceFamily:

@@ -19,8 +19,11 @@ import numpy as np
 from planner.errors import MachineError, ProfileError
 from planner.trace.table import Operand, Signature, StepTrace, TraceFamily
 
-#: Raised when the layout, or what a recording means, changes: older files are then recorded anew.
+#: The layout of a file.
 FORMAT = 1
+#: Raised when the recorder records something else for the same step: cached traces of before are then recorded anew (and the
+#: shipped ones want ``benchmarks/ship_traces.py --again``).
+RECORDING = 2
 _ARRAYS = ("forms", "op_signature", "op_phase", "op_module", "size", "birth", "death", "category", "storage_module")
 _MAX_BYTES = 256 * 2**20
 
