@@ -11,6 +11,8 @@ after changing anything under ``planner/trace`` or ``planner/strategies``, and w
 from __future__ import annotations
 
 import argparse
+import csv
+import datetime
 import os
 import sys
 import time
@@ -69,12 +71,25 @@ def ship(source: TraceSource, regime: str, again: bool) -> str | None:
     return f"{file.stat().st_size / 1000:6.1f} kB  {time.perf_counter() - started:5.1f} s  {file.name}"
 
 
+def keep_refusals(found: dict[str, tuple[str, str]]) -> None:
+    """Write ``profiles/traces/refused.csv``: stem, model, recipe, reason. What was known before and not tried now stays."""
+    file = profiles.path("traces", "refused.csv")
+    kept = {row["stem"]: row for row in csv.DictReader(file.open(newline="", encoding="utf-8"))} if file.is_file() else {}
+    kept |= {stem: {"stem": stem, "model": model, "reason": reason, "source": "benchmarks/ship_traces.py", "date": datetime.date.today().isoformat()}
+             for stem, (model, reason) in found.items()}
+    with file.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, ["stem", "model", "reason", "source", "date"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept[stem] for stem in sorted(kept))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--again", nargs="*", metavar="MODEL", help="record these models (or all) again")
     parser.add_argument("--only", nargs="*", metavar="MODEL")
     parser.add_argument("--list", action="store_true")
     args = parser.parse_args()
+    refusals: dict[str, tuple[str, str]] = {}
     for row in listed():
         name = row["model"]
         if args.only and name not in args.only:
@@ -87,12 +102,15 @@ def main() -> int:
                 if args.list:
                     print(label)
                     continue
+                source = trace_for(trains, recipe, teacher=teacher)
                 try:
-                    done = ship(trace_for(trains, recipe, teacher=teacher), regime, again)
+                    done = ship(source, regime, again)
                 except PlannerError as error:
-                    done = f"left out: {error}"
+                    done, refusals[source.stem] = f"left out: {error}", (name, str(error))
                 if done:
                     print(f"{label:70} {done}", flush=True)
+    if refusals:
+        keep_refusals(refusals)
     return 0
 
 

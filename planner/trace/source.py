@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from planner import profiles
-from planner.errors import MachineError, ProfileError, QuestionError
+from planner.errors import MachineError, ModelError, ProfileError, QuestionError
 from planner.models.facts import ModelFacts
 from planner.strategies.recipe import Recipe
 from planner.trace import store
@@ -32,6 +32,14 @@ def cache_folder() -> Path:
     """``PLANNER_CACHE``, else the user's cache folder."""
     base = os.environ.get("PLANNER_CACHE")
     return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "planner"
+
+
+@cache
+def refused() -> dict[str, str]:
+    """Stem of a trace file → why it cannot be recorded, for the shipped models."""
+    if not profiles.path("traces", "refused.csv").is_file():
+        return {}
+    return {row["stem"]: row["reason"] for row in profiles.rows("traces", "refused.csv")}
 
 
 @cache
@@ -63,10 +71,17 @@ class TraceSource:
             for trace in family.traces:
                 if trace.covers(B=B, S=S, T=T):
                     return trace
+        self._refuse_what_is_known_not_to_work()
         regime = self.regime(B, S)
         family = self._find(regime) or self._find_exact(regime, S) or self._record(regime, S)
         self._loaded[regime + (f"-{S}" if family.traces[0].domain.get("S", (0, 1))[0] == S else "")] = family
         return family.at(B=B, S=S, T=T)
+
+    def _refuse_what_is_known_not_to_work(self) -> None:
+        """What ``benchmarks/ship_traces.py`` found a shipped model unable to do is not tried again at every question."""
+        reason = refused().get(self.stem)
+        if reason:
+            raise ModelError(reason)
 
     def regime(self, B: int, S: int | None) -> str:
         """``b1``: a batch of one; ``b2``: more; ``w``: past the attention window."""

@@ -170,5 +170,6 @@ CHECKS = {
     "priors/**/*.csv": GENERIC,
     "optimizers.csv": GENERIC + (unique("optimizer"), dated("date")),
     "rules/*.csv": GENERIC + (unique("order"), dated("date"), rows_satisfying(lambda row: row["reason"], "no reason")),
+    "traces/refused.csv": GENERIC + (unique("stem"), dated("date"), rows_satisfying(lambda row: row["reason"], "no reason")),
     "traces/shipped.csv": GENERIC + (unique("model"), rows_satisfying(lambda row: set(row["regimes"].split()) <= {"b1", "b2"}, "unknown regime")),
 }
