@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,10 @@ from planner.plan.hardware import rentable
 from planner.plan.options import Option, Rented, options_for
 from planner.plan.point import Memory
 from planner.question import Question
+
+
+#: Changes whose steps have to be recorded first are tried for so long.
+PATIENCE_SECONDS = 8.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,13 @@ def fixes(asked: Asked, option: Option) -> list[Fix]:
     """Changes in the order of how little they disturb, those that fit first; empty for an option that fits."""
     if option.fits:
         return []
-    found = [fix for change, update in _changes(asked.question, option) if (fix := _tried(asked, option, change, update))]
+    found, started = [], time.monotonic()
+    for change, update in _changes(asked.question, option):
+        if time.monotonic() - started > PATIENCE_SECONDS:
+            asked.warnings.append(f"{option.strategy}: not every change that might make it fit was tried, recording its steps takes long")
+            break
+        fix = _tried(asked, option, change, update)
+        found += [fix] if fix else []
     found += _larger(asked, option)
     return sorted(found, key=lambda fix: not fix.fits)
 
@@ -36,9 +47,12 @@ def _changes(question: Question, option: Option) -> list[tuple[str, dict]]:
     changes: list[tuple[str, dict]] = []
     checkpoint = {"gradient_checkpointing": "full"}
     small = {"micro_batch": 1, "global_batch": option.choices.global_batch}
-    if setting.micro_batch > 1:
+    # Where the state alone is too large, smaller activations do not help.
+    parts = setting.memory.breakdown
+    hopeless = parts["weights"] + parts["gradients"] + parts["optimizer"] > setting.memory.device_total_bytes
+    if setting.micro_batch > 1 and not hopeless:
         changes.append((f"micro-batch 1 with {option.choices.global_batch} accumulation steps", small))
-    if recipe.gradient_checkpointing == "none":
+    if recipe.gradient_checkpointing == "none" and not hopeless:
         changes.append(("gradient checkpointing", checkpoint))
         if setting.micro_batch > 1:
             changes.append(("gradient checkpointing and micro-batch 1", checkpoint | small))
