@@ -34,7 +34,8 @@ from planner.figures import Z90  # noqa: E402
 OUT = Path(__file__).resolve().parent.parent / "profiles" / "priors" / "uncertainty.csv"
 COVERAGE = 0.8
 ANY = "any"
-FEWEST = 12  # rows below which a modality gets no row of its own and the row for all of them ("any") holds
+FEWEST = 20  # kin below which nothing is fitted: a modality takes the row for all ("any"), and a stated prior stays
+QUANTITIES = ("time", "allocated", "reserved")  # what the planner looks up
 HEAD = (
     '# Spread of log(measured / predicted). family: the model\'s modality, or "any". sigma_log: standard deviation; bias_log: its middle.\n'
 )
@@ -80,13 +81,13 @@ def read_residuals(rows: Iterable[dict[str, str]]) -> list[Residual]:
 
 
 def fit(residuals: Sequence[Residual]) -> list[Spread]:
-    """One spread a quantity and basis over everything (``any``) and one a modality with enough rows, from the fit split alone."""
+    """One spread a quantity and basis over everything (``any``) and one a modality, each with enough kin, from the fit split alone."""
     groups: dict[tuple[str, str, str], list[Residual]] = {}
     for residual in residuals:
-        if residual.split == "fit":
+        if residual.split == "fit" and residual.quantity in QUANTITIES:
             for family in (ANY, residual.family):
                 groups.setdefault((residual.quantity, residual.basis, family), []).append(residual)
-    return [spread_of(key, group) for key, group in sorted(groups.items()) if key[2] == ANY or len(group) >= FEWEST]
+    return [spread_of(key, group) for key, group in sorted(groups.items()) if len({r.kin for r in group}) >= FEWEST]
 
 
 def spread_of(key: tuple[str, str, str], group: Sequence[Residual]) -> Spread:
@@ -144,12 +145,15 @@ def add_applied(spreads: Sequence[Spread], rows: Iterable[dict[str, str]]) -> li
     ]
 
 
-def to_csv(spreads: Sequence[Spread], source: str, date: str) -> str:
+def to_csv(spreads: Sequence[Spread], source: str, date: str, kept: Iterable[dict[str, str]] = ()) -> str:
+    """The fitted rows, and of ``kept`` the stated priors of what was not fitted."""
+    fitted = {(s.quantity, s.basis, s.family) for s in spreads}
     out = io.StringIO()
     out.write(HEAD)
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows([s.quantity, s.basis, s.family, f"{s.sigma_log:.4f}", f"{s.bias_log:.4f}", s.n, source, date] for s in spreads)
+    writer.writerows([row[c] for c in COLUMNS] for row in kept if (row["quantity"], row["basis"], row["family"]) not in fitted)
     return out.getvalue()
 
 
@@ -165,10 +169,10 @@ def main() -> int:
     for split in ("fit", "holdout"):
         for key, (covered, total) in sorted(coverage(spreads, residuals, split).items()):
             print(f"{split:8} {' '.join(key):40} {covered}/{total} covered ({100 * covered / total:.0f} %)")
-    if args.applied.is_file():
-        spreads = add_applied(spreads, read_rows(args.applied))
+    before = list(read_rows(args.applied)) if args.applied.is_file() else []
+    spreads = add_applied(spreads, before)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(args.out, to_csv(spreads, args.source, datetime.datetime.now(datetime.UTC).date().isoformat()))
+    write_text(args.out, to_csv(spreads, args.source, datetime.datetime.now(datetime.UTC).date().isoformat(), before))
     print(f"{len(spreads)} rows: {args.out}")
     return 0
 
