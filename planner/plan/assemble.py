@@ -172,6 +172,8 @@ def _memory_warnings(option: Option) -> list[str]:
     memory: Memory = option.setting.memory
     if not memory.fits and memory.device_used_bytes.p50 <= memory.device_total_bytes:
         return ["tight: it may fit, the middle of the range does, the cautious end does not"]
+    if memory.gives_back:
+        return ["tight: at its peak the device is full and the allocator has to give back cached memory, which costs time"]
     if option.rented.spec.memory_is_nominal:
         return [f"the memory that {option.rented.spec.name} shows is not published: a careful share of the nominal size is taken"]
     return []

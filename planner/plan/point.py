@@ -24,7 +24,8 @@ DATASHEET = "datasheet"
 @dataclass(frozen=True)
 class Memory:
     """Peak memory of one device. ``breakdown`` sums to ``device_used_bytes.p50``. ``short_by_bytes``: how much the cautious
-    figure (p90) is over the device's memory; None where it fits."""
+    figure (p90) is over the device's memory; None where it fits. ``gives_back``: it fits because the allocator gives back
+    cached memory when the device is full, as a replay under that limit shows; the figures are then capped at the device."""
 
     allocated_bytes: Estimate
     reserved_bytes: Estimate
@@ -32,6 +33,7 @@ class Memory:
     device_total_bytes: int
     breakdown: dict[str, float]
     peak: PeakMemory
+    gives_back: bool = False
 
     @property
     def short_by_bytes(self) -> int | None:
@@ -94,7 +96,13 @@ def memory_at(source: TraceSource, spec: DeviceSpec, point: dict[str, Any], *, a
     trace, runtime, family = source.at(**point), runtime_memory(spec), source.facts.modality
     peak = _replayed(trace, point, accumulation, runtime.workspace)
     buckets = float(trace.meta.get("gradient_bytes", 0)) if gpus > 1 else 0.0
-    return _memory(peak, buckets, runtime, spec, family)
+    memory = _memory(peak, buckets, runtime, spec, family)
+    if memory.fits:
+        return memory
+    room = (spec.total_memory_bytes - runtime.context_bytes.p90) / spread("reserved", DATASHEET, family).around(1.0).p90 - buckets
+    if peak.allocated_bytes > room or not replay(trace, point, accumulation=accumulation, workspace=runtime.workspace, limit_bytes=int(room)).fits:
+        return memory
+    return _memory(peak, buckets, runtime, spec, family, gives_back=True)
 
 
 def _replayed(trace: StepTrace, point: dict[str, Any], accumulation: int, workspace: tuple[int, ...]) -> PeakMemory:
@@ -106,19 +114,23 @@ def _replayed(trace: StepTrace, point: dict[str, Any], accumulation: int, worksp
     return kept[key]
 
 
-def _memory(peak: PeakMemory, buckets: float, runtime: RuntimeMemory, spec: DeviceSpec, family: str) -> Memory:
+def _memory(peak: PeakMemory, buckets: float, runtime: RuntimeMemory, spec: DeviceSpec, family: str, gives_back: bool = False) -> Memory:
     allocated = spread("allocated", DATASHEET, family).around(peak.allocated_bytes + buckets)
     # The same error moves both: what is allocated is part of what is reserved.
     reserved = spread("reserved", DATASHEET, family).around(peak.reserved_bytes + buckets)
     reserved = Estimate(max(reserved.p10, allocated.p10), max(reserved.p50, allocated.p50), max(reserved.p90, allocated.p90))
     used = reserved + runtime.context_bytes
+    if gives_back:
+        full = float(spec.total_memory_bytes)
+        used = Estimate(*(min(value, full) for value in (used.p10, used.p50, used.p90)))
+        reserved = Estimate(*(max(allocated.p10, min(value, full - runtime.context_bytes.p50)) for value in (reserved.p10, reserved.p50, reserved.p90)))
     scale = allocated.p50 / max(1.0, peak.allocated_bytes + buckets)
     parts = {name: float(peak.breakdown.get(name, 0)) for name in CATEGORIES}
     parts["gradients"] += buckets
     breakdown = {name: value * scale for name, value in parts.items()}
     breakdown["fragmentation"] = max(0.0, reserved.p50 - allocated.p50)
     breakdown["context"] = used.p50 - sum(breakdown.values())
-    return Memory(allocated, reserved, used, spec.total_memory_bytes, breakdown, peak)
+    return Memory(allocated, reserved, used, spec.total_memory_bytes, breakdown, peak, gives_back)
 
 
 def step_at(source: TraceSource, spec: DeviceSpec, point: dict[str, Any], *, accumulation: int = 1, gpus: int = 1) -> StepResult:
