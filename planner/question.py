@@ -11,13 +11,18 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 Strategy = Literal["prompting", "rag", "provider_fine_tune", "feature_extraction", "partial_fine_tune", "fine_tune", "lora", "qlora",
                    "distillation", "scratch"]
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"]
-Optimizer = Literal["adamw", "adamw_fused", "adamw_foreach", "adamw_for_loop", "adamw_8bit", "adamw_paged", "adamw_8bit_paged", "adam", "sgd", "sgd_momentum",
+Optimizer = Literal["adamw", "adamw_fused", "adamw_foreach", "adamw_for_loop", "adamw_8bit", "adamw_paged", "adamw_8bit_paged", "adam", "sgd", "sgd_plain",
                     "adafactor", "lion", "lion_8bit"]
 Padding = Literal["longest", "max", "packed"]
 Checkpointing = Literal["auto", "none", "full", "selective"]
 Attention = Literal["eager", "sdpa", "flash"]
 Task = Literal["causal_lm", "masked_lm", "seq2seq_lm", "text_classification", "token_classification", "image_classification",
                "audio_classification", "speech_recognition", "contrastive", "custom"]
+
+#: Other names of the same optimizers: Hugging Face's ``optim``, bitsandbytes' classes. ``sgd`` has momentum 0.9, as recipes use it.
+OPTIMIZER_ALIASES = {"adamw8bit": "adamw_8bit", "adamw_bnb_8bit": "adamw_8bit", "adamw_torch": "adamw", "adamw_torch_fused": "adamw_fused",
+                     "paged_adamw": "adamw_paged", "paged_adamw_32bit": "adamw_paged", "paged_adamw_8bit": "adamw_8bit_paged",
+                     "sgd_momentum": "sgd", "lion_32bit": "lion"}
 
 #: Strategies that train something on a device; the others are paid by the token.
 TRAINING_STRATEGIES: tuple[str, ...] = ("feature_extraction", "partial_fine_tune", "fine_tune", "lora", "qlora", "distillation", "scratch")
@@ -90,10 +95,17 @@ class Question(BaseModel):
             return None
         return list(dict.fromkeys(names))
 
-    @field_validator("precision", "optimizer", "task", "unfreezing", mode="before")
+    @field_validator("precision", "task", "unfreezing", mode="before")
     @classmethod
     def _dashes(cls, value):
         return value.replace("-", "_") if isinstance(value, str) else value
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _optimizer_names(cls, value):
+        """Dashes, and the names that trainers use."""
+        name = value.replace("-", "_") if isinstance(value, str) else value
+        return OPTIMIZER_ALIASES.get(name, name) if isinstance(name, str) else name
 
     @field_validator("lora_targets", "text_columns", mode="before")
     @classmethod

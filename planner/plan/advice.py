@@ -14,7 +14,6 @@ from planner.plan.options import Option, Rented, options_for
 from planner.plan.point import Memory
 from planner.question import Question
 
-
 #: Changes whose steps have to be recorded first are tried for so long.
 PATIENCE_SECONDS = 8.0
 

@@ -60,9 +60,9 @@ def choose(question: Question, facts: ModelFacts, data: DatasetProfile, strategy
         lora_targets=tuple(question.lora_targets) if lora and question.lora_targets else None,
         lora_dropout=question.lora_dropout if lora else None,
         unfrozen_blocks=_unfrozen(question, facts) if strategy == "partial_fine_tune" else None, variant=variant)
-    batch = question.global_batch or max(int(default("global_batch", strategy, task)[0]), question.micro_batch or 1)
+    batch = question.global_batch or _unasked_batch(question, strategy, task)
     epochs = question.epochs or default("epochs", strategy, task)[0]
-    return Choices(recipe, _checkpointing(question, facts, strategy, variant), min(batch, max(1, data.samples)), epochs, default_length(question, facts, data),
+    return Choices(recipe, _checkpointing(question, facts, strategy, variant), min(batch, max(1, data.samples, question.micro_batch or 1)), epochs, default_length(question, facts, data),
                    question.padding)
 
 
@@ -94,9 +94,17 @@ def default_length(question: Question, facts: ModelFacts, data: DatasetProfile) 
     return int(max(1, min(wanted, limit)))
 
 
+def _unasked_batch(question: Question, strategy: str, task: str) -> int:
+    """With a micro-batch of the user's own, one of it on each device and no accumulation, as trainers do; else the recipe's."""
+    if question.micro_batch:
+        return question.micro_batch * question.gpus
+    return int(default("global_batch", strategy, task)[0])
+
+
 def _optimizer(question: Question) -> str:
+    """The recipe's name: on CUDA torch picks foreach by itself, and SGD is used with momentum unless asked plain."""
     name = question.optimizer or "adamw"
-    return "adamw" if name == "adamw_foreach" else name  # what torch picks by itself on CUDA
+    return {"adamw_foreach": "adamw", "sgd": "sgd_momentum", "sgd_plain": "sgd"}.get(name, name)
 
 
 def _classes(question: Question, data: DatasetProfile, task: str) -> int | None:

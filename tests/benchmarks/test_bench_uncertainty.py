@@ -8,7 +8,17 @@ import sys
 import pytest
 
 from benchmarks import fit_uncertainty, planning_speed
-from benchmarks.fit_uncertainty import Residual, Spread, add_applied, coverage, fit, lookup, read_residuals, to_csv, weighted_quantile
+from benchmarks.fit_uncertainty import (
+    Residual,
+    Spread,
+    add_applied,
+    coverage,
+    fit,
+    lookup,
+    read_residuals,
+    to_csv,
+    weighted_quantile,
+)
 from benchmarks.tables.common import read_rows
 from planner.figures import Estimate
 

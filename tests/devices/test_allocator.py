@@ -4,8 +4,17 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from planner.devices.allocator import (LARGE_BUFFER, MIN_LARGE, ROUND_LARGE, SMALL_BUFFER, SMALL_SIZE, AllocatorConfig, CachingAllocator,
-                                       DeviceOutOfMemory, round_size)
+from planner.devices.allocator import (
+    LARGE_BUFFER,
+    MIN_LARGE,
+    ROUND_LARGE,
+    SMALL_BUFFER,
+    SMALL_SIZE,
+    AllocatorConfig,
+    CachingAllocator,
+    DeviceOutOfMemory,
+    round_size,
+)
 
 MIB = 2**20
 SIZES = st.one_of(st.integers(1, 4096), st.integers(1, 3 * MIB), st.integers(MIB, 64 * MIB), st.sampled_from([512, MIB, MIB + 1, 10 * MIB, 20 * MIB]))
