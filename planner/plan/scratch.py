@@ -8,12 +8,7 @@ from planner import units
 from planner.datasets.profile import DatasetProfile
 from planner.figures import Estimate
 from planner.models.facts import ModelFacts
-
-#: Training tokens per parameter of a compute-optimal language model: Hoffmann et al. 2022 (Chinchilla), arXiv 2203.15556,
-#: table 3 (about 20 at every size).
-TOKENS_PER_PARAMETER = 20.0
-HOFFMANN = "Hoffmann et al. 2022, arXiv 2203.15556, table 3: about 20 tokens a parameter"
-
+from planner.plan.choices import default
 
 @dataclass(frozen=True)
 class EnoughData:
@@ -44,7 +39,8 @@ def enough_data(facts: ModelFacts, data: DatasetProfile, parameters: int, *, sam
 
 def _needed(facts: ModelFacts, parameters: int) -> tuple[float | None, str, str]:
     if facts.modality == "text" and facts.task in ("causal_lm", "seq2seq_lm"):
-        return TOKENS_PER_PARAMETER * parameters, "tokens", HOFFMANN
+        per_parameter, source = default("tokens_per_parameter")
+        return per_parameter * parameters, "tokens", source
     if facts.pretraining_amount:
         return facts.pretraining_amount, facts.pretraining_unit or "samples", facts.pretraining_source or "the family's published recipe"
     return None, "", ""
