@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from planner.errors import MissingExtraError, ModelError, QuestionError
+from planner.errors import ModelError, QuestionError
+from planner.models.compat import import_library
 from planner.strategies.base import Prepared, Strategy, count, plain
 
 
 def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> Prepared:
     """Adapters on ``recipe.lora_targets`` (every linear layer but the head when None). Raises QuestionError for names
     that the model does not have, MissingExtraError without PEFT."""
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise MissingExtraError("peft", "hf", "LoRA") from error
+    peft = import_library("peft", "LoRA")
     known = sorted(built.linear_names())
     targets = list(recipe.lora_targets) if recipe.lora_targets else known
     if not targets:
         raise QuestionError(f"{built.facts.name} has no linear layer but its head: adapters have no place in it", where="--strategy",
                             mend="Name layers that it has with --lora-targets (LoRA also takes convolutions), or train it otherwise")
-    config = LoraConfig(r=recipe.lora_rank, lora_alpha=2 * recipe.lora_rank, lora_dropout=recipe.lora_dropout or 0.0, target_modules=targets, bias="none")
+    config = peft.LoraConfig(r=recipe.lora_rank, lora_alpha=2 * recipe.lora_rank, lora_dropout=recipe.lora_dropout or 0.0, target_modules=targets, bias="none")
     if custom_modules:
         config._register_custom_module(custom_modules)
     module = built.module
@@ -27,7 +25,7 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     try:
-        adapted = get_peft_model(module, config)
+        adapted = peft.get_peft_model(module, config)
     except ValueError as error:
         if not recipe.lora_targets:
             raise ModelError(f"PEFT cannot adapt it: {' '.join(str(error).split())[:200]}", where=built.facts.name,
