@@ -6,6 +6,14 @@
 
 from planner.datasets.batching import BatchPlan
 from planner.datasets.profile import DatasetProfile, from_counts
-from planner.datasets.scan import scan
 
 __all__ = ["BatchPlan", "DatasetProfile", "from_counts", "scan"]
+
+
+def __getattr__(name: str):
+    # The readers are imported with the first scan: a question with counts needs none.
+    if name == "scan":
+        from planner.datasets.scanning import scan
+
+        return scan
+    raise AttributeError(f"module 'planner.datasets' has no attribute {name!r}")

@@ -60,7 +60,10 @@ class PeakMemory:
         return self.reserved_bytes - self.allocated_bytes
 
 
-def replay(trace: StepTrace, point: dict, *, accumulation: int = 1, config: AllocatorConfig = AllocatorConfig(), workspace: tuple[int, ...] = (),
+_DEFAULT = AllocatorConfig()
+
+
+def replay(trace: StepTrace, point: dict, *, accumulation: int = 1, config: AllocatorConfig = _DEFAULT, workspace: tuple[int, ...] = (),
            limit_bytes: int | None = None) -> PeakMemory:
     """Weights, the first step and two steady ones at one point ({"B": 4, "S": 2048}).
 

@@ -70,7 +70,7 @@ def _data(question: Question, facts: ModelFacts, progress) -> DatasetProfile:
         if facts.modality == "text" and question.tokens_per_sample is None:
             raise QuestionError("a text model needs the samples' length", where="--tokens-per-sample", mend="Give the mean tokens a sample")
         return from_counts(question.samples, question.tokens_per_sample, question.target_tokens_per_sample, modality=facts.modality)
-    from planner.datasets.scan import scan
+    from planner.datasets.scanning import scan
 
     return scan(Path(question.data), task=question.task or facts.task, tokenizer_path=facts.tokenizer, text_columns=question.text_columns,
                 vocabulary_size=facts.vocabulary, progress=progress)

@@ -10,6 +10,7 @@ from planner.figures import Estimate
 from planner.models.facts import ModelFacts
 from planner.plan.choices import default
 
+
 @dataclass(frozen=True)
 class EnoughData:
     """``amount`` tokens or samples, by ``source``; ``gpu_hours`` and ``usd`` of one pass over them (None where no rate is known)."""
