@@ -35,7 +35,6 @@ class Efficiency:
         self.spec, self.precision, self.compiled = spec, precision, compiled
         self._units: dict[bool, ProductPriors] = {}
         self._found: dict[tuple[str, str], float] = {}
-        self._channels_last = False
 
     def seconds(self, trace: StepTrace, dims: np.ndarray, work: Work) -> np.ndarray:
         """Device seconds of one call of each signature: float64 [n_signatures, *points]. Raises QuestionError for a type whose
@@ -43,7 +42,6 @@ class Efficiency:
         out = np.zeros_like(work.flops)
         fixed = ~(trace.forms[:, np.array([m != "1" for m in trace.monomials])] != 0).any(axis=1)
         lengths = Lengths(dims)
-        self._channels_last = _lies_channels_last(trace)
         for index, signature in enumerate(trace.signatures):
             kind = work.kinds[index]
             if kind in ("view", "synchronise"):
@@ -170,7 +168,7 @@ class Efficiency:
             return self._memory_seconds(moved, share) + latency
         peak, tensor = self._rate(image.dtype, convolution=True)
         peak *= self._p("convolution", "tensor_share" if tensor else "simt_share")
-        if tensor and not self._channels_last and image.layout != "cl" and len(image.shape) == 4:
+        if tensor and image.layout != "cl" and len(image.shape) == 4:
             peak *= self._p("convolution", "strided_share")
         passes = self._passes(call, shape, image, result, groups, backward)
         compute = sum((self._product(groups, m, n, k, 0.0, peak, tensor) for m, n, k in passes), call.zero)
@@ -208,12 +206,6 @@ class Efficiency:
         # length / (length + half) makes the time grow with length × (length + half): never less for a longer sequence
         compute = flops * (1 + self._p("attention", "half_length") / np.maximum(length, 1)) / (peak * share)
         return np.maximum(compute, self._memory_seconds(moved, self._p("attention", "bandwidth_share"))) + self._latency("attention", call.signature)
-
-
-def _lies_channels_last(trace: StepTrace) -> bool:
-    """Whether the model was laid out channels last. On meta the results of convolutions are contiguous whatever their
-    operands, so the weights tell (those of 1 × 1 kernels are both)."""
-    return any(operand.layout == "cl" for s in trace.signatures if s.op.startswith("aten.convolution") for operand in s.inputs)
 
 
 _WITH_BIAS = frozenset(("addmm", "baddbmm", "addmv", "addbmm", "_addmm_activation", "addmm_", "baddbmm_"))

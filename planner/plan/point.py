@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from planner.cluster.data_parallel import bucket_bytes, exposed_seconds
 from planner.devices.clock import StepClock, StepTime
 from planner.devices.peak import PeakMemory, replay
 from planner.devices.runtime_memory import RuntimeMemory, runtime_memory
@@ -95,7 +96,7 @@ def memory_at(source: TraceSource, spec: DeviceSpec, point: dict[str, Any], *, a
     """Replay the allocator at a point. With several devices the gradient buckets of data parallelism are added."""
     trace, runtime, family = source.at(**point), runtime_memory(spec), source.facts.modality
     peak = _replayed(trace, point, accumulation, runtime.workspace)
-    buckets = float(trace.meta.get("gradient_bytes", 0)) if gpus > 1 else 0.0
+    buckets = bucket_bytes(trace.meta.get("gradient_bytes", 0), gpus)
     memory = _memory(peak, buckets, runtime, spec, family)
     if memory.fits:
         return memory
@@ -135,8 +136,6 @@ def _memory(peak: PeakMemory, buckets: float, runtime: RuntimeMemory, spec: Devi
 
 def step_at(source: TraceSource, spec: DeviceSpec, point: dict[str, Any], *, accumulation: int = 1, gpus: int = 1) -> StepResult:
     """Price a point: ``accumulation`` micro-batches and one optimizer update, the gradients reduced once."""
-    from planner.cluster.data_parallel import exposed_seconds
-
     trace = source.at(**point)
     time = StepClock(spec).price(trace, trace.dims(**point), precision=source.recipe.precision, compiled=source.recipe.compile)
     one = float(time.seconds - time.optimizer_seconds)

@@ -48,12 +48,19 @@ def test_parts_sum(everything):
         assert option["cost"]["usd"]["p50"] == pytest.approx(option["run"]["gpu_hours"]["p50"] * option["cost"]["usd_per_gpu_hour"], rel=1e-9)
 
 
-def test_lora_never_needs_more_memory_than_full(everything):
-    by = {(o["strategy"], o["variant"]): o for o in everything["options"]}
-    used = {k: v["memory"]["device_used_bytes"]["p50"] for k, v in by.items()}
-    settings_of = {"gradient_checkpointing": "none", "micro_batch": 4}
-    lora, full = (only(s, **settings_of)["memory"]["device_used_bytes"]["p50"] for s in ("lora", "fine_tune"))
-    assert lora <= full and used
+@settings(max_examples=12, deadline=None)
+@given(length=st.integers(16, 2000), batch=st.sampled_from([1, 2, 4, 8]), policy=st.sampled_from(["none", "full"]))
+def test_adapters_never_hold_more_state_than_full_tuning_nor_more_in_all_under_checkpointing(length, batch, policy):
+    """Without checkpointing the peak can be higher: PEFT's float32 adapters keep float32 copies of their inputs, which at
+    8 x 1024 tokens of a 1B model weigh more than full tuning's optimizer."""
+    fixed = {"gradient_checkpointing": policy, "micro_batch": batch, "tokens_per_sample": length, "gpu": "b200"}
+    lora, qlora, full = (only(s, **fixed)["memory"] for s in ("lora", "qlora", "fine_tune"))
+    for adapters in (lora, qlora):
+        # at the same moment or not, weights are always there, gradients and states only where something trains
+        assert adapters["breakdown"]["optimizer"] <= full["breakdown"]["optimizer"]
+        assert adapters["breakdown"]["weights"] <= 1.05 * full["breakdown"]["weights"]
+        if policy == "full":
+            assert adapters["allocated_bytes"]["p50"] <= full["allocated_bytes"]["p50"]
 
 
 def test_counts_and_shares(everything):
