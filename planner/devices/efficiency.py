@@ -15,15 +15,16 @@ import numpy as np
 
 from planner.devices.priors import prior, tiles
 from planner.devices.products import ProductPriors, product_seconds
+from planner.devices.shapes import BACKWARD as _BACKWARD
+from planner.devices.shapes import convolution_operands, convolution_passes, is_depthwise, product_of
 from planner.devices.specification import DeviceSpec
 from planner.errors import QuestionError
-from planner.trace.operations import Call, Lengths, Work, kind_of
+from planner.trace.operations import Call, Lengths, Work
 from planner.trace.table import Operand, Signature, StepTrace
 
 _TYPES = {"float16": "fp16", "bfloat16": "bf16", "float8_e4m3fn": "fp8", "float8_e5m2": "fp8", "int8": "int8"}
 _TENSOR_CORES = (7, 0)  # the first compute capability with them
 _FUSABLE = frozenset(("elementwise", "reduction", "copy", "normalization", "softmax", "random", "loss", "fill"))
-_BACKWARD = "backward"
 
 
 class Efficiency:
@@ -129,15 +130,7 @@ class Efficiency:
     # ---- products
 
     def _matmul(self, call: Call, _flops, moved, fixed) -> np.ndarray:
-        first = 1 if kind_of(call.signature.op) == "matmul" and call.signature.op.split(".")[1] in _WITH_BIAS and len(call.inputs) > 2 else 0
-        left, right = call.inputs[first], call.inputs[first + 1]
-        rows, columns = call.shape(left), call.shape(right)
-        k = rows[-1] if rows else 1.0
-        n = columns[0] if call.signature.op.startswith("aten.linear.") else columns[-1] if len(columns) > 1 else 1.0
-        m = rows[-2] if len(rows) > 1 else 1.0
-        batch = call.numel(left) / np.maximum(m * k, 1)
-        if len(columns) <= 2 and len(rows) > 2:  # one matrix for all: the leading dimensions are rows
-            m, batch = m * batch, 1.0
+        left, right, batch, m, n, k = product_of(call)
         peak, tensor = self._rate(left.dtype)
         return self._product(batch, m, n, k, moved, peak * self._alignment(tensor, call, (left, right), fixed), tensor)
 
@@ -158,38 +151,21 @@ class Efficiency:
 
     def _convolution(self, call: Call, flops, moved, _fixed) -> np.ndarray:
         backward = _BACKWARD in call.signature.op
-        image, weight = (call.inputs[1], call.inputs[2]) if backward else (call.inputs[0], call.inputs[1])
-        result = call.inputs[0] if backward else call.outputs[0]
+        image, weight, _ = convolution_operands(call)
         groups = float(call.signature.attr("groups", 1))
         latency = self._latency("convolution", call.signature)
-        shape = call.shape(weight)
-        if groups > 1 and float(np.max(shape[1])) == 1.0:
+        if is_depthwise(call):
             share = self._p("convolution", "depthwise_backward_share" if backward else "depthwise_share")
             return self._memory_seconds(moved, share) + latency
         peak, tensor = self._rate(image.dtype, convolution=True)
         peak *= self._p("convolution", "tensor_share" if tensor else "simt_share")
         if tensor and image.layout != "cl" and len(image.shape) == 4:
             peak *= self._p("convolution", "strided_share")
-        passes = self._passes(call, shape, image, result, groups, backward)
-        compute = sum((self._product(groups, m, n, k, 0.0, peak, tensor) for m, n, k in passes), call.zero)
+        compute = sum((self._product(groups, p.m, p.n, p.k, 0.0, peak, tensor) for p in convolution_passes(call)), call.zero)
         if groups > 1 and tensor:  # one product a group, or a kernel that packs narrow groups into a tile, whichever is faster
-            width = np.minimum(1.0, shape[1] / self._p("convolution", "grouped_width"))
+            width = np.minimum(1.0, call.shape(weight)[1] / self._p("convolution", "grouped_width"))
             compute = np.minimum(compute, flops / (peak * self._p("convolution", "grouped_share") * width))
         return np.maximum(compute, self._memory_seconds(moved, self._p("convolution", "bandwidth_share")) + latency)
-
-    @staticmethod
-    def _passes(call: Call, weight: list, image: Operand, result: Operand, groups: float, backward: bool) -> list[tuple]:
-        """(rows, columns, depth) of the product that each pass is computed as."""
-        kernel = np.prod([np.asarray(d) for d in weight[2:]], axis=0) if len(weight) > 2 else 1.0
-        inside, outside = weight[1], weight[0] / groups
-        if call.signature.attr("transposed", False):
-            inside, outside = weight[0] / groups, weight[1]
-        ins, outs = call.numel(image) / (inside * groups), call.numel(result) / (outside * groups)  # positions
-        anchor = ins if call.signature.attr("transposed", False) else outs
-        if not backward:
-            return [(anchor, outside, inside * kernel)]
-        mask = tuple(call.signature.attr("output_mask", (True, True, False))) + (False, False)
-        return [p for p, wanted in (((anchor, inside, outside * kernel), mask[0]), ((outside, inside * kernel, anchor), mask[1])) if wanted]
 
     # ---- fused attention
 
@@ -207,5 +183,3 @@ class Efficiency:
         compute = flops * (1 + self._p("attention", "half_length") / np.maximum(length, 1)) / (peak * share)
         return np.maximum(compute, self._memory_seconds(moved, self._p("attention", "bandwidth_share"))) + self._latency("attention", call.signature)
 
-
-_WITH_BIAS = frozenset(("addmm", "baddbmm", "addmv", "addbmm", "_addmm_activation", "addmm_", "baddbmm_"))
