@@ -5,6 +5,7 @@ from __future__ import annotations
 from planner.errors import ModelError, PlannerError
 from planner.models.built import BuiltModel
 from planner.models.facts import ModelFacts
+from planner.models.real_batch import real_batches
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 
@@ -19,8 +20,12 @@ def build(
     audio_samples: int | None = None,
     task: str | None = None,
     channels_last: bool = False,
+    device: str = "meta",
 ) -> BuiltModel:
-    """The model in training mode on the meta device, its weights in ``dtype``, with a way to feed it.
+    """The model in training mode on ``device``, its weights in ``dtype``, with a way to feed it.
+
+    On ``meta`` nothing takes memory; on a real device the weights are those that the constructors initialise, and batches hold
+    values that the model takes (see ``real_batch``).
 
     ``attention``: eager | sdpa | flash (built as sdpa: the tracer records the fused kernel). ``classes`` overrides a classifier's
     number of labels, ``image_size`` (pixels) an image model's input, ``audio_samples`` is a raw waveform's length (required by models
@@ -42,8 +47,9 @@ def build(
             audio_samples=audio_samples,
             task=task or facts.task,
             channels_last=channels_last,
+            device=device,
         )
-    except (PlannerError, KeyboardInterrupt):
+    except (PlannerError, KeyboardInterrupt, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # any library's own complaint about a config: one line, not its traceback
         raise ModelError(
@@ -52,6 +58,8 @@ def build(
             mend="Check its config.json, or give a factory package.module:function",
         ) from error
     built.module.train()
+    if device != "meta" and facts.library != "factory":
+        built.make_batch = real_batches(built, device)
     return built
 
 

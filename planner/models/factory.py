@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from planner.errors import ModelError
 from planner.models.built import BuiltModel, largest_module_list
 from planner.models.facts import ModelFacts
-from planner.models.meta import on_meta
+from planner.models.meta import on_device
+from planner.models.real_batch import with_values
 
 if TYPE_CHECKING:
     import torch
@@ -50,20 +51,21 @@ def build_factory(
     audio_samples: int | None,
     task: str,
     channels_last: bool,
+    device: str,
 ) -> BuiltModel:
     """See ``planner.models.build.build``; ``classes``, sizes and attention are the factory's own business."""
     make = _function(facts.architecture or facts.name)
-    with on_meta(dtype):
+    with on_device(device, dtype):
         made = _call(make, facts.name)
     module, batch, loss = _parts(made, facts.name)
-    module = module.to(device="meta", dtype=dtype)
+    module = module.to(device=device, dtype=dtype)
     blocks = largest_module_list(module)
     return BuiltModel(
         module=module,
         facts=facts,
         task=task,
         symbols=_symbols(batch, facts.name),
-        make_batch=_batch_maker(batch, dtype),
+        make_batch=_batch_maker(batch, dtype, device),
         loss_function=loss,
         logits_function=_logits,
         head=_head(module),
@@ -126,24 +128,24 @@ def _symbols(batch: Callable, name: str) -> tuple[str, ...]:
     return symbols
 
 
-def _batch_maker(batch: Callable, dtype: torch.dtype) -> Callable[[int, int | None, int | None], dict[str, Any]]:
-    """The user's batch, on meta and with floating tensors in the weights' dtype."""
+def _batch_maker(batch: Callable, dtype: torch.dtype, device: str) -> Callable[[int, int | None, int | None], dict[str, Any]]:
+    """The user's batch, on the device and with floating tensors in the weights' dtype."""
 
     def make(B: int, S: int | None, T: int | None) -> dict[str, Any]:
         given = [size for size in (B, S, T)][: len(inspect.signature(batch).parameters)]
-        with on_meta(dtype):
+        with on_device(device, dtype), with_values(device):
             made = batch(*given)
-        return {key: _on_meta(value, dtype) for key, value in made.items()}
+        return {key: _moved(value, dtype, device) for key, value in made.items()}
 
     return make
 
 
-def _on_meta(value: Any, dtype: torch.dtype) -> Any:
+def _moved(value: Any, dtype: torch.dtype, device: str) -> Any:
     import torch
 
     if not isinstance(value, torch.Tensor):
         return value
-    return value.to(device="meta", dtype=dtype if value.is_floating_point() else value.dtype)
+    return value.to(device=device, dtype=dtype if value.is_floating_point() else value.dtype)
 
 
 def _logits(module: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor:

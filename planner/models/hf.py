@@ -11,7 +11,7 @@ from planner.models.built import BuiltModel, largest_module_list
 from planner.models.compat import import_library
 from planner.models.facts import ModelFacts
 from planner.models.hf_inputs import batch_maker, symbols_of
-from planner.models.meta import make_on_meta
+from planner.models.meta import make_on
 
 if TYPE_CHECKING:
     import torch
@@ -71,6 +71,7 @@ def build_transformers(
     audio_samples: int | None,
     task: str,
     channels_last: bool,
+    device: str,
 ) -> BuiltModel:
     """See ``planner.models.build.build``."""
     if task not in AUTO_CLASSES:
@@ -80,7 +81,7 @@ def build_transformers(
     library = import_library("transformers", f"the model {facts.name}")
     config = _config(library, facts)
     _adapt(config, facts, task, classes, image_size)
-    module = _module(library, config, facts, task, attention, dtype)
+    module = _module(library, config, facts, task, attention, dtype, device)
     make = batch_maker(module, config, task, dtype, audio_samples, facts.name)
     return BuiltModel(
         module=module,
@@ -139,7 +140,7 @@ def _adapt(config: Any, facts: ModelFacts, task: str, classes: int | None, image
         config.apply_spec_augment = False  # masks of random, data-dependent size
 
 
-def _module(library: Any, config: Any, facts: ModelFacts, task: str, attention: str, dtype: torch.dtype) -> torch.nn.Module:
+def _module(library: Any, config: Any, facts: ModelFacts, task: str, attention: str, dtype: torch.dtype, device: str) -> torch.nn.Module:
     maker = getattr(library, AUTO_CLASSES[task]).from_config
     trust = {"trust_remote_code": True} if facts.trust_remote_code else {}
 
@@ -151,7 +152,7 @@ def _module(library: Any, config: Any, facts: ModelFacts, task: str, attention: 
                 raise
             return maker(config, attn_implementation="eager", **trust)
 
-    module = make_on_meta(make, dtype)
+    module = make_on(device, make, dtype)
     if (facts.config or {}).get("tie_word_embeddings") is False:
         _untie(module)
     return module
@@ -163,7 +164,7 @@ def _untie(module: torch.nn.Module) -> None:
 
     source, output = module.get_input_embeddings(), module.get_output_embeddings()
     if output is not None and source is not None and output.weight is source.weight:
-        output.weight = torch.nn.Parameter(torch.empty_like(output.weight))
+        output.weight = torch.nn.Parameter(output.weight.detach().clone())
 
 
 def _loss(module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:

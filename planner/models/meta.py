@@ -1,4 +1,4 @@
-"""Making modules whose weights take no memory."""
+"""Making modules whose weights take no memory, or real ones."""
 
 from __future__ import annotations
 
@@ -11,12 +11,34 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def on_meta(dtype: torch.dtype) -> Iterator[None]:
-    """Tensors made inside are on the meta device, floating ones in ``dtype`` by default."""
+def on_device(device: str, dtype: torch.dtype) -> Iterator[None]:
+    """Tensors made inside are on ``device``, floating ones in ``dtype`` by default."""
     import torch
 
-    with _default_dtype(dtype), torch.device("meta"):
+    with _default_dtype(dtype), torch.device(device):
         yield
+
+
+def make_on(device: str, make: Callable[[], torch.nn.Module], dtype: torch.dtype) -> torch.nn.Module:
+    """``make()`` with every weight on ``device``, in ``dtype``: as its constructor initialises it, where the device is a real one.
+
+    A constructor that fails on an accelerator (it computes with numpy, say) is run on the processor and its module moved.
+    """
+    if device == "meta":
+        return make_on_meta(make, dtype)
+    import torch
+
+    if device != "cpu":
+        try:
+            with on_device(device, dtype):
+                return make().to(device=device, dtype=dtype)
+        except torch.OutOfMemoryError:
+            raise
+        except (NotImplementedError, RuntimeError, TypeError):
+            pass
+    with on_device("cpu", dtype):
+        module = make()
+    return module.to(device=device, dtype=dtype)
 
 
 def make_on_meta(make: Callable[[], torch.nn.Module], dtype: torch.dtype) -> torch.nn.Module:
@@ -26,7 +48,7 @@ def make_on_meta(make: Callable[[], torch.nn.Module], dtype: torch.dtype) -> tor
     processor, each parameter going to meta as soon as its module registers it.
     """
     try:
-        with on_meta(dtype):
+        with on_device("meta", dtype):
             return make().to(device="meta", dtype=dtype)  # torch.Tensor(n), which some write, ignores the device of the context
     except (NotImplementedError, RuntimeError) as error:
         if "meta" not in str(error):

@@ -9,7 +9,7 @@ from planner.errors import ModelError, UnknownNameError
 from planner.models.built import BuiltModel, largest_module_list
 from planner.models.compat import import_library
 from planner.models.facts import ModelFacts
-from planner.models.meta import make_on_meta
+from planner.models.meta import make_on
 
 if TYPE_CHECKING:
     import torch
@@ -32,11 +32,12 @@ def build_vision(
     audio_samples: int | None,
     task: str,
     channels_last: bool,
+    device: str,
 ) -> BuiltModel:
     """See ``planner.models.build.build``. Without ``classes`` the library's default number (1000, ImageNet's) is built."""
     if task != "image_classification":
         raise ModelError(f"{facts.library} models are image classifiers, not {task}", where=facts.name)
-    module, head, size = (_timm if facts.library == "timm" else _torchvision)(facts, dtype, classes, image_size, attention)
+    module, head, size = (_timm if facts.library == "timm" else _torchvision)(facts, dtype, classes, image_size, attention, device)
     layout = _layout(module, channels_last)
     return BuiltModel(
         module=module,
@@ -53,7 +54,7 @@ def build_vision(
 
 
 def _timm(
-    facts: ModelFacts, dtype: torch.dtype, classes: int | None, image_size: int | None, attention: str
+    facts: ModelFacts, dtype: torch.dtype, classes: int | None, image_size: int | None, attention: str, device: str
 ) -> tuple[torch.nn.Module, tuple[str, ...], int]:
     timm = import_library("timm", f"the model {facts.name}")
     name = facts.architecture or ""
@@ -65,7 +66,7 @@ def _timm(
     if image_size is not None and image_size != own_size and published.fixed_input_size:
         options["img_size"] = image_size
     timm.layers.set_fused_attn(attention != "eager")
-    module = make_on_meta(lambda: timm.create_model(name, **options), dtype)
+    module = make_on(device, lambda: timm.create_model(name, **options), dtype)
     names = {id(part): path for path, part in module.named_modules()}
     return module, tuple(names[id(part)] for part in _parts(module.get_classifier()) if id(part) in names), image_size or own_size
 
@@ -75,7 +76,7 @@ def _parts(classifier: Any) -> tuple[Any, ...]:
 
 
 def _torchvision(
-    facts: ModelFacts, dtype: torch.dtype, classes: int | None, image_size: int | None, attention: str
+    facts: ModelFacts, dtype: torch.dtype, classes: int | None, image_size: int | None, attention: str, device: str
 ) -> tuple[torch.nn.Module, tuple[str, ...], int]:
     models = import_library("torchvision", f"the model {facts.name}").models
     name = facts.architecture or ""
@@ -92,7 +93,7 @@ def _torchvision(
         options["init_weights"] = False  # their initialisation draws from scipy, slowly
     if name == "googlenet":
         options["aux_logits"] = False  # as its published weights are loaded
-    module = make_on_meta(lambda: models.get_model(name, weights=None, **options), dtype)
+    module = make_on(device, lambda: models.get_model(name, weights=None, **options), dtype)
     head = next((attribute for attribute in TORCHVISION_HEADS if hasattr(module, attribute)), None)
     return module, (head,) if head else (), size
 

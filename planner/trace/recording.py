@@ -102,12 +102,12 @@ def runner_for(facts: ModelFacts, recipe: Recipe, teacher: ModelFacts | None = N
     return _runner(holder.key, holder)
 
 
-def build_for(facts: ModelFacts, recipe: Recipe):
-    """The BuiltModel that a recipe trains: its weights' precision, its classes, its image size."""
+def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
+    """The BuiltModel that a recipe trains: its weights' precision, its classes, its image size. On ``device`` for a real run."""
     from planner.models.build import build
 
     return build(facts, attention=recipe.attention, dtype=WEIGHTS.get(recipe.precision, "float32"), classes=recipe.classes, image_size=recipe.image_size,
-                 audio_samples=recipe.audio_samples, task=recipe.task, channels_last=convolutional(facts))
+                 audio_samples=recipe.audio_samples, task=recipe.task, channels_last=convolutional(facts), device=device)
 
 
 def convolutional(facts: ModelFacts) -> bool:
