@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from planner import profiles
+from planner.devices import profile
+from planner.devices.measured import calibrated, measured_spec
+from planner.devices.processors import processor_spec
 from planner.devices.specification import DeviceSpec, all_devices
 from planner.errors import MachineError, QuestionError, UnknownNameError
 
@@ -32,10 +35,24 @@ def resolve_device(name: str) -> FoundDevice:
     """The device that a key, a driver's name or a human name ("A100 80GB", "rtx 4090") means, and whether an alias was taken;
     ``local`` is the first device of this machine.
 
-    Raises UnknownNameError for a name that matches nothing, QuestionError listing the candidates for one that matches several.
+    A device that was measured (a profile of the user's own, or a shipped one) comes with its calibration; the file of a
+    profile is a name too, and ``cpu`` is this machine's processor. Raises UnknownNameError for a name that matches nothing,
+    QuestionError listing the candidates for one that matches several, ProfileError for a damaged profile.
     """
-    if name.strip().lower() == "local":
+    wanted = name.strip()
+    if wanted.lower() == "local":
         return _found_locally()
+    if wanted.lower() == "cpu":
+        return FoundDevice(calibrated(processor_spec()))
+    if wanted.lower().endswith(".json"):
+        return FoundDevice(measured_spec(profile.load(wanted)))
+    if _exact(wanted) is None and profile.find(wanted.lower()):
+        return FoundDevice(measured_spec(profile.load(profile.find(wanted.lower()))))
+    found = _of_the_table(wanted)
+    return FoundDevice(calibrated(found.spec), found.assumption)
+
+
+def _of_the_table(name: str) -> FoundDevice:
     exact = _exact(name)
     if exact is not None:
         return FoundDevice(exact)
@@ -56,23 +73,30 @@ def local_device() -> tuple[DeviceSpec, dict] | None:
     """The first device the NVIDIA driver shows and what it says of it; None without a driver or device.
 
     The dict holds name, driver_version, total_memory_bytes (as the driver counts, which is more than torch shows),
-    power_limit_watts and count. Raises QuestionError for a device that the table does not have.
+    power_limit_watts and count. Raises QuestionError for a device that is neither in the table nor calibrated.
     """
     facts = _driver_facts()
     if facts is None:
         return None
     spec = _exact(facts["name"])
-    if spec is None:
+    if spec is not None:
+        return calibrated(spec), facts
+    file = profile.find(profile.file_name({"name": facts["name"]}))
+    if file is None:
         raise QuestionError(f"the local GPU {facts['name']!r} is not in the table", where="gpu",
-                            mend="Add a row with this name_reported to profiles/gpus/gpus.csv, or name a similar GPU")
-    return spec, facts
+                            mend="planner calibrate measures it; or add a row with this name_reported to profiles/gpus/gpus.csv")
+    return measured_spec(profile.load(file)), facts
 
 
 def _found_locally() -> FoundDevice:
     local = local_device()
-    if local is None:
-        raise QuestionError("no NVIDIA driver or device here", where="gpu local", mend="Name a GPU, for example --gpu h100-sxm")
-    return FoundDevice(local[0])
+    if local is not None:
+        return FoundDevice(local[0])
+    spec = calibrated(processor_spec())
+    if spec.calibration is None:
+        raise QuestionError("no NVIDIA driver or device here, and the processor is not calibrated", where="gpu local",
+                            mend="Name a GPU, for example --gpu h100-sxm, or run planner calibrate")
+    return FoundDevice(spec, f"no GPU here: the processor {spec.name} trains")
 
 
 def _driver_facts() -> dict | None:

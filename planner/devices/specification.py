@@ -6,18 +6,25 @@ four times (fp16 accumulation as well). The README beside the table lists every 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from planner import profiles
 from planner.errors import ProfileError, QuestionError
 from planner.units import GIB, GIGA, MIB, TERA
+
+if TYPE_CHECKING:
+    from planner.devices.profile import DeviceProfile
 
 TABLE = ("gpus", "gpus.csv")
 RATES = {kind: f"{kind}_tflops" for kind in ("fp32", "tf32", "fp16", "bf16", "fp8")} | {"int8": "int8_tops"}
 #: The type a precision's matrix products run in: mixed precision multiplies in the lower one.
 MATMUL_TYPES = {kind: kind for kind in RATES} | {"amp_fp16": "fp16", "amp_bf16": "bf16"}
 CUDA_LIKE = ("nvidia", "amd")
+#: How an operation's time is found, best first.
+BASES = ("exact", "calibrated", "datasheet")
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,9 @@ class DeviceSpec:
     basis: str
     traps: str
     sources: str
+    calibration: DeviceProfile | None = field(default=None, hash=False, compare=False)  # what was measured on such a device
+    pricing: str = "datasheet"  # one of BASES: what times stand on
+    timer: Callable[..., Any] | None = field(default=None, hash=False, compare=False)  # exact: (trace, dims, precision) → seconds
 
     def peak(self, precision: str) -> float | None:
         """Peak dense FLOP/s of a matrix product in this precision; None when no source gives it. Raises QuestionError."""
@@ -51,6 +61,8 @@ class DeviceSpec:
         kind = _matmul_type(precision)
         if kind in self.peak_flops or kind == "fp32":
             return True
+        if self.one_clock:
+            return kind in ("bf16", "fp16")  # computed in float32 where the processor has no such instructions
         if self.vendor == "nvidia":
             least = {"fp16": (5, 3), "tf32": (8, 0), "bf16": (8, 0), "fp8": (8, 9), "int8": (7, 5)}[kind]
             return self.capability is not None and self.capability >= least
@@ -67,14 +79,32 @@ class DeviceSpec:
         """Whether torch's caching allocator and stream model, which the planner replays, are what this device runs under."""
         return self.vendor in CUDA_LIKE
 
+    @property
+    def one_clock(self) -> bool:
+        """Whether the host computes itself: nothing overlaps."""
+        return self.vendor == "cpu"
+
     def check_trainable(self, precision: str) -> None:
         """Raises QuestionError when the planner cannot price training on this device in this precision, saying why."""
-        if not self.is_cuda_like:
+        if not (self.is_cuda_like or self.one_clock or self.calibration is not None):
             raise QuestionError("the memory and time models are for CUDA-like devices", where=self.name, mend="Choose an NVIDIA or AMD GPU")
         if not self.supports(precision):
             raise QuestionError(f"{self.name} does not run {precision}", where="precision", mend="Use fp32 or amp_fp16, or another GPU")
-        if self.memory_bandwidth_bytes_per_s is None or self.peak(precision) is None:
+        known = self.pricing != "datasheet" or (self.one_clock and "fp32" in self.peak_flops) or self.peak(precision) is not None
+        if self.memory_bandwidth_bytes_per_s is None or not known:
             raise QuestionError(f"no sourced {precision} rate or bandwidth", where=self.name, mend="Calibrate it, or choose another GPU")
+
+
+def with_profile(spec: DeviceSpec, profile: DeviceProfile) -> DeviceSpec:
+    """The device, priced by what was measured on such a one; its memory as torch saw it."""
+    seen = profile.device.get("total_memory_bytes")
+    return replace(spec, calibration=profile, pricing="calibrated", total_memory_bytes=int(seen or spec.total_memory_bytes),
+                   memory_is_nominal=spec.memory_is_nominal and not seen)
+
+
+def on_datasheet(spec: DeviceSpec) -> DeviceSpec:
+    """The device as its datasheet prices it, whatever was measured."""
+    return replace(spec, pricing="datasheet", timer=None)
 
 
 def _matmul_type(precision: str) -> str:
