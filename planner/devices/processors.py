@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from planner import profiles
+from planner.devices.profile import file_name
 from planner.devices.specification import DeviceSpec
 from planner.errors import ProfileError
 from planner.units import KIB
@@ -33,8 +34,6 @@ def local_processor() -> dict[str, Any]:
 def processor_spec(device: dict[str, Any] | None = None) -> DeviceSpec:
     """A processor's datasheet as far as its instruction sets and clock give it: peaks of the types it has instructions for.
     Without a clock there are no peaks, and only a calibration prices it."""
-    from planner.devices.profile import file_name  # profile reads specifications' neighbours: imported late against the circle
-
     device = device or local_processor()
     cores, clock = int(device["cores"]), device.get("clock_hz")
     peaks: dict[str, float] = {}
