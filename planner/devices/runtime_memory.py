@@ -16,6 +16,8 @@ from planner.figures import Estimate
 from planner.units import MIB
 
 TABLE = ("gpus", "runtime_memory.csv")
+#: Kernels are loaded when they are first called; a run calls more of them than a calibration has by the time it looks (our prior).
+CONTEXT_GROWTH = 1.05
 UNITS = {"MiB": MIB, "B": 1, "count": 1}
 
 
@@ -37,13 +39,22 @@ class RuntimeMemory:
 
 
 def runtime_memory(spec: DeviceSpec) -> RuntimeMemory:
-    """What the runtime of this device takes. Raises QuestionError for a device that is not CUDA-like."""
-    if not spec.is_cuda_like:
-        raise QuestionError("no CUDA-like runtime, its memory is not modelled", where=spec.name, mend="Choose an NVIDIA or AMD GPU")
-    context, context_source = _context(spec)
+    """What the runtime of this device takes; a calibrated device's context is the measured one. Raises QuestionError for a
+    device whose runtime has no rows."""
+    if not any(row["vendor"] == spec.vendor for row in _rows("context")):
+        raise QuestionError("its runtime's memory is not modelled", where=spec.name, mend="Choose an NVIDIA or AMD GPU, or calibrate it")
+    context, context_source = _measured_context(spec) or _context(spec)
     cublas, cublaslt, count = (_single(spec, kind) for kind in ("cublas_workspace", "cublaslt_workspace", "workspaces"))
     source = "; ".join(dict.fromkeys([context_source, cublas["source"], cublaslt["source"]]))
     return RuntimeMemory(context, _value(cublas), _value(cublaslt), _value(count), source)
+
+
+def _measured_context(spec: DeviceSpec) -> tuple[Estimate, str] | None:
+    """The profile's context, with the room that more kernels of a real run take: it grows as modules are loaded."""
+    seen = spec.calibration.facts.get("context_bytes") if spec.calibration is not None else None
+    if not seen:
+        return None
+    return Estimate(seen, seen * CONTEXT_GROWTH, seen * CONTEXT_GROWTH**2), "calibration of this device"
 
 
 def _context(spec: DeviceSpec) -> tuple[Estimate, str]:
@@ -53,6 +64,8 @@ def _context(spec: DeviceSpec) -> tuple[Estimate, str]:
         raise ProfileError(f"no context size for {spec.vendor}", where="gpus/runtime_memory.csv")
     own = [row for row in rows if row["compute_capability_from"] and _covers(row, spec)] or rows
     middle, every = statistics.median(map(_value, own)), [_value(row) for row in rows]
+    if len(rows) == 1:
+        return Estimate(middle * 0.8, middle, middle * 2.0), own[0]["source"]  # one measurement, and libraries differ (our prior)
     spread = Estimate(min(*every, middle), middle, max(*every, middle))
     return spread, "; ".join(dict.fromkeys(row["source"] for row in own))
 

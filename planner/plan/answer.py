@@ -30,7 +30,7 @@ def estimate(question: Question | str, data: str | Path | None = None, *, progre
     if isinstance(question, str):
         question = _question(question, data, fields)
     asked = understand(question, progress)
-    hardware = find_hardware(question)
+    hardware = find_hardware(question, progress)
     options = _all_options(asked, hardware)
     if not options:
         raise QuestionError("no strategy can be planned: " + "; ".join(asked.warnings[-3:]), where=asked.facts.name)

@@ -14,7 +14,7 @@ from planner.plan.asked import Asked
 from planner.plan.choices import default
 from planner.plan.hardware import Hardware
 from planner.plan.options import Option
-from planner.plan.point import DATASHEET, Memory
+from planner.plan.point import Memory
 from planner.plan.search import lengths_of
 from planner.plan.uncertainty import spread
 from planner.strategies.recipe import Recipe
@@ -58,7 +58,7 @@ def _option(asked: Asked, option: Option, advice: list[Fix]) -> dict:
                                    *_memory_warnings(option), *_truncation(option)]))
     return {
         "strategy": option.strategy, "variant": option.variant, "gpu": option.rented.spec.name, "gpu_key": option.rented.spec.key, "gpus": option.rented.gpus,
-        "provider": offer.provider if offer else None, "fits": option.fits, "basis": DATASHEET, "model": _counts(trace), "training": _training(option),
+        "provider": offer.provider if offer else None, "fits": option.fits, "basis": option.rented.spec.pricing, "model": _counts(trace), "training": _training(option),
         "memory": _memory(option), "step": _step(option, trace), "run": _run(option), "cost": _cost(option),
         "energy_kwh": _figure(option.energy.kwh), "co2_kg": _figure(option.energy.co2_kg), "fixes": [_fix(f) for f in advice],
         "scratch": _scratch(option), "disk_bytes": option.disk_bytes,
@@ -204,9 +204,22 @@ def _sources(asked: Asked, options: list[Option]) -> list[dict]:
             found.append({"what": "data that is enough for scratch", "source": option.enough.source, "date": None})
         for key in ("epochs", "global_batch"):
             found.append({"what": f"default {key} of {option.strategy}", "source": default(key, option.strategy, option.setting.recipe.task)[1], "date": None})
-    for quantity in ("time", "allocated", "reserved"):
-        found.append({"what": f"spread of {quantity}", "source": spread(quantity, DATASHEET, asked.facts.modality).source, "date": None})
+    for basis in sorted({option.rented.spec.pricing for option in options}):
+        for quantity in ("time", "allocated", "reserved"):
+            found.append({"what": f"spread of {quantity}", "source": spread(quantity, basis, asked.facts.modality).source, "date": None})
+    found += _calibrations(options)
     unique = {(f["what"], f["source"]): f for f in found}
     return list(unique.values())
+
+
+def _calibrations(options: list[Option]) -> list[dict]:
+    """The measurements that times stand on, with their date."""
+    found = []
+    for spec in {option.rented.spec.key: option.rented.spec for option in options}.values():
+        if spec.pricing != "datasheet" and spec.calibration is not None:
+            made = spec.calibration.provenance
+            found.append({"what": f"calibration of {spec.name}", "date": str(made.get("date"))[:10] if made.get("date") else None,
+                          "source": f"{spec.calibration.cases} operations timed with torch {made.get('torch', 'of unknown version')}"})
+    return found
 
 

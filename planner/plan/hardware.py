@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from planner.cost.offers import Offer, given, no_offer, offers, price_range
 from planner.devices.names import local_device, resolve_device
-from planner.devices.specification import DeviceSpec, all_devices
+from planner.devices.specification import DeviceSpec, all_devices, on_datasheet
 from planner.errors import QuestionError
 from planner.figures import Estimate
 from planner.plan.options import Rented
@@ -26,8 +26,11 @@ class Hardware:
     assumptions: list[str] = field(default_factory=list)
 
 
-def find_hardware(question: Question) -> Hardware:
-    """Raises UnknownNameError and QuestionError for a device or price that is not known."""
+def find_hardware(question: Question, progress=None) -> Hardware:
+    """Raises UnknownNameError and QuestionError for a device or price that is not known, and those of timing operations here
+    for ``--exact``."""
+    if question.exact:
+        return _timed_here(question, progress)
     if question.gpu is not None:
         found = resolve_device(question.gpu)
         return Hardware(rent(question, found.spec, must=False), [], [found.assumption] if found.assumption else [])
@@ -37,6 +40,34 @@ def find_hardware(question: Question) -> Hardware:
     if question.price is not None:
         raise QuestionError("a price without a GPU", where="--price", mend="Name the GPU with --gpu")
     return Hardware(None, rentable(question), ["no --gpu given and none found here: for each strategy the cheapest offer that fits is taken"])
+
+
+def with_basis(spec: DeviceSpec, basis: str, progress=None) -> DeviceSpec:
+    """The device, its times on one basis: ``datasheet``, ``calibrated`` (raises QuestionError where it was not measured) or
+    ``exact`` (the local device only; raises the errors of ``planner.calibrate.exact.exactly``)."""
+    if basis == "datasheet":
+        return on_datasheet(spec)
+    if basis == "exact":
+        from planner.calibrate.exact import exactly  # torch from here on
+
+        return exactly(spec, progress=progress)
+    if spec.calibration is None:
+        raise QuestionError("it is not calibrated", where=spec.name, mend="Run planner calibrate on such a device")
+    return replace(spec, pricing="calibrated", timer=None)
+
+
+def _timed_here(question: Question, progress) -> Hardware:
+    """The local device, its operations timed."""
+    if question.compile:
+        raise QuestionError("the fused kernels of torch.compile cannot be timed one by one", where="--exact", mend="Leave out --exact or --compile")
+    wanted = question.gpu or "local"
+    if wanted == "local" and local_device() is None:
+        wanted = "cpu"
+    found = resolve_device(wanted)
+    notes = [found.assumption] if found.assumption else ["no GPU here: the processor trains"] if wanted == "cpu" and question.gpu != "cpu" else []
+    from planner.calibrate.exact import exactly
+
+    return Hardware(rent(question, exactly(found.spec, progress=progress), must=False), [], notes)
 
 
 def rent(question: Question, spec: DeviceSpec, *, must: bool) -> Rented:

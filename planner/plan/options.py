@@ -133,7 +133,9 @@ def _priced(strategy, variant, rented, choices, setting, run, facts, teacher=Non
     gpu_hours = run.gpu_hours
     priced = None if rented.offer is None else bill(gpu_hours, rented.offer, gpus=rented.gpus, prices=rented.prices)
     used = energy(rented.spec, gpu_hours, provider=rented.offer.provider if rented.offer else None, region=rented.offer.region if rented.offer else None)
-    return Option(strategy, variant, rented, choices, setting, run, priced, used, facts, teacher)
+    option = Option(strategy, variant, rented, choices, setting, run, priced, used, facts, teacher)
+    option.assumptions += getattr(rented.spec.timer, "notes", [])
+    return option
 
 
 def _say_what_is_enough(asked: Asked, option: Option) -> None:

@@ -19,8 +19,6 @@ from planner.strategies.recipe import Recipe
 from planner.trace.source import TraceSource, trace_for
 from planner.trace.table import CATEGORIES, StepTrace
 
-DATASHEET = "datasheet"
-
 
 @dataclass(frozen=True)
 class Memory:
@@ -89,7 +87,7 @@ def evaluate(facts: ModelFacts, recipe: Recipe, spec: DeviceSpec, *, micro_batch
     memory = memory_at(source, spec, point, accumulation=accumulation, gpus=gpus)
     step = step_at(source, spec, point, accumulation=accumulation, gpus=gpus)
     return PointResult(step.seconds, step.forward_seconds, memory.allocated_bytes, memory.reserved_bytes, memory.device_used_bytes,
-                       memory.device_total_bytes, memory.fits, DATASHEET, memory, step)
+                       memory.device_total_bytes, memory.fits, spec.pricing, memory, step)
 
 
 def memory_at(source: TraceSource, spec: DeviceSpec, point: dict[str, Any], *, accumulation: int = 1, gpus: int = 1) -> Memory:
@@ -100,7 +98,7 @@ def memory_at(source: TraceSource, spec: DeviceSpec, point: dict[str, Any], *, a
     memory = _memory(peak, buckets, runtime, spec, family)
     if memory.fits:
         return memory
-    room = (spec.total_memory_bytes - runtime.context_bytes.p90) / spread("reserved", DATASHEET, family).around(1.0).p90 - buckets
+    room = (spec.total_memory_bytes - runtime.context_bytes.p90) / spread("reserved", spec.pricing, family).around(1.0).p90 - buckets
     if peak.allocated_bytes > room or not replay(trace, point, accumulation=accumulation, workspace=runtime.workspace, limit_bytes=int(room)).fits:
         return memory
     return _memory(peak, buckets, runtime, spec, family, gives_back=True)
@@ -116,9 +114,10 @@ def _replayed(trace: StepTrace, point: dict[str, Any], accumulation: int, worksp
 
 
 def _memory(peak: PeakMemory, buckets: float, runtime: RuntimeMemory, spec: DeviceSpec, family: str, gives_back: bool = False) -> Memory:
-    allocated = spread("allocated", DATASHEET, family).around(peak.allocated_bytes + buckets)
+    allocated = spread("allocated", spec.pricing, family).around(peak.allocated_bytes + buckets)
     # The same error moves both: what is allocated is part of what is reserved.
-    reserved = spread("reserved", DATASHEET, family).around(peak.reserved_bytes + buckets)
+    kept = peak.allocated_bytes if spec.one_clock else peak.reserved_bytes  # malloc gives large blocks back at once
+    reserved = spread("reserved", spec.pricing, family).around(kept + buckets)
     reserved = Estimate(max(reserved.p10, allocated.p10), max(reserved.p50, allocated.p50), max(reserved.p90, allocated.p90))
     used = reserved + runtime.context_bytes
     if gives_back:
@@ -142,7 +141,7 @@ def step_at(source: TraceSource, spec: DeviceSpec, point: dict[str, Any], *, acc
     total = accumulation * one + float(time.optimizer_seconds)
     if gpus > 1:
         total += exposed_seconds(float(trace.meta.get("gradient_bytes", 0)), gpus, spec, float(time.backward_seconds))
-    sure = spread("time", DATASHEET, source.facts.modality)
+    sure = spread("time", spec.pricing, source.facts.modality).at_least(float(time.sigma_log))
     return StepResult(sure.around(total), sure.around(float(time.forward_seconds)), time, int(point["B"]), accumulation, gpus)
 
 

@@ -6,7 +6,7 @@ enough, stated priors elsewhere. A later correction from the user's own runs rep
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from planner import profiles
@@ -21,18 +21,29 @@ class Spread:
     runs: int
     source: str
 
+    def at_least(self, sigma_log: float) -> Spread:
+        """No surer than another account of the same error allows (the measured curves' own)."""
+        return self if sigma_log <= self.sigma_log else replace(self, sigma_log=sigma_log)
+
     def around(self, value: float) -> Estimate:
         return Estimate.with_spread(value, self.sigma_log, self.bias_log)
 
 
 @cache
 def spread(quantity: str, basis: str, family: str) -> Spread:
-    """``quantity`` time | allocated | reserved; the family's own row, else the basis's for any family. Raises ProfileError."""
-    rows = {row["family"]: row for row in profiles.rows("priors", "uncertainty.csv") if row["quantity"] == quantity and row["basis"] == basis}
-    row = rows.get(family) or rows.get("any")
+    """``quantity`` time | allocated | reserved; the family's own row, else the basis's for any family. Memory does not depend
+    on how operations are timed: without rows of its own a basis takes the datasheet's. Raises ProfileError."""
+    row = _row(quantity, basis, family)
+    if row is None and quantity != "time":
+        row = _row(quantity, "datasheet", family)
     if row is None:
         raise ProfileError(f"no uncertainty for {quantity} on the {basis} basis", where="profiles/priors/uncertainty.csv")
     return Spread(float(row["sigma_log"]), float(row["bias_log"]), int(row["n"]), row["source"])
+
+
+def _row(quantity: str, basis: str, family: str) -> dict[str, str] | None:
+    rows = {row["family"]: row for row in profiles.rows("priors", "uncertainty.csv") if row["quantity"] == quantity and row["basis"] == basis}
+    return rows.get(family) or rows.get("any")
 
 
 @cache

@@ -153,6 +153,8 @@ CHECKS = {
     "gpus/tensor_rates.csv": GENERIC + (mentioned, unique("gpu_key"), gpu_key_known, dated("checked_date"), clock_is_plausible),
     "gpus/runtime_memory.csv": GENERIC + (mentioned, dated("checked_date"), one_of("unit", ("MiB", "B", "count")), one_of("use", ("yes", "no")),
                                           rows_satisfying(lambda row: float(row["value"]) >= 0, "negative")),
+    "processors/rates.csv": GENERIC + (unique("flag", "type"), dated("date"), positive("flop_per_cycle_per_core"), one_of("type", ("fp32", "bf16", "fp16"))),
+    "processors/memory.csv": GENERIC + (unique("parameter"), dated("date"), positive("value")),
     "prices/gpu_names.csv": (rectangular, mentioned, unique("gpu", "gpu_mem_gib", "provider"), gpu_key_known, mapped_or_explained),
     "prices/*.csv": PRICES,
     "api_prices/*.csv": GENERIC + (mentioned, date_if_any_not_future, rows_satisfying(lambda row: row["unit"] or row["kind"] == "note", "no unit"),
