@@ -9,6 +9,7 @@ mistakes in choosing kernels.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from planner.devices.priors import prior, tiles
 from planner.devices.products import ProductPriors, product_seconds
 from planner.devices.shapes import BACKWARD as _BACKWARD
-from planner.devices.shapes import convolution_operands, convolution_passes, is_depthwise, product_of
+from planner.devices.shapes import convolution_operands, convolution_passes, is_depthwise, is_winograd, product_of
 from planner.devices.specification import DeviceSpec
 from planner.errors import QuestionError
 from planner.trace.operations import Call, Lengths, Work
@@ -161,11 +162,25 @@ class Efficiency:
         peak *= self._p("convolution", "tensor_share" if tensor else "simt_share")
         if tensor and image.layout != "cl" and len(image.shape) == 4:
             peak *= self._p("convolution", "strided_share")
+        if not tensor and is_winograd(call):
+            return self._winograd(call, peak, moved)
         compute = sum((self._product(groups, p.m, p.n, p.k, 0.0, peak, tensor) for p in convolution_passes(call)), call.zero)
         if groups > 1 and tensor:  # one product a group, or a kernel that packs narrow groups into a tile, whichever is faster
             width = np.minimum(1.0, call.shape(weight)[1] / self._p("convolution", "grouped_width"))
             compute = np.minimum(compute, flops / (peak * self._p("convolution", "grouped_share") * width))
         return np.maximum(compute, self._memory_seconds(moved, self._p("convolution", "bandwidth_share")) + latency)
+
+    def _winograd(self, call: Call, flops_per_s: float, moved) -> np.ndarray:
+        """3×3 convolutions on the ordinary cores: fewer multiplications (Lavin and Gray 2016, arXiv 1509.09308), for which image and
+        weight are written in a transformed, larger form and read again. The depth is not cut among multiprocessors."""
+        priors = replace(self._priors(False), splits=False)
+        passes = convolution_passes(call)
+        weights, image = (call.read(o) for o in convolution_operands(call)[1::-1])
+        traffic = self._p("convolution", "winograd_weight_traffic") * weights + self._p("convolution", "winograd_image_traffic") * image
+        args = {"flops_per_s": flops_per_s * self._p("convolution", "winograd_ratio"), "bytes_per_s": self._bandwidth,
+                "multiprocessors": self._multiprocessors, "priors": priors}
+        compute = sum((product_seconds(1.0, p.m, p.n, p.k, moved_bytes=moved / len(passes), **args) for p in passes), call.zero)
+        return compute + len(passes) * (traffic / self._bandwidth + self._p("convolution", "winograd_seconds"))
 
     # ---- fused attention
 

@@ -80,3 +80,11 @@ def is_depthwise(call: Call) -> bool:
     """Whether every group of a convolution reads one channel."""
     _, weight, _ = convolution_operands(call)
     return float(call.signature.attr("groups", 1)) > 1 and float(np.max(call.shape(weight)[1])) == 1.0
+
+
+def is_winograd(call: Call) -> bool:
+    """Whether Winograd's algorithm computes a convolution with fewer multiplications: kernels of 3×3 in single steps, without
+    groups."""
+    attr, shape = call.signature.attr, call.shape(convolution_operands(call)[1])
+    three = len(shape) == 4 and all(float(np.max(d)) == 3.0 == float(np.min(d)) for d in shape[2:])
+    return three and attr("groups", 1) == 1 and not attr("transposed", False) and all(set(attr(n, (1,))) == {1} for n in ("stride", "dilation"))
