@@ -28,18 +28,26 @@ class Energy:
     warnings: tuple[str, ...]
 
 
-def energy(spec: DeviceSpec, gpu_hours: Estimate, *, provider: str | None = None, region: str | None = None) -> Energy:
-    """Energy of ``gpu_hours`` device-hours (over all devices). ``region`` is a cloud region, a country's ISO code or a zone."""
-    if spec.tdp_watts is None:
+def energy(spec: DeviceSpec, gpu_hours: Estimate, *, provider: str | None = None, region: str | None = None, watts: Estimate | None = None) -> Energy:
+    """Energy of ``gpu_hours`` device-hours (over all devices). ``region`` is a cloud region, a country's ISO code or a zone;
+    ``watts``: the mean power of one device in such a step where it was measured, else its TDP times a load factor."""
+    if spec.tdp_watts is None and watts is None:
         return Energy(None, None, (), (), (f"no energy figure: the board power of {spec.name} is not published",))
-    load, load_source = load_factor()
+    power, load_source, boards = _power(spec, watts)
     pue, pue_source, pue_assumption = _pue(provider)
-    joules = gpu_hours.scale(SECONDS_PER_HOUR * spec.tdp_watts * pue) * load
+    joules = gpu_hours.scale(SECONDS_PER_HOUR * pue) * power
     kwh = joules.scale(1 / JOULES_PER_KWH)
     grams, grid_source, grid_assumption = grid_intensity(provider, region)
-    boards = f"energy counts the GPUs' boards at {load.p50:.0%} of {spec.tdp_watts:.0f} W, not the host"
     return Energy(kwh, kwh.scale(grams / GRAMS_PER_KG), tuple(filter(None, (load_source, pue_source, grid_source))),
                   tuple(filter(None, (boards, pue_assumption, grid_assumption))), ())
+
+
+def _power(spec: DeviceSpec, watts: Estimate | None) -> tuple[Estimate, str, str]:
+    """(watts of one device, their source, the sentence for the assumptions)."""
+    if watts is not None:
+        return watts, "power measured while calibrating this device", f"energy counts the device at {watts.p50:.0f} W, as measured, not the host"
+    load, source = load_factor()
+    return load.scale(spec.tdp_watts), source, f"energy counts the GPUs' boards at {load.p50:.0%} of {spec.tdp_watts:.0f} W, not the host"
 
 
 def load_factor() -> tuple[Estimate, str]:

@@ -14,6 +14,7 @@ from planner.plan.asked import Asked
 from planner.plan.choices import default
 from planner.plan.hardware import Hardware
 from planner.plan.options import Option
+from planner.plan.pace import pace_advice
 from planner.plan.point import Memory
 from planner.plan.search import lengths_of
 from planner.plan.uncertainty import spread
@@ -132,7 +133,8 @@ def _step(option: Option, trace: StepTrace) -> dict:
             "target_length": None if target is None else round(target), "longest_length": setting.batches.longest_length,
             "seconds": step.seconds.as_dict(), "forward_seconds": step.forward_seconds.as_dict(), "model_flops": flops,
             "mfu": None if peak is None else flops / step.seconds.p50 / peak, "samples_per_second": step.samples_per_second, "tokens_per_second": tokens,
-            "bound_by": str(step.time.bound), "by_kind": {kind: float(np.sum(value)) for kind, value in step.time.by_kind.items()},
+            "bound_by": str(step.time.bound), "pace_advice": pace_advice(option.rented.spec, step.time, step.micro_batch, setting.recipe.compile),
+            "by_kind": {kind: float(np.sum(value)) for kind, value in step.time.by_kind.items()},
             "unmodelled_share": float(step.time.unmodelled_share), "host_seconds": float(step.time.host_seconds),
             "device_busy_seconds": float(step.time.device_busy_seconds), "operations": trace.op_count}
 

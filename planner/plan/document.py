@@ -118,6 +118,7 @@ class Step(_Part):
     samples_per_second: float = Field(ge=0)
     tokens_per_second: float | None = Field(ge=0)
     bound_by: Literal["host", "device"]
+    pace_advice: str | None = Field(default=None, description="What would quicken a step whose device waits for the host")
     by_kind: dict[str, float] = Field(description="Device seconds of a step by kind of operation")
     unmodelled_share: float = Field(ge=0, le=1)
 

@@ -10,6 +10,7 @@ import numpy as np
 from planner.cost.bill import Bill, bill
 from planner.cost.energy import Energy, energy
 from planner.cost.offers import Offer
+from planner.devices.power import mean_watts
 from planner.devices.specification import DeviceSpec
 from planner.errors import ModelError
 from planner.figures import Estimate
@@ -132,7 +133,8 @@ def _weights(setting: Setting) -> float:
 def _priced(strategy, variant, rented, choices, setting, run, facts, teacher=None) -> Option:
     gpu_hours = run.gpu_hours
     priced = None if rented.offer is None else bill(gpu_hours, rented.offer, gpus=rented.gpus, prices=rented.prices)
-    used = energy(rented.spec, gpu_hours, provider=rented.offer.provider if rented.offer else None, region=rented.offer.region if rented.offer else None)
+    used = energy(rented.spec, gpu_hours, provider=rented.offer.provider if rented.offer else None, region=rented.offer.region if rented.offer else None,
+                  watts=mean_watts(rented.spec, setting.step.time))
     option = Option(strategy, variant, rented, choices, setting, run, priced, used, facts, teacher)
     option.assumptions += getattr(rented.spec.timer, "notes", [])
     return option

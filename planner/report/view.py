@@ -256,6 +256,8 @@ def headline(option: Mapping[str, Any]) -> list[tuple[str, str]]:
     if step:
         pairs += [("step", f"{figure_text(step['seconds'], seconds_text)}, {flop_text(step['model_flops'])}, bound by the {step['bound_by']}"),
                   ("speed", one_line(speed(option)) if step.get("mfu") is None else f"{one_line(speed(option))}, {share_text(step['mfu'])} of peak (MFU)")]
+    if step and step.get("pace_advice"):
+        pairs.append(("to go faster", clean(step["pace_advice"])))
     for key, title, word in (("energy_kwh", "energy", kwh_text), ("co2_kg", "CO₂", kg_text)):
         if option.get(key):
             pairs.append((title, figure_text(option[key], word)))
