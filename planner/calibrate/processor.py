@@ -1,0 +1,104 @@
+"""Facts about this machine's processor, from the operating system; what it does not tell is None."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+_SYSTEM = Path("/sys/devices/system/cpu")
+#: Instruction sets that matter for training, as Linux, macOS and torch name them.
+_TELLING = ("avx", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8", "amx_fp16", "fma", "asimd", "neon", "sve", "sve2",
+            "bf16", "asimdhp", "i8mm")
+#: Of these a processor multiplies bfloat16 in hardware with.
+BFLOAT16 = frozenset(("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def name() -> str:
+    """``Intel(R) Xeon(R) Processor``, ``Apple M3 Pro`` …"""
+    for key in ("model name", "Hardware", "Processor"):
+        found = _cpuinfo(key)
+        if found:
+            return found
+    return _sysctl("machdep.cpu.brand_string") or platform.processor() or platform.machine()
+
+
+def vendor() -> str | None:
+    return _cpuinfo("vendor_id") or _cpuinfo("CPU implementer") or _sysctl("machdep.cpu.vendor") or ("Apple" if platform.system() == "Darwin" else None)
+
+
+def flags() -> list[str]:
+    """Instruction sets that the processor has, of those that matter for training."""
+    text = _cpuinfo("flags") or _cpuinfo("Features") or ""
+    there = set(text.lower().split())
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        there |= {"neon"} | ({"bf16"} if _sysctl("hw.optional.arm.FEAT_BF16") == "1" else set())
+    return [f for f in _TELLING if f in there]
+
+
+def physical_cores() -> int | None:
+    try:
+        import psutil
+
+        return psutil.cpu_count(logical=False)
+    except ImportError:
+        return None
+
+
+def usable_cores() -> int:
+    """Logical cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cache_bytes(level: int, root: Path = _SYSTEM) -> int | None:
+    """Size of the data cache of a level of the first core."""
+    for index in sorted((root / "cpu0" / "cache").glob("index*")):
+        if _read(index / "level") == str(level) and _read(index / "type") in ("Data", "Unified"):
+            return _size(_read(index / "size"))
+    found = _sysctl(f"hw.perflevel0.l{level}cachesize") or _sysctl(f"hw.l{level}cachesize")
+    return int(found) if found and found.isdigit() and int(found) else None
+
+
+def governor(root: Path = _SYSTEM) -> str | None:
+    """How the first core's clock is chosen: ``performance``, ``powersave`` …; None where it cannot be (in virtual machines)."""
+    return _read(root / "cpu0" / "cpufreq" / "scaling_governor")
+
+
+def joules(root: Path = Path("/sys/class/powercap")) -> float | None:
+    """Energy that the packages took since some moment (Intel's and AMD's RAPL counters), where they may be read."""
+    values = [_read(zone / "energy_uj") for zone in sorted(root.glob("intel-rapl:*")) if zone.name.count(":") == 1]
+    return sum(int(v) for v in values) * 1e-6 if values and all(v and v.isdigit() for v in values) else None
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return None
+
+
+def _size(text: str | None) -> int | None:
+    if not text:
+        return None
+    unit = {"K": 2**10, "M": 2**20, "G": 2**30}.get(text[-1].upper())
+    digits = text[:-1] if unit else text
+    return int(digits) * (unit or 1) if digits.isdigit() else None
+
+
+def _cpuinfo(key: str) -> str | None:
+    for line in (_read(Path("/proc/cpuinfo")) or "").splitlines():
+        left, colon, right = line.partition(":")
+        if colon and left.strip() == key and right.strip():
+            return right.strip()
+    return None
+
+
+def _sysctl(key: str) -> str | None:
+    if platform.system() != "Darwin":
+        return None
+    try:
+        done = subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
