@@ -143,6 +143,7 @@ def _most_similar(family: str, known: tuple[str, ...]) -> str | None:
     def alike(name: str) -> tuple:
         others = name.split(".")
         width = ITEMSIZE.get(others[-1], 4) == ITEMSIZE.get(parts[-1], 4)
-        return sum(a == b for a, b in zip(parts[1:-1], others[1:-1])), others[-1] == parts[-1], width, name
+        first = parts[1:2] and others[1:2] and parts[1][:1] == others[1][:1]  # of a product: its left operand lies alike
+        return sum(a == b for a, b in zip(parts[1:-1], others[1:-1])), others[-1] == parts[-1], width, bool(first), name
 
     return max(candidates, key=alike)
