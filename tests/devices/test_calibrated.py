@@ -99,7 +99,7 @@ def test_a_similar_family_stands_in(trace):
     profile = made(trace, 2.0)
     fewer = replace(profile, curves={f: c for f, c in profile.curves.items() if f != "matmul.nn.bfloat16"})
     whole, without = (price(measured_spec(p), trace, B=4, S=512) for p in (profile, fewer))
-    assert without.by_kind["matmul"] == pytest.approx(whole.by_kind["matmul"], rel=0.5)
+    assert 0.5 < without.by_kind["matmul"] / whole.by_kind["matmul"] < 2.0
     assert without.sigma_log > whole.sigma_log
 
 
