@@ -147,7 +147,7 @@ class CudaBackend(Backend):
     def _slice(self) -> str | None:
         """``1g.10gb`` of a board that is divided; None for a whole one."""
         _, divided, profile = self.name.partition("MIG ")
-        return profile.strip() if divided else self.nvml.slice_name()
+        return profile.strip() if divided else self.nvml.mig
 
     def dtypes(self) -> tuple[str, ...]:
         if torch.version.hip:

@@ -81,14 +81,6 @@ class Nvml:
         numbers = [int(p.pid) for p in found]
         return [n for n in numbers if n != own] if own in numbers else numbers[1:]
 
-    def slice_name(self) -> str | None:
-        """Of a slice, its number; None for a whole device."""
-        return self.mig
-
-    def mig_enabled(self) -> bool | None:
-        mode = self._ask("nvmlDeviceGetMigMode")
-        return None if mode is None else bool(mode[0])
-
 
 def _started(library: Any) -> Any:
     if library is None:

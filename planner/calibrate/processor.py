@@ -65,6 +65,10 @@ def governor(root: Path = _SYSTEM) -> str | None:
     return _read(root / "cpu0" / "cpufreq" / "scaling_governor")
 
 
+def clock_driver(root: Path = _SYSTEM) -> str | None:
+    return _read(root / "cpu0" / "cpufreq" / "scaling_driver")
+
+
 def joules(root: Path = Path("/sys/class/powercap")) -> float | None:
     """Energy that the packages took since some moment (Intel's and AMD's RAPL counters), where they may be read."""
     values = [_read(zone / "energy_uj") for zone in sorted(root.glob("intel-rapl:*")) if zone.name.count(":") == 1]
