@@ -206,7 +206,7 @@ def _identity(record: Record) -> tuple | None:
         return None
     if kind == "trust":
         return kind, "".join(c for c in str(record.get("what")) if not c.isdigit())
-    names = {"operation": ("key",), "host": ("name",), "fact": ("name",), "loader": ("modality", "stage", "per", "workers")}.get(kind, ())
+    names = {"session": ("started", "date"), "operation": ("key",), "host": ("name",), "fact": ("name",), "loader": ("modality", "stage", "per", "workers")}.get(kind, ())
     return kind, *(str(record.get(name)) for name in names)
 
 

@@ -14,20 +14,21 @@ from typing import Any
 from planner.calibrate import journal as journals
 from planner.calibrate.journal import Journal, Record
 from planner.devices import profile as device_profiles
-from planner.devices.names import resolve_device
+from planner.devices.processors import local_processor
 from planner.devices.profile import DeviceProfile
+from planner.devices.specification import all_devices
 from planner.errors import MachineError, PlannerError
 
 
-def with_key(facts: dict[str, Any]) -> dict[str, Any]:
-    """The facts of a GPU with its key in the GPU table, where the driver's name stands there."""
+def identified(facts: dict[str, Any]) -> dict[str, Any]:
+    """A backend's facts by which the planner finds the device again: a GPU with its key in the GPU table, where the driver's
+    name stands there; a processor as the planner names it without torch."""
+    if facts.get("kind") == "cpu":
+        return {**facts, **local_processor()}
     if facts.get("key") or facts.get("kind") != "cuda":
         return facts
-    with contextlib.suppress(PlannerError):
-        spec = resolve_device(str(facts["name"])).spec
-        if spec.name.lower() == str(facts["name"]).lower():
-            return {**facts, "key": spec.key}
-    return facts
+    key = next((spec.key for spec in all_devices() if spec.name.lower() == str(facts["name"]).lower()), None)
+    return {**facts, "key": key} if key else facts
 
 
 def counting(records: Sequence[Record], facts: dict[str, Any]) -> tuple[list[Record], int]:

@@ -35,6 +35,8 @@ QUICK_CASE_SECONDS = 0.04
 #: (share of the budget, at most seconds) of what is measured beside the operations.
 QUICK, HOST, FACTS, LOADER = (0.20, 5.0), (0.20, 15.0), (0.10, 6.0), (0.20, 10.0)
 LEAST_SECONDS = 2.0
+#: A profile on the way is fitted without a search for length scales; the last one takes so many times as long.
+SEARCH_FACTOR = 10.0
 #: So many operations that fail one after another on a device that still answers mean a fault that no next one escapes.
 MOST_FAILURES = 20
 AGAIN = "Run planner calibrate again: it goes on from here"
@@ -114,8 +116,12 @@ def calibrate(backend, folder: Path, *, seconds: float = 60.0, compiled: bool = 
 
     Raises MachineError where the folder cannot be written or another calibration of the device is running.
     """
-    path = folder / f"{device_profiles.file_name(keeping.with_key(backend.facts()))}.json"
-    return measure(backend, path, Plan(seconds=seconds, compiled=compiled, again=again), progress=progress).path
+    return measure(backend, place(backend, folder), Plan(seconds=seconds, compiled=compiled, again=again), progress=progress).path
+
+
+def place(backend, folder: Path | None = None) -> Path:
+    """Where the profile of a device goes: into ``folder``, by default the user's own."""
+    return (folder or device_profiles.user_folder()) / f"{device_profiles.file_name(keeping.identified(backend.facts()))}.json"
 
 
 def measure(backend, path: Path, plan: Plan, *, progress: Progress | None = None, using: Tools | None = None) -> Outcome:
@@ -161,7 +167,7 @@ class _Run:
 
     def __init__(self, backend, path: Path, plan: Plan, journal: Journal, using: Tools, progress: Progress, aside: Path | None):
         self._backend, self._path, self._plan, self._journal, self._tools, self._progress = backend, path, plan, journal, using, progress
-        self._facts = keeping.with_key(backend.facts())
+        self._facts = keeping.identified(backend.facts())
         contents = journals.read(journal.path)
         self._records, other = keeping.counting(contents.records, self._facts)
         self._remembered = len(keeping.timed(self._records))
@@ -179,10 +185,10 @@ class _Run:
         stopped, code = None, 0
         try:
             self._begin()
+            self._loader()
             self._quick()
             self._stage("host", self._tools.host, HOST)
             self._stage("facts", self._tools.facts, FACTS)
-            self._loader()
             self._cases(self._end)
             self._improve()
         except KeyboardInterrupt:
@@ -205,15 +211,11 @@ class _Run:
         self._monitor = self._tools.monitor(self._backend)
         self._monitor.start()
         self._write({"record": "session", "started": _now(), "date": _now()[:10], "seconds": self._plan.seconds, "device": self._facts,
-                     "compiled": self._plan.compiled, "versions": self._versions(), "clock": _clock(), "machine": _machine()})
+                     "compiled": self._plan.compiled, "planner": planner.__version__, **_machine(), "clock": _clock()})
         done = set(keeping.timed(self._records))
         tried = {r["key"] for r in self._records if r["record"] == "operation"}
         wanted = [case for case in self._tools.suite(self._backend, self._plan.compiled) if case.key not in done]
         self._todo = sorted(wanted, key=lambda case: case.key in tried)  # what failed before comes last; the order stays otherwise
-
-    def _versions(self) -> dict[str, Any]:
-        named = {name: self._facts.get(name) for name in ("torch", "cuda", "hip", "driver")}
-        return {"planner": planner.__version__, "python": platform.python_version(), **{name: value for name, value in named.items() if value}}
 
     def _quick(self) -> None:
         """The corners of everything first, so that whatever ends the run finds a usable profile."""
@@ -319,14 +321,21 @@ class _Run:
         self._progress(what, self._spent, self._plan.seconds)
         now = time.monotonic()
         # A profile that takes long to fit is fitted less often; none just before the last one.
-        if now - self._saved > max(SAVE_EVERY_SECONDS, 10 * self._fit_seconds) and self._end - now > SAVE_EVERY_SECONDS / 2:
-            with contextlib.suppress(ValueError):  # too little to fit yet
-                self._save(self._fitted())
+        if now - self._saved > max(SAVE_EVERY_SECONDS, 10 * self._fit_seconds / SEARCH_FACTOR) and self._end - now > SAVE_EVERY_SECONDS / 2:
+            self._save_meanwhile()
 
-    def _fitted(self) -> DeviceProfile:
+    def _save_meanwhile(self) -> None:
+        try:
+            fitted = self._fitted(search=False)
+        except Exception:  # too little yet, or a fault that the last fit will tell; measuring goes on
+            self._saved = time.monotonic()
+            return
+        self._save(fitted)
+
+    def _fitted(self, search: bool) -> DeviceProfile:
         began = time.monotonic()
-        fitted = self._tools.fit(journals.pooled([*self._records, *self._doubts()]))
-        self._fit_seconds = time.monotonic() - began
+        fitted = self._tools.fit(journals.pooled([*self._records, *self._doubts()]), search=search)
+        self._fit_seconds = (time.monotonic() - began) * (1 if search else SEARCH_FACTOR)
         return fitted
 
     def _save(self, fitted: DeviceProfile) -> DeviceProfile:
@@ -350,7 +359,7 @@ class _Run:
         for record in doubts:
             with contextlib.suppress(MachineError):
                 self._journal.append(record)
-        fitted, path, journal = self._fitted(), self._path, self._journal.path
+        fitted, path, journal = self._fitted(search=True), self._path, self._journal.path
         self._records += doubts
         try:
             fitted = self._save(fitted)

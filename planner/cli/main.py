@@ -18,6 +18,8 @@ COMMANDS = {
     "estimate": ("planner.cli.estimate", "GPU hours, peak memory and dollars of every strategy."),
     "init": ("planner.cli.init", "Write a commented project.yaml to fill in."),
     "report": ("planner.cli.report", "Write a budget report as Markdown, HTML or JSON."),
+    "calibrate": ("planner.cli.calibrate", "Time what this machine really does; estimates then stand on it."),
+    "devices": ("planner.cli.devices", "What was measured on which device, and how far to trust it."),
     "gpus": ("planner.cli.gpus", "List the known GPUs with their memory, peak rates and prices."),
     "models": ("planner.cli.models", "List the models that are answered without a download."),
     "schema": ("planner.cli.schema", "Print the JSON Schema of a question or of an answer."),

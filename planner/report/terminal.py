@@ -113,3 +113,14 @@ def _list(console: Console, title: str, lines: list[str], style: str = "") -> No
 def _heading(console: Console, title: str) -> None:
     console.print()
     console.print(Text(title, style="bold"))
+
+
+def show_sections(sections: Iterable[Any], stream: TextIO) -> None:
+    """Titled parts, each with pairs, a table or lines, as ``device_view.Section`` holds them."""
+    console = _console(stream)
+    for section in sections:
+        _pairs(console, section.title, list(section.pairs))
+        _list(console, section.title, list(section.lines))
+        if section.table is not None:
+            _heading(console, section.title)
+            console.print(_table(section.table, None, right=range(1, len(section.table.headers))))

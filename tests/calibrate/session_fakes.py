@@ -7,7 +7,7 @@ from planner.calibrate.session import Tools
 from planner.devices.cases import case
 from planner.devices.profile import DeviceProfile
 
-FACTS = {"name": "Fake 9000", "kind": "cpu", "torch": "2.13.0", "threads": 2, "total_memory_bytes": 2**34}
+FACTS = {"name": "Fake 9000", "kind": "mps", "torch": "2.13.0", "threads": 2, "total_memory_bytes": 2**34}
 
 
 class CannotRun(Exception):
@@ -30,7 +30,7 @@ def adds(count):
 
 
 class Backend:
-    kind, device = "cpu", "fake:0"
+    kind, device = "mps", "fake:0"
 
     def __init__(self, **facts):
         self.alive, self._facts = True, {**FACTS, **facts}
@@ -82,9 +82,9 @@ class World:
     def facts(self, _backend, *, budget_seconds):
         yield {"record": "fact", "name": "context_bytes", "value": 3e8, "unit": "bytes"}
 
-    def fit(self, records):
+    def fit(self, records, search=True):
         self.fits += 1
-        self.now += 0.1
+        self.now += 0.5 if search else 0.05
         records = list(records)
         session = next(r for r in records if r["record"] == "session")
         operations = [r for r in records if r["record"] == "operation" and "seconds" in r]

@@ -14,6 +14,7 @@ from session_fakes import Backend, CannotRun, Timing, World
 from planner.calibrate import journal, session
 from planner.calibrate.session import Plan, measure
 from planner.devices import profile
+from planner.devices.processors import processor_spec
 from planner.errors import MachineError, QuestionError
 
 
@@ -42,7 +43,7 @@ def test_a_run_writes_a_profile_from_everything_it_measured(run, tmp_path):
     assert saved.facts == {"operations": 40, "context_bytes": 3e8} and saved.host == {"forward_seconds": 5e-6}
     assert saved.doubts == (("another process uses the device", "Stop it"),)
     first = journal.read(done.journal).records[0]
-    assert first["record"] == "session" and first["device"]["name"] == "Fake 9000" and first["versions"]["torch"] == "2.13.0"
+    assert first["record"] == "session" and first["device"]["name"] == "Fake 9000" and first["python"] and first["planner"]
     operation = next(r for r in journal.read(done.journal).records if r["record"] == "operation")
     assert operation["watts"] == 250.0 and operation["key"] == world.cases[0].key and operation["case"]["op"] == "aten.add.Tensor"
     assert not list(tmp_path.glob("*.tmp"))
@@ -245,6 +246,15 @@ def test_exactly_timed_operations_are_remembered(run):
     profile.save(profile.load(done.path).remembering({"k": 1e-3}), done.path)
     assert profile.load(run(World(8)).path).exact == {"k": 1e-3}
     assert profile.load(run(World(8), again=True).path).exact == {}
+
+
+@pytest.mark.parametrize("facts, key", [({"kind": "cpu", "name": "whatever torch says"}, processor_spec().key),
+                                        ({"kind": "cuda", "name": "NVIDIA H200"}, "h200-sxm"), ({"kind": "cuda", "name": "NVIDIA X1"}, "nvidia-x1"),
+                                        ({"kind": "cuda", "name": "NVIDIA H200", "mig": "1g.18gb"}, "h200-sxm-1g-18gb")])
+def test_a_profile_lies_where_the_planner_looks_for_it(tmp_path, facts, key):
+    backend = Backend()
+    backend.facts = lambda: facts
+    assert session.place(backend, tmp_path) == tmp_path / f"{key}.json"
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 1, float("nan"), float("inf")])

@@ -1,0 +1,58 @@
+"""What a device profile says of itself, as plain numbers: how much was measured, how well its curves predict what they did
+not see, and over which sizes."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from planner.calibrate.fitting import curve_errors
+from planner.calibrate.session import Outcome
+from planner.devices.curves import Curve
+from planner.devices.profile import DeviceProfile
+
+
+def summary(profile: DeviceProfile) -> dict[str, Any]:
+    """JSON-able. Errors are relative (0.05: 5 %), of predicting each measured size from all others; None without curves."""
+    device, provenance = profile.device, profile.provenance
+    return {
+        "key": profile.key, "name": str(device["name"]), "kind": device.get("kind"), "basis": "calibrated", "date": provenance.get("date"),
+        "torch": provenance.get("torch"), "planner": provenance.get("planner"), "source": provenance.get("source"),
+        "seconds": provenance.get("seconds"), "cases": profile.cases, "curves": len(profile.curves), "exact_operations": len(profile.exact),
+        **_overall(list(profile.curves.values())), "device": dict(device), "kinds": _kinds(profile), "host_seconds": dict(profile.host),
+        "facts": dict(profile.facts), "watts": dict(profile.watts), "loader": dict(profile.loader),
+        "doubts": [{"what": what, "mend": mend} for what, mend in profile.doubts]}
+
+
+def _overall(curves: Sequence[Curve]) -> dict[str, float | None]:
+    """Over all measured sizes, each curve by its own sizes."""
+    sizes = sum(curve.error.n for curve in curves)
+    if not sizes:
+        return {"median_relative_error": None, "p95_relative_error": None}
+    middle, high = (sum(getattr(c.error, name) * c.error.n for c in curves) / sizes for name in ("median", "p95"))
+    return {"median_relative_error": math.expm1(middle), "p95_relative_error": math.expm1(high)}
+
+
+def _kinds(profile: DeviceProfile) -> list[dict[str, Any]]:
+    by_kind: dict[str, list[Curve]] = defaultdict(list)
+    for family, curve in profile.curves.items():
+        by_kind[family.partition(".")[0]].append(curve)
+    return [_kind(kind, by_kind[kind], *error) for kind, error in curve_errors(profile).items()]
+
+
+def _kind(kind: str, curves: Sequence[Curve], middle: float, high: float, count: int, sizes: int) -> dict[str, Any]:
+    points = [point for curve in curves for point in curve.points]
+    return {"kind": kind, "curves": count, "sizes": sizes, "median_relative_error": math.expm1(middle), "p95_relative_error": math.expm1(high),
+            "types": sorted({curve.family.rpartition(".")[2] for curve in curves}),
+            "fastest_flops_per_s": max((p.flops / p.seconds for p in points if p.flops), default=None),
+            "fastest_bytes_per_s": max((p.bytes / p.seconds for p in points if p.bytes), default=None),
+            "least_bytes": min(p.bytes for p in points), "most_bytes": max(p.bytes for p in points),
+            "least_seconds": min(p.seconds for p in points), "most_seconds": max(p.seconds for p in points)}
+
+
+def outcome_summary(outcome: Outcome) -> dict[str, Any]:
+    """What a run says of itself; ``stopped`` is why it ended before its time, None otherwise."""
+    return {"measured": outcome.measured, "remembered": outcome.remembered, "failed": outcome.failed, "left": outcome.left,
+            "elapsed_seconds": outcome.elapsed_seconds, "stopped": outcome.stopped, "notes": list(outcome.notes), "raw": str(outcome.journal)}
