@@ -12,6 +12,7 @@ import torch
 
 from planner.calibrate import processor
 from planner.calibrate.nvml import Nvml
+from planner.devices.processors import local_processor
 from planner.errors import MachineError, QuestionError
 
 #: A virtual machine may claim its host's whole cache: what buffers must exceed has a limit.
@@ -231,8 +232,7 @@ class CpuBackend(Backend):
 
     def facts(self) -> dict[str, Any]:
         host = _host()
-        return {"kind": self.kind, "vendor": host["vendor"], "name": host["name"], "total_memory_bytes": _memory().total, "threads": host["threads"],
-                "driver": None, "mig": None, "host": host, **_software()}
+        return {**local_processor(), "threads": host["threads"], "driver": None, "mig": None, "host": host, **_software()}
 
     def dtypes(self) -> tuple[str, ...]:
         return ("float32", "bfloat16") if _has_bfloat16() else ("float32",)
