@@ -100,7 +100,7 @@ def _software() -> dict[str, Any]:
 
 def _host() -> dict[str, Any]:
     """The processor, which enqueues for every device."""
-    return {"name": processor.name(), "vendor": processor.vendor(), "physical_cores": processor.physical_cores(), "usable_cores": processor.usable_cores(),
+    return {"name": local_processor()["name"], "physical_cores": processor.physical_cores(), "usable_cores": processor.usable_cores(),
             "threads": torch.get_num_threads(), "flags": processor.flags(), "capability": torch.backends.cpu.get_cpu_capability(),
             "l2_bytes": processor.cache_bytes(2), "l3_bytes": processor.cache_bytes(3), "governor": processor.governor()}
 
@@ -196,7 +196,7 @@ class MpsBackend(Backend):
 
     @property
     def name(self) -> str:
-        return processor.name()
+        return local_processor()["name"]
 
     def synchronise(self) -> None:
         torch.mps.synchronize()
@@ -228,7 +228,7 @@ class CpuBackend(Backend):
 
     @property
     def name(self) -> str:
-        return processor.name()
+        return local_processor()["name"]
 
     def facts(self) -> dict[str, Any]:
         host = _host()
@@ -238,7 +238,8 @@ class CpuBackend(Backend):
         return ("float32", "bfloat16") if _has_bfloat16() else ("float32",)
 
     def free_bytes(self) -> int:
-        return min(_memory().available, _container_free() or _memory().available)
+        limits = (_memory().available, processor.container_free_bytes())
+        return min(n for n in limits if n is not None)
 
     def joules(self) -> float | None:
         return processor.joules()
@@ -246,16 +247,6 @@ class CpuBackend(Backend):
 
 def _has_bfloat16() -> bool:
     return bool(processor.BFLOAT16 & set(processor.flags()))
-
-
-def _container_free() -> int | None:
-    """Memory left to this process's control group, where one sets a limit (cgroup v2)."""
-    try:
-        with open("/sys/fs/cgroup/memory.max") as most, open("/sys/fs/cgroup/memory.current") as now:
-            limit = most.read().strip()
-            return None if limit == "max" else max(0, int(limit) - int(now.read()))
-    except (OSError, ValueError):
-        return None
 
 
 class _NoLibrary:

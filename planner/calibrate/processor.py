@@ -1,4 +1,5 @@
-"""Facts about this machine's processor, from the operating system; what it does not tell is None."""
+"""What ``planner.devices.processors`` does not say of this machine's processor and a measurement wants to know; from the
+operating system, and None where it does not tell."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import os
 import platform
 import subprocess
 from pathlib import Path
+
+from planner.devices.processors import local_processor
 
 _SYSTEM = Path("/sys/devices/system/cpu")
 #: Instruction sets that matter for training, as Linux, macOS and torch name them.
@@ -15,24 +18,10 @@ _TELLING = ("avx", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16
 BFLOAT16 = frozenset(("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def name() -> str:
-    """``Intel(R) Xeon(R) Processor``, ``Apple M3 Pro`` …"""
-    for key in ("model name", "Hardware", "Processor"):
-        found = _cpuinfo(key)
-        if found:
-            return found
-    return _sysctl("machdep.cpu.brand_string") or platform.processor() or platform.machine()
-
-
-def vendor() -> str | None:
-    return _cpuinfo("vendor_id") or _cpuinfo("CPU implementer") or _sysctl("machdep.cpu.vendor") or ("Apple" if platform.system() == "Darwin" else None)
-
-
 def flags() -> list[str]:
     """Instruction sets that the processor has, of those that matter for training."""
-    text = _cpuinfo("flags") or _cpuinfo("Features") or ""
-    there = set(text.lower().split())
-    if platform.system() == "Darwin" and platform.machine() == "arm64":
+    there = {str(f).lower() for f in local_processor()["flags"]}
+    if "arm64" in there:
         there |= {"neon"} | ({"bf16"} if _sysctl("hw.optional.arm.FEAT_BF16") == "1" else set())
     return [f for f in _TELLING if f in there]
 
@@ -75,6 +64,16 @@ def joules(root: Path = Path("/sys/class/powercap")) -> float | None:
     return sum(int(v) for v in values) * 1e-6 if values and all(v and v.isdigit() for v in values) else None
 
 
+def container_free_bytes(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Memory left to this process's control group (version 2) where one sets a limit; cached files give way and count as free."""
+    limit, used = _read(root / "memory.max"), _read(root / "memory.current")
+    if not limit or not used or not limit.isdigit() or not used.isdigit():
+        return None
+    lines = (line.split() for line in (_read(root / "memory.stat") or "").splitlines())
+    files = next((int(words[1]) for words in lines if words[:1] == ["inactive_file"]), 0)
+    return max(0, int(limit) - int(used) + files)
+
+
 def _read(file: Path) -> str | None:
     try:
         return file.read_text().strip()
@@ -88,14 +87,6 @@ def _size(text: str | None) -> int | None:
     unit = {"K": 2**10, "M": 2**20, "G": 2**30}.get(text[-1].upper())
     digits = text[:-1] if unit else text
     return int(digits) * (unit or 1) if digits.isdigit() else None
-
-
-def _cpuinfo(key: str) -> str | None:
-    for line in (_read(Path("/proc/cpuinfo")) or "").splitlines():
-        left, colon, right = line.partition(":")
-        if colon and left.strip() == key and right.strip():
-            return right.strip()
-    return None
 
 
 def _sysctl(key: str) -> str | None:

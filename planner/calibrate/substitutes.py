@@ -45,8 +45,8 @@ def backward_call(out: torch.Tensor, wanted: list[torch.Tensor], grad: torch.Ten
     node = out.grad_fn
     if node is None or not wanted:
         raise CannotRun("nothing here has a gradient")
-    single = all(n is None or type(n).__name__ == "AccumulateGrad" for n, _ in node.next_functions)
-    if single:
+    leaves = all(n is None or type(n).__name__ == "AccumulateGrad" for n, _ in node.next_functions)
+    if leaves and len(getattr(node, "_input_metadata", (grad,))) == 1:
         def call():
             with torch.no_grad():
                 return node(grad)

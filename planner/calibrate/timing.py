@@ -34,6 +34,8 @@ _MEDIAN = math.sqrt(math.pi / 2)
 #: Energy counters tick every few tens of milliseconds: less is not measured.
 _ENERGY_SECONDS = 0.25
 _MOST_ROUNDS = 1000
+#: A call's host seconds before they are known, and for how long the device is held busy at most.
+_UNKNOWN_HOST, _LONGEST_SPIN_SECONDS = 1e-4, 0.05
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,11 @@ def time_calls(calls: Sequence[Callable[[], Any]], backend: Backend, *, budget_s
     turn = itertools.cycle(calls)
     with _without_garbage():
         started = time.perf_counter()
-        device, host, made = _warmed(turn, backend, budget_seconds / 3)
-        if _apart(backend):
-            host = _enqueueing(turn, backend, device)
-        inner, samples = _inner(device, backend, len(calls)), []
+        device, made = _warmed(turn, backend, budget_seconds / 3, len(calls))
+        host = _enqueueing(turn, backend, device) if _apart(backend) else 0.0
+        inner, samples = _inner(device, backend, len(calls)), [device] if device > budget_seconds else []
         while not _enough(samples, device, started, budget_seconds, min_rounds):
-            samples.append(_sample(turn, inner, backend, host)[0])
+            samples.append(_sample(turn, inner, backend, host, device))
         joules = _joules(turn, statistics.median(samples), backend, budget_seconds - (time.perf_counter() - started))
     median = statistics.median(samples)
     low, high = (float(q) for q in np.percentile(samples, (10, 90)))
@@ -91,16 +92,23 @@ def _without_garbage() -> Iterator[None]:
             gc.enable()
 
 
-def _warmed(turn: Iterator, backend: Backend, seconds: float) -> tuple[float, float, int]:
-    """(device seconds, host seconds, calls made) when two calls in a row agree, or ``seconds`` are spent."""
-    started, made = time.perf_counter(), 0
-    previous, host = math.inf, 1e-4
+def _warmed(turn: Iterator, backend: Backend, seconds: float, copies: int) -> tuple[float, int]:
+    """(device seconds, calls made) when two calls in a row agree, or ``seconds`` are spent; then once over all buffers, so
+    that the memory of each result has been asked for before."""
+    started, made, previous = time.perf_counter(), 0, math.inf
     while True:
-        device, host = _sample(turn, 1, backend, host)
+        device = _sample(turn, 1, backend, _UNKNOWN_HOST, 0.0)
         made += 1
         if abs(device - previous) <= _WARM * device or time.perf_counter() - started > seconds:
-            return min(device, previous), host, made
+            break
         previous = device
+    rest = max(0, copies - made)
+    if rest * min(device, previous) <= (3 * seconds if _apart(backend) else seconds):
+        for call in itertools.islice(turn, rest):
+            call()
+        made += rest
+        backend.synchronise()
+    return min(device, previous), made
 
 
 def _enqueueing(turn: Iterator, backend: Backend, device: float) -> float:
@@ -126,8 +134,8 @@ def _inner(device_seconds: float, backend: Backend, copies: int) -> int:
 
 def _enough(samples: list[float], device: float, started: float, budget: float, least: int) -> bool:
     spent, count = time.perf_counter() - started, len(samples)
-    if device > budget:  # two, and a third where it costs less than the budget over again
-        return count >= 3 or (count == 2 and spent > 4 * budget)
+    if device > budget:  # the one that warmed up counts, since its case was proved by a call before
+        return count >= 3 or (count == 2 and spent > 3 * budget)
     if count < least:
         return count >= 2 and spent > 2 * budget
     return spent > budget or count >= _MOST_ROUNDS or _standard_error(samples) < _STABLE
@@ -139,36 +147,33 @@ def _standard_error(samples: list[float]) -> float:
     return _MEDIAN * (high - low) / 2.563 / math.sqrt(len(samples)) / max(median, 1e-12)
 
 
-def _sample(turn: Iterator, count: int, backend: Backend, host: float) -> tuple[float, float]:
-    """(device seconds, host seconds) of one call, the mean over ``count``."""
+def _sample(turn: Iterator, count: int, backend: Backend, host: float, device: float) -> float:
+    """Device seconds of one call, the mean over ``count``. ``host``, ``device``: what a call is thought to take of either."""
     todo = list(itertools.islice(turn, count))
     if backend.kind == "cuda":
-        return _on_cuda(todo, backend, host)
+        return _on_cuda(todo, backend, host, device)
     backend.synchronise()
     started = time.perf_counter()
     for call in todo:
         call()
-    enqueued = time.perf_counter()
     backend.synchronise()
-    ended = time.perf_counter()
-    return (ended - started) / count, (enqueued - started) / count
+    return (time.perf_counter() - started) / count
 
 
-def _on_cuda(todo: list, backend: Any, host: float) -> tuple[float, float]:
-    """Events around calls that are enqueued while the device is held busy for longer than that takes."""
+def _on_cuda(todo: list, backend: Any, host: float, device: float) -> float:
+    """Events around calls that are enqueued while the device is held busy, for so long that it never waits for the host."""
     import torch
 
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    ahead = host + max(0.0, host - device) * len(todo)
     backend.synchronise()
-    backend.occupy(min(0.05, 2e-5 + 1.5 * host * len(todo)))
+    backend.occupy(min(_LONGEST_SPIN_SECONDS, 3e-5 + 1.5 * ahead))
     start.record()
-    started = time.perf_counter()
     for call in todo:
         call()
-    enqueued = time.perf_counter() - started
     end.record()
     end.synchronize()
-    return start.elapsed_time(end) * 1e-3 / len(todo), enqueued / len(todo)
+    return start.elapsed_time(end) * 1e-3 / len(todo)
 
 
 def _joules(turn: Iterator, seconds: float, backend: Backend, left: float) -> float | None:

@@ -202,6 +202,15 @@ def test_the_processors_energy(tmp_path):
     assert processor.joules(tmp_path / "none") is None
 
 
+def test_memory_that_a_container_leaves(tmp_path):
+    assert processor.container_free_bytes(tmp_path) is None
+    for name, text in (("memory.max", "1000"), ("memory.current", "700"), ("memory.stat", "anon 1\ninactive_file 200\n")):
+        (tmp_path / name).write_text(text)
+    assert processor.container_free_bytes(tmp_path) == 500
+    (tmp_path / "memory.max").write_text("max\n")
+    assert processor.container_free_bytes(tmp_path) is None
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_cuda_device_and_its_monitor():

@@ -72,7 +72,7 @@ def test_a_call_longer_than_its_budget_is_timed_a_few_times(monkeypatch):
 def test_short_calls_are_grouped_in_whole_turns_over_the_buffers(monkeypatch):
     clock = Clock(monkeypatch, [1e-6])
     found = time_calls([clock.call(i) for i in range(16)], clock)
-    inner = (found.repeats - 2) / len(found.samples)
+    inner = (found.repeats - 16) / len(found.samples)  # the first turn warms every buffer up
     assert inner % 16 == 0 and inner * 1e-6 >= 0.9 * 2e-4
     assert clock.order[:20] == [i % 16 for i in range(20)]
 
