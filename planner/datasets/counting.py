@@ -31,7 +31,7 @@ def count_lengths(records: Sequence[dict[str, Any]], layout: Layout, task: str |
         return Lengths(inputs, targets, "", float(np.mean(inputs == 0)))
     if layout.kind in ("instruction", "transfer") and task == "seq2seq_lm":
         return _two_sides(records, layout, counter)
-    texts = [_parts(record, layout) for record in records]
+    texts = [parts_of(record, layout) for record in records]
     counts = _sum_parts(texts, counter)
     per_message, per_record, said = _overhead(layout, task, counter)
     messages = np.array([len(parts) for parts in texts], dtype=np.int64)
@@ -46,7 +46,7 @@ def _two_sides(records: Sequence[dict[str, Any]], layout: Layout, counter: Token
     return Lengths(sources + extra, targets + extra, f"{extra} end-of-sequence token on each side", float(np.mean(sources == 0)))
 
 
-def _parts(record: dict[str, Any], layout: Layout) -> list[str]:
+def parts_of(record: dict[str, Any], layout: Layout) -> list[str]:
     """The texts of a record: one a message of a chat, prompt and answer of an instruction, one a column otherwise."""
     if layout.kind == "chat":
         return messages_of(cell(record, layout.inputs[0]))
