@@ -162,7 +162,7 @@ class Efficiency:
         peak *= self._p("convolution", "tensor_share" if tensor else "simt_share")
         if tensor and image.layout != "cl" and len(image.shape) == 4:
             peak *= self._p("convolution", "strided_share")
-        if not tensor and is_winograd(call):
+        if not tensor and self.spec.is_cuda_like and is_winograd(call):
             return self._winograd(call, peak, moved)
         compute = sum((self._product(groups, p.m, p.n, p.k, 0.0, peak, tensor) for p in convolution_passes(call)), call.zero)
         if groups > 1 and tensor:  # one product a group, or a kernel that packs narrow groups into a tile, whichever is faster
