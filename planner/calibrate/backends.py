@@ -171,15 +171,16 @@ class CudaBackend(Backend):
 
     @functools.cached_property
     def _cycles_per_second(self) -> float:
-        """How fast ``torch.cuda._sleep`` counts, found by trying."""
-        cycles = 2_000_000
-        for _ in range(2):  # the first also loads the kernel
+        """How fast ``torch.cuda._sleep`` counts, found by trying: the highest of a few, since an idle device's clock is slow."""
+        cycles, rates = 20_000_000, []
+        for _ in range(3):
             start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
             start.record()
             torch.cuda._sleep(cycles)
             end.record()
             end.synchronize()
-        return cycles / max(1e-6, start.elapsed_time(end) * 1e-3)
+            rates.append(cycles / max(1e-6, start.elapsed_time(end) * 1e-3))
+        return max(rates)
 
     def occupy(self, seconds: float) -> None:
         """Keep the device busy for so long without work, so that what is enqueued meanwhile runs without gaps."""

@@ -64,7 +64,7 @@ def _permute(source: Shape, target: Shape) -> list | None:
 
 
 def _transpose(source: Shape, target: Shape) -> list | None:
-    pairs = [(-1, -2), *itertools.combinations(range(len(source)), 2)] if len(source) > 1 else [(0, 0)]
+    pairs = [*([(-1, -2)] if len(source) > 1 else []), *itertools.combinations(range(len(source)), 2), (0, 0)]
     for a, b in pairs:
         swapped = list(source)
         if swapped:

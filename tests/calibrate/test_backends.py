@@ -90,6 +90,22 @@ def test_best_device_there_is():
     assert backend().kind == ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
 
 
+@pytest.mark.parametrize("major, name, dtypes, mig", [
+    (9, "NVIDIA H200 MIG 1g.18gb", ("float32", "tf32", "bfloat16", "float16"), "1g.18gb"), (7, "Tesla V100", ("float32", "float16"), None), (6, "GTX 1080", ("float32",), None)])
+def test_a_cuda_device_as_torch_describes_it(monkeypatch, major, name, dtypes, mig):
+    properties = SimpleNamespace(name=name, major=major, minor=0, total_memory=2**37, multi_processor_count=132, L2_cache_size=50 * 2**20, uuid="ab-12")
+    for attribute, value in (("is_available", True), ("device_count", 2), ("set_device", None), ("get_device_properties", properties), ("mem_get_info", (100, 200)),
+                             ("memory_reserved", 30), ("memory_allocated", 10)):
+        monkeypatch.setattr(torch.cuda, attribute, lambda *_a, value=value: value)
+    cuda = backend("cuda:1")
+    cuda.__dict__["nvml"] = Nvml(library=Library())
+    facts = json.loads(json.dumps(cuda.facts()))
+    assert (facts["name"], facts["mig"], facts["sm_count"], facts["compute_capability"], facts["driver"]) == (name, mig, 132, f"{major}.0", "570.1")
+    assert cuda.dtypes() == dtypes and cuda.cache_bytes == 50 * 2**20 and cuda.free_bytes() == 120 and cuda.index == 1
+    with pytest.raises(QuestionError, match="This machine has 2"):
+        backend("cuda:2")
+
+
 def test_nvml_reads_in_our_units():
     nvml = Nvml(library=Library())
     assert (nvml.watts(), nvml.joules(), nvml.sm_clock_mhz(), nvml.temperature_c(), nvml.driver) == (250.0, 5.0, 1980.0, 55.0, "570.1")

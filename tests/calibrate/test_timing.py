@@ -83,6 +83,38 @@ def test_the_hosts_seconds_are_apart_where_the_device_works_by_itself(monkeypatc
     assert found.host_seconds == pytest.approx(2e-5) and found.seconds == pytest.approx(1e-3, rel=0.05)
 
 
+class Events:
+    """``torch.cuda.Event`` on a test's clock: an event happens when the device has done what was asked before."""
+
+    def __init__(self, clock):
+        self.clock = clock
+
+    def __call__(self, enable_timing):
+        assert enable_timing
+        clock = self.clock
+
+        class Event:
+            def record(self):
+                self.at = clock.device_free = max(clock.device_free, clock.now)
+
+            def synchronize(self):
+                clock.now = max(clock.now, self.at)
+
+            def elapsed_time(self, other):
+                return (other.at - self.at) * 1e3
+        return Event()
+
+
+@pytest.mark.parametrize("seconds, enqueue", [(3e-6, 8e-5), (2e-4, 1e-5), (5e-3, 1e-5)])
+def test_a_device_is_not_timed_at_the_pace_of_its_host(monkeypatch, seconds, enqueue):
+    """Kernels that are shorter than their launch run without gaps, since the device is kept busy until all are enqueued."""
+    clock = Clock(monkeypatch, [seconds], kind="cuda", enqueue=enqueue)
+    clock.occupy = lambda busy: setattr(clock, "device_free", max(clock.device_free, clock.now) + busy)
+    monkeypatch.setattr(torch.cuda, "Event", Events(clock))
+    found = time_calls([clock.call(i) for i in range(4)], clock)
+    assert found.seconds == pytest.approx(seconds, rel=1e-3) and found.host_seconds == pytest.approx(enqueue, rel=1e-3)
+
+
 def test_energy_is_the_counters_over_a_long_loop(monkeypatch):
     clock = Clock(monkeypatch, [0.01], watts=50.0)
     assert time_calls([clock.call()], clock, budget_seconds=1.0).joules == pytest.approx(0.5)
