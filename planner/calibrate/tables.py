@@ -23,13 +23,15 @@ from planner.devices.cases import Case, as_dict
 from planner.devices.names import resolve_device
 from planner.errors import PlannerError, ProfileError
 from planner.trace.operations import cost
+from planner.units import GIB, MIB
 
 NEEDED = ("status", "op", "direction", "dtype", "shape", "device_us_median", "device")
 MICRO = 1e-6
 LONGEST_SHAPE = 2000  # characters of JSON; deeper nesting than this allows is no shape
 LARGEST_SIZE = 2**40
 NOT_SIZES = {"causal": bool, "layout": str}
-COPIES = {"host_to_device_pinned", "host_to_device_pageable", "device_to_host_pinned", "device_to_host_pageable"}
+PINNED = "host_to_device_pinned"
+COPIES = {PINNED, "host_to_device_pageable", "device_to_host_pinned", "device_to_host_pageable"}
 MALLOC = "device_malloc"
 
 
@@ -55,7 +57,7 @@ def records(path: Path, gpu: str | None = None) -> Iterator[dict]:
     found += _facts(copies)
     if not found:
         raise ProfileError(f"none of its {len(chosen)} rows is usable: {_reasons(skipped)}", where=str(path))
-    yield {"record": "session", "device": device, "versions": {"torch": chosen[0].get("torch") or None}, "table": Path(path).name,
+    yield {"record": "session", "device": device, "torch": chosen[0].get("torch") or None, "source": Path(path).name,
            "date": date.fromtimestamp(Path(path).stat().st_mtime).isoformat()}
     yield from found
     if skipped:
@@ -189,16 +191,25 @@ def _whole(cell: str | None) -> int | None:
 # ---- what is a fact of the machine and not an operation
 
 def _facts(timed: dict[str, dict[int, float]]) -> list[dict]:
-    """Copies: the rate of the largest and the time of the smallest. Device memory: the time of each size."""
+    """By the names that a calibration gives them. Copies: the rate of the largest, and of the fastest way the seconds of the
+    smallest. Device memory: the smallest that takes a large segment of torch's allocator, and one of a gigabyte."""
     found = []
     for op, times in sorted(timed.items()):
         sizes = sorted(size for size in times if size)
         if op == MALLOC:
-            found += [_fact("malloc_seconds", times[size], "s", bytes=size) for size in sizes]
+            found += [_fact(name, times[size], "s", bytes=size) for name, size in _allocations(sizes).items()]
         elif sizes:
             found.append(_fact(f"{op}_bytes_per_s", sizes[-1] / times[sizes[-1]], "B/s", bytes=sizes[-1]))
-            found.append(_fact(f"{op}_latency_seconds", times[sizes[0]], "s", bytes=sizes[0]))
+            if op == PINNED:
+                found.append(_fact("host_to_device_seconds", times[sizes[0]], "s", bytes=sizes[0]))
     return found
+
+
+def _allocations(sizes: list[int]) -> dict[str, int]:
+    """Names of the times of allocation → sizes. Torch serves requests up to 1 MiB from small segments (CUDACachingAllocator)."""
+    large = [size for size in sizes if size > MIB]
+    found = {"malloc_seconds": large[0]} if large else {}
+    return found | ({"malloc_large_seconds": sizes[-1]} if sizes and sizes[-1] >= GIB else {})
 
 
 def _fact(name: str, value: float, unit: str, **more: Any) -> dict:
