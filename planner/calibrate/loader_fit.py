@@ -10,17 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from planner import units
+
 #: Below this relative spread of the units two coefficients cannot be told apart from their product.
 LEAST_SPREAD = 0.05
 
 
-def fit_seconds(units: Sequence[float], seconds: Sequence[float], fixed_share: float) -> tuple[float, float, float]:
-    """(a, b, sigma): seconds of a sample ≈ a + b·units with a, b ≥ 0, and the standard deviation of the log of the residuals.
+def fit_seconds(amounts: Sequence[float], seconds: Sequence[float], fixed_share: float) -> tuple[float, float, float]:
+    """(a, b, sigma): seconds of a sample ≈ a + b·amount with a, b ≥ 0, and the standard deviation of the log of the residuals.
 
     Least squares of the relative residuals, scaled so that the means agree: throughput is a mean. Where all samples are of one
     size, ``fixed_share`` of the seconds (the stages whose cost does not grow with it) is a. Raises ValueError for no sample.
     """
-    x, y = np.asarray(units, dtype=float), np.asarray(seconds, dtype=float)
+    x, y = np.asarray(amounts, dtype=float), np.asarray(seconds, dtype=float)
     if not y.size or x.shape != y.shape or not (y > 0).all():
         raise ValueError("a fit needs at least one sample, and positive seconds")
     if x.mean() <= 0 or x.std() < LEAST_SPREAD * x.mean():
@@ -75,14 +77,21 @@ def _entry(whole: Mapping[str, Any], pending: Mapping[str, Any]) -> dict[str, An
         "mean_seconds": float(np.mean(whole["samples"])), "mean_units": float(np.mean(whole["units"])), "sigma_log": sigma,
         "scatter_log": float(np.std(np.log(rounds), ddof=1)) if rounds.size > 1 else None,
         "stages": {name: {"seconds": float(stage["mean_seconds"]), "library": stage["library"]} for name, stage in stages.items()},
-        "dropped_read_seconds": pending.get("dropped"), "workers": {}, **whole["host"], "data": dict(whole["data"]), "date": whole["date"]}
+        "dropped_read_seconds": pending.get("dropped"), "workers": {}, "mean_bytes": whole["data"]["mean_bytes"], **whole["host"], "data": _described(whole), "date": whole["date"]}
 
 
-def worker_seconds(entry: Mapping[str, Any], units: float | None) -> float:
-    """Seconds that one worker takes for a sample of so many units; of the measured samples where it is not known."""
-    if units is None:
+def _described(whole: Mapping[str, Any]) -> str:
+    """``image_folder, 256 of 1,281,167 samples, 107 KiB and 1.8e+05 pixels each``."""
+    data, unit = whole["data"], whole["unit"]
+    size = "" if unit == "byte" else f" and {data[f'mean_{unit}s']:,.4g} {unit.replace('_', ' ')}s"
+    return f"{data['format']}, {data['measured']:,} of {data['samples']:,} samples, {units.format_bytes(data['mean_bytes'])}{size} each"
+
+
+def worker_seconds(entry: Mapping[str, Any], amount: float | None) -> float:
+    """Seconds that one worker takes for a sample of so many of the entry's units; of the measured samples where it is not known."""
+    if amount is None:
         return entry["mean_seconds"]
-    return entry["seconds_per_sample"] + entry[f"seconds_per_{entry['unit']}"] * units
+    return entry["seconds_per_sample"] + entry[f"seconds_per_{entry['unit']}"] * amount
 
 
 def worker_gain(entry: Mapping[str, Any], workers: float) -> float:

@@ -123,7 +123,7 @@ def _single(asked: Asked, strategy: str, rented: Rented, label: str | None = Non
 
 def _run(asked: Asked, choices: Choices, setting: Setting, rented: Rented, question: Question | None = None) -> Run:
     meta = setting.source.at(B=setting.micro_batch, **lengths_of(setting.batches)[0]).meta
-    return whole_run(question or asked.question, choices, setting, asked.data, rented.gpus, weights_bytes=_weights(setting), checkpoint_bytes=meta["checkpoint_bytes"])
+    return whole_run(question or asked.question, choices, setting, asked.data, rented.gpus, rented.spec, weights_bytes=_weights(setting), checkpoint_bytes=meta["checkpoint_bytes"])
 
 
 def _weights(setting: Setting) -> float:

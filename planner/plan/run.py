@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from planner import units
 from planner.datasets.profile import DatasetProfile
+from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
 from planner.plan.choices import Choices, default
+from planner.plan.loading import Feed, feed
 from planner.plan.search import Setting
 from planner.plan.uncertainty import overhead
 from planner.question import Question
@@ -27,8 +29,8 @@ class Run:
     warnings: tuple[str, ...] = ()
 
 
-def whole_run(question: Question, choices: Choices, setting: Setting, data: DatasetProfile, gpus: int, *, weights_bytes: float,
-              checkpoint_bytes: float) -> Run:
+def whole_run(question: Question, choices: Choices, setting: Setting, data: DatasetProfile, gpus: int, spec: DeviceSpec, *,
+              weights_bytes: float, checkpoint_bytes: float) -> Run:
     """Hours of the run that the question asks for, with the errors of the step, of the data's size and of the overheads."""
     per_step = setting.micro_batch * setting.accumulation * gpus
     epoch_steps = max(1, math.ceil(setting.batches.samples_per_epoch / per_step))
@@ -36,11 +38,12 @@ def whole_run(question: Question, choices: Choices, setting: Setting, data: Data
     if question.max_steps:
         steps = min(steps, question.max_steps)
     epochs = steps / epoch_steps
-    seconds, notes, warnings = _step_seconds(setting, data, gpus)
+    host = _feed(setting, data, spec)
+    seconds, notes, warnings = _step_seconds(setting, host, spec)
     data_error = Estimate.with_spread(1.0, math.hypot(data.length_relative_error, data.samples_relative_error))
     parts = {
         "training": (seconds * data_error).scale(steps / units.SECONDS_PER_HOUR),
-        "evaluation": _evaluation(question, setting, data, gpus, epochs),
+        "evaluation": _evaluation(question, setting, data, gpus, epochs, host, spec),
         "saving": _saving(question, checkpoint_bytes, epochs),
         "start_up": _start_up(weights_bytes),
     }
@@ -53,39 +56,35 @@ def fixed_hours_at_least(question: Question, choices: Choices, checkpoint_bytes:
     return _saving(question, checkpoint_bytes, choices.epochs).p50 + overhead("start_up_seconds").p50 / units.SECONDS_PER_HOUR
 
 
-def _step_seconds(setting: Setting, data: DatasetProfile, gpus: int) -> tuple[Estimate, tuple[str, ...], tuple[str, ...]]:
-    """The step, or the time in which the host can read and decode its samples, whichever is longer."""
+def _feed(setting: Setting, data: DatasetProfile, spec: DeviceSpec) -> Feed | None:
+    """What loads the samples; None where nothing has to be decoded, as with cached features."""
+    return None if setting.recipe.variant == "cached" else feed(data, spec, setting.batches.samples_per_epoch)
+
+
+def _step_seconds(setting: Setting, host: Feed | None, spec: DeviceSpec) -> tuple[Estimate, tuple[str, ...], tuple[str, ...]]:
+    """The step, or the time in which the host loads its samples, whichever is longer; their sum on a processor, which does both."""
     step, samples = setting.step.seconds, setting.micro_batch * setting.accumulation
-    rate = host_rate(data)
-    if rate is None:
+    if host is None:
         return step, (), ()
-    workers = overhead("workers").p50
-    loading = Estimate(samples / (rate.p90 * workers), samples / (rate.p50 * workers), samples / (rate.p10 * workers))
-    note = f"{workers:g} loader workers a GPU decode {rate.p50 * workers:,.0f} samples/s (prior)"
-    if loading.p50 <= step.p50:
-        return Estimate(max(step.p10, loading.p10), step.p50, max(step.p90, loading.p90)), (note,), ()
-    slower = Estimate(max(step.p10, loading.p10), loading.p50, max(step.p90, loading.p90))
-    return slower, (note,), (f"the data loader sets the pace, not the GPU: {units.format_seconds(loading.p50)} to load what takes "
-                             f"{units.format_seconds(step.p50)} to train on; use more workers or decoded data",)
+    loading = host.sample_seconds.scale(samples)
+    return _paced(step, loading, spec), (host.note,), () if loading.p50 <= step.p50 else (host.too_slow(samples, step, "training" if spec.one_clock else "GPU"),)
 
 
-def host_rate(data: DatasetProfile) -> Estimate | None:
-    """Samples a second that one loader process prepares; None for text, which costs next to nothing, and for counts."""
-    if data.source == "counts":
-        return None
-    if data.modality in ("image", "image_text"):
-        return overhead("images_per_second_per_worker")
-    if data.modality == "audio" and data.audio_seconds is not None:
-        return overhead("audio_seconds_per_second_per_worker").scale(1 / max(0.1, float(data.audio_seconds.mean())))
-    return None
+def _paced(work: Estimate, loading: Estimate, spec: DeviceSpec) -> Estimate:
+    if spec.one_clock:
+        return work + loading
+    return Estimate(max(work.p10, loading.p10), max(work.p50, loading.p50), max(work.p90, loading.p90))
 
 
-def _evaluation(question: Question, setting: Setting, data: DatasetProfile, gpus: int, epochs: float) -> Estimate:
+def _evaluation(question: Question, setting: Setting, data: DatasetProfile, gpus: int, epochs: float, host: Feed | None, spec: DeviceSpec) -> Estimate:
     samples = question.evaluation_samples
     if samples is None:
         samples = math.ceil(default("evaluation_share")[0] * data.samples)
     passes = question.evaluations_per_epoch * epochs
-    return setting.step.forward_seconds.scale(passes * samples / (setting.micro_batch * gpus) / units.SECONDS_PER_HOUR)
+    batch = setting.step.forward_seconds
+    if host is not None:
+        batch = _paced(batch, host.sample_seconds.scale(setting.micro_batch), spec)
+    return batch.scale(passes * samples / (setting.micro_batch * gpus) / units.SECONDS_PER_HOUR)
 
 
 def _saving(question: Question, checkpoint_bytes: float, epochs: float) -> Estimate:

@@ -119,7 +119,7 @@ def _loader(entry: Any) -> str:
     """A measured input pipeline: its samples and what one worker feeds."""
     if not isinstance(entry, Mapping):
         return clean(entry)
-    seconds, workers = entry.get("seconds_per_sample"), entry.get("workers") or {}
+    seconds, workers = entry.get("mean_seconds"), entry.get("workers") or {}
     parts = [clean(entry.get("data") or ""), f"{seconds_text(seconds)} a sample" if seconds else "",
              ", ".join(f"{clean(n)} workers {count_text(float(f'{rate:.3g}'))}/s" for n, rate in workers.items()) if isinstance(workers, Mapping) else ""]
     return "; ".join(filter(None, parts))
