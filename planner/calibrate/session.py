@@ -55,10 +55,12 @@ class Tools:
     monitor: Callable[[Any], Any]
     doubts_of: Callable[[Sequence[Any]], list[tuple[str, str]]]
     fit: Callable[[Iterable[Record]], DeviceProfile]
+    compiled: Callable[[Any], Iterator[Record]] | None = None
 
 
 def tools() -> Tools:
     """The real ones; imports torch."""
+    from planner.calibrate.compiled import measure_compiled
     from planner.calibrate.execute import CannotRun
     from planner.calibrate.facts import measure_facts
     from planner.calibrate.fitting import profile_from
@@ -67,7 +69,7 @@ def tools() -> Tools:
     from planner.calibrate.suites import suite
     from planner.calibrate.timing import time_case
 
-    return Tools(suite, time_case, CannotRun, measure_host, measure_facts, Monitor, doubts_of, profile_from)
+    return Tools(suite, time_case, CannotRun, measure_host, measure_facts, Monitor, doubts_of, profile_from, measure_compiled)
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,7 @@ class _Run:
             self._stage("facts", self._tools.facts, FACTS)
             self._cases(self._end)
             self._improve()
+            self._compiled()
         except KeyboardInterrupt:
             stopped, code = "interrupted", 130
         except Ended as end:
@@ -236,6 +239,12 @@ class _Run:
         if self._plan.loader is not None:
             self._progress("timing the input pipeline", self._spent, self._plan.seconds)
             self._drained("input pipeline", lambda: self._plan.loader(max(1.0, self._until(LOADER) - time.monotonic())))
+
+    def _compiled(self) -> None:
+        """Last, since a compiler takes its own time, past the budget of what was asked for beside it."""
+        if self._plan.compiled and self._tools.compiled is not None:
+            self._progress("compiling fused chains", self._spent, self._plan.seconds)
+            self._drained("compiled chains", lambda: self._tools.compiled(self._backend))
 
     def _drained(self, name: str, records: Callable[[], Iterator[Record]]) -> bool:
         """Write what a program yields; whether it came to its end. A failure of its own is a doubt, not the run's end."""
