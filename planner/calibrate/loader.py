@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ MOST_PASSES = 20
 #: Later passes count alone once they hold so many samples: the first found the page cache as it was.
 ENOUGH_LATER = 20
 SEED = 0
+#: What Python prints of an object in memory: of no use in a message.
+OBJECT = re.compile(r"\s*<[^<>]* at 0x[0-9a-f]+>")
 
 
 @dataclass
@@ -120,7 +123,7 @@ def _prepare(source, pipe: Pipeline, index: int):
             spent.append(time.perf_counter() - start)
             units = stage.amount(value) if stage.amount else units
     except Exception as error:  # Pillow's and soundfile's codecs raise nearly anything for a broken file
-        return f"{type(error).__name__}: {error}".splitlines()[0]
+        return OBJECT.sub("", f"{type(error).__name__}: {error}".splitlines()[0])
     return spent, units, size, value
 
 
