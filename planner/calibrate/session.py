@@ -14,7 +14,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import planner
 from planner.calibrate import journal as journals
 from planner.calibrate import keeping
 from planner.calibrate.journal import Journal, Record
+from planner.calibrate.tools import Tools, tools
 from planner.devices import profile as device_profiles
 from planner.devices.cases import Case, as_dict
 from planner.devices.profile import DeviceProfile
@@ -35,41 +36,14 @@ QUICK_CASE_SECONDS = 0.04
 #: (share of the budget, at most seconds) of what is measured beside the operations.
 QUICK, HOST, FACTS, LOADER = (0.20, 5.0), (0.20, 15.0), (0.10, 6.0), (0.20, 10.0)
 LEAST_SECONDS = 2.0
+#: Of the last fit, for each record, before one was timed.
+FIT_SECONDS_EACH = 0.001
 #: A profile on the way is fitted without a search for length scales; the last one takes so many times as long.
-SEARCH_FACTOR = 10.0
+SEARCH_FACTOR = 4.0
 #: So many operations that fail one after another on a device that still answers mean a fault that no next one escapes.
 MOST_FAILURES = 20
 AGAIN = "Run planner calibrate again: it goes on from here"
 Progress = Callable[[str, float, float | None], None]
-
-
-@dataclass(frozen=True)
-class Tools:
-    """The programs that measure."""
-
-    suite: Callable[..., list[Case]]
-    time_case: Callable[..., Any]
-    cannot_run: type[Exception]
-    host: Callable[..., Iterator[Record]]
-    facts: Callable[..., Iterator[Record]]
-    monitor: Callable[[Any], Any]
-    doubts_of: Callable[[Sequence[Any]], list[tuple[str, str]]]
-    fit: Callable[[Iterable[Record]], DeviceProfile]
-    compiled: Callable[[Any], Iterator[Record]] | None = None
-
-
-def tools() -> Tools:
-    """The real ones; imports torch."""
-    from planner.calibrate.compiled import measure_compiled
-    from planner.calibrate.execute import CannotRun
-    from planner.calibrate.facts import measure_facts
-    from planner.calibrate.fitting import profile_from
-    from planner.calibrate.host import measure_host
-    from planner.calibrate.monitor import Monitor, doubts_of
-    from planner.calibrate.suites import suite
-    from planner.calibrate.timing import time_case
-
-    return Tools(suite, time_case, CannotRun, measure_host, measure_facts, Monitor, doubts_of, profile_from, measure_compiled)
 
 
 @dataclass(frozen=True)
@@ -178,6 +152,7 @@ class _Run:
         self._todo: list[Case] = []
         self._saved, self._fit_seconds = time.monotonic(), 0.2
         self._overhead = 1.5  # what a case takes over the seconds it was given: building its tensors, warming up
+        self._case_wall = 0.05
         self._notes = list(keeping.notes(contents.damaged, other, journal.renamed, aside))
         self._monitor = None
 
@@ -205,7 +180,8 @@ class _Run:
     @property
     def _end(self) -> float:
         """When measuring ends, so that fitting the profile ends within the budget too."""
-        return self._plan.started + self._plan.seconds - 1.3 * self._fit_seconds - 0.2
+        fitting = max(self._fit_seconds, FIT_SECONDS_EACH * len(self._records))
+        return self._plan.started + self._plan.seconds - 1.3 * fitting - 0.2
 
     def _until(self, share: tuple[float, float]) -> float:
         return min(self._end, time.monotonic() + min(share[0] * self._plan.seconds, share[1]))
@@ -264,7 +240,7 @@ class _Run:
 
     def _cases(self, end: float, seconds: float | None = None) -> None:
         """Cases in their order until ``end``; ``seconds`` each, else what is left shared among those left."""
-        while self._todo and time.monotonic() < end:
+        while self._todo and time.monotonic() + self._case_wall < end:
             given = seconds or _clipped((end - time.monotonic()) / (len(self._todo) * self._overhead), CASE_SECONDS)
             case = self._todo.pop(0)
             self._time(case, given)
@@ -275,7 +251,7 @@ class _Run:
         by_key = {case.key: case for case in self._tools.suite(self._backend, self._plan.compiled)} if time.monotonic() < self._end else {}
         scattered = sorted((r for r in journals.pooled(self._records) if r["record"] == "operation" and r["key"] in by_key), key=_scatter, reverse=True)
         for record in scattered:
-            if time.monotonic() >= self._end or _scatter(record) < 1.1:
+            if time.monotonic() + self._case_wall >= self._end or _scatter(record) < 1.1:
                 return
             self._time(by_key[record["key"]], CASE_SECONDS[1])
             self._tick("timing scattered operations again")
@@ -301,8 +277,10 @@ class _Run:
         self._failures = 0
         self._measured += 1
         self._timings.append(timing)
-        self._overhead += 0.1 * (_clipped((time.monotonic() - began) / seconds, (0.3, 20.0)) - self._overhead)
-        self._write(_operation(case, seconds=timing.seconds, low=timing.low_seconds, high=timing.high_seconds, samples=list(timing.samples),
+        took = time.monotonic() - began
+        self._overhead += 0.1 * (_clipped(took / seconds, (0.3, 20.0)) - self._overhead)
+        self._case_wall += 0.2 * (took - self._case_wall)
+        self._write(_operation(case, seconds=timing.seconds, low=timing.low_seconds, high=timing.high_seconds, samples=[float(f"{s:.5g}") for s in timing.samples],
                                repeats=timing.repeats, host_seconds=timing.host_seconds, joules=timing.joules, **self._readings()))
 
     def _readings(self) -> dict[str, Any]:
@@ -323,6 +301,7 @@ class _Run:
         return min(time.monotonic() - self._plan.started, self._plan.seconds)
 
     def _write(self, record: Record) -> None:
+        record = {**record, "at": round(time.monotonic() - self._plan.started, 3)}  # seconds into the run: drift can be seen
         self._records.append(record)
         self._journal.append(record)
 

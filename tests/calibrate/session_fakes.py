@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-from planner.calibrate.session import Tools
+from planner.calibrate.tools import Tools
 from planner.devices.cases import case
 from planner.devices.profile import DeviceProfile
 

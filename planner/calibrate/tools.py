@@ -1,0 +1,40 @@
+"""The programs that a calibration is made of, in one place, so that a test can put its own there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from planner.calibrate.journal import Record
+from planner.devices.cases import Case
+from planner.devices.profile import DeviceProfile
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The programs that measure."""
+
+    suite: Callable[..., list[Case]]
+    time_case: Callable[..., Any]
+    cannot_run: type[Exception]
+    host: Callable[..., Iterator[Record]]
+    facts: Callable[..., Iterator[Record]]
+    monitor: Callable[[Any], Any]
+    doubts_of: Callable[[Sequence[Any]], list[tuple[str, str]]]
+    fit: Callable[..., DeviceProfile]
+    compiled: Callable[[Any], Iterator[Record]] | None = None
+
+
+def tools() -> Tools:
+    """The real ones; imports torch."""
+    from planner.calibrate.compiled import measure_compiled
+    from planner.calibrate.execute import CannotRun
+    from planner.calibrate.facts import measure_facts
+    from planner.calibrate.fitting import profile_from
+    from planner.calibrate.host import measure_host
+    from planner.calibrate.monitor import Monitor, doubts_of
+    from planner.calibrate.suites import suite
+    from planner.calibrate.timing import time_case
+
+    return Tools(suite, time_case, CannotRun, measure_host, measure_facts, Monitor, doubts_of, profile_from, measure_compiled)
