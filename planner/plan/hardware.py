@@ -116,4 +116,6 @@ def _prices(question: Question, found: list[Offer]) -> Estimate | None:
 
 
 def _offers(question: Question, spec: DeviceSpec) -> list[Offer]:
+    if spec.key not in {known.key for known in all_devices()}:
+        return []  # this machine's processor, or a device that only its profile knows: nobody's table has a price
     return offers(spec.key, gpus=question.gpus, provider=question.provider, region=question.region, spot=question.spot)
