@@ -30,6 +30,8 @@ STAGES_SHARE, DROPPED_SHARE = 0.4, 0.1
 WARM_UP = 2
 #: Samples that are joined to a batch to time the joining, and how often.
 COLLATED, COLLATIONS = 8, 5
+#: Samples that are tried whatever the time.
+LEAST_ITEMS = 8
 #: Passes over the samples, however fast they are.
 MOST_PASSES = 20
 #: Later passes count alone once they hold so many samples: the first found the page cache as it was.
@@ -51,6 +53,11 @@ class Measured:
     seconds: list[list[float]] = field(default_factory=list)
     broken: dict[int, str] = field(default_factory=dict)
     outputs: list[Any] = field(default_factory=list)
+
+    @property
+    def seen(self) -> int:
+        """Samples that were tried, broken ones too."""
+        return len(set(self.index)) + len(self.broken)
 
     def kept(self) -> np.ndarray:
         """Rows that count: those of later passes where there are enough."""
@@ -101,7 +108,7 @@ def _time_stages(source: Pieces | Rows | Texts, pipe: Pipeline, seconds: float) 
         for index in order:
             if index not in measured.broken:
                 _add(measured, index, number, _prepare(source, pipe, index))
-            if time.perf_counter() > end and measured.index:
+            if time.perf_counter() > end and measured.index and measured.seen >= min(LEAST_ITEMS, len(order)):
                 return measured
         if not measured.index:
             index, reason = next(iter(measured.broken.items()))
@@ -205,8 +212,7 @@ def _broken(source, measured: Measured) -> list[tuple[str, str]]:
     if not measured.broken:
         return []
     index, reason = next(iter(measured.broken.items()))
-    total = len(measured.broken) + len(set(measured.index))
-    return [(f"{len(measured.broken)} of {total} samples cannot be prepared and were skipped, the first {source.name(index)}: {reason}",
+    return [(f"{len(measured.broken)} of {measured.seen} samples cannot be prepared and were skipped, the first {source.name(index)}: {reason}",
              "Remove or replace the broken samples")]
 
 
