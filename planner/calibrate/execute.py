@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,6 +28,7 @@ __all__ = ["CannotRun", "calls", "copies_for", "precision"]
 #: At most this many buffers a case, and for operands this small or this many tensors fewer: their making would cost more than
 #: the measurement, and what is launched costs more than what is moved.
 _MOST_COPIES, _MOST_SMALL_COPIES, _SMALL_BYTES, _MOST_TENSORS = 128, 16, 1 << 16, 4096
+_BUILD_SECONDS = 0.2
 #: Share of the free memory that a case may take.
 _MEMORY_SHARE = 0.7
 _POSITIVE = frozenset("sqrt rsqrt log log2 log10 log1p pow xlogy reciprocal".split())
@@ -34,7 +37,7 @@ _POSITIVE_ARGUMENTS = frozenset(("running_var", "save_invstd", "rstd", "invstd")
 
 def calls(case: Case, backend: Backend, copies: int | None = None) -> list[Callable[[], Any]]:
     """Ready calls of the case, each over its own buffers, together larger than the device's last-level cache unless ``copies``
-    says how many. Each keeps its last result, so that results rotate through memory as well.
+    says how many or their making (the forward pass before a backward) takes too long. Each keeps its last result, so that results rotate through memory as well.
 
     Whether float32 products may run in TF32 is set for the process as the case asks, until the next ``calls``. Raises
     CannotRun (one line) where this device or this torch cannot run it, MachineError where the device died.
@@ -42,10 +45,14 @@ def calls(case: Case, backend: Backend, copies: int | None = None) -> list[Calla
     count = copies_for(case, backend) if copies is None else copies
     set_precision(case.precision)
     with guarded(backend):
-        first = _one(case, backend)
+        one = _builder(case, backend)
+        first = one()
         first()
         backend.synchronise()
-        return [first] + [_one(case, backend) for _ in range(count - 1)]
+        made, started = [first], time.perf_counter()
+        while len(made) < count and (copies is not None or len(made) < 2 or time.perf_counter() - started < _BUILD_SECONDS):
+            made.append(one())
+        return made
 
 
 def copies_for(case: Case, backend: Backend) -> int:
@@ -112,9 +119,13 @@ def _one_line(error: BaseException) -> str:
 
 # ---- one call
 
-def _one(case: Case, backend: Backend) -> Callable[[], Any]:
+def _builder(case: Case, backend: Backend) -> Callable[[], Callable[[], Any]]:
+    """Makes one call of the case, over tensors of its own, each time it is called."""
     builder = substitute(case, backend.device)
-    return _keeping(builder(case, backend.device) if builder else _operator(case, backend))
+    if builder is not None:
+        return lambda: _keeping(builder(case, backend.device))
+    bound = bind(case)
+    return lambda: _keeping(_operator(bound, case, backend))
 
 
 def _keeping(call: Callable[[], Any]) -> Callable[[], Any]:
@@ -128,15 +139,27 @@ def _keeping(call: Callable[[], Any]) -> Callable[[], Any]:
     return keep
 
 
-def _operator(case: Case, backend: Backend) -> Callable[[], Any]:
+def _operator(bound: Bound, case: Case, backend: Backend) -> Callable[[], Any]:
     """The operator itself over tensors of its own."""
-    bound = bind(case)
-    named = bound.named
-    args, kwargs = _made(bound.args, case, named, backend), {k: _made(v, case, named, backend) for k, v in bound.kwargs.items()}
+    named, written = bound.named, _written(bound)
+
+    def made(value: Any, place: int = 0) -> Any:
+        if isinstance(value, Slot):
+            return make(value, replace(_contents(value, case, named, place), written=value.name in written), backend.device)
+        if isinstance(value, list):
+            return [made(v, i) for i, v in enumerate(value)]
+        return backend.device if value == "here" else value
+
+    args, kwargs = [made(v) for v in bound.args], {k: made(v) for k, v in bound.kwargs.items()}
     if case.signature.op.split(".")[1] in VIEWS:
         args = _viewable(bound, args, backend)
     overload = bound.overload
     return lambda: overload(*args, **kwargs)
+
+
+def _written(bound: Bound) -> set[str]:
+    """Arguments that the operator changes."""
+    return {a.name for a in bound.overload._schema.arguments if a.alias_info is not None and a.alias_info.is_write}
 
 
 def _viewable(bound: Bound, args: list, backend: Backend) -> list:
@@ -147,14 +170,6 @@ def _viewable(bound: Bound, args: list, backend: Backend) -> list:
     except RuntimeError:
         slot = bound.args[0]
         return [torch.empty(slot.shape, dtype=args[0].dtype, device=backend.device), *args[1:]]
-
-
-def _made(value: Any, case: Case, named: dict, backend: Backend, place: int = 0) -> Any:
-    if isinstance(value, Slot):
-        return make(value, _contents(value, case, named, place), backend.device)
-    if isinstance(value, list):
-        return [_made(v, case, named, backend, i) for i, v in enumerate(value)]
-    return backend.device if value == "here" else value
 
 
 # ---- what the tensors hold

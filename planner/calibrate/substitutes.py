@@ -101,7 +101,7 @@ def _rms_norm_backward(case: Case, device: torch.device) -> Call:
 def _batch_norm_tensors(case: Case, device: torch.device) -> tuple[dict[str, torch.Tensor | None], dict[str, Any]]:
     named = bind(case).named
     positive = ("running_var", "save_invstd")
-    tensors = {n: make(v, Contents("positive" if n in positive else "normal"), device) if isinstance(v, Slot) else None
+    tensors = {n: make(v, Contents("positive" if n in positive else "normal", written=n.startswith("running_")), device) if isinstance(v, Slot) else None
                for n, v in named.items() if isinstance(v, Slot) or v is None}
     return tensors, named
 
@@ -176,14 +176,14 @@ def _fused_optimizer(case: Case, device: torch.device) -> Call:
     scalars, others = [s for s in there if not s.shape], [s for s in there if s.shape]
     count = len(there) // 5
     steps, others = scalars[:count], others + scalars[count:]
-    lists = [[make(s, Contents("positive"), device) for s in members] for members in equal_lists(others, 4, case.signature.op)]
+    lists = [[make(s, Contents("positive", written=True), device) for s in members] for members in equal_lists(others, 4, case.signature.op)]
     counts = [torch.ones((), dtype=torch.float32, device=device) for _ in steps]
     kernel = torch._fused_adam_ if kind == "adam" else torch._fused_adamw_
     return lambda: kernel(*lists, [], counts, lr=1e-5, beta1=0.9, beta2=0.999, weight_decay=0.01, eps=1e-8, amsgrad=False, maximize=False)
 
 
 def _unscale(case: Case, device: torch.device) -> Call:
-    grads = [make(s, Contents(), device) for s in slots(case)]
+    grads = [make(s, Contents(written=True), device) for s in slots(case)]
     found, inverse = torch.zeros(1, device=device), torch.ones(1, device=device)
     return lambda: torch._amp_foreach_non_finite_check_and_unscale_(grads, found, inverse)
 
@@ -212,8 +212,8 @@ def _blockwise_optimizer(case: Case, device: torch.device) -> Call:
         raise CannotRun(f"bitsandbytes' {kind} is not known here")
     paged = len(there) > 1 and not any(s.shape == there[0].shape for s in there[2:])
     name = f"Paged{name}" if paged and kind == "adamw" else name
-    parameter = torch.nn.Parameter(make(there[0], Contents(), device))
-    parameter.grad = make(there[1], Contents(), device)
+    parameter = torch.nn.Parameter(make(there[0], Contents(written=True), device))
+    parameter.grad = make(there[1], Contents(written=True), device)
     optimizer = getattr(library.optim, name)([parameter], lr=1e-5)
     optimizer.step()  # makes the state
     return optimizer.step

@@ -1,12 +1,14 @@
 """Real tensors for the operands of a case: the layout that the trace recorded, and values that keep the arithmetic sane.
 
-Values are copied from a pool of random numbers that is drawn once: drawing them anew for each of many buffers would take
-longer than the measurement. Import this module only where torch is wanted.
+Tensors that are only read lie in an arena of random numbers, larger than any last-level cache, that is filled once: making and
+filling them anew for each of many buffers would take longer than the measurement. Import this module only where torch is wanted.
 """
 
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +16,8 @@ import torch
 from planner.trace.table import Operand
 
 _POOL_ELEMENTS = 1 << 18
+#: Bytes of an arena on a processor and on other devices, and where tensors in it may begin, as torch's CUDA allocator has it.
+_ARENA_BYTES, _DEVICE_ARENA_BYTES, _ALIGNMENT_BYTES = 96 * 2**20, 192 * 2**20, 512
 #: Rows of an attention mask start at multiples of this many elements (``planner/trace/cuda_attention.py``).
 _MASK_ALIGNMENT = 16
 
@@ -30,10 +34,12 @@ class Slot:
 @dataclass(frozen=True)
 class Contents:
     """What a tensor holds. ``kind``: ``normal``, ``positive`` (0.5 to 1.5), ``ones``, ``large`` (around 32, where the in-place
-    activations of networks leave a value as it is), ``constant`` (``high``), or ``integers`` below ``high``."""
+    activations of networks leave a value as it is), ``constant`` (``high``), or ``integers`` below ``high``. ``written``: the
+    operation writes to it, so that it shares its memory with nothing."""
 
     kind: str = "normal"
     high: int = 8
+    written: bool = False
 
 
 def dtype_of(name: str) -> torch.dtype:
@@ -44,54 +50,78 @@ def make(slot: Slot, contents: Contents, device: torch.device) -> torch.Tensor:
     """A tensor as the slot says, filled. Raises RuntimeError where memory does not suffice."""
     operand = slot.operand
     there = [1 if i in operand.expanded else n for i, n in enumerate(slot.shape)]
-    storage, view = _storage(slot, there, device)
-    _fill(storage, contents)
+
+    def dense(*sizes: int) -> torch.Tensor:
+        return _dense(sizes, dtype_of(operand.dtype), contents, device)
+
+    view = _laid_out(slot, there, dense)
     return view.expand(slot.shape) if operand.expanded else view
 
 
-def _storage(slot: Slot, shape: list[int], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """(dense storage, tensor of ``shape`` in it) in the operand's layout."""
+def _laid_out(slot: Slot, shape: list[int], dense: Callable[..., torch.Tensor]) -> torch.Tensor:
+    """A tensor of ``shape`` in the operand's layout, of dense storage."""
     layout, rank = slot.operand.layout, len(shape)
-
-    def empty(*sizes: int) -> torch.Tensor:
-        return torch.empty(sizes, dtype=dtype_of(slot.operand.dtype), device=device)
-
     if layout == "t" and rank >= 2:
-        storage = empty(*shape[:-2], shape[-1], shape[-2])
-        return storage, storage.transpose(-1, -2)
+        return dense(*shape[:-2], shape[-1], shape[-2]).transpose(-1, -2)
     if layout == "cl" and rank == 4:
-        storage = empty(shape[0], shape[2], shape[3], shape[1])
-        return storage, storage.permute(0, 3, 1, 2)
+        return dense(shape[0], shape[2], shape[3], shape[1]).permute(0, 3, 1, 2)
     if layout == "s" and rank and not slot.operand.expanded:
-        return _strided(slot, shape, empty)
-    storage = empty(*shape)
-    return storage, storage
+        return _strided(slot, shape, dense)
+    return dense(*shape)
 
 
-def _strided(slot: Slot, shape: list[int], empty) -> tuple[torch.Tensor, torch.Tensor]:
+def _strided(slot: Slot, shape: list[int], dense: Callable[..., torch.Tensor]) -> torch.Tensor:
     """Strides that are none of the named layouts: heads before positions (B, S, H, D seen as B, H, S, D), else rows cut out of
     wider ones."""
     if slot.name == "mask":
-        storage = empty(*shape[:-1], -(-(shape[-1] + 1) // _MASK_ALIGNMENT) * _MASK_ALIGNMENT)
-        return storage, storage[..., : shape[-1]]
+        return dense(*shape[:-1], -(-(shape[-1] + 1) // _MASK_ALIGNMENT) * _MASK_ALIGNMENT)[..., : shape[-1]]
     if len(shape) == 4 and shape[1] > 1 and shape[2] > 1:
-        storage = empty(shape[0], shape[2], shape[1], shape[3])
-        view = storage.transpose(1, 2)
+        view = dense(shape[0], shape[2], shape[1], shape[3]).transpose(1, 2)
         if not _is_named(view):
-            return storage, view
+            return view
     if len(shape) == 1:
-        storage = empty(2 * shape[0])
-        return storage, storage[::2]
-    storage = empty(*shape[:-1], 2 * shape[-1])
-    return storage, storage[..., : shape[-1]]
+        return dense(2 * shape[0])[::2]
+    return dense(*shape[:-1], 2 * shape[-1])[..., : shape[-1]]
 
 
 def _is_named(tensor: torch.Tensor) -> bool:
     return tensor.is_contiguous() or tensor.transpose(-1, -2).is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last)
 
 
-def _fill(storage: torch.Tensor, contents: Contents) -> None:
-    flat = storage.view(-1)
+def _dense(sizes: tuple[int, ...], dtype: torch.dtype, contents: Contents, device: torch.device) -> torch.Tensor:
+    """A contiguous tensor with these contents: out of the arena where it is only read and its values are any."""
+    number = math.prod(sizes)
+    if not contents.written and contents.kind in ("normal", "positive"):
+        arena = _arena(str(device), dtype, contents.kind)
+        if number <= arena.flat.numel() // 4:
+            return arena.take(number).view(sizes)
+    tensor = torch.empty(sizes, dtype=dtype, device=device)
+    _fill(tensor.view(-1), contents)
+    return tensor
+
+
+class _Arena:
+    """Random numbers that tensors are cut out of in turn, from the start again where it ends."""
+
+    def __init__(self, flat: torch.Tensor):
+        self.flat, self.at = flat, 0
+
+    def take(self, number: int) -> torch.Tensor:
+        step = max(1, _ALIGNMENT_BYTES // self.flat.element_size())
+        start = self.at if self.at + number <= self.flat.numel() else 0
+        self.at = -(-(start + number) // step) * step
+        return self.flat[start: start + number]
+
+
+@functools.lru_cache(maxsize=16)
+def _arena(device: str, dtype: torch.dtype, kind: str) -> _Arena:
+    size = _ARENA_BYTES if device == "cpu" else _DEVICE_ARENA_BYTES
+    flat = torch.empty(size // torch.empty((), dtype=dtype).element_size(), dtype=dtype, device=device)
+    _fill(flat, Contents(kind))
+    return _Arena(flat)
+
+
+def _fill(flat: torch.Tensor, contents: Contents) -> None:
     if contents.kind == "ones":
         flat.fill_(1)
     elif contents.kind == "constant":
