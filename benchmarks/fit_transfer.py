@@ -12,14 +12,17 @@ All is fp32: of tensor cores it says nothing.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.operation_tables import Timed, as_points, datasheet_seconds, neusight, spec_of
-from planner.devices import priors
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.operation_tables import Timed, as_points, datasheet_seconds, neusight, spec_of  # noqa: E402
+from planner.devices import priors  # noqa: E402
 
 GRID = {"winograd_ratio": (1.5, 1.6, 1.7, 1.8, 1.9, 2.0, 2.1, 2.25), "winograd_weight_traffic": (4.0, 8.0, 12.0, 16.0, 20.0),
         "winograd_image_traffic": (0.1, 0.25, 0.5, 1.0, 2.0), "winograd_seconds": (2e-5, 4e-5, 6e-5, 8e-5, 1e-4, 1.2e-4)}
