@@ -42,6 +42,9 @@ FIT_SECONDS_EACH = 0.001
 SEARCH_FACTOR = 4.0
 #: So many operations that fail one after another on a device that still answers mean a fault that no next one escapes.
 MOST_FAILURES = 20
+STAGES = {"host": "what the host needs", "facts": "memory and copies"}
+#: So many times the seconds that host costs or facts had in the journal make it worth measuring them again.
+MORE_TIME = 1.5
 AGAIN = "Run planner calibrate again: it goes on from here"
 Progress = Callable[[str, float, float | None], None]
 
@@ -193,7 +196,7 @@ class _Run:
                      "compiled": self._plan.compiled, "planner": planner.__version__, **_machine(), "clock": _clock()})
         done = set(keeping.timed(self._records))
         tried = {r["key"] for r in self._records if r["record"] == "operation"}
-        wanted = [case for case in self._tools.suite(self._backend, self._plan.compiled) if case.key not in done]
+        wanted = [case for case in self._tools.suite(self._backend) if case.key not in done]
         self._todo = sorted(wanted, key=lambda case: case.key in tried)  # what failed before comes last; the order stays otherwise
 
     def _quick(self) -> None:
@@ -202,38 +205,39 @@ class _Run:
             self._cases(self._until(QUICK), QUICK_CASE_SECONDS)
 
     def _stage(self, name: str, measure: Callable[..., Iterator[Record]], share: tuple[float, float]) -> None:
-        """Host costs or facts, once a journal: a second run has them."""
-        if any(r["record"] == "stage" and r.get("name") == name for r in self._records):
-            return
-        self._progress(f"measuring the {name} costs" if name == "host" else "measuring memory and copies", self._spent, self._plan.seconds)
+        """Host costs or facts: once a journal, and again by a run that has more time for them."""
         seconds = self._until(share) - time.monotonic()
-        if seconds <= 0 or not self._drained(name, lambda: measure(self._backend, budget_seconds=seconds)):
+        before = max((float(r.get("seconds") or 0.0) for r in self._records if r["record"] == "stage" and r.get("name") == name), default=0.0)
+        if seconds <= MORE_TIME * before:
             return
-        self._write({"record": "stage", "name": name})
+        self._progress(f"measuring {STAGES[name]}", self._spent, self._plan.seconds)
+        if self._drained(STAGES[name], lambda: measure(self._backend, budget_seconds=seconds)):
+            self._write({"record": "stage", "name": name, "seconds": seconds})
 
     def _loader(self) -> None:
         if self._plan.loader is not None:
             self._progress("timing the input pipeline", self._spent, self._plan.seconds)
-            self._drained("input pipeline", lambda: self._plan.loader(max(1.0, self._until(LOADER) - time.monotonic())))
+            self._drained("the input pipeline", lambda: self._plan.loader(max(1.0, self._until(LOADER) - time.monotonic())))
 
     def _compiled(self) -> None:
         """Last, since a compiler takes its own time, past the budget of what was asked for beside it."""
-        if self._plan.compiled and self._tools.compiled is not None:
+        known = any(r["record"] == "fact" and str(r.get("name")).startswith("compile_") for r in self._records)
+        if self._plan.compiled and self._tools.compiled is not None and not known:
             self._progress("compiling fused chains", self._spent, self._plan.seconds)
-            self._drained("compiled chains", lambda: self._tools.compiled(self._backend))
+            self._drained("what torch.compile saves", lambda: self._tools.compiled(self._backend))
 
     def _drained(self, name: str, records: Callable[[], Iterator[Record]]) -> bool:
         """Write what a program yields; whether it came to its end. A failure of its own is a doubt, not the run's end."""
         try:
             for record in records():
                 self._write(record)
-                self._tick(f"measuring the {name}")
+                self._tick(f"measuring {name}")
             return True
         except (PlannerError, Ended):
             raise
         except Exception as error:
             self._survived(error)
-            self._write({"record": "trust", "what": f"the {name} could not be measured whole: {_line(error)}", "mend": AGAIN})
+            self._write({"record": "trust", "what": f"{name} could not be measured whole: {_line(error)}", "mend": AGAIN})
             return False
 
     # ---- operations
@@ -248,7 +252,7 @@ class _Run:
 
     def _improve(self) -> None:
         """With time left, the operations whose samples scatter most are timed again, and pooled with what was there."""
-        by_key = {case.key: case for case in self._tools.suite(self._backend, self._plan.compiled)} if time.monotonic() < self._end else {}
+        by_key = {case.key: case for case in self._tools.suite(self._backend)} if time.monotonic() < self._end else {}
         scattered = sorted((r for r in journals.pooled(self._records) if r["record"] == "operation" and r["key"] in by_key), key=_scatter, reverse=True)
         for record in scattered:
             if time.monotonic() + self._case_wall >= self._end or _scatter(record) < 1.1:

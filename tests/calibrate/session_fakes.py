@@ -82,6 +82,10 @@ class World:
     def facts(self, _backend, *, budget_seconds):
         yield {"record": "fact", "name": "context_bytes", "value": 3e8, "unit": "bytes"}
 
+    def compiled(self, _backend):
+        self.now += 3
+        yield {"record": "fact", "name": "compile_host_share", "value": 0.4, "unit": "share"}
+
     def fit(self, records, search=True):
         self.fits += 1
         self.now += 0.5 if search else 0.05
@@ -94,4 +98,4 @@ class World:
                              doubts=tuple((r["what"], r["mend"]) for r in records if r["record"] == "trust"))
 
     def tools(self):
-        return Tools(lambda _backend, _compiled=False: list(self.cases), self.time_case, CannotRun, self.host, self.facts, Monitor, lambda _timings: [], self.fit)
+        return Tools(lambda _backend: list(self.cases), self.time_case, CannotRun, self.host, self.facts, Monitor, lambda _timings: [], self.fit, self.compiled)

@@ -75,6 +75,22 @@ def test_a_second_run_goes_on_where_the_first_ended(run):
     assert profile.load(second.path).facts["operations"] == first.measured + second.measured
 
 
+def test_host_costs_are_measured_again_by_a_run_with_more_time_for_them(run):
+    world = World(2000)
+    run(world, seconds=10)
+    assert _kinds(run(world, seconds=10).journal).count("host") == 1
+    assert _kinds(run(world, seconds=60).journal).count("host") == 2
+
+
+def test_what_compiling_saves_is_measured_once_when_asked(run):
+    world = World(2000)
+    assert "compile_host_share" not in profile.load(run(world).path).facts
+    for _ in range(2):
+        done = run(world, seconds=20, compiled=True)
+    assert profile.load(done.path).facts["compile_host_share"] == 0.4
+    assert sum(r.get("name") == "compile_host_share" for r in journal.read(done.journal).records) == 1
+
+
 def test_again_measures_everything_again_and_keeps_the_old_journal(run, tmp_path):
     world = World(20)
     run(world)

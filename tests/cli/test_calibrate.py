@@ -177,3 +177,34 @@ def test_data_is_timed_first_and_a_data_error_costs_no_minute(planner, tmp_path,
     planner.box.world.timed.clear()
     code, out, err = planner("--data", tmp_path / "bad", "--again", "-q")
     assert code == 2 and "no readable sample" in err and not planner.box.world.timed
+
+
+def test_the_real_processor_is_measured_and_ctrl_c_keeps_it(tmp_path):
+    """The whole of it, in a process of its own: real operations, a real signal, and a run after it that goes on."""
+    import os
+    import signal
+    import subprocess
+    import time
+
+    from planner.calibrate import journal
+
+    file = tmp_path / "here.json"
+    command = [sys.executable, "-m", "planner.cli.main", "calibrate", "--device", "cpu", "--out", str(file), "--json"]
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": {**os.environ, "TMPDIR": str(tmp_path)},
+           "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a shell's background jobs ignore it
+
+    def timed():
+        return sum(r["record"] == "operation" and r.get("seconds", 0) > 0 for r in journal.read(journal.beside(file)).records)
+
+    with subprocess.Popen([*command, "--seconds", "600"], **how) as process:
+        while timed() < 3 and process.poll() is None:
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert process.returncode == 130, err
+    assert json.loads(out)["run"]["stopped"] == "interrupted" and "Traceback" not in err
+    before = profile.load(file)
+    assert len(before.exact) == timed() >= 3
+    done = subprocess.run([*command, "--seconds", "5"], **how)
+    assert done.returncode == 0 and json.loads(done.stdout)["run"]["remembered"] == len(before.exact), done.stderr
+    assert set(before.exact) <= set(profile.load(file).exact)
