@@ -1,0 +1,106 @@
+"""What the user's own measured runs taught about the planner's errors: data beside the device profiles, visible and removable.
+
+``planner.ledger.correct`` learns them from the ledger; here they are only read. A correction moves a figure's middle and
+sets its spread, for one quantity on one device and basis, for a kind of work or for any.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+from planner.devices.profile import user_folder
+from planner.errors import MachineError, ProfileError
+
+FORMAT = 1
+MARK = "planner_corrections"
+ANY = "any"
+
+
+@dataclass(frozen=True)
+class Correction:
+    """``bias_log``: logarithm of what the planner's middle is multiplied with; ``sigma_log``: standard deviation of what is
+    left. ``family``: a modality, or ``any``. ``runs`` measured runs of ``models`` models, learnt on ``made`` (ISO date)."""
+
+    quantity: str  # time | allocated | reserved
+    basis: str
+    device: str  # key of the device
+    family: str
+    bias_log: float
+    sigma_log: float
+    runs: int
+    models: int
+    made: str
+
+    @property
+    def source(self) -> str:
+        return f"{self.runs} runs of {self.models} models measured on this device, learnt {self.made}"
+
+
+def corrections_file() -> Path:
+    return user_folder() / "corrections.json"
+
+
+def corrections() -> tuple[Correction, ...]:
+    """Those in force; none without a file. Raises ProfileError, in one line, for a damaged or newer file."""
+    file = corrections_file()
+    try:
+        changed = file.stat().st_mtime_ns
+    except OSError:
+        return ()
+    return _read(file, changed)
+
+
+def correction(quantity: str, basis: str, device: str, family: str) -> Correction | None:
+    """The one for this kind of work, else for any on this device; None without one."""
+    own = {c.family: c for c in corrections() if (c.quantity, c.basis, c.device) == (quantity, basis, device)}
+    return own.get(family) or own.get(ANY)
+
+
+@cache
+def _read(file: Path, _changed: int) -> tuple[Correction, ...]:
+    mend = "planner correct makes them anew, planner correct --remove forgets them"
+    try:
+        written = json.loads(file.read_text(encoding="utf-8"))
+        if written[MARK] > FORMAT:
+            raise ProfileError(f"written by a newer planner (layout {written[MARK]})", where=str(file), mend="Update planner")
+        found = tuple(Correction(**one) for one in written["corrections"])
+        if any(not (math.isfinite(c.bias_log) and abs(c.bias_log) < 5 and 0 < c.sigma_log < 5) for c in found):
+            raise ValueError("a correction that no run teaches")
+        return found
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ProfileError(f"cannot read the corrections: {error}", where=str(file), mend=mend) from error
+
+
+def keep(found: Iterable[Correction]) -> Path:
+    """Write atomically, in place of those before. Raises MachineError when the disk refuses."""
+    file, temporary = corrections_file(), None
+    text = json.dumps({MARK: FORMAT, "corrections": [asdict(c) for c in found]}, indent=1) + "\n"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, suffix=".tmp", delete=False, encoding="utf-8") as handle:
+            temporary = handle.name
+            handle.write(text)
+        os.replace(temporary, file)
+    except OSError as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise MachineError(f"cannot keep the corrections: {error.strerror or error}", where=str(file)) from error
+    return file
+
+
+def forget() -> bool:
+    """Remove them all; whether there were any."""
+    try:
+        corrections_file().unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise MachineError(f"cannot remove the corrections: {error.strerror or error}", where=str(corrections_file())) from error
+    return True
