@@ -5,7 +5,7 @@
 """
 
 __version__ = "0.1.0"
-__all__ = ["Question", "estimate", "__version__"]
+__all__ = ["Question", "estimate", "record", "__version__"]
 
 
 def __getattr__(name: str):
@@ -18,4 +18,8 @@ def __getattr__(name: str):
         from planner.plan.answer import estimate
 
         return estimate
+    if name == "record":
+        from planner.ledger.recording import record
+
+        return record
     raise AttributeError(f"module 'planner' has no attribute {name!r}")
