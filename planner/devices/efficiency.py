@@ -102,7 +102,7 @@ class Efficiency:
 
     # ---- memory-bound operations
 
-    def _memory_seconds(self, moved, share: float) -> np.ndarray:
+    def _memory_seconds(self, moved, share: np.ndarray | float) -> np.ndarray:
         """Bytes over the bandwidth; faster while they fit in half of L2, never less than a smaller number of bytes takes."""
         plain = moved / (self._bandwidth * share)
         if not self.spec.l2_bytes:
@@ -111,10 +111,16 @@ class Efficiency:
         fast = np.minimum(moved, resident) / (self._bandwidth * share * self._p("any", "l2_ratio"))
         return fast + np.maximum(moved - resident, 0) * (plain / np.maximum(moved, 1))
 
-    def _streamed(self, kind: str, signature: Signature, flops, moved) -> np.ndarray:
-        share = self._p(kind, "bandwidth_share")
+    def _softmax(self, call: Call, flops, moved, _fixed) -> np.ndarray:
+        """Rows up to ``narrow_width`` stay in registers and are read once; wider ones are read again (PersistentSoftmax.cuh)."""
+        width = call.shape(call.inputs[0])[-1] if call.inputs and call.inputs[0].shape else call.zero
+        share = np.where(width <= self._p("softmax", "narrow_width"), self._p("softmax", "narrow_share"), self._p("softmax", "bandwidth_share"))
+        return self._streamed("softmax", call.signature, flops, moved, share)
+
+    def _streamed(self, kind: str, signature: Signature, flops, moved, share: np.ndarray | float | None = None) -> np.ndarray:
+        share = self._p(kind, "bandwidth_share") if share is None else share
         if any(o.layout in ("s", "t") and not o.expanded for o in (*signature.inputs, *signature.outputs)):
-            share *= self._p(kind, "strided_share")
+            share = share * self._p(kind, "strided_share")
         latency = self._latency(kind, signature)
         if self.compiled and kind in _FUSABLE:
             moved = moved * self._p("compile", "pointwise_bytes_share")
