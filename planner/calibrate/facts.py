@@ -128,27 +128,27 @@ def allocation(backend: Backend, end: float) -> Iterator[Record]:
     for name, size in _ALLOCATED.items():
         if time.monotonic() >= end or size > _MEMORY_SHARE * backend.free_bytes():
             break
-        samples: list[float] = []
-        for _ in range(_ROUNDS[0] + 2):
-            seconds, release = _allocated(backend, size)
-            samples.append(seconds)
-            freed.append(release)
-        yield _fact(name, statistics.median(samples[1:]), "s", bytes=size, samples=samples)
+        rounds = [found for found in (_allocated(backend, size) for _ in range(_ROUNDS[0] + 2)) if found]
+        if len(rounds) > 1:
+            freed += [release for _, release in rounds]
+            yield _fact(name, statistics.median([seconds for seconds, _ in rounds[1:]]), "s", bytes=size, samples=[seconds for seconds, _ in rounds])
     if freed:
         yield _fact("free_seconds", statistics.median(freed), "s", samples=freed)
 
 
-def _allocated(backend: Backend, size: int) -> tuple[float, float]:
-    """(seconds to allocate, seconds to give back)."""
+def _allocated(backend: Backend, size: int) -> tuple[float, float] | None:
+    """(seconds to allocate, seconds to give back); None where a segment that is partly in use had room."""
     backend.release()
     backend.synchronise()
+    held = torch.cuda.memory_reserved(backend.device)
     start = time.perf_counter()
     tensor = torch.empty(size, dtype=torch.uint8, device=backend.device)
     made = time.perf_counter()
+    grown = torch.cuda.memory_reserved(backend.device) > held
     del tensor
     dropped = time.perf_counter()
     backend.release()
-    return made - start, time.perf_counter() - dropped
+    return (made - start, time.perf_counter() - dropped) if grown else None
 
 
 def workspace(backend: Backend, _end: float) -> Iterator[Record]:

@@ -26,6 +26,7 @@ from planner.calibrate.host_timing import (
     one_thread,
     prepared,
     replaying,
+    tensors_in,
 )
 
 #: Of one measurement. Some sixty take two thirds of a budget; the check against whole steps takes the rest.
@@ -182,7 +183,7 @@ class _Measuring:
     @staticmethod
     def _issued_by(optimizer: torch.optim.Optimizer) -> Issued:
         optimizer.step()  # its states are there from now on
-        return issued(optimizer.step)
+        return issued(optimizer.step).on_tensors()
 
     # ---- around the operations
 
@@ -258,14 +259,8 @@ def _adamw(device: torch.device, count: int, foreach: bool | None = None) -> tor
 
 
 def _tensors(what: Issued) -> int:
-    """Tensors of all operations, counted as the clock counts a signature's: the longer of what goes in and what comes out."""
-    return sum(_count(args) for _, args, _ in what.calls)
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, torch.Tensor):
-        return 1
-    return sum(map(_count, value)) if isinstance(value, (list, tuple)) else 0
+    """Tensors of all operations, counted as the clock counts a signature's."""
+    return sum(len(tensors_in(args)) for _, args, _ in what.calls)
 
 
 def explained(rows: list[tuple[float, int, int, float]]) -> tuple[float, float]:

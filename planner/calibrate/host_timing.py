@@ -37,6 +37,10 @@ class Issued:
     def launches(self) -> int:
         return len(self.calls)
 
+    def on_tensors(self) -> Issued:
+        """Without what works on single numbers: an optimizer's counts of steps, which lie on the host and in no trace."""
+        return Issued(tuple(call for call in self.calls if any(t.dim() for t in tensors_in(call[1]))), self.views)
+
     def replay(self) -> None:
         for operator, args, kwargs in self.calls:
             operator(*args, **kwargs)
@@ -49,11 +53,20 @@ class _Listening(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kind = kind_of(str(func))
-        if kind == "view":
+        if func.namespace == "profiler":  # marks around an optimizer's step
+            pass
+        elif kind == "view":
             self.views += 1
         elif kind != "synchronise":
             self.calls.append((func, args, dict(kwargs or {})))
         return func(*args, **(kwargs or {}))
+
+
+def tensors_in(value: Any) -> list[torch.Tensor]:
+    """Every tensor of an operation's arguments, lists' members included."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    return [tensor for one in value for tensor in tensors_in(one)] if isinstance(value, (list, tuple)) else []
 
 
 def issued(action: Callable[[], Any]) -> Issued:

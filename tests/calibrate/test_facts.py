@@ -2,12 +2,14 @@
 
 import json
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
+from session_fakes import Backend, World
 
-from planner.calibrate import compiled, facts
+from planner.calibrate import compiled, facts, session
 from planner.calibrate import context as contexts
 from planner.calibrate.backends import backend
 from planner.calibrate.execute import CannotRun
@@ -131,3 +133,12 @@ def test_facts_of_a_gpu():
     found = {r["name"]: r["value"] for r in facts.measure_facts(backend("cuda"), budget_seconds=30.0)}
     assert found["allocator_round_bytes"] == 512 and found["allocator_small_segment_bytes"] == 2 << 20
     assert found["host_to_device_pinned_bytes_per_s"] > 1e9 and found["context_bytes"] > 100 * 2**20 and found["malloc_seconds"] > 0
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_session_measures_compiled_chains_where_it_is_asked_to(asked, tmp_path, monkeypatch):
+    world = World(cases=4)
+    monkeypatch.setattr(session, "time", world.clock())
+    tools = replace(world.tools(), compiled=lambda _backend: iter([{"record": "fact", "name": "compile_host_share", "value": 0.4, "unit": "share"}]))
+    done = session.measure(Backend(), tmp_path / "device.json", session.Plan(seconds=30.0, started=world.now, compiled=asked), using=tools)
+    assert ("compile_host_share" in done.profile.facts) is asked

@@ -15,11 +15,14 @@ from torch.nn import functional
 from planner.calibrate import host, host_model, host_step
 from planner.calibrate.backends import backend
 from planner.calibrate.host_programs import PROGRAMS
-from planner.calibrate.host_timing import by_turns, issued, looping, one_thread, replaying
+from planner.calibrate.host_timing import by_turns, issued, looping, one_thread, replaying, tensors_in
 from planner.devices.priors import prior
 from planner.trace.operations import kind_of
+from planner.trace.table import PHASES
 
 CPU = backend("cpu")
+COSTS = ("forward_seconds", "no_grad_seconds", "backward_seconds", "optimizer_seconds", "tensor_seconds", "view_forward_seconds", "view_backward_seconds",
+         "module_seconds", "step_seconds", "synchronise_seconds")
 GPU_LIKE = SimpleNamespace(kind="cuda", device=torch.device("cpu"), synchronise=lambda: None)
 
 
@@ -94,16 +97,24 @@ def test_the_weighted_median_is_the_value_at_half_of_the_weight():
 
 def test_optimizers_tensors_are_counted_as_the_clock_counts_them():
     found = host._Measuring._issued_by(host._adamw(torch.device("cpu"), 4, foreach=True))
-    by_name = {str(operator): host._count(args) for operator, args, _ in found.calls}
+    by_name = {str(operator): len(tensors_in(args)) for operator, args, _ in found.calls}
     assert by_name["aten._foreach_sqrt.default"] == 4 and by_name["aten._foreach_addcdiv_.ScalarList"] == 12
 
 
-def test_a_whole_run_gives_every_cost_that_the_clock_asks_for():
-    records = [json.loads(json.dumps(record)) for record in host.measure_host(CPU, budget_seconds=2.0)]
+def test_the_optimizer_issues_what_a_trace_of_it_holds(small):
+    trace, _ = small
+    recorded = sorted(s.op for s, n in zip(trace.signatures, trace.counts[:, PHASES.index("optimizer")]) for _ in range(int(n)))
+    found = host._Measuring._issued_by(host._adamw(torch.device("cpu"), 4, foreach=True))
+    assert sorted(str(operator) for operator, _, _ in found.calls) == recorded
+
+
+def test_a_whole_run_gives_every_cost_that_the_clock_asks_for(monkeypatch):
+    monkeypatch.setattr(host, "MEASUREMENTS", 10**6)  # the shortest ones
+    monkeypatch.setattr(host, "LEAST_FOR_SCALE_SECONDS", 10**6)
+    records = [json.loads(json.dumps(record)) for record in host.measure_host(CPU, budget_seconds=100.0)]
     named = {record["name"]: record for record in records}
     assert all(record["record"] == "host" and np.isfinite(record["value"]) and 0 <= record["value"] < 1 for record in records)
-    for parameter in ("forward_seconds", "no_grad_seconds", "backward_seconds", "optimizer_seconds", "tensor_seconds", "view_forward_seconds",
-                      "view_backward_seconds", "module_seconds", "step_seconds", "synchronise_seconds"):
+    for parameter in COSTS:
         assert parameter in named
         prior(SimpleNamespace(key="", vendor="", compute_capability=None), "host", parameter)  # the clock knows it by this name
     assert {"forward_seconds.matmul", "backward_seconds.normalization", "no_grad_seconds.copy", "optimizer_seconds.elementwise"} <= set(named)
@@ -131,8 +142,7 @@ def small():
 
 def test_predicted_host_seconds_are_the_clocks(small):
     trace, dims = small
-    nothing = {name: 0.0 for name in ("forward_seconds", "no_grad_seconds", "backward_seconds", "optimizer_seconds", "tensor_seconds", "view_forward_seconds",
-                                      "view_backward_seconds", "module_seconds", "step_seconds", "synchronise_seconds")}
+    nothing = {name: 0.0 for name in COSTS}
     assert host_step.predicted_host_seconds(trace, dims, nothing) == 0
     products = sum(int(n) for s, n in zip(trace.signatures, trace.counts[:, 0]) if kind_of(s.op) == "matmul")
     assert host_step.predicted_host_seconds(trace, dims, nothing | {"forward_seconds.matmul": 1e-6}) == pytest.approx(products * 1e-6)
@@ -141,14 +151,21 @@ def test_predicted_host_seconds_are_the_clocks(small):
 
 def test_the_scale_is_what_a_real_step_leaves_over_the_operators(small, monkeypatch):
     monkeypatch.setattr(host_step, "recorded", lambda: small[0])
-    costs = {"forward_seconds": 2e-6, "backward_seconds": 4e-6, "optimizer_seconds": 0.0, "tensor_seconds": 5e-7, "view_forward_seconds": 1e-6,
-             "view_backward_seconds": 1.5e-6, "module_seconds": 3e-6, "no_grad_seconds": 0.0, "step_seconds": 1e-5, "synchronise_seconds": 0.0}
-    (record,) = host_step.measured_scale(CPU, costs, time.monotonic() + 60)
-    left = record["step_seconds"] - record["operations_seconds"]
-    assert record["name"] == "scale" and 0.5 <= record["value"] <= 2.0
-    assert record["unclipped"] == pytest.approx(left / record["predicted_seconds"])
-    assert not list(host_step.measured_scale(CPU, {name: 0.0 for name in costs}, time.monotonic() + 60))
+    monkeypatch.setattr(host_step, "operations_seconds", lambda *_: 2e-3)
+    costs = {name: 0.0 for name in COSTS} | {"backward_seconds": 4e-6, "module_seconds": 3e-6}
+    predicted = host_step.predicted_host_seconds(*small, costs)
+    for step, value in ((2e-3 + 1.25 * predicted, 1.25), (2e-3 + 5 * predicted, 2.0), (2e-3 + 0.1 * predicted, 0.5), (2e-3 + 200 * predicted, None)):
+        monkeypatch.setattr(host_step, "step_seconds", lambda _, step=step: [step, step, 9.0])
+        records = list(host_step.measured_scale(CPU, costs, time.monotonic() + 60))
+        assert [r["value"] for r in records] == ([] if value is None or predicted < 0.2 * step else [pytest.approx(value)])
     assert not list(host_step.measured_scale(CPU, costs, time.monotonic() - 1))
+
+
+def test_a_real_step_and_its_operators_are_timed(small, monkeypatch):
+    monkeypatch.setattr(host_step, "STEPS", 1)
+    assert len(host_step.step_seconds(CPU)) == host_step.ROUNDS and min(host_step.step_seconds(CPU)) > 0
+    assert host_step.operations_seconds(*small, CPU, time.monotonic() + 60) > 0
+    assert host_step.operations_seconds(*small, CPU, time.monotonic() - 1) is None
 
 
 @pytest.mark.gpu
