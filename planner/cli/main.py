@@ -20,6 +20,7 @@ COMMANDS = {
     "report": ("planner.cli.report", "Write a budget report as Markdown, HTML or JSON."),
     "calibrate": ("planner.cli.calibrate", "Time what this machine really does; estimates then stand on it."),
     "devices": ("planner.cli.devices", "What was measured on which device, and how far to trust it."),
+    "runs": ("planner.cli.runs", "Real runs that were measured, beside what was estimated for them."),
     "gpus": ("planner.cli.gpus", "List the known GPUs with their memory, peak rates and prices."),
     "models": ("planner.cli.models", "List the models that are answered without a download."),
     "schema": ("planner.cli.schema", "Print the JSON Schema of a question or of an answer."),

@@ -56,6 +56,10 @@ def default_path() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "planner" / "runs.sqlite"
 
 
+class DamagedLedger(ProfileError):
+    """What can be read of the ledger is saved by ``planner runs rescue``."""
+
+
 class Ledger:
     """An open ledger. ``create=False`` raises ProfileError where there is none. Threads may share one, processes each open
     their own (also after a fork). Raises ProfileError for a file that is no ledger, is damaged or is of a newer planner,
@@ -154,9 +158,9 @@ def check(database: sqlite3.Connection, path: Path) -> None:
         raise damaged(path, said)
 
 
-def damaged(path: Path, detail: str) -> ProfileError:
+def damaged(path: Path, detail: str) -> DamagedLedger:
     detail = detail.splitlines()[-1][:120] if detail else "unreadable"
-    return ProfileError(f"the ledger is damaged ({detail})", where=str(path), mend=f"What can be read is saved by: planner runs rescue {path}")
+    return DamagedLedger(f"the ledger is damaged ({detail})", where=str(path), mend=f"What can be read is saved by: planner runs rescue {path}")
 
 
 # ---------------------------------------------------------------- opening

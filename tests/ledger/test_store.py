@@ -3,7 +3,11 @@
 import dataclasses
 import datetime
 import math
+import os
+import shutil
 import sqlite3
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -189,3 +193,37 @@ def test_a_newer_planners_ledger_is_refused(path):
     with pytest.raises(ProfileError, match="newer planner") as caught:
         Ledger(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_place_that_cannot_be_written_is_said_and_still_read(tmp_path):
+    """In a process without root's rights, as root is refused nothing."""
+    folder = Path(tempfile.mkdtemp())  # not tmp_path: its parents are closed to others
+    path, run = folder / "runs.sqlite", run_of()
+    try:
+        with Ledger(path) as ledger:
+            ledger.append(run)
+        path.chmod(0o444)
+        folder.chmod(0o555)
+        child = os.fork()
+        if child == 0:
+            os._exit(_as_nobody(path, run))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+def _as_nobody(path, run) -> int:
+    try:
+        if os.getuid() == 0:
+            os.setuid(65534)
+        with Ledger(path, create=False) as ledger:
+            if list(ledger.records()) != [run]:
+                return 2
+            with pytest.raises(MachineError, match="cannot be written") as caught:
+                ledger.append(run_of())
+        with pytest.raises(MachineError, match="cannot be"):
+            Ledger(path.parent / "deeper" / "new.sqlite")
+        return 0 if caught.value.exit_code == 3 else 3
+    except BaseException:
+        return 1
