@@ -1,6 +1,7 @@
 """Tables of timed operations: read as cases, priced by the datasheet, judged on sizes and devices left out."""
 
 import csv
+import dataclasses
 import gzip
 import json
 
@@ -140,3 +141,10 @@ def test_shared_times_and_thin_families_are_left_out_and_counted(tmp_path, capsy
 
 def test_the_devices_of_the_table_are_known():
     assert all(spec_of(key).sm_count and spec_of(key).peak("fp32") for key in DEVICES.values())
+
+
+def test_winograd_is_cuda_like_devices_own():
+    processor = dataclasses.replace(resolve_device("v100-pcie-32").spec, vendor="cpu")
+    before = datasheet_seconds([convolution(3)], processor)
+    with fit_transfer.overridden({"winograd_ratio": 9.0, "winograd_seconds": 1.0}):
+        assert datasheet_seconds([convolution(3)], processor) == pytest.approx(before)
