@@ -55,6 +55,16 @@ class Estimate:
         high = math.hypot(*(_log_ratio(e.p90, e.p50) for e in (self, other)))
         return Estimate(middle * math.exp(-low), middle, middle * math.exp(high))
 
+    def chance_above(self, limit: float) -> float:
+        """The probability that the figure is more than a limit, by a lognormal through p50 and, on the limit's side, p10 or p90."""
+        edge = self.p90 if limit >= self.p50 else self.p10
+        if self.p50 <= 0 or limit <= 0:
+            return float(self.p50 > limit)
+        spread = abs(_log_ratio(edge, self.p50)) / Z90 if edge > 0 else math.inf
+        if spread == 0:
+            return float(self.p50 > limit)
+        return 0.5 * math.erfc(math.log(limit / self.p50) / spread / math.sqrt(2))
+
     def as_dict(self) -> dict[str, float]:
         return {"p10": self.p10, "p50": self.p50, "p90": self.p90}
 

@@ -119,7 +119,7 @@ def _memory(option: Option) -> dict:
             "device_used_bytes": memory.device_used_bytes.as_dict(), "device_total_bytes": memory.device_total_bytes, "breakdown": dict(memory.breakdown),
             "peak": {"phase": peak.phase, "operation": peak.operation, "module": peak.module,
                      "modules": [{"module": name, "bytes": size} for name, size in peak.by_module[:8]]},
-            "short_by_bytes": memory.short_by_bytes}
+            "short_by_bytes": memory.short_by_bytes, "verdict": memory.verdict, "chance_out_of_memory": memory.chance_out_of_memory}
 
 
 def _step(option: Option, trace: StepTrace) -> dict:
@@ -206,9 +206,10 @@ def _sources(asked: Asked, options: list[Option]) -> list[dict]:
             found.append({"what": "data that is enough for scratch", "source": option.enough.source, "date": None})
         for key in ("epochs", "global_batch"):
             found.append({"what": f"default {key} of {option.strategy}", "source": default(key, option.strategy, option.setting.recipe.task)[1], "date": None})
-    for basis in sorted({option.rented.spec.pricing for option in options}):
+    for basis, device in sorted({(option.rented.spec.pricing, option.rented.spec.key) for option in options}):
         for quantity in ("time", "allocated", "reserved"):
-            found.append({"what": f"spread of {quantity}", "source": spread(quantity, basis, asked.facts.modality).source, "date": None})
+            source = spread(quantity, basis, asked.facts.modality, device).source
+            found.append({"what": f"spread of {quantity}", "source": source, "date": None})
     found += _calibrations(options)
     unique = {(f["what"], f["source"]): f for f in found}
     return list(unique.values())

@@ -98,6 +98,8 @@ class Memory(_Part):
     breakdown: MemoryBreakdown
     peak: Peak | None
     short_by_bytes: int | None = Field(ge=0, description="How much is missing where it does not fit")
+    verdict: Literal["fits", "tight", "does not fit"] | None = Field(default=None, description="tight: it may run out of memory, or fits by giving back cached memory")
+    chance_out_of_memory: float | None = Field(default=None, ge=0, le=1, description="That the run needs more than the device has, by the spread of the figures")
 
     @model_validator(mode="after")
     def _parts_sum(self):

@@ -43,6 +43,20 @@ class Memory:
     def fits(self) -> bool:
         return self.short_by_bytes is None
 
+    @property
+    def chance_out_of_memory(self) -> float:
+        """That what the run needs is more than the device has. Where the allocator gives back its cache, what it needs is the
+        live tensors and the context."""
+        need = self.allocated_bytes + Estimate.exact(self.breakdown["context"]) if self.gives_back else self.device_used_bytes
+        return need.chance_above(self.device_total_bytes)
+
+    @property
+    def verdict(self) -> str:
+        """``fits``, ``tight`` (more likely than not, but not surely, or by giving back cached memory) or ``does not fit``."""
+        if self.fits and not self.gives_back:
+            return "fits"
+        return "tight" if self.fits or self.device_used_bytes.p50 <= self.device_total_bytes else "does not fit"
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -98,7 +112,7 @@ def memory_at(source: TraceSource, spec: DeviceSpec, point: dict[str, Any], *, a
     memory = _memory(peak, buckets, runtime, spec, family)
     if memory.fits:
         return memory
-    room = (spec.total_memory_bytes - runtime.context_bytes.p90) / spread("reserved", spec.pricing, family).around(1.0).p90 - buckets
+    room = (spec.total_memory_bytes - runtime.context_bytes.p90) / spread("reserved", spec.pricing, family, spec.key).around(1.0).p90 - buckets
     if peak.allocated_bytes > room or not replay(trace, point, accumulation=accumulation, workspace=runtime.workspace, limit_bytes=int(room)).fits:
         return memory
     return _memory(peak, buckets, runtime, spec, family, gives_back=True)
@@ -114,10 +128,10 @@ def _replayed(trace: StepTrace, point: dict[str, Any], accumulation: int, worksp
 
 
 def _memory(peak: PeakMemory, buckets: float, runtime: RuntimeMemory, spec: DeviceSpec, family: str, gives_back: bool = False) -> Memory:
-    allocated = spread("allocated", spec.pricing, family).around(peak.allocated_bytes + buckets)
+    allocated = spread("allocated", spec.pricing, family, spec.key).around(peak.allocated_bytes + buckets)
     # The same error moves both: what is allocated is part of what is reserved.
     kept = peak.allocated_bytes if spec.one_clock else peak.reserved_bytes  # malloc gives large blocks back at once
-    reserved = spread("reserved", spec.pricing, family).around(kept + buckets)
+    reserved = spread("reserved", spec.pricing, family, spec.key).around(kept + buckets)
     reserved = Estimate(max(reserved.p10, allocated.p10), max(reserved.p50, allocated.p50), max(reserved.p90, allocated.p90))
     used = reserved + runtime.context_bytes
     if gives_back:
@@ -141,7 +155,7 @@ def step_at(source: TraceSource, spec: DeviceSpec, point: dict[str, Any], *, acc
     total = accumulation * one + float(time.optimizer_seconds)
     if gpus > 1:
         total += exposed_seconds(float(trace.meta.get("gradient_bytes", 0)), gpus, spec, float(time.backward_seconds))
-    sure = spread("time", spec.pricing, source.facts.modality).at_least(float(time.sigma_log))
+    sure = spread("time", spec.pricing, source.facts.modality, spec.key).at_least(float(time.sigma_log))
     return StepResult(sure.around(total), sure.around(float(time.forward_seconds)), time, int(point["B"]), accumulation, gpus)
 
 

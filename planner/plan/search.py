@@ -94,7 +94,7 @@ def device_seconds_at_least(choices: Choices, spec: DeviceSpec, data: DatasetPro
     if not promises or len(choices.checkpointing) > 1 and max(p.size for p in promises) < min(ENOUGH, sizes[-1]):
         return 0.0  # recomputation may allow larger batches than these
     epoch = min(data.batches(p.size, padding=choices.padding, max_length=choices.max_length).samples_per_epoch for p in promises)
-    return spread("time", spec.pricing, source.facts.modality).around(min(p.seconds for p in promises)).p50 * epoch * choices.epochs
+    return spread("time", spec.pricing, source.facts.modality, spec.key).around(min(p.seconds for p in promises)).p50 * epoch * choices.epochs
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _promises(source: TraceSource, choices: Choices, spec: DeviceSpec, data: Dat
     plans = [data.batches(int(size), padding=choices.padding, max_length=choices.max_length) for size in large]
     longest, means = lengths_of(plans[-1])[0], [lengths_of(plan)[1] for plan in plans]
     trace = source.at(B=int(large[-1]), **longest)
-    margin = spread("reserved", spec.pricing, source.facts.modality).around(1.0).p90
+    margin = spread("reserved", spec.pricing, source.facts.modality, spec.key).around(1.0).p90
     room = spec.total_memory_bytes - runtime_memory(spec).context_bytes.p90
     fitting = np.flatnonzero(peak_allocated(trace, trace.dims(B=large, **longest)) * margin <= room)
     if not fitting.size:

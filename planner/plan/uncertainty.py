@@ -1,7 +1,7 @@
 """The one place that says how sure the planner is: spreads of log(measured / predicted) by quantity, basis and family.
 
 Rows of ``profiles/priors/uncertainty.csv``, made by ``benchmarks/fit_uncertainty.py`` from measured runs where there are
-enough, stated priors elsewhere. A later correction from the user's own runs replaces them here and nowhere else.
+enough, stated priors elsewhere. A correction from the user's own runs comes in here and nowhere else.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import cache
 from planner import profiles
 from planner.errors import ProfileError
 from planner.figures import Estimate
+from planner.plan.corrections import correction
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,26 @@ class Spread:
     source: str
 
     def at_least(self, sigma_log: float) -> Spread:
-        """No surer than another account of the same error allows (the measured curves' own)."""
-        return self if sigma_log <= self.sigma_log else replace(self, sigma_log=sigma_log)
+        """No surer than another account of the same error allows (the measured curves' own); a spread that runs taught holds
+        that error already."""
+        return self if self.runs or sigma_log <= self.sigma_log else replace(self, sigma_log=sigma_log)
 
     def around(self, value: float) -> Estimate:
         return Estimate.with_spread(value, self.sigma_log, self.bias_log)
 
 
+def spread(quantity: str, basis: str, family: str, device: str | None = None) -> Spread:
+    """How far a figure may be off: of the basis and the family, moved and narrowed by what the user's own runs on this device
+    (its key) taught, where they did. Raises ProfileError."""
+    stated = stated_spread(quantity, basis, family)
+    learnt = correction(quantity, basis, device, family) if device else None
+    if learnt is None:
+        return stated
+    return Spread(learnt.sigma_log, stated.bias_log + learnt.bias_log, learnt.runs, learnt.source)
+
+
 @cache
-def spread(quantity: str, basis: str, family: str) -> Spread:
+def stated_spread(quantity: str, basis: str, family: str) -> Spread:
     """``quantity`` time | allocated | reserved; the family's own row, else the basis's for any family. Memory does not depend
     on how operations are timed: without rows of its own a basis takes the datasheet's. Raises ProfileError."""
     row = _row(quantity, basis, family)
