@@ -52,7 +52,7 @@ def runtime_memory(spec: DeviceSpec) -> RuntimeMemory:
 def _measured_context(spec: DeviceSpec) -> tuple[Estimate, str] | None:
     """The profile's context, with the room that more kernels of a real run take: it grows as modules are loaded."""
     seen = spec.calibration.facts.get("context_bytes") if spec.calibration is not None else None
-    if not seen:
+    if not seen or spec.one_clock:  # of a processor: a process with torch alone, while the row holds the model's library too
         return None
     return Estimate(seen, seen * CONTEXT_GROWTH, seen * CONTEXT_GROWTH**2), "calibration of this device"
 
