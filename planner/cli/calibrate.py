@@ -75,7 +75,7 @@ def _measured(flags: dict[str, Any], started: float, quiet: bool):
     device = _device(flags["device"], backend)
     if not quiet:
         click.echo(_announced(device, flags["device"]), err=True)
-    with Progress(sys.stderr, enabled=not quiet) if sys.stderr.isatty() else contextlib.nullcontext() as progress:
+    with Progress(sys.stderr, enabled=not quiet, single=True) if sys.stderr.isatty() else contextlib.nullcontext() as progress:
         return measure(device, flags["out"] or place(device), plan, progress=progress)
 
 

@@ -41,7 +41,7 @@ def _show(found) -> None:
         return
     known = devices.known()
     if known:
-        terminal.show_table("Measured devices", device_view.listing(known), sys.stdout)
+        terminal.show_table("Measured devices", device_view.listing(known), sys.stdout, whole=(1, 3, 6))
         click.echo("Error: of predicting each measured size from the others. planner devices NAME shows all; planner gpus those known by datasheet.")
     else:
         click.echo("No device was measured here yet: planner calibrate does it in a minute. planner gpus lists those known by datasheet.")

@@ -28,7 +28,7 @@ class Section:
 
 def listing(known: Sequence[Mapping[str, Any]]) -> Table:
     """One row a measured device, of summaries with ``file`` and ``shipped``."""
-    rows = tuple((clean(one["name"]), one["key"], "shipped" if one["shipped"] else "measured here", clean(one["date"] or DASH), clean(one["torch"] or DASH),
+    rows = tuple((clean(one["name"]), one["key"], "shipped" if one["shipped"] else "own", clean(one["date"] or DASH), clean(one["torch"] or DASH),
                   f"{one['cases']:,}", error_text(one), str(len(one["doubts"])) if one["doubts"] else DASH) for one in known)
     return Table(("Device", "Name", "From", "Date", "torch", "Sizes", "Error (p95)", "Doubts"), rows)
 
@@ -84,8 +84,8 @@ def _run(outcome: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _kinds(kinds: Sequence[Mapping[str, Any]]) -> Table:
     rows = tuple((one["kind"], str(one["sizes"]), error_text(one), f"{bytes_text(one['least_bytes'])}–{bytes_text(one['most_bytes'])}",
-                  f"{seconds_text(one['least_seconds'])}–{seconds_text(one['most_seconds'])}", _rate(one)) for one in kinds)
-    return Table(("Kind", "Sizes", "Error (p95)", "Bytes moved", "Time of a call", "Fastest"), rows)
+                  _rate(one)) for one in kinds)
+    return Table(("Kind", "Sizes", "Error (p95)", "Bytes moved", "Fastest"), rows)
 
 
 def _rate(one: Mapping[str, Any]) -> str:
@@ -97,12 +97,13 @@ def _rate(one: Mapping[str, Any]) -> str:
 
 
 def _named(name: str) -> str:
-    text = clean(name)
+    """``matmul_flops_per_s.float32`` → ``matmul float32``: the unit is said by the value."""
+    text, _, what = clean(name).partition(".")
     for end in ("_bytes_per_s", "_flops_per_s", "_bytes", "_seconds", "_watts"):
         if text.endswith(end):
             text = text[: -len(end)]
             break
-    return text.replace("_", " ")
+    return f"{text} {what}".replace("_", " ").strip()
 
 
 def _fact(name: str, value: float) -> str:

@@ -9,10 +9,11 @@ DELAY_SECONDS = 1.0
 
 
 class Progress:
-    """``progress(description, done, total)``; ``total`` None where it is not known. A context manager."""
+    """``progress(description, done, total)``; ``total`` None where it is not known. A context manager. ``single``: one bar for
+    all, its description changing, where the parts share one total."""
 
-    def __init__(self, stream: TextIO, *, enabled: bool = True):
-        self._stream, self._enabled = stream, enabled
+    def __init__(self, stream: TextIO, *, enabled: bool = True, single: bool = False):
+        self._stream, self._enabled, self._single = stream, enabled, single
         self._started = time.monotonic()
         self._bar = None
         self._tasks: dict[str, int] = {}
@@ -28,9 +29,10 @@ class Progress:
         if not self._enabled or time.monotonic() - self._started < DELAY_SECONDS:
             return
         bar = self._opened()
-        if description not in self._tasks:
-            self._tasks[description] = bar.add_task(description, total=total)
-        bar.update(self._tasks[description], completed=done, total=total)
+        name = "" if self._single else description
+        if name not in self._tasks:
+            self._tasks[name] = bar.add_task(description, total=total)
+        bar.update(self._tasks[name], description=description, completed=done, total=total)
 
     def _opened(self):
         if self._bar is None:

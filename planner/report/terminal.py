@@ -30,10 +30,14 @@ def show(answer: Mapping[str, Any], stream: TextIO, *, brief: bool = False) -> N
     _list(console, "Warnings", view.lines(answer, "warnings"), style="yellow")
 
 
-def show_table(title: str, table: view.Table, stream: TextIO) -> None:
-    """A plain list, such as that of the known GPUs; figures stand at the right of their columns."""
+def show_table(title: str, table: view.Table, stream: TextIO, *, whole: Iterable[int] = ()) -> None:
+    """A plain list, such as that of the known GPUs; figures stand at the right of their columns. ``whole``: columns whose cells
+    are never broken, since they are there to be typed."""
     console = _console(stream)
-    console.print(_table(table, title, right=[i for i, cells in enumerate(zip(*table.rows)) if all(c == view.DASH or c[:1] in "$0123456789" for c in cells)]))
+    drawn = _table(table, title, right=[i for i, cells in enumerate(zip(*table.rows)) if all(c == view.DASH or c[:1] in "$0123456789" for c in cells)])
+    for index in whole:
+        drawn.columns[index].no_wrap = True
+    console.print(drawn)
 
 
 def _console(stream: TextIO) -> Console:
