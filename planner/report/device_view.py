@@ -28,7 +28,7 @@ class Section:
 
 def listing(known: Sequence[Mapping[str, Any]]) -> Table:
     """One row a measured device, of summaries with ``file`` and ``shipped``."""
-    rows = tuple((clean(one["name"]), one["key"], "shipped" if one["shipped"] else "own", clean(one["date"] or DASH), clean(one["torch"] or DASH),
+    rows = tuple((clean(one["name"]), one["key"], "shipped" if one["shipped"] else "own", clean(one["date"] or DASH), clean(one["torch"] or DASH).partition("+")[0],
                   f"{one['cases']:,}", error_text(one), str(len(one["doubts"])) if one["doubts"] else DASH) for one in known)
     return Table(("Device", "Name", "From", "Date", "torch", "Sizes", "Error (p95)", "Doubts"), rows)
 

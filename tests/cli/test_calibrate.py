@@ -208,3 +208,19 @@ def test_the_real_processor_is_measured_and_ctrl_c_keeps_it(tmp_path):
     done = subprocess.run([*command, "--seconds", "5"], **how)
     assert done.returncode == 0 and json.loads(done.stdout)["run"]["remembered"] == len(before.exact), done.stderr
     assert set(before.exact) <= set(profile.load(file).exact)
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_measured_for_15_seconds(tmp_path):
+    import os
+    import subprocess
+
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    command = [sys.executable, "-m", "planner.cli.main", "calibrate", "--device", "cuda", "--seconds", "15", "--json", "--out", str(tmp_path / "gpu.json")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert {"matmul", "attention", "elementwise", "normalization"} <= {one["kind"] for one in record["kinds"]}
+    assert record["host_seconds"]["forward_seconds"] > 0 and record["kind"] == "cuda" and record["run"]["measured"] > 50
