@@ -50,7 +50,7 @@ def profile_from(records: Iterable[Mapping[str, Any]], search: bool = True) -> D
     multiprocessors = int(device.get("sm_count") or 0) if device.get("kind") == "cuda" else 0
     curves = {family: fit_curve(family, found, multiprocessors, search) for family, found in sorted(points.items())}
     return DeviceProfile(device, _provenance(sessions, operations), curves, _floors(host), facts, watts, tuple(doubts.items()),
-                         {key: record["seconds"] for key, record in operations.items()}, _loader(loader))
+                         _exact(operations), _loader(loader))
 
 
 def _device(sessions: list[Mapping[str, Any]]) -> dict[str, Any]:
@@ -83,6 +83,11 @@ def _points(operations: Iterable[Mapping[str, Any]]) -> tuple[dict[str, list[Poi
         if record.get("watts"):
             power[kind_of(case.signature.op)].append(float(record["watts"]))
     return dict(points), {kind: statistics.fmean(values) for kind, values in power.items()}
+
+
+def _exact(operations: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """What was timed alone; a record that got its share of several kernels' time was not."""
+    return {key: record["seconds"] for key, record in operations.items() if not record.get("shared")}
 
 
 def _floors(host: dict[str, float]) -> dict[str, float]:
