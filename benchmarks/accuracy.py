@@ -4,6 +4,8 @@
     python benchmarks/accuracy.py --split holdout --json            # families that no prior was fitted on
     python benchmarks/accuracy.py --tables DIR --table timm_train --limit 200 --seed 7
     python benchmarks/accuracy.py --write-accuracy docs/accuracy.md
+    python benchmarks/accuracy.py --device cpu                      # trains here, and compares the three bases with the clock
+    python benchmarks/accuracy.py --device cpu --profile my.json --keep runs.csv; python benchmarks/accuracy.py --device cpu --runs runs.csv
 
 Prints medians, ninetieth percentiles and worst errors of time and memory, bias, the share of measurements that the 80 %
 intervals cover, the verdicts on memory, and every row that could not be asked with its reason.
@@ -12,6 +14,7 @@ intervals cover, the verdicts on memory, and every row that could not be asked w
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import random
 import sys
@@ -36,6 +39,8 @@ WORKERS = 2
 
 def main() -> int:
     args = arguments()
+    if args.device:
+        return local(args)
     items = list(gather(args.tables, args.table))
     cases, refused = choose(items, args.split, args.limit, args.seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +83,54 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--residuals", type=Path, help="write every comparison to this CSV, for fit_uncertainty.py")
     parser.add_argument("--write-accuracy", type=Path, metavar="FILE", help="also write the report to this Markdown file")
+    here = parser.add_argument_group("runs on this machine")
+    here.add_argument("--device", help="train on this device (cpu, cuda, cuda:1, mps) and compare datasheet, calibrated and exact with its clock")
+    here.add_argument("--profile", type=Path, help="the device profile of the calibrated basis, instead of the one planner calibrate wrote")
+    here.add_argument("--seconds-per-run", type=float, default=8.0, help="seconds of training a run, over both visits")
+    here.add_argument("--only", action="append", help="only this run; repeatable")
+    here.add_argument("--runs", type=Path, help="measurements that --keep wrote, instead of training")
+    here.add_argument("--keep", type=Path, metavar="CSV", help="write what was measured")
     return parser.parse_args()
+
+
+def local(args: argparse.Namespace) -> int:
+    """Train the local runs on ``args.device``, predict them on the three bases, and print both."""
+    from benchmarks import local_report, local_runs
+    from planner.errors import PlannerError
+
+    runs = local_runs.runs_for(args.device, args.only)
+    try:
+        with tempfile.TemporaryDirectory() as folder, local_runs.own_profiles(args.device, args.profile):
+            _measure_and_predict(runs, args, Path(folder), local_runs)
+            from planner.ledger.real_run import device_name
+
+            asked = {"device": args.device, "device_name": device_name(args.device), "runs": len(runs), "description": _how(args)}
+    except PlannerError as error:
+        print(f"accuracy: {error}", file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(local_report.document(runs, asked), indent=1) if args.json else local_report.markdown(runs, asked), end="\n" if args.json else "")
+    return 0 if any(run.measured is not None for run in runs) else 3
+
+
+def _measure_and_predict(runs: list, args: argparse.Namespace, folder: Path, local_runs) -> None:
+    """First all runs, then the predictions, then all runs again: what drifts meets them all."""
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    if args.runs:
+        local_runs.read_csv(args.runs.read_text(encoding="utf-8"), runs)
+        local_runs.predict(runs, args.device, folder, tell=tell)
+        return
+    local_runs.visit(runs, args.device, folder, args.seconds_per_run / 2, tell)
+    local_runs.predict(runs, args.device, folder, tell=tell)
+    local_runs.visit(runs, args.device, folder, args.seconds_per_run / 2, tell)
+    if args.keep:
+        write_text(args.keep, local_runs.to_csv(runs, args.device, datetime.date.today().isoformat()))
+
+
+def _how(args: argparse.Namespace) -> str:
+    return f"measured before ({args.runs.name})" if args.runs else f"{args.seconds_per_run:g} s each in two visits"
 
 
 def describe(args: argparse.Namespace) -> str:
