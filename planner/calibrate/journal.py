@@ -20,6 +20,8 @@ from planner.errors import MachineError, QuestionError
 
 #: A disk's own cache may hold this much of a run back when the power fails.
 SYNC_SECONDS = 1.0
+#: Two visits' medians further apart than this are not of the same state of the machine: our prior.
+DISAGREEING = 1.2
 ELSEWHERE = "Name a place that can be written with --out FILE"
 Record = dict[str, Any]
 
@@ -211,9 +213,13 @@ def _identity(record: Record) -> tuple | None:
 
 
 def _merged(before: Record, after: Record) -> Record:
-    """One operation measured twice: the median and the deciles over both runs' samples."""
+    """One operation measured twice: the median and the deciles over both visits' samples. Where they disagree the faster one
+    counts alone: what else runs on a machine adds time and never takes any away."""
     if after.get("seconds") is None or before.get("seconds") is None:
         return before if after.get("seconds") is None else after
+    faster, slower = sorted((before, after), key=lambda record: record["seconds"])
+    if slower["seconds"] > DISAGREEING * faster["seconds"]:
+        return faster
     samples = sorted((*before.get("samples", ()), *after.get("samples", ())))
     if not samples:
         return after

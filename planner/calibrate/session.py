@@ -7,9 +7,7 @@ run that is killed has lost nothing but the time since its last line, and the ne
 from __future__ import annotations
 
 import contextlib
-import datetime
 import os
-import platform
 import signal
 import tempfile
 import threading
@@ -19,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import planner
 from planner.calibrate import journal as journals
 from planner.calibrate import keeping
+from planner.calibrate.doubtful import doubtful
 from planner.calibrate.journal import Journal, Record
+from planner.calibrate.provenance import provenance
 from planner.calibrate.tools import Tools, tools
 from planner.devices import profile as device_profiles
 from planner.devices.cases import Case, as_dict
@@ -32,9 +31,9 @@ from planner.errors import MachineError, PlannerError, QuestionError
 SAVE_EVERY_SECONDS = 15.0
 #: Seconds of one case: the least that gives a median, and what more of teaches little.
 CASE_SECONDS = (0.03, 0.25)
-QUICK_CASE_SECONDS = 0.04
+QUICK_CASE_SECONDS, DOUBTFUL_CASE_SECONDS = 0.04, 0.06
 #: (share of the budget, at most seconds) of what is measured beside the operations.
-QUICK, HOST, FACTS, LOADER = (0.20, 5.0), (0.20, 15.0), (0.10, 6.0), (0.20, 10.0)
+QUICK, HOST, FACTS, LOADER, DOUBTFUL = (0.20, 5.0), (0.20, 15.0), (0.10, 6.0), (0.20, 10.0), (0.15, 20.0)
 LEAST_SECONDS = 2.0
 #: Of the last fit, for each record, before one was timed.
 FIT_SECONDS_EACH = 0.001
@@ -169,6 +168,8 @@ class _Run:
             self._quick()
             self._stage("host", self._tools.host, HOST)
             self._stage("facts", self._tools.facts, FACTS)
+            self._cases(self._end - min(DOUBTFUL[0] * self._plan.seconds, DOUBTFUL[1]))
+            self._doubtful()
             self._cases(self._end)
             self._improve()
             self._compiled()
@@ -192,8 +193,7 @@ class _Run:
     def _begin(self) -> None:
         self._monitor = self._tools.monitor(self._backend)
         self._monitor.start()
-        self._write({"record": "session", "started": _now(), "date": _now()[:10], "seconds": self._plan.seconds, "device": self._facts,
-                     "compiled": self._plan.compiled, "planner": planner.__version__, **_machine(), "clock": _clock()})
+        self._write({"record": "session", **provenance(), "seconds": self._plan.seconds, "compiled": self._plan.compiled, "device": self._facts})
         done = set(keeping.timed(self._records))
         tried = {r["key"] for r in self._records if r["record"] == "operation"}
         wanted = [case for case in self._tools.suite(self._backend) if case.key not in done]
@@ -249,6 +249,20 @@ class _Run:
             case = self._todo.pop(0)
             self._time(case, given)
             self._tick("timing operations")
+
+    def _doubtful(self) -> None:
+        """Operations that took longer than their neighbours expect are timed again, when what disturbed them may be over."""
+        try:
+            keys = doubtful(journals.pooled(self._records), self._fitted(search=False))
+        except Exception:  # too little to fit yet; the last fit says what else is wrong
+            return
+        by_key = {case.key: case for case in self._tools.suite(self._backend)}
+        for key in keys:
+            if time.monotonic() + self._case_wall >= self._end:
+                return
+            if key in by_key:
+                self._time(by_key[key], DOUBTFUL_CASE_SECONDS)
+                self._tick("timing doubtful operations again")
 
     def _improve(self) -> None:
         """With time left, the operations whose samples scatter most are timed again, and pooled with what was there."""
@@ -382,18 +396,3 @@ def _line(error: BaseException) -> str:
     """One line of an error, torch's advice on CUDA's environment variables left out."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return (text or type(error).__name__)[:200]
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _clock() -> dict[str, Any]:
-    clock = time.get_clock_info("perf_counter")
-    return {"implementation": clock.implementation, "resolution_seconds": clock.resolution}
-
-
-def _machine() -> dict[str, Any]:
-    """Without names of hosts and users: a profile is there to be shared."""
-    return {"system": platform.system(), "release": platform.release(), "architecture": platform.machine(), "python": platform.python_version(),
-            "logical_cores": os.cpu_count()}

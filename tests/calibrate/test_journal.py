@@ -146,10 +146,12 @@ def test_folders_that_cannot_be_written_are_one_line(tmp_path):
             pass
 
 
-def test_pooling_takes_the_median_over_all_visits(tmp_path):
-    first, second = _operation("a", [1.0, 2.0, 9.0]), _operation("a", [3.0, 3.5])
+def test_pooling_takes_the_median_over_all_visits_that_agree(tmp_path):
+    first, second = _operation("a", [1.0, 3.0, 9.0]), _operation("a", [3.0, 3.5])
     (one,) = pooled([first, second])
-    assert one["seconds"] == 3.0 and one["samples"] == [1.0, 2.0, 3.0, 3.5, 9.0] and one["repeats"] == 5 and 1 <= one["low"] < one["high"] <= 9
+    assert one["seconds"] == 3.0 and one["samples"] == [1.0, 3.0, 3.0, 3.5, 9.0] and one["repeats"] == 5 and 1 <= one["low"] < one["high"] <= 9
+    disturbed = _operation("a", [9.0, 9.5])
+    assert pooled([first, disturbed]) == pooled([disturbed, first]) == [first]
     failed = {"record": "operation", "key": "a", "failed": "out of memory"}
     assert pooled([failed, second]) == [second] and pooled([second, failed]) == [second] and pooled([failed]) == [failed]
 

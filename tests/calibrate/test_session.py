@@ -107,6 +107,28 @@ def test_other_libraries_are_another_device(run):
     assert profile.load(done.path).facts["operations"] == 20 and _kinds(done.journal).count("operation") == 40
 
 
+def test_a_disturbed_operation_is_timed_again_and_forgotten(run):
+    from planner.calibrate.fitting import profile_from
+
+    world, disturbed = World(40), 1024 * 20
+
+    def behaviour(one):
+        seconds = 1e-6 + one.sizes[0] * 1e-11
+        seconds *= 30 if one.sizes[0] == disturbed and world.timed.count(one.key) == 1 else 1
+        return Timing(seconds, seconds, seconds, (seconds,) * 5)
+
+    def fit(records, search=True):
+        world.now += 0.2
+        return profile_from(records, search)
+
+    world.behaviour, world.fit = behaviour, fit
+    saved = profile.load(run(world, seconds=15).path)
+    twice = {key for key in world.timed if world.timed.count(key) > 1}
+    assert twice == {one.key for one in world.cases if one.sizes[0] == disturbed}
+    (curve,) = saved.curves.values()
+    assert curve.error.p95 < 0.1 and max(p.seconds for p in curve.points) < 2e-6
+
+
 def test_time_left_over_goes_to_what_scatters(run):
     def behaviour(one):
         wide = 3e-3 if one.sizes == (2048,) else 1.01e-3
