@@ -14,6 +14,8 @@ from planner import units
 
 #: Below this relative spread of the units two coefficients cannot be told apart from their product.
 LEAST_SPREAD = 0.05
+#: A sample of next to no units, where nothing is fixed, has no residual that a logarithm could tell.
+LEAST_FITTED = 1e-6
 
 
 def fit_seconds(amounts: Sequence[float], seconds: Sequence[float], fixed_share: float) -> tuple[float, float, float]:
@@ -35,7 +37,7 @@ def fit_seconds(amounts: Sequence[float], seconds: Sequence[float], fixed_share:
             a, b = float(y.mean()), 0.0
     fitted = a + b * x
     scale = y.mean() / fitted.mean()
-    positive = fitted > 0
+    positive = fitted > LEAST_FITTED * fitted.mean()
     sigma = float(np.std(np.log(y[positive] / fitted[positive]))) if positive.sum() > 1 else 0.0
     return float(a * scale), float(b * scale), sigma
 

@@ -230,7 +230,7 @@ def test_the_fit_finds_the_line_it_was_made_from(a, b, units):
         assert sigma < 1e-3
 
 
-@given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(1e-7, 10)), min_size=1, max_size=30), st.floats(0, 1))
+@given(st.lists(st.tuples(st.just(0.0) | st.floats(1e-3, 1e6), st.floats(1e-7, 10)), min_size=1, max_size=30), st.floats(0, 1))
 def test_any_fit_is_a_cost(points, share):
     x, y = np.array(points).T
     a, b, sigma = fit_seconds(x, y, share)
