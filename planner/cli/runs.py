@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "list": ("planner.cli.runs", "list_command", "List the runs, newest first; what `planner runs` alone does."),
     "show": ("planner.cli.runs", "show_command", "All that is known of one run."),
     "export": ("planner.cli.runs", "export_command", "Write the runs to FILE.csv, FILE.parquet or FILE.json."),
+    "import": ("planner.cli.runs_import", "import_command", "Take past runs over, out of the logs of trainers and trackers."),
     "merge": ("planner.cli.runs", "merge_command", "Take over a colleague's ledger."),
     "rescue": ("planner.cli.runs", "rescue_command", "Save what can be read of a damaged ledger."),
 }

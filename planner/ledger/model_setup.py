@@ -44,10 +44,15 @@ def _identity(model: Any, config: Any) -> dict[str, Any]:
     if config is None:
         return {"model": type(model).__name__}
     name = str(getattr(config, "_name_or_path", "") or "")
-    local = name and (Path(name).is_absolute() or Path(name).exists())
     task = task_of(type(base_of(model)).__name__, getattr(config, "model_type", None))
     classes = getattr(config, "num_labels", None) if task and task.endswith("classification") else None
-    return {"model": Path(name).name if local else name or type(base_of(model)).__name__, "task": task, "classes": classes, "architecture": architecture_of(config)}
+    return {"model": in_folder(name) or type(base_of(model)).__name__, "task": task, "classes": classes, "architecture": architecture_of(config)}
+
+
+def in_folder(name: str) -> str:
+    """A hub's name as it is; of a local path the folder's own name."""
+    local = name.startswith((".", "~")) or Path(name).is_absolute() or name.count("/") > 1 or "\\" in name or (name and Path(name).exists())
+    return name.replace("\\", "/").rstrip("/").rpartition("/")[2] if local else name
 
 
 def architecture_of(config: Any) -> dict[str, Any] | None:
