@@ -27,8 +27,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import report, tables  # noqa: E402
-from benchmarks.cases import Case, Refused, from_rows, write_text  # noqa: E402
-from benchmarks.engine import Outcome, outcome  # noqa: E402
+from planner.ledger.cases import Case, Refused, from_rows, write_text  # noqa: E402
+from planner.ledger.judge import Outcome, outcome  # noqa: E402
 from benchmarks.tables import measured_runs  # noqa: E402
 from benchmarks.tables.common import read_rows  # noqa: E402
 
@@ -101,10 +101,10 @@ def local(args: argparse.Namespace) -> int:
     runs = local_runs.runs_for(args.device, args.only)
     try:
         with tempfile.TemporaryDirectory() as folder, local_runs.own_profiles(args.device, args.profile):
-            _measure_and_predict(runs, args, Path(folder), local_runs)
+            doubts = _measure_and_predict(runs, args, Path(folder), local_runs)
             from planner.ledger.real_run import device_name
 
-            asked = {"device": args.device, "device_name": device_name(args.device), "runs": len(runs), "description": _how(args)}
+            asked = {"device": args.device, "device_name": device_name(args.device), "runs": len(runs), "description": _how(args), "doubts": doubts}
     except PlannerError as error:
         print(f"accuracy: {error}", file=sys.stderr)
         return error.exit_code
@@ -112,21 +112,28 @@ def local(args: argparse.Namespace) -> int:
     return 0 if any(run.measured is not None for run in runs) else 3
 
 
-def _measure_and_predict(runs: list, args: argparse.Namespace, folder: Path, local_runs) -> None:
-    """First all runs, then the predictions, then all runs again: what drifts meets them all."""
+def _measure_and_predict(runs: list, args: argparse.Namespace, folder: Path, local_runs) -> dict[str, list[str]]:
+    """First all runs, then the predictions, then all runs again: what drifts meets them all. Where two visits disagree a third
+    decides. Returns why the figures may not be trusted, by phase."""
 
     def tell(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
     if args.runs:
         local_runs.read_csv(args.runs.read_text(encoding="utf-8"), runs)
-        local_runs.predict(runs, args.device, folder, tell=tell)
-        return
-    local_runs.visit(runs, args.device, folder, args.seconds_per_run / 2, tell)
-    local_runs.predict(runs, args.device, folder, tell=tell)
-    local_runs.visit(runs, args.device, folder, args.seconds_per_run / 2, tell)
+        return local_runs.predict(runs, args.device, folder, tell=tell)
+    seconds = args.seconds_per_run / 2
+    doubts: dict[str, list[str]] = {}
+    with local_runs.watched(args.device, "training, first visits", doubts):
+        local_runs.visit(runs, args.device, folder, seconds, tell)
+    with local_runs.watched(args.device, "timing operations", doubts):
+        doubts |= local_runs.predict(runs, args.device, folder, tell=tell)
+    with local_runs.watched(args.device, "training, second visits", doubts):
+        local_runs.visit(runs, args.device, folder, seconds, tell)
+        local_runs.visit([run for run in runs if run.scattered], args.device, folder, seconds, tell)
     if args.keep:
         write_text(args.keep, local_runs.to_csv(runs, args.device, datetime.date.today().isoformat()))
+    return doubts
 
 
 def _how(args: argparse.Namespace) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.local_runs import BASES, LocalRun
-from benchmarks.report import machine
-from benchmarks.summaries import quantile
+from planner.report.accuracy_view import machine
+from planner.ledger.summaries import quantile
 
 
 def summary(runs: Sequence[LocalRun], basis: str) -> dict[str, Any] | None:
@@ -45,7 +45,7 @@ def markdown(runs: Sequence[LocalRun], asked: dict[str, Any]) -> str:
     facts = "; ".join(f"{name} {value}" for name, value in machine().items())
     parts = [f"{len(runs)} runs on {asked['device_name']}, {asked['description']}.", f"Made with: {facts}.", "", *_steps(runs), "", *_summaries(runs)]
     memory = _memory(runs)
-    notes = _notes(runs)
+    notes = _notes(runs) + [f"- {phase}: {doubt}" for phase, doubts in asked.get("doubts", {}).items() for doubt in doubts]
     return "\n".join([*parts, *([""] + memory if memory else []), *([""] + notes if notes else [])]) + "\n"
 
 

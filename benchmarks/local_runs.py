@@ -1,7 +1,7 @@
 """Runs on this machine: small models of every family are really trained, and the planner's three bases set beside the clock.
 
 Each run is visited twice, all of them once and then all again, with the predictions in between: other load on the machine
-drifts, and the distance between the visits says how far a measurement can be trusted.
+drifts, and the distance between the visits says how far a measurement can be trusted. Two that disagree get a third.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.architectures import resolvable
-from benchmarks.cases import Case
-from benchmarks.engine import recipe_of
+from planner.ledger.architectures import resolvable
+from planner.ledger.cases import Case
+from planner.ledger.judge import recipe_of
 from planner.errors import PlannerError
 
 BASES = ("datasheet", "calibrated", "exact")
 TABLE = "local"
+SCATTERED = 0.1
 
 
 def _run(name: str, model: str, task: str, strategy: str = "fine_tune", micro_batch: int = 4, precision: str = "fp32", optimizer: str = "adamw", **more: Any) -> Case:
@@ -115,13 +116,18 @@ class LocalRun:
 
     @property
     def measured(self) -> float | None:
-        """The visits' median; of two, their middle."""
+        """The visits' median: of two their middle, of three the one that the others do not drag away."""
         return statistics.median(self.visits) if self.visits else None
 
     @property
     def scatter(self) -> float | None:
         """Between the slowest and the fastest visit, relative to the measurement."""
         return (max(self.visits) - min(self.visits)) / self.measured if len(self.visits) > 1 else None
+
+    @property
+    def scattered(self) -> bool:
+        """Whether two visits are so far apart that a third must decide."""
+        return self.scatter is not None and self.scatter > SCATTERED
 
     def error(self, basis: str) -> float | None:
         """(predicted − measured) / measured of a step's time."""
@@ -161,8 +167,9 @@ def visit(runs: Iterable[LocalRun], device: str, folder: Path, seconds: float, t
             tell(f"{run.case.id}: {1e3 * seen.step_seconds:.1f} ms over {seen.steps} steps")
 
 
-def predict(runs: Iterable[LocalRun], device: str, folder: Path, bases: Sequence[str] = BASES, tell: Callable[[str], None] = lambda line: None) -> None:
-    """Ask the planner for every run on every basis. What it refuses stands beside the others with its reason."""
+def predict(runs: Iterable[LocalRun], device: str, folder: Path, bases: Sequence[str] = BASES, tell: Callable[[str], None] = lambda line: None) -> dict[str, list[str]]:
+    """Ask the planner for every run on every basis. What it refuses stands beside the others with its reason. Returns
+    what could not be timed, by basis."""
     from planner.plan.hardware import with_basis
 
     specs: dict[str, Any] = {}
@@ -177,6 +184,21 @@ def predict(runs: Iterable[LocalRun], device: str, folder: Path, bases: Sequence
             run.predicted[basis] = _asked(run.case, specs[basis], folder)
             if (said := run.predicted[basis]).p50 is not None:
                 tell(f"{run.case.id}: {1e3 * said.p50:.1f} ms on the basis {basis}")
+    unable = {basis: list(getattr(getattr(spec, "timer", None), "notes", ())) for basis, spec in specs.items()}
+    return {f"basis {basis}": notes for basis, notes in unable.items() if notes}
+
+
+@contextmanager
+def watched(device: str, phase: str, doubts: dict[str, list[str]]) -> Iterator[None]:
+    """Note under ``phase`` who else used the machine meanwhile, and throttled or drifting clocks."""
+    from planner.calibrate.backends import backend
+    from planner.calibrate.monitor import Monitor
+
+    with Monitor(backend(device)) as monitor:
+        yield
+    found = [f"{what}. {mend}" for what, mend in monitor.doubts()]
+    if found:
+        doubts[phase] = found
 
 
 def question(case: Case, folder: Path) -> tuple[Any, Any, dict[str, int | None]]:

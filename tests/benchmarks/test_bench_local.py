@@ -113,6 +113,20 @@ def test_the_users_profile_is_left_alone(tmp_path, monkeypatch):
     assert os.environ["PLANNER_DEVICES"] == str(tmp_path) and profile.load(tmp_path / f"{key}.json").exact == {"ab": 1.0} and not inside.exists()
 
 
+def test_two_visits_that_disagree_ask_for_a_third_which_decides():
+    run = LocalRun(PROCESSOR_RUNS[0], visits=[1.0, 1.05])
+    assert not run.scattered
+    run.visits = [1.0, 9.0]
+    assert run.scattered
+    run.visits.append(1.1)
+    assert run.measured == 1.1
+
+
+def test_doubts_stand_in_the_report():
+    text = local_report.markdown(finished(), {"device_name": "x", "description": "y", "doubts": {"first visits": ["others took 30 %. Stop them"]}})
+    assert "- first visits: others took 30 %. Stop them" in text
+
+
 def test_an_unknown_run_is_refused():
     with pytest.raises(SystemExit, match="no run nothing"):
         local_runs.runs_for("cpu", ["nothing"])
