@@ -27,6 +27,8 @@ OPTIMIZER_ALIASES = {"adamw8bit": "adamw_8bit", "adamw_bnb_8bit": "adamw_8bit", 
 #: Strategies that train something on a device; the others are paid by the token.
 TRAINING_STRATEGIES: tuple[str, ...] = ("feature_extraction", "partial_fine_tune", "fine_tune", "lora", "qlora", "distillation", "scratch")
 ALL_STRATEGIES: tuple[str, ...] = get_args(Strategy)
+#: Strategies that are paid by the token.
+PAID_STRATEGIES: tuple[str, ...] = tuple(name for name in ALL_STRATEGIES if name not in TRAINING_STRATEGIES)
 
 
 class Question(BaseModel):
@@ -75,6 +77,20 @@ class Question(BaseModel):
     evaluations_per_epoch: float = Field(1.0, ge=0, le=10**4, description="Evaluations an epoch")
     evaluation_samples: int | None = Field(None, ge=0, le=10**13, description="Samples of one evaluation; by default a stated share of the data")
     saves_per_epoch: float = Field(1.0, ge=0, le=10**4, description="Checkpoints an epoch")
+
+    requests_per_month: float | None = Field(None, gt=0, le=10**13, description="Requests that the finished model answers a month; total cost of a project is then compared")
+    horizon_months: float = Field(12.0, gt=0, le=1200, description="Months that it answers requests")
+    prompt_tokens: float | None = Field(None, gt=0, le=10**8, description="Tokens of a request without examples and retrieved text; by default the data's mean")
+    output_tokens: float | None = Field(None, ge=0, le=10**8, description="Tokens of an answer")
+    few_shot_examples: int = Field(0, ge=0, le=10**6, description="Samples of the data put into each request of prompting and rag")
+    cached_share: float = Field(0.0, ge=0, le=1, description="Share of a request's input that the provider has cached")
+    api_model: str | None = Field(None, description="Model paid by the token, as MODEL or PROVIDER:MODEL, for prompting, rag and provider_fine_tune")
+    corpus_tokens: float | None = Field(None, gt=0, le=10**15, description="Tokens of the documents that rag searches")
+    retrieved_tokens: float | None = Field(None, gt=0, le=10**8, description="Tokens that rag adds to each request")
+    embedding_model: str | None = Field(None, description="Model that rag embeds with; by default the cheapest of known size")
+    vector_store: str | None = Field(None, description="Where rag keeps its vectors; by default the cheapest for them")
+    concurrent_requests: int | None = Field(None, ge=1, le=10**6, description="Requests that a GPU serves at once; by default what its memory holds")
+    data_must_stay: bool = Field(False, description="The data must not be sent to an API provider")
 
     exact: bool = Field(False, description="Time every operation of the step on the local device")
     trust_remote_code: bool = Field(False, description="Accept models whose code comes with their weights")
