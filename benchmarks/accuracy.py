@@ -26,11 +26,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import report, tables  # noqa: E402
-from planner.ledger.cases import Case, Refused, from_rows, write_text  # noqa: E402
-from planner.ledger.judge import Outcome, outcome  # noqa: E402
+from benchmarks import tables  # noqa: E402
 from benchmarks.tables import measured_runs  # noqa: E402
 from benchmarks.tables.common import read_rows  # noqa: E402
+from planner.cli.writing import write_text  # noqa: E402
+from planner.ledger.cases import Case, Refused, from_rows  # noqa: E402
+from planner.ledger.judge import Outcome, outcome  # noqa: E402
+from planner.report import accuracy_view  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 MEASURED = ROOT / "profiles" / "measured"
@@ -57,14 +59,14 @@ def main() -> int:
         "limit": args.limit,
     }
     parts = (comparisons, verdicts, refused, asked)
-    print(json.dumps(report.document(*parts), indent=1) if args.json else report.markdown(*parts))
+    print(json.dumps(accuracy_view.document(*parts), indent=1) if args.json else accuracy_view.markdown(*parts))
     if args.residuals:
         write_text(args.residuals, residuals_csv(comparisons))
     if args.write_accuracy:
         write_text(
             args.write_accuracy,
             "# Accuracy\n\nWritten by `python benchmarks/accuracy.py --write-accuracy docs/accuracy.md`; not edited by hand.\n\n"
-            + report.markdown(*parts),
+            + accuracy_view.markdown(*parts),
         )
     return 0
 

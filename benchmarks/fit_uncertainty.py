@@ -27,8 +27,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.cases import write_text  # noqa: E402
 from benchmarks.tables.common import read_rows  # noqa: E402
+from planner.cli.writing import write_text  # noqa: E402
 from planner.figures import Z90  # noqa: E402
 
 OUT = Path(__file__).resolve().parent.parent / "profiles" / "priors" / "uncertainty.csv"

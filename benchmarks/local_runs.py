@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from planner.errors import PlannerError
 from planner.ledger.architectures import resolvable
 from planner.ledger.cases import Case
 from planner.ledger.judge import recipe_of
-from planner.errors import PlannerError
 
 BASES = ("datasheet", "calibrated", "exact")
 TABLE = "local"

@@ -29,7 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.report import machine  # noqa: E402
+from planner.report.accuracy_view import machine  # noqa: E402
 
 RENTED = ("estimate", "Llama-3.2-1B", "--samples", "1000", "--tokens-per-sample", "512")
 SHIPPED = (*RENTED, "--gpu", "h100-sxm")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from benchmarks.cases import Case, Refused, slug
 from benchmarks.tables.common import gpu_key
+from planner.ledger.cases import Case, Refused, slug
 
 NAMES = {
     "ResNet-50": "torchvision:resnet50",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.cases import Case, Refused, slug
 from benchmarks.tables.common import gpu_key
+from planner.ledger.cases import Case, Refused, slug
 
 #: (dataset, model) → the question, and how many samples an epoch holds.
 RUNS = {

@@ -7,12 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import accuracy, report
-from benchmarks.architectures import resolvable, task_of
-from benchmarks.cases import Case, Refused, to_csv
-from benchmarks.engine import compare, outcome, recipe_of
+from benchmarks import accuracy
 from planner.errors import ModelError
 from planner.figures import Estimate
+from planner.ledger.architectures import resolvable, task_of
+from planner.ledger.cases import Case, Refused, to_csv
+from planner.ledger.judge import compare, outcome, recipe_of
+from planner.report import accuracy_view
 
 CASE = Case(
     id="c",
@@ -156,8 +157,8 @@ def test_reports_name_everything():
         [Refused("r", "t", "no such GPU")],
         {"rows": 3, "cases": 2, "description": "test"},
     )
-    text = report.markdown(*parts)
+    text = accuracy_view.markdown(*parts)
     assert "no such GPU: 1" in text and "called fitting by the planner: 1 (must be 0)" in text and "Called fitting but ran out: `o`" in text
-    document = json.loads(json.dumps(report.document(*parts)))
+    document = json.loads(json.dumps(accuracy_view.document(*parts)))
     assert document["verdicts"]["all"]["false_fits"] == ["o"] and document["not_asked"][0]["count"] == 1
     assert document["summaries"]["table"][0]["table"] == "t"

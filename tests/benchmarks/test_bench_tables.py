@@ -6,7 +6,6 @@ import io
 import pytest
 
 from benchmarks import tables
-from benchmarks.cases import COLUMNS, Case, Refused, family_of, from_rows, split_of, to_csv, unique
 from benchmarks.tables import (
     gpumemnet,
     hf_docs,
@@ -26,6 +25,7 @@ from benchmarks.tables import (
     vtrain,
     zeus,
 )
+from planner.ledger.cases import COLUMNS, Case, Refused, family_of, from_rows, split_of, to_csv, unique
 
 
 def rows(text):

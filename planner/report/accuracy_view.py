@@ -7,8 +7,8 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from benchmarks.cases import Refused
-from benchmarks.summaries import Comparison, ErrorSummary, Verdict, VerdictSummary, by, count_by, judge
+from planner.ledger.cases import Refused
+from planner.ledger.summaries import Comparison, ErrorSummary, Verdict, VerdictSummary, by, count_by, judge
 
 GROUPS = (("table",), ("basis",), ("strategy",), ("gpu",))
 LIBRARIES = ("torch", "transformers", "peft", "timm", "torchvision", "numpy")

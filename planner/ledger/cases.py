@@ -11,12 +11,9 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 #: Which part of a step the source timed: a whole optimizer step, the passes without the optimizer, or a forward pass.
 MEASURES = ("step", "forward_backward", "forward")
@@ -241,12 +238,3 @@ def from_rows(rows: Iterable[dict[str, str]]) -> Iterator[Case]:
         if row["peak_bytes"]:
             values["peaks"] = ((row["memory"], int(row["peak_bytes"])),)
         yield Case(**values)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a file in one step: a reader sees the old text or the new, never half."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)

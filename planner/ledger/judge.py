@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from benchmarks.architectures import resolvable
-from benchmarks.cases import Case, Refused
-from benchmarks.summaries import Comparison, Verdict
 from planner.errors import PlannerError
+from planner.ledger.architectures import resolvable
+from planner.ledger.cases import Case, Refused
+from planner.ledger.summaries import Comparison, Verdict
 
 
 @dataclass(frozen=True)
