@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.ledger.device_watch import DeviceWatch, StepEvents, versions
-from planner.ledger.stopwatch import WARM_UP_STEPS, BoundedSample, StepTimes
+from planner.ledger.stopwatch import WARM_UP_STEPS, StepTimes
 
 if TYPE_CHECKING:
     from planner.ledger.record import RunRecord
@@ -68,11 +68,12 @@ class Recording:
         self.record: RunRecord | None = None  # what was written, once it was
         self._clock = clock
         self._times, self._events = StepTimes(), StepEvents()
-        self._phases: dict[str, BoundedSample] = {}
+        self._phases: dict[str, StepTimes] = {}
+        self._waits = StepTimes()  # for data, a step
         self._step: list[tuple[str | None, Any, Any]] = []  # the marked stretches of the step that is running
         self._passes = 0
         self._steps = self._samples = self._tokens = 0
-        self._data_seconds = self._paused_seconds = self._late_data_seconds = 0.0
+        self._waited = self._paused_seconds = 0.0
         self._losses: list[float] = []
         self._on_host = True
         self._begin = self._mark = 0.0
@@ -96,9 +97,7 @@ class Recording:
     def data(self) -> None:
         """The batch is here: since the last mark the loop waited for it."""
         now = self._clock()
-        self._data_seconds += now - self._mark
-        if self._steps >= WARM_UP_STEPS:
-            self._late_data_seconds += now - self._mark
+        self._waited += now - self._mark
         self._restart(now)
 
     def forward(self) -> None:
@@ -170,15 +169,15 @@ class Recording:
 
     def _close_step(self) -> None:
         step, self._step = self._step, []
+        self._waits.add(self._waited)
+        self._waited = 0.0
         for done in self._events.add(step):
             self._keep(done)
 
     def _keep(self, stretches: list[tuple[str | None, float]]) -> None:
         self._times.add(sum(seconds for _, seconds in stretches))
-        if self._times.count <= WARM_UP_STEPS:
-            return
         for name in {name for name, _ in stretches if name}:
-            self._phases.setdefault(name, BoundedSample()).add(sum(seconds for other, seconds in stretches if other == name))
+            self._phases.setdefault(name, StepTimes()).add(sum(seconds for other, seconds in stretches if other == name))
 
     def _guarded(self, call: Any, *args: Any) -> Any:
         try:
@@ -222,17 +221,17 @@ class Recording:
 
     def _measurement(self, wall_seconds: float, out_of_memory: bool) -> dict[str, Any]:
         found = {"wall_seconds": wall_seconds, "out_of_memory": out_of_memory, **self._times.summary(), **(self._guarded(self.watch.measured) or {})}
-        late = self._steps - WARM_UP_STEPS
         if self._steps:
-            found |= {"steps": self._steps, "data_seconds": self._late_data_seconds / late if late > 0 else self._data_seconds / self._steps}
-        if not self._data_seconds:
-            found.pop("data_seconds", None)
+            found["steps"] = self._steps
+        if self._waits.total_seconds:
+            found["data_seconds"] = self._waits.mean(found.get("warm_up_steps", 0))
         if self._paused_seconds:
             found["paused_seconds"] = self._paused_seconds
         return found | self._phase_seconds(found) | self._rates(found) | self._loss()
 
     def _phase_seconds(self, found: Mapping[str, Any]) -> dict[str, Any]:
-        phases = {name: statistics.median(sample.values) for name, sample in self._phases.items()}
+        apart = found.get("warm_up_steps", 0)
+        phases = {name: statistics.median(times.steady(apart)) for name, times in self._phases.items() if times.steady(apart)}
         if not phases:
             return {}
         if "data_seconds" in found:

@@ -54,17 +54,24 @@ class StepTimes:
             found += 1
         return found
 
+    def steady(self, apart: int) -> list[float]:
+        """The sample without the first ``apart`` steps, at most OPENING_STEPS of them."""
+        return self.opening[apart:] + self.rest.values
+
+    def mean(self, apart: int) -> float:
+        """Of all steps but the first ``apart``. Raises ZeroDivisionError where there are no more."""
+        return (self.total_seconds - sum(self.opening[:apart])) / (self.count - apart)
+
     def summary(self) -> dict[str, Any]:
         """The names of a record's ``measurement``: the median step with its tenth and ninetieth percentile, the mean of all
         steady steps (which is what hours are made of where lengths differ), a sample, and the warming up. Empty without steps."""
         if not self.count:
             return {}
         apart = self.warm_up_steps()
-        kept = self.opening[apart:] + self.rest.values
+        kept = self.steady(apart)
         low, high = ends(kept)
-        steady = self.total_seconds - sum(self.opening[:apart])
         return dict(step_seconds=statistics.median(kept), step_seconds_p10=low, step_seconds_p90=high,
-                    step_seconds_mean=steady / (self.count - apart), step_samples=thinned(kept, RECORDED_SAMPLES),
+                    step_seconds_mean=self.mean(apart), step_samples=thinned(kept, RECORDED_SAMPLES),
                     warm_up_steps=apart, warm_up_seconds=sum(self.opening[:apart]))
 
 

@@ -332,3 +332,12 @@ def test_a_name_of_torchs_device_is_not_asked_before_the_run_made_a_context(monk
     monkeypatch.setitem(sys.modules, "torch", type("T", (), {"cuda": type("C", (), {"is_initialized": staticmethod(lambda: False)})})())
     watch.begin()
     assert watch.cuda is None and watch.measured() == {} and watch.stamp() is None
+
+
+def test_phases_are_of_the_steps_that_are_timed(make, clock):
+    """Compiling makes the first five steps slow: no phase of them counts either."""
+    with make() as run:
+        loop(run, clock, steps=5, data=1, forward=500, backward=500, optimizer=100)
+        loop(run, clock, steps=4)
+    found = written(run)[0].measurement
+    assert found["warm_up_steps"] >= 5 and found["forward_seconds"] == pytest.approx(2.0) and found["forward_seconds"] < found["step_seconds"]
