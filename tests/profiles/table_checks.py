@@ -157,6 +157,15 @@ CHECKS = {
     "processors/memory.csv": GENERIC + (unique("parameter"), dated("date"), positive("value")),
     "prices/gpu_names.csv": (rectangular, mentioned, unique("gpu", "gpu_mem_gib", "provider"), gpu_key_known, mapped_or_explained),
     "prices/*.csv": PRICES,
+    "api_prices/fine_tuning_rules.csv": GENERIC + (
+        mentioned, unique("provider"), dated("captured_date"), positive("hosting_usd_per_hour", "hour_step", "most_usd"),
+        one_of("validation", ("each evaluation", "once", "no", "")), one_of("served", ("token", "base", "gpu_hour", ""))),
+    "api_prices/vector_stores.csv": GENERIC + (mentioned, unique("store"), dated("captured_date"), positive(
+        "usd_per_gb_month", "usd_per_million_dimensions_month", "usd_per_gb_written", "usd_per_gb_scanned", "least_gb_scanned", "least_usd_per_month")),
+    "api_prices/embedding_dimensions.csv": GENERIC + (mentioned, unique("model"), dated("captured_date"), positive("dimensions")),
+    "api_prices/not_chat.csv": GENERIC + (mentioned, unique("part"), dated("captured_date"), rows_satisfying(lambda row: row["reason"], "no reason")),
+    "api_prices/published_bills.csv": GENERIC + (mentioned, unique("name"), date_if_any_not_future, one_of("kind", ("tokens", "hours", "month")),
+                                                 positive("published_usd", "published_tokens", "training_tokens", "hours")),
     "api_prices/*.csv": GENERIC + (mentioned, date_if_any_not_future, rows_satisfying(lambda row: row["unit"] or row["kind"] == "note", "no unit"),
                                    rows_satisfying(lambda row: all((number(row, c) or 0) >= 0 for c in ("usd_input", "usd_output", "usd_train")), "negative price")),
     "carbon/carbon.csv": GENERIC + (mentioned, unique("scope", "provider", "code", "source"),
