@@ -15,6 +15,7 @@ from planner.errors import UnknownNameError
 
 PER_MILLION_TOKENS = 1e6
 TOKEN_UNITS = ("per 1M tokens", "per 1M training tokens")
+STALE_DAYS = 90  # an older price prints its age
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,18 @@ class ApiPrice:
     captured_date: datetime.date | None  # None: the source is undated
     confidence: str
     source: str
+    usd_per_cached_input_token: float | None = None  # input that the provider has kept from an earlier request
+
+    @property
+    def trust_warning(self) -> str | None:
+        """What the reader must know of the row: undated, old, or of low confidence; None where it can be trusted."""
+        who = f"{self.provider} {self.model}"
+        if self.captured_date is None:
+            return f"the price of {who} is undated"
+        if "low" in self.confidence:
+            return f"the price of {who} is of {self.confidence.partition(' (')[0]} confidence"
+        age = (datetime.date.today() - self.captured_date).days
+        return f"the price of {who} is {age} days old" if age > STALE_DAYS else None
 
 
 def training_prices(total_params: int, *, provider: str | None = None) -> list[ApiPrice]:
@@ -70,10 +83,15 @@ def _prices(table: str) -> tuple[ApiPrice, ...]:
 def _price(row: dict[str, str]) -> ApiPrice:
     above, to = (profiles.number(row.get(column)) for column in ("class_above_billion_params", "class_to_billion_params"))
     most = math.inf if above is not None and to is None else to
-    per_token = [float(row[column]) / PER_MILLION_TOKENS if row[column] else None for column in ("usd_input", "usd_output", "usd_train")]
+    per_token = [_per_token(row[column]) for column in ("usd_input", "usd_output", "usd_train")]
     captured = datetime.date.fromisoformat(row["captured_date"]) if row["captured_date"] else None
     return ApiPrice(row["provider"], row["model"], row["kind"], row["method"], *per_token,
-                    _billions(above), _billions(most), captured, row["confidence"], row["source"])
+                    _billions(above), _billions(most), captured, row["confidence"], row["source"], _per_token(row["usd_cached_input"]))
+
+
+def _per_token(cell: str) -> float | None:
+    value = profiles.number(cell)
+    return None if value is None else value / PER_MILLION_TOKENS
 
 
 def _billions(value: float | None) -> float | None:
