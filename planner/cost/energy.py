@@ -5,8 +5,10 @@ Board power only: host processors, memory and network are not counted, and no so
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
+from functools import cache
 
 from planner import profiles
 from planner.devices.specification import DeviceSpec
@@ -15,6 +17,18 @@ from planner.units import JOULES_PER_KWH, SECONDS_PER_HOUR
 
 GRAMS_PER_KG = 1000.0
 FLEETS = {"oci": "oracle"}  # one company, two names in the tables
+ABROAD = "codecarbon"  # the table whose intensities codecarbon itself uses
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Grams of CO2e a kWh: where, of which year, by whose account; ``assumption`` where the place is not known."""
+
+    grams_co2e_per_kwh: Estimate
+    place: str
+    year: str
+    source: str
+    assumption: str | None = None
 
 
 @dataclass(frozen=True)
@@ -26,6 +40,8 @@ class Energy:
     sources: tuple[str, ...]
     assumptions: tuple[str, ...]
     warnings: tuple[str, ...]
+    grid: Grid | None = None
+    watts: Estimate | None = None  # of one board
 
 
 def energy(spec: DeviceSpec, gpu_hours: Estimate, *, provider: str | None = None, region: str | None = None, watts: Estimate | None = None) -> Energy:
@@ -33,17 +49,16 @@ def energy(spec: DeviceSpec, gpu_hours: Estimate, *, provider: str | None = None
     ``watts``: the mean power of one device in such a step where it was measured, else its TDP times a load factor."""
     if spec.tdp_watts is None and watts is None:
         return Energy(None, None, (), (), (f"no energy figure: the board power of {spec.name} is not published",))
-    power, load_source, boards = _power(spec, watts)
-    pue, pue_source, pue_assumption = _pue(provider)
-    joules = gpu_hours.scale(SECONDS_PER_HOUR * pue) * power
-    kwh = joules.scale(1 / JOULES_PER_KWH)
-    grams, grid_source, grid_assumption = grid_intensity(provider, region)
-    return Energy(kwh, kwh.scale(grams / GRAMS_PER_KG), tuple(filter(None, (load_source, pue_source, grid_source))),
-                  tuple(filter(None, (boards, pue_assumption, grid_assumption))), ())
+    power, load_source, boards = board_watts(spec, watts)
+    pue, pue_source, pue_assumption = power_overhead(provider)
+    kwh = (gpu_hours.scale(SECONDS_PER_HOUR * pue) * power).scale(1 / JOULES_PER_KWH)
+    grid = grid_at(provider, region)
+    return Energy(kwh, (kwh * grid.grams_co2e_per_kwh).scale(1 / GRAMS_PER_KG), tuple(filter(None, (load_source, pue_source, grid.source))),
+                  tuple(filter(None, (boards, pue_assumption, grid.assumption))), (), grid, power)
 
 
-def _power(spec: DeviceSpec, watts: Estimate | None) -> tuple[Estimate, str, str]:
-    """(watts of one device, their source, the sentence for the assumptions)."""
+def board_watts(spec: DeviceSpec, watts: Estimate | None) -> tuple[Estimate, str, str]:
+    """(watts of one device, their source, the sentence for the assumptions). The device has a TDP, or ``watts`` are given."""
     if watts is not None:
         return watts, "power measured while calibrating this device", f"energy counts the device at {watts.p50:.0f} W, as measured, not the host"
     load, source = load_factor()
@@ -60,28 +75,53 @@ def load_factor() -> tuple[Estimate, str]:
 
 def grid_intensity(provider: str | None = None, region: str | None = None) -> tuple[float, str, str | None]:
     """Grams of CO2e per kWh, its source, and an assumption where the place is not known: then the world's average."""
-    rows = profiles.rows("carbon", "carbon.csv")
-    if region and region != "any":
-        wanted = region.lower()
-        places = [row for row in rows if row["code"].lower() == wanted and row["grams_co2e_per_kwh"]]
-        own = [row for row in places if row["scope"] == "cloud_region" and row["provider"] == FLEETS.get(provider or "", provider)]
-        chosen = _newest(own) or _newest([row for row in places if row["scope"] != "cloud_region"]) or _newest(places)
-        if chosen:
-            return float(chosen["grams_co2e_per_kwh"]), chosen["source"], None
+    grid = grid_at(provider, region)
+    return grid.grams_co2e_per_kwh.p50, grid.source, grid.assumption
+
+
+def grid_at(provider: str | None = None, region: str | None = None, *, of: str = "") -> Grid:
+    """The grid of a place, or the world's average with the sentence that says so. ``of``: only tables whose source starts so."""
+    rows = [row for row in profiles.rows("carbon", "carbon.csv") if row["source"].startswith(of) or row["scope"] == "default"]
+    known = region and region != "any"
+    chosen = _row_of(rows, provider, region.lower()) if known else None
+    if chosen:
+        return _grid(chosen, None)
     world = next(row for row in rows if row["scope"] == "default")
-    grams = float(world["grams_co2e_per_kwh"])
-    place = f"region {region!r} is not in the table" if region and region != "any" else "the region is not known"
-    return grams, world["source"], f"{place}: the grid is taken at the {world['name']}, {grams:.0f} g CO2e/kWh ({world['year']})"
+    place = f"region {region!r} is not in the table" if known else "the region is not known"
+    return _grid(world, f"{place}: the grid is taken at the {world['name']}, {float(world['grams_co2e_per_kwh']):.0f} g CO2e/kWh ({world['year']})")
+
+
+def _row_of(rows: list[dict[str, str]], provider: str | None, wanted: str) -> dict[str, str] | None:
+    places = [row for row in rows if row["code"].lower() == wanted and row["grams_co2e_per_kwh"]]
+    own = [row for row in places if row["scope"] == "cloud_region" and row["provider"] == FLEETS.get(provider or "", provider)]
+    return _newest(own) or _newest([row for row in places if row["scope"] != "cloud_region"]) or _newest(places)
+
+
+def _grid(row: dict[str, str], assumption: str | None) -> Grid:
+    return Grid(Estimate.with_spread(float(row["grams_co2e_per_kwh"]), intensity_spread()), row["name"] or row["code"], row["year"], row["source"], assumption)
+
+
+@cache
+def intensity_spread() -> float:
+    """How far two accounts of one grid lie apart: the root mean square of their log ratios where the table holds both, spread
+    over the two. Annual averages; an hour of the day may be anything."""
+    places: dict[tuple[str, str], list[float]] = {}
+    for row in profiles.rows("carbon", "carbon.csv"):
+        if row["scope"] == "cloud_region" and row["grams_co2e_per_kwh"] and float(row["grams_co2e_per_kwh"]) > 0:
+            places.setdefault((row["provider"], row["code"]), []).append(float(row["grams_co2e_per_kwh"]))
+    ratios = [math.log(max(values) / min(values)) for values in places.values() if len(values) > 1]
+    return math.sqrt(statistics.fmean(ratio**2 for ratio in ratios) / 2) if ratios else 0.0
 
 
 def _newest(rows: list[dict[str, str]]) -> dict[str, str] | None:
     return max(rows, key=lambda row: row["year"]) if rows else None
 
 
-def _pue(provider: str | None) -> tuple[float, str | None, str | None]:
-    for row in profiles.rows("carbon", "pue.csv"):
+def power_overhead(provider: str | None) -> tuple[float, str | None, str | None]:
+    """(PUE, its source, an assumption where the provider publishes none: then the median of those who do)."""
+    rows = profiles.rows("carbon", "pue.csv")
+    for row in rows:
         if row["provider"] == FLEETS.get(provider or "", provider):
             return float(row["pue"]), row["source"], None
-    rows = profiles.rows("carbon", "pue.csv")
     middle = statistics.median(float(row["pue"]) for row in rows)
     return middle, rows[0]["source"], f"no power overhead is published for this place: PUE {middle:.2f}, the median of the large clouds"

@@ -1,0 +1,36 @@
+"""A machine of one's own as an offer: purchase over the hours that it will work, and electricity."""
+
+from __future__ import annotations
+
+import datetime
+import math
+
+from planner.cost.energy import board_watts, power_overhead
+from planner.cost.offers import Offer
+from planner.devices.specification import DeviceSpec
+from planner.errors import QuestionError
+from planner.figures import Estimate
+
+HOURS_PER_YEAR = 8766.0  # of 365.25 days
+WATTS_PER_KW = 1000.0
+
+
+def owned(spec: DeviceSpec, *, usd: float, years: float, utilisation: float, usd_per_kwh: float, on_date: datetime.date | None = None,
+          watts: Estimate | None = None) -> tuple[Offer, str]:
+    """(an offer of single devices, the sentence for the assumptions). ``usd`` is the price of one device with its share of
+    the machine, ``utilisation`` the share of its hours that it works for somebody.
+
+    Raises QuestionError for a price, a lifetime or a share that cannot be, and for a device whose power no source gives.
+    """
+    if not (usd >= 0 and years > 0 and 0 < utilisation <= 1 and usd_per_kwh >= 0 and all(map(math.isfinite, (usd, years, usd_per_kwh)))):
+        raise QuestionError("a purchase that cannot be", where="--owned-usd", mend="Give a price, years above 0, a utilisation between 0 and 1, and USD per kWh")
+    if watts is None and spec.tdp_watts is None:
+        raise QuestionError(f"the power of {spec.name} is not published, so its electricity cannot be priced", where="--owned-usd", mend="Calibrate it, or give --price")
+    power, overhead = board_watts(spec, watts)[0].p50, power_overhead(None)[0]
+    purchase = usd / (years * HOURS_PER_YEAR * utilisation)
+    electricity = power * overhead / WATTS_PER_KW * usd_per_kwh
+    said = (f"owned: {usd:,.0f} USD a GPU over {years:g} years at {utilisation:.0%} of the hours is {purchase:.3g} USD a GPU-hour, electricity "
+            f"{electricity:.2g} USD a GPU-hour ({power:.0f} W × PUE {overhead:.2f} × {usd_per_kwh:g} USD/kWh); repairs, space and people are not counted")
+    today = on_date or datetime.date.today()
+    rate = purchase + electricity
+    return Offer("owned", "any", "", spec.key, 1, rate, rate, False, today, 0, "purchase, years, utilisation and electricity given with the question", "owned"), said
