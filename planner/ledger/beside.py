@@ -12,19 +12,27 @@ if TYPE_CHECKING:
 
 
 def estimate_beside(question: Question, setup: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask the planner, offline, about the question as it was run: the device and micro-batch of ``setup`` where the question
-    left them open. Raises the planner's errors, QuestionError where the answer holds no option of that strategy. The random
-    state of the caller is left as it was."""
+    """Ask the planner, offline, about the question as it was run: on the device of ``setup``, whichever was asked about, with its
+    micro-batch where the question left that open. Raises the planner's errors, QuestionError where the answer holds no option
+    of that strategy. The random state of the caller is left as it was."""
     from planner.plan.answer import estimate
 
     strategy = setup.get("strategy")
-    ran = {name: setup[name] for name in ("gpu", "micro_batch") if getattr(question, name) is None and setup.get(name) is not None}
+    ran = {"micro_batch": setup["micro_batch"]} if question.micro_batch is None and setup.get("micro_batch") else {}
+    if setup.get("gpu") and not _same_device(question.gpu, setup["gpu"]):
+        ran["gpu"] = setup["gpu"]
     with _same_random_state():
         answer = estimate(question.model_copy(update={**ran, "offline": True, "strategy": [strategy] if strategy else question.strategy}))
     options = [option for option in answer["options"] if strategy in (None, option["strategy"])]
     if len(options) != 1:
         raise QuestionError(f"the answer holds {len(options)} options of this run", mend="Name one strategy")
     return of_option(options[0])
+
+
+def _same_device(asked: str | None, ran: str) -> bool:
+    from planner.devices.names import resolve_device
+
+    return asked is not None and resolve_device(asked).spec.key == resolve_device(ran).spec.key
 
 
 def of_option(option: Mapping[str, Any]) -> dict[str, Any]:

@@ -107,6 +107,7 @@ class PlannerCallback(_callback_class()):
 
     def _set_up(self, trainer: Any, module: Any) -> None:
         found, notes = model_setup.setup_of_model(_inner(module))
+        found = model_setup.in_words_of(self.question, found)
         weights = found.pop("precision_of_weights", None)
         precision = PRECISION.get(str(trainer.precision))
         if precision == "fp32":

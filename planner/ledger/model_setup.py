@@ -39,6 +39,16 @@ def setup_of_model(model: Any) -> tuple[dict[str, Any], list[str]]:
     return {name: value for name, value in (found | counts).items() if value is not None}, notes
 
 
+def in_words_of(question: Any, found: Mapping[str, Any]) -> dict[str, Any]:
+    """``found`` without what the question names better: its model's name, by which it can be asked again, and ``scratch``, which
+    looks like fine-tuning."""
+    said = question.get if isinstance(question, Mapping) else lambda name: getattr(question, name, None)
+    left = {name for name in ("model",) if said(name)}
+    if found.get("strategy") == "fine_tune" and said("strategy") in ("scratch", ["scratch"]):
+        left.add("strategy")
+    return {name: value for name, value in found.items() if name not in left}
+
+
 def _identity(model: Any, config: Any) -> dict[str, Any]:
     """Name, task, classes and what rebuilds the architecture. Of a local path only the folder's name: paths name people."""
     if config is None:

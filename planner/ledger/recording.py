@@ -254,7 +254,7 @@ class Recording:
 
     def _as_record(self, measurement: Mapping[str, Any]) -> RunRecord:
         asked, setup = _understood(self.question)
-        setup = {**_derived(self.watch, measurement), **setup, **{name: value for name, value in self.known.items() if value is not None}}
+        setup = {**setup, **_derived(self.watch, measurement), **{name: value for name, value in self.known.items() if value is not None}}
         estimate = self._estimate(asked, setup) if self.with_estimate and asked is not None else None
         if self._on_host and self.watch.cuda is not None:
             self.note("step times are the host's clock, not the device's")

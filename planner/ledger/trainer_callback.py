@@ -131,6 +131,7 @@ class PlannerCallback(_TrainerCallback):
 
     def _set_up(self, args: Any, model: Any, optimizer: Any, loader: Any) -> None:
         found, notes = model_setup.setup_of_model(model)
+        found = model_setup.in_words_of(self.question, found)
         named = model_setup.optimizer_of(optimizer) if optimizer is not None else model_setup.optimizer_named(_value(args.optim))
         more = model_setup.without_unknown({"optimizer": named, "samples": _length(getattr(loader, "dataset", None))})
         self.recording.set(**{**setup_of_arguments(args, found), **more, **self.known})

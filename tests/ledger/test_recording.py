@@ -172,11 +172,30 @@ def test_a_whole_question_is_kept_and_asked_of_the_planner_afterwards(tmp_path, 
 
     monkeypatch.setattr(answer, "estimate", estimate)
     question = Question(model="gpt2", samples=10, tokens_per_sample=5, strategy="lora", gpu="h100-sxm", lora_rank=8)
-    with Recording(question, tmp_path / "l", clock=clock, known={"micro_batch": 4}) as run:
+    with Recording(question, tmp_path / "l", clock=clock, known={"micro_batch": 4, "gpu": "NVIDIA H100 80GB HBM3"}) as run:
         loop(run, clock)
     (record,) = written(run)
     assert record.estimate["step_seconds"]["p50"] == 2 and record.estimate["fits"] is True and "usd" not in record.estimate
-    assert asked[0].micro_batch == 4 and asked[0].offline and record.question["gpu"] == "h100-sxm" and record.setup["lora_rank"] == 8
+    assert asked[0].micro_batch == 4 and asked[0].offline and asked[0].gpu == "h100-sxm" and record.question["gpu"] == "h100-sxm" and record.setup["lora_rank"] == 8
+
+
+def test_the_estimate_beside_a_run_is_of_the_device_that_it_ran_on(monkeypatch):
+    from planner.ledger.beside import estimate_beside
+    from planner.plan import answer
+    from planner.question import Question
+
+    asked = []
+    monkeypatch.setattr(answer, "estimate", lambda question, **_: asked.append(question) or {"options": [{"strategy": "lora"}]})
+    question = Question(model="gpt2", samples=10, strategy="lora", gpu="h100-sxm", micro_batch=2)
+    estimate_beside(question, {"strategy": "lora", "gpu": "NVIDIA A100-SXM4-80GB", "micro_batch": 4})
+    assert asked[0].gpu == "NVIDIA A100-SXM4-80GB" and asked[0].micro_batch == 2
+
+
+def test_what_was_found_out_of_the_device_beats_what_was_asked_about(make, clock):
+    pytest.importorskip("torch")
+    with make({"model": "gpt2", "gpu": "h100-sxm"}) as run:
+        loop(run, clock)
+    assert written(run)[0].setup["gpu"] == "cpu" and written(run)[0].question["gpu"] == "h100-sxm"
 
 
 def test_a_question_that_fails_leaves_a_note(tmp_path, clock, monkeypatch):

@@ -63,6 +63,7 @@ def test_a_lora_run_is_recorded_end_to_end(tmp_path):
     (record,) = read(tmp_path / "runs.sqlite")
     assert record == callback.record and record.kind == "recorded" and record.source == "transformers.Trainer"
     setup = record.setup
+    assert setup["model"] == "gpt2", "the name by which the planner was asked"
     assert {name: setup[name] for name in ("strategy", "lora_rank", "lora_targets", "lora_dropout", "micro_batch", "accumulation", "sequence_length")} == dict(
         strategy="lora", lora_rank=4, lora_targets=["c_attn", "c_proj"], lora_dropout=0.1, micro_batch=2, accumulation=2, sequence_length=LENGTH)
     assert {name: setup[name] for name in ("task", "precision", "gradient_checkpointing", "compile", "gpus", "gpu", "steps", "samples")} == dict(
@@ -206,6 +207,12 @@ def test_the_trainers_names_of_optimizers(name, found):
                                                             ("float64", None, False, None), (None, "bf16", False, None)])
 def test_number_formats(weights, autocast, tf32, found):
     assert model_setup.precision_of(weights, autocast, tf32) == found
+
+
+def test_a_question_names_the_model_and_training_from_nothing():
+    found = {"model": "GPT2LMHeadModel", "strategy": "fine_tune"}
+    assert model_setup.in_words_of({"model": "gpt2", "strategy": "scratch"}, found) == {}
+    assert model_setup.in_words_of({"strategy": "lora"}, found) == found == model_setup.in_words_of(None, found)
 
 
 def test_a_local_path_leaves_only_the_folders_name(tmp_path):
