@@ -112,7 +112,7 @@ def bitsandbytes(purpose: str) -> Any:
     import importlib.util
 
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise MissingExtraError("bitsandbytes", "hf", f"running {purpose}")
+        raise MissingExtraError("bitsandbytes", "qlora", f"running {purpose}")
     return importlib.import_module("bitsandbytes")
 
 
