@@ -11,14 +11,15 @@ import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 
 from planner import profiles
-from planner.errors import ProfileError, QuestionError, UnknownNameError
+from planner.cost.price_tables import instance_sizes, price_rows, providers, rows_by_gpu
+from planner.errors import QuestionError, UnknownNameError
 from planner.figures import Estimate
 
+__all__ = ["Offer", "given", "no_offer", "offers", "price_range", "price_rows", "providers"]
+
 STALE_DAYS = 90  # an older price prints its age and yields to a fresher one of the same provider and device
-GPU_NAMES = "gpu_names.csv"
 PER_GPU = "per-GPU index row"  # the kind of a row whose price is per device, whatever the instance holds
 
 
@@ -39,6 +40,10 @@ class Offer:
     age_days: int
     source: str
     kind: str
+    commitment: str = ""  # "" on demand, else the term that is committed to
+    valid_until: datetime.date | None = None  # of a contract: until then its price does not age
+    ram_gib: float | None = None  # of the instance's host
+    own: bool = False  # from the user's own tables
 
     def instances_for(self, gpus: int) -> int:
         """Whole instances that hold this many devices."""
@@ -50,7 +55,7 @@ class Offer:
 
     @property
     def is_stale(self) -> bool:
-        return self.age_days > STALE_DAYS
+        return self.age_days > STALE_DAYS and self.valid_until is None
 
     @property
     def is_marketplace(self) -> bool:
@@ -69,21 +74,27 @@ class Offer:
         if self.is_marketplace:
             found.append("a marketplace price is one ask at one moment")
         if self.spot:
-            found.append("spot instances can be taken away; restarts are not in the price")
+            found.append("spot instances can be taken away")
+        if self.commitment:
+            found.append(f"the price of {self.provider} is for a commitment ({self.commitment}), paid whether used or not")
+        if self.valid_until is not None:
+            found.append(f"the price of {self.provider} holds until {self.valid_until}")
         return tuple(found)
 
 
 def offers(gpu_key: str, *, gpus: int = 1, provider: str | None = None, region: str | None = None, spot: bool = False,
-           on_date: datetime.date | None = None) -> list[Offer]:
+           on_date: datetime.date | None = None, commitment: str | None = None) -> list[Offer]:
     """Offers of a device as known on a date, cheapest for this many devices first; empty where nobody offers it.
 
     ``provider`` also takes the head of a family (``runpod`` for ``runpod-secure``). A price without a date, after ``on_date``,
     or refused by its table is never returned; a marketplace's only when it is named or nobody else offers the device, since
-    one ask at one moment is not a price to plan on. Raises UnknownNameError for a provider or device that no table has.
+    one ask at one moment is not a price to plan on. Prices under a commitment come only when ``commitment`` names it, but for
+    the user's own contracts, which come where they are in force. Raises UnknownNameError for a provider or device that no table has.
     """
     today = on_date or datetime.date.today()
     _check_names(gpu_key, provider)
-    found = [_offer(row, gpu_key, spot, today) for row in _rows_by_gpu().get(gpu_key, ()) if _wanted(row, provider, region, spot, today)]
+    found = [_offer(row, gpu_key, spot, today) for row in rows_by_gpu().get(gpu_key, ())
+             if _wanted(row, provider, region, spot, today) and _committed(row, commitment)]
     current = _current(found)
     firm = [offer for offer in current if not offer.is_marketplace]
     chosen = current if provider or not firm else firm
@@ -124,42 +135,6 @@ def no_offer(gpu_key: str, *, provider: str | None = None, region: str | None = 
     return QuestionError(f"no price of {gpu_key} is known at {asked}", where="price", mend=mend)
 
 
-@cache
-def providers() -> tuple[str, ...]:
-    """Every provider that has a table, in alphabetical order."""
-    return tuple(sorted(file.stem for file in profiles.path("prices").glob("*.csv") if file.name != GPU_NAMES))
-
-
-@cache
-def price_rows() -> tuple[dict[str, str], ...]:
-    """The rows of every provider, with ``gpu_key`` added ("" where ``gpu_names.csv`` says why it has none). Raises ProfileError."""
-    return tuple({**row, "gpu_key": _gpu_key(row)} for name in providers() for row in profiles.rows("prices", f"{name}.csv"))
-
-
-def _gpu_key(row: dict[str, str]) -> str:
-    names = _gpu_names()
-    gpu, memory = row["gpu"], row["gpu_mem_gib"]
-    for provider in (row["provider"], ""):
-        if (gpu, memory, provider) in names:
-            return names[gpu, memory, provider]
-    raise ProfileError(f"GPU {gpu!r} of {memory or 'unstated'} GiB is not in {GPU_NAMES}", where=f"prices/{row['provider']}.csv",
-                       mend="Add a row that maps it, or that says why it cannot be")
-
-
-@cache
-def _gpu_names() -> dict[tuple[str, str, str], str]:
-    return {(row["gpu"], row["gpu_mem_gib"], row["provider"]): row["gpu_key"] for row in profiles.rows("prices", GPU_NAMES)}
-
-
-@cache
-def _rows_by_gpu() -> dict[str, list[dict[str, str]]]:
-    grouped: dict[str, list[dict[str, str]]] = {}
-    for row in price_rows():
-        if row["gpu_key"] and not row["unusable"]:
-            grouped.setdefault(row["gpu_key"], []).append(row)
-    return grouped
-
-
 def _check_names(gpu_key: str, provider: str | None) -> None:
     if provider is not None and not any(_is_provider(name, provider) for name in providers()):
         raise UnknownNameError("provider", provider, providers(), mend=f"Known: {', '.join(providers())}")
@@ -174,33 +149,39 @@ def _is_provider(name: str, asked: str) -> bool:
 
 def _wanted(row: dict[str, str], provider: str | None, region: str | None, spot: bool, today: datetime.date) -> bool:
     price = profiles.number(row["spot_usd_per_instance_hour" if spot else "usd_per_instance_hour"])
-    return (price is not None and price > 0 and bool(row["captured_date"]) and datetime.date.fromisoformat(row["captured_date"]) <= today
+    return (price is not None and math.isfinite(price) and price > 0 and in_force(row, today)
             and (provider is None or _is_provider(row["provider"], provider))
             and (region is None or row["region"] in ("any", region)))
 
 
+def in_force(row: dict[str, str], today: datetime.date) -> bool:
+    """Whether a row's price was known and valid on a date."""
+    captured, start, end = (datetime.date.fromisoformat(row[key]) if row.get(key) else None for key in ("captured_date", "valid_from", "valid_until"))
+    return captured is not None and captured <= today and (start is None or start <= today) and (end is None or today <= end)
+
+
+def _committed(row: dict[str, str], commitment: str | None) -> bool:
+    own = row.get("commitment") or ""
+    return own == (commitment or "") or (commitment is None and bool(row.get("own")))
+
+
 def _offer(row: dict[str, str], gpu_key: str, spot: bool, today: datetime.date) -> Offer:
-    stated = int(row["gpu_count"])
+    stated = int(float(row["gpu_count"]))
     price = float(row["spot_usd_per_instance_hour" if spot else "usd_per_instance_hour"])
-    count = _instance_sizes().get((row["provider"], row["instance_type"])) if row["kind"] == PER_GPU else stated
+    count = instance_sizes().get((row["provider"], row["instance_type"])) if row["kind"] == PER_GPU else stated
     captured = datetime.date.fromisoformat(row["captured_date"])
+    until = datetime.date.fromisoformat(row["valid_until"]) if row.get("valid_until") else None
     return Offer(row["provider"], row["region"], row["instance_type"], gpu_key, count, price / stated, price / stated * (count or 1), spot,
-                 captured, (today - captured).days, row["source"], row["kind"])
-
-
-@cache
-def _instance_sizes() -> dict[tuple[str, str], int]:
-    """Devices of an instance type, from the rows that state it: an index that gives prices per device does not."""
-    sized = (row for row in price_rows() if row["gpu_count"] and row["kind"] != PER_GPU)
-    return {(row["provider"], row["instance_type"]): int(row["gpu_count"]) for row in sized}
+                 captured, (today - captured).days, row["source"], row["kind"], row.get("commitment") or "", until, profiles.number(row["ram_gib"]),
+                 bool(row.get("own")))
 
 
 def _current(found: list[Offer]) -> list[Offer]:
     """One offer an instance type and region, the newest; and no stale price of a provider that has a fresh one for an
     instance as small, since prices have moved by half within a year."""
-    newest: dict[tuple[str, str, str], Offer] = {}
+    newest: dict[tuple[str, str, str, str], Offer] = {}
     for offer in sorted(found, key=lambda offer: offer.captured_date):
-        newest[offer.provider, offer.region, offer.instance_type] = offer
+        newest[offer.provider, offer.region, offer.instance_type, offer.commitment] = offer
     smallest: dict[str, int] = {}
     for offer in newest.values():
         if not offer.is_stale:
