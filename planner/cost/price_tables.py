@@ -7,6 +7,7 @@ fetched and ``planner prices import`` read. They have the columns of ``OWN_COLUM
 from __future__ import annotations
 
 import csv
+import datetime
 import os
 from functools import cache
 from pathlib import Path
@@ -88,7 +89,25 @@ def read_own(path: Path) -> list[dict[str, str]]:
     missing = {"provider", "gpu_key", "captured_date"} - header
     if missing:
         raise ProfileError(f"columns {', '.join(sorted(missing))} are missing", where=str(path), mend="Write it with planner prices import FILE")
+    for line, row in enumerate(rows, start=2):
+        _check(row, f"{path} line {line}")
     return rows
+
+
+def _check(row: dict[str, str], where: str) -> None:
+    """A table of the user's own may have been edited by hand: every number is one, every date is one, and there is a count."""
+    try:
+        for column in ("gpu_count", "usd_per_instance_hour", "spot_usd_per_instance_hour", "ram_gib"):
+            value = float(row[column]) if row[column] else None
+            if value is not None and not 0 <= value < 1e9:
+                raise ValueError(f"{column} {row[column]} cannot be")
+        if not float(row["gpu_count"] or 0) >= 1:
+            raise ValueError("gpu_count is missing")
+        for column in ("captured_date", "valid_from", "valid_until"):
+            if row[column]:
+                datetime.date.fromisoformat(row[column])
+    except ValueError as error:
+        raise ProfileError(f"cannot read your prices: {error}", where=where, mend="Mend the line, or remove the file") from None
 
 
 @cache
