@@ -13,7 +13,8 @@ from planner.plan.asked import Asked, understand
 from planner.plan.assemble import document
 from planner.plan.choices import choose
 from planner.plan.hardware import PLANNED, Hardware, Rented, by_promise, find_hardware
-from planner.plan.options import Option, options_for, training_usd_at_least
+from planner.plan.money_only import cheapest_paid, paid_options
+from planner.plan.options import Option, options_for, training_usd_at_least, with_serving
 from planner.plan.recommend import recommend
 from planner.question import Question
 
@@ -30,14 +31,17 @@ def estimate(question: Question | str, data: str | Path | None = None, *, progre
     if isinstance(question, str):
         question = _question(question, data, fields)
     asked = understand(question, progress)
-    hardware = find_hardware(question, progress)
+    paid = paid_options(asked)
+    hardware = find_hardware(question, progress) if asked.trained_strategies else Hardware(None, [])
     options = _all_options(asked, hardware)
-    if not options:
+    if not options and not paid:
         raise QuestionError("no strategy can be planned: " + "; ".join(asked.warnings[-3:]), where=asked.facts.name)
     parameters = asked.facts.parameters or _parameters(options)
-    chosen = recommend(question, options, asked.data.samples, question.task or asked.facts.task, parameters)
+    for option in options:
+        with_serving(asked, option)
+    chosen = recommend(question, options, asked.data.samples, question.task or asked.facts.task, parameters) if options else cheapest_paid(question, paid)
     advice = {id(option): fixes(asked, option) for option in options}
-    return document(asked, hardware, options, advice, chosen)
+    return document(asked, hardware, options, advice, chosen, paid)
 
 
 def _question(model: str, data, fields: dict) -> Question:
@@ -52,7 +56,7 @@ def _question(model: str, data, fields: dict) -> Question:
 def _all_options(asked: Asked, hardware: Hardware) -> list[Option]:
     """Every strategy asked for. When all were, one that this model cannot do becomes a warning, not a failure."""
     options: list[Option] = []
-    for strategy in asked.strategies:
+    for strategy in asked.trained_strategies:
         try:
             options += options_for(asked, strategy, hardware.fixed) if hardware.fixed else _cheapest(asked, strategy, hardware.choices)
         except PlannerError as error:

@@ -13,7 +13,7 @@ from planner.errors import QuestionError
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.plan.choices import default
-from planner.question import TRAINING_STRATEGIES, Question
+from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
 from planner.strategies.recipe import Recipe
 from planner.trace.source import TraceSource, trace_for
 
@@ -35,15 +35,19 @@ class Asked:
 
     @property
     def strategies(self) -> tuple[str, ...]:
-        """Raises QuestionError for a strategy that trains nothing."""
+        """What is asked for: when all are, those that are paid by the token only where requests are."""
         wanted = self.question.strategy
         if wanted is None:
-            return TRAINING_STRATEGIES
-        money = [name for name in wanted if name not in TRAINING_STRATEGIES]
-        if money:
-            raise QuestionError(f"{', '.join(money)} {'is' if len(money) == 1 else 'are'} not priced yet", where="--strategy",
-                                mend=f"Use {', '.join(TRAINING_STRATEGIES)}")
+            return TRAINING_STRATEGIES + (PAID_STRATEGIES if self.question.requests_per_month else ())
         return tuple(wanted)
+
+    @property
+    def trained_strategies(self) -> tuple[str, ...]:
+        return tuple(name for name in self.strategies if name in TRAINING_STRATEGIES)
+
+    @property
+    def paid_strategies(self) -> tuple[str, ...]:
+        return tuple(name for name in self.strategies if name in PAID_STRATEGIES)
 
     def source(self, recipe: Recipe, facts: ModelFacts, teacher: ModelFacts | None = None) -> TraceSource:
         key = (facts.fingerprint, recipe, teacher.fingerprint if teacher else None)

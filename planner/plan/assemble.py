@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,25 +14,30 @@ from planner.plan.advice import Fix
 from planner.plan.asked import Asked
 from planner.plan.choices import default
 from planner.plan.hardware import Hardware
+from planner.plan.money_only import PaidOption
 from planner.plan.options import Option
 from planner.plan.pace import pace_advice
 from planner.plan.point import Memory
+from planner.plan.project import break_even_document, paid_document, paid_sources, project_cost, serving_document
 from planner.plan.search import lengths_of
 from planner.plan.uncertainty import spread
+from planner.question import Question
 from planner.strategies.recipe import Recipe
 from planner.trace.table import StepTrace
 
 SCHEMA = 1
 
 
-def document(asked: Asked, hardware: Hardware, options: list[Option], advice: dict[int, list[Fix]], chosen: tuple[Option, str] | None) -> dict[str, Any]:
-    """The answer as plain JSON values."""
+def document(asked: Asked, hardware: Hardware, options: list[Option], advice: dict[int, list[Fix]], chosen: tuple[Option | PaidOption, str] | None,
+             paid: Sequence[PaidOption] = ()) -> dict[str, Any]:
+    """The answer as plain JSON values; the options that are paid by the token stand after those that train."""
     return {
         "schema": SCHEMA, "question": _understood(asked), "dataset": asked.data.as_dict(), "model": _model_facts(asked.facts),
-        "options": [_option(asked, option, advice.get(id(option), [])) for option in options],
+        "options": [*(_option(asked, option, advice.get(id(option), [])) for option in options), *(paid_document(asked.question, option) for option in paid)],
         "recommended": _recommended(chosen),
         "assumptions": list(dict.fromkeys([*hardware.assumptions, *asked.assumptions, *_common_assumptions(options)])),
-        "warnings": list(dict.fromkeys(asked.warnings)), "sources": _sources(asked, options)}
+        "warnings": list(dict.fromkeys(asked.warnings)), "sources": _sources(asked, options) + paid_sources(paid),
+        "break_even": break_even_document(asked.question, [*options, *paid])}
 
 
 def _understood(asked: Asked) -> dict:
@@ -45,10 +51,12 @@ def _model_facts(facts: ModelFacts) -> dict:
             "blocks": facts.blocks, "vocabulary": facts.vocabulary, "license": facts.license, "fingerprint": facts.fingerprint}
 
 
-def _recommended(chosen: tuple[Option, str] | None) -> dict | None:
+def _recommended(chosen: tuple[Option | PaidOption, str] | None) -> dict | None:
     if chosen is None:
         return None
     option, why = chosen
+    if isinstance(option, PaidOption):
+        return {"strategy": option.strategy, "variant": option.variant, "gpu": None, "gpus": 0, "why": why}
     return {"strategy": option.strategy, "variant": option.variant, "gpu": option.rented.spec.name, "gpus": option.rented.gpus, "why": why}
 
 
@@ -60,9 +68,9 @@ def _option(asked: Asked, option: Option, advice: list[Fix]) -> dict:
     return {
         "strategy": option.strategy, "variant": option.variant, "gpu": option.rented.spec.name, "gpu_key": option.rented.spec.key, "gpus": option.rented.gpus,
         "provider": offer.provider if offer else None, "fits": option.fits, "basis": option.rented.spec.pricing, "model": _counts(trace), "training": _training(option),
-        "memory": _memory(option), "step": _step(option, trace), "run": _run(option), "cost": _cost(option),
+        "memory": _memory(option), "step": _step(option, trace), "run": _run(option), "cost": _cost(asked.question, option),
         "energy_kwh": _figure(option.energy.kwh), "co2_kg": _figure(option.energy.co2_kg), "fixes": [_fix(f) for f in advice],
-        "scratch": _scratch(option), "disk_bytes": option.disk_bytes,
+        "scratch": _scratch(option), "disk_bytes": option.disk_bytes, "serving": serving_document(option),
         "assumptions": list(dict.fromkeys([*option.assumptions, *option.choices.notes, *_of_trace(trace), *option.energy.assumptions,
                                            *option.run.notes, *(option.bill.assumptions if option.bill else ())])),
         "warnings": warnings}
@@ -145,13 +153,14 @@ def _run(option: Option) -> dict:
             "breakdown_hours": dict(run.parts_hours)}
 
 
-def _cost(option: Option) -> dict | None:
+def _cost(question: Question, option: Option) -> dict | None:
     bill, offer = option.bill, option.rented.offer
     if bill is None or offer is None:
         return None
     return {"usd": bill.usd.as_dict(), "usd_per_gpu_hour": bill.usd_per_gpu_hour, "breakdown": dict(bill.breakdown), "price_source": bill.price_source,
             "price_date": bill.price_date, "offer": {"instance_type": offer.instance_type or None, "region": offer.region, "spot": offer.spot,
-                                                     "age_days": offer.age_days, "source": offer.source}}
+                                                     "age_days": offer.age_days, "source": offer.source},
+            **project_cost(question, option)}
 
 
 def _scratch(option: Option) -> dict | None:

@@ -162,6 +162,10 @@ class Cost(_Part):
     price_source: str | None
     price_date: str | None = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
     offer: PricedOffer | None
+    up_front_usd: float | None = Field(default=None, ge=0, description="Of usd, what is paid before the first request")
+    project_usd: Figure | None = Field(default=None, description="Training and answering the asked requests for the asked months")
+    usd_per_request: float | None = Field(default=None, ge=0, description="What one more request costs; null where servers stand anyway")
+    usd_per_month: float | None = Field(default=None, ge=0, description="What the asked requests cost a month")
 
     @model_validator(mode="after")
     def _parts_sum(self):
@@ -189,6 +193,45 @@ class Scratch(_Part):
     gpu_hours: Figure | float | None
 
 
+class Serving(_Part):
+    """Answering requests with the tuned model on the option's device."""
+
+    requests_per_month: float = Field(gt=0)
+    prompt_tokens: float | None = Field(ge=0)
+    output_tokens: float = Field(ge=0)
+    requests_at_once: int = Field(ge=1)
+    prompt_seconds: Figure
+    token_seconds: Figure | None
+    gpus: int = Field(ge=1)
+    gpu_hours_per_month: float = Field(ge=0, description="Of the devices that stay on")
+    busy_gpu_hours_per_month: float = Field(ge=0, description="In which requests are in flight")
+    usd_per_month: Figure | None = Field(description="Of whole servers that stay on")
+    usd_per_month_when_busy: float | None = Field(ge=0, description="If only busy hours were paid")
+
+
+class Crossing(_Part):
+    """``cheaper_below`` costs less up to the load, ``cheaper_above`` from there on; ``again``: they cross more than once."""
+
+    cheaper_below: str
+    cheaper_above: str
+    requests_per_month: float = Field(gt=0)
+    project_usd: float = Field(ge=0)
+    again: bool
+
+
+class CheapestFrom(_Part):
+    option: str
+    from_requests_per_month: float = Field(ge=0)
+
+
+class BreakEven(_Part):
+    """At how many requests a month one way becomes cheaper than another over the asked months."""
+
+    months: float = Field(gt=0)
+    cheapest: list[CheapestFrom]
+    crossings: list[Crossing]
+
+
 class Option(_Part):
     """One way to do it. ``memory``, ``step`` and ``run`` are null for strategies that train nothing on a device;
     ``cost`` is null where no price is known."""
@@ -211,6 +254,7 @@ class Option(_Part):
     fixes: list[Fix]
     scratch: Scratch | None
     disk_bytes: int | None
+    serving: Serving | None = None
     assumptions: list[str]
     warnings: list[str]
 
@@ -240,6 +284,7 @@ class Answer(_Part):
     assumptions: list[str]
     warnings: list[str]
     sources: list[Source]
+    break_even: BreakEven | None = None
 
 
 def answer_schema() -> dict[str, Any]:

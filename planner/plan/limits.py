@@ -38,7 +38,7 @@ def broken_limits(document: Mapping[str, Any], *, now: datetime.datetime | None 
 
 def _broken_by(option: Mapping[str, Any], question: Mapping[str, Any], now: datetime.datetime | None) -> list[str]:
     name = " on ".join(filter(None, [option["strategy"], option.get("gpu")]))
-    usd = _median(option, "cost", "usd")
+    usd = _project(option)
     hours = _median(option, "run", "wall_hours")
     found = []
     limit = question.get("max_usd")
@@ -62,6 +62,12 @@ def _missed(deadline: str | datetime.datetime, hours: float, name: str, now: dat
     if hours <= left_hours:
         return []
     return [f"deadline {moment.isoformat()} is broken: {name} takes {format_seconds(hours * SECONDS_PER_HOUR)}"]
+
+
+def _project(option: Mapping[str, Any]) -> float | None:
+    """The whole project where requests are asked for, else the training."""
+    cost = option.get("cost")
+    return None if not cost else (cost.get("project_usd") or cost["usd"])["p50"]
 
 
 def _median(option: Mapping[str, Any], part: str, figure: str) -> float | None:

@@ -10,9 +10,10 @@ import numpy as np
 from planner.cost.bill import Bill, bill
 from planner.cost.energy import Energy, energy
 from planner.cost.offers import Offer
+from planner.cost.token_bills import Line
 from planner.devices.power import mean_watts
 from planner.devices.specification import DeviceSpec
-from planner.errors import ModelError
+from planner.errors import ModelError, PlannerError
 from planner.figures import Estimate
 from planner.models.facts import ModelFacts
 from planner.plan.asked import Asked
@@ -20,6 +21,7 @@ from planner.plan.choices import Choices, choose
 from planner.plan.run import Run, fixed_hours_at_least, whole_run
 from planner.plan.scratch import EnoughData, enough_data
 from planner.plan.search import Setting, device_seconds_at_least, find_setting, lengths_of
+from planner.plan.serving import Serving, serve
 from planner.question import Question
 from planner.trace.table import CATEGORIES
 from planner.units import SECONDS_PER_HOUR
@@ -51,12 +53,40 @@ class Option:
     teacher: ModelFacts | None = None
     enough: EnoughData | None = None
     disk_bytes: int | None = None
+    serving: Serving | None = None
     assumptions: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     @property
     def fits(self) -> bool:
         return self.setting.memory.fits
+
+    @property
+    def line(self) -> Line | None:
+        """What training and then serving it costs at any load; None where nothing is served or no price is known."""
+        if self.serving is None or self.serving.line is None or self.bill is None:
+            return None
+        return replace(self.serving.line, up_front_usd=self.bill.usd.p50)
+
+    def project_usd(self, months: float) -> Estimate | None:
+        """Training, and serving for so many months."""
+        if self.bill is None or self.serving is None or self.serving.usd_always_on is None:
+            return None
+        return self.bill.usd + self.serving.usd_always_on.scale(months)
+
+
+def with_serving(asked: Asked, option: Option) -> None:
+    """Add what serving the tuned model costs where requests are asked for; why not, where it cannot be said."""
+    rented, setting = option.rented, option.setting
+    if asked.question.requests_per_month is None or not option.fits:
+        return
+    try:
+        recipe = replace(setting.recipe, variant=None, strategy="fine_tune" if option.strategy == "distillation" else setting.recipe.strategy)
+        source = setting.source if recipe == setting.recipe else asked.source(recipe, option.facts)
+        option.serving = serve(asked.question, source, rented.spec, rented.offer, rented.prices, asked.data.mean_length, setting.micro_batch)
+        option.assumptions += option.serving.assumptions
+    except PlannerError as error:
+        option.warnings.append(f"serving it is left out: {error}")
 
 
 def options_for(asked: Asked, strategy: str, rented: Rented) -> list[Option]:

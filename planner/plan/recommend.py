@@ -22,10 +22,16 @@ def recommend(question: Question, options: list[Option], samples: int, task: str
 
 
 def keeps_limits(question: Question, option: Option) -> bool:
-    usd = option.bill.usd.p50 if option.bill else None
+    usd = total_usd(question, option)
     if question.max_usd is not None and (usd is None or usd > question.max_usd):
         return False
     return question.max_hours is None or option.run.wall_hours.p50 <= question.max_hours
+
+
+def total_usd(question: Question, option: Option) -> float | None:
+    """The whole project where it is served, else the training; None where no price is known."""
+    project = option.project_usd(question.horizon_months)
+    return project.p50 if project is not None else option.bill.usd.p50 if option.bill else None
 
 
 def _matches(row: dict[str, str], task: str, parameters: int | None, samples: int) -> bool:
