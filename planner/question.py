@@ -53,6 +53,18 @@ class Question(BaseModel):
     region: str | None = Field(None, description="Only this region's prices and electricity")
     spot: bool = Field(False, description="Spot prices: cheaper, and can be taken away")
     price: float | None = Field(None, ge=0, le=10**6, description="USD per GPU-hour, instead of the price table")
+    commitment: str | None = Field(None, description="Prices under this commitment, such as reserved or 1y; by default on demand and your own contracts")
+    interruptions_per_day: float | None = Field(None, ge=0, le=10**4, description="With spot: how often a day an instance is taken away; by default as measured, where somebody did")
+    checkpoint_minutes: float | None = Field(None, gt=0, le=10**7, description="With spot: minutes of work between checkpoints; by default the best by Young and Daly")
+    trials: int = Field(1, ge=1, le=10**6, description="Runs that succeed, with those of a search for hyperparameters; the cost is of all")
+    failed_share: float = Field(0.0, ge=0, lt=1, description="Share of runs that fail and are run again")
+    keep_months: float = Field(0.0, ge=0, le=1200, description="Months that data and checkpoints stay in storage after the run")
+    usd_per_label: float | None = Field(None, ge=0, le=10**6, description="What people are paid for one label")
+    labels: int | None = Field(None, ge=0, le=10**13, description="Labels that people are paid for; by default one a sample")
+    owned_usd: float | None = Field(None, ge=0, le=10**9, description="Own hardware: price of one GPU with its share of the machine")
+    owned_years: float | None = Field(None, gt=0, le=100, description="Own hardware: years that it works")
+    owned_utilisation: float | None = Field(None, gt=0, le=1, description="Own hardware: share of its hours that it works for somebody")
+    usd_per_kwh: float | None = Field(None, ge=0, le=100, description="Own hardware: price of electricity")
 
     epochs: float | None = Field(None, gt=0, le=10**6, description="Passes over the data")
     max_steps: int | None = Field(None, ge=1, le=10**12, description="Stop after this many optimizer steps")
@@ -134,4 +146,19 @@ class Question(BaseModel):
             raise ValueError("give either data or samples, not both")
         if self.data is None and self.samples is None:
             raise ValueError("no data: name a file or folder, or give samples (and tokens_per_sample for text)")
+        return self
+
+    @model_validator(mode="after")
+    def _money_belongs_together(self):
+        """Own hardware is known whole or not at all, and is no offer; labels have a price."""
+        own = {"owned_usd": self.owned_usd, "owned_years": self.owned_years, "owned_utilisation": self.owned_utilisation, "usd_per_kwh": self.usd_per_kwh}
+        missing = [name for name, value in own.items() if value is None]
+        if missing and len(missing) < len(own):
+            raise ValueError(f"own hardware needs {', '.join(missing)} too: none of them has a default")
+        if not missing and (self.price is not None or self.provider or self.spot or self.commitment):
+            raise ValueError("own hardware is not rented: leave out price, provider, spot and commitment")
+        if self.labels is not None and self.usd_per_label is None:
+            raise ValueError("labels without usd_per_label: what one label costs has no default")
+        if not self.spot and (self.interruptions_per_day is not None or self.checkpoint_minutes is not None):
+            raise ValueError("interruptions_per_day and checkpoint_minutes belong to spot")
         return self
