@@ -21,6 +21,8 @@ COMMANDS = {
     "calibrate": ("planner.cli.calibrate", "Time what this machine really does; estimates then stand on it."),
     "devices": ("planner.cli.devices", "What was measured on which device, and how far to trust it."),
     "measure": ("planner.cli.measure", "Really train for some steps here, beside the estimate."),
+    "validate": ("planner.cli.validate", "Measured runs against today's estimates: errors, bias, coverage."),
+    "correct": ("planner.cli.correct", "Learn from measured runs how far estimates are off on your devices."),
     "runs": ("planner.cli.runs", "Real runs that were measured, beside what was estimated for them."),
     "prices": ("planner.cli.prices", "What providers ask for a GPU-hour, how old that is, and your own contracts."),
     "gpus": ("planner.cli.gpus", "List the known GPUs with their memory, peak rates and prices."),
