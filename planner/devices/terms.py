@@ -79,6 +79,8 @@ def _attention(call: Call, kind: str, flops, moved, _precision: str) -> list[Ter
     heads = call.numel(q) / np.maximum(queries * width, 1)
     masked = len(call.inputs) > (6 if backward else 3)
     mask = "masked" if masked else "causal" if call.signature.attr("causal") else "full"
+    if call.signature.attr("dropout"):
+        mask += "_dropout"  # other kernels, or none that is fused: a processor's knows no dropout
     return [Term(f"{kind}.{_pass(call)}.{mask}.{q.dtype}", (heads, queries, keys, width), flops, moved)]
 
 
@@ -123,7 +125,7 @@ def _embedding(call: Call, kind: str, flops, moved, _precision: str) -> list[Ter
 
 def _optimizer(call: Call, kind: str, flops, moved, _precision: str) -> list[Term]:
     name = call.signature.op.split(".")[1]
-    how = "fused" if "fused" in name else "blockwise" if "blockwise" in name else "foreach"
+    how = "fused" if "fused" in name else "blockwise" if "blockwise" in name else "foreach_new" if call.outputs else "foreach"  # in fresh memory, or in place
     tensors = max((sum(o.count for o in side) for side in (call.inputs, call.outputs)), default=1)
     operands = call.inputs or call.outputs
     return [Term(f"{kind}.{how}.{operands[0].dtype if operands else 'float32'}", (moved, float(tensors)), flops, moved)]

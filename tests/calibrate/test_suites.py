@@ -93,7 +93,7 @@ def test_fifteen_seconds_tell_something_of_every_important_family(kind):
     main = "bfloat16" if kind == "cuda" else "float32"
     wanted = [f"matmul.{way}.{main}" for way in ("nn", "nt", "tn")] + [f"attention.{way}.causal.{main}" for way in ("forward", "backward")]
     wanted += [f"normalization.layer.{way}.float32" for way in ("forward", "backward")] + ["optimizer.foreach.float32"]
-    wanted += [f"convolution.grad_weight.dense.{'cl' if kind == 'cuda' else 'c'}.{main}"]
+    wanted += [f"convolution.grad_weight.dense.{'c' if kind == 'mps' else 'cl'}.{main}"]
     wanted += [f"elementwise.light.dense.{main}", f"elementwise.heavy.dense.{main}", "copy.cast.dense.float32", "softmax.backward.float32"]
     assert not [family for family in wanted if seen[family] < 3]
 

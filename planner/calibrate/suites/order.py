@@ -20,10 +20,12 @@ from planner.trace.operations import cost
 
 #: How much of a family's share of the time its part in training steps is worth; the longest prefix holds.
 _WEIGHTS = {
-    "matmul": 30.0, "attention": 6.0, "attention.backward.masked": 2.0, "attention.forward.masked": 2.0, "convolution": 3.0, "normalization": 4.0,
+    "matmul": 30.0, "attention": 6.0, "attention.backward.masked": 2.0, "attention.forward.masked": 2.0,
+    **{f"attention.{way}.{how}_dropout": value for way in ("forward", "backward") for how, value in (("full", 3.0), ("causal", 1.5), ("masked", 0.7))},
+    "convolution": 3.0, "normalization": 4.0,
     "normalization.rms": 0.7, "normalization.group": 0.5, "normalization.batch_frozen": 0.7, "softmax": 6.0, "loss": 1.0, "embedding": 2.0,
     "elementwise": 4.0, "elementwise.light.dense": 6.0, "copy": 4.0, "reduction": 1.5, "random": 1.5, "gather": 0.5, "fill": 0.7, "optimizer": 4.0,
-    "optimizer.blockwise": 1.0, "dequantize": 1.0}
+    "optimizer.foreach_new": 1.5, "optimizer.blockwise": 1.0, "dequantize": 1.0}
 _WHOLE_NUMBERS = 0.15
 _LESS_NEWS = 0.5  # the power of its rank by which a case counts for longer
 #: Of the types: what a recipe computes in on such a device.
@@ -32,7 +34,7 @@ _TYPES = {"cuda": {"bfloat16": 1.0, "float32": 1.0, "tf32": 0.4, "float16": 0.15
 _PRODUCTS = ("matmul", "attention", "convolution")
 _WIDE_PRODUCTS = 0.3  # of float32 on a GPU with tensor cores: adapters, and what autocast leaves
 #: Of convolutions: grouped ones are rare, and each kind of device has an order of dimensions that its recipes use.
-_GROUPED, _UNUSUAL_LAYOUT, _USUAL_LAYOUT = 0.3, 0.4, {"cuda": "cl", "mps": "c", "cpu": "c"}
+_GROUPED, _UNUSUAL_LAYOUT, _USUAL_LAYOUT = 0.3, 0.4, {"cuda": "cl", "mps": "c", "cpu": "cl"}  # traces of image models are channels-last
 
 
 def ordered(cases: Iterable[Case], tier: Tier) -> list[Case]:
