@@ -82,7 +82,7 @@ def test_an_optimizer_step_is_shared_by_bytes(tmp_path):
     moved = [_work(from_dict(r["case"]))[1] for r in found]
     assert len(found) == 7  # of eight kernels two are the same work
     assert {round(m / r["seconds"] / 1e6) for m, r in zip(moved, found)} == {round(21 * 4 * (1 << 20) / 2e-3 / 1e6)}
-    assert {f for r in found for f in families(r)} == {"optimizer.foreach.float32"}
+    assert {f for r in found for f in families(r)} == {"optimizer.foreach.float32", "optimizer.foreach_new.float32"}
 
 
 def test_backward_of_a_cross_entropy_is_two_kernels_whose_times_add_up(tmp_path):
