@@ -185,9 +185,21 @@ def test_every_optimizer_of_the_recipes_is_known(monkeypatch):
 
 
 def test_qlora_without_its_library_is_refused(monkeypatch):
-    monkeypatch.setattr("planner.ledger.real_step.bitsandbytes", lambda purpose: (_ for _ in ()).throw(MissingExtraError("bitsandbytes", "hf", purpose)))
+    monkeypatch.setattr("planner.ledger.real_step.bitsandbytes", lambda purpose: (_ for _ in ()).throw(MissingExtraError("bitsandbytes", "qlora", purpose)))
     with pytest.raises(MissingExtraError, match="bitsandbytes"):
         prepare(facts("llama", "causal_lm"), recipe("qlora", precision="bf16", lora_rank=4), "cpu")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
+def test_qlora_trains_over_the_librarys_own_layers():
+    from planner.trace.recording import runner_for
+
+    chosen = recipe("qlora", precision="bf16", lora_rank=4)
+    one, traced = RealStep(facts("llama", "causal_lm"), chosen, "cpu", micro_batch=2, sequence_length=8), runner_for(facts("llama", "causal_lm"), chosen)
+    one()
+    packed = {name for name, p in one.prepared.module.named_parameters() if p.dtype == torch.uint8}
+    assert len(packed) == 14 and one.prepared.total_parameters == traced.prepared.total_parameters
+    assert [p.shape for p in one.prepared.trainable] == [p.shape for p in traced.prepared.trainable]
 
 
 class Clock:
