@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
+
+from planner.errors import ModelError
 
 #: Kinds whose position limit the measuring programs raise, so that any sequence length is allowed.
 LONG_CONTEXT = ("llama", "mistral", "qwen2")
@@ -32,8 +35,8 @@ def task_of(kind: str) -> str:
 def resolvable(model: str, architecture: dict | None, folder: Path) -> str:
     """The name to hand to ``planner.models``: the model's own, ``timm:NAME``, or a folder written under ``folder``.
 
-    Imports transformers where a configuration has to be written. Raises ValueError for a kind that transformers lacks,
-    MissingExtraError without transformers.
+    Imports transformers where a configuration has to be written. Raises ModelError for a kind that transformers lacks or
+    arguments that it refuses, MissingExtraError without transformers.
     """
     if architecture is None:
         return model
@@ -41,7 +44,7 @@ def resolvable(model: str, architecture: dict | None, folder: Path) -> str:
     kind = arguments.pop("kind")
     if kind == "timm":
         return f"timm:{model}"
-    target = folder / f"{model}-{hashlib.sha256(json.dumps(architecture, sort_keys=True).encode()).hexdigest()[:12]}"
+    target = folder / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', model).strip('.')}-{hashlib.sha256(json.dumps(architecture, sort_keys=True).encode()).hexdigest()[:12]}"
     if not (target / "config.json").is_file():
         _write_config(kind.rpartition(":")[2], arguments, target)
     return str(target)
@@ -52,4 +55,8 @@ def _write_config(kind: str, arguments: dict, target: Path) -> None:
 
     if kind in LONG_CONTEXT:
         arguments.setdefault("max_position_embeddings", LONG_CONTEXT_POSITIONS)
-    import_library("transformers", "writing a configuration").AutoConfig.for_model(kind, **arguments).save_pretrained(target)
+    transformers = import_library("transformers", "writing a configuration")
+    try:
+        transformers.AutoConfig.for_model(kind, **arguments).save_pretrained(target)
+    except Exception as error:  # the library's own checks raise whatever they like
+        raise ModelError(f"is no architecture: {' '.join(str(error).split())[:120]}", where=f"{kind} {target.name}") from error

@@ -6,7 +6,7 @@ imported inside the functions: the tables and the statistics need neither torch 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -49,21 +49,50 @@ def compare(case: Case, result) -> Outcome:
         family=case.family,
         modality=case.modality,
         split=case.split,
+        assumed=case.assumed,
+        model=case.model,
     )
     pairs = [("time", case.step_seconds, timed(case, result))]
     if case.parallel != "fsdp":
         pairs += [("forward", case.forward_seconds, getattr(result, "forward_seconds", None))]
+        pairs += [("context", _outside(case), getattr(getattr(result, "memory", None), "context_bytes", None))]
         pairs += [
             (name, peak, getattr(result, f"{name}_bytes" if name != "device" else "device_used_bytes", None)) for name, peak in case.peaks
         ]
     comparisons = tuple(
-        Comparison(quantity=name, measured=float(measured), p10=figure.p10, p50=figure.p50, p90=figure.p90, **shared)
+        Comparison(quantity=name, measured=float(measured), p10=figure.p10, p50=figure.p50, p90=figure.p90, why=why(name, case, result), **shared)
         for name, measured, figure in pairs
         if measured and figure is not None
     )
     judged = case.oom or (case.step_seconds or case.peaks) and case.parallel != "fsdp"
     verdict = Verdict(case.id, case.table, case.oom, getattr(result, "fits", None)) if judged and case.measures != "forward" else None
     return Outcome(comparisons, verdict)
+
+
+def _outside(case: Case) -> int | None:
+    """What the driver saw beyond torch's allocator, of runs with both: the context (and other processes, if there were any)."""
+    peaks = dict(case.peaks)
+    seen = peaks.get("device", 0) - peaks.get("reserved", 0)
+    return seen if {"device", "reserved"} <= set(peaks) and seen > 0 and case.gpus == 1 else None
+
+
+def why(quantity: str, case: Case, result) -> str:
+    """What the figure rests on most, and what of it is not sure: where to look when it is wrong."""
+    said = []
+    step, memory = getattr(result, "step", None), getattr(result, "memory", None)
+    time = getattr(step, "time", None)
+    if quantity in ("time", "forward") and getattr(time, "by_kind", None):
+        kind, seconds = max(time.by_kind.items(), key=lambda item: float(item[1]))
+        busy = float(time.device_busy_seconds)
+        said = [f"{100 * float(seconds) / busy:.0f} % {kind}"] if busy > 0 else []
+        said += ["the host sets the pace"] if time.host_bound else []
+        said += [f"{100 * float(time.unmodelled_share):.0f} % without a formula"] if float(time.unmodelled_share) > 0.005 else []
+    elif memory is not None and quantity in ("allocated", "reserved", "device"):
+        part, size = max(memory.breakdown.items(), key=lambda item: item[1])
+        said = [f"{100 * size / memory.device_used_bytes.p50:.0f} % {part}"]
+    if case.compile:
+        said.append("compiled, which the planner treats roughly")
+    return "; ".join(said)
 
 
 def timed(case: Case, result):
@@ -74,17 +103,18 @@ def timed(case: Case, result):
     return result.step_seconds.scale(1 - float(parts.optimizer_seconds) / float(parts.seconds))
 
 
-def ask(case: Case, folder: Path):
-    """The planner's PointResult for a case. Raises PlannerError where the planner refuses."""
+def ask(case: Case, folder: Path, spec=None):
+    """The planner's PointResult for a case, on ``spec`` or on its device's datasheet. Raises PlannerError where the planner refuses."""
     from planner.devices.specification import find_device
     from planner.plan.point import evaluate
 
-    facts = _facts(resolvable(case.model, case.architecture, folder), case.task)
+    facts = _facts(resolvable(case.model, case.architecture, folder), case.task or None)
+    case = case if case.task else replace(case, task=facts.task)
     audio = case.task == "audio_classification"
     return evaluate(
         facts,
         recipe_of(case, facts.image_size),
-        find_device(case.gpu),
+        spec or find_device(case.gpu),
         micro_batch=case.micro_batch,
         sequence_length=None if audio else case.sequence_length,
         target_length=case.target_length,
@@ -94,7 +124,7 @@ def ask(case: Case, folder: Path):
 
 
 @lru_cache(maxsize=64)
-def _facts(name: str, task: str):
+def _facts(name: str, task: str | None):
     from planner.models.resolve import resolve
 
     return resolve(name, task=task, offline=True)

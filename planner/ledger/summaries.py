@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-#: What is compared: seconds of a step, seconds of its forward pass, and the three memories in bytes.
-QUANTITIES = ("time", "forward", "allocated", "reserved", "device")
+#: What is compared: seconds of a step, seconds of its forward pass, the three memories and the runtime's context in bytes; of
+#: whole runs the wall-clock hours and the dollars.
+QUANTITIES = ("time", "forward", "allocated", "reserved", "device", "context", "hours", "usd")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One predicted figure with its 80 % interval beside one measured figure, in one unit (seconds or bytes)."""
+    """One predicted figure with its 80 % interval beside one measured figure, in one unit (seconds, bytes, hours or USD)."""
 
     case_id: str
     table: str
@@ -29,6 +30,9 @@ class Comparison:
     p10: float
     p50: float
     p90: float
+    why: str = ""  # what the prediction rests on most
+    assumed: str = ""  # what the run leaves open
+    model: str = ""
 
     @property
     def relative_error(self) -> float:

@@ -10,7 +10,9 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +23,7 @@ from planner.errors import MachineError, ProfileError
 FORMAT = 1
 MARK = "planner_corrections"
 ANY = "any"
+_LEFT_OUT: ContextVar[bool] = ContextVar("corrections_left_out", default=False)
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Correction:
     """``bias_log``: logarithm of what the planner's middle is multiplied with; ``sigma_log``: standard deviation of what is
     left. ``family``: a modality, or ``any``. ``runs`` measured runs of ``models`` models, learnt on ``made`` (ISO date)."""
 
-    quantity: str  # time | allocated | reserved
+    quantity: str  # time | allocated | reserved | context
     basis: str
     device: str  # key of the device
     family: str
@@ -47,13 +50,32 @@ def corrections_file() -> Path:
     return user_folder() / "corrections.json"
 
 
+@contextmanager
+def without() -> Iterator[None]:
+    """Inside, no correction is in force: what the planner says by itself, which is what corrections are learnt from."""
+    token = _LEFT_OUT.set(True)
+    try:
+        yield
+    finally:
+        _LEFT_OUT.reset(token)
+
+
 def corrections() -> tuple[Correction, ...]:
     """Those in force; none without a file. Raises ProfileError, in one line, for a damaged or newer file."""
+    return () if _LEFT_OUT.get() else _kept()[0]
+
+
+def taught() -> frozenset[str]:
+    """The runs that those in force were learnt from, as ``keep`` was told them: never to be judged by what they taught."""
+    return _kept()[1]
+
+
+def _kept() -> tuple[tuple[Correction, ...], frozenset[str]]:
     file = corrections_file()
     try:
         changed = file.stat().st_mtime_ns
     except OSError:
-        return ()
+        return (), frozenset()
     return _read(file, changed)
 
 
@@ -64,7 +86,7 @@ def correction(quantity: str, basis: str, device: str, family: str) -> Correctio
 
 
 @cache
-def _read(file: Path, _changed: int) -> tuple[Correction, ...]:
+def _read(file: Path, _changed: int) -> tuple[tuple[Correction, ...], frozenset[str]]:
     mend = "planner correct makes them anew, planner correct --remove forgets them"
     try:
         written = json.loads(file.read_text(encoding="utf-8"))
@@ -73,15 +95,16 @@ def _read(file: Path, _changed: int) -> tuple[Correction, ...]:
         found = tuple(Correction(**one) for one in written["corrections"])
         if any(not (math.isfinite(c.bias_log) and abs(c.bias_log) < 5 and 0 < c.sigma_log < 5) for c in found):
             raise ValueError("a correction that no run teaches")
-        return found
+        return found, frozenset(map(str, written.get("taught", ())))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ProfileError(f"cannot read the corrections: {error}", where=str(file), mend=mend) from error
 
 
-def keep(found: Iterable[Correction]) -> Path:
-    """Write atomically, in place of those before. Raises MachineError when the disk refuses."""
+def keep(found: Iterable[Correction], taught_by: Iterable[str] = ()) -> Path:
+    """Write atomically, in place of those before; ``taught_by``: the runs they were learnt from. Raises MachineError when the
+    disk refuses."""
     file, temporary = corrections_file(), None
-    text = json.dumps({MARK: FORMAT, "corrections": [asdict(c) for c in found]}, indent=1) + "\n"
+    text = json.dumps({MARK: FORMAT, "corrections": [asdict(c) for c in found], "taught": sorted(set(taught_by))}, indent=1) + "\n"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=file.parent, suffix=".tmp", delete=False, encoding="utf-8") as handle:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from planner.devices.runtime_memory import RuntimeMemory, runtime_memory
 from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
 from planner.models.facts import ModelFacts
-from planner.plan.uncertainty import spread
+from planner.plan.uncertainty import moved, spread
 from planner.strategies.recipe import Recipe
 from planner.trace.source import TraceSource, trace_for
 from planner.trace.table import CATEGORIES, StepTrace
@@ -33,6 +33,7 @@ class Memory:
     breakdown: dict[str, float]
     peak: PeakMemory
     gives_back: bool = False
+    context_bytes: Estimate | None = None
 
     @property
     def short_by_bytes(self) -> int | None:
@@ -106,7 +107,7 @@ def evaluate(facts: ModelFacts, recipe: Recipe, spec: DeviceSpec, *, micro_batch
 
 def memory_at(source: TraceSource, spec: DeviceSpec, point: dict[str, Any], *, accumulation: int = 1, gpus: int = 1) -> Memory:
     """Replay the allocator at a point. With several devices the gradient buckets of data parallelism are added."""
-    trace, runtime, family = source.at(**point), runtime_memory(spec), source.facts.modality
+    trace, runtime, family = source.at(**point), _runtime(spec), source.facts.modality
     peak = _replayed(trace, point, accumulation, runtime.workspace)
     buckets = bucket_bytes(trace.meta.get("gradient_bytes", 0), gpus)
     memory = _memory(peak, buckets, runtime, spec, family)
@@ -116,6 +117,11 @@ def memory_at(source: TraceSource, spec: DeviceSpec, point: dict[str, Any], *, a
     if peak.allocated_bytes > room or not replay(trace, point, accumulation=accumulation, workspace=runtime.workspace, limit_bytes=int(room)).fits:
         return memory
     return _memory(peak, buckets, runtime, spec, family, gives_back=True)
+
+
+def _runtime(spec: DeviceSpec) -> RuntimeMemory:
+    runtime = runtime_memory(spec)
+    return replace(runtime, context_bytes=moved(runtime.context_bytes, "context", spec.pricing, spec.key))
 
 
 def _replayed(trace: StepTrace, point: dict[str, Any], accumulation: int, workspace: tuple[int, ...]) -> PeakMemory:
@@ -144,7 +150,7 @@ def _memory(peak: PeakMemory, buckets: float, runtime: RuntimeMemory, spec: Devi
     breakdown = {name: value * scale for name, value in parts.items()}
     breakdown["fragmentation"] = max(0.0, reserved.p50 - allocated.p50)
     breakdown["context"] = used.p50 - sum(breakdown.values())
-    return Memory(allocated, reserved, used, spec.total_memory_bytes, breakdown, peak, gives_back)
+    return Memory(allocated, reserved, used, spec.total_memory_bytes, breakdown, peak, gives_back, runtime.context_bytes)
 
 
 def step_at(source: TraceSource, spec: DeviceSpec, point: dict[str, Any], *, accumulation: int = 1, gpus: int = 1) -> StepResult:

@@ -12,7 +12,7 @@ from functools import cache
 from planner import profiles
 from planner.errors import ProfileError
 from planner.figures import Estimate
-from planner.plan.corrections import correction
+from planner.plan.corrections import ANY, correction
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,12 @@ def spread(quantity: str, basis: str, family: str, device: str | None = None) ->
     if learnt is None:
         return stated
     return Spread(learnt.sigma_log, stated.bias_log + learnt.bias_log, learnt.runs, learnt.source)
+
+
+def moved(figure: Estimate, quantity: str, basis: str, device: str) -> Estimate:
+    """A figure that carries its own uncertainty, by what the user's own runs on this device taught; as it is without."""
+    learnt = correction(quantity, basis, device, ANY)
+    return figure if learnt is None else Estimate.with_spread(figure.p50, learnt.sigma_log, learnt.bias_log)
 
 
 @cache

@@ -49,7 +49,7 @@ def draw(profile: DeviceProfile, path: Path) -> None:
     except ImportError:
         raise MissingExtraError("matplotlib", "plots", "a plot") from None
     with matplotlib.rc_context(STYLE):
-        _written(_picture(profile), path)
+        written(_picture(profile), path)
 
 
 STYLE = {"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "axes.edgecolor": PALE, "axes.labelcolor": INK, "text.color": INK,
@@ -58,7 +58,7 @@ STYLE = {"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "axes.edgeco
          "svg.hashsalt": "planner", "font.family": "sans-serif"}
 
 
-def _written(figure, path: Path) -> None:
+def written(figure, path: Path) -> None:
     """Whole or not at all. The date is left out, so that the same profile draws the same file."""
     temporary = None
     try:

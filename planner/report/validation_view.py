@@ -1,0 +1,123 @@
+"""What a validation found, as a terminal's sections, Markdown and JSON. The arithmetic is the ledger's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from planner.ledger.cases import Refused
+from planner.ledger.summaries import Comparison, ErrorSummary, by, count_by, judge
+from planner.ledger.validating import ACCOUNTS, Validation
+from planner.report import accuracy_view
+from planner.report.device_view import Section
+from planner.report.view import DASH, Table
+from planner.report.words import bytes_text, clean, seconds_text
+
+#: What errors are broken down by, and the heading.
+GROUPS = {"gpu": "device", "family": "family", "strategy": "strategy", "basis": "basis"}
+MOST_ROWS, WORST, REASONS = 24, 10, 12
+NAMES = {"time": "step time", "forward": "forward pass", "allocated": "memory, allocated", "reserved": "memory, reserved", "device": "memory, whole device",
+         "context": "memory, context", "hours": "hours of the run", "usd": "cost"}
+
+
+def sections(v: Validation, problems: Sequence[str] = (), left_out_rows: int = 0) -> list[Section]:
+    """The three accounts, today's errors broken down, verdicts, the worst runs with why, and what was not judged."""
+    today = getattr(v, v.today)
+    found = [Section("How far estimates are off", table=_accounts(v))]
+    for name, heading in GROUPS.items():
+        rows = by(today, "quantity", name)
+        if len({key[1] for key in rows}) > 1:
+            shown = dict(sorted(rows.items(), key=lambda item: -item[1].count)[:MOST_ROWS])
+            more = f" (the {MOST_ROWS} with most runs of {len(rows)})" if len(rows) > MOST_ROWS else ""
+            found.append(Section(f"By {heading}{more}", table=_table(heading, [(NAMES[q], clean(group), s) for (q, group), s in shown.items()])))
+    found += [_verdicts(v), Section("The worst", table=_worst(today))]
+    return [s for s in found if s.pairs or s.lines or (s.table and s.table.rows)] + _left(v.refused, problems, left_out_rows)
+
+
+def _accounts(v: Validation) -> Table:
+    rows = [(NAMES[quantity], text, s) for account, text in (("plain", "as the planner says it"), ("left_out", "corrected, by other runs"),
+                                                             ("in_force", "with your corrections")) for (quantity,), s in by(getattr(v, account), "quantity").items()]
+    return _table("estimate", sorted(rows, key=lambda row: list(NAMES.values()).index(row[0])))
+
+
+def _table(heading: str, rows: Sequence[tuple[str, str, ErrorSummary]]) -> Table:
+    head = ("what", heading, "runs", "median error", "p90", "worst", "bias", "covered")
+    return Table(head, tuple((what, group, f"{s.count:,}", _share(s.median), _share(s.p90), _share(s.worst), f"{s.bias_percent:+.1f} %", _share(s.coverage))
+                             for what, group, s in rows))
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:,.1f} %" if value < 10 else f"{100 * value:,.0f} %"
+
+
+def _verdicts(v: Validation) -> Section:
+    s = judge(v.verdicts)
+    if not s.ran_out and not s.false_refusals:
+        return Section("")
+    pairs = [("ran out of memory", f"{s.ran_out}, of which called fitting: {len(s.false_fits)}"), ("ran", f"{s.ran}, of which called not fitting: {len(s.false_refusals)}")]
+    pairs += [("called fitting, ran out", clean(", ".join(s.false_fits[:6])))] if s.false_fits else []
+    pairs += [("called not fitting, ran", clean(", ".join(s.false_refusals[:6])))] if s.false_refusals else []
+    return Section("Fits or not", tuple(pairs))
+
+
+def _worst(comparisons: Sequence[Comparison]) -> Table:
+    found = sorted(comparisons, key=lambda c: -abs(c.log_ratio))[:WORST]
+    rows = tuple((clean(c.case_id), clean(c.gpu), NAMES[c.quantity], figure_text(c.quantity, c.measured), figure_text(c.quantity, c.p50),
+                  "yes" if c.covered else "no", clean("; ".join(filter(None, [c.why, c.assumed]))[:160]) or DASH) for c in found)
+    return Table(("run", "device", "what", "measured", "estimate", "covered", "why"), rows)
+
+
+def figure_text(quantity: str, value: float) -> str:
+    if quantity in ("time", "forward"):
+        return seconds_text(value)
+    return f"{value:,.2f} h" if quantity == "hours" else f"${value:,.2f}" if quantity == "usd" else bytes_text(value)
+
+
+def _left(refused: Sequence[Refused], problems: Sequence[str], rows: int) -> list[Section]:
+    found = []
+    if problems:
+        title = "What could not be read" + (f": {rows:,} row{'' if rows == 1 else 's'}" if rows else "")
+        found.append(Section(title, lines=tuple(clean(line) for line in problems)))
+    if refused:
+        reasons = count_by(refused, lambda r: r.reason)
+        lines = [f"{count:,} × {clean(reason)}" for reason, count in reasons[:REASONS]]
+        lines += [f"… and {len(reasons) - REASONS} other reasons"] if len(reasons) > REASONS else []
+        found.append(Section(f"Not judged: {len(refused):,}", lines=tuple(lines)))
+    return found
+
+
+def document(v: Validation, asked: dict[str, Any], broken: Sequence[str], problems: Sequence[str] = ()) -> dict[str, Any]:
+    """One JSON document: each account's errors over all and by every grouping, verdicts, the worst, what was not judged."""
+    accounts = {account: {"+".join(group) or "all": [{**dict(zip(("quantity", *group), key)), **dataclasses.asdict(s)}
+                                                     for key, s in by(getattr(v, account), "quantity", *group).items()] for group in ((), *((g,) for g in GROUPS))}
+                for account in ACCOUNTS}
+    verdicts = judge(v.verdicts)
+    worst = sorted(getattr(v, v.today), key=lambda c: -abs(c.log_ratio))[:2 * WORST]
+    return {"schema": 1, "asked": asked, "runs": v.cases, "machine": accuracy_view.machine(), "today": v.today, "accounts": accounts,
+            "verdicts": dataclasses.asdict(verdicts), "worst": [finite(dataclasses.asdict(c)) for c in worst],
+            "comparisons": [finite(dataclasses.asdict(c)) for c in getattr(v, v.today)],
+            "not_judged": [{"reason": reason, "count": count} for reason, count in count_by(v.refused, lambda r: r.reason)],
+            "not_read": list(problems), "limits_broken": list(broken)}
+
+
+def finite(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no name for what is not finite."""
+    return {name: None if isinstance(value, float) and not abs(value) < float("inf") else value for name, value in values.items()}
+
+
+def markdown(v: Validation, title: str, broken: Sequence[str], problems: Sequence[str] = (), left_out_rows: int = 0, plot: str | None = None) -> str:
+    """The sections as Markdown."""
+    lines = [f"# {title}", "", f"{v.cases:,} runs asked again. An estimate's error is |estimate − measured| / measured; bias is its median, signed; "
+             "covered: measurements within the estimate's 80 % interval. No run is judged by a correction that it taught.", ""]
+    lines += [f"Limit broken: {line}" for line in broken] + ([""] if broken else [])
+    lines += [f"![Estimate over measurement]({plot})", ""] if plot else []
+    for section in sections(v, problems, left_out_rows):
+        lines += [f"## {section.title}", ""]
+        lines += [f"- {left}: {right}" for left, right in section.pairs] + [f"- {line}" for line in section.lines]
+        if section.table:
+            lines += ["| " + " | ".join(section.table.headers) + " |", "|" + " --- |" * len(section.table.headers)]
+            lines += ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in section.table.rows]
+        lines.append("")
+    facts = "; ".join(f"{name} {value}" for name, value in accuracy_view.machine().items())
+    return "\n".join([*lines, f"Made with: {facts}."]) + "\n"
