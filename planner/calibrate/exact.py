@@ -31,7 +31,8 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass
 class ExactTimer:
-    """Times the operations of traces on ``backend``; a ``DeviceSpec.timer``. ``unable``: reason by operation."""
+    """Times the operations of traces on ``backend``; a ``DeviceSpec.timer``. ``unable``: reason by operation; ``doubts``: (what,
+    how to mend it) of the monitor."""
 
     backend: Any
     profile: DeviceProfile
@@ -39,6 +40,7 @@ class ExactTimer:
     progress: Progress | None = None
     new: dict[str, float] = field(default_factory=dict)
     unable: dict[str, str] = field(default_factory=dict)
+    doubts: list[tuple[str, str]] = field(default_factory=list)
 
     def __call__(self, trace: StepTrace, dims: np.ndarray, precision: str) -> np.ndarray:
         """Seconds of one call of each signature at one point (``dims`` [n_forms]): float64 [n_signatures], NaN where it cannot
@@ -71,23 +73,27 @@ class ExactTimer:
         if not wanted:
             return
         from planner.calibrate.execute import CannotRun
+        from planner.calibrate.monitor import Monitor
         from planner.calibrate.timing import time_case
 
-        each = min(EACH_SECONDS, ALL_SECONDS / len(wanted))
-        for number, (key, case) in enumerate(wanted.items()):
-            if self.progress:
-                self.progress(f"timing the operations of {trace.meta.get('model', 'the model')}", number, len(wanted))
-            try:
-                self.new[key] = time_case(case, self.backend, budget_seconds=each).seconds
-            except CannotRun as reason:
-                self.unable[key] = f"{case.signature.op}: {reason}"
+        each, what = min(EACH_SECONDS, ALL_SECONDS / len(wanted)), f"timing the operations of {trace.meta.get('model', 'the model')}"
+        with Monitor(self.backend) as monitor:
+            for number, (key, case) in enumerate(wanted.items()):
+                if self.progress:
+                    self.progress(what, number, len(wanted))
+                try:
+                    self.new[key] = time_case(case, self.backend, budget_seconds=each).seconds
+                except CannotRun as reason:
+                    self.unable[key] = f"{case.signature.op}: {reason}"
         if self.progress:
-            self.progress(f"timing the operations of {trace.meta.get('model', 'the model')}", len(wanted), len(wanted))
+            self.progress(what, len(wanted), len(wanted))
+        self.doubts += [doubt for doubt in monitor.doubts() if doubt not in self.doubts]
         self.keep()
 
     def keep(self) -> None:
-        """Write what was timed into the profile's file; a disk that refuses costs the next question time, not this answer."""
-        if self.file is None or not self.new:
+        """Write what was timed into the profile's file; a disk that refuses costs the next question time, not this answer.
+        What was timed in doubtful moments serves this answer, which says so, and is not remembered."""
+        if self.file is None or not self.new or self.doubts:
             return
         self.profile = self.profile.remembering(self.new)
         try:
@@ -102,6 +108,11 @@ class ExactTimer:
             return []
         names = sorted({reason.partition(":")[0] for reason in self.unable.values()})
         return [f"{len(self.unable)} operations could not be timed here and are priced otherwise: {', '.join(names[:4])}" + (" …" if len(names) > 4 else "")]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes the times doubtful, a line each."""
+        return [f"while the operations were timed, {what}: the times are not kept; ask again when it is quiet" for what, _ in self.doubts]
 
 
 def exactly(spec: DeviceSpec | None = None, *, progress: Progress | None = None) -> DeviceSpec:

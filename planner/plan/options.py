@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from planner.cost.bill import Bill, bill
+from planner.cost.bill import Bill
 from planner.cost.energy import Energy, energy
 from planner.cost.offers import Offer
 from planner.cost.token_bills import Line
@@ -17,6 +17,7 @@ from planner.errors import ModelError, PlannerError
 from planner.figures import Estimate
 from planner.models.facts import ModelFacts
 from planner.plan.asked import Asked
+from planner.plan.billing import project_bill, runs_in_all, with_interruptions
 from planner.plan.choices import Choices, choose
 from planner.plan.run import Run, fixed_hours_at_least, whole_run
 from planner.plan.scratch import EnoughData, enough_data
@@ -81,8 +82,8 @@ def with_serving(asked: Asked, option: Option) -> None:
     if asked.question.requests_per_month is None or not option.fits:
         return
     try:
-        recipe = replace(setting.recipe, variant=None, strategy="fine_tune" if option.strategy == "distillation" else setting.recipe.strategy)
-        source = setting.source if recipe == setting.recipe else asked.source(recipe, option.facts)
+        whole = replace(setting.recipe, variant=None)  # cached features need their backbone again
+        source = setting.source if whole == setting.recipe else asked.source(whole, option.facts)
         option.serving = serve(asked.question, source, rented.spec, rented.offer, rented.prices, asked.data.mean_length, setting.micro_batch)
         option.assumptions += option.serving.assumptions
     except PlannerError as error:
@@ -143,7 +144,7 @@ def _single(asked: Asked, strategy: str, rented: Rented, label: str | None = Non
     choices = choose(asked.question, facts, asked.data, strategy, rented.spec)
     setting = _setting(asked, choices, rented, facts, teacher)
     run = _run(asked, choices, setting, rented)
-    option = _priced(strategy, label, rented, choices, setting, run, facts, teacher)
+    option = _priced(asked, strategy, label, rented, choices, setting, run, facts, teacher)
     if teacher is not None:
         option.assumptions += [f"teacher {teacher.name}, student {facts.name}", *(a for a in facts.assumptions if a not in asked.assumptions)]
     if strategy == "scratch":
@@ -160,13 +161,18 @@ def _weights(setting: Setting) -> float:
     return setting.memory.peak.breakdown["weights"]
 
 
-def _priced(strategy, variant, rented, choices, setting, run, facts, teacher=None) -> Option:
-    gpu_hours = run.gpu_hours
-    priced = None if rented.offer is None else bill(gpu_hours, rented.offer, gpus=rented.gpus, prices=rented.prices)
-    used = energy(rented.spec, gpu_hours, provider=rented.offer.provider if rented.offer else None, region=rented.offer.region if rented.offer else None,
-                  watts=mean_watts(rented.spec, setting.step.time))
-    option = Option(strategy, variant, rented, choices, setting, run, priced, used, facts, teacher)
+def _priced(asked: Asked, strategy, variant, rented, choices, setting, run, facts, teacher=None, *, saved: Setting | None = None, disk_bytes: int | None = None) -> Option:
+    """``saved``: the stage whose checkpoint is kept, where it is not the heaviest."""
+    question, offer, kept = asked.question, rented.offer, saved or setting
+    checkpoint = kept.source.at(B=kept.micro_batch, **lengths_of(kept.batches)[0]).meta["checkpoint_bytes"]
+    run = with_interruptions(question, run, offer, rented.gpus, checkpoint)
+    priced = None if offer is None else project_bill(question, run, offer, rented.gpus, rented.prices, data=asked.data, checkpoint_bytes=checkpoint,
+                                                     disk_bytes=disk_bytes or 0)
+    used = energy(rented.spec, run.gpu_hours * runs_in_all(question), provider=offer.provider if offer else None,
+                  region=question.region or (offer.region if offer else None), watts=mean_watts(rented.spec, setting.step.time))
+    option = Option(strategy, variant, rented, choices, setting, run, priced, used, facts, teacher, disk_bytes=disk_bytes)
     option.assumptions += getattr(rented.spec.timer, "notes", [])
+    option.warnings += getattr(rented.spec.timer, "warnings", [])
     return option
 
 
@@ -198,8 +204,8 @@ def _cached(asked: Asked, rented: Rented, *, must: bool) -> list[Option]:
     once = asked.question.model_copy(update={"evaluations_per_epoch": 0.0, "saves_per_epoch": 0.0, "max_steps": None})
     made = _run(asked, replace(making, epochs=1.0), first, rented, once)
     trained = _run(asked, head, second, rented)
-    option = _priced("feature_extraction", "cached features", rented, head, first if _heavier(first, second) else second, _joined([made, trained]), asked.facts)
-    option.disk_bytes = _feature_bytes(second, data.samples)
+    option = _priced(asked, "feature_extraction", "cached features", rented, head, first if _heavier(first, second) else second, _joined([made, trained]), asked.facts,
+                     saved=second, disk_bytes=_feature_bytes(second, data.samples))
     option.setting = replace(option.setting, step=second.step, micro_batch=second.micro_batch, accumulation=second.accumulation, source=second.source,
                              batches=second.batches)
     option.assumptions.append("features are computed once without augmentation and read back from disk as fast as the device takes them")
@@ -225,7 +231,7 @@ def _gradual(asked: Asked, rented: Rented) -> Option:
         setting = _setting(asked, choices, rented, asked.facts, None)
         runs.append(_run(asked, choices, setting, rented))
         heaviest = setting if heaviest is None or _heavier(setting, heaviest) else heaviest
-    option = _priced("partial_fine_tune", "gradual unfreezing", rented, top, heaviest, _joined(runs), asked.facts)
+    option = _priced(asked, "partial_fine_tune", "gradual unfreezing", rented, top, heaviest, _joined(runs), asked.facts)
     option.assumptions.append(f"{stages} stages of equal length, from the head alone to {stages - 1} blocks")
     return option
 

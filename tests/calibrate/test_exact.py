@@ -29,6 +29,7 @@ RECIPE = Recipe(strategy="fine_tune", task="causal_lm", precision="fp32", optimi
 def _quick(monkeypatch, tmp_path):
     monkeypatch.setattr(exact, "EACH_SECONDS", 0.005)
     monkeypatch.setattr(exact, "HOST_SECONDS", 1.0)
+    monkeypatch.setattr("planner.calibrate.monitor.Monitor.doubts", lambda self: [])  # what else runs here is not the test's matter
     monkeypatch.setenv("PLANNER_DEVICES", str(tmp_path / "devices"))
 
 
@@ -74,6 +75,15 @@ def test_what_cannot_be_timed_keeps_its_price_and_is_said(model, monkeypatch):
     result = evaluate(resolve(model), RECIPE, spec, micro_batch=2, sequence_length=16)
     assert result.step_seconds.p50 > 0
     assert "aten.pow" in spec.timer.notes[0] and "priced otherwise" in spec.timer.notes[0]
+
+
+def test_what_was_timed_in_a_busy_moment_is_said_and_not_kept(model, monkeypatch):
+    monkeypatch.setattr("planner.calibrate.monitor.Monitor.doubts", lambda self: [("others took half of it", "Close them")])
+    spec = exactly(processor_spec())
+    before = len(spec.calibration.exact)
+    assert evaluate(resolve(model), RECIPE, spec, micro_batch=2, sequence_length=16).basis == "exact"
+    assert "others took half of it" in spec.timer.warnings[0]
+    assert not spec.timer.file.exists() or len(profiles.load(spec.timer.file).exact) == before
 
 
 def test_another_machines_device_is_refused():
