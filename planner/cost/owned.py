@@ -16,8 +16,8 @@ WATTS_PER_KW = 1000.0
 
 
 def owned(spec: DeviceSpec, *, usd: float, years: float, utilisation: float, usd_per_kwh: float, on_date: datetime.date | None = None,
-          watts: Estimate | None = None) -> tuple[Offer, str]:
-    """(an offer of single devices, the sentence for the assumptions). ``usd`` is the price of one device with its share of
+          watts: Estimate | None = None) -> Offer:
+    """An offer of single devices, whose source says what it is made of. ``usd`` is the price of one device with its share of
     the machine, ``utilisation`` the share of its hours that it works for somebody.
 
     Raises QuestionError for a price, a lifetime or a share that cannot be, and for a device whose power no source gives.
@@ -29,8 +29,7 @@ def owned(spec: DeviceSpec, *, usd: float, years: float, utilisation: float, usd
     power, overhead = board_watts(spec, watts)[0].p50, power_overhead(None)[0]
     purchase = usd / (years * HOURS_PER_YEAR * utilisation)
     electricity = power * overhead / WATTS_PER_KW * usd_per_kwh
-    said = (f"owned: {usd:,.0f} USD a GPU over {years:g} years at {utilisation:.0%} of the hours is {purchase:.3g} USD a GPU-hour, electricity "
-            f"{electricity:.2g} USD a GPU-hour ({power:.0f} W × PUE {overhead:.2f} × {usd_per_kwh:g} USD/kWh); repairs, space and people are not counted")
-    today = on_date or datetime.date.today()
-    rate = purchase + electricity
-    return Offer("owned", "any", "", spec.key, 1, rate, rate, False, today, 0, "purchase, years, utilisation and electricity given with the question", "owned"), said
+    said = (f"{usd:,.0f} USD a GPU over {years:g} years at {utilisation:.0%} of the hours is {purchase:.3g} USD a GPU-hour, electricity "
+            f"{electricity:.2g} ({power:.0f} W × PUE {overhead:.2f} × {usd_per_kwh:g} USD/kWh); repairs, space and people are not counted")
+    today, rate = on_date or datetime.date.today(), purchase + electricity
+    return Offer("owned", "any", "", spec.key, 1, rate, rate, False, today, 0, said, "owned")

@@ -12,6 +12,7 @@ from planner.figures import Estimate
 from planner.models.facts import ModelFacts
 from planner.plan.advice import Fix
 from planner.plan.asked import Asked
+from planner.plan.carbon import carbon_document
 from planner.plan.choices import default
 from planner.plan.hardware import Hardware
 from planner.plan.money_only import PaidOption
@@ -69,7 +70,7 @@ def _option(asked: Asked, option: Option, advice: list[Fix]) -> dict:
         "strategy": option.strategy, "variant": option.variant, "gpu": option.rented.spec.name, "gpu_key": option.rented.spec.key, "gpus": option.rented.gpus,
         "provider": offer.provider if offer else None, "fits": option.fits, "basis": option.rented.spec.pricing, "model": _counts(trace), "training": _training(option),
         "memory": _memory(option), "step": _step(option, trace), "run": _run(option), "cost": _cost(asked.question, option),
-        "energy_kwh": _figure(option.energy.kwh), "co2_kg": _figure(option.energy.co2_kg), "fixes": [_fix(f) for f in advice],
+        "energy_kwh": _figure(option.energy.kwh), "co2_kg": _figure(option.energy.co2_kg), **carbon_document(asked.question, option), "fixes": [_fix(f) for f in advice],
         "scratch": _scratch(option), "disk_bytes": option.disk_bytes, "serving": serving_document(option),
         "assumptions": list(dict.fromkeys([*option.assumptions, *option.choices.notes, *_of_trace(trace), *option.energy.assumptions,
                                            *option.run.notes, *(option.bill.assumptions if option.bill else ())])),
@@ -209,6 +210,7 @@ def _sources(asked: Asked, options: list[Option]) -> list[dict]:
         found.append({"what": "step trace", "source": f"recorded with {made}", "date": None})
         if option.rented.offer:
             found.append({"what": f"price of {option.rented.spec.name}", "source": option.rented.offer.source, "date": option.rented.offer.captured_date.isoformat()})
+        found += [{"what": "billing, storage and egress", "source": source, "date": None} for source in (option.bill.sources if option.bill else ())]
         found.append({"what": f"datasheet of {option.rented.spec.name}", "source": option.rented.spec.sources, "date": option.rented.spec.launch_date})
         found += [{"what": "energy and carbon", "source": source, "date": None} for source in option.energy.sources]
         if option.enough:

@@ -130,6 +130,7 @@ class RunBreakdown(_Part):
     evaluation: float = Field(ge=0)
     saving: float = Field(ge=0)
     start_up: float = Field(ge=0)
+    interruptions: float = Field(default=0.0, ge=0, description="Checkpoints, lost work and restarts on spot")
 
 
 class Run(_Part):
@@ -153,6 +154,9 @@ class CostBreakdown(_Part):
     data: float = Field(ge=0)
     storage: float = Field(ge=0)
     api: float = Field(ge=0)
+    egress: float = Field(default=0.0, ge=0, description="Taking the trained weights out")
+    repeats: float = Field(default=0.0, ge=0, description="Further trials and runs that fail")
+    lost_work: float = Field(default=0.0, ge=0, description="Checkpoints, lost work and restarts on spot; in the hours of the run too")
 
 
 class Cost(_Part):
@@ -169,7 +173,7 @@ class Cost(_Part):
 
     @model_validator(mode="after")
     def _parts_sum(self):
-        total = self.breakdown.compute + self.breakdown.data + self.breakdown.storage + self.breakdown.api
+        total = sum(self.breakdown.model_dump().values())
         if abs(total - self.usd.p50) > max(1e-9, SUM_TOLERANCE * self.usd.p50):
             raise ValueError(f"the breakdown sums to ${total}, usd.p50 is ${self.usd.p50}")
         return self
@@ -232,6 +236,23 @@ class BreakEven(_Part):
     crossings: list[Crossing]
 
 
+class GridIntensity(_Part):
+    """The electricity that the option's carbon stands on."""
+
+    grams_co2e_per_kwh: Figure
+    place: str
+    year: str | None
+    source: str
+
+
+class Codecarbon(_Part):
+    """What codecarbon would report for the same run, by its documented method."""
+
+    kwh: Figure
+    co2_kg: Figure
+    method: str
+
+
 class Option(_Part):
     """One way to do it. ``memory``, ``step`` and ``run`` are null for strategies that train nothing on a device;
     ``cost`` is null where no price is known."""
@@ -251,6 +272,8 @@ class Option(_Part):
     cost: Cost | None
     energy_kwh: Figure | None
     co2_kg: Figure | None
+    grid: GridIntensity | None = None
+    codecarbon: Codecarbon | None = Field(default=None, description="What codecarbon would report for the same run")
     fixes: list[Fix]
     scratch: Scratch | None
     disk_bytes: int | None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from planner.cost.offers import Offer, given, no_offer, offers, price_range
+from planner.cost.owned import owned
 from planner.devices.names import local_device, resolve_device
 from planner.devices.specification import DeviceSpec, all_devices, on_datasheet
 from planner.errors import QuestionError
@@ -34,11 +35,11 @@ def find_hardware(question: Question, progress=None) -> Hardware:
     if question.gpu is not None:
         found = resolve_device(question.gpu)
         return Hardware(rent(question, found.spec, must=False), [], [found.assumption] if found.assumption else [])
-    local = None if question.provider or question.spot or question.region else local_device()
+    local = None if question.provider or question.spot or question.region or question.commitment else local_device()
     if local is not None:
         return Hardware(rent(question, local[0], must=False), [], [f"no --gpu given: the local {local[0].name} is taken"])
-    if question.price is not None:
-        raise QuestionError("a price without a GPU", where="--price", mend="Name the GPU with --gpu")
+    if question.price is not None or question.owned_usd is not None:
+        raise QuestionError("a price without a GPU", where="--price, --owned-usd", mend="Name the GPU with --gpu")
     return Hardware(None, rentable(question), ["no --gpu given and none found here: for each strategy the cheapest offer that fits is taken"])
 
 
@@ -74,9 +75,12 @@ def rent(question: Question, spec: DeviceSpec, *, must: bool) -> Rented:
     """The device at the question's price, or at its cheapest offer; without one when nobody offers it (and not ``must``)."""
     if question.price is not None:
         return Rented(spec, question.gpus, given(question.price, spec.key))
+    if question.owned_usd is not None:
+        return Rented(spec, question.gpus, owned(spec, usd=question.owned_usd, years=question.owned_years, utilisation=question.owned_utilisation,
+                                                 usd_per_kwh=question.usd_per_kwh))
     found = _offers(question, spec)
     if not found:
-        if must or question.provider or question.region or question.spot:
+        if must or question.provider or question.region or question.spot or question.commitment:
             raise no_offer(spec.key, provider=question.provider, region=question.region, spot=question.spot)
         return Rented(spec, question.gpus, None)
     return Rented(spec, question.gpus, found[0], _prices(question, found))
@@ -118,4 +122,4 @@ def _prices(question: Question, found: list[Offer]) -> Estimate | None:
 def _offers(question: Question, spec: DeviceSpec) -> list[Offer]:
     if spec.key not in {known.key for known in all_devices()}:
         return []  # this machine's processor, or a device that only its profile knows: nobody's table has a price
-    return offers(spec.key, gpus=question.gpus, provider=question.provider, region=question.region, spot=question.spot)
+    return offers(spec.key, gpus=question.gpus, provider=question.provider, region=question.region, spot=question.spot, commitment=question.commitment)

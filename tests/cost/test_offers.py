@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from planner.cost.bill import bill
 from planner.cost.energy import energy, grid_intensity, load_factor
 from planner.cost.offers import STALE_DAYS, given, no_offer, offers, price_range, price_rows, providers
+from planner.cost.terms import billed_hours, billing_rule
 from planner.devices.specification import find_device
 from planner.errors import QuestionError, UnknownNameError
 from planner.figures import Estimate
@@ -122,7 +123,10 @@ def test_the_bill_adds_up(hours, below, above, gpus, key, api_usd):
     for offer in found[:2]:
         paid = bill(gpu_hours, offer, gpus=gpus, prices=price_range(found, gpus), api_usd=api_usd)
         assert sum(paid.breakdown.values()) == pytest.approx(paid.usd.p50)
-        assert paid.usd.p50 == pytest.approx(hours * paid.usd_per_gpu_hour + api_usd)
+        rule = billing_rule(offer.provider, offer.instance_type)
+        billed = billed_hours(gpu_hours.scale(1 / gpus), rule).p50 * gpus
+        assert hours * (1 - 1e-9) <= billed <= hours + gpus
+        assert paid.usd.p50 == pytest.approx(billed * paid.usd_per_gpu_hour + api_usd)
         assert paid.usd_per_gpu_hour >= offer.usd_per_gpu_hour * (1 - 1e-12)
         fixed = bill(gpu_hours, offer, gpus=gpus, api_usd=api_usd)
         assert paid.usd.p10 <= fixed.usd.p10 * (1 + 1e-9) and paid.usd.p90 >= fixed.usd.p90 * (1 - 1e-9)

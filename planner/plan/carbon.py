@@ -1,0 +1,31 @@
+"""The grid behind an option's carbon, and codecarbon's figure for the same run beside ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from planner.cost.codecarbon import CodecarbonFigure, codecarbon_figure
+from planner.cost.energy import ABROAD, grid_at
+from planner.plan.billing import runs_in_all
+from planner.plan.options import Option
+from planner.question import Question
+
+
+def carbon_document(question: Question, option: Option) -> dict[str, Any]:
+    """``grid`` and ``codecarbon`` of an option; null where the device's power is not known."""
+    grid = option.energy.grid
+    if grid is None:
+        return {"grid": None, "codecarbon": None}
+    beside = _codecarbon(question, option)
+    return {"grid": {"grams_co2e_per_kwh": grid.grams_co2e_per_kwh.as_dict(), "place": grid.place, "year": grid.year or None, "source": grid.source},
+            "codecarbon": {"kwh": beside.kwh.as_dict(), "co2_kg": beside.co2_kg.as_dict(), "method": beside.method}}
+
+
+def _codecarbon(question: Question, option: Option) -> CodecarbonFigure:
+    """With the intensity of codecarbon's own tables where they hold the place, else with ours."""
+    offer = option.rented.offer
+    region = question.region or (offer.region if offer else None)
+    theirs = grid_at(offer.provider if offer else None, region, of=ABROAD)
+    grid = option.energy.grid if theirs.assumption and not option.energy.grid.assumption else theirs
+    return codecarbon_figure(option.energy.watts, option.run.wall_hours * runs_in_all(question), gpus=option.rented.gpus, grams_per_kwh=grid.grams_co2e_per_kwh.p50,
+                             machines=offer.instances_for(option.rented.gpus) if offer else 1, ram_gib=offer.ram_gib if offer else None)
