@@ -261,6 +261,12 @@ def headline(option: Mapping[str, Any]) -> list[tuple[str, str]]:
     for key, title, word in (("energy_kwh", "energy", kwh_text), ("co2_kg", "CO₂", kg_text)):
         if option.get(key):
             pairs.append((title, figure_text(option[key], word)))
+    if option.get("grid"):
+        grid = option["grid"]
+        pairs.append(("grid", clean(f"{figure_text(grid['grams_co2e_per_kwh'], lambda grams: f'{grams:.0f} g')} CO₂e/kWh, {grid['place']}, {grid['year'] or UNKNOWN}")))
+    if option.get("codecarbon"):
+        other = option["codecarbon"]
+        pairs.append(("codecarbon would say", clean(f"{figure_text(other['kwh'], kwh_text)}, {figure_text(other['co2_kg'], kg_text)} CO₂: {other['method']}")))
     return pairs
 
 
