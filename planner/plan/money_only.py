@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from planner.cost.api_prices import ApiPrice, model_prices, training_prices
+from planner.cost.offers import Offer, price_rows
 from planner.cost.token_bills import (
     Line,
     RequestTokens,
     TuningRule,
     request_usd,
+    serving_default,
     store_for,
     store_price,
     tuning_rule,
     tuning_usd,
 )
+from planner.devices.specification import find_device
 from planner.errors import PlannerError, QuestionError
 from planner.figures import Estimate
 from planner.plan.api_models import named, same_model, to_embed, to_prompt
 from planner.plan.asked import Asked
-from planner.plan.choices import default
-from planner.plan.serving import answer_tokens, prompt_tokens
+from planner.plan.choices import choose, default
+from planner.plan.serving import answer_tokens, prompt_tokens, serve
 from planner.question import Question
 from planner.units import format_bytes, format_count, format_usd
 
 #: Offers of fine-tuning that are shown, the cheapest first.
 OFFERED = 3
+#: Requests that a deployment reads together, and the kind of its price rows.
+PROMPTS_AT_ONCE, DEPLOYMENT = 8, "inference deployment list"
 NOT_COUNTED = "writing and testing prompts, retries and labour are not counted"
 
 
@@ -165,6 +171,8 @@ def _tuned(asked: Asked) -> list[PaidOption]:
     question, data = asked.question, asked.data
     if asked.facts.modality != "text" or data.mean_length is None:
         raise QuestionError("providers fine-tune on text of known length", where="--strategy")
+    if question.api_model is None and asked.facts.task != "causal_lm":
+        raise QuestionError(f"providers tune models that write, not {asked.facts.name}", where="--strategy", mend="Name one with --api-model")
     prices = _offers(asked)
     options = []
     for price in prices:
@@ -211,7 +219,8 @@ def _tuned_at(asked: Asked, price: ApiPrice) -> PaidOption:
     option = _option(asked, "provider_fine_tune", f"{price.provider} {_short(price.model)}", price, whole, Line(), tokens, [*notes, *served])
     option.up_front_usd = bill.usd
     if whole is None:
-        option.usd, option.parts = _spread_of_data(asked, bill.usd), {"api": bill.usd, "storage": 0.0}
+        option.parts = {"api": bill.usd, "storage": 0.0}
+    option.usd = _spread_of_data(asked, bill.usd) + _spread(asked, sum(option.parts.values()) - bill.usd)
     option.warnings += warnings
     option.sources.append((f"billing rules of {price.provider}", rule.source, None))
     return option
@@ -227,13 +236,43 @@ def _answering(asked: Asked, price: ApiPrice, rule: TuningRule) -> tuple[Line | 
         tokens, notes = _request(asked, examples=False)
     except QuestionError as error:
         return None, None, [], [f"what the tuned model's answers cost is left out: {error}"]
+    if rule.served == "gpu_hour":
+        return _deployed(asked, price, tokens)
     served = _tuned_price(price, rule)
     if served is None:
-        why = "needs a deployment of its own, paid by the GPU-hour" if rule.served == "gpu_hour" else "has no known price"
+        why = "has no known price"
         return None, None, [], [f"serving what {price.provider} tuned {why}: it is not in the cost"]
-    hosting = (rule.hosting_usd_per_hour or 0.0) * _hours_per_month()
+    hosting = (rule.hosting_usd_per_hour or 0.0) * serving_default("hours_per_month")
     line = Line(usd_per_request=request_usd(tokens, served), usd_per_month=hosting, least_usd_per_month=hosting)
     return line, tokens, [*notes, f"the tuned model answers at the price of {served.model}"], [served.trust_warning] if served.trust_warning else []
+
+
+def _deployed(asked: Asked, price: ApiPrice, tokens: RequestTokens) -> tuple[Line | None, RequestTokens | None, list[str], list[str]]:
+    """A deployment of the tuned model on the provider's own devices, always on, as ``serve`` plans it; the cheapest that holds it."""
+    why = f"{price.provider} states no price of the devices it deploys on"
+    for offer in _deployments(price.provider):
+        spec = find_device(offer.gpu_key)
+        try:
+            choices = choose(asked.question, asked.facts, asked.data, "lora", spec)
+            source = asked.source(choices.with_checkpointing("none"), asked.facts)
+            serving = serve(asked.question, source, spec, offer, None, asked.data.mean_length, min(PROMPTS_AT_ONCE, choices.global_batch))
+        except PlannerError as error:
+            why = str(error)
+            continue
+        said = f"{price.provider} serves what it tuned on a deployment of its own, {format_usd(offer.usd_per_gpu_hour)} a GPU-hour on {offer.captured_date}"
+        return serving.line, tokens, [said, *serving.assumptions], []
+    return None, None, [], [f"serving what {price.provider} tuned needs a deployment of its own and is not in the cost: {why}"]
+
+
+def _deployments(provider: str) -> list[Offer]:
+    """The provider's devices for serving, the cheapest first: rows that are no offers to train on."""
+    rows = [row for row in price_rows() if row["provider"] == provider and row["kind"] == DEPLOYMENT and row["gpu_key"] and row["captured_date"]]
+    found = []
+    for row in rows:
+        date, usd = datetime.date.fromisoformat(row["captured_date"]), float(row["usd_per_gpu_hour"])
+        found.append(Offer(provider, row["region"], row["instance_type"], row["gpu_key"], 1, usd, usd, False, date,
+                           (datetime.date.today() - date).days, row["source"], row["kind"]))
+    return sorted(found, key=lambda offer: (offer.usd_per_gpu_hour, offer.gpu_key))
 
 
 def _tuned_price(price: ApiPrice, rule: TuningRule) -> ApiPrice | None:
@@ -246,12 +285,6 @@ def _tuned_price(price: ApiPrice, rule: TuningRule) -> ApiPrice | None:
     if rule.served == "base":
         return next((row for row in model_prices("") if row.provider == price.provider and same_model(row.model, price.model)), None)
     return None
-
-
-def _hours_per_month() -> float:
-    from planner.cost.token_bills import serving_default
-
-    return serving_default("hours_per_month")
 
 
 def _short(model: str) -> str:

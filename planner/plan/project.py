@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Sequence
 
-from planner.plan.break_even import cheapest_by_load, crossing
+from planner.cost.token_bills import Line
+from planner.plan.break_even import Crossing, cheapest_by_load, crossing
 from planner.plan.money_only import PaidOption
 from planner.plan.options import Option
 from planner.question import Question
@@ -25,7 +26,7 @@ def _paid_cost(question: Question, option: PaidOption) -> dict:
     offer = {"instance_type": None, "region": None, "spot": False, "age_days": (datetime.date.today() - date).days if date else None,
              "source": option.price.source, "model": option.price.model, "confidence": option.price.confidence}
     return {"usd": option.usd.as_dict(), "usd_per_gpu_hour": None, "breakdown": {"compute": 0.0, "data": 0.0, **option.parts},
-            "price_source": f"{option.price.provider}, {option.price.source}", "price_date": date.isoformat() if date else None, "offer": offer,
+            "price_source": f"{option.price.model}, {option.price.source}", "price_date": date.isoformat() if date else None, "offer": offer,
             "up_front_usd": option.up_front_usd, "project_usd": option.usd.as_dict() if whole else None,
             "usd_per_request": option.line.usd_per_request + option.line.metered_usd_per_request if option.line else None,
             "usd_per_month": option.line.monthly_usd(load) if whole else None}
@@ -71,12 +72,24 @@ def break_even_document(question: Question, options: Sequence[Option | PaidOptio
     names = [name for name, _ in best.values()]
     if len(names) < 2:
         return None
-    paid = {_name(option) for option in options if isinstance(option, PaidOption)}  # what is served on the same device costs the same
-    met = [crossing((one, other), (lines[one], lines[other]), months) for i, one in enumerate(names) for other in names[i + 1:] if {one, other} & paid]
+    paid = [_name(option) for option in options if isinstance(option, PaidOption) and _name(option) in names]
     return {"months": months,
             "cheapest": [{"option": c.way, "from_requests_per_month": c.from_requests_per_month} for c in cheapest_by_load({n: lines[n] for n in names}, months)],
             "crossings": [{"cheaper_below": c.below, "cheaper_above": c.above, "requests_per_month": c.requests_per_month, "project_usd": c.project_usd,
-                           "again": c.again} for c in met if c is not None]}
+                           "again": c.again} for c in _crossings(paid, [name for name in names if name not in paid], lines, months)]}
+
+
+def _crossings(paid: list[str], trained: list[str], lines: dict[str, Line], months: float) -> list[Crossing]:
+    """Each way that is paid by the token against the others of its kind, and against the served model that it meets first: those
+    that are served on one device cost nearly the same."""
+    def meet(one: str, other: str) -> Crossing | None:
+        return crossing((one, other), (lines[one], lines[other]), months)
+
+    found = [meet(one, other) for i, one in enumerate(paid) for other in paid[i + 1:]]
+    for one in paid:
+        met = [c for c in (meet(one, other) for other in trained) if c is not None]
+        found.append(min(met, key=lambda c: (c.requests_per_month, c.project_usd), default=None))
+    return [c for c in found if c is not None]
 
 
 def _name(option: Option | PaidOption) -> str:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from planner.cost.offers import Offer
 from planner.cost.token_bills import Line, serving_default
@@ -23,6 +25,7 @@ from planner.figures import Estimate
 from planner.plan.uncertainty import spread
 from planner.question import Question
 from planner.trace.source import TraceSource
+from planner.trace.table import PHASES, StepTrace
 from planner.units import SECONDS_PER_HOUR, format_count
 
 #: Rounds in which the number of requests in flight settles.
@@ -73,8 +76,8 @@ def serve(question: Question, source: TraceSource, spec: DeviceSpec, offer: Offe
     decoding = _decoding(source.facts.config, trace.meta["total_params"], spec, prompt, output) if output else None
     at_once = _at_once(question, spec, trace.meta["total_params"], decoding, prompt, output)
     sure = spread("time", spec.pricing, source.facts.modality, spec.key)
-    time = StepClock(spec).price(trace, dims, precision=source.recipe.precision, compiled=source.recipe.compile)
-    reading = float(time.forward_seconds) / micro_batch
+    time = StepClock(spec).price(forward_only(trace), dims, precision=source.recipe.precision, compiled=source.recipe.compile)
+    reading = float(time.seconds) / micro_batch
     load = question.requests_per_month
     month = serving_default("hours_per_month")
     full = reading + (output * decoding.seconds(at_once) / at_once if decoding else 0.0)
@@ -125,6 +128,15 @@ def _forward(source: TraceSource, prompt: float | None, micro_batch: int):
     point: dict[str, Any] = {"B": micro_batch, "S": length, "T": None}
     trace = source.at(**point)
     return trace, trace.dims(**point)
+
+
+def forward_only(trace: StepTrace) -> StepTrace:
+    """The operations of the forward pass, one after another: no teacher, no backward pass, no update. Storages are left out,
+    so that it can be priced and not replayed."""
+    kept = trace.op_phase == PHASES.index("forward")
+    none = np.zeros(0, np.int32)
+    return replace(trace, op_signature=trace.op_signature[kept], op_phase=trace.op_phase[kept], op_module=trace.op_module[kept], size=none, birth=none,
+                   death=none, category=none.astype(np.uint8), storage_module=none)
 
 
 def _decoding(config: Mapping[str, Any] | None, parameters: int, spec: DeviceSpec, prompt: float, output: float) -> Decoding:

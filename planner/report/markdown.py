@@ -18,6 +18,8 @@ def markdown(answer: Mapping[str, Any]) -> str:
     if view.limits(answer):
         parts.append(_bullets(view.limits(answer)))
     parts += ["## Options", _table(view.comparison(answer)), "Ranges hold with 80 % probability (p10–p90)."]
+    if view.break_even(answer):
+        parts += ["## Break-even", _bullets(view.break_even(answer))]
     parts += ["## What was understood", _pairs(view.understood(answer))]
     parts += ["## What was asked", _pairs(view.asked(answer))]
     parts += ["## Where the figures stand", _pairs(view.standing(answer))]

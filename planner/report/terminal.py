@@ -23,6 +23,8 @@ def show(answer: Mapping[str, Any], stream: TextIO, *, brief: bool = False) -> N
     if brief:
         return
     _fixes(console, answer)
+    _list(console, "Break-even", view.break_even(answer))
+    _pairs(console, "Serving", [(view.name(option), view.serving(option)) for option in answer["options"] if view.serving(option)])
     _pairs(console, "Understood", view.understood(answer))
     _pairs(console, "Training choices", view.choices(answer))
     _pairs(console, "Where the figures stand", view.standing(answer))

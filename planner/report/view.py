@@ -84,7 +84,26 @@ def hours(option: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def usd(option: Mapping[str, Any]) -> tuple[str, str]:
-    return percentiles(option["cost"]["usd"], usd_text) if option.get("cost") else ("no price", "")
+    return _spread(option["cost"]["usd"]) if option.get("cost") else ("no price", "")
+
+
+def to_start(option: Mapping[str, Any]) -> tuple[str, str]:
+    """What is paid before the first request: training with its interval, or what a provider asks once."""
+    cost = option.get("cost")
+    if cost and cost.get("up_front_usd") is not None and not option.get("run"):
+        return usd_text(cost["up_front_usd"]), ""
+    return usd(option)
+
+
+def project(option: Mapping[str, Any]) -> tuple[str, str]:
+    """Training and answering the asked requests over the asked months."""
+    cost = option.get("cost") or {}
+    return _spread(cost["project_usd"]) if cost.get("project_usd") else (DASH, "")
+
+
+def _spread(figure: Mapping[str, float]) -> tuple[str, str]:
+    middle, interval = percentiles(figure, usd_text)
+    return middle, "" if figure["p10"] == figure["p90"] else interval
 
 
 def speed(option: Mapping[str, Any]) -> str:
@@ -103,14 +122,48 @@ def trainable(option: Mapping[str, Any]) -> str:
 def comparison(answer: Mapping[str, Any]) -> Table:
     """A row an option, every cell a string; what belongs to a figure (interval, limit) in a line of its own. The GPU
     has a column only where the options differ in it."""
-    headers = ("Strategy", "GPU", "Fits", "Memory", "GPU time", "Cost", "Speed", "Trains")
+    whole = any((option.get("cost") or {}).get("project_usd") for option in answer["options"])
+    headers = ("Strategy", "GPU", "Fits", "Memory", "GPU time", *(("To start", _months(answer)) if whole else ("Cost", "Speed")), "Trains")
     rows = []
     for option in answer["options"]:
-        spans = ("\n".join(filter(None, pair)) for pair in (hours(option), usd(option)))
-        rows.append((name(option), short_device(option), fits(option), memory(option), *spans, speed(option), trainable(option)))
-    if only_device(answer) is None:
+        spans = ["\n".join(filter(None, pair)) for pair in ((hours(option), to_start(option), project(option)) if whole else (hours(option), usd(option)))]
+        rows.append((name(option), short_device(option), fits(option), memory(option), *spans, *(() if whole else (speed(option),)), trainable(option)))
+    if only_device(answer) is None and any(option.get("gpu") for option in answer["options"]):
         return Table(headers, tuple(rows))
     return Table(headers[:1] + headers[2:], tuple(row[:1] + row[2:] for row in rows))
+
+
+def _months(answer: Mapping[str, Any]) -> str:
+    return f"Over {answer['question']['horizon_months']:g} months"
+
+
+def break_even(answer: Mapping[str, Any]) -> list[str]:
+    """Which way is cheapest at which load, and where ways cross; empty where no requests were asked for."""
+    part = answer.get("break_even")
+    if not part:
+        return []
+    ways, found = part["cheapest"], []
+    for way, after in zip(ways, [*ways[1:], None]):
+        where = f"from {count_text(way['from_requests_per_month'])}" + (f" to {count_text(after['from_requests_per_month'])}" if after else "")
+        found.append(clean(f"{where} requests a month: {way['option']}" if len(ways) > 1 else f"at any load: {way['option']}"))
+    for met in part["crossings"]:
+        line = f"{met['cheaper_above']} costs less than {met['cheaper_below']} from {count_text(met['requests_per_month'])} requests a month on"
+        found.append(clean(line + (", not at every load above, since servers stand whole" if met["again"] else "")))
+    return found
+
+
+def serving(option: Mapping[str, Any]) -> str:
+    """How the tuned model is served."""
+    part = option.get("serving")
+    if not part:
+        return ""
+    month = part["usd_per_month"]
+    pieces = [f"{part['gpus']} of these GPUs on all month" + (f" for {figure_text(month, usd_text)}" if month else ""),
+              f"busy {hours_text(part['busy_gpu_hours_per_month'])}" + (f", which alone would cost {usd_text(part['usd_per_month_when_busy'])}" if month else ""),
+              f"a request is read in {seconds_text(part['prompt_seconds']['p50'])}"]
+    if part["token_seconds"]:
+        pieces.append(f"a token takes {seconds_text(part['token_seconds']['p50'])} with {count_text(part['requests_at_once'])} requests at once")
+    return clean("; ".join(pieces))
 
 
 def only_device(answer: Mapping[str, Any]) -> str | None:
@@ -253,6 +306,10 @@ def headline(option: Mapping[str, Any]) -> list[tuple[str, str]]:
     if run:
         pairs += [("GPU time", figure_text(run["gpu_hours"], hours_text)), ("wall-clock time", figure_text(run["wall_hours"], hours_text))]
     pairs.append(("cost", figure_text(cost["usd"], usd_text) if cost else "no price is known"))
+    if cost and cost.get("project_usd"):
+        pairs.append(("cost of the project", figure_text(cost["project_usd"], usd_text)))
+    if serving(option):
+        pairs.append(("serving", serving(option)))
     if step:
         pairs += [("step", f"{figure_text(step['seconds'], seconds_text)}, {flop_text(step['model_flops'])}, bound by the {step['bound_by']}"),
                   ("speed", one_line(speed(option)) if step.get("mfu") is None else f"{one_line(speed(option))}, {share_text(step['mfu'])} of peak (MFU)")]
