@@ -4,6 +4,8 @@
 
 1. ``shipped``: the whole process, from a shell, of a question answered from a shipped trace, every strategy on one GPU;
    and that it imports neither torch, transformers nor pandas. ``rented``: the same over every GPU that can be rented.
+   ``calibrated``: ``shipped`` on a device profile of full size (``stand_in_profile.py``), run in turns with it; the limit is
+   what the profile may add.
 2. ``never_seen`` and ``never_seen_lora``: a 32-layer decoder of odd sizes that nobody has traced, with an empty cache.
 3. ``grid``: 100,000 points (batch, length, GPU) of one traced model: memory and time of each.
 
@@ -35,7 +37,7 @@ RENTED = ("estimate", "Llama-3.2-1B", "--samples", "1000", "--tokens-per-sample"
 SHIPPED = (*RENTED, "--gpu", "h100-sxm")
 NEVER_SEEN = {"never_seen": "fine_tune", "never_seen_lora": "lora"}
 HEAVY = ("torch", "transformers", "pandas")
-LIMITS = {"shipped": 0.5, "rented": 1.0, "never_seen": 15.0, "never_seen_lora": 15.0, "grid": 2.0}
+LIMITS = {"shipped": 0.5, "calibrated": 0.05, "rented": 1.0, "never_seen": 15.0, "never_seen_lora": 15.0, "grid": 2.0}
 MAIN = "import sys; from planner.cli.main import main; sys.exit(main())"
 
 
@@ -147,6 +149,21 @@ def never_seen(name: str, environment: dict[str, str], runs: int) -> Timing:
     return timing(name, results)
 
 
+def added_by_a_profile(environment: dict[str, str], runs: int) -> Timing:
+    """What reading and using a device profile adds to the answer: the median of the differences of neighbouring processes."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "stand_in.json"
+        subprocess.run([sys.executable, str(ROOT / "benchmarks" / "stand_in_profile.py"), "h100-sxm", str(file)], check=True, stdout=subprocess.DEVNULL)
+        plain, profiled = command(*SHIPPED), command(*RENTED, "--gpu", str(file))
+        measure(plain, environment), measure(profiled, environment)
+        pairs = [(measure(plain, environment), measure(profiled, environment)) for _ in range(runs)]
+        size = file.stat().st_size
+    added = [after.seconds - before.seconds for before, after in pairs]
+    usual = timing("calibrated", [after for _, after in pairs])
+    return replace(usual, seconds=statistics.median(added), user_seconds=statistics.median(a.user_seconds - b.user_seconds for b, a in pairs),
+                   fastest_seconds=min(added), slowest_seconds=max(added), detail=f"added by a profile of {size / 1e3:.0f} kB; {usual.detail}".strip("; "))
+
+
 def grid_points() -> Timing:
     """Time and memory of 50 batches × 50 lengths × 40 GPUs in this process; the trace is loaded before the clock starts."""
     import resource
@@ -221,6 +238,8 @@ def every(names: tuple[str, ...], runs: int) -> tuple[list[Timing], list[str]]:
         for name in names:
             if name in ("shipped", "rented"):
                 timings.append(repeated(name, command(*(SHIPPED if name == "shipped" else RENTED)), environment, runs))
+            elif name == "calibrated":
+                timings.append(added_by_a_profile(environment, runs))
             elif name in NEVER_SEEN:
                 timings.append(never_seen(name, environment, min(runs, 3)))
             else:
