@@ -1,6 +1,7 @@
 # make plan    from nothing to the first answer      (needs Python 3.11 or newer, and git)
 # make test    every test, with every optional library
 # make lint    style
+# make loop    the planner checks itself here: calibrate, train small models, validate, correct, validate on others (minutes)
 #
 # A target installs only when pyproject.toml, .ci/constraints.txt or this file changed.
 # Without a GPU, torch's build for the processor is a much smaller download: see pytorch.org for its index and set
@@ -9,7 +10,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: plan test lint clean
+.PHONY: plan test lint loop clean
 
 VENV := .venv
 PYTHON = $(VENV)/bin/python
@@ -28,6 +29,9 @@ test: $(VENV)/.installed-dev
 
 lint: $(VENV)/.installed-dev
 	$(PYTHON) -m ruff check planner tests benchmarks
+
+loop: $(VENV)/.installed-dev
+	$(PYTHON) benchmarks/loop.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -20,8 +20,7 @@ import random
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from itertools import groupby
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -32,6 +31,7 @@ from benchmarks.tables.common import read_rows  # noqa: E402
 from planner.cli.writing import write_text  # noqa: E402
 from planner.ledger.cases import Case, Refused, from_rows  # noqa: E402
 from planner.ledger.judge import Outcome, outcome  # noqa: E402
+from planner.ledger.validating import by_model  # noqa: E402
 from planner.report import accuracy_view  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -196,13 +196,7 @@ def choose(items: Sequence[Case | Refused], split: str, limit: int | None, seed:
 
 def run(cases: Sequence[Case], folder: Path, workers: int, sharded_as_ddp: bool = False) -> list[Outcome]:
     """Every case's outcome. One model's cases go to one worker together, so that its trace is made once."""
-    ordered = sorted(cases, key=lambda c: (c.model, repr(c.architecture), c.id))
-    batches = [list(group) for _, group in groupby(ordered, key=lambda c: (c.model, repr(c.architecture)))]
-    if workers < 2 or len(batches) < 2:
-        return [o for batch in batches for o in ask_batch(batch, folder, sharded_as_ddp)]
-    with ProcessPoolExecutor(workers) as pool:
-        futures = [pool.submit(ask_batch, batch, folder, sharded_as_ddp) for batch in batches]
-        return [o for future in futures for o in future.result()]
+    return by_model(cases, partial(ask_batch, folder=folder, sharded_as_ddp=sharded_as_ddp), workers)
 
 
 def ask_batch(batch: Sequence[Case], folder: Path, sharded_as_ddp: bool) -> list[Outcome]:

@@ -102,7 +102,7 @@ def validated(items: list, records: list, bases: Iterable[str], workers: int, qu
     """The validation of what was gathered, whole runs of the ledger included."""
     import dataclasses
 
-    from planner.ledger.cases import Case, Refused
+    from planner.ledger.cases import LEDGER, Case, Refused
     from planner.ledger.validating import validate
     from planner.ledger.whole_runs import compared
     from planner.report.progress import Progress
@@ -110,7 +110,7 @@ def validated(items: list, records: list, bases: Iterable[str], workers: int, qu
     cases, refused = [i for i in items if isinstance(i, Case)], tuple(i for i in items if isinstance(i, Refused))
     with Progress(sys.stderr, enabled=not quiet, single=True) if sys.stderr.isatty() else contextlib.nullcontext() as progress:
         found = validate(cases, bases=tuple(bases), workers=workers, progress=progress)
-    kept = {case.id for case in cases if case.table == "ledger"}
+    kept = {case.id for case in cases if case.table == LEDGER}
     whole = compared([r for r in records if r.id[:12] in kept])
     return dataclasses.replace(found, plain=found.plain + whole.plain, in_force=found.in_force + whole.in_force, refused=found.refused + refused)
 

@@ -46,6 +46,10 @@ KIN = (
 SALT = "measured848"
 
 
+#: The table of the cases that come from the ledger.
+LEDGER = "ledger"
+
+
 @dataclass(frozen=True)
 class Case:
     """One measured configuration. Sizes in bytes, times in seconds; ``step_seconds`` is the time of what ``measures`` names,
@@ -89,7 +93,9 @@ class Case:
 
     @property
     def family(self) -> str:
-        return family_of(self.model)
+        kind = (self.architecture or {}).get("kind", "timm")
+        labelled = self.table == LEDGER and kind != "timm"  # a local folder's or an own model's name says nothing of its kind
+        return family_of(str(kind) if labelled else self.model)
 
     @property
     def split(self) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from planner import profiles
 from planner.errors import DataError, QuestionError, UnknownNameError
-from planner.ledger.cases import MEASURES, MEMORIES, Case, Refused
+from planner.ledger.cases import LEDGER, MEASURES, MEMORIES, Case, Refused
 from planner.ledger.imports.found import Problems
 from planner.ledger.imports.text import number, plain_text, table_of
 from planner.ledger.record import RunRecord
@@ -44,7 +44,7 @@ def from_ledger(records: Iterable[RunRecord]) -> Iterator[Case | Refused]:
         if values.get("lora_targets") is not None:
             values["lora_targets"] = tuple(values["lora_targets"])
         values |= {**times, "peaks": peaks, "oom": bool(measured.get("out_of_memory")), "date": record.created[:10], "trust": "H"}
-        yield _case(record.id[:12], "ledger", record.source, values, "; ".join(record.notes))
+        yield _case(record.id[:12], LEDGER, record.source, values, "")
 
 
 def from_table(path: Path, problems: Problems) -> Iterator[Case | Refused]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from planner.errors import PlannerError
 from planner.ledger import residuals
-from planner.ledger.cases import MODALITIES, family_of, split_of
+from planner.ledger.cases import LEDGER, MODALITIES, family_of, split_of
 from planner.ledger.record import RunRecord
 from planner.ledger.summaries import Comparison
 from planner.plan import corrections
@@ -33,7 +33,7 @@ def compared(records: Iterable[RunRecord]) -> Whole:
     for record in whole:
         with corrections.without():
             plain += _figures(record, _asked(record))
-        if corrected and residuals.run_name("ledger", record.id[:12]) not in taught:
+        if corrected and residuals.run_name(LEDGER, record.id[:12]) not in taught:
             in_force += _figures(record, _asked(record))
     return Whole(tuple(plain), tuple(in_force))
 
@@ -65,7 +65,7 @@ def _figures(record: RunRecord, option: Mapping[str, Any] | None) -> list[Compar
     hours = measured["wall_seconds"] / SECONDS_PER_HOUR if measured.get("wall_seconds") else None
     pairs = [("hours", hours, run.get("wall_hours")), ("usd", measured.get("usd"), (option.get("cost") or {}).get("usd"))]
     setup, model = record.setup, str(record.setup.get("model") or option["model"].get("name") or "")
-    same = dict(case_id=record.id[:12], table="ledger", basis=option["basis"], strategy=option["strategy"], gpu=option["gpu"], family=family_of(model),
+    same = dict(case_id=record.id[:12], table=LEDGER, basis=option["basis"], strategy=option["strategy"], gpu=option["gpu"], family=family_of(model),
                 modality=MODALITIES.get(str(setup.get("task")), "text"), split=split_of(family_of(model)), model=model)
     return [Comparison(quantity=name, measured=float(value), p10=figure["p10"], p50=figure["p50"], p90=figure["p90"], **same)
             for name, value, figure in pairs if value and figure]

@@ -21,6 +21,7 @@ NEAR = 1.25  # the band around equality: a quarter too much or too little
 MOST_SERIES = len(COLOURS) - 1
 #: Bars of so many runs would be a carpet: they become paler.
 MANY = 150
+MANY_DECADES = 1e4
 
 
 def draw(comparisons: Sequence[Comparison], path: Path, title: str) -> None:
@@ -60,10 +61,21 @@ def _panel(axes, found: Sequence[Comparison], name: str, unit: str, scale: float
     for index, (label, members) in enumerate(_series(found, split=len(quantities) > 1).items()):
         _points(axes, members, label, index, scale, pale=len(found) > MANY)
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal", xlabel=f"measured, {unit}", ylabel=f"estimate with its 80 % interval, {unit}")
+    for axis in (axes.xaxis, axes.yaxis):
+        _numbers(axis, high / low)
     whole = summarise(found)
-    axes.set_title(f"{name}: {whole.count} figures, median error {whole.median:.1%}, p90 {whole.p90:.0%}, bias {whole.bias_percent:+.0f} %, "
-                   f"intervals cover {whole.coverage:.0%}", loc="left", fontsize=9)
-    axes.legend(loc="upper left", title=f"line: equal; band: within {NEAR - 1:.0%}", title_fontsize=8, alignment="left", handletextpad=0.2, labelspacing=0.35)
+    axes.set_title(f"{name}: {whole.count} figures, median error {100 * whole.median:.1f} %, p90 {100 * whole.p90:.0f} %, bias {whole.bias_percent:+.0f} %, "
+                   f"intervals cover {100 * whole.coverage:.0f} %", loc="left", fontsize=9)
+    axes.legend(loc="upper left", title=f"line: equal; band: within {100 * (NEAR - 1):.0f} %; hollow: outside its interval", title_fontsize=8, alignment="left", handletextpad=0.2, labelspacing=0.35)
+
+
+def _numbers(axis, span: float) -> None:
+    """1, 2, 5 in every decade, or decades alone where there are many; figures as people write them."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0) if span < MANY_DECADES else (1.0,), numticks=40))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _points(axes, members: Sequence[Comparison], label: str, index: int, scale: float, pale: bool) -> None:

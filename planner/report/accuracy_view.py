@@ -10,7 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from planner.ledger.cases import Refused
 from planner.ledger.summaries import Comparison, ErrorSummary, Verdict, VerdictSummary, by, count_by, judge
 
-GROUPS = (("table",), ("basis",), ("strategy",), ("gpu",))
+GROUPS = (("table",), ("basis",), ("strategy",), ("gpu",), ("table", "gpu", "strategy"))
+MOST_ASSUMPTIONS = 6  # a source
 LIBRARIES = ("torch", "transformers", "peft", "timm", "torchvision", "numpy")
 
 
@@ -61,7 +62,7 @@ def markdown(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict], ref
         _table("All", by(comparisons, "quantity"), ()),
     ]
     parts += [_table(f"By {' and '.join(group)}", by(comparisons, "quantity", *group), group) for group in GROUPS]
-    parts += [_verdicts(judge(verdicts)), _refusals(refused), _worst(comparisons)]
+    parts += [_left_open(comparisons), _verdicts(judge(verdicts)), _refusals(refused), _worst(comparisons)]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -90,6 +91,19 @@ def _table(title: str, summaries: dict[tuple[str, ...], ErrorSummary], group: tu
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
+
+
+def _left_open(comparisons: Sequence[Comparison]) -> str:
+    """What each source leaves open, as it was assumed to ask the question at all, and of how many runs."""
+    runs = {(c.table, c.assumed, c.case_id) for c in comparisons if c.assumed}
+    lines = ["### What the sources leave open, and what was assumed", ""]
+    for table in sorted({table for table, _, _ in runs}):
+        found = count_by((one for one in runs if one[0] == table), lambda one: one[1])
+        lines += [f"- {table}, {count} run{'' if count == 1 else 's'}: {assumed}" for assumed, count in found[:MOST_ASSUMPTIONS]]
+        rest = found[MOST_ASSUMPTIONS:]
+        lines += [f"- {table}: {len(rest)} more, on {sum(count for _, count in rest)} runs, in the column `assumed` of its table"] if rest else []
+    stated = sorted({c.table for c in comparisons} - {table for table, _, _ in runs})
+    return "\n".join([*lines, *([f"- Nothing: {', '.join(stated)}"] if stated else []), ""])
 
 
 def _verdicts(summary: VerdictSummary) -> str:

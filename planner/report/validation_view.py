@@ -6,17 +6,18 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from planner.ledger.cases import Refused
+from planner.ledger.cases import LEDGER, Refused
 from planner.ledger.summaries import Comparison, ErrorSummary, by, count_by, judge
 from planner.ledger.validating import ACCOUNTS, Validation
 from planner.report import accuracy_view
 from planner.report.device_view import Section
-from planner.report.view import DASH, Table
+from planner.report.view import Table
 from planner.report.words import bytes_text, clean, seconds_text
 
 #: What errors are broken down by, and the heading.
 GROUPS = {"gpu": "device", "family": "family", "strategy": "strategy", "basis": "basis"}
-MOST_ROWS, WORST, REASONS = 24, 10, 12
+BROKEN_DOWN = ("time", "allocated", "reserved", "device", "hours", "usd")
+MOST_ROWS, WORST, REASONS, LONGEST = 24, 10, 12, 160
 NAMES = {"time": "step time", "forward": "forward pass", "allocated": "memory, allocated", "reserved": "memory, reserved", "device": "memory, whole device",
          "context": "memory, context", "hours": "hours of the run", "usd": "cost"}
 
@@ -26,25 +27,29 @@ def sections(v: Validation, problems: Sequence[str] = (), left_out_rows: int = 0
     today = getattr(v, v.today)
     found = [Section("How far estimates are off", table=_accounts(v))]
     for name, heading in GROUPS.items():
-        rows = by(today, "quantity", name)
+        rows = by((c for c in today if c.quantity in BROKEN_DOWN), "quantity", name)
         if len({key[1] for key in rows}) > 1:
-            shown = dict(sorted(rows.items(), key=lambda item: -item[1].count)[:MOST_ROWS])
+            most = sorted(rows.items(), key=lambda item: -item[1].count)[:MOST_ROWS]
             more = f" (the {MOST_ROWS} with most runs of {len(rows)})" if len(rows) > MOST_ROWS else ""
-            found.append(Section(f"By {heading}{more}", table=_table(heading, [(NAMES[q], clean(group), s) for (q, group), s in shown.items()])))
-    found += [_verdicts(v), Section("The worst", table=_worst(today))]
+            shown = sorted(most, key=lambda item: (list(NAMES).index(item[0][0]), -item[1].count, item[0]))
+            found.append(Section(f"By {heading}{more}", table=_table([(f"{NAMES[q]}, {clean(group).replace('_', ' ')}", s) for (q, group), s in shown])))
+    found += [_verdicts(v), Section("The worst, and what they rest on", lines=_worst(today))]
     return [s for s in found if s.pairs or s.lines or (s.table and s.table.rows)] + _left(v.refused, problems, left_out_rows)
 
 
 def _accounts(v: Validation) -> Table:
-    rows = [(NAMES[quantity], text, s) for account, text in (("plain", "as the planner says it"), ("left_out", "corrected, by other runs"),
-                                                             ("in_force", "with your corrections")) for (quantity,), s in by(getattr(v, account), "quantity").items()]
-    return _table("estimate", sorted(rows, key=lambda row: list(NAMES.values()).index(row[0])))
+    accounts = (("plain", ""), ("left_out", ", corrected by other runs"), ("in_force", ", with your corrections"))
+    several = len({c.basis for c in v.plain}) > 1
+    keys = ("quantity", "basis") if several else ("quantity",)
+    rows = [((list(NAMES).index(key[0]), *key[1:]), f"{', '.join((NAMES[key[0]], *key[1:]))}{text}", s)
+            for account, text in accounts for key, s in by(getattr(v, account), *keys).items()]
+    return _table([(what, s) for _, what, s in sorted(rows, key=lambda row: row[0])])
 
 
-def _table(heading: str, rows: Sequence[tuple[str, str, ErrorSummary]]) -> Table:
-    head = ("what", heading, "runs", "median error", "p90", "worst", "bias", "covered")
-    return Table(head, tuple((what, group, f"{s.count:,}", _share(s.median), _share(s.p90), _share(s.worst), f"{s.bias_percent:+.1f} %", _share(s.coverage))
-                             for what, group, s in rows))
+def _table(rows: Sequence[tuple[str, ErrorSummary]]) -> Table:
+    head = ("", "runs", "median error", "p90", "worst", "bias", "covered")
+    return Table(head, tuple((what, f"{s.count:,}", _share(s.median), _share(s.p90), _share(s.worst), f"{s.bias_percent:+.1f} %", _share(s.coverage))
+                             for what, s in rows))
 
 
 def _share(value: float) -> str:
@@ -61,11 +66,26 @@ def _verdicts(v: Validation) -> Section:
     return Section("Fits or not", tuple(pairs))
 
 
-def _worst(comparisons: Sequence[Comparison]) -> Table:
+def _worst(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     found = sorted(comparisons, key=lambda c: -abs(c.log_ratio))[:WORST]
-    rows = tuple((clean(c.case_id), clean(c.gpu), NAMES[c.quantity], figure_text(c.quantity, c.measured), figure_text(c.quantity, c.p50),
-                  "yes" if c.covered else "no", clean("; ".join(filter(None, [c.why, c.assumed]))[:160]) or DASH) for c in found)
-    return Table(("run", "device", "what", "measured", "estimate", "covered", "why"), rows)
+    return tuple(
+        f"{_run(c)} on {clean(c.gpu)}, {NAMES[c.quantity]}: {figure_text(c.quantity, c.measured)} measured, {figure_text(c.quantity, c.p50)} estimated"
+        f" ({'inside' if c.covered else 'outside'} its interval)" + "".join(f". {part}" for part in (_sentence(c.why), _assumed(c)) if part) for c in found)
+
+
+def _run(c: Comparison) -> str:
+    """A table's own name of the run; of the ledger's, what it was."""
+    return f"{clean(c.model).rpartition('/')[2]} {c.strategy.replace('_', ' ')} ({c.case_id[:6]})" if c.table == LEDGER else clean(c.case_id)
+
+
+def _sentence(text: str) -> str:
+    return clean(text[:1].upper() + text[1:])
+
+
+def _assumed(c: Comparison) -> str:
+    """What the run leaves open, cut at a word."""
+    text = clean(c.assumed)
+    return f"Left open: {text if len(text) <= LONGEST else text[:LONGEST].rpartition(' ')[0] + ' …'}" if text else ""
 
 
 def figure_text(quantity: str, value: float) -> str:
