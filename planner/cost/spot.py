@@ -16,9 +16,12 @@ from planner.errors import QuestionError
 from planner.figures import Z90, Estimate
 
 
+SHORTEST_HOURS = 1 / 3600  # nobody saves more often than every second
+
+
 @dataclass(frozen=True)
 class Interrupted:
-    """What interruptions add to a run. Hours are those of one machine, beyond the undisturbed run with its own checkpoints."""
+    """What interruptions add to a run: hours beyond those of an undisturbed one, for checkpoints, lost work and restarts."""
 
     interval_hours: float  # of work between two checkpoints
     extra_hours: Estimate  # checkpoints, lost work and restarts
@@ -68,7 +71,7 @@ def interrupted(work_hours: float, *, save_hours: float, restart_hours: float, i
     rates = [rate / 24 for rate in (interruptions_per_day.p10, interruptions_per_day.p50, interruptions_per_day.p90)]
     if rates[1] <= 0 or work_hours <= 0:
         return Interrupted(interval_hours or work_hours, Estimate.exact(0.0), 0.0)
-    interval = min(work_hours, interval_hours or max(daly_interval(save_hours, 1 / rates[1]), 1e-6)) or work_hours
+    interval = min(work_hours, interval_hours or max(daly_interval(save_hours, 1 / rates[1]), SHORTEST_HOURS))
     times = [expected_time(work_hours, interval, save_hours, restart_hours, 1 / rate) if rate > 0 else work_hours + save_hours * math.ceil(work_hours / interval)
              for rate in rates]
     if not math.isfinite(times[2]) or times[1] > 1e4 * work_hours:

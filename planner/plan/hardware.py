@@ -74,7 +74,7 @@ def _timed_here(question: Question, progress) -> Hardware:
 def rent(question: Question, spec: DeviceSpec, *, must: bool) -> Rented:
     """The device at the question's price, or at its cheapest offer; without one when nobody offers it (and not ``must``)."""
     if question.price is not None:
-        return Rented(spec, question.gpus, given(question.price, spec.key))
+        return Rented(spec, question.gpus, replace(given(question.price, spec.key), spot=question.spot))
     if question.owned_usd is not None:
         return Rented(spec, question.gpus, owned(spec, usd=question.owned_usd, years=question.owned_years, utilisation=question.owned_utilisation,
                                                  usd_per_kwh=question.usd_per_kwh))
