@@ -74,17 +74,19 @@ def cheapest_by_load(lines: Mapping[str, Line], months: float) -> list[Cheapest]
 
 
 def _loads(lines: tuple[Line, ...], months: float) -> list[float]:
-    """Loads at which the order of two ways can change: just after each kink or step of either, and where they meet between."""
+    """Loads at which the order of two ways can change: just after each kink or step of either, and where they meet, or one gets cheaper by what is worth a
+    change, between."""
     limit = min([MOST_REQUESTS, *(MOST_SERVERS * line.requests_per_server_month for line in lines if line.usd_per_server_month)])
     edges = sorted({1.0, limit, *(edge for line in lines for edge in _edges(line, limit) if 1.0 < edge < limit)})
     loads = set(edges)
     for low, high in zip(edges, edges[1:]):
         start = math.nextafter(low, high)
         loads.add(start)
-        gap = [lines[0].usd(load, months) - lines[-1].usd(load, months) for load in (start, high)]
-        if gap[0] * gap[1] < 0:
-            met = start + (high - start) * gap[0] / (gap[0] - gap[1])
-            loads |= {met, math.nextafter(met, high), min(high, met * (1 + 1e-6))}
+        for ratio in (1.0, 1.0 + WORTH, 1.0 / (1.0 + WORTH)):
+            gap = [lines[0].usd(load, months) - ratio * lines[-1].usd(load, months) for load in (start, high)]
+            if gap[0] * gap[1] < 0:
+                met = start + (high - start) * gap[0] / (gap[0] - gap[1])
+                loads |= {met, min(high, met * (1 + 1e-6))}
     return sorted(loads)
 
 
