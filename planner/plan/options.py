@@ -55,6 +55,7 @@ class Option:
     enough: EnoughData | None = None
     disk_bytes: int | None = None
     serving: Serving | None = None
+    undisturbed: Run | None = None  # the run before interruptions
     assumptions: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -86,6 +87,8 @@ def with_serving(asked: Asked, option: Option) -> None:
         source = setting.source if whole == setting.recipe else asked.source(whole, option.facts)
         option.serving = serve(asked.question, source, rented.spec, rented.offer, rented.prices, asked.data.mean_length, setting.micro_batch)
         option.assumptions += option.serving.assumptions
+        if asked.question.gpu is None:
+            option.assumptions.append("served on the device that trains it: another may serve for less, --gpu names it")
     except PlannerError as error:
         option.warnings.append(f"serving it is left out: {error}")
 
@@ -165,12 +168,12 @@ def _priced(asked: Asked, strategy, variant, rented, choices, setting, run, fact
     """``saved``: the stage whose checkpoint is kept, where it is not the heaviest."""
     question, offer, kept = asked.question, rented.offer, saved or setting
     checkpoint = kept.source.at(B=kept.micro_batch, **lengths_of(kept.batches)[0]).meta["checkpoint_bytes"]
-    run = with_interruptions(question, run, offer, rented.gpus, checkpoint)
+    calm, run = run, with_interruptions(question, run, offer, rented.gpus, checkpoint)
     priced = None if offer is None else project_bill(question, run, offer, rented.gpus, rented.prices, data=asked.data, checkpoint_bytes=checkpoint,
                                                      disk_bytes=disk_bytes or 0)
     used = energy(rented.spec, run.gpu_hours * runs_in_all(question), provider=offer.provider if offer else None,
                   region=question.region or (offer.region if offer else None), watts=mean_watts(rented.spec, setting.step.time))
-    option = Option(strategy, variant, rented, choices, setting, run, priced, used, facts, teacher, disk_bytes=disk_bytes)
+    option = Option(strategy, variant, rented, choices, setting, run, priced, used, facts, teacher, disk_bytes=disk_bytes, undisturbed=calm)
     option.assumptions += getattr(rented.spec.timer, "notes", [])
     option.warnings += getattr(rented.spec.timer, "warnings", [])
     return option
