@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from planner.question import Question
 from planner.units import SECONDS_PER_HOUR, format_seconds, format_usd
 
 
@@ -54,12 +55,21 @@ def _broken_by(option: Mapping[str, Any], question: Mapping[str, Any], now: date
     return found
 
 
-def _missed(deadline: str | datetime.datetime, hours: float, name: str, now: datetime.datetime | None) -> list[str]:
+def hours_allowed(question: Question, *, now: datetime.datetime | None = None) -> float | None:
+    """Wall-clock hours that ``max_hours`` and ``deadline`` leave; None without either, negative for a deadline that has passed."""
+    left = None if question.deadline is None else _hours_left(question.deadline, now)
+    return min((hours for hours in (question.max_hours, left) if hours is not None), default=None)
+
+
+def _hours_left(moment: datetime.datetime, now: datetime.datetime | None) -> float:
     """A deadline without a zone is local time, as a person would mean it."""
-    moment = datetime.datetime.fromisoformat(deadline) if isinstance(deadline, str) else deadline
     start = now or datetime.datetime.now(datetime.UTC)
-    left_hours = (moment.astimezone(datetime.UTC) - start.astimezone(datetime.UTC)).total_seconds() / SECONDS_PER_HOUR
-    if hours <= left_hours:
+    return (moment.astimezone(datetime.UTC) - start.astimezone(datetime.UTC)).total_seconds() / SECONDS_PER_HOUR
+
+
+def _missed(deadline: str | datetime.datetime, hours: float, name: str, now: datetime.datetime | None) -> list[str]:
+    moment = datetime.datetime.fromisoformat(deadline) if isinstance(deadline, str) else deadline
+    if hours <= _hours_left(moment, now):
         return []
     return [f"deadline {moment.isoformat()} is broken: {name} takes {format_seconds(hours * SECONDS_PER_HOUR)}"]
 

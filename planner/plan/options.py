@@ -112,7 +112,7 @@ def training_usd_at_least(asked: Asked, strategy: str, rented: Rented) -> float:
     if question.max_steps or rented.offer is None or (strategy == "feature_extraction" and question.cached_features is True) \
             or (strategy == "partial_fine_tune" and question.unfreezing == "gradual"):
         return 0.0
-    facts, teacher = _models(asked, strategy)
+    facts, teacher = models_of(asked, strategy)
     choices = choose(question, facts, asked.data, strategy, rented.spec)
     seconds = device_seconds_at_least(choices, rented.spec, asked.data, rented.gpus, question.micro_batch, lambda recipe: asked.source(recipe, facts, teacher))
     if not seconds:
@@ -123,7 +123,7 @@ def training_usd_at_least(asked: Asked, strategy: str, rented: Rented) -> float:
     return hours * rented.offer.usd_per_hour_for(rented.gpus)
 
 
-def _models(asked: Asked, strategy: str) -> tuple[ModelFacts, ModelFacts | None]:
+def models_of(asked: Asked, strategy: str) -> tuple[ModelFacts, ModelFacts | None]:
     """(what trains, its teacher): with --teacher the model is the student, else the teacher of a smaller student."""
     if strategy != "distillation":
         return asked.facts, None
@@ -143,7 +143,7 @@ def _setting(asked: Asked, choices: Choices, rented: Rented, facts: ModelFacts, 
 
 
 def _single(asked: Asked, strategy: str, rented: Rented, label: str | None = None) -> Option:
-    facts, teacher = _models(asked, strategy)
+    facts, teacher = models_of(asked, strategy)
     choices = choose(asked.question, facts, asked.data, strategy, rented.spec)
     setting = _setting(asked, choices, rented, facts, teacher)
     run = _run(asked, choices, setting, rented)
@@ -207,15 +207,15 @@ def _cached(asked: Asked, rented: Rented, *, must: bool) -> list[Option]:
     once = asked.question.model_copy(update={"evaluations_per_epoch": 0.0, "saves_per_epoch": 0.0, "max_steps": None})
     made = _run(asked, replace(making, epochs=1.0), first, rented, once)
     trained = _run(asked, head, second, rented)
-    option = _priced(asked, "feature_extraction", "cached features", rented, head, first if _heavier(first, second) else second, _joined([made, trained]), asked.facts,
-                     saved=second, disk_bytes=_feature_bytes(second, data.samples))
+    option = _priced(asked, "feature_extraction", "cached features", rented, head, first if _heavier(first, second) else second, joined([made, trained]), asked.facts,
+                     saved=second, disk_bytes=feature_bytes(second, data.samples))
     option.setting = replace(option.setting, step=second.step, micro_batch=second.micro_batch, accumulation=second.accumulation, source=second.source,
                              batches=second.batches)
     option.assumptions.append("features are computed once without augmentation and read back from disk as fast as the device takes them")
     return [option]
 
 
-def _feature_bytes(setting: Setting, samples: int) -> int:
+def feature_bytes(setting: Setting, samples: int) -> int:
     """The cache's size on disk: what enters the head, in the precision it has there, for every sample."""
     point = {"B": max(2, setting.micro_batch), **lengths_of(setting.batches)[1]}
     trace = setting.source.at(**point)
@@ -234,7 +234,7 @@ def _gradual(asked: Asked, rented: Rented) -> Option:
         setting = _setting(asked, choices, rented, asked.facts, None)
         runs.append(_run(asked, choices, setting, rented))
         heaviest = setting if heaviest is None or _heavier(setting, heaviest) else heaviest
-    option = _priced(asked, "partial_fine_tune", "gradual unfreezing", rented, top, heaviest, _joined(runs), asked.facts)
+    option = _priced(asked, "partial_fine_tune", "gradual unfreezing", rented, top, heaviest, joined(runs), asked.facts)
     option.assumptions.append(f"{stages} stages of equal length, from the head alone to {stages - 1} blocks")
     return option
 
@@ -243,7 +243,7 @@ def _heavier(one: Setting, other: Setting) -> bool:
     return one.memory.device_used_bytes.p50 > other.memory.device_used_bytes.p50
 
 
-def _joined(runs: list[Run]) -> Run:
+def joined(runs: list[Run]) -> Run:
     """Runs one after another: one start-up, hours and steps added."""
     start = runs[0].parts_hours["start_up"]
     parts = {name: sum(run.parts_hours[name] for run in runs) for name in runs[0].parts_hours}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from planner import profiles, units
+from planner.plan.limits import hours_allowed
 from planner.plan.options import Option
 from planner.question import Question
 
@@ -10,22 +13,27 @@ from planner.question import Question
 def recommend(question: Question, options: list[Option], samples: int, task: str, parameters: int | None) -> tuple[Option, str] | None:
     """(option, why), or None when nothing fits and keeps the limits."""
     able = [o for o in options if o.fits and keeps_limits(question, o)]
-    for row in profiles.rows("rules", "recommendation.csv"):
-        if not _matches(row, task, parameters, samples):
-            continue
-        same = [o for o in able if o.strategy == row["strategy"]]
+    for strategy, reason in advised(task, parameters, samples):
+        same = [o for o in able if o.strategy == strategy]
         if same:
             best = min(same, key=_cost)
-            reason = row["reason"][:1].upper() + row["reason"][1:]
-            return best, f"{reason} ({row['source']}); {_among(best, able)}"
+            return best, f"{reason}; {_among(best, able)}"
     return None
+
+
+def advised(task: str, parameters: int | None, samples: int) -> Iterator[tuple[str, str]]:
+    """(strategy, why with its source) by the rules that match, the most advisable first."""
+    for row in profiles.rows("rules", "recommendation.csv"):
+        if _matches(row, task, parameters, samples):
+            yield row["strategy"], f"{row['reason'][:1].upper()}{row['reason'][1:]} ({row['source']})"
 
 
 def keeps_limits(question: Question, option: Option) -> bool:
     usd = total_usd(question, option)
     if question.max_usd is not None and (usd is None or usd > question.max_usd):
         return False
-    return question.max_hours is None or option.run.wall_hours.p50 <= question.max_hours
+    allowed = hours_allowed(question)
+    return allowed is None or option.run.wall_hours.p50 <= allowed
 
 
 def total_usd(question: Question, option: Option) -> float | None:

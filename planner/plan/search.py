@@ -71,7 +71,7 @@ def find_setting(choices: Choices, spec: DeviceSpec, data: DatasetProfile, gpus:
     tried: list[Setting] = []
     for policy in choices.checkpointing:
         source = source_of(choices.with_checkpointing(policy))
-        promises = _in_order(_kept_promises(source, choices, spec, data, sizes))
+        promises = in_order(_kept_promises(source, choices, spec, data, sizes))
         for promise in promises[:TRIES]:
             tried.append(setting_at(source, choices, spec, data, gpus, promise.size))
             if tried[-1].memory.fits:
@@ -98,14 +98,14 @@ def device_seconds_at_least(choices: Choices, spec: DeviceSpec, data: DatasetPro
 
 
 @dataclass(frozen=True)
-class _Promise:
+class Promise:
     """A micro-batch that fits by the grid, and its seconds a sample."""
 
     size: int
     seconds: float
 
 
-def _in_order(promises: list[_Promise]) -> list[_Promise]:
+def in_order(promises: list[Promise]) -> list[Promise]:
     """Fastest first; within ``NEAR`` of the fastest the smaller batch."""
     if not promises:
         return []
@@ -114,7 +114,7 @@ def _in_order(promises: list[_Promise]) -> list[_Promise]:
     return [first, *sorted((p for p in promises if p is not first), key=lambda p: p.seconds)]
 
 
-def _kept_promises(source: TraceSource, choices: Choices, spec: DeviceSpec, data: DatasetProfile, sizes: list[int]) -> list[_Promise]:
+def _kept_promises(source: TraceSource, choices: Choices, spec: DeviceSpec, data: DatasetProfile, sizes: list[int]) -> list[Promise]:
     """A search over devices asks twice: for a bound, and for the plan of those that it leaves."""
     kept, key = source.__dict__.setdefault("_promises", {}), (choices, spec.key, id(data), tuple(sizes))
     if key not in kept:
@@ -122,23 +122,27 @@ def _kept_promises(source: TraceSource, choices: Choices, spec: DeviceSpec, data
     return kept[key][1]
 
 
-def _promises(source: TraceSource, choices: Choices, spec: DeviceSpec, data: DatasetProfile, sizes: list[int]) -> list[_Promise]:
+def _promises(source: TraceSource, choices: Choices, spec: DeviceSpec, data: DatasetProfile, sizes: list[int]) -> list[Promise]:
     """The batches whose live tensors leave room for the context, priced; a batch of one only where nothing larger fits."""
     if len(sizes) == 1:
-        return [_Promise(sizes[0], 0.0)]
+        return [Promise(sizes[0], 0.0)]
     large = np.array([size for size in sizes if size > 1])
     plans = [data.batches(int(size), padding=choices.padding, max_length=choices.max_length) for size in large]
     longest, means = lengths_of(plans[-1])[0], [lengths_of(plan)[1] for plan in plans]
     trace = source.at(B=int(large[-1]), **longest)
-    margin = spread("reserved", spec.pricing, source.facts.modality, spec.key).around(1.0).p90
-    room = spec.total_memory_bytes - runtime_memory(spec).context_bytes.p90
-    fitting = np.flatnonzero(peak_allocated(trace, trace.dims(B=large, **longest)) * margin <= room)
+    fitting = np.flatnonzero(peak_allocated(trace, trace.dims(B=large, **longest)) <= room_bytes(spec, source.facts.modality))
     if not fitting.size:
-        return [_Promise(1, 0.0)] if sizes[0] == 1 else []
+        return [Promise(1, 0.0)] if sizes[0] == 1 else []
     chosen = fitting[-LARGEST:]
     point = {"B": large[chosen]} | {name: np.array([means[i][name] for i in chosen]) for name in ("S", "T") if means[0][name] is not None}
     seconds = seconds_per_sample(source, spec, point, choices.global_batch)
-    return [_Promise(int(large[i]), float(s)) for i, s in zip(chosen, seconds)]
+    return [Promise(int(large[i]), float(s)) for i, s in zip(chosen, seconds)]
+
+
+def room_bytes(spec: DeviceSpec, family: str) -> float:
+    """What live tensors may take of a device, cautiously: its memory without the context, and without what the allocator wastes."""
+    margin = spread("reserved", spec.pricing, family, spec.key).around(1.0).p90
+    return (spec.total_memory_bytes - runtime_memory(spec).context_bytes.p90) / margin
 
 
 def setting_at(source: TraceSource, choices: Choices, spec: DeviceSpec, data: DatasetProfile, gpus: int, size: int) -> Setting:
