@@ -62,6 +62,8 @@ def paid_options(asked: Asked) -> list[PaidOption]:
     """Every asked strategy that is paid by the token. When all were asked for, one that cannot be priced becomes a warning."""
     makers: dict[str, Callable[[Asked], list[PaidOption]]] = {"prompting": _prompting, "rag": _rag, "provider_fine_tune": _tuned}
     found: list[PaidOption] = []
+    if asked.question.data_must_stay and asked.trained_strategies:
+        asked.assumptions.append("the data must not go to an API provider; a rented GPU counts as one's own place: --gpu local keeps to this machine")
     for strategy in asked.paid_strategies:
         try:
             if asked.question.data_must_stay:

@@ -27,7 +27,7 @@ def interval_chart(options: Sequence[Mapping[str, Any]], part: str, figure: str,
     rows = [option for option in options if option.get(part) and option[part][figure]["p90"] > 0]
     if not rows:
         return ""
-    word = usd_text if figure == "usd" else hours_text
+    word = usd_text if figure.endswith("usd") else hours_text
     place, ticks, scale = _axis([option[part][figure] for option in rows])
     captions = [(view.name(o) + _on(o, options) + _note(o), figure_text(o[part][figure], word)) for o in rows]
     lines = _Lines(captions)

@@ -20,7 +20,10 @@ def html(answer: Mapping[str, Any]) -> str:
 
 def _charts(options: list[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
     """(kind, heading, SVG) of each chart that has something to show."""
-    drawn = [("interval", "Cost", chart.interval_chart(options, "cost", "usd", "Cost of each option")),
+    whole = [option for option in options if (option.get("cost") or {}).get("project_usd")]
+    trained = [option for option in options if option.get("run")] if whole else options
+    drawn = [("interval", "Cost of the project", chart.interval_chart(whole, "cost", "project_usd", "Cost of each option with its requests")),
+             ("interval", "Cost of training" if whole else "Cost", chart.interval_chart(trained, "cost", "usd", "Cost of each option")),
              ("interval", "GPU time", chart.interval_chart(options, "run", "gpu_hours", "GPU time of each option")),
              ("memory", "Peak memory of one device", chart.memory_chart(options, "Peak memory of each option"))]
     return [(kind, heading, svg) for kind, heading, svg in drawn if svg]

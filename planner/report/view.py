@@ -308,6 +308,8 @@ def headline(option: Mapping[str, Any]) -> list[tuple[str, str]]:
     pairs.append(("cost", figure_text(cost["usd"], usd_text) if cost else "no price is known"))
     if cost and cost.get("project_usd"):
         pairs.append(("cost of the project", figure_text(cost["project_usd"], usd_text)))
+    if cost and cost.get("usd_per_request") is not None:
+        pairs.append(("one request more", usd_text(cost["usd_per_request"])))
     if serving(option):
         pairs.append(("serving", serving(option)))
     if step:
