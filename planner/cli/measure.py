@@ -35,11 +35,13 @@ def command(model: str, data: str | None, seconds: float, device: str | None, le
 
     question = question_from(model, data, flags)
     runs = []
-    for run in _measured(question, device, seconds, quiet):
-        kept = None if no_ledger else _kept(run, ledger)
-        runs.append(run)
-        if not as_json:
-            _show(run, kept, quiet)
+    with contextlib.nullcontext() if no_ledger else _opened(ledger) as book:  # a ledger that cannot be written is refused before the work
+        for run in _measured(question, device, seconds, quiet):
+            runs.append(run)
+            if not as_json:
+                _show(run, quiet, kept=book is not None)
+            if book is not None:
+                book.append(run)
     if as_json:
         from planner.cli.writing import as_json as to_json
         from planner.ledger.explain import explain
@@ -56,17 +58,15 @@ def _measured(question: Any, device: str | None, seconds: float, quiet: bool):
         yield from measure_question(question, device=device, seconds=seconds, progress=progress)
 
 
-def _kept(run: Any, path: Path | None) -> Path:
+def _opened(path: Path | None):
     from planner.ledger.store import Ledger
 
-    with Ledger(path) as ledger:
-        ledger.append(run)
-        return ledger.path
+    return Ledger(path)
 
 
-def _show(run: Any, kept: Path | None, quiet: bool) -> None:
+def _show(run: Any, quiet: bool, *, kept: bool) -> None:
     from planner.report import measured_view, terminal
 
     terminal.show_sections(measured_view.sections(run, brief=quiet), sys.stdout)
-    if kept is not None and not quiet:
+    if kept and not quiet:
         click.echo(f"\nKept as run {run.id[:6]}: planner runs show {run.id[:6]}")

@@ -54,7 +54,9 @@ def explain(record: RunRecord) -> Explained:
     measured, estimated = record.measurement, record.estimate or {}
     kinds = _parts(measured.get("kind_seconds"), estimated.get("kind_seconds"))
     widest = sorted(kinds, key=lambda part: -max(part.measured or 0.0, part.estimated or 0.0))
-    return Explained(_parts(measured.get("phase_seconds"), estimated.get("phase_seconds"), PHASES), tuple(widest), _memory(record))
+    phases = (Part(part.name, part.measured, None) if part.name == "data" else part  # the plan lets workers load beside the step
+              for part in _parts(measured.get("phase_seconds"), estimated.get("phase_seconds"), PHASES))
+    return Explained(tuple(phases), tuple(widest), _memory(record))
 
 
 def _parts(measured: Mapping[str, float] | None, estimated: Mapping[str, float] | None, order: tuple[str, ...] = ()) -> tuple[Part, ...]:

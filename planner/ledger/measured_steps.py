@@ -15,7 +15,7 @@ from typing import Any
 
 from planner.ledger.real_run import SURE, relative_error
 from planner.ledger.real_step import autocast, optimizer_of, prepare
-from planner.ledger.stopwatch import ends
+from planner.ledger.stopwatch import RECORDED_SAMPLES, ends, thinned
 from planner.models.facts import ModelFacts
 from planner.strategies.recipe import Recipe
 
@@ -33,13 +33,14 @@ class MeasuredStep:
     Raises what building and applying raise, and torch's own error when memory is not enough.
     """
 
-    def __init__(self, facts: ModelFacts, recipe: Recipe, device: str, *, accumulation: int = 1, teacher: ModelFacts | None = None):
+    def __init__(self, facts: ModelFacts, recipe: Recipe, device: str, *, accumulation: int = 1, teacher: ModelFacts | None = None,
+                 own_weights: bool = True):
         import torch
 
         self.recipe, self.accumulation = recipe, accumulation
         self.device_type = torch.device(device).type
         self.prepared = prepare(facts, recipe, device, teacher)
-        self.notes = _own_weights(self.prepared.module, facts, recipe)
+        self.notes = _own_weights(self.prepared.module, facts, recipe) if own_weights else ["weights are random, as training from scratch begins"]
         self.optimizer = None if self.prepared.inference else optimizer_of(recipe.optimizer, self.prepared.trainable)
         self.scaler = torch.amp.GradScaler(self.device_type, enabled=recipe.precision == "amp_fp16")
         self.feed: Callable[[], dict[str, Any]] | None = None
@@ -96,7 +97,7 @@ class Timed:
         mean = statistics.fmean(self.samples)
         whole = mean + self.phases["data"]
         found = dict(step_seconds=statistics.median(self.samples), step_seconds_p10=low, step_seconds_p90=high, step_seconds_mean=mean,
-                     step_samples=list(self.samples), relative_error=self.relative_error, forward_seconds=self.forward_seconds,
+                     step_samples=thinned(self.samples, RECORDED_SAMPLES), relative_error=self.relative_error, forward_seconds=self.forward_seconds,
                      data_seconds=self.phases["data"], wall_seconds=self.wall_seconds, steps=len(self.samples), phase_seconds=dict(self.phases),
                      samples_per_second=samples_a_step / whole, loss_first=self.loss_first, loss_last=self.loss_last)
         if tokens_a_step:
@@ -188,7 +189,7 @@ def _own_weights(module: Any, facts: ModelFacts, recipe: Recipe) -> list[str]:
         return ["weights are random: those of the folder are not packed into what this strategy keeps"]
     loaded = load_weights(module, files)
     total = sum(p.numel() for p in module.parameters())
-    return [f"{loaded / total:.0%} of the weights are those of {facts.folder.name}, the rest random" if loaded < total else f"weights are those of {facts.folder.name}"]
+    return [f"{loaded / total:.1%} of the weights are those of {facts.folder.name}, the rest random" if loaded < total else f"weights are those of {facts.folder.name}"]
 
 
 def load_weights(module: Any, files: list[Path]) -> int:

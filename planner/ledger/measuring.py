@@ -20,7 +20,7 @@ from planner.plan.asked import Asked, understand
 from planner.plan.hardware import find_hardware
 from planner.plan.options import Option, Rented, options_for
 from planner.plan.search import lengths_of
-from planner.question import Question
+from planner.question import TRAINING_STRATEGIES, Question
 from planner.strategies.recipe import Recipe
 
 SOURCE = "planner measure"
@@ -59,14 +59,16 @@ def measure_question(question: Question, *, device: str | None = None, seconds: 
     """
     if not seconds > 0:
         raise QuestionError("how long it may take must be more than 0", where="--seconds")
+    idle = [name for name in question.strategy or () if name not in TRAINING_STRATEGIES]
+    if idle:
+        raise QuestionError(f"{', '.join(idle)} trains nothing that could be measured", where="--strategy", mend=f"Use {', '.join(TRAINING_STRATEGIES)}")
     device, question = local(question, device)
     asked = understand(question, progress)
     rented = find_hardware(question, progress).fixed
-    context: list[int] = []
     for strategy in question.strategy or [recommended(question, progress)]:
         option = options_for(asked, strategy, rented)[0]
         work = work_of(option, rented, seconds)
-        yield from _Measurement(asked, rented, option, work, device, seconds, progress, context).records()
+        yield from _Measurement(asked, rented, option, work, device, seconds, progress).records()
 
 
 def recommended(question: Question, progress: Progress | None = None) -> str:
@@ -74,7 +76,7 @@ def recommended(question: Question, progress: Progress | None = None) -> str:
     from planner.plan.answer import estimate
 
     chosen = estimate(question.model_copy(update={"exact": False}), progress=progress)["recommended"]
-    return chosen["strategy"] if chosen else "fine_tune"
+    return chosen["strategy"] if chosen and chosen["strategy"] in TRAINING_STRATEGIES else "fine_tune"
 
 
 def local(question: Question, device: str | None) -> tuple[str, Question]:
@@ -126,15 +128,14 @@ def work_of(option: Option, rented: Rented, seconds: float) -> Work:
 class _Measurement:
     """One strategy, run for real. ``runs`` fills as it goes: what was run, what was measured, what to say of it."""
 
-    def __init__(self, asked: Asked, rented: Rented, option: Option, work: Work, device: str, seconds: float, progress: Progress | None,
-                 context: list[int]):
+    def __init__(self, asked: Asked, rented: Rented, option: Option, work: Work, device: str, seconds: float, progress: Progress | None):
         self.asked, self.rented, self.option, self.work = asked, rented, option, work
         self.device, self.seconds, self.progress = device, seconds, progress
         self.kind = device.partition(":")[0]
         self.notes = list(work.notes)
         self.runs: list[tuple[Work, dict[str, Any], list[str]]] = []
-        self.context = context  # of this process on a processor, as its first run found it: later ones find their predecessors' rests
-        self.own_context = 0
+        self.fresh_bytes: int | None = None  # of a processor: resident in a process that has only imported the libraries
+        self.own_bytes = 0  # resident in this one, which has done more than that, without the model
 
     def records(self) -> Iterator[RunRecord]:
         """Raises ModelError, in one line, where the model's own code fails when it is trained."""
@@ -145,6 +146,8 @@ class _Measurement:
         from planner.trace.record import quiet
 
         watch = DeviceWatch(self.device)
+        if self.kind == "cpu":
+            self.fresh_bytes = memory_seen.fresh_process_bytes(self.work.facts.library)
         devices = [torch.device(self.device).index or 0] if self.kind == "cuda" else []
         release(self.kind)
         try:
@@ -178,7 +181,7 @@ class _Measurement:
         from planner.ledger.measured_steps import MeasuredStep, run_steps
 
         work = self.work
-        step = MeasuredStep(work.facts, work.recipe, self.device, accumulation=work.accumulation, teacher=work.teacher)
+        step = MeasuredStep(work.facts, work.recipe, self.device, accumulation=work.accumulation, teacher=work.teacher, own_weights=work.strategy != "scratch")
         own = self._feed(step)
         self.notes += step.notes
         self._reset(watch, step)
@@ -204,8 +207,7 @@ class _Measurement:
         release(self.kind)
         resident = memory_seen.resident_bytes()
         if self.kind == "cpu" and resident is not None and memory_seen.forget_peak():
-            self.own_context = max(0, resident - sum(memory_seen.tensor_bytes(step).values()))
-            self.context[:] = self.context or [self.own_context]
+            self.own_bytes = max(0, resident - sum(memory_seen.tensor_bytes(step).values()))
         watch.begin()
 
     def _feed(self, step: Any) -> Any:
@@ -223,9 +225,9 @@ class _Measurement:
     def _counters(self, watch: Any, alike: bool) -> dict[str, Any]:
         """Peaks of memory belong to a length: they are left out where the batches had several."""
         found = watch.measured()
-        peak = memory_seen.resident_bytes("VmHWM") if self.own_context else None
+        peak = memory_seen.resident_bytes("VmHWM") if self.own_bytes else None
         if peak is not None:
-            found["device_used_bytes"] = peak - self.own_context + self.context[0]
+            found["device_used_bytes"] = peak - self.own_bytes + (self.fresh_bytes or self.own_bytes)
         kept = {name: value for name, value in found.items() if alike or not name.endswith("_bytes")}
         return {name: int(value) if name.endswith("_bytes") else value for name, value in kept.items()}
 
@@ -245,7 +247,7 @@ class _Measurement:
         used, reserved, allocated = (measurement.get(name) for name in ("device_used_bytes", "peak_reserved_bytes", "peak_allocated_bytes"))
         try:
             if self.kind == "cpu":
-                return None if used is None else memory_seen.processor_categories(step, self.context[0], used)
+                return None if used is None else memory_seen.processor_categories(step, self.fresh_bytes or self.own_bytes, used)
             found = memory_seen.categories_at_peak(memory_seen.recorded_history(step, self.device))
         except Exception as error:  # the allocator's account is no stable interface of torch; the measurement stands without it
             self.notes.append(f"memory is not broken down: {type(error).__name__}: {' '.join(str(error).split())[:120]}")
@@ -322,8 +324,6 @@ def setup_of(asked: Asked, work: Work, rented: Rented, steps: int | None) -> dic
 
 def _architecture(facts: ModelFacts) -> dict[str, Any] | None:
     """What builds the model again where its name alone does not."""
-    if facts.library == "timm":
-        return {"kind": "timm"}
     if facts.library != "transformers" or facts.origin == "catalogue" or not facts.config or "model_type" not in facts.config:
         return None
     from planner.models.facts import IRRELEVANT_KEYS

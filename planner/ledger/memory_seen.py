@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,18 @@ from planner.units import KIB
 HISTORY_EVENTS = 2_000_000  # of one step: a model of a thousand layers with checkpointing makes some 100,000
 LEFT_TO_THE_SYSTEM = 0.95  # of the memory that is free, a run on the processor may take this much
 TOGETHER = "activations_and_temporary"
+FRESH_SECONDS = 120  # at most, of importing the libraries
+_FRESH = """
+import sys, torch
+from planner.ledger.memory_seen import resident_bytes
+from planner.models.compat import import_library
+for name in sys.argv[1:]:
+    library = import_library(name, "measuring")
+    getattr(library, "AutoModelForCausalLM", None)
+x = torch.randn(64, 64, requires_grad=True)
+torch.nn.functional.gelu(x @ x).sum().backward()
+print(resident_bytes())
+"""
 
 
 # ---------------------------------------------------------------- tensors
@@ -61,6 +76,19 @@ def resident_bytes(name: str = "VmRSS") -> int | None:
     except OSError:
         return None
     return int(found[1]) * KIB if found else None
+
+
+@cache
+def fresh_process_bytes(library: str) -> int | None:
+    """Resident in a new process that has imported torch and the model's library and run a product: what a run takes besides its
+    tensors. None where it did not come to an end."""
+    names = ["peft", library] if library == "transformers" else [library] if library in ("timm", "torchvision") else []
+    try:
+        done = subprocess.run([sys.executable, "-c", _FRESH, *names], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=FRESH_SECONDS)
+    except (subprocess.TimeoutExpired, OSError):
+        return None
+    said = done.stdout.split()
+    return int(said[-1]) if said and said[-1].isdigit() else None
 
 
 def forget_peak() -> bool:
