@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from planner.errors import QuestionError
 FILE = click.Path(path_type=Path)
 #: What corrections are learnt for, where the device allows: each basis errs in its own way.
 BASES = ("datasheet", "calibrated")
+NOT_CALIBRATED = "Run planner calibrate on such a device"
 
 
 @click.command("correct")
@@ -46,6 +48,8 @@ def command(tables: tuple[str, ...], ledger: Path | None, bases: tuple[str, ...]
 
     items, _, problems = gather(tables, ledger, since, gpu)
     found = validated(items, [], bases or BASES, 1, quiet)
+    if not bases:  # the calibrated basis was only tried: a device without it has nothing to answer for
+        found = replace(found, refused=tuple(r for r in found.refused if not r.reason.endswith(NOT_CALIBRATED)))
     learnt = correct.learn(residuals.residuals(found.plain))
     if not learnt:
         raise QuestionError("no run can be compared with an estimate, so there is nothing to learn", where="planner correct", mend="planner validate says why")

@@ -30,6 +30,8 @@ PEAKS = {"allocated": "peak_allocated_bytes", "reserved": "peak_reserved_bytes",
 #: Beyond these no run is meant; a step of such a size would only be a way to keep the machine busy.
 LARGEST = {"micro_batch": 10**6, "sequence_length": 10**7, "target_length": 10**7, "image_size": 10**5, "gpus": 10**5, "lora_rank": 10**5, "classes": 10**8}
 LARGEST_WHOLE, MOST_LAYERS, LARGEST_WIDTH = 10**6, 500, 10**7
+#: A question's names that a recipe, and so a table, has in other words (planner.plan.choices).
+RECIPE_NAMES = {"optimizer": {"adamw_foreach": "adamw", "sgd": "sgd_momentum", "sgd_plain": "sgd"}, "attention": {"flash": "sdpa"}}
 TRUE, FALSE = ("1", "true", "yes"), ("0", "false", "no", "")
 
 
@@ -43,6 +45,7 @@ def from_ledger(records: Iterable[RunRecord]) -> Iterator[Case | Refused]:
         values = {name: record.setup.get(name) for name in (*NEEDED, *WHOLE, *WORDS, "architecture", "compile", "lora_targets", "lora_dropout")}
         if values.get("lora_targets") is not None:
             values["lora_targets"] = tuple(values["lora_targets"])
+        values |= {name: names.get(values.get(name), values.get(name)) for name, names in RECIPE_NAMES.items()}
         values |= {**times, "peaks": peaks, "oom": bool(measured.get("out_of_memory")), "date": record.created[:10], "trust": "H"}
         yield _case(record.id[:12], LEDGER, record.source, values, "")
 

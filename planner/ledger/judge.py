@@ -90,6 +90,8 @@ def why(quantity: str, case: Case, result) -> str:
     elif memory is not None and quantity in ("allocated", "reserved", "device"):
         part, size = max(memory.breakdown.items(), key=lambda item: item[1])
         said = [f"{100 * size / memory.device_used_bytes.p50:.0f} % {part}"]
+    elif quantity == "context":
+        said = ["what the driver and the libraries hold; other processes on the device count too"]
     if case.compile:
         said.append("compiled, which the planner treats roughly")
     return "; ".join(said)

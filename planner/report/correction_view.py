@@ -11,7 +11,7 @@ from planner.errors import ProfileError
 from planner.figures import Z90
 from planner.ledger.summaries import by
 from planner.ledger.validating import Validation
-from planner.plan.corrections import Correction
+from planner.plan.corrections import ANY, Correction
 from planner.plan.uncertainty import stated_spread
 from planner.report.device_view import Section
 from planner.report.validation_view import NAMES
@@ -21,18 +21,19 @@ from planner.report.words import clean
 
 def sections(known: Sequence[Correction], found: Validation | None = None, problems: Sequence[str] = ()) -> list[Section]:
     """The corrections; with the validation that they were learnt from, what they do to runs that did not teach them."""
-    made = [Section("Corrections", table=_table(known))]
-    if found is not None:
-        made += [Section("What they do to runs that they were not learnt from", table=_effect(found))]
-        if found.refused:
-            made += [Section(f"Not learnt from: {len(found.refused):,}", lines=tuple(clean(r) for r in sorted({r.reason for r in found.refused})[:8]))]
+    devices = sorted({c.device for c in known})
+    made = [Section(f"Corrections on {clean(device)}", table=_table([c for c in known if c.device == device])) for device in devices]
+    for device in devices if found is not None else ():
+        made.append(Section(f"What they do on {clean(device)}, each model and strategy judged by the others", table=_effect(found, device)))
+    if found is not None and found.refused:
+        made += [Section(f"Not learnt from: {len(found.refused):,}", lines=tuple(clean(reason) for reason in sorted({r.reason for r in found.refused})[:8]))]
     return made + ([Section("What could not be read", lines=tuple(map(clean, problems)))] if problems else [])
 
 
 def _table(known: Sequence[Correction]) -> Table:
-    rows = tuple((NAMES[c.quantity], c.basis, clean(c.device), "any" if c.family == "any" else clean(c.family), f"{100 * math.expm1(c.bias_log):+.1f} %",
+    rows = tuple((f"{NAMES[c.quantity]}, {c.basis}, {'any work' if c.family == ANY else clean(c.family).replace('_', ' and ')}", f"{100 * math.expm1(c.bias_log):+.1f} %",
                   _was(c), _width(c.sigma_log), f"{c.runs:,}", f"{c.models:,}", clean(c.made)) for c in known)
-    return Table(("what", "basis", "device", "work", "moved by", "interval was", "now", "runs", "models", "learnt"), rows)
+    return Table(("", "moved by", "interval was", "now", "runs", "models", "learnt"), rows)
 
 
 def _was(c: Correction) -> str:
@@ -50,11 +51,15 @@ def _width(sigma_log: float) -> str:
     return f"±{100 * math.expm1(Z90 * sigma_log):.0f} %"
 
 
-def _effect(found: Validation) -> Table:
-    before, after = (by(comparisons, "quantity", "basis", "gpu") for comparisons in (found.plain, found.left_out))
-    rows = tuple((NAMES[q], basis, clean(gpu), f"{s.count:,}", f"{s.median:.1%}", f"{new.median:.1%}", f"{s.coverage:.0%}", f"{new.coverage:.0%}")
-                 for (q, basis, gpu), s in before.items() if (new := after.get((q, basis, gpu))))
-    return Table(("what", "basis", "device", "runs", "median error", "corrected", "covered", "corrected "), rows)
+def _effect(found: Validation, device: str) -> Table:
+    before, after = (by((c for c in comparisons if c.gpu == device), "quantity", "basis") for comparisons in (found.plain, found.left_out))
+    rows = tuple((f"{NAMES[q]}, {basis}", f"{s.count:,}", _share(s.median), _share(new.median), _share(s.coverage), _share(new.coverage))
+                 for (q, basis), s in before.items() if (new := after.get((q, basis))))
+    return Table(("", "runs", "median error", "corrected", "covered", "corrected"), rows)
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:,.1f} %"
 
 
 def document(known: Sequence[Correction], file: str | None, found: Validation | None = None) -> dict[str, Any]:
