@@ -306,6 +306,8 @@ def headline(option: Mapping[str, Any]) -> list[tuple[str, str]]:
     if run:
         pairs += [("GPU time", figure_text(run["gpu_hours"], hours_text)), ("wall-clock time", figure_text(run["wall_hours"], hours_text))]
     pairs.append(("cost", figure_text(cost["usd"], usd_text) if cost else "no price is known"))
+    if cost and sum(value > 0 for value in cost["breakdown"].values()) > 1:
+        pairs.append(("of which", ", ".join(f"{label(part)} {usd_text(value)}" for part, value in cost["breakdown"].items() if value > 0)))
     if cost and cost.get("project_usd"):
         pairs.append(("cost of the project", figure_text(cost["project_usd"], usd_text)))
     if cost and cost.get("usd_per_request") is not None:
