@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from planner.devices.allocator import MIN_BLOCK
 from planner.trace.table import CATEGORIES
 from planner.units import KIB
 
@@ -218,18 +219,20 @@ def recorded_history(step: Any, device: Any) -> History:
     """Run one more step and take the allocator's own account of it. Raises what torch raises where it keeps none."""
     import torch
 
-    memory, index = torch.cuda.memory, torch.device(device).index or torch.cuda.current_device()
+    memory, index = torch.cuda.memory, torch.device(device).index
+    index = torch.cuda.current_device() if index is None else index
     forward_ends: list[int] = []
     updated: list[tuple[int, frozenset[int]]] = []
 
     def events() -> list[tuple[str, int, int]]:
         seen = memory._snapshot(index)["device_traces"][index]
-        return [(_ACTIONS[event["action"]], event["addr"], event["size"]) for event in seen if event["action"] in _ACTIONS]
+        return [(_ACTIONS[event["action"]], event["addr"], -(-event["size"] // MIN_BLOCK) * MIN_BLOCK) for event in seen if event["action"] in _ACTIONS]
 
     torch.cuda.synchronize(index)
     live = _live(memory._snapshot(index), index)
     known = _addresses(_weights(step)), _addresses(_states(step))
     batch = _addresses(value for value in step.feed().values() if isinstance(value, torch.Tensor))
+    memory._record_memory_history(enabled=None)  # forgets an earlier account
     memory._record_memory_history(enabled="all", context=None, stacks="python", max_entries=HISTORY_EVENTS)
     try:
         with _at_the_update(step, lambda: updated.append((len(events()), _addresses(_gradients(step))))):
@@ -242,7 +245,8 @@ def recorded_history(step: Any, device: Any) -> History:
     return History(live, seen, tuple(forward_ends), last, *known, gradients, batch)
 
 
-#: A block is the program's own until the free is asked for.
+#: A block is the program's own until the free is asked for. The account holds the sizes that were asked for, blocks are whole
+#: multiples of ``MIN_BLOCK``.
 _ACTIONS = {"alloc": "alloc", "free_requested": "free"}
 
 

@@ -55,6 +55,8 @@ def _inside(event: Any, on_device: bool) -> Iterator[tuple[str, float]]:
     kind = kind_of_event(event.name)
     whole = event.device_time_total if on_device else event.cpu_time_total
     own = event.self_device_time_total if on_device else event.self_cpu_time_total
+    if on_device and event.name.startswith(OPTIMIZER):  # an annotation: its own span on the device holds its kernels' once more
+        whole = sum(child.device_time_total for child in event.cpu_children)
     if kind not in (None, "unmodelled", *HOLLOW):
         yield kind, whole * MICROSECOND
         return

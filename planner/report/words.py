@@ -95,6 +95,7 @@ _UNITS: tuple[tuple[tuple[str, ...], Callable[[float], str]], ...] = (
 #: Tables of parts carry their unit in the name of the table.
 PARTS: Mapping[str, Callable[[float], str]] = {
     "memory.breakdown": bytes_text, "cost.breakdown": usd_text, "run.breakdown_hours": hours_text, "step.by_kind": seconds_text,
+    "kind_seconds": seconds_text, "phase_seconds": seconds_text, "category_bytes": bytes_text,
 }
 
 

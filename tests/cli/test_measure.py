@@ -87,10 +87,10 @@ def test_json_is_one_document_and_no_ledger_keeps_nothing(planner, llama, tmp_pa
     assert not (tmp_path / "own").exists()
 
 
-def test_without_a_strategy_the_recommended_one_is_measured(planner, llama):
+def test_without_a_strategy_the_recommended_one_is_measured(planner, llama, capsys):
     code, out, _ = planner(llama, *COUNTS, *QUICK, "--json", "--no-ledger")
-    asked = main.run(["estimate", str(llama), *map(str, COUNTS), "--gpu", "cpu", "--micro-batch", "2", "--precision", "fp32", "--json"])
-    assert code == asked == 0 and len(json.loads(out)["runs"]) == 1
+    assert main.run(["estimate", str(llama), *map(str, COUNTS), "--gpu", "cpu", "--micro-batch", "2", "--precision", "fp32", "--json"]) == code == 0
+    assert [run["setup"]["strategy"] for run in json.loads(out)["runs"]] == [json.loads(capsys.readouterr().out)["recommended"]["strategy"]]
 
 
 def test_out_of_memory_is_a_result(planner, llama, monkeypatch):

@@ -81,6 +81,7 @@ def test_an_update_is_the_optimizers_whatever_it_calls():
 def test_on_a_device_the_kernels_count():
     root = Event("aten::linear", 50, [Event("aten::addmm", 50, on_device=8)])
     assert kinds(root, "cuda") == {"matmul": 8}
+    assert kinds(Event("Optimizer.step#AdamW.step", 5, [Event("aten::_foreach_add_", 5, on_device=4)], on_device=4), "cuda") == {"optimizer": 4}
     assert kinds(Event("aten::composite", 9, [Event("aten::mul", 9, on_device=3)], on_device=2), "cuda") == {"unmodelled": 2, "elementwise": 3}
 
 
