@@ -37,6 +37,13 @@ from planner.report import accuracy_view  # noqa: E402
 ROOT = Path(__file__).resolve().parent.parent
 MEASURED = ROOT / "profiles" / "measured"
 WORKERS = 2
+HEAD = """# Accuracy
+
+Written by `python benchmarks/accuracy.py --write-accuracy docs/accuracy.md`; not edited by hand. With `--tables DIR` the whole public
+tables are replayed, of which `profiles/measured/published.csv` is a selection. `planner validate published` asks the same runs
+with your own corrections, `planner validate` your own runs.
+
+"""
 
 
 def main() -> int:
@@ -65,7 +72,7 @@ def main() -> int:
     if args.write_accuracy:
         write_text(
             args.write_accuracy,
-            "# Accuracy\n\nWritten by `python benchmarks/accuracy.py --write-accuracy docs/accuracy.md`; not edited by hand.\n\n"
+            HEAD
             + accuracy_view.markdown(*parts),
         )
     return 0
