@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from planner.errors import QuestionError
 from planner.figures import Z90, Estimate
 
-
 SHORTEST_HOURS = 1 / 3600  # nobody saves more often than every second
 
 

@@ -27,6 +27,8 @@ from planner.strategies.recipe import Recipe
 from planner.trace.table import StepTrace
 
 SCHEMA = 1
+#: Units of data that people can label one by one.
+LABELLED = ("samples",)
 
 
 def document(asked: Asked, hardware: Hardware, options: list[Option], advice: dict[int, list[Fix]], chosen: tuple[Option | PaidOption, str] | None,
@@ -71,7 +73,7 @@ def _option(asked: Asked, option: Option, advice: list[Fix]) -> dict:
         "provider": offer.provider if offer else None, "fits": option.fits, "basis": option.rented.spec.pricing, "model": _counts(trace), "training": _training(option),
         "memory": _memory(option), "step": _step(option, trace), "run": _run(option), "cost": _cost(asked.question, option),
         "energy_kwh": _figure(option.energy.kwh), "co2_kg": _figure(option.energy.co2_kg), **carbon_document(asked.question, option), "fixes": [_fix(f) for f in advice],
-        "scratch": _scratch(option), "disk_bytes": option.disk_bytes, "serving": serving_document(option),
+        "scratch": _scratch(asked.question, option), "disk_bytes": option.disk_bytes, "serving": serving_document(option),
         "assumptions": list(dict.fromkeys([*option.assumptions, *option.choices.notes, *_of_trace(trace), *option.energy.assumptions,
                                            *option.run.notes, *(option.bill.assumptions if option.bill else ())])),
         "warnings": warnings}
@@ -164,12 +166,13 @@ def _cost(question: Question, option: Option) -> dict | None:
             **project_cost(question, option)}
 
 
-def _scratch(option: Option) -> dict | None:
+def _scratch(question: Question, option: Option) -> dict | None:
     enough = option.enough
     if enough is None:
         return None
     return {"tokens_or_samples_needed": enough.amount, "unit": enough.unit, "source": enough.source, "usd": _figure(enough.usd),
-            "gpu_hours": _figure(enough.gpu_hours)}
+            "gpu_hours": _figure(enough.gpu_hours),
+            "labels_usd": enough.amount * question.usd_per_label if question.usd_per_label is not None and enough.unit in LABELLED else None}
 
 
 def _fix(fix: Fix) -> dict:

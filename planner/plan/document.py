@@ -195,6 +195,7 @@ class Scratch(_Part):
     source: str | None
     usd: Figure | float | None
     gpu_hours: Figure | float | None
+    labels_usd: float | None = Field(default=None, ge=0, description="Labelling that much data, at usd_per_label")
 
 
 class Serving(_Part):
