@@ -90,7 +90,7 @@ def test_the_defaults_price_no_labour():
 
 def test_labels_for_enough_data_stand_beside_those_at_hand():
     """Training from scratch wants far more labels than there are: what they would cost is said, not billed."""
-    option = estimate("vit-base", samples=2000, strategy="scratch", gpu="a100-sxm-80", classes=10, usd_per_label=0.05)["options"][0]
+    option = estimate("resnet50", samples=2000, strategy="scratch", gpu="a100-sxm-80", classes=1000, usd_per_label=0.05)["options"][0]
     assert option["cost"]["breakdown"]["data"] == pytest.approx(100)
     assert option["scratch"]["labels_usd"] == pytest.approx(0.05 * option["scratch"]["tokens_or_samples_needed"]) and option["scratch"]["labels_usd"] > 10_000
     assert one(strategy="scratch", usd_per_label=0.05)["scratch"]["labels_usd"] is None  # nobody labels tokens of text
