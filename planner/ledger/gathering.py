@@ -18,7 +18,7 @@ from planner.ledger.cases import LEDGER, MEASURES, MEMORIES, Case, Refused
 from planner.ledger.imports.found import Problems
 from planner.ledger.imports.text import number, plain_text, table_of
 from planner.ledger.record import RunRecord
-from planner.question import ALL_STRATEGIES
+from planner.question import TRAINING_STRATEGIES
 
 #: Without these a run cannot be asked again; each changes the answer too much to be assumed.
 NEEDED = ("model", "strategy", "gpu", "micro_batch", "precision")
@@ -99,8 +99,11 @@ def _case(name: str, table: str, citation: str, values: Mapping[str, Any], notes
         return Refused(name, table, f"{' and '.join(missing)} not known")
     if not (values.get("step_seconds") or values.get("forward_seconds") or values.get("peaks") or values.get("oom")):
         return Refused(name, table, "neither time nor memory was measured")
-    if values["strategy"] not in ALL_STRATEGIES:
-        return Refused(name, table, f"strategy {values['strategy']!r} is not known")
+    if values["strategy"] not in TRAINING_STRATEGIES:
+        return Refused(name, table, f"strategy {values['strategy']!r} is not one whose steps are timed")
+    for key, known in choices().items():
+        if values.get(key) not in (None, "", *known):
+            return Refused(name, table, f"{key} {str(values[key])[:40]!r} is not known")
     if values["strategy"] in ("lora", "qlora") and not values.get("lora_rank"):
         return Refused(name, table, "lora_rank not known")
     open_ = {key: value for key, value in ASSUMED.items() if values.get(key) in (None, "")}
@@ -199,6 +202,12 @@ def _architecture(cell: str) -> dict[str, Any]:
         if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) <= most:
             raise ValueError(f"{name} {value} is more than a model has")
     return found
+
+
+def choices() -> dict[str, tuple[str, ...]]:
+    """The names that a recipe knows, of what only certain names can stand for."""
+    return {"optimizer": tuple(row["optimizer"] for row in profiles.rows("optimizers.csv")), "attention": ("eager", "sdpa", "flash"),
+            "gradient_checkpointing": ("none", "full", "selective"), "memory_format": ("contiguous", "channels_last")}
 
 
 def known_filters(device: str | None, family: str | None, strategy: str | None, items: Iterable[Case | Refused]) -> list[Case | Refused]:

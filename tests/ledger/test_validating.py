@@ -219,3 +219,26 @@ def test_filters_and_names():
         with pytest.raises(PlannerError) as caught:
             table_path(name)
         assert "\n" not in str(caught.value) and caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("change, reason", [({"optimizer": "nope"}, "optimizer 'nope' is not known"), ({"attention": "x"}, "attention 'x' is not known"),
+                                            ({"strategy": "rag"}, "strategy 'rag' is not one whose steps are timed")])
+def test_choices_that_no_recipe_knows_are_refused_by_name(change, reason):
+    (found,) = from_ledger([RunRecord.new("recorded", "s", setup("gpt2", "fine_tune", 8, 256) | change, {"step_seconds": 1.0})])
+    assert isinstance(found, Refused) and found.reason == reason
+
+
+def test_hours_and_dollars_of_whole_runs():
+    from planner.ledger.whole_runs import compared
+    from planner.plan.answer import estimate
+    from planner.question import Question
+
+    question = Question(model="gpt2", samples=2000, tokens_per_sample=200, gpu="a100-sxm-80", strategy=["lora"])
+    option = estimate(question)["options"][0]
+    asked = question.model_dump(mode="json")
+    ran = {"strategy": "lora", "micro_batch": option["step"]["micro_batch_size"]}
+    seen = {"steps": option["run"]["steps"], "wall_seconds": 1.25 * 3600 * option["run"]["wall_hours"]["p50"], "usd": 0.5 * option["cost"]["usd"]["p50"]}
+    whole = compared([RunRecord.new("recorded", "s", ran, seen, question=asked), RunRecord.new("recorded", "s", ran, seen | {"steps": 3}, question=asked),
+                      RunRecord.new("recorded", "s", ran, seen), RunRecord.new("measured", "s", ran, seen, question=asked),
+                      RunRecord.new("recorded", "s", ran, seen, question={"model": "nothing/at-all"})])
+    assert [(c.quantity, round(c.relative_error, 3)) for c in whole.plain] == [("hours", 0.2), ("usd", 1.0)] and whole.in_force == ()
