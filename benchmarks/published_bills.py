@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from planner import estimate, profiles  # noqa: E402
-from planner.cost.offers import Offer, offers, price_rows  # noqa: E402
+from planner.cost.offers import Offer, offers  # noqa: E402
 from planner.errors import PlannerError, ProfileError  # noqa: E402
 from planner.figures import Estimate  # noqa: E402
 from planner.ledger.architectures import resolvable  # noqa: E402
@@ -134,8 +134,9 @@ def inverse(figure: Estimate) -> Estimate:
 
 @cache
 def price_date() -> date:
-    """The newest day on which a usable price was captured: bills are priced as of then, so that they can be made again."""
-    return max(date.fromisoformat(row["captured_date"]) for row in price_rows() if row["captured_date"] and not row["unusable"])
+    """The day whose prices are taken, a row of ``facts.csv``: price rows are dated and stay, so that bills can be made again."""
+    row = next(row for row in profiles.rows("claims", "facts.csv") if row["key"] == "price_day")
+    return date.fromisoformat(row["date"])
 
 
 @cache
