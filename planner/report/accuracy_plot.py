@@ -64,7 +64,7 @@ def _panel(axes, found: Sequence[Comparison], name: str, unit: str, scale: float
     for axis in (axes.xaxis, axes.yaxis):
         _numbers(axis, high / low)
     whole = summarise(found)
-    axes.set_title(f"{name}: {whole.count} figures, median error {100 * whole.median:.1f} %, p90 {100 * whole.p90:.0f} %, bias {whole.bias_percent:+.0f} %, "
+    axes.set_title(f"{name}: {whole.count} figures, median error {100 * whole.median:.1f} %, p90 {100 * whole.p90:.0f} %, bias {round(whole.bias_percent) + 0:+d} %, "
                    f"intervals cover {100 * whole.coverage:.0f} %", loc="left", fontsize=9)
     axes.legend(loc="upper left", title=f"line: equal; band: within {100 * (NEAR - 1):.0f} %; hollow: outside its interval", title_fontsize=8, alignment="left", handletextpad=0.2, labelspacing=0.35)
 
@@ -88,17 +88,17 @@ def _points(axes, members: Sequence[Comparison], label: str, index: int, scale: 
         middle = [c.p50 / scale for c in some]
         bars = ([(c.p50 - c.p10) / scale for c in some], [(c.p90 - c.p50) / scale for c in some])
         said = f"{label} ({len(members)})" if covered or not any(c.covered for c in members) else None
-        axes.errorbar([c.measured / scale for c in some], middle, yerr=bars, fmt=mark, color=colour, markersize=4.5, markeredgewidth=1.0, alpha=0.85, zorder=3,
-                      markerfacecolor=colour if covered else "white", elinewidth=0.8, ecolor=(colour, 0.18 if pale else 0.45), label=said)
+        axes.errorbar([c.measured / scale for c in some], middle, yerr=bars, fmt=mark, color=colour, markersize=3.5 if pale else 4.5,
+                      markeredgewidth=0.9, zorder=3, markerfacecolor=(colour, 0.75) if covered else "white", elinewidth=0.8, ecolor=(colour, 0.15 if pale else 0.45), label=said)
 
 
 def _series(found: Sequence[Comparison], split: bool) -> dict[str, list[Comparison]]:
     """By what tells runs apart most: the kind of memory, else basis, else strategy, else device; rare ones together."""
-    keys = ["quantity"] if split and len({c.quantity for c in found}) > 1 else []
-    keys += [next((key for key in ("basis", "strategy", "gpu") if len({getattr(c, key) for c in found}) > 1), "basis")]
+    order = ("quantity", "basis", "strategy", "gpu") if split else ("basis", "strategy", "gpu")
+    key = next((key for key in order if len({getattr(c, key) for c in found}) > 1), "basis")
     groups: dict[str, list[Comparison]] = {}
     for c in found:
-        groups.setdefault(", ".join(str(getattr(c, key)).replace("_", " ") for key in keys), []).append(c)
+        groups.setdefault(str(getattr(c, key)).replace("_", " "), []).append(c)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
     rest = [c for _, members in ordered[MOST_SERIES:] for c in members]
     return dict(ordered[:MOST_SERIES]) | ({"others": rest} if rest else {})

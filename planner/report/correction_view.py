@@ -47,8 +47,9 @@ def _was(c: Correction) -> str:
 
 
 def _width(sigma_log: float) -> str:
-    """How far the 80 % interval reaches above its middle."""
-    return f"±{100 * math.expm1(Z90 * sigma_log):.0f} %"
+    """How far the 80 % interval reaches above its middle; wide ones as a factor either way."""
+    factor = math.exp(Z90 * sigma_log)
+    return f"±{100 * (factor - 1):.0f} %" if factor < 2 else f"× or ÷ {factor:.1f}"
 
 
 def _effect(found: Validation, device: str) -> Table:
