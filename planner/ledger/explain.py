@@ -17,7 +17,7 @@ from planner.ledger.record import RunRecord
 REST = "host"
 PHASES = ("forward", "backward", "optimizer", "data")
 MEMORY = ("weights", "gradients", "optimizer", "activations", "temporary", TOGETHER, "fragmentation", "context")
-_TOGETHER = ("activations", "temporary", "fragmentation")
+_TOGETHER = ("gradients", "activations", "temporary", "fragmentation")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ padded length and, where the data's longest batch is longer, peak memory at that
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -141,12 +142,13 @@ class _Measurement:
         """Raises ModelError, in one line, where the model's own code fails when it is trained."""
         import torch
 
-        from planner.ledger.device_watch import DeviceWatch
+        from planner.ledger.device_watch import DeviceWatch, cores
         from planner.ledger.real_step import release, tf32
         from planner.trace.record import quiet
 
         watch = DeviceWatch(self.device)
         if self.kind == "cpu":
+            self.notes += _busy(os.getloadavg()[0], cores())
             self.fresh_bytes = memory_seen.fresh_process_bytes(self.work.facts.library)
         devices = [torch.device(self.device).index or 0] if self.kind == "cuda" else []
         release(self.kind)
@@ -304,6 +306,12 @@ class _Measurement:
         except PlannerError as error:
             said.append(f"no estimate beside it: {error}")
             return None
+
+
+def _busy(load: float, cores: int | None) -> list[str]:
+    """Threads that wait for each other are slowed down by other programs far beyond their share."""
+    return [f"other programs kept the processor busy (load {load:.1f} on {cores} cores): the times are not those of a machine of one's own"] \
+        if cores is not None and load > cores else []
 
 
 def setup_of(asked: Asked, work: Work, rented: Rented, steps: int | None) -> dict[str, Any]:

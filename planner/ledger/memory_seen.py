@@ -1,7 +1,7 @@
 """What memory a real step holds, by category: from the CUDA allocator's own history, from tensors and the resident set elsewhere.
 
 Categories are those of a trace (``planner.trace.table.CATEGORIES``), fragmentation and context, as the estimate's breakdown has
-them. Where two cannot be told apart they are one, ``activations_and_temporary``.
+them. Where some cannot be told apart they are one: a resident set does not say what was there at its peak.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from planner.units import KIB
 
 HISTORY_EVENTS = 2_000_000  # of one step: a model of a thousand layers with checkpointing makes some 100,000
 LEFT_TO_THE_SYSTEM = 0.95  # of the memory that is free, a run on the processor may take this much
-TOGETHER = "activations_and_temporary"
+TOGETHER = "gradients_activations_and_temporary"
 FRESH_SECONDS = 120  # at most, of importing the libraries
 _FRESH = """
 import sys, torch
@@ -134,16 +134,8 @@ def _free_bytes() -> int | None:
 
 def processor_categories(step: Any, context_bytes: int, peak_bytes: int) -> dict[str, int]:
     """``peak_bytes`` of the resident set, of which ``context_bytes`` were there without any tensor: Python and the libraries."""
-    known = {**tensor_bytes(step), "gradients": gradient_bytes(step), "context": context_bytes}
+    known = {**tensor_bytes(step), "context": context_bytes}
     return known | {TOGETHER: max(0, peak_bytes - sum(known.values()))}
-
-
-def gradient_bytes(step: Any) -> int:
-    """Of one more step."""
-    seen: list[int] = []
-    with _at_the_update(step, lambda: seen.append(_bytes(_gradients(step)))):
-        step()
-    return seen[0] if seen else 0
 
 
 @contextlib.contextmanager
