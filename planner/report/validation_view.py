@@ -33,7 +33,7 @@ def sections(v: Validation, problems: Sequence[str] = (), left_out_rows: int = 0
             more = f" (the {MOST_ROWS} with most runs of {len(rows)})" if len(rows) > MOST_ROWS else ""
             shown = sorted(most, key=lambda item: (list(NAMES).index(item[0][0]), -item[1].count, item[0]))
             found.append(Section(f"By {heading}{more}", table=_table([(f"{NAMES[q]}, {clean(group).replace('_', ' ')}", s) for (q, group), s in shown])))
-    found += [_verdicts(v), Section("The worst, and what they rest on", lines=_worst(today))]
+    found += [_verdicts(v), Section("The worst, and what they rest on", lines=_worst([c for c in today if c.quantity in BROKEN_DOWN]))]
     return [s for s in found if s.pairs or s.lines or (s.table and s.table.rows)] + _left(v.refused, problems, left_out_rows)
 
 
