@@ -17,7 +17,7 @@ import os
 import statistics
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -35,6 +35,8 @@ from planner.units import SECONDS_PER_HOUR, format_count, format_usd  # noqa: E4
 
 #: Devices of the largest host that data parallelism is planned for.
 HOST_GPUS = 8
+#: What the report calls the tasks; a factory has none.
+KINDS = {"causal_lm": "language models", "masked_lm": "encoders", "contrastive": "image and text"}
 #: Micro-batches of an optimizer step: a cluster shards the optimizer's work, here it is spread over this many.
 ACCUMULATION = 16
 
@@ -108,24 +110,34 @@ def question(bill: Bill) -> dict:
     """The fields of the planner's question for the step of this run."""
     row, micro = bill.row, int(bill.row["micro_batch"])
     model = resolvable(row["model"], json.loads(row["architecture"]) if row["architecture"] else None, cache_folder() / "published")
-    asked = {"question": model, "task": row["task"], "strategy": row["strategy"], "gpu": bill.gpu, "gpus": bill.hosts_gpus,
+    asked = {"question": model, "strategy": row["strategy"], "gpu": bill.gpu, "gpus": bill.hosts_gpus,
              "samples": math.ceil(bill.samples), "tokens_per_sample": bill.sequence_length, "max_length": bill.sequence_length, "padding": "max",
              "precision": row["precision"], "attention": row["attention"], "gradient_checkpointing": row["gradient_checkpointing"],
              "micro_batch": micro, "global_batch": micro * ACCUMULATION * bill.hosts_gpus, "epochs": 1, "price": 1.0, "offline": True}
-    if row["image_size"]:
-        asked["image_size"] = int(row["image_size"])
-    return asked
+    return asked | ({"task": row["task"]} if row["task"] else {}) | ({"image_size": int(row["image_size"])} if row["image_size"] else {})
 
 
 def answer(bill: Bill, *, ask=estimate) -> Answered:
     """Raises PlannerError where the planner cannot answer."""
-    step = ask(**question(bill))["options"][0]["step"]
-    samples = step["micro_batch_size"] * step["gradient_accumulation"] * bill.hosts_gpus
-    device_hours = Estimate(*(step["seconds"][key] for key in ("p10", "p50", "p90"))).scale(bill.hosts_gpus / samples / SECONDS_PER_HOUR)
-    hours = device_hours.scale(bill.samples)
+    steps = [(stage, ask(**question(stage))["options"][0]["step"]) for stage in stages(bill)]
+    hours = [_device_hours(stage, step) for stage, step in steps]
+    # The stages share the errors of one device and one kind of model, so their ranges add and do not cancel.
+    total = Estimate(sum(h.p10 for h in hours), sum(h.p50 for h in hours), sum(h.p90 for h in hours))
     if bill.hosts_gpus == 1 and bill.gpus != 1:
-        hours = hours * inverse(fact("cluster_scaling")) * inverse(fact("effective_time"))
-    return Answered(bill, hours, step["mfu"])
+        total = total * inverse(fact("cluster_scaling")) * inverse(fact("effective_time"))
+    return Answered(bill, total, steps[-1][1]["mfu"])
+
+
+def _device_hours(stage: Bill, step: dict) -> Estimate:
+    samples = step["micro_batch_size"] * step["gradient_accumulation"] * stage.hosts_gpus
+    seconds = Estimate(*(step["seconds"][key] for key in ("p10", "p50", "p90")))
+    return seconds.scale(stage.hosts_gpus / samples / SECONDS_PER_HOUR * stage.samples)
+
+
+def stages(bill: Bill) -> list[Bill]:
+    """The run, or the runs one after another that it was made of, each with its own model and amount."""
+    parts = json.loads(bill.row["parts"]) if bill.row["parts"] else []
+    return [replace(bill, amount=float(part["amount"]), row={**bill.row, "model": part["model"]}) for part in parts] or [bill]
 
 
 def inverse(figure: Estimate) -> Estimate:
@@ -169,11 +181,18 @@ def report(answered: list[Answered], refused: list[tuple[Bill, str]]) -> str:
         inside = sum(one.covered for one in answered)
         lines += ["", f"{len(answered)} runs: median error {statistics.median(errors):+.0%}, median absolute error "
                   f"{statistics.median(abs(e) for e in errors):.0%}; {inside} of {len(answered)} inside p10 to p90. "
-                  f"Runs whose published time is rounded or second-hand (trust L) are counted."]
+                  f"Runs whose published time is rounded or second-hand (trust L) are counted. By kind, median error: {_by_kind(answered)}."]
     lines += ["", "## What each answer assumes", ""] + [f"- **{one.bill.name}**: {one.bill.row['assumed']}. Published time: {one.bill.row['gpu_hours_how']}; "
                                                          f"{one.bill.row['source']}." for one in answered]
     lines += ["", f"## Not answered ({len(refused)})", ""] + [f"- **{bill.name}** ({_hours(bill)}): {reason}." for bill, reason in refused]
     return "\n".join(lines) + "\n"
+
+
+def _by_kind(answered: list[Answered]) -> str:
+    groups: dict[str, list[float]] = {}
+    for one in answered:
+        groups.setdefault(KINDS.get(one.bill.row["task"], "diffusion"), []).append(one.error)
+    return ", ".join(f"{kind} {statistics.median(errors):+.0%} ({len(errors)})" for kind, errors in groups.items())
 
 
 def _line(one: Answered) -> str:
@@ -201,7 +220,8 @@ are planned on such a host with data parallelism. The planner has no sharded, te
 it is the step of a single device, whose memory is not judged, with the optimizer's work spread over {accumulation}
 micro-batches, divided by what a cluster keeps of a host's speed ({scaling:.2f}) and by the share of the time that trains
 ({effective:.2f}); both are rows of `profiles/claims/facts.csv` with their sources, and neither is fitted to these bills.
-Which rows can be asked, and how, was written down before any of them was answered. Dollars: the cheapest list price for
+Which rows can be asked, and how, was written down before they were answered; afterwards only two things changed: Falcon 7B's
+row says why it is far off, and the two Stable Diffusion runs, refused at first, got a factory. Dollars: the cheapest list price for
 eight GPUs of the kind on {date}, without storage, people and failed attempts.
 """
 

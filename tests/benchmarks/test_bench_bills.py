@@ -89,3 +89,20 @@ def test_the_document_has_every_row_and_its_arithmetic_holds():
         assert ours / published - 1 == pytest.approx(float(row[5].rstrip("%")) / 100, abs=0.02)
     assert all(f"**{bill.name}**" in text.partition("## Not answered")[2] for bill in bills() if bill.refused)
     assert not re.search(r"[{}]|\bnan\b|\binf\b|None", text)
+
+
+def test_a_run_of_stages_adds_them_up():
+    bill = named("sd-v1")
+    parts = published_bills.stages(bill)
+    assert sum(part.amount for part in parts) == pytest.approx(bill.amount) and len({part.row["model"] for part in parts}) == len(parts) == 2
+    seconds = {part.row["model"]: seconds for part, seconds in zip(parts, (1.0, 3.0), strict=True)}
+    found = answer(bill, ask=lambda **fields: step_of(seconds[fields["question"]], 4, 16)(**fields))
+    alone = sum(part.amount / (4 * 16) * seconds[part.row["model"]] for part in parts) / 3600
+    assert found.gpu_hours.p50 == pytest.approx(alone / fact("cluster_scaling").p50 / fact("effective_time").p50)
+
+
+@pytest.mark.parametrize("bill", [bill for bill in ASKED if bill.row["parts"]], ids=lambda bill: bill.id)
+def test_the_factories_of_the_stages_exist(bill):
+    source = (profiles.root().parent / "benchmarks" / "stable_diffusion.py").read_text(encoding="utf-8")
+    for stage in published_bills.stages(bill):
+        assert f"def {stage.row['model'].partition(':')[2]}():" in source
