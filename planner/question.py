@@ -102,6 +102,7 @@ class Question(BaseModel):
     embedding_model: str | None = Field(None, description="Model that rag embeds with; by default the cheapest of known size")
     vector_store: str | None = Field(None, description="Where rag keeps its vectors; by default the cheapest for them")
     concurrent_requests: int | None = Field(None, ge=1, le=10**6, description="Requests that a GPU serves at once; by default what its memory holds")
+    licences: list[str] | None = Field(None, description="Only models under these licences, such as apache-2.0,mit")
     data_must_stay: bool = Field(False, description="The data must not be sent to an API provider")
 
     exact: bool = Field(False, description="Time every operation of the step on the local device")
@@ -135,7 +136,7 @@ class Question(BaseModel):
         name = value.replace("-", "_") if isinstance(value, str) else value
         return OPTIMIZER_ALIASES.get(name, name) if isinstance(name, str) else name
 
-    @field_validator("lora_targets", "text_columns", mode="before")
+    @field_validator("lora_targets", "text_columns", "licences", mode="before")
     @classmethod
     def _comma_list(cls, value):
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

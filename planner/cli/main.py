@@ -16,6 +16,7 @@ from planner.errors import PlannerError, nearest
 #: command → (module that holds it as ``command``, one line of help). Listing the commands imports none of them.
 COMMANDS = {
     "estimate": ("planner.cli.estimate", "GPU hours, peak memory and dollars of every strategy."),
+    "choose": ("planner.cli.choose", "What to rent and which way to go: the cheapest that keeps your limits."),
     "init": ("planner.cli.init", "Write a commented project.yaml to fill in."),
     "report": ("planner.cli.report", "Write a budget report as Markdown, HTML or JSON."),
     "calibrate": ("planner.cli.calibrate", "Time what this machine really does; estimates then stand on it."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from planner.question import Question
@@ -27,6 +27,9 @@ def broken_limits(document: Mapping[str, Any], *, now: datetime.datetime | None 
     and the limits are broken when none of them keeps all. No option at all with a limit set counts as broken.
     """
     question = document["question"]
+    licence = licence_problem(question.get("licences"), (document.get("model") or {}).get("license"))
+    if licence is not None:
+        return [licence]
     if not any(question.get(key) is not None for key in ("max_usd", "max_hours", "deadline")):
         return []
     chosen = recommended_option(document)
@@ -53,6 +56,13 @@ def _broken_by(option: Mapping[str, Any], question: Mapping[str, Any], now: date
     if question.get("deadline") is not None and hours is not None:
         found += _missed(question["deadline"], hours, name, now)
     return found
+
+
+def licence_problem(licences: Sequence[str] | None, licence: str | None) -> str | None:
+    """Why a model may not be taken under ``licences``; None where it may. A model of unknown licence may not."""
+    if licences is None or licence is not None and licence.lower() in {name.lower() for name in licences}:
+        return None
+    return f"licences {', '.join(licences)}: the model's is {licence or 'not known'}"
 
 
 def hours_allowed(question: Question, *, now: datetime.datetime | None = None) -> float | None:

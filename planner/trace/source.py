@@ -43,6 +43,12 @@ def refused() -> dict[str, str]:
 
 
 @cache
+def shipped_models() -> frozenset[str]:
+    """Names of the catalogue's models whose default recipes ship as traces."""
+    return frozenset(row["model"] for row in profiles.rows("traces", "shipped.csv"))
+
+
+@cache
 def versions(library: str) -> dict[str, str]:
     """Installed versions of the libraries that a trace of this one records, without importing them."""
     found = {}
