@@ -29,19 +29,68 @@ from planner.ledger.cases import Case  # noqa: E402
 
 BASES = ("datasheet", "calibrated")
 DISTURBED = 0.25
-TAUGHT = ("decoder-full", "decoder-lora", "gpt2-full", "encoder-full", "encoder-lora", "encoder-frozen", "encoder-partial", "encoder-decoder-full", "vit-full",
-          "resnet-full", "mobilenet-full", "convnext-full")
+TAUGHT = (
+    "decoder-full",
+    "decoder-lora",
+    "gpt2-full",
+    "encoder-full",
+    "encoder-lora",
+    "encoder-frozen",
+    "encoder-partial",
+    "encoder-decoder-full",
+    "vit-full",
+    "resnet-full",
+    "mobilenet-full",
+    "convnext-full",
+)
 _TEXT, _IMAGE = "text_classification", "image_classification"
-_OPT = dict(kind="opt", hidden_size=256, ffn_dim=1024, num_hidden_layers=5, num_attention_heads=8, vocab_size=10000, word_embed_proj_dim=256, max_position_embeddings=512)
-_QWEN2 = dict(kind="qwen2", hidden_size=320, intermediate_size=896, num_hidden_layers=4, num_attention_heads=5, num_key_value_heads=1, vocab_size=12000)
-_ROBERTA = dict(kind="roberta", hidden_size=320, intermediate_size=1280, num_hidden_layers=3, num_attention_heads=5, vocab_size=20000, max_position_embeddings=300)
-_ELECTRA = dict(kind="electra", hidden_size=192, embedding_size=128, intermediate_size=768, num_hidden_layers=6, num_attention_heads=3, vocab_size=16000)
+_OPT = dict(
+    kind="opt",
+    hidden_size=256,
+    ffn_dim=1024,
+    num_hidden_layers=5,
+    num_attention_heads=8,
+    vocab_size=10000,
+    word_embed_proj_dim=256,
+    max_position_embeddings=512,
+)
+_QWEN2 = dict(
+    kind="qwen2",
+    hidden_size=320,
+    intermediate_size=896,
+    num_hidden_layers=4,
+    num_attention_heads=5,
+    num_key_value_heads=1,
+    vocab_size=12000,
+)
+_ROBERTA = dict(
+    kind="roberta",
+    hidden_size=320,
+    intermediate_size=1280,
+    num_hidden_layers=3,
+    num_attention_heads=5,
+    vocab_size=20000,
+    max_position_embeddings=300,
+)
+_ELECTRA = dict(
+    kind="electra", hidden_size=192, embedding_size=128, intermediate_size=768, num_hidden_layers=6, num_attention_heads=3, vocab_size=16000
+)
 #: Other models at other sizes: nothing here taught a correction.
 NEW: tuple[Case, ...] = (
     _run("new-opt-full", "small-opt", "causal_lm", micro_batch=3, sequence_length=100, architecture=_OPT),
     _run("new-qwen2-lora", "small-qwen2", "causal_lm", "lora", 3, sequence_length=88, architecture=_QWEN2, lora_rank=16, lora_dropout=0.0),
     _run("new-roberta-full", "small-roberta", _TEXT, micro_batch=6, sequence_length=80, architecture=_ROBERTA, classes=4),
-    _run("new-electra-partial", "small-electra", _TEXT, "partial_fine_tune", 6, sequence_length=72, architecture=_ELECTRA, classes=2, unfrozen_blocks=2),
+    _run(
+        "new-electra-partial",
+        "small-electra",
+        _TEXT,
+        "partial_fine_tune",
+        6,
+        sequence_length=72,
+        architecture=_ELECTRA,
+        classes=2,
+        unfrozen_blocks=2,
+    ),
     _run("new-deit-full", "deit_tiny_patch16_224", _IMAGE, micro_batch=3, architecture=dict(kind="timm"), classes=8),
     _run("new-resnet26-full", "resnet26", _IMAGE, micro_batch=3, image_size=160, architecture=dict(kind="timm"), classes=8),
     _run("new-regnet-full", "regnetx_004", _IMAGE, micro_batch=4, image_size=176, architecture=dict(kind="timm"), classes=8),
@@ -126,7 +175,9 @@ def train(cases: Sequence[Case], folder: Path, seconds: float) -> int:
             ledger.append(as_record(case, said, seen, notes=disagreement(visits)))
             done += 1
             shown = "ran out of memory" if seen.out_of_memory else f"{1e3 * seen.step_seconds:7.1f} ms measured"
-            print(f"  {case.id:22} {1e3 * said.step_seconds.p50:7.1f} ms estimated  {shown}  ({time.monotonic() - started:.0f} s)", flush=True)
+            print(
+                f"  {case.id:22} {1e3 * said.step_seconds.p50:7.1f} ms estimated  {shown}  ({time.monotonic() - started:.0f} s)", flush=True
+            )
     return done
 
 
@@ -144,11 +195,32 @@ def as_record(case: Case, said, seen, notes: tuple[str, ...] = ()):
 
     names = dict.fromkeys((*NEEDED, *WHOLE, *WORDS, "architecture", "compile", "lora_targets", "lora_dropout"))
     setup = {name: getattr(case, name) for name in names if name not in ("date", "trust", "memory_format")} | {"gpu": seen.device_name}
-    measured = {"steps": seen.steps, "step_seconds": seen.step_seconds, "step_seconds_p10": seen.step_p10_seconds, "step_seconds_p90": seen.step_p90_seconds,
-                "forward_seconds": seen.forward_seconds} if not seen.out_of_memory else {}
-    estimate = {"basis": said.basis, "fits": said.fits, **{name: getattr(said, name).as_dict() for name in ("step_seconds", "forward_seconds", "allocated_bytes", "reserved_bytes")}}
-    return RunRecord.new("measured", "benchmarks/loop.py", setup, measured | {"out_of_memory": seen.out_of_memory}, estimate=estimate, versions=seen.versions,
-                         machine={"device": seen.device_name}, notes=(case.id, *notes))
+    measured = (
+        {
+            "steps": seen.steps,
+            "step_seconds": seen.step_seconds,
+            "step_seconds_p10": seen.step_p10_seconds,
+            "step_seconds_p90": seen.step_p90_seconds,
+            "forward_seconds": seen.forward_seconds,
+        }
+        if not seen.out_of_memory
+        else {}
+    )
+    estimate = {
+        "basis": said.basis,
+        "fits": said.fits,
+        **{name: getattr(said, name).as_dict() for name in ("step_seconds", "forward_seconds", "allocated_bytes", "reserved_bytes")},
+    }
+    return RunRecord.new(
+        "measured",
+        "benchmarks/loop.py",
+        setup,
+        measured | {"out_of_memory": seen.out_of_memory},
+        estimate=estimate,
+        versions=seen.versions,
+        machine={"device": seen.device_name},
+        notes=(case.id, *notes),
+    )
 
 
 def improvement(since: str) -> str:
@@ -158,11 +230,17 @@ def improvement(since: str) -> str:
 
     items, _, _ = gather((), None, since)
     found = validated(items, [], BASES, 1, True)
-    lines = ["", "Step time of models that taught no correction:", f"{'basis':12} {'runs':>4}  {'median error':>22}  {'p90':>20}  {'80 % interval covers':>22}"]
+    lines = [
+        "",
+        "Step time of models that taught no correction:",
+        f"{'basis':12} {'runs':>4}  {'median error':>22}  {'p90':>20}  {'80 % interval covers':>22}",
+    ]
     after = by(_time(found.in_force), "basis")
     for (basis,), before in by(_time(found.plain), "basis").items():
         if (now := after.get((basis,))) is not None:
-            lines.append(f"{basis:12} {before.count:4}  {before.median:10.1%} → {now.median:7.1%}   {before.p90:8.1%} → {now.p90:7.1%}   {before.coverage:10.0%} → {now.coverage:6.0%}")
+            lines.append(
+                f"{basis:12} {before.count:4}  {before.median:10.1%} → {now.median:7.1%}   {before.p90:8.1%} → {now.p90:7.1%}   {before.coverage:10.0%} → {now.coverage:6.0%}"
+            )
     return "\n".join([*lines, *doubts()])
 
 

@@ -19,7 +19,13 @@ NOT_CALIBRATED = "Run planner calibrate on such a device"
 @click.command("correct")
 @click.argument("tables", nargs=-1, metavar="[TABLE.csv]...")
 @click.option("--ledger", type=FILE, metavar="FILE", help="Another ledger than yours; with tables, this one too.")
-@click.option("--basis", "bases", multiple=True, metavar="datasheet|calibrated|exact", help="Which estimates to correct; repeatable. [default: datasheet and calibrated]")
+@click.option(
+    "--basis",
+    "bases",
+    multiple=True,
+    metavar="datasheet|calibrated|exact",
+    help="Which estimates to correct; repeatable. [default: datasheet and calibrated]",
+)
 @click.option("--gpu", metavar="TEXT", help="Learn from devices whose name contains this.")
 @click.option("--since", metavar="DATE", help="Learn from the ledger's runs from this date or moment on (UTC).")
 @click.option("--keep/--no-keep", default=True, help="Put them in force, or only show them. [default: keep]")
@@ -27,8 +33,18 @@ NOT_CALIBRATED = "Run planner calibrate on such a device"
 @click.option("--remove", is_flag=True, help="Forget those in force.")
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
-def command(tables: tuple[str, ...], ledger: Path | None, bases: tuple[str, ...], gpu: str | None, since: str | None, keep: bool, show: bool, remove: bool,
-            as_json: bool, quiet: bool) -> None:
+def command(
+    tables: tuple[str, ...],
+    ledger: Path | None,
+    bases: tuple[str, ...],
+    gpu: str | None,
+    since: str | None,
+    keep: bool,
+    show: bool,
+    remove: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Learn from measured runs how far estimates are off on your devices.
 
     From then on estimates for these devices are moved by as much, and their intervals are as wide as the runs say. Few runs
@@ -52,7 +68,11 @@ def command(tables: tuple[str, ...], ledger: Path | None, bases: tuple[str, ...]
         found = replace(found, refused=tuple(r for r in found.refused if not r.reason.endswith(NOT_CALIBRATED)))
     learnt = correct.learn(residuals.residuals(found.plain))
     if not learnt:
-        raise QuestionError("no run can be compared with an estimate, so there is nothing to learn", where="planner correct", mend="planner validate says why")
+        raise QuestionError(
+            "no run can be compared with an estimate, so there is nothing to learn",
+            where="planner correct",
+            mend="planner validate says why",
+        )
     if keep:
         corrections.keep(learnt, (residuals.run_name(c.table, c.case_id) for c in found.plain if residuals.teaches(c)))
     _show(learnt, found, problems.lines, keep, as_json)
@@ -62,7 +82,9 @@ def _removed(as_json: bool) -> None:
     from planner.plan.corrections import corrections_file, forget
 
     done = forget()
-    click.echo(f'{{"removed": {str(done).lower()}}}' if as_json else f"Removed {corrections_file()}" if done else "No correction is in force.")
+    click.echo(
+        f'{{"removed": {str(done).lower()}}}' if as_json else f"Removed {corrections_file()}" if done else "No correction is in force."
+    )
 
 
 def _shown(as_json: bool) -> None:
@@ -91,4 +113,8 @@ def _show(learnt: list, found, problems: list[str], kept: bool, as_json: bool) -
         click.echo(to_json(correction_view.document(learnt, str(corrections_file()) if kept else None, found)))
         return
     terminal.show_sections(correction_view.sections(learnt, found, problems), sys.stdout)
-    click.echo(f"\nIn force now, kept in {corrections_file()}; planner correct --remove forgets them." if kept else "\nNothing was kept: --no-keep.")
+    click.echo(
+        f"\nIn force now, kept in {corrections_file()}; planner correct --remove forgets them."
+        if kept
+        else "\nNothing was kept: --no-keep."
+    )

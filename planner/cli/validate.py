@@ -19,7 +19,13 @@ SHARE = click.FloatRange(min=0)
 @click.command("validate")
 @click.argument("tables", nargs=-1, metavar="[TABLE.csv]...")
 @click.option("--ledger", type=FILE, metavar="FILE", help="Another ledger than yours; with tables, this one too.")
-@click.option("--basis", "bases", multiple=True, metavar="best|datasheet|calibrated|exact", help="On what estimates stand; repeatable. [default: best]")
+@click.option(
+    "--basis",
+    "bases",
+    multiple=True,
+    metavar="best|datasheet|calibrated|exact",
+    help="On what estimates stand; repeatable. [default: best]",
+)
 @click.option("--gpu", metavar="TEXT", help="Only devices whose name contains this.")
 @click.option("--family", metavar="TEXT", help="Only model families whose name contains this.")
 @click.option("--strategy", metavar="NAME", help="Only this strategy.")
@@ -27,13 +33,21 @@ SHARE = click.FloatRange(min=0)
 @click.option("--max-median-error", type=SHARE, metavar="SHARE", help="Exit with 1 where a median error is above it: 0.1 is 10 %.")
 @click.option("--max-p90-error", type=SHARE, metavar="SHARE", help="The same of the error that nine in ten runs stay below.")
 @click.option("--min-coverage", type=click.FloatRange(0, 1), metavar="SHARE", help="Exit with 1 where 80 % intervals cover less than this.")
-@click.option("--quantity", "quantities", multiple=True, metavar="time|forward|allocated|reserved|device|context|hours|usd", help="What the limits hold for; repeatable. [default: all but forward and context]")
+@click.option(
+    "--quantity",
+    "quantities",
+    multiple=True,
+    metavar="time|forward|allocated|reserved|device|context|hours|usd",
+    help="What the limits hold for; repeatable. [default: all but forward and context]",
+)
 @click.option("--plot", type=FILE, metavar="FILE.png|svg", help="Draw estimate over measurement with the intervals.")
 @click.option("--write", type=FILE, metavar="FILE.md", help="Also write the report as Markdown.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that ask at once.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
-def command(tables: tuple[str, ...], ledger: Path | None, as_json: bool, quiet: bool, plot: Path | None, write: Path | None, **flags: Any) -> int:
+def command(
+    tables: tuple[str, ...], ledger: Path | None, as_json: bool, quiet: bool, plot: Path | None, write: Path | None, **flags: Any
+) -> int:
     """Measured runs against today's estimates: how far off they are, and how often their intervals hold.
 
     Without a table: the ledger's runs. A table has the columns of profiles/measured/published.csv, or is an export of
@@ -52,7 +66,9 @@ def command(tables: tuple[str, ...], ledger: Path | None, as_json: bool, quiet: 
     account = getattr(validation, validation.today)
     broken = limits.broken(account)
     if limits.any and not any(c.quantity in limits.quantities for c in account):
-        raise QuestionError("no run could be judged, so no limit can hold", where="planner validate", mend="planner validate without limits says why")
+        raise QuestionError(
+            "no run could be judged, so no limit can hold", where="planner validate", mend="planner validate without limits says why"
+        )
     asked = {"tables": list(tables), "bases": list(flags["bases"] or ("best",)), "limits_hold_for": ACCOUNTS[validation.today]}
     _write(validation, plot, write, broken, problems)
     _show(validation, asked, broken, problems, as_json)
@@ -79,7 +95,14 @@ def _check_outputs(plot: Path | None, write: Path | None) -> None:
             raise QuestionError("no such folder", where=f"{name} {path}", mend="Create it or choose another")
 
 
-def gather(tables: Iterable[str], ledger: Path | None, since: str | None = None, gpu: str | None = None, family: str | None = None, strategy: str | None = None):
+def gather(
+    tables: Iterable[str],
+    ledger: Path | None,
+    since: str | None = None,
+    gpu: str | None = None,
+    family: str | None = None,
+    strategy: str | None = None,
+):
     """(cases and refusals, the ledger's records, problems). Raises QuestionError where there is no run at all."""
     from planner.ledger.gathering import from_ledger, from_table, known_filters, table_path
     from planner.ledger.imports.found import Problems
@@ -93,8 +116,11 @@ def gather(tables: Iterable[str], ledger: Path | None, since: str | None = None,
             records = list(book.records(since=since))
         items += from_ledger(records)
     if not items and not problems.lines:
-        raise QuestionError("no measured run to judge", where="planner validate",
-                            mend="planner measure, planner.record and planner runs import write them; or name a table, such as published")
+        raise QuestionError(
+            "no measured run to judge",
+            where="planner validate",
+            mend="planner measure, planner.record and planner runs import write them; or name a table, such as published",
+        )
     return known_filters(gpu, family, strategy, items), records, problems
 
 
@@ -112,7 +138,9 @@ def validated(items: list, records: list, bases: Iterable[str], workers: int, qu
         found = validate(cases, bases=tuple(bases), workers=workers, progress=progress)
     kept = {case.id for case in cases if case.table == LEDGER}
     whole = compared([r for r in records if r.id[:12] in kept])
-    return dataclasses.replace(found, plain=found.plain + whole.plain, in_force=found.in_force + whole.in_force, refused=found.refused + refused)
+    return dataclasses.replace(
+        found, plain=found.plain + whole.plain, in_force=found.in_force + whole.in_force, refused=found.refused + refused
+    )
 
 
 def _write(validation, plot: Path | None, write: Path | None, broken: list[str], problems) -> None:
@@ -126,7 +154,9 @@ def _write(validation, plot: Path | None, write: Path | None, broken: list[str],
     if write is not None:
         from planner.cli.writing import write_text
 
-        shown = plot.name if plot is not None and plot.parent.resolve() == write.parent.resolve() else str(plot) if plot is not None else None
+        shown = (
+            plot.name if plot is not None and plot.parent.resolve() == write.parent.resolve() else str(plot) if plot is not None else None
+        )
         write_text(write, validation_view.markdown(validation, title, broken, problems.lines, problems.rows, shown))
 
 

@@ -24,11 +24,32 @@ from planner.question import TRAINING_STRATEGIES
 NEEDED = ("model", "strategy", "gpu", "micro_batch", "precision")
 ASSUMED = {"optimizer": "adamw", "attention": "sdpa", "gradient_checkpointing": "none", "gpus": 1, "accumulation": 1}
 WHOLE = ("gpus", "micro_batch", "accumulation", "sequence_length", "target_length", "image_size", "lora_rank", "unfrozen_blocks", "classes")
-WORDS = ("model", "task", "strategy", "gpu", "parallel", "precision", "optimizer", "gradient_checkpointing", "attention", "memory_format", "date", "trust")
+WORDS = (
+    "model",
+    "task",
+    "strategy",
+    "gpu",
+    "parallel",
+    "precision",
+    "optimizer",
+    "gradient_checkpointing",
+    "attention",
+    "memory_format",
+    "date",
+    "trust",
+)
 TIMES = ("step_seconds", "forward_seconds", "samples_per_second", "lora_dropout")
 PEAKS = {"allocated": "peak_allocated_bytes", "reserved": "peak_reserved_bytes", "device": "device_used_bytes"}
 #: Beyond these no run is meant; a step of such a size would only be a way to keep the machine busy.
-LARGEST = {"micro_batch": 10**6, "sequence_length": 10**7, "target_length": 10**7, "image_size": 10**5, "gpus": 10**5, "lora_rank": 10**5, "classes": 10**8}
+LARGEST = {
+    "micro_batch": 10**6,
+    "sequence_length": 10**7,
+    "target_length": 10**7,
+    "image_size": 10**5,
+    "gpus": 10**5,
+    "lora_rank": 10**5,
+    "classes": 10**8,
+}
 LARGEST_WHOLE, MOST_LAYERS, LARGEST_WIDTH = 10**6, 500, 10**7
 #: A question's names that a recipe, and so a table, has in other words (planner.plan.choices).
 RECIPE_NAMES = {"optimizer": {"adamw_foreach": "adamw", "sgd": "sgd_momentum", "sgd_plain": "sgd"}, "attention": {"flash": "sdpa"}}
@@ -39,10 +60,15 @@ def from_ledger(records: Iterable[RunRecord]) -> Iterator[Case | Refused]:
     """A case a run. Those without a measured step or memory, and without running out of it, are refused by name."""
     for record in records:
         measured = record.measurement
-        times = {"step_seconds": measured.get("step_seconds"), "forward_seconds": measured.get("forward_seconds"),
-                 "samples_per_second": measured.get("samples_per_second")}
+        times = {
+            "step_seconds": measured.get("step_seconds"),
+            "forward_seconds": measured.get("forward_seconds"),
+            "samples_per_second": measured.get("samples_per_second"),
+        }
         peaks = tuple((name, measured[key]) for name, key in PEAKS.items() if measured.get(key))
-        values = {name: record.setup.get(name) for name in (*NEEDED, *WHOLE, *WORDS, "architecture", "compile", "lora_targets", "lora_dropout")}
+        values = {
+            name: record.setup.get(name) for name in (*NEEDED, *WHOLE, *WORDS, "architecture", "compile", "lora_targets", "lora_dropout")
+        }
         if values.get("lora_targets") is not None:
             values["lora_targets"] = tuple(values["lora_targets"])
         values |= {name: names.get(values.get(name), values.get(name)) for name, names in RECIPE_NAMES.items()}
@@ -80,7 +106,9 @@ def table_path(name: str) -> Path:
     if path.is_dir():
         raise DataError("is a folder, not a table", where=name, mend="Name its CSV files")
     if not path.suffix:
-        raise UnknownNameError("table of measured runs", name, shipped, mend=f"Give a CSV file, or one that is shipped: {', '.join(sorted(shipped))}.")
+        raise UnknownNameError(
+            "table of measured runs", name, shipped, mend=f"Give a CSV file, or one that is shipped: {', '.join(sorted(shipped))}."
+        )
     raise DataError("no such file", where=name)
 
 
@@ -88,8 +116,12 @@ def _check_columns(path: Path, cells: Mapping[str, str]) -> None:
     missing = [name for name in NEEDED if name not in cells]
     told = {"step_seconds", "forward_seconds", "peak_bytes", "oom", "out_of_memory", *PEAKS.values()} & set(cells)
     if missing or not told:
-        what = f"no column {missing[0]!r}" if missing else "no measured column: step_seconds, forward_seconds, peak_bytes with memory, or oom"
-        raise DataError(what, where=str(path), mend="profiles/measured/README.md names the columns; planner runs import --map takes other tables over")
+        what = (
+            f"no column {missing[0]!r}" if missing else "no measured column: step_seconds, forward_seconds, peak_bytes with memory, or oom"
+        )
+        raise DataError(
+            what, where=str(path), mend="profiles/measured/README.md names the columns; planner runs import --map takes other tables over"
+        )
 
 
 def _case(name: str, table: str, citation: str, values: Mapping[str, Any], notes: str) -> Case | Refused:
@@ -206,15 +238,23 @@ def _architecture(cell: str) -> dict[str, Any]:
 
 def choices() -> dict[str, tuple[str, ...]]:
     """The names that a recipe knows, of what only certain names can stand for."""
-    return {"optimizer": tuple(row["optimizer"] for row in profiles.rows("optimizers.csv")), "attention": ("eager", "sdpa", "flash"),
-            "gradient_checkpointing": ("none", "full", "selective"), "memory_format": ("contiguous", "channels_last")}
+    return {
+        "optimizer": tuple(row["optimizer"] for row in profiles.rows("optimizers.csv")),
+        "attention": ("eager", "sdpa", "flash"),
+        "gradient_checkpointing": ("none", "full", "selective"),
+        "memory_format": ("contiguous", "channels_last"),
+    }
 
 
 def known_filters(device: str | None, family: str | None, strategy: str | None, items: Iterable[Case | Refused]) -> list[Case | Refused]:
     """Those of a device, a family and a strategy (contained, whatever the case). Raises QuestionError where none is left."""
     wanted = {"gpu": device, "family": family, "strategy": strategy and strategy.replace("-", "_")}
     items = list(items)
-    kept = [item for item in items if isinstance(item, Refused) or all(not text or text.lower() in str(getattr(item, name)).lower() for name, text in wanted.items())]
+    kept = [
+        item
+        for item in items
+        if isinstance(item, Refused) or all(not text or text.lower() in str(getattr(item, name)).lower() for name, text in wanted.items())
+    ]
     if items and not any(isinstance(item, Case) for item in kept) and any(isinstance(item, Case) for item in items):
         raise QuestionError("no run is like that", mend="planner runs lists them")
     return kept

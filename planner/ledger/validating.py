@@ -26,8 +26,11 @@ from planner.plan import corrections
 #: ``best``: calibrated where the device was measured, else its datasheet.
 BASES = ("best", "datasheet", "calibrated", "exact")
 #: Accounts in the order in which limits take them: the first that judged anything.
-ACCOUNTS = {"in_force": "with the corrections in force, on runs that taught none of them", "plain": "without corrections",
-            "left_out": "corrected, each model and strategy judged by the others"}
+ACCOUNTS = {
+    "in_force": "with the corrections in force, on runs that taught none of them",
+    "plain": "without corrections",
+    "left_out": "corrected, each model and strategy judged by the others",
+}
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,15 @@ class Limits:
         """One line for each limit that a quantity breaks; empty where all hold."""
         found = []
         for (quantity,), s in by((c for c in comparisons if c.quantity in self.quantities), "quantity").items():
-            found += [line for line in (_over(quantity, "median error", s.median, self.median_error), _over(quantity, "p90 error", s.p90, self.p90_error),
-                                        _under(quantity, s, self.coverage)) if line]
+            found += [
+                line
+                for line in (
+                    _over(quantity, "median error", s.median, self.median_error),
+                    _over(quantity, "p90 error", s.p90, self.p90_error),
+                    _under(quantity, s, self.coverage),
+                )
+                if line
+            ]
         return found
 
 
@@ -79,7 +89,9 @@ def _under(quantity: str, summary: ErrorSummary, least: float | None) -> str | N
     return f"{quantity}: the 80 % intervals cover {summary.coverage:.1%}, below {least:.1%}" if broken else None
 
 
-def validate(cases: Sequence[Case], *, bases: Sequence[str] = ("best",), workers: int = 1, progress: Callable[[str, int, int], None] | None = None) -> Validation:
+def validate(
+    cases: Sequence[Case], *, bases: Sequence[str] = ("best",), workers: int = 1, progress: Callable[[str, int, int], None] | None = None
+) -> Validation:
     """Ask every case on every basis, with and without the corrections in force. Raises QuestionError for an unknown basis,
     ProfileError for a damaged file of corrections. What cannot be asked is among ``refused`` with its reason."""
     unknown = set(bases) - set(BASES)
@@ -92,10 +104,22 @@ def validate(cases: Sequence[Case], *, bases: Sequence[str] = ("best",), workers
     plain = tuple(c for before, _ in pairs for c in before.comparisons)
     judged = tuple(c for _, after in pairs for c in after.comparisons if residuals.run_name(c.table, c.case_id) not in taught)
     verdicts = tuple(o.verdict for before, after in pairs for o in [after if corrected else before] if o.verdict)
-    return Validation(len(cases), plain, tuple(residuals.left_out(plain)), judged, verdicts, tuple(before.refused for before, _ in pairs if before.refused))
+    return Validation(
+        len(cases),
+        plain,
+        tuple(residuals.left_out(plain)),
+        judged,
+        verdicts,
+        tuple(before.refused for before, _ in pairs if before.refused),
+    )
 
 
-def by_model(cases: Sequence[Case], work: Callable[[list[Case]], list[Any]], workers: int = 1, progress: Callable[[str, int, int], None] | None = None) -> list[Any]:
+def by_model(
+    cases: Sequence[Case],
+    work: Callable[[list[Case]], list[Any]],
+    workers: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> list[Any]:
     """``work`` on the cases of each model together, so that its trace is made once; everything that it gave, in the models' order."""
     ordered = sorted(cases, key=lambda c: (c.model, repr(c.architecture), c.id))
     batches = [list(group) for _, group in groupby(ordered, key=lambda c: (c.model, repr(c.architecture)))]
@@ -127,7 +151,9 @@ def _both(batch: list[Case], *, folder: Path, bases: Sequence[str], corrected: b
                 found.append((Outcome(refused=Refused(case.id, case.table, str(spec)[:160])), Outcome()))
                 continue
             named = replace(case, gpu=spec.key)
-            found.append((_one(named, folder, spec, corrections.without()), _one(named, folder, spec, nullcontext()) if corrected else Outcome()))
+            found.append(
+                (_one(named, folder, spec, corrections.without()), _one(named, folder, spec, nullcontext()) if corrected else Outcome())
+            )
     return found
 
 

@@ -65,7 +65,19 @@ def _figures(record: RunRecord, option: Mapping[str, Any] | None) -> list[Compar
     hours = measured["wall_seconds"] / SECONDS_PER_HOUR if measured.get("wall_seconds") else None
     pairs = [("hours", hours, run.get("wall_hours")), ("usd", measured.get("usd"), (option.get("cost") or {}).get("usd"))]
     setup, model = record.setup, str(record.setup.get("model") or option["model"].get("name") or "")
-    same = dict(case_id=record.id[:12], table=LEDGER, basis=option["basis"], strategy=option["strategy"], gpu=option["gpu"], family=family_of(model),
-                modality=MODALITIES.get(str(setup.get("task")), "text"), split=split_of(family_of(model)), model=model)
-    return [Comparison(quantity=name, measured=float(value), p10=figure["p10"], p50=figure["p50"], p90=figure["p90"], **same)
-            for name, value, figure in pairs if value and figure]
+    same = dict(
+        case_id=record.id[:12],
+        table=LEDGER,
+        basis=option["basis"],
+        strategy=option["strategy"],
+        gpu=option["gpu"],
+        family=family_of(model),
+        modality=MODALITIES.get(str(setup.get("task")), "text"),
+        split=split_of(family_of(model)),
+        model=model,
+    )
+    return [
+        Comparison(quantity=name, measured=float(value), p10=figure["p10"], p50=figure["p50"], p90=figure["p90"], **same)
+        for name, value, figure in pairs
+        if value and figure
+    ]

@@ -31,7 +31,9 @@ def draw(comparisons: Sequence[Comparison], path: Path, title: str) -> None:
         raise QuestionError(f"no picture format {path.suffix!r}", where=str(path), mend=f"Use {' or '.join(FORMATS)}")
     if not path.parent.is_dir():
         raise QuestionError("no such folder", where=str(path.parent), mend="Create it or choose another")
-    panels = [(panel, found) for panel in PANELS if (found := [c for c in comparisons if c.quantity in panel[0] and c.p10 > 0 and c.measured > 0])]
+    panels = [
+        (panel, found) for panel in PANELS if (found := [c for c in comparisons if c.quantity in panel[0] and c.p10 > 0 and c.measured > 0])
+    ]
     if not panels:
         raise QuestionError("nothing was compared, so there is nothing to draw", where=str(path))
     try:
@@ -60,13 +62,32 @@ def _panel(axes, found: Sequence[Comparison], name: str, unit: str, scale: float
     axes.fill_between((low, high), (low / NEAR, high / NEAR), (low * NEAR, high * NEAR), color=PALE, alpha=0.18, linewidth=0, zorder=0)
     for index, (label, members) in enumerate(_series(found, split=len(quantities) > 1).items()):
         _points(axes, members, label, index, scale, pale=len(found) > MANY)
-    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal", xlabel=f"measured, {unit}", ylabel=f"estimate with its 80 % interval, {unit}")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlim=(low, high),
+        ylim=(low, high),
+        aspect="equal",
+        xlabel=f"measured, {unit}",
+        ylabel=f"estimate with its 80 % interval, {unit}",
+    )
     for axis in (axes.xaxis, axes.yaxis):
         _numbers(axis, high / low)
     whole = summarise(found)
-    axes.set_title(f"{name}: {whole.count} figures, median error {100 * whole.median:.1f} %, p90 {100 * whole.p90:.0f} %, bias {round(whole.bias_percent) + 0:+d} %, "
-                   f"intervals cover {100 * whole.coverage:.0f} %", loc="left", fontsize=9)
-    axes.legend(loc="upper left", title=f"line: equal; band: within {100 * (NEAR - 1):.0f} %; hollow: outside its interval", title_fontsize=8, alignment="left", handletextpad=0.2, labelspacing=0.35)
+    axes.set_title(
+        f"{name}: {whole.count} figures, median error {100 * whole.median:.1f} %, p90 {100 * whole.p90:.0f} %, bias {round(whole.bias_percent) + 0:+d} %, "
+        f"intervals cover {100 * whole.coverage:.0f} %",
+        loc="left",
+        fontsize=9,
+    )
+    axes.legend(
+        loc="upper left",
+        title=f"line: equal; band: within {100 * (NEAR - 1):.0f} %; hollow: outside its interval",
+        title_fontsize=8,
+        alignment="left",
+        handletextpad=0.2,
+        labelspacing=0.35,
+    )
 
 
 def _numbers(axis, span: float) -> None:
@@ -88,8 +109,20 @@ def _points(axes, members: Sequence[Comparison], label: str, index: int, scale: 
         middle = [c.p50 / scale for c in some]
         bars = ([(c.p50 - c.p10) / scale for c in some], [(c.p90 - c.p50) / scale for c in some])
         said = f"{label} ({len(members)})" if covered or not any(c.covered for c in members) else None
-        axes.errorbar([c.measured / scale for c in some], middle, yerr=bars, fmt=mark, color=colour, markersize=3.5 if pale else 4.5,
-                      markeredgewidth=0.9, zorder=3, markerfacecolor=(colour, 0.75) if covered else "white", elinewidth=0.8, ecolor=(colour, 0.15 if pale else 0.45), label=said)
+        axes.errorbar(
+            [c.measured / scale for c in some],
+            middle,
+            yerr=bars,
+            fmt=mark,
+            color=colour,
+            markersize=3.5 if pale else 4.5,
+            markeredgewidth=0.9,
+            zorder=3,
+            markerfacecolor=(colour, 0.75) if covered else "white",
+            elinewidth=0.8,
+            ecolor=(colour, 0.15 if pale else 0.45),
+            label=said,
+        )
 
 
 def _series(found: Sequence[Comparison], split: bool) -> dict[str, list[Comparison]]:

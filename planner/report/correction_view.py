@@ -26,13 +26,28 @@ def sections(known: Sequence[Correction], found: Validation | None = None, probl
     for device in devices if found is not None else ():
         made.append(Section(f"What they do on {clean(device)}, each model and strategy judged by the others", table=_effect(found, device)))
     if found is not None and found.refused:
-        made += [Section(f"Not learnt from: {len(found.refused):,}", lines=tuple(clean(reason) for reason in sorted({r.reason for r in found.refused})[:8]))]
+        made += [
+            Section(
+                f"Not learnt from: {len(found.refused):,}",
+                lines=tuple(clean(reason) for reason in sorted({r.reason for r in found.refused})[:8]),
+            )
+        ]
     return made + ([Section("What could not be read", lines=tuple(map(clean, problems)))] if problems else [])
 
 
 def _table(known: Sequence[Correction]) -> Table:
-    rows = tuple((f"{NAMES[c.quantity]}, {c.basis}, {'any work' if c.family == ANY else clean(c.family).replace('_', ' and ')}", f"{100 * math.expm1(c.bias_log):+.1f} %",
-                  _was(c), _width(c.sigma_log), f"{c.runs:,}", f"{c.models:,}", clean(c.made)) for c in known)
+    rows = tuple(
+        (
+            f"{NAMES[c.quantity]}, {c.basis}, {'any work' if c.family == ANY else clean(c.family).replace('_', ' and ')}",
+            f"{100 * math.expm1(c.bias_log):+.1f} %",
+            _was(c),
+            _width(c.sigma_log),
+            f"{c.runs:,}",
+            f"{c.models:,}",
+            clean(c.made),
+        )
+        for c in known
+    )
     return Table(("", "moved by", "interval was", "now", "runs", "models", "learnt"), rows)
 
 
@@ -54,8 +69,11 @@ def _width(sigma_log: float) -> str:
 
 def _effect(found: Validation, device: str) -> Table:
     before, after = (by((c for c in comparisons if c.gpu == device), "quantity", "basis") for comparisons in (found.plain, found.left_out))
-    rows = tuple((f"{NAMES[q]}, {basis}", f"{s.count:,}", _share(s.median), _share(new.median), _share(s.coverage), _share(new.coverage))
-                 for (q, basis), s in before.items() if (new := after.get((q, basis))))
+    rows = tuple(
+        (f"{NAMES[q]}, {basis}", f"{s.count:,}", _share(s.median), _share(new.median), _share(s.coverage), _share(new.coverage))
+        for (q, basis), s in before.items()
+        if (new := after.get((q, basis)))
+    )
     return Table(("", "runs", "median error", "corrected", "covered", "corrected"), rows)
 
 
@@ -67,7 +85,12 @@ def document(known: Sequence[Correction], file: str | None, found: Validation | 
     """JSON: ``file`` None where they are not in force."""
     made: dict[str, Any] = {"schema": 1, "file": file, "corrections": [dataclasses.asdict(c) for c in known]}
     if found is not None:
-        made["judged"] = {name: [{"quantity": q, "basis": basis, "device": gpu, **dataclasses.asdict(s)} for (q, basis, gpu), s in by(getattr(found, name), "quantity", "basis", "gpu").items()]
-                          for name in ("plain", "left_out")}
+        made["judged"] = {
+            name: [
+                {"quantity": q, "basis": basis, "device": gpu, **dataclasses.asdict(s)}
+                for (q, basis, gpu), s in by(getattr(found, name), "quantity", "basis", "gpu").items()
+            ]
+            for name in ("plain", "left_out")
+        }
         made["not_learnt_from"] = len(found.refused)
     return made
