@@ -176,6 +176,8 @@ def _priced(asked: Asked, strategy, variant, rented, choices, setting, run, fact
     option = Option(strategy, variant, rented, choices, setting, run, priced, used, facts, teacher, disk_bytes=disk_bytes, undisturbed=calm)
     option.assumptions += getattr(rented.spec.timer, "notes", [])
     option.warnings += getattr(rented.spec.timer, "warnings", [])
+    if rented.spec.pricing != "datasheet" and rented.spec.calibration is not None:
+        option.warnings += [f"the calibration of {rented.spec.name} is doubtful: {what}" for what, _ in rented.spec.calibration.doubts]
     return option
 
 
