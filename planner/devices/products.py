@@ -19,7 +19,8 @@ MIN_SPLIT_DEPTH = 256  # a slice of the depth shorter than this is not worth the
 @dataclass(frozen=True)
 class ProductPriors:
     """``ceiling``: share of the peak that the best shapes reach; ``depth``: elements of K that filling the pipeline is worth;
-    ``tiles``: (rows, columns, rate against the best tile); ``bandwidth_share``; ``latency_seconds`` of one kernel; ``splits``: whether kernels cut the depth where tiles are few."""
+    ``tiles``: (rows, columns, rate against the best tile); ``bandwidth_share``; ``latency_seconds`` of one kernel; ``splits``: whether
+    kernels cut the depth where tiles are few (into a share of slices, so that a deeper product never takes less)."""
 
     ceiling: float
     depth: float
@@ -36,7 +37,7 @@ def product_seconds(batch, m, n, k, *, moved_bytes, flops_per_s: float, bytes_pe
     best = None
     for rows, columns, relative in priors.tiles:
         count = batch * np.ceil(m / rows) * np.ceil(n / columns)
-        splits = np.maximum(1, np.minimum(multiprocessors // np.maximum(count, 1), k // MIN_SPLIT_DEPTH)) if priors.splits else 1
+        splits = np.maximum(1, np.minimum(multiprocessors // np.maximum(count, 1), k / MIN_SPLIT_DEPTH)) if priors.splits else 1
         waves = np.ceil(count * splits / multiprocessors)
         seconds = waves * (2 * rows * columns * (k / splits + priors.depth)) / (each * relative)
         best = seconds if best is None else np.minimum(best, seconds)

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from handmade_traces import make
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from planner.devices.clock import SETTLING_STEPS, STRETCHES, StepClock, _Host, _walk
 from planner.devices.names import resolve_device
@@ -73,6 +73,7 @@ def test_the_parts_sum(operations, batch, length):
 
 
 @settings(max_examples=60, deadline=None)
+@example([(1, "forward"), (0, "forward"), (11, "backward")], 2, 3, 1, 0)  # the depth passes a slice's
 @given(OPERATIONS, st.integers(1, 64), st.integers(1, 512), st.integers(1, 16), st.integers(0, 200))
 def test_more_tokens_never_cost_less(operations, batch, length, more_batch, more_length):
     step = trace(operations)
