@@ -11,12 +11,13 @@ from planner.errors import PlannerError
 from planner.plan.asked import Asked, understand
 from planner.plan.limits import hours_allowed, licence_problem
 from planner.plan.market import Market, Way, keeps_limits, survey
-from planner.plan.money_only import PaidOption, paid_options
+from planner.plan.market_serving import Served, cheapest_serving
+from planner.plan.money_only import PaidOption, cheapest_paid, paid_options
 from planner.plan.recommend import advised
 from planner.plan.search import lengths_of
 from planner.plan.smaller import smaller_siblings
 from planner.plan.stages import cautions, data_support, staged_plan
-from planner.question import PAID_STRATEGIES, Question
+from planner.question import Question
 
 SCHEMA = 1
 #: Ways of the front that are shown.
@@ -33,30 +34,87 @@ def decide(question: Question, progress=None, *, everywhere: bool = False) -> di
     asked = understand(question, progress)
     market = survey(asked)
     paid = paid_options(asked)
-    licence = licence_problem(question.licences, asked.facts.license)
-    best = {strategy: market.cheapest(strategy, _barred if licence and strategy != "scratch" else None) for strategy in asked.trained_strategies}
-    chosen = _recommended(asked, market, best)
-    shown = chosen[0] if chosen else min(filter(None, best.values()), key=lambda way: way.usd, default=None)
+    found = _Found(market, paid, licence_problem(question.licences, asked.facts.license))
+    shown = found.chosen[0] if found.chosen else min(filter(None, found.best.values()), key=lambda way: way.usd, default=None)
     front_of = shown.place.strategy if shown else None
-    front = market.front(front_of) if front_of and not (licence and front_of != "scratch") else []
+    front = market.front(front_of) if front_of else []
     holds, questions = cautions(asked)
     document = {
         "schema": SCHEMA, "question": question.model_dump(mode="json") | {"strategy": list(asked.strategies)}, "dataset": asked.data.as_dict(),
         "model": {"name": asked.facts.name, "parameters": asked.facts.parameters, "license": asked.facts.license, "task": question.task or asked.facts.task},
-        "limits": _limits(question), "licence": licence, "surveyed": _surveyed(market),
-        "recommended": {**_way(chosen[0]), "why": chosen[1]} if chosen else None,
-        "cheapest": _optional(min(filter(None, best.values()), key=lambda way: (way.usd, way.hours), default=None)),
-        "strategies": [_strategy(market, name, best[name], licence) for name in asked.trained_strategies] + [_paid(option) for option in paid],
-        "front": {"strategy": front_of, "ways": [{**_way(way), "keeps_limits": keeps_limits(question, way)} for way in _thinned(front)], "of": len(front)},
+        "limits": _limits(question), "licence": found.licence, "surveyed": _surveyed(market), "recommended": found.recommended(),
+        "cheapest": _optional(min(filter(None, found.best.values()), key=lambda way: (way.usd, way.hours), default=None)),
+        "strategies": [found.strategy(name) for name in asked.trained_strategies] + [_paid(option) for option in paid],
+        "front": {"strategy": front_of, "ways": [{**_way(way), "keeps_limits": found.keeps(way)} for way in _thinned(front)], "of": len(front)},
         "stages": staged_plan(asked, _costs(asked, market, paid)), "data": data_support(asked), "cautions": holds, "questions": questions,
-        "smaller": _smaller(asked, chosen[0] if chosen else None),
+        "smaller": _smaller(asked, found.chosen[0] if found.chosen else None),
         "assumptions": list(dict.fromkeys([*market.assumptions, *asked.assumptions, *_said(market, shown)])),
         "warnings": list(dict.fromkeys([*asked.warnings, *_refusals(market)]))}
     return document | ({"ways": _everywhere(market, front_of)} if everywhere else {})
 
 
+class _Found:
+    """The cheapest way of each strategy under the limits, where its model would be served, and which one is advised."""
+
+    def __init__(self, market: Market, paid: Sequence[PaidOption], licence: str | None):
+        self.market, self.paid, self.licence, self.question = market, paid, licence, market.asked.question
+        names = market.asked.trained_strategies
+        self.served = {name: cheapest_serving(market, name) for name in names}
+        self.best = {name: market.cheapest(name, self.keeps) for name in names}
+        self.chosen = self._advised()
+
+    def barred(self, strategy: str) -> bool:
+        """The licence is that of the weights, which training from scratch does not use."""
+        return self.licence is not None and strategy != "scratch"
+
+    def serving_usd(self, strategy: str) -> float:
+        served = self.served[strategy]
+        return served.usd_per_month.p50 * self.question.horizon_months if isinstance(served, Served) else 0.0
+
+    def keeps(self, way: Way) -> bool:
+        return not self.barred(way.place.strategy) and keeps_limits(self.question, way, beside_usd=self.serving_usd(way.place.strategy))
+
+    def _advised(self) -> tuple[Way, str] | None:
+        """The cheapest way of the first strategy that the rules advise and the limits allow."""
+        asked = self.market.asked
+        for strategy, reason in advised(self.question.task or asked.facts.task, asked.facts.parameters or _parameters(self.market), asked.data.samples):
+            way = self.best.get(strategy)
+            if way is not None and (self.licence is None or self.question.strategy):  # a licence is no reason to train from scratch
+                return way, f"{reason}; {self._among(way)}"
+        return None
+
+    def _among(self, way: Way) -> str:
+        ways = [one for one in self.market.of(way.place.strategy) if self.keeps(one)]
+        dearest = max(ways, key=lambda one: one.usd)
+        return (f"{units.format_usd(way.usd)} at {way.offer.provider} is the cheapest of {len(ways)} ways to do it that fit"
+                f"{' and keep the limits' if any(_limits(self.question).values()) else ''}; the dearest, {_named(dearest)}, costs {units.format_usd(dearest.usd)}")
+
+    def recommended(self) -> dict[str, Any] | None:
+        """Of what trains; where only ways that are paid by the token are asked for, the cheapest of those."""
+        if self.chosen:
+            way, why = self.chosen
+            return {**_way(way), **self._project(way), "why": why}
+        paid = None if self.best else cheapest_paid(self.question, self.paid)
+        return None if paid is None else {"strategy": paid[0].strategy, "variant": paid[0].variant, "gpu": None, "gpus": 0, "provider": paid[0].provider,
+                                          "usd": paid[0].usd.as_dict(), "price_date": _date(paid[0]), "warnings": list(paid[0].warnings), "why": paid[1]}
+
+    def _project(self, way: Way) -> dict[str, Any]:
+        served = self.served[way.place.strategy]
+        if not isinstance(served, Served):
+            return {"serving": None, "project_usd": None}
+        project = way.bill.usd + served.usd_per_month.scale(self.question.horizon_months)
+        return {"serving": {"gpu": served.spec.name, "gpus": served.serving.gpus, "provider": served.offer.provider, "usd_per_month": served.usd_per_month.as_dict(),
+                            "price_date": served.offer.captured_date.isoformat(), "assumptions": list(served.serving.assumptions)}, "project_usd": project.as_dict()}
+
+    def strategy(self, name: str) -> dict[str, Any]:
+        way, served = self.best[name], self.served[name]
+        if way is not None:
+            return {"strategy": name, "way": _way(way), "why_not": None, **self._project(way), "serving_why_not": served if isinstance(served, str) else None}
+        return {"strategy": name, "way": None, "why_not": self.licence if self.barred(name) else _why_not(self.market, name, self.serving_usd(name))}
+
+
 def broken(document: Mapping[str, Any]) -> list[str]:
-    """One sentence for each limit that nothing keeps; empty where something is recommended."""
+    """One sentence for each strategy that the limits forbid; empty where something is recommended."""
     if document["recommended"]:
         return []
     if document["licence"]:
@@ -64,30 +122,9 @@ def broken(document: Mapping[str, Any]) -> list[str]:
     return [f"{one['strategy']}: {one['why_not']}" for one in document["strategies"] if one.get("why_not")] or ["nothing can be done under these limits"]
 
 
-def _barred(way: Way) -> bool:
-    return False
-
-
-def _recommended(asked: Asked, market: Market, best: Mapping[str, Way | None]) -> tuple[Way, str] | None:
-    """The cheapest way of the first strategy that the rules advise and the limits allow."""
-    task, parameters = asked.question.task or asked.facts.task, asked.facts.parameters or _parameters(market)
-    for strategy, reason in advised(task, parameters, asked.data.samples):
-        way = best.get(strategy)
-        if way is not None:
-            return way, f"{reason}; {_among(market, way)}"
-    return None
-
-
 def _parameters(market: Market) -> int | None:
     return next((place.settings[-1].source.at(B=max(2, place.settings[-1].micro_batch), **lengths_of(place.settings[-1].batches)[0]).meta["total_params"]
                  for place in market.places.values() if place.strategy in ("fine_tune", "scratch")), None)
-
-
-def _among(market: Market, way: Way) -> str:
-    ways = [one for one in market.of(way.place.strategy) if keeps_limits(market.asked.question, one)]
-    dearest = max(ways, key=lambda other: other.usd)
-    return (f"{units.format_usd(way.usd)} at {way.offer.provider} is the cheapest of {len(ways)} ways to do it that fit"
-            f"{' and keep the limits' if any(_limits(market.asked.question).values()) else ''}; the dearest, {_named(dearest)}, costs {units.format_usd(dearest.usd)}")
 
 
 def _named(way: Way) -> str:
@@ -126,23 +163,15 @@ def _way(way: Way) -> dict[str, Any]:
         "device_total_bytes": place.spec.total_memory_bytes, "memory_proven": place.proven, "warnings": list(dict.fromkeys([*way.run.warnings, *way.bill.warnings]))}
 
 
-def _strategy(market: Market, name: str, way: Way | None, licence: str | None) -> dict[str, Any]:
-    if way is not None:
-        return {"strategy": name, "way": _way(way), "why_not": None}
-    if licence and name != "scratch":
-        return {"strategy": name, "way": None, "why_not": licence}
-    return {"strategy": name, "way": None, "why_not": _why_not(market, name)}
-
-
-def _why_not(market: Market, strategy: str) -> str:
+def _why_not(market: Market, strategy: str, serving_usd: float) -> str:
     question = market.asked.question
     any_way = market.cheapest(strategy, lambda way: True)
     if any_way is None:
         refused = [why for (name, _), why in market.refused.items() if name == strategy]
         return refused[0] if refused else "fits no device that is offered under these terms"
-    allowed, cheapest = hours_allowed(question), any_way.usd
+    allowed, cheapest = hours_allowed(question), any_way.usd + serving_usd
     if question.max_usd is not None and cheapest > question.max_usd:
-        return f"the cheapest way costs {units.format_usd(cheapest)}, {_named(any_way)}"
+        return f"the cheapest way costs {units.format_usd(cheapest)}{' with serving' if serving_usd else ''}, {_named(any_way)}"
     fastest = market.front(strategy)[-1]
     if allowed is not None and fastest.hours > allowed:
         return f"the fastest way takes {units.format_seconds(fastest.hours * units.SECONDS_PER_HOUR)}, {_named(fastest)}"
@@ -150,11 +179,15 @@ def _why_not(market: Market, strategy: str) -> str:
 
 
 def _paid(option: PaidOption) -> dict[str, Any]:
-    date = option.price.captured_date
     priced = option.line.usd_per_request + option.line.metered_usd_per_request if option.line else None
     return {"strategy": option.strategy, "way": None, "why_not": None,
             "paid": {"variant": option.variant, "provider": option.provider, "usd": option.usd.as_dict(), "usd_per_request": priced,
-                     "price_date": date.isoformat() if date else None, "warnings": list(option.warnings)}}
+                     "price_date": _date(option), "warnings": list(option.warnings)}}
+
+
+def _date(option: PaidOption) -> str | None:
+    date = option.price.captured_date
+    return date.isoformat() if date else None
 
 
 def _thinned(front: Sequence[Way]) -> list[Way]:
@@ -185,7 +218,7 @@ def _costs(asked: Asked, market: Market, paid: Sequence[PaidOption]) -> dict[str
     for strategy in asked.trained_strategies:
         way = market.cheapest(strategy, lambda way: True)
         costs[strategy] = {"usd": None, "why_not": "fits no device"} if way is None else {"usd": way.usd, "hours": way.hours, "where": _named(way)}
-    for strategy in PAID_STRATEGIES:
+    for strategy in ("prompting", "rag"):  # the stages before tuning
         costs[strategy] = _paid_cost(asked, strategy, [option for option in paid if option.strategy == strategy])
     return costs
 

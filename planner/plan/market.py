@@ -18,7 +18,7 @@ from planner.cost.owned import owned
 from planner.cost.terms import BillingRule, billing_rule
 from planner.devices.names import resolve_device
 from planner.devices.specification import DeviceSpec, all_devices
-from planner.errors import ModelError, PlannerError
+from planner.errors import ModelError, PlannerError, QuestionError
 from planner.plan.asked import Asked
 from planner.plan.billing import project_bill, with_interruptions
 from planner.plan.choices import choose
@@ -159,19 +159,21 @@ def survey(asked: Asked, *, counts: Sequence[int] | None = None) -> Market:
     strategy or a device cannot do is in ``refused``.
     """
     question = asked.question
+    if question.exact:
+        raise QuestionError("the operations of other devices cannot be timed here", where="--exact", mend="Leave it out, or ask planner estimate")
     counts = tuple(counts or ((question.gpus,) if "gpus" in question.model_fields_set else COUNTS))
     market = Market(asked, counts, Grids(asked, counts))
-    specs = _devices(market)
+    specs = _devices(market) if asked.trained_strategies else []
     for strategy in asked.trained_strategies:
         for spec in specs:
             _fill(market, strategy, spec)
     return market
 
 
-def keeps_limits(question: Question, way: Way) -> bool:
-    """``max_usd``, ``max_hours`` and ``deadline``, by medians."""
+def keeps_limits(question: Question, way: Way, *, beside_usd: float = 0.0) -> bool:
+    """``max_usd`` (of the way and what is paid beside it), ``max_hours`` and ``deadline``, by medians."""
     allowed = hours_allowed(question)
-    return (question.max_usd is None or way.usd <= question.max_usd) and (allowed is None or way.hours <= allowed)
+    return (question.max_usd is None or way.usd + beside_usd <= question.max_usd) and (allowed is None or way.hours <= allowed)
 
 
 def pareto(ways: Iterable[Way]) -> list[Way]:
@@ -208,6 +210,8 @@ def _devices(market: Market) -> list[DeviceSpec]:
     if found.assumption:
         market.assumptions.append(found.assumption)
     if not market.offered(found.spec, 1):
+        if found.spec.key not in {known.key for known in all_devices()}:
+            raise QuestionError("nobody's table has a price of it", where=found.spec.name, mend="Give --price")
         raise no_offer(found.spec.key, provider=question.provider, region=question.region, spot=question.spot)
     return [found.spec]
 

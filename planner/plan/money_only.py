@@ -251,6 +251,8 @@ def _answering(asked: Asked, price: ApiPrice, rule: TuningRule) -> tuple[Line | 
 
 def _deployed(asked: Asked, price: ApiPrice, tokens: RequestTokens) -> tuple[Line | None, RequestTokens | None, list[str], list[str]]:
     """A deployment of the tuned model on the provider's own devices, always on, as ``serve`` plans it; the cheapest that holds it."""
+    if asked.question.requests_per_month is None:
+        return None, None, [], [f"serving what {price.provider} tuned needs a deployment of its own and is not in the cost; --requests-per-month gives it"]
     why = f"{price.provider} states no price of the devices it deploys on"
     for offer in _deployments(price.provider):
         spec = find_device(offer.gpu_key)

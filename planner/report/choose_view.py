@@ -12,11 +12,12 @@ from planner.report.words import bytes_text, clean, count_text, figure_text, hou
 
 def sections(document: Mapping[str, Any], *, brief: bool = False) -> list[Section]:
     """What is recommended, the table of strategies, and (not ``brief``) the front, the stages, the data, what speaks against it."""
-    found = [_recommended(document), Section(_surveyed(document), table=_strategies(document))]
+    table = _strategies(document)
+    found = [_recommended(document), Section(_surveyed(document), table=table if table.rows else None), _not_done(document), _paid(document)]
     if document.get("ways"):
         found.append(Section(f"{document['front']['strategy']} on every GPU at every provider", table=_ways(document["ways"])))
     if brief:
-        return found
+        return [section for section in found if section.pairs or section.lines or section.table]
     front = document["front"]
     if front["ways"]:
         found.append(Section(f"{front['strategy']}: what more dollars buy in hours ({len(front['ways'])} of {front['of']} on the front)", table=_front(front["ways"])))
@@ -35,9 +36,15 @@ def _recommended(document: Mapping[str, Any]) -> Section:
     way = document["recommended"]
     if way is None:
         return Section("Recommended", lines=(f"nothing: {clean(document['licence'] or 'no way keeps the limits')}",))
+    if way["gpu"] is None:
+        return Section("Recommended", lines=(f"{_named(way)}: {figure_text(way['usd'], usd_text)}; prices of {way['price_date'] or 'no known date'}", clean(way["why"])))
     cheapest = document["cheapest"]
     lines = (f"{_title(way)}: {figure_text(way['usd'], usd_text)}, {figure_text(way['wall_hours'], hours_text)}; {_price(way)}",
              f"{_setting(way)}, {_memory(way)}", clean(way["why"]))
+    if way["project_usd"]:
+        served = way["serving"]
+        lines += (f"Served on {device(served)} at {clean(served['provider'])} for {figure_text(served['usd_per_month'], usd_text)} a month; "
+                  f"{figure_text(way['project_usd'], usd_text)} over {document['question']['horizon_months']:g} months",)
     if cheapest and (cheapest["strategy"], cheapest["variant"]) != (way["strategy"], way["variant"]):
         lines += (f"Cheapest of all strategies: {_title(cheapest)}, {usd_text(cheapest['usd']['p50'])}",)
     return Section("Recommended", lines=lines)
@@ -46,7 +53,11 @@ def _recommended(document: Mapping[str, Any]) -> Section:
 def _title(way: Mapping[str, Any]) -> str:
     place = ", ".join(part for part in (clean(way["provider"]), clean(way["instance_type"] or ""), "" if way["region"] == "any" else clean(way["region"]),
                                         "spot" if way["spot"] else "") if part)
-    return f"{name(way)} on {device(way)} at {place}"
+    return f"{_named(way)} on {device(way)} at {place}"
+
+
+def _named(way: Mapping[str, Any]) -> str:
+    return name(way).replace("_", " ")
 
 
 def _price(way: Mapping[str, Any]) -> str:
@@ -75,18 +86,26 @@ def _surveyed(document: Mapping[str, Any]) -> str:
 
 
 def _strategies(document: Mapping[str, Any]) -> Table:
+    """With a column for the whole project where requests are asked for."""
+    project = document["question"]["requests_per_month"] is not None
     rows = []
     for one in document["strategies"]:
-        way, paid = one["way"], one.get("paid")
+        way = one["way"]
         if way:
-            rows.append((name(way), short_device(way), clean(way["provider"]), *_hours(way), *_usd(way), _age(way)))
-        elif paid:
-            each = "" if paid["usd_per_request"] is None else f"{usd_text(paid['usd_per_request'])} a request"
-            rows.append((f"{one['strategy']}, {clean(paid['variant'])}", DASH, clean(paid["provider"]), DASH, DASH,
-                         usd_text(paid["usd"]["p50"]) if paid["usd"]["p50"] else DASH, each or DASH, paid["price_date"] or "undated"))
-        else:
-            rows.append((one["strategy"], clean(one["why_not"]), *[DASH] * 6))
-    return Table(("Strategy", "GPU", "Provider", "Hours", "range", "Cost", "range", "Price age"), tuple(rows))
+            whole = [usd_text(one["project_usd"]["p50"]) if one["project_usd"] else DASH] if project else []
+            rows.append((_named(way), short_device(way), clean(way["provider"]), *_hours(way), *_usd(way), *whole, _age(way)))
+    return Table(("Strategy", "GPU", "Provider", "Hours", "range", "Cost", "range", *(["Project"] if project else []), "Price age"), tuple(rows))
+
+
+def _not_done(document: Mapping[str, Any]) -> Section:
+    return Section("Not under these limits", tuple((one["strategy"], clean(one["why_not"])) for one in document["strategies"] if one["why_not"]))
+
+
+def _paid(document: Mapping[str, Any]) -> Section:
+    paid = [(one["strategy"], one["paid"]) for one in document["strategies"] if one.get("paid")]
+    rows = tuple((strategy, clean(one["variant"]), usd_text(one["usd"]["p50"]) if one["usd"]["p50"] else DASH,
+                  DASH if one["usd_per_request"] is None else usd_text(one["usd_per_request"]), one["price_date"] or "undated") for strategy, one in paid)
+    return Section("Paid by the token", table=Table(("Strategy", "Model", "Project", "A request", "Price of"), rows) if rows else None)
 
 
 def _hours(way: Mapping[str, Any]) -> tuple[str, str]:
