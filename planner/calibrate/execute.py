@@ -22,6 +22,7 @@ from planner.calibrate.tensors import Contents, Slot, make
 from planner.calibrate.views import VIEWS
 from planner.devices.cases import Case
 from planner.errors import MachineError
+from planner.trace.operations import kind_of
 
 __all__ = ["CannotRun", "calls", "copies_for", "precision"]
 
@@ -55,6 +56,11 @@ def calls(case: Case, backend: Backend, copies: int | None = None) -> list[Calla
         return made
 
 
+#: An update goes through every weight and state once a step, so none of it is in a processor's cache, whatever a virtual
+#: machine says of its size.
+_STREAMED_BYTES = 256 * 2**20
+
+
 def copies_for(case: Case, backend: Backend) -> int:
     """How many buffers together exceed the cache. Raises CannotRun where not even one fits."""
     size = max(1, case.bytes)
@@ -63,7 +69,8 @@ def copies_for(case: Case, backend: Backend) -> int:
         raise CannotRun(f"out of memory: needs {size / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free")
     tensors = sum(o.count for o in case.signature.inputs)
     most = min(_MOST_SMALL_COPIES if size < _SMALL_BYTES else _MOST_COPIES, max(2, _MOST_TENSORS // max(1, tensors)))
-    wanted = 1 + math.ceil(1.25 * backend.cache_bytes / size)
+    cache = max(backend.cache_bytes, _STREAMED_BYTES) if kind_of(case.signature.op) == "optimizer" and backend.kind == "cpu" else backend.cache_bytes
+    wanted = 1 + math.ceil(1.25 * cache / size)
     return max(1, min(wanted, most, int(_MEMORY_SHARE * free / size)))
 
 
