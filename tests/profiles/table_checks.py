@@ -8,6 +8,7 @@ import re
 from collections import Counter
 
 from planner import profiles
+from planner.question import ALL_STRATEGIES
 
 TODAY = datetime.date.today()
 
@@ -193,6 +194,14 @@ CHECKS = {
     "claims/facts.csv": GENERIC + (mentioned, unique("key"), dated("date"), at_most("low", "middle"), at_most("middle", "high"), positive("low")),
     "priors/**/*.csv": GENERIC,
     "optimizers.csv": GENERIC + (unique("optimizer"), dated("date")),
+    "rules/samples.csv": GENERIC + (unique("order"), dated("date"), positive("min_samples", "max_samples"), at_most("min_samples", "max_samples"),
+                                    one_of("per", ("class", "total")), one_of("strategy", ALL_STRATEGIES), rows_satisfying(lambda row: row["reason"], "no reason")),
+    "rules/stages.csv": GENERIC + (unique("order"), dated("date"), one_of("kind", ("generate", "classify")), one_of("strategy", ALL_STRATEGIES),
+                                   rows_satisfying(lambda row: all(row[c] for c in ("do", "go_on_while", "stop_when", "reason")), "a rule is empty")),
+    "rules/not_transfer.csv": GENERIC + (unique("order"), dated("date"), positive("min_samples"), one_of("when", ("ask", "samples", "enough_for_scratch")),
+                                         rows_satisfying(lambda row: bool(row["question"]) == (row["when"] == "ask"), "a question, and only that, asks"),
+                                         rows_satisfying(lambda row: bool(row["min_samples"]) == (row["when"] == "samples"), "samples need a number"),
+                                         rows_satisfying(lambda row: row["reason"], "no reason")),
     "rules/*.csv": GENERIC + (unique("order"), dated("date"), rows_satisfying(lambda row: row["reason"], "no reason")),
     "traces/refused.csv": GENERIC + (unique("stem"), dated("date"), rows_satisfying(lambda row: row["reason"], "no reason")),
     "traces/shipped.csv": GENERIC + (unique("model"), rows_satisfying(lambda row: set(row["regimes"].split()) <= {"b1", "b2"}, "unknown regime")),
