@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,8 +176,14 @@ def _point(mean: float | None) -> np.ndarray | None:
     return None if mean is None else np.array([max(1, round(mean))], dtype=np.int64)
 
 
+def percentiles(values: np.ndarray, shares: Sequence[float]) -> list[float]:
+    """As ``np.percentile`` (linear), which imports numpy.ma, a tenth of numpy."""
+    places = np.asarray(shares) / 100 * (len(values) - 1)
+    return np.interp(places, np.arange(len(values)), np.sort(values)).tolist()
+
+
 def _summary(values: np.ndarray | None) -> dict[str, float] | None:
     if values is None:
         return None
-    points = {f"p{p}": float(v) for p, v in zip(PERCENTILES, np.percentile(values, PERCENTILES))}
+    points = {f"p{p}": value for p, value in zip(PERCENTILES, percentiles(values, PERCENTILES))}
     return {"mean": float(values.mean()), "min": float(values.min()), **points, "max": float(values.max())}

@@ -268,7 +268,8 @@ def _boundaries(trace: StepTrace, host: _Host) -> np.ndarray:
     """First operations of the stretches: evenly spread, at each change of part, and after each wait of the host."""
     even = np.linspace(0, trace.op_count, STRETCHES, endpoint=False).astype(int)
     changes = np.flatnonzero(np.diff(_PART[trace.op_phase])) + 1
-    return np.unique(np.concatenate([[0], even, changes, host.waits[host.waits < trace.op_count - 1] + 1]))
+    waits = host.waits[host.waits < trace.op_count - 1] + 1
+    return np.array(sorted({0, *even.tolist(), *changes.tolist(), *waits.tolist()}))  # np.unique imports numpy.ma, a tenth of numpy
 
 
 # ---- the answer

@@ -171,12 +171,11 @@ def _by_module(trace: StepTrace, moment: Moment) -> tuple[tuple[str, int], ...]:
     storage, workspace = _storages(trace, moment)
     module = np.full(len(storage), -1)
     module[~workspace] = np.where(trace.category[storage[~workspace]] == OPTIMIZER, -2, trace.storage_module[storage[~workspace]])
-    found, first, which = np.unique(module, return_index=True, return_inverse=True)
-    held = np.zeros(len(found), dtype=np.int64)
-    np.add.at(held, which, moment.block_bytes)
+    held = np.zeros(int(module.max(initial=0)) + 3, dtype=np.int64)
+    np.add.at(held, module, moment.block_bytes)  # the two below 0 come last
     totals: Counter = Counter()
-    for index in np.argsort(first):
-        totals[_part(trace, int(found[index]))] += int(held[index])
+    for index in dict.fromkeys(module.tolist()):
+        totals[_part(trace, index)] += int(held[index])
     return tuple(totals.most_common())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -13,10 +14,12 @@ from planner.plan.asked import Asked, understand
 from planner.plan.assemble import document
 from planner.plan.choices import choose
 from planner.plan.hardware import PLANNED, Hardware, Rented, by_promise, find_hardware
-from planner.plan.money_only import cheapest_paid, paid_options
 from planner.plan.options import Option, options_for, training_usd_at_least, with_serving
 from planner.plan.recommend import recommend
 from planner.question import Question
+
+if TYPE_CHECKING:
+    from planner.plan.money_only import PaidOption
 
 
 def estimate(question: Question | str, data: str | Path | None = None, *, progress=None, **fields) -> dict:
@@ -31,7 +34,7 @@ def estimate(question: Question | str, data: str | Path | None = None, *, progre
     if isinstance(question, str):
         question = _question(question, data, fields)
     asked = understand(question, progress)
-    paid = paid_options(asked)
+    paid = _paid(asked)
     hardware = find_hardware(question, progress) if asked.trained_strategies else Hardware(None, [])
     options = _all_options(asked, hardware)
     if not options and not paid:
@@ -39,9 +42,24 @@ def estimate(question: Question | str, data: str | Path | None = None, *, progre
     parameters = asked.facts.parameters or _parameters(options)
     for option in options:
         with_serving(asked, option)
-    chosen = recommend(question, options, asked.data.samples, question.task or asked.facts.task, parameters) if options else cheapest_paid(question, paid)
+    chosen = recommend(question, options, asked.data.samples, question.task or asked.facts.task, parameters) if options else _cheapest_paid(question, paid)
     advice = {id(option): fixes(asked, option) for option in options}
     return document(asked, hardware, options, advice, chosen, paid)
+
+
+def _paid(asked: Asked) -> list[PaidOption]:
+    """The ways that are paid by the token; their prices are read only where one was asked for, or refused."""
+    if not (asked.paid_strategies or asked.question.data_must_stay):
+        return []
+    from planner.plan.money_only import paid_options
+
+    return paid_options(asked)
+
+
+def _cheapest_paid(question: Question, paid: list[PaidOption]) -> tuple[PaidOption, str] | None:
+    from planner.plan.money_only import cheapest_paid
+
+    return cheapest_paid(question, paid)
 
 
 def _question(model: str, data, fields: dict) -> Question:

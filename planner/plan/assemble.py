@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from planner.plan.asked import Asked
 from planner.plan.carbon import carbon_document
 from planner.plan.choices import default
 from planner.plan.hardware import Hardware
-from planner.plan.money_only import PaidOption
 from planner.plan.options import Option
 from planner.plan.pace import pace_advice
 from planner.plan.point import Memory
@@ -25,6 +24,9 @@ from planner.plan.uncertainty import spread
 from planner.question import Question
 from planner.strategies.recipe import Recipe
 from planner.trace.table import StepTrace
+
+if TYPE_CHECKING:
+    from planner.plan.money_only import PaidOption
 
 SCHEMA = 1
 #: Units of data that people can label one by one.
@@ -58,7 +60,7 @@ def _recommended(chosen: tuple[Option | PaidOption, str] | None) -> dict | None:
     if chosen is None:
         return None
     option, why = chosen
-    if isinstance(option, PaidOption):
+    if not isinstance(option, Option):  # one that is paid by the token
         return {"strategy": option.strategy, "variant": option.variant, "gpu": None, "gpus": 0, "why": why}
     return {"strategy": option.strategy, "variant": option.variant, "gpu": option.rented.spec.name, "gpus": option.rented.gpus, "why": why}
 

@@ -6,10 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from functools import cache
 
-import numpy as np
-
 from planner import profiles
-from planner.datasets.profile import DatasetProfile
+from planner.datasets.profile import DatasetProfile, percentiles
 from planner.devices.specification import DeviceSpec
 from planner.errors import ProfileError
 from planner.models.facts import ModelFacts
@@ -87,7 +85,7 @@ def default_length(question: Question, facts: ModelFacts, data: DatasetProfile) 
     limit = facts.max_length or math.inf
     if question.max_length:
         return int(min(question.max_length, limit))
-    longest, p99 = float(data.lengths.max()), float(np.percentile(data.lengths, 99))
+    longest, p99 = float(data.lengths.max()), percentiles(data.lengths, (99,))[0]
     wanted = longest if longest <= 1.25 * p99 else p99
     if len(data.lengths) > 1:
         wanted = math.ceil(wanted / 64) * 64
@@ -119,7 +117,7 @@ def _audio_samples(facts: ModelFacts, data: DatasetProfile, task: str) -> int | 
         return None
     rate = 16_000
     if data.audio_seconds is not None:
-        return int(math.ceil(float(np.percentile(data.audio_seconds, 99)))) * rate
+        return int(math.ceil(percentiles(data.audio_seconds, (99,))[0])) * rate
     if data.lengths is not None:
         return int(data.lengths.max())
     return 10 * rate

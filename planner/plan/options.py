@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from planner.cost.bill import Bill
 from planner.cost.energy import Energy, energy
 from planner.cost.offers import Offer
-from planner.cost.token_bills import Line
 from planner.devices.power import mean_watts
 from planner.devices.specification import DeviceSpec
 from planner.errors import ModelError, PlannerError
@@ -22,10 +22,13 @@ from planner.plan.choices import Choices, choose
 from planner.plan.run import Run, fixed_hours_at_least, whole_run
 from planner.plan.scratch import EnoughData, enough_data
 from planner.plan.search import Setting, device_seconds_at_least, find_setting, lengths_of
-from planner.plan.serving import Serving, serve
 from planner.question import Question
 from planner.trace.table import CATEGORIES
 from planner.units import SECONDS_PER_HOUR
+
+if TYPE_CHECKING:
+    from planner.cost.token_bills import Line
+    from planner.plan.serving import Serving
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ def with_serving(asked: Asked, option: Option) -> None:
     rented, setting = option.rented, option.setting
     if asked.question.requests_per_month is None or not option.fits:
         return
+    from planner.plan.serving import serve  # and the prices of APIs: only where requests are asked for
+
     try:
         whole = replace(setting.recipe, variant=None)  # cached features need their backbone again
         source = setting.source if whole == setting.recipe else asked.source(whole, option.facts)

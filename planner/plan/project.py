@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from planner.cost.token_bills import Line
-from planner.plan.break_even import Crossing, cheapest_by_load, crossing
-from planner.plan.money_only import PaidOption
 from planner.plan.options import Option
 from planner.question import Question
+
+if TYPE_CHECKING:
+    from planner.cost.token_bills import Line
+    from planner.plan.break_even import Crossing
+    from planner.plan.money_only import PaidOption
 
 
 def paid_document(question: Question, option: PaidOption) -> dict:
@@ -72,7 +75,9 @@ def break_even_document(question: Question, options: Sequence[Option | PaidOptio
     names = [name for name, _ in best.values()]
     if len(names) < 2:
         return None
-    paid = [_name(option) for option in options if isinstance(option, PaidOption) and _name(option) in names]
+    from planner.plan.break_even import cheapest_by_load  # only where requests are asked for
+
+    paid = [_name(option) for option in options if not isinstance(option, Option) and _name(option) in names]
     return {"months": months,
             "cheapest": [{"option": c.way, "from_requests_per_month": c.from_requests_per_month} for c in cheapest_by_load({n: lines[n] for n in names}, months)],
             "crossings": [{"cheaper_below": c.below, "cheaper_above": c.above, "requests_per_month": c.requests_per_month, "project_usd": c.project_usd,
@@ -82,6 +87,8 @@ def break_even_document(question: Question, options: Sequence[Option | PaidOptio
 def _crossings(paid: list[str], trained: list[str], lines: dict[str, Line], months: float) -> list[Crossing]:
     """Each way that is paid by the token against the others of its kind, and against the served model that it meets first: those
     that are served on one device cost nearly the same."""
+    from planner.plan.break_even import crossing
+
     def meet(one: str, other: str) -> Crossing | None:
         return crossing((one, other), (lines[one], lines[other]), months)
 
@@ -95,4 +102,4 @@ def _crossings(paid: list[str], trained: list[str], lines: dict[str, Line], mont
 def _name(option: Option | PaidOption) -> str:
     """``lora on NVIDIA L4``, ``prompting, openai gpt-4.1-mini``."""
     variant = f", {option.variant}" if option.variant else ""
-    return f"{option.strategy}{variant}" if isinstance(option, PaidOption) else f"{option.strategy}{variant} on {option.rented.spec.name}"
+    return f"{option.strategy}{variant} on {option.rented.spec.name}" if isinstance(option, Option) else f"{option.strategy}{variant}"

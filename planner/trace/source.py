@@ -102,18 +102,14 @@ class TraceSource:
         return "-".join(parts)
 
     def _find(self, regime: str) -> TraceFamily | None:
-        shipped = profiles.path("traces", f"{self.stem}-{regime}.trace")
-        kept = self._cache_file(regime)
-        for file in (shipped, kept):
-            try:
-                return store.load(file)
-            except FileNotFoundError:
-                continue
-            except (ProfileError, OSError):
-                if file == shipped:
-                    raise
-                continue  # a damaged file of the cache is recorded again
-        return None
+        try:
+            return store.load(profiles.path("traces", f"{self.stem}-{regime}.trace"))
+        except FileNotFoundError:
+            pass  # not shipped: only now is it worth asking which versions are installed
+        try:
+            return store.load(self._cache_file(regime))
+        except (FileNotFoundError, ProfileError, OSError):
+            return None  # a damaged file of the cache is recorded again
 
     def _find_exact(self, regime: str, length: int | None) -> TraceFamily | None:
         return self._find(f"{regime}-{length}") if length is not None else None
