@@ -50,8 +50,8 @@ def details(one: Mapping[str, Any], outcome: Mapping[str, Any] | None = None) ->
     if one["kinds"]:
         sections.append(Section("Curves: error of predicting each measured size from the others", table=_kinds(one["kinds"])))
     if one["host_seconds"]:
-        sections.append(Section("What the host needs", tuple((text, seconds_text(one["host_seconds"][name])) for name, text in HOST.items()
-                                                             if name in one["host_seconds"])))
+        title = "What the host needs beyond the operators themselves" if one.get("kind") == "cpu" else "What the host needs"
+        sections.append(Section(title, tuple((text, seconds_text(one["host_seconds"][name])) for name, text in HOST.items() if name in one["host_seconds"])))
     if one["facts"]:
         sections.append(Section("Memory, copies and rates", tuple((_named(name), _fact(name, value)) for name, value in one["facts"].items())))
     if one["watts"]:
