@@ -174,22 +174,26 @@ def _curve(written: dict) -> Curve:
 # ---- writing
 
 def save(profile: DeviceProfile, file: Path | str) -> Path:
-    """Write atomically: a reader sees the old file or the new one. Raises MachineError when the disk refuses."""
-    path, temporary = Path(file), None
+    """Write atomically. Raises MachineError when the disk refuses."""
+    return write(Path(file), dumps(profile), "the device profile", "Name another place with --out, or free some space")
+
+
+def write(path: Path, text: str, what: str, mend: str | None = None) -> Path:
+    """A reader sees the old file or the new one, never half of one. Raises MachineError naming ``what`` when the disk refuses."""
+    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as handle:
             temporary = handle.name
-            handle.write(dumps(profile))
+            handle.write(text)
             handle.flush()
             os.fsync(handle.fileno())
-        os.chmod(temporary, 0o644)  # temporary files are private; a profile is there to be shared
+        os.chmod(temporary, 0o644)  # temporary files are private; these are there to be shared
         os.replace(temporary, path)
     except OSError as error:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
-        raise MachineError(f"cannot write the device profile: {error.strerror or error}", where=str(path),
-                           mend="Name another place with --out, or free some space") from error
+        raise MachineError(f"cannot write {what}: {error.strerror or error}", where=str(path), mend=mend) from error
     return path
 
 

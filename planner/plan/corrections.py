@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,7 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-from planner.devices.profile import user_folder
+from planner.devices.profile import user_folder, write
 from planner.errors import MachineError, ProfileError
 
 FORMAT = 1
@@ -103,19 +101,8 @@ def _read(file: Path, _changed: int) -> tuple[tuple[Correction, ...], frozenset[
 def keep(found: Iterable[Correction], taught_by: Iterable[str] = ()) -> Path:
     """Write atomically, in place of those before; ``taught_by``: the runs they were learnt from. Raises MachineError when the
     disk refuses."""
-    file, temporary = corrections_file(), None
     text = json.dumps({MARK: FORMAT, "corrections": [asdict(c) for c in found], "taught": sorted(set(taught_by))}, indent=1) + "\n"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, suffix=".tmp", delete=False, encoding="utf-8") as handle:
-            temporary = handle.name
-            handle.write(text)
-        os.replace(temporary, file)
-    except OSError as error:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise MachineError(f"cannot keep the corrections: {error.strerror or error}", where=str(file)) from error
-    return file
+    return write(corrections_file(), text, "the corrections")
 
 
 def forget() -> bool:
