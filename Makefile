@@ -1,5 +1,6 @@
 # make plan    from nothing to the first answer      (needs Python 3.11 or newer, and git)
 # make test    every test, with every optional library
+# make test-dates    the quick tests on the days that come 400 and 2,000 days after today
 # make lint    style
 # make loop    the planner checks itself here: calibrate, train small models, validate, correct, validate on others (minutes)
 #
@@ -10,7 +11,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: plan test lint loop clean
+.PHONY: plan test test-dates lint loop clean
 
 VENV := .venv
 PYTHON = $(VENV)/bin/python
@@ -26,6 +27,10 @@ plan: $(VENV)/.installed-run
 test: $(VENV)/.installed-dev
 	@bash .ci/browser
 	$(PYTHON) -m pytest
+
+test-dates: $(VENV)/.installed-dev
+	@bash .ci/browser
+	for days in 400 2000; do PLANNER_TEST_DAYS_AHEAD=$$days $(PYTHON) -m pytest -m "not slow"; done
 
 lint: $(VENV)/.installed-dev
 	$(PYTHON) -m ruff check planner tests benchmarks

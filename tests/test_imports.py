@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "planner"
 ROOMS = ("question", "datasets", "models", "strategies", "trace", "devices", "cluster", "calibrate", "cost", "plan", "ledger", "report", "cli")
-SHARED = ("units", "figures", "errors", "profiles", "__version__")
+SHARED = ("units", "figures", "errors", "profiles", "today", "__version__")
 
 
 def room_of(file: Path) -> str:
@@ -34,6 +34,48 @@ def test_imports_run_with_the_data(file):
     own = room_of(file)
     allowed = set(SHARED) if own in SHARED else set(SHARED) | set(ROOMS[: ROOMS.index(own) + 1])
     assert imports_of(file) <= allowed, f"{file.name} imports a room to its right"
+
+
+#: What gives the system's date, and what does so only where it is called with fewer arguments than this.
+CLOCKS = {"datetime.date.today", "datetime.datetime.today", "datetime.datetime.now", "datetime.datetime.utcnow", "time.time", "time.time_ns", "time.clock_gettime"}
+CLOCKS_UNLESS_GIVEN = {"time.gmtime": 1, "time.localtime": 1, "time.ctime": 1, "time.asctime": 1, "time.strftime": 2}
+
+
+def clocks_asked(code: str) -> set[str]:
+    """Full names of the calls that give the system's date, under whatever name they were imported."""
+    tree, full = ast.parse(code), {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            full |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            full |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    found = set()
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        first, dot, rest = ast.unparse(call.func).partition(".")
+        name = full.get(first, first) + dot + rest
+        if name in CLOCKS or len(call.args) < CLOCKS_UNLESS_GIVEN.get(name, 0):
+            found.add(name)
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_one_file_asks_what_day_it_is(file):
+    allowed = {"datetime.datetime.now", "datetime.date.today"} if file == PACKAGE / "today.py" else set()
+    assert clocks_asked(file.read_text()) == allowed
+
+
+@pytest.mark.parametrize("code", [
+    "import datetime\ndatetime.date.today()", "from datetime import date as day\nday.today()", "import time as t\nt.time()", "from time import time\ntime()",
+    "from datetime import datetime\ndatetime.utcnow()", "import datetime as d\nd.datetime.now(d.UTC)", "import time\ntime.strftime('%Y')"])
+def test_a_clock_is_found_under_every_name(code):
+    assert clocks_asked(code)
+
+
+@pytest.mark.parametrize("code", [
+    "import time\ntime.monotonic()", "from datetime import date\ndate.fromisoformat('2026-11-28')", "from planner.today import today\ntoday()",
+    "import time\ntime.strftime('%Y', time.gmtime(0))"])
+def test_what_only_converts_is_no_clock(code):
+    assert not clocks_asked(code)
 
 
 def test_every_room_of_the_design_is_there():

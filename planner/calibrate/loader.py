@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from planner.calibrate.loader_sources import MOST_ITEMS, Pieces, Rows, Texts, fo
 from planner.calibrate.loader_stages import Pipeline, collate, pipeline
 from planner.calibrate.loader_workers import Prepared, measure_workers, usable_cores, usable_memory_bytes, worker_counts
 from planner.errors import DataError
+from planner.today import system_date
 
 __all__ = ["loader_summary", "measure_loader"]
 
@@ -78,7 +78,7 @@ def measure_loader(path: str | Path, *, seconds: float = 10.0, tokenizer_path: s
     """
     source = open_source(path, task=task, text_columns=text_columns, most=most)
     pipe = pipeline(source, task=task, tokenizer_path=tokenizer_path, image_size=image_size)
-    base = {"record": "loader", "date": datetime.date.today().isoformat(), "modality": source.modality}
+    base = {"record": "loader", "date": system_date().isoformat(), "modality": source.modality}
     with _one_thread():
         measured = _time_stages(source, pipe, seconds * STAGES_SHARE)
         parsing = _parsing(source, seconds * DROPPED_SHARE) if isinstance(source, Texts) else None

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import platform
 import time
 from typing import Any
 
 import planner
+from planner.today import now
 
 
 def provenance() -> dict[str, Any]:
     """Date (UTC), versions, system and clock. Without names of hosts and users: a profile is there to be shared."""
-    now, clock = datetime.datetime.now(datetime.UTC), time.get_clock_info("perf_counter")
-    return {"started": now.isoformat(timespec="seconds"), "date": now.date().isoformat(), "planner": planner.__version__,
+    started, clock = now(), time.get_clock_info("perf_counter")
+    return {"started": started.isoformat(timespec="seconds"), "date": started.date().isoformat(), "planner": planner.__version__,
             "python": platform.python_version(), "system": platform.system(), "release": platform.release(), "architecture": platform.machine(),
             "logical_cores": os.cpu_count(), "clock": {"implementation": clock.implementation, "resolution_seconds": clock.resolution}}

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import click
 
 from planner.errors import PlannerError, nearest
+from planner.today import today
 
 #: command → (module that holds it as ``command``, one line of help). Listing the commands imports none of them.
 COMMANDS = {
@@ -67,6 +68,7 @@ def cli(debug: bool) -> None:
 
     Exit codes: 0 answered; 1 answered, but a limit you set is broken; 2 the question is wrong; 3 the machine failed.
     """
+    today()  # a wrong PLANNER_TODAY is refused here: further in, it would pass for a price that is not known
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

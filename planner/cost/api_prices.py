@@ -12,6 +12,7 @@ from functools import cache
 
 from planner import profiles
 from planner.errors import UnknownNameError
+from planner.today import today
 
 PER_MILLION_TOKENS = 1e6
 TOKEN_UNITS = ("per 1M tokens", "per 1M training tokens")
@@ -45,7 +46,7 @@ class ApiPrice:
             return f"the price of {who} is undated"
         if "low" in self.confidence:
             return f"the price of {who} is of {self.confidence.partition(' (')[0]} confidence"
-        age = (datetime.date.today() - self.captured_date).days
+        age = (today() - self.captured_date).days
         return f"the price of {who} is {age} days old" if age > STALE_DAYS else None
 
 

@@ -16,6 +16,7 @@ from planner import profiles
 from planner.cost.price_tables import instance_sizes, price_rows, providers, rows_by_gpu
 from planner.errors import QuestionError, UnknownNameError
 from planner.figures import Estimate
+from planner.today import today
 
 __all__ = ["Offer", "given", "no_offer", "offers", "price_range", "price_rows", "providers"]
 
@@ -91,10 +92,10 @@ def offers(gpu_key: str, *, gpus: int = 1, provider: str | None = None, region: 
     one ask at one moment is not a price to plan on. Prices under a commitment come only when ``commitment`` names it, but for
     the user's own contracts, which come where they are in force. Raises UnknownNameError for a provider or device that no table has.
     """
-    today = on_date or datetime.date.today()
+    day = on_date or today()
     _check_names(gpu_key, provider)
-    found = [_offer(row, gpu_key, spot, today) for row in rows_by_gpu().get(gpu_key, ())
-             if _wanted(row, provider, region, spot, today) and _committed(row, commitment)]
+    found = [_offer(row, gpu_key, spot, day) for row in rows_by_gpu().get(gpu_key, ())
+             if _wanted(row, provider, region, spot, day) and _committed(row, commitment)]
     current = _current(found)
     firm = [offer for offer in current if not offer.is_marketplace]
     chosen = current if provider or not firm else firm
@@ -105,7 +106,7 @@ def given(usd_per_gpu_hour: float, gpu_key: str, *, on_date: datetime.date | Non
     """The price that the user gave, as an offer of single devices. Raises QuestionError for a negative or endless price."""
     if not (math.isfinite(usd_per_gpu_hour) and usd_per_gpu_hour >= 0):
         raise QuestionError(f"{usd_per_gpu_hour} is not a price", where="price", mend="Give USD per GPU-hour, for example 2.50")
-    return Offer("given", "any", "", gpu_key, 1, usd_per_gpu_hour, usd_per_gpu_hour, False, on_date or datetime.date.today(), 0,
+    return Offer("given", "any", "", gpu_key, 1, usd_per_gpu_hour, usd_per_gpu_hour, False, on_date or today(), 0,
                  "given with the question", "given")
 
 
@@ -147,17 +148,17 @@ def _is_provider(name: str, asked: str) -> bool:
     return name == asked.lower() or name.startswith(asked.lower() + "-")
 
 
-def _wanted(row: dict[str, str], provider: str | None, region: str | None, spot: bool, today: datetime.date) -> bool:
+def _wanted(row: dict[str, str], provider: str | None, region: str | None, spot: bool, day: datetime.date) -> bool:
     price = profiles.number(row["spot_usd_per_instance_hour" if spot else "usd_per_instance_hour"])
-    return (price is not None and math.isfinite(price) and price > 0 and in_force(row, today)
+    return (price is not None and math.isfinite(price) and price > 0 and in_force(row, day)
             and (provider is None or _is_provider(row["provider"], provider))
             and (region is None or row["region"] in ("any", region)))
 
 
-def in_force(row: dict[str, str], today: datetime.date) -> bool:
+def in_force(row: dict[str, str], day: datetime.date) -> bool:
     """Whether a row's price was known and valid on a date."""
     captured, start, end = (datetime.date.fromisoformat(row[key]) if row.get(key) else None for key in ("captured_date", "valid_from", "valid_until"))
-    return captured is not None and captured <= today and (start is None or start <= today) and (end is None or today <= end)
+    return captured is not None and captured <= day and (start is None or start <= day) and (end is None or day <= end)
 
 
 def _committed(row: dict[str, str], commitment: str | None) -> bool:
@@ -165,22 +166,22 @@ def _committed(row: dict[str, str], commitment: str | None) -> bool:
     return own == (commitment or "") or (commitment is None and bool(row.get("own")))
 
 
-def _offer(row: dict[str, str], gpu_key: str, spot: bool, today: datetime.date) -> Offer:
+def _offer(row: dict[str, str], gpu_key: str, spot: bool, day: datetime.date) -> Offer:
     stated = int(float(row["gpu_count"]))
     price = float(row["spot_usd_per_instance_hour" if spot else "usd_per_instance_hour"])
     count = instance_sizes().get((row["provider"], row["instance_type"])) if row["kind"] == PER_GPU else stated
     captured = datetime.date.fromisoformat(row["captured_date"])
     until = datetime.date.fromisoformat(row["valid_until"]) if row.get("valid_until") else None
     return Offer(row["provider"], row["region"], row["instance_type"], gpu_key, count, price / stated, price / stated * (count or 1), spot,
-                 captured, (today - captured).days, row["source"], row["kind"], row.get("commitment") or "", until, profiles.number(row["ram_gib"]),
+                 captured, (day - captured).days, row["source"], row["kind"], row.get("commitment") or "", until, profiles.number(row["ram_gib"]),
                  bool(row.get("own")))
 
 
 def _current(found: list[Offer]) -> list[Offer]:
-    """One offer an instance type and region, the newest; and no stale price of a provider that has a fresh one for an
-    instance as small, since prices have moved by half within a year."""
+    """One offer an instance type and region, the newest, of one day the one that states the instance's price; and no stale
+    price of a provider that has a fresh one for an instance as small, since prices have moved by half within a year."""
     newest: dict[tuple[str, str, str, str], Offer] = {}
-    for offer in sorted(found, key=lambda offer: offer.captured_date):
+    for offer in sorted(found, key=lambda offer: (offer.captured_date, offer.kind != PER_GPU)):
         newest[offer.provider, offer.region, offer.instance_type, offer.commitment] = offer
     smallest: dict[str, int] = {}
     for offer in newest.values():

@@ -10,6 +10,7 @@ from planner.cost.offers import Offer
 from planner.devices.specification import DeviceSpec
 from planner.errors import QuestionError
 from planner.figures import Estimate
+from planner.today import today
 
 HOURS_PER_YEAR = 8766.0  # of 365.25 days
 WATTS_PER_KW = 1000.0
@@ -31,5 +32,5 @@ def owned(spec: DeviceSpec, *, usd: float, years: float, utilisation: float, usd
     electricity = power * overhead / WATTS_PER_KW * usd_per_kwh
     said = (f"{usd:,.0f} USD a GPU over {years:g} years at {utilisation:.0%} of the hours is {purchase:.3g} USD a GPU-hour, electricity "
             f"{electricity:.2g} ({power:.0f} W × PUE {overhead:.2f} × {usd_per_kwh:g} USD/kWh); repairs, space and people are not counted")
-    today, rate = on_date or datetime.date.today(), purchase + electricity
-    return Offer("owned", "any", "", spec.key, 1, rate, rate, False, today, 0, said, "owned")
+    day, rate = on_date or today(), purchase + electricity
+    return Offer("owned", "any", "", spec.key, 1, rate, rate, False, day, 0, said, "owned")

@@ -15,6 +15,7 @@ from pathlib import Path
 from planner import profiles
 from planner.cost.price_tables import OWN_COLUMNS, read_own, user_folder
 from planner.errors import DataError, MachineError, QuestionError, UnknownNameError
+from planner.today import today
 
 REQUIRED = ("provider", "gpu")
 OPTIONAL = ("usd_per_gpu_hour", "usd_per_instance_hour", "gpu_count", "instance_type", "region", "spot", "commitment", "valid_from", "valid_until", "currency")
@@ -28,11 +29,11 @@ def read_contracts(path: Path, gpu_key: Callable[[str], str], *, on_date: dateti
     Raises DataError naming the line for a column that is missing or unknown, a price that is missing, zero, negative or no
     number, a currency without a rate, a GPU that is not known, and a contract that ends before it starts or has ended.
     """
-    today = on_date or datetime.date.today()
+    day = on_date or today()
     rows = []
     for line, cells in _lines(path):
         try:
-            rows.append(_row(cells, gpu_key, today, path.name))
+            rows.append(_row(cells, gpu_key, day, path.name))
         except (QuestionError, UnknownNameError) as error:
             raise DataError(str(error), where=f"{path} line {line}") from None
     if not rows:
@@ -60,20 +61,20 @@ def _lines(path: Path) -> Iterable[tuple[int, dict[str, str]]]:
             yield reader.line_num, {name: (value or "").strip() for name, value in cells.items()}
 
 
-def _row(cells: dict[str, str], gpu_key: Callable[[str], str], today: datetime.date, name: str) -> dict[str, str]:
+def _row(cells: dict[str, str], gpu_key: Callable[[str], str], day: datetime.date, name: str) -> dict[str, str]:
     get = lambda column: cells.get(column, "")  # noqa: E731
     count = _count(get("gpu_count"))
     price, note = _in_usd(_price(cells, count), get("currency"))
     start, end = _date(get("valid_from"), "valid_from"), _date(get("valid_until"), "valid_until")
     if start and end and end < start:
         raise QuestionError(f"valid_until {end} is before valid_from {start}")
-    if end and end < today:
+    if end and end < day:
         raise QuestionError(f"the contract ended on {end}")
     spot = _flag(get("spot"))
     row = dict.fromkeys(OWN_COLUMNS, "") | {
         "provider": slug(get("provider")), "region": get("region") or "any", "instance_type": get("instance_type"), "gpu": get("gpu"),
         "gpu_key": gpu_key(get("gpu")), "gpu_count": str(count), "commitment": get("commitment"), "valid_from": get("valid_from"), "valid_until": get("valid_until"),
-        "captured_date": today.isoformat(), "date_note": note, "kind": "contract", "source": f"imported from {name} on {today}"}
+        "captured_date": day.isoformat(), "date_note": note, "kind": "contract", "source": f"imported from {name} on {day}"}
     row["spot_usd_per_instance_hour" if spot else "usd_per_instance_hour"] = repr(price)
     return row
 

@@ -14,6 +14,7 @@ from planner.cost.offers import Offer, in_force, offers
 from planner.cost.price_tables import price_rows, providers
 from planner.devices.specification import all_devices
 from planner.errors import UnknownNameError
+from planner.today import today
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One provider's price of one device by several sources: the cheapest that each of them knows."""
+    """One provider's price of one device by several sources: the cheapest of the newest day that each of them knows."""
 
     provider: str
     gpu_key: str
@@ -60,27 +61,27 @@ def price_list(*, gpu_key: str | None = None, provider: str | None = None, regio
                on_date: datetime.date | None = None, everything: bool = False) -> list[Listed]:
     """Prices by device and then by USD a GPU-hour. ``spot`` None: both kinds. ``everything``: also what is not offered.
     Raises UnknownNameError for a device or provider that no table has."""
-    today = on_date or datetime.date.today()
+    day = on_date or today()
     _check_provider(provider)
     keys = [gpu_key] if gpu_key else [spec.key for spec in all_devices()]
     kinds = (False, True) if spot is None else (spot,)
-    offered = [offer for key in keys for kind in kinds for offer in _offered(key, provider, region, kind, today)]
+    offered = [offer for key in keys for kind in kinds for offer in _offered(key, provider, region, kind, day)]
     listed = [_of_offer(offer) for offer in offered]
     if everything:
         seen = {(one.provider, one.gpu_key, one.instance_type, one.region, one.spot, one.commitment, one.captured_date, one.source) for one in listed}
-        rest = (_of_row(row, kind, today) for row in price_rows() for kind in kinds if _asked(row, gpu_key, provider, region))
+        rest = (_of_row(row, kind, day) for row in price_rows() for kind in kinds if _asked(row, gpu_key, provider, region))
         listed += [one for one in rest if one is not None
                    and (one.provider, one.gpu_key, one.instance_type, one.region, one.spot, one.commitment, one.captured_date, one.source) not in seen]
     order = {key: place for place, key in enumerate(keys)}
     return sorted(listed, key=lambda one: (order.get(one.gpu_key, math.inf), one.usd_per_gpu_hour or math.inf, one.provider, one.region))
 
 
-def _offered(key: str, provider: str | None, region: str | None, spot: bool, today: datetime.date) -> list[Offer]:
+def _offered(key: str, provider: str | None, region: str | None, spot: bool, day: datetime.date) -> list[Offer]:
     """On demand, marketplaces' asks, and every commitment."""
     terms = sorted({row.get("commitment") or "" for row in price_rows() if row["gpu_key"] == key} | {""})
-    found = [offer for term in terms for offer in offers(key, provider=provider, region=region, spot=spot, on_date=today, commitment=term or None)]
+    found = [offer for term in terms for offer in offers(key, provider=provider, region=region, spot=spot, on_date=day, commitment=term or None)]
     for name in ([] if provider else _marketplaces()):
-        found += [offer for offer in offers(key, provider=name, region=region, spot=spot, on_date=today) if offer.is_marketplace]
+        found += [offer for offer in offers(key, provider=name, region=region, spot=spot, on_date=day) if offer.is_marketplace]
     return list(dict.fromkeys(found))
 
 
@@ -110,21 +111,21 @@ def _names() -> dict[str, str]:
     return {spec.key: spec.name for spec in all_devices()}
 
 
-def _of_row(row: dict[str, str], spot: bool, today: datetime.date) -> Listed | None:
+def _of_row(row: dict[str, str], spot: bool, day: datetime.date) -> Listed | None:
     """A row that is not offered, with why; None where it has no price of this kind."""
     cell = row["spot_usd_per_instance_hour" if spot else "usd_per_instance_hour"]
     if not cell:
         return None
     price, count = float(cell), int(float(row["gpu_count"])) if row["gpu_count"] else None
     captured = datetime.date.fromisoformat(row["captured_date"]) if row["captured_date"] else None
-    why = refusal(row, price, today)
+    why = refusal(row, price, day)
     each = price / count if count else None
     return Listed(row["provider"], row["gpu_key"], row["gpu"], row["instance_type"], row["region"], count, each, price, spot, row.get("commitment") or "",
-                  row["captured_date"], (today - captured).days if captured else None, False, "refused" if why else "superseded",
+                  row["captured_date"], (day - captured).days if captured else None, False, "refused" if why else "superseded",
                   why or "a newer or fresher price of this provider stands in for it", row["source"])
 
 
-def refusal(row: dict[str, str], price: float, today: datetime.date) -> str:
+def refusal(row: dict[str, str], price: float, day: datetime.date) -> str:
     """Why a price is never offered, "" where it may be."""
     if row["unusable"]:
         return row["unusable"]
@@ -134,7 +135,7 @@ def refusal(row: dict[str, str], price: float, today: datetime.date) -> str:
         return "a price that is not above zero"
     if not row["captured_date"]:
         return "undated"
-    return "" if in_force(row, today) else "not in force on this date"
+    return "" if in_force(row, day) else "not in force on this date"
 
 
 def disagreements(rows: Iterable[dict[str, str]] | None = None) -> list[Disagreement]:
@@ -150,8 +151,10 @@ def disagreements(rows: Iterable[dict[str, str]] | None = None) -> list[Disagree
                 continue
             by_source = cheapest.setdefault((row["provider"], row["gpu_key"], spot), {})
             each, name = price / float(row["gpu_count"]), source_name(row["source"])
-            by_source[name] = min(by_source.get(name, (math.inf, "")), (each, row["captured_date"] or "undated"))
-    found = [Disagreement(*key, {name: price for name, (price, _) in prices.items()}, {name: date for name, (_, date) in prices.items()}, _ratio(prices))
+            known, day = by_source.get(name, (math.inf, ""))
+            if row["captured_date"] > day or (row["captured_date"] == day and each < known):
+                by_source[name] = each, row["captured_date"]
+    found = [Disagreement(*key, {name: price for name, (price, _) in prices.items()}, {name: day or "undated" for name, (_, day) in prices.items()}, _ratio(prices))
              for key, prices in cheapest.items() if len(prices) > 1]
     return sorted((one for one in found if one.ratio > 1.001), key=lambda one: -one.ratio)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from planner.cost.price_tables import OWN_COLUMNS, gpu_names, price_rows
 from planner.errors import MachineError, MissingExtraError, PlannerError
+from planner.today import system_date
 
 #: gpuhunt's name of a provider → ours, where they differ.
 PROVIDERS = {"lambdalabs": "lambda", "oci": "oracle", "datacrunch": "verda", "vastai": "vast"}
@@ -33,7 +34,7 @@ def fetch(gpu_key: Callable[[str], str], *, regions: Iterable[str] = (), on_date
                            mend="Check the network, or import a file with planner prices import; the prices at hand stay") from error
     rows, unknown = [], set()
     for name, provider in sorted(catalog.catalog.items()):
-        found, strange = rows_of(provider.items, PROVIDERS.get(name, name), _version_date(provider.version) or on_date or datetime.date.today(), gpu_key, set(regions))
+        found, strange = rows_of(provider.items, PROVIDERS.get(name, name), _version_date(provider.version) or on_date or system_date(), gpu_key, set(regions))
         rows += found
         unknown |= strange
     return rows, sorted(unknown)

@@ -18,6 +18,7 @@ import numpy as np
 
 from planner.figures import Z90
 from planner.plan.corrections import ANY, Correction
+from planner.today import system_date
 
 #: Models that are enough for a quantile of their own; below, the prior spread counts as this many models.
 ENOUGH_MODELS, PRIOR_MODELS = 10, 5
@@ -52,7 +53,7 @@ class Learnt:
 
 def learn(residuals: Iterable[Residual], on_date: datetime.date | None = None) -> list[Correction]:
     """A correction for each device, basis and quantity with runs, and for each kind of work on it that has at least two models."""
-    made = (on_date or datetime.date.today()).isoformat()
+    made = (on_date or system_date()).isoformat()
     cells: dict[tuple, list[Residual]] = defaultdict(list)
     for residual in residuals:
         if math.isfinite(residual.log_ratio):

@@ -21,6 +21,7 @@ from typing import Any
 
 from planner.errors import ProfileError, nearest
 from planner.question import ALL_STRATEGIES
+from planner.today import now
 
 #: ``planner measure``; the callbacks and the context manager; logs of past runs.
 KINDS = ("measured", "recorded", "imported")
@@ -73,8 +74,8 @@ class RunRecord:
     @classmethod
     def new(cls, kind: str, source: str, setup: Mapping[str, Any], measurement: Mapping[str, Any], **more: Any) -> RunRecord:
         """A record of now with an identifier of its own; ``more``: question, estimate, versions, machine, notes."""
-        now = datetime.datetime.now(datetime.UTC).isoformat()
-        return cls(**{"id": uuid.uuid4().hex, "created": now, "kind": kind, "source": source, "setup": setup, "measurement": measurement, **more})
+        created = now().isoformat()
+        return cls(**{"id": uuid.uuid4().hex, "created": created, "kind": kind, "source": source, "setup": setup, "measurement": measurement, **more})
 
     def as_dict(self) -> dict[str, Any]:
         """The record as JSON holds it."""

@@ -8,7 +8,6 @@ checked 2026-11). A run is taken when its SHA-256 is right, so damage can lose a
 from __future__ import annotations
 
 import contextlib
-import datetime
 import os
 import shutil
 import sqlite3
@@ -20,6 +19,7 @@ from pathlib import Path
 from planner.errors import MachineError, ProfileError
 from planner.ledger.record import RunRecord
 from planner.ledger.store import PAGE_BYTES, Ledger, digest_of, read_only
+from planner.today import now
 
 _LEAF = 0x0D
 _LONGEST_CHAIN = 2**16
@@ -98,7 +98,7 @@ def _beside(path: Path) -> tuple[Path, Path]:
 
 
 def _free_name(path: Path) -> Path:
-    stem = f"{path.name}.damaged-{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}"
+    stem = f"{path.name}.damaged-{now():%Y%m%dT%H%M%SZ}"
     names = (path.with_name(stem if number == 0 else f"{stem}-{number}") for number in range(10_000))
     return next(name for name in names if not name.exists())
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from planner.question import Question
+from planner.today import as_of
 from planner.units import SECONDS_PER_HOUR, format_seconds, format_usd
 
 
@@ -73,7 +74,7 @@ def hours_allowed(question: Question, *, now: datetime.datetime | None = None) -
 
 def _hours_left(moment: datetime.datetime, now: datetime.datetime | None) -> float:
     """A deadline without a zone is local time, as a person would mean it."""
-    start = now or datetime.datetime.now(datetime.UTC)
+    start = now or as_of()
     return (moment.astimezone(datetime.UTC) - start.astimezone(datetime.UTC)).total_seconds() / SECONDS_PER_HOUR
 
 

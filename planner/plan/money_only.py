@@ -28,6 +28,7 @@ from planner.plan.asked import Asked
 from planner.plan.choices import choose, default
 from planner.plan.serving import answer_tokens, prompt_tokens, serve
 from planner.question import Question
+from planner.today import today
 from planner.units import format_bytes, format_count, format_usd
 
 #: Offers of fine-tuning that are shown, the cheapest first.
@@ -275,7 +276,7 @@ def _deployments(provider: str) -> list[Offer]:
     for row in rows:
         date, usd = datetime.date.fromisoformat(row["captured_date"]), float(row["usd_per_gpu_hour"])
         found.append(Offer(provider, row["region"], row["instance_type"], row["gpu_key"], 1, usd, usd, False, date,
-                           (datetime.date.today() - date).days, row["source"], row["kind"]))
+                           (today() - date).days, row["source"], row["kind"]))
     return sorted(found, key=lambda offer: (offer.usd_per_gpu_hour, offer.gpu_key))
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from planner.plan.options import Option
 from planner.question import Question
+from planner.today import today
 
 if TYPE_CHECKING:
     from planner.cost.token_bills import Line
@@ -26,7 +26,7 @@ def paid_document(question: Question, option: PaidOption) -> dict:
 def _paid_cost(question: Question, option: PaidOption) -> dict:
     date, load = option.price.captured_date, question.requests_per_month
     whole = option.line is not None and load is not None
-    offer = {"instance_type": None, "region": None, "spot": False, "age_days": (datetime.date.today() - date).days if date else None,
+    offer = {"instance_type": None, "region": None, "spot": False, "age_days": (today() - date).days if date else None,
              "source": option.price.source, "model": option.price.model, "confidence": option.price.confidence}
     return {"usd": option.usd.as_dict(), "usd_per_gpu_hour": None, "breakdown": {"compute": 0.0, "data": 0.0, **option.parts},
             "price_source": f"{option.price.model}, {option.price.source}", "price_date": date.isoformat() if date else None, "offer": offer,

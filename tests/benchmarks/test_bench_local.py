@@ -38,6 +38,7 @@ def test_every_run_can_be_put_to_the_planner_and_built(case, tmp_path):
     assert next(iter(batch.values())).shape[0] == case.micro_batch
 
 
+@pytest.mark.slow
 def test_a_run_is_measured_and_predicted(tmp_path):
     runs = local_runs.runs_for("cpu", ["table-full"])
     lines = []

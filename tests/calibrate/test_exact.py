@@ -40,6 +40,7 @@ def model(tmp_path_factory):
     return str(folder)
 
 
+@pytest.mark.slow
 def test_operations_are_timed_once_and_remembered(model, monkeypatch):
     facts = resolve(model)
     spec = exactly(processor_spec())
@@ -61,6 +62,7 @@ def test_operations_are_timed_once_and_remembered(model, monkeypatch):
     assert evaluate(facts, RECIPE, fresh, micro_batch=2, sequence_length=16).step_seconds.p50 == pytest.approx(result.step_seconds.p50, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_timed_keeps_its_price_and_is_said(model, monkeypatch):
     from planner.calibrate.execute import CannotRun
     from planner.calibrate.timing import time_case
@@ -77,6 +79,7 @@ def test_what_cannot_be_timed_keeps_its_price_and_is_said(model, monkeypatch):
     assert "aten.pow" in spec.timer.notes[0] and "priced otherwise" in spec.timer.notes[0]
 
 
+@pytest.mark.slow
 def test_what_was_timed_in_a_busy_moment_is_said_and_not_kept(model, monkeypatch):
     monkeypatch.setattr("planner.calibrate.monitor.Monitor.doubts", lambda self: [("others took half of it", "Close them")])
     spec = exactly(processor_spec())
@@ -96,6 +99,7 @@ def test_compiled_kernels_are_refused(model):
         estimate(model, samples=10, tokens_per_sample=16, exact=True, compile=True, strategy="fine_tune")
 
 
+@pytest.mark.slow
 def test_the_answer_says_what_it_stands_on(model):
     answer = estimate(model, samples=10, tokens_per_sample=16, exact=True, strategy="fine_tune", micro_batch=2, precision="fp32")
     option = answer["options"][0]

@@ -69,6 +69,7 @@ def cases_of(trace, most_bytes=3_000_000):
 CHOSEN = chosen_traces()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHOSEN)
 def test_operations_of_a_trace_run_and_give_what_was_recorded(name, cpu):
     ran, refused = 0, []

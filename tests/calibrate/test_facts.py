@@ -18,6 +18,7 @@ CPU = backend("cpu")
 UNITS = {"_bytes_per_s": "B/s", "_bytes": "B", "_seconds": "s", "_watts": "W"}
 
 
+@pytest.mark.slow
 def test_facts_of_the_processor():
     found = {r["name"]: r for r in map(lambda r: json.loads(json.dumps(r)), facts.measure_facts(CPU, budget_seconds=60.0))}
     assert {"memory_bytes_per_s", "matmul_flops_per_s.float32", "context_bytes"} <= set(found)

@@ -161,6 +161,7 @@ def test_the_scale_is_what_a_real_step_leaves_over_the_operators(small, monkeypa
     assert not list(host_step.measured_scale(CPU, costs, time.monotonic() - 1))
 
 
+@pytest.mark.slow
 def test_a_real_step_and_its_operators_are_timed(small, monkeypatch):
     monkeypatch.setattr(host_step, "STEPS", 1)
     samples = host_step.step_seconds(CPU)

@@ -116,6 +116,7 @@ def test_without_a_tokenizer_it_is_said(texts):
     assert any("tokenizer" in r["what"] and "--tokenizer" in r["mend"] for r in records if r["record"] == "trust")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["audio_classification", "speech_recognition"])
 def test_sounds(sounds, task):
     pytest.importorskip("soundfile"), pytest.importorskip("transformers")
@@ -124,6 +125,7 @@ def test_sounds(sounds, task):
     assert stages["decode"]["per"] == "audio_second" and sorted(stages["whole"]["units"]) == [0.5, 1.0, 1.5, 2.0, 2.5]
 
 
+@pytest.mark.slow
 def test_a_library_that_is_missing_is_said_where_it_matters(sounds, tmp_path, monkeypatch):
     pytest.importorskip("soundfile"), pytest.importorskip("transformers")
     monkeypatch.setattr(loader_stages, "RESAMPLERS", ())

@@ -179,6 +179,7 @@ def test_data_is_timed_first_and_a_data_error_costs_no_minute(planner, tmp_path,
     assert code == 2 and "no readable sample" in err and not planner.box.world.timed
 
 
+@pytest.mark.slow
 def test_the_real_processor_is_measured_and_ctrl_c_keeps_it(tmp_path):
     """The whole of it, in a process of its own: real operations, a real signal, and a run after it that goes on."""
     import os

@@ -43,6 +43,7 @@ def recipe(strategy="fine_tune", task="causal_lm", precision="fp32", optimizer="
     return Recipe(strategy, task, precision, optimizer, **more)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, task, sizes, more", [
     ("llama", "causal_lm", dict(sequence_length=12), {}),
     ("llama", "text_classification", dict(sequence_length=12), dict(classes=3)),

@@ -262,6 +262,7 @@ def test_students_of_encoder_decoders_keep_the_encoder():
         default_student(resolve("resnet18"))
 
 
+@pytest.mark.slow
 def test_the_models_own_code_runs_only_when_trusted(tmp_path):
     marker = tmp_path / "ran"
     folder = tmp_path / "own"

@@ -1,12 +1,14 @@
 """Every row of every shipped table holds its invariants, and every table has its invariants registered."""
 
 import csv
+import datetime
 import importlib.util
 from pathlib import Path, PurePath
 
 import pytest
 
 from planner import profiles
+from planner.today import system_date
 
 _spec = importlib.util.spec_from_file_location("table_checks", Path(__file__).with_name("table_checks.py"))
 table_checks = importlib.util.module_from_spec(_spec)
@@ -71,3 +73,12 @@ def test_checks_catch_a_spoilt_price_row(change):
     path = profiles.path("prices", "aws.csv")
     row = {**next(row for row in read(path) if row["instance_type"] == "p5.48xlarge"), **change}
     assert [finding for check in table_checks.PRICES for finding in check(path, [row])]
+
+
+@pytest.mark.parametrize("days, wrong", [(-1, False), (2, True)])
+def test_a_row_of_the_future_is_one_after_the_systems_day_whatever_day_the_tests_answer_as_of(days, wrong, monkeypatch):
+    monkeypatch.setenv("PLANNER_TODAY", "2001-02-03")
+    day = (system_date() + datetime.timedelta(days=days)).isoformat()
+    path = profiles.path("prices", "aws.csv")
+    row = {**next(row for row in read(path) if row["instance_type"] == "p5.48xlarge"), "captured_date": day}
+    assert bool(table_checks.date_if_any_not_future(path, [row])) is bool(table_checks.dated("captured_date")(path, [row])) is wrong

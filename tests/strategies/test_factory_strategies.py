@@ -19,6 +19,7 @@ def make():
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="needs the extra hf")
 def test_a_factory_is_planned_for_full_tuning_and_lora(tmp_path):
     (tmp_path / "mynet.py").write_text(FACTORY)

@@ -229,6 +229,7 @@ def recipe(facts, **more):
     return Recipe(**{"strategy": "fine_tune", "task": facts.task, "precision": "fp32", "optimizer": "adamw"} | more)
 
 
+@pytest.mark.slow
 def test_a_model_that_keeps_a_table_of_its_first_step_is_traced_as_in_its_later_steps(own):
     facts = resolve(f"{own}:keeps")
     trace = trace_for(facts, recipe(facts)).at(B=4)
@@ -243,6 +244,7 @@ def test_a_step_that_depends_on_values_ends_in_one_line(own):
     assert "\n" not in str(caught.value) and "values" in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(BUILDERS))
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "amp_fp16"])
 def test_every_optimizer_records(own, name, precision):
@@ -266,6 +268,7 @@ def t5(tmp_path):
     return resolve(str(folder))
 
 
+@pytest.mark.slow
 @needs_libraries
 def test_four_bit_loading_spares_what_transformers_keeps_in_float32(t5):
     chosen = recipe(t5, strategy="qlora", precision="bf16", lora_rank=4, lora_dropout=0.0)

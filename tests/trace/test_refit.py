@@ -47,6 +47,7 @@ CASES = [{}, {"precision": "amp_bf16"}, {"gradient_checkpointing": "full"}, {"gr
          {"strategy": "feature_extraction"}, {"attention": "eager"}, {"optimizer": "adamw_8bit"}, {"optimizer": "adafactor"}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choices", CASES, ids=lambda c: "-".join(map(str, c.values())) or "plain")
 def test_a_decoder_at_unseen_points(local, choices):
     facts = local(TINY_LLAMA)
@@ -55,11 +56,13 @@ def test_a_decoder_at_unseen_points(local, choices):
         same_as_recorded(facts, chosen, point)
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_at_unseen_points(local):
     facts = local(TINY_T5)
     same_as_recorded(facts, recipe(facts), {"B": 4, "S": 99, "T": 31})
 
 
+@pytest.mark.slow
 def test_an_image_model_at_an_unseen_batch():
     facts = resolve("timm:resnet18")
     same_as_recorded(facts, recipe(facts, precision="amp_bf16"), {"B": 7})
@@ -82,6 +85,7 @@ def same_as_recorded(facts, chosen, point):
     assert [trace.birth.tolist(), trace.death.tolist(), trace.category.tolist()] == [[s[i] for s in raw.storages] for i in (2, 3, 4)]
 
 
+@pytest.mark.slow
 def test_a_length_past_the_attention_window_is_another_regime(local):
     facts = local(TINY_LLAMA | {"model_type": "mistral", "sliding_window": 128})
     source = trace_for(facts, recipe(facts))

@@ -14,6 +14,7 @@ from typing import Any
 
 from planner.errors import ProfileError
 from planner.ledger.record import RunRecord
+from planner.today import now
 
 SPACE = uuid.UUID("6f1d5a0c-6f6e-5f0e-9d0a-1c7f3c1b7a52")  # of identifiers of imported runs: any constant will do
 TELLING = ("_seconds", "_bytes", "_per_second", "_joules", "_watts")  # endings of what is worth a record
@@ -62,7 +63,7 @@ def as_record(found: Found, *, format_name: str, place: Path, content: str, know
     if not any(name.endswith(TELLING) or (name == "out_of_memory" and value) for name, value in measurement.items()):
         problems.say(where, "says neither times nor memory nor energy" + "".join(f" ({note})" for note in found.notes[-1:]), row=True)
         return None
-    created = found.ended or datetime.datetime.now(datetime.UTC)
+    created = found.ended or now()
     try:
         return RunRecord(id=uuid.uuid5(SPACE, f"{content} {_canonical(setup)}").hex, created=created.isoformat(), kind="imported",
                          source=f"{format_name}: {place.name} ({content})", setup={name: value for name, value in setup.items() if value is not None},
