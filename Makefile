@@ -2,6 +2,7 @@
 # make test    every test, with every optional library
 # make test-dates    the quick tests on the days that come 400 and 2,000 days after today
 # make lint    style
+# make refresh-tables DATA=DIR    newer tables of GPUs, prices and carbon into profiles/ (see profiles/refresh/README.md)
 # make loop    the planner checks itself here: calibrate, train small models, validate, correct, validate on others (minutes)
 #
 # A target installs only when pyproject.toml, .ci/constraints.txt or this file changed.
@@ -11,7 +12,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: plan test test-dates lint loop clean
+.PHONY: plan test test-dates lint refresh-tables loop clean
 
 VENV := .venv
 PYTHON = $(VENV)/bin/python
@@ -34,6 +35,9 @@ test-dates: $(VENV)/.installed-dev
 
 lint: $(VENV)/.installed-dev
 	$(PYTHON) -m ruff check planner tests benchmarks
+
+refresh-tables: $(VENV)/.installed-run
+	$(PYTHON) benchmarks/refresh_tables.py $(DATA)
 
 loop: $(VENV)/.installed-dev
 	$(PYTHON) benchmarks/loop.py

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from planner.cost.bill import bill
 from planner.cost.energy import energy, grid_intensity, load_factor
-from planner.cost.offers import STALE_DAYS, given, no_offer, offers, price_range, price_rows, providers
+from planner.cost.offers import PER_GPU, STALE_DAYS, given, no_offer, offers, price_range, price_rows, providers
 from planner.cost.terms import billed_hours, billing_rule
 from planner.devices.specification import find_device
 from planner.errors import QuestionError, UnknownNameError
@@ -104,10 +104,20 @@ def test_a_family_counts_once_in_the_range():
 
 
 def test_an_instance_larger_than_needed_is_stale_only_against_as_small_a_one():
-    single = offers("h100-sxm", gpus=1, provider="aws", on_date=DAY)[0]
-    assert single.instance_type == "p5.4xlarge" and single.gpu_count == 1 and single.is_stale
-    eight = offers("h100-sxm", gpus=8, provider="aws", on_date=DAY)
-    assert any(offer.instance_type == "p5.48xlarge" and offer.gpu_count == 8 and not offer.is_stale for offer in eight)
+    single = offers("h100-sxm", gpus=1, provider="gcp", on_date=DAY)[0]
+    assert single.instance_type == "a3-highgpu-1g" and single.gpu_count == 1 and single.is_stale
+    eight = offers("h100-sxm", gpus=8, provider="gcp", on_date=DAY)
+    assert any(offer.instance_type == "a3-highgpu-8g" and offer.gpu_count == 8 and not offer.is_stale for offer in eight)
+
+
+def test_a_newer_capture_of_an_offer_wins_and_the_older_one_stays_known():
+    """CoreWeave's H100 was read on 2026-09-20 and again on 2026-10-10, when an index gave the price per GPU as well."""
+    rows = [row for row in price_rows() if (row["provider"], row["instance_type"]) == ("coreweave", "hgx-h100")]
+    assert {"2026-09-20", "2026-10-10"} <= {row["captured_date"] for row in rows}
+    now = [offer for offer in offers("h100-sxm", provider="coreweave", on_date=DAY) if offer.instance_type == "hgx-h100"]
+    assert [(str(offer.captured_date), offer.kind != PER_GPU) for offer in now] == [("2026-10-10", True)]
+    before = offers("h100-sxm", provider="coreweave", on_date=datetime.date(2026, 9, 30))
+    assert [str(offer.captured_date) for offer in before] == ["2026-09-20"]
 
 
 def test_a_place_without_offers_is_refused_with_a_way_out():

@@ -77,9 +77,17 @@ def test_the_future_and_the_impossible_are_refused():
 def test_sources_that_disagree_are_found():
     found = {(one.provider, one.gpu_key): one for one in disagreements()}
     nebius = found["nebius", "h100-sxm"]
-    assert nebius.ratio == pytest.approx(4.5 / 2.95) and len(nebius.usd_per_gpu_hour) == 2 and "undated" in nebius.dates.values()
+    assert nebius.ratio == pytest.approx(4.5 / 2.95) and len(nebius.usd_per_gpu_hour) == 3 and "undated" in nebius.dates.values()
     assert all(one.ratio > 1 for one in disagreements()) and source_name("a/b@c12 file (x)") == "a/b"
     assert disagreements([]) == []
+
+
+def test_a_source_disagrees_with_others_by_its_newest_day_only():
+    row = {"provider": "acme", "gpu_key": "t4", "unusable": "", "gpu_count": "2", "spot_usd_per_instance_hour": ""}
+    days = (("a/b@1", "2026-01-01", "1"), ("a/b@2", "2026-10-01", "3"), ("a/b@2", "2026-10-01", "4"), ("c/d@1", "2026-09-01", "6"))
+    rows = [{**row, "source": source, "captured_date": day, "usd_per_instance_hour": usd} for source, day, usd in days]
+    (one,) = disagreements(rows)
+    assert one.usd_per_gpu_hour == {"a/b": 1.5, "c/d": 3.0} and one.dates["a/b"] == "2026-10-01" and one.ratio == 2.0
 
 
 def test_loosening_the_terms_never_raises_the_price():

@@ -106,9 +106,12 @@ def price_is_usable_or_explained(path, rows):
     for row in rows:
         if row["unusable"]:
             continue
-        if not row["captured_date"] or number(row, "usd_per_instance_hour") is None or not row["gpu_count"]:
+        priced = row["usd_per_instance_hour"] or row["spot_usd_per_instance_hour"]  # some sell a device as spot only
+        if not row["captured_date"] or not priced or not row["gpu_count"]:
             found.append(f"{label(row)}: usable, but without date, price or count")
-        elif abs(number(row, "usd_per_instance_hour") / number(row, "gpu_count") - number(row, "usd_per_gpu_hour")) > 1e-3:
+        elif bool(row["usd_per_instance_hour"]) != bool(row["usd_per_gpu_hour"]):
+            found.append(f"{label(row)}: one of instance price and GPU price is missing")
+        elif row["usd_per_instance_hour"] and abs(number(row, "usd_per_instance_hour") / number(row, "gpu_count") - number(row, "usd_per_gpu_hour")) > 1e-3:
             found.append(f"{label(row)}: instance price and GPU price disagree")
     return found
 
@@ -134,8 +137,15 @@ def clock_is_plausible(path, rows):
     return found
 
 
+def hand_cells_are_shipped(path, rows):
+    """A cell that a hand settled stands so in the table that it is for."""
+    shipped = {row["key"]: row for row in profiles.rows("gpus", "gpus.csv")}
+    return [f"{row['key']} {row['column']}: {row['value']!r} is not what {row['table']} has" for row in rows
+            if row["table"] != "gpus" or shipped[row["key"]][row["column"]] != row["value"]]
+
+
 GENERIC = (rectangular, sourced)
-PRICES = GENERIC + (mentioned, unique("provider", "region", "instance_type", "captured_date", "gpu", "gpu_mem_gib", "region_rule", "source"),
+PRICES = GENERIC + (mentioned, unique("provider", "region", "instance_type", "captured_date", "gpu", "gpu_mem_gib", "region_rule", "kind", "source"),
                     positive("usd_per_instance_hour", "usd_per_gpu_hour", "spot_usd_per_instance_hour", "gpu_count"),
                     at_most("spot_usd_per_instance_hour", "usd_per_instance_hour"), date_if_any_not_future, file_is_provider,
                     price_maps_once, price_is_usable_or_explained)
@@ -164,6 +174,11 @@ CHECKS = {
                                                  at_most("low_per_day", "high_per_day")),
     "prices/terms/currencies.csv": GENERIC + (mentioned, unique("currency"), dated("rate_date"), positive("usd_per_unit")),
     "prices/*.csv": PRICES,
+    "refresh/rules.csv": GENERIC + (mentioned, one_of("action", ("rewrite", "set", "fill", "note")), unique("table", "provider", "column", "pattern", "sets"),
+                                    rows_satisfying(lambda row: bool(row["sets"]) == (row["action"] != "rewrite"), "a rule but a rewrite says what it sets"),
+                                    rows_satisfying(lambda row: re.compile(row["pattern"]) and row["reason"], "no reason")),
+    "refresh/providers.csv": GENERIC + (mentioned, unique("raw"), rows_satisfying(lambda row: row["provider"] or row["reason"], "neither a provider nor a reason")),
+    "refresh/cells.csv": GENERIC + (mentioned, unique("table", "key", "column"), hand_cells_are_shipped, rows_satisfying(lambda row: row["reason"], "no reason")),
     "api_prices/fine_tuning_rules.csv": GENERIC + (
         mentioned, unique("provider"), dated("captured_date"), positive("hosting_usd_per_hour", "hour_step", "most_usd"),
         one_of("validation", ("each evaluation", "once", "no", "")), one_of("served", ("token", "base", "gpu_hour", ""))),
