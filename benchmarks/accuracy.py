@@ -29,10 +29,10 @@ from benchmarks import tables  # noqa: E402
 from benchmarks.tables import measured_runs  # noqa: E402
 from benchmarks.tables.common import read_rows  # noqa: E402
 from planner.cli.writing import write_text  # noqa: E402
-from planner.ledger.cases import Case, Refused, from_rows  # noqa: E402
-from planner.ledger.judge import Outcome, outcome  # noqa: E402
-from planner.ledger.validating import by_model  # noqa: E402
-from planner.report import accuracy_view  # noqa: E402
+from planner.report.views import accuracy as accuracy_view  # noqa: E402
+from planner.validate.cases import Case, Refused, from_rows  # noqa: E402
+from planner.validate.judge import Outcome, outcome  # noqa: E402
+from planner.validate.validate import by_model  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 MEASURED = ROOT / "profiles" / "measured"
@@ -111,7 +111,7 @@ def local(args: argparse.Namespace) -> int:
     try:
         with tempfile.TemporaryDirectory() as folder, local_runs.own_profiles(args.device, args.profile):
             doubts = _measure_and_predict(runs, args, Path(folder), local_runs)
-            from planner.ledger.real_run import device_name
+            from planner.measure.real_run import device_name
 
             asked = {"device": args.device, "device_name": device_name(args.device), "runs": len(runs), "description": _how(args), "doubts": doubts}
     except PlannerError as error:

@@ -14,9 +14,9 @@ from functools import cache
 
 from benchmarks.claim_verdicts import Case, amount_reaching
 from benchmarks.published_bills import HOST_GPUS, Answered, Bill, answer, bills, fact, inverse, price_date
-from planner import estimate, profiles
-from planner.cost.offers import offers, price_range
-from planner.devices.names import resolve_device
+from planner import estimate, tables
+from planner.cost.prices.offers import offers, price_range
+from planner.devices.lookup import resolve_device
 from planner.errors import ProfileError, QuestionError
 from planner.figures import Estimate
 from planner.units import SECONDS_PER_HOUR, format_bytes
@@ -76,7 +76,7 @@ class Answers:
 
 
 def question_row(name: str) -> dict[str, str]:
-    for row in profiles.rows("claims", "questions.csv"):
+    for row in tables.rows("claims", "questions.csv"):
         if row["id"] == name:
             return row
     raise ProfileError(f"no question {name!r}", where="profiles/claims/questions.csv")
@@ -210,7 +210,7 @@ def _gpt4_gpus(answers: Answers, name: str) -> Case:
 
 
 def claimed_days() -> float:
-    row = next(row for row in profiles.rows("claims", "claims.csv") if row["id"] == "gpt4-days")
+    row = next(row for row in tables.rows("claims", "claims.csv") if row["id"] == "gpt4-days")
     return (float(row["low"]) + float(row["high"])) / 2
 
 

@@ -25,8 +25,8 @@ from benchmarks import claim_figures as figures  # noqa: E402
 from benchmarks.claim_figures import BILL, Answers, fact, published  # noqa: E402
 from benchmarks.claim_verdicts import CONDITIONS, HOLDS, UNCHECKED, VERDICTS, WRONG, Case, off_by, verdict  # noqa: E402
 from benchmarks.published_bills import isolated, price_date  # noqa: E402
-from planner import profiles  # noqa: E402
-from planner.cost.offers import offers  # noqa: E402
+from planner import tables  # noqa: E402
+from planner.cost.prices.offers import offers  # noqa: E402
 from planner.figures import Estimate  # noqa: E402
 from planner.units import format_bytes, format_usd  # noqa: E402
 
@@ -70,12 +70,12 @@ class Checked:
 
 
 def claims() -> list[Claim]:
-    return [_claim(row) for row in profiles.rows("claims", "claims.csv")]
+    return [_claim(row) for row in tables.rows("claims", "claims.csv")]
 
 
 def _claim(row: dict[str, str]) -> Claim:
     judged, _, beside = row["cases"].partition(";")
-    return Claim(row["id"], row["topic"], row["claim"], row["figure"], profiles.number(row["low"]), profiles.number(row["high"]), row["unit"],
+    return Claim(row["id"], row["topic"], row["claim"], row["figure"], tables.number(row["low"]), tables.number(row["high"]), row["unit"],
                  tuple(judged.split()), tuple(beside.split()), row["explanation"], row["condition"], row["source"], row["date"])
 
 
@@ -176,7 +176,7 @@ class Filled:
 
 
 def _frozen_rule() -> str:
-    row = next(row for row in profiles.rows("rules", "recommendation.csv") if row["strategy"] == "feature_extraction" and row["max_samples"])
+    row = next(row for row in tables.rows("rules", "recommendation.csv") if row["strategy"] == "feature_extraction" and row["max_samples"])
     return f"up to {row['max_samples']} samples, {row['source']}"
 
 
@@ -275,7 +275,7 @@ def _questions(answers: Answers) -> list[str]:
     """What was asked, one line a question: the figures of the claims are made of these."""
     lines = ["## The questions behind it", "", "| question | model | strategy | GPU | samples | GPU h (p10 to p90) | compute | memory of the GPU | fits |",
              "| --- | --- | --- | --- | --: | --- | --: | --- | --- |"]
-    for row in profiles.rows("claims", "questions.csv"):
+    for row in tables.rows("claims", "questions.csv"):
         option, hours = answers.option(row["id"]), answers.hours(row["id"])
         size = f"{int(row['samples']):,}" + (f" x {row['tokens_per_sample']} tokens" if row["tokens_per_sample"] else "")
         lines.append(f"| {row['id']} | {row['model']} | {row['strategy']}{', ' + row['fields'] if row['fields'] else ''} | {row['gpu']} | {size} | "

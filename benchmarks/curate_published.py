@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import tables  # noqa: E402
 from benchmarks.tables.common import read_rows  # noqa: E402
 from planner.cli.writing import write_text  # noqa: E402
-from planner.ledger.cases import Case, to_csv, unique  # noqa: E402
+from planner.validate.cases import Case, to_csv, unique  # noqa: E402
 
 OUT = Path(__file__).resolve().parent.parent / "profiles" / "measured" / "published.csv"
 GONE = Path(__file__).resolve().parent / "tables" / "timm_gone.csv"

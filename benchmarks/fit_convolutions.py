@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from planner.devices import priors
-from planner.devices.clock import StepClock
-from planner.devices.names import resolve_device
+from planner.devices.lookup import resolve_device
 from planner.errors import PlannerError
 from planner.models.resolve import resolve
-from planner.strategies.recipe import Recipe
+from planner.step_time.clock import StepClock
 from planner.trace.source import trace_for
+from planner.training.recipe import Recipe
 
 SHARES = (("convolution", "tensor_share"), ("convolution", "bandwidth_share"), ("convolution", "depthwise_share"),
           ("convolution", "grouped_share"), ("convolution", "depthwise_backward_share"), ("normalization", "bandwidth_share"), ("any", "bandwidth_share"))

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from planner.devices.names import resolve_device
-from planner.devices.products import ProductPriors, product_seconds
+from planner.devices.lookup import resolve_device
+from planner.devices.matmul import ProductPriors, product_seconds
 
 DEVICES = {"NVIDIA A100-PCIE-40GB": "a100-pcie-40", "NVIDIA A100 80GB PCIe": "a100-pcie-80", "Tesla P100-PCIE-16GB": "p100-pcie-16",
            "Tesla T4": "t4", "Tesla V100-PCIE-32GB": "v100-pcie-32"}

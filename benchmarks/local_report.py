@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.local_runs import BASES, LocalRun
-from planner.ledger.summaries import quantile
-from planner.report.accuracy_view import machine
+from planner.report.views.accuracy import machine
+from planner.validate.summaries import quantile
 
 
 def summary(runs: Sequence[LocalRun], basis: str) -> dict[str, Any] | None:

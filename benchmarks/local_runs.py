@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import PlannerError
-from planner.ledger.architectures import resolvable
-from planner.ledger.cases import Case
-from planner.ledger.judge import recipe_of
+from planner.validate.architectures import resolvable
+from planner.validate.cases import Case
+from planner.validate.judge import recipe_of
 
 BASES = ("datasheet", "calibrated", "exact")
 TABLE = "local"
@@ -146,7 +146,7 @@ def runs_for(device: str, only: Sequence[str] | None = None) -> list[LocalRun]:
 
 def visit(runs: Iterable[LocalRun], device: str, folder: Path, seconds: float, tell: Callable[[str], None] = lambda line: None) -> None:
     """Train every run for some seconds and note what was measured. A run that fails once is not visited again."""
-    from planner.ledger.real_run import measure
+    from planner.measure.real_run import measure
 
     for run in runs:
         if run.failed or run.out_of_memory:
@@ -191,8 +191,8 @@ def predict(runs: Iterable[LocalRun], device: str, folder: Path, bases: Sequence
 @contextmanager
 def watched(device: str, phase: str, doubts: dict[str, list[str]]) -> Iterator[None]:
     """Note under ``phase`` who else used the machine meanwhile, and throttled or drifting clocks."""
-    from planner.calibrate.backends import backend
-    from planner.calibrate.monitor import Monitor
+    from planner.calibrate.operations.backends import backend
+    from planner.devices.telemetry.monitor import Monitor
 
     with Monitor(backend(device)) as monitor:
         yield
@@ -233,7 +233,7 @@ def own_profiles(device: str, file: Path | None) -> Iterator[None]:
 
 
 def _spec(device: str) -> Any:
-    from planner.devices.names import resolve_device
+    from planner.devices.lookup import resolve_device
 
     return resolve_device("cpu" if device == "cpu" else "local").spec
 

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import local_runs  # noqa: E402
 from benchmarks.local_runs import PROCESSOR_RUNS, _run  # noqa: E402
-from planner.ledger.cases import Case  # noqa: E402
+from planner.validate.cases import Case  # noqa: E402
 
 BASES = ("datasheet", "calibrated")
 DISTURBED = 0.25
@@ -153,10 +153,10 @@ def planner(*words: str) -> int:
 
 def train(cases: Sequence[Case], folder: Path, seconds: float) -> int:
     """Estimate each case, train it, and put both into the ledger. How many were measured."""
-    from planner.devices.names import resolve_device
+    from planner.devices.lookup import resolve_device
     from planner.errors import PlannerError
-    from planner.ledger.real_run import measure
     from planner.ledger.store import Ledger
+    from planner.measure.real_run import measure
     from planner.plan.point import evaluate
 
     spec, done = resolve_device("cpu").spec, 0
@@ -190,8 +190,8 @@ def disagreement(visits: Sequence) -> tuple[str, ...]:
 
 def as_record(case: Case, said, seen, notes: tuple[str, ...] = ()):
     """The run as the ledger holds it."""
-    from planner.ledger.gathering import NEEDED, WHOLE, WORDS
     from planner.ledger.record import RunRecord
+    from planner.validate.gathering import NEEDED, WHOLE, WORDS
 
     names = dict.fromkeys((*NEEDED, *WHOLE, *WORDS, "architecture", "compile", "lora_targets", "lora_dropout"))
     setup = {name: getattr(case, name) for name in names if name not in ("date", "trust", "memory_format")} | {"gpu": seen.device_name}
@@ -225,8 +225,8 @@ def as_record(case: Case, said, seen, notes: tuple[str, ...] = ()):
 
 def improvement(since: str) -> str:
     """The runs that taught nothing, without and with the corrections."""
-    from planner.cli.validate import gather, validated
-    from planner.ledger.summaries import by
+    from planner.cli.commands.validate import gather, validated
+    from planner.validate.summaries import by
 
     items, _, _ = gather((), None, since)
     found = validated(items, [], BASES, 1, True)
@@ -246,7 +246,7 @@ def improvement(since: str) -> str:
 
 def doubts() -> list[str]:
     """Why the figures above may say little: what the calibration noticed, and runs that were disturbed."""
-    from planner.devices.names import resolve_device
+    from planner.devices.lookup import resolve_device
     from planner.ledger.store import Ledger
 
     calibration = resolve_device("cpu").spec.calibration

@@ -12,10 +12,10 @@ import numpy as np
 
 from planner.devices.cases import Case, case
 from planner.devices.curves import Point
-from planner.devices.efficiency import Efficiency
-from planner.devices.names import resolve_device
+from planner.devices.families import terms
+from planner.devices.lookup import resolve_device
 from planner.devices.specification import DeviceSpec
-from planner.devices.terms import terms
+from planner.step_time.roofline import Efficiency
 from planner.trace.operations import cost, work
 from planner.trace.table import Operand, StepTrace
 from planner.units import GIB, GIGA, MIB, TERA

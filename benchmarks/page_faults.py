@@ -18,10 +18,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.local_runs import PROCESSOR_RUNS  # noqa: E402
-from planner.ledger.architectures import resolvable  # noqa: E402
-from planner.ledger.judge import recipe_of  # noqa: E402
-from planner.ledger.real_step import RealStep  # noqa: E402
+from planner.measure.real_step import RealStep  # noqa: E402
 from planner.models.resolve import resolve  # noqa: E402
+from planner.validate.architectures import resolvable  # noqa: E402
+from planner.validate.judge import recipe_of  # noqa: E402
 
 USUAL = ("decoder-full", "encoder-full", "resnet-full", "mobilenet-full", "convnext-full")
 WARM_UP = 3

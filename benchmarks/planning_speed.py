@@ -31,7 +31,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from planner.report.accuracy_view import machine  # noqa: E402
+from planner.report.views.accuracy import machine  # noqa: E402
 
 RENTED = ("estimate", "Llama-3.2-1B", "--samples", "1000", "--tokens-per-sample", "512")
 SHIPPED = (*RENTED, "--gpu", "h100-sxm")
@@ -170,12 +170,12 @@ def grid_points() -> Timing:
 
     import numpy as np
 
-    from planner.devices.clock import StepClock
-    from planner.devices.peak import peak_allocated
     from planner.devices.specification import all_devices
+    from planner.memory.peak import peak_allocated
     from planner.models.resolve import resolve
-    from planner.strategies.recipe import Recipe
+    from planner.step_time.clock import StepClock
     from planner.trace.source import TraceSource
+    from planner.training.recipe import Recipe
 
     trace = TraceSource(resolve("Llama-3.2-1B"), Recipe("fine_tune", "causal_lm", "bf16", "adamw")).at(B=2, S=512)
     batch, length = np.meshgrid(np.arange(2, 52), np.arange(64, 64 + 50 * 64, 64), indexing="ij")

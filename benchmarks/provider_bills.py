@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from planner import profiles
+from planner import tables
 from planner.cost.token_bills import TuningBill, hourly_tuning_usd, tuning_rule, tuning_usd
 from planner.errors import ProfileError
 
@@ -57,14 +57,14 @@ def _price(row: Mapping[str, str]) -> tuple[float, str]:
         return float(row["usd_per_unit"]), "the example's own"
     if row["kind"] == "month":
         return 0.0, "the example's own"
-    for known in profiles.rows("api_prices", "training.csv"):
+    for known in tables.rows("api_prices", "training.csv"):
         if (known["provider"], known["model"], known["method"], known["unit"]) == (row["provider"], row["price_model"], row["price_method"], row["unit"]):
             return float(known["usd_train"]), f"training.csv, {known['as_of'] or 'undated'}"
     raise ProfileError(f"no price for {row['name']!r}", where="api_prices/training.csv")
 
 
 def _number(row: Mapping[str, str], column: str) -> float:
-    return profiles.number(row[column]) or 0.0
+    return tables.number(row[column]) or 0.0
 
 
 def _by_token(row: Mapping[str, str], usd_per_million: float) -> TuningBill:
@@ -86,7 +86,7 @@ def _tokens_usd(row: Mapping[str, str]) -> float:
 
 
 def all_compared() -> list[Compared]:
-    return [found for row in profiles.rows("api_prices", "published_bills.csv") for found in compared(row)]
+    return [found for row in tables.rows("api_prices", "published_bills.csv") for found in compared(row)]
 
 
 def markdown(found: list[Compared]) -> str:

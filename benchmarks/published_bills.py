@@ -25,13 +25,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from planner import estimate, profiles  # noqa: E402
-from planner.cost.offers import Offer, offers  # noqa: E402
+from planner import (
+    estimate,
+    tables,  # noqa: E402
+)
+from planner.cost.prices.offers import Offer, offers  # noqa: E402
 from planner.errors import PlannerError, ProfileError  # noqa: E402
 from planner.figures import Estimate  # noqa: E402
-from planner.ledger.architectures import resolvable  # noqa: E402
 from planner.trace.source import cache_folder  # noqa: E402
 from planner.units import SECONDS_PER_HOUR, format_count, format_usd  # noqa: E402
+from planner.validate.architectures import resolvable  # noqa: E402
 
 #: Devices of the largest host that data parallelism is planned for.
 HOST_GPUS = 8
@@ -88,22 +91,22 @@ class Answered:
 @cache
 def fact(key: str) -> Estimate:
     """A row of ``profiles/claims/facts.csv``: low, middle, high. Raises ProfileError for a key that it lacks."""
-    for row in profiles.rows("claims", "facts.csv"):
+    for row in tables.rows("claims", "facts.csv"):
         if row["key"] == key:
             return Estimate(float(row["low"]), float(row["middle"]), float(row["high"]))
     raise ProfileError(f"no fact {key!r}", where="profiles/claims/facts.csv")
 
 
 def bills() -> list[Bill]:
-    return [_bill(row) for row in profiles.rows("measured", "published_totals.csv")]
+    return [_bill(row) for row in tables.rows("measured", "published_totals.csv")]
 
 
 def _bill(row: dict[str, str]) -> Bill:
     def whole(cell: str) -> int | None:
         return int(cell) if cell else None
 
-    return Bill(row["id"], row["name"], row["gpu"], whole(row["gpus"]), profiles.number(row["gpu_hours"]), profiles.number(row["usd_stated"]),
-                profiles.number(row["params"]), profiles.number(row["amount"]), row["unit"], whole(row["sequence_length"]), row["refused"], row)
+    return Bill(row["id"], row["name"], row["gpu"], whole(row["gpus"]), tables.number(row["gpu_hours"]), tables.number(row["usd_stated"]),
+                tables.number(row["params"]), tables.number(row["amount"]), row["unit"], whole(row["sequence_length"]), row["refused"], row)
 
 
 def question(bill: Bill) -> dict:
@@ -147,7 +150,7 @@ def inverse(figure: Estimate) -> Estimate:
 @cache
 def price_date() -> date:
     """The day whose prices are taken, a row of ``facts.csv``: price rows are dated and stay, so that bills can be made again."""
-    row = next(row for row in profiles.rows("claims", "facts.csv") if row["key"] == "price_day")
+    row = next(row for row in tables.rows("claims", "facts.csv") if row["key"] == "price_day")
     return date.fromisoformat(row["date"])
 
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from planner.ledger.recording import Recording
+from planner.recording.recorder import Recording
 
 GROUP = 500
 
@@ -42,12 +42,12 @@ def marks_microseconds(steps: int, every_mark: bool, device: str) -> tuple[float
 
 def trainer_microseconds(steps: int, rounds: int, device: str) -> tuple[float, float]:
     """Median microseconds of a Trainer's step without and with the callback, in turn, of a model with next to no work."""
-    from planner.models.compat import import_library
+    from planner.libraries import import_library
 
     transformers = import_library("transformers", "the benchmark")
     import torch
 
-    from planner.ledger.trainer_callback import PlannerCallback
+    from planner.recording.trainer_callback import PlannerCallback
 
     torch.set_num_threads(1)
     found: dict[bool, list[float]] = {False: [], True: []}

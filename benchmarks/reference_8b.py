@@ -17,12 +17,12 @@ import sys
 import numpy as np
 
 from planner.models.resolve import resolve
-from planner.strategies.recipe import Recipe
-from planner.trace import step
-from planner.trace.cuda_mode import CudaLike
-from planner.trace.recording import build_for
-from planner.trace.step import StepRunner
+from planner.trace.recorder import step_runner
+from planner.trace.recorder.cuda_mode import CudaLike
+from planner.trace.recorder.regimes import build_for
+from planner.trace.recorder.step_runner import StepRunner
 from planner.trace.table import PHASES
+from planner.training.recipe import Recipe
 from planner.units import gib
 
 TARGETS = ("q_proj", "v_proj")
@@ -52,11 +52,11 @@ class AsTracked(CudaLike):
 
 def peak_gib(facts, changes: dict, optimizer: bool, mode: type) -> float:
     recipe = Recipe(**{"strategy": "fine_tune", "task": "causal_lm", "precision": "bf16", "optimizer": "adamw"} | changes)
-    kept, step.CudaLike = step.CudaLike, mode
+    kept, step_runner.CudaLike = step_runner.CudaLike, mode
     try:
         raw = StepRunner(lambda: build_for(facts, recipe), recipe).record(B=1, S=2048)
     finally:
-        step.CudaLike = kept
+        step_runner.CudaLike = kept
     count = len(raw.operations)
     change = np.zeros(count + 2)
     for shape, itemsize, birth, death, *_ in raw.storages:

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.raw_tables import Rules, Table, TableChanges, read_raw  # noqa: E402
 from benchmarks.refresh_prices import refresh_prices  # noqa: E402
-from planner import profiles  # noqa: E402
-from planner.cost.price_list import source_name  # noqa: E402
+from planner import tables  # noqa: E402
+from planner.cost.prices.listing import source_name  # noqa: E402
 from planner.errors import PlannerError  # noqa: E402
 
 #: The raw column → ours, where the names differ.
@@ -216,7 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     try:
-        found = refresh(given.folder, given.profiles or profiles.root(), given.checked)
+        found = refresh(given.folder, given.profiles or tables.root(), given.checked)
     except PlannerError as error:
         print(error, file=sys.stderr)
         return 2

@@ -12,10 +12,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from planner import profiles
+from planner import tables
 from planner.devices.specification import find_device
-from planner.plan.asked import understand
-from planner.plan.choices import choose
+from planner.plan.defaults import choose
+from planner.plan.problem import understand
 from planner.plan.serving import Serving, serve
 from planner.question import Question
 
@@ -48,7 +48,7 @@ def served(row: Mapping[str, str]) -> Serving:
 
 
 def compared() -> Iterator[Compared]:
-    for row in profiles.rows("measured", "serving.csv"):
+    for row in tables.rows("measured", "serving.csv"):
         found, at_once = served(row), int(row["at_once"])
         request_seconds = found.prompt_seconds.p50 + float(row["output_tokens"]) * found.token_seconds.p50 / at_once
         ours = found.token_seconds.p50 if row["quantity"] == "token_seconds" else 1 / request_seconds

@@ -17,24 +17,24 @@ import os
 import sys
 import time
 
-from planner import profiles
+from planner import tables
 from planner.datasets.profile import from_counts
-from planner.devices.names import resolve_device
+from planner.devices.lookup import resolve_device
 from planner.errors import PlannerError
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
-from planner.plan.choices import choose
+from planner.plan.defaults import choose
 from planner.question import TRAINING_STRATEGIES, Question
-from planner.strategies.recipe import Recipe
 from planner.trace import store
 from planner.trace.source import TraceSource, trace_for
+from planner.training.recipe import Recipe
 
 REFERENCE_GPU = "h100-sxm"  # only to choose the precision that devices with bf16 get
 
 
 def listed() -> list[dict]:
     """Rows of ``profiles/traces/shipped.csv``: model, strategies, regimes."""
-    return list(profiles.rows("traces", "shipped.csv"))
+    return list(tables.rows("traces", "shipped.csv"))
 
 
 def recipes(facts: ModelFacts) -> list[tuple[Recipe, ModelFacts, ModelFacts | None]]:
@@ -61,7 +61,7 @@ def recipes(facts: ModelFacts) -> list[tuple[Recipe, ModelFacts, ModelFacts | No
 
 def ship(source: TraceSource, regime: str, again: bool) -> str | None:
     """Record one regime into ``profiles/traces``; None when it is there already."""
-    file = profiles.path("traces", f"{source.stem}-{regime}.trace")
+    file = tables.path("traces", f"{source.stem}-{regime}.trace")
     if file.exists() and not again:
         return None
     source.keep = False
@@ -73,7 +73,7 @@ def ship(source: TraceSource, regime: str, again: bool) -> str | None:
 
 def keep_refusals(found: dict[str, tuple[str, str]]) -> None:
     """Write ``profiles/traces/refused.csv``: stem, model, recipe, reason. What was known before and not tried now stays."""
-    file = profiles.path("traces", "refused.csv")
+    file = tables.path("traces", "refused.csv")
     kept = {row["stem"]: row for row in csv.DictReader(file.open(newline="", encoding="utf-8"))} if file.is_file() else {}
     kept |= {stem: {"stem": stem, "model": model, "reason": reason, "source": "benchmarks/ship_traces.py", "date": datetime.date.today().isoformat()}
              for stem, (model, reason) in found.items()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from planner.models.compat import prepare_torchvision
+from planner.libraries import prepare_torchvision
 
 prepare_torchvision()
 

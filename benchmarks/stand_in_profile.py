@@ -17,7 +17,7 @@ from benchmarks.operation_tables import as_points, datasheet_seconds  # noqa: E4
 from planner.calibrate.suites import suite  # noqa: E402
 from planner.devices import profile as device_profiles  # noqa: E402
 from planner.devices.curves import fit_curve  # noqa: E402
-from planner.devices.names import resolve_device  # noqa: E402
+from planner.devices.lookup import resolve_device  # noqa: E402
 from planner.devices.priors import prior  # noqa: E402
 from planner.devices.specification import DeviceSpec, on_datasheet  # noqa: E402
 from planner.units import MIB  # noqa: E402

@@ -23,18 +23,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.datasets.profile import from_counts
-from planner.devices.names import resolve_device
+from planner.devices.lookup import resolve_device
 from planner.errors import PlannerError
 from planner.models import catalogue
 from planner.models.facts import ModelFacts, config_fingerprint
 from planner.models.resolve import resolve
 from planner.models.students import ALL_BLOCKS, PARTS
-from planner.plan.choices import choose
+from planner.plan.defaults import choose
 from planner.question import TRAINING_STRATEGIES, Question
-from planner.strategies.recipe import Recipe
 from planner.trace.operations import kind_of
 from planner.trace.source import TraceSource, trace_for
 from planner.trace.table import StepTrace
+from planner.training.recipe import Recipe
 
 DEVICE = "h100-sxm"
 BLOCKS = 4
@@ -192,7 +192,7 @@ def unmodelled(trace: StepTrace, regime: str, precision: str) -> tuple[tuple[str
         return ()
     dims = trace.dims(**(POINTS | {"B": 1 if regime.startswith("b1") else POINTS["B"]}))
     spec = resolve_device(DEVICE).spec
-    from planner.devices.efficiency import Efficiency
+    from planner.step_time.roofline import Efficiency
     from planner.trace.operations import work
 
     each = Efficiency(spec, precision, False).seconds(trace, dims[:, None], work(trace, dims[:, None]))[:, 0] * trace.counts.sum(axis=1)

@@ -15,11 +15,11 @@ def __getattr__(name: str):
 
         return Question
     if name == "estimate":
-        from planner.plan.answer import estimate
+        from planner.answer.estimate import estimate
 
         return estimate
     if name == "record":
-        from planner.ledger.recording import record
+        from planner.recording.recorder import record
 
         return record
     raise AttributeError(f"module 'planner' has no attribute {name!r}")

@@ -86,7 +86,7 @@ def test_every_room_of_the_design_is_there():
 
 
 def test_a_question_needs_no_heavy_import():
-    code = ("import sys\nfrom planner.plan.answer import estimate\n"
+    code = ("import sys\nfrom planner.answer.estimate import estimate\n"
             "answer = estimate('Llama-3.2-1B', samples=1000, tokens_per_sample=300, gpu='h100-sxm')\n"
             "assert answer['options']\nheavy = {'torch', 'transformers', 'pandas', 'peft', 'timm', 'datasets', 'pyarrow'} & set(sys.modules)\n"
             "assert not heavy, heavy")

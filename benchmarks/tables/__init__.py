@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.tables.common import read_rows
-from planner.ledger.cases import Case, Refused
+from planner.validate.cases import Case, Refused
 
 #: Adapter → file name in the folder of public tables. A new table is one adapter and one entry.
 TABLES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.tables.common import MIB, gpu_key, timm_model
-from planner.ledger.cases import Case, Refused, slug
+from planner.validate.cases import Case, Refused, slug
 
 #: What the authors' monitor shows besides the allocator's memory. Their smallest network, timm's test_vit, shows 1,731 and 1,767 MiB at
 #: batches of 8 and 16: 1,695 at none, of which the allocator's weights and workspace are about 20. All kernels, cuDNN's too, are loaded

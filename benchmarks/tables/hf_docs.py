@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.tables.common import gpu_key
-from planner.ledger.cases import Case, Refused, slug
+from planner.validate.cases import Case, Refused, slug
 
 OPTIMIZERS = {"AdamW": "adamw_for_loop", "Adafactor": "adafactor", "bnb Adam8bit": "adamw_8bit"}
 PRECISIONS = {"fp32": "fp32", "fp16 AMP": "amp_fp16"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.tables.common import MIB, gpu_key, integer, is_ampere_or_later, number
-from planner.ledger.cases import Case, Refused, slug
+from planner.validate.cases import Case, Refused, slug
 
 TASKS = {
     "bert_base_squad": dict(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.tables.common import GB, gpu_key
-from planner.ledger.cases import Case, Refused, slug
+from planner.validate.cases import Case, Refused, slug
 
 PARALLEL = {"-": None, "Replicated": "ddp", "Fully-sharded ZeRO 3": "fsdp"}
 

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator
 
 from benchmarks.tables.common import gpu_key, integer, number
-from planner.ledger.architectures import task_of
-from planner.ledger.cases import Case, Refused
+from planner.validate.architectures import task_of
+from planner.validate.cases import Case, Refused
 
 STRATEGIES = {"full": "fine_tune", "partial": "partial_fine_tune"}
 OPTIMIZERS = {"adamw8bit": "adamw_8bit", "sgd": "sgd_momentum"}

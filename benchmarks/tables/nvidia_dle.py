@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from benchmarks.tables.common import gpu_key, is_ampere_or_later
-from planner.ledger.cases import Case, Refused, slug
+from planner.validate.cases import Case, Refused, slug
 
 COLUMNS = ("FP32", "mixed")  # a cell "128 and 64" gives FP32's or TF32's value, then mixed precision's
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from benchmarks.tables.common import gpu_key
-from planner.ledger.cases import Case, Refused, slug
+from planner.validate.cases import Case, Refused, slug
 
 NANOGPT = {"kind": "gpt2", "vocab_size": 50304, "n_positions": 1024, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from benchmarks.tables.common import gpu_key
-from planner.ledger.cases import Case, Refused, slug
+from planner.validate.cases import Case, Refused, slug
 
 NAMES = {
     "ResNet-50": "torchvision:resnet50",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.tables.common import gpu_key
-from planner.ledger.cases import Case, Refused, slug
+from planner.validate.cases import Case, Refused, slug
 
 PRECISIONS = {"fp32": "fp32", "pure fp16 (model.half())": "fp16"}
 ASSUMED = "the optimizer is outside the timer and the copy of the images to the device inside it; images in the contiguous layout"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.tables.common import gpu_key, number, timm_model
-from planner.ledger.cases import Case, Refused, slug
+from planner.validate.cases import Case, Refused, slug
 
 PRECISIONS = {"AMP float16 (fp32 weights)": "amp_fp16", "AMP bfloat16 (fp32 weights)": "amp_bf16", "pure bfloat16": "bf16"}
 

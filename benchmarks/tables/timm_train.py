@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.tables.common import gpu_key, integer, number, timm_model
-from planner.ledger.cases import Case, Refused, slug
+from planner.validate.cases import Case, Refused, slug
 
 ASSUMED = (
     "SGD with momentum, 1000 classes, synthetic images on the device, no gradient scaler; timm of 2022, without fused attention; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.tables.common import gpu_key, integer, number
-from planner.ledger.cases import Case, Refused, slug
+from planner.validate.cases import Case, Refused, slug
 
 GIB = 2**30
 MODELS = {

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from benchmarks.tables.common import GB, gpu_key, number
-from planner.ledger.cases import Case, Refused, slug
+from planner.validate.cases import Case, Refused, slug
 
 MODELS = {"Llama2-7B": "Llama-2-7b", "Llama2-70B": "Llama-2-70b"}
 STRATEGIES = {"LoRA": "lora", "QLoRA": "qlora", "Full finetune": "fine_tune", "Full Finetune": "fine_tune"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.tables.common import gpu_key
-from planner.ledger.cases import Case, Refused, slug
+from planner.validate.cases import Case, Refused, slug
 
 ASSUMED = (
     "vocabulary of 51,200, no recomputation (with it the wide ones would pass 210 TFLOP/s), eager attention, "

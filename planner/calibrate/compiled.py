@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from planner.calibrate.backends import Backend
-from planner.calibrate.host_timing import by_turns, looping, one_thread
-from planner.calibrate.timing import time_calls
+from planner.calibrate.host.timing import by_turns, looping, one_thread
+from planner.calibrate.operations.backends import Backend
+from planner.calibrate.operations.timing import time_calls
 
 #: Elements of the fused chains' tensors, and of the tiny ones on which the host's part shows.
 _ROWS, _WIDTH = {"cuda": 16384, "mps": 8192, "cpu": 4096}, 1024

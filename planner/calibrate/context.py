@@ -9,7 +9,7 @@ import threading
 
 import torch
 
-from planner.calibrate.backends import Backend
+from planner.calibrate.operations.backends import Backend
 
 LEAST_SECONDS = 1.5  # of starting an interpreter with torch
 #: A product forward and backward, as every training run makes: the driver's context, the libraries' handles and kernels.

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from planner.calibrate.journal import Record
 from planner.devices.cases import from_dict
+from planner.devices.families import terms
 from planner.devices.profile import DeviceProfile
-from planner.devices.terms import terms
 from planner.trace.operations import cost
 
 #: Times the curve's own expectation from which on a measurement is timed again: our prior. Interference only adds time.

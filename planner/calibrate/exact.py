@@ -74,9 +74,9 @@ class ExactTimer:
         """The missing ones, all visited before any is visited again; kept after every trace."""
         if not wanted:
             return
-        from planner.calibrate.execute import CannotRun
-        from planner.calibrate.monitor import Monitor
-        from planner.calibrate.timing import time_case
+        from planner.calibrate.operations.execute import CannotRun
+        from planner.calibrate.operations.timing import time_case
+        from planner.devices.telemetry.monitor import Monitor
 
         each, what = min(EACH_SECONDS, ALL_SECONDS / len(wanted)) / VISITS, f"timing the operations of {trace.meta.get('model', 'the model')}"
         with Monitor(self.backend) as monitor:
@@ -133,7 +133,7 @@ def exactly(spec: DeviceSpec | None = None, *, progress: Progress | None = None)
 
 
 def _local(spec: DeviceSpec | None) -> tuple[Any, dict]:
-    from planner.calibrate.backends import backend
+    from planner.calibrate.operations.backends import backend
 
     wanted = None if spec is None else "cpu" if spec.vendor == "cpu" else None
     try:
@@ -157,7 +157,7 @@ def _profile(backend: Any, device: dict, progress: Progress | None) -> tuple[Dev
     own = profiles.user_folder() / f"{profiles.file_name(_with_key(device))}.json"
     if own.is_file():
         return profiles.load(own), own
-    from planner.calibrate.host import measure_host
+    from planner.calibrate.host.costs import measure_host
 
     if progress:
         progress("measuring what the host needs for an operation", 0, 1)

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from planner.calibrate.backends import Backend
 from planner.calibrate.context import context_bytes
-from planner.calibrate.execute import CannotRun, guarded, precision
+from planner.calibrate.operations.backends import Backend
+from planner.calibrate.operations.execute import CannotRun, guarded, precision
+from planner.calibrate.operations.timing import time_calls
 from planner.calibrate.suites.tier import precision as how
 from planner.calibrate.suites.tier import tensor_type
-from planner.calibrate.timing import time_calls
 
 Record = dict[str, Any]
 #: Sizes that are past the last caches and yet short: bytes of a copy, width of a square product.

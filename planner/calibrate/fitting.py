@@ -9,8 +9,8 @@ from typing import Any
 
 from planner.devices.cases import from_dict
 from planner.devices.curves import Curve, Point, fit_curve
+from planner.devices.families import terms
 from planner.devices.profile import DeviceProfile
-from planner.devices.terms import terms
 from planner.errors import ProfileError
 from planner.trace.operations import cost, kind_of
 
@@ -98,7 +98,7 @@ def _floors(host: dict[str, float]) -> dict[str, float]:
 def _loader(records: list[Mapping[str, Any]]) -> dict[str, Any]:
     if not records:
         return {}
-    from planner.calibrate.loader import loader_summary
+    from planner.datasets.loader.measure import loader_summary
 
     return loader_summary(records)
 

@@ -29,12 +29,12 @@ class Tools:
 def tools() -> Tools:
     """The real ones; imports torch."""
     from planner.calibrate.compiled import measure_compiled
-    from planner.calibrate.execute import CannotRun
     from planner.calibrate.facts import measure_facts
     from planner.calibrate.fitting import profile_from
-    from planner.calibrate.host import measure_host
-    from planner.calibrate.monitor import Monitor, doubts_of
+    from planner.calibrate.host.costs import measure_host
+    from planner.calibrate.operations.execute import CannotRun
+    from planner.calibrate.operations.timing import time_case
     from planner.calibrate.suites import suite
-    from planner.calibrate.timing import time_case
+    from planner.devices.telemetry.monitor import Monitor, doubts_of
 
     return Tools(suite, time_case, CannotRun, measure_host, measure_facts, Monitor, doubts_of, profile_from, measure_compiled)

@@ -18,11 +18,11 @@ LIMIT_BROKEN = 1
 
 def answer(model: str, data: str | None, flags: Mapping[str, Any], *, quiet: bool) -> dict[str, Any]:
     """Ask the planner. Progress shows on standard error when that is a terminal. Raises PlannerError."""
-    from planner.cli.asking import question_from
-    from planner.report.progress import Progress
+    from planner.cli.progress import Progress
+    from planner.cli.question_options import question_from
 
     question = question_from(model, data, flags)
-    from planner.plan.answer import (
+    from planner.answer.estimate import (
         estimate,  # after the question stands: a wrong one is refused before the planner is loaded
     )
 
@@ -34,7 +34,7 @@ def read_answer(path: Path) -> dict[str, Any]:
     """A document that ``planner estimate --json`` wrote. Raises QuestionError naming the first key that is wrong."""
     from pydantic import ValidationError
 
-    from planner.plan.document import Answer
+    from planner.answer.schema import Answer
 
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -54,8 +54,8 @@ def read_answer(path: Path) -> dict[str, Any]:
 
 def exit_code(document: Mapping[str, Any]) -> int:
     """0, or 1 with one line a broken limit on standard error."""
+    from planner.answer.limits import broken_limits
     from planner.cli.main import printable
-    from planner.plan.limits import broken_limits
 
     broken = broken_limits(document)
     for line in broken:

@@ -16,20 +16,20 @@ from planner.today import today
 
 #: command → (module that holds it as ``command``, one line of help). Listing the commands imports none of them.
 COMMANDS = {
-    "estimate": ("planner.cli.estimate", "GPU hours, peak memory and dollars of every strategy."),
-    "choose": ("planner.cli.choose", "What to rent and which way to go: the cheapest that keeps your limits."),
-    "init": ("planner.cli.init", "Write a commented project.yaml to fill in."),
-    "report": ("planner.cli.report", "Write a budget report as Markdown, HTML or JSON."),
-    "calibrate": ("planner.cli.calibrate", "Time what this machine really does; estimates then stand on it."),
-    "devices": ("planner.cli.devices", "What was measured on which device, and how far to trust it."),
-    "measure": ("planner.cli.measure", "Really train for some steps here, beside the estimate."),
-    "validate": ("planner.cli.validate", "Measured runs against today's estimates: errors, bias, coverage."),
-    "correct": ("planner.cli.correct", "Learn from measured runs how far estimates are off on your devices."),
-    "runs": ("planner.cli.runs", "Real runs that were measured, beside what was estimated for them."),
-    "prices": ("planner.cli.prices", "What providers ask for a GPU-hour, how old that is, and your own contracts."),
-    "gpus": ("planner.cli.gpus", "List the known GPUs with their memory, peak rates and prices."),
-    "models": ("planner.cli.models", "List the models that are answered without a download."),
-    "schema": ("planner.cli.schema", "Print the JSON Schema of a question or of an answer."),
+    "estimate": ("planner.cli.commands.estimate", "GPU hours, peak memory and dollars of every strategy."),
+    "choose": ("planner.cli.commands.choose", "What to rent and which way to go: the cheapest that keeps your limits."),
+    "init": ("planner.cli.commands.init", "Write a commented project.yaml to fill in."),
+    "report": ("planner.cli.commands.report", "Write a budget report as Markdown, HTML or JSON."),
+    "calibrate": ("planner.cli.commands.calibrate", "Time what this machine really does; estimates then stand on it."),
+    "devices": ("planner.cli.commands.devices", "What was measured on which device, and how far to trust it."),
+    "measure": ("planner.cli.commands.measure", "Really train for some steps here, beside the estimate."),
+    "validate": ("planner.cli.commands.validate", "Measured runs against today's estimates: errors, bias, coverage."),
+    "correct": ("planner.cli.commands.correct", "Learn from measured runs how far estimates are off on your devices."),
+    "runs": ("planner.cli.commands.runs", "Real runs that were measured, beside what was estimated for them."),
+    "prices": ("planner.cli.commands.prices", "What providers ask for a GPU-hour, how old that is, and your own contracts."),
+    "gpus": ("planner.cli.commands.gpus", "List the known GPUs with their memory, peak rates and prices."),
+    "models": ("planner.cli.commands.models", "List the models that are answered without a download."),
+    "schema": ("planner.cli.commands.schema", "Print the JSON Schema of a question or of an answer."),
 }
 
 MACHINE_FAILED, INTERRUPTED = 3, 130

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from functools import cache
 
-from planner import profiles
+from planner import tables
 from planner.errors import UnknownNameError
 from planner.today import today
 
@@ -78,11 +78,11 @@ def _check_provider(provider: str | None, found: list[ApiPrice]) -> None:
 
 @cache
 def _prices(table: str) -> tuple[ApiPrice, ...]:
-    return tuple(_price(row) for row in profiles.rows("api_prices", f"{table}.csv") if row["unit"] in TOKEN_UNITS)
+    return tuple(_price(row) for row in tables.rows("api_prices", f"{table}.csv") if row["unit"] in TOKEN_UNITS)
 
 
 def _price(row: dict[str, str]) -> ApiPrice:
-    above, to = (profiles.number(row.get(column)) for column in ("class_above_billion_params", "class_to_billion_params"))
+    above, to = (tables.number(row.get(column)) for column in ("class_above_billion_params", "class_to_billion_params"))
     most = math.inf if above is not None and to is None else to
     per_token = [_per_token(row[column]) for column in ("usd_input", "usd_output", "usd_train")]
     captured = datetime.date.fromisoformat(row["captured_date"]) if row["captured_date"] else None
@@ -91,7 +91,7 @@ def _price(row: dict[str, str]) -> ApiPrice:
 
 
 def _per_token(cell: str) -> float | None:
-    value = profiles.number(cell)
+    value = tables.number(cell)
     return None if value is None else value / PER_MILLION_TOKENS
 
 

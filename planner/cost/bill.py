@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from planner.cost.offers import Offer
+from planner.cost.prices.offers import Offer
 from planner.cost.terms import billed_hours, billing_rule
 from planner.figures import Estimate
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from planner import profiles
+from planner import tables
 from planner.figures import Estimate
 
 WATTS_PER_KW = 1000.0
@@ -65,4 +65,4 @@ def memory_modules(ram_gb: float) -> int:
 
 def constant(parameter: str) -> float:
     """A row of ``profiles/energy/codecarbon.csv``."""
-    return next(float(row["value"]) for row in profiles.rows("energy", "codecarbon.csv") if row["parameter"] == parameter)
+    return next(float(row["value"]) for row in tables.rows("energy", "codecarbon.csv") if row["parameter"] == parameter)

@@ -10,7 +10,7 @@ import statistics
 from dataclasses import dataclass
 from functools import cache
 
-from planner import profiles
+from planner import tables
 from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
 from planner.units import JOULES_PER_KWH, SECONDS_PER_HOUR
@@ -67,7 +67,7 @@ def board_watts(spec: DeviceSpec, watts: Estimate | None) -> tuple[Estimate, str
 
 def load_factor() -> tuple[Estimate, str]:
     """Average power over the power limit of measured training workloads: their median and spread, and the source."""
-    rows = profiles.rows("energy", "load_factors.csv")
+    rows = tables.rows("energy", "load_factors.csv")
     factors = [float(row["load_factor"]) for row in rows]
     deciles = statistics.quantiles(factors, n=10, method="inclusive")
     return Estimate(deciles[0], statistics.median(factors), min(1.0, deciles[-1])), "; ".join(dict.fromkeys(row["source"] for row in rows))
@@ -81,7 +81,7 @@ def grid_intensity(provider: str | None = None, region: str | None = None) -> tu
 
 def grid_at(provider: str | None = None, region: str | None = None, *, of: str = "") -> Grid:
     """The grid of a place, or the world's average with the sentence that says so. ``of``: only tables whose source starts so."""
-    rows = [row for row in profiles.rows("carbon", "carbon.csv") if row["source"].startswith(of) or row["scope"] == "default"]
+    rows = [row for row in tables.rows("carbon", "carbon.csv") if row["source"].startswith(of) or row["scope"] == "default"]
     known = region and region != "any"
     chosen = _row_of(rows, provider, region.lower()) if known else None
     if chosen:
@@ -106,7 +106,7 @@ def intensity_spread() -> float:
     """How far two accounts of one grid lie apart: the root mean square of their log ratios where the table holds both, spread
     over the two. Annual averages; an hour of the day may be anything."""
     places: dict[tuple[str, str], list[float]] = {}
-    for row in profiles.rows("carbon", "carbon.csv"):
+    for row in tables.rows("carbon", "carbon.csv"):
         if row["scope"] == "cloud_region" and row["grams_co2e_per_kwh"] and float(row["grams_co2e_per_kwh"]) > 0:
             places.setdefault((row["provider"], row["code"]), []).append(float(row["grams_co2e_per_kwh"]))
     ratios = [math.log(max(values) / min(values)) for values in places.values() if len(values) > 1]
@@ -119,7 +119,7 @@ def _newest(rows: list[dict[str, str]]) -> dict[str, str] | None:
 
 def power_overhead(provider: str | None) -> tuple[float, str | None, str | None]:
     """(PUE, its source, an assumption where the provider publishes none: then the median of those who do)."""
-    rows = profiles.rows("carbon", "pue.csv")
+    rows = tables.rows("carbon", "pue.csv")
     for row in rows:
         if row["provider"] == FLEETS.get(provider or "", provider):
             return float(row["pue"]), row["source"], None

@@ -6,7 +6,7 @@ import datetime
 import math
 
 from planner.cost.energy import board_watts, power_overhead
-from planner.cost.offers import Offer
+from planner.cost.prices.offers import Offer
 from planner.devices.specification import DeviceSpec
 from planner.errors import QuestionError
 from planner.figures import Estimate

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from planner import profiles
+from planner import tables
 from planner.figures import Estimate
 from planner.units import GIB, SECONDS_PER_HOUR
 
@@ -91,5 +91,5 @@ def interruptions_per_day(provider: str, gpu_key: str) -> tuple[Estimate, str] |
 
 def _of(provider: str, table: str) -> list[dict[str, str]]:
     """Rows of a provider, or of the head of its family (``runpod`` for ``runpod-secure``)."""
-    rows = profiles.rows("prices", "terms", table)
+    rows = tables.rows("prices", "terms", table)
     return [row for row in rows if row["provider"] == provider] or [row for row in rows if row["provider"] == provider.partition("-")[0]]

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from functools import cache
 
-from planner import profiles
+from planner import tables
 from planner.cost.api_prices import ApiPrice
 from planner.errors import ProfileError, QuestionError, UnknownNameError
 from planner.units import GB, MEGA
@@ -128,8 +128,8 @@ class StorePrice:
 @cache
 def store_prices() -> tuple[StorePrice, ...]:
     columns = ("usd_per_million_dimensions_month", "usd_per_gb_written", "usd_per_gb_scanned", "least_gb_scanned", "least_usd_per_month")
-    return tuple(StorePrice(row["store"], float(row["usd_per_gb_month"]), *(profiles.number(row[c]) for c in columns), row["captured_date"], row["source"])
-                 for row in profiles.rows("api_prices", "vector_stores.csv"))
+    return tuple(StorePrice(row["store"], float(row["usd_per_gb_month"]), *(tables.number(row[c]) for c in columns), row["captured_date"], row["source"])
+                 for row in tables.rows("api_prices", "vector_stores.csv"))
 
 
 def store_price(name: str | None, store: Store, queries_per_month: float) -> StorePrice:
@@ -170,10 +170,10 @@ class TuningBill:
 
 @cache
 def tuning_rules() -> dict[str, TuningRule]:
-    number = profiles.number
+    number = tables.number
     return {row["provider"]: TuningRule(row["provider"], row["validation"] or None, number(row["minimum_usd"]), row["served"] or None,
                                         number(row["hosting_usd_per_hour"]), number(row["hour_step"]), number(row["most_usd"]), row["source"])
-            for row in profiles.rows("api_prices", "fine_tuning_rules.csv")}
+            for row in tables.rows("api_prices", "fine_tuning_rules.csv")}
 
 
 def tuning_rule(provider: str) -> TuningRule:
@@ -206,7 +206,7 @@ def hourly_tuning_usd(hours: float, usd_per_hour: float, rule: TuningRule) -> fl
 @cache
 def serving_default(key: str) -> float:
     """A row of ``profiles/defaults/serving.csv``. Raises ProfileError when there is none."""
-    for row in profiles.rows("defaults", "serving.csv"):
+    for row in tables.rows("defaults", "serving.csv"):
         if row["key"] == key:
             return float(row["value"])
     raise ProfileError(f"no default for {key}", where="profiles/defaults/serving.csv")
@@ -215,10 +215,10 @@ def serving_default(key: str) -> float:
 @cache
 def vector_dimensions() -> dict[str, int]:
     """Embedding model → the length of its vectors, where it is known."""
-    return {row["model"]: int(row["dimensions"]) for row in profiles.rows("api_prices", "embedding_dimensions.csv")}
+    return {row["model"]: int(row["dimensions"]) for row in tables.rows("api_prices", "embedding_dimensions.csv")}
 
 
 def why_not_chat(model: str) -> str | None:
     """Why a model of the price table cannot be prompted; None where nothing speaks against it."""
     low = model.lower()
-    return next((row["reason"] for row in profiles.rows("api_prices", "not_chat.csv") if row["part"] in low), None)
+    return next((row["reason"] for row in tables.rows("api_prices", "not_chat.csv") if row["part"] in low), None)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from planner import profiles
+from planner import tables
 from planner.errors import DataError, MissingExtraError, ProfileError
 
 #: Largest vocabulary of the classes of profiles/datasets/bytes_per_token.csv.
@@ -80,7 +80,7 @@ class BytesPerToken:
 @cache
 def ratio(script: str, vocabulary: str) -> tuple[float, float]:
     """(bytes per token, relative error) of profiles/datasets/bytes_per_token.csv. Raises ProfileError."""
-    for row in profiles.rows("datasets", "bytes_per_token.csv"):
+    for row in tables.rows("datasets", "bytes_per_token.csv"):
         if row["script"] == script and row["vocabulary"] == vocabulary:
             return float(row["bytes_per_token"]), float(row["relative_error"])
     raise ProfileError(f"no bytes per token for {script}, {vocabulary} vocabulary", where="profiles/datasets/bytes_per_token.csv")
@@ -176,7 +176,7 @@ def _pieces(texts: Sequence[str]):
 @cache
 def template(name: str) -> tuple[int, int]:
     """(tokens a message, tokens a record) of profiles/datasets/templates.csv. Raises ProfileError."""
-    for row in profiles.rows("datasets", "templates.csv"):
+    for row in tables.rows("datasets", "templates.csv"):
         if row["template"] == name:
             return int(row["tokens_per_message"]), int(row["tokens_per_record"])
     raise ProfileError(f"no template {name!r}", where="profiles/datasets/templates.csv")

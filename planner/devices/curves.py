@@ -18,9 +18,9 @@ from functools import cached_property
 
 import numpy as np
 
+from planner.devices.families import features_of
+from planner.devices.matmul import ProductPriors, product_seconds
 from planner.devices.priors import tiles
-from planner.devices.products import ProductPriors, product_seconds
-from planner.devices.terms import features_of
 
 #: Fewer measurements than this make no curve of sizes, only a rate.
 FEWEST = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from planner import profiles
+from planner import tables
 from planner.devices.specification import DeviceSpec
 from planner.errors import ProfileError
 
@@ -16,7 +16,7 @@ TABLE = ("priors", "device.csv")
 def _table() -> dict[tuple[str, str], dict[str, float]]:
     """(kind, parameter) → {applies_to: value}. Raises ProfileError for a value that is no number, or two rows for one thing."""
     table: dict[tuple[str, str], dict[str, float]] = {}
-    for row in profiles.rows(*TABLE):
+    for row in tables.rows(*TABLE):
         values = table.setdefault((row["kind"], row["parameter"]), {})
         if row["applies_to"] in values:
             raise ProfileError(f"two rows for {row['kind']} {row['parameter']} {row['applies_to']!r}", where="priors/device.csv")

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from planner import profiles
+from planner import tables
 from planner.devices.profile import file_name
 from planner.devices.specification import DeviceSpec
 from planner.errors import ProfileError
@@ -37,7 +37,7 @@ def processor_spec(device: dict[str, Any] | None = None) -> DeviceSpec:
     device = device or local_processor()
     cores, clock = int(device["cores"]), device.get("clock_hz")
     peaks: dict[str, float] = {}
-    for row in profiles.rows(FOLDER, "rates.csv") if clock else ():
+    for row in tables.rows(FOLDER, "rates.csv") if clock else ():
         if row["flag"] in device["flags"]:
             peaks[row["type"]] = max(peaks.get(row["type"], 0.0), float(row["flop_per_cycle_per_core"]) * cores * clock)
     bandwidth = min(_memory("bytes_per_s_per_core") * cores, _memory("bytes_per_s_at_most"))
@@ -49,7 +49,7 @@ def processor_spec(device: dict[str, Any] | None = None) -> DeviceSpec:
 
 
 def _memory(parameter: str) -> float:
-    for row in profiles.rows(FOLDER, "memory.csv"):
+    for row in tables.rows(FOLDER, "memory.csv"):
         if row["parameter"] == parameter:
             return float(row["value"])
     raise ProfileError(f"no row {parameter!r}", where="profiles/processors/memory.csv")

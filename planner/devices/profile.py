@@ -17,9 +17,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from planner import profiles
+from planner import tables
 from planner.devices.curves import Curve, Error, Point
-from planner.devices.terms import features_of
+from planner.devices.families import features_of
 from planner.errors import MachineError, ProfileError
 
 #: The layout of a file. A reader refuses newer ones.
@@ -80,7 +80,7 @@ def user_folder() -> Path:
 
 
 def shipped_folder() -> Path:
-    return profiles.path("devices")
+    return tables.path("devices")
 
 
 def find(key: str) -> Path | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from planner import profiles
+from planner import tables
 from planner.errors import ProfileError, QuestionError
 from planner.units import GIB, GIGA, MIB, TERA
 
@@ -117,7 +117,7 @@ def _matmul_type(precision: str) -> str:
 def visible_memory_ratio(memory_group: str) -> float:
     """Smallest visible GiB per nominal GB among the group's rows that have both: what drivers and error correction
     take, at their greediest, so that a device of unknown visible memory is never called larger than it is."""
-    both = [(float(row["memory_gib_visible"]), float(row["memory_gb_nominal"])) for row in profiles.rows(*TABLE)
+    both = [(float(row["memory_gib_visible"]), float(row["memory_gb_nominal"])) for row in tables.rows(*TABLE)
             if row["memory_gib_visible"] and row["memory_group"] == memory_group]
     if not both:
         raise ProfileError(f"no row of memory group {memory_group!r} has its visible memory", where="gpus/gpus.csv")
@@ -127,7 +127,7 @@ def visible_memory_ratio(memory_group: str) -> float:
 @cache
 def all_devices() -> tuple[DeviceSpec, ...]:
     """Every device of the table, in its order. Raises ProfileError naming the row that is malformed."""
-    return tuple(_spec(row) for row in profiles.rows(*TABLE))
+    return tuple(_spec(row) for row in tables.rows(*TABLE))
 
 
 def _spec(row: dict[str, str]) -> DeviceSpec:
@@ -138,14 +138,14 @@ def _spec(row: dict[str, str]) -> DeviceSpec:
 
 
 def _parse(row: dict[str, str]) -> DeviceSpec:
-    visible, nominal = profiles.number(row["memory_gib_visible"]), float(row["memory_gb_nominal"])
+    visible, nominal = tables.number(row["memory_gib_visible"]), float(row["memory_gb_nominal"])
     gib = visible if visible is not None else nominal * visible_memory_ratio(row["memory_group"])
     return DeviceSpec(
         key=row["key"], vendor=row["vendor"], name=row["name_reported"] or row["key"],
         total_memory_bytes=int(gib * GIB), memory_is_nominal=visible is None,
         memory_bandwidth_bytes_per_s=_scaled(row["memory_bandwidth_gb_per_s"], GIGA),
         peak_flops={kind: float(row[column]) * TERA for kind, column in RATES.items() if row[column]},
-        tdp_watts=profiles.number(row["tdp_watts"]),
+        tdp_watts=tables.number(row["tdp_watts"]),
         interconnect_bytes_per_s=_scaled(row["interconnect_gb_per_s_both_ways"], GIGA / 2),
         pcie_generation=_whole(row["pcie_gen"]), sm_count=_whole(row["sm_count"]),
         l2_bytes=None if not row["l2_mib"] else round(float(row["l2_mib"]) * MIB),
@@ -162,15 +162,17 @@ def _whole(cell: str) -> int | None:
 
 
 def find_device(name: str) -> DeviceSpec:
-    """The device that a name means; ``planner.devices.names.resolve_device`` also tells whether an alias was taken.
+    """The device that a name means; ``planner.devices.lookup.resolve_device`` also tells whether an alias was taken.
 
     Raises UnknownNameError for a name that matches nothing, QuestionError listing the candidates for one that matches several.
     """
-    from planner.devices.names import resolve_device  # names reads the specifications: imported late against the circle
+    from planner.devices.lookup import (
+        resolve_device,  # names reads the specifications: imported late against the circle
+    )
     return resolve_device(name).spec
 
 
 def local_device() -> tuple[DeviceSpec, dict] | None:
-    """The first device of this machine and what its driver says; None without a driver. See ``planner.devices.names``."""
-    from planner.devices import names
-    return names.local_device()
+    """The first device of this machine and what its driver says; None without a driver. See ``planner.devices.lookup``."""
+    from planner.devices import lookup
+    return lookup.local_device()

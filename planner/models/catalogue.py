@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from planner import profiles
+from planner import tables
 from planner.errors import ProfileError
 from planner.models.configs import read_config
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
@@ -18,7 +18,7 @@ Row = dict[str, str]
 def index() -> dict[str, Row]:
     """Every lower-case name, alias and hub id (with and without its organisation) → the row. Raises ProfileError on a clash."""
     table: dict[str, Row] = {}
-    for row in profiles.rows("models", "catalogue.csv"):
+    for row in tables.rows("models", "catalogue.csv"):
         hub = [row["hub_id"], row["hub_id"].rpartition("/")[2]] if row["hub_id"] else []
         for key in {name.lower() for name in [row["name"], *row["aliases"].split(), *hub]}:
             if table.setdefault(key, row) is not row:
@@ -28,7 +28,7 @@ def index() -> dict[str, Row]:
 
 def names() -> list[str]:
     """The catalogue's own names, in the table's order."""
-    return [row["name"] for row in profiles.rows("models", "catalogue.csv")]
+    return [row["name"] for row in tables.rows("models", "catalogue.csv")]
 
 
 def find(name: str) -> Row | None:
@@ -73,14 +73,14 @@ def published(row: Row) -> dict[str, str | float | None]:
     """What a row states beside the architecture: licence and the published recipe's amount of data."""
     return {
         "license": row["license"] or None,
-        "pretraining_amount": profiles.number(row["pretraining_amount"]),
+        "pretraining_amount": tables.number(row["pretraining_amount"]),
         "pretraining_unit": row["pretraining_unit"] or None,
         "pretraining_source": row["pretraining_source"] or None,
     }
 
 
 def config_file(name: str) -> Path:
-    return profiles.path("models", "configs", f"{name}.json")
+    return tables.path("models", "configs", f"{name}.json")
 
 
 def _vision(row: Row, task: str, known: dict) -> ModelFacts:

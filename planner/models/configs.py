@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from planner import profiles
+from planner import tables
 from planner.errors import ModelError, UnknownNameError
 
 MAX_CONFIG_BYTES = 4 * 2**20
@@ -128,13 +128,13 @@ def library_knows(model_type: str) -> bool:
 @cache
 def model_types() -> dict[str, frozenset[str]]:
     """model_type → the tasks that transformers has a class for."""
-    return {row["model_type"]: frozenset(row["tasks"].split()) for row in profiles.rows("models", "model_types.csv")}
+    return {row["model_type"]: frozenset(row["tasks"].split()) for row in tables.rows("models", "model_types.csv")}
 
 
 @cache
 def unusual_fields() -> dict[str, frozenset[str]]:
     """model_type → the fields that are no single positive number there (``num_heads`` a stage), ``heads`` where they need not divide."""
-    return {row["model_type"]: frozenset(row["unusual"].split()) for row in profiles.rows("models", "model_types.csv")}
+    return {row["model_type"]: frozenset(row["unusual"].split()) for row in tables.rows("models", "model_types.csv")}
 
 
 def _installed_knows(model_type: str) -> bool:

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from planner import profiles
+from planner import tables
 from planner.errors import ModelError, UnknownNameError, nearest
 from planner.models import catalogue, hub, sizes
 from planner.models.checkpoint import read_checkpoint
@@ -121,14 +121,14 @@ def _vision(library: str, name: str, task: str | None) -> ModelFacts:
     task = check_task(task, "image_classification", f"{library}:{name}")
     if row is not None and row["library"] == library and row["architecture"] == name:
         return replace(catalogue.facts(row, task), name=f"{library}:{name}", origin=library)
-    table = {row["name"]: row for row in profiles.rows("models", f"{library}_models.csv")}
+    table = {row["name"]: row for row in tables.rows("models", f"{library}_models.csv")}
     base = name.partition(".")[0]  # timm's NAME.TAG: the tag names weights
     known = table.get(base) or table.get(base.lower())
     if known is None and not _newer(library, name):
         raise UnknownNameError(f"{library} model", name, table, mend=f"{library} lists its names with list_models()")
     architecture = known["name"] if known else name
-    size = profiles.number(known["image_size"]) if known else None
-    count = profiles.number(known["parameters"]) if known else None
+    size = tables.number(known["image_size"]) if known else None
+    count = tables.number(known["parameters"]) if known else None
     return ModelFacts(
         name=f"{library}:{name}",
         origin=library,
@@ -146,13 +146,13 @@ def _newer(library: str, name: str) -> bool:
     """Does an installed release know a name that the shipped table does not? Asked only when the table fails: imports torch."""
     if importlib.util.find_spec(library) is None:
         return False
-    from planner.models.compat import known_vision_model
+    from planner.libraries import known_vision_model
 
     return known_vision_model(library, name)
 
 
 def _factory(name: str, task: str | None) -> ModelFacts:
-    from planner.models.factory import source_fingerprint
+    from planner.models.building.factory import source_fingerprint
 
     return ModelFacts(
         name=name,

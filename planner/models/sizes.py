@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from planner import profiles
+from planner import tables
 from planner.errors import ModelError
 from planner.models.facts import ModelFacts, config_fingerprint
 from planner.models.tasks import check_task
@@ -55,7 +55,7 @@ def shape(wanted: int) -> dict:
     The head's size, the number of key-value heads and the vocabulary are the nearest published model's.
     """
     rows = sorted(
-        ({key: float(row[key]) for key in COLUMNS} for row in profiles.rows("models", "llama_shapes.csv")),
+        ({key: float(row[key]) for key in COLUMNS} for row in tables.rows("models", "llama_shapes.csv")),
         key=lambda row: row["parameters"],
     )
     near = min(rows, key=lambda row: abs(math.log(row["parameters"] / wanted)))

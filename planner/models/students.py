@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from planner import profiles
+from planner import tables
 from planner.errors import ModelError
 from planner.models.facts import ModelFacts, config_fingerprint
 from planner.models.resolve import resolve
@@ -24,7 +24,7 @@ def default_student(teacher: ModelFacts) -> ModelFacts:
     Raises ModelError for a teacher that has no row, or no block to spare.
     """
     family = (teacher.config or {}).get("model_type") if teacher.library == "transformers" else teacher.architecture
-    for row in profiles.rows("models", "students.csv"):
+    for row in tables.rows("models", "students.csv"):
         if row["library"] == teacher.library and re.fullmatch(row["family"], str(family)):
             return _apply(row, teacher)
     raise ModelError(f"no student is known for {teacher.name}", mend="Name the student as the model and the larger model with --teacher")

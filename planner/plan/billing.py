@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from planner import units
 from planner.cost.bill import NO_PROVIDER, Beside, Bill, bill
-from planner.cost.offers import Offer
+from planner.cost.prices.offers import Offer
 from planner.cost.repeats import extra_runs
 from planner.cost.spot import interrupted
 from planner.cost.terms import (
@@ -20,8 +20,8 @@ from planner.cost.terms import (
 from planner.datasets.profile import DatasetProfile
 from planner.figures import Estimate
 from planner.plan.run import Run
-from planner.plan.uncertainty import overhead
 from planner.question import Question
+from planner.uncertainty.spread import overhead
 
 
 def runs_in_all(question: Question) -> Estimate:

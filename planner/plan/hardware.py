@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from planner.cost.offers import Offer, given, no_offer, offers, price_range
 from planner.cost.owned import owned
-from planner.devices.names import local_device, resolve_device
+from planner.cost.prices.offers import Offer, given, no_offer, offers, price_range
+from planner.devices.lookup import local_device, resolve_device
 from planner.devices.specification import DeviceSpec, all_devices, on_datasheet
 from planner.errors import QuestionError
 from planner.figures import Estimate

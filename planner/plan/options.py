@@ -10,19 +10,19 @@ import numpy as np
 
 from planner.cost.bill import Bill
 from planner.cost.energy import Energy, energy
-from planner.cost.offers import Offer
-from planner.devices.power import mean_watts
+from planner.cost.prices.offers import Offer
 from planner.devices.specification import DeviceSpec
 from planner.errors import ModelError, PlannerError
 from planner.figures import Estimate
 from planner.models.facts import ModelFacts
-from planner.plan.asked import Asked
 from planner.plan.billing import project_bill, runs_in_all, with_interruptions
-from planner.plan.choices import Choices, choose
+from planner.plan.defaults import Choices, choose
+from planner.plan.enough_data import EnoughData, enough_data
+from planner.plan.problem import Asked
 from planner.plan.run import Run, fixed_hours_at_least, whole_run
-from planner.plan.scratch import EnoughData, enough_data
 from planner.plan.search import Setting, device_seconds_at_least, find_setting, lengths_of
 from planner.question import Question
+from planner.step_time.power import mean_watts
 from planner.trace.table import CATEGORIES
 from planner.units import SECONDS_PER_HOUR
 

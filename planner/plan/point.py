@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from planner.cluster.data_parallel import bucket_bytes, exposed_seconds
-from planner.devices.clock import StepClock, StepTime
-from planner.devices.peak import PeakMemory, replay
-from planner.devices.runtime_memory import RuntimeMemory, runtime_memory
 from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
+from planner.memory.peak import PeakMemory, replay
+from planner.memory.runtime import RuntimeMemory, runtime_memory
 from planner.models.facts import ModelFacts
-from planner.plan.uncertainty import moved, spread
-from planner.strategies.recipe import Recipe
+from planner.parallel.data_parallel import bucket_bytes, exposed_seconds
+from planner.step_time.clock import StepClock, StepTime
 from planner.trace.source import TraceSource, trace_for
 from planner.trace.table import CATEGORIES, StepTrace
+from planner.training.recipe import Recipe
+from planner.uncertainty.spread import moved, spread
 
 
 @dataclass(frozen=True)

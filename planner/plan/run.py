@@ -9,11 +9,11 @@ from planner import units
 from planner.datasets.profile import DatasetProfile
 from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
-from planner.plan.choices import Choices, default
-from planner.plan.loading import Feed, feed
+from planner.plan.defaults import Choices, default
+from planner.plan.input_pipeline import Feed, feed
 from planner.plan.search import Setting
-from planner.plan.uncertainty import overhead
 from planner.question import Question
+from planner.uncertainty.spread import overhead
 
 
 @dataclass(frozen=True)

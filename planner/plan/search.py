@@ -10,14 +10,14 @@ import numpy as np
 
 from planner.datasets.batching import BatchPlan
 from planner.datasets.profile import DatasetProfile
-from planner.devices.peak import peak_allocated
-from planner.devices.runtime_memory import runtime_memory
 from planner.devices.specification import DeviceSpec
-from planner.plan.choices import Choices
+from planner.memory.peak import peak_allocated
+from planner.memory.runtime import runtime_memory
+from planner.plan.defaults import Choices
 from planner.plan.point import Memory, StepResult, memory_at, seconds_per_sample, step_at
-from planner.plan.uncertainty import spread
-from planner.strategies.recipe import Recipe
 from planner.trace.source import TraceSource
+from planner.training.recipe import Recipe
+from planner.uncertainty.spread import spread
 
 LARGEST_BATCH = 4096
 #: A micro-batch from which on recomputing for the sake of a larger one is not considered.

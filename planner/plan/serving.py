@@ -15,17 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from planner.cost.offers import Offer
+from planner.cost.prices.offers import Offer
 from planner.cost.token_bills import Line, serving_default
-from planner.devices.clock import StepClock
 from planner.devices.priors import prior
 from planner.devices.specification import DeviceSpec
 from planner.errors import QuestionError
 from planner.figures import Estimate
-from planner.plan.uncertainty import spread
 from planner.question import Question
+from planner.step_time.clock import StepClock
 from planner.trace.source import TraceSource
 from planner.trace.table import PHASES, StepTrace
+from planner.uncertainty.spread import spread
 from planner.units import SECONDS_PER_HOUR, format_count
 
 #: Rounds in which the number of requests in flight settles.

@@ -15,12 +15,12 @@ from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 
-from planner import profiles
+from planner import tables
 from planner.errors import MachineError, ModelError, ProfileError, QuestionError
 from planner.models.facts import ModelFacts
-from planner.strategies.recipe import Recipe
 from planner.trace import store
 from planner.trace.table import StepTrace, TraceFamily
+from planner.training.recipe import Recipe
 
 #: Libraries whose code a trace records.
 RECORDED = {"transformers": ("torch", "transformers", "peft"), "timm": ("torch", "timm", "peft"), "torchvision": ("torch", "torchvision", "peft"),
@@ -37,15 +37,15 @@ def cache_folder() -> Path:
 @cache
 def refused() -> dict[str, str]:
     """Stem of a trace file → why it cannot be recorded, for the shipped models."""
-    if not profiles.path("traces", "refused.csv").is_file():
+    if not tables.path("traces", "refused.csv").is_file():
         return {}
-    return {row["stem"]: row["reason"] for row in profiles.rows("traces", "refused.csv")}
+    return {row["stem"]: row["reason"] for row in tables.rows("traces", "refused.csv")}
 
 
 @cache
 def shipped_models() -> frozenset[str]:
     """Names of the catalogue's models whose default recipes ship as traces."""
-    return frozenset(row["model"] for row in profiles.rows("traces", "shipped.csv"))
+    return frozenset(row["model"] for row in tables.rows("traces", "shipped.csv"))
 
 
 @cache
@@ -103,7 +103,7 @@ class TraceSource:
 
     def _find(self, regime: str) -> TraceFamily | None:
         try:
-            return store.load(profiles.path("traces", f"{self.stem}-{regime}.trace"))
+            return store.load(tables.path("traces", f"{self.stem}-{regime}.trace"))
         except FileNotFoundError:
             pass  # not shipped: only now is it worth asking which versions are installed
         try:
@@ -119,7 +119,7 @@ class TraceSource:
         return cache_folder() / "traces" / f"{self.stem}-{regime}-{made_with}.trace"
 
     def _record(self, regime: str, length: int | None) -> TraceFamily:
-        from planner.trace.recording import record_regime  # torch from here on
+        from planner.trace.recorder.regimes import record_regime  # torch from here on
 
         family, exact_length = record_regime(self.facts, self.recipe, self.teacher, regime, length, sliding_window(self.facts), self.progress)
         if self.keep:

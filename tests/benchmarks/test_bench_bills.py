@@ -6,11 +6,11 @@ import pytest
 
 from benchmarks import published_bills
 from benchmarks.published_bills import Answered, answer, bills, fact, inverse, question, report
-from planner import profiles
+from planner import tables
 from planner.errors import ProfileError
 from planner.figures import Estimate
 
-DOCUMENT = profiles.root().parent / "docs" / "published_bills.md"
+DOCUMENT = tables.root().parent / "docs" / "published_bills.md"
 ASKED = [bill for bill in bills() if not bill.refused]
 
 
@@ -103,6 +103,6 @@ def test_a_run_of_stages_adds_them_up():
 
 @pytest.mark.parametrize("bill", [bill for bill in ASKED if bill.row["parts"]], ids=lambda bill: bill.id)
 def test_the_factories_of_the_stages_exist(bill):
-    source = (profiles.root().parent / "benchmarks" / "stable_diffusion.py").read_text(encoding="utf-8")
+    source = (tables.root().parent / "benchmarks" / "stable_diffusion.py").read_text(encoding="utf-8")
     for stage in published_bills.stages(bill):
         assert f"def {stage.row['model'].partition(':')[2]}():" in source

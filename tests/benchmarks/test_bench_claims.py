@@ -20,13 +20,13 @@ from benchmarks.claim_verdicts import (
     place,
     verdict,
 )
-from planner import profiles
+from planner import tables
 from planner.errors import MachineError, PlannerError
 from planner.figures import Estimate
 from planner.models.resolve import resolve
 from planner.trace import source
 
-DOCUMENT = profiles.root().parent / "docs" / "claims.md"
+DOCUMENT = tables.root().parent / "docs" / "claims.md"
 #: What two versions of the program may differ by before docs/claims.md has to be written again.
 TOLERANCE = 0.25
 CLAIMS = claims.claims()
@@ -98,10 +98,10 @@ def test_amount_on_a_line():
 
 
 def test_rows_name_what_exists():
-    questions = {row["id"] for row in profiles.rows("claims", "questions.csv")}
+    questions = {row["id"] for row in tables.rows("claims", "questions.csv")}
     runs = {bill.id for bill in published_bills.bills() if not bill.refused}
-    known = {row["key"] for row in profiles.rows("gpus", "gpus.csv")}
-    assert {row["gpu"] for row in profiles.rows("claims", "questions.csv")} <= known
+    known = {row["key"] for row in tables.rows("gpus", "gpus.csv")}
+    assert {row["gpu"] for row in tables.rows("claims", "questions.csv")} <= known
     for claim in JUDGED:
         assert claim.figure in claim_figures.FIGURES, claim.id
         for part in (part for name in (*claim.cases, *claim.beside) for part in name.split("/")):
@@ -113,7 +113,7 @@ def test_rows_name_what_exists():
 
 
 def test_every_model_of_the_questions_resolves_without_a_download():
-    for name in {row["model"] for row in profiles.rows("claims", "questions.csv")}:
+    for name in {row["model"] for row in tables.rows("claims", "questions.csv")}:
         assert resolve(name, offline=True).name
 
 
@@ -194,7 +194,7 @@ def written_questions():
 def test_the_document_has_every_claim_and_question_of_the_rows():
     assert list(written_claims()) == [claim.id for claim in CLAIMS], "write it again: python benchmarks/claims.py --write docs/claims.md"
     assert set(written_claims().values()) <= set(VERDICTS)
-    assert set(written_questions()) == {row["id"] for row in profiles.rows("claims", "questions.csv")}
+    assert set(written_questions()) == {row["id"] for row in tables.rows("claims", "questions.csv")}
 
 
 def test_the_document_says_what_the_command_says(shipped_only):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import curate_published
-from planner.ledger.cases import MEASURES, MEMORIES, from_rows, to_csv
+from planner.validate.cases import MEASURES, MEMORIES, from_rows, to_csv
 
 SHIPPED = Path(__file__).resolve().parents[2] / "profiles" / "measured" / "published.csv"
 TIMM_COLUMNS = [

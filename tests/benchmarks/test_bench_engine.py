@@ -10,10 +10,10 @@ import pytest
 from benchmarks import accuracy
 from planner.errors import ModelError
 from planner.figures import Estimate
-from planner.ledger.architectures import resolvable, task_of
-from planner.ledger.cases import Case, Refused, to_csv
-from planner.ledger.judge import compare, outcome, recipe_of
-from planner.report import accuracy_view
+from planner.report.views import accuracy as accuracy_view
+from planner.validate.architectures import resolvable, task_of
+from planner.validate.cases import Case, Refused, to_csv
+from planner.validate.judge import compare, outcome, recipe_of
 
 CASE = Case(
     id="c",

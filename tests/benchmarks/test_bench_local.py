@@ -30,7 +30,7 @@ def test_the_runs_cover_families_and_strategies(cases):
 
 @pytest.mark.parametrize("case", [*PROCESSOR_RUNS, *GPU_RUNS], ids=lambda c: f"{c.model}-{c.strategy}-{c.precision}")
 def test_every_run_can_be_put_to_the_planner_and_built(case, tmp_path):
-    from planner.trace.recording import build_for
+    from planner.trace.recorder.regimes import build_for
 
     facts, recipe, sizes = local_runs.question(case, tmp_path)
     built = build_for(facts, recipe)
@@ -60,7 +60,7 @@ def test_a_run_that_fails_is_told_and_not_visited_again(tmp_path, monkeypatch):
         calls.append(1)
         raise ModelError("broken")
 
-    monkeypatch.setattr("planner.ledger.real_run.measure", fails)
+    monkeypatch.setattr("planner.measure.real_run.measure", fails)
     runs = local_runs.runs_for("cpu", ["table-full"])
     for _ in range(2):
         local_runs.visit(runs, "cpu", tmp_path, 0.1)
@@ -102,7 +102,7 @@ def test_the_users_profile_is_left_alone(tmp_path, monkeypatch):
     import os
 
     from planner.devices import profile
-    from planner.devices.names import resolve_device
+    from planner.devices.lookup import resolve_device
 
     monkeypatch.setenv("PLANNER_DEVICES", str(tmp_path))
     key = resolve_device("cpu").spec.key

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 from benchmarks import loop
 from planner.figures import Estimate
-from planner.ledger.cases import Case
-from planner.ledger.gathering import from_ledger
-from planner.ledger.real_run import MeasuredRun
+from planner.measure.real_run import MeasuredRun
+from planner.validate.cases import Case
+from planner.validate.gathering import from_ledger
 
 SAID = SimpleNamespace(basis="calibrated", fits=True, **{name: Estimate(1.0, 2.0, 3.0) for name in ("step_seconds", "forward_seconds", "allocated_bytes", "reserved_bytes")})
 

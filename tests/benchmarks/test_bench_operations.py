@@ -11,7 +11,7 @@ import pytest
 from benchmarks import fit_transfer, leave_one_out
 from benchmarks.operation_tables import DEVICES, NEUSIGHT, as_points, datasheet_seconds, neusight, spec_of
 from planner.devices.cases import as_dict, case
-from planner.devices.names import resolve_device
+from planner.devices.lookup import resolve_device
 
 V100 = "Tesla V100-PCIE-32GB"
 LAUNCH_MS = 0.04

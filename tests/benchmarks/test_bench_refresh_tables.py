@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.raw_tables import read_raw
 from benchmarks.refresh_tables import main, refresh
-from planner import profiles
+from planner import tables
 from planner.errors import DataError
 
 TABLES = (
@@ -93,7 +93,7 @@ OLD_PRICE = {
 
 
 def header(name):
-    with profiles.path(*name.split("/")).open(encoding="utf-8") as handle:
+    with tables.path(*name.split("/")).open(encoding="utf-8") as handle:
         return next(csv.reader(line for line in handle if not line.startswith("#")))
 
 
@@ -121,7 +121,7 @@ def root(tmp_path):
     folder = tmp_path / "profiles"
     for name in TABLES:
         write(folder / name, [",".join(header(name)), *HAND.get(name, ())])
-    shutil.copy(profiles.path("refresh", "rules.csv"), folder / "refresh" / "rules.csv")
+    shutil.copy(tables.path("refresh", "rules.csv"), folder / "refresh" / "rules.csv")
     hand = {"key": "hand", "vendor": "amd", "memory_group": "gddr", "sources": "by hand"}
     shipped(folder, "gpus/gpus.csv", [KIN, hand])
     prices = [

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.ledger.summaries import Comparison, Verdict, by, judge, quantile, summarise
+from planner.validate.summaries import Comparison, Verdict, by, judge, quantile, summarise
 
 
 def comparison(measured, p50, low=None, high=None, **kw):

@@ -25,7 +25,7 @@ from benchmarks.tables import (
     vtrain,
     zeus,
 )
-from planner.ledger.cases import COLUMNS, Case, Refused, family_of, from_rows, split_of, to_csv, unique
+from planner.validate.cases import COLUMNS, Case, Refused, family_of, from_rows, split_of, to_csv, unique
 
 
 def rows(text):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from planner.report import view
-from planner.report.html import html
+from planner.report.formats.html import html
+from planner.report.views import answer as answer_view
 
 SAMPLE = Path(__file__).parents[1] / "report" / "sample_answer.json"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))), None)
@@ -94,7 +94,7 @@ def test_console_is_silent_and_the_text_is_there(tmp_path, answer):
     done = chromium(tmp_path, "--dump-dom", page.as_uri())
     assert "CONSOLE" not in done.stderr
     for option in answer["options"]:
-        assert escape(view.name(option)) in done.stdout and escape(view.usd(option)[0]) in done.stdout
+        assert escape(answer_view.name(option)) in done.stdout and escape(answer_view.usd(option)[0]) in done.stdout
     assert answer["recommended"]["why"] in done.stdout
 
 

@@ -7,18 +7,18 @@ import json
 import numpy as np
 import pytest
 
+from planner.answer.estimate import estimate
 from planner.calibrate import exact
 from planner.calibrate.exact import exactly
 from planner.devices import profile as profiles
-from planner.devices.names import resolve_device
+from planner.devices.lookup import resolve_device
 from planner.devices.processors import processor_spec
 from planner.errors import QuestionError
 from planner.models.resolve import resolve
-from planner.plan.answer import estimate
 from planner.plan.point import evaluate
-from planner.strategies.recipe import Recipe
 from planner.trace.operations import kind_of
 from planner.trace.source import trace_for
+from planner.training.recipe import Recipe
 
 CONFIG = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
           "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 500, "max_position_embeddings": 128, "torch_dtype": "float32"}
@@ -29,7 +29,7 @@ RECIPE = Recipe(strategy="fine_tune", task="causal_lm", precision="fp32", optimi
 def _quick(monkeypatch, tmp_path):
     monkeypatch.setattr(exact, "EACH_SECONDS", 0.005)
     monkeypatch.setattr(exact, "HOST_SECONDS", 1.0)
-    monkeypatch.setattr("planner.calibrate.monitor.Monitor.doubts", lambda self: [])  # what else runs here is not the test's matter
+    monkeypatch.setattr("planner.devices.telemetry.monitor.Monitor.doubts", lambda self: [])  # what else runs here is not the test's matter
     monkeypatch.setenv("PLANNER_DEVICES", str(tmp_path / "devices"))
 
 
@@ -57,22 +57,22 @@ def test_operations_are_timed_once_and_remembered(model, monkeypatch):
     def again(*_, **__):
         raise AssertionError("timed a second time")
 
-    monkeypatch.setattr("planner.calibrate.timing.time_case", again)
+    monkeypatch.setattr("planner.calibrate.operations.timing.time_case", again)
     fresh = exactly(resolve_device("cpu").spec)
     assert evaluate(facts, RECIPE, fresh, micro_batch=2, sequence_length=16).step_seconds.p50 == pytest.approx(result.step_seconds.p50, rel=1e-3)
 
 
 @pytest.mark.slow
 def test_what_cannot_be_timed_keeps_its_price_and_is_said(model, monkeypatch):
-    from planner.calibrate.execute import CannotRun
-    from planner.calibrate.timing import time_case
+    from planner.calibrate.operations.execute import CannotRun
+    from planner.calibrate.operations.timing import time_case
 
     def refusing(case, backend, **more):
         if "layer_norm" in case.signature.op or "pow" in case.signature.op:
             raise CannotRun("not here")
         return time_case(case, backend, **more)
 
-    monkeypatch.setattr("planner.calibrate.timing.time_case", refusing)
+    monkeypatch.setattr("planner.calibrate.operations.timing.time_case", refusing)
     spec = exactly(processor_spec())
     result = evaluate(resolve(model), RECIPE, spec, micro_batch=2, sequence_length=16)
     assert result.step_seconds.p50 > 0
@@ -81,7 +81,7 @@ def test_what_cannot_be_timed_keeps_its_price_and_is_said(model, monkeypatch):
 
 @pytest.mark.slow
 def test_what_was_timed_in_a_busy_moment_is_said_and_not_kept(model, monkeypatch):
-    monkeypatch.setattr("planner.calibrate.monitor.Monitor.doubts", lambda self: [("others took half of it", "Close them")])
+    monkeypatch.setattr("planner.devices.telemetry.monitor.Monitor.doubts", lambda self: [("others took half of it", "Close them")])
     spec = exactly(processor_spec())
     before = len(spec.calibration.exact)
     assert evaluate(resolve(model), RECIPE, spec, micro_batch=2, sequence_length=16).basis == "exact"

@@ -11,8 +11,8 @@ from session_fakes import Backend, World
 
 from planner.calibrate import compiled, facts, session
 from planner.calibrate import context as contexts
-from planner.calibrate.backends import backend
-from planner.calibrate.execute import CannotRun
+from planner.calibrate.operations.backends import backend
+from planner.calibrate.operations.execute import CannotRun
 
 CPU = backend("cpu")
 UNITS = {"_bytes_per_s": "B/s", "_bytes": "B", "_seconds": "s", "_watts": "W"}

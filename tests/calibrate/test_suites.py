@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner import profiles
+from planner import tables
 from planner.calibrate.suites import suite
 from planner.calibrate.suites.order import described, spread, weight
 from planner.calibrate.suites.tier import LONGEST_CALL_SECONDS, Tier
 from planner.devices.cases import as_dict, from_dict
-from planner.devices.terms import terms
+from planner.devices.families import terms
 from planner.trace import store
 from planner.trace.operations import Call, Lengths, kind_of, work
 
@@ -44,7 +44,7 @@ def sizes_of(kind):
 @cache
 def families_asked_for():
     """Family → signatures of shipped traces that ask for it."""
-    files = sorted(profiles.path("traces").glob("*.trace"))
+    files = sorted(tables.path("traces").glob("*.trace"))
     asked = Counter()
     for file in files[:: max(1, len(files) // SAMPLED_TRACES)]:
         trace = store.load(file).traces[0]

@@ -36,7 +36,7 @@ def planner(capsys, monkeypatch, tmp_path):
 
     session_measure = session.measure
     box.world.fit = profile_from
-    monkeypatch.setitem(sys.modules, "planner.calibrate.backends", types.SimpleNamespace(backend=backend))
+    monkeypatch.setitem(sys.modules, "planner.calibrate.operations.backends", types.SimpleNamespace(backend=backend))
     monkeypatch.setattr(session, "measure", measure)
 
     def call(*arguments):
@@ -168,7 +168,7 @@ def test_data_is_timed_first_and_a_data_error_costs_no_minute(planner, tmp_path,
         if path.name == "bad":
             raise DataError("no readable sample", where=str(path))
 
-    monkeypatch.setitem(sys.modules, "planner.calibrate.loader", types.SimpleNamespace(measure_loader=measure_loader))
+    monkeypatch.setitem(sys.modules, "planner.datasets.loader.measure", types.SimpleNamespace(measure_loader=measure_loader))
     for name in ("good", "bad"):
         (tmp_path / name).mkdir()
     code, out, _ = planner("--data", tmp_path / "good", "--image-size", "96", "--json")

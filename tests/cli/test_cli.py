@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from planner.cli import answering, asking, main, projectfile
-from planner.question import Question
+from planner.cli import answering, main, question_options
+from planner.question import Question, project_file
 
 SAMPLE = Path(__file__).parents[1] / "report" / "sample_answer.json"
 ANSI = "\x1b["
@@ -26,9 +26,9 @@ def planner(capsys, monkeypatch):
         asked.append(question)
         return {**json.loads(SAMPLE.read_text()), "question": question.model_dump(mode="json")}
 
-    module = types.ModuleType("planner.plan.answer")
+    module = types.ModuleType("planner.answer.estimate")
     module.estimate = estimate
-    monkeypatch.setitem(sys.modules, "planner.plan.answer", module)
+    monkeypatch.setitem(sys.modules, "planner.answer.estimate", module)
 
     def call(*arguments):
         code = main.run([str(a) for a in arguments])
@@ -73,8 +73,8 @@ def test_every_flag_reaches_the_question(planner):
 def test_every_field_of_the_question_is_a_flag_with_help(planner):
     _, out, _, _ = planner("estimate", "--help")
     for name in Question.model_fields:
-        if name not in asking.ARGUMENTS:
-            assert asking.flag(name) in out
+        if name not in question_options.ARGUMENTS:
+            assert question_options.flag(name) in out
 
 
 @pytest.mark.parametrize("flags, code", [(["--max-usd", "5"], 1), (["--max-usd", "50"], 0), (["--max-hours", "1"], 1), (["--max-hours", "9"], 0),
@@ -168,7 +168,7 @@ def test_init_writes_a_project_that_can_be_asked(planner, tmp_path):
     code, out, err, _ = planner("init", tmp_path)
     path = tmp_path / "project.yaml"
     assert code == 0 and str(path) in out
-    values, _ = projectfile.read(path, Question.model_fields)
+    values, _ = project_file.read(path, Question.model_fields)
     assert Question(**values).gpu == "h100"
     text = path.read_text()
     assert all(f"{name}:" in text for name in Question.model_fields)
@@ -179,12 +179,12 @@ def test_init_writes_a_project_that_can_be_asked(planner, tmp_path):
 
 
 def test_every_commented_default_of_init_is_the_questions_default(planner, tmp_path):
-    lines = [line.removeprefix("# ") for line in projectfile.template().splitlines()]
+    lines = [line.removeprefix("# ") for line in project_file.template().splitlines()]
     names = {name for name, info in Question.model_fields.items() if info.default is not None and not info.is_required()}
     wanted = [line for line in lines if line.partition(":")[0] in names and line.partition(":")[2].strip()]
     path = tmp_path / "p.yaml"
     path.write_text("\n".join(["model: m", "data: d", *wanted]))
-    values, _ = projectfile.read(path, Question.model_fields)
+    values, _ = project_file.read(path, Question.model_fields)
     assert len(wanted) == len(names)
     assert Question(**values) == Question(model="m", data="d")
 
@@ -249,10 +249,10 @@ def test_hostile_names_are_refused_or_shown_but_never_obeyed(planner, hostile):
 
 @pytest.mark.parametrize("name", ["question", "answer"])
 def test_shipped_schemas_are_those_of_the_code(planner, name):
-    from planner import profiles
+    from planner import tables
 
     code, out, _, _ = planner("schema", name)
-    assert code == 0 and out == profiles.path("schema", f"{name}.schema.json").read_text(encoding="utf-8"), (
+    assert code == 0 and out == tables.path("schema", f"{name}.schema.json").read_text(encoding="utf-8"), (
         f"planner schema {name} > profiles/schema/{name}.schema.json brings the shipped schema up to date")
 
 

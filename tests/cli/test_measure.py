@@ -12,8 +12,12 @@ if not all(importlib.util.find_spec(name) for name in ("transformers", "peft", "
 
 from planner.cli import main  # noqa: E402
 from planner.errors import ModelError  # noqa: E402
-from planner.ledger import measured_steps, measuring, memory_seen  # noqa: E402
 from planner.ledger.store import Ledger  # noqa: E402
+from planner.measure import measure as measuring
+from planner.measure import (
+    memory_seen,  # noqa: E402
+    timed_steps,
+)
 from planner.trace.table import CATEGORIES  # noqa: E402
 from planner.units import MIB  # noqa: E402
 
@@ -66,7 +70,7 @@ def test_a_run_goes_into_the_ledger_with_its_estimate(planner, llama):
     assert run.setup["accumulation"] == 2 and run.setup["architecture"]["hidden_size"] == 32 and run.question["micro_batch"] == 2
     found, estimate = run.measurement, run.estimate
     assert found["steps"] >= 5 and found["out_of_memory"] is False and found["loss_first"] > 0 and found["tokens"] == found["steps"] * 2 * 2 * 20
-    assert found["step_seconds_p10"] <= found["step_seconds"] <= found["step_seconds_p90"] and set(found["phase_seconds"]) == set(measured_steps.PHASES)
+    assert found["step_seconds_p10"] <= found["step_seconds"] <= found["step_seconds_p90"] and set(found["phase_seconds"]) == set(timed_steps.PHASES)
     assert estimate["basis"] in ("datasheet", "calibrated") and estimate["step_seconds"]["p10"] < estimate["step_seconds"]["p50"]
     assert sum(estimate["phase_seconds"].values()) == pytest.approx(estimate["step_seconds"]["p50"])
     for side in (found, estimate):
@@ -97,7 +101,7 @@ def test_out_of_memory_is_a_result(planner, llama, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
-    monkeypatch.setattr(measured_steps.MeasuredStep, "__call__", full)
+    monkeypatch.setattr(timed_steps.MeasuredStep, "__call__", full)
     code, out, err = planner(llama, *COUNTS, *QUICK, "--strategy", "fine_tune")
     (run,) = kept()
     assert (code, err) == (0, "") and "ran out" in out and run.measurement == {"out_of_memory": True}
@@ -128,7 +132,7 @@ def with_tokenizer(folder):
 
 def test_own_texts_are_fed_and_the_longest_batch_is_run_for_its_memory(planner, llama, tmp_path, monkeypatch):
     fed = []
-    from planner.ledger.measured_data import OwnData
+    from planner.measure.own_data import OwnData
 
     before = OwnData._filled
     monkeypatch.setattr(OwnData, "_filled", lambda self, *args: fed.append(before(self, *args)) or fed[-1])
@@ -179,7 +183,7 @@ def test_loaded_weights_are_the_files(llama):
 
     module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
     save_file({"0.weight": torch.full((4, 3), 2.0), "1.running_mean": torch.full((4,), 5.0), "0.bias": torch.zeros(7)}, llama / "a.safetensors")
-    assert measured_steps.load_weights(module, [llama / "a.safetensors"]) == 12
+    assert timed_steps.load_weights(module, [llama / "a.safetensors"]) == 12
     assert (module[0].weight == 2).all() and (module[1].running_mean == 5).all()
 
 
@@ -192,7 +196,7 @@ def test_damaged_weights_are_one_line(planner, llama):
     save_file({"weight": torch.zeros(64, 64)}, llama / "cut.safetensors")
     (llama / "cut.safetensors").write_bytes((llama / "cut.safetensors").read_bytes()[:-64])
     with pytest.raises(ModelError, match="weights cannot be read"):
-        measured_steps.load_weights(torch.nn.Linear(64, 64), [llama / "cut.safetensors"])
+        timed_steps.load_weights(torch.nn.Linear(64, 64), [llama / "cut.safetensors"])
 
 
 @pytest.mark.parametrize("flags, said", [
@@ -210,7 +214,7 @@ def test_a_device_that_is_not_there_is_the_machines_failure(planner, llama):
 
 
 def test_a_ledger_that_cannot_be_written_is_refused_before_the_work(planner, llama, tmp_path, monkeypatch):
-    monkeypatch.setattr(measured_steps.MeasuredStep, "__call__", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(timed_steps.MeasuredStep, "__call__", lambda *_: pytest.fail("trained"))
     (tmp_path / "file").write_text("not a ledger")
     code, out, err = planner(llama, *COUNTS, *QUICK, "--strategy", "fine_tune", "--ledger", tmp_path / "file")
     assert code in (2, 3) and out == "" and err.count("\n") == 1

@@ -9,7 +9,7 @@ import pytest
 from planner.cli import main
 from planner.ledger.store import Ledger
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ledger"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "validate"))
 from measured_examples import SHIPPED, records  # noqa: E402
 
 PNG = b"\x89PNG\r\n\x1a\n"

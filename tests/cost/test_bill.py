@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from planner.cost.bill import Beside, bill
 from planner.cost.codecarbon import codecarbon_figure, constant, memory_modules, ram_watts
 from planner.cost.energy import energy, grid_at, intensity_spread, load_factor
-from planner.cost.offers import given as given_price
-from planner.cost.offers import offers
 from planner.cost.owned import owned
+from planner.cost.prices.offers import given as given_price
+from planner.cost.prices.offers import offers
 from planner.cost.repeats import extra_runs
 from planner.cost.terms import (
     BillingRule,

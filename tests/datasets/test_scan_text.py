@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from planner import profiles
+from planner import tables
 from planner.datasets import scan
 from planner.datasets.readers import Budget, registry, supported
 from planner.datasets.tokens import BytesPerToken, ratio, script_bytes
@@ -35,7 +35,7 @@ def records():
 
 
 def test_the_example_that_ships():
-    found = scan(profiles.path("examples", "support_tickets.jsonl"), task="causal_lm")
+    found = scan(tables.path("examples", "support_tickets.jsonl"), task="causal_lm")
     assert found.samples == found.sampled == 300 and found.columns["kind"] == "chat"
     assert found.lengths.max() > 3 * np.median(found.lengths)
     assert found.length_relative_error == pytest.approx(ratio("ascii", "large")[1], abs=0.02)
@@ -195,10 +195,10 @@ def test_scripts(text, script):
 
 
 def test_every_row_of_the_ratios_has_a_source():
-    for row in profiles.rows("datasets", "bytes_per_token.csv"):
+    for row in tables.rows("datasets", "bytes_per_token.csv"):
         assert 0.5 < float(row["bytes_per_token"]) < 8 and 0 < float(row["relative_error"]) < 1 and row["source"] and row["date"]
-    scripts = {row["script"] for row in profiles.rows("datasets", "bytes_per_token.csv")}
-    assert len(profiles.rows("datasets", "bytes_per_token.csv")) == 3 * len(scripts) >= 21
+    scripts = {row["script"] for row in tables.rows("datasets", "bytes_per_token.csv")}
+    assert len(tables.rows("datasets", "bytes_per_token.csv")) == 3 * len(scripts) >= 21
 
 
 def test_a_small_share_of_bad_lines_is_skipped_and_said(tmp_path, records):
@@ -336,7 +336,7 @@ def test_readers_are_found_by_themselves():
 
 def test_counting_json_lines_imports_nothing_heavy():
     code = (
-        "import sys; from planner.datasets import scan; from planner import profiles; scan(profiles.path('examples', 'support_tickets.jsonl'));"
+        "import sys; from planner.datasets import scan; from planner import tables; scan(tables.path('examples', 'support_tickets.jsonl'));"
         "print([m for m in ('torch', 'pandas', 'pyarrow', 'datasets', 'transformers', 'PIL', 'tokenizers') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

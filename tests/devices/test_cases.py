@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from planner.devices.cases import as_dict, case, case_of, from_dict
-from planner.devices.terms import features_of, terms
+from planner.devices.families import features_of, terms
 from planner.trace import operations
 
 

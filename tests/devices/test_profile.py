@@ -9,7 +9,7 @@ import pytest
 
 from planner.devices import profile as profiles
 from planner.devices.curves import Point, fit_curve
-from planner.devices.names import resolve_device
+from planner.devices.lookup import resolve_device
 from planner.devices.profile import DeviceProfile
 from planner.errors import MachineError, ProfileError
 

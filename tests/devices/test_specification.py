@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from planner import profiles
-from planner.devices import names
-from planner.devices.names import resolve_device
-from planner.devices.runtime_memory import runtime_memory
+from planner import tables
+from planner.devices import lookup
+from planner.devices.lookup import resolve_device
 from planner.devices.specification import MATMUL_TYPES, all_devices, find_device, local_device, visible_memory_ratio
 from planner.errors import PlannerError, QuestionError, UnknownNameError
+from planner.memory.runtime import runtime_memory
 
 GIB = 2**30
 CUDA_LIKE = [spec for spec in all_devices() if spec.is_cuda_like]
@@ -89,7 +89,7 @@ def test_unknown_precision_and_untrainable_devices_are_refused():
 
 @pytest.mark.parametrize("spec", all_devices(), ids=lambda spec: spec.key)
 def test_nominal_memory_is_taken_conservatively(spec):
-    row = next(row for row in profiles.rows("gpus", "gpus.csv") if row["key"] == spec.key)
+    row = next(row for row in tables.rows("gpus", "gpus.csv") if row["key"] == spec.key)
     nominal = float(row["memory_gb_nominal"])
     assert spec.total_memory_bytes <= nominal * GIB
     assert spec.total_memory_bytes >= visible_memory_ratio(row["memory_group"]) * nominal * GIB - 1
@@ -129,13 +129,13 @@ def test_workspaces_follow_torch():
 
 def test_the_local_device_is_matched_by_the_drivers_name(monkeypatch):
     facts = {"name": "NVIDIA H200", "count": 1, "driver_version": "550.1", "total_memory_bytes": 150754820096, "power_limit_watts": 700.0}
-    monkeypatch.setattr(names, "_driver_facts", lambda: facts)
+    monkeypatch.setattr(lookup, "_driver_facts", lambda: facts)
     spec, said = local_device()
     assert spec.key == "h200-sxm" and said["count"] == 1 and find_device("local") is spec
-    monkeypatch.setattr(names, "_driver_facts", lambda: {**facts, "name": "NVIDIA Z9"})
+    monkeypatch.setattr(lookup, "_driver_facts", lambda: {**facts, "name": "NVIDIA Z9"})
     with pytest.raises(QuestionError, match="name_reported"):
         local_device()
-    monkeypatch.setattr(names, "_driver_facts", lambda: None)
+    monkeypatch.setattr(lookup, "_driver_facts", lambda: None)
     assert local_device() is None
     with pytest.raises(QuestionError, match="no NVIDIA driver"):
         find_device("local")

@@ -2,9 +2,9 @@
 
 import pytest
 
+from planner.answer.estimate import estimate
+from planner.answer.schema import Answer
 from planner.errors import QuestionError
-from planner.plan.answer import estimate
-from planner.plan.document import Answer
 from planner.question import Question
 
 ASKED = {"samples": 20_000, "tokens_per_sample": 200.0, "strategy": "lora", "gpu": "a100-sxm-40"}

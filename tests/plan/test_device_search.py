@@ -2,11 +2,11 @@
 
 import pytest
 
-from planner.plan import answer
-from planner.plan.answer import PLANNED, _promising
-from planner.plan.asked import understand
+from planner.answer import estimate as answering
+from planner.answer.estimate import PLANNED, _promising
 from planner.plan.hardware import find_hardware
 from planner.plan.options import options_for, training_usd_at_least
+from planner.plan.problem import understand
 from planner.question import Question
 
 QUESTIONS = [
@@ -33,10 +33,10 @@ def test_the_answer_is_that_of_planning_every_device(fields, monkeypatch):
     def planned(bounded: bool) -> list[tuple]:
         seen = []
         with monkeypatch.context() as patch:
-            patch.setattr(answer, "options_for", lambda *a: seen.append(a) or options_for(*a))
+            patch.setattr(answering, "options_for", lambda *a: seen.append(a) or options_for(*a))
             if not bounded:
-                patch.setattr(answer, "training_usd_at_least", lambda *_: 0.0)
-            document = answer.estimate(Question(**fields))
+                patch.setattr(answering, "training_usd_at_least", lambda *_: 0.0)
+            document = answering.estimate(Question(**fields))
         return document["options"], len(seen)
 
     (fast, few), (full, all_of_them) = planned(True), planned(False)

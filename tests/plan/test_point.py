@@ -7,7 +7,7 @@ import pytest
 from planner.datasets.profile import from_counts
 from planner.devices.specification import find_device
 from planner.models.resolve import resolve
-from planner.plan.choices import choose
+from planner.plan.defaults import choose
 from planner.plan.point import evaluate, memory_at
 from planner.question import Question
 from planner.trace.source import trace_for

@@ -7,7 +7,7 @@ import datetime
 import re
 from collections import Counter
 
-from planner import profiles
+from planner import tables
 from planner.question import ALL_STRATEGIES
 from planner.today import system_date
 
@@ -45,8 +45,8 @@ def sourced(path, rows):
 
 
 def mentioned(path, rows):
-    for folder in path.relative_to(profiles.root()).parents:
-        readme = profiles.root() / folder / "README.md"
+    for folder in path.relative_to(tables.root()).parents:
+        readme = tables.root() / folder / "README.md"
         if readme.is_file() and re.search(rf"\b{re.escape(path.stem)}\b", readme.read_text()):
             return []
     return ["no README mentions this table"]
@@ -88,7 +88,7 @@ def one_of(column, values):
 
 
 def gpu_key_known(path, rows):
-    known = {row["key"] for row in profiles.rows("gpus", "gpus.csv")}
+    known = {row["key"] for row in tables.rows("gpus", "gpus.csv")}
     return [f"{label(row)}: unknown GPU {row['gpu_key']}" for row in rows if row["gpu_key"] and row["gpu_key"] not in known]
 
 
@@ -98,7 +98,7 @@ def mapped_or_explained(path, rows):
 
 def price_maps_once(path, rows):
     """Every price row's GPU is in gpu_names.csv, mapped or with the reason why not."""
-    names = {(row["gpu"], row["gpu_mem_gib"]) for row in profiles.rows("prices", "gpu_names.csv") if not row["provider"]}
+    names = {(row["gpu"], row["gpu_mem_gib"]) for row in tables.rows("prices", "gpu_names.csv") if not row["provider"]}
     return [f"{label(row)}: GPU {row['gpu']!r} {row['gpu_mem_gib']!r} is not in gpu_names.csv" for row in rows
             if (row["gpu"], row["gpu_mem_gib"]) not in names]
 
@@ -129,7 +129,7 @@ def file_is_provider(path, rows):
 
 def clock_is_plausible(path, rows):
     """fp16 rate = SMs × FMA a clock × 2 × clock: the clock that it implies must be one that such a part runs at."""
-    gpus = {row["key"]: row for row in profiles.rows("gpus", "gpus.csv")}
+    gpus = {row["key"]: row for row in tables.rows("gpus", "gpus.csv")}
     found = []
     for row in rows:
         gpu = gpus[row["gpu_key"]]
@@ -141,7 +141,7 @@ def clock_is_plausible(path, rows):
 
 def hand_cells_are_shipped(path, rows):
     """A cell that a hand settled stands so in the table that it is for."""
-    shipped = {row["key"]: row for row in profiles.rows("gpus", "gpus.csv")}
+    shipped = {row["key"]: row for row in tables.rows("gpus", "gpus.csv")}
     return [f"{row['key']} {row['column']}: {row['value']!r} is not what {row['table']} has" for row in rows
             if row["table"] != "gpus" or shipped[row["key"]][row["column"]] != row["value"]]
 

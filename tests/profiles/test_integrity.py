@@ -7,14 +7,14 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from planner import profiles
+from planner import tables
 from planner.today import system_date
 
 _spec = importlib.util.spec_from_file_location("table_checks", Path(__file__).with_name("table_checks.py"))
 table_checks = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(table_checks)
 
-TABLES = sorted(profiles.root().rglob("*.csv"))
+TABLES = sorted(tables.root().rglob("*.csv"))
 
 
 def read(path):
@@ -23,7 +23,7 @@ def read(path):
 
 
 def pattern_for(path):
-    relative = path.relative_to(profiles.root())
+    relative = path.relative_to(tables.root())
     for pattern in table_checks.CHECKS:
         folder, _, rest = pattern.partition("/**/")
         if rest and relative.parts[0] == folder and relative.match(rest):
@@ -33,12 +33,12 @@ def pattern_for(path):
     return None
 
 
-@pytest.mark.parametrize("path", TABLES, ids=lambda path: str(path.relative_to(profiles.root())))
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: str(path.relative_to(tables.root())))
 def test_every_table_has_registered_checks(path):
     assert pattern_for(path), f"register {path.name} in tests/profiles/table_checks.py"
 
 
-@pytest.mark.parametrize("path", TABLES, ids=lambda path: str(path.relative_to(profiles.root())))
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: str(path.relative_to(tables.root())))
 def test_rows_hold_their_invariants(path):
     rows = read(path)
     checks = table_checks.CHECKS.get(pattern_for(path), table_checks.GENERIC)
@@ -49,19 +49,19 @@ def test_rows_hold_their_invariants(path):
 def test_every_registered_file_exists():
     for pattern in table_checks.CHECKS:
         if "*" not in pattern:
-            assert profiles.path(*pattern.split("/")).is_file(), pattern
+            assert tables.path(*pattern.split("/")).is_file(), pattern
 
 
 def test_gpu_names_are_all_used():
-    used = {(row["gpu"], row["gpu_mem_gib"]) for path in profiles.path("prices").glob("*.csv") if path.name != "gpu_names.csv" for row in read(path)}
-    assert {(row["gpu"], row["gpu_mem_gib"]) for row in profiles.rows("prices", "gpu_names.csv")} == used
+    used = {(row["gpu"], row["gpu_mem_gib"]) for path in tables.path("prices").glob("*.csv") if path.name != "gpu_names.csv" for row in read(path)}
+    assert {(row["gpu"], row["gpu_mem_gib"]) for row in tables.rows("prices", "gpu_names.csv")} == used
 
 
 @pytest.mark.parametrize("change, complaint", [
     ({"fp16_tflops": "1979"}, "exceeds"), ({"memory_gib_visible": "90"}, "exceeds"), ({"sources": ""}, "no source"), ({"checked_date": "2999-01-01"}, "future"),
     ({"bf16_tflops": "10"}, "exceeds"), ({"fp8_tflops": "3958"}, "exceeds")])
 def test_checks_catch_a_spoilt_gpu_row(change, complaint):
-    path = profiles.path("gpus", "gpus.csv")
+    path = tables.path("gpus", "gpus.csv")
     row = {**next(row for row in read(path) if row["key"] == "h100-sxm"), **change}
     found = [finding for check in table_checks.CHECKS["gpus/gpus.csv"] for finding in check(path, [row])]
     assert any(complaint in finding for finding in found)
@@ -70,7 +70,7 @@ def test_checks_catch_a_spoilt_gpu_row(change, complaint):
 @pytest.mark.parametrize("change", [{"spot_usd_per_instance_hour": "999"}, {"usd_per_instance_hour": "-1"}, {"gpu": "GPU of nobody"}, {"captured_date": ""},
                                     {"captured_date": "2999-01-01"}, {"usd_per_gpu_hour": "1"}, {"provider": "azure"}, {"source": ""}])
 def test_checks_catch_a_spoilt_price_row(change):
-    path = profiles.path("prices", "aws.csv")
+    path = tables.path("prices", "aws.csv")
     row = {**next(row for row in read(path) if row["instance_type"] == "p5.48xlarge"), **change}
     assert [finding for check in table_checks.PRICES for finding in check(path, [row])]
 
@@ -79,6 +79,6 @@ def test_checks_catch_a_spoilt_price_row(change):
 def test_a_row_of_the_future_is_one_after_the_systems_day_whatever_day_the_tests_answer_as_of(days, wrong, monkeypatch):
     monkeypatch.setenv("PLANNER_TODAY", "2001-02-03")
     day = (system_date() + datetime.timedelta(days=days)).isoformat()
-    path = profiles.path("prices", "aws.csv")
+    path = tables.path("prices", "aws.csv")
     row = {**next(row for row in read(path) if row["instance_type"] == "p5.48xlarge"), "captured_date": day}
     assert bool(table_checks.date_if_any_not_future(path, [row])) is bool(table_checks.dated("captured_date")(path, [row])) is wrong

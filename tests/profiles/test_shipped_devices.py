@@ -4,16 +4,16 @@ import json
 
 import pytest
 
-from planner import profiles
+from planner import tables
 from planner.devices import profile as device_profiles
 from planner.devices.measured import measured_spec
 from planner.devices.specification import all_devices
 
-FILES = sorted(profiles.path("devices").glob("*.json"))
+FILES = sorted(tables.path("devices").glob("*.json"))
 
 
 def test_the_folder_says_what_it_holds():
-    assert profiles.path("devices", "README.md").is_file()
+    assert tables.path("devices", "README.md").is_file()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

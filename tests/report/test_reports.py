@@ -12,12 +12,14 @@ from xml.etree import ElementTree
 import pytest
 from markdown_it import MarkdownIt
 
-from planner.plan.document import Answer
-from planner.report import chart, view, words
-from planner.report.html import html
-from planner.report.markdown import markdown
-from planner.report.progress import Progress
-from planner.report.terminal import show
+from planner.answer.schema import Answer
+from planner.cli.progress import Progress
+from planner.report import words
+from planner.report.formats import chart
+from planner.report.formats.html import html
+from planner.report.formats.markdown import markdown
+from planner.report.formats.terminal import show
+from planner.report.views import answer as answer_view
 
 HERE = Path(__file__).parent
 HOSTILE = ["[red]x[/red]", "[/]", "<img src=x onerror=alert(1)>", "</title><script>alert(1)</script>", "a|b", "\x1b[31mx", "**x** _y_ `z`", "{{ 7*7 }}", "\udcff",
@@ -84,7 +86,7 @@ def test_every_figure_of_every_option_is_in_the_reports(answer):
     plain = Page()
     plain.feed(shown)
     for option in answer["options"]:
-        for path, value in view.every_figure(option):
+        for path, value in answer_view.every_figure(option):
             assert path + value in page.text and f"{path}: {value}" in plain.text, (path, value)
 
 
@@ -96,7 +98,7 @@ def test_a_changed_figure_changes_every_report(answer):
         for key in path[:-1]:
             holder = holder[key]
         holder[path[-1]] = holder[path[-1]] * 3 + 7
-        assert view.every_figure(changed["options"][4]) != view.every_figure(answer["options"][4]), path
+        assert answer_view.every_figure(changed["options"][4]) != answer_view.every_figure(answer["options"][4]), path
 
 
 def _paths(part, path=()):
@@ -227,7 +229,7 @@ def test_unknown_is_said_as_unknown(answer):
     option["step"]["mfu"] = None
     Answer.model_validate(answer)
     assert "no price" in terminal(answer) and "mfu: unknown" in markdown(answer)
-    assert "$0" not in view.usd(option)[0]
+    assert "$0" not in answer_view.usd(option)[0]
 
 
 @pytest.mark.parametrize("key, value, text", [
@@ -240,7 +242,7 @@ def test_words(key, value, text):
 
 
 def test_progress_shows_only_after_a_second(monkeypatch):
-    from planner.report import progress
+    from planner.cli import progress
 
     now = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
@@ -255,7 +257,7 @@ def test_progress_shows_only_after_a_second(monkeypatch):
 
 
 def test_limits_are_judged_on_the_recommended_option(answer):
-    from planner.plan.limits import broken_limits, recommended_option
+    from planner.answer.limits import broken_limits, recommended_option
 
     assert recommended_option(answer)["strategy"] == "lora" and broken_limits(answer) == []
     answer["question"]["max_usd"] = 9.0

@@ -9,9 +9,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from planner.trace import operations
-from planner.trace.cuda_mode import CudaLike, as_if_on_cuda
 from planner.trace.operations import MODEL_KINDS, cost, formula, kind_of
-from planner.trace.record import Recorder
+from planner.trace.recorder.cuda_mode import CudaLike, as_if_on_cuda
+from planner.trace.recorder.dispatch_mode import Recorder
 from planner.trace.table import Operand, Signature
 
 

@@ -10,7 +10,7 @@ from planner.calibrate.suites.tier import Tier
 from planner.devices.cases import Case
 
 if TYPE_CHECKING:
-    from planner.calibrate.backends import Backend
+    from planner.calibrate.operations.backends import Backend
 
 _GROUPS = (products, attention, convolutions, rows, streams, updates)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from planner.calibrate.suites.tier import Tier
 from planner.devices.cases import Case
-from planner.devices.terms import terms
+from planner.devices.families import terms
 from planner.trace.operations import cost
 
 #: How much of a family's share of the time its part in training steps is worth; the longest prefix holds.

@@ -1,0 +1,1 @@
+"""``planner estimate``: options, advice and recommendation become the JSON document."""

@@ -1,0 +1,1 @@
+"""What the host needs to enqueue operations."""

@@ -1,0 +1,1 @@
+"""Operation tables of other programs become device profiles."""

@@ -1,0 +1,1 @@
+"""One operation run for real and timed."""

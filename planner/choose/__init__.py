@@ -1,0 +1,1 @@
+"""``planner choose``: every strategy, device, count and provider."""

@@ -1,0 +1,1 @@
+"""What providers ask for a GPU-hour: tables, offers, contracts, refreshing."""

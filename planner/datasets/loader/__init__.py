@@ -1,0 +1,1 @@
+"""The input pipeline run for real: sources, stages, workers, and the rate that was measured."""

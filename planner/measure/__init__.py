@@ -1,0 +1,1 @@
+"""``planner measure``: some steps really trained here, beside the estimate."""

@@ -1,0 +1,167 @@
+"""One training step as a user would run it: the real model, the strategy really applied, the real optimizer, a real device.
+
+Torch is imported inside the functions: a question answered from the ledger's tables needs none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from planner.errors import MissingExtraError, ModelError, QuestionError
+from planner.models.facts import ModelFacts
+from planner.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    import torch
+
+LEARNING_RATE = 1e-5  # small enough that random weights and data stay finite; changes no cost
+#: Optimizers of bitsandbytes, by the names of recipes: classes of ``bitsandbytes.optim``.
+BITSANDBYTES = {"adamw_8bit": "AdamW8bit", "adamw_paged": "PagedAdamW", "adamw_8bit_paged": "PagedAdamW8bit", "lion_8bit": "Lion8bit"}
+
+
+class RealStep:
+    """``step()`` runs one optimizer step over ``accumulation`` micro-batches; ``mark(name)`` is called at its moments (``forward``
+    after the first micro-batch's forward pass, ``end`` after the update).
+
+    Raises what building and applying raise, MissingExtraError where bitsandbytes is needed and missing, and torch's own error
+    when memory is not enough. ``feature_extraction``'s variant ``features`` has no update: its step is the forward pass.
+    """
+
+    def __init__(self, facts: ModelFacts, recipe: Recipe, device: str, *, micro_batch: int, sequence_length: int | None = None,
+                 target_length: int | None = None, accumulation: int = 1, teacher: ModelFacts | None = None):
+        import torch
+
+        self.recipe, self.accumulation = recipe, accumulation
+        self.device_type = torch.device(device).type
+        self.prepared = prepare(facts, recipe, device, teacher)
+        self.optimizer = None if self.prepared.inference else optimizer_of(recipe.optimizer, self.prepared.trainable)
+        self.scaler = torch.amp.GradScaler(self.device_type, enabled=recipe.precision == "amp_fp16")
+        point = {"B": micro_batch, "S": sequence_length, "T": target_length}
+        self.batch = _with_features(self.prepared.batch(**point), recipe)
+        if recipe.compile:
+            self.prepared.module.compile()
+
+    def __call__(self, mark: Callable[[str], None] = lambda name: None) -> None:
+        for micro_step in range(self.accumulation):
+            with autocast(self.recipe.precision, self.device_type):
+                loss = self.prepared.forward(self.batch)
+            if micro_step == 0:
+                mark("forward")
+            if self.optimizer is not None:
+                self.scaler.scale(loss / self.accumulation if self.accumulation > 1 else loss).backward()
+            del loss
+        if self.optimizer is not None:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.optimizer.zero_grad(set_to_none=True)
+        mark("end")
+
+
+def prepare(facts: ModelFacts, recipe: Recipe, device: str, teacher: ModelFacts | None = None) -> Any:
+    """The model on the device with random weights, the strategy applied: ``planner.training.strategy.Prepared``."""
+    from planner.trace.recorder.regimes import build_for
+    from planner.trace.recorder.step_runner import enable_checkpointing
+    from planner.training import strategy
+
+    if recipe.strategy == "distillation" and teacher is None:
+        raise QuestionError("distillation needs a teacher", where="--teacher", mend="Name a model to learn from")
+    built = build_for(facts, recipe, device)
+    if recipe.gradient_checkpointing != "none":
+        enable_checkpointing(built, recipe.gradient_checkpointing)
+    if recipe.strategy == "qlora":
+        from planner.measure.real_qlora import apply_qlora
+
+        return apply_qlora(built, recipe, device)
+    return strategy.strategy_of(recipe).apply(built, recipe, lambda: build_for(teacher, replace(recipe, gradient_checkpointing="none"), device))
+
+
+def optimizer_of(name: str, params: list) -> torch.optim.Optimizer:
+    """The optimizer that a user gets by this name: torch's own with torch's own choice of implementation, bitsandbytes' where the
+    name is one of theirs. Raises ModelError for nothing to train, QuestionError for an unknown name, MissingExtraError."""
+    import torch
+
+    from planner.training.optimizers import BUILDERS
+
+    if not params:
+        raise ModelError("nothing is left to train")
+    plain: dict[str, Callable] = {
+        "adamw": lambda: torch.optim.AdamW(params, lr=LEARNING_RATE),
+        "adamw_foreach": lambda: torch.optim.AdamW(params, lr=LEARNING_RATE, foreach=True),
+        "adamw_for_loop": lambda: torch.optim.AdamW(params, lr=LEARNING_RATE, foreach=False),
+        "adamw_fused": lambda: torch.optim.AdamW(params, lr=LEARNING_RATE, fused=True),
+        "adam": lambda: torch.optim.Adam(params, lr=LEARNING_RATE),
+        "sgd": lambda: torch.optim.SGD(params, lr=LEARNING_RATE),
+        "sgd_momentum": lambda: torch.optim.SGD(params, lr=LEARNING_RATE, momentum=0.9),
+        "adafactor": lambda: torch.optim.Adafactor(params, lr=LEARNING_RATE),
+        "lion": lambda: BUILDERS["lion"](params),
+    }
+    if name in BITSANDBYTES:
+        return getattr(bitsandbytes(f"the optimizer {name}").optim, BITSANDBYTES[name])(params, lr=LEARNING_RATE)
+    if name not in plain:
+        raise QuestionError(f"no optimizer {name!r} to run", where="--optimizer", mend=f"Use one of {', '.join([*plain, *BITSANDBYTES])}")
+    return plain[name]()
+
+
+def bitsandbytes(purpose: str) -> Any:
+    """The library, imported. Raises MissingExtraError when it is not installed."""
+    import importlib
+    import importlib.util
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingExtraError("bitsandbytes", "qlora", f"running {purpose}")
+    return importlib.import_module("bitsandbytes")
+
+
+def autocast(precision: str, device_type: str) -> contextlib.AbstractContextManager:
+    import torch
+
+    from planner.trace.recorder.step_runner import AUTOCAST
+
+    return torch.autocast(device_type, AUTOCAST[precision]) if precision in AUTOCAST else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """TF32 in products and convolutions, or float32 throughout (torch's own default is TF32 in convolutions only)."""
+    import torch
+
+    product, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = product.allow_tf32, convolution.allow_tf32
+    product.allow_tf32 = convolution.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        product.allow_tf32, convolution.allow_tf32 = before
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory was not enough, on any device (only CUDA has a class for it)."""
+    import torch
+
+    text = str(error).lower()
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or isinstance(error, RuntimeError) and (
+        "out of memory" in text or "can't allocate memory" in text or "cudaerrormemoryallocation" in text or "alloc_failed" in text)
+
+
+def release(device_type: str) -> None:
+    """Give cached memory back, so that the next run starts from nothing."""
+    import torch
+
+    gc.collect()
+    if device_type == "cuda":
+        torch.cuda.empty_cache()
+    elif device_type == "mps":
+        torch.mps.empty_cache()
+
+
+def _with_features(batch: dict, recipe: Recipe) -> dict:
+    """Cached features are recorded as empty tensors: on a real device they hold values."""
+    if recipe.variant == "cached":
+        for value in batch.values():
+            if hasattr(value, "is_floating_point") and value.is_floating_point():
+                value.normal_()
+    return batch

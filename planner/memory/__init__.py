@@ -1,0 +1,1 @@
+"""Bytes: lifetimes, the allocator's replay, the peak, what the runtime takes."""

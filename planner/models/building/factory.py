@@ -1,0 +1,172 @@
+"""A user's own model: ``package.module:function``.
+
+The function takes no arguments and returns either an ``nn.Module``, or ``(module, batch, loss)`` where ``batch(B)``, ``batch(B, S)``
+or ``batch(B, S, T)`` returns a mapping of tensors (its parameters say which sizes the batch has) and ``loss(module, batch)`` a scalar.
+A bare module is called with no batch function: it must then say how it is fed by an attribute ``example_batch`` (such a function) and
+return its loss. The function runs under ``torch.device("meta")``, so the tensors and weights it makes take no memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from planner.errors import ModelError
+from planner.models.building.built import BuiltModel, largest_module_list
+from planner.models.building.meta import on_device
+from planner.models.building.real_batch import with_values
+from planner.models.facts import ModelFacts
+
+if TYPE_CHECKING:
+    import torch
+
+
+def source_fingerprint(name: str) -> str:
+    """sha256 hex of the factory's name and its module's source. Raises ModelError when there is no such module."""
+    module_name = name.partition(":")[0]
+    _make_importable()
+    try:
+        spec = importlib.util.find_spec(module_name)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise ModelError(f"no module {module_name!r}: {error}", where=name, mend="Run from its folder, or install it") from error
+    if spec is None or not spec.origin or not os.path.isfile(spec.origin):
+        raise ModelError(f"no module {module_name!r}", where=name, mend="Run from the folder that holds it, or install it")
+    with open(spec.origin, "rb") as handle:
+        return hashlib.sha256(name.encode() + b"\0" + handle.read()).hexdigest()
+
+
+def build_factory(
+    facts: ModelFacts,
+    *,
+    attention: str,
+    dtype: torch.dtype,
+    classes: int | None,
+    image_size: int | None,
+    audio_samples: int | None,
+    task: str,
+    channels_last: bool,
+    device: str,
+) -> BuiltModel:
+    """See ``planner.models.building.build.build``; ``classes``, sizes and attention are the factory's own business."""
+    make = _function(facts.architecture or facts.name)
+    with on_device(device, dtype):
+        made = _call(make, facts.name)
+    module, batch, loss = _parts(made, facts.name)
+    module = module.to(device=device, dtype=dtype)
+    blocks = largest_module_list(module)
+    return BuiltModel(
+        module=module,
+        facts=facts,
+        task=task,
+        symbols=_symbols(batch, facts.name),
+        make_batch=_batch_maker(batch, dtype, device),
+        loss_function=loss,
+        logits_function=_logits,
+        head=_head(module),
+        blocks=blocks,
+        checkpoint=_checkpointing(blocks, facts.name),
+    )
+
+
+def _make_importable() -> None:
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())
+
+
+def _function(name: str) -> Callable[[], Any]:
+    module_name, _, attribute = name.partition(":")
+    _make_importable()
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except Exception as error:  # the user's own module may raise anything while it is imported
+        raise ModelError(f"cannot be imported: {type(error).__name__}: {error}", where=name) from error
+    if not callable(found):
+        raise ModelError(f"{attribute!r} is not a function", where=name)
+    return found
+
+
+def _call(make: Callable[[], Any], name: str) -> Any:
+    try:
+        return make()
+    except Exception as error:
+        raise ModelError(
+            f"the factory failed: {type(error).__name__}: {error}",
+            where=name,
+            mend="It runs under torch.device('meta') and takes no arguments",
+        ) from error
+
+
+def _parts(made: Any, name: str) -> tuple[torch.nn.Module, Callable[..., Mapping[str, Any]], Callable]:
+    import torch
+
+    if isinstance(made, torch.nn.Module) and callable(getattr(made, "example_batch", None)):
+        return made, made.example_batch, _own_loss
+    if isinstance(made, tuple) and len(made) == 3 and isinstance(made[0], torch.nn.Module) and callable(made[1]) and callable(made[2]):
+        return made
+    raise ModelError(
+        "the factory must return (module, batch, loss), or a module with a method example_batch",
+        where=name,
+        mend="batch(B) or batch(B, S) returns a mapping of tensors, loss(module, batch) a scalar tensor",
+    )
+
+
+def _own_loss(module: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor:
+    output = module(**batch)
+    return output.loss if hasattr(output, "loss") else output
+
+
+def _symbols(batch: Callable, name: str) -> tuple[str, ...]:
+    symbols = tuple(inspect.signature(batch).parameters)
+    if symbols not in (("B",), ("B", "S"), ("B", "S", "T")):
+        raise ModelError(f"the batch function takes {symbols}; it must take (B), (B, S) or (B, S, T)", where=name)
+    return symbols
+
+
+def _batch_maker(batch: Callable, dtype: torch.dtype, device: str) -> Callable[[int, int | None, int | None], dict[str, Any]]:
+    """The user's batch, on the device and with floating tensors in the weights' dtype."""
+
+    def make(B: int, S: int | None, T: int | None) -> dict[str, Any]:
+        given = [size for size in (B, S, T)][: len(inspect.signature(batch).parameters)]
+        with on_device(device, dtype), with_values(device):
+            made = batch(*given)
+        return {key: _moved(value, dtype, device) for key, value in made.items()}
+
+    return make
+
+
+def _moved(value: Any, dtype: torch.dtype, device: str) -> Any:
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.to(device=device, dtype=dtype if value.is_floating_point() else value.dtype)
+
+
+def _logits(module: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor:
+    output = module(**{key: value for key, value in batch.items() if key != "labels"})
+    return output.logits if hasattr(output, "logits") else output
+
+
+def _head(module: torch.nn.Module) -> tuple[str, ...]:
+    """The last child that has parameters."""
+    children = [name for name, child in module.named_children() if any(True for _ in child.parameters())]
+    return tuple(children[-1:])
+
+
+def _checkpointing(blocks: list[torch.nn.Module], name: str) -> Callable[..., None]:
+    def enable(**options: Any) -> None:
+        from torch.utils.checkpoint import checkpoint
+
+        if not blocks:
+            raise ModelError("no repeated blocks (an nn.ModuleList) to checkpoint", where=name, mend="Leave --gradient-checkpointing out")
+        for block in blocks:
+            forward = block.forward
+            block.forward = lambda *args, forward=forward, **kwargs: checkpoint(forward, *args, use_reentrant=False, **options, **kwargs)
+
+    return enable

@@ -1,0 +1,225 @@
+"""transformers models: any config that the library knows, for each task."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from planner.errors import ModelError
+from planner.libraries import import_library
+from planner.models.building.built import BuiltModel, largest_module_list
+from planner.models.building.hf_inputs import batch_maker, symbols_of
+from planner.models.building.meta import make_on
+from planner.models.facts import ModelFacts
+
+if TYPE_CHECKING:
+    import torch
+
+AUTO_CLASSES = {
+    "causal_lm": "AutoModelForCausalLM",
+    "masked_lm": "AutoModelForMaskedLM",
+    "seq2seq_lm": "AutoModelForSeq2SeqLM",
+    "text_classification": "AutoModelForSequenceClassification",
+    "token_classification": "AutoModelForTokenClassification",
+    "image_classification": "AutoModelForImageClassification",
+    "audio_classification": "AutoModelForAudioClassification",
+    "speech_recognition": "AutoModelForSpeechSeq2Seq",
+    "contrastive": "AutoModel",
+}
+
+#: Modules of the classes above that fine-tuning starts from scratch: the head. Language models have their output embedding instead.
+HEAD_MODULES = {
+    "classifier",
+    "pre_classifier",
+    "score",
+    "pooler",
+    "head",
+    "projector",
+    "classification_head",
+    "visual_projection",
+    "text_projection",
+    "logit_scale",
+    "logit_bias",
+    "qa_outputs",
+    "logits_proj",
+    "sequence_summary",
+}
+
+#: Where the families keep their repeated blocks; the first that exists. Encoder-decoders: the decoder's.
+BLOCK_PATHS = (
+    "model.decoder.layers",
+    "decoder.block",
+    "decoder.layers",
+    "vision_model.encoder.layers",
+    "encoder.layers",
+    "encoder.layer",
+    "transformer.layer",
+    "transformer.h",
+    "layers",
+    "h",
+)
+
+
+def build_transformers(
+    facts: ModelFacts,
+    *,
+    attention: str,
+    dtype: torch.dtype,
+    classes: int | None,
+    image_size: int | None,
+    audio_samples: int | None,
+    task: str,
+    channels_last: bool,
+    device: str,
+) -> BuiltModel:
+    """See ``planner.models.building.build.build``."""
+    if task not in AUTO_CLASSES:
+        raise ModelError(
+            f"a transformers model cannot be trained on the task {task!r}", where=facts.name, mend=f"Use one of {', '.join(AUTO_CLASSES)}"
+        )
+    library = import_library("transformers", f"the model {facts.name}")
+    config = _config(library, facts)
+    _adapt(config, facts, task, classes, image_size)
+    module = _module(library, config, facts, task, attention, dtype, device)
+    make = batch_maker(module, config, task, dtype, audio_samples, facts.name)
+    return BuiltModel(
+        module=module,
+        facts=facts,
+        task=task,
+        symbols=symbols_of(task),
+        make_batch=make,
+        loss_function=_loss,
+        logits_function=_logits(task),
+        head=_head(module, task),
+        blocks=_blocks(module),
+        checkpoint=_checkpointing(module, facts.name),
+    )
+
+
+def _config(library: Any, facts: ModelFacts) -> Any:
+    """The library's config object. The dtype keys are left out: the question's precision decides, not the checkpoint's."""
+    if facts.trust_remote_code:
+        return library.AutoConfig.from_pretrained(str(facts.folder), trust_remote_code=True)
+    plain = {
+        key: copy.deepcopy(value)
+        for key, value in (facts.config or {}).items()
+        if key not in ("torch_dtype", "dtype", "auto_map", "quantization_config")
+    }
+    try:
+        kind = library.CONFIG_MAPPING[plain["model_type"]]
+    except KeyError as error:
+        raise ModelError(
+            f"the installed transformers {library.__version__} does not know model type {plain['model_type']!r}",
+            where=facts.name,
+            mend="Install a newer one: pip install -U transformers",
+        ) from error
+    return kind.from_dict(plain)
+
+
+def _adapt(config: Any, facts: ModelFacts, task: str, classes: int | None, image_size: int | None) -> None:
+    """What training needs of a config: no cache of keys and values, the question's classes and image size, a padding token."""
+    for part in [config, *(getattr(config, name, None) for name in ("text_config", "decoder"))]:
+        if hasattr(part, "use_cache"):
+            part.use_cache = False
+    if task.endswith("classification"):
+        if classes is not None:
+            config.num_labels = classes
+        if config.num_labels > 1:
+            config.problem_type = "single_label_classification"
+        if getattr(config, "pad_token_id", None) is None:
+            config.pad_token_id = 0  # decoders look for the last token that is not padding
+    if task == "seq2seq_lm" and getattr(config, "decoder_start_token_id", None) is None:
+        config.decoder_start_token_id = 0
+    if image_size is not None:
+        getattr(config, "vision_config", config).image_size = image_size
+    for name in ("layerdrop", "encoder_layerdrop", "decoder_layerdrop"):
+        if getattr(config, name, 0):
+            setattr(config, name, 0.0)  # a step that skips random layers has no fixed operations
+    if getattr(config, "apply_spec_augment", False) and task == "audio_classification":
+        config.apply_spec_augment = False  # masks of random, data-dependent size
+
+
+def _module(library: Any, config: Any, facts: ModelFacts, task: str, attention: str, dtype: torch.dtype, device: str) -> torch.nn.Module:
+    maker = getattr(library, AUTO_CLASSES[task]).from_config
+    trust = {"trust_remote_code": True} if facts.trust_remote_code else {}
+
+    def make() -> torch.nn.Module:
+        try:
+            return maker(config, attn_implementation="eager" if attention == "eager" else "sdpa", **trust)
+        except ValueError as error:  # a model with one attention implementation only
+            if "attn_implementation" not in str(error) and "does not support" not in str(error):
+                raise
+            return maker(config, attn_implementation="eager", **trust)
+
+    module = make_on(device, make, dtype)
+    if (facts.config or {}).get("tie_word_embeddings") is False:
+        _untie(module)
+    return module
+
+
+def _untie(module: torch.nn.Module) -> None:
+    """T5's config class ties the output embedding whatever its published config says; the checkpoints of Flan-T5 have their own."""
+    import torch
+
+    source, output = module.get_input_embeddings(), module.get_output_embeddings()
+    if output is not None and source is not None and output.weight is source.weight:
+        output.weight = torch.nn.Parameter(output.weight.detach().clone())
+
+
+def _loss(module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    return module(**batch).loss
+
+
+def _logits(task: str) -> Callable[[torch.nn.Module, Mapping[str, torch.Tensor]], torch.Tensor]:
+    def text(module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return module(**{key: value for key, value in batch.items() if key != "labels"}).logits
+
+    def decoder(module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Without labels the decoder needs its inputs; the labels shifted right have the labels' shape."""
+        return module(**{"decoder_input_ids" if key == "labels" else key: value for key, value in batch.items()}).logits
+
+    def pairs(module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return module(**{key: value for key, value in batch.items() if key != "return_loss"}).logits_per_image
+
+    return {"contrastive": pairs, "seq2seq_lm": decoder, "speech_recognition": decoder}.get(task, text)
+
+
+def _head(module: torch.nn.Module, task: str) -> tuple[str, ...]:
+    """Prefixes of the head: the output embedding of language models, else the modules that the base checkpoint does not have
+    (BERT's pooler is inside its base model and pretrained with it)."""
+    names = {id(part): name for name, part in module.named_modules()}
+    if task in ("causal_lm", "masked_lm", "seq2seq_lm", "speech_recognition"):
+        output = module.get_output_embeddings()
+        return (names[id(output)],) if output is not None else ()
+    children = [name for name, _ in module.named_children()] + [name for name, _ in module.named_parameters(recurse=False)]
+    return tuple(name for name in children if name in HEAD_MODULES)
+
+
+def _blocks(module: torch.nn.Module) -> list[torch.nn.Module]:
+    base = getattr(module, getattr(module, "base_model_prefix", ""), None)
+    for root in filter(None, (module, base)):
+        for path in BLOCK_PATHS:
+            found = _descend(root, path)
+            if found is not None:
+                return list(found)
+    return largest_module_list(module)
+
+
+def _descend(module: Any, path: str) -> Any:
+    for part in path.split("."):
+        module = getattr(module, part, None)
+    return module if module is not None and type(module).__name__ in ("ModuleList", "Sequential") and len(module) else None
+
+
+def _checkpointing(module: torch.nn.Module, name: str) -> Callable[..., None]:
+    def enable(**options: Any) -> None:
+        if not getattr(module, "supports_gradient_checkpointing", False):
+            raise ModelError("this model has no gradient checkpointing", where=name, mend="Leave --gradient-checkpointing out")
+        plain = {"use_reentrant": False, **options}
+        if hasattr(module, "activation_checkpointing_enable"):  # its name from transformers 5 on
+            module.activation_checkpointing_enable(activation_checkpointing_kwargs=plain)
+        else:
+            module.gradient_checkpointing_enable(gradient_checkpointing_kwargs=plain)
+
+    return enable

@@ -1,0 +1,1 @@
+"""Many devices: what each of them runs and what they send each other."""

@@ -1,0 +1,1 @@
+"""``planner.record`` and the callbacks: runs that somebody else's loop makes."""

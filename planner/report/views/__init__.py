@@ -1,0 +1,1 @@
+"""A document becomes tables and sentences, one file a document."""

@@ -1,0 +1,1 @@
+"""Seconds of a step: operations priced, two clocks, power."""

@@ -1,0 +1,149 @@
+"""Device time of operations on the ``calibrated`` basis: the curves of a profile, at the sizes of a trace.
+
+A family that was not measured takes the most similar one of its kind (another type of number, another layout), its rate
+scaled by the datasheet's peaks where both are known; a kind that was not measured takes the datasheet's price. Either is
+less sure, and says so in its spread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from planner.devices.curves import Curve
+from planner.devices.families import Term, terms
+from planner.devices.profile import DeviceProfile
+from planner.devices.specification import DeviceSpec
+from planner.errors import QuestionError
+from planner.step_time.roofline import Efficiency
+from planner.trace.operations import Call, Lengths, Work
+from planner.trace.table import ITEMSIZE, StepTrace
+
+#: Spread (standard deviation of the logarithm) of a price that is not this family's own: our priors.
+SIMILAR, DATASHEET = 0.30, 0.45
+KEPT = 16  # of a trace, sets of points
+_PEAKS = {"float32": "fp32", "tf32": "tf32", "float16": "fp16", "bfloat16": "bf16"}
+_MULTIPLYING = ("matmul", "convolution", "attention")
+_FUSABLE = frozenset(("elementwise", "reduction", "copy", "normalization", "softmax", "random", "loss", "fill"))
+
+
+class CalibratedPrices:
+    """Prices signatures on one measured device."""
+
+    def __init__(self, spec: DeviceSpec, profile: DeviceProfile, precision: str = "fp32", compiled: bool = False):
+        self.spec, self.profile, self.precision, self.compiled = spec, profile, precision, compiled
+
+    def seconds(self, trace: StepTrace, dims: np.ndarray, work: Work) -> tuple[np.ndarray, np.ndarray]:
+        """(device seconds, standard deviation of their logarithm) of one call of each signature: two float64
+        [n_signatures, n_points]; ``dims`` [n_forms, n_points]. Raises QuestionError where neither a measurement nor a
+        datasheet says anything."""
+        out, sigma = np.zeros_like(work.flops), np.zeros_like(work.flops)
+        missing = []
+        for curve, extra, asked in self._grouped(trace, dims, work, missing):
+            self._add(curve, extra, asked, out, sigma)
+        if missing:
+            self._from_datasheet(trace, dims, work, missing, out, sigma)
+        if self.compiled:
+            share = self.profile.facts.get("compile_pointwise_bytes_share")
+            if share:
+                out[[kind in _FUSABLE for kind in work.kinds]] *= share
+        return out, np.sqrt(sigma) / np.maximum(out, np.finfo(float).tiny)
+
+    def _grouped(self, trace: StepTrace, dims: np.ndarray, work: Work, missing: list[int]):
+        """(curve, (factor on its seconds, added spread), the asked sizes), for each curve that is asked."""
+        for family, asked in _asked(trace, dims, work, self.precision).items():
+            found = self._curve(family)
+            if found is None:
+                missing += asked.indices
+            else:
+                yield found[0], found[1:], asked
+
+    def _curve(self, family: str) -> tuple[Curve, float, float] | None:
+        """(curve, what its seconds are multiplied with, spread to add)."""
+        own = self.profile.curves.get(family)
+        if own is not None:
+            return own, 1.0, 0.0
+        name = _most_similar(family, tuple(self.profile.curves))
+        if name is None:
+            return None
+        return self.profile.curves[name], self._scale(family, name), SIMILAR
+
+    def _scale(self, family: str, other: str) -> float:
+        """Between types of number: the datasheet's peaks for products; what only moves bytes already counts them."""
+        wanted, had = (_PEAKS.get(name.rpartition(".")[2], "") for name in (family, other))
+        peaks = self.spec.peak_flops
+        if wanted == had or family.partition(".")[0] not in _MULTIPLYING or wanted not in peaks or had not in peaks:
+            return 1.0
+        return peaks[had] / peaks[wanted]
+
+    @staticmethod
+    def _add(curve: Curve, extra: tuple[float, float], asked: _Asked, out: np.ndarray, sigma: np.ndarray) -> None:
+        seconds, spread = curve.seconds(asked.features, asked.flops, asked.bytes)
+        shape = (len(asked.indices), out.shape[1])
+        seconds, spread = seconds.reshape(shape) * extra[0], spread.reshape(shape) + extra[1]
+        np.add.at(out, asked.indices, seconds)
+        np.add.at(sigma, asked.indices, (seconds * spread) ** 2)
+
+    def _from_datasheet(self, trace, dims, work, missing, out, sigma) -> None:
+        try:
+            prices = Efficiency(self.spec, self.precision, self.compiled).seconds(trace, dims, work)
+        except QuestionError:
+            raise QuestionError(f"{trace.signatures[missing[0]].op} was not measured and has no datasheet's rate", where=self.spec.name,
+                                mend="Calibrate for longer: planner calibrate --seconds 300") from None
+        for index in set(missing):
+            out[index] = prices[index]
+            sigma[index] = (prices[index] * DATASHEET) ** 2
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The sizes that a trace asks of one family, one after another: of each term every point."""
+
+    indices: list[int]  # signature of each term
+    features: tuple[np.ndarray, ...]  # each [n_terms × n_points]
+    flops: np.ndarray
+    bytes: np.ndarray
+
+
+def _asked(trace: StepTrace, dims: np.ndarray, work: Work, precision: str) -> dict[str, _Asked]:
+    """By family; the same on every device, so kept with the trace for the next ones."""
+    kept, key = trace.__dict__.setdefault("_asked", {}), (dims.tobytes(), precision == "tf32")
+    if key not in kept:
+        if len(kept) >= KEPT:
+            kept.clear()
+        lengths, moved = Lengths(dims), work.bytes
+        groups: dict[str, list[tuple[int, Term]]] = {}
+        for index, signature in enumerate(trace.signatures):
+            for term in terms(Call(signature, lengths), work.flops[index], moved[index], precision):
+                groups.setdefault(term.family, []).append((index, term))
+        kept[key] = {family: _flat(members, dims.shape[1]) for family, members in groups.items()}
+    return kept[key]
+
+
+def _flat(members: list[tuple[int, Term]], n_points: int) -> _Asked:
+    table = np.empty((len(members[0][1].features) + 2, len(members), n_points))
+    for row, (_, term) in enumerate(members):
+        for column, value in enumerate((*term.features, term.flops, term.bytes)):
+            table[column, row] = value
+    table = table.reshape(len(table), -1)
+    return _Asked([index for index, _ in members], tuple(table[:-2]), table[-2], table[-1])
+
+
+@lru_cache(maxsize=4096)
+def _most_similar(family: str, known: tuple[str, ...]) -> str | None:
+    """Of the same kind and the same direction: the one with most parts in common, a type of number of the same width first."""
+    parts = family.split(".")
+    candidates = [name for name in known if name.split(".")[0] == parts[0] and ("backward" in name) == ("backward" in family)
+                  and ("grad_" in name) == ("grad_" in family)]
+    if not candidates:
+        return None
+
+    def alike(name: str) -> tuple:
+        others = name.split(".")
+        width = ITEMSIZE.get(others[-1], 4) == ITEMSIZE.get(parts[-1], 4)
+        first = parts[1:2] and others[1:2] and parts[1][:1] == others[1][:1]  # of a product: its left operand lies alike
+        return sum(a == b for a, b in zip(parts[1:-1], others[1:-1])), others[-1] == parts[-1], width, bool(first), name
+
+    return max(candidates, key=alike)

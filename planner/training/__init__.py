@@ -1,0 +1,1 @@
+"""What trains and how: a strategy and every choice of a recipe that changes a trace."""

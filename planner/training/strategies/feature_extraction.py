@@ -1,0 +1,139 @@
+"""Feature extraction: the backbone is frozen, a head trains on what it gives out.
+
+Three recordings: the whole step with the backbone run every time (``variant`` None); the forward pass that makes the
+features once (``features``); the head alone on features read back (``cached``).
+"""
+
+from __future__ import annotations
+
+from planner.errors import ModelError
+from planner.training.strategy import Prepared, Strategy, count, freeze, plain
+
+
+def apply(built, recipe, build) -> Prepared:
+    total = count(built.module.parameters())
+    freeze(built.module)
+    head = list(built.head_parameters())
+    if not head:
+        raise ModelError(f"{built.facts.name} has no head to train")
+    for parameter in head:
+        parameter.requires_grad_(True)
+    if recipe.variant == "features":
+        return _backbone_only(built, total)
+    if recipe.variant == "cached":
+        return _head_only(built, total)
+    prepared = plain(built, head)
+    prepared.total_parameters = total
+    return prepared
+
+
+def _backbone_only(built, total: int) -> Prepared:
+    import torch
+
+    freeze(built.module)
+    built.module.eval()
+
+    def forward(batch):
+        with torch.no_grad():
+            return _features(built, batch)
+
+    return Prepared(built.module, [], forward, built.batch, total, inference=True)
+
+
+def _head_only(built, total: int) -> Prepared:
+    """The head's modules, fed with tensors of the shape that really enters them, and the task's loss on what they give."""
+    import torch
+
+    chains: list[list] = []  # known when a batch has run through the model once
+
+    def batch(B, S=None, T=None):
+        with torch.no_grad():
+            whole = built.batch(B, S, T) if T is not None else built.batch(B, S)
+            entering = _inputs(built, whole)
+        chains[:] = _chains(built, entering)
+        kept = {f"features{i}": entering[chain[0]][0] for i, chain in enumerate(chains)}
+        return {name: torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device) for name, t in kept.items()} | {"labels": whole.get("labels")}
+
+    def forward(data):
+        ends = []
+        for number, chain in enumerate(chains):
+            value = data[f"features{number}"]
+            for module in chain:
+                value = module(value)
+            ends.append(value)
+        value = ends[0] if len(ends) == 1 else sum(ends) / len(ends)
+        logits = value.reshape(-1, value.shape[-1]).float()
+        labels = data["labels"] if data["labels"] is not None else torch.empty(logits.shape[0], dtype=torch.int64, device=logits.device)
+        rows = labels.reshape(-1)
+        return torch.nn.functional.cross_entropy(logits[: rows.shape[0]] if logits.shape[0] > rows.shape[0] else logits, rows)
+
+    holder = torch.nn.ModuleList(_head_modules(built))
+    return Prepared(holder, [p for p in holder.parameters() if p.requires_grad], forward, batch, total)
+
+
+def _chains(built, entering: dict) -> list[list]:
+    """The head's modules, each after the one whose output it takes; a head of its own (a distillation token's) begins a chain.
+    Raises ModelError when none of them runs."""
+    chains, before = [], None
+    for module, (value, out_shape) in entering.items():
+        if chains and before is not None and before[-1] == value.shape[-1]:
+            chains[-1].append(module)
+        else:
+            chains.append([module])
+        before = out_shape
+    if not chains:
+        raise ModelError(f"the head of {built.facts.name} does not run in its forward pass")
+    return chains
+
+
+def _inputs(built, batch) -> dict:
+    """Head module → (the tensor that enters it, the shape of its output), in the order in which a real forward pass runs them."""
+    found: dict = {}
+
+    def entered(module, args, out):
+        shape = tuple(out.shape) if hasattr(out, "shape") else None
+        found.setdefault(module, (args[0], shape))
+
+    hooks = [module.register_forward_hook(entered) for module in _head_modules(built)]
+    try:
+        built.logits(built.module, batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _head_modules(built) -> list:
+    """The head's modules in the order in which they are declared. Raises ModelError when a part of the head is a bare parameter."""
+    try:
+        return [built.module.get_submodule(name) for name in built.head]
+    except AttributeError as error:
+        raise ModelError(f"the head of {built.facts.name} is not made of modules", mend="Use --no-cached-features") from error
+
+
+class _Reached(Exception):
+    """The head was reached: the backbone's work is done."""
+
+
+def _features(built, batch):
+    """The tensor that enters the head's first module, found by stopping a real forward pass there."""
+    first = _head_modules(built)[0]
+    kept = {}
+
+    def stop(_module, args):
+        kept["features"] = args[0]
+        raise _Reached
+
+    hook = first.register_forward_pre_hook(stop)
+    try:
+        built.logits(built.module, batch)
+    except _Reached:
+        pass
+    finally:
+        hook.remove()
+    if "features" not in kept:
+        raise ModelError(f"the head of {built.facts.name} does not run in its forward pass")
+    return kept["features"]
+
+
+STRATEGY = Strategy("feature_extraction", "feature extraction", "a head on a frozen backbone", apply, order=10)

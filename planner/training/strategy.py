@@ -1,0 +1,81 @@
+"""What a strategy is: which parameters train, what is stored, how a step runs. One file a strategy; the registry finds it.
+
+The descriptive half needs no torch. ``apply`` gets a model built on meta and returns it ready to be recorded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from planner.errors import UnknownNameError
+from planner.training.recipe import Recipe
+
+
+@dataclass
+class Prepared:
+    """A model with the strategy applied.
+
+    ``forward(batch)`` returns the scalar loss to differentiate (with gradients) or, where ``inference`` is true, runs the
+    network without gradients and returns what is kept. ``trainable`` are the parameters that the optimizer gets.
+    ``total_parameters`` counts the base model once, 4-bit weights by their elements, adapters included.
+    """
+
+    module: Any
+    trainable: list
+    forward: Callable[[dict], Any]
+    batch: Callable[..., dict]
+    total_parameters: int
+    teacher: Any = None
+    inference: bool = False
+    assumptions: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A row of the comparison. ``extra`` names the optional dependency that recording it needs, if any."""
+
+    name: str
+    title: str
+    trains: str
+    apply: Callable[..., Prepared]  # (built: BuiltModel, recipe: Recipe, build: Callable) -> Prepared
+    order: int
+    uses_lora: bool = False
+    four_bit: bool = False
+
+
+@cache
+def registry() -> dict[str, Strategy]:
+    """name → strategy, in the order of the comparison table; every module of this package with a ``STRATEGY``."""
+    import planner.training.strategies as package
+
+    found = [getattr(importlib.import_module(f"planner.training.strategies.{m.name}"), "STRATEGY", None)
+             for m in pkgutil.iter_modules(package.__path__)]
+    return {s.name: s for s in sorted(filter(None, found), key=lambda s: s.order)}
+
+
+def strategy_of(recipe: Recipe) -> Strategy:
+    known = registry()
+    if recipe.strategy not in known:
+        raise UnknownNameError("strategy", recipe.strategy, known)
+    return known[recipe.strategy]
+
+
+def count(parameters) -> int:
+    """Elements of distinct parameters (tied ones once)."""
+    return sum(p.numel() for p in {id(p): p for p in parameters}.values())
+
+
+def freeze(module) -> None:
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+
+
+def plain(built, trainable: list, **more) -> Prepared:
+    """The usual step: forward with the task's loss, backward, optimizer."""
+    return Prepared(module=built.module, trainable=trainable, forward=lambda batch: built.loss(built.module, batch), batch=built.batch,
+                    total_parameters=count(built.module.parameters()), **more)

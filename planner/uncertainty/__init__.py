@@ -1,0 +1,1 @@
+"""How sure a figure is: spreads, and the corrections that measured runs taught."""
