@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from planner import (
+from planner import (  # noqa: E402
     estimate,
     tables,  # noqa: E402
 )

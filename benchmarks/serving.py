@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from planner import tables
-from planner.devices.specification import find_device
+from planner.devices.lookup import find_device
 from planner.plan.defaults import choose
 from planner.plan.problem import understand
 from planner.plan.serving import Serving, serve

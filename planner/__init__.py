@@ -4,7 +4,8 @@
 >>> answer = estimate("gpt2", samples=1000, tokens_per_sample=200)   # doctest: +SKIP
 """
 
-__version__ = "0.1.0"
+from planner.version import __version__
+
 __all__ = ["Question", "estimate", "record", "__version__"]
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from planner.errors import PlannerError
 from planner.figures import Estimate
-from planner.plan.hardware import rentable
-from planner.plan.options import Option, Rented, options_for
+from planner.plan.hardware import Rented, rentable
+from planner.plan.options import Option, options_for
 from planner.plan.point import Memory
 from planner.plan.problem import Asked
 from planner.question import Question

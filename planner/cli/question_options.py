@@ -4,10 +4,9 @@ help and defaults cannot drift apart, and every refusal names the flag or the ke
 from __future__ import annotations
 
 import reprlib
-import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import click
 from pydantic import ValidationError
@@ -15,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from planner.errors import QuestionError, nearest
 from planner.question import Question
+from planner.question.fields import choices, kinds
 from planner.units import parse_count
 
 #: Given as arguments, not as flags.
@@ -34,20 +34,6 @@ def question_options(command: Callable) -> Callable:
 
 def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
-
-
-def choices(annotation: Any) -> list[str]:
-    """The strings that a field allows, also inside ``list[…]`` and ``… | None``; empty where anything goes."""
-    if get_origin(annotation) is Literal:
-        return [str(value) for value in get_args(annotation)]
-    return [value for part in get_args(annotation) for value in choices(part)]
-
-
-def kinds(annotation: Any) -> set[type]:
-    """The plain types in an annotation, without None."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        return set().union(*(kinds(part) for part in get_args(annotation)))
-    return set() if annotation is type(None) else {get_origin(annotation) or annotation}
 
 
 def _option(name: str, info: FieldInfo) -> Callable:

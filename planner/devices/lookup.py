@@ -52,6 +52,14 @@ def resolve_device(name: str) -> FoundDevice:
     return FoundDevice(calibrated(found.spec), found.assumption)
 
 
+def find_device(name: str) -> DeviceSpec:
+    """The device that a name means; ``resolve_device`` also tells whether an alias was taken.
+
+    Raises UnknownNameError for a name that matches nothing, QuestionError listing the candidates for one that matches several.
+    """
+    return resolve_device(name).spec
+
+
 def _of_the_table(name: str) -> FoundDevice:
     exact = _exact(name)
     if exact is not None:

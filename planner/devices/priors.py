@@ -4,12 +4,25 @@ applies to a device."""
 from __future__ import annotations
 
 from functools import cache
+from typing import Protocol
 
 from planner import tables
-from planner.devices.specification import DeviceSpec
 from planner.errors import ProfileError
 
 TABLE = ("priors", "device.csv")
+
+
+class Device(Protocol):
+    """What a row is chosen by: the device's key, its compute capability (``8.6``; None where it has none) and its vendor."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def compute_capability(self) -> str | None: ...
+
+    @property
+    def vendor(self) -> str: ...
 
 
 @cache
@@ -27,7 +40,7 @@ def _table() -> dict[tuple[str, str], dict[str, float]]:
     return table
 
 
-def prior(spec: DeviceSpec, kind: str, parameter: str) -> float:
+def prior(spec: Device, kind: str, parameter: str) -> float:
     """The row for this device's key, its compute capability (``8.6``), generation (``8.x``), vendor, or, with ``applies_to``
     blank, for all. A kind without the parameter takes that of kind ``any``. Raises ProfileError when there is none."""
     names = (spec.key, spec.compute_capability or "", f"{(spec.compute_capability or '').partition('.')[0]}.x", spec.vendor, "")

@@ -159,20 +159,3 @@ def _scaled(cell: str, factor: float) -> float | None:
 
 def _whole(cell: str) -> int | None:
     return int(cell) if cell else None
-
-
-def find_device(name: str) -> DeviceSpec:
-    """The device that a name means; ``planner.devices.lookup.resolve_device`` also tells whether an alias was taken.
-
-    Raises UnknownNameError for a name that matches nothing, QuestionError listing the candidates for one that matches several.
-    """
-    from planner.devices.lookup import (
-        resolve_device,  # names reads the specifications: imported late against the circle
-    )
-    return resolve_device(name).spec
-
-
-def local_device() -> tuple[DeviceSpec, dict] | None:
-    """The first device of this machine and what its driver says; None without a driver. See ``planner.devices.lookup``."""
-    from planner.devices import lookup
-    return lookup.local_device()

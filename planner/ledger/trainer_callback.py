@@ -1,3 +1,5 @@
-"""Kept for scripts written before the move: import ``planner.recording.trainer_callback`` instead."""
+"""Kept for one release, for scripts from before the move: import ``planner.recording.trainer_callback`` instead."""
 
-from planner.recording.trainer_callback import PlannerCallback  # noqa: F401
+import importlib
+
+PlannerCallback = importlib.import_module("planner.recording.trainer_callback").PlannerCallback

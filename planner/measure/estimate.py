@@ -9,8 +9,9 @@ from planner.plan.point import PointResult, evaluate
 from planner.step_time.power import mean_watts
 
 if TYPE_CHECKING:
-    from planner.measure.measure import Work
-    from planner.plan.options import Option, Rented
+    from planner.measure.work import Work
+    from planner.plan.hardware import Rented
+    from planner.plan.options import Option
     from planner.plan.problem import Asked
 
 

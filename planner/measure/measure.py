@@ -9,46 +9,26 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from planner.errors import MachineError, ModelError, PlannerError, QuestionError
 from planner.ledger.record import RunRecord
 from planner.measure import memory_seen
 from planner.measure.explain import within
+from planner.measure.work import Work
 from planner.models.facts import ModelFacts
-from planner.plan.hardware import find_hardware
-from planner.plan.options import Option, Rented, options_for
+from planner.plan.hardware import Rented, find_hardware
+from planner.plan.options import Option, options_for
 from planner.plan.problem import Asked, understand
 from planner.plan.search import lengths_of
 from planner.question import TRAINING_STRATEGIES, Question
-from planner.training.recipe import Recipe
 
 SOURCE = "planner measure"
 MIN_STEPS = 5
 STEPS_EXPECTED = 10  # timed and warm-up steps of a measurement that is as short as it can be
 LONGEST_STEPS = 2  # with the longest batch: the second holds the optimizer's state beside the activations
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Work:
-    """What is run: a recipe of a model at one point on one device. ``accumulation`` is the plan's, or less of it."""
-
-    facts: ModelFacts
-    recipe: Recipe
-    strategy: str
-    teacher: ModelFacts | None
-    micro_batch: int
-    accumulation: int
-    lengths: Mapping[str, int | None]  # S and T
-    longest: Mapping[str, int | None]
-    max_length: int | None
-    notes: tuple[str, ...]
-
-    @property
-    def point(self) -> dict[str, int | None]:
-        return {"B": self.micro_batch, **self.lengths}
 
 
 def measure_question(question: Question, *, device: str | None = None, seconds: float = 20.0, progress: Progress | None = None) -> Iterator[RunRecord]:
@@ -287,7 +267,7 @@ class _Measurement:
     # ------------------------------------------------------------ the record
 
     def _record(self, work: Work, measurement: Mapping[str, Any], machine: Mapping[str, Any], notes: list[str]) -> RunRecord:
-        from planner.trace.source import versions
+        from planner.trace.versions import versions
 
         said = list(dict.fromkeys(notes))
         estimate = self._estimate(work, said)
@@ -340,6 +320,6 @@ def _architecture(facts: ModelFacts) -> dict[str, Any] | None:
 
 
 def _versions() -> dict[str, str]:
-    from planner import __version__
+    from planner.version import __version__
 
     return {"planner": __version__, "python": platform.python_version()}

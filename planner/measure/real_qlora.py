@@ -19,7 +19,7 @@ def apply_qlora(built: Any, recipe: Recipe, device: str) -> Prepared:
     """
     import torch
 
-    from planner.measure.real_step import bitsandbytes
+    from planner.measure.bitsandbytes import bitsandbytes
 
     library = bitsandbytes("QLoRA")
     total = count(built.module.parameters())

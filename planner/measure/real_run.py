@@ -220,7 +220,7 @@ def device_name(device: str) -> str:
 def _versions(library: str) -> dict[str, str]:
     import torch
 
-    from planner.trace.source import versions
+    from planner.trace.versions import versions
 
     found = {**versions(library), "python": platform.python_version()}
     if torch.version.cuda:

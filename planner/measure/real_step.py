@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import MissingExtraError, ModelError, QuestionError
+from planner.errors import ModelError, QuestionError
+from planner.measure.bitsandbytes import BITSANDBYTES, bitsandbytes
 from planner.models.facts import ModelFacts
 from planner.training.recipe import Recipe
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 LEARNING_RATE = 1e-5  # small enough that random weights and data stay finite; changes no cost
 #: Optimizers of bitsandbytes, by the names of recipes: classes of ``bitsandbytes.optim``.
-BITSANDBYTES = {"adamw_8bit": "AdamW8bit", "adamw_paged": "PagedAdamW", "adamw_8bit_paged": "PagedAdamW8bit", "lion_8bit": "Lion8bit"}
 
 
 class RealStep:
@@ -65,7 +65,7 @@ def prepare(facts: ModelFacts, recipe: Recipe, device: str, teacher: ModelFacts 
     """The model on the device with random weights, the strategy applied: ``planner.training.strategy.Prepared``."""
     from planner.trace.recorder.regimes import build_for
     from planner.trace.recorder.step_runner import enable_checkpointing
-    from planner.training import strategy
+    from planner.training.registry import strategy_of
 
     if recipe.strategy == "distillation" and teacher is None:
         raise QuestionError("distillation needs a teacher", where="--teacher", mend="Name a model to learn from")
@@ -76,7 +76,7 @@ def prepare(facts: ModelFacts, recipe: Recipe, device: str, teacher: ModelFacts 
         from planner.measure.real_qlora import apply_qlora
 
         return apply_qlora(built, recipe, device)
-    return strategy.strategy_of(recipe).apply(built, recipe, lambda: build_for(teacher, replace(recipe, gradient_checkpointing="none"), device))
+    return strategy_of(recipe).apply(built, recipe, lambda: build_for(teacher, replace(recipe, gradient_checkpointing="none"), device))
 
 
 def optimizer_of(name: str, params: list) -> torch.optim.Optimizer:
@@ -104,16 +104,6 @@ def optimizer_of(name: str, params: list) -> torch.optim.Optimizer:
     if name not in plain:
         raise QuestionError(f"no optimizer {name!r} to run", where="--optimizer", mend=f"Use one of {', '.join([*plain, *BITSANDBYTES])}")
     return plain[name]()
-
-
-def bitsandbytes(purpose: str) -> Any:
-    """The library, imported. Raises MissingExtraError when it is not installed."""
-    import importlib
-    import importlib.util
-
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise MissingExtraError("bitsandbytes", "qlora", f"running {purpose}")
-    return importlib.import_module("bitsandbytes")
 
 
 def autocast(precision: str, device_type: str) -> contextlib.AbstractContextManager:

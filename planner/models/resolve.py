@@ -152,7 +152,7 @@ def _newer(library: str, name: str) -> bool:
 
 
 def _factory(name: str, task: str | None) -> ModelFacts:
-    from planner.models.building.factory import source_fingerprint
+    from planner.models.factory_source import source_fingerprint
 
     return ModelFacts(
         name=name,

@@ -13,7 +13,7 @@ from planner.errors import ProfileError
 from planner.models.facts import ModelFacts
 from planner.question import Question
 from planner.training.recipe import Recipe
-from planner.training.strategy import registry
+from planner.training.registry import registry
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,20 @@ from planner.devices.lookup import local_device, resolve_device
 from planner.devices.specification import DeviceSpec, all_devices, on_datasheet
 from planner.errors import QuestionError
 from planner.figures import Estimate
-from planner.plan.options import Rented
 from planner.question import Question
 
 #: Of the devices that somebody rents, how many of the most promising are planned in full for each strategy.
 PLANNED = 4
+
+
+@dataclass(frozen=True)
+class Rented:
+    """A device, and the offer it is rented at (None: no price is known). ``prices``: the spread over providers."""
+
+    spec: DeviceSpec
+    gpus: int
+    offer: Offer | None
+    prices: Estimate | None = None
 
 
 @dataclass

@@ -10,14 +10,13 @@ import numpy as np
 
 from planner.cost.bill import Bill
 from planner.cost.energy import Energy, energy
-from planner.cost.prices.offers import Offer
-from planner.devices.specification import DeviceSpec
 from planner.errors import ModelError, PlannerError
 from planner.figures import Estimate
 from planner.models.facts import ModelFacts
 from planner.plan.billing import project_bill, runs_in_all, with_interruptions
 from planner.plan.defaults import Choices, choose
 from planner.plan.enough_data import EnoughData, enough_data
+from planner.plan.hardware import Rented
 from planner.plan.problem import Asked
 from planner.plan.run import Run, fixed_hours_at_least, whole_run
 from planner.plan.search import Setting, device_seconds_at_least, find_setting, lengths_of
@@ -29,16 +28,6 @@ from planner.units import SECONDS_PER_HOUR
 if TYPE_CHECKING:
     from planner.cost.token_bills import Line
     from planner.plan.serving import Serving
-
-
-@dataclass(frozen=True)
-class Rented:
-    """A device, and the offer it is rented at (None: no price is known). ``prices``: the spread over providers."""
-
-    spec: DeviceSpec
-    gpus: int
-    offer: Offer | None
-    prices: Estimate | None = None
 
 
 @dataclass

@@ -20,7 +20,7 @@ from planner.cost.token_bills import (
     tuning_rule,
     tuning_usd,
 )
-from planner.devices.specification import find_device
+from planner.devices.lookup import find_device
 from planner.errors import PlannerError, QuestionError
 from planner.figures import Estimate
 from planner.plan.api_models import named, same_model, to_embed, to_prompt

@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 
 from planner.errors import QuestionError, nearest
+from planner.question.fields import choices
+from planner.question.question import Question
 
 #: A project file is a page of text; anything larger is another file.
 MAX_BYTES = 1_000_000
@@ -72,9 +74,6 @@ def _place(path: Path, error: yaml.MarkedYAMLError) -> str:
 
 def template() -> str:
     """A project file with every key: what is usually set stands ready, the rest is a comment with its default."""
-    from planner.cli.question_options import choices
-    from planner.question import Question
-
     ready = {"model": "Llama-3.2-1B", "data": "train.jsonl", "gpu": "h100", "epochs": "3"}
     parts = ["# A question for planner: edit, then run `planner estimate project.yaml`.",
              "# Paths start from this file's folder. A key left out, or commented, is chosen by planner, which says what it chose.", ""]

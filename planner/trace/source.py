@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from importlib import metadata
 from pathlib import Path
 
 from planner import tables
@@ -20,11 +19,9 @@ from planner.errors import MachineError, ModelError, ProfileError, QuestionError
 from planner.models.facts import ModelFacts
 from planner.trace import store
 from planner.trace.table import StepTrace, TraceFamily
+from planner.trace.versions import versions
 from planner.training.recipe import Recipe
 
-#: Libraries whose code a trace records.
-RECORDED = {"transformers": ("torch", "transformers", "peft"), "timm": ("torch", "timm", "peft"), "torchvision": ("torch", "torchvision", "peft"),
-            "factory": ("torch", "peft")}
 Progress = Callable[[str, int, int], None]
 
 
@@ -46,18 +43,6 @@ def refused() -> dict[str, str]:
 def shipped_models() -> frozenset[str]:
     """Names of the catalogue's models whose default recipes ship as traces."""
     return frozenset(row["model"] for row in tables.rows("traces", "shipped.csv"))
-
-
-@cache
-def versions(library: str) -> dict[str, str]:
-    """Installed versions of the libraries that a trace of this one records, without importing them."""
-    found = {}
-    for name in RECORDED[library]:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 @dataclass

@@ -5,15 +5,9 @@ The descriptive half needs no torch. ``apply`` gets a model built on meta and re
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
-
-from planner.errors import UnknownNameError
-from planner.training.recipe import Recipe
 
 
 @dataclass
@@ -46,23 +40,6 @@ class Strategy:
     order: int
     uses_lora: bool = False
     four_bit: bool = False
-
-
-@cache
-def registry() -> dict[str, Strategy]:
-    """name → strategy, in the order of the comparison table; every module of this package with a ``STRATEGY``."""
-    import planner.training.strategies as package
-
-    found = [getattr(importlib.import_module(f"planner.training.strategies.{m.name}"), "STRATEGY", None)
-             for m in pkgutil.iter_modules(package.__path__)]
-    return {s.name: s for s in sorted(filter(None, found), key=lambda s: s.order)}
-
-
-def strategy_of(recipe: Recipe) -> Strategy:
-    known = registry()
-    if recipe.strategy not in known:
-        raise UnknownNameError("strategy", recipe.strategy, known)
-    return known[recipe.strategy]
 
 
 def count(parameters) -> int:

@@ -107,7 +107,7 @@ def timed(case: Case, result):
 
 def ask(case: Case, folder: Path, spec=None):
     """The planner's PointResult for a case, on ``spec`` or on its device's datasheet. Raises PlannerError where the planner refuses."""
-    from planner.devices.specification import find_device
+    from planner.devices.lookup import find_device
     from planner.plan.point import evaluate
 
     facts = _facts(resolvable(case.model, case.architecture, folder), case.task or None)

@@ -13,8 +13,8 @@ if not all(importlib.util.find_spec(name) for name in ("transformers", "peft", "
 from planner.cli import main  # noqa: E402
 from planner.errors import ModelError  # noqa: E402
 from planner.ledger.store import Ledger  # noqa: E402
-from planner.measure import measure as measuring
-from planner.measure import (
+from planner.measure import measure as measuring  # noqa: E402
+from planner.measure import (  # noqa: E402
     memory_seen,  # noqa: E402
     timed_steps,
 )

@@ -24,7 +24,7 @@ from planner.cost.terms import (
     storage_rate,
     storage_usd,
 )
-from planner.devices.specification import find_device
+from planner.devices.lookup import find_device
 from planner.errors import QuestionError
 from planner.figures import Estimate
 from planner.units import GIB

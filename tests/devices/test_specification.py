@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from planner import tables
 from planner.devices import lookup
-from planner.devices.lookup import resolve_device
-from planner.devices.specification import MATMUL_TYPES, all_devices, find_device, local_device, visible_memory_ratio
+from planner.devices.lookup import find_device, local_device, resolve_device
+from planner.devices.specification import MATMUL_TYPES, all_devices, visible_memory_ratio
 from planner.errors import PlannerError, QuestionError, UnknownNameError
 from planner.memory.runtime import runtime_memory
 

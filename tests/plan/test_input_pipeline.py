@@ -8,8 +8,8 @@ import pytest
 
 from planner import estimate
 from planner.datasets.profile import DatasetProfile
+from planner.devices.lookup import find_device
 from planner.devices.profile import DeviceProfile
-from planner.devices.specification import find_device
 from planner.figures import Estimate
 from planner.plan.input_pipeline import Feed, feed
 from planner.plan.run import _paced

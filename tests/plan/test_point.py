@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from planner.datasets.profile import from_counts
-from planner.devices.specification import find_device
+from planner.devices.lookup import find_device
 from planner.models.resolve import resolve
 from planner.plan.defaults import choose
 from planner.plan.point import evaluate, memory_at

@@ -171,7 +171,7 @@ def cores() -> int | None:
 
 def versions() -> dict[str, str]:
     """Of planner, Python and the libraries that the run has imported."""
-    from planner import __version__
+    from planner.version import __version__
 
     found = {"planner": __version__, "python": platform.python_version()}
     for name in ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "lightning", "pytorch_lightning", "timm", "deepspeed"):

@@ -8,12 +8,9 @@ return its loss. The function runs under ``torch.device("meta")``, so the tensor
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import inspect
-import os
-import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,24 +18,11 @@ from planner.errors import ModelError
 from planner.models.building.built import BuiltModel, largest_module_list
 from planner.models.building.meta import on_device
 from planner.models.building.real_batch import with_values
+from planner.models.factory_source import make_importable
 from planner.models.facts import ModelFacts
 
 if TYPE_CHECKING:
     import torch
-
-
-def source_fingerprint(name: str) -> str:
-    """sha256 hex of the factory's name and its module's source. Raises ModelError when there is no such module."""
-    module_name = name.partition(":")[0]
-    _make_importable()
-    try:
-        spec = importlib.util.find_spec(module_name)
-    except (ImportError, ValueError, AttributeError) as error:
-        raise ModelError(f"no module {module_name!r}: {error}", where=name, mend="Run from its folder, or install it") from error
-    if spec is None or not spec.origin or not os.path.isfile(spec.origin):
-        raise ModelError(f"no module {module_name!r}", where=name, mend="Run from the folder that holds it, or install it")
-    with open(spec.origin, "rb") as handle:
-        return hashlib.sha256(name.encode() + b"\0" + handle.read()).hexdigest()
 
 
 def build_factory(
@@ -74,14 +58,9 @@ def build_factory(
     )
 
 
-def _make_importable() -> None:
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
-
-
 def _function(name: str) -> Callable[[], Any]:
     module_name, _, attribute = name.partition(":")
-    _make_importable()
+    make_importable()
     try:
         found = getattr(importlib.import_module(module_name), attribute)
     except Exception as error:  # the user's own module may raise anything while it is imported

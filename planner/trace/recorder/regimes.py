@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-from planner import __version__
 from planner.models.facts import ModelFacts
 from planner.trace.recorder.fit import StructureChanges, fit
 from planner.trace.recorder.step_runner import WEIGHTS, StepRunner
-from planner.trace.source import versions
 from planner.trace.table import StepTrace, TraceFamily
+from planner.trace.versions import versions
 from planner.training.recipe import Recipe
+from planner.version import __version__
 
 #: Lengths at which dimensions are told apart: far from each other and from the widths of heads and layers.
 LENGTHS, TARGET_LENGTHS = (48, 112), (24, 40)

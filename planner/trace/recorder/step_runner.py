@@ -10,9 +10,10 @@ import torch
 from planner.errors import ModelError, PlannerError
 from planner.trace.recorder.cuda_mode import CudaLike, as_if_on_cuda
 from planner.trace.recorder.dispatch_mode import RawTrace, Recorder, quiet
-from planner.training import strategy
 from planner.training.optimizers import BUILDERS, state_tensors
 from planner.training.recipe import Recipe
+from planner.training.registry import strategy_of
+from planner.training.strategy import count
 
 AUTOCAST = {"amp_bf16": torch.bfloat16, "amp_fp16": torch.float16}
 WEIGHTS = {"bf16": "bfloat16", "fp16": "float16"}
@@ -28,7 +29,7 @@ class StepRunner:
             self.built = build()
             if recipe.gradient_checkpointing != "none":
                 enable_checkpointing(self.built, recipe.gradient_checkpointing)
-            self.prepared = strategy.strategy_of(recipe).apply(self.built, recipe, build_teacher)
+            self.prepared = strategy_of(recipe).apply(self.built, recipe, build_teacher)
             self.optimizer = None if self.prepared.inference else self._make_optimizer()
         self.answers: set[str] = set()
         self.module_calls = 0
@@ -121,8 +122,8 @@ class StepRunner:
     def counts(self) -> dict[str, int]:
         """Parameters, total and trainable, and the bytes a saved checkpoint takes (trained weights, or all of them)."""
         trainable = self.prepared.trainable
-        saved = trainable if strategy.strategy_of(self.recipe).uses_lora else list(self.prepared.module.parameters())
-        return {"total_params": self.prepared.total_parameters, "trainable_params": strategy.count(trainable),
+        saved = trainable if strategy_of(self.recipe).uses_lora else list(self.prepared.module.parameters())
+        return {"total_params": self.prepared.total_parameters, "trainable_params": count(trainable),
                 "checkpoint_bytes": sum(p.numel() * p.element_size() for p in {id(p): p for p in saved}.values()),
                 "gradient_bytes": sum(p.numel() * p.element_size() for p in trainable), "module_calls": self.module_calls}
 

@@ -9,7 +9,7 @@ from planner.cost.bill import bill
 from planner.cost.energy import energy, grid_intensity, load_factor
 from planner.cost.prices.offers import PER_GPU, STALE_DAYS, given, no_offer, offers, price_range, price_rows, providers
 from planner.cost.terms import billed_hours, billing_rule
-from planner.devices.specification import find_device
+from planner.devices.lookup import find_device
 from planner.errors import QuestionError, UnknownNameError
 from planner.figures import Estimate
 

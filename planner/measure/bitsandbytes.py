@@ -1,0 +1,19 @@
+"""The library for 4-bit layers and 8-bit optimizers, where it is installed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any
+
+from planner.errors import MissingExtraError
+
+#: Our optimizers and its classes for them.
+BITSANDBYTES = {"adamw_8bit": "AdamW8bit", "adamw_paged": "PagedAdamW", "adamw_8bit_paged": "PagedAdamW8bit", "lion_8bit": "Lion8bit"}
+
+
+def bitsandbytes(purpose: str) -> Any:
+    """The library, imported. Raises MissingExtraError when it is not installed."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingExtraError("bitsandbytes", "qlora", f"running {purpose}")
+    return importlib.import_module("bitsandbytes")

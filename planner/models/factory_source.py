@@ -1,0 +1,29 @@
+"""The module of a factory of one's own, found and read without importing it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+
+from planner.errors import ModelError
+
+
+def source_fingerprint(name: str) -> str:
+    """sha256 hex of the factory's name and its module's source. Raises ModelError when there is no such module."""
+    module_name = name.partition(":")[0]
+    make_importable()
+    try:
+        spec = importlib.util.find_spec(module_name)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise ModelError(f"no module {module_name!r}: {error}", where=name, mend="Run from its folder, or install it") from error
+    if spec is None or not spec.origin or not os.path.isfile(spec.origin):
+        raise ModelError(f"no module {module_name!r}", where=name, mend="Run from the folder that holds it, or install it")
+    with open(spec.origin, "rb") as handle:
+        return hashlib.sha256(name.encode() + b"\0" + handle.read()).hexdigest()
+
+
+def make_importable() -> None:
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())

@@ -1,0 +1,3 @@
+"""The version of the program, for those inside who write it into files."""
+
+__version__ = "0.1.0"
