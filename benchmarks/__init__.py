@@ -1,1 +1,2 @@
-"""Programs that judge the planner: accuracy against measured runs, planning speed, and what its error bars rest on."""
+"""Programs that judge the planner: accuracy against measured runs, planning speed, and what its
+error bars rest on."""

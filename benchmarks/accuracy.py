@@ -7,8 +7,9 @@
     python benchmarks/accuracy.py --device cpu                      # trains here, and compares the three bases with the clock
     python benchmarks/accuracy.py --device cpu --profile my.json --keep runs.csv; python benchmarks/accuracy.py --device cpu --runs runs.csv
 
-Prints medians, ninetieth percentiles and worst errors of time and memory, bias, the share of measurements that the 80 %
-intervals cover, the verdicts on memory, and every row that could not be asked with its reason.
+Prints medians, ninetieth percentiles and worst errors of time and memory, bias, the share of
+measurements that the 80 % intervals cover, the verdicts on memory, and every row that could not be
+asked with its reason.
 """
 
 from __future__ import annotations
@@ -66,38 +67,74 @@ def main() -> int:
         "limit": args.limit,
     }
     parts = (comparisons, verdicts, refused, asked)
-    print(json.dumps(accuracy_view.document(*parts), indent=1) if args.json else accuracy_view.markdown(*parts))
+    print(
+        json.dumps(accuracy_view.document(*parts), indent=1)
+        if args.json
+        else accuracy_view.markdown(*parts)
+    )
     if args.residuals:
         write_text(args.residuals, residuals_csv(comparisons))
     if args.write_accuracy:
         write_text(
             args.write_accuracy,
-            HEAD
-            + accuracy_view.markdown(*parts),
+            HEAD + accuracy_view.markdown(*parts),
         )
     return 0
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", type=Path, help="a folder of public tables, read in place, instead of profiles/measured/")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--tables",
+        type=Path,
+        help="a folder of public tables, read in place, instead of profiles/measured/",
+    )
     parser.add_argument("--table", action="append", help="only this table; repeatable")
     parser.add_argument("--split", choices=("all", "fit", "holdout"), default="all")
-    parser.add_argument("--limit", type=int, help="at most this many cases of each table, drawn with --seed")
+    parser.add_argument(
+        "--limit", type=int, help="at most this many cases of each table, drawn with --seed"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=WORKERS)
     parser.add_argument(
-        "--sharded-as-ddp", action="store_true", help="ask the time of sharded runs as data-parallel ones; their memory is left out"
+        "--sharded-as-ddp",
+        action="store_true",
+        help="ask the time of sharded runs as data-parallel ones; their memory is left out",
     )
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--residuals", type=Path, help="write every comparison to this CSV, for fit_uncertainty.py")
-    parser.add_argument("--write-accuracy", type=Path, metavar="FILE", help="also write the report to this Markdown file")
+    parser.add_argument(
+        "--residuals", type=Path, help="write every comparison to this CSV, for fit_uncertainty.py"
+    )
+    parser.add_argument(
+        "--write-accuracy",
+        type=Path,
+        metavar="FILE",
+        help="also write the report to this Markdown file",
+    )
     here = parser.add_argument_group("runs on this machine")
-    here.add_argument("--device", help="train on this device (cpu, cuda, cuda:1, mps) and compare datasheet, calibrated and exact with its clock")
-    here.add_argument("--profile", type=Path, help="the device profile of the calibrated basis, instead of the one planner calibrate wrote")
-    here.add_argument("--seconds-per-run", type=float, default=8.0, help="seconds of training a run, over both visits")
+    here.add_argument(
+        "--device",
+        help="train on this device (cpu, cuda, cuda:1, mps) and compare datasheet, calibrated "
+        "and exact with its clock",
+    )
+    here.add_argument(
+        "--profile",
+        type=Path,
+        help="the device profile of the calibrated basis, instead of the one planner calibrate "
+        "wrote",
+    )
+    here.add_argument(
+        "--seconds-per-run",
+        type=float,
+        default=8.0,
+        help="seconds of training a run, over both visits",
+    )
     here.add_argument("--only", action="append", help="only this run; repeatable")
-    here.add_argument("--runs", type=Path, help="measurements that --keep wrote, instead of training")
+    here.add_argument(
+        "--runs", type=Path, help="measurements that --keep wrote, instead of training"
+    )
     here.add_argument("--keep", type=Path, metavar="CSV", help="write what was measured")
     return parser.parse_args()
 
@@ -109,21 +146,37 @@ def local(args: argparse.Namespace) -> int:
 
     runs = local_runs.runs_for(args.device, args.only)
     try:
-        with tempfile.TemporaryDirectory() as folder, local_runs.own_profiles(args.device, args.profile):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            local_runs.own_profiles(args.device, args.profile),
+        ):
             doubts = _measure_and_predict(runs, args, Path(folder), local_runs)
             from planner.measure.real_run import device_name
 
-            asked = {"device": args.device, "device_name": device_name(args.device), "runs": len(runs), "description": _how(args), "doubts": doubts}
+            asked = {
+                "device": args.device,
+                "device_name": device_name(args.device),
+                "runs": len(runs),
+                "description": _how(args),
+                "doubts": doubts,
+            }
     except PlannerError as error:
         print(f"accuracy: {error}", file=sys.stderr)
         return error.exit_code
-    print(json.dumps(local_report.document(runs, asked), indent=1) if args.json else local_report.markdown(runs, asked), end="\n" if args.json else "")
+    print(
+        json.dumps(local_report.document(runs, asked), indent=1)
+        if args.json
+        else local_report.markdown(runs, asked),
+        end="\n" if args.json else "",
+    )
     return 0 if any(run.measured is not None for run in runs) else 3
 
 
-def _measure_and_predict(runs: list, args: argparse.Namespace, folder: Path, local_runs) -> dict[str, list[str]]:
-    """First all runs, then the predictions, then all runs again: what drifts meets them all. Where two visits disagree a third
-    decides. Returns why the figures may not be trusted, by phase."""
+def _measure_and_predict(
+    runs: list, args: argparse.Namespace, folder: Path, local_runs
+) -> dict[str, list[str]]:
+    """First all runs, then the predictions, then all runs again: what drifts meets them all. Where
+    two visits disagree a third decides. Returns why the figures may not be trusted, by phase."""
 
     def tell(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -141,12 +194,18 @@ def _measure_and_predict(runs: list, args: argparse.Namespace, folder: Path, loc
         local_runs.visit(runs, args.device, folder, seconds, tell)
         local_runs.visit([run for run in runs if run.scattered], args.device, folder, seconds, tell)
     if args.keep:
-        write_text(args.keep, local_runs.to_csv(runs, args.device, datetime.date.today().isoformat()))
+        write_text(
+            args.keep, local_runs.to_csv(runs, args.device, datetime.date.today().isoformat())
+        )
     return doubts
 
 
 def _how(args: argparse.Namespace) -> str:
-    return f"measured before ({args.runs.name})" if args.runs else f"{args.seconds_per_run:g} s each in two visits"
+    return (
+        f"measured before ({args.runs.name})"
+        if args.runs
+        else f"{args.seconds_per_run:g} s each in two visits"
+    )
 
 
 def describe(args: argparse.Namespace) -> str:
@@ -188,8 +247,11 @@ def shipped(folder: Path, only: Sequence[str] | None) -> Iterator[Case | Refused
         yield from (item for item in found if not only or item.table in only or path.stem in only)
 
 
-def choose(items: Sequence[Case | Refused], split: str, limit: int | None, seed: int) -> tuple[list[Case], list[Refused]]:
-    """The cases of a split, at most ``limit`` of each table: the same ones for the same seed, whatever the other tables hold."""
+def choose(
+    items: Sequence[Case | Refused], split: str, limit: int | None, seed: int
+) -> tuple[list[Case], list[Refused]]:
+    """The cases of a split, at most ``limit`` of each table: the same ones for the same seed,
+    whatever the other tables hold."""
     refused = [i for i in items if isinstance(i, Refused)]
     cases = [i for i in items if isinstance(i, Case) and split in ("all", i.split)]
     if limit is None:
@@ -201,9 +263,14 @@ def choose(items: Sequence[Case | Refused], split: str, limit: int | None, seed:
     return chosen, refused
 
 
-def run(cases: Sequence[Case], folder: Path, workers: int, sharded_as_ddp: bool = False) -> list[Outcome]:
-    """Every case's outcome. One model's cases go to one worker together, so that its trace is made once."""
-    return by_model(cases, partial(ask_batch, folder=folder, sharded_as_ddp=sharded_as_ddp), workers)
+def run(
+    cases: Sequence[Case], folder: Path, workers: int, sharded_as_ddp: bool = False
+) -> list[Outcome]:
+    """Every case's outcome. One model's cases go to one worker together, so that its trace is made
+    once."""
+    return by_model(
+        cases, partial(ask_batch, folder=folder, sharded_as_ddp=sharded_as_ddp), workers
+    )
 
 
 def ask_batch(batch: Sequence[Case], folder: Path, sharded_as_ddp: bool) -> list[Outcome]:
@@ -211,8 +278,30 @@ def ask_batch(batch: Sequence[Case], folder: Path, sharded_as_ddp: bool) -> list
 
 
 def residuals_csv(comparisons) -> str:
-    columns = ("case_id", "table", "quantity", "basis", "strategy", "gpu", "family", "modality", "split", "measured", "p10", "p50", "p90")
-    return "\n".join([",".join(columns), *(",".join(str(getattr(c, name)) for name in columns) for c in comparisons)]) + "\n"
+    columns = (
+        "case_id",
+        "table",
+        "quantity",
+        "basis",
+        "strategy",
+        "gpu",
+        "family",
+        "modality",
+        "split",
+        "measured",
+        "p10",
+        "p50",
+        "p90",
+    )
+    return (
+        "\n".join(
+            [
+                ",".join(columns),
+                *(",".join(str(getattr(c, name)) for name in columns) for c in comparisons),
+            ]
+        )
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""What articles on transfer learning repeat about cost, answered by this planner: claim, our figure, verdict, explanation.
+"""What articles on transfer learning repeat about cost, answered by this planner: claim, our
+figure, verdict, explanation.
 
     python benchmarks/claims.py [--only ID ...] [--json] [--write docs/claims.md]
 
-The claims, the questions and the outside facts are rows of ``profiles/claims/``; every figure is computed here. Models without a
-shipped trace are traced once (torch is needed for them), then kept in the cache.
+The claims, the questions and the outside facts are rows of ``profiles/claims/``; every figure is
+computed here. Models without a shipped trace are traced once (torch is needed for them), then kept
+in the cache.
 """
 
 from __future__ import annotations
@@ -23,7 +25,16 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import claim_figures as figures  # noqa: E402
 from benchmarks.claim_figures import BILL, Answers, fact, published  # noqa: E402
-from benchmarks.claim_verdicts import CONDITIONS, HOLDS, UNCHECKED, VERDICTS, WRONG, Case, off_by, verdict  # noqa: E402
+from benchmarks.claim_verdicts import (
+    CONDITIONS,
+    HOLDS,
+    UNCHECKED,
+    VERDICTS,
+    WRONG,
+    Case,
+    off_by,
+    verdict,
+)  # noqa: E402
 from benchmarks.published_bills import isolated, price_date  # noqa: E402
 from planner import tables  # noqa: E402
 from planner.cost.prices.offers import offers  # noqa: E402
@@ -33,14 +44,20 @@ from planner.units import format_bytes, format_usd  # noqa: E402
 #: A claim is said to be reached at so many samples for at most this many of its cases.
 REACHED_CASES = 2
 #: How the sentence on the condition begins, by verdict.
-LEADS = {HOLDS: "Condition", CONDITIONS: "Condition", WRONG: "What would make it right", UNCHECKED: "Note"}
+LEADS = {
+    HOLDS: "Condition",
+    CONDITIONS: "Condition",
+    WRONG: "What would make it right",
+    UNCHECKED: "Note",
+}
 #: Figures whose distance from the claim is no factor.
 NO_FACTOR = ("fits", "hours_cut", "data_cut")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A row of claims.csv. ``cases`` are judged, ``beside`` only shown; ``low`` and ``high``: None is an open end."""
+    """A row of claims.csv. ``cases`` are judged, ``beside`` only shown; ``low`` and ``high``: None
+    is an open end."""
 
     id: str
     topic: str
@@ -75,21 +92,38 @@ def claims() -> list[Claim]:
 
 def _claim(row: dict[str, str]) -> Claim:
     judged, _, beside = row["cases"].partition(";")
-    return Claim(row["id"], row["topic"], row["claim"], row["figure"], tables.number(row["low"]), tables.number(row["high"]), row["unit"],
-                 tuple(judged.split()), tuple(beside.split()), row["explanation"], row["condition"], row["source"], row["date"])
+    return Claim(
+        row["id"],
+        row["topic"],
+        row["claim"],
+        row["figure"],
+        tables.number(row["low"]),
+        tables.number(row["high"]),
+        row["unit"],
+        tuple(judged.split()),
+        tuple(beside.split()),
+        row["explanation"],
+        row["condition"],
+        row["source"],
+        row["date"],
+    )
 
 
 def check(claim: Claim, answers: Answers, numbers: Numbers) -> Checked:
     """Raises PlannerError where a question of the claim cannot be answered."""
     measure = figures.FIGURES.get(claim.figure)
-    cases, beside = (tuple(measure(answers, name) for name in names) if measure else () for names in (claim.cases, claim.beside))
+    cases, beside = (
+        tuple(measure(answers, name) for name in names) if measure else ()
+        for names in (claim.cases, claim.beside)
+    )
     result = verdict(claim.low, claim.high, cases)
     fill = Filled(numbers, claim)
     return Checked(claim, cases, beside, result, fill(claim.explanation), fill(claim.condition))
 
 
 class Numbers:
-    """The numbers that the sentences of claims.csv name in braces, each computed when it is asked for."""
+    """The numbers that the sentences of claims.csv name in braces, each computed when it is asked
+    for."""
 
     def __init__(self, answers: Answers):
         self.answers = answers
@@ -113,31 +147,50 @@ class Numbers:
             "large_mfu_high": lambda: f"{self.large_mfu.p90:.0%}",
             "gpt4_flops": lambda: f"{fact('gpt4_flops').p50:.1e}",
             "gpt4_gpus": lambda: f"{fact('gpt4_gpus').p50:,.0f}",
-            "gpt4_usd_leak": lambda: _span(figures.a100_hours(leaked()).scale(fact("gpt4_usd_per_gpu_hour").p50), "usd"),
-            "gpt4_usd_listed": lambda: _span(figures.FIGURES["gpt4_usd"](self.answers, "").figure, "usd"),
-            "gpt4_days_range": lambda: _span(figures.FIGURES["gpt4_days"](self.answers, "").figure, "days"),
-            "gpt4_gpus_for_95": lambda: _three_figures(figures.FIGURES["gpt4_gpus"](self.answers, "").figure.p50),
+            "gpt4_usd_leak": lambda: _span(
+                figures.a100_hours(leaked()).scale(fact("gpt4_usd_per_gpu_hour").p50), "usd"
+            ),
+            "gpt4_usd_listed": lambda: _span(
+                figures.FIGURES["gpt4_usd"](self.answers, "").figure, "usd"
+            ),
+            "gpt4_days_range": lambda: _span(
+                figures.FIGURES["gpt4_days"](self.answers, "").figure, "days"
+            ),
+            "gpt4_gpus_for_95": lambda: _three_figures(
+                figures.FIGURES["gpt4_gpus"](self.answers, "").figure.p50
+            ),
             "gpt4_mfu_six_months": lambda: f"{self._six_months_share() * self.large_mfu.p50:.0%}",
-            "gpt4_gpus_six_months": lambda: _three_figures(self._six_months_share() * fact("gpt4_gpus").p50),
+            "gpt4_gpus_six_months": lambda: _three_figures(
+                self._six_months_share() * fact("gpt4_gpus").p50
+            ),
             "hours_100k_tokens_7b": lambda: self._tokens_for("llama-2-7b", 1e5, "hours"),
             "usd_10m_tokens_70b": lambda: self._tokens_for("llama-2-70b", 1e7, "usd"),
             "usd_50k_tokens_1b": lambda: self._tokens_for("pythia-1b", 5e4, "usd"),
             "a100_prices": self._a100_prices,
             "a100_low": lambda: format_usd(figures.list_price("a100-sxm-80").p10),
             "a100_high": lambda: format_usd(figures.list_price("a100-sxm-80").p90),
-            "flops_ratio_8b": lambda: f"{self._flops('tuned-llama8b-10k') / self._flops('lora-llama8b-10k'):.2g}",
-            "rank_for_100": lambda: str(figures.rank_saving(self.answers, "lora-llama8b-1k", "tuned-llama8b-10k", 100)),
-            "rank_for_one_percent": lambda: str(figures.rank_training(self.answers, "lora-llama8b-1k", 0.01)),
+            "flops_ratio_8b": lambda: (
+                f"{self._flops('tuned-llama8b-10k') / self._flops('lora-llama8b-10k'):.2g}"
+            ),
+            "rank_for_100": lambda: str(
+                figures.rank_saving(self.answers, "lora-llama8b-1k", "tuned-llama8b-10k", 100)
+            ),
+            "rank_for_one_percent": lambda: str(
+                figures.rank_training(self.answers, "lora-llama8b-1k", 0.01)
+            ),
             "lora_paper_speedup": lambda: f"{fact('lora_paper_speedup').p50:.2g}",
             "frozen_rule": _frozen_rule,
         }
 
     def _six_months_share(self) -> float:
         claimed = next(claim for claim in claims() if claim.id == "gpt4-months")
-        return figures.FIGURES["gpt4_days"](self.answers, "").figure.p50 / ((claimed.low + claimed.high) / 2)
+        return figures.FIGURES["gpt4_days"](self.answers, "").figure.p50 / (
+            (claimed.low + claimed.high) / 2
+        )
 
     def _tokens_for(self, bill: str, target: float, what: str) -> str:
-        """Tokens through the model of a published run at which our hours or dollars are ``target``."""
+        """Tokens through the model of a published run at which our hours or dollars are
+        ``target``."""
         name = BILL + bill
         ours = self.answers.usd(name) if what == "usd" else self.answers.hours(name)
         return _count(published(bill).amount * target / ours.p50)
@@ -149,18 +202,30 @@ class Numbers:
     def _a100_prices(self) -> str:
         cheapest: dict[str, float] = {}
         for offer in offers("a100-sxm-80", gpus=figures.HOST_GPUS, on_date=price_date()):
-            cheapest.setdefault(offer.provider, offer.usd_per_hour_for(figures.HOST_GPUS) / figures.HOST_GPUS)
-        return ", ".join(f"{provider} {format_usd(price)}" for provider, price in sorted(cheapest.items(), key=lambda item: item[1]))
+            cheapest.setdefault(
+                offer.provider, offer.usd_per_hour_for(figures.HOST_GPUS) / figures.HOST_GPUS
+            )
+        return ", ".join(
+            f"{provider} {format_usd(price)}"
+            for provider, price in sorted(cheapest.items(), key=lambda item: item[1])
+        )
 
     def reach(self, claim: Claim, target: float) -> str:
-        """For the dearest and the cheapest question of a claim: the samples at which it would cost ``target``."""
-        questions = sorted((name for name in claim.cases if not name.startswith(BILL)), key=lambda name: -self.answers.usd(name).p50)
+        """For the dearest and the cheapest question of a claim: the samples at which it would cost
+        ``target``."""
+        questions = sorted(
+            (name for name in claim.cases if not name.startswith(BILL)),
+            key=lambda name: -self.answers.usd(name).p50,
+        )
         parts = []
         for name in dict.fromkeys([questions[0], questions[-1]][:REACHED_CASES]):
             samples = self.answers.samples_reaching(name, target, claim.figure)
             if samples is not None:
                 row = figures.question_row(name)
-                parts.append(f"{row['strategy']} of {row['model']} reaches {_figure(target, claim.unit)} at about {_count(samples)} samples")
+                parts.append(
+                    f"{row['strategy']} of {row['model']} reaches "
+                    f"{_figure(target, claim.unit)} at about {_count(samples)} samples"
+                )
         return "; ".join(parts) + "."
 
 
@@ -176,17 +241,30 @@ class Filled:
 
 
 def _frozen_rule() -> str:
-    row = next(row for row in tables.rows("rules", "recommendation.csv") if row["strategy"] == "feature_extraction" and row["max_samples"])
+    row = next(
+        row
+        for row in tables.rows("rules", "recommendation.csv")
+        if row["strategy"] == "feature_extraction" and row["max_samples"]
+    )
     return f"up to {row['max_samples']} samples, {row['source']}"
 
 
 # ---------------------------------------------------------------- Markdown
 
+
 def report(checked: list[Checked], answers: Answers) -> str:
     counts = Counter(one.verdict for one in checked)
-    lines = [_HEAD.format(date=price_date()), ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v]) + ".", "",
-             "| claim | our figure | verdict |", "| --- | --- | --- |"]
-    lines += [f"| [{one.claim.text}](#{one.claim.id}) | {_summary(one)} | **{one.verdict}** |" for one in checked]
+    lines = [
+        _HEAD.format(date=price_date()),
+        ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v]) + ".",
+        "",
+        "| claim | our figure | verdict |",
+        "| --- | --- | --- |",
+    ]
+    lines += [
+        f"| [{one.claim.text}](#{one.claim.id}) | {_summary(one)} | **{one.verdict}** |"
+        for one in checked
+    ]
     for topic in dict.fromkeys(one.claim.topic for one in checked):
         lines += ["", f"## {topic}"]
         for one in checked:
@@ -197,20 +275,35 @@ def report(checked: list[Checked], answers: Answers) -> str:
 
 def _section(one: Checked) -> list[str]:
     claim = one.claim
-    lines = ["", f'<a id="{claim.id}"></a>', f"### {claim.text}", "", f"**{one.verdict.capitalize()}.** {one.explanation}{_miss(one)}"]
+    lines = [
+        "",
+        f'<a id="{claim.id}"></a>',
+        f"### {claim.text}",
+        "",
+        f"**{one.verdict.capitalize()}.** {one.explanation}{_miss(one)}",
+    ]
     if one.condition:
         lines += ["", f"{LEADS[one.verdict]}: {one.condition[0].lower() + one.condition[1:]}"]
-    lines += [""] + [f"- {_case_name(case)}: {_shown(case, claim)}" for case in (*one.cases, *one.beside)]
+    lines += [""] + [
+        f"- {_case_name(case)}: {_shown(case, claim)}" for case in (*one.cases, *one.beside)
+    ]
     return lines + ["", f"Claim: {claim.source} ({claim.date})."]
 
 
 def _miss(one: Checked) -> str:
-    """How far off a wrong claim is, where every case misses on one side; of shares that are cut and of what fits no factor would tell."""
+    """How far off a wrong claim is, where every case misses on one side; of shares that are cut and
+    of what fits no factor would tell."""
     factors = off_by(one.claim.low, one.claim.high, one.cases)
     if factors is None or one.verdict != WRONG or one.claim.figure in NO_FACTOR:
         return ""
-    small, large = (factors if factors[0] > 1 else (1 / factors[1], 1 / factors[0]))
-    span = f"{small:.2g}" if f"{small:.2g}" == f"{large:.2g}" else f"{small:.2g} to {large:,.2g}" if large < 100 else f"{small:.2g} to {large:,.0f}"
+    small, large = factors if factors[0] > 1 else (1 / factors[1], 1 / factors[0])
+    span = (
+        f"{small:.2g}"
+        if f"{small:.2g}" == f"{large:.2g}"
+        else f"{small:.2g} to {large:,.2g}"
+        if large < 100
+        else f"{small:.2g} to {large:,.0f}"
+    )
     return f" Ours are {span} times {'above' if factors[0] > 1 else 'below'} the claimed range."
 
 
@@ -222,7 +315,10 @@ def _summary(one: Checked) -> str:
     middles = [case.figure.p50 for case in one.cases]
     if len(middles) == 1:
         return _shown(one.cases[0], one.claim)
-    return f"{_figure(min(middles), one.claim.unit)} to {_figure(max(middles), one.claim.unit)} over {len(middles)} cases"
+    return (
+        f"{_figure(min(middles), one.claim.unit)} to "
+        f"{_figure(max(middles), one.claim.unit)} over {len(middles)} cases"
+    )
 
 
 def _shown(case: Case, claim: Claim) -> str:
@@ -232,9 +328,14 @@ def _shown(case: Case, claim: Claim) -> str:
 
 
 def _span(figure: Estimate, unit: str) -> str:
-    """Middle with its unit, p10 and p90 in brackets without; the middle alone where there is no range."""
+    """Middle with its unit, p10 and p90 in brackets without; the middle alone where there is no
+    range."""
     middle, low, high = (_figure(value, unit) for value in (figure.p50, figure.p10, figure.p90))
-    return middle if low == high else f"{middle} ({low.removesuffix(f' {unit}')} to {high.removesuffix(f' {unit}')})"
+    return (
+        middle
+        if low == high
+        else f"{middle} ({low.removesuffix(f' {unit}')} to {high.removesuffix(f' {unit}')})"
+    )
 
 
 def _figure(value: float, unit: str) -> str:
@@ -260,7 +361,13 @@ def _percent(value: float) -> str:
 def _count(value: float) -> str:
     """Two figures: 23,000,000 samples, 1.2T tokens."""
     rounded = float(f"{value:.2g}")
-    return f"{rounded:,.0f}" if rounded < 1e9 else f"{rounded / 1e12:g}T" if rounded >= 1e12 else f"{rounded / 1e9:g}B"
+    return (
+        f"{rounded:,.0f}"
+        if rounded < 1e9
+        else f"{rounded / 1e12:g}T"
+        if rounded >= 1e12
+        else f"{rounded / 1e9:g}B"
+    )
 
 
 def _three_figures(value: float) -> str:
@@ -268,19 +375,35 @@ def _three_figures(value: float) -> str:
 
 
 def _case_name(case: Case) -> str:
-    return " / ".join(f"published run {part.removeprefix(BILL)}, our bill" if part.startswith(BILL) else part for part in case.name.split("/"))
+    return " / ".join(
+        f"published run {part.removeprefix(BILL)}, our bill" if part.startswith(BILL) else part
+        for part in case.name.split("/")
+    )
 
 
 def _questions(answers: Answers) -> list[str]:
     """What was asked, one line a question: the figures of the claims are made of these."""
-    lines = ["## The questions behind it", "", "| question | model | strategy | GPU | samples | GPU h (p10 to p90) | compute | memory of the GPU | fits |",
-             "| --- | --- | --- | --- | --: | --- | --: | --- | --- |"]
+    lines = [
+        "## The questions behind it",
+        "",
+        "| question | model | strategy | GPU | samples | GPU h (p10 to p90) | compute | memory "
+        "of the GPU | fits |",
+        "| --- | --- | --- | --- | --: | --- | --: | --- | --- |",
+    ]
     for row in tables.rows("claims", "questions.csv"):
         option, hours = answers.option(row["id"]), answers.hours(row["id"])
-        size = f"{int(row['samples']):,}" + (f" x {row['tokens_per_sample']} tokens" if row["tokens_per_sample"] else "")
-        lines.append(f"| {row['id']} | {row['model']} | {row['strategy']}{', ' + row['fields'] if row['fields'] else ''} | {row['gpu']} | {size} | "
-                     f"{_span(hours, '')} | {_figure(answers.usd(row['id']).p50, 'usd')} | {format_bytes(option['memory']['device_used_bytes']['p50'])} of "
-                     f"{format_bytes(option['memory']['device_total_bytes'])} | {'yes' if option['fits'] else 'no'} |")
+        size = f"{int(row['samples']):,}" + (
+            f" x {row['tokens_per_sample']} tokens" if row["tokens_per_sample"] else ""
+        )
+        lines.append(
+            f"| {row['id']} | {row['model']} | "
+            f"{row['strategy']}{', ' + row['fields'] if row['fields'] else ''} | {row['gpu']} "
+            f"| {size} | "
+            f"{_span(hours, '')} | {_figure(answers.usd(row['id']).p50, 'usd')} | "
+            f"{format_bytes(option['memory']['device_used_bytes']['p50'])} of "
+            f"{format_bytes(option['memory']['device_total_bytes'])} | "
+            f"{'yes' if option['fits'] else 'no'} |"
+        )
     return lines
 
 
@@ -296,16 +419,28 @@ Nothing here says how good the model becomes.
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", nargs="+", help="ids of claims")
     parser.add_argument("--json", action="store_true", help="the checked claims as JSON")
-    parser.add_argument("--write", type=Path, help="write the Markdown there instead of printing it")
+    parser.add_argument(
+        "--write", type=Path, help="write the Markdown there instead of printing it"
+    )
     options = parser.parse_args(arguments)
     isolated()
     answers = Answers()
     numbers = Numbers(answers)
-    checked = [check(claim, answers, numbers) for claim in claims() if not options.only or claim.id in options.only]
-    text = json.dumps([asdict(one) for one in checked], indent=1) if options.json else report(checked, answers)
+    checked = [
+        check(claim, answers, numbers)
+        for claim in claims()
+        if not options.only or claim.id in options.only
+    ]
+    text = (
+        json.dumps([asdict(one) for one in checked], indent=1)
+        if options.json
+        else report(checked, answers)
+    )
     if options.write:
         options.write.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
     else:

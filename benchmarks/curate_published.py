@@ -1,9 +1,11 @@
-"""Makes ``profiles/measured/published.csv``: a few hundred published figures out of public tables, the same rows every time.
+"""Makes ``profiles/measured/published.csv``: a few hundred published figures out of public tables,
+the same rows every time.
 
     python benchmarks/curate_published.py --tables DIR [--out profiles/measured/published.csv]
 
-Rows are chosen by what can be asked and by family; this program does not import the planner. What was corrected after a first
-comparison stands in ``profiles/measured/README.md``. Large tables are thinned by taking one row of each family in turn, in the order of a hash of the row's id.
+Rows are chosen by what can be asked and by family; this program does not import the planner. What
+was corrected after a first comparison stands in ``profiles/measured/README.md``. Large tables are
+thinned by taking one row of each family in turn, in the order of a hash of the row's id.
 """
 
 from __future__ import annotations
@@ -50,31 +52,52 @@ WELL_KNOWN = frozenset(
 
 def curate(folder: Path) -> list[Case]:
     """The curated cases of the public tables that lie in ``folder``, by table and id."""
-    chosen = [case for table in tables.present(folder) if table in RULES for case in RULES[table](_cases(table, folder))]
-    return sorted(unique(sorted(chosen, key=lambda c: (c.table, c.id, c.citation))), key=lambda c: (list(RULES).index(c.table), c.id))
+    chosen = [
+        case
+        for table in tables.present(folder)
+        if table in RULES
+        for case in RULES[table](_cases(table, folder))
+    ]
+    return sorted(
+        unique(sorted(chosen, key=lambda c: (c.table, c.id, c.citation))),
+        key=lambda c: (list(RULES).index(c.table), c.id),
+    )
 
 
 def _cases(table: str, folder: Path) -> list[Case]:
     gone = {f"timm:{row['model']}" for row in read_rows(GONE)}
-    return [case for case in tables.load(table, folder) if isinstance(case, Case) and case.model not in gone]
+    return [
+        case
+        for case in tables.load(table, folder)
+        if isinstance(case, Case) and case.model not in gone
+    ]
 
 
-def spread(cases: Iterable[Case], quota: int, keep: Callable[[Case], bool] = lambda case: True) -> list[Case]:
-    """At most ``quota`` of the cases that ``keep`` lets through: the well-known models, then one of each family in turn.
+def spread(
+    cases: Iterable[Case], quota: int, keep: Callable[[Case], bool] = lambda case: True
+) -> list[Case]:
+    """At most ``quota`` of the cases that ``keep`` lets through: the well-known models, then one of
+    each family in turn.
 
-    Every model comes once, in the order of a hash of the case's id, so that the choice depends on nothing else.
+    Every model comes once, in the order of a hash of the case's id, so that the choice depends on
+    nothing else.
     """
     families: dict[str, dict[str, Case]] = {}
     for case in sorted(filter(keep, cases), key=_order):
         families.setdefault(case.family, {}).setdefault(case.model, case)
     turns = [
-        (case.model not in WELL_KNOWN, rank, family, case) for family, own in families.items() for rank, case in enumerate(own.values())
+        (case.model not in WELL_KNOWN, rank, family, case)
+        for family, own in families.items()
+        for rank, case in enumerate(own.values())
     ]
     return [turn[-1] for turn in sorted(turns, key=lambda turn: turn[:3])[:quota]]
 
 
-def hashed(cases: Iterable[Case], quota: int, keep: Callable[[Case], bool] = lambda case: True) -> list[Case]:
-    """At most ``quota`` of the cases that ``keep`` lets through, in the order of a hash of their ids."""
+def hashed(
+    cases: Iterable[Case], quota: int, keep: Callable[[Case], bool] = lambda case: True
+) -> list[Case]:
+    """At most ``quota`` of the cases that ``keep`` lets through, in the order of a hash of their
+    ids."""
     return sorted(filter(keep, cases), key=_order)[:quota]
 
 
@@ -115,7 +138,13 @@ RULES: dict[str, Callable[[list[Case]], list[Case]]] = {
     "zeus": list,
     "pycls": list,
     "llmfoundry": lambda cases: hashed(
-        cases, 36, lambda c: c.gpus == 8 and c.sequence_length <= 8192 and c.model in ("mpt-125m", "mpt-350m", "mpt-1b", "mpt-7b")
+        cases,
+        36,
+        lambda c: (
+            c.gpus == 8
+            and c.sequence_length <= 8192
+            and c.model in ("mpt-125m", "mpt-350m", "mpt-1b", "mpt-7b")
+        ),
     ),
     "vtrain": lambda cases: hashed(cases, 30),
     "lambda_agg": _lambda,
@@ -126,7 +155,9 @@ RULES: dict[str, Callable[[list[Case]], list[Case]]] = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tables", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()

@@ -1,11 +1,13 @@
-"""What timed operations of one device say of another: fitted on some devices, judged on those left out.
+"""What timed operations of one device say of another: fitted on some devices, judged on those left
+out.
 
     python benchmarks/fit_transfer.py --tables DIR
 
-DIR holds NeuSight's table (see ``operation_tables.neusight``). Three questions, each answered by leaving whole devices out:
-Winograd's convolutions (kept: rows ``convolution,winograd_*`` of ``profiles/priors/device.csv``), the bandwidth that
-normalisations and softmax reach, and a common surface of what the datasheet's price misses over normalised sizes (waves of
-tiles, depth, intensity over the ridge, bytes over L2), which is printed so that anyone can see whether it is worth keeping.
+DIR holds NeuSight's table (see ``operation_tables.neusight``). Three questions, each answered by
+leaving whole devices out: Winograd's convolutions (kept: rows ``convolution,winograd_*`` of
+``profiles/priors/device.csv``), the bandwidth that normalisations and softmax reach, and a common
+surface of what the datasheet's price misses over normalised sizes (waves of tiles, depth, intensity
+over the ridge, bytes over L2), which is printed so that anyone can see whether it is worth keeping.
 All is fp32: of tensor cores it says nothing.
 """
 
@@ -24,8 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.operation_tables import Timed, as_points, datasheet_seconds, neusight, spec_of  # noqa: E402
 from planner.devices import priors  # noqa: E402
 
-GRID = {"winograd_ratio": (1.5, 1.6, 1.7, 1.8, 1.9, 2.0, 2.1, 2.25), "winograd_weight_traffic": (4.0, 8.0, 12.0, 16.0, 20.0),
-        "winograd_image_traffic": (0.1, 0.25, 0.5, 1.0, 2.0), "winograd_seconds": (2e-5, 4e-5, 6e-5, 8e-5, 1e-4, 1.2e-4)}
+GRID = {
+    "winograd_ratio": (1.5, 1.6, 1.7, 1.8, 1.9, 2.0, 2.1, 2.25),
+    "winograd_weight_traffic": (4.0, 8.0, 12.0, 16.0, 20.0),
+    "winograd_image_traffic": (0.1, 0.25, 0.5, 1.0, 2.0),
+    "winograd_seconds": (2e-5, 4e-5, 6e-5, 8e-5, 1e-4, 1.2e-4),
+}
 ROUNDS = 2
 KNOTS = (0.1, 0.3, 0.5, 0.7, 0.9)
 RIDGE_SHARE = 0.02
@@ -37,7 +43,8 @@ Prices = Callable[[str, list[Timed]], np.ndarray]
 
 @contextmanager
 def overridden(values: dict[str, float], kind: str = "convolution") -> Iterator[None]:
-    """The planner's table of priors with other values for every device, for as long as the block lasts."""
+    """The planner's table of priors with other values for every device, for as long as the block
+    lasts."""
     table = priors._table()
     before = {name: table[kind, name] for name in values}
     try:
@@ -51,7 +58,10 @@ def overridden(values: dict[str, float], kind: str = "convolution") -> Iterator[
 
 def errors(key: str, rows: list[Timed]) -> np.ndarray:
     """log(price / measured) of rows of one device."""
-    return np.log(datasheet_seconds([r.case for r in rows], spec_of(key)) / np.array([r.seconds for r in rows]))
+    return np.log(
+        datasheet_seconds([r.case for r in rows], spec_of(key))
+        / np.array([r.seconds for r in rows])
+    )
 
 
 def of_ops(data: Data, *ops: str) -> Data:
@@ -60,16 +70,24 @@ def of_ops(data: Data, *ops: str) -> Data:
 
 
 def line(name: str, e: np.ndarray) -> str:
-    return f"  {name:16} median |log error| {np.median(np.abs(e)):.2f}, p90 {np.quantile(np.abs(e), 0.9):.2f}, bias {np.median(e):+.2f}, n {e.size}"
+    return (
+        f"  {name:16} median |log error| {np.median(np.abs(e)):.2f}, p90 "
+        f"{np.quantile(np.abs(e), 0.9):.2f}, bias {np.median(e):+.2f}, n {e.size}"
+    )
 
 
 # ---- Winograd
 
+
 def fit_winograd(data: Data) -> dict[str, float]:
-    """Coordinate by coordinate. Ceilings are those of the same devices' matrix products, so levels count."""
+    """Coordinate by coordinate. Ceilings are those of the same devices' matrix products, so levels
+    count."""
+
     def loss(values: dict[str, float]) -> float:
         with overridden(values):
-            return float(np.mean([np.mean(np.abs(errors(key, rows))) for key, rows in data.items()]))
+            return float(
+                np.mean([np.mean(np.abs(errors(key, rows))) for key, rows in data.items()])
+            )
 
     best = {name: grid[len(grid) // 2] for name, grid in GRID.items()}
     least = loss(best)
@@ -96,29 +114,51 @@ def report_winograd(data: Data) -> None:
 
 # ---- bandwidth of rows
 
+
 def report_bandwidth(data: Data) -> None:
-    """Share of the bandwidth by the slope of time over bytes, which the launch of a module does not change."""
+    """Share of the bandwidth by the slope of time over bytes, which the launch of a module does not
+    change."""
     for op in ("ln", "softmax"):
         for key, rows in of_ops(data, op).items():
             points = [point for r in rows for _, point in as_points(r.case, r.seconds)]
-            moved, seconds = np.array([p.bytes for p in points]), np.array([p.seconds for p in points])
+            moved, seconds = (
+                np.array([p.bytes for p in points]),
+                np.array([p.seconds for p in points]),
+            )
             order = np.argsort(moved)
-            low, high = order[: len(order) // 3], order[-(len(order) // 3):]
-            slope = (np.median(seconds[high]) - np.median(seconds[low])) / (np.median(moved[high]) - np.median(moved[low]))
-            print(f"  {op:8} {key:16} share {1 / slope / spec_of(key).memory_bandwidth_bytes_per_s:.2f}, {line('', errors(key, rows)).strip()}")
+            low, high = order[: len(order) // 3], order[-(len(order) // 3) :]
+            slope = (np.median(seconds[high]) - np.median(seconds[low])) / (
+                np.median(moved[high]) - np.median(moved[low])
+            )
+            print(
+                f"  {op:8} {key:16} share "
+                f"{1 / slope / spec_of(key).memory_bandwidth_bytes_per_s:.2f}, "
+                f"{line('', errors(key, rows)).strip()}"
+            )
 
 
 # ---- a surface over normalised sizes
 
+
 def normalised(key: str, rows: list[Timed]) -> np.ndarray:
-    """[n, 6]: logarithms of waves of 128×128 tiles, depth, intensity over the ridge, bytes over L2, and the shorter and longer side."""
+    """[n, 6]: logarithms of waves of 128×128 tiles, depth, intensity over the ridge, bytes over L2,
+    and the shorter and longer side."""
     spec = spec_of(key)
     ridge = spec.peak("fp32") / spec.memory_bandwidth_bytes_per_s
     found = []
     for r in rows:
         point = as_points(r.case, r.seconds)[0][1]
         batch, m, n, k = point.features if len(point.features) == 4 else (1.0, *point.features, 1.0)
-        found.append((batch * m * n / 128**2 / spec.sm_count, k, point.flops / point.bytes / ridge, point.bytes / spec.l2_bytes, min(m, n), max(m, n)))
+        found.append(
+            (
+                batch * m * n / 128**2 / spec.sm_count,
+                k,
+                point.flops / point.bytes / ridge,
+                point.bytes / spec.l2_bytes,
+                min(m, n),
+                max(m, n),
+            )
+        )
     return np.log(np.array(found))
 
 
@@ -135,7 +175,10 @@ def fit_surface(x: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray], np.ndarr
     spread = columns.std(axis=0) + 1e-9
     spread[0] = 1.0
     scaled = columns / spread
-    weights = np.linalg.solve(scaled.T @ scaled + RIDGE_SHARE * len(x) * np.eye(scaled.shape[1]), scaled.T @ np.clip(y, -LARGEST_ERROR, LARGEST_ERROR))
+    weights = np.linalg.solve(
+        scaled.T @ scaled + RIDGE_SHARE * len(x) * np.eye(scaled.shape[1]),
+        scaled.T @ np.clip(y, -LARGEST_ERROR, LARGEST_ERROR),
+    )
     low, high = x.min(axis=0), x.max(axis=0)
     return lambda at: hinges(np.clip(at, low, high), knots) / spread @ weights
 
@@ -148,15 +191,26 @@ def report_surface(data: Data) -> None:
         print(f"surface, {op}:")
         for key in sizes:
             others = [k for k in sizes if k != key]
-            surface = fit_surface(np.concatenate([sizes[k] for k in others]), np.concatenate([missed[k] for k in others]))
+            surface = fit_surface(
+                np.concatenate([sizes[k] for k in others]),
+                np.concatenate([missed[k] for k in others]),
+            )
             after = missed[key] - surface(sizes[key])
-            better += all(np.quantile(np.abs(after), q) < np.quantile(np.abs(missed[key]), q) for q in (0.5, 0.9))
-            print(line(f"{key}", missed[key]) + f" → median {np.median(np.abs(after)):.2f}, p90 {np.quantile(np.abs(after), 0.9):.2f}")
+            better += all(
+                np.quantile(np.abs(after), q) < np.quantile(np.abs(missed[key]), q)
+                for q in (0.5, 0.9)
+            )
+            print(
+                line(f"{key}", missed[key]) + f" → median {np.median(np.abs(after)):.2f}, p90 "
+                f"{np.quantile(np.abs(after), 0.9):.2f}"
+            )
         print(f"  better in median and p90 on {better} of {len(sizes)} devices left out")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tables", type=Path, required=True)
     parser.add_argument("--sample", type=int, default=500, help="rows of each operation and device")
     options = parser.parse_args()

@@ -1,15 +1,17 @@
-"""What the planner's error bars rest on: residuals of measured runs become ``profiles/priors/uncertainty.csv``.
+"""What the planner's error bars rest on: residuals of measured runs become
+``profiles/priors/uncertainty.csv``.
 
-    python benchmarks/accuracy.py --residuals residuals.csv
-    python benchmarks/fit_uncertainty.py residuals.csv [more.csv] [--out profiles/priors/uncertainty.csv]
+    python benchmarks/accuracy.py --residuals residuals.csv python benchmarks/fit_uncertainty.py
+    residuals.csv [more.csv] [--out profiles/priors/uncertainty.csv]
 
-The residual is ln(measured/predicted p50) on the ``fit`` families. Its median is the bias; the spread is chosen so that the
-80 % interval of ``Estimate.with_spread`` covers 80 % of the residuals (split-conformal, so a little more for few). Every
-(table, model family) counts once, however many rows it has: a question about a model nobody measured is like a new family,
-not like another row of a known one. The coverage on the ``holdout`` families, which nothing here is fitted on, is printed.
+The residual is ln(measured/predicted p50) on the ``fit`` families. Its median is the bias; the
+spread is chosen so that the 80 % interval of ``Estimate.with_spread`` covers 80 % of the residuals
+(split-conformal, so a little more for few). Every (table, model family) counts once, however many
+rows it has: a question about a model nobody measured is like a new family, not like another row of
+a known one. The coverage on the ``holdout`` families, which nothing here is fitted on, is printed.
 
-The predictions already carry the bias of the table that is in force (``--applied``, by default the one that is replaced):
-what is left is added to it.
+The predictions already carry the bias of the table that is in force (``--applied``, by default the
+one that is replaced): what is left is added to it.
 """
 
 from __future__ import annotations
@@ -34,17 +36,21 @@ from planner.figures import Z90  # noqa: E402
 OUT = Path(__file__).resolve().parent.parent / "profiles" / "priors" / "uncertainty.csv"
 COVERAGE = 0.8
 ANY = "any"
-FEWEST = 20  # kin below which nothing is fitted: a modality takes the row for all ("any"), and a stated prior stays
+# kin below which nothing is fitted: a modality takes the row for all ("any"), and a stated prior
+# stays
+FEWEST = 20
 QUANTITIES = ("time", "allocated", "reserved")  # what the planner looks up
 HEAD = (
-    '# Spread of log(measured / predicted). family: the model\'s modality, or "any". sigma_log: standard deviation; bias_log: its middle.\n'
+    '# Spread of log(measured / predicted). family: the model\'s modality, or "any". '
+    "sigma_log: standard deviation; bias_log: its middle.\n"
 )
 COLUMNS = ("quantity", "basis", "family", "sigma_log", "bias_log", "n", "source", "date")
 
 
 @dataclass(frozen=True)
 class Residual:
-    """ln(measured/predicted) of one comparison. ``family`` is what uncertainty is looked up by: the modality."""
+    """ln(measured/predicted) of one comparison. ``family`` is what uncertainty is looked up by: the
+    modality."""
 
     quantity: str
     basis: str
@@ -65,7 +71,8 @@ class Spread:
 
 
 def read_residuals(rows: Iterable[dict[str, str]]) -> list[Residual]:
-    """The residuals of ``accuracy.py --residuals``; comparisons without a positive prediction are left out."""
+    """The residuals of ``accuracy.py --residuals``; comparisons without a positive prediction are
+    left out."""
     return [
         Residual(
             r["quantity"],
@@ -81,17 +88,23 @@ def read_residuals(rows: Iterable[dict[str, str]]) -> list[Residual]:
 
 
 def fit(residuals: Sequence[Residual]) -> list[Spread]:
-    """One spread a quantity and basis over everything (``any``) and one a modality, each with enough kin, from the fit split alone."""
+    """One spread a quantity and basis over everything (``any``) and one a modality, each with
+    enough kin, from the fit split alone."""
     groups: dict[tuple[str, str, str], list[Residual]] = {}
     for residual in residuals:
         if residual.split == "fit" and residual.quantity in QUANTITIES:
             for family in (ANY, residual.family):
                 groups.setdefault((residual.quantity, residual.basis, family), []).append(residual)
-    return [spread_of(key, group) for key, group in sorted(groups.items()) if len({r.kin for r in group}) >= FEWEST]
+    return [
+        spread_of(key, group)
+        for key, group in sorted(groups.items())
+        if len({r.kin for r in group}) >= FEWEST
+    ]
 
 
 def spread_of(key: tuple[str, str, str], group: Sequence[Residual]) -> Spread:
-    """Median and spread, every kin with the same weight; the conformal share (n+1)·0.8/n counts the kin."""
+    """Median and spread, every kin with the same weight; the conformal share (n+1)·0.8/n counts the
+    kin."""
     sizes = Counter(r.kin for r in group)
     weights = [1 / sizes[r.kin] for r in group]
     bias = weighted_quantile([r.value for r in group], weights, 0.5)
@@ -113,10 +126,14 @@ def weighted_quantile(values: Sequence[float], weights: Sequence[float], share: 
 def lookup(spreads: Sequence[Spread], residual: Residual) -> Spread | None:
     """The row that holds for a residual's question: its modality's, else the one for all."""
     table = {(s.quantity, s.basis, s.family): s for s in spreads}
-    return table.get((residual.quantity, residual.basis, residual.family)) or table.get((residual.quantity, residual.basis, ANY))
+    return table.get((residual.quantity, residual.basis, residual.family)) or table.get(
+        (residual.quantity, residual.basis, ANY)
+    )
 
 
-def coverage(spreads: Sequence[Spread], residuals: Sequence[Residual], split: str) -> dict[tuple[str, str, str], tuple[int, int]]:
+def coverage(
+    spreads: Sequence[Spread], residuals: Sequence[Residual], split: str
+) -> dict[tuple[str, str, str], tuple[int, int]]:
     """(covered, all) by quantity, basis and modality on one split."""
     counts: dict[tuple[str, str, str], tuple[int, int]] = {}
     for residual in residuals:
@@ -130,7 +147,8 @@ def coverage(spreads: Sequence[Spread], residuals: Sequence[Residual], split: st
 
 
 def add_applied(spreads: Sequence[Spread], rows: Iterable[dict[str, str]]) -> list[Spread]:
-    """The spreads with the bias that the predictions already carried added to the one that was left."""
+    """The spreads with the bias that the predictions already carried added to the one that was
+    left."""
     before = {(r["quantity"], r["basis"], r["family"]): float(r["bias_log"]) for r in rows}
     return [
         Spread(
@@ -138,41 +156,77 @@ def add_applied(spreads: Sequence[Spread], rows: Iterable[dict[str, str]]) -> li
             s.basis,
             s.family,
             s.sigma_log,
-            s.bias_log + before.get((s.quantity, s.basis, s.family), before.get((s.quantity, s.basis, ANY), 0.0)),
+            s.bias_log
+            + before.get(
+                (s.quantity, s.basis, s.family), before.get((s.quantity, s.basis, ANY), 0.0)
+            ),
             s.n,
         )
         for s in spreads
     ]
 
 
-def to_csv(spreads: Sequence[Spread], source: str, date: str, kept: Iterable[dict[str, str]] = ()) -> str:
+def to_csv(
+    spreads: Sequence[Spread], source: str, date: str, kept: Iterable[dict[str, str]] = ()
+) -> str:
     """The fitted rows, and of ``kept`` the stated priors of what was not fitted."""
     fitted = {(s.quantity, s.basis, s.family) for s in spreads}
     out = io.StringIO()
     out.write(HEAD)
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([s.quantity, s.basis, s.family, f"{s.sigma_log:.4f}", f"{s.bias_log:.4f}", s.n, source, date] for s in spreads)
-    writer.writerows([row[c] for c in COLUMNS] for row in kept if (row["quantity"], row["basis"], row["family"]) not in fitted)
+    writer.writerows(
+        [
+            s.quantity,
+            s.basis,
+            s.family,
+            f"{s.sigma_log:.4f}",
+            f"{s.bias_log:.4f}",
+            s.n,
+            source,
+            date,
+        ]
+        for s in spreads
+    )
+    writer.writerows(
+        [row[c] for c in COLUMNS]
+        for row in kept
+        if (row["quantity"], row["basis"], row["family"]) not in fitted
+    )
     return out.getvalue()
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("residuals", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--applied", type=Path, default=OUT, help="the table that the predictions were made with")
-    parser.add_argument("--source", default="residuals of profiles/measured, fit split (benchmarks/fit_uncertainty.py)")
+    parser.add_argument(
+        "--applied", type=Path, default=OUT, help="the table that the predictions were made with"
+    )
+    parser.add_argument(
+        "--source",
+        default="residuals of profiles/measured, fit split (benchmarks/fit_uncertainty.py)",
+    )
     args = parser.parse_args()
     residuals = read_residuals(row for path in args.residuals for row in read_rows(path))
     spreads = fit(residuals)
     for split in ("fit", "holdout"):
         for key, (covered, total) in sorted(coverage(spreads, residuals, split).items()):
-            print(f"{split:8} {' '.join(key):40} {covered}/{total} covered ({100 * covered / total:.0f} %)")
+            print(
+                f"{split:8} {' '.join(key):40} {covered}/{total} covered "
+                f"({100 * covered / total:.0f} %)"
+            )
     before = list(read_rows(args.applied)) if args.applied.is_file() else []
     spreads = add_applied(spreads, before)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(args.out, to_csv(spreads, args.source, datetime.datetime.now(datetime.UTC).date().isoformat(), before))
+    write_text(
+        args.out,
+        to_csv(
+            spreads, args.source, datetime.datetime.now(datetime.UTC).date().isoformat(), before
+        ),
+    )
     print(f"{len(spreads)} rows: {args.out}")
     return 0
 

@@ -1,13 +1,15 @@
-"""How well a curve predicts sizes that it was not fitted on, and a datasheet devices that were not fitted on.
+"""How well a curve predicts sizes that it was not fitted on, and a datasheet devices that were not
+fitted on.
 
     python benchmarks/leave_one_out.py --journal FILE.journal.jsonl          # a calibration's own raw data
     python benchmarks/leave_one_out.py --operations ops.csv [--gpu NAME]     # a table of timed operations
     python benchmarks/leave_one_out.py --tables DIR                          # NeuSight's table, device by device
 
-Rows are split by size. ``half``: a random half of each family's sizes is fitted, the other half predicted. ``largest``: the
-tenth of the sizes with the most work is predicted from the rest, which is extrapolation. ``datasheet``: the price without
-any measurement of the device. Errors are |predicted / measured - 1|; a family with fewer than 8 sizes is left out and
-counted. With ``--tables`` the datasheet's rows are also fitted anew without the device (``fit_transfer.py``).
+Rows are split by size. ``half``: a random half of each family's sizes is fitted, the other half
+predicted. ``largest``: the tenth of the sizes with the most work is predicted from the rest, which
+is extrapolation. ``datasheet``: the price without any measurement of the device. Errors are
+|predicted / measured - 1|; a family with fewer than 8 sizes is left out and counted. With
+``--tables`` the datasheet's rows are also fitted anew without the device (``fit_transfer.py``).
 """
 
 from __future__ import annotations
@@ -62,8 +64,10 @@ class Judged:
 
 # ---- rows
 
+
 def from_records(found: Iterable[dict]) -> tuple[list[Row], dict]:
-    """(rows, the device's facts) of a journal. The last record of a case counts; times that several kernels share are left out."""
+    """(rows, the device's facts) of a journal. The last record of a case counts; times that several
+    kernels share are left out."""
     device, operations = {}, {}
     for record in found:
         if record["record"] == "session":
@@ -93,9 +97,10 @@ def by_family(rows: list[Row]) -> dict[str, list[Row]]:
 
 # ---- judging
 
+
 def halves(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     """(fitted, predicted)."""
-    return rows[: len(rows) // 2], rows[len(rows) // 2:]
+    return rows[: len(rows) // 2], rows[len(rows) // 2 :]
 
 
 def largest(rows: list[Row]) -> tuple[list[Row], list[Row]]:
@@ -115,9 +120,18 @@ def judge_curves(rows: list[Row], split, multiprocessors: int) -> Judged:
             continue
         fitted, asked = split(members)
         curve = fit_curve(family, [row.point for row in fitted], multiprocessors)
-        features = [np.array([row.point.features[i] for row in asked]) for i in range(len(asked[0].point.features))]
-        predicted, _ = curve.seconds(features, np.array([row.point.flops for row in asked]), np.array([row.point.bytes for row in asked]))
-        errors[members[0].kind] += list(np.log(predicted / np.array([row.point.seconds for row in asked])))
+        features = [
+            np.array([row.point.features[i] for row in asked])
+            for i in range(len(asked[0].point.features))
+        ]
+        predicted, _ = curve.seconds(
+            features,
+            np.array([row.point.flops for row in asked]),
+            np.array([row.point.bytes for row in asked]),
+        )
+        errors[members[0].kind] += list(
+            np.log(predicted / np.array([row.point.seconds for row in asked]))
+        )
     return Judged(dict(errors), too_few)
 
 
@@ -134,7 +148,10 @@ def judge_datasheet(rows: list[Row], spec: DeviceSpec) -> Judged:
 
 # ---- printing
 
-HEAD = "| judged | kind | rows | median error | p95 error | bias |\n| --- | --- | --: | --: | --: | --: |"
+HEAD = (
+    "| judged | kind | rows | median error | p95 error | bias |\n| --- | --- | --: | --: | "
+    "--: | --: |"
+)
 
 
 def table_lines(name: str, judged: Judged) -> list[str]:
@@ -143,13 +160,18 @@ def table_lines(name: str, judged: Judged) -> list[str]:
     if everything:
         lines.append(_line(name, "all", everything))
     if judged.too_few:
-        lines.append(f"| {name} | {judged.too_few} families with under {FEWEST_SIZES} sizes | | | | |")
+        lines.append(
+            f"| {name} | {judged.too_few} families with under {FEWEST_SIZES} sizes | | | | |"
+        )
     return lines
 
 
 def _line(name: str, kind: str, found: list[float]) -> str:
     size = np.abs(np.expm1(found))
-    return f"| {name} | {kind} | {len(found)} | {np.median(size):.1%} | {np.quantile(size, 0.95):.1%} | {np.expm1(np.median(found)):+.1%} |"
+    return (
+        f"| {name} | {kind} | {len(found)} | {np.median(size):.1%} | "
+        f"{np.quantile(size, 0.95):.1%} | {np.expm1(np.median(found)):+.1%} |"
+    )
 
 
 def report(title: str, rows: list[Row], spec: DeviceSpec | None, multiprocessors: int) -> None:
@@ -164,7 +186,11 @@ def report(title: str, rows: list[Row], spec: DeviceSpec | None, multiprocessors
 def spec_for(device: dict) -> DeviceSpec | None:
     """The datasheet of a device that the table knows; None for others, a processor among them."""
     try:
-        return None if device.get("kind") == "cpu" else resolve_device(str(device.get("key") or device.get("name"))).spec
+        return (
+            None
+            if device.get("kind") == "cpu"
+            else resolve_device(str(device.get("key") or device.get("name"))).spec
+        )
     except PlannerError:
         return None
 
@@ -178,23 +204,49 @@ def report_neusight(folder: Path, sample: int) -> None:
         if key in convolutions:
             anew = fit_winograd({k: r[:TAUGHT] for k, r in convolutions.items() if k != key})
             with overridden(anew):
-                print("\n".join([HEAD, *table_lines("datasheet fitted without it", judge_datasheet([r for r in rows if r.kind == "convolution"], spec_of(key)))]) + "\n")
+                print(
+                    "\n".join(
+                        [
+                            HEAD,
+                            *table_lines(
+                                "datasheet fitted without it",
+                                judge_datasheet(
+                                    [r for r in rows if r.kind == "convolution"], spec_of(key)
+                                ),
+                            ),
+                        ]
+                    )
+                    + "\n"
+                )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--journal", type=Path, action="append", default=[])
     parser.add_argument("--operations", type=Path, action="append", default=[])
-    parser.add_argument("--gpu", help="of a table of several devices, or whose name the planner does not know")
+    parser.add_argument(
+        "--gpu", help="of a table of several devices, or whose name the planner does not know"
+    )
     parser.add_argument("--tables", type=Path)
-    parser.add_argument("--sample", type=int, default=300, help="of NeuSight, rows of each operation and device")
+    parser.add_argument(
+        "--sample", type=int, default=300, help="of NeuSight, rows of each operation and device"
+    )
     options = parser.parse_args()
     if not (options.journal or options.operations or options.tables):
         parser.error("name a --journal, --operations or --tables")
-    sources = [(file, journal.read(file).records) for file in options.journal] + [(file, records(file, options.gpu)) for file in options.operations]
+    sources = [(file, journal.read(file).records) for file in options.journal] + [
+        (file, records(file, options.gpu)) for file in options.operations
+    ]
     for file, found in sources:
         rows, device = from_records(found)
-        report(f"{device.get('name', 'unknown device')} ({file.name})", rows, spec_for(device), int(device.get("sm_count") or 0))
+        report(
+            f"{device.get('name', 'unknown device')} ({file.name})",
+            rows,
+            spec_for(device),
+            int(device.get("sm_count") or 0),
+        )
     if options.tables:
         report_neusight(options.tables, options.sample)
 

@@ -3,8 +3,9 @@
     python benchmarks/loop.py                  # or: make loop
     python benchmarks/loop.py --seconds 90 --seconds-per-run 8 --plot loop.png
 
-Calibrate, estimate and really train a dozen small models, validate, correct, and validate again on models that taught
-nothing. Devices, ledger and corrections are those of a temporary folder (--keep DIR keeps them): yours stay as they are.
+Calibrate, estimate and really train a dozen small models, validate, correct, and validate again on
+models that taught nothing. Devices, ledger and corrections are those of a temporary folder (--keep
+DIR keeps them): yours stay as they are.
 """
 
 from __future__ import annotations
@@ -73,13 +74,44 @@ _ROBERTA = dict(
     max_position_embeddings=300,
 )
 _ELECTRA = dict(
-    kind="electra", hidden_size=192, embedding_size=128, intermediate_size=768, num_hidden_layers=6, num_attention_heads=3, vocab_size=16000
+    kind="electra",
+    hidden_size=192,
+    embedding_size=128,
+    intermediate_size=768,
+    num_hidden_layers=6,
+    num_attention_heads=3,
+    vocab_size=16000,
 )
 #: Other models at other sizes: nothing here taught a correction.
 NEW: tuple[Case, ...] = (
-    _run("new-opt-full", "small-opt", "causal_lm", micro_batch=3, sequence_length=100, architecture=_OPT),
-    _run("new-qwen2-lora", "small-qwen2", "causal_lm", "lora", 3, sequence_length=88, architecture=_QWEN2, lora_rank=16, lora_dropout=0.0),
-    _run("new-roberta-full", "small-roberta", _TEXT, micro_batch=6, sequence_length=80, architecture=_ROBERTA, classes=4),
+    _run(
+        "new-opt-full",
+        "small-opt",
+        "causal_lm",
+        micro_batch=3,
+        sequence_length=100,
+        architecture=_OPT,
+    ),
+    _run(
+        "new-qwen2-lora",
+        "small-qwen2",
+        "causal_lm",
+        "lora",
+        3,
+        sequence_length=88,
+        architecture=_QWEN2,
+        lora_rank=16,
+        lora_dropout=0.0,
+    ),
+    _run(
+        "new-roberta-full",
+        "small-roberta",
+        _TEXT,
+        micro_batch=6,
+        sequence_length=80,
+        architecture=_ROBERTA,
+        classes=4,
+    ),
     _run(
         "new-electra-partial",
         "small-electra",
@@ -91,10 +123,40 @@ NEW: tuple[Case, ...] = (
         classes=2,
         unfrozen_blocks=2,
     ),
-    _run("new-deit-full", "deit_tiny_patch16_224", _IMAGE, micro_batch=3, architecture=dict(kind="timm"), classes=8),
-    _run("new-resnet26-full", "resnet26", _IMAGE, micro_batch=3, image_size=160, architecture=dict(kind="timm"), classes=8),
-    _run("new-regnet-full", "regnetx_004", _IMAGE, micro_batch=4, image_size=176, architecture=dict(kind="timm"), classes=8),
-    _run("new-squeezenet-frozen", "torchvision:squeezenet1_1", _IMAGE, "feature_extraction", 6, classes=8),
+    _run(
+        "new-deit-full",
+        "deit_tiny_patch16_224",
+        _IMAGE,
+        micro_batch=3,
+        architecture=dict(kind="timm"),
+        classes=8,
+    ),
+    _run(
+        "new-resnet26-full",
+        "resnet26",
+        _IMAGE,
+        micro_batch=3,
+        image_size=160,
+        architecture=dict(kind="timm"),
+        classes=8,
+    ),
+    _run(
+        "new-regnet-full",
+        "regnetx_004",
+        _IMAGE,
+        micro_batch=4,
+        image_size=176,
+        architecture=dict(kind="timm"),
+        classes=8,
+    ),
+    _run(
+        "new-squeezenet-frozen",
+        "torchvision:squeezenet1_1",
+        _IMAGE,
+        "feature_extraction",
+        6,
+        classes=8,
+    ),
 )
 
 
@@ -106,33 +168,55 @@ def main() -> int:
         models = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if code := planner("calibrate", "--device", "cpu", "--seconds", f"{args.seconds:g}"):
             return code
-        taught = train([c for c in PROCESSOR_RUNS if c.id in TAUGHT][: args.runs], models, args.seconds_per_run)
+        taught = train(
+            [c for c in PROCESSOR_RUNS if c.id in TAUGHT][: args.runs], models, args.seconds_per_run
+        )
         bases = [word for basis in BASES for word in ("--basis", basis)]
         planner("validate", *bases)
         if code := planner("correct"):
             return code
         moment = datetime.datetime.now(datetime.UTC).isoformat()
         new = train(NEW[: args.runs], models, args.seconds_per_run)
-        planner("validate", *bases, "--since", moment, *(("--plot", str(args.plot)) if args.plot else ()))
+        planner(
+            "validate",
+            *bases,
+            "--since",
+            moment,
+            *(("--plot", str(args.plot)) if args.plot else ()),
+        )
         said = improvement(moment)
     print(said)
     return 0 if taught and new else 3
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=45.0, help="of calibration")
-    parser.add_argument("--seconds-per-run", type=float, default=4.0, help="of training, building apart")
-    parser.add_argument("--runs", type=int, help="at most this many before and after the correction")
+    parser.add_argument(
+        "--seconds-per-run", type=float, default=4.0, help="of training, building apart"
+    )
+    parser.add_argument(
+        "--runs", type=int, help="at most this many before and after the correction"
+    )
     parser.add_argument("--plot", type=Path, help="draw the last validation")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep devices, ledger and corrections in this folder")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="keep devices, ledger and corrections in this folder",
+    )
     return parser.parse_args()
 
 
 @contextlib.contextmanager
 def own_place(folder: Path) -> Iterator[None]:
     """Profiles, corrections and ledger under ``folder``, whatever the environment named before."""
-    wanted = {"PLANNER_DEVICES": str(folder / "devices"), "PLANNER_LEDGER": str(folder / "runs.sqlite")}
+    wanted = {
+        "PLANNER_DEVICES": str(folder / "devices"),
+        "PLANNER_LEDGER": str(folder / "runs.sqlite"),
+    }
     before = {name: os.environ.get(name) for name in wanted}
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.update(wanted)
@@ -167,16 +251,25 @@ def train(cases: Sequence[Case], folder: Path, seconds: float) -> int:
             try:
                 facts, recipe, sizes = local_runs.question(case, folder)
                 said = evaluate(facts, recipe, spec, **sizes)
-                visits = [measure(facts, recipe, "cpu", seconds=seconds / 2, **sizes) for _ in range(2)]
+                visits = [
+                    measure(facts, recipe, "cpu", seconds=seconds / 2, **sizes) for _ in range(2)
+                ]
             except PlannerError as error:
                 print(f"  {case.id}: not measured: {error}", flush=True)
                 continue
-            seen = min(visits, key=lambda v: v.step_seconds or math.inf)  # what disturbs a run only slows it
+            # what disturbs a run only slows it
+            seen = min(visits, key=lambda v: v.step_seconds or math.inf)
             ledger.append(as_record(case, said, seen, notes=disagreement(visits)))
             done += 1
-            shown = "ran out of memory" if seen.out_of_memory else f"{1e3 * seen.step_seconds:7.1f} ms measured"
+            shown = (
+                "ran out of memory"
+                if seen.out_of_memory
+                else f"{1e3 * seen.step_seconds:7.1f} ms measured"
+            )
             print(
-                f"  {case.id:22} {1e3 * said.step_seconds.p50:7.1f} ms estimated  {shown}  ({time.monotonic() - started:.0f} s)", flush=True
+                f"  {case.id:22} {1e3 * said.step_seconds.p50:7.1f} ms estimated  {shown}  "
+                f"({time.monotonic() - started:.0f} s)",
+                flush=True,
             )
     return done
 
@@ -185,7 +278,11 @@ def disagreement(visits: Sequence) -> tuple[str, ...]:
     """What a reader of the ledger must know of two visits that are far apart."""
     times = [v.step_seconds for v in visits if v.step_seconds]
     apart = max(times) / min(times) - 1 if times else 0.0
-    return (f"two visits differ by {apart:.0%}; the faster one stands here",) if apart > DISTURBED else ()
+    return (
+        (f"two visits differ by {apart:.0%}; the faster one stands here",)
+        if apart > DISTURBED
+        else ()
+    )
 
 
 def as_record(case: Case, said, seen, notes: tuple[str, ...] = ()):
@@ -193,8 +290,14 @@ def as_record(case: Case, said, seen, notes: tuple[str, ...] = ()):
     from planner.ledger.record import RunRecord
     from planner.validate.gathering import NEEDED, WHOLE, WORDS
 
-    names = dict.fromkeys((*NEEDED, *WHOLE, *WORDS, "architecture", "compile", "lora_targets", "lora_dropout"))
-    setup = {name: getattr(case, name) for name in names if name not in ("date", "trust", "memory_format")} | {"gpu": seen.device_name}
+    names = dict.fromkeys(
+        (*NEEDED, *WHOLE, *WORDS, "architecture", "compile", "lora_targets", "lora_dropout")
+    )
+    setup = {
+        name: getattr(case, name)
+        for name in names
+        if name not in ("date", "trust", "memory_format")
+    } | {"gpu": seen.device_name}
     measured = (
         {
             "steps": seen.steps,
@@ -209,7 +312,10 @@ def as_record(case: Case, said, seen, notes: tuple[str, ...] = ()):
     estimate = {
         "basis": said.basis,
         "fits": said.fits,
-        **{name: getattr(said, name).as_dict() for name in ("step_seconds", "forward_seconds", "allocated_bytes", "reserved_bytes")},
+        **{
+            name: getattr(said, name).as_dict()
+            for name in ("step_seconds", "forward_seconds", "allocated_bytes", "reserved_bytes")
+        },
     }
     return RunRecord.new(
         "measured",
@@ -233,19 +339,23 @@ def improvement(since: str) -> str:
     lines = [
         "",
         "Step time of models that taught no correction:",
-        f"{'basis':12} {'runs':>4}  {'median error':>22}  {'p90':>20}  {'80 % interval covers':>22}",
+        f"{'basis':12} {'runs':>4}  {'median error':>22}  {'p90':>20}  "
+        f"{'80 % interval covers':>22}",
     ]
     after = by(_time(found.in_force), "basis")
     for (basis,), before in by(_time(found.plain), "basis").items():
         if (now := after.get((basis,))) is not None:
             lines.append(
-                f"{basis:12} {before.count:4}  {before.median:10.1%} → {now.median:7.1%}   {before.p90:8.1%} → {now.p90:7.1%}   {before.coverage:10.0%} → {now.coverage:6.0%}"
+                f"{basis:12} {before.count:4}  {before.median:10.1%} → {now.median:7.1%}   "
+                f"{before.p90:8.1%} → {now.p90:7.1%}   {before.coverage:10.0%} → "
+                f"{now.coverage:6.0%}"
             )
     return "\n".join([*lines, *doubts()])
 
 
 def doubts() -> list[str]:
-    """Why the figures above may say little: what the calibration noticed, and runs that were disturbed."""
+    """Why the figures above may say little: what the calibration noticed, and runs that were
+    disturbed."""
     from planner.devices.lookup import resolve_device
     from planner.ledger.store import Ledger
 
@@ -253,8 +363,20 @@ def doubts() -> list[str]:
     said = [f"{what}. {mend}" for what, mend in (calibration.doubts if calibration else ())]
     with Ledger() as ledger:
         disturbed = sum("visits differ" in note for run in ledger.records() for note in run.notes)
-    said += [f"{disturbed} runs were disturbed: their two visits differ by more than {DISTURBED:.0%}"] if disturbed else []
-    return ["", "This machine was not quiet, so these figures say less than they could:", *(f"- {line}" for line in said)] if said else []
+    said += (
+        [f"{disturbed} runs were disturbed: their two visits differ by more than {DISTURBED:.0%}"]
+        if disturbed
+        else []
+    )
+    return (
+        [
+            "",
+            "This machine was not quiet, so these figures say less than they could:",
+            *(f"- {line}" for line in said),
+        ]
+        if said
+        else []
+    )
 
 
 def _time(comparisons: Iterable) -> list:

@@ -1,9 +1,11 @@
-"""What the system charges a training step on a processor for memory that is given back and taken anew: page faults.
+"""What the system charges a training step on a processor for memory that is given back and taken
+anew: page faults.
 
     python benchmarks/page_faults.py [--only decoder-full --only resnet-full] [--steps 5]
 
-A step whose freed memory goes back to the system (glibc's malloc trims its heap) touches fresh pages in the next one. No
-single operation shows this, so a sum of timed operations is too low by it. Unix only; reads getrusage around real steps.
+A step whose freed memory goes back to the system (glibc's malloc trims its heap) touches fresh
+pages in the next one. No single operation shows this, so a sum of timed operations is too low by
+it. Unix only; reads getrusage around real steps.
 """
 
 from __future__ import annotations
@@ -30,20 +32,36 @@ WARM_UP = 3
 def charged(case, folder: Path, steps: int) -> tuple[float, float, float]:
     """(milliseconds of a step, page faults of a step, milliseconds of it that the system took)."""
     facts = resolve(resolvable(case.model, case.architecture, folder), task=case.task, offline=True)
-    step = RealStep(facts, recipe_of(case, facts.image_size), "cpu", micro_batch=case.micro_batch, sequence_length=case.sequence_length,
-                    target_length=case.target_length)
+    step = RealStep(
+        facts,
+        recipe_of(case, facts.image_size),
+        "cpu",
+        micro_batch=case.micro_batch,
+        sequence_length=case.sequence_length,
+        target_length=case.target_length,
+    )
     for _ in range(WARM_UP):
         step()
     before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     for _ in range(steps):
         step()
     after, seconds = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter() - start
-    return 1e3 * seconds / steps, (after.ru_minflt - before.ru_minflt) / steps, 1e3 * (after.ru_stime - before.ru_stime) / steps
+    return (
+        1e3 * seconds / steps,
+        (after.ru_minflt - before.ru_minflt) / steps,
+        1e3 * (after.ru_stime - before.ru_stime) / steps,
+    )
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=[case.id for case in PROCESSOR_RUNS if case.task != "audio_classification"])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=[case.id for case in PROCESSOR_RUNS if case.task != "audio_classification"],
+    )
     parser.add_argument("--steps", type=int, default=5)
     args = parser.parse_args()
     print("| run | step ms | page faults a step | system ms a step |\n| --- | --: | --: | --: |")

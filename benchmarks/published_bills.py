@@ -1,11 +1,13 @@
-"""Published training bills beside ours: GPU hours of whole runs, error per row, and which rows cannot be answered.
+"""Published training bills beside ours: GPU hours of whole runs, error per row, and which rows
+cannot be answered.
 
     python benchmarks/published_bills.py [--only ID ...] [--write docs/published_bills.md]
 
-Ours is the planner's own step time of the real model on one device (or on one host, by its data parallelism, where the run
-had at most eight), times the samples. The planner has no sharded, tensor or pipeline parallelism, so memory is not judged,
-and what a cluster loses is a stated factor of ``profiles/claims/facts.csv``: scaling, and the share of time that trains.
-Nothing is fitted to these bills. The rows are ``profiles/measured/published_totals.csv``.
+Ours is the planner's own step time of the real model on one device (or on one host, by its data
+parallelism, where the run had at most eight), times the samples. The planner has no sharded, tensor
+or pipeline parallelism, so memory is not judged, and what a cluster loses is a stated factor of
+``profiles/claims/facts.csv``: scaling, and the share of time that trains. Nothing is fitted to
+these bills. The rows are ``profiles/measured/published_totals.csv``.
 """
 
 from __future__ import annotations
@@ -40,13 +42,15 @@ from planner.validate.architectures import resolvable  # noqa: E402
 HOST_GPUS = 8
 #: What the report calls the tasks; a factory has none.
 KINDS = {"causal_lm": "language models", "masked_lm": "encoders", "contrastive": "image and text"}
-#: Micro-batches of an optimizer step: a cluster shards the optimizer's work, here it is spread over this many.
+#: Micro-batches of an optimizer step: a cluster shards the optimizer's work, here it is spread over
+#: this many.
 ACCUMULATION = 16
 
 
 @dataclass(frozen=True)
 class Bill:
-    """A published run. ``gpu_hours`` over all devices; ``amount`` in ``unit`` (tokens or samples); None where not published."""
+    """A published run. ``gpu_hours`` over all devices; ``amount`` in ``unit`` (tokens or samples);
+    None where not published."""
 
     id: str
     name: str
@@ -67,7 +71,8 @@ class Bill:
 
     @property
     def hosts_gpus(self) -> int:
-        """Devices that are planned together: those of the run where one host holds them, else one."""
+        """Devices that are planned together: those of the run where one host holds them, else
+        one."""
         return self.gpus if self.gpus and self.gpus <= HOST_GPUS else 1
 
 
@@ -90,7 +95,8 @@ class Answered:
 
 @cache
 def fact(key: str) -> Estimate:
-    """A row of ``profiles/claims/facts.csv``: low, middle, high. Raises ProfileError for a key that it lacks."""
+    """A row of ``profiles/claims/facts.csv``: low, middle, high. Raises ProfileError for a key that
+    it lacks."""
     for row in tables.rows("claims", "facts.csv"):
         if row["key"] == key:
             return Estimate(float(row["low"]), float(row["middle"]), float(row["high"]))
@@ -105,27 +111,64 @@ def _bill(row: dict[str, str]) -> Bill:
     def whole(cell: str) -> int | None:
         return int(cell) if cell else None
 
-    return Bill(row["id"], row["name"], row["gpu"], whole(row["gpus"]), tables.number(row["gpu_hours"]), tables.number(row["usd_stated"]),
-                tables.number(row["params"]), tables.number(row["amount"]), row["unit"], whole(row["sequence_length"]), row["refused"], row)
+    return Bill(
+        row["id"],
+        row["name"],
+        row["gpu"],
+        whole(row["gpus"]),
+        tables.number(row["gpu_hours"]),
+        tables.number(row["usd_stated"]),
+        tables.number(row["params"]),
+        tables.number(row["amount"]),
+        row["unit"],
+        whole(row["sequence_length"]),
+        row["refused"],
+        row,
+    )
 
 
 def question(bill: Bill) -> dict:
     """The fields of the planner's question for the step of this run."""
     row, micro = bill.row, int(bill.row["micro_batch"])
-    model = resolvable(row["model"], json.loads(row["architecture"]) if row["architecture"] else None, cache_folder() / "published")
-    asked = {"question": model, "strategy": row["strategy"], "gpu": bill.gpu, "gpus": bill.hosts_gpus,
-             "samples": math.ceil(bill.samples), "tokens_per_sample": bill.sequence_length, "max_length": bill.sequence_length, "padding": "max",
-             "precision": row["precision"], "attention": row["attention"], "gradient_checkpointing": row["gradient_checkpointing"],
-             "micro_batch": micro, "global_batch": micro * ACCUMULATION * bill.hosts_gpus, "epochs": 1, "price": 1.0, "offline": True}
-    return asked | ({"task": row["task"]} if row["task"] else {}) | ({"image_size": int(row["image_size"])} if row["image_size"] else {})
+    model = resolvable(
+        row["model"],
+        json.loads(row["architecture"]) if row["architecture"] else None,
+        cache_folder() / "published",
+    )
+    asked = {
+        "question": model,
+        "strategy": row["strategy"],
+        "gpu": bill.gpu,
+        "gpus": bill.hosts_gpus,
+        "samples": math.ceil(bill.samples),
+        "tokens_per_sample": bill.sequence_length,
+        "max_length": bill.sequence_length,
+        "padding": "max",
+        "precision": row["precision"],
+        "attention": row["attention"],
+        "gradient_checkpointing": row["gradient_checkpointing"],
+        "micro_batch": micro,
+        "global_batch": micro * ACCUMULATION * bill.hosts_gpus,
+        "epochs": 1,
+        "price": 1.0,
+        "offline": True,
+    }
+    return (
+        asked
+        | ({"task": row["task"]} if row["task"] else {})
+        | ({"image_size": int(row["image_size"])} if row["image_size"] else {})
+    )
 
 
 def answer(bill: Bill, *, ask=estimate) -> Answered:
     """Raises PlannerError where the planner cannot answer."""
     steps = [(stage, ask(**question(stage))["options"][0]["step"]) for stage in stages(bill)]
     hours = [_device_hours(stage, step) for stage, step in steps]
-    # The stages share the errors of one device and one kind of model, so their ranges add and do not cancel.
-    total = Estimate(sum(h.p10 for h in hours), sum(h.p50 for h in hours), sum(h.p90 for h in hours))
+    # The stages share the errors of one device and one kind of model, so their ranges add and do
+    # not cancel.
+    total = Estimate(
+        sum(h.p10 for h in hours), sum(h.p50 for h in hours), sum(h.p90 for h in hours)
+    )
     if bill.hosts_gpus == 1 and bill.gpus != 1:
         total = total * inverse(fact("cluster_scaling")) * inverse(fact("effective_time"))
     return Answered(bill, total, steps[-1][1]["mfu"])
@@ -138,9 +181,13 @@ def _device_hours(stage: Bill, step: dict) -> Estimate:
 
 
 def stages(bill: Bill) -> list[Bill]:
-    """The run, or the runs one after another that it was made of, each with its own model and amount."""
+    """The run, or the runs one after another that it was made of, each with its own model and
+    amount."""
     parts = json.loads(bill.row["parts"]) if bill.row["parts"] else []
-    return [replace(bill, amount=float(part["amount"]), row={**bill.row, "model": part["model"]}) for part in parts] or [bill]
+    return [
+        replace(bill, amount=float(part["amount"]), row={**bill.row, "model": part["model"]})
+        for part in parts
+    ] or [bill]
 
 
 def inverse(figure: Estimate) -> Estimate:
@@ -149,23 +196,32 @@ def inverse(figure: Estimate) -> Estimate:
 
 @cache
 def price_date() -> date:
-    """The day whose prices are taken, a row of ``facts.csv``: price rows are dated and stay, so that bills can be made again."""
+    """The day whose prices are taken, a row of ``facts.csv``: price rows are dated and stay, so
+    that bills can be made again."""
     row = next(row for row in tables.rows("claims", "facts.csv") if row["key"] == "price_day")
     return date.fromisoformat(row["date"])
 
 
 @cache
 def list_prices(gpu: str, gpus: int = 1) -> tuple[Offer, Offer] | None:
-    """(cheapest, dearest) on-demand offer of firm prices on ``price_date``, by USD per device-hour with whole instances."""
-    found = [offer for offer in offers(gpu, gpus=gpus, on_date=price_date()) if not offer.is_marketplace]
+    """(cheapest, dearest) on-demand offer of firm prices on ``price_date``, by USD per device-hour
+    with whole instances."""
+    found = [
+        offer for offer in offers(gpu, gpus=gpus, on_date=price_date()) if not offer.is_marketplace
+    ]
     by_provider: dict[str, Offer] = {}
     for offer in found:
         by_provider.setdefault(offer.provider, offer)
-    return (found[0], max(by_provider.values(), key=lambda o: o.usd_per_hour_for(gpus))) if found else None
+    return (
+        (found[0], max(by_provider.values(), key=lambda o: o.usd_per_hour_for(gpus)))
+        if found
+        else None
+    )
 
 
 def usd(gpu: str, gpu_hours: Estimate) -> Estimate | None:
-    """Dollars from the cheapest provider at p10 and p50 to the dearest at p90; None where nobody lists the device."""
+    """Dollars from the cheapest provider at p10 and p50 to the dearest at p90; None where nobody
+    lists the device."""
     found = list_prices(gpu, HOST_GPUS)
     if found is None:
         return None
@@ -175,19 +231,39 @@ def usd(gpu: str, gpu_hours: Estimate) -> Estimate | None:
 
 def report(answered: list[Answered], refused: list[tuple[Bill, str]]) -> str:
     """Markdown: the table, the median error, and what was not answered."""
-    lines = [_HEAD.format(date=price_date(), scaling=fact("cluster_scaling").p50, effective=fact("effective_time").p50, accumulation=ACCUMULATION),
-             "| run | GPU | amount | published GPU h | ours (p10 to p90) | error | inside | our MFU | our bill, cheapest list price | stated |",
-             "| --- | --- | --: | --: | --- | --: | --- | --: | --: | --: |"]
+    lines = [
+        _HEAD.format(
+            date=price_date(),
+            scaling=fact("cluster_scaling").p50,
+            effective=fact("effective_time").p50,
+            accumulation=ACCUMULATION,
+        ),
+        "| run | GPU | amount | published GPU h | ours (p10 to p90) | error | inside | our MFU "
+        "| our bill, cheapest list price | stated |",
+        "| --- | --- | --: | --: | --- | --: | --- | --: | --: | --: |",
+    ]
     lines += [_line(one) for one in answered]
     if answered:
         errors = [one.error for one in answered]
         inside = sum(one.covered for one in answered)
-        lines += ["", f"{len(answered)} runs: median error {statistics.median(errors):+.0%}, median absolute error "
-                  f"{statistics.median(abs(e) for e in errors):.0%}; {inside} of {len(answered)} inside p10 to p90. "
-                  f"Runs whose published time is rounded or second-hand (trust L) are counted. By kind, median error: {_by_kind(answered)}."]
-    lines += ["", "## What each answer assumes", ""] + [f"- **{one.bill.name}**: {one.bill.row['assumed']}. Published time: {one.bill.row['gpu_hours_how']}; "
-                                                         f"{one.bill.row['source']}." for one in answered]
-    lines += ["", f"## Not answered ({len(refused)})", ""] + [f"- **{bill.name}** ({_hours(bill)}): {reason}." for bill, reason in refused]
+        lines += [
+            "",
+            f"{len(answered)} runs: median error {statistics.median(errors):+.0%}, median "
+            "absolute error "
+            f"{statistics.median(abs(e) for e in errors):.0%}; {inside} of {len(answered)} "
+            "inside p10 to p90. "
+            "Runs whose published time is rounded or second-hand (trust L) are counted. By "
+            f"kind, median error: {_by_kind(answered)}.",
+        ]
+    lines += ["", "## What each answer assumes", ""] + [
+        f"- **{one.bill.name}**: {one.bill.row['assumed']}. Published time: "
+        f"{one.bill.row['gpu_hours_how']}; "
+        f"{one.bill.row['source']}."
+        for one in answered
+    ]
+    lines += ["", f"## Not answered ({len(refused)})", ""] + [
+        f"- **{bill.name}** ({_hours(bill)}): {reason}." for bill, reason in refused
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -195,15 +271,24 @@ def _by_kind(answered: list[Answered]) -> str:
     groups: dict[str, list[float]] = {}
     for one in answered:
         groups.setdefault(KINDS.get(one.bill.row["task"], "diffusion"), []).append(one.error)
-    return ", ".join(f"{kind} {statistics.median(errors):+.0%} ({len(errors)})" for kind, errors in groups.items())
+    return ", ".join(
+        f"{kind} {statistics.median(errors):+.0%} ({len(errors)})"
+        for kind, errors in groups.items()
+    )
 
 
 def _line(one: Answered) -> str:
     bill, hours = one.bill, one.gpu_hours
     dollars = usd(bill.gpu, hours)
-    return (f"| {bill.name} | {'' if bill.gpus is None else f'{bill.gpus}× '}{bill.gpu} | {format_count(bill.amount)} {bill.unit} | {bill.gpu_hours:,.0f} | "
-            f"{_compact(hours.p50)} ({_compact(hours.p10)} to {_compact(hours.p90)}) | {one.error:+.0%} | {'yes' if one.covered else 'no'} | "
-            f"{'' if one.mfu is None else f'{one.mfu:.0%}'} | {'' if dollars is None else format_usd(dollars.p50)} | {'' if bill.usd is None else format_usd(bill.usd)} |")
+    return (
+        f"| {bill.name} | {'' if bill.gpus is None else f'{bill.gpus}× '}{bill.gpu} | "
+        f"{format_count(bill.amount)} {bill.unit} | {bill.gpu_hours:,.0f} | "
+        f"{_compact(hours.p50)} ({_compact(hours.p10)} to {_compact(hours.p90)}) | "
+        f"{one.error:+.0%} | {'yes' if one.covered else 'no'} | "
+        f"{'' if one.mfu is None else f'{one.mfu:.0%}'} | "
+        f"{'' if dollars is None else format_usd(dollars.p50)} | "
+        f"{'' if bill.usd is None else format_usd(bill.usd)} |"
+    )
 
 
 def _compact(value: float) -> str:
@@ -230,7 +315,8 @@ eight GPUs of the kind on {date}, without storage, people and failed attempts.
 
 
 def isolated() -> None:
-    """Without this machine's own calibrations, corrections and ledger: the answer is the same everywhere."""
+    """Without this machine's own calibrations, corrections and ledger: the answer is the same
+    everywhere."""
     os.environ["PLANNER_DEVICES"] = tempfile.mkdtemp(prefix="planner-devices-")
 
 
@@ -246,12 +332,18 @@ def collect(wanted: list[Bill]) -> tuple[list[Answered], list[tuple[Bill, str]]]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", nargs="+", help="ids of rows")
-    parser.add_argument("--write", type=Path, help="write the Markdown there instead of printing it")
+    parser.add_argument(
+        "--write", type=Path, help="write the Markdown there instead of printing it"
+    )
     options = parser.parse_args(arguments)
     isolated()
-    text = report(*collect([bill for bill in bills() if not options.only or bill.id in options.only]))
+    text = report(
+        *collect([bill for bill in bills() if not options.only or bill.id in options.only])
+    )
     if options.write:
         options.write.write_text(text, encoding="utf-8")
     else:

@@ -1,12 +1,15 @@
-"""Llama-3.1-8B, pure bf16 weights and AdamW states, batch 1, 2048 tokens: our live bytes beside an independent tracker's.
+"""Llama-3.1-8B, pure bf16 weights and AdamW states, batch 1, 2048 tokens: our live bytes beside an
+independent tracker's.
 
     python benchmarks/reference_8b.py
 
-The tracker (a dispatch mode that follows storages over a step on meta, written apart from this planner) ran a library in which
-attention repeats keys and values to every query head, and off CUDA, where dropout keeps a mask of the input's type. A CUDA
-run of today's libraries does neither: grouped-query flash attention reads the eight key-value heads as they are, and the
-mask takes one byte. Both are recorded here: "as tracked" repeats heads and keeps wide masks, "on CUDA" is what the planner
-answers with. Figures are live bytes as torch counts them (GiB), before the allocator's rounding.
+The tracker (a dispatch mode that follows storages over a step on meta, written apart from this
+planner) ran a library in which attention repeats keys and values to every query head, and off CUDA,
+where dropout keeps a mask of the input's type. A CUDA run of today's libraries does neither:
+grouped-query flash attention reads the eight key-value heads as they are, and the mask takes one
+byte. Both are recorded here: "as tracked" repeats heads and keeps wide masks, "on CUDA" is what the
+planner answers with. Figures are live bytes as torch counts them (GiB), before the allocator's
+rounding.
 """
 
 from __future__ import annotations
@@ -30,10 +33,30 @@ TARGETS = ("q_proj", "v_proj")
 REFERENCES = (
     ("full fine-tuning, forward and backward", 61.8, {}, False),
     ("full fine-tuning, foreach AdamW step", 74.8, {}, True),
-    ("LoRA r=16 on q and v", 29.5, {"strategy": "lora", "lora_rank": 16, "lora_targets": TARGETS}, False),
-    ("LoRA r=16 on q and v, checkpointing", 18.5, {"strategy": "lora", "lora_rank": 16, "lora_targets": TARGETS, "gradient_checkpointing": "full"}, False),
+    (
+        "LoRA r=16 on q and v",
+        29.5,
+        {"strategy": "lora", "lora_rank": 16, "lora_targets": TARGETS},
+        False,
+    ),
+    (
+        "LoRA r=16 on q and v, checkpointing",
+        18.5,
+        {
+            "strategy": "lora",
+            "lora_rank": 16,
+            "lora_targets": TARGETS,
+            "gradient_checkpointing": "full",
+        },
+        False,
+    ),
     ("LoRA r=16 on all linear layers", 37.4, {"strategy": "lora", "lora_rank": 16}, False),
-    ("LoRA r=16 on all linear layers, dropout 0.05", 46.8, {"strategy": "lora", "lora_rank": 16, "lora_dropout": 0.05}, False),
+    (
+        "LoRA r=16 on all linear layers, dropout 0.05",
+        46.8,
+        {"strategy": "lora", "lora_rank": 16, "lora_dropout": 0.05},
+        False,
+    ),
 )
 
 
@@ -44,14 +67,21 @@ class AsTracked(CudaLike):
         groups = query.shape[1] // key.shape[1]
         if groups > 1:
             key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
-        return super()._on_scaled_dot_product_attention(func, query, key, value, *args, **kwargs).contiguous()
+        return (
+            super()
+            ._on_scaled_dot_product_attention(func, query, key, value, *args, **kwargs)
+            .contiguous()
+        )
 
     def _on_dropout(self, func, *args, **kwargs):
         return func(*args, **kwargs)
 
 
 def peak_gib(facts, changes: dict, optimizer: bool, mode: type) -> float:
-    recipe = Recipe(**{"strategy": "fine_tune", "task": "causal_lm", "precision": "bf16", "optimizer": "adamw"} | changes)
+    recipe = Recipe(
+        **{"strategy": "fine_tune", "task": "causal_lm", "precision": "bf16", "optimizer": "adamw"}
+        | changes
+    )
     kept, step_runner.CudaLike = step_runner.CudaLike, mode
     try:
         raw = StepRunner(lambda: build_for(facts, recipe), recipe).record(B=1, S=2048)
@@ -70,8 +100,15 @@ def peak_gib(facts, changes: dict, optimizer: bool, mode: type) -> float:
 
 def rows() -> list[dict]:
     facts = resolve("Llama-3.1-8B", offline=True)
-    return [{"case": name, "tracker_gib": reference, "as_tracked_gib": peak_gib(facts, changes, optimizer, AsTracked),
-             "on_cuda_gib": peak_gib(facts, changes, optimizer, CudaLike)} for name, reference, changes, optimizer in REFERENCES]
+    return [
+        {
+            "case": name,
+            "tracker_gib": reference,
+            "as_tracked_gib": peak_gib(facts, changes, optimizer, AsTracked),
+            "on_cuda_gib": peak_gib(facts, changes, optimizer, CudaLike),
+        }
+        for name, reference, changes, optimizer in REFERENCES
+    ]
 
 
 def main() -> int:
@@ -82,7 +119,9 @@ def main() -> int:
     print(f"{'':48}{'tracker':>9}{'as tracked':>12}{'error':>8}{'on CUDA':>10}")
     for row in found:
         error = row["as_tracked_gib"] / row["tracker_gib"] - 1
-        print(f"{row['case']:48}{row['tracker_gib']:9.1f}{row['as_tracked_gib']:12.2f}{error:+8.1%}{row['on_cuda_gib']:10.2f}")
+        print(
+            f"{row['case']:48}{row['tracker_gib']:9.1f}{row['as_tracked_gib']:12.2f}{error:+8.1%}{row['on_cuda_gib']:10.2f}"
+        )
     return 0 if all(abs(r["as_tracked_gib"] / r["tracker_gib"] - 1) <= 0.02 for r in found) else 1
 
 

@@ -1,11 +1,13 @@
-"""Record the traces that ship with the planner: the default recipes of the catalogue's common models.
+"""Record the traces that ship with the planner: the default recipes of the catalogue's common
+models.
 
     python benchmarks/ship_traces.py                    # what is missing
     python benchmarks/ship_traces.py --again gpt2       # one model anew
     python benchmarks/ship_traces.py --list
 
-Each file is what the planner itself would record and keep when asked; a question about these models needs no torch. Run it
-after changing anything under ``planner/trace`` or ``planner/strategies``, and with new library versions.
+Each file is what the planner itself would record and keep when asked; a question about these models
+needs no torch. Run it after changing anything under ``planner/trace`` or ``planner/strategies``,
+and with new library versions.
 """
 
 from __future__ import annotations
@@ -38,12 +40,22 @@ def listed() -> list[dict]:
 
 
 def recipes(facts: ModelFacts) -> list[tuple[Recipe, ModelFacts, ModelFacts | None]]:
-    """Everything that a question with no choices of its own may need for one model: (recipe, what trains, teacher)."""
-    question = Question(model=facts.name, samples=10_000, tokens_per_sample=256, target_tokens_per_sample=64)
-    data = from_counts(10_000, 256 if facts.modality in ("text", "audio") else None, 64 if facts.task == "seq2seq_lm" else None, modality=facts.modality)
+    """Everything that a question with no choices of its own may need for one model: (recipe, what
+    trains, teacher)."""
+    question = Question(
+        model=facts.name, samples=10_000, tokens_per_sample=256, target_tokens_per_sample=64
+    )
+    data = from_counts(
+        10_000,
+        256 if facts.modality in ("text", "audio") else None,
+        64 if facts.task == "seq2seq_lm" else None,
+        modality=facts.modality,
+    )
     spec, found = resolve_device(REFERENCE_GPU).spec, {}
     for strategy in TRAINING_STRATEGIES:
-        for variant in ((None, "features", "cached") if strategy == "feature_extraction" else (None,)):
+        for variant in (
+            (None, "features", "cached") if strategy == "feature_extraction" else (None,)
+        ):
             trains, teacher = facts, None
             if strategy == "distillation":
                 from planner.models.students import default_student
@@ -68,24 +80,45 @@ def ship(source: TraceSource, regime: str, again: bool) -> str | None:
     started = time.perf_counter()
     family = source._record(regime, None)
     store.save(family, file)
-    return f"{file.stat().st_size / 1000:6.1f} kB  {time.perf_counter() - started:5.1f} s  {file.name}"
+    return (
+        f"{file.stat().st_size / 1000:6.1f} kB  {time.perf_counter() - started:5.1f} s  {file.name}"
+    )
 
 
 def keep_refusals(found: dict[str, tuple[str, str]]) -> None:
-    """Write ``profiles/traces/refused.csv``: stem, model, recipe, reason. What was known before and not tried now stays."""
+    """Write ``profiles/traces/refused.csv``: stem, model, recipe, reason. What was known before and
+    not tried now stays."""
     file = tables.path("traces", "refused.csv")
-    kept = {row["stem"]: row for row in csv.DictReader(file.open(newline="", encoding="utf-8"))} if file.is_file() else {}
-    kept |= {stem: {"stem": stem, "model": model, "reason": reason, "source": "benchmarks/ship_traces.py", "date": datetime.date.today().isoformat()}
-             for stem, (model, reason) in found.items()}
+    kept = (
+        {row["stem"]: row for row in csv.DictReader(file.open(newline="", encoding="utf-8"))}
+        if file.is_file()
+        else {}
+    )
+    kept |= {
+        stem: {
+            "stem": stem,
+            "model": model,
+            "reason": reason,
+            "source": "benchmarks/ship_traces.py",
+            "date": datetime.date.today().isoformat(),
+        }
+        for stem, (model, reason) in found.items()
+    }
     with file.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, ["stem", "model", "reason", "source", "date"], lineterminator="\n")
+        writer = csv.DictWriter(
+            handle, ["stem", "model", "reason", "source", "date"], lineterminator="\n"
+        )
         writer.writeheader()
         writer.writerows(kept[stem] for stem in sorted(kept))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--again", nargs="*", metavar="MODEL", help="record these models (or all) again")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--again", nargs="*", metavar="MODEL", help="record these models (or all) again"
+    )
     parser.add_argument("--only", nargs="*", metavar="MODEL")
     parser.add_argument("--list", action="store_true")
     args = parser.parse_args()
@@ -98,7 +131,10 @@ def main() -> int:
         facts = resolve(name, offline=True)
         for recipe, trains, teacher in recipes(facts):
             for regime in row["regimes"].split():
-                label = f"{name} {recipe.strategy} {recipe.variant or ''} {recipe.gradient_checkpointing} {regime}"
+                label = (
+                    f"{name} {recipe.strategy} {recipe.variant or ''} "
+                    f"{recipe.gradient_checkpointing} {regime}"
+                )
                 if args.list:
                     print(label)
                     continue

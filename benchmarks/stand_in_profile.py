@@ -1,5 +1,6 @@
-"""A device profile of the size that 60 seconds of calibration give, filled with the datasheet's prices: what reading and using
-one costs can then be measured without the device, on answers that are the same but for it.
+"""A device profile of the size that 60 seconds of calibration give, filled with the datasheet's
+prices: what reading and using one costs can then be measured without the device, on answers that
+are the same but for it.
 
     python benchmarks/stand_in_profile.py h100-sxm stand_in.json
 """
@@ -24,23 +25,52 @@ from planner.units import MIB  # noqa: E402
 
 CASES = 1800  # a minute's on an H200, by the suite's own guesses
 DTYPES = ("bfloat16", "float32", "tf32", "float16")
-HOST = ("forward_seconds", "no_grad_seconds", "backward_seconds", "optimizer_seconds", "tensor_seconds", "view_forward_seconds", "view_backward_seconds",
-        "module_seconds", "step_seconds", "synchronise_seconds")
+HOST = (
+    "forward_seconds",
+    "no_grad_seconds",
+    "backward_seconds",
+    "optimizer_seconds",
+    "tensor_seconds",
+    "view_forward_seconds",
+    "view_backward_seconds",
+    "module_seconds",
+    "step_seconds",
+    "synchronise_seconds",
+)
 
 
 def stand_in(spec: DeviceSpec, cases: int = CASES) -> device_profiles.DeviceProfile:
     """Nothing in it was measured; it is never shipped."""
     spec = on_datasheet(spec)
-    chosen = suite(SimpleNamespace(kind="cuda", dtypes=lambda: DTYPES, free_bytes=lambda: spec.total_memory_bytes))[:cases]
+    chosen = suite(
+        SimpleNamespace(
+            kind="cuda", dtypes=lambda: DTYPES, free_bytes=lambda: spec.total_memory_bytes
+        )
+    )[:cases]
     points = defaultdict(list)
     for one, seconds in zip(chosen, datasheet_seconds(chosen, spec)):
         for family, point in as_points(one, float(seconds)):
             points[family].append(point)
-    device = {"name": spec.name, "key": spec.key, "kind": "cuda", "vendor": spec.vendor, "total_memory_bytes": spec.total_memory_bytes, "sm_count": spec.sm_count}
-    exact = {one.key: float(seconds) for one, seconds in zip(chosen, datasheet_seconds(chosen, spec))}
+    device = {
+        "name": spec.name,
+        "key": spec.key,
+        "kind": "cuda",
+        "vendor": spec.vendor,
+        "total_memory_bytes": spec.total_memory_bytes,
+        "sm_count": spec.sm_count,
+    }
+    exact = {
+        one.key: float(seconds) for one, seconds in zip(chosen, datasheet_seconds(chosen, spec))
+    }
     curves = {family: fit_curve(family, found) for family, found in points.items()}
-    return device_profiles.DeviceProfile(device, {"source": "stand-in: datasheet prices"}, curves, {name: prior(spec, "host", name) for name in HOST},
-                                         {"context_bytes": 400.0 * MIB}, exact=exact)
+    return device_profiles.DeviceProfile(
+        device,
+        {"source": "stand-in: datasheet prices"},
+        curves,
+        {name: prior(spec, "host", name) for name in HOST},
+        {"context_bytes": 400.0 * MIB},
+        exact=exact,
+    )
 
 
 def main() -> int:

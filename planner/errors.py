@@ -1,6 +1,7 @@
 """Errors that say what is wrong, where, and how to mend it, in one line.
 
-The command line prints ``str(error)`` and leaves with ``error.exit_code``; nothing else decides exit codes.
+The command line prints ``str(error)`` and leaves with ``error.exit_code``; nothing else decides
+exit codes.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ class QuestionError(PlannerError):
 
 
 class UnknownNameError(PlannerError):
-    """A name (model, GPU, provider, strategy, column) that is not known; the nearest known ones are offered."""
+    """A name (model, GPU, provider, strategy, column) that is not known; the nearest known ones are
+    offered."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, mend: str | None = None):
         near = nearest(name, known)
         hint = f"Did you mean {' or '.join(near)}?" if near else None
-        super().__init__(f"unknown {kind} {name!r}", mend=" ".join(filter(None, [hint, mend])) or None)
+        super().__init__(
+            f"unknown {kind} {name!r}", mend=" ".join(filter(None, [hint, mend])) or None
+        )
 
 
 class ModelError(PlannerError):
@@ -49,11 +53,14 @@ class MissingExtraError(PlannerError):
     """An optional library is needed: names the extra that brings it."""
 
     def __init__(self, library: str, extra: str, purpose: str):
-        super().__init__(f"{purpose} needs {library}", mend=f"Install it with: pip install 'planner[{extra}]'")
+        super().__init__(
+            f"{purpose} needs {library}", mend=f"Install it with: pip install 'planner[{extra}]'"
+        )
 
 
 class MachineError(PlannerError):
-    """The machine failed the question (disk full, no permission, a driver that died). Exit code 3."""
+    """The machine failed the question (disk full, no permission, a driver that died). Exit code
+    3."""
 
     exit_code = 3
 

@@ -1,7 +1,8 @@
 """A figure with its uncertainty.
 
-A figure is a lognormal-like triple (p10, p50, p90): hours, bytes and dollars are positive and their errors are
-ratios. Sums of independent figures add their spreads in quadrature on each side; factors multiply.
+A figure is a lognormal-like triple (p10, p50, p90): hours, bytes and dollars are positive and their
+errors are ratios. Sums of independent figures add their spreads in quadrature on each side; factors
+multiply.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ Z90 = 1.2815515594600038  # the 90th percentile of the standard normal distribut
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """p10 ≤ p50 ≤ p90, all in one unit that the name of the field states. Raises ValueError when out of order."""
+    """p10 ≤ p50 ≤ p90, all in one unit that the name of the field states. Raises ValueError when
+    out of order."""
 
     p10: float
     p50: float
@@ -30,7 +32,8 @@ class Estimate:
 
     @classmethod
     def with_spread(cls, value: float, sigma_log: float, bias_log: float = 0.0) -> Estimate:
-        """``value·exp(bias)`` with a lognormal error of standard deviation ``sigma_log`` (of the natural log)."""
+        """``value·exp(bias)`` with a lognormal error of standard deviation ``sigma_log`` (of the
+        natural log)."""
         middle = value * math.exp(bias_log)
         factor = math.exp(Z90 * sigma_log)
         return cls(middle / factor, middle, middle * factor)
@@ -56,7 +59,8 @@ class Estimate:
         return Estimate(middle * math.exp(-low), middle, middle * math.exp(high))
 
     def chance_above(self, limit: float) -> float:
-        """The probability that the figure is more than a limit, by a lognormal through p50 and, on the limit's side, p10 or p90."""
+        """The probability that the figure is more than a limit, by a lognormal through p50 and, on
+        the limit's side, p10 or p90."""
         edge = self.p90 if limit >= self.p50 else self.p10
         if self.p50 <= 0 or limit <= 0:
             return float(self.p50 > limit)

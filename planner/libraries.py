@@ -1,4 +1,5 @@
-"""Importing the model libraries: one place that mends torchvision beside a processor-only torch and names missing extras."""
+"""Importing the model libraries: one place that mends torchvision beside a processor-only torch and
+names missing extras."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ from types import ModuleType
 
 from planner.errors import MissingExtraError
 
-#: torchvision's Python code registers shapes for two operators of its compiled library when it is imported; where that library
-#: does not load (a wheel built for another torch), the operators must at least have been declared.
+#: torchvision's Python code registers shapes for two operators of its compiled library when it is
+#: imported; where that library does not load (a wheel built for another torch), the operators must
+#: at least have been declared.
 TORCHVISION_SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -22,26 +24,30 @@ _declared: list = []  # a torch.library.Library unregisters its operators when i
 
 
 def import_library(name: str, purpose: str) -> ModuleType:
-    """transformers, peft, timm or torchvision, imported safely. Raises MissingExtraError when it is not installed."""
+    """transformers, peft, timm or torchvision, imported safely. Raises MissingExtraError when it is
+    not installed."""
     if importlib.util.find_spec(name) is None:
         raise MissingExtraError(name, EXTRAS[name], purpose)
     prepare_torchvision()
     module = importlib.import_module(name)
     if name == "transformers" and "TRANSFORMERS_VERBOSITY" not in os.environ:
-        module.logging.set_verbosity_error()  # its remarks about configs are not this program's answers
+        # its remarks about configs are not this program's answers
+        module.logging.set_verbosity_error()
     return module
 
 
 @cache
 def prepare_torchvision() -> None:
-    """Declare torchvision's operators when its compiled library does not load. All three libraries import torchvision."""
+    """Declare torchvision's operators when its compiled library does not load. All three libraries
+    import torchvision."""
     import torch
 
     if importlib.util.find_spec("torchvision") is None:
         return
     try:
         importlib.import_module("torchvision.extension")
-    except RuntimeError:  # "operator torchvision::nms does not exist", raised half-way through the import
+    # "operator torchvision::nms does not exist", raised half-way through the import
+    except RuntimeError:
         _forget_torchvision()
     else:
         return
@@ -55,14 +61,18 @@ def prepare_torchvision() -> None:
 def _forget_torchvision() -> None:
     import sys
 
-    for name in [name for name in sys.modules if name == "torchvision" or name.startswith("torchvision.")]:
+    for name in [
+        name for name in sys.modules if name == "torchvision" or name.startswith("torchvision.")
+    ]:
         del sys.modules[name]
 
 
 def _registered(operator: str) -> bool:
     import torch
 
-    return torch._C._dispatch_has_kernel(f"torchvision::{operator}") or hasattr(torch.ops.torchvision, operator)
+    return torch._C._dispatch_has_kernel(f"torchvision::{operator}") or hasattr(
+        torch.ops.torchvision, operator
+    )
 
 
 def known_vision_model(library: str, name: str) -> bool:

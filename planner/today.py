@@ -1,8 +1,9 @@
 """What day it is: the one file that asks the system's clock for a date.
 
-An answer depends on the day that it is given: which prices are known, how old they are, how long a deadline leaves. With
-``PLANNER_TODAY=YYYY-MM-DD`` it is answered as of that day, so that an old report can be made again. What is measured,
-recorded or fetched is dated by the system's clock whatever the variable says.
+An answer depends on the day that it is given: which prices are known, how old they are, how long a
+deadline leaves. With ``PLANNER_TODAY=YYYY-MM-DD`` it is answered as of that day, so that an old
+report can be made again. What is measured, recorded or fetched is dated by the system's clock
+whatever the variable says.
 """
 
 from __future__ import annotations
@@ -24,12 +25,17 @@ def today() -> datetime.date:
 
 
 def as_of() -> datetime.datetime:
-    """The moment in UTC that deadlines count from: the first of the day that ``PLANNER_TODAY`` names, in local time, else now.
+    """The moment in UTC that deadlines count from: the first of the day that ``PLANNER_TODAY``
+    names, in local time, else now.
 
     Raises QuestionError where the variable holds no date.
     """
     day = _chosen_day()
-    return now() if day is None else datetime.datetime.combine(day, datetime.time.min).astimezone(datetime.UTC)
+    return (
+        now()
+        if day is None
+        else datetime.datetime.combine(day, datetime.time.min).astimezone(datetime.UTC)
+    )
 
 
 def now() -> datetime.datetime:
@@ -49,4 +55,6 @@ def _chosen_day() -> datetime.date | None:
     try:
         return datetime.datetime.strptime(text, "%Y-%m-%d").date()
     except ValueError:
-        raise QuestionError(f"{text!r} is not a date", where=VARIABLE, mend="Give YYYY-MM-DD, or unset it") from None
+        raise QuestionError(
+            f"{text!r} is not a date", where=VARIABLE, mend="Give YYYY-MM-DD, or unset it"
+        ) from None

@@ -1,6 +1,7 @@
 """Units at the boundary: the one place where GiB, hours and dollars are parsed and printed.
 
-Inside the program sizes are bytes, times seconds, rates FLOP/s and bytes/s, money USD, energy joules.
+Inside the program sizes are bytes, times seconds, rates FLOP/s and bytes/s, money USD, energy
+joules.
 """
 
 from __future__ import annotations
@@ -16,7 +17,18 @@ TERA, GIGA, MEGA = 1e12, 1e9, 1e6
 SECONDS_PER_HOUR = 3600.0
 JOULES_PER_KWH = 3.6e6
 
-_BYTE_UNITS = {"": 1, "b": 1, "kb": KB, "mb": MB, "gb": GB, "tb": TB, "kib": KIB, "mib": MIB, "gib": GIB, "tib": TIB}
+_BYTE_UNITS = {
+    "": 1,
+    "b": 1,
+    "kb": KB,
+    "mb": MB,
+    "gb": GB,
+    "tb": TB,
+    "kib": KIB,
+    "mib": MIB,
+    "gib": GIB,
+    "tib": TIB,
+}
 _COUNT_UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 
 
@@ -26,12 +38,16 @@ def parse_bytes(text: str | int | float) -> int:
 
 
 def parse_count(text: str | int | float) -> int:
-    """``"7B"`` → 7000000000, ``"20k"`` → 20000. Raises QuestionError for anything that is not a count."""
+    """``"7B"`` → 7000000000, ``"20k"`` → 20000. Raises QuestionError for anything that is not a
+    count."""
     return round(_parse(text, _COUNT_UNITS, "a count such as 7B or 20k"))
 
 
 def _parse(text: str | int | float, units: dict[str, int], wanted: str) -> float:
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*([a-z]*)\s*", str(text).replace("_", "").replace(",", "").lower())
+    match = re.fullmatch(
+        r"\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*([a-z]*)\s*",
+        str(text).replace("_", "").replace(",", "").lower(),
+    )
     if not match or match[2] not in units:
         raise QuestionError(f"{str(text)!r} is not {wanted}")
     value = float(match[1]) * units[match[2]]
@@ -53,7 +69,8 @@ def gib(size_bytes: float) -> float:
 
 
 def format_bytes(size_bytes: float) -> str:
-    """Three significant figures in the binary unit that keeps the number below 1024: ``61.8 GiB``."""
+    """Three significant figures in the binary unit that keeps the number below 1024: ``61.8
+    GiB``."""
     value, unit = float(size_bytes), "B"
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if abs(value) < 1024 or unit == "TiB":
@@ -62,12 +79,20 @@ def format_bytes(size_bytes: float) -> str:
     return f"{_figures(value)} {unit}"
 
 
-_SECOND_UNITS = ((1e-3, 1e-6, "µs"), (1, 1e-3, "ms"), (120, 1, "s"), (7200, 60, "min"), (48 * 3600, 3600, "h"), (math.inf, 86400, "days"))
+_SECOND_UNITS = (
+    (1e-3, 1e-6, "µs"),
+    (1, 1e-3, "ms"),
+    (120, 1, "s"),
+    (7200, 60, "min"),
+    (48 * 3600, 3600, "h"),
+    (math.inf, 86400, "days"),
+)
 
 
 def format_seconds(seconds: float, like: float | None = None) -> str:
-    """``0.0123`` → ``12.3 ms``; ``5400`` → ``90.0 min``; ``500000`` → ``5.79 days``. ``like``: in the unit that this many
-    seconds would get, so that the ends of a range share the unit of its middle."""
+    """``0.0123`` → ``12.3 ms``; ``5400`` → ``90.0 min``; ``500000`` → ``5.79 days``. ``like``: in
+    the unit that this many seconds would get, so that the ends of a range share the unit of its
+    middle."""
     measure = seconds if like is None else like
     scale, unit = next((scale, unit) for limit, scale, unit in _SECOND_UNITS if measure < limit)
     return f"{_figures(seconds / scale)} {unit}"

@@ -1,4 +1,5 @@
-"""Tests neither see nor change what the user measured on this machine, and give the same answers on every day."""
+"""Tests neither see nor change what the user measured on this machine, and give the same answers on
+every day."""
 
 import os
 import runpy
@@ -7,16 +8,22 @@ from pathlib import Path
 
 import pytest
 
-#: The day that every test and every command that it starts answers as of. It moves on when prices of a later day are shipped.
+#: The day that every test and every command that it starts answers as of. It moves on when prices
+#: of a later day are shipped.
 DAY = "2026-11-28"
 _HOME = tempfile.mkdtemp(prefix="planner-tests-")
 _AHEAD = Path(__file__).parent / "ahead"
 
 for _name in ("DEVICES", "LEDGER", "PRICES"):
-    os.environ[f"PLANNER_{_name}"] = os.path.join(_HOME, "runs.sqlite" if _name == "LEDGER" else _name.lower())
+    os.environ[f"PLANNER_{_name}"] = os.path.join(
+        _HOME, "runs.sqlite" if _name == "LEDGER" else _name.lower()
+    )
 os.environ["PLANNER_TODAY"] = DAY
-if os.environ.get("PLANNER_TEST_DAYS_AHEAD"):  # make test-dates: a test that asks the system's clock sees another day, and must pass
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_AHEAD), os.environ.get("PYTHONPATH")]))
+# make test-dates: a test that asks the system's clock sees another day, and must pass
+if os.environ.get("PLANNER_TEST_DAYS_AHEAD"):
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(_AHEAD), os.environ.get("PYTHONPATH")])
+    )
     runpy.run_path(str(_AHEAD / "sitecustomize.py"))
 
 

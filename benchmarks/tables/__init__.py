@@ -1,4 +1,5 @@
-"""One adapter a public table: ``cases(rows)`` turns the rows of a CSV into Cases and, where that cannot be done, Refusals."""
+"""One adapter a public table: ``cases(rows)`` turns the rows of a CSV into Cases and, where that
+cannot be done, Refusals."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ TABLES = {
 
 
 def load(table: str, folder: Path) -> Iterator[Case | Refused]:
-    """Every row of one public table, as a Case or a Refused. Raises OSError where the file cannot be read."""
+    """Every row of one public table, as a Case or a Refused. Raises OSError where the file cannot
+    be read."""
     module = importlib.import_module(f"benchmarks.tables.{table}")
     return module.cases(read_rows(folder / TABLES[table]))
 

@@ -1,4 +1,5 @@
-"""What the adapters share: reading a table, the planner's key of a GPU's printed name, torchvision's and pycls's names."""
+"""What the adapters share: reading a table, the planner's key of a GPU's printed name,
+torchvision's and pycls's names."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ MIB, GB = 2**20, 10**9
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV or CSV.gz, every cell a string, lines that start with # left out. Raises OSError."""
+    """The rows of a CSV or CSV.gz, every cell a string, lines that start with # left out. Raises
+    OSError."""
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", newline="", encoding="utf-8") as handle:
         return list(csv.DictReader(line for line in handle if not line.startswith("#")))
@@ -24,13 +26,16 @@ def _gpu_names() -> dict[str, str]:
 
 
 def gpu_key(text: str) -> str | None:
-    """The key of gpus.csv that a table's text stands for (``gpu_names.csv`` says why), None where the text is not known."""
+    """The key of gpus.csv that a table's text stands for (``gpu_names.csv`` says why), None where
+    the text is not known."""
     return _gpu_names().get(text.strip())
 
 
 @cache
 def _timm_renamed() -> dict[str, str]:
-    return {row["model"]: row["now"] for row in read_rows(Path(__file__).with_name("timm_renamed.csv"))}
+    return {
+        row["model"]: row["now"] for row in read_rows(Path(__file__).with_name("timm_renamed.csv"))
+    }
 
 
 def timm_model(name: str) -> str:
@@ -40,7 +45,9 @@ def timm_model(name: str) -> str:
 
 def is_ampere_or_later(key: str) -> bool:
     """Whether a container's FP32 means TF32 there: NVIDIA parts since the A100."""
-    return not key.startswith(("v100", "p100", "t4", "rtx-2080", "gtx-", "titan-", "quadro-rtx-8000"))
+    return not key.startswith(
+        ("v100", "p100", "t4", "rtx-2080", "gtx-", "titan-", "quadro-rtx-8000")
+    )
 
 
 def number(cell: str | None) -> float | None:

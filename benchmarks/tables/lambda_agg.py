@@ -1,4 +1,5 @@
-"""Lambda's deep-learning benchmark: NVIDIA's BERT (SQuAD) and ResNet-50 code on many GPUs, medians over runs."""
+"""Lambda's deep-learning benchmark: NVIDIA's BERT (SQuAD) and ResNet-50 code on many GPUs, medians
+over runs."""
 
 from __future__ import annotations
 
@@ -9,17 +10,35 @@ from planner.validate.cases import Case, Refused, slug
 
 TASKS = {
     "bert_base_squad": dict(
-        model="bert-base-uncased", task="token_classification", classes=2, sequence_length=384, optimizer="adamw_fused", attention="eager"
+        model="bert-base-uncased",
+        task="token_classification",
+        classes=2,
+        sequence_length=384,
+        optimizer="adamw_fused",
+        attention="eager",
     ),
     "bert_large_squad": dict(
-        model="bert-large-uncased", task="token_classification", classes=2, sequence_length=384, optimizer="adamw_fused", attention="eager"
+        model="bert-large-uncased",
+        task="token_classification",
+        classes=2,
+        sequence_length=384,
+        optimizer="adamw_fused",
+        attention="eager",
     ),
-    "resnet50": dict(model="torchvision:resnet50", task="image_classification", classes=1000, image_size=224, optimizer="sgd_momentum"),
+    "resnet50": dict(
+        model="torchvision:resnet50",
+        task="image_classification",
+        classes=1000,
+        image_size=224,
+        optimizer="sgd_momentum",
+    ),
 }
-#: BERT-base's weights, gradients and Adam state alone are 1,670 MiB, with a context over 2,000; ResNet-50 runs at its largest batch.
+#: BERT-base's weights, gradients and Adam state alone are 1,670 MiB, with a context over 2,000;
+#: ResNet-50 runs at its largest batch.
 LEAST_MIB = 2048
 ASSUMED = (
-    "NVIDIA's example code in its container: FP32 is TF32 from Ampere on; BERT as span prediction at 384 tokens with FusedAdam, "
+    "NVIDIA's example code in its container: FP32 is TF32 from Ampere on; BERT as span "
+    "prediction at 384 tokens with FusedAdam, "
     "apex mixed precision as autocast; ResNet-50 on synthetic data"
 )
 
@@ -28,12 +47,23 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
     """One case a system, task and precision, on one GPU or data-parallel over several."""
     for row in rows:
         gpu, count = gpu_key(row["gpu"]), integer(row["n_gpus"]) or 1
-        name = slug("lambda_agg", row["results_set"], row["system"], row["task"], row["precision"], f"x{count}")
+        name = slug(
+            "lambda_agg",
+            row["results_set"],
+            row["system"],
+            row["task"],
+            row["precision"],
+            f"x{count}",
+        )
         reason = refusal(row, gpu)
         if reason:
             yield Refused(name, "lambda_agg", reason)
             continue
-        batch, throughput, memory = int(row["per_gpu_batch"]), number(row["throughput_median"]), busy(row)
+        batch, throughput, memory = (
+            int(row["per_gpu_batch"]),
+            number(row["throughput_median"]),
+            busy(row),
+        )
         yield Case(
             id=name,
             table="lambda_agg",
@@ -71,6 +101,7 @@ def precision_of(row: dict[str, str], gpu: str) -> str:
 
 
 def busy(row: dict[str, str]) -> float | None:
-    """MiB that the monitor saw, None where it watched an idle card: no run of these models takes less than LEAST_MIB."""
+    """MiB that the monitor saw, None where it watched an idle card: no run of these models takes
+    less than LEAST_MIB."""
     seen = number(row["peak_nvidia_smi_mem_MiB_max"])
     return seen if seen is not None and seen >= LEAST_MIB else None

@@ -1,4 +1,5 @@
-"""litgpt's resource tables: peak allocated memory of LoRA and QLoRA on A100 40GB, at the longest Alpaca example."""
+"""litgpt's resource tables: peak allocated memory of LoRA and QLoRA on A100 40GB, at the longest
+Alpaca example."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ FALCON = {
     "bias": False,
     "alibi": False,
 }
-#: phi-1.5 with GELU as one operation, as litgpt has it; the published configuration names the composed one, which keeps more.
+#: phi-1.5 with GELU as one operation, as litgpt has it; the published configuration names the
+#: composed one, which keeps more.
 PHI = {
     "kind": "causal:phi",
     "vocab_size": 51200,
@@ -43,7 +45,8 @@ PHI = {
     "max_position_embeddings": 2048,
     "hidden_act": "gelu_pytorch_tanh",
 }
-#: (billions of parameters, model) → the planner's name, architecture where the catalogue has none, names of the query and value layers.
+#: (billions of parameters, model) → the planner's name, architecture where the catalogue has none,
+#: names of the query and value layers.
 MODELS = {
     ("1.3", "phi-1.5"): ("phi-1.5-fused-gelu", PHI, ("q_proj", "v_proj")),
     ("3", "StableLM Alpha"): ("stablelm-base-alpha-3b", STABLELM, ("query_key_value",)),
@@ -52,24 +55,33 @@ MODELS = {
     ("40", "Falcon"): ("falcon-40b", FALCON, ("query_key_value",)),
 }
 ASSUMED = (
-    "rank 8 on query and value, dropout 0.05, from the trainable count; the peak is at the longest example; "
+    "rank 8 on query and value, dropout 0.05, from the trainable count; the peak is at the "
+    "longest example; "
     "litgpt computes the loss in chunks"
 )
-#: Alpaca's mean length is not in the table. The times are the same within a tenth for micro-batches of 1, 2 and 4, so they hardly
-#: depend on it: the host, not the device, sets the pace.
+#: Alpaca's mean length is not in the table. The times are the same within a tenth for micro-batches
+#: of 1, 2 and 4, so they hardly depend on it: the host, not the device, sets the pace.
 MEAN_TOKENS = 128
 TIMED = (
-    f"rank 8 on query and value, dropout 0.05; Alpaca at natural lengths asked as {MEAN_TOKENS} tokens; the host sets the pace "
+    "rank 8 on query and value, dropout 0.05; Alpaca at natural lengths asked as "
+    f"{MEAN_TOKENS} tokens; the host sets the pace "
     "(batches of 1, 2 and 4 take the same time)"
 )
 
 
 def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
-    """One memory case a LoRA or QLoRA row, out-of-memory rows included, and one for its time; adapters and inference are refused."""
+    """One memory case a LoRA or QLoRA row, out-of-memory rows included, and one for its time;
+    adapters and inference are refused."""
     for row in rows:
         count = int(row["n_gpus"] or 1)
         name = slug(
-            "litgpt", row["model"], row["params_B"], row["strategy"], row["quantization"], f"b{row['micro_batch_size']}", f"x{count}"
+            "litgpt",
+            row["model"],
+            row["params_B"],
+            row["strategy"],
+            row["quantization"],
+            f"b{row['micro_batch_size']}",
+            f"x{count}",
         )
         reason = refusal(row)
         if reason:
@@ -78,7 +90,11 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
         peak, minutes = number(row["peak_mem_GB"]), number(row.get("time_1k_iters_min"))
         steps = max(1, 128 // (int(row["micro_batch_size"]) * count))
         shared = _question(row, count, steps)
-        plain = "; bitsandbytes 0.41 keeps the inputs of 4-bit layers for the backward pass" if row["strategy"] == "qlora" else ""
+        plain = (
+            "; bitsandbytes 0.41 keeps the inputs of 4-bit layers for the backward pass"
+            if row["strategy"] == "qlora"
+            else ""
+        )
         plain += "; NF4 without double quantisation" if row["quantization"] == "bnb.nf4" else ""
         yield Case(
             id=name,

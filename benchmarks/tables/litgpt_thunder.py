@@ -14,10 +14,20 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
     """One case an eager row; compiled by another compiler than torch's is refused."""
     for row in rows:
         name = slug(
-            "litgpt_thunder", row["setting"] if row["setting"] != "-" else "single", row["compiler"], row["executors"], f"x{row['n_gpus']}"
+            "litgpt_thunder",
+            row["setting"] if row["setting"] != "-" else "single",
+            row["compiler"],
+            row["executors"],
+            f"x{row['n_gpus']}",
         )
         if not row["ms_per_iter"] or row["compiler"] != "Eager" or row["setting"] not in PARALLEL:
-            yield Refused(name, "litgpt_thunder", "no figure" if not row["ms_per_iter"] else "a compiler that the planner does not model")
+            yield Refused(
+                name,
+                "litgpt_thunder",
+                "no figure"
+                if not row["ms_per_iter"]
+                else "a compiler that the planner does not model",
+            )
             continue
         count, seconds = int(row["n_gpus"]), float(row["ms_per_iter"]) / 1e3
         yield Case(
@@ -39,6 +49,7 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
             peaks=(("allocated", int(float(row["peak_mem_GB"]) * GB)),),
             trust="M",
             date="2024",
-            assumed="micro-batch 4 of 2048 tokens, the script's defaults; fused AdamW; peak is torch's max allocated "
+            assumed="micro-batch 4 of 2048 tokens, the script's defaults; fused AdamW; peak is "
+            "torch's max allocated "
             "over 1e9; litgpt materialises the repeated keys and values",
         )

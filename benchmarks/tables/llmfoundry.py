@@ -9,7 +9,8 @@ from planner.validate.cases import Case, Refused, slug
 
 PRECISIONS = {"amp_bf16": "amp_bf16", "bf16": "bf16"}
 ASSUMED = (
-    "asked as GPT-2's architecture at MPT's sizes (learned positions, tied head; MPT has no biases); DecoupledAdamW as AdamW; flash "
+    "asked as GPT-2's architecture at MPT's sizes (learned positions, tied head; MPT has no "
+    "biases); DecoupledAdamW as AdamW; flash "
     "attention of 2023; a step is all micro-batches of the global batch"
 )
 
@@ -28,9 +29,16 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
         )
         gpu = gpu_key(row["gpu"])
         if gpu is None or row["precision"] not in PRECISIONS or row["act_cpu_offload"] == "True":
-            yield Refused(name, "llmfoundry", f"precision {row['precision']}, GPU {row['gpu']} or offloading that cannot be asked")
+            yield Refused(
+                name,
+                "llmfoundry",
+                f"precision {row['precision']}, GPU {row['gpu']} or offloading that cannot be "
+                "asked",
+            )
             continue
-        batch, length, count, steps = (int(row[c]) for c in ("micro_batch_size", "seq_len", "n_gpus", "grad_accum"))
+        batch, length, count, steps = (
+            int(row[c]) for c in ("micro_batch_size", "seq_len", "n_gpus", "grad_accum")
+        )
         rate = float(row["throughput_tokens_per_s"])
         yield Case(
             id=name,

@@ -1,4 +1,5 @@
-"""Rows of the measuring program of this project's own runs: architecture as JSON, both peaks of the allocator, event-timed steps."""
+"""Rows of the measuring program of this project's own runs: architecture as JSON, both peaks of the
+allocator, event-timed steps."""
 
 from __future__ import annotations
 
@@ -18,11 +19,14 @@ CLASSES = {"text_classification": 2, "audio_classification": 12, "image_classifi
 
 def is_measured_runs(columns: list[str]) -> bool:
     """Whether a CSV's header is the measuring program's."""
-    return {"run_id", "status", "architecture", "step_ms_median", "peak_allocated_bytes"} <= set(columns)
+    return {"run_id", "status", "architecture", "step_ms_median", "peak_allocated_bytes"} <= set(
+        columns
+    )
 
 
 def cases(rows: list[dict[str, str]], source: str = "measured runs") -> Iterator[Case | Refused]:
-    """One case a row that ran or ran out of memory; rows that were skipped or failed are refused with their note."""
+    """One case a row that ran or ran out of memory; rows that were skipped or failed are refused
+    with their note."""
     for row in rows:
         if row["status"] not in ("ok", "oom"):
             yield Refused(row["run_id"], "measured_runs", f"{row['status']}: {row['note'][:80]}")
@@ -57,7 +61,11 @@ def _shape(row: dict[str, str], architecture: dict) -> dict:
         target_length=max(8, length // 4) if task == "seq2seq_lm" and length else None,
         image_size=integer(row["image_size"]),
         classes=integer(row["num_classes"]) or CLASSES.get(task),
-        memory_format=("contiguous" if row["model"].startswith(("vit", "swin")) else "channels_last") if vision else None,
+        memory_format=(
+            "contiguous" if row["model"].startswith(("vit", "swin")) else "channels_last"
+        )
+        if vision
+        else None,
     )
 
 
@@ -70,13 +78,19 @@ def _strategy(row: dict[str, str]) -> dict:
         lora_rank=integer(row["lora_rank"]) if lora else None,
         lora_targets=targets if lora else None,
         lora_dropout=0.0 if lora else None,
-        unfrozen_blocks=integer(row["unfrozen_blocks"]) if strategy == "partial_fine_tune" else None,
+        unfrozen_blocks=integer(row["unfrozen_blocks"])
+        if strategy == "partial_fine_tune"
+        else None,
     )
 
 
 def _measured(row: dict[str, str]) -> dict:
     step, forward = number(row["step_ms_median"]), number(row["forward_ms_median"])
-    peaks = tuple((name, integer(row[f"peak_{name}_bytes"])) for name in ("allocated", "reserved") if row[f"peak_{name}_bytes"])
+    peaks = tuple(
+        (name, integer(row[f"peak_{name}_bytes"]))
+        for name in ("allocated", "reserved")
+        if row[f"peak_{name}_bytes"]
+    )
     return dict(
         step_seconds=step / 1e3 if step else None,
         forward_seconds=forward / 1e3 if forward else None,

@@ -1,4 +1,5 @@
-"""pycls's model zoo: forward and backward time of one training iteration on a V100, fp32, no optimizer."""
+"""pycls's model zoo: forward and backward time of one training iteration on a V100, fp32, no
+optimizer."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ NAMES = {
     **{f"EfficientNet-B{i}": f"timm:efficientnet_b{i}" for i in range(6)},
 }
 ASSUMED = (
-    "one GPU at an eighth of the table's batch, as pycls's precise timing runs it; fp32 without tensor cores; the optimizer is outside "
+    "one GPU at an eighth of the table's batch, as pycls's precise timing runs it; fp32 "
+    "without tensor cores; the optimizer is outside "
     "the timer; images in the contiguous layout"
 )
 

@@ -1,4 +1,5 @@
-"""pytorch-gpu-benchmark: torchvision networks at batch 12 on older GeForce and TITAN cards, no optimizer."""
+"""pytorch-gpu-benchmark: torchvision networks at batch 12 on older GeForce and TITAN cards, no
+optimizer."""
 
 from __future__ import annotations
 
@@ -8,14 +9,24 @@ from benchmarks.tables.common import gpu_key
 from planner.validate.cases import Case, Refused, slug
 
 PRECISIONS = {"fp32": "fp32", "pure fp16 (model.half())": "fp16"}
-ASSUMED = "the optimizer is outside the timer and the copy of the images to the device inside it; images in the contiguous layout"
+ASSUMED = (
+    "the optimizer is outside the timer and the copy of the images to the device inside "
+    "it; images in the contiguous layout"
+)
 
 
 def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
     """One case a timed pass; float64 and one-process multi-GPU rows are refused."""
     for row in rows:
         gpu, precision = gpu_key(row["gpu"]), PRECISIONS.get(row["precision"])
-        name = slug("ryujaehun", row["model_torchvision"], gpu or row["gpu"], row["precision"][:9], row["mode"], f"x{row['n_gpus']}")
+        name = slug(
+            "ryujaehun",
+            row["model_torchvision"],
+            gpu or row["gpu"],
+            row["precision"][:9],
+            row["mode"],
+            f"x{row['n_gpus']}",
+        )
         reason = (
             "float64 is no training precision here"
             if precision is None
@@ -28,7 +39,11 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
         if reason:
             yield Refused(name, "ryujaehun", reason)
             continue
-        batch, seconds, train = int(row["batch_size_per_gpu"]), float(row["median_ms"]) / 1e3, row["mode"] == "train"
+        batch, seconds, train = (
+            int(row["batch_size_per_gpu"]),
+            float(row["median_ms"]) / 1e3,
+            row["mode"] == "train",
+        )
         yield Case(
             id=name,
             table="ryujaehun",

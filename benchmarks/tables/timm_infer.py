@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from benchmarks.tables.common import gpu_key, number, timm_model
 from planner.validate.cases import Case, Refused, slug
 
-PRECISIONS = {"AMP float16 (fp32 weights)": "amp_fp16", "AMP bfloat16 (fp32 weights)": "amp_bf16", "pure bfloat16": "bf16"}
+PRECISIONS = {
+    "AMP float16 (fp32 weights)": "amp_fp16",
+    "AMP bfloat16 (fp32 weights)": "amp_bf16",
+    "pure bfloat16": "bf16",
+}
 
 
 def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
@@ -49,5 +53,6 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
             step_seconds=float(row["infer_step_ms"]) / 1e3,
             samples_per_second=number(row["infer_samples_per_s"]),
             trust="H",
-            assumed=f"inference mode with the classifier's head, synthetic images; torch {row['torch']}",
+            assumed="inference mode with the classifier's head, synthetic images; torch "
+            f"{row['torch']}",
         )

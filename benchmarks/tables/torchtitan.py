@@ -24,9 +24,19 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
     """One case a row whose checkpointing the planner has; every one of them is sharded."""
     for row in rows:
         name = slug(
-            "torchtitan", row["model"], row["gpu"], row["techniques"], row["act_ckpt"], f"b{row['local_batch']}", f"x{row['n_gpus']}"
+            "torchtitan",
+            row["model"],
+            row["gpu"],
+            row["techniques"],
+            row["act_ckpt"],
+            f"b{row['local_batch']}",
+            f"x{row['n_gpus']}",
         )
-        gpu, batch, length = gpu_key(row["gpu"]), integer(row["local_batch"]), integer(row["seq_len"])
+        gpu, batch, length = (
+            gpu_key(row["gpu"]),
+            integer(row["local_batch"]),
+            integer(row["seq_len"]),
+        )
         reason = (
             "model"
             if row["model"] not in MODELS
@@ -43,7 +53,10 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
         if reason:
             yield Refused(name, "torchtitan", f"cannot be asked: {reason}")
             continue
-        rate, peak = number(row["tokens_per_s_per_gpu"]), number(row["peak_mem_GiB_per_gpu"]) or number(row["peak_mem_GB"])
+        rate, peak = (
+            number(row["tokens_per_s_per_gpu"]),
+            number(row["peak_mem_GiB_per_gpu"]) or number(row["peak_mem_GB"]),
+        )
         yield Case(
             id=name,
             table="torchtitan",

@@ -9,25 +9,47 @@ from benchmarks.tables.common import GB, gpu_key, number
 from planner.validate.cases import Case, Refused, slug
 
 MODELS = {"Llama2-7B": "Llama-2-7b", "Llama2-70B": "Llama-2-70b"}
-STRATEGIES = {"LoRA": "lora", "QLoRA": "qlora", "Full finetune": "fine_tune", "Full Finetune": "fine_tune"}
+STRATEGIES = {
+    "LoRA": "lora",
+    "QLoRA": "qlora",
+    "Full finetune": "fine_tune",
+    "Full Finetune": "fine_tune",
+}
 ASSUMED = (
-    "the release's recipe: rank 8 on query and value, dropout 0.05, activation checkpointing on; sequences packed to the stated length; "
+    "the release's recipe: rank 8 on query and value, dropout 0.05, activation checkpointing "
+    "on; sequences packed to the stated length; "
     "the peak is what torch's allocator reserved, over 1e9"
 )
 
 
 def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
-    """One case a row that states batch and length; rows with only a configuration's name are refused."""
+    """One case a row that states batch and length; rows with only a configuration's name are
+    refused."""
     for row in rows:
         name = slug(
-            "torchtune", row["readme_date"] or "tutorial", row["method"], row["model"], row["gpu"], row["setting"][:40], f"x{row['n_gpus']}"
+            "torchtune",
+            row["readme_date"] or "tutorial",
+            row["method"],
+            row["model"],
+            row["gpu"],
+            row["setting"][:40],
+            f"x{row['n_gpus']}",
         )
         shape = re.search(r"Batch Size = (\d+), Seq Length = (\d+)", row["setting"])
-        if not shape or row["model"] not in MODELS or row["method"] not in STRATEGIES or not gpu_key(row["gpu"]):
+        if (
+            not shape
+            or row["model"] not in MODELS
+            or row["method"] not in STRATEGIES
+            or not gpu_key(row["gpu"])
+        ):
             yield Refused(name, "torchtune", "batch, length or GPU not stated")
             continue
         if row["method"].startswith("Full") and "Paged" in row["notes"]:
-            yield Refused(name, "torchtune", "the low-memory recipe runs the optimizer inside the backward pass")
+            yield Refused(
+                name,
+                "torchtune",
+                "the low-memory recipe runs the optimizer inside the backward pass",
+            )
             continue
         batch, length, count = int(shape[1]), int(shape[2]), int(row["n_gpus"])
         rate, lora = number(row["tokens_per_s"]), "LoRA" in row["method"]

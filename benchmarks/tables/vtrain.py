@@ -1,4 +1,5 @@
-"""vTrain's ground truth: GPT training iterations under Megatron-DeepSpeed on one A100 server; the data-parallel rows."""
+"""vTrain's ground truth: GPT training iterations under Megatron-DeepSpeed on one A100 server; the
+data-parallel rows."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from benchmarks.tables.common import gpu_key
 from planner.validate.cases import Case, Refused, slug
 
 ASSUMED = (
-    "vocabulary of 51,200, no recomputation (with it the wide ones would pass 210 TFLOP/s), eager attention, "
+    "vocabulary of 51,200, no recomputation (with it the wide ones would pass 210 TFLOP/s), "
+    "eager attention, "
     "fp16 weights (Megatron's fp32 copy left out), softmax in fp16 as its fused kernel reads it; "
     "asked as GPT-2's architecture"
 )
@@ -17,8 +19,12 @@ ASSUMED = (
 def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
     """One case a row that is data-parallel only; tensor and pipeline parallel rows are refused."""
     for row in rows:
-        hidden, heads, layers, length = (int(row[c]) for c in ("hidden_size", "n_heads", "n_layers", "sequence_length"))
-        batch, total, count = (int(row[c]) for c in ("micro_batch_size", "global_batch_size", "data_parallel"))
+        hidden, heads, layers, length = (
+            int(row[c]) for c in ("hidden_size", "n_heads", "n_layers", "sequence_length")
+        )
+        batch, total, count = (
+            int(row[c]) for c in ("micro_batch_size", "global_batch_size", "data_parallel")
+        )
         name = slug(
             "vtrain",
             f"h{hidden}",
@@ -39,7 +45,14 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
             table="vtrain",
             citation=row["source"],
             model=f"gpt-h{hidden}-l{layers}",
-            architecture={"kind": "gpt2", "n_embd": hidden, "n_layer": layers, "n_head": heads, "n_positions": length, "vocab_size": 51200},
+            architecture={
+                "kind": "gpt2",
+                "n_embd": hidden,
+                "n_layer": layers,
+                "n_head": heads,
+                "n_positions": length,
+                "vocab_size": 51200,
+            },
             task="causal_lm",
             strategy="scratch",
             gpu=gpu_key(row["gpu"]) or row["gpu"],

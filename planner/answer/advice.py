@@ -1,4 +1,5 @@
-"""When it does not fit: what would make it fit, least disruptive first, each change with the figure it would bring."""
+"""When it does not fit: what would make it fit, least disruptive first, each change with the figure
+it would bring."""
 
 from __future__ import annotations
 
@@ -27,13 +28,17 @@ class Fix:
 
 
 def fixes(asked: Asked, option: Option) -> list[Fix]:
-    """Changes in the order of how little they disturb, those that fit first; empty for an option that fits."""
+    """Changes in the order of how little they disturb, those that fit first; empty for an option
+    that fits."""
     if option.fits:
         return []
     found, started = [], time.monotonic()
     for change, update in _changes(asked.question, option):
         if time.monotonic() - started > PATIENCE_SECONDS:
-            asked.warnings.append(f"{option.strategy}: not every change that might make it fit was tried, recording its steps takes long")
+            asked.warnings.append(
+                f"{option.strategy}: not every change that might make it fit was tried, "
+                "recording its steps takes long"
+            )
             break
         fix = _tried(asked, option, change, update)
         found += [fix] if fix else []
@@ -48,15 +53,29 @@ def _changes(question: Question, option: Option) -> list[tuple[str, dict]]:
     small = {"micro_batch": 1, "global_batch": option.choices.global_batch}
     # Where the state alone is too large, smaller activations do not help.
     parts = setting.memory.breakdown
-    hopeless = parts["weights"] + parts["gradients"] + parts["optimizer"] > setting.memory.device_total_bytes
+    hopeless = (
+        parts["weights"] + parts["gradients"] + parts["optimizer"]
+        > setting.memory.device_total_bytes
+    )
     if setting.micro_batch > 1 and not hopeless:
-        changes.append((f"micro-batch 1 with {option.choices.global_batch} accumulation steps", small))
+        changes.append(
+            (f"micro-batch 1 with {option.choices.global_batch} accumulation steps", small)
+        )
     if recipe.gradient_checkpointing == "none" and not hopeless:
         changes.append(("gradient checkpointing", checkpoint))
         if setting.micro_batch > 1:
             changes.append(("gradient checkpointing and micro-batch 1", checkpoint | small))
-    if recipe.optimizer.startswith("adam") and "8bit" not in recipe.optimizer and option.strategy in ("fine_tune", "scratch", "partial_fine_tune", "distillation"):
-        changes.append(("8-bit AdamW states, gradient checkpointing, micro-batch 1", {"optimizer": "adamw_8bit"} | checkpoint | small))
+    if (
+        recipe.optimizer.startswith("adam")
+        and "8bit" not in recipe.optimizer
+        and option.strategy in ("fine_tune", "scratch", "partial_fine_tune", "distillation")
+    ):
+        changes.append(
+            (
+                "8-bit AdamW states, gradient checkpointing, micro-batch 1",
+                {"optimizer": "adamw_8bit"} | checkpoint | small,
+            )
+        )
     if option.strategy in ("fine_tune", "partial_fine_tune"):
         changes.append(("LoRA instead", {"strategy": ["lora"]} | checkpoint | small))
     if option.strategy in ("fine_tune", "partial_fine_tune", "lora"):
@@ -66,10 +85,16 @@ def _changes(question: Question, option: Option) -> list[tuple[str, dict]]:
 
 def _tried(asked: Asked, option: Option, change: str, update: dict) -> Fix | None:
     memory = _memory(asked, update, option, lambda: option.rented)
-    return None if memory is None else Fix(change, memory.device_used_bytes, memory.fits, option.rented.spec.key)
+    return (
+        None
+        if memory is None
+        else Fix(change, memory.device_used_bytes, memory.fits, option.rented.spec.key)
+    )
 
 
-def _memory(asked: Asked, update: dict, option: Option, rented: Callable[[], Rented]) -> Memory | None:
+def _memory(
+    asked: Asked, update: dict, option: Option, rented: Callable[[], Rented]
+) -> Memory | None:
     """The peak under a changed question; None where the change is not possible for this model."""
     question = asked.question.model_copy(update=update)
     changed = Asked(question, asked.facts, asked.data, asked.progress, _sources=asked._sources)
@@ -86,9 +111,21 @@ def _larger(asked: Asked, option: Option) -> list[Fix]:
         offered = rentable(asked.question.model_copy(update={"price": None, "gpu": None}))
     except PlannerError:
         return []
-    enough = [r for r in offered if r.spec.total_memory_bytes >= option.setting.memory.device_used_bytes.p90 and r.spec.supports(option.setting.recipe.precision)]
+    enough = [
+        r
+        for r in offered
+        if r.spec.total_memory_bytes >= option.setting.memory.device_used_bytes.p90
+        and r.spec.supports(option.setting.recipe.precision)
+    ]
     for one in sorted(enough, key=lambda r: r.offer.usd_per_hour_for(r.gpus))[:2]:
         memory = _memory(asked, {}, option, lambda one=one: one)
         if memory is not None and memory.fits:
-            return [Fix(f"a larger GPU: {one.spec.name} at {one.offer.provider}", memory.device_used_bytes, True, one.spec.key)]
+            return [
+                Fix(
+                    f"a larger GPU: {one.spec.name} at {one.offer.provider}",
+                    memory.device_used_bytes,
+                    True,
+                    one.spec.key,
+                )
+            ]
     return []

@@ -17,8 +17,19 @@ def carbon_document(question: Question, option: Option) -> dict[str, Any]:
     if grid is None:
         return {"grid": None, "codecarbon": None}
     beside = _codecarbon(question, option)
-    return {"grid": {"grams_co2e_per_kwh": grid.grams_co2e_per_kwh.as_dict(), "place": grid.place, "year": grid.year or None, "source": grid.source},
-            "codecarbon": {"kwh": beside.kwh.as_dict(), "co2_kg": beside.co2_kg.as_dict(), "method": beside.method}}
+    return {
+        "grid": {
+            "grams_co2e_per_kwh": grid.grams_co2e_per_kwh.as_dict(),
+            "place": grid.place,
+            "year": grid.year or None,
+            "source": grid.source,
+        },
+        "codecarbon": {
+            "kwh": beside.kwh.as_dict(),
+            "co2_kg": beside.co2_kg.as_dict(),
+            "method": beside.method,
+        },
+    }
 
 
 def _codecarbon(question: Question, option: Option) -> CodecarbonFigure:
@@ -27,5 +38,11 @@ def _codecarbon(question: Question, option: Option) -> CodecarbonFigure:
     region = question.region or (offer.region if offer else None)
     theirs = grid_at(offer.provider if offer else None, region, of=ABROAD)
     grid = option.energy.grid if theirs.assumption and not option.energy.grid.assumption else theirs
-    return codecarbon_figure(option.energy.watts, option.run.wall_hours * runs_in_all(question), gpus=option.rented.gpus, grams_per_kwh=grid.grams_co2e_per_kwh.p50,
-                             machines=offer.instances_for(option.rented.gpus) if offer else 1, ram_gib=offer.ram_gib if offer else None)
+    return codecarbon_figure(
+        option.energy.watts,
+        option.run.wall_hours * runs_in_all(question),
+        gpus=option.rented.gpus,
+        grams_per_kwh=grid.grams_co2e_per_kwh.p50,
+        machines=offer.instances_for(option.rented.gpus) if offer else 1,
+        ram_gib=offer.ram_gib if offer else None,
+    )

@@ -1,4 +1,5 @@
-"""Whether an answer keeps the limits that the user set: ``max_usd``, ``max_hours`` and ``deadline``."""
+"""Whether an answer keeps the limits that the user set: ``max_usd``, ``max_hours`` and
+``deadline``."""
 
 from __future__ import annotations
 
@@ -17,31 +18,46 @@ def recommended_option(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if not chosen:
         return None
     keys = [key for key in ("strategy", "gpu", "gpus", "variant", "provider") if key in chosen]
-    matches = [option for option in document["options"] if all(option.get(key) == chosen[key] for key in keys)]
+    matches = [
+        option
+        for option in document["options"]
+        if all(option.get(key) == chosen[key] for key in keys)
+    ]
     return next(iter(sorted(matches, key=lambda option: option.get("fits") is False)), None)
 
 
-def broken_limits(document: Mapping[str, Any], *, now: datetime.datetime | None = None) -> list[str]:
+def broken_limits(
+    document: Mapping[str, Any], *, now: datetime.datetime | None = None
+) -> list[str]:
     """One sentence for each limit of the question that the answer breaks; empty when all are kept.
 
-    The recommended option is judged, by its medians. Where nothing is recommended every option that may run is judged,
-    and the limits are broken when none of them keeps all. No option at all with a limit set counts as broken.
+    The recommended option is judged, by its medians. Where nothing is recommended every option that
+    may run is judged, and the limits are broken when none of them keeps all. No option at all with
+    a limit set counts as broken.
     """
     question = document["question"]
-    licence = licence_problem(question.get("licences"), (document.get("model") or {}).get("license"))
+    licence = licence_problem(
+        question.get("licences"), (document.get("model") or {}).get("license")
+    )
     if licence is not None:
         return [licence]
     if not any(question.get(key) is not None for key in ("max_usd", "max_hours", "deadline")):
         return []
     chosen = recommended_option(document)
-    candidates = [chosen] if chosen else [option for option in document["options"] if option.get("fits") is not False]
+    candidates = (
+        [chosen]
+        if chosen
+        else [option for option in document["options"] if option.get("fits") is not False]
+    )
     if not candidates:
         return ["no option fits, so no limit can be kept"]
     broken = [_broken_by(option, question, now) for option in candidates]
     return min(broken, key=len)
 
 
-def _broken_by(option: Mapping[str, Any], question: Mapping[str, Any], now: datetime.datetime | None) -> list[str]:
+def _broken_by(
+    option: Mapping[str, Any], question: Mapping[str, Any], now: datetime.datetime | None
+) -> list[str]:
     name = " on ".join(filter(None, [option["strategy"], option.get("gpu")]))
     usd = _project(option)
     hours = _median(option, "run", "wall_hours")
@@ -53,21 +69,30 @@ def _broken_by(option: Mapping[str, Any], question: Mapping[str, Any], now: date
         found.append(f"max_usd {format_usd(limit)} is broken: {name} costs {format_usd(usd)}")
     limit = question.get("max_hours")
     if limit is not None and hours is not None and hours > limit:
-        found.append(f"max_hours {limit:g} h is broken: {name} takes {format_seconds(hours * SECONDS_PER_HOUR)}")
+        found.append(
+            f"max_hours {limit:g} h is broken: {name} takes "
+            f"{format_seconds(hours * SECONDS_PER_HOUR)}"
+        )
     if question.get("deadline") is not None and hours is not None:
         found += _missed(question["deadline"], hours, name, now)
     return found
 
 
 def licence_problem(licences: Sequence[str] | None, licence: str | None) -> str | None:
-    """Why a model may not be taken under ``licences``; None where it may. A model of unknown licence may not."""
-    if licences is None or licence is not None and licence.lower() in {name.lower() for name in licences}:
+    """Why a model may not be taken under ``licences``; None where it may. A model of unknown
+    licence may not."""
+    if (
+        licences is None
+        or licence is not None
+        and licence.lower() in {name.lower() for name in licences}
+    ):
         return None
     return f"licences {', '.join(licences)}: the model's is {licence or 'not known'}"
 
 
 def hours_allowed(question: Question, *, now: datetime.datetime | None = None) -> float | None:
-    """Wall-clock hours that ``max_hours`` and ``deadline`` leave; None without either, negative for a deadline that has passed."""
+    """Wall-clock hours that ``max_hours`` and ``deadline`` leave; None without either, negative for
+    a deadline that has passed."""
     left = None if question.deadline is None else _hours_left(question.deadline, now)
     return min((hours for hours in (question.max_hours, left) if hours is not None), default=None)
 
@@ -75,14 +100,21 @@ def hours_allowed(question: Question, *, now: datetime.datetime | None = None) -
 def _hours_left(moment: datetime.datetime, now: datetime.datetime | None) -> float:
     """A deadline without a zone is local time, as a person would mean it."""
     start = now or as_of()
-    return (moment.astimezone(datetime.UTC) - start.astimezone(datetime.UTC)).total_seconds() / SECONDS_PER_HOUR
+    return (
+        moment.astimezone(datetime.UTC) - start.astimezone(datetime.UTC)
+    ).total_seconds() / SECONDS_PER_HOUR
 
 
-def _missed(deadline: str | datetime.datetime, hours: float, name: str, now: datetime.datetime | None) -> list[str]:
+def _missed(
+    deadline: str | datetime.datetime, hours: float, name: str, now: datetime.datetime | None
+) -> list[str]:
     moment = datetime.datetime.fromisoformat(deadline) if isinstance(deadline, str) else deadline
     if hours <= _hours_left(moment, now):
         return []
-    return [f"deadline {moment.isoformat()} is broken: {name} takes {format_seconds(hours * SECONDS_PER_HOUR)}"]
+    return [
+        f"deadline {moment.isoformat()} is broken: {name} takes "
+        f"{format_seconds(hours * SECONDS_PER_HOUR)}"
+    ]
 
 
 def _project(option: Mapping[str, Any]) -> float | None:

@@ -1,4 +1,5 @@
-"""Which option to take and why, by rules that are rows with sources (``profiles/rules/recommendation.csv``)."""
+"""Which option to take and why, by rules that are rows with sources
+(``profiles/rules/recommendation.csv``)."""
 
 from __future__ import annotations
 
@@ -10,7 +11,9 @@ from planner.plan.options import Option
 from planner.question import Question
 
 
-def recommend(question: Question, options: list[Option], samples: int, task: str, parameters: int | None) -> tuple[Option, str] | None:
+def recommend(
+    question: Question, options: list[Option], samples: int, task: str, parameters: int | None
+) -> tuple[Option, str] | None:
     """(option, why), or None when nothing fits and keeps the limits."""
     able = [o for o in options if o.fits and keeps_limits(question, o)]
     for strategy, reason in advised(task, parameters, samples):
@@ -25,7 +28,10 @@ def advised(task: str, parameters: int | None, samples: int) -> Iterator[tuple[s
     """(strategy, why with its source) by the rules that match, the most advisable first."""
     for row in tables.rows("rules", "recommendation.csv"):
         if _matches(row, task, parameters, samples):
-            yield row["strategy"], f"{row['reason'][:1].upper()}{row['reason'][1:]} ({row['source']})"
+            yield (
+                row["strategy"],
+                f"{row['reason'][:1].upper()}{row['reason'][1:]} ({row['source']})",
+            )
 
 
 def keeps_limits(question: Question, option: Option) -> bool:
@@ -45,7 +51,10 @@ def total_usd(question: Question, option: Option) -> float | None:
 def _matches(row: dict[str, str], task: str, parameters: int | None, samples: int) -> bool:
     if row["task"] and row["task"] != task:
         return False
-    for value, low, high in ((parameters, row["min_params"], row["max_params"]), (samples, row["min_samples"], row["max_samples"])):
+    for value, low, high in (
+        (parameters, row["min_params"], row["max_params"]),
+        (samples, row["min_samples"], row["max_samples"]),
+    ):
         if (low or high) and value is None:
             return False
         if low and value < float(low) or high and value > float(high):
@@ -60,7 +69,14 @@ def _cost(option: Option) -> tuple:
 def _among(chosen: Option, able: list[Option]) -> str:
     """What it costs beside the cheapest and the dearest that fit."""
     if chosen.bill is None:
-        return f"{units.format_seconds(chosen.run.wall_hours.p50 * units.SECONDS_PER_HOUR)} on {chosen.rented.spec.name}"
+        return (
+            f"{units.format_seconds(chosen.run.wall_hours.p50 * units.SECONDS_PER_HOUR)} on "
+            f"{chosen.rented.spec.name}"
+        )
     prices = [o.bill.usd.p50 for o in able if o.bill]
-    return (f"{units.format_usd(chosen.bill.usd.p50)} where the options that fit cost {units.format_usd(min(prices))} to {units.format_usd(max(prices))}"
-            if len(prices) > 1 else f"{units.format_usd(chosen.bill.usd.p50)}")
+    return (
+        f"{units.format_usd(chosen.bill.usd.p50)} where the options that fit cost "
+        f"{units.format_usd(min(prices))} to {units.format_usd(max(prices))}"
+        if len(prices) > 1
+        else f"{units.format_usd(chosen.bill.usd.p50)}"
+    )

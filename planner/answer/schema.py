@@ -1,9 +1,10 @@
-"""The JSON document of an answer, as pydantic models: the contract that tests, scripts and other programs rely on.
+"""The JSON document of an answer, as pydantic models: the contract that tests, scripts and other
+programs rely on.
 
-Stable within a major version of ``schema``: keys may be added, none is renamed or removed. Required keys are required
-even when their value is null, so that a reader never has to guess whether a figure is missing or was forgotten. This
-module is not on the path of an answer: it writes ``profiles/schema/answer.schema.json`` and validates in tests and in
-``planner report answer.json``.
+Stable within a major version of ``schema``: keys may be added, none is renamed or removed. Required
+keys are required even when their value is null, so that a reader never has to guess whether a
+figure is missing or was forgotten. This module is not on the path of an answer: it writes
+``profiles/schema/answer.schema.json`` and validates in tests and in ``planner report answer.json``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ Basis = Literal["datasheet", "calibrated", "exact"]
 
 
 class _Part(BaseModel):
-    """Unknown extra keys are kept (later minor versions add some); infinite and not-a-number figures are refused."""
+    """Unknown extra keys are kept (later minor versions add some); infinite and not-a-number
+    figures are refused."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
@@ -51,7 +53,9 @@ class Training(_Part):
 
     precision: str
     optimizer: str
-    optimizer_states: str = Field(description="Which states in which precision, and bytes a parameter, in a sentence")
+    optimizer_states: str = Field(
+        description="Which states in which precision, and bytes a parameter, in a sentence"
+    )
     gradient_checkpointing: str
     attention: str
     global_batch_size: int = Field(ge=1)
@@ -88,8 +92,8 @@ class Peak(_Part):
 
 
 class Memory(_Part):
-    """``allocated``: peak of live tensors as torch counts them; ``reserved``: what the caching allocator holds;
-    ``device_used``: what the driver's tools show, with the context."""
+    """``allocated``: peak of live tensors as torch counts them; ``reserved``: what the caching
+    allocator holds; ``device_used``: what the driver's tools show, with the context."""
 
     allocated_bytes: Figure
     reserved_bytes: Figure
@@ -97,15 +101,27 @@ class Memory(_Part):
     device_total_bytes: int = Field(gt=0)
     breakdown: MemoryBreakdown
     peak: Peak | None
-    short_by_bytes: int | None = Field(ge=0, description="How much is missing where it does not fit")
-    verdict: Literal["fits", "tight", "does not fit"] | None = Field(default=None, description="tight: it may run out of memory, or fits by giving back cached memory")
-    chance_out_of_memory: float | None = Field(default=None, ge=0, le=1, description="That the run needs more than the device has, by the spread of the figures")
+    short_by_bytes: int | None = Field(
+        ge=0, description="How much is missing where it does not fit"
+    )
+    verdict: Literal["fits", "tight", "does not fit"] | None = Field(
+        default=None,
+        description="tight: it may run out of memory, or fits by giving back cached memory",
+    )
+    chance_out_of_memory: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="That the run needs more than the device has, by the spread of the figures",
+    )
 
     @model_validator(mode="after")
     def _parts_sum(self):
         total, used = sum(self.breakdown.model_dump().values()), self.device_used_bytes.p50
         if abs(total - used) > max(1.0, SUM_TOLERANCE * used):
-            raise ValueError(f"the breakdown sums to {total:.0f} bytes, device_used_bytes.p50 is {used:.0f}")
+            raise ValueError(
+                f"the breakdown sums to {total:.0f} bytes, device_used_bytes.p50 is {used:.0f}"
+            )
         return self
 
 
@@ -115,12 +131,16 @@ class Step(_Part):
     sequence_length: float | None = Field(gt=0)
     seconds: Figure
     forward_seconds: Figure
-    model_flops: float = Field(ge=0, description="A multiply-add is two; recomputation is not counted")
+    model_flops: float = Field(
+        ge=0, description="A multiply-add is two; recomputation is not counted"
+    )
     mfu: float | None = Field(ge=0, description="Model FLOPs over peak dense FLOPs")
     samples_per_second: float = Field(ge=0)
     tokens_per_second: float | None = Field(ge=0)
     bound_by: Literal["host", "device"]
-    pace_advice: str | None = Field(default=None, description="What would quicken a step whose device waits for the host")
+    pace_advice: str | None = Field(
+        default=None, description="What would quicken a step whose device waits for the host"
+    )
     by_kind: dict[str, float] = Field(description="Device seconds of a step by kind of operation")
     unmodelled_share: float = Field(ge=0, le=1)
 
@@ -130,7 +150,9 @@ class RunBreakdown(_Part):
     evaluation: float = Field(ge=0)
     saving: float = Field(ge=0)
     start_up: float = Field(ge=0)
-    interruptions: float = Field(default=0.0, ge=0, description="Checkpoints, lost work and restarts on spot")
+    interruptions: float = Field(
+        default=0.0, ge=0, description="Checkpoints, lost work and restarts on spot"
+    )
 
 
 class Run(_Part):
@@ -156,7 +178,11 @@ class CostBreakdown(_Part):
     api: float = Field(ge=0)
     egress: float = Field(default=0.0, ge=0, description="Taking the trained weights out")
     repeats: float = Field(default=0.0, ge=0, description="Further trials and runs that fail")
-    lost_work: float = Field(default=0.0, ge=0, description="Checkpoints, lost work and restarts on spot; in the hours of the run too")
+    lost_work: float = Field(
+        default=0.0,
+        ge=0,
+        description="Checkpoints, lost work and restarts on spot; in the hours of the run too",
+    )
 
 
 class Cost(_Part):
@@ -166,10 +192,20 @@ class Cost(_Part):
     price_source: str | None
     price_date: str | None = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
     offer: PricedOffer | None
-    up_front_usd: float | None = Field(default=None, ge=0, description="Of usd, what is paid before the first request")
-    project_usd: Figure | None = Field(default=None, description="Training and answering the asked requests for the asked months")
-    usd_per_request: float | None = Field(default=None, ge=0, description="What one more request costs; null where servers stand anyway")
-    usd_per_month: float | None = Field(default=None, ge=0, description="What the asked requests cost a month")
+    up_front_usd: float | None = Field(
+        default=None, ge=0, description="Of usd, what is paid before the first request"
+    )
+    project_usd: Figure | None = Field(
+        default=None, description="Training and answering the asked requests for the asked months"
+    )
+    usd_per_request: float | None = Field(
+        default=None,
+        ge=0,
+        description="What one more request costs; null where servers stand anyway",
+    )
+    usd_per_month: float | None = Field(
+        default=None, ge=0, description="What the asked requests cost a month"
+    )
 
     @model_validator(mode="after")
     def _parts_sum(self):
@@ -195,7 +231,9 @@ class Scratch(_Part):
     source: str | None
     usd: Figure | float | None
     gpu_hours: Figure | float | None
-    labels_usd: float | None = Field(default=None, ge=0, description="Labelling that much data, at usd_per_label")
+    labels_usd: float | None = Field(
+        default=None, ge=0, description="Labelling that much data, at usd_per_label"
+    )
 
 
 class Serving(_Part):
@@ -215,7 +253,8 @@ class Serving(_Part):
 
 
 class Crossing(_Part):
-    """``cheaper_below`` costs less up to the load, ``cheaper_above`` from there on; ``again``: they cross more than once."""
+    """``cheaper_below`` costs less up to the load, ``cheaper_above`` from there on; ``again``: they
+    cross more than once."""
 
     cheaper_below: str
     cheaper_above: str
@@ -255,8 +294,8 @@ class Codecarbon(_Part):
 
 
 class Option(_Part):
-    """One way to do it. ``memory``, ``step`` and ``run`` are null for strategies that train nothing on a device;
-    ``cost`` is null where no price is known."""
+    """One way to do it. ``memory``, ``step`` and ``run`` are null for strategies that train nothing
+    on a device; ``cost`` is null where no price is known."""
 
     strategy: str
     variant: str | None
@@ -274,7 +313,9 @@ class Option(_Part):
     energy_kwh: Figure | None
     co2_kg: Figure | None
     grid: GridIntensity | None = None
-    codecarbon: Codecarbon | None = Field(default=None, description="What codecarbon would report for the same run")
+    codecarbon: Codecarbon | None = Field(
+        default=None, description="What codecarbon would report for the same run"
+    )
     fixes: list[Fix]
     scratch: Scratch | None
     disk_bytes: int | None
@@ -313,11 +354,29 @@ class Answer(_Part):
 
 def answer_schema() -> dict[str, Any]:
     """The JSON Schema of the document, as shipped in ``profiles/schema/answer.schema.json``."""
-    return Answer.model_json_schema(by_alias=True) | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return _published(Answer.model_json_schema(by_alias=True))
 
 
 def question_schema() -> dict[str, Any]:
-    """The JSON Schema of ``project.yaml``, as shipped in ``profiles/schema/question.schema.json``."""
+    """The JSON Schema of ``project.yaml``, as ``profiles/schema/question.schema.json``."""
     from planner.question import Question
 
-    return Question.model_json_schema() | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return _published(Question.model_json_schema())
+
+
+def _published(schema: dict[str, Any]) -> dict[str, Any]:
+    """With its dialect, and descriptions on one line: they come from wrapped docstrings."""
+    return _unwrapped(schema) | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+
+
+def _unwrapped(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_unwrapped(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: " ".join(value.split())
+        if key == "description" and isinstance(value, str)
+        else _unwrapped(value)
+        for key, value in node.items()
+    }

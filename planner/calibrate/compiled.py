@@ -1,4 +1,5 @@
-"""What torch.compile leaves of the time: fused chains against the same operations one by one, on the device and on the host."""
+"""What torch.compile leaves of the time: fused chains against the same operations one by one, on
+the device and on the host."""
 
 from __future__ import annotations
 
@@ -22,14 +23,23 @@ _DROPPED = 0.1
 
 
 def measure_compiled(backend: Backend) -> Iterator[dict[str, Any]]:
-    """Facts ``compile_pointwise_bytes_share`` and ``compile_host_share``; a record of kind ``trust`` where torch.compile fails."""
-    for name, measure in (("compile_pointwise_bytes_share", _pointwise_share), ("compile_host_share", _host_share)):
+    """Facts ``compile_pointwise_bytes_share`` and ``compile_host_share``; a record of kind
+    ``trust`` where torch.compile fails."""
+    for name, measure in (
+        ("compile_pointwise_bytes_share", _pointwise_share),
+        ("compile_host_share", _host_share),
+    ):
         try:
             yield {"record": "fact", "name": name, "value": measure(backend), "unit": "share"}
-        except Exception as error:  # the compiler may fail in any way: none installed, a version too new
+        # the compiler may fail in any way: none installed, a version too new
+        except Exception as error:
             line = " ".join(str(error).split())[:160] or type(error).__name__
-            yield {"record": "trust", "what": f"torch.compile does not work here: {line}",
-                   "mend": "Estimates for compiled runs stand on our prior; install the compiler that torch.compile needs and calibrate again"}
+            yield {
+                "record": "trust",
+                "what": f"torch.compile does not work here: {line}",
+                "mend": "Estimates for compiled runs stand on our prior; install the compiler "
+                "that torch.compile needs and calibrate again",
+            }
             return
 
 
@@ -42,13 +52,22 @@ def _normed(x: torch.Tensor, bias: torch.Tensor, residual: torch.Tensor) -> torc
 
 
 def _pointwise_share(backend: Backend) -> float:
-    """Time of fused chains over that of the same operations one by one: the geometric mean of two."""
+    """Time of fused chains over that of the same operations one by one: the geometric mean of
+    two."""
     dtype = torch.bfloat16 if backend.kind == "cuda" else torch.float32
-    x, residual = (torch.randn(_ROWS[backend.kind], _WIDTH, device=backend.device, dtype=dtype) for _ in range(2))
+    x, residual = (
+        torch.randn(_ROWS[backend.kind], _WIDTH, device=backend.device, dtype=dtype)
+        for _ in range(2)
+    )
     bias = torch.randn(_WIDTH, device=backend.device, dtype=dtype)
     with torch.no_grad():
-        logs = [math.log(_seconds(torch.compile(chain, dynamic=False), backend, x, bias, residual) / _seconds(chain, backend, x, bias, residual))
-                for chain in (_activated, _normed)]
+        logs = [
+            math.log(
+                _seconds(torch.compile(chain, dynamic=False), backend, x, bias, residual)
+                / _seconds(chain, backend, x, bias, residual)
+            )
+            for chain in (_activated, _normed)
+        ]
     return math.exp(statistics.fmean(logs))
 
 
@@ -60,7 +79,11 @@ def _seconds(chain: Callable, backend: Backend, *tensors: torch.Tensor) -> float
 class _Layer(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        self.norm, self.up, self.down = torch.nn.LayerNorm(_TINY_WIDTH), torch.nn.Linear(_TINY_WIDTH, _TINY_WIDTH), torch.nn.Linear(_TINY_WIDTH, _TINY_WIDTH)
+        self.norm, self.up, self.down = (
+            torch.nn.LayerNorm(_TINY_WIDTH),
+            torch.nn.Linear(_TINY_WIDTH, _TINY_WIDTH),
+            torch.nn.Linear(_TINY_WIDTH, _TINY_WIDTH),
+        )
 
     def forward(self, x):
         return x + self.down(functional.gelu(self.up(self.norm(x))))
@@ -77,9 +100,16 @@ def _host_share(backend: Backend) -> float:
             module(x).sum().backward()
             for parameter in stack.parameters():
                 parameter.grad = None
+
         return step
 
     launches = 40 * _LAYERS
     with one_thread(backend):
-        plain, short = by_turns([looping(stepping(stack), backend, launches), looping(stepping(fused), backend, launches)], _SECONDS)
+        plain, short = by_turns(
+            [
+                looping(stepping(stack), backend, launches),
+                looping(stepping(fused), backend, launches),
+            ],
+            _SECONDS,
+        )
     return statistics.median(short) / statistics.median(plain)

@@ -1,4 +1,5 @@
-"""What a process takes of a device's memory before its tensors: measured in a process of its own, since this one has run too much."""
+"""What a process takes of a device's memory before its tensors: measured in a process of its own,
+since this one has run too much."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ import torch
 from planner.calibrate.operations.backends import Backend
 
 LEAST_SECONDS = 1.5  # of starting an interpreter with torch
-#: A product forward and backward, as every training run makes: the driver's context, the libraries' handles and kernels.
+#: A product forward and backward, as every training run makes: the driver's context, the libraries'
+#: handles and kernels.
 _ON_CUDA = """
 import sys, torch
 x = torch.randn(256, 256, device=sys.argv[1], requires_grad=True)
@@ -46,22 +48,33 @@ def context_bytes(backend: Backend, seconds: float) -> tuple[int, str] | None:
 def _said(code: str, arguments: list[str], seconds: float) -> list[str]:
     """Lines that a Python of its own printed within ``seconds``."""
     try:
-        done = subprocess.run([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=seconds)
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            timeout=seconds,
+        )
     except (subprocess.TimeoutExpired, OSError):
         return []
     return [line for line in done.stdout.splitlines() if line.strip().isdigit()]
 
 
 def _beside(backend: Backend, seconds: float) -> tuple[int, str] | None:
-    """What the device has less while another process with a context is there. None where that one did not start in time (or
-    may not: a device in exclusive mode)."""
+    """What the device has less while another process with a context is there. None where that one
+    did not start in time (or may not: a device in exclusive mode)."""
     if seconds < LEAST_SECONDS:
         return None
     backend.synchronise()
     before, _ = torch.cuda.mem_get_info(backend.device)
     try:
-        child = subprocess.Popen([sys.executable, "-c", _ON_CUDA, str(backend.device)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                 stderr=subprocess.DEVNULL, text=True)
+        child = subprocess.Popen(
+            [sys.executable, "-c", _ON_CUDA, str(backend.device)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
     except OSError:
         return None
     guard = threading.Timer(seconds, child.kill)
@@ -75,7 +88,9 @@ def _beside(backend: Backend, seconds: float) -> tuple[int, str] | None:
         child.communicate()
     if not line.isdigit() or before - after - int(line) <= 0:
         return None
-    return before - after - int(line), "what the device had less while a process with a context was there"
+    return before - after - int(
+        line
+    ), "what the device had less while a process with a context was there"
 
 
 def _of_this_process(backend: Backend) -> tuple[int, str] | None:

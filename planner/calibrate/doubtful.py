@@ -1,4 +1,5 @@
-"""Measurements that their neighbours do not expect: something else ran meanwhile, or the device has an odd size there."""
+"""Measurements that their neighbours do not expect: something else ran meanwhile, or the device has
+an odd size there."""
 
 from __future__ import annotations
 
@@ -10,19 +11,23 @@ from planner.devices.families import terms
 from planner.devices.profile import DeviceProfile
 from planner.trace.operations import cost
 
-#: Times the curve's own expectation from which on a measurement is timed again: our prior. Interference only adds time.
+#: Times the curve's own expectation from which on a measurement is timed again: our prior.
+#: Interference only adds time.
 TOO_SLOW = 1.5
 
 
 def doubtful(records: Iterable[Record], profile: DeviceProfile) -> list[str]:
-    """Keys of timed operations that took much longer than the curve through all of them says, the worst first."""
+    """Keys of timed operations that took much longer than the curve through all of them says, the
+    worst first."""
     found = []
     for record in records:
         if record["record"] != "operation" or not record.get("seconds"):
             continue
         case = from_dict(record["case"])
         work = cost(case.signature, case.dims)
-        parts = terms(case.call, float(work.flops), float(work.read_bytes + work.write_bytes), case.precision)
+        parts = terms(
+            case.call, float(work.flops), float(work.read_bytes + work.write_bytes), case.precision
+        )
         curve = profile.curves.get(parts[0].family) if len(parts) == 1 else None
         if curve is not None:
             expected, _ = curve.seconds(parts[0].features, parts[0].flops, parts[0].bytes)

@@ -1,7 +1,7 @@
 """The ``exact`` basis: the very operations of a trace, timed on this machine, once.
 
-What was timed is remembered in the device's profile, so that the next question of the same model at the same sizes times
-nothing. Operations that cannot run here keep the price of the next best basis.
+What was timed is remembered in the device's profile, so that the next question of the same model at
+the same sizes times nothing. Operations that cannot run here keep the price of the next best basis.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from planner.trace.table import StepTrace
 
 #: Seconds that timing one operation may take, and all operations of a trace.
 EACH_SECONDS, ALL_SECONDS = 0.12, 60.0
-#: All of them are visited so often, one after another: what disturbs one visit is over by the next, and the faster counts.
+#: All of them are visited so often, one after another: what disturbs one visit is over by the next,
+#: and the faster counts.
 VISITS = 2
 _NO_KERNEL = ("view", "synchronise")
 Progress = Callable[[str, int, int], None]
@@ -33,8 +34,8 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass
 class ExactTimer:
-    """Times the operations of traces on ``backend``; a ``DeviceSpec.timer``. ``unable``: reason by operation; ``doubts``: (what,
-    how to mend it) of the monitor."""
+    """Times the operations of traces on ``backend``; a ``DeviceSpec.timer``. ``unable``: reason by
+    operation; ``doubts``: (what, how to mend it) of the monitor."""
 
     backend: Any
     profile: DeviceProfile
@@ -45,8 +46,8 @@ class ExactTimer:
     doubts: list[tuple[str, str]] = field(default_factory=list)
 
     def __call__(self, trace: StepTrace, dims: np.ndarray, precision: str) -> np.ndarray:
-        """Seconds of one call of each signature at one point (``dims`` [n_forms]): float64 [n_signatures], NaN where it cannot
-        be timed, 0 for what runs no kernel."""
+        """Seconds of one call of each signature at one point (``dims`` [n_forms]): float64
+        [n_signatures], NaN where it cannot be timed, 0 for what runs no kernel."""
         out = np.full(len(trace.signatures), np.nan)
         wanted: dict[str, Case] = {}
         keys: list[str | None] = []
@@ -78,7 +79,10 @@ class ExactTimer:
         from planner.calibrate.operations.timing import time_case
         from planner.devices.telemetry.monitor import Monitor
 
-        each, what = min(EACH_SECONDS, ALL_SECONDS / len(wanted)) / VISITS, f"timing the operations of {trace.meta.get('model', 'the model')}"
+        each, what = (
+            min(EACH_SECONDS, ALL_SECONDS / len(wanted)) / VISITS,
+            f"timing the operations of {trace.meta.get('model', 'the model')}",
+        )
         with Monitor(self.backend) as monitor:
             for number, (key, case) in enumerate(VISITS * list(wanted.items())):
                 if self.progress:
@@ -96,8 +100,9 @@ class ExactTimer:
         self.keep()
 
     def keep(self) -> None:
-        """Write what was timed into the profile's file; a disk that refuses costs the next question time, not this answer.
-        What was timed in doubtful moments serves this answer, which says so, and is not remembered."""
+        """Write what was timed into the profile's file; a disk that refuses costs the next question
+        time, not this answer. What was timed in doubtful moments serves this answer, which says so,
+        and is not remembered."""
         if self.file is None or not self.new or self.doubts:
             return
         self.profile = self.profile.remembering(self.new)
@@ -112,19 +117,27 @@ class ExactTimer:
         if not self.unable:
             return []
         names = sorted({reason.partition(":")[0] for reason in self.unable.values()})
-        return [f"{len(self.unable)} operations could not be timed here and are priced otherwise: {', '.join(names[:4])}" + (" …" if len(names) > 4 else "")]
+        return [
+            f"{len(self.unable)} operations could not be timed here and are priced otherwise: "
+            f"{', '.join(names[:4])}" + (" …" if len(names) > 4 else "")
+        ]
 
     @property
     def warnings(self) -> list[str]:
         """What makes the times doubtful, a line each."""
-        return [f"while the operations were timed, {what}: the times are not kept; ask again when it is quiet" for what, _ in self.doubts]
+        return [
+            f"while the operations were timed, {what}: the times are not kept; ask again when "
+            "it is quiet"
+            for what, _ in self.doubts
+        ]
 
 
 def exactly(spec: DeviceSpec | None = None, *, progress: Progress | None = None) -> DeviceSpec:
-    """The local device on the exact basis. ``spec``: the device that the question names; None: the best one here.
+    """The local device on the exact basis. ``spec``: the device that the question names; None: the
+    best one here.
 
-    Without a calibration, its host's costs are measured first (some seconds). Raises QuestionError for a device that is not
-    this machine's, MachineError when it cannot be used.
+    Without a calibration, its host's costs are measured first (some seconds). Raises QuestionError
+    for a device that is not this machine's, MachineError when it cannot be used.
     """
     backend, device = _local(spec)
     profile, file = _profile(backend, device, progress)
@@ -139,21 +152,33 @@ def _local(spec: DeviceSpec | None) -> tuple[Any, dict]:
     try:
         found = backend(wanted)
     except PlannerError as error:
-        raise MachineError(f"nothing here to time operations on: {error.what}", where="--exact", mend="Leave --exact out") from error
+        raise MachineError(
+            f"nothing here to time operations on: {error.what}",
+            where="--exact",
+            mend="Leave --exact out",
+        ) from error
     device = found.facts()
     if spec is not None and not _same(spec, device):
-        raise QuestionError(f"{spec.name} is not this machine's device ({device['name']})", where="--exact",
-                            mend="Operations are timed on the local device: use --gpu local, or leave --exact out")
+        raise QuestionError(
+            f"{spec.name} is not this machine's device ({device['name']})",
+            where="--exact",
+            mend="Operations are timed on the local device: use --gpu local, or leave --exact out",
+        )
     return found, device
 
 
 def _same(spec: DeviceSpec, device: dict) -> bool:
-    return profiles.file_name(device) == spec.key or str(device["name"]).lower() == spec.name.lower()
+    return (
+        profiles.file_name(device) == spec.key or str(device["name"]).lower() == spec.name.lower()
+    )
 
 
-def _profile(backend: Any, device: dict, progress: Progress | None) -> tuple[DeviceProfile, Path | None]:
-    """(the device's own profile, its file), or one of host costs alone. A shipped profile is not written to: its exact times
-    would be another machine's, and what is timed here is kept in the user's folder."""
+def _profile(
+    backend: Any, device: dict, progress: Progress | None
+) -> tuple[DeviceProfile, Path | None]:
+    """(the device's own profile, its file), or one of host costs alone. A shipped profile is not
+    written to: its exact times would be another machine's, and what is timed here is kept in the
+    user's folder."""
     own = profiles.user_folder() / f"{profiles.file_name(_with_key(device))}.json"
     if own.is_file():
         return profiles.load(own), own
@@ -161,7 +186,10 @@ def _profile(backend: Any, device: dict, progress: Progress | None) -> tuple[Dev
 
     if progress:
         progress("measuring what the host needs for an operation", 0, 1)
-    records = [{"record": "session", "device": _with_key(device)}, *measure_host(backend, budget_seconds=HOST_SECONDS)]
+    records = [
+        {"record": "session", "device": _with_key(device)},
+        *measure_host(backend, budget_seconds=HOST_SECONDS),
+    ]
     return profile_from(records), own
 
 
@@ -169,7 +197,8 @@ HOST_SECONDS = 8.0
 
 
 def _with_key(device: dict) -> dict:
-    """With the key of the table's row that carries the driver's name, so that its file is found under it."""
+    """With the key of the table's row that carries the driver's name, so that its file is found
+    under it."""
     from planner.devices.specification import all_devices
 
     if device.get("key") or device.get("kind") == "cpu":

@@ -1,6 +1,7 @@
-"""Facts of a device beside its operations: memory and copy rates, the best matrix products, what the runtime takes of memory, how
-the allocator rounds, power at rest. Each is a record ``{"record": "fact", "name", "value", "unit"}``; what a device does not
-have, or cannot be measured in the time, has no record."""
+"""Facts of a device beside its operations: memory and copy rates, the best matrix products, what
+the runtime takes of memory, how the allocator rounds, power at rest. Each is a record ``{"record":
+"fact", "name", "value", "unit"}``; what a device does not have, or cannot be measured in the time,
+has no record."""
 
 from __future__ import annotations
 
@@ -23,17 +24,24 @@ Record = dict[str, Any]
 _COPY_BYTES = {"cuda": 1 << 30, "mps": 1 << 28, "cpu": 1 << 27}
 _WIDTH = {"cuda": {2: 8192, 4: 4096}, "mps": {2: 2048, 4: 2048}, "cpu": {2: 1024, 4: 1024}}
 _LINK_BYTES, _SMALL_LINK_BYTES = 1 << 28, 1 << 12
-_ALLOCATED = {"malloc_small_seconds": 1 << 20, "malloc_seconds": 20 << 20, "malloc_large_seconds": 1 << 30}
+_ALLOCATED = {
+    "malloc_small_seconds": 1 << 20,
+    "malloc_seconds": 20 << 20,
+    "malloc_large_seconds": 1 << 30,
+}
 _MEMORY_SHARE = 0.25  # of the free memory, for one buffer
 _ONE_SECONDS = 0.15
 _ROUNDS = (3, 15)
 _RESTING_SECONDS, _READINGS = 0.5, 5
 
 
-def measure_facts(backend: Backend, *, budget_seconds: float, compiled: bool = False) -> Iterator[Record]:
-    """Records of kind ``fact``, until the budget (seconds of wall clock) is used up. ``compiled`` adds what torch.compile leaves of
-    the time, which takes the compiler's own time past any budget, or a record of kind ``trust`` where it does not work.
-    Raises MachineError when the device fails."""
+def measure_facts(
+    backend: Backend, *, budget_seconds: float, compiled: bool = False
+) -> Iterator[Record]:
+    """Records of kind ``fact``, until the budget (seconds of wall clock) is used up. ``compiled``
+    adds what torch.compile leaves of the time, which takes the compiler's own time past any budget,
+    or a record of kind ``trust`` where it does not work. Raises MachineError when the device fails.
+    """
     end = time.monotonic() + budget_seconds
     for program in _PROGRAMS[backend.kind]:
         if time.monotonic() >= end:
@@ -54,24 +62,46 @@ def _fact(name: str, value: float, unit: str, **more: Any) -> Record:
 
 # ---- every device
 
+
 def memory_rate(backend: Backend, _end: float) -> Iterator[Record]:
     """Bytes read and written by a large copy within the device's memory."""
     size = min(_COPY_BYTES[backend.kind], int(_MEMORY_SHARE * backend.free_bytes()))
-    source, there = (torch.ones(size // 4, dtype=torch.float32, device=backend.device) for _ in range(2))  # every page is touched
+    # every page is touched
+    source, there = (
+        torch.ones(size // 4, dtype=torch.float32, device=backend.device) for _ in range(2)
+    )
     timing = time_calls([lambda: there.copy_(source)], backend, budget_seconds=_ONE_SECONDS)
-    yield _fact("memory_bytes_per_s", 2 * size / timing.seconds, "B/s", bytes=size, samples=list(timing.samples))
+    yield _fact(
+        "memory_bytes_per_s",
+        2 * size / timing.seconds,
+        "B/s",
+        bytes=size,
+        samples=list(timing.samples),
+    )
 
 
 def product_rates(backend: Backend, end: float) -> Iterator[Record]:
-    """The rate of a large square product in each type: what ``matmul`` reaches, not what a datasheet promises."""
+    """The rate of a large square product in each type: what ``matmul`` reaches, not what a
+    datasheet promises."""
     for dtype in backend.dtypes():
         if time.monotonic() >= end:
             return
         width = _WIDTH[backend.kind][2 if dtype in ("bfloat16", "float16", "tf32") else 4]
-        a, b = (torch.randn(width, width, device=backend.device).to(getattr(torch, tensor_type(dtype))) for _ in range(2))
+        a, b = (
+            torch.randn(width, width, device=backend.device).to(getattr(torch, tensor_type(dtype)))
+            for _ in range(2)
+        )
         with precision(how(dtype)), guarded(backend):
-            timing = time_calls([lambda a=a, b=b: torch.mm(a, b)], backend, budget_seconds=_ONE_SECONDS)
-        yield _fact(f"matmul_flops_per_s.{dtype}", 2 * width**3 / timing.seconds, "FLOP/s", width=width, samples=list(timing.samples))
+            timing = time_calls(
+                [lambda a=a, b=b: torch.mm(a, b)], backend, budget_seconds=_ONE_SECONDS
+            )
+        yield _fact(
+            f"matmul_flops_per_s.{dtype}",
+            2 * width**3 / timing.seconds,
+            "FLOP/s",
+            width=width,
+            samples=list(timing.samples),
+        )
 
 
 def power_at_rest(backend: Backend, end: float) -> Iterator[Record]:
@@ -104,40 +134,68 @@ def context(backend: Backend, end: float) -> Iterator[Record]:
 
 # ---- CUDA
 
+
 def copies(backend: Backend, end: float) -> Iterator[Record]:
-    """Host to device and back, over pinned and pageable memory; and the seconds of a copy of next to nothing."""
+    """Host to device and back, over pinned and pageable memory; and the seconds of a copy of next
+    to nothing."""
     size = min(_LINK_BYTES, int(_MEMORY_SHARE * backend.free_bytes()))
     there = torch.empty(size, dtype=torch.uint8, device=backend.device)
     pageable = torch.zeros(size, dtype=torch.uint8)
     pinned = torch.zeros(size, dtype=torch.uint8, pin_memory=True)
-    ways = {"host_to_device_pinned": (there, pinned), "host_to_device_pageable": (there, pageable), "device_to_host_pinned": (pinned, there),
-            "device_to_host_pageable": (pageable, there)}
+    ways = {
+        "host_to_device_pinned": (there, pinned),
+        "host_to_device_pageable": (there, pageable),
+        "device_to_host_pinned": (pinned, there),
+        "device_to_host_pageable": (pageable, there),
+    }
     for name, (to, source) in ways.items():
         if time.monotonic() >= end:
             return
         samples = awaited(lambda to=to, source=source: to.copy_(source, non_blocking=True), backend)
-        yield _fact(f"{name}_bytes_per_s", size / statistics.median(samples), "B/s", bytes=size, samples=samples)
+        yield _fact(
+            f"{name}_bytes_per_s",
+            size / statistics.median(samples),
+            "B/s",
+            bytes=size,
+            samples=samples,
+        )
     few = slice(0, _SMALL_LINK_BYTES)
     samples = awaited(lambda: there[few].copy_(pinned[few], non_blocking=True), backend)
-    yield _fact("host_to_device_seconds", statistics.median(samples), "s", bytes=_SMALL_LINK_BYTES, samples=samples)
+    yield _fact(
+        "host_to_device_seconds",
+        statistics.median(samples),
+        "s",
+        bytes=_SMALL_LINK_BYTES,
+        samples=samples,
+    )
 
 
 def allocation(backend: Backend, end: float) -> Iterator[Record]:
-    """Seconds of the driver's allocation behind a tensor for which nothing is cached, and of giving memory back."""
+    """Seconds of the driver's allocation behind a tensor for which nothing is cached, and of giving
+    memory back."""
     freed: list[float] = []
     for name, size in _ALLOCATED.items():
         if time.monotonic() >= end or size > _MEMORY_SHARE * backend.free_bytes():
             break
-        rounds = [found for found in (_allocated(backend, size) for _ in range(_ROUNDS[0] + 2)) if found]
+        rounds = [
+            found for found in (_allocated(backend, size) for _ in range(_ROUNDS[0] + 2)) if found
+        ]
         if len(rounds) > 1:
             freed += [release for _, release in rounds]
-            yield _fact(name, statistics.median([seconds for seconds, _ in rounds[1:]]), "s", bytes=size, samples=[seconds for seconds, _ in rounds])
+            yield _fact(
+                name,
+                statistics.median([seconds for seconds, _ in rounds[1:]]),
+                "s",
+                bytes=size,
+                samples=[seconds for seconds, _ in rounds],
+            )
     if freed:
         yield _fact("free_seconds", statistics.median(freed), "s", samples=freed)
 
 
 def _allocated(backend: Backend, size: int) -> tuple[float, float] | None:
-    """(seconds to allocate, seconds to give back); None where a segment that is partly in use had room."""
+    """(seconds to allocate, seconds to give back); None where a segment that is partly in use had
+    room."""
     backend.release()
     backend.synchronise()
     held = torch.cuda.memory_reserved(backend.device)
@@ -168,8 +226,8 @@ def workspace(backend: Backend, _end: float) -> Iterator[Record]:
 
 
 def allocator_constants(backend: Backend, _end: float) -> Iterator[Record]:
-    """How the caching allocator rounds a tensor of one byte, and how large the segments are that a small and a large one
-    come from: the constants that a replay assumes."""
+    """How the caching allocator rounds a tensor of one byte, and how large the segments are that a
+    small and a large one come from: the constants that a replay assumes."""
     if torch.cuda.get_allocator_backend() != "native":
         return
     backend.release()
@@ -177,7 +235,10 @@ def allocator_constants(backend: Backend, _end: float) -> Iterator[Record]:
     tiny = torch.empty(1, dtype=torch.uint8, device=backend.device)
     yield _fact("allocator_round_bytes", torch.cuda.memory_allocated(backend.device) - before, "B")
     larger = torch.empty(2 << 20, dtype=torch.uint8, device=backend.device)
-    for name, tensor in (("allocator_small_segment_bytes", tiny), ("allocator_large_segment_bytes", larger)):
+    for name, tensor in (
+        ("allocator_small_segment_bytes", tiny),
+        ("allocator_large_segment_bytes", larger),
+    ):
         size = segment_bytes(torch.cuda.memory_snapshot(), tensor.data_ptr())
         if size is not None:
             yield _fact(name, size, "B")
@@ -206,6 +267,16 @@ def awaited(action: Callable[[], Any], backend: Backend) -> list[float]:
 
 
 _PROGRAMS: dict[str, tuple[Callable[[Backend, float], Iterator[Record]], ...]] = {
-    "cuda": (memory_rate, workspace, allocator_constants, copies, product_rates, power_at_rest, allocation, context),
+    "cuda": (
+        memory_rate,
+        workspace,
+        allocator_constants,
+        copies,
+        product_rates,
+        power_at_rest,
+        allocation,
+        context,
+    ),
     "mps": (memory_rate, product_rates, power_at_rest),
-    "cpu": (memory_rate, context, product_rates, power_at_rest)}
+    "cpu": (memory_rate, context, product_rates, power_at_rest),
+}

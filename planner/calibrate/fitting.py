@@ -1,4 +1,5 @@
-"""From the journal of a calibration to a device profile: medians become curves, host costs, facts and power by kind."""
+"""From the journal of a calibration to a device profile: medians become curves, host costs, facts
+and power by kind."""
 
 from __future__ import annotations
 
@@ -14,17 +15,47 @@ from planner.devices.profile import DeviceProfile
 from planner.errors import ProfileError
 from planner.trace.operations import cost, kind_of
 
-#: Of a device's facts, what a profile keeps: what tells it from others, and nothing of the machine's owner.
-_KEPT = ("name", "kind", "vendor", "key", "total_memory_bytes", "compute_capability", "sm_count", "l2_bytes", "mig", "cores", "flags", "clock_hz",
-         "architecture", "power_limit_watts")
-_PROVENANCE = ("date", "torch", "cuda", "hip", "driver", "cudnn", "python", "system", "planner", "bitsandbytes", "threads", "seconds", "source")
+#: Of a device's facts, what a profile keeps: what tells it from others, and nothing of the
+#: machine's owner.
+_KEPT = (
+    "name",
+    "kind",
+    "vendor",
+    "key",
+    "total_memory_bytes",
+    "compute_capability",
+    "sm_count",
+    "l2_bytes",
+    "mig",
+    "cores",
+    "flags",
+    "clock_hz",
+    "architecture",
+    "power_limit_watts",
+)
+_PROVENANCE = (
+    "date",
+    "torch",
+    "cuda",
+    "hip",
+    "driver",
+    "cudnn",
+    "python",
+    "system",
+    "planner",
+    "bitsandbytes",
+    "threads",
+    "seconds",
+    "source",
+)
 
 
 def profile_from(records: Iterable[Mapping[str, Any]], search: bool = True) -> DeviceProfile:
-    """The profile of what was measured. ``search`` False: curves with usual length scales, for a profile written on the way.
+    """The profile of what was measured. ``search`` False: curves with usual length scales, for a
+    profile written on the way.
 
-    Records are those of ``planner.calibrate.journal``; the last one of a case, host cost or fact counts. Raises ProfileError
-    when nothing says which device, or nothing was measured.
+    Records are those of ``planner.calibrate.journal``; the last one of a case, host cost or fact
+    counts. Raises ProfileError when nothing says which device, or nothing was measured.
     """
     sessions, operations, host, facts, doubts, loader = [], {}, {}, {}, {}, []
     for record in records:
@@ -42,44 +73,86 @@ def profile_from(records: Iterable[Mapping[str, Any]], search: bool = True) -> D
         elif kind == "loader":
             loader.append(record)
     if not sessions:
-        raise ProfileError("the journal does not say which device was measured", mend="Run planner calibrate --again")
+        raise ProfileError(
+            "the journal does not say which device was measured",
+            mend="Run planner calibrate --again",
+        )
     device = _device(sessions)
     points, watts = _points(operations.values())
     if not points and not host and not loader:
-        raise ProfileError("nothing was measured", where=str(device["name"]), mend="Give it more time: planner calibrate --seconds 60")
+        raise ProfileError(
+            "nothing was measured",
+            where=str(device["name"]),
+            mend="Give it more time: planner calibrate --seconds 60",
+        )
     multiprocessors = int(device.get("sm_count") or 0) if device.get("kind") == "cuda" else 0
-    curves = {family: fit_curve(family, found, multiprocessors, search) for family, found in sorted(points.items())}
-    return DeviceProfile(device, _provenance(sessions, operations), curves, _floors(host), facts, watts, tuple(doubts.items()),
-                         _exact(operations), _loader(loader))
+    curves = {
+        family: fit_curve(family, found, multiprocessors, search)
+        for family, found in sorted(points.items())
+    }
+    return DeviceProfile(
+        device,
+        _provenance(sessions, operations),
+        curves,
+        _floors(host),
+        facts,
+        watts,
+        tuple(doubts.items()),
+        _exact(operations),
+        _loader(loader),
+    )
 
 
 def _device(sessions: list[Mapping[str, Any]]) -> dict[str, Any]:
     facts = sessions[-1].get("device", sessions[-1])
     if not facts.get("name"):
-        raise ProfileError("the journal does not name its device", mend="Run planner calibrate --again")
+        raise ProfileError(
+            "the journal does not name its device", mend="Run planner calibrate --again"
+        )
     return {name: facts[name] for name in _KEPT if facts.get(name) not in (None, "", [])}
 
 
 def _provenance(sessions: list[Mapping[str, Any]], operations: Mapping[str, Any]) -> dict[str, Any]:
-    """Versions and date of the last visit, the seconds of all, how much was measured and what could not be."""
-    last = {**sessions[-1].get("device", {}), **{k: v for k, v in sessions[-1].items() if k != "device"}}
+    """Versions and date of the last visit, the seconds of all, how much was measured and what could
+    not be."""
+    last = {
+        **sessions[-1].get("device", {}),
+        **{k: v for k, v in sessions[-1].items() if k != "device"},
+    }
     found = {name: last[name] for name in _PROVENANCE if last.get(name) not in (None, "")}
-    return found | {"visits": len(sessions), "cases": len(operations), "seconds": round(sum(float(s.get("seconds") or 0.0) for s in sessions), 1)}
+    return found | {
+        "visits": len(sessions),
+        "cases": len(operations),
+        "seconds": round(sum(float(s.get("seconds") or 0.0) for s in sessions), 1),
+    }
 
 
-def _points(operations: Iterable[Mapping[str, Any]]) -> tuple[dict[str, list[Point]], dict[str, float]]:
-    """(measured sizes by family, mean power by kind). A case of several terms (a convolution's whole backward pass) is no
-    measurement of any of them: it is remembered as an exact time only."""
+def _points(
+    operations: Iterable[Mapping[str, Any]],
+) -> tuple[dict[str, list[Point]], dict[str, float]]:
+    """(measured sizes by family, mean power by kind). A case of several terms (a convolution's
+    whole backward pass) is no measurement of any of them: it is remembered as an exact time only.
+    """
     points: dict[str, list[Point]] = defaultdict(list)
     power: dict[str, list[float]] = defaultdict(list)
     for record in operations:
         case = from_dict(record["case"])
         work = cost(case.signature, case.dims)
-        found = terms(case.call, float(work.flops), float(work.read_bytes + work.write_bytes), case.precision)
+        found = terms(
+            case.call, float(work.flops), float(work.read_bytes + work.write_bytes), case.precision
+        )
         if len(found) == 1:
             term, seconds = found[0], float(record["seconds"])
-            points[term.family].append(Point(tuple(float(x) for x in term.features), float(term.flops), float(term.bytes), seconds,
-                                             float(record.get("low") or seconds), float(record.get("high") or seconds)))
+            points[term.family].append(
+                Point(
+                    tuple(float(x) for x in term.features),
+                    float(term.flops),
+                    float(term.bytes),
+                    seconds,
+                    float(record.get("low") or seconds),
+                    float(record.get("high") or seconds),
+                )
+            )
         if record.get("watts"):
             power[kind_of(case.signature.op)].append(float(record["watts"]))
     return dict(points), {kind: statistics.fmean(values) for kind, values in power.items()}
@@ -87,7 +160,9 @@ def _points(operations: Iterable[Mapping[str, Any]]) -> tuple[dict[str, list[Poi
 
 def _exact(operations: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """What was timed alone; a record that got its share of several kernels' time was not."""
-    return {key: record["seconds"] for key, record in operations.items() if not record.get("shared")}
+    return {
+        key: record["seconds"] for key, record in operations.items() if not record.get("shared")
+    }
 
 
 def _floors(host: dict[str, float]) -> dict[str, float]:
@@ -104,12 +179,20 @@ def _loader(records: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def curve_errors(profile: DeviceProfile) -> dict[str, tuple[float, float, int, int]]:
-    """By kind of operation: (median error, 95th percentile, curves, measured sizes) of leave-one-out, weighted by sizes."""
+    """By kind of operation: (median error, 95th percentile, curves, measured sizes) of
+    leave-one-out, weighted by sizes."""
     by_kind: dict[str, list[Curve]] = defaultdict(list)
     for family, curve in profile.curves.items():
         by_kind[family.split(".")[0]].append(curve)
-    return {kind: (_weighted(curves, "median"), _weighted(curves, "p95"), len(curves), sum(len(c.points) for c in curves))
-            for kind, curves in sorted(by_kind.items())}
+    return {
+        kind: (
+            _weighted(curves, "median"),
+            _weighted(curves, "p95"),
+            len(curves),
+            sum(len(c.points) for c in curves),
+        )
+        for kind, curves in sorted(by_kind.items())
+    }
 
 
 def _weighted(curves: list[Curve], name: str) -> float:

@@ -1,7 +1,8 @@
 """What a calibration measured, kept as it comes: a file of JSON lines that only grows.
 
-Whatever ends a run (Ctrl-C, SIGKILL, a full disk) leaves every line that was written. A line cut short is ignored, a damaged
-one skipped and counted, and the next run goes on from what is there. One run at a time writes to a journal.
+Whatever ends a run (Ctrl-C, SIGKILL, a full disk) leaves every line that was written. A line cut
+short is ignored, a damaged one skipped and counted, and the next run goes on from what is there.
+One run at a time writes to a journal.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def beside(profile: Path) -> Path:
 
 
 def read(path: Path) -> Contents:
-    """All records of a journal; none where there is no file. Raises MachineError where the machine refuses to read it."""
+    """All records of a journal; none where there is no file. Raises MachineError where the machine
+    refuses to read it."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -65,8 +67,8 @@ def _record(line: bytes) -> Record | None:
 
 @contextlib.contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock file. Raises MachineError at once when another process holds it (``what`` names the thing), or when the
-    folder cannot be written."""
+    """Hold a lock file. Raises MachineError at once when another process holds it (``what`` names
+    the thing), or when the folder cannot be written."""
     import filelock
 
     lock = filelock.FileLock(path, timeout=0)
@@ -74,9 +76,15 @@ def locked(path: Path, what: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout:
-        raise MachineError(f"another calibration of {what} is running", where=str(path), mend="Wait for it, or stop it") from None
+        raise MachineError(
+            f"another calibration of {what} is running",
+            where=str(path),
+            mend="Wait for it, or stop it",
+        ) from None
     except NotImplementedError:
-        raise MachineError("this file system has no locks", where=str(path.parent), mend=ELSEWHERE) from None
+        raise MachineError(
+            "this file system has no locks", where=str(path.parent), mend=ELSEWHERE
+        ) from None
     except OSError as error:
         raise _refused(path, "written", error) from error
     try:
@@ -86,7 +94,8 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 
 class Journal:
-    """A journal open for writing, under its lock; a context manager. ``again`` starts a new one and renames the old.
+    """A journal open for writing, under its lock; a context manager. ``again`` starts a new one and
+    renames the old.
 
     Raises MachineError on entry where the folder cannot be written or another run writes to it.
     """
@@ -98,13 +107,16 @@ class Journal:
         self._size = 0
         self._synced = 0.0
         self._held = contextlib.ExitStack()
-        #: Where the journal before this one went, when there was one and it was not to be continued.
+        #: Where the journal before this one went, when there was one and it was not to be
+        #: continued.
         self.renamed: Path | None = None
 
     def __enter__(self) -> Journal:
         if self.path.is_dir():
             raise QuestionError("is a folder, not a file", where=str(self.path))
-        self._held.enter_context(locked(self.path.with_suffix(".lock"), f"this device into {self.path.parent}"))
+        self._held.enter_context(
+            locked(self.path.with_suffix(".lock"), f"this device into {self.path.parent}")
+        )
         try:
             if self._again and self.path.exists():
                 self.renamed = _set_aside(self.path)
@@ -118,7 +130,8 @@ class Journal:
     def __exit__(self, *_) -> None:
         try:
             if self._file is not None:
-                with contextlib.suppress(OSError):  # what could be written is there; a last refusal changes nothing
+                # what could be written is there; a last refusal changes nothing
+                with contextlib.suppress(OSError):
                     os.fsync(self._file)
                 os.close(self._file)
         finally:
@@ -126,8 +139,14 @@ class Journal:
             self._held.close()
 
     def append(self, record: Record) -> None:
-        """Write one record. Raises MachineError where the machine refuses; the journal then ends with the record before."""
-        line = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n"
+        """Write one record. Raises MachineError where the machine refuses; the journal then ends
+        with the record before."""
+        line = (
+            json.dumps(_finite(record), ensure_ascii=False, allow_nan=False).encode(
+                "utf-8", "replace"
+            )
+            + b"\n"
+        )
         try:
             self._write(line)
         except OSError as error:
@@ -137,22 +156,23 @@ class Journal:
         try:
             rest = memoryview(line)
             while rest:
-                rest = rest[os.write(self._file, rest):]
+                rest = rest[os.write(self._file, rest) :]
             if time.monotonic() - self._synced > SYNC_SECONDS:
                 os.fsync(self._file)
                 self._synced = time.monotonic()
-        except BaseException:  # a full disk, or Ctrl-C between two halves: no line may start inside another
+        # a full disk, or Ctrl-C between two halves: no line may start inside another
+        except BaseException:
             os.ftruncate(self._file, self._size)
             raise
         self._size += len(line)
 
 
 def _mended(file: int) -> int:
-    """The length of the journal after its end is whole: a last line that was cut short goes, one that lacks only its end
-    gets it."""
+    """The length of the journal after its end is whole: a last line that was cut short goes, one
+    that lacks only its end gets it."""
     size = os.fstat(file).st_size
     data = os.pread(file, size, 0)
-    tail = data[data.rfind(b"\n") + 1:]
+    tail = data[data.rfind(b"\n") + 1 :]
     if not tail:
         return size
     if _record(tail) is None:
@@ -182,39 +202,53 @@ def _finite(value: Any) -> Any:
 
 
 def _refused(path: Path, verb: str, error: OSError) -> MachineError:
-    return MachineError(f"the journal cannot be {verb}: {error.strerror or error}", where=str(path), mend=ELSEWHERE)
+    return MachineError(
+        f"the journal cannot be {verb}: {error.strerror or error}", where=str(path), mend=ELSEWHERE
+    )
 
 
 # ---- what of a journal counts
 
 
 def pooled(records: Iterable[Record]) -> list[Record]:
-    """Records for fitting: those of one operation that was measured more than once become one over all its samples, host
-    costs and facts keep their last value, doubts are said once."""
+    """Records for fitting: those of one operation that was measured more than once become one over
+    all its samples, host costs and facts keep their last value, doubts are said once."""
     kept: dict[tuple, Record] = {}
     for record in records:
         identity = _identity(record)
         if identity is None:
             continue
         before = kept.get(identity)
-        kept[identity] = _merged(before, record) if before is not None and record["record"] == "operation" else record
+        kept[identity] = (
+            _merged(before, record)
+            if before is not None and record["record"] == "operation"
+            else record
+        )
     return list(kept.values())
 
 
 def _identity(record: Record) -> tuple | None:
-    """Records with the same identity say the same thing; None for those that only the session itself reads."""
+    """Records with the same identity say the same thing; None for those that only the session
+    itself reads."""
     kind = record["record"]
     if kind == "stage":
         return None
     if kind == "trust":
         return kind, "".join(c for c in str(record.get("what")) if not c.isdigit())
-    names = {"session": ("started", "date"), "operation": ("key",), "host": ("name",), "fact": ("name",), "loader": ("modality", "stage", "per", "workers")}.get(kind, ())
+    names = {
+        "session": ("started", "date"),
+        "operation": ("key",),
+        "host": ("name",),
+        "fact": ("name",),
+        "loader": ("modality", "stage", "per", "workers"),
+    }.get(kind, ())
     return kind, *(str(record.get(name)) for name in names)
 
 
 def _merged(before: Record, after: Record) -> Record:
-    """One operation measured twice: the median and the deciles over both visits' samples. Where they disagree the faster one
-    counts alone: what else runs on a machine adds time and never takes any away."""
+    """One operation measured twice: the median and the deciles over both visits' samples. Where
+    they disagree the faster one counts alone: what else runs on a machine adds time and never takes
+    any away."""
     if after.get("seconds") is None or before.get("seconds") is None:
         return before if after.get("seconds") is None else after
     faster, slower = sorted((before, after), key=lambda record: record["seconds"])
@@ -226,7 +260,15 @@ def _merged(before: Record, after: Record) -> Record:
     low, middle, high = (_quantile(samples, share) for share in (0.1, 0.5, 0.9))
     repeats = (before.get("repeats") or 0) + (after.get("repeats") or 0)
     joules = after.get("joules") if after.get("joules") is not None else before.get("joules")
-    return {**after, "seconds": middle, "low": low, "high": high, "samples": samples, "repeats": repeats, "joules": joules}
+    return {
+        **after,
+        "seconds": middle,
+        "low": low,
+        "high": high,
+        "samples": samples,
+        "repeats": repeats,
+        "joules": joules,
+    }
 
 
 def _quantile(ordered: list[float], share: float) -> float:

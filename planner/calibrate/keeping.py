@@ -1,5 +1,5 @@
-"""What a calibration keeps: which of a journal's records still count, what the profile before knew, and where to put
-everything when its own place is full.
+"""What a calibration keeps: which of a journal's records still count, what the profile before knew,
+and where to put everything when its own place is full.
 """
 
 from __future__ import annotations
@@ -21,18 +21,23 @@ from planner.errors import MachineError, PlannerError
 
 
 def identified(facts: dict[str, Any]) -> dict[str, Any]:
-    """A backend's facts by which the planner finds the device again: a GPU with its key in the GPU table, where the driver's
-    name stands there; a processor as the planner names it without torch."""
+    """A backend's facts by which the planner finds the device again: a GPU with its key in the GPU
+    table, where the driver's name stands there; a processor as the planner names it without torch.
+    """
     if facts.get("kind") == "cpu":
         return {**facts, **local_processor()}
     if facts.get("key") or facts.get("kind") != "cuda":
         return facts
-    key = next((spec.key for spec in all_devices() if spec.name.lower() == str(facts["name"]).lower()), None)
+    key = next(
+        (spec.key for spec in all_devices() if spec.name.lower() == str(facts["name"]).lower()),
+        None,
+    )
     return {**facts, "key": key} if key else facts
 
 
 def counting(records: Sequence[Record], facts: dict[str, Any]) -> tuple[list[Record], int]:
-    """(the records of sessions on this device with these libraries, how many operations others left)."""
+    """(the records of sessions on this device with these libraries, how many operations others
+    left)."""
     wanted, kept, other, counts = _stand(facts), [], 0, False
     for record in records:
         if record["record"] == "session":
@@ -46,18 +51,25 @@ def counting(records: Sequence[Record], facts: dict[str, Any]) -> tuple[list[Rec
 
 def _stand(facts: dict[str, Any]) -> tuple:
     """What two runs must share for their times to be those of one device."""
-    return tuple(facts.get(name) for name in ("name", "kind", "torch", "cuda", "hip", "threads", "mig"))
+    return tuple(
+        facts.get(name) for name in ("name", "kind", "torch", "cuda", "hip", "threads", "mig")
+    )
 
 
 def timed(records: Iterable[Record]) -> dict[str, Record]:
-    return {r["key"]: r for r in records if r["record"] == "operation" and r.get("seconds") is not None}
+    return {
+        r["key"]: r for r in records if r["record"] == "operation" and r.get("seconds") is not None
+    }
 
 
 def notes(damaged: int, other: int, renamed: Path | None, aside: Path | None) -> Iterator[str]:
     if damaged:
         yield f"{damaged} damaged lines of the journal were skipped"
     if other:
-        yield f"{other} operations in the journal were measured with other libraries or settings and are not used"
+        yield (
+            f"{other} operations in the journal were measured with other libraries or "
+            "settings and are not used"
+        )
     if renamed:
         yield f"The journal before this one is kept as {renamed}"
     if aside:
@@ -65,8 +77,8 @@ def notes(damaged: int, other: int, renamed: Path | None, aside: Path | None) ->
 
 
 def set_aside_unreadable(path: Path) -> Path | None:
-    """Rename what stands where the profile goes and cannot be read as one (damaged, from a newer planner, another file), so
-    that nothing is written over; its new name. Raises MachineError."""
+    """Rename what stands where the profile goes and cannot be read as one (damaged, from a newer
+    planner, another file), so that nothing is written over; its new name. Raises MachineError."""
     if not path.exists():
         return None
     try:
@@ -79,31 +91,45 @@ def set_aside_unreadable(path: Path) -> Path | None:
     try:
         return path.rename(free)
     except OSError as error:
-        raise MachineError(f"cannot be set aside: {error.strerror or error}", where=str(path), mend=journals.ELSEWHERE) from error
+        raise MachineError(
+            f"cannot be set aside: {error.strerror or error}",
+            where=str(path),
+            mend=journals.ELSEWHERE,
+        ) from error
 
 
 def with_remembered(fitted: DeviceProfile, path: Path, again: bool) -> DeviceProfile:
-    """With what the profile before this one knows and no journal holds: exactly timed operations of the same libraries."""
+    """With what the profile before this one knows and no journal holds: exactly timed operations of
+    the same libraries."""
     if again or not path.exists():
         return fitted
     try:
         before = device_profiles.load(path)
     except PlannerError:  # became unreadable meanwhile
         return fitted
-    if before.provenance.get("torch") != fitted.provenance.get("torch") or before.device.get("name") != fitted.device.get("name"):
+    if before.provenance.get("torch") != fitted.provenance.get("torch") or before.device.get(
+        "name"
+    ) != fitted.device.get("name"):
         return fitted
-    return replace(fitted, exact=before.exact, loader={**before.loader, **fitted.loader}).remembering(fitted.exact)
+    return replace(
+        fitted, exact=before.exact, loader={**before.loader, **fitted.loader}
+    ).remembering(fitted.exact)
 
 
 # ---- ends
+
 
 def nothing(stopped: str | None, code: int, records: Sequence[Record]) -> BaseException:
     """What to raise when no operation was timed."""
     if code == 130:
         return KeyboardInterrupt()
     reasons = [r["failed"] for r in records if r["record"] == "operation" and r.get("failed")]
-    why = stopped or (f"the last operation said: {reasons[-1]}" if reasons else "the time was too short")
-    return MachineError(f"no operation could be timed: {why}", mend="Give it more --seconds, or another --device")
+    why = stopped or (
+        f"the last operation said: {reasons[-1]}" if reasons else "the time was too short"
+    )
+    return MachineError(
+        f"no operation could be timed: {why}", mend="Give it more --seconds, or another --device"
+    )
 
 
 def whole(path: Path, journal: Path, records: Sequence[Record]) -> bool:
@@ -115,7 +141,8 @@ def whole(path: Path, journal: Path, records: Sequence[Record]) -> bool:
 
 
 def rescued(fitted: DeviceProfile, records: Sequence[Record], path: Path) -> tuple[Path, Path]:
-    """Profile and journal in the folder of temporary files. Raises MachineError when that is full too."""
+    """Profile and journal in the folder of temporary files. Raises MachineError when that is full
+    too."""
     folder = Path(tempfile.mkdtemp(prefix="planner-calibrate-"))
     saved = device_profiles.save(fitted, folder / path.name)
     with Journal(journals.beside(saved)) as journal:

@@ -1,5 +1,5 @@
-"""What a device profile says of itself, as plain numbers: how much was measured, how well its curves predict what they did
-not see, and over which sizes."""
+"""What a device profile says of itself, as plain numbers: how much was measured, how well its
+curves predict what they did not see, and over which sizes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,31 @@ from planner.devices.profile import DeviceProfile
 
 
 def summary(profile: DeviceProfile) -> dict[str, Any]:
-    """JSON-able. Errors are relative (0.05: 5 %), of predicting each measured size from all others; None without curves."""
+    """JSON-able. Errors are relative (0.05: 5 %), of predicting each measured size from all others;
+    None without curves."""
     device, provenance = profile.device, profile.provenance
     return {
-        "key": profile.key, "name": str(device["name"]), "kind": device.get("kind"), "basis": "calibrated", "date": provenance.get("date"),
-        "torch": provenance.get("torch"), "planner": provenance.get("planner"), "source": provenance.get("source"),
-        "seconds": provenance.get("seconds"), "cases": profile.cases, "curves": len(profile.curves), "exact_operations": len(profile.exact),
-        **_overall(list(profile.curves.values())), "device": dict(device), "kinds": _kinds(profile), "host_seconds": dict(profile.host),
-        "facts": dict(profile.facts), "watts": dict(profile.watts), "loader": dict(profile.loader),
-        "doubts": [{"what": what, "mend": mend} for what, mend in profile.doubts]}
+        "key": profile.key,
+        "name": str(device["name"]),
+        "kind": device.get("kind"),
+        "basis": "calibrated",
+        "date": provenance.get("date"),
+        "torch": provenance.get("torch"),
+        "planner": provenance.get("planner"),
+        "source": provenance.get("source"),
+        "seconds": provenance.get("seconds"),
+        "cases": profile.cases,
+        "curves": len(profile.curves),
+        "exact_operations": len(profile.exact),
+        **_overall(list(profile.curves.values())),
+        "device": dict(device),
+        "kinds": _kinds(profile),
+        "host_seconds": dict(profile.host),
+        "facts": dict(profile.facts),
+        "watts": dict(profile.watts),
+        "loader": dict(profile.loader),
+        "doubts": [{"what": what, "mend": mend} for what, mend in profile.doubts],
+    }
 
 
 def _overall(curves: Sequence[Curve]) -> dict[str, float | None]:
@@ -31,7 +47,10 @@ def _overall(curves: Sequence[Curve]) -> dict[str, float | None]:
     sizes = sum(curve.error.n for curve in curves)
     if not sizes:
         return {"median_relative_error": None, "p95_relative_error": None}
-    middle, high = (sum(getattr(c.error, name) * c.error.n for c in curves) / sizes for name in ("median", "p95"))
+    middle, high = (
+        sum(getattr(c.error, name) * c.error.n for c in curves) / sizes
+        for name in ("median", "p95")
+    )
     return {"median_relative_error": math.expm1(middle), "p95_relative_error": math.expm1(high)}
 
 
@@ -42,17 +61,35 @@ def _kinds(profile: DeviceProfile) -> list[dict[str, Any]]:
     return [_kind(kind, by_kind[kind], *error) for kind, error in curve_errors(profile).items()]
 
 
-def _kind(kind: str, curves: Sequence[Curve], middle: float, high: float, count: int, sizes: int) -> dict[str, Any]:
+def _kind(
+    kind: str, curves: Sequence[Curve], middle: float, high: float, count: int, sizes: int
+) -> dict[str, Any]:
     points = [point for curve in curves for point in curve.points]
-    return {"kind": kind, "curves": count, "sizes": sizes, "median_relative_error": math.expm1(middle), "p95_relative_error": math.expm1(high),
-            "types": sorted({curve.family.rpartition(".")[2] for curve in curves}),
-            "fastest_flops_per_s": max((p.flops / p.seconds for p in points if p.flops), default=None),
-            "fastest_bytes_per_s": max((p.bytes / p.seconds for p in points if p.bytes), default=None),
-            "least_bytes": min(p.bytes for p in points), "most_bytes": max(p.bytes for p in points),
-            "least_seconds": min(p.seconds for p in points), "most_seconds": max(p.seconds for p in points)}
+    return {
+        "kind": kind,
+        "curves": count,
+        "sizes": sizes,
+        "median_relative_error": math.expm1(middle),
+        "p95_relative_error": math.expm1(high),
+        "types": sorted({curve.family.rpartition(".")[2] for curve in curves}),
+        "fastest_flops_per_s": max((p.flops / p.seconds for p in points if p.flops), default=None),
+        "fastest_bytes_per_s": max((p.bytes / p.seconds for p in points if p.bytes), default=None),
+        "least_bytes": min(p.bytes for p in points),
+        "most_bytes": max(p.bytes for p in points),
+        "least_seconds": min(p.seconds for p in points),
+        "most_seconds": max(p.seconds for p in points),
+    }
 
 
 def outcome_summary(outcome: Outcome) -> dict[str, Any]:
     """What a run says of itself; ``stopped`` is why it ended before its time, None otherwise."""
-    return {"measured": outcome.measured, "remembered": outcome.remembered, "failed": outcome.failed, "left": outcome.left,
-            "elapsed_seconds": outcome.elapsed_seconds, "stopped": outcome.stopped, "notes": list(outcome.notes), "raw": str(outcome.journal)}
+    return {
+        "measured": outcome.measured,
+        "remembered": outcome.remembered,
+        "failed": outcome.failed,
+        "left": outcome.left,
+        "elapsed_seconds": outcome.elapsed_seconds,
+        "stopped": outcome.stopped,
+        "notes": list(outcome.notes),
+        "raw": str(outcome.journal),
+    }

@@ -1,4 +1,5 @@
-"""The programs that a calibration is made of, in one place, so that a test can put its own there."""
+"""The programs that a calibration is made of, in one place, so that a test can put its own
+there."""
 
 from __future__ import annotations
 
@@ -37,4 +38,14 @@ def tools() -> Tools:
     from planner.calibrate.suites import suite
     from planner.devices.telemetry.monitor import Monitor, doubts_of
 
-    return Tools(suite, time_case, CannotRun, measure_host, measure_facts, Monitor, doubts_of, profile_from, measure_compiled)
+    return Tools(
+        suite,
+        time_case,
+        CannotRun,
+        measure_host,
+        measure_facts,
+        Monitor,
+        doubts_of,
+        profile_from,
+        measure_compiled,
+    )

@@ -1,8 +1,9 @@
-"""Every way that can be rented: strategies × devices × counts × providers, with hours and dollars; the cheapest that keeps the
-limits, and the front of dollars against hours.
+"""Every way that can be rented: strategies × devices × counts × providers, with hours and dollars;
+the cheapest that keeps the limits, and the front of dollars against hours.
 
-Times and bills are exact for each way; that it fits is at first the grid's promise. Whatever is returned by ``cheapest`` and
-``front`` was proven by a replay of the allocator, and so was everything that could have been better.
+Times and bills are exact for each way; that it fits is at first the grid's promise. Whatever is
+returned by ``cheapest`` and ``front`` was proven by a replay of the allocator, and so was
+everything that could have been better.
 """
 
 from __future__ import annotations
@@ -32,13 +33,15 @@ from planner.question import Question
 
 #: Devices of one host: networks between hosts are not modelled.
 COUNTS = (1, 2, 4, 8)
-#: A replay may refuse the promised micro-batch for one that is faster by less than this; ways so near are proven too.
+#: A replay may refuse the promised micro-batch for one that is faster by less than this; ways so
+#: near are proven too.
 SLACK = 1.03
 
 
 @dataclass(frozen=True)
 class Place:
-    """A variant of a strategy on a number of devices: what no price changes. ``proven``: a replay has passed every stage."""
+    """A variant of a strategy on a number of devices: what no price changes. ``proven``: a replay
+    has passed every stage."""
 
     strategy: str
     variant: str | None
@@ -75,7 +78,8 @@ class Way:
 
 @dataclass
 class Market:
-    """``ways`` of every place that may fit. ``refused``: (strategy, device) → why it cannot be planned there."""
+    """``ways`` of every place that may fit. ``refused``: (strategy, device) → why it cannot be
+    planned there."""
 
     asked: Asked
     counts: tuple[int, ...]
@@ -90,10 +94,15 @@ class Market:
 
     def of(self, strategy: str | None = None) -> list[Way]:
         """Ways of one strategy, or of all."""
-        return [way for key, found in self.ways.items() if strategy in (None, key[0]) for way in found]
+        return [
+            way for key, found in self.ways.items() if strategy in (None, key[0]) for way in found
+        ]
 
-    def cheapest(self, strategy: str | None = None, keeps: Callable[[Way], bool] | None = None) -> Way | None:
-        """The cheapest proven way (of equally cheap ones the fastest) that keeps what is asked; by default the question's limits."""
+    def cheapest(
+        self, strategy: str | None = None, keeps: Callable[[Way], bool] | None = None
+    ) -> Way | None:
+        """The cheapest proven way (of equally cheap ones the fastest) that keeps what is asked; by
+        default the question's limits."""
         keeps = keeps or (lambda way: keeps_limits(self.asked.question, way))
         heap = [self._ranked(way) for way in self.of(strategy)]
         heapq.heapify(heap)
@@ -131,7 +140,9 @@ class Market:
         """Replay a place; its ways then, none where no micro-batch passes."""
         old = self.places.pop(key)
         self.ways.pop(key)
-        place = _place(self, self._plans[key], old.strategy, old.variant, old.spec, old.gpus, prove=True)
+        place = _place(
+            self, self._plans[key], old.strategy, old.variant, old.spec, old.gpus, prove=True
+        )
         if place is None:
             self.too_small.add((old.strategy, old.spec.key))
             return []
@@ -139,28 +150,44 @@ class Market:
 
     def _add(self, place: Place) -> list[Way]:
         self.places[place.key] = place
-        self.ways[place.key] = [_way(self.asked, place, offer) for offer in self.offered(place.spec, place.gpus)]
+        self.ways[place.key] = [
+            _way(self.asked, place, offer) for offer in self.offered(place.spec, place.gpus)
+        ]
         return self.ways[place.key]
 
     def offered(self, spec: DeviceSpec, gpus: int) -> list[Offer]:
-        """Offers of so many devices under the question's terms: of those that a provider bills alike, the cheapest."""
+        """Offers of so many devices under the question's terms: of those that a provider bills
+        alike, the cheapest."""
         if spec.key not in self._offers:
             self._offers[spec.key] = _offers(self.asked.question, spec)
         cheapest: dict[tuple, Offer] = {}
-        for offer, rule in sorted(self._offers[spec.key], key=lambda o: (o[0].usd_per_hour_for(gpus), o[0].provider, o[0].region, o[0].instance_type)):
+        for offer, rule in sorted(
+            self._offers[spec.key],
+            key=lambda o: (
+                o[0].usd_per_hour_for(gpus),
+                o[0].provider,
+                o[0].region,
+                o[0].instance_type,
+            ),
+        ):
             cheapest.setdefault((offer.provider, rule, offer.instances_for(gpus)), offer)
         return list(cheapest.values())
 
 
 def survey(asked: Asked, *, counts: Sequence[int] | None = None) -> Market:
-    """Every way to do what is asked. ``counts`` of devices: the question's where it names one, else ``COUNTS``.
+    """Every way to do what is asked. ``counts`` of devices: the question's where it names one, else
+    ``COUNTS``.
 
-    Raises QuestionError and UnknownNameError for hardware that is not known or that nobody offers under these terms. What a
-    strategy or a device cannot do is in ``refused``.
+    Raises QuestionError and UnknownNameError for hardware that is not known or that nobody offers
+    under these terms. What a strategy or a device cannot do is in ``refused``.
     """
     question = asked.question
     if question.exact:
-        raise QuestionError("the operations of other devices cannot be timed here", where="--exact", mend="Leave it out, or ask planner estimate")
+        raise QuestionError(
+            "the operations of other devices cannot be timed here",
+            where="--exact",
+            mend="Leave it out, or ask planner estimate",
+        )
     counts = tuple(counts or ((question.gpus,) if "gpus" in question.model_fields_set else COUNTS))
     market = Market(asked, counts, Grids(asked, counts))
     specs = _devices(market) if asked.trained_strategies else []
@@ -171,15 +198,28 @@ def survey(asked: Asked, *, counts: Sequence[int] | None = None) -> Market:
 
 
 def keeps_limits(question: Question, way: Way, *, beside_usd: float = 0.0) -> bool:
-    """``max_usd`` (of the way and what is paid beside it), ``max_hours`` and ``deadline``, by medians."""
+    """``max_usd`` (of the way and what is paid beside it), ``max_hours`` and ``deadline``, by
+    medians."""
     allowed = hours_allowed(question)
-    return (question.max_usd is None or way.usd + beside_usd <= question.max_usd) and (allowed is None or way.hours <= allowed)
+    return (question.max_usd is None or way.usd + beside_usd <= question.max_usd) and (
+        allowed is None or way.hours <= allowed
+    )
 
 
 def pareto(ways: Iterable[Way]) -> list[Way]:
-    """Those that no other beats in dollars without being slower, nor in hours without being dearer; the cheapest first."""
+    """Those that no other beats in dollars without being slower, nor in hours without being dearer;
+    the cheapest first."""
     front: list[Way] = []
-    for way in sorted(ways, key=lambda way: (way.usd, way.hours, way.offer.provider, way.place.key[1] or "", way.place.key[2:])):
+    for way in sorted(
+        ways,
+        key=lambda way: (
+            way.usd,
+            way.hours,
+            way.offer.provider,
+            way.place.key[1] or "",
+            way.place.key[2:],
+        ),
+    ):
         if not front or way.hours < front[-1].hours:
             front.append(way)
     return front
@@ -202,6 +242,7 @@ def _near_front(ways: list[Way]) -> list[Way]:
 
 # ---------------------------------------------------------------- where
 
+
 def _devices(market: Market) -> list[DeviceSpec]:
     question = market.asked.question
     if question.gpu is None:
@@ -211,8 +252,12 @@ def _devices(market: Market) -> list[DeviceSpec]:
         market.assumptions.append(found.assumption)
     if not market.offered(found.spec, 1):
         if found.spec.key not in {known.key for known in all_devices()}:
-            raise QuestionError("nobody's table has a price of it", where=found.spec.name, mend="Give --price")
-        raise no_offer(found.spec.key, provider=question.provider, region=question.region, spot=question.spot)
+            raise QuestionError(
+                "nobody's table has a price of it", where=found.spec.name, mend="Give --price"
+            )
+        raise no_offer(
+            found.spec.key, provider=question.provider, region=question.region, spot=question.spot
+        )
     return [found.spec]
 
 
@@ -221,14 +266,32 @@ def _offers(question: Question, spec: DeviceSpec) -> list[tuple[Offer, BillingRu
     if question.price is not None:
         return [(given(question.price, spec.key), None)]
     if question.owned_usd is not None:
-        return [(owned(spec, usd=question.owned_usd, years=question.owned_years, utilisation=question.owned_utilisation, usd_per_kwh=question.usd_per_kwh), None)]
+        return [
+            (
+                owned(
+                    spec,
+                    usd=question.owned_usd,
+                    years=question.owned_years,
+                    utilisation=question.owned_utilisation,
+                    usd_per_kwh=question.usd_per_kwh,
+                ),
+                None,
+            )
+        ]
     if spec.key not in {known.key for known in all_devices()}:
         return []  # a device that only its profile knows: nobody's table has a price
-    found = offers(spec.key, provider=question.provider, region=question.region, spot=question.spot, commitment=question.commitment)
+    found = offers(
+        spec.key,
+        provider=question.provider,
+        region=question.region,
+        spot=question.spot,
+        commitment=question.commitment,
+    )
     return [(offer, billing_rule(offer.provider, offer.instance_type)) for offer in found]
 
 
 # ---------------------------------------------------------------- how long and how much
+
 
 def _fill(market: Market, strategy: str, spec: DeviceSpec) -> None:
     """All variants and counts of a strategy on a device."""
@@ -241,7 +304,8 @@ def _fill(market: Market, strategy: str, spec: DeviceSpec) -> None:
         for gpus in market.counts:
             try:
                 place = _place(market, stages, strategy, variant, spec, gpus, prove=False)
-            except PlannerError as error:  # no link between devices is known, or the trace cannot be made
+            # no link between devices is known, or the trace cannot be made
+            except PlannerError as error:
                 market.refused[strategy, spec.key] = str(error)
                 break
             if place is None:
@@ -251,42 +315,83 @@ def _fill(market: Market, strategy: str, spec: DeviceSpec) -> None:
                 market._add(place)
 
 
-def _variants(asked: Asked, strategy: str, spec: DeviceSpec) -> Iterator[tuple[str | None, list[Stage]]]:
+def _variants(
+    asked: Asked, strategy: str, spec: DeviceSpec
+) -> Iterator[tuple[str | None, list[Stage]]]:
     """(name, stages) of each variant, as ``planner.plan.options`` has them."""
     question = asked.question
     if strategy == "partial_fine_tune" and question.unfreezing == "gradual":
         top = choose(question, asked.facts, asked.data, strategy, spec)
         count = top.recipe.unfrozen_blocks + 1
-        yield "gradual unfreezing", [Stage(question, replace(top, recipe=replace(top.recipe, unfrozen_blocks=blocks), epochs=top.epochs / count), asked.facts)
-                                     for blocks in range(count)]
+        yield (
+            "gradual unfreezing",
+            [
+                Stage(
+                    question,
+                    replace(
+                        top,
+                        recipe=replace(top.recipe, unfrozen_blocks=blocks),
+                        epochs=top.epochs / count,
+                    ),
+                    asked.facts,
+                )
+                for blocks in range(count)
+            ],
+        )
         return
     if strategy != "feature_extraction" or question.cached_features is not True:
         facts, teacher = models_of(asked, strategy)
-        yield "every epoch" if strategy == "feature_extraction" else None, [Stage(question, choose(question, facts, asked.data, strategy, spec), facts, teacher)]
+        yield (
+            "every epoch" if strategy == "feature_extraction" else None,
+            [Stage(question, choose(question, facts, asked.data, strategy, spec), facts, teacher)],
+        )
     if strategy == "feature_extraction" and question.cached_features is not False:
         yield from _cached(asked, spec)
 
 
 def _cached(asked: Asked, spec: DeviceSpec) -> Iterator[tuple[str, list[Stage]]]:
-    """Features computed once, then epochs of the head; nothing for a head that is no module of its own."""
+    """Features computed once, then epochs of the head; nothing for a head that is no module of its
+    own."""
     question = asked.question
-    once = question.model_copy(update={"evaluations_per_epoch": 0.0, "saves_per_epoch": 0.0, "max_steps": None})
+    once = question.model_copy(
+        update={"evaluations_per_epoch": 0.0, "saves_per_epoch": 0.0, "max_steps": None}
+    )
     try:
-        making, head = (choose(question, asked.facts, asked.data, "feature_extraction", spec, variant=name) for name in ("features", "cached"))
-        asked.source(head.with_checkpointing(head.checkpointing[0]), asked.facts).at(B=2, **_longest(asked, head))
+        making, head = (
+            choose(question, asked.facts, asked.data, "feature_extraction", spec, variant=name)
+            for name in ("features", "cached")
+        )
+        asked.source(head.with_checkpointing(head.checkpointing[0]), asked.facts).at(
+            B=2, **_longest(asked, head)
+        )
     except ModelError:
         if question.cached_features is True:
             raise
         return
-    yield "cached features", [Stage(once, replace(making, epochs=1.0), asked.facts), Stage(question, head, asked.facts)]
+    yield (
+        "cached features",
+        [Stage(once, replace(making, epochs=1.0), asked.facts), Stage(question, head, asked.facts)],
+    )
 
 
 def _longest(asked: Asked, choices) -> dict:
-    return lengths_of(asked.data.batches(2, padding=choices.padding, max_length=choices.max_length))[0]
+    return lengths_of(
+        asked.data.batches(2, padding=choices.padding, max_length=choices.max_length)
+    )[0]
 
 
-def _place(market: Market, stages: list[Stage], strategy: str, variant: str | None, spec: DeviceSpec, gpus: int, *, prove: bool) -> Place | None:
-    """None where a stage does not fit. Raises the errors of tracing and of links between devices."""
+def _place(
+    market: Market,
+    stages: list[Stage],
+    strategy: str,
+    variant: str | None,
+    spec: DeviceSpec,
+    gpus: int,
+    *,
+    prove: bool,
+) -> Place | None:
+    """None where a stage does not fit. Raises the errors of tracing and of links between
+    devices."""
     settings, runs = [], []
     for stage in stages:
         found = settle(market.grids.of(stage, spec), gpus, prove=prove)
@@ -296,17 +401,50 @@ def _place(market: Market, stages: list[Stage], strategy: str, variant: str | No
         settings.append(setting)
         runs.append(_run(market.asked, stage, grid, setting, gpus))
     checkpoint = grid.shared.trace.meta["checkpoint_bytes"]
-    disk = feature_bytes(settings[-1], market.asked.data.samples) if variant == "cached features" else 0
-    return Place(strategy, variant, spec, gpus, tuple(settings), runs[0] if len(runs) == 1 else joined(runs), checkpoint, disk, prove)
+    disk = (
+        feature_bytes(settings[-1], market.asked.data.samples)
+        if variant == "cached features"
+        else 0
+    )
+    return Place(
+        strategy,
+        variant,
+        spec,
+        gpus,
+        tuple(settings),
+        runs[0] if len(runs) == 1 else joined(runs),
+        checkpoint,
+        disk,
+        prove,
+    )
 
 
 def _run(asked: Asked, stage: Stage, grid: DeviceGrid, setting: Setting, gpus: int) -> Run:
-    weights = setting.memory.peak.breakdown["weights"] if setting.memory else grid.shared.weights_bytes
-    return whole_run(stage.question, stage.choices, setting, asked.data, gpus, grid.spec, weights_bytes=weights,
-                     checkpoint_bytes=grid.shared.trace.meta["checkpoint_bytes"])
+    weights = (
+        setting.memory.peak.breakdown["weights"] if setting.memory else grid.shared.weights_bytes
+    )
+    return whole_run(
+        stage.question,
+        stage.choices,
+        setting,
+        asked.data,
+        gpus,
+        grid.spec,
+        weights_bytes=weights,
+        checkpoint_bytes=grid.shared.trace.meta["checkpoint_bytes"],
+    )
 
 
 def _way(asked: Asked, place: Place, offer: Offer) -> Way:
     run = with_interruptions(asked.question, place.run, offer, place.gpus, place.checkpoint_bytes)
-    bill = project_bill(asked.question, run, offer, place.gpus, None, data=asked.data, checkpoint_bytes=place.checkpoint_bytes, disk_bytes=place.disk_bytes)
+    bill = project_bill(
+        asked.question,
+        run,
+        offer,
+        place.gpus,
+        None,
+        data=asked.data,
+        checkpoint_bytes=place.checkpoint_bytes,
+        disk_bytes=place.disk_bytes,
+    )
     return Way(place, offer, run, bill)

@@ -1,6 +1,8 @@
-"""Where to serve what was trained: the device and offer that answer the asked requests for the fewest dollars a month.
+"""Where to serve what was trained: the device and offer that answer the asked requests for the
+fewest dollars a month.
 
-What is trained on one machine need not be served there, so training and serving are chosen each for itself."""
+What is trained on one machine need not be served there, so training and serving are chosen each for
+itself."""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ class Served:
 
 
 def cheapest_serving(market: Market, strategy: str) -> Served | str | None:
-    """None where no requests are asked for; a sentence where no device can serve it or its price is not known."""
+    """None where no requests are asked for; a sentence where no device can serve it or its price is
+    not known."""
     question = market.asked.question
     if question.requests_per_month is None:
         return None
@@ -49,6 +52,10 @@ def _served(market: Market, place: Place) -> Served:
     """Raises the errors of ``serve``."""
     asked, setting, offer = market.asked, place.settings[-1], market.offered(place.spec, 1)[0]
     whole = replace(setting.recipe, variant=None)  # cached features need their backbone again
-    source = setting.source if whole == setting.recipe else asked.source(whole, setting.source.facts)
-    serving = serve(asked.question, source, place.spec, offer, None, asked.data.mean_length, setting.micro_batch)
+    source = (
+        setting.source if whole == setting.recipe else asked.source(whole, setting.source.facts)
+    )
+    serving = serve(
+        asked.question, source, place.spec, offer, None, asked.data.mean_length, setting.micro_batch
+    )
     return Served(place.spec, offer, serving)

@@ -1,4 +1,5 @@
-"""The next smaller model of the same family in the catalogue: what it would cost stands beside the one that was asked for."""
+"""The next smaller model of the same family in the catalogue: what it would cost stands beside the
+one that was asked for."""
 
 from __future__ import annotations
 
@@ -14,12 +15,20 @@ from planner.trace.source import shipped_models
 
 
 def smaller_siblings(facts: ModelFacts) -> Iterator[tuple[str, int, bool]]:
-    """(name, parameters, whether its trace is shipped), the largest of the smaller ones first; nothing for a model of unknown size."""
+    """(name, parameters, whether its trace is shipped), the largest of the smaller ones first;
+    nothing for a model of unknown size."""
     if facts.parameters is None:
         return
     family = _family(facts.library, facts.architecture, (facts.config or {}).get("model_type"))
-    rows = [row for row in tables.rows("models", "catalogue.csv") if row["library"] == facts.library and row["modality"] == facts.modality
-            and row["name"] != facts.name and row["parameters"] and float(row["parameters"]) < facts.parameters]
+    rows = [
+        row
+        for row in tables.rows("models", "catalogue.csv")
+        if row["library"] == facts.library
+        and row["modality"] == facts.modality
+        and row["name"] != facts.name
+        and row["parameters"]
+        and float(row["parameters"]) < facts.parameters
+    ]
     for row in sorted(rows, key=lambda row: -float(row["parameters"])):
         if _family_of(row) == family:
             yield row["name"], int(row["parameters"]), row["name"] in shipped_models()
@@ -29,11 +38,16 @@ def _family_of(row: dict[str, str]) -> str | None:
     if row["library"] != "transformers":
         return _family(row["library"], row["architecture"], None)
     try:
-        return _family("transformers", None, read_config(config_file(row["name"])).get("model_type"))
+        return _family(
+            "transformers", None, read_config(config_file(row["name"])).get("model_type")
+        )
     except PlannerError:
         return None
 
 
 def _family(library: str, architecture: str | None, model_type: str | None) -> str:
-    """``transformers`` by the config's model_type, image libraries by the letters that a name starts with: resnet, vit."""
-    return str(model_type) if library == "transformers" else re.match(r"[a-z]*", str(architecture))[0]
+    """``transformers`` by the config's model_type, image libraries by the letters that a name
+    starts with: resnet, vit."""
+    return (
+        str(model_type) if library == "transformers" else re.match(r"[a-z]*", str(architecture))[0]
+    )

@@ -1,4 +1,5 @@
-"""The rules that surround a price: in which order to go, what the data at hand supports, when transfer is the wrong way.
+"""The rules that surround a price: in which order to go, what the data at hand supports, when
+transfer is the wrong way.
 
 Every rule is a row of ``profiles/rules/`` with its source; nothing here promises an accuracy.
 """
@@ -18,11 +19,13 @@ GENERATING = ("causal_lm", "seq2seq_lm")
 
 
 def staged_plan(asked: Asked, costs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The stages of this task in order, each with what it costs and what was spent when one stops there.
+    """The stages of this task in order, each with what it costs and what was spent when one stops
+    there.
 
-    ``costs``: strategy → ``usd`` (None: unknown), ``usd_per_request``, ``hours``, ``where``, and ``why_not`` where it has no price.
-    What a stage costs that is unknown is not in the sum, and ``sum_lacks`` names it. A stage that stands in for another (adapters on
-    4-bit weights) is not added where that one can be done.
+    ``costs``: strategy → ``usd`` (None: unknown), ``usd_per_request``, ``hours``, ``where``, and
+    ``why_not`` where it has no price. What a stage costs that is unknown is not in the sum, and
+    ``sum_lacks`` names it. A stage that stands in for another (adapters on 4-bit weights) is not
+    added where that one can be done.
     """
     kind = "generate" if _task(asked) in GENERATING else "classify"
     spent, lacking, found = 0.0, [], []
@@ -35,58 +38,146 @@ def staged_plan(asked: Asked, costs: Mapping[str, Mapping[str, Any]]) -> list[di
             lacking.append(row["strategy"])
         elif not instead:
             spent += cost["usd"]
-        found.append({"stage": row["stage"], "strategy": row["strategy"], "learning_rate": row["learning_rate"] or None, "do": row["do"],
-                      "go_on_while": row["go_on_while"], "stop_when": row["stop_when"], "reason": row["reason"], "source": row["source"], "date": row["date"],
-                      "usd": cost.get("usd"), "usd_per_request": cost.get("usd_per_request"), "hours": cost.get("hours"), "where": cost.get("where"),
-                      "why_not": cost.get("why_not"), "instead": instead, "spent_usd": spent, "sum_lacks": list(lacking)})
+        found.append(
+            {
+                "stage": row["stage"],
+                "strategy": row["strategy"],
+                "learning_rate": row["learning_rate"] or None,
+                "do": row["do"],
+                "go_on_while": row["go_on_while"],
+                "stop_when": row["stop_when"],
+                "reason": row["reason"],
+                "source": row["source"],
+                "date": row["date"],
+                "usd": cost.get("usd"),
+                "usd_per_request": cost.get("usd_per_request"),
+                "hours": cost.get("hours"),
+                "where": cost.get("where"),
+                "why_not": cost.get("why_not"),
+                "instead": instead,
+                "spent_usd": spent,
+                "sum_lacks": list(lacking),
+            }
+        )
     return found
 
 
 def data_support(asked: Asked) -> list[dict[str, Any]]:
-    """For each asked strategy and each row of published guidance: what was needed, what is there, ``verdict`` (enough | fewer |
-    more | unknown) and the source. A strategy without a row says that no guidance is held."""
+    """For each asked strategy and each row of published guidance: what was needed, what is there,
+    ``verdict`` (enough | fewer | more | unknown) and the source. A strategy without a row says that
+    no guidance is held."""
     found, task = [], _task(asked)
     for strategy in asked.strategies:
-        rows = [row for row in tables.rows("rules", "samples.csv") if row["strategy"] == strategy and row["task"] in ("", task)]
+        rows = [
+            row
+            for row in tables.rows("rules", "samples.csv")
+            if row["strategy"] == strategy and row["task"] in ("", task)
+        ]
         found += [_supported(asked, row) for row in rows]
         if not rows and strategy == "scratch":
             found.append(_scratch(asked))
         elif not rows:
-            found.append({"strategy": strategy, "per": None, "min_samples": None, "max_samples": None, "have": None, "verdict": "unknown",
-                          "reason": "no published guidance is held for this strategy and task", "source": None, "date": None})
+            found.append(
+                {
+                    "strategy": strategy,
+                    "per": None,
+                    "min_samples": None,
+                    "max_samples": None,
+                    "have": None,
+                    "verdict": "unknown",
+                    "reason": "no published guidance is held for this strategy and task",
+                    "source": None,
+                    "date": None,
+                }
+            )
     return found
 
 
 def _supported(asked: Asked, row: Mapping[str, str]) -> dict[str, Any]:
     classes = asked.question.classes or asked.data.classes
-    have = asked.data.samples if row["per"] == "total" else asked.data.samples / classes if classes else None
+    have = (
+        asked.data.samples
+        if row["per"] == "total"
+        else asked.data.samples / classes
+        if classes
+        else None
+    )
     low, high = tables.number(row["min_samples"]), tables.number(row["max_samples"])
-    verdict = "unknown" if have is None else "fewer" if low is not None and have < low else "more" if high is not None and have > high else "enough"
-    return {"strategy": row["strategy"], "per": row["per"], "min_samples": low, "max_samples": high, "have": have, "verdict": verdict,
-            "reason": row["reason"], "source": row["source"], "date": row["date"]}
+    verdict = (
+        "unknown"
+        if have is None
+        else "fewer"
+        if low is not None and have < low
+        else "more"
+        if high is not None and have > high
+        else "enough"
+    )
+    return {
+        "strategy": row["strategy"],
+        "per": row["per"],
+        "min_samples": low,
+        "max_samples": high,
+        "have": have,
+        "verdict": verdict,
+        "reason": row["reason"],
+        "source": row["source"],
+        "date": row["date"],
+    }
 
 
 def _scratch(asked: Asked) -> dict[str, Any]:
-    """Training from scratch, by tokens a parameter where the model writes text, else by the family's published recipe."""
+    """Training from scratch, by tokens a parameter where the model writes text, else by the
+    family's published recipe."""
     wanted, have, unit, source = _wanted_from_scratch(asked.facts, asked)
-    verdict = "unknown" if wanted is None or have is None else "enough" if have >= wanted else "fewer"
-    return {"strategy": "scratch", "per": unit, "min_samples": wanted, "max_samples": None, "have": have, "verdict": verdict,
-            "reason": "what training this model from scratch wants" if wanted else "no published recipe is held", "source": source, "date": None}
+    verdict = (
+        "unknown" if wanted is None or have is None else "enough" if have >= wanted else "fewer"
+    )
+    return {
+        "strategy": "scratch",
+        "per": unit,
+        "min_samples": wanted,
+        "max_samples": None,
+        "have": have,
+        "verdict": verdict,
+        "reason": "what training this model from scratch wants"
+        if wanted
+        else "no published recipe is held",
+        "source": source,
+        "date": None,
+    }
 
 
-def _wanted_from_scratch(facts: ModelFacts, asked: Asked) -> tuple[float | None, float | None, str | None, str | None]:
+def _wanted_from_scratch(
+    facts: ModelFacts, asked: Asked
+) -> tuple[float | None, float | None, str | None, str | None]:
     if _task(asked) in GENERATING and facts.parameters and asked.data.mean_length:
         ratio, source = default("tokens_per_parameter")
-        return ratio * facts.parameters, asked.data.samples * asked.data.mean_length, "tokens", source
+        return (
+            ratio * facts.parameters,
+            asked.data.samples * asked.data.mean_length,
+            "tokens",
+            source,
+        )
     if facts.pretraining_amount and facts.pretraining_unit == "samples":
-        return facts.pretraining_amount, float(asked.data.samples), "samples", facts.pretraining_source
+        return (
+            facts.pretraining_amount,
+            float(asked.data.samples),
+            "samples",
+            facts.pretraining_source,
+        )
     if facts.pretraining_amount and facts.pretraining_unit == "tokens" and asked.data.mean_length:
-        return facts.pretraining_amount, asked.data.samples * asked.data.mean_length, "tokens", facts.pretraining_source
+        return (
+            facts.pretraining_amount,
+            asked.data.samples * asked.data.mean_length,
+            "tokens",
+            facts.pretraining_source,
+        )
     return None, None, None, None
 
 
 def cautions(asked: Asked) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(what speaks against transfer learning here, what the reader has to answer): rows of ``not_transfer.csv``."""
+    """(what speaks against transfer learning here, what the reader has to answer): rows of
+    ``not_transfer.csv``."""
     holds, questions = [], []
     for row in tables.rows("rules", "not_transfer.csv"):
         if row["modality"] not in ("", asked.facts.modality):
@@ -94,7 +185,12 @@ def cautions(asked: Asked) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         said = {"reason": row["reason"], "source": row["source"], "date": row["date"]}
         if row["when"] == "ask":
             questions.append({"question": row["question"], **said})
-        elif row["when"] == "samples" and asked.data.samples >= float(row["min_samples"]) or row["when"] == "enough_for_scratch" and _enough(asked):
+        elif (
+            row["when"] == "samples"
+            and asked.data.samples >= float(row["min_samples"])
+            or row["when"] == "enough_for_scratch"
+            and _enough(asked)
+        ):
             holds.append(said)
     return holds, questions
 

@@ -1,4 +1,5 @@
-"""What ``estimate`` and ``report`` share: get the document, say what is broken, choose the exit code."""
+"""What ``estimate`` and ``report`` share: get the document, say what is broken, choose the exit
+code."""
 
 from __future__ import annotations
 
@@ -16,8 +17,11 @@ from planner.errors import QuestionError
 LIMIT_BROKEN = 1
 
 
-def answer(model: str, data: str | None, flags: Mapping[str, Any], *, quiet: bool) -> dict[str, Any]:
-    """Ask the planner. Progress shows on standard error when that is a terminal. Raises PlannerError."""
+def answer(
+    model: str, data: str | None, flags: Mapping[str, Any], *, quiet: bool
+) -> dict[str, Any]:
+    """Ask the planner. Progress shows on standard error when that is a terminal. Raises
+    PlannerError."""
     from planner.cli.progress import Progress
     from planner.cli.question_options import question_from
 
@@ -26,12 +30,17 @@ def answer(model: str, data: str | None, flags: Mapping[str, Any], *, quiet: boo
         estimate,  # after the question stands: a wrong one is refused before the planner is loaded
     )
 
-    with Progress(sys.stderr, enabled=not quiet) if sys.stderr.isatty() else contextlib.nullcontext() as progress:
+    with (
+        Progress(sys.stderr, enabled=not quiet)
+        if sys.stderr.isatty()
+        else contextlib.nullcontext() as progress
+    ):
         return estimate(question, progress=progress)
 
 
 def read_answer(path: Path) -> dict[str, Any]:
-    """A document that ``planner estimate --json`` wrote. Raises QuestionError naming the first key that is wrong."""
+    """A document that ``planner estimate --json`` wrote. Raises QuestionError naming the first key
+    that is wrong."""
     from pydantic import ValidationError
 
     from planner.answer.schema import Answer
@@ -41,13 +50,19 @@ def read_answer(path: Path) -> dict[str, Any]:
         Answer.model_validate(document)
         return document
     except FileNotFoundError:
-        raise QuestionError("no such answer file", where=str(path), mend="planner estimate … --json > answer.json writes one") from None
+        raise QuestionError(
+            "no such answer file",
+            where=str(path),
+            mend="planner estimate … --json > answer.json writes one",
+        ) from None
     except OSError as error:
         raise QuestionError(f"cannot be read: {error.strerror}", where=str(path)) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise QuestionError(f"not an answer of this version: {place}: {first['msg']}", where=str(path)) from None
+        raise QuestionError(
+            f"not an answer of this version: {place}: {first['msg']}", where=str(path)
+        ) from None
     except (ValueError, RecursionError) as error:
         raise QuestionError(f"not JSON: {error}", where=str(path)) from None
 

@@ -1,4 +1,5 @@
-"""``planner``: the command line's entry. Each command is one thin file, imported only when it is the one called."""
+"""``planner``: the command line's entry. Each command is one thin file, imported only when it is
+the one called."""
 
 from __future__ import annotations
 
@@ -14,22 +15,59 @@ import click
 from planner.errors import PlannerError, nearest
 from planner.today import today
 
-#: command → (module that holds it as ``command``, one line of help). Listing the commands imports none of them.
+#: command → (module that holds it as ``command``, one line of help). Listing the commands imports
+#: none of them.
 COMMANDS = {
-    "estimate": ("planner.cli.commands.estimate", "GPU hours, peak memory and dollars of every strategy."),
-    "choose": ("planner.cli.commands.choose", "What to rent and which way to go: the cheapest that keeps your limits."),
+    "estimate": (
+        "planner.cli.commands.estimate",
+        "GPU hours, peak memory and dollars of every strategy.",
+    ),
+    "choose": (
+        "planner.cli.commands.choose",
+        "What to rent and which way to go: the cheapest that keeps your limits.",
+    ),
     "init": ("planner.cli.commands.init", "Write a commented project.yaml to fill in."),
     "report": ("planner.cli.commands.report", "Write a budget report as Markdown, HTML or JSON."),
-    "calibrate": ("planner.cli.commands.calibrate", "Time what this machine really does; estimates then stand on it."),
-    "devices": ("planner.cli.commands.devices", "What was measured on which device, and how far to trust it."),
-    "measure": ("planner.cli.commands.measure", "Really train for some steps here, beside the estimate."),
-    "validate": ("planner.cli.commands.validate", "Measured runs against today's estimates: errors, bias, coverage."),
-    "correct": ("planner.cli.commands.correct", "Learn from measured runs how far estimates are off on your devices."),
-    "runs": ("planner.cli.commands.runs", "Real runs that were measured, beside what was estimated for them."),
-    "prices": ("planner.cli.commands.prices", "What providers ask for a GPU-hour, how old that is, and your own contracts."),
-    "gpus": ("planner.cli.commands.gpus", "List the known GPUs with their memory, peak rates and prices."),
-    "models": ("planner.cli.commands.models", "List the models that are answered without a download."),
-    "schema": ("planner.cli.commands.schema", "Print the JSON Schema of a question or of an answer."),
+    "calibrate": (
+        "planner.cli.commands.calibrate",
+        "Time what this machine really does; estimates then stand on it.",
+    ),
+    "devices": (
+        "planner.cli.commands.devices",
+        "What was measured on which device, and how far to trust it.",
+    ),
+    "measure": (
+        "planner.cli.commands.measure",
+        "Really train for some steps here, beside the estimate.",
+    ),
+    "validate": (
+        "planner.cli.commands.validate",
+        "Measured runs against today's estimates: errors, bias, coverage.",
+    ),
+    "correct": (
+        "planner.cli.commands.correct",
+        "Learn from measured runs how far estimates are off on your devices.",
+    ),
+    "runs": (
+        "planner.cli.commands.runs",
+        "Real runs that were measured, beside what was estimated for them.",
+    ),
+    "prices": (
+        "planner.cli.commands.prices",
+        "What providers ask for a GPU-hour, how old that is, and your own contracts.",
+    ),
+    "gpus": (
+        "planner.cli.commands.gpus",
+        "List the known GPUs with their memory, peak rates and prices.",
+    ),
+    "models": (
+        "planner.cli.commands.models",
+        "List the models that are answered without a download.",
+    ),
+    "schema": (
+        "planner.cli.commands.schema",
+        "Print the JSON Schema of a question or of an answer.",
+    ),
 }
 
 MACHINE_FAILED, INTERRUPTED = 3, 130
@@ -47,7 +85,9 @@ class LazyGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             near = nearest(args[0], COMMANDS)
-            hint = f"Did you mean {' or '.join(near)}?" if near else f"Commands: {', '.join(COMMANDS)}"
+            hint = (
+                f"Did you mean {' or '.join(near)}?" if near else f"Commands: {', '.join(COMMANDS)}"
+            )
             raise click.UsageError(f"no such command {args[0]!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -56,7 +96,10 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="planner", prog_name="planner")
 @click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error.")
 def cli(debug: bool) -> None:
@@ -66,16 +109,21 @@ def cli(debug: bool) -> None:
     planner estimate Llama-3.2-1B tickets.jsonl --gpu h100
     planner estimate project.yaml --max-usd 100
 
-    Exit codes: 0 answered; 1 answered, but a limit you set is broken; 2 the question is wrong; 3 the machine failed.
+    Exit codes: 0 answered; 1 answered, but a limit you set is broken; 2 the question is wrong; 3
+    the machine failed.
     """
-    today()  # a wrong PLANNER_TODAY is refused here: further in, it would pass for a price that is not known
+    # a wrong PLANNER_TODAY is refused here: further in, it would pass for a price that is not known
+    today()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # looking for plugins reads every installed package's metadata
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # starting threads is half of numpy's import; the arrays here are small
-    gc.set_threshold(100_000, 20, 20)  # a short process that makes few cycles: looking for them is a tenth of its time
+    # looking for plugins reads every installed package's metadata
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+    # starting threads is half of numpy's import; the arrays here are small
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # a short process that makes few cycles: looking for them is a tenth of its time
+    gc.set_threshold(100_000, 20, 20)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -113,7 +161,10 @@ def _fail(line: str, code: int) -> int:
 
 def printable(text: str) -> str:
     """One line that cannot drive a terminal: control characters are shown, not sent."""
-    return "".join(c if c.isprintable() else " " if c.isspace() else repr(c)[1:-1] for c in " ".join(text.split()))
+    return "".join(
+        c if c.isprintable() else " " if c.isspace() else repr(c)[1:-1]
+        for c in " ".join(text.split())
+    )
 
 
 def _one_line(error: click.ClickException) -> str:
@@ -125,7 +176,8 @@ def _one_line(error: click.ClickException) -> str:
 
 
 def _reader_left() -> int:
-    """``planner … | head``: what was read is what was wanted. Standard output is closed for good, quietly."""
+    """``planner … | head``: what was read is what was wanted. Standard output is closed for good,
+    quietly."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, sys.stdout.fileno())
     return 128 + signal.SIGPIPE

@@ -1,4 +1,5 @@
-"""Progress on standard error, only for work that takes over a second: a fast answer flickers nothing."""
+"""Progress on standard error, only for work that takes over a second: a fast answer flickers
+nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +10,9 @@ DELAY_SECONDS = 1.0
 
 
 class Progress:
-    """``progress(description, done, total)``; ``total`` None where it is not known. A context manager. ``single``: one bar for
-    all, its description changing, where the parts share one total."""
+    """``progress(description, done, total)``; ``total`` None where it is not known. A context
+    manager. ``single``: one bar for all, its description changing, where the parts share one total.
+    """
 
     def __init__(self, stream: TextIO, *, enabled: bool = True, single: bool = False):
         self._stream, self._enabled, self._single = stream, enabled, single
@@ -40,7 +42,13 @@ class Progress:
             from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
             from rich.progress import Progress as Bar
 
-            self._bar = Bar(TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
-                            console=Console(file=self._stream, markup=False, emoji=False), transient=True)
+            self._bar = Bar(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TaskProgressColumn(),
+                TimeElapsedColumn(),
+                console=Console(file=self._stream, markup=False, emoji=False),
+                transient=True,
+            )
             self._bar.start()
         return self._bar

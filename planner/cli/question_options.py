@@ -1,5 +1,6 @@
-"""From flags and ``project.yaml`` to a Question: the options are made from the question's own fields, so that names,
-help and defaults cannot drift apart, and every refusal names the flag or the key, the value and what is allowed."""
+"""From flags and ``project.yaml`` to a Question: the options are made from the question's own
+fields, so that names, help and defaults cannot drift apart, and every refusal names the flag or the
+key, the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -39,9 +40,23 @@ def flag(name: str) -> str:
 def _option(name: str, info: FieldInfo) -> Callable:
     kind = kinds(info.annotation)
     if bool in kind:
-        return click.option(f"{flag(name)}/--no-{name.replace('_', '-')}", name, default=None, help=_help(name, info))
-    metavar = "NAME" if choices(info.annotation) else {int: "N", float: "X"}.get(next(iter(kind)), "TEXT")
-    return click.option(flag(name), name, default=None, multiple=name == "strategy", metavar=metavar, help=_help(name, info))
+        return click.option(
+            f"{flag(name)}/--no-{name.replace('_', '-')}",
+            name,
+            default=None,
+            help=_help(name, info),
+        )
+    metavar = (
+        "NAME" if choices(info.annotation) else {int: "N", float: "X"}.get(next(iter(kind)), "TEXT")
+    )
+    return click.option(
+        flag(name),
+        name,
+        default=None,
+        multiple=name == "strategy",
+        metavar=metavar,
+        help=_help(name, info),
+    )
 
 
 def _help(name: str, info: FieldInfo) -> str:
@@ -55,12 +70,17 @@ def _help(name: str, info: FieldInfo) -> str:
 
 
 def question_from(model: str, data: str | None, flags: Mapping[str, Any]) -> Question:
-    """The question that arguments and flags ask. A ``model`` that ends in .yaml or .yml is a project file, and flags
-    win over its keys. Raises QuestionError."""
-    given = {name: list(value) if isinstance(value, tuple) else value for name, value in flags.items() if value not in (None, ())}
+    """The question that arguments and flags ask. A ``model`` that ends in .yaml or .yml is a
+    project file, and flags win over its keys. Raises QuestionError."""
+    given = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in flags.items()
+        if value not in (None, ())
+    }
     where = {name: flag(name) for name in given}
     if Path(model).suffix.lower() in PROJECT_SUFFIXES:
-        from planner.question import project_file  # and with it yaml: only where there is a file to read
+        # and with it yaml: only where there is a file to read
+        from planner.question import project_file
 
         keys, where_keys = project_file.read(Path(model), Question.model_fields)
         values, where = _from_folder(keys, Path(model).parent) | given, where_keys | where
@@ -76,7 +96,11 @@ def question_from(model: str, data: str | None, flags: Mapping[str, Any]) -> Que
 
 
 def _from_folder(keys: dict[str, Any], folder: Path) -> dict[str, Any]:
-    moved = {k: str(folder / v) for k, v in keys.items() if k in PATHS and isinstance(v, str) and _exists(folder / v)}
+    moved = {
+        k: str(folder / v)
+        for k, v in keys.items()
+        if k in PATHS and isinstance(v, str) and _exists(folder / v)
+    }
     return keys | moved
 
 
@@ -99,7 +123,11 @@ def _validated(values: dict[str, Any], where: Mapping[str, str], asked: str) -> 
 def _number(name: str, value: Any, where: str) -> Any:
     """``20k`` samples are 20000; what is not a number is left for the question to refuse."""
     info = Question.model_fields[name]
-    if isinstance(value, str) and kinds(info.annotation) & {int, float} and value.strip()[-1:].lower() in ("k", "m", "b", "t"):
+    if (
+        isinstance(value, str)
+        and kinds(info.annotation) & {int, float}
+        and value.strip()[-1:].lower() in ("k", "m", "b", "t")
+    ):
         try:
             return parse_count(value)
         except QuestionError as error:
@@ -110,14 +138,20 @@ def _number(name: str, value: Any, where: str) -> Any:
 def _refusal(error: Mapping[str, Any], where: Mapping[str, str], asked: str) -> QuestionError:
     """One pydantic error as what, where, how to mend it."""
     if not error["loc"]:
-        return QuestionError(error["msg"].removeprefix("Value error, "), where=asked if _is_project(asked) else None)
+        return QuestionError(
+            error["msg"].removeprefix("Value error, "), where=asked if _is_project(asked) else None
+        )
     name = str(error["loc"][0])
     if error["type"] == "missing":
         return QuestionError(f"the key {name!r} is missing", where=asked)
     shown = reprlib.repr(error["input"])
-    allowed = choices(Question.model_fields[name].annotation) if name in Question.model_fields else []
+    allowed = (
+        choices(Question.model_fields[name].annotation) if name in Question.model_fields else []
+    )
     mend = f"Allowed: {', '.join(allowed)}" if allowed else None
-    near = nearest(str(error["input"]), allowed) if allowed and isinstance(error["input"], str) else []
+    near = (
+        nearest(str(error["input"]), allowed) if allowed and isinstance(error["input"], str) else []
+    )
     if near:
         mend = f"Did you mean {' or '.join(near)}? {mend}"
     return QuestionError(f"{shown} {_complaint(error)}", where=where.get(name, name), mend=mend)
@@ -129,11 +163,22 @@ def _is_project(asked: str) -> bool:
 
 def _complaint(error: Mapping[str, Any]) -> str:
     context, kind = error.get("ctx", {}), error["type"]
-    known = {"literal_error": "is not allowed", "greater_than_equal": "must be at least {ge}", "greater_than": "must be greater than {gt}",
-             "less_than_equal": "must be at most {le}", "less_than": "must be less than {lt}", "int_parsing": "is not a whole number",
-             "int_type": "is not a whole number", "int_from_float": "is not a whole number", "float_parsing": "is not a number",
-             "float_type": "is not a number", "bool_parsing": "is not yes or no", "bool_type": "is not yes or no",
-             "string_type": "is not text (put it in quotes)", "list_type": "is not a list"}
+    known = {
+        "literal_error": "is not allowed",
+        "greater_than_equal": "must be at least {ge}",
+        "greater_than": "must be greater than {gt}",
+        "less_than_equal": "must be at most {le}",
+        "less_than": "must be less than {lt}",
+        "int_parsing": "is not a whole number",
+        "int_type": "is not a whole number",
+        "int_from_float": "is not a whole number",
+        "float_parsing": "is not a number",
+        "float_type": "is not a number",
+        "bool_parsing": "is not yes or no",
+        "bool_type": "is not yes or no",
+        "string_type": "is not text (put it in quotes)",
+        "list_type": "is not a list",
+    }
     if kind in known:
         return known[kind].format(**context)
     return "is refused: " + error["msg"].removeprefix("Value error, ").removeprefix("Input ")

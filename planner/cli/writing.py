@@ -1,4 +1,5 @@
-"""Where a command's output goes: files are written whole or not at all, and a failed write is one line."""
+"""Where a command's output goes: files are written whole or not at all, and a failed write is one
+line."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from planner.errors import MachineError, QuestionError
 
 
 def as_json(document: Mapping[str, Any]) -> str:
-    """The document as the ``--json`` output prints it. Figures are finite: NaN would not be JSON."""
+    """The document as the ``--json`` output prints it. Figures are finite: NaN would not be
+    JSON."""
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
 
 
@@ -23,8 +25,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write through a temporary file in the same folder and one rename. Raises QuestionError where the folder is not
-    there, MachineError where the machine refuses (permission, full disk)."""
+    """Write through a temporary file in the same folder and one rename. Raises QuestionError where
+    the folder is not there, MachineError where the machine refuses (permission, full disk)."""
     folder = path.parent
     if path.is_dir():
         raise QuestionError("is a folder, not a file", where=str(path))

@@ -22,7 +22,8 @@ STALE_DAYS = 90  # an older price prints its age
 @dataclass(frozen=True)
 class ApiPrice:
     """USD per token, None where the provider has no such price; a size class holds the models of
-    more than ``above_params`` and up to ``most_params`` parameters (both None: not a size class)."""
+    more than ``above_params`` and up to ``most_params`` parameters (both None: not a size class).
+    """
 
     provider: str
     model: str
@@ -36,11 +37,13 @@ class ApiPrice:
     captured_date: datetime.date | None  # None: the source is undated
     confidence: str
     source: str
-    usd_per_cached_input_token: float | None = None  # input that the provider has kept from an earlier request
+    # input that the provider has kept from an earlier request
+    usd_per_cached_input_token: float | None = None
 
     @property
     def trust_warning(self) -> str | None:
-        """What the reader must know of the row: undated, old, or of low confidence; None where it can be trusted."""
+        """What the reader must know of the row: undated, old, or of low confidence; None where it
+        can be trusted."""
         who = f"{self.provider} {self.model}"
         if self.captured_date is None:
             return f"the price of {who} is undated"
@@ -51,43 +54,84 @@ class ApiPrice:
 
 
 def training_prices(total_params: int, *, provider: str | None = None) -> list[ApiPrice]:
-    """Fine-tuning prices of the size classes that a model of this many parameters falls in, cheapest first.
+    """Fine-tuning prices of the size classes that a model of this many parameters falls in,
+    cheapest first.
 
-    Undated rows are left out. Raises UnknownNameError for a provider that sells no training by the token.
+    Undated rows are left out. Raises UnknownNameError for a provider that sells no training by the
+    token.
     """
-    found = [price for price in _prices("training") if price.kind == "training" and price.usd_per_training_token and price.captured_date]
+    found = [
+        price
+        for price in _prices("training")
+        if price.kind == "training" and price.usd_per_training_token and price.captured_date
+    ]
     _check_provider(provider, found)
-    fitting = [price for price in found if provider in (None, price.provider) and price.most_params is not None
-               and price.above_params < total_params <= price.most_params]
+    fitting = [
+        price
+        for price in found
+        if provider in (None, price.provider)
+        and price.most_params is not None
+        and price.above_params < total_params <= price.most_params
+    ]
     return sorted(fitting, key=lambda price: (price.usd_per_training_token, price.provider))
 
 
 def model_prices(model: str, *, kind: str = "inference") -> list[ApiPrice]:
-    """Prices of the models whose name holds this text, whatever the case, cheapest input first; kind inference, embedding or training."""
+    """Prices of the models whose name holds this text, whatever the case, cheapest input first;
+    kind inference, embedding or training."""
     wanted = model.lower()
     table = "training" if kind in ("training", "inference of a fine-tuned model") else "inference"
-    found = [price for price in _prices(table) if price.kind == kind and wanted in price.model.lower()]
-    return sorted(found, key=lambda price: (price.usd_per_input_token or price.usd_per_training_token or 0.0, price.provider, price.model))
+    found = [
+        price for price in _prices(table) if price.kind == kind and wanted in price.model.lower()
+    ]
+    return sorted(
+        found,
+        key=lambda price: (
+            price.usd_per_input_token or price.usd_per_training_token or 0.0,
+            price.provider,
+            price.model,
+        ),
+    )
 
 
 def _check_provider(provider: str | None, found: list[ApiPrice]) -> None:
     known = {price.provider for price in found}
     if provider is not None and provider not in known:
-        raise UnknownNameError("provider of fine-tuning", provider, known, mend=f"Known: {', '.join(sorted(known))}")
+        raise UnknownNameError(
+            "provider of fine-tuning", provider, known, mend=f"Known: {', '.join(sorted(known))}"
+        )
 
 
 @cache
 def _prices(table: str) -> tuple[ApiPrice, ...]:
-    return tuple(_price(row) for row in tables.rows("api_prices", f"{table}.csv") if row["unit"] in TOKEN_UNITS)
+    return tuple(
+        _price(row)
+        for row in tables.rows("api_prices", f"{table}.csv")
+        if row["unit"] in TOKEN_UNITS
+    )
 
 
 def _price(row: dict[str, str]) -> ApiPrice:
-    above, to = (tables.number(row.get(column)) for column in ("class_above_billion_params", "class_to_billion_params"))
+    above, to = (
+        tables.number(row.get(column))
+        for column in ("class_above_billion_params", "class_to_billion_params")
+    )
     most = math.inf if above is not None and to is None else to
     per_token = [_per_token(row[column]) for column in ("usd_input", "usd_output", "usd_train")]
     captured = datetime.date.fromisoformat(row["captured_date"]) if row["captured_date"] else None
-    return ApiPrice(row["provider"], row["model"], row["kind"], row["method"], *per_token,
-                    _billions(above), _billions(most), captured, row["confidence"], row["source"], _per_token(row["usd_cached_input"]))
+    return ApiPrice(
+        row["provider"],
+        row["model"],
+        row["kind"],
+        row["method"],
+        *per_token,
+        _billions(above),
+        _billions(most),
+        captured,
+        row["confidence"],
+        row["source"],
+        _per_token(row["usd_cached_input"]),
+    )
 
 
 def _per_token(cell: str) -> float | None:

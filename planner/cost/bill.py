@@ -15,7 +15,8 @@ NO_PROVIDER = ("given", "owned")
 
 @dataclass(frozen=True)
 class Beside:
-    """What a project pays beside the hours of one run. ``lost_gpu_hours`` are among those hours; ``extra_runs`` are whole runs more."""
+    """What a project pays beside the hours of one run. ``lost_gpu_hours`` are among those hours;
+    ``extra_runs`` are whole runs more."""
 
     lost_gpu_hours: float = 0.0
     extra_runs: Estimate = field(default_factory=lambda: Estimate.exact(0.0))
@@ -30,8 +31,9 @@ class Beside:
 
 @dataclass(frozen=True)
 class Bill:
-    """USD of a run, and of what belongs to it. The breakdown sums to ``usd.p50``: compute (the run), lost_work (its share lost to
-    interruptions), repeats (trials and failed runs), data (labels), storage, egress, api."""
+    """USD of a run, and of what belongs to it. The breakdown sums to ``usd.p50``: compute (the
+    run), lost_work (its share lost to interruptions), repeats (trials and failed runs), data
+    (labels), storage, egress, api."""
 
     usd: Estimate
     breakdown: dict[str, float] = field(hash=False)
@@ -43,33 +45,81 @@ class Bill:
     sources: tuple[str, ...] = ()
 
 
-def bill(gpu_hours: Estimate, offer: Offer, *, gpus: int = 1, prices: Estimate | None = None, api_usd: float = 0.0, beside: Beside | None = None) -> Bill:
+def bill(
+    gpu_hours: Estimate,
+    offer: Offer,
+    *,
+    gpus: int = 1,
+    prices: Estimate | None = None,
+    api_usd: float = 0.0,
+    beside: Beside | None = None,
+) -> Bill:
     """The bill of ``gpu_hours`` device-hours (over all ``gpus`` used devices, one run) at an offer.
 
-    ``prices`` (USD per device-hour over providers, from ``price_range``) widens the interval when the provider was the
-    planner's choice and not the user's; the middle stays at the named offer. Time is rounded up as the provider rounds it, in
-    every run; where that is not known the range reaches to the whole hour. ``api_usd`` is paid by the token.
+    ``prices`` (USD per device-hour over providers, from ``price_range``) widens the interval when
+    the provider was the planner's choice and not the user's; the middle stays at the named offer.
+    Time is rounded up as the provider rounds it, in every run; where that is not known the range
+    reaches to the whole hour. ``api_usd`` is paid by the token.
     """
     beside = beside or Beside()
     rate = offer.usd_per_hour_for(gpus) / gpus
-    price = Estimate.exact(rate) if prices is None else Estimate(min(rate, prices.p10), rate, max(rate, prices.p90))
+    price = (
+        Estimate.exact(rate)
+        if prices is None
+        else Estimate(min(rate, prices.p10), rate, max(rate, prices.p90))
+    )
     hours, rounding, rounding_source = _on_the_bill(gpu_hours.scale(1 / gpus), offer)
     run = hours.scale(gpus) * price
-    fixed = {"data": beside.labels_usd, "storage": beside.storage_usd, "egress": beside.egress_usd, "api": api_usd + beside.api_usd}
+    fixed = {
+        "data": beside.labels_usd,
+        "storage": beside.storage_usd,
+        "egress": beside.egress_usd,
+        "api": api_usd + beside.api_usd,
+    }
     usd = run * (Estimate.exact(1.0) + beside.extra_runs) + Estimate.exact(sum(fixed.values()))
     lost = min(1.0, beside.lost_gpu_hours / gpu_hours.p50) if gpu_hours.p50 > 0 else 0.0
-    breakdown = {"compute": run.p50 * (1 - lost), "lost_work": run.p50 * lost, "repeats": run.p50 * beside.extra_runs.p50, **fixed}
+    breakdown = {
+        "compute": run.p50 * (1 - lost),
+        "lost_work": run.p50 * lost,
+        "repeats": run.p50 * beside.extra_runs.p50,
+        **fixed,
+    }
     source = f"{offer.provider} {offer.instance_type}".strip() + f", {offer.source}"
-    return Bill(usd, breakdown, rate, source, offer.captured_date.isoformat(), (NOT_COUNTED, *rounding, *beside.assumptions),
-                (*offer.caveats(gpus), *beside.warnings), (*rounding_source, *beside.sources))
+    return Bill(
+        usd,
+        breakdown,
+        rate,
+        source,
+        offer.captured_date.isoformat(),
+        (NOT_COUNTED, *rounding, *beside.assumptions),
+        (*offer.caveats(gpus), *beside.warnings),
+        (*rounding_source, *beside.sources),
+    )
 
 
-def _on_the_bill(hours: Estimate, offer: Offer) -> tuple[Estimate, tuple[str, ...], tuple[str, ...]]:
+def _on_the_bill(
+    hours: Estimate, offer: Offer
+) -> tuple[Estimate, tuple[str, ...], tuple[str, ...]]:
     """(hours that are paid, what to say of the rounding, its source)."""
     if offer.provider in NO_PROVIDER:
         return hours, (), ()
     rule = billing_rule(offer.provider, offer.instance_type)
     if rule is None:
-        return billed_hours(hours, None), (f"how {offer.provider} rounds time is not published: the cost's range reaches to the whole hour",), ()
-    least = f", at least {rule.minimum_seconds:g} s" if rule.minimum_seconds > rule.granularity_seconds else ""
-    return billed_hours(hours, rule), (f"{offer.provider} bills by {rule.granularity_seconds:g} s{least}",), (rule.source,)
+        return (
+            billed_hours(hours, None),
+            (
+                f"how {offer.provider} rounds time is not published: the cost's range reaches "
+                "to the whole hour",
+            ),
+            (),
+        )
+    least = (
+        f", at least {rule.minimum_seconds:g} s"
+        if rule.minimum_seconds > rule.granularity_seconds
+        else ""
+    )
+    return (
+        billed_hours(hours, rule),
+        (f"{offer.provider} bills by {rule.granularity_seconds:g} s{least}",),
+        (rule.source,),
+    )

@@ -1,4 +1,5 @@
-"""A machine of one's own as an offer: purchase over the hours that it will work, and electricity."""
+"""A machine of one's own as an offer: purchase over the hours that it will work, and
+electricity."""
 
 from __future__ import annotations
 
@@ -16,21 +17,49 @@ HOURS_PER_YEAR = 8766.0  # of 365.25 days
 WATTS_PER_KW = 1000.0
 
 
-def owned(spec: DeviceSpec, *, usd: float, years: float, utilisation: float, usd_per_kwh: float, on_date: datetime.date | None = None,
-          watts: Estimate | None = None) -> Offer:
-    """An offer of single devices, whose source says what it is made of. ``usd`` is the price of one device with its share of
-    the machine, ``utilisation`` the share of its hours that it works for somebody.
+def owned(
+    spec: DeviceSpec,
+    *,
+    usd: float,
+    years: float,
+    utilisation: float,
+    usd_per_kwh: float,
+    on_date: datetime.date | None = None,
+    watts: Estimate | None = None,
+) -> Offer:
+    """An offer of single devices, whose source says what it is made of. ``usd`` is the price of one
+    device with its share of the machine, ``utilisation`` the share of its hours that it works for
+    somebody.
 
-    Raises QuestionError for a price, a lifetime or a share that cannot be, and for a device whose power no source gives.
+    Raises QuestionError for a price, a lifetime or a share that cannot be, and for a device whose
+    power no source gives.
     """
-    if not (usd >= 0 and years > 0 and 0 < utilisation <= 1 and usd_per_kwh >= 0 and all(map(math.isfinite, (usd, years, usd_per_kwh)))):
-        raise QuestionError("a purchase that cannot be", where="--owned-usd", mend="Give a price, years above 0, a utilisation between 0 and 1, and USD per kWh")
+    if not (
+        usd >= 0
+        and years > 0
+        and 0 < utilisation <= 1
+        and usd_per_kwh >= 0
+        and all(map(math.isfinite, (usd, years, usd_per_kwh)))
+    ):
+        raise QuestionError(
+            "a purchase that cannot be",
+            where="--owned-usd",
+            mend="Give a price, years above 0, a utilisation between 0 and 1, and USD per kWh",
+        )
     if watts is None and spec.tdp_watts is None:
-        raise QuestionError(f"the power of {spec.name} is not published, so its electricity cannot be priced", where="--owned-usd", mend="Calibrate it, or give --price")
+        raise QuestionError(
+            f"the power of {spec.name} is not published, so its electricity cannot be priced",
+            where="--owned-usd",
+            mend="Calibrate it, or give --price",
+        )
     power, overhead = board_watts(spec, watts)[0].p50, power_overhead(None)[0]
     purchase = usd / (years * HOURS_PER_YEAR * utilisation)
     electricity = power * overhead / WATTS_PER_KW * usd_per_kwh
-    said = (f"{usd:,.0f} USD a GPU over {years:g} years at {utilisation:.0%} of the hours is {purchase:.3g} USD a GPU-hour, electricity "
-            f"{electricity:.2g} ({power:.0f} W × PUE {overhead:.2f} × {usd_per_kwh:g} USD/kWh); repairs, space and people are not counted")
+    said = (
+        f"{usd:,.0f} USD a GPU over {years:g} years at {utilisation:.0%} of the hours is "
+        f"{purchase:.3g} USD a GPU-hour, electricity "
+        f"{electricity:.2g} ({power:.0f} W × PUE {overhead:.2f} × {usd_per_kwh:g} USD/kWh); "
+        "repairs, space and people are not counted"
+    )
     day, rate = on_date or today(), purchase + electricity
     return Offer("owned", "any", "", spec.key, 1, rate, rate, False, day, 0, said, "owned")

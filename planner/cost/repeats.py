@@ -5,14 +5,19 @@ from __future__ import annotations
 from planner.errors import QuestionError
 from planner.figures import Estimate
 
-#: A run that fails, fails at any moment alike: the 10th, 50th and 90th percentile of the share of it that was paid by then.
+#: A run that fails, fails at any moment alike: the 10th, 50th and 90th percentile of the share of
+#: it that was paid by then.
 PAID_BEFORE_FAILURE = Estimate(0.1, 0.5, 0.9)
 
 
 def extra_runs(trials: int, failed_share: float) -> Estimate:
-    """Whole runs' worth of time beyond one: ``trials`` − 1 more that succeed, and for each of the ``trials`` the
-    f/(1−f) failures that come before a success, each lost at a random moment. Raises QuestionError."""
+    """Whole runs' worth of time beyond one: ``trials`` − 1 more that succeed, and for each of the
+    ``trials`` the f/(1−f) failures that come before a success, each lost at a random moment. Raises
+    QuestionError."""
     if trials < 1 or not 0 <= failed_share < 1:
-        raise QuestionError("trials are at least 1 and the share that fails is below 1", where="--trials, --failed-share")
+        raise QuestionError(
+            "trials are at least 1 and the share that fails is below 1",
+            where="--trials, --failed-share",
+        )
     failures = trials * failed_share / (1 - failed_share)
     return Estimate.exact(trials - 1.0) + PAID_BEFORE_FAILURE.scale(failures)

@@ -1,6 +1,8 @@
-"""What surrounds a price per hour: how time is rounded on the bill, what storage and egress cost, how often spot is taken away.
+"""What surrounds a price per hour: how time is rounded on the bill, what storage and egress cost,
+how often spot is taken away.
 
-Rows of ``profiles/prices/terms/``, a provider each. A provider without a row is unknown, never free.
+Rows of ``profiles/prices/terms/``, a provider each. A provider without a row is unknown, never
+free.
 """
 
 from __future__ import annotations
@@ -24,26 +26,44 @@ class BillingRule:
     source: str
 
     def billed_hours(self, hours: float) -> float:
-        """The hours on the bill of one instance that ran this long. A run of no time costs nothing."""
+        """The hours on the bill of one instance that ran this long. A run of no time costs
+        nothing."""
         if hours <= 0:
             return 0.0
         seconds = max(self.minimum_seconds, hours * SECONDS_PER_HOUR)
-        return math.ceil(round(seconds / self.granularity_seconds, 9)) * self.granularity_seconds / SECONDS_PER_HOUR
+        return (
+            math.ceil(round(seconds / self.granularity_seconds, 9))
+            * self.granularity_seconds
+            / SECONDS_PER_HOUR
+        )
 
 
 #: What an unknown provider may round to: the coarsest in use among clouds that publish it.
-HOURLY = BillingRule(SECONDS_PER_HOUR, SECONDS_PER_HOUR, "no source: rounding to the whole hour taken as the worst")
+HOURLY = BillingRule(
+    SECONDS_PER_HOUR, SECONDS_PER_HOUR, "no source: rounding to the whole hour taken as the worst"
+)
 
 
 def billing_rule(provider: str, instance_type: str = "") -> BillingRule | None:
     """How a provider rounds the time of this instance type; None where no source says."""
-    found = [row for row in _of(provider, "billing.csv") if instance_type.startswith(row["instance_prefix"])]
+    found = [
+        row
+        for row in _of(provider, "billing.csv")
+        if instance_type.startswith(row["instance_prefix"])
+    ]
     row = max(found, key=lambda row: len(row["instance_prefix"]), default=None)
-    return None if row is None else BillingRule(float(row["granularity_seconds"]), float(row["minimum_seconds"]), row["source"])
+    return (
+        None
+        if row is None
+        else BillingRule(
+            float(row["granularity_seconds"]), float(row["minimum_seconds"]), row["source"]
+        )
+    )
 
 
 def billed_hours(hours: Estimate, rule: BillingRule | None) -> Estimate:
-    """Hours on the bill. Without a rule the middle is not rounded and the high end is, to the whole hour."""
+    """Hours on the bill. Without a rule the middle is not rounded and the high end is, to the whole
+    hour."""
     if rule is not None:
         return Estimate(*(rule.billed_hours(value) for value in (hours.p10, hours.p50, hours.p90)))
     return Estimate(hours.p10, hours.p50, max(hours.p50, HOURLY.billed_hours(hours.p90)))
@@ -61,13 +81,25 @@ class Rate:
 def storage_rate(provider: str) -> Rate | None:
     """USD per GiB-month of the provider's storage; None where no source says."""
     rows = _of(provider, "storage.csv")
-    return Rate(float(rows[0]["usd_per_gib_month"]), 0.0, f"{rows[0]['kind']} storage: {rows[0]['source']}") if rows else None
+    return (
+        Rate(
+            float(rows[0]["usd_per_gib_month"]),
+            0.0,
+            f"{rows[0]['kind']} storage: {rows[0]['source']}",
+        )
+        if rows
+        else None
+    )
 
 
 def egress_rate(provider: str) -> Rate | None:
     """USD per GiB sent to the internet; None where no source says."""
     rows = _of(provider, "egress.csv")
-    return Rate(float(rows[0]["usd_per_gib"]), float(rows[0]["free_gib_per_month"]), rows[0]["source"]) if rows else None
+    return (
+        Rate(float(rows[0]["usd_per_gib"]), float(rows[0]["free_gib_per_month"]), rows[0]["source"])
+        if rows
+        else None
+    )
 
 
 def storage_usd(size_bytes: float, hours: float, rate: Rate) -> float:
@@ -92,4 +124,6 @@ def interruptions_per_day(provider: str, gpu_key: str) -> tuple[Estimate, str] |
 def _of(provider: str, table: str) -> list[dict[str, str]]:
     """Rows of a provider, or of the head of its family (``runpod`` for ``runpod-secure``)."""
     rows = tables.rows("prices", "terms", table)
-    return [row for row in rows if row["provider"] == provider] or [row for row in rows if row["provider"] == provider.partition("-")[0]]
+    return [row for row in rows if row["provider"] == provider] or [
+        row for row in rows if row["provider"] == provider.partition("-")[0]
+    ]

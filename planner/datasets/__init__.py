@@ -1,7 +1,8 @@
-"""A dataset on disk becomes counts: samples, tokens, lengths, pixels, seconds. It never holds the data.
+"""A dataset on disk becomes counts: samples, tokens, lengths, pixels, seconds. It never holds the
+data.
 
-``scan(path, ...) -> DatasetProfile``; ``from_counts(samples, ...) -> DatasetProfile`` where there is no data yet;
-``DatasetProfile.batches(...) -> BatchPlan``. One file under ``readers/`` a format.
+``scan(path, ...) -> DatasetProfile``; ``from_counts(samples, ...) -> DatasetProfile`` where there
+is no data yet; ``DatasetProfile.batches(...) -> BatchPlan``. One file under ``readers/`` a format.
 """
 
 from planner.datasets.batching import BatchPlan

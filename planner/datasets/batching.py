@@ -1,4 +1,5 @@
-"""Lengths become batches: what a random micro-batch pads to, computed from order statistics, not by drawing batches."""
+"""Lengths become batches: what a random micro-batch pads to, computed from order statistics, not by
+drawing batches."""
 
 from __future__ import annotations
 
@@ -9,19 +10,23 @@ import numpy as np
 
 from planner.errors import QuestionError
 
-TAIL_SHARE = 0.01  # the longest share of the records whose mean excess is the scale of the extrapolated tail
+# the longest share of the records whose mean excess is the scale of the extrapolated tail
+TAIL_SHARE = 0.01
 TAIL_RECORDS = 10  # and at least this many
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """How one epoch is cut into micro-batches. Lengths in tokens after truncation, None where there are no tokens.
+    """How one epoch is cut into micro-batches. Lengths in tokens after truncation, None where there
+    are no tokens.
 
-    ``samples_per_epoch`` counts sequences when packed. ``longest_length`` is the longest batch that can occur (it sets
-    the peak of memory), ``mean_padded_length`` the expected padded length of a full micro-batch (it sets the time).
-    ``tokens_per_epoch`` are real tokens, ``padded_tokens_per_epoch`` what is computed on. ``truncated_share`` is the
-    share of records that lose tokens. ``target_*`` are the same of an encoder-decoder's targets, ``*_seconds`` of audio.
-    ``longest_is_extrapolated``: only a sample was read, and the longest is the expected longest of all records.
+    ``samples_per_epoch`` counts sequences when packed. ``longest_length`` is the longest batch that
+    can occur (it sets the peak of memory), ``mean_padded_length`` the expected padded length of a
+    full micro-batch (it sets the time). ``tokens_per_epoch`` are real tokens,
+    ``padded_tokens_per_epoch`` what is computed on. ``truncated_share`` is the share of records
+    that lose tokens. ``target_*`` are the same of an encoder-decoder's targets, ``*_seconds`` of
+    audio. ``longest_is_extrapolated``: only a sample was read, and the longest is the expected
+    longest of all records.
     """
 
     samples_per_epoch: int
@@ -55,8 +60,9 @@ class PaddedLengths:
 def expected_max(ordered: np.ndarray, draws: int, *, whole: bool) -> float:
     """Expected largest of ``draws`` records of ``ordered`` (ascending). Exact.
 
-    With the whole dataset known the batch is drawn without replacement, P(max ≤ x_i) = C(i,n)/C(N,n), as a shuffled
-    epoch does; from a sample of it with replacement, P(max ≤ x_i) = (i/N)^n.
+    With the whole dataset known the batch is drawn without replacement, P(max ≤ x_i) =
+    C(i,n)/C(N,n), as a shuffled epoch does; from a sample of it with replacement, P(max ≤ x_i) =
+    (i/N)^n.
     """
     count = len(ordered)
     if draws <= 1:
@@ -75,9 +81,16 @@ def expected_max(ordered: np.ndarray, draws: int, *, whole: bool) -> float:
 
 
 def pad(
-    lengths: np.ndarray, samples: int, micro_batch: int, limit: float | None, *, whole: bool, padding: str = "longest"
+    lengths: np.ndarray,
+    samples: int,
+    micro_batch: int,
+    limit: float | None,
+    *,
+    whole: bool,
+    padding: str = "longest",
 ) -> PaddedLengths:
-    """Pads each micro-batch to its longest record (``longest``) or to ``limit`` (``max``), in the unit of ``lengths``."""
+    """Pads each micro-batch to its longest record (``longest``) or to ``limit`` (``max``), in the
+    unit of ``lengths``."""
     ordered = np.sort(lengths if limit is None else np.minimum(lengths, limit)).astype(np.float64)
     truncated = 0.0 if limit is None else float(np.mean(lengths > limit))
     real = float(ordered.mean()) * samples
@@ -86,12 +99,17 @@ def pad(
     size = min(micro_batch, samples)
     full, rest = divmod(samples, size)
     mean_padded = expected_max(ordered, size, whole=whole)
-    padded = full * size * mean_padded + (rest * expected_max(ordered, rest, whole=whole) if rest else 0.0)
-    return PaddedLengths(longest(ordered, samples, limit, whole=whole), mean_padded, real, padded, truncated)
+    padded = full * size * mean_padded + (
+        rest * expected_max(ordered, rest, whole=whole) if rest else 0.0
+    )
+    return PaddedLengths(
+        longest(ordered, samples, limit, whole=whole), mean_padded, real, padded, truncated
+    )
 
 
 def longest(ordered: np.ndarray, samples: int, limit: float | None, *, whole: bool) -> float:
-    """The longest record of all ``samples``. From a sample: the longest seen plus an exponential tail's growth, scale × ln(all/seen)."""
+    """The longest record of all ``samples``. From a sample: the longest seen plus an exponential
+    tail's growth, scale × ln(all/seen)."""
     seen = float(ordered[-1])
     if whole or samples <= len(ordered):
         return seen
@@ -102,10 +120,13 @@ def longest(ordered: np.ndarray, samples: int, limit: float | None, *, whole: bo
 
 
 def pack(lengths: np.ndarray, samples: int, max_length: int) -> tuple[int, PaddedLengths]:
-    """All records one after the other, cut every ``max_length`` tokens: (sequences, lengths). No token is lost."""
+    """All records one after the other, cut every ``max_length`` tokens: (sequences, lengths). No
+    token is lost."""
     real = float(lengths.mean()) * samples
     sequences = max(1, math.ceil(real / max_length - 1e-9))
-    return sequences, PaddedLengths(max_length, float(max_length), real, float(sequences * max_length), 0.0)
+    return sequences, PaddedLengths(
+        max_length, float(max_length), real, float(sequences * max_length), 0.0
+    )
 
 
 def check(micro_batch: int, padding: str, max_length: int | None, has_tokens: bool) -> None:

@@ -1,6 +1,8 @@
-"""Reading files of lines: whole where small, otherwise blocks spread over all files, so that 50 GB answer in seconds.
+"""Reading files of lines: whole where small, otherwise blocks spread over all files, so that 50 GB
+answer in seconds.
 
-A record belongs to the block in which it starts. So every record has the same chance to be read, whatever its length.
+A record belongs to the block in which it starts. So every record has the same chance to be read,
+whatever its length.
 """
 
 from __future__ import annotations
@@ -32,10 +34,12 @@ _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive lines of one file, line ends kept. ``span_bytes`` is the part of all files that it stands for.
+    """Consecutive lines of one file, line ends kept. ``span_bytes`` is the part of all files that
+    it stands for.
 
-    ``first_line`` is the number of the first line where the file was read from its start, else None. ``tail``: some lines
-    after those, for a record of several lines that starts in the chunk and ends behind it.
+    ``first_line`` is the number of the first line where the file was read from its start, else
+    None. ``tail``: some lines after those, for a record of several lines that starts in the chunk
+    and ends behind it.
     """
 
     file: Path
@@ -46,7 +50,8 @@ class Chunk:
     tail: tuple[bytes, ...] = ()
 
     def place(self, index: int) -> str:
-        """``data.jsonl:17`` or ``data.jsonl, byte 123456``: where line ``index`` of the chunk is."""
+        """``data.jsonl:17`` or ``data.jsonl, byte 123456``: where line ``index`` of the chunk
+        is."""
         if self.first_line is not None:
             return f"{self.file}:{self.first_line + index}"
         return f"{self.file}, byte {self.offset + sum(map(len, self.lines[:index]))}"
@@ -54,7 +59,8 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Chunks:
-    """All that was read. ``span_bytes`` of the chunks over ``total_bytes`` is the share of the data that was read."""
+    """All that was read. ``span_bytes`` of the chunks over ``total_bytes`` is the share of the data
+    that was read."""
 
     chunks: tuple[Chunk, ...]
     total_bytes: int
@@ -64,7 +70,8 @@ class Chunks:
 
 @dataclass
 class Tally:
-    """Counts records that cannot be read; a small share is skipped and said, a larger one is an error at the first place."""
+    """Counts records that cannot be read; a small share is skipped and said, a larger one is an
+    error at the first place."""
 
     bad: int = 0
     place: str = ""
@@ -82,13 +89,20 @@ class Tally:
             return ()
         if self.bad > BAD_SHARE * (self.bad + self.good):
             raise DataError(
-                f"{self.reason} ({self.bad} of the {self.bad + self.good} records read are like this)", where=self.place, mend=mend
+                f"{self.reason} ({self.bad} of the {self.bad + self.good} records read are "
+                "like this)",
+                where=self.place,
+                mend=mend,
             )
-        return (f"skipped {self.bad} of {self.bad + self.good} records that cannot be read, the first at {self.place}: {self.reason}",)
+        return (
+            f"skipped {self.bad} of {self.bad + self.good} records that cannot be read, the "
+            f"first at {self.place}: {self.reason}",
+        )
 
 
 def read_chunks(files: Sequence[Path], budget: Budget) -> Chunks:
-    """Lines of the files, whole or in blocks. Raises DataError for binary, empty or wrongly encoded files."""
+    """Lines of the files, whole or in blocks. Raises DataError for binary, empty or wrongly encoded
+    files."""
     first, files = files[0], [f for f in files if f.stat().st_size > 0]
     if not files:
         raise DataError("the file is empty: there is nothing to count", where=str(first))
@@ -109,13 +123,29 @@ def sniff(file: Path) -> None:
         try:
             head = handle.read(SNIFF_BYTES)
         except BROKEN_COMPRESSION as error:
-            raise DataError(f"the compressed file is damaged: {error}", where=str(file), mend="Fetch or write it again") from error
+            raise DataError(
+                f"the compressed file is damaged: {error}",
+                where=str(file),
+                mend="Fetch or write it again",
+            ) from error
         except OSError as error:
-            raise DataError(f"cannot be decompressed: {error}", where=str(file), mend="Check its suffix, or write it again") from error
+            raise DataError(
+                f"cannot be decompressed: {error}",
+                where=str(file),
+                mend="Check its suffix, or write it again",
+            ) from error
     if head[:2] in _BOMS:
-        raise DataError("the text is UTF-16, not UTF-8", where=str(file), mend="Convert it: iconv -f utf-16 -t utf-8")
+        raise DataError(
+            "the text is UTF-16, not UTF-8",
+            where=str(file),
+            mend="Convert it: iconv -f utf-16 -t utf-8",
+        )
     if b"\0" in head:
-        raise DataError("this is binary data, not text", where=str(file), mend="Give the file the suffix of its real format")
+        raise DataError(
+            "this is binary data, not text",
+            where=str(file),
+            mend="Give the file the suffix of its real format",
+        )
     try:
         head.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -133,12 +163,18 @@ def open_binary(file: Path) -> BinaryIO:
 
 
 def extrapolate(counts: Sequence[int], chunks: Chunks) -> tuple[int, float]:
-    """(records in all, relative error) from the records of each chunk: a ratio estimate, its error from between the chunks."""
-    records, spans = np.asarray(counts, dtype=float), np.array([c.span_bytes for c in chunks.chunks], dtype=float)
+    """(records in all, relative error) from the records of each chunk: a ratio estimate, its error
+    from between the chunks."""
+    records, spans = (
+        np.asarray(counts, dtype=float),
+        np.array([c.span_bytes for c in chunks.chunks], dtype=float),
+    )
     if chunks.whole:
         return int(records.sum()), 0.0
     if records.sum() == 0:
-        raise DataError("no record was found in the parts that were read", where=str(chunks.chunks[0].file))
+        raise DataError(
+            "no record was found in the parts that were read", where=str(chunks.chunks[0].file)
+        )
     rate = records.sum() / spans.sum()
     samples = max(int(records.sum()), round(rate * chunks.total_bytes))
     if len(records) < 2:
@@ -149,12 +185,17 @@ def extrapolate(counts: Sequence[int], chunks: Chunks) -> tuple[int, float]:
 
 def _whole(file: Path, budget: Budget) -> Chunk:
     data = file.read_bytes()
-    lines = data.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True) if b"\r" not in data else _split(data)
+    lines = (
+        data.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True)
+        if b"\r" not in data
+        else _split(data)
+    )
     return Chunk(file, lines, 0, len(data), 1)
 
 
 def _split(data: bytes) -> list[bytes]:
-    """Lines that end in LF or CRLF (``bytes.splitlines`` also cuts at a lone CR, which may stand inside a record)."""
+    """Lines that end in LF or CRLF (``bytes.splitlines`` also cuts at a lone CR, which may stand
+    inside a record)."""
     return [line + b"\n" for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line]
 
 
@@ -178,7 +219,8 @@ def _block(file: Path, offset: int, span: int, budget: Budget) -> Chunk:
     with file.open("rb") as handle:
         handle.seek(max(0, offset - 1))
         if offset:
-            _line(handle, file, limit)  # ends the line that started before the block; nothing is lost when one starts at offset
+            # ends the line that started before the block; nothing is lost when one starts at offset
+            _line(handle, file, limit)
         start = handle.tell()
         while handle.tell() < offset + span and (line := _line(handle, file, limit)):
             lines.append(line)
@@ -200,7 +242,8 @@ def _line(handle: BinaryIO, file: Path, limit: int) -> bytes:
 
 
 def _compressed(files: Sequence[Path], budget: Budget) -> Chunks:
-    """Compressed files cannot be entered in the middle: each is read from its start, up to an equal share of the budget."""
+    """Compressed files cannot be entered in the middle: each is read from its start, up to an equal
+    share of the budget."""
     sizes = [f.stat().st_size for f in files]
     chosen = range(0, len(files), max(1, math.ceil(len(files) / budget.blocks)))
     share = (budget.whole_bytes if len(files) == 1 else budget.sample_bytes) // max(1, len(chosen))
@@ -208,7 +251,8 @@ def _compressed(files: Sequence[Path], budget: Budget) -> Chunks:
     whole = len(parts) == len(files) and all(done for _, done in parts)
     cut = sum(not done for _, done in parts)
     warning = (
-        f"{cut} compressed file{'s were' if cut > 1 else ' was'} read from the start only: if later records differ, so do the counts",
+        f"{cut} compressed file{'s were' if cut > 1 else ' was'} read from the start only: if "
+        "later records differ, so do the counts",
     )
     return Chunks(tuple(chunk for chunk, _ in parts), sum(sizes), whole, warning if cut else ())
 
@@ -225,14 +269,16 @@ def _compressed_file(file: Path, share: int, budget: Budget) -> tuple[Chunk, boo
             span = size if done else max(1, round(_compressed_bytes(stream, raw, size, read)))
         except BROKEN_COMPRESSION as error:
             raise DataError(
-                f"the compressed file is damaged after {len(lines)} lines: {error}", where=str(file), mend="Fetch or write it again"
+                f"the compressed file is damaged after {len(lines)} lines: {error}",
+                where=str(file),
+                mend="Fetch or write it again",
             ) from error
     return Chunk(file, lines, 0, span, 1), done
 
 
 def _compressed_bytes(stream: BinaryIO, raw: BinaryIO, size: int, read: int) -> float:
-    """Compressed bytes behind the first ``read`` bytes that came out. Decompressors read ahead some kB, so that the ratio is
-    taken over at least RATIO_BYTES of the file, or all of it."""
+    """Compressed bytes behind the first ``read`` bytes that came out. Decompressors read ahead some
+    kB, so that the ratio is taken over at least RATIO_BYTES of the file, or all of it."""
     ahead = 0
     while raw.tell() < RATIO_BYTES and (data := stream.read(2**16)):
         ahead += len(data)

@@ -10,7 +10,8 @@ from planner.datasets.readers import AUDIO, IMAGE
 from planner.errors import DataError, nearest
 
 CHAT = ("messages", "conversations", "conversation", "dialog", "turns", "chosen")
-#: (prompt columns, answer column): prompts that are missing in a dataset are left out, the first and the answer are needed.
+#: (prompt columns, answer column): prompts that are missing in a dataset are left out, the first
+#: and the answer are needed.
 INSTRUCTIONS = (
     (("instruction", "input", "context"), "output"),
     (("instruction", "input", "context"), "response"),
@@ -91,13 +92,24 @@ LABELS = (
     "rating",
     "stars",
 )
-IDENTIFIERS = ("id", "uuid", "url", "idx", "index", "date", "timestamp", "file", "file_name", "path")
+IDENTIFIERS = (
+    "id",
+    "uuid",
+    "url",
+    "idx",
+    "index",
+    "date",
+    "timestamp",
+    "file",
+    "file_name",
+    "path",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """``kind``: chat, instruction, transfer (source → target), pair, text, ids (already tokens), none. ``inputs`` and
-    ``target`` are columns as they are spelled in the data."""
+    """``kind``: chat, instruction, transfer (source → target), pair, text, ids (already tokens),
+    none. ``inputs`` and ``target`` are columns as they are spelled in the data."""
 
     kind: str
     inputs: tuple[str, ...] = ()
@@ -106,13 +118,28 @@ class Layout:
     note: str = ""
 
     def as_columns(self) -> dict[str, str]:
-        roles = {"kind": self.kind, "inputs": ", ".join(self.inputs), "target": self.target, "label": self.label}
+        roles = {
+            "kind": self.kind,
+            "inputs": ", ".join(self.inputs),
+            "target": self.target,
+            "label": self.label,
+        }
         return {role: value for role, value in roles.items() if value}
 
 
-def find_layout(records: Sequence[dict[str, Any]], task: str | None, text_columns: Sequence[str] | None, source: str) -> Layout:
-    """The roles of the columns. Raises DataError naming the columns that exist when there is no text among them."""
-    names = list(dict.fromkeys(name for record in records[:1000] for name in record if name not in (IMAGE, AUDIO)))
+def find_layout(
+    records: Sequence[dict[str, Any]],
+    task: str | None,
+    text_columns: Sequence[str] | None,
+    source: str,
+) -> Layout:
+    """The roles of the columns. Raises DataError naming the columns that exist when there is no
+    text among them."""
+    names = list(
+        dict.fromkeys(
+            name for record in records[:1000] for name in record if name not in (IMAGE, AUDIO)
+        )
+    )
     lower = {name.lower(): name for name in reversed(names)}
     label = next((lower[n] for n in LABELS if n in lower and _is_label(records, lower[n])), None)
     if text_columns:
@@ -125,12 +152,18 @@ def find_layout(records: Sequence[dict[str, Any]], task: str | None, text_column
     return _longest(records, names, label, source)
 
 
-def _given(names: list[str], wanted: Sequence[str], task: str | None, label: str | None, source: str) -> Layout:
+def _given(
+    names: list[str], wanted: Sequence[str], task: str | None, label: str | None, source: str
+) -> Layout:
     for name in wanted:
         if name not in names:
             near = nearest(name, names)
             hint = f"Did you mean {' or '.join(near)}? " if near else ""
-            raise DataError(f"no column {name!r}", where=source, mend=f"{hint}The columns are: {', '.join(names[:40])}")
+            raise DataError(
+                f"no column {name!r}",
+                where=source,
+                mend=f"{hint}The columns are: {', '.join(names[:40])}",
+            )
     if task == "seq2seq_lm" and len(wanted) > 1:
         return Layout("transfer", tuple(wanted[:-1]), wanted[-1], label)
     if len(wanted) == 1 and wanted[0].lower() in CHAT:
@@ -138,7 +171,9 @@ def _given(names: list[str], wanted: Sequence[str], task: str | None, label: str
     return Layout("text", tuple(wanted), label=label)
 
 
-def _known(records: Sequence[dict[str, Any]], lower: dict[str, str], task: str | None, label: str | None) -> Layout | None:
+def _known(
+    records: Sequence[dict[str, Any]], lower: dict[str, str], task: str | None, label: str | None
+) -> Layout | None:
     """The first shape of record that fits, in the order that the task makes likely."""
     if task == "seq2seq_lm":
         order = (_ids, _transfer, _instruction, _chat, _pair_as_transfer, _single)
@@ -156,7 +191,9 @@ def _known(records: Sequence[dict[str, Any]], lower: dict[str, str], task: str |
 def _chat(records, lower, label):
     for name in CHAT:
         if name in lower and messages_of(_first(records, lower[name])):
-            note = "of each preference pair the chosen answer is counted" if name == "chosen" else ""
+            note = (
+                "of each preference pair the chosen answer is counted" if name == "chosen" else ""
+            )
             return Layout("chat", (lower[name],), label=label, note=note)
     return None
 
@@ -165,7 +202,10 @@ def _instruction(records, lower, label):
     for prompts, answer in INSTRUCTIONS:
         if prompts[0] in lower and answer in lower and answer != label:
             return Layout(
-                "instruction", tuple(lower[p] for p in prompts if p in lower), lower[answer], label if label != lower[answer] else None
+                "instruction",
+                tuple(lower[p] for p in prompts if p in lower),
+                lower[answer],
+                label if label != lower[answer] else None,
             )
     return None
 
@@ -174,7 +214,12 @@ def _transfer(records, lower, label):
     translation = _first(records, lower.get("translation"))
     if isinstance(translation, dict) and len(translation) >= 2:
         first, second = list(translation)[:2]
-        return Layout("transfer", (f"translation.{first}",), f"translation.{second}", note=f"translated from {first} to {second}")
+        return Layout(
+            "transfer",
+            (f"translation.{first}",),
+            f"translation.{second}",
+            note=f"translated from {first} to {second}",
+        )
     for source, target in TRANSFERS:
         if source in lower and target in lower and lower[target] != label:
             return Layout("transfer", (lower[source],), lower[target], label)
@@ -192,17 +237,29 @@ def _pair_as_transfer(records, lower, label):
 
 
 def _single(records, lower, label):
-    name = next((lower[n] for n in SINGLES if n in lower and as_text(_first(records, lower[n])).strip()), None)
+    name = next(
+        (lower[n] for n in SINGLES if n in lower and as_text(_first(records, lower[n])).strip()),
+        None,
+    )
     return Layout("text", (name,), label=label) if name else None
 
 
 def _ids(records, lower, label):
-    if "input_ids" not in lower or not isinstance(_first(records, lower["input_ids"]), (list, tuple)):
+    if "input_ids" not in lower or not isinstance(
+        _first(records, lower["input_ids"]), (list, tuple)
+    ):
         return None
     labels = _first(records, lower.get("labels"))
-    same = isinstance(labels, (list, tuple)) and len(labels) == len(_first(records, lower["input_ids"]))
+    same = isinstance(labels, (list, tuple)) and len(labels) == len(
+        _first(records, lower["input_ids"])
+    )
     target = lower["labels"] if isinstance(labels, (list, tuple)) and not same else None
-    return Layout("ids", (lower["input_ids"],), target, note="the data is tokenized already: its own tokens are counted")
+    return Layout(
+        "ids",
+        (lower["input_ids"],),
+        target,
+        note="the data is tokenized already: its own tokens are counted",
+    )
 
 
 def _longest(records, names: list[str], label: str | None, source: str) -> Layout:
@@ -215,18 +272,25 @@ def _longest(records, names: list[str], label: str | None, source: str) -> Layou
     best = max(sizes, key=sizes.get, default=None)
     if best is None or not sizes[best]:
         raise DataError(
-            "no column holds text", where=source, mend=f"Name it with --text-columns. The columns are: {', '.join(names[:40]) or 'none'}"
+            "no column holds text",
+            where=source,
+            mend=f"Name it with --text-columns. The columns are: {', '.join(names[:40]) or 'none'}",
         )
     return Layout(
         "text",
         (best,),
         label=label,
-        note=f"no column has a known name; {best!r} holds the most text and is taken (--text-columns changes that)",
+        note=f"no column has a known name; {best!r} holds the most text and is taken "
+        "(--text-columns changes that)",
     )
 
 
 def _first(records: Sequence[dict[str, Any]], name: str | None) -> Any:
-    return next((r[name] for r in records if r.get(name) not in (None, "", [])), None) if name else None
+    return (
+        next((r[name] for r in records if r.get(name) not in (None, "", [])), None)
+        if name
+        else None
+    )
 
 
 def _is_label(records: Sequence[dict[str, Any]], name: str) -> bool:
@@ -235,19 +299,26 @@ def _is_label(records: Sequence[dict[str, Any]], name: str) -> bool:
     if isinstance(value, str):
         return max(len(str(r.get(name) or "")) for r in records[:200]) <= 80
     if isinstance(value, (list, tuple)):
-        return bool(value) and all(isinstance(v, (int, str)) for v in value) and name.lower() != "labels"
+        return (
+            bool(value)
+            and all(isinstance(v, (int, str)) for v in value)
+            and name.lower() != "labels"
+        )
     return isinstance(value, (bool, int, float))
 
 
 def messages_of(value: Any) -> list[str]:
-    """Contents of a chat in any of the usual spellings (role/content, from/value); empty when it is none."""
+    """Contents of a chat in any of the usual spellings (role/content, from/value); empty when it is
+    none."""
     if not isinstance(value, (list, tuple)):
         return []
     texts = []
     for message in value:
         if isinstance(message, str):
             texts.append(message)
-        elif isinstance(message, dict) and (key := next((k for k in ("content", "value", "text") if k in message), None)):
+        elif isinstance(message, dict) and (
+            key := next((k for k in ("content", "value", "text") if k in message), None)
+        ):
             texts.append(as_text(message[key]))
     return texts
 
@@ -262,7 +333,8 @@ def cell(record: dict[str, Any], name: str) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """Text of a cell: strings as they are, lists joined, parts of multi-part messages, the text of an answers struct."""
+    """Text of a cell: strings as they are, lists joined, parts of multi-part messages, the text of
+    an answers struct."""
     if value is None:
         return ""
     if isinstance(value, str):

@@ -1,4 +1,5 @@
-"""Records become lengths: text is gathered by the layout, counted once, and summed with what templates add."""
+"""Records become lengths: text is gathered by the layout, counted once, and summed with what
+templates add."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ ENCODER_TASKS = ("masked_lm", "text_classification", "token_classification", "co
 
 @dataclass(frozen=True, eq=False)
 class Lengths:
-    """Tokens of each record, int64 [records]; ``overhead`` says what was added for templates and special tokens."""
+    """Tokens of each record, int64 [records]; ``overhead`` says what was added for templates and
+    special tokens."""
 
     inputs: np.ndarray
     targets: np.ndarray | None
@@ -24,10 +26,16 @@ class Lengths:
     empty_share: float
 
 
-def count_lengths(records: Sequence[dict[str, Any]], layout: Layout, task: str | None, counter: TokenCounter) -> Lengths:
+def count_lengths(
+    records: Sequence[dict[str, Any]], layout: Layout, task: str | None, counter: TokenCounter
+) -> Lengths:
     if layout.kind == "ids":
         inputs = np.array([len(r.get(layout.inputs[0]) or ()) for r in records], dtype=np.int64)
-        targets = np.array([len(r.get(layout.target) or ()) for r in records], dtype=np.int64) if layout.target else None
+        targets = (
+            np.array([len(r.get(layout.target) or ()) for r in records], dtype=np.int64)
+            if layout.target
+            else None
+        )
         return Lengths(inputs, targets, "", float(np.mean(inputs == 0)))
     if layout.kind in ("instruction", "transfer") and task == "seq2seq_lm":
         return _two_sides(records, layout, counter)
@@ -35,19 +43,29 @@ def count_lengths(records: Sequence[dict[str, Any]], layout: Layout, task: str |
     counts = _sum_parts(texts, counter)
     per_message, per_record, said = _overhead(layout, task, counter)
     messages = np.array([len(parts) for parts in texts], dtype=np.int64)
-    return Lengths(counts + per_message * messages + per_record, None, said, float(np.mean(counts == 0)))
+    return Lengths(
+        counts + per_message * messages + per_record, None, said, float(np.mean(counts == 0))
+    )
 
 
 def _two_sides(records: Sequence[dict[str, Any]], layout: Layout, counter: TokenCounter) -> Lengths:
     """An encoder-decoder: the source is the encoder's, the target the decoder's."""
-    sources = _sum_parts([[as_text(cell(r, name)) for name in layout.inputs] for r in records], counter)
+    sources = _sum_parts(
+        [[as_text(cell(r, name)) for name in layout.inputs] for r in records], counter
+    )
     targets = counter.count([as_text(cell(r, layout.target)) for r in records])
     extra = template("seq2seq")[1]
-    return Lengths(sources + extra, targets + extra, f"{extra} end-of-sequence token on each side", float(np.mean(sources == 0)))
+    return Lengths(
+        sources + extra,
+        targets + extra,
+        f"{extra} end-of-sequence token on each side",
+        float(np.mean(sources == 0)),
+    )
 
 
 def parts_of(record: dict[str, Any], layout: Layout) -> list[str]:
-    """The texts of a record: one a message of a chat, prompt and answer of an instruction, one a column otherwise."""
+    """The texts of a record: one a message of a chat, prompt and answer of an instruction, one a
+    column otherwise."""
     if layout.kind == "chat":
         return messages_of(cell(record, layout.inputs[0]))
     texts = [as_text(cell(record, name)) for name in layout.inputs]
@@ -68,11 +86,25 @@ def _overhead(layout: Layout, task: str | None, counter: TokenCounter) -> tuple[
     """(tokens a message, tokens a record, what to say)."""
     if layout.kind in ("chat", "instruction"):
         message, record = template("chat")
-        as_chat = " (an instruction and its answer are two messages)" if layout.kind == "instruction" else ""
-        return message, record, f"the chat template adds {message} tokens a message and {record} a record{as_chat}"
+        as_chat = (
+            " (an instruction and its answer are two messages)"
+            if layout.kind == "instruction"
+            else ""
+        )
+        return (
+            message,
+            record,
+            f"the chat template adds {message} tokens a message and {record} a record{as_chat}",
+        )
     if isinstance(counter, TokenizerFile):
         extra = counter.special_tokens(layout.kind == "pair")
         return 0, extra, f"the tokenizer adds {extra} special tokens a record"
-    name = "text" if task not in ENCODER_TASKS else "encoder_pair" if layout.kind == "pair" else "encoder"
+    name = (
+        "text"
+        if task not in ENCODER_TASKS
+        else "encoder_pair"
+        if layout.kind == "pair"
+        else "encoder"
+    )
     extra = template(name)[1]
     return 0, extra, f"{extra} special token{'s' if extra > 1 else ''} a record"

@@ -12,25 +12,35 @@ from planner.errors import DataError, nearest
 
 #: Files that lie beside data and are none.
 BESIDE = re.compile(
-    r"(readme|license|licence|notice|changelog|citation|dataset_infos?|state|metadata|checksums?|requirements)\b.*", re.IGNORECASE
+    r"(readme|license|licence|notice|changelog|citation|dataset_infos?|state|metadata|checksums?|requirements)\b.*",
+    re.IGNORECASE,
 )
 TRAIN = re.compile(r"(^|[/_.\-])train(ing)?([/_.\-]|$)", re.IGNORECASE)
-OTHER_SPLIT = re.compile(r"(^|[/_.\-])(test|valid|validation|val|dev|eval)([/_.\-]|$)", re.IGNORECASE)
+OTHER_SPLIT = re.compile(
+    r"(^|[/_.\-])(test|valid|validation|val|dev|eval)([/_.\-]|$)", re.IGNORECASE
+)
 
 
 def locate(path: Path) -> tuple[Reader, list[Path], tuple[str, ...]]:
-    """(reader, files, what to say). Raises DataError for a path that is not there, is empty, or has no known format."""
+    """(reader, files, what to say). Raises DataError for a path that is not there, is empty, or has
+    no known format."""
     if path.is_dir():
         return _folder(path)
     if not path.exists():
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         near = nearest(path.name, siblings)
         raise DataError(
-            "there is no such file or folder", where=str(path), mend=f"Did you mean {' or '.join(near)}?" if near else "Check the path"
+            "there is no such file or folder",
+            where=str(path),
+            mend=f"Did you mean {' or '.join(near)}?" if near else "Check the path",
         )
     reader = reader_for(path)
     if reader is None:
-        raise DataError(f"no reader for {path.suffix or 'a file without a suffix'}", where=str(path), mend=f"Supported: {supported()}")
+        raise DataError(
+            f"no reader for {path.suffix or 'a file without a suffix'}",
+            where=str(path),
+            mend=f"Supported: {supported()}",
+        )
     if path.stat().st_size == 0:
         raise DataError("the file is empty: there is nothing to count", where=str(path))
     return reader, [path], ()
@@ -49,12 +59,23 @@ def _folder(folder: Path) -> tuple[Reader, list[Path], tuple[str, ...]]:
         if reader is not None and not BESIDE.fullmatch(file.name):
             groups.setdefault(reader.format, (reader, []))[1].append(file)
     if not groups:
-        problem = f"none of its {count} files has a format with a reader" if count else "the folder is empty: there is nothing to count"
+        problem = (
+            f"none of its {count} files has a format with a reader"
+            if count
+            else "the folder is empty: there is nothing to count"
+        )
         raise DataError(problem, where=str(folder), mend=f"Supported: {supported()}")
     sizes = {name: sum(f.stat().st_size for f in files) for name, (_, files) in groups.items()}
     best = max(sizes, key=sizes.get)
     left = [f"{len(groups[name][1])} {name}" for name in sizes if name != best]
-    said = (f"the folder holds several formats; {best} files are counted, left out: {', '.join(left)}",) if left else ()
+    said = (
+        (
+            f"the folder holds several formats; {best} files are counted, left out: "
+            f"{', '.join(left)}",
+        )
+        if left
+        else ()
+    )
     reader, files = groups[best]
     files, split = _train_files(sorted(files), folder)
     return reader, files, said + split
@@ -69,7 +90,12 @@ def _walk(folder: Path):
 def _train_files(files: Sequence[Path], root: Path) -> tuple[list[Path], tuple[str, ...]]:
     """Only the training split, where the names of files or folders tell splits apart."""
     train = [f for f in files if TRAIN.search(str(f.relative_to(root)))]
-    other = [f for f in files if OTHER_SPLIT.search(str(f.relative_to(root))) and f not in set(train)]
+    other = [
+        f for f in files if OTHER_SPLIT.search(str(f.relative_to(root))) and f not in set(train)
+    ]
     if not train or not other:
         return list(files), ()
-    return train, (f"{len(train)} files of the training split are counted; left out: {len(files) - len(train)} of other splits",)
+    return train, (
+        f"{len(train)} files of the training split are counted; left out: "
+        f"{len(files) - len(train)} of other splits",
+    )

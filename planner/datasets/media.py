@@ -1,4 +1,5 @@
-"""What a picture or a sound is, from its header alone. Pillow and soundfile are imported only when a medium is met."""
+"""What a picture or a sound is, from its header alone. Pillow and soundfile are imported only when
+a medium is met."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def image_size(handle: BinaryIO | Path) -> tuple[int, int]:
 
 
 def audio_seconds(handle: BinaryIO | Path, suffix: str) -> float:
-    """Seconds. Raises BrokenMediumError, and MissingExtraError for a compressed format without soundfile."""
+    """Seconds. Raises BrokenMediumError, and MissingExtraError for a compressed format without
+    soundfile."""
     if suffix == ".wav":
         try:
             with wave.open(str(handle) if isinstance(handle, Path) else handle, "rb") as sound:
@@ -44,7 +46,9 @@ def audio_seconds(handle: BinaryIO | Path, suffix: str) -> float:
     try:
         import soundfile
     except ImportError as error:
-        raise MissingExtraError("soundfile", "data", f"Reading the length of {suffix} files") from error
+        raise MissingExtraError(
+            "soundfile", "data", f"Reading the length of {suffix} files"
+        ) from error
     try:
         info = soundfile.info(str(handle) if isinstance(handle, Path) else handle)
         return info.frames / info.samplerate
@@ -63,7 +67,8 @@ def measured(name: str, handle: BinaryIO | Path) -> dict[str, Any] | None:
 
 
 def kind_of(head: bytes) -> str | None:
-    """A file name's suffix from the first bytes, for media stored without a name; None when unknown."""
+    """A file name's suffix from the first bytes, for media stored without a name; None when
+    unknown."""
     if head[:4] == b"RIFF":
         return ".wav" if head[8:12] == b"WAVE" else ".webp"
     for magic, suffix in (
@@ -85,7 +90,8 @@ def kind_of(head: bytes) -> str | None:
 
 
 def replace_embedded(record: dict[str, Any]) -> dict[str, Any]:
-    """A record of a table whose cells may hold a medium ({bytes, path} or bytes): those become what was measured.
+    """A record of a table whose cells may hold a medium ({bytes, path} or bytes): those become what
+    was measured.
 
     Raises BrokenMediumError.
     """

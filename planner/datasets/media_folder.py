@@ -1,4 +1,5 @@
-"""What image folders and audio folders share: class folders, a metadata table, headers of a part of the files."""
+"""What image folders and audio folders share: class folders, a metadata table, headers of a part of
+the files."""
 
 from __future__ import annotations
 
@@ -17,17 +18,36 @@ from planner.errors import DataError
 
 METADATA = ("metadata.jsonl", "metadata.csv")
 #: Levels of folders that hold splits, not classes.
-SPLITS = {"train", "training", "val", "valid", "validation", "test", "dev", "data", "images", "audio"}
+SPLITS = {
+    "train",
+    "training",
+    "val",
+    "valid",
+    "validation",
+    "test",
+    "dev",
+    "data",
+    "images",
+    "audio",
+}
 
 
 def read_media(
-    format: str, modality: str, files: Sequence[Path], root: Path, budget: Budget, measure: Callable[[Path], dict[str, Any]]
+    format: str,
+    modality: str,
+    files: Sequence[Path],
+    root: Path,
+    budget: Budget,
+    measure: Callable[[Path], dict[str, Any]],
 ) -> Sample:
-    """A record a file: the measured header, the class folder as its label, and its row of the metadata table.
+    """A record a file: the measured header, the class folder as its label, and its row of the
+    metadata table.
 
     Raises DataError when more than a small share of the headers cannot be read.
     """
-    chosen = np.unique(np.linspace(0, len(files) - 1, min(len(files), budget.media_files)).astype(int))
+    chosen = np.unique(
+        np.linspace(0, len(files) - 1, min(len(files), budget.media_files)).astype(int)
+    )
     metadata, records, tally = _metadata(files, root), [], Tally()
     for done, index in enumerate(chosen):
         file = files[index]
@@ -38,7 +58,11 @@ def read_media(
         budget.report((done + 1) / len(chosen))
     tally.good = len(records)
     warnings = tally.warnings("Remove or replace the broken files")
-    labels = {file.parent.name for file in files if file.parent != root and file.parent.name.lower() not in SPLITS}
+    labels = {
+        file.parent.name
+        for file in files
+        if file.parent != root and file.parent.name.lower() not in SPLITS
+    }
     said = (f"each of the {len(labels)} folders is a class",) if labels else ()
     return Sample(
         format,
@@ -70,6 +94,12 @@ def _rows(file: Path) -> list[dict[str, Any]]:
         text = file.read_text("utf-8-sig")
         if file.suffix == ".csv":
             return list(csv.DictReader(text.splitlines()))
-        return [row for row in map(json.loads, filter(str.strip, text.splitlines())) if isinstance(row, dict)]
+        return [
+            row
+            for row in map(json.loads, filter(str.strip, text.splitlines()))
+            if isinstance(row, dict)
+        ]
     except (ValueError, csv.Error) as error:
-        raise DataError(f"the table of descriptions cannot be read: {error}", where=str(file)) from error
+        raise DataError(
+            f"the table of descriptions cannot be read: {error}", where=str(file)
+        ) from error

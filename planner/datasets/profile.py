@@ -1,4 +1,5 @@
-"""DatasetProfile: everything the planner knows of a dataset. Counts and lengths only, never the data."""
+"""DatasetProfile: everything the planner knows of a dataset. Counts and lengths only, never the
+data."""
 
 from __future__ import annotations
 
@@ -21,12 +22,13 @@ PERCENTILES = (1, 10, 25, 50, 75, 90, 95, 99)
 class DatasetProfile:
     """What a scan found. Arrays are read-only by convention.
 
-    ``samples`` records in all; ``sampled`` of them were really counted. ``lengths`` int64 [sampled]: tokens a sample,
-    special and template tokens included; ``target_lengths`` the same of an encoder-decoder's targets (int64 [sampled]);
-    ``audio_seconds`` float64. ``image_sizes``: (median width, median height, largest width, largest height) in pixels.
-    ``classes``: distinct labels seen. ``samples_relative_error`` and ``length_relative_error``: one standard deviation
-    over the value, of the number of records and of their mean length (sampling and tokenizer together).
-    ``columns``: role → column. ``tokenizer``: what turned text into tokens.
+    ``samples`` records in all; ``sampled`` of them were really counted. ``lengths`` int64
+    [sampled]: tokens a sample, special and template tokens included; ``target_lengths`` the same of
+    an encoder-decoder's targets (int64 [sampled]); ``audio_seconds`` float64. ``image_sizes``:
+    (median width, median height, largest width, largest height) in pixels. ``classes``: distinct
+    labels seen. ``samples_relative_error`` and ``length_relative_error``: one standard deviation
+    over the value, of the number of records and of their mean length (sampling and tokenizer
+    together). ``columns``: role → column. ``tokenizer``: what turned text into tokens.
     """
 
     modality: str
@@ -58,7 +60,11 @@ class DatasetProfile:
 
     @classmethod
     def from_counts(
-        cls, samples: int, tokens_per_sample: float | None = None, target_tokens_per_sample: float | None = None, modality: str = "text"
+        cls,
+        samples: int,
+        tokens_per_sample: float | None = None,
+        target_tokens_per_sample: float | None = None,
+        modality: str = "text",
     ) -> DatasetProfile:
         """See ``from_counts`` below."""
         return from_counts(samples, tokens_per_sample, target_tokens_per_sample, modality)
@@ -74,18 +80,24 @@ class DatasetProfile:
     ) -> BatchPlan:
         """Cuts one epoch into micro-batches of ``micro_batch`` samples. Raises QuestionError.
 
-        ``longest`` pads each micro-batch to its longest sample, ``max`` every one to ``max_length``, ``packed`` joins the
-        samples and cuts them every ``max_length`` tokens. Targets are truncated at ``target_max_length``
-        (``max_length`` when left out). ``seed`` changes nothing: the expectation is exact; it is there for callers that
-        pass the seed of the run.
+        ``longest`` pads each micro-batch to its longest sample, ``max`` every one to
+        ``max_length``, ``packed`` joins the samples and cuts them every ``max_length`` tokens.
+        Targets are truncated at ``target_max_length`` (``max_length`` when left out). ``seed``
+        changes nothing: the expectation is exact; it is there for callers that pass the seed of the
+        run.
         """
         batching.check(micro_batch, padding, max_length, self.lengths is not None)
         if padding == "packed" and self.lengths is not None:
             return self._packed(micro_batch, max_length)
-        values: dict[str, Any] = {"longest_is_extrapolated": not self.whole and padding == "longest" and self._measured}
+        values: dict[str, Any] = {
+            "longest_is_extrapolated": not self.whole and padding == "longest" and self._measured
+        }
         inputs, targets = (
             self._pad(a, micro_batch, limit, padding)
-            for a, limit in ((self.lengths, max_length), (self.target_lengths, target_max_length or max_length))
+            for a, limit in (
+                (self.lengths, max_length),
+                (self.target_lengths, target_max_length or max_length),
+            )
         )
         for prefix, part in (("", inputs), ("target_", targets)):
             if part is not None:
@@ -97,24 +109,43 @@ class DatasetProfile:
                     f"{prefix}truncated_share": part.truncated_share,
                 }
         if self.audio_seconds is not None:
-            part = batching.pad(self.audio_seconds, self.samples, micro_batch, None, whole=self.whole)
+            part = batching.pad(
+                self.audio_seconds, self.samples, micro_batch, None, whole=self.whole
+            )
             values |= {"longest_seconds": part.longest, "mean_padded_seconds": part.mean_padded}
         return BatchPlan(self.samples, math.ceil(self.samples / micro_batch), **values)
 
     @property
     def _measured(self) -> bool:
-        return any(a is not None and len(a) > 1 for a in (self.lengths, self.target_lengths, self.audio_seconds))
+        return any(
+            a is not None and len(a) > 1
+            for a in (self.lengths, self.target_lengths, self.audio_seconds)
+        )
 
-    def _pad(self, lengths: np.ndarray | None, micro_batch: int, limit: int | None, padding: str) -> batching.PaddedLengths | None:
+    def _pad(
+        self, lengths: np.ndarray | None, micro_batch: int, limit: int | None, padding: str
+    ) -> batching.PaddedLengths | None:
         if lengths is None:
             return None
-        return batching.pad(lengths, self.samples, micro_batch, limit, whole=self.whole, padding=padding)
+        return batching.pad(
+            lengths, self.samples, micro_batch, limit, whole=self.whole, padding=padding
+        )
 
     def _packed(self, micro_batch: int, max_length: int) -> BatchPlan:
         if self.target_lengths is not None:
-            raise QuestionError("an encoder-decoder's pairs cannot be packed", mend="Use --padding longest or max")
+            raise QuestionError(
+                "an encoder-decoder's pairs cannot be packed", mend="Use --padding longest or max"
+            )
         sequences, part = batching.pack(self.lengths, self.samples, max_length)
-        return BatchPlan(sequences, math.ceil(sequences / micro_batch), max_length, part.mean_padded, part.real, part.padded, 0.0)
+        return BatchPlan(
+            sequences,
+            math.ceil(sequences / micro_batch),
+            max_length,
+            part.mean_padded,
+            part.real,
+            part.padded,
+            0.0,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: lengths as a summary, unknowns as null."""
@@ -132,7 +163,12 @@ class DatasetProfile:
             "audio_seconds": _summary(self.audio_seconds),
             "image_sizes": None
             if self.image_sizes is None
-            else dict(zip(("median_width", "median_height", "largest_width", "largest_height"), self.image_sizes)),
+            else dict(
+                zip(
+                    ("median_width", "median_height", "largest_width", "largest_height"),
+                    self.image_sizes,
+                )
+            ),
             "classes": self.classes,
             "columns": dict(self.columns),
             "tokenizer": self.tokenizer or None,
@@ -142,21 +178,29 @@ class DatasetProfile:
 
 
 def from_counts(
-    samples: int, tokens_per_sample: float | None = None, target_tokens_per_sample: float | None = None, modality: str = "text"
+    samples: int,
+    tokens_per_sample: float | None = None,
+    target_tokens_per_sample: float | None = None,
+    modality: str = "text",
 ) -> DatasetProfile:
-    """A dataset that is only a number of samples, all of one length (a point mass). Raises QuestionError."""
+    """A dataset that is only a number of samples, all of one length (a point mass). Raises
+    QuestionError."""
     if modality not in MODALITIES:
         raise QuestionError(f"unknown modality {modality!r}", mend=f"Use {', '.join(MODALITIES)}")
     if samples < 1:
         raise QuestionError(f"{samples} samples", mend="Give at least 1")
     said = []
-    for name, value in (("tokens_per_sample", tokens_per_sample), ("target_tokens_per_sample", target_tokens_per_sample)):
+    for name, value in (
+        ("tokens_per_sample", tokens_per_sample),
+        ("target_tokens_per_sample", target_tokens_per_sample),
+    ):
         if value is None:
             continue
         if not (math.isfinite(value) and value > 0):
             raise QuestionError(f"{name} is {value}", mend="Give a positive number")
         said.append(
-            f"every sample has {round(max(1, value)):,} {'target ' if 'target' in name else ''}tokens: no spread of lengths is "
+            f"every sample has {round(max(1, value)):,} "
+            f"{'target ' if 'target' in name else ''}tokens: no spread of lengths is "
             "known, so padding costs nothing here and the longest batch is no longer than the mean"
         )
     return DatasetProfile(
@@ -186,4 +230,9 @@ def _summary(values: np.ndarray | None) -> dict[str, float] | None:
     if values is None:
         return None
     points = {f"p{p}": value for p, value in zip(PERCENTILES, percentiles(values, PERCENTILES))}
-    return {"mean": float(values.mean()), "min": float(values.min()), **points, "max": float(values.max())}
+    return {
+        "mean": float(values.mean()),
+        "min": float(values.min()),
+        **points,
+        "max": float(values.max()),
+    }

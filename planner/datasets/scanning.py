@@ -18,7 +18,8 @@ from planner.datasets.tokens import BytesPerToken, TokenCounter, TokenizerFile
 from planner.errors import DataError
 
 MAX_RECORDS = 200_000
-MAX_TOKENIZED_BYTES = 8 * 2**20  # beyond it records are counted in a spread part: a tokenizer does some MB a second
+# beyond it records are counted in a spread part: a tokenizer does some MB a second
+MAX_TOKENIZED_BYTES = 8 * 2**20
 EMPTY_SHARE = 0.01  # from this share of records without text on, it is said
 
 
@@ -33,15 +34,21 @@ def scan(
     progress: Callable[[float], None] | None = None,
     budget: Budget | None = None,
 ) -> DatasetProfile:
-    """Counts a file or folder. Large ones are sampled; what is said of them carries the sampling error.
+    """Counts a file or folder. Large ones are sampled; what is said of them carries the sampling
+    error.
 
-    ``task`` (of question.Task) decides between readings that fit several (a pair is one text for a classifier, source and
-    target for seq2seq_lm). Without ``tokenizer_path`` (a tokenizer.json or its folder) tokens come from bytes, by measured
-    ratios for a vocabulary of ``vocabulary_size``. At most ``max_records`` are counted, spread evenly. ``progress`` is
-    called with the share of the reading that is done. Raises DataError, MissingExtraError.
+    ``task`` (of question.Task) decides between readings that fit several (a pair is one text for a
+    classifier, source and target for seq2seq_lm). Without ``tokenizer_path`` (a tokenizer.json or
+    its folder) tokens come from bytes, by measured ratios for a vocabulary of ``vocabulary_size``.
+    At most ``max_records`` are counted, spread evenly. ``progress`` is called with the share of the
+    reading that is done. Raises DataError, MissingExtraError.
     """
     path = Path(path).expanduser()
-    counter = TokenizerFile(tokenizer_path) if tokenizer_path else BytesPerToken.for_vocabulary(vocabulary_size)
+    counter = (
+        TokenizerFile(tokenizer_path)
+        if tokenizer_path
+        else BytesPerToken.for_vocabulary(vocabulary_size)
+    )
     budget = budget or Budget(progress=progress)
     try:
         reader, files, said = locate(path)
@@ -49,7 +56,9 @@ def scan(
         size = sum(f.stat().st_size for f in files)
     except PermissionError as error:
         raise DataError(
-            "no permission to read", where=str(error.filename or path), mend="Change its permissions or choose another path"
+            "no permission to read",
+            where=str(error.filename or path),
+            mend="Change its permissions or choose another path",
         ) from error
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
@@ -72,14 +81,21 @@ def _profile(
     kept = _kept(sample.records, counter, max_records)
     records = [sample.records[i] for i in kept] if kept is not None else sample.records
     blocks = sample.blocks if kept is None or sample.blocks is None else sample.blocks[kept]
-    sampled = sample.samples if sample.whole and kept is None else min(len(records), sample.samples - 1)
+    sampled = (
+        sample.samples if sample.whole and kept is None else min(len(records), sample.samples - 1)
+    )
     lengths = None if layout.kind == "none" else count_lengths(records, layout, task, counter)
     seconds = _audio(records)
     measured = lengths.inputs if lengths else seconds
     error = 0.0 if measured is None else _sampling_error(measured, blocks, sampled, sample.samples)
     classes, class_notes = _classes(sample, layout)
     tokens_from_text = lengths is not None and layout.kind != "ids"
-    notes = (*said, *sample.assumptions, *_notes(layout, lengths, counter if tokens_from_text else None), *_sampled_note(sampled, sample))
+    notes = (
+        *said,
+        *sample.assumptions,
+        *_notes(layout, lengths, counter if tokens_from_text else None),
+        *_sampled_note(sampled, sample),
+    )
     return DatasetProfile(
         modality=_modality(sample, lengths),
         samples=sample.samples,
@@ -88,7 +104,9 @@ def _profile(
         image_sizes=_image_sizes(records),
         classes=classes,
         sampled=sampled,
-        length_relative_error=math.hypot(error, counter.relative_error if tokens_from_text else 0.0),
+        length_relative_error=math.hypot(
+            error, counter.relative_error if tokens_from_text else 0.0
+        ),
         samples_relative_error=sample.samples_relative_error,
         bytes_on_disk=size,
         source=str(path),
@@ -100,14 +118,20 @@ def _profile(
     )
 
 
-def _kept(records: Sequence[dict[str, Any]], counter: TokenCounter, max_records: int) -> np.ndarray | None:
+def _kept(
+    records: Sequence[dict[str, Any]], counter: TokenCounter, max_records: int
+) -> np.ndarray | None:
     """Indices of the records that are counted, spread evenly; None for all."""
     limit = max(1, max_records)
     if isinstance(counter, TokenizerFile):
         probe = records[:: max(1, len(records) // 200)]
         mean = sum(_rough_bytes(value) for r in probe for value in r.values()) / len(probe)
         limit = min(limit, max(1000, int(MAX_TOKENIZED_BYTES / max(1.0, mean))))
-    return None if len(records) <= limit else np.unique(np.linspace(0, len(records) - 1, limit).astype(int))
+    return (
+        None
+        if len(records) <= limit
+        else np.unique(np.linspace(0, len(records) - 1, limit).astype(int))
+    )
 
 
 def _rough_bytes(value: Any) -> int:
@@ -118,7 +142,9 @@ def _rough_bytes(value: Any) -> int:
     return sum(map(_rough_bytes, value)) if isinstance(value, (list, tuple)) else 0
 
 
-def _sides(lengths: Lengths | None, sample: Sample, task: str | None) -> dict[str, np.ndarray | None]:
+def _sides(
+    lengths: Lengths | None, sample: Sample, task: str | None
+) -> dict[str, np.ndarray | None]:
     """Text beside a sound is what is to be written: the target. Otherwise text is the input."""
     if lengths is None:
         return {"lengths": None, "target_lengths": None}
@@ -133,8 +159,11 @@ def _modality(sample: Sample, lengths: Lengths | None) -> str:
     return "image_text" if modality == "image" and lengths is not None else modality
 
 
-def _sampling_error(values: np.ndarray, blocks: np.ndarray | None, sampled: int, samples: int) -> float:
-    """Standard error of the mean over the mean: 0 when all were read; between blocks where they resemble each other inside."""
+def _sampling_error(
+    values: np.ndarray, blocks: np.ndarray | None, sampled: int, samples: int
+) -> float:
+    """Standard error of the mean over the mean: 0 when all were read; between blocks where they
+    resemble each other inside."""
     mean = float(values.mean())
     if sampled >= samples or mean == 0:
         return 0.0
@@ -142,8 +171,14 @@ def _sampling_error(values: np.ndarray, blocks: np.ndarray | None, sampled: int,
     if blocks is not None and len(number := np.unique(blocks)) > 1:
         size = np.bincount(blocks)[number]
         residual = np.bincount(blocks, weights=values - mean)[number]
-        return float(math.sqrt(np.var(residual, ddof=1) / len(number)) / size.mean() / mean * unread)
-    return float(values.std(ddof=1) / math.sqrt(len(values)) / mean * unread) if len(values) > 1 else 1.0
+        return float(
+            math.sqrt(np.var(residual, ddof=1) / len(number)) / size.mean() / mean * unread
+        )
+    return (
+        float(values.std(ddof=1) / math.sqrt(len(values)) / mean * unread)
+        if len(values) > 1
+        else 1.0
+    )
 
 
 def _audio(records: Sequence[dict[str, Any]]) -> np.ndarray | None:
@@ -153,7 +188,11 @@ def _audio(records: Sequence[dict[str, Any]]) -> np.ndarray | None:
 
 def _image_sizes(records: Sequence[dict[str, Any]]) -> tuple[int, int, int, int] | None:
     sizes = np.array([r[IMAGE] for r in records if IMAGE in r])
-    return None if not len(sizes) else (*(int(v) for v in np.median(sizes, axis=0)), *(int(v) for v in sizes.max(axis=0)))
+    return (
+        None
+        if not len(sizes)
+        else (*(int(v) for v in np.median(sizes, axis=0)), *(int(v) for v in sizes.max(axis=0)))
+    )
 
 
 def _classes(sample: Sample, layout: Layout) -> tuple[int | None, tuple[str, ...]]:
@@ -165,20 +204,35 @@ def _classes(sample: Sample, layout: Layout) -> tuple[int | None, tuple[str, ...
     seen: set[Any] = set()
     for record in sample.records:
         value = record.get(layout.label)
-        values = value if isinstance(value, (list, tuple)) else () if value in (None, "") else (value,)
+        values = (
+            value if isinstance(value, (list, tuple)) else () if value in (None, "") else (value,)
+        )
         seen.update(v if isinstance(v, (str, int, float)) else repr(v) for v in values)
     every_one_differs = len(seen) == len(sample.records) and len(seen) > 20
     if every_one_differs or any(isinstance(v, float) and not v.is_integer() for v in seen):
-        return None, (f"{layout.label!r} looks like a measured value, not a class: give --classes if it is one",)
-    partial = () if sample.whole else (f"{len(seen)} classes were seen in the part that was read; give --classes if there are more",)
+        return None, (
+            f"{layout.label!r} looks like a measured value, not a class: give --classes if it "
+            "is one",
+        )
+    partial = (
+        ()
+        if sample.whole
+        else (
+            f"{len(seen)} classes were seen in the part that was read; give --classes if there "
+            "are more",
+        )
+    )
     return len(seen) or None, partial
 
 
-def _notes(layout: Layout, lengths: Lengths | None, counter: TokenCounter | None) -> tuple[str, ...]:
+def _notes(
+    layout: Layout, lengths: Lengths | None, counter: TokenCounter | None
+) -> tuple[str, ...]:
     if lengths is None:
         return ()
     ratio = (
-        f"tokens are counted by bytes: {counter.name}, ±{counter.relative_error:.0%}; a tokenizer on disk counts exactly"
+        f"tokens are counted by bytes: {counter.name}, ±{counter.relative_error:.0%}; a "
+        "tokenizer on disk counts exactly"
         if isinstance(counter, BytesPerToken)
         else ""
     )
@@ -188,7 +242,11 @@ def _notes(layout: Layout, lengths: Lengths | None, counter: TokenCounter | None
 def _sampled_note(sampled: int, sample: Sample) -> tuple[str, ...]:
     if sampled >= sample.samples:
         return ()
-    about = "" if sample.samples_relative_error == 0 else f" (their number is known to ±{sample.samples_relative_error:.1%})"
+    about = (
+        ""
+        if sample.samples_relative_error == 0
+        else f" (their number is known to ±{sample.samples_relative_error:.1%})"
+    )
     return (f"{sampled:,} of {sample.samples:,} records were counted{about}",)
 
 

@@ -1,4 +1,5 @@
-"""Text becomes token counts: by a tokenizer on disk, or by measured bytes per token of each script."""
+"""Text becomes token counts: by a tokenizer on disk, or by measured bytes per token of each
+script."""
 
 from __future__ import annotations
 
@@ -17,23 +18,32 @@ from planner.errors import DataError, MissingExtraError, ProfileError
 #: Largest vocabulary of the classes of profiles/datasets/bytes_per_token.csv.
 SMALL_VOCABULARY, MEDIUM_VOCABULARY = 48_000, 100_000
 CODE_SIGNS = "(){}[];=_<>"
-CODE_SHARE = 0.04  # share of the characters above from which text counts as program code; prose has under 0.02
-DIGIT_SHARE = 0.15  # share of numbers from which a line is a log or a table: numbers have far fewer bytes a token than words
-LATIN_SHARE = 0.005  # share of accented letters from which text in the Latin alphabet is not English
+# share of the characters above from which text counts as program code; prose has under 0.02
+CODE_SHARE = 0.04
+# share of numbers from which a line is a log or a table: numbers have far fewer bytes a token than
+# words
+DIGIT_SHARE = 0.15
+# share of accented letters from which text in the Latin alphabet is not English
+LATIN_SHARE = 0.005
 ENCODE_BYTES = 2**20  # handed to the tokenizer at once
 
 _SCRIPTS = {
-    "cjk": re.compile("[\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]+"),
-    "cyrillic": re.compile("[\u0370-\u052f]+"),  # Greek is taken as Cyrillic: the nearest that was measured
+    "cjk": re.compile(
+        "[\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]+"
+    ),
+    # Greek is taken as Cyrillic: the nearest that was measured
+    "cyrillic": re.compile("[\u0370-\u052f]+"),
     "arabic": re.compile("[\u0590-\u077f\u08a0-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]+"),  # with Hebrew
-    "devanagari": re.compile("[\u0900-\u1fff]+"),  # with the other scripts of South and South-East Asia
+    # with the other scripts of South and South-East Asia
+    "devanagari": re.compile("[\u0900-\u1fff]+"),
 }
 _NUMBERS = re.compile(r"[0-9][0-9.,:/\-]*")
 _ACCENTED = re.compile("[\u00a0-\u036f]")
 
 
 class TokenCounter(Protocol):
-    """``name`` for the report; ``relative_error``: one standard deviation of a mean count over its value."""
+    """``name`` for the report; ``relative_error``: one standard deviation of a mean count over its
+    value."""
 
     name: str
     relative_error: float
@@ -44,25 +54,41 @@ class TokenCounter(Protocol):
 
 @dataclass
 class BytesPerToken:
-    """Counts by ratio. ``relative_error`` is the token-weighted mean of the rows used so far; 0 before anything is counted."""
+    """Counts by ratio. ``relative_error`` is the token-weighted mean of the rows used so far; 0
+    before anything is counted."""
 
     vocabulary: str
     tokens: dict[str, float]
 
     @classmethod
     def for_vocabulary(cls, size: int | None) -> BytesPerToken:
-        """``size`` entries of the model's vocabulary; None counts as large, as current models have."""
+        """``size`` entries of the model's vocabulary; None counts as large, as current models
+        have."""
         small = size is not None and size <= SMALL_VOCABULARY
-        return cls("small" if small else "medium" if size is not None and size <= MEDIUM_VOCABULARY else "large", {})
+        return cls(
+            "small"
+            if small
+            else "medium"
+            if size is not None and size <= MEDIUM_VOCABULARY
+            else "large",
+            {},
+        )
 
     @property
     def relative_error(self) -> float:
         total = sum(self.tokens.values())
-        return sum(n * ratio(script, self.vocabulary)[1] for script, n in self.tokens.items()) / total if total else 0.0
+        return (
+            sum(n * ratio(script, self.vocabulary)[1] for script, n in self.tokens.items()) / total
+            if total
+            else 0.0
+        )
 
     @property
     def name(self) -> str:
-        used = ", ".join(f"{ratio(s, self.vocabulary)[0]:g} ({s})" for s in sorted(self.tokens, key=lambda s: -self.tokens[s])[:3])
+        used = ", ".join(
+            f"{ratio(s, self.vocabulary)[0]:g} ({s})"
+            for s in sorted(self.tokens, key=lambda s: -self.tokens[s])[:3]
+        )
         return f"{used or 'no'} bytes per token, {self.vocabulary} vocabulary"
 
     def count(self, texts: Sequence[str]) -> np.ndarray:
@@ -79,11 +105,15 @@ class BytesPerToken:
 
 @cache
 def ratio(script: str, vocabulary: str) -> tuple[float, float]:
-    """(bytes per token, relative error) of profiles/datasets/bytes_per_token.csv. Raises ProfileError."""
+    """(bytes per token, relative error) of profiles/datasets/bytes_per_token.csv. Raises
+    ProfileError."""
     for row in tables.rows("datasets", "bytes_per_token.csv"):
         if row["script"] == script and row["vocabulary"] == vocabulary:
             return float(row["bytes_per_token"]), float(row["relative_error"])
-    raise ProfileError(f"no bytes per token for {script}, {vocabulary} vocabulary", where="profiles/datasets/bytes_per_token.csv")
+    raise ProfileError(
+        f"no bytes per token for {script}, {vocabulary} vocabulary",
+        where="profiles/datasets/bytes_per_token.csv",
+    )
 
 
 def script_bytes(text: str) -> dict[str, float]:
@@ -105,17 +135,21 @@ def script_bytes(text: str) -> dict[str, float]:
 
 
 def _western(text: str) -> list[tuple[str, float]]:
-    """(kind, share) of a text in the Latin alphabet: numbers in lines full of them are numeric, the rest is ascii, latin or code."""
+    """(kind, share) of a text in the Latin alphabet: numbers in lines full of them are numeric, the
+    rest is ascii, latin or code."""
     numbers = ((sum(map(len, _NUMBERS.findall(line))), len(line)) for line in text.split("\n"))
     numeric = sum(size for size, line in numbers if size > DIGIT_SHARE * line) / len(text)
     accented = not text.isascii() and len(_ACCENTED.findall(text)) > LATIN_SHARE * len(text)
     code = sum(map(text.count, CODE_SIGNS)) > CODE_SHARE * len(text)
     rest = "latin" if accented else "code" if code else "ascii"
-    return [(name, share) for name, share in (("numeric", numeric), (rest, 1 - numeric)) if share > 0]
+    return [
+        (name, share) for name, share in (("numeric", numeric), (rest, 1 - numeric)) if share > 0
+    ]
 
 
 class TokenizerFile:
-    """A ``tokenizer.json`` on disk, by the tokenizers library. Nothing is downloaded and no code of the model runs."""
+    """A ``tokenizer.json`` on disk, by the tokenizers library. Nothing is downloaded and no code of
+    the model runs."""
 
     relative_error = 0.0
 
@@ -125,12 +159,16 @@ class TokenizerFile:
         file = file / "tokenizer.json" if file.is_dir() else file
         if not file.is_file():
             raise DataError(
-                "no tokenizer.json there", where=str(file), mend="Save it with tokenizer.save_pretrained(folder) of a fast tokenizer"
+                "no tokenizer.json there",
+                where=str(file),
+                mend="Save it with tokenizer.save_pretrained(folder) of a fast tokenizer",
             )
         try:
             from tokenizers import Tokenizer
         except ImportError as error:
-            raise MissingExtraError("tokenizers", "data", "Counting tokens with a tokenizer.json") from error
+            raise MissingExtraError(
+                "tokenizers", "data", "Counting tokens with a tokenizer.json"
+            ) from error
         try:
             self._model = Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises bare Exception
@@ -151,7 +189,9 @@ class TokenizerFile:
         out = np.zeros(len(texts), dtype=np.int64)
         for start, stop in _pieces(texts):
             batch = [_unicode(text) for text in texts[start:stop]]
-            for index, encoding in enumerate(self._model.encode_batch(batch, add_special_tokens=False), start):
+            for index, encoding in enumerate(
+                self._model.encode_batch(batch, add_special_tokens=False), start
+            ):
                 out[index] = len(encoding.ids)
         return out
 
@@ -162,7 +202,8 @@ def _unicode(text: str) -> str:
 
 
 def _pieces(texts: Sequence[str]):
-    """(start, stop) of runs of about ENCODE_BYTES, so that encodings of few texts are alive at once."""
+    """(start, stop) of runs of about ENCODE_BYTES, so that encodings of few texts are alive at
+    once."""
     start = size = 0
     for index, text in enumerate(texts):
         size += len(text)
@@ -175,7 +216,8 @@ def _pieces(texts: Sequence[str]):
 
 @cache
 def template(name: str) -> tuple[int, int]:
-    """(tokens a message, tokens a record) of profiles/datasets/templates.csv. Raises ProfileError."""
+    """(tokens a message, tokens a record) of profiles/datasets/templates.csv. Raises
+    ProfileError."""
     for row in tables.rows("datasets", "templates.csv"):
         if row["template"] == name:
             return int(row["tokens_per_message"]), int(row["tokens_per_record"])

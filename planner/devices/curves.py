@@ -1,13 +1,16 @@
 """A family's curve: what its operations take on a device that was measured, at any size.
 
-    seconds = base(size) × exp(residual(size)),   base = max(FLOP / fastest rate, bytes / fastest bandwidth) + latency
+    seconds = base(size) × exp(residual(size))
+    base    = max(FLOP / fastest rate, bytes / fastest bandwidth) + latency
 
-The fastest rate, the fastest bandwidth and the least time are the best that the family's own measurements show, so no
-prediction is faster than the ceilings. The residual, the share that an operation of this size falls short, is a Gaussian
-process over the logarithms of the sizes (Rasmussen and Williams 2006, chapter 2; Matérn 3/2), smooth between the
-measurements and held at its value at the edge beyond them, where efficiency saturates. Where it explains the measurements
-better, FLOP are counted over whole tiles and waves of a device with multiprocessors. Length scales are chosen by
-leave-one-out prediction, which also gives the curve's own error; both are stored, so that reading a profile fits nothing.
+The fastest rate, the fastest bandwidth and the least time are the best that the family's own
+measurements show, so no prediction is faster than the ceilings. The residual, the share that an
+operation of this size falls short, is a Gaussian process over the logarithms of the sizes
+(Rasmussen and Williams 2006, chapter 2; Matérn 3/2), smooth between the measurements and held at
+its value at the edge beyond them, where efficiency saturates. Where it explains the measurements
+better, FLOP are counted over whole tiles and waves of a device with multiprocessors. Length scales
+are chosen by leave-one-out prediction, which also gives the curve's own error; both are stored, so
+that reading a profile fits nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +38,8 @@ EXTRAPOLATED = 0.10  # added to sigma for each factor of e beyond the measured s
 
 @dataclass(frozen=True)
 class Point:
-    """One measured size: ``features`` as ``features_of(family)`` names them, FLOP, bytes moved, median seconds of a call."""
+    """One measured size: ``features`` as ``features_of(family)`` names them, FLOP, bytes moved,
+    median seconds of a call."""
 
     features: tuple[float, ...]
     flops: float
@@ -47,8 +51,8 @@ class Point:
 
 @dataclass(frozen=True)
 class Error:
-    """Of predicting each measured size from all others: median and 95th percentile of |log(predicted / measured)|; the
-    standard deviation, outliers cut; the bias; and how many."""
+    """Of predicting each measured size from all others: median and 95th percentile of
+    |log(predicted / measured)|; the standard deviation, outliers cut; the bias; and how many."""
 
     median: float
     p95: float
@@ -58,7 +62,8 @@ class Error:
 
 @dataclass(frozen=True)
 class Curve:
-    """Fitted by ``fit_curve``. ``multiprocessors`` > 0: FLOP are counted over whole waves of tiles on so many."""
+    """Fitted by ``fit_curve``. ``multiprocessors`` > 0: FLOP are counted over whole waves of tiles
+    on so many."""
 
     family: str
     points: tuple[Point, ...]
@@ -73,28 +78,52 @@ class Curve:
     error: Error
 
     def seconds(self, features: Sequence, flops, moved) -> tuple[np.ndarray, np.ndarray]:
-        """(seconds, standard deviation of their logarithm) of one call at sizes that broadcast to one dimension [n]."""
-        arrays = np.broadcast_arrays(*(np.atleast_1d(np.asarray(x, dtype=np.float64)) for x in (*features, flops, moved)))
+        """(seconds, standard deviation of their logarithm) of one call at sizes that broadcast to
+        one dimension [n]."""
+        arrays = np.broadcast_arrays(
+            *(np.atleast_1d(np.asarray(x, dtype=np.float64)) for x in (*features, flops, moved))
+        )
         sizes, (flops, moved) = np.stack(arrays[:-2]), arrays[-2:]
         base = self._base(sizes, flops, moved)
         residual, known, beyond = self._residual(np.log(np.maximum(sizes, 1.0)))
-        fastest = np.maximum(flops / self.flops_per_s if self.flops_per_s else 0.0, moved / self.bytes_per_s if self.bytes_per_s else 0.0)
-        return np.maximum(base * np.exp(residual), fastest), self._sigma(known) + EXTRAPOLATED * beyond
+        fastest = np.maximum(
+            flops / self.flops_per_s if self.flops_per_s else 0.0,
+            moved / self.bytes_per_s if self.bytes_per_s else 0.0,
+        )
+        return np.maximum(base * np.exp(residual), fastest), self._sigma(
+            known
+        ) + EXTRAPOLATED * beyond
 
     def _base(self, sizes: np.ndarray, flops: np.ndarray, moved: np.ndarray) -> np.ndarray:
-        return base_seconds(sizes, flops, moved, self.flops_per_s, self.bytes_per_s, self.latency_seconds, self.multiprocessors, self.family)
+        return base_seconds(
+            sizes,
+            flops,
+            moved,
+            self.flops_per_s,
+            self.bytes_per_s,
+            self.latency_seconds,
+            self.multiprocessors,
+            self.family,
+        )
 
     @cached_property
     def _knots(self) -> np.ndarray:
-        return np.log(np.maximum(np.array([self.points[i].features for i in self.knots], dtype=np.float64), 1.0)).T
+        return np.log(
+            np.maximum(
+                np.array([self.points[i].features for i in self.knots], dtype=np.float64), 1.0
+            )
+        ).T
 
     @cached_property
     def _range(self) -> tuple[np.ndarray, np.ndarray]:
-        sizes = np.log(np.maximum(np.array([p.features for p in self.points], dtype=np.float64), 1.0)).T
+        sizes = np.log(
+            np.maximum(np.array([p.features for p in self.points], dtype=np.float64), 1.0)
+        ).T
         return sizes.min(axis=1, keepdims=True), sizes.max(axis=1, keepdims=True)
 
     def _residual(self, logs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(residual, closeness to the nearest knot from 1 to 0, how far beyond the measured sizes, in logarithms)."""
+        """(residual, closeness to the nearest knot from 1 to 0, how far beyond the measured sizes,
+        in logarithms)."""
         low, high = self._range
         inside = np.clip(logs, low, high)
         beyond = np.abs(logs - inside).sum(axis=0)
@@ -104,11 +133,21 @@ class Curve:
         return self.mean_log + near @ np.array(self.weights), near.max(axis=1), beyond
 
     def _sigma(self, known: np.ndarray) -> np.ndarray:
-        """The cross-validated error, which already holds for a size like the others left out; more where no knot is near."""
+        """The cross-validated error, which already holds for a size like the others left out; more
+        where no knot is near."""
         return self.error.sigma_log * np.sqrt(1.0 + 3.0 * np.maximum(0.0, 0.5 - known))
 
 
-def base_seconds(sizes, flops, moved, flops_per_s: float, bytes_per_s: float, latency: float, multiprocessors: int, family: str) -> np.ndarray:
+def base_seconds(
+    sizes,
+    flops,
+    moved,
+    flops_per_s: float,
+    bytes_per_s: float,
+    latency: float,
+    multiprocessors: int,
+    family: str,
+) -> np.ndarray:
     """Ceilings plus latency, of sizes [n_features, n]."""
     work = _tiled(sizes, multiprocessors, family) if multiprocessors else flops
     compute = work / flops_per_s if flops_per_s else np.zeros(np.shape(moved))
@@ -116,31 +155,58 @@ def base_seconds(sizes, flops, moved, flops_per_s: float, bytes_per_s: float, la
 
 
 def _tiled(sizes: np.ndarray, multiprocessors: int, family: str) -> np.ndarray:
-    """FLOP of whole waves of whole tiles, every multiprocessor counted, of the best of the tile shapes."""
+    """FLOP of whole waves of whole tiles, every multiprocessor counted, of the best of the tile
+    shapes."""
     dtype = family.rpartition(".")[2]
-    unit = ProductPriors(1.0, 0.0, tiles("product_simt" if dtype in ("float32", "float64") else "product_tensor"), 1.0, 0.0)
+    unit = ProductPriors(
+        1.0,
+        0.0,
+        tiles("product_simt" if dtype in ("float32", "float64") else "product_tensor"),
+        1.0,
+        0.0,
+    )
     batch, m, n, k = sizes
-    return product_seconds(batch, m, n, k, moved_bytes=0.0, flops_per_s=1.0, bytes_per_s=1.0, multiprocessors=multiprocessors, priors=unit)
+    return product_seconds(
+        batch,
+        m,
+        n,
+        k,
+        moved_bytes=0.0,
+        flops_per_s=1.0,
+        bytes_per_s=1.0,
+        multiprocessors=multiprocessors,
+        priors=unit,
+    )
 
 
 def _kernel(one: np.ndarray, other: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Matérn 3/2 of points [d, n] and [d, m] → [n, m], 1 at distance 0."""
-    squared = sum(((a[:, None] - b[None, :]) / length) ** 2 for a, b, length in zip(one, other, lengths))
+    squared = sum(
+        ((a[:, None] - b[None, :]) / length) ** 2 for a, b, length in zip(one, other, lengths)
+    )
     distance = np.sqrt(3.0 * squared)
     return (1.0 + distance) * np.exp(-distance)
 
 
 # ---- fitting
 
-def fit_curve(family: str, points: Sequence[Point], multiprocessors: int = 0, search: bool = True) -> Curve:
-    """The curve of a family's measurements. ``multiprocessors``: of the device, where its kernels cut results into tiles;
-    used if the left-out measurements are predicted better with it. ``search`` False: usual length scales, in a tenth of
-    the time. Raises ValueError without measurements."""
+
+def fit_curve(
+    family: str, points: Sequence[Point], multiprocessors: int = 0, search: bool = True
+) -> Curve:
+    """The curve of a family's measurements. ``multiprocessors``: of the device, where its kernels
+    cut results into tiles; used if the left-out measurements are predicted better with it.
+    ``search`` False: usual length scales, in a tenth of the time. Raises ValueError without
+    measurements."""
     points = tuple(_distinct(points))
     if not points:
         raise ValueError(f"no measurement of {family}")
     plain = _fit(family, points, 0, search)
-    if not multiprocessors or family.partition(".")[0] not in PRODUCT_KINDS or len(points) < 2 * FEWEST:
+    if (
+        not multiprocessors
+        or family.partition(".")[0] not in PRODUCT_KINDS
+        or len(points) < 2 * FEWEST
+    ):
         return plain
     tiled = _fit(family, points, multiprocessors, search)
     return tiled if tiled.error.sigma_log < 0.98 * plain.error.sigma_log else plain
@@ -157,22 +223,48 @@ def _distinct(points: Sequence[Point]) -> list[Point]:
 
 def _fit(family: str, points: tuple[Point, ...], multiprocessors: int, search: bool) -> Curve:
     sizes = np.array([p.features for p in points], dtype=np.float64).T
-    flops, moved, seconds = (np.array([getattr(p, name) for p in points]) for name in ("flops", "bytes", "seconds"))
+    flops, moved, seconds = (
+        np.array([getattr(p, name) for p in points]) for name in ("flops", "bytes", "seconds")
+    )
     work = _tiled(sizes, multiprocessors, family) if multiprocessors else flops
     rate, bandwidth = float(np.max(work / seconds)), float(np.max(moved / seconds))
     smallest = int(np.argmin(seconds))
-    latency = float(max(0.0, seconds[smallest] - max(work[smallest] / rate if rate else 0.0, moved[smallest] / bandwidth if bandwidth else 0.0)))
+    latency = float(
+        max(
+            0.0,
+            seconds[smallest]
+            - max(
+                work[smallest] / rate if rate else 0.0,
+                moved[smallest] / bandwidth if bandwidth else 0.0,
+            ),
+        )
+    )
     base = base_seconds(sizes, flops, moved, rate, bandwidth, latency, multiprocessors, family)
     target = np.log(seconds / np.maximum(base, np.finfo(float).tiny))
     ceiling = float(np.max(flops / seconds)) if multiprocessors else rate
     names = features_of(family)
-    curve = Curve(family, points, rate, bandwidth, latency, multiprocessors, float(np.median(target)), (), (), (), _error(target - np.median(target)))
+    curve = Curve(
+        family,
+        points,
+        rate,
+        bandwidth,
+        latency,
+        multiprocessors,
+        float(np.median(target)),
+        (),
+        (),
+        (),
+        _error(target - np.median(target)),
+    )
     if multiprocessors and ceiling <= 0:
         return curve
     if len(points) < FEWEST:
-        return replace(curve, error=Error(0.3, 0.6, 0.4, len(points)))  # our prior for a family with hardly a measurement
+        # our prior for a family with hardly a measurement
+        return replace(curve, error=Error(0.3, 0.6, 0.4, len(points)))
     chosen = _knots(np.log(np.maximum(sizes, 1.0)))
-    return _with_process(curve, np.log(np.maximum(sizes[:, chosen], 1.0)), target[chosen], chosen, len(names), search)
+    return _with_process(
+        curve, np.log(np.maximum(sizes[:, chosen], 1.0)), target[chosen], chosen, len(names), search
+    )
 
 
 def _knots(logs: np.ndarray) -> np.ndarray:
@@ -188,7 +280,14 @@ def _knots(logs: np.ndarray) -> np.ndarray:
     return np.array(sorted(chosen))
 
 
-def _with_process(curve: Curve, logs: np.ndarray, target: np.ndarray, chosen: np.ndarray, dimensions: int, search: bool) -> Curve:
+def _with_process(
+    curve: Curve,
+    logs: np.ndarray,
+    target: np.ndarray,
+    chosen: np.ndarray,
+    dimensions: int,
+    search: bool,
+) -> Curve:
     """The Gaussian process of the residuals, its length scales and noise by leave-one-out."""
     noise_scale = np.ones(target.size)
     lengths, noise = np.full(dimensions, 2.8), 0.1
@@ -200,8 +299,14 @@ def _with_process(curve: Curve, logs: np.ndarray, target: np.ndarray, chosen: np
     if odd.any():  # a measurement that none of its neighbours expects is believed less
         noise_scale[odd] = 25.0
         solved = _solve(logs, target, lengths, noise, noise_scale)
-    return replace(curve, mean_log=solved.mean, lengths=tuple(float(x) for x in lengths), knots=tuple(int(i) for i in chosen),
-                   weights=tuple(float(w) for w in solved.weights), error=_error(solved.left_out))
+    return replace(
+        curve,
+        mean_log=solved.mean,
+        lengths=tuple(float(x) for x in lengths),
+        knots=tuple(int(i) for i in chosen),
+        weights=tuple(float(w) for w in solved.weights),
+        error=_error(solved.left_out),
+    )
 
 
 @dataclass(frozen=True)
@@ -218,9 +323,12 @@ class _Solved:
         return float(np.mean(np.where(size < edge, 0.5 * size**2, edge * (size - 0.5 * edge))))
 
 
-def _solve(logs: np.ndarray, target: np.ndarray, lengths: np.ndarray, noise: float, noise_scale: np.ndarray) -> _Solved:
-    """Weights and the closed form of leave-one-out (Rasmussen and Williams 2006, equation 5.12), the mean by generalised
-    least squares. The signal's variance cancels but for its ratio to the noise."""
+def _solve(
+    logs: np.ndarray, target: np.ndarray, lengths: np.ndarray, noise: float, noise_scale: np.ndarray
+) -> _Solved:
+    """Weights and the closed form of leave-one-out (Rasmussen and Williams 2006, equation 5.12),
+    the mean by generalised least squares. The signal's variance cancels but for its ratio to the
+    noise."""
     matrix = _kernel(logs, logs, lengths) + np.diag(noise * noise_scale)
     inverse = np.linalg.inv(matrix)
     column = inverse.sum(axis=1)
@@ -254,5 +362,8 @@ def _searched(logs, target, lengths, noise, noise_scale):
 
 def _error(left_out: np.ndarray) -> Error:
     size = np.abs(left_out)
-    sigma = max(1.4826 * float(np.median(size)), float(np.sqrt(np.mean(np.minimum(size, np.quantile(size, 0.95)) ** 2))))
+    sigma = max(
+        1.4826 * float(np.median(size)),
+        float(np.sqrt(np.mean(np.minimum(size, np.quantile(size, 0.95)) ** 2))),
+    )
     return Error(float(np.median(size)), float(np.quantile(size, 0.95)), sigma, int(size.size))

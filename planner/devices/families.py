@@ -1,7 +1,8 @@
 """What the time of an operation is a function of: its family, and a few sizes.
 
-A family is a group of operations that one curve describes, for example ``matmul.nt.bfloat16``. Most calls are one term; the
-backward pass of a convolution is a term for each gradient it computes. Operations of kinds that run no kernel have none.
+A family is a group of operations that one curve describes, for example ``matmul.nt.bfloat16``. Most
+calls are one term; the backward pass of a convolution is a term for each gradient it computes.
+Operations of kinds that run no kernel have none.
 """
 
 from __future__ import annotations
@@ -11,11 +12,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planner.devices.shapes import BACKWARD, convolution_operands, convolution_passes, is_depthwise, product_of
+from planner.devices.shapes import (
+    BACKWARD,
+    convolution_operands,
+    convolution_passes,
+    is_depthwise,
+    product_of,
+)
 from planner.trace.operations import Call, kind_of
 from planner.trace.table import Operand
 
-#: The sizes that tell one shape of a kind from another, in the order of ``Term.features``. Other kinds: bytes alone.
+#: The sizes that tell one shape of a kind from another, in the order of ``Term.features``. Other
+#: kinds: bytes alone.
 FEATURES = {
     "matmul": ("batch", "m", "n", "k"),
     "attention": ("heads", "queries", "keys", "width"),
@@ -30,14 +38,18 @@ _NO_KERNEL = ("view", "synchronise")
 _FLOATS = ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
 #: Elementwise operations whose arithmetic is a series or a division and not one instruction.
 _HEAVY = frozenset(
-    "gelu gelu_backward silu silu_backward sigmoid sigmoid_backward tanh tanh_backward exp expm1 log log1p log2 log10 log_sigmoid_forward "
-    "log_sigmoid_backward erf erfc pow sin cos tan softplus softplus_backward mish mish_backward elu elu_backward selu xlogy logaddexp "
-    "rsqrt sqrt reciprocal div remainder fmod floor_divide glu glu_backward acos asin atan atan2 sinh cosh erfinv polar".split())
+    "gelu gelu_backward silu silu_backward sigmoid sigmoid_backward tanh tanh_backward exp "
+    "expm1 log log1p log2 log10 log_sigmoid_forward "
+    "log_sigmoid_backward erf erfc pow sin cos tan softplus softplus_backward mish "
+    "mish_backward elu elu_backward selu xlogy logaddexp "
+    "rsqrt sqrt reciprocal div remainder fmod floor_divide glu glu_backward acos asin atan "
+    "atan2 sinh cosh erfinv polar".split()
+)
 
 
 class Term(NamedTuple):
-    """Part of a call's work. ``features`` as ``FEATURES`` names them; each entry a number or an array [*points], as are
-    ``flops`` and ``bytes``, what the part computes and moves."""
+    """Part of a call's work. ``features`` as ``FEATURES`` names them; each entry a number or an
+    array [*points], as are ``flops`` and ``bytes``, what the part computes and moves."""
 
     family: str
     features: tuple
@@ -51,7 +63,8 @@ def features_of(family: str) -> tuple[str, ...]:
 
 
 def terms(call: Call, flops, moved, precision: str = "fp32") -> list[Term]:
-    """The terms of a call that does ``flops`` and moves ``moved`` bytes (of the registry's formula)."""
+    """The terms of a call that does ``flops`` and moves ``moved`` bytes (of the registry's
+    formula)."""
     kind = kind_of(call.signature.op)
     if kind in _NO_KERNEL:
         return []
@@ -61,7 +74,14 @@ def terms(call: Call, flops, moved, precision: str = "fp32") -> list[Term]:
 def _product(call: Call, kind: str, flops, moved, precision: str) -> list[Term]:
     left, right, batch, m, n, k = product_of(call)
     second = "t" if call.signature.op.startswith("aten.linear.") else _orientation(right)
-    return [Term(f"{kind}.{_orientation(left)}{second}.{_multiplied(left.dtype, precision)}", (batch, m, n, k), flops, moved)]
+    return [
+        Term(
+            f"{kind}.{_orientation(left)}{second}.{_multiplied(left.dtype, precision)}",
+            (batch, m, n, k),
+            flops,
+            moved,
+        )
+    ]
 
 
 def _orientation(operand: Operand) -> str:
@@ -81,37 +101,72 @@ def _attention(call: Call, kind: str, flops, moved, _precision: str) -> list[Ter
     mask = "masked" if masked else "causal" if call.signature.attr("causal") else "full"
     if call.signature.attr("dropout"):
         mask += "_dropout"  # other kernels, or none that is fused: a processor's knows no dropout
-    return [Term(f"{kind}.{_pass(call)}.{mask}.{q.dtype}", (heads, queries, keys, width), flops, moved)]
+    return [
+        Term(f"{kind}.{_pass(call)}.{mask}.{q.dtype}", (heads, queries, keys, width), flops, moved)
+    ]
 
 
 def _convolution(call: Call, kind: str, flops, moved, precision: str) -> list[Term]:
-    """A term for each pass. What a call moves is shared by its passes; the sum for a bias's gradient is part of the last."""
+    """A term for each pass. What a call moves is shared by its passes; the sum for a bias's
+    gradient is part of the last."""
     image, weight, _ = convolution_operands(call)
     groups, passes = float(call.signature.attr("groups", 1)), convolution_passes(call)
     shape = "depthwise" if is_depthwise(call) else "grouped" if groups > 1 else "dense"
-    kernel = int(np.max(np.prod([np.asarray(d) for d in call.shape(weight)[2:]], axis=0))) if len(weight.shape) > 2 else 1
+    kernel = (
+        int(np.max(np.prod([np.asarray(d) for d in call.shape(weight)[2:]], axis=0)))
+        if len(weight.shape) > 2
+        else 1
+    )
     if shape == "dense" and kernel == 1:
         shape = "pointwise"
     layout = "cl" if image.layout == "cl" else "c"
     dtype = _multiplied(image.dtype, precision)
     share = 1.0 / max(1, len(passes))
-    return [Term(f"{kind}.{p.name}.{shape}.{layout}.{dtype}", (groups, p.m, p.n, p.k), flops * share, moved * share) for p in passes]
+    return [
+        Term(
+            f"{kind}.{p.name}.{shape}.{layout}.{dtype}",
+            (groups, p.m, p.n, p.k),
+            flops * share,
+            moved * share,
+        )
+        for p in passes
+    ]
 
 
 def _rows(call: Call, kind: str, flops, moved, _precision: str) -> list[Term]:
-    """Rows are normalised on their own: the last dimension's, or for a batch norm each channel's."""
+    """Rows are normalised on their own: the last dimension's, or for a batch norm each
+    channel's."""
     largest = _largest(call)
     what, name = "", call.signature.op.split(".")[1]
     width = call.shape(largest)[-1] if largest.shape else 1.0
     if kind == "normalization":
-        what = "batch." if "batch_norm" in name else "rms." if "rms" in name else "group." if "group" in name else "layer."
+        what = (
+            "batch."
+            if "batch_norm" in name
+            else "rms."
+            if "rms" in name
+            else "group."
+            if "group" in name
+            else "layer."
+        )
         if what == "batch.":
             width = call.shape(largest)[1]
-            what = "batch_frozen." if call.signature.attr("training", call.signature.attr("train", True)) is False else what
+            what = (
+                "batch_frozen."
+                if call.signature.attr("training", call.signature.attr("train", True)) is False
+                else what
+            )
         shape = call.signature.attr("normalized_shape")
         width = float(np.prod(shape)) if shape else width
     elements = call.numel(largest)
-    return [Term(f"{kind}.{what}{_pass(call)}.{largest.dtype}", (elements / np.maximum(width, 1), width), flops, moved)]
+    return [
+        Term(
+            f"{kind}.{what}{_pass(call)}.{largest.dtype}",
+            (elements / np.maximum(width, 1), width),
+            flops,
+            moved,
+        )
+    ]
 
 
 def _embedding(call: Call, kind: str, flops, moved, _precision: str) -> list[Term]:
@@ -120,15 +175,38 @@ def _embedding(call: Call, kind: str, flops, moved, _precision: str) -> list[Ter
     else:
         gradient, table = call.outputs[0], call.inputs[0]
     width = call.shape(gradient)[-1]
-    return [Term(f"{kind}.{_pass(call)}.{gradient.dtype}", (call.numel(gradient) / np.maximum(width, 1), width, call.shape(table)[0]), flops, moved)]
+    return [
+        Term(
+            f"{kind}.{_pass(call)}.{gradient.dtype}",
+            (call.numel(gradient) / np.maximum(width, 1), width, call.shape(table)[0]),
+            flops,
+            moved,
+        )
+    ]
 
 
 def _optimizer(call: Call, kind: str, flops, moved, _precision: str) -> list[Term]:
     name = call.signature.op.split(".")[1]
-    how = "fused" if "fused" in name else "blockwise" if "blockwise" in name else "foreach_new" if call.outputs else "foreach"  # in fresh memory, or in place
+    # in fresh memory, or in place
+    how = (
+        "fused"
+        if "fused" in name
+        else "blockwise"
+        if "blockwise" in name
+        else "foreach_new"
+        if call.outputs
+        else "foreach"
+    )
     tensors = max((sum(o.count for o in side) for side in (call.inputs, call.outputs)), default=1)
     operands = call.inputs or call.outputs
-    return [Term(f"{kind}.{how}.{operands[0].dtype if operands else 'float32'}", (moved, float(tensors)), flops, moved)]
+    return [
+        Term(
+            f"{kind}.{how}.{operands[0].dtype if operands else 'float32'}",
+            (moved, float(tensors)),
+            flops,
+            moved,
+        )
+    ]
 
 
 def _streamed(call: Call, kind: str, flops, moved, _precision: str) -> list[Term]:
@@ -148,18 +226,42 @@ def _streamed(call: Call, kind: str, flops, moved, _precision: str) -> list[Term
 
 
 def _reduced(call: Call, name: str) -> str:
-    """``inner``: the last dimension; ``outer``: others, each column's sum; ``all``; else the operation's name."""
-    if name not in ("sum", "mean", "amax", "amin", "max", "min", "argmax", "argmin", "all", "any", "prod", "linalg_vector_norm"):
+    """``inner``: the last dimension; ``outer``: others, each column's sum; ``all``; else the
+    operation's name."""
+    if name not in (
+        "sum",
+        "mean",
+        "amax",
+        "amin",
+        "max",
+        "min",
+        "argmax",
+        "argmin",
+        "all",
+        "any",
+        "prod",
+        "linalg_vector_norm",
+    ):
         return name
     dim = call.signature.attr("dim")
     if dim is None or not call.inputs:
         return "all"
     dims, rank = dim if isinstance(dim, (tuple, list)) else (dim,), len(call.inputs[0].shape)
-    return "all" if len(dims) in (0, rank) else "inner" if any(d in (-1, rank - 1) for d in dims) else "outer"
+    return (
+        "all"
+        if len(dims) in (0, rank)
+        else "inner"
+        if any(d in (-1, rank - 1) for d in dims)
+        else "outer"
+    )
 
 
 def _contiguity(call: Call) -> str:
-    return "strided" if any(o.layout in ("s", "t") and not o.expanded for o in (*call.inputs, *call.outputs)) else "dense"
+    return (
+        "strided"
+        if any(o.layout in ("s", "t") and not o.expanded for o in (*call.inputs, *call.outputs))
+        else "dense"
+    )
 
 
 def _pass(call: Call) -> str:
@@ -171,10 +273,22 @@ def _largest(call: Call) -> Operand:
 
 
 def _widest(call: Call) -> str:
-    """The type of the operand with the most dimensions, a floating one first: what the kernel is made for."""
+    """The type of the operand with the most dimensions, a floating one first: what the kernel is
+    made for."""
     operands = (*call.inputs, *call.outputs)
-    return max(operands, key=lambda o: (o.dtype in _FLOATS, len(o.shape))).dtype if operands else "float32"
+    return (
+        max(operands, key=lambda o: (o.dtype in _FLOATS, len(o.shape))).dtype
+        if operands
+        else "float32"
+    )
 
 
-_TERMS: dict[str, Callable] = {"matmul": _product, "attention": _attention, "convolution": _convolution, "normalization": _rows, "softmax": _rows,
-                               "embedding": _embedding, "optimizer": _optimizer}
+_TERMS: dict[str, Callable] = {
+    "matmul": _product,
+    "attention": _attention,
+    "convolution": _convolution,
+    "normalization": _rows,
+    "softmax": _rows,
+    "embedding": _embedding,
+    "optimizer": _optimizer,
+}

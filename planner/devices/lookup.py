@@ -1,7 +1,7 @@
 """From what people call a device to its row: keys, the driver's names, and forgiving human names.
 
-An ambiguous name chooses nothing, except where ``profiles/gpus/aliases.csv`` says what it commonly means and why; the
-caller learns that an alias was used and lists it among the assumptions.
+An ambiguous name chooses nothing, except where ``profiles/gpus/aliases.csv`` says what it commonly
+means and why; the caller learns that an alias was used and lists it among the assumptions.
 """
 
 from __future__ import annotations
@@ -17,27 +17,48 @@ from planner.devices.processors import processor_spec
 from planner.devices.specification import DeviceSpec, all_devices
 from planner.errors import MachineError, QuestionError, UnknownNameError
 
-_NOISE = {"nvidia", "geforce", "tesla", "amd", "instinct", "google", "intel", "gpu", "generation", "edition", "blackwell",
-          "hbm2", "hbm2e", "hbm3", "hbm3e", "gb", "gib", "graphics", "card"}
+_NOISE = {
+    "nvidia",
+    "geforce",
+    "tesla",
+    "amd",
+    "instinct",
+    "google",
+    "intel",
+    "gpu",
+    "generation",
+    "edition",
+    "blackwell",
+    "hbm2",
+    "hbm2e",
+    "hbm3",
+    "hbm3e",
+    "gb",
+    "gib",
+    "graphics",
+    "card",
+}
 #: Words that make another device of a name: "3090" never means the 3090 Ti.
 _VARIANTS = {"ti", "super", "laptop", "sff"}
 
 
 @dataclass(frozen=True)
 class FoundDevice:
-    """A device and, when the name was an alias for it, the sentence to list among the assumptions."""
+    """A device and, when the name was an alias for it, the sentence to list among the
+    assumptions."""
 
     spec: DeviceSpec
     assumption: str | None = None
 
 
 def resolve_device(name: str) -> FoundDevice:
-    """The device that a key, a driver's name or a human name ("A100 80GB", "rtx 4090") means, and whether an alias was taken;
-    ``local`` is the first device of this machine.
+    """The device that a key, a driver's name or a human name ("A100 80GB", "rtx 4090") means, and
+    whether an alias was taken; ``local`` is the first device of this machine.
 
-    A device that was measured (a profile of the user's own, or a shipped one) comes with its calibration; the file of a
-    profile is a name too, and ``cpu`` is this machine's processor. Raises UnknownNameError for a name that matches nothing,
-    QuestionError listing the candidates for one that matches several, ProfileError for a damaged profile.
+    A device that was measured (a profile of the user's own, or a shipped one) comes with its
+    calibration; the file of a profile is a name too, and ``cpu`` is this machine's processor.
+    Raises UnknownNameError for a name that matches nothing, QuestionError listing the candidates
+    for one that matches several, ProfileError for a damaged profile.
     """
     wanted = name.strip()
     if wanted.lower() == "local":
@@ -55,7 +76,8 @@ def resolve_device(name: str) -> FoundDevice:
 def find_device(name: str) -> DeviceSpec:
     """The device that a name means; ``resolve_device`` also tells whether an alias was taken.
 
-    Raises UnknownNameError for a name that matches nothing, QuestionError listing the candidates for one that matches several.
+    Raises UnknownNameError for a name that matches nothing, QuestionError listing the candidates
+    for one that matches several.
     """
     return resolve_device(name).spec
 
@@ -67,21 +89,31 @@ def _of_the_table(name: str) -> FoundDevice:
     wanted = _tokens(name)
     row = _aliases().get(wanted)
     if row is not None:
-        return FoundDevice(_by_key()[row["gpu_key"]], f"GPU {name!r} taken as {row['gpu_key']}: {row['reason']}")
-    matches = [spec for spec in all_devices() if wanted and wanted <= _known_tokens(spec) and _tokens(spec.name) & _VARIANTS <= wanted]
+        return FoundDevice(
+            _by_key()[row["gpu_key"]], f"GPU {name!r} taken as {row['gpu_key']}: {row['reason']}"
+        )
+    matches = [
+        spec
+        for spec in all_devices()
+        if wanted and wanted <= _known_tokens(spec) and _tokens(spec.name) & _VARIANTS <= wanted
+    ]
     if len(matches) > 1:
         listed = ", ".join(spec.key for spec in matches)
         raise QuestionError(f"{name!r} could be {listed}", where="gpu", mend="Name one of them")
     if not matches:
-        raise UnknownNameError("GPU", name, _by_key(), mend="A GPU is one row of profiles/gpus/gpus.csv.")
+        raise UnknownNameError(
+            "GPU", name, _by_key(), mend="A GPU is one row of profiles/gpus/gpus.csv."
+        )
     return FoundDevice(matches[0])
 
 
 def local_device() -> tuple[DeviceSpec, dict] | None:
-    """The first device the NVIDIA driver shows and what it says of it; None without a driver or device.
+    """The first device the NVIDIA driver shows and what it says of it; None without a driver or
+    device.
 
-    The dict holds name, driver_version, total_memory_bytes (as the driver counts, which is more than torch shows),
-    power_limit_watts and count. Raises QuestionError for a device that is neither in the table nor calibrated.
+    The dict holds name, driver_version, total_memory_bytes (as the driver counts, which is more
+    than torch shows), power_limit_watts and count. Raises QuestionError for a device that is
+    neither in the table nor calibrated.
     """
     facts = _driver_facts()
     if facts is None:
@@ -91,8 +123,12 @@ def local_device() -> tuple[DeviceSpec, dict] | None:
         return calibrated(spec), facts
     file = profile.find(profile.file_name({"name": facts["name"]}))
     if file is None:
-        raise QuestionError(f"the local GPU {facts['name']!r} is not in the table", where="gpu",
-                            mend="planner calibrate measures it; or add a row with this name_reported to profiles/gpus/gpus.csv")
+        raise QuestionError(
+            f"the local GPU {facts['name']!r} is not in the table",
+            where="gpu",
+            mend="planner calibrate measures it; or add a row with this name_reported to "
+            "profiles/gpus/gpus.csv",
+        )
     return measured_spec(profile.load(file)), facts
 
 
@@ -102,21 +138,28 @@ def _found_locally() -> FoundDevice:
         return FoundDevice(local[0])
     spec = calibrated(processor_spec())
     if spec.calibration is None:
-        raise QuestionError("no NVIDIA driver or device here, and the processor is not calibrated", where="gpu local",
-                            mend="Name a GPU, for example --gpu h100-sxm, or run planner calibrate")
+        raise QuestionError(
+            "no NVIDIA driver or device here, and the processor is not calibrated",
+            where="gpu local",
+            mend="Name a GPU, for example --gpu h100-sxm, or run planner calibrate",
+        )
     return FoundDevice(spec, f"no GPU here: the processor {spec.name} trains")
 
 
 def _driver_facts() -> dict | None:
     try:
         import pynvml
+
         pynvml.nvmlInit()
-    except Exception:  # no library, no driver, no permission: all mean that there is no usable device here
+    # no library, no driver, no permission: all mean that there is no usable device here
+    except Exception:
         return None
     try:
         return _query(pynvml)
     except pynvml.NVMLError as error:
-        raise MachineError(f"the NVIDIA driver failed: {error}", where="gpu local", mend="Check nvidia-smi") from error
+        raise MachineError(
+            f"the NVIDIA driver failed: {error}", where="gpu local", mend="Check nvidia-smi"
+        ) from error
     finally:
         pynvml.nvmlShutdown()
 
@@ -126,8 +169,13 @@ def _query(pynvml) -> dict | None:
     if count == 0:
         return None
     handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-    return {"name": _text(pynvml.nvmlDeviceGetName(handle)), "count": count, "driver_version": _text(pynvml.nvmlSystemGetDriverVersion()),
-            "total_memory_bytes": int(pynvml.nvmlDeviceGetMemoryInfo(handle).total), "power_limit_watts": _power_limit(pynvml, handle)}
+    return {
+        "name": _text(pynvml.nvmlDeviceGetName(handle)),
+        "count": count,
+        "driver_version": _text(pynvml.nvmlSystemGetDriverVersion()),
+        "total_memory_bytes": int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+        "power_limit_watts": _power_limit(pynvml, handle),
+    }
 
 
 def _power_limit(pynvml, handle) -> float | None:
@@ -148,7 +196,9 @@ def _by_key() -> dict[str, DeviceSpec]:
 
 def _exact(name: str) -> DeviceSpec | None:
     wanted = name.strip().lower()
-    return _by_key().get(wanted) or next((spec for spec in all_devices() if spec.name.lower() == wanted), None)
+    return _by_key().get(wanted) or next(
+        (spec for spec in all_devices() if spec.name.lower() == wanted), None
+    )
 
 
 @cache
@@ -157,7 +207,8 @@ def _aliases() -> dict[frozenset[str], dict[str, str]]:
 
 
 def _tokens(name: str) -> frozenset[str]:
-    """``"NVIDIA A100-SXM4-80GB"`` → {a100, sxm, 80}: the words that tell one device from another."""
+    """``"NVIDIA A100-SXM4-80GB"`` → {a100, sxm, 80}: the words that tell one device from
+    another."""
     text = re.sub(r"(rtx|gtx|tpu|sxm|pcie|nvl)", r" \1 ", name.lower())
     text = re.sub(r"\b(sxm)\s+\d\b", r"\1", text)
     text = re.sub(r"\b(\d+)\s*gi?b\b", r"\1", text)
@@ -166,7 +217,9 @@ def _tokens(name: str) -> frozenset[str]:
 
 @cache
 def _known_tokens(spec: DeviceSpec) -> frozenset[str]:
-    return _tokens(spec.key) | _tokens(spec.name) | _tokens(_memory_and_form(spec.key)) | {spec.vendor}
+    return (
+        _tokens(spec.key) | _tokens(spec.name) | _tokens(_memory_and_form(spec.key)) | {spec.vendor}
+    )
 
 
 @cache

@@ -1,4 +1,5 @@
-"""A device as its profile knows it: the datasheet's row where there is one, what was measured where there is none."""
+"""A device as its profile knows it: the datasheet's row where there is one, what was measured where
+there is none."""
 
 from __future__ import annotations
 
@@ -14,18 +15,28 @@ _TYPES = {"float32": "fp32", "tf32": "tf32", "float16": "fp16", "bfloat16": "bf1
 
 
 def calibrated(spec: DeviceSpec) -> DeviceSpec:
-    """The device with its profile, the user's own before a shipped one; as it is without. Raises ProfileError for a damaged one."""
+    """The device with its profile, the user's own before a shipped one; as it is without. Raises
+    ProfileError for a damaged one."""
     file = profiles.find(spec.key)
     return spec if file is None else with_profile(spec, profiles.load(file))
 
 
 def measured_spec(profile: DeviceProfile) -> DeviceSpec:
-    """The device that a profile was measured on. Raises ProfileError for one that says too little."""
+    """The device that a profile was measured on. Raises ProfileError for one that says too
+    little."""
     device = profile.device
     try:
-        spec = processor_spec(device) if device.get("kind") == "cpu" else _of_the_table(device) or _from_measurements(profile)
+        spec = (
+            processor_spec(device)
+            if device.get("kind") == "cpu"
+            else _of_the_table(device) or _from_measurements(profile)
+        )
     except (KeyError, TypeError, ValueError) as error:
-        raise ProfileError(f"the profile does not say enough of its device: {error}", where=str(device.get("name")), mend=profiles.AGAIN) from error
+        raise ProfileError(
+            f"the profile does not say enough of its device: {error}",
+            where=str(device.get("name")),
+            mend=profiles.AGAIN,
+        ) from error
     return with_profile(spec, profile)
 
 
@@ -34,22 +45,40 @@ def _of_the_table(device: dict[str, Any]) -> DeviceSpec | None:
     if device.get("mig"):
         return None
     names = {str(device.get("key") or "").lower(), str(device["name"]).lower()}
-    return next((spec for spec in all_devices() if spec.key in names or spec.name.lower() in names), None)
+    return next(
+        (spec for spec in all_devices() if spec.key in names or spec.name.lower() in names), None
+    )
 
 
 def _from_measurements(profile: DeviceProfile) -> DeviceSpec:
-    """A device without a row: its peaks are the best rates that were measured, so that a share of the peak is of these."""
+    """A device without a row: its peaks are the best rates that were measured, so that a share of
+    the peak is of these."""
     device, peaks, bandwidth = profile.device, {}, 0.0
     for family, curve in profile.curves.items():
         kind, dtype = family.split(".")[0], _TYPES.get(family.rpartition(".")[2])
         if kind == "matmul" and dtype:
-            peaks[dtype] = max(peaks.get(dtype, 0.0), max(p.flops / p.seconds for p in curve.points))
+            peaks[dtype] = max(
+                peaks.get(dtype, 0.0), max(p.flops / p.seconds for p in curve.points)
+            )
         elif kind in ("elementwise", "copy"):
             largest = max(curve.points, key=lambda p: p.bytes)
             bandwidth = max(bandwidth, largest.bytes / largest.seconds)
     return DeviceSpec(
-        key=profile.key, vendor=str(device.get("vendor") or "unknown"), name=str(device["name"]), total_memory_bytes=int(device["total_memory_bytes"]),
-        memory_is_nominal=False, memory_bandwidth_bytes_per_s=profile.facts.get("memory_bytes_per_s") or bandwidth or None, peak_flops=peaks,
-        tdp_watts=device.get("power_limit_watts"), interconnect_bytes_per_s=None, pcie_generation=None, sm_count=device.get("sm_count"),
-        l2_bytes=device.get("l2_bytes"), compute_capability=device.get("compute_capability"), launch_date=None, basis="measured rates, no datasheet",
-        traps="", sources="device profile")
+        key=profile.key,
+        vendor=str(device.get("vendor") or "unknown"),
+        name=str(device["name"]),
+        total_memory_bytes=int(device["total_memory_bytes"]),
+        memory_is_nominal=False,
+        memory_bandwidth_bytes_per_s=profile.facts.get("memory_bytes_per_s") or bandwidth or None,
+        peak_flops=peaks,
+        tdp_watts=device.get("power_limit_watts"),
+        interconnect_bytes_per_s=None,
+        pcie_generation=None,
+        sm_count=device.get("sm_count"),
+        l2_bytes=device.get("l2_bytes"),
+        compute_capability=device.get("compute_capability"),
+        launch_date=None,
+        basis="measured rates, no datasheet",
+        traps="",
+        sources="device profile",
+    )

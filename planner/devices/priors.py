@@ -1,5 +1,5 @@
-"""Efficiencies and latencies that no datasheet gives: rows of ``profiles/priors/device.csv``, the most particular one that
-applies to a device."""
+"""Efficiencies and latencies that no datasheet gives: rows of ``profiles/priors/device.csv``, the
+most particular one that applies to a device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ TABLE = ("priors", "device.csv")
 
 
 class Device(Protocol):
-    """What a row is chosen by: the device's key, its compute capability (``8.6``; None where it has none) and its vendor."""
+    """What a row is chosen by: the device's key, its compute capability (``8.6``; None where it has
+    none) and its vendor."""
 
     @property
     def key(self) -> str: ...
@@ -27,23 +28,36 @@ class Device(Protocol):
 
 @cache
 def _table() -> dict[tuple[str, str], dict[str, float]]:
-    """(kind, parameter) → {applies_to: value}. Raises ProfileError for a value that is no number, or two rows for one thing."""
+    """(kind, parameter) → {applies_to: value}. Raises ProfileError for a value that is no number,
+    or two rows for one thing."""
     table: dict[tuple[str, str], dict[str, float]] = {}
     for row in tables.rows(*TABLE):
         values = table.setdefault((row["kind"], row["parameter"]), {})
         if row["applies_to"] in values:
-            raise ProfileError(f"two rows for {row['kind']} {row['parameter']} {row['applies_to']!r}", where="priors/device.csv")
+            raise ProfileError(
+                f"two rows for {row['kind']} {row['parameter']} {row['applies_to']!r}",
+                where="priors/device.csv",
+            )
         try:
             values[row["applies_to"]] = float(row["value"])
         except ValueError as error:
-            raise ProfileError(f"{row['value']!r} is not a number", where="priors/device.csv") from error
+            raise ProfileError(
+                f"{row['value']!r} is not a number", where="priors/device.csv"
+            ) from error
     return table
 
 
 def prior(spec: Device, kind: str, parameter: str) -> float:
-    """The row for this device's key, its compute capability (``8.6``), generation (``8.x``), vendor, or, with ``applies_to``
-    blank, for all. A kind without the parameter takes that of kind ``any``. Raises ProfileError when there is none."""
-    names = (spec.key, spec.compute_capability or "", f"{(spec.compute_capability or '').partition('.')[0]}.x", spec.vendor, "")
+    """The row for this device's key, its compute capability (``8.6``), generation (``8.x``),
+    vendor, or, with ``applies_to`` blank, for all. A kind without the parameter takes that of kind
+    ``any``. Raises ProfileError when there is none."""
+    names = (
+        spec.key,
+        spec.compute_capability or "",
+        f"{(spec.compute_capability or '').partition('.')[0]}.x",
+        spec.vendor,
+        "",
+    )
     for of_kind in (kind, "any"):
         values = _table().get((of_kind, parameter), {})
         for name in names:
@@ -53,11 +67,13 @@ def prior(spec: Device, kind: str, parameter: str) -> float:
 
 
 def tiles(unit: str) -> tuple[tuple[int, int, float], ...]:
-    """Tile shapes of matrix kernels, both ways round, and their rate against the best: rows ``tile_128x64`` of kind
-    ``product_tensor`` or ``product_simt``."""
+    """Tile shapes of matrix kernels, both ways round, and their rate against the best: rows
+    ``tile_128x64`` of kind ``product_tensor`` or ``product_simt``."""
     found = []
     for (kind, parameter), values in _table().items():
         if kind == unit and parameter.startswith("tile_"):
             rows, columns = parameter.removeprefix("tile_").split("x")
             found.append((int(rows), int(columns), values[""]))
-    return tuple(dict.fromkeys(tile for m, n, rate in found for tile in ((m, n, rate), (n, m, rate))))
+    return tuple(
+        dict.fromkeys(tile for m, n, rate in found for tile in ((m, n, rate), (n, m, rate)))
+    )

@@ -1,4 +1,5 @@
-"""The processor of this machine as a device, so that the whole loop runs on a laptop too. No torch is needed to name it."""
+"""The processor of this machine as a device, so that the whole loop runs on a laptop too. No torch
+is needed to name it."""
 
 from __future__ import annotations
 
@@ -20,32 +21,66 @@ FOLDER = "processors"
 
 @cache
 def local_processor() -> dict[str, Any]:
-    """What the system says of its processor: ``name``, ``kind`` cpu, ``cores`` that this process may use, ``flags``,
-    ``clock_hz`` (None where it does not say), ``l2_bytes`` of all cores, ``total_memory_bytes``."""
+    """What the system says of its processor: ``name``, ``kind`` cpu, ``cores`` that this process
+    may use, ``flags``, ``clock_hz`` (None where it does not say), ``l2_bytes`` of all cores,
+    ``total_memory_bytes``."""
     info = _cpuinfo()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     machine = platform.machine().lower()
-    flags = (info.get("flags") or info.get("Features") or "").split() + (["arm64"] if machine in ("aarch64", "arm64") else [])
-    return {"kind": "cpu", "vendor": "cpu", "name": info.get("model name") or _sysctl("machdep.cpu.brand_string") or platform.processor() or machine or "processor",
-            "cores": cores, "flags": flags, "clock_hz": float(info["cpu MHz"]) * 1e6 if info.get("cpu MHz") else None,
-            "l2_bytes": _cache_bytes(2) * cores or None, "total_memory_bytes": _memory_bytes(), "architecture": machine}
+    flags = (info.get("flags") or info.get("Features") or "").split() + (
+        ["arm64"] if machine in ("aarch64", "arm64") else []
+    )
+    return {
+        "kind": "cpu",
+        "vendor": "cpu",
+        "name": info.get("model name")
+        or _sysctl("machdep.cpu.brand_string")
+        or platform.processor()
+        or machine
+        or "processor",
+        "cores": cores,
+        "flags": flags,
+        "clock_hz": float(info["cpu MHz"]) * 1e6 if info.get("cpu MHz") else None,
+        "l2_bytes": _cache_bytes(2) * cores or None,
+        "total_memory_bytes": _memory_bytes(),
+        "architecture": machine,
+    }
 
 
 def processor_spec(device: dict[str, Any] | None = None) -> DeviceSpec:
-    """A processor's datasheet as far as its instruction sets and clock give it: peaks of the types it has instructions for.
-    Without a clock there are no peaks, and only a calibration prices it."""
+    """A processor's datasheet as far as its instruction sets and clock give it: peaks of the types
+    it has instructions for. Without a clock there are no peaks, and only a calibration prices it.
+    """
     device = device or local_processor()
     cores, clock = int(device["cores"]), device.get("clock_hz")
     peaks: dict[str, float] = {}
     for row in tables.rows(FOLDER, "rates.csv") if clock else ():
         if row["flag"] in device["flags"]:
-            peaks[row["type"]] = max(peaks.get(row["type"], 0.0), float(row["flop_per_cycle_per_core"]) * cores * clock)
+            peaks[row["type"]] = max(
+                peaks.get(row["type"], 0.0), float(row["flop_per_cycle_per_core"]) * cores * clock
+            )
     bandwidth = min(_memory("bytes_per_s_per_core") * cores, _memory("bytes_per_s_at_most"))
     return DeviceSpec(
-        key=file_name(device), vendor="cpu", name=str(device["name"]), total_memory_bytes=int(device["total_memory_bytes"]), memory_is_nominal=False,
-        memory_bandwidth_bytes_per_s=bandwidth, peak_flops=peaks, tdp_watts=None, interconnect_bytes_per_s=None, pcie_generation=None, sm_count=cores,
-        l2_bytes=device.get("l2_bytes"), compute_capability=None, launch_date=None, basis="instruction sets and clock of this machine", traps="",
-        sources="profiles/processors")
+        key=file_name(device),
+        vendor="cpu",
+        name=str(device["name"]),
+        total_memory_bytes=int(device["total_memory_bytes"]),
+        memory_is_nominal=False,
+        memory_bandwidth_bytes_per_s=bandwidth,
+        peak_flops=peaks,
+        tdp_watts=None,
+        interconnect_bytes_per_s=None,
+        pcie_generation=None,
+        sm_count=cores,
+        l2_bytes=device.get("l2_bytes"),
+        compute_capability=None,
+        launch_date=None,
+        basis="instruction sets and clock of this machine",
+        traps="",
+        sources="profiles/processors",
+    )
 
 
 def _memory(parameter: str) -> float:
@@ -62,7 +97,10 @@ def _cpuinfo() -> dict[str, str]:
     except OSError:
         return {}
     first = text.partition("\n\n")[0]
-    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
+    return {
+        name.strip(): value.strip()
+        for name, _, value in (line.partition(":") for line in first.splitlines())
+    }
 
 
 def _cache_bytes(level: int) -> int:
@@ -87,6 +125,11 @@ def _sysctl(name: str) -> str | None:
     if platform.system() != "Darwin":
         return None
     try:
-        return subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, timeout=5).stdout.strip() or None
+        return (
+            subprocess.run(
+                ["sysctl", "-n", name], capture_output=True, text=True, timeout=5
+            ).stdout.strip()
+            or None
+        )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -1,7 +1,9 @@
-"""A device that was measured: curves, host costs, memory facts and where they come from, as one readable JSON file.
+"""A device that was measured: curves, host costs, memory facts and where they come from, as one
+readable JSON file.
 
-The file can be committed, sent to a colleague, and planned with on a machine without the device (``--gpu ./h200.json``).
-Shipped profiles lie in ``profiles/devices/``, the user's own in ``user_folder()``.
+The file can be committed, sent to a colleague, and planned with on a machine without the device
+(``--gpu ./h200.json``). Shipped profiles lie in ``profiles/devices/``, the user's own in
+``user_folder()``.
 """
 
 from __future__ import annotations
@@ -32,11 +34,12 @@ AGAIN = "Run planner calibrate again"
 
 @dataclass(frozen=True)
 class DeviceProfile:
-    """``device``: what it is (``name``, ``kind`` cuda | mps | cpu, ``total_memory_bytes`` …). ``provenance``: versions, date,
-    seconds spent. ``curves`` by family. ``host``: seconds the host needs, by the names of the rows of kind ``host`` in
-    ``profiles/priors/device.csv`` and ``<name>.<kind>``. ``facts``: other measured numbers by name, the unit in it.
-    ``watts``: mean power by kind of operation. ``doubts``: (what, how to mend it). ``exact``: seconds by a case's key.
-    ``loader``: what the host can feed, by modality."""
+    """``device``: what it is (``name``, ``kind`` cuda | mps | cpu, ``total_memory_bytes`` …).
+    ``provenance``: versions, date, seconds spent. ``curves`` by family. ``host``: seconds the host
+    needs, by the names of the rows of kind ``host`` in ``profiles/priors/device.csv`` and
+    ``<name>.<kind>``. ``facts``: other measured numbers by name, the unit in it. ``watts``: mean
+    power by kind of operation. ``doubts``: (what, how to mend it). ``exact``: seconds by a case's
+    key. ``loader``: what the host can feed, by modality."""
 
     device: Mapping[str, Any]
     provenance: Mapping[str, Any]
@@ -64,7 +67,8 @@ class DeviceProfile:
 
 
 def file_name(device: Mapping[str, Any]) -> str:
-    """The stem of a device's file: its key of the GPU table where it has one, else its name in plain letters."""
+    """The stem of a device's file: its key of the GPU table where it has one, else its name in
+    plain letters."""
     words = [str(device.get("key") or device["name"])]
     if device.get("kind") == "cpu":
         words.append(f"{device.get('cores') or 1}-cores")
@@ -76,7 +80,13 @@ def file_name(device: Mapping[str, Any]) -> str:
 def user_folder() -> Path:
     """``PLANNER_DEVICES``, else the user's data folder."""
     base = os.environ.get("PLANNER_DEVICES")
-    return Path(base) if base else Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "planner" / "devices"
+    return (
+        Path(base)
+        if base
+        else Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
+        / "planner"
+        / "devices"
+    )
 
 
 def shipped_folder() -> Path:
@@ -93,7 +103,8 @@ def find(key: str) -> Path | None:
 
 
 def all_files() -> list[Path]:
-    """Every profile there is, the user's own first; a shipped one of the same device is left out."""
+    """Every profile there is, the user's own first; a shipped one of the same device is left
+    out."""
     found: dict[str, Path] = {}
     for folder in (user_folder(), shipped_folder()):
         for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
@@ -103,13 +114,17 @@ def all_files() -> list[Path]:
 
 # ---- reading
 
+
 def load(file: Path | str) -> DeviceProfile:
-    """Raises ProfileError, in one line, for what is no profile, damaged, or written by a newer planner."""
+    """Raises ProfileError, in one line, for what is no profile, damaged, or written by a newer
+    planner."""
     path = Path(file)
     try:
         return _load(path, path.stat().st_mtime_ns)
     except OSError as error:
-        raise ProfileError(f"cannot read the device profile: {error.strerror or error}", where=str(path)) from error
+        raise ProfileError(
+            f"cannot read the device profile: {error.strerror or error}", where=str(path)
+        ) from error
 
 
 @cache
@@ -119,7 +134,9 @@ def _load(path: Path, _changed: int) -> DeviceProfile:
     try:
         written = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProfileError(f"not a device profile, or damaged: {error}", where=str(path), mend=AGAIN) from error
+        raise ProfileError(
+            f"not a device profile, or damaged: {error}", where=str(path), mend=AGAIN
+        ) from error
     return parse(written, str(path))
 
 
@@ -128,13 +145,18 @@ def parse(written: Any, where: str) -> DeviceProfile:
     if not isinstance(written, dict) or not isinstance(written.get(MARK), int):
         raise ProfileError("not a device profile", where=where, mend="planner calibrate writes one")
     if written[MARK] > FORMAT:
-        raise ProfileError(f"written by a newer planner (layout {written[MARK]}, this one reads up to {FORMAT})", where=where,
-                           mend="Update planner, or calibrate again with this one")
+        raise ProfileError(
+            f"written by a newer planner (layout {written[MARK]}, this one reads up to {FORMAT})",
+            where=where,
+            mend="Update planner, or calibrate again with this one",
+        )
     try:
         return _parsed(written)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         detail = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise ProfileError(f"damaged device profile: {detail}"[:200], where=where, mend=AGAIN) from error
+        raise ProfileError(
+            f"damaged device profile: {detail}"[:200], where=where, mend=AGAIN
+        ) from error
 
 
 def _parsed(written: dict) -> DeviceProfile:
@@ -142,10 +164,16 @@ def _parsed(written: dict) -> DeviceProfile:
     if not str(written["device"]["name"]):
         raise ValueError("the device has no name")
     return DeviceProfile(
-        device=dict(written["device"]), provenance=dict(written["provenance"]), curves={c.family: c for c in curves},
-        host=_positive(written.get("host", {}), "host"), facts=_positive(written.get("facts", {}), "facts"),
-        watts=_positive(written.get("watts", {}), "watts"), doubts=tuple((str(what), str(mend)) for what, mend in written.get("doubts", ())),
-        exact=_positive(written.get("exact", {}), "exact"), loader=dict(written.get("loader", {})))
+        device=dict(written["device"]),
+        provenance=dict(written["provenance"]),
+        curves={c.family: c for c in curves},
+        host=_positive(written.get("host", {}), "host"),
+        facts=_positive(written.get("facts", {}), "facts"),
+        watts=_positive(written.get("watts", {}), "watts"),
+        doubts=tuple((str(what), str(mend)) for what, mend in written.get("doubts", ())),
+        exact=_positive(written.get("exact", {}), "exact"),
+        loader=dict(written.get("loader", {})),
+    )
 
 
 def _positive(table: Mapping[str, Any], name: str) -> dict[str, float]:
@@ -158,32 +186,68 @@ def _positive(table: Mapping[str, Any], name: str) -> dict[str, float]:
 
 def _curve(written: dict) -> Curve:
     family, wide = str(written["family"]), len(features_of(str(written["family"])))
-    points = tuple(Point(tuple(map(float, row[:wide])), *map(float, row[wide:])) for row in written["points"])
-    curve = Curve(family, points, float(written["flops_per_s"]), float(written["bytes_per_s"]), float(written["latency_seconds"]),
-                  int(written["multiprocessors"]), float(written["mean_log"]), tuple(map(float, written["lengths"])),
-                  tuple(map(int, written["knots"])), tuple(map(float, written["weights"])), Error(**written["error"]))
-    numbers = [curve.flops_per_s, curve.bytes_per_s, curve.latency_seconds, curve.mean_log, *curve.lengths, *curve.weights,
-               *(p.seconds for p in points)]
-    if not points or len(curve.knots) != len(curve.weights) or (curve.knots and not 0 <= min(curve.knots) <= max(curve.knots) < len(points)):
+    points = tuple(
+        Point(tuple(map(float, row[:wide])), *map(float, row[wide:])) for row in written["points"]
+    )
+    curve = Curve(
+        family,
+        points,
+        float(written["flops_per_s"]),
+        float(written["bytes_per_s"]),
+        float(written["latency_seconds"]),
+        int(written["multiprocessors"]),
+        float(written["mean_log"]),
+        tuple(map(float, written["lengths"])),
+        tuple(map(int, written["knots"])),
+        tuple(map(float, written["weights"])),
+        Error(**written["error"]),
+    )
+    numbers = [
+        curve.flops_per_s,
+        curve.bytes_per_s,
+        curve.latency_seconds,
+        curve.mean_log,
+        *curve.lengths,
+        *curve.weights,
+        *(p.seconds for p in points),
+    ]
+    if (
+        not points
+        or len(curve.knots) != len(curve.weights)
+        or (curve.knots and not 0 <= min(curve.knots) <= max(curve.knots) < len(points))
+    ):
         raise ValueError(f"curve {family} does not fit its points")
-    if not all(map(math.isfinite, numbers)) or min(p.seconds for p in points) <= 0 or any(length <= 0 for length in curve.lengths):
+    if (
+        not all(map(math.isfinite, numbers))
+        or min(p.seconds for p in points) <= 0
+        or any(length <= 0 for length in curve.lengths)
+    ):
         raise ValueError(f"curve {family} holds a number that no measurement gives")
     return curve
 
 
 # ---- writing
 
+
 def save(profile: DeviceProfile, file: Path | str) -> Path:
     """Write atomically. Raises MachineError when the disk refuses."""
-    return write(Path(file), dumps(profile), "the device profile", "Name another place with --out, or free some space")
+    return write(
+        Path(file),
+        dumps(profile),
+        "the device profile",
+        "Name another place with --out, or free some space",
+    )
 
 
 def write(path: Path, text: str, what: str, mend: str | None = None) -> Path:
-    """A reader sees the old file or the new one, never half of one. Raises MachineError naming ``what`` when the disk refuses."""
+    """A reader sees the old file or the new one, never half of one. Raises MachineError naming
+    ``what`` when the disk refuses."""
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as handle:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8"
+        ) as handle:
             temporary = handle.name
             handle.write(text)
             handle.flush()
@@ -193,7 +257,9 @@ def write(path: Path, text: str, what: str, mend: str | None = None) -> Path:
     except OSError as error:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
-        raise MachineError(f"cannot write {what}: {error.strerror or error}", where=str(path), mend=mend) from error
+        raise MachineError(
+            f"cannot write {what}: {error.strerror or error}", where=str(path), mend=mend
+        ) from error
     return path
 
 
@@ -202,30 +268,72 @@ def dumps(profile: DeviceProfile) -> str:
     written = as_written(profile)
     curves = written.pop("curves")
     text = json.dumps(written, indent=1, ensure_ascii=False, default=str)
-    return text[:-2] + ',\n "curves": [\n' + ",\n".join(_curve_lines(c) for c in curves) + "\n ]\n}\n"
+    return (
+        text[:-2] + ',\n "curves": [\n' + ",\n".join(_curve_lines(c) for c in curves) + "\n ]\n}\n"
+    )
 
 
 def as_written(profile: DeviceProfile) -> dict[str, Any]:
     """JSON-able, numbers rounded to what a measurement can mean."""
-    return {MARK: FORMAT, "device": dict(profile.device), "provenance": dict(profile.provenance), "doubts": [list(d) for d in profile.doubts],
-            "host": _rounded(profile.host), "facts": _rounded(profile.facts), "watts": _rounded(profile.watts), "loader": dict(profile.loader),
-            "exact": _rounded(profile.exact, 4), "curves": [_curve_written(profile.curves[name]) for name in sorted(profile.curves)]}
+    return {
+        MARK: FORMAT,
+        "device": dict(profile.device),
+        "provenance": dict(profile.provenance),
+        "doubts": [list(d) for d in profile.doubts],
+        "host": _rounded(profile.host),
+        "facts": _rounded(profile.facts),
+        "watts": _rounded(profile.watts),
+        "loader": dict(profile.loader),
+        "exact": _rounded(profile.exact, 4),
+        "curves": [_curve_written(profile.curves[name]) for name in sorted(profile.curves)],
+    }
 
 
 def _curve_written(curve: Curve) -> dict[str, Any]:
-    return {"family": curve.family, "flops_per_s": _short(curve.flops_per_s), "bytes_per_s": _short(curve.bytes_per_s),
-            "latency_seconds": _short(curve.latency_seconds), "multiprocessors": curve.multiprocessors, "mean_log": _short(curve.mean_log),
-            "lengths": list(curve.lengths), "error": {name: _short(value, 4) if name != "n" else value for name, value in asdict(curve.error).items()},
-            "columns": [*features_of(curve.family), "flops", "bytes", "seconds", "low_seconds", "high_seconds"],
-            "points": [[*map(_short, p.features), _short(p.flops), _short(p.bytes), *(_short(x, 4) for x in (p.seconds, p.low_seconds, p.high_seconds))]
-                       for p in curve.points],
-            "knots": list(curve.knots), "weights": [_short(w) for w in curve.weights]}
+    return {
+        "family": curve.family,
+        "flops_per_s": _short(curve.flops_per_s),
+        "bytes_per_s": _short(curve.bytes_per_s),
+        "latency_seconds": _short(curve.latency_seconds),
+        "multiprocessors": curve.multiprocessors,
+        "mean_log": _short(curve.mean_log),
+        "lengths": list(curve.lengths),
+        "error": {
+            name: _short(value, 4) if name != "n" else value
+            for name, value in asdict(curve.error).items()
+        },
+        "columns": [
+            *features_of(curve.family),
+            "flops",
+            "bytes",
+            "seconds",
+            "low_seconds",
+            "high_seconds",
+        ],
+        "points": [
+            [
+                *map(_short, p.features),
+                _short(p.flops),
+                _short(p.bytes),
+                *(_short(x, 4) for x in (p.seconds, p.low_seconds, p.high_seconds)),
+            ]
+            for p in curve.points
+        ],
+        "knots": list(curve.knots),
+        "weights": [_short(w) for w in curve.weights],
+    }
 
 
 def _curve_lines(written: dict[str, Any]) -> str:
     points = written.pop("points")
     head = json.dumps(written)
-    return "  " + head[:-1] + ', "points": [\n' + ",\n".join("   " + json.dumps(p) for p in points) + "]}"
+    return (
+        "  "
+        + head[:-1]
+        + ', "points": [\n'
+        + ",\n".join("   " + json.dumps(p) for p in points)
+        + "]}"
+    )
 
 
 def _rounded(table: Mapping[str, float], digits: int = 6) -> dict[str, float]:

@@ -1,4 +1,5 @@
-"""The sizes that the time of an operation depends on: a product's rows, columns and depth, a convolution's passes.
+"""The sizes that the time of an operation depends on: a product's rows, columns and depth, a
+convolution's passes.
 
 Shared by the datasheet's efficiencies and the curves of a calibrated device.
 """
@@ -13,7 +14,9 @@ from planner.trace.operations import Call
 from planner.trace.table import Operand
 
 BACKWARD = "backward"
-_WITH_BIAS = frozenset(("addmm", "baddbmm", "addmv", "addbmm", "_addmm_activation", "addmm_", "baddbmm_"))
+_WITH_BIAS = frozenset(
+    ("addmm", "baddbmm", "addmv", "addbmm", "_addmm_activation", "addmm_", "baddbmm_")
+)
 
 
 class Product(NamedTuple):
@@ -43,7 +46,8 @@ def product_of(call: Call) -> Product:
 
 
 class Pass(NamedTuple):
-    """One pass of a convolution as the product it is computed as, for each of ``groups``: (m × k)·(k × n)."""
+    """One pass of a convolution as the product it is computed as, for each of ``groups``: (m ×
+    k)·(k × n)."""
 
     name: str  # forward, grad_input, grad_weight
     m: np.ndarray | float
@@ -52,14 +56,16 @@ class Pass(NamedTuple):
 
 
 def convolution_operands(call: Call) -> tuple[Operand, Operand, Operand]:
-    """(image, weight, result) of a convolution or of its backward pass, where the result is its gradient."""
+    """(image, weight, result) of a convolution or of its backward pass, where the result is its
+    gradient."""
     if BACKWARD in call.signature.op:
         return call.inputs[1], call.inputs[2], call.inputs[0]
     return call.inputs[0], call.inputs[1], call.outputs[0]
 
 
 def convolution_passes(call: Call) -> list[Pass]:
-    """The passes that a call makes: the forward one, or those that a backward's ``output_mask`` asks for."""
+    """The passes that a call makes: the forward one, or those that a backward's ``output_mask``
+    asks for."""
     image, weight, result = convolution_operands(call)
     shape, groups = call.shape(weight), float(call.signature.attr("groups", 1))
     kernel = np.prod([np.asarray(d) for d in shape[2:]], axis=0) if len(shape) > 2 else 1.0
@@ -67,24 +73,35 @@ def convolution_passes(call: Call) -> list[Pass]:
     transposed = call.signature.attr("transposed", False)
     if transposed:
         inside, outside = shape[0] / groups, shape[1]
-    ins, outs = call.numel(image) / (inside * groups), call.numel(result) / (outside * groups)  # positions
+    # positions
+    ins, outs = call.numel(image) / (inside * groups), call.numel(result) / (outside * groups)
     anchor = ins if transposed else outs
     if BACKWARD not in call.signature.op:
         return [Pass("forward", anchor, outside, inside * kernel)]
     mask = tuple(call.signature.attr("output_mask", (True, True, False))) + (False, False)
-    passes = (Pass("grad_input", anchor, inside, outside * kernel), Pass("grad_weight", outside, inside * kernel, anchor))
+    passes = (
+        Pass("grad_input", anchor, inside, outside * kernel),
+        Pass("grad_weight", outside, inside * kernel, anchor),
+    )
     return [p for p, wanted in zip(passes, mask) if wanted]
 
 
 def is_depthwise(call: Call) -> bool:
     """Whether every group of a convolution reads one channel."""
     _, weight, _ = convolution_operands(call)
-    return float(call.signature.attr("groups", 1)) > 1 and float(np.max(call.shape(weight)[1])) == 1.0
+    return (
+        float(call.signature.attr("groups", 1)) > 1 and float(np.max(call.shape(weight)[1])) == 1.0
+    )
 
 
 def is_winograd(call: Call) -> bool:
-    """Whether Winograd's algorithm computes a convolution with fewer multiplications: kernels of 3×3 in single steps, without
-    groups."""
+    """Whether Winograd's algorithm computes a convolution with fewer multiplications: kernels of
+    3×3 in single steps, without groups."""
     attr, shape = call.signature.attr, call.shape(convolution_operands(call)[1])
     three = len(shape) == 4 and all(float(np.max(d)) == 3.0 == float(np.min(d)) for d in shape[2:])
-    return three and attr("groups", 1) == 1 and not attr("transposed", False) and all(set(attr(n, (1,))) == {1} for n in ("stride", "dilation"))
+    return (
+        three
+        and attr("groups", 1) == 1
+        and not attr("transposed", False)
+        and all(set(attr(n, (1,))) == {1} for n in ("stride", "dilation"))
+    )

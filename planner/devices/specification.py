@@ -1,7 +1,9 @@
-"""What a datasheet says of a device: one row of ``profiles/gpus/gpus.csv`` in the program's own units.
+"""What a datasheet says of a device: one row of ``profiles/gpus/gpus.csv`` in the program's own
+units.
 
-The rates are dense and with fp32 accumulation, the training number; marketing figures are twice that (2:4 sparsity) or
-four times (fp16 accumulation as well). The README beside the table lists every such trap.
+The rates are dense and with fp32 accumulation, the training number; marketing figures are twice
+that (2:4 sparsity) or four times (fp16 accumulation as well). The README beside the table lists
+every such trap.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from planner.devices.profile import DeviceProfile
 
 TABLE = ("gpus", "gpus.csv")
-RATES = {kind: f"{kind}_tflops" for kind in ("fp32", "tf32", "fp16", "bf16", "fp8")} | {"int8": "int8_tops"}
+RATES = {kind: f"{kind}_tflops" for kind in ("fp32", "tf32", "fp16", "bf16", "fp8")} | {
+    "int8": "int8_tops"
+}
 #: The type a precision's matrix products run in: mixed precision multiplies in the lower one.
 MATMUL_TYPES = {kind: kind for kind in RATES} | {"amp_fp16": "fp16", "amp_bf16": "bf16"}
 CUDA_LIKE = ("nvidia", "amd")
@@ -29,7 +33,8 @@ BASES = ("exact", "calibrated", "datasheet")
 
 @dataclass(frozen=True)
 class DeviceSpec:
-    """One device as torch sees it (one of a package's two where torch shows two). None: no source was found."""
+    """One device as torch sees it (one of a package's two where torch shows two). None: no source
+    was found."""
 
     key: str
     vendor: str
@@ -37,9 +42,11 @@ class DeviceSpec:
     total_memory_bytes: int
     memory_is_nominal: bool  # True: derived from the nominal size by ``visible_memory_ratio``
     memory_bandwidth_bytes_per_s: float | None
-    peak_flops: dict[str, float] = field(hash=False)  # FLOP/s by type, dense, fp32 accumulation; types without a source are absent
+    # FLOP/s by type, dense, fp32 accumulation; types without a source are absent
+    peak_flops: dict[str, float] = field(hash=False)
     tdp_watts: float | None
-    interconnect_bytes_per_s: float | None  # one way, between devices of one host; None: PCIe only or no source
+    # one way, between devices of one host; None: PCIe only or no source
+    interconnect_bytes_per_s: float | None
     pcie_generation: int | None
     sm_count: int | None
     l2_bytes: int | None
@@ -48,23 +55,30 @@ class DeviceSpec:
     basis: str
     traps: str
     sources: str
-    calibration: DeviceProfile | None = field(default=None, hash=False, compare=False)  # what was measured on such a device
+    # what was measured on such a device
+    calibration: DeviceProfile | None = field(default=None, hash=False, compare=False)
     pricing: str = "datasheet"  # one of BASES: what times stand on
-    timer: Callable[..., Any] | None = field(default=None, hash=False, compare=False)  # exact: (trace, dims, precision) → seconds
+    # exact: (trace, dims, precision) → seconds
+    timer: Callable[..., Any] | None = field(default=None, hash=False, compare=False)
 
     def peak(self, precision: str) -> float | None:
-        """Peak dense FLOP/s of a matrix product in this precision; None when no source gives it. Raises QuestionError."""
+        """Peak dense FLOP/s of a matrix product in this precision; None when no source gives it.
+        Raises QuestionError."""
         return self.peak_flops.get(_matmul_type(precision))
 
     def supports(self, precision: str) -> bool:
-        """Whether the hardware runs this precision natively (bf16 and tf32 need compute capability 8.0 on NVIDIA, CUDA C guide)."""
+        """Whether the hardware runs this precision natively (bf16 and tf32 need compute capability
+        8.0 on NVIDIA, CUDA C guide)."""
         kind = _matmul_type(precision)
         if kind in self.peak_flops or kind == "fp32":
             return True
         if self.one_clock:
-            return kind in ("bf16", "fp16")  # computed in float32 where the processor has no such instructions
+            # computed in float32 where the processor has no such instructions
+            return kind in ("bf16", "fp16")
         if self.vendor == "nvidia":
-            least = {"fp16": (5, 3), "tf32": (8, 0), "bf16": (8, 0), "fp8": (8, 9), "int8": (7, 5)}[kind]
+            least = {"fp16": (5, 3), "tf32": (8, 0), "bf16": (8, 0), "fp8": (8, 9), "int8": (7, 5)}[
+                kind
+            ]
             return self.capability is not None and self.capability >= least
         return kind in ("fp16", "bf16") and self.vendor == "amd"
 
@@ -76,7 +90,8 @@ class DeviceSpec:
 
     @property
     def is_cuda_like(self) -> bool:
-        """Whether torch's caching allocator and stream model, which the planner replays, are what this device runs under."""
+        """Whether torch's caching allocator and stream model, which the planner replays, are what
+        this device runs under."""
         return self.vendor in CUDA_LIKE
 
     @property
@@ -85,21 +100,43 @@ class DeviceSpec:
         return self.vendor == "cpu"
 
     def check_trainable(self, precision: str) -> None:
-        """Raises QuestionError when the planner cannot price training on this device in this precision, saying why."""
+        """Raises QuestionError when the planner cannot price training on this device in this
+        precision, saying why."""
         if not (self.is_cuda_like or self.one_clock or self.calibration is not None):
-            raise QuestionError("the memory and time models are for CUDA-like devices", where=self.name, mend="Choose an NVIDIA or AMD GPU")
+            raise QuestionError(
+                "the memory and time models are for CUDA-like devices",
+                where=self.name,
+                mend="Choose an NVIDIA or AMD GPU",
+            )
         if not self.supports(precision):
-            raise QuestionError(f"{self.name} does not run {precision}", where="precision", mend="Use fp32 or amp_fp16, or another GPU")
-        known = self.pricing != "datasheet" or (self.one_clock and "fp32" in self.peak_flops) or self.peak(precision) is not None
+            raise QuestionError(
+                f"{self.name} does not run {precision}",
+                where="precision",
+                mend="Use fp32 or amp_fp16, or another GPU",
+            )
+        known = (
+            self.pricing != "datasheet"
+            or (self.one_clock and "fp32" in self.peak_flops)
+            or self.peak(precision) is not None
+        )
         if self.memory_bandwidth_bytes_per_s is None or not known:
-            raise QuestionError(f"no sourced {precision} rate or bandwidth", where=self.name, mend="Calibrate it, or choose another GPU")
+            raise QuestionError(
+                f"no sourced {precision} rate or bandwidth",
+                where=self.name,
+                mend="Calibrate it, or choose another GPU",
+            )
 
 
 def with_profile(spec: DeviceSpec, profile: DeviceProfile) -> DeviceSpec:
     """The device, priced by what was measured on such a one; its memory as torch saw it."""
     seen = profile.device.get("total_memory_bytes")
-    return replace(spec, calibration=profile, pricing="calibrated", total_memory_bytes=int(seen or spec.total_memory_bytes),
-                   memory_is_nominal=spec.memory_is_nominal and not seen)
+    return replace(
+        spec,
+        calibration=profile,
+        pricing="calibrated",
+        total_memory_bytes=int(seen or spec.total_memory_bytes),
+        memory_is_nominal=spec.memory_is_nominal and not seen,
+    )
 
 
 def on_datasheet(spec: DeviceSpec) -> DeviceSpec:
@@ -109,24 +146,33 @@ def on_datasheet(spec: DeviceSpec) -> DeviceSpec:
 
 def _matmul_type(precision: str) -> str:
     if precision not in MATMUL_TYPES:
-        raise QuestionError(f"unknown precision {precision!r}", mend=f"Use one of {', '.join(MATMUL_TYPES)}")
+        raise QuestionError(
+            f"unknown precision {precision!r}", mend=f"Use one of {', '.join(MATMUL_TYPES)}"
+        )
     return MATMUL_TYPES[precision]
 
 
 @cache
 def visible_memory_ratio(memory_group: str) -> float:
-    """Smallest visible GiB per nominal GB among the group's rows that have both: what drivers and error correction
-    take, at their greediest, so that a device of unknown visible memory is never called larger than it is."""
-    both = [(float(row["memory_gib_visible"]), float(row["memory_gb_nominal"])) for row in tables.rows(*TABLE)
-            if row["memory_gib_visible"] and row["memory_group"] == memory_group]
+    """Smallest visible GiB per nominal GB among the group's rows that have both: what drivers and
+    error correction take, at their greediest, so that a device of unknown visible memory is never
+    called larger than it is."""
+    both = [
+        (float(row["memory_gib_visible"]), float(row["memory_gb_nominal"]))
+        for row in tables.rows(*TABLE)
+        if row["memory_gib_visible"] and row["memory_group"] == memory_group
+    ]
     if not both:
-        raise ProfileError(f"no row of memory group {memory_group!r} has its visible memory", where="gpus/gpus.csv")
+        raise ProfileError(
+            f"no row of memory group {memory_group!r} has its visible memory", where="gpus/gpus.csv"
+        )
     return min(visible / nominal for visible, nominal in both)
 
 
 @cache
 def all_devices() -> tuple[DeviceSpec, ...]:
-    """Every device of the table, in its order. Raises ProfileError naming the row that is malformed."""
+    """Every device of the table, in its order. Raises ProfileError naming the row that is
+    malformed."""
     return tuple(_spec(row) for row in tables.rows(*TABLE))
 
 
@@ -134,23 +180,35 @@ def _spec(row: dict[str, str]) -> DeviceSpec:
     try:
         return _parse(row)
     except (KeyError, ValueError, TypeError) as error:
-        raise ProfileError(f"malformed row {row.get('key')!r}: {error}", where="gpus/gpus.csv") from error
+        raise ProfileError(
+            f"malformed row {row.get('key')!r}: {error}", where="gpus/gpus.csv"
+        ) from error
 
 
 def _parse(row: dict[str, str]) -> DeviceSpec:
     visible, nominal = tables.number(row["memory_gib_visible"]), float(row["memory_gb_nominal"])
     gib = visible if visible is not None else nominal * visible_memory_ratio(row["memory_group"])
     return DeviceSpec(
-        key=row["key"], vendor=row["vendor"], name=row["name_reported"] or row["key"],
-        total_memory_bytes=int(gib * GIB), memory_is_nominal=visible is None,
+        key=row["key"],
+        vendor=row["vendor"],
+        name=row["name_reported"] or row["key"],
+        total_memory_bytes=int(gib * GIB),
+        memory_is_nominal=visible is None,
         memory_bandwidth_bytes_per_s=_scaled(row["memory_bandwidth_gb_per_s"], GIGA),
-        peak_flops={kind: float(row[column]) * TERA for kind, column in RATES.items() if row[column]},
+        peak_flops={
+            kind: float(row[column]) * TERA for kind, column in RATES.items() if row[column]
+        },
         tdp_watts=tables.number(row["tdp_watts"]),
         interconnect_bytes_per_s=_scaled(row["interconnect_gb_per_s_both_ways"], GIGA / 2),
-        pcie_generation=_whole(row["pcie_gen"]), sm_count=_whole(row["sm_count"]),
+        pcie_generation=_whole(row["pcie_gen"]),
+        sm_count=_whole(row["sm_count"]),
         l2_bytes=None if not row["l2_mib"] else round(float(row["l2_mib"]) * MIB),
-        compute_capability=row["compute_capability"] or None, launch_date=row["launch_date"] or None,
-        basis=row["basis"], traps=row["traps"], sources=row["sources"])
+        compute_capability=row["compute_capability"] or None,
+        launch_date=row["launch_date"] or None,
+        basis=row["basis"],
+        traps=row["traps"],
+        sources=row["sources"],
+    )
 
 
 def _scaled(cell: str, factor: float) -> float | None:

@@ -1,4 +1,5 @@
-"""Kept for one release, for scripts from before the move: import ``planner.recording.lightning_callback`` instead."""
+"""Kept for one release, for scripts from before the move: import
+``planner.recording.lightning_callback`` instead."""
 
 import importlib
 

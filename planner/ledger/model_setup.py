@@ -1,5 +1,5 @@
-"""What a model under training says of its run: strategy, adapters, number format, checkpointing. By the names of a record's
-``setup``; whatever cannot be told is left out.
+"""What a model under training says of its run: strategy, adapters, number format, checkpointing. By
+the names of a record's ``setup``; whatever cannot be told is left out.
 
 Works on any ``torch.nn.Module``; torch is imported by whoever made it.
 """
@@ -15,16 +15,48 @@ from typing import Any
 from planner.question import OPTIMIZER_ALIASES
 
 #: Heads of transformers' classes to tasks of a question.
-TASKS = {"CausalLM": "causal_lm", "LMHeadModel": "causal_lm", "MaskedLM": "masked_lm", "Seq2SeqLM": "seq2seq_lm", "SequenceClassification": "text_classification",
-         "TokenClassification": "token_classification", "ImageClassification": "image_classification", "AudioClassification": "audio_classification",
-         "SpeechSeq2Seq": "speech_recognition", "CTC": "speech_recognition"}
+TASKS = {
+    "CausalLM": "causal_lm",
+    "LMHeadModel": "causal_lm",
+    "MaskedLM": "masked_lm",
+    "Seq2SeqLM": "seq2seq_lm",
+    "SequenceClassification": "text_classification",
+    "TokenClassification": "token_classification",
+    "ImageClassification": "image_classification",
+    "AudioClassification": "audio_classification",
+    "SpeechSeq2Seq": "speech_recognition",
+    "CTC": "speech_recognition",
+}
 #: Classes that end in ForConditionalGeneration do different things.
-GENERATORS = {"whisper": "speech_recognition", "speech_to_text": "speech_recognition", "t5": "seq2seq_lm", "mt5": "seq2seq_lm", "bart": "seq2seq_lm",
-              "mbart": "seq2seq_lm", "pegasus": "seq2seq_lm"}
-ATTENTION = {"eager": "eager", "sdpa": "sdpa", "flash_attention_2": "flash", "flash_attention_3": "flash"}
-#: Classes of optimizers, lower-case, to a question's names; what momentum and ``fused`` change is looked up in their defaults.
-OPTIMIZERS = {"adamw": "adamw", "adam": "adam", "adafactor": "adafactor", "adamw8bit": "adamw_8bit", "pagedadamw": "adamw_paged", "pagedadamw8bit": "adamw_8bit_paged",
-              "pagedadamw32bit": "adamw_paged", "lion": "lion", "lion32bit": "lion", "lion8bit": "lion_8bit"}
+GENERATORS = {
+    "whisper": "speech_recognition",
+    "speech_to_text": "speech_recognition",
+    "t5": "seq2seq_lm",
+    "mt5": "seq2seq_lm",
+    "bart": "seq2seq_lm",
+    "mbart": "seq2seq_lm",
+    "pegasus": "seq2seq_lm",
+}
+ATTENTION = {
+    "eager": "eager",
+    "sdpa": "sdpa",
+    "flash_attention_2": "flash",
+    "flash_attention_3": "flash",
+}
+#: Classes of optimizers, lower-case, to a question's names; what momentum and ``fused`` change is
+#: looked up in their defaults.
+OPTIMIZERS = {
+    "adamw": "adamw",
+    "adam": "adam",
+    "adafactor": "adafactor",
+    "adamw8bit": "adamw_8bit",
+    "pagedadamw": "adamw_paged",
+    "pagedadamw8bit": "adamw_8bit_paged",
+    "pagedadamw32bit": "adamw_paged",
+    "lion": "lion",
+    "lion32bit": "lion",
+    "lion8bit": "lion_8bit",
+}
 SGD_MOMENTUM = 0.9  # of the name ``sgd``: question.OPTIMIZER_ALIASES
 NEARLY_ALL = 0.95  # of the parameters: fixed position tables never train
 
@@ -33,16 +65,28 @@ def setup_of_model(model: Any) -> tuple[dict[str, Any], list[str]]:
     """(setup, notes) of a module as it is about to train."""
     notes: list[str] = []
     config = getattr(model, "config", None)
-    found = {**_identity(model, config), **_strategy(model, notes), "precision_of_weights": weights_dtype(model),
-             "gradient_checkpointing": _checkpointing(model), "attention": ATTENTION.get(str(getattr(config, "_attn_implementation", None)))}
-    counts = {"total_params": sum(count(p) for p in model.parameters()), "trainable_params": sum(count(p) for p in model.parameters() if p.requires_grad)}
+    found = {
+        **_identity(model, config),
+        **_strategy(model, notes),
+        "precision_of_weights": weights_dtype(model),
+        "gradient_checkpointing": _checkpointing(model),
+        "attention": ATTENTION.get(str(getattr(config, "_attn_implementation", None))),
+    }
+    counts = {
+        "total_params": sum(count(p) for p in model.parameters()),
+        "trainable_params": sum(count(p) for p in model.parameters() if p.requires_grad),
+    }
     return {name: value for name, value in (found | counts).items() if value is not None}, notes
 
 
 def in_words_of(question: Any, found: Mapping[str, Any]) -> dict[str, Any]:
-    """``found`` without what the question names better: its model's name, by which it can be asked again, and ``scratch``, which
-    looks like fine-tuning."""
-    said = question.get if isinstance(question, Mapping) else lambda name: getattr(question, name, None)
+    """``found`` without what the question names better: its model's name, by which it can be asked
+    again, and ``scratch``, which looks like fine-tuning."""
+    said = (
+        question.get
+        if isinstance(question, Mapping)
+        else lambda name: getattr(question, name, None)
+    )
     left = {name for name in ("model",) if said(name)}
     if found.get("strategy") == "fine_tune" and said("strategy") in ("scratch", ["scratch"]):
         left.add("strategy")
@@ -50,33 +94,65 @@ def in_words_of(question: Any, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _identity(model: Any, config: Any) -> dict[str, Any]:
-    """Name, task, classes and what rebuilds the architecture. Of a local path only the folder's name: paths name people."""
+    """Name, task, classes and what rebuilds the architecture. Of a local path only the folder's
+    name: paths name people."""
     if config is None:
         return {"model": type(model).__name__}
     name = str(getattr(config, "_name_or_path", "") or "")
     task = task_of(type(base_of(model)).__name__, getattr(config, "model_type", None))
-    classes = getattr(config, "num_labels", None) if task and task.endswith("classification") else None
-    return {"model": in_folder(name) or type(base_of(model)).__name__, "task": task, "classes": classes, "architecture": architecture_of(config)}
+    classes = (
+        getattr(config, "num_labels", None) if task and task.endswith("classification") else None
+    )
+    return {
+        "model": in_folder(name) or type(base_of(model)).__name__,
+        "task": task,
+        "classes": classes,
+        "architecture": architecture_of(config),
+    }
 
 
 def in_folder(name: str) -> str:
     """A hub's name as it is; of a local path the folder's own name."""
-    local = name.startswith((".", "~")) or Path(name).is_absolute() or name.count("/") > 1 or "\\" in name or (name and Path(name).exists())
+    local = (
+        name.startswith((".", "~"))
+        or Path(name).is_absolute()
+        or name.count("/") > 1
+        or "\\" in name
+        or (name and Path(name).exists())
+    )
     return name.replace("\\", "/").rstrip("/").rpartition("/")[2] if local else name
 
 
 def architecture_of(config: Any) -> dict[str, Any] | None:
-    """``{"kind": model type, …}`` with the configuration's own values where they are not the class's defaults."""
+    """``{"kind": model type, …}`` with the configuration's own values where they are not the
+    class's defaults."""
     kind = getattr(config, "model_type", None)
     if not kind or not hasattr(config, "to_diff_dict"):
         return None
-    dropped = {"model_type", "_name_or_path", "transformers_version", "architectures", "id2label", "label2id", "torch_dtype", "dtype", "quantization_config"}
-    return {"kind": kind} | {name: value for name, value in config.to_diff_dict().items() if name not in dropped and _plain(value)}
+    dropped = {
+        "model_type",
+        "_name_or_path",
+        "transformers_version",
+        "architectures",
+        "id2label",
+        "label2id",
+        "torch_dtype",
+        "dtype",
+        "quantization_config",
+    }
+    return {"kind": kind} | {
+        name: value
+        for name, value in config.to_diff_dict().items()
+        if name not in dropped and _plain(value)
+    }
 
 
 def _plain(value: Any) -> bool:
-    return isinstance(value, str | int | float | bool) or (isinstance(value, list | tuple) and all(map(_plain, value))) or (
-        isinstance(value, dict) and all(map(_plain, value.values())))
+    return (
+        isinstance(value, str | int | float | bool)
+        or (isinstance(value, list | tuple) and all(map(_plain, value)))
+        or (isinstance(value, dict) and all(map(_plain, value.values())))
+    )
 
 
 def base_of(model: Any) -> Any:
@@ -88,7 +164,9 @@ def task_of(class_name: str, model_type: str | None) -> str | None:
     head = class_name.rpartition("For")[2]
     if head == "ConditionalGeneration":
         return GENERATORS.get(str(model_type))
-    return TASKS.get(head) or next((task for ending, task in TASKS.items() if class_name.endswith(ending)), None)
+    return TASKS.get(head) or next(
+        (task for ending, task in TASKS.items() if class_name.endswith(ending)), None
+    )
 
 
 # ---------------------------------------------------------------- strategy
@@ -98,7 +176,9 @@ def _strategy(model: Any, notes: list[str]) -> dict[str, Any]:
     adapters = getattr(model, "peft_config", None)
     if adapters:
         return _adapted(model, next(iter(adapters.values())), notes)
-    return trained_part([(name, count(p), p.requires_grad) for name, p in model.named_parameters()], notes)
+    return trained_part(
+        [(name, count(p), p.requires_grad) for name, p in model.named_parameters()], notes
+    )
 
 
 def _adapted(model: Any, config: Any, notes: list[str]) -> dict[str, Any]:
@@ -106,20 +186,29 @@ def _adapted(model: Any, config: Any, notes: list[str]) -> dict[str, Any]:
     if kind != "LORA":
         notes.append(f"trained with PEFT's {kind}, which is no strategy of the planner")
         return {}
-    notes += [f"LoRA with {name}" for name in ("use_dora", "use_rslora") if getattr(config, name, False)]
+    notes += [
+        f"LoRA with {name}" for name in ("use_dora", "use_rslora") if getattr(config, name, False)
+    ]
     targets = config.target_modules
-    return {"strategy": "qlora" if in_four_bits(model) else "lora", "lora_rank": config.r, "lora_dropout": config.lora_dropout,
-            "lora_targets": [targets] if isinstance(targets, str) else sorted(targets or [])}
+    return {
+        "strategy": "qlora" if in_four_bits(model) else "lora",
+        "lora_rank": config.r,
+        "lora_dropout": config.lora_dropout,
+        "lora_targets": [targets] if isinstance(targets, str) else sorted(targets or []),
+    }
 
 
 def in_four_bits(model: Any) -> bool:
     base = base_of(model)
-    return bool(getattr(base, "is_loaded_in_4bit", False)) or any(type(p).__name__ == "Params4bit" for p in model.parameters())
+    return bool(getattr(base, "is_loaded_in_4bit", False)) or any(
+        type(p).__name__ == "Params4bit" for p in model.parameters()
+    )
 
 
 def trained_part(parameters: list[tuple[str, int, bool]], notes: list[str]) -> dict[str, Any]:
-    """The strategy that trains these (name, size, trains): all, the last blocks, or nothing but what follows the blocks.
-    Training from nothing looks like fine-tuning, which costs the same a step."""
+    """The strategy that trains these (name, size, trains): all, the last blocks, or nothing but
+    what follows the blocks. Training from nothing looks like fine-tuning, which costs the same a
+    step."""
     total = sum(size for _, size, _ in parameters)
     trained = sum(size for _, size, trains in parameters if trains)
     if not total or not trained:
@@ -147,17 +236,20 @@ def trained_part(parameters: list[tuple[str, int, bool]], notes: list[str]) -> d
 def _without_blocks(parameters: list[tuple[str, int, bool]]) -> dict[str, Any]:
     """Only what stands at the end trains: a head on features; otherwise some part or other."""
     trains = [flag for _, _, flag in parameters]
-    at_end = all(trains[trains.index(True):])
+    at_end = all(trains[trains.index(True) :])
     return {"strategy": "feature_extraction" if at_end else "partial_fine_tune"}
 
 
 def blocks_of(names: list[str]) -> str | None:
-    """The prefix under which the most numbered modules stand (``model.layers``); None where fewer than two do."""
+    """The prefix under which the most numbered modules stand (``model.layers``); None where fewer
+    than two do."""
     numbered: dict[str, set[int]] = {}
     for name in names:
         for match in re.finditer(r"\.(\d+)\.", name):
-            numbered.setdefault(name[:match.start()], set()).add(int(match[1]))
-    outer = {prefix: found for prefix, found in numbered.items() if not re.search(r"\.\d+(\.|$)", prefix)}
+            numbered.setdefault(name[: match.start()], set()).add(int(match[1]))
+    outer = {
+        prefix: found for prefix, found in numbered.items() if not re.search(r"\.\d+(\.|$)", prefix)
+    }
     prefix = max(outer, key=lambda p: len(outer[p]), default=None)
     return prefix if prefix is not None and len(outer[prefix]) > 1 else None
 
@@ -187,7 +279,8 @@ def weights_dtype(model: Any) -> str | None:
 
 
 def precision_of(weights: str | None, autocast: str | None, tf32: bool) -> str | None:
-    """A question's name. ``autocast``: ``bf16``, ``fp16`` or None; half weights under autocast of the same type stay half."""
+    """A question's name. ``autocast``: ``bf16``, ``fp16`` or None; half weights under autocast of
+    the same type stay half."""
     short = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}.get(weights or "")
     if short is None:
         return None
@@ -204,11 +297,14 @@ def tf32_allowed() -> bool:
 
     if not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return False
-    return torch.get_float32_matmul_precision() != "highest" or bool(torch.backends.cuda.matmul.allow_tf32)
+    return torch.get_float32_matmul_precision() != "highest" or bool(
+        torch.backends.cuda.matmul.allow_tf32
+    )
 
 
 def optimizer_of(optimizer: Any) -> str | None:
-    """A question's name of a real optimizer (also inside accelerate's wrapper); None for one that has none."""
+    """A question's name of a real optimizer (also inside accelerate's wrapper); None for one that
+    has none."""
     inner = getattr(optimizer, "optimizer", optimizer)
     name, defaults = type(inner).__name__.lower(), getattr(inner, "defaults", {})
     if name == "sgd":
@@ -216,7 +312,13 @@ def optimizer_of(optimizer: Any) -> str | None:
         return "sgd_plain" if not momentum else "sgd" if momentum == SGD_MOMENTUM else None
     found = OPTIMIZERS.get(name)
     if found == "adamw":
-        return "adamw_fused" if defaults.get("fused") else "adamw_for_loop" if defaults.get("foreach") is False else "adamw"
+        return (
+            "adamw_fused"
+            if defaults.get("fused")
+            else "adamw_for_loop"
+            if defaults.get("foreach") is False
+            else "adamw"
+        )
     return found
 
 

@@ -1,4 +1,5 @@
-"""Times of many steps in little memory: a bounded, evenly spaced sample, and what of the beginning was warming up."""
+"""Times of many steps in little memory: a bounded, evenly spaced sample, and what of the beginning
+was warming up."""
 
 from __future__ import annotations
 
@@ -7,14 +8,16 @@ from collections.abc import Sequence
 from typing import Any
 
 OPENING_STEPS = 32  # kept one by one: warming up and compiling are among them
-WARM_UP_STEPS = 2  # left out where enough steps follow: the first makes the optimizer's state and picks kernels
+# left out where enough steps follow: the first makes the optimizer's state and picks kernels
+WARM_UP_STEPS = 2
 SLOW = 1.5  # a step of the beginning that takes so many times the usual is still warming up
 SAMPLE_STEPS = 1024  # kept of the rest; twice this many are halved to every second one
 RECORDED_SAMPLES = 256  # of these at most are written into the record
 
 
 class BoundedSample:
-    """Every 2^k-th value of a stream, with the smallest k at which fewer than ``2 * limit`` are kept."""
+    """Every 2^k-th value of a stream, with the smallest k at which fewer than ``2 * limit`` are
+    kept."""
 
     def __init__(self, limit: int = SAMPLE_STEPS):
         self.limit, self.values, self.stride, self.seen = limit, [], 1, 0
@@ -44,8 +47,8 @@ class StepTimes:
             self.rest.add(seconds)
 
     def warm_up_steps(self) -> int:
-        """How many of the first steps are apart: at least ``WARM_UP_STEPS`` where as many again follow, and after them those
-        that are slow without a pause between them."""
+        """How many of the first steps are apart: at least ``WARM_UP_STEPS`` where as many again
+        follow, and after them those that are slow without a pause between them."""
         if self.count < 2 * WARM_UP_STEPS:
             return 0
         usual = statistics.median(self.opening[WARM_UP_STEPS:] + self.rest.values)
@@ -59,24 +62,33 @@ class StepTimes:
         return self.opening[apart:] + self.rest.values
 
     def mean(self, apart: int) -> float:
-        """Of all steps but the first ``apart``. Raises ZeroDivisionError where there are no more."""
+        """Of all steps but the first ``apart``. Raises ZeroDivisionError where there are no
+        more."""
         return (self.total_seconds - sum(self.opening[:apart])) / (self.count - apart)
 
     def summary(self) -> dict[str, Any]:
-        """The names of a record's ``measurement``: the median step with its tenth and ninetieth percentile, the mean of all
-        steady steps (which is what hours are made of where lengths differ), a sample, and the warming up. Empty without steps."""
+        """The names of a record's ``measurement``: the median step with its tenth and ninetieth
+        percentile, the mean of all steady steps (which is what hours are made of where lengths
+        differ), a sample, and the warming up. Empty without steps."""
         if not self.count:
             return {}
         apart = self.warm_up_steps()
         kept = self.steady(apart)
         low, high = ends(kept)
-        return dict(step_seconds=statistics.median(kept), step_seconds_p10=low, step_seconds_p90=high,
-                    step_seconds_mean=self.mean(apart), step_samples=thinned(kept, RECORDED_SAMPLES),
-                    warm_up_steps=apart, warm_up_seconds=sum(self.opening[:apart]))
+        return dict(
+            step_seconds=statistics.median(kept),
+            step_seconds_p10=low,
+            step_seconds_p90=high,
+            step_seconds_mean=self.mean(apart),
+            step_samples=thinned(kept, RECORDED_SAMPLES),
+            warm_up_steps=apart,
+            warm_up_seconds=sum(self.opening[:apart]),
+        )
 
 
 def ends(samples: Sequence[float]) -> tuple[float, float]:
-    """The tenth and the ninetieth percentile; of a single value, itself twice. Raises ValueError for none."""
+    """The tenth and the ninetieth percentile; of a single value, itself twice. Raises ValueError
+    for none."""
     if not samples:
         raise ValueError("no samples")
     if len(samples) == 1:

@@ -1,4 +1,5 @@
-"""Kept for one release, for scripts from before the move: import ``planner.recording.trainer_callback`` instead."""
+"""Kept for one release, for scripts from before the move: import
+``planner.recording.trainer_callback`` instead."""
 
 import importlib
 

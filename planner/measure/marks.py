@@ -7,7 +7,8 @@ from typing import Any
 
 
 class HostMarks:
-    """Where the host runs the operations itself, or is made to wait for them (MPS): the wall clock."""
+    """Where the host runs the operations itself, or is made to wait for them (MPS): the wall
+    clock."""
 
     pipelined = False  # the host does not run ahead: every step can be timed on its own
 

@@ -1,7 +1,9 @@
-"""``planner measure``: a question becomes a real run on this machine's device, and a record with today's estimate beside it.
+"""``planner measure``: a question becomes a real run on this machine's device, and a record with
+today's estimate beside it.
 
-The run is the one that the plan would make: the strategy's recipe, micro-batch and accumulation. Time is measured at the mean
-padded length and, where the data's longest batch is longer, peak memory at that one, in a second record.
+The run is the one that the plan would make: the strategy's recipe, micro-batch and accumulation.
+Time is measured at the mean padded length and, where the data's longest batch is longer, peak
+memory at that one, in a second record.
 """
 
 from __future__ import annotations
@@ -27,22 +29,35 @@ from planner.question import TRAINING_STRATEGIES, Question
 SOURCE = "planner measure"
 MIN_STEPS = 5
 STEPS_EXPECTED = 10  # timed and warm-up steps of a measurement that is as short as it can be
-LONGEST_STEPS = 2  # with the longest batch: the second holds the optimizer's state beside the activations
+# with the longest batch: the second holds the optimizer's state beside the activations
+LONGEST_STEPS = 2
 Progress = Callable[[str, int, int], None]
 
 
-def measure_question(question: Question, *, device: str | None = None, seconds: float = 20.0, progress: Progress | None = None) -> Iterator[RunRecord]:
-    """Measure the strategies of a question one after the other: a record each, and a second one of the longest batch.
+def measure_question(
+    question: Question,
+    *,
+    device: str | None = None,
+    seconds: float = 20.0,
+    progress: Progress | None = None,
+) -> Iterator[RunRecord]:
+    """Measure the strategies of a question one after the other: a record each, and a second one of
+    the longest batch.
 
-    ``device``: cpu, cuda or cuda:N; without it the first GPU, or the processor. ``seconds`` bounds warm-up and timing of one
-    strategy. Out of memory is a result. Raises QuestionError for a question about another machine, MachineError for a device
-    that is not there, and what the plan and the model raise.
+    ``device``: cpu, cuda or cuda:N; without it the first GPU, or the processor. ``seconds`` bounds
+    warm-up and timing of one strategy. Out of memory is a result. Raises QuestionError for a
+    question about another machine, MachineError for a device that is not there, and what the plan
+    and the model raise.
     """
     if not seconds > 0:
         raise QuestionError("how long it may take must be more than 0", where="--seconds")
     idle = [name for name in question.strategy or () if name not in TRAINING_STRATEGIES]
     if idle:
-        raise QuestionError(f"{', '.join(idle)} trains nothing that could be measured", where="--strategy", mend=f"Use {', '.join(TRAINING_STRATEGIES)}")
+        raise QuestionError(
+            f"{', '.join(idle)} trains nothing that could be measured",
+            where="--strategy",
+            mend=f"Use {', '.join(TRAINING_STRATEGIES)}",
+        )
     device, question = local(question, device)
     asked = understand(question, progress)
     rented = find_hardware(question, progress).fixed
@@ -56,12 +71,17 @@ def recommended(question: Question, progress: Progress | None = None) -> str:
     """What the planner would do here; full fine-tuning where it recommends nothing."""
     from planner.answer.estimate import estimate
 
-    chosen = estimate(question.model_copy(update={"exact": False}), progress=progress)["recommended"]
-    return chosen["strategy"] if chosen and chosen["strategy"] in TRAINING_STRATEGIES else "fine_tune"
+    chosen = estimate(question.model_copy(update={"exact": False}), progress=progress)[
+        "recommended"
+    ]
+    return (
+        chosen["strategy"] if chosen and chosen["strategy"] in TRAINING_STRATEGIES else "fine_tune"
+    )
 
 
 def local(question: Question, device: str | None) -> tuple[str, Question]:
-    """(the device as torch names it, the question about this very device). Raises QuestionError and MachineError."""
+    """(the device as torch names it, the question about this very device). Raises QuestionError and
+    MachineError."""
     import torch
 
     if question.gpus > 1:
@@ -70,12 +90,28 @@ def local(question: Question, device: str | None) -> tuple[str, Question]:
     try:
         chosen = torch.device(wanted)
     except RuntimeError:
-        raise QuestionError(f"no device {wanted!r}", where="--device", mend="Use cpu, cuda or cuda:1") from None
+        raise QuestionError(
+            f"no device {wanted!r}", where="--device", mend="Use cpu, cuda or cuda:1"
+        ) from None
     if chosen.type not in ("cpu", "cuda"):
-        raise QuestionError(f"cannot measure on {wanted!r}", where="--device", mend="Use cpu, cuda or cuda:1")
-    if chosen.type == "cuda" and not (torch.cuda.is_available() and (chosen.index or 0) < torch.cuda.device_count()):
-        raise MachineError(f"this machine has no device {wanted!r}, or torch is built without it", where="--device", mend="Use --device cpu")
-    name = "cpu" if chosen.type == "cpu" else "local" if not chosen.index else torch.cuda.get_device_name(chosen)
+        raise QuestionError(
+            f"cannot measure on {wanted!r}", where="--device", mend="Use cpu, cuda or cuda:1"
+        )
+    if chosen.type == "cuda" and not (
+        torch.cuda.is_available() and (chosen.index or 0) < torch.cuda.device_count()
+    ):
+        raise MachineError(
+            f"this machine has no device {wanted!r}, or torch is built without it",
+            where="--device",
+            mend="Use --device cpu",
+        )
+    name = (
+        "cpu"
+        if chosen.type == "cpu"
+        else "local"
+        if not chosen.index
+        else torch.cuda.get_device_name(chosen)
+    )
     _check_same(question.gpu, name)
     return wanted, question.model_copy(update={"gpu": name})
 
@@ -87,11 +123,16 @@ def _check_same(asked: str | None, here: str) -> None:
         return
     found, own = resolve_device(asked).spec, resolve_device(here).spec
     if found.key != own.key:
-        raise QuestionError(f"this machine trains on {own.name}, not on {found.name}", where="--gpu", mend="Leave it out, or measure on that machine")
+        raise QuestionError(
+            f"this machine trains on {own.name}, not on {found.name}",
+            where="--gpu",
+            mend="Leave it out, or measure on that machine",
+        )
 
 
 def work_of(option: Option, rented: Rented, seconds: float) -> Work:
-    """The run that the plan makes; with fewer micro-batches a step where a whole one would not leave time for enough steps."""
+    """The run that the plan makes; with fewer micro-batches a step where a whole one would not
+    leave time for enough steps."""
     setting, notes = option.setting, []
     longest, mean = lengths_of(setting.batches)
     accumulation = setting.accumulation
@@ -99,23 +140,47 @@ def work_of(option: Option, rented: Rented, seconds: float) -> Work:
         one = setting.step.seconds.p50 / accumulation
         accumulation = max(2, min(accumulation, int(seconds / STEPS_EXPECTED / one)))
         if accumulation < setting.accumulation:
-            notes.append(f"a step accumulates {accumulation} micro-batches instead of the plan's {setting.accumulation}, to be measured in time")
+            notes.append(
+                f"a step accumulates {accumulation} micro-batches instead of the plan's "
+                f"{setting.accumulation}, to be measured in time"
+            )
     if option.variant:
         notes.append(f"variant: {option.variant}")
-    return Work(option.facts, setting.recipe, option.strategy, option.teacher, setting.micro_batch, accumulation, mean, longest,
-                option.choices.max_length, tuple(notes))
+    return Work(
+        option.facts,
+        setting.recipe,
+        option.strategy,
+        option.teacher,
+        setting.micro_batch,
+        accumulation,
+        mean,
+        longest,
+        option.choices.max_length,
+        tuple(notes),
+    )
 
 
 class _Measurement:
-    """One strategy, run for real. ``runs`` fills as it goes: what was run, what was measured, what to say of it."""
+    """One strategy, run for real. ``runs`` fills as it goes: what was run, what was measured, what
+    to say of it."""
 
-    def __init__(self, asked: Asked, rented: Rented, option: Option, work: Work, device: str, seconds: float, progress: Progress | None):
+    def __init__(
+        self,
+        asked: Asked,
+        rented: Rented,
+        option: Option,
+        work: Work,
+        device: str,
+        seconds: float,
+        progress: Progress | None,
+    ):
         self.asked, self.rented, self.option, self.work = asked, rented, option, work
         self.device, self.seconds, self.progress = device, seconds, progress
         self.kind = device.partition(":")[0]
         self.notes = list(work.notes)
         self.runs: list[tuple[Work, dict[str, Any], list[str]]] = []
-        self.fresh_bytes: int | None = None  # of a processor: resident in a process that has only imported the libraries
+        # of a processor: resident in a process that has only imported the libraries
+        self.fresh_bytes: int | None = None
         self.own_bytes = 0  # resident in this one, which has done more than that, without the model
 
     def records(self) -> Iterator[RunRecord]:
@@ -133,7 +198,12 @@ class _Measurement:
         devices = [torch.device(self.device).index or 0] if self.kind == "cuda" else []
         release(self.kind)
         try:
-            with quiet(), torch.random.fork_rng(devices), tf32(self.work.recipe.precision == "tf32"), memory_seen.within_free_memory(self.kind):
+            with (
+                quiet(),
+                torch.random.fork_rng(devices),
+                tf32(self.work.recipe.precision == "tf32"),
+                memory_seen.within_free_memory(self.kind),
+            ):
                 torch.manual_seed(0)
                 self._run(watch)
         except Exception as error:
@@ -152,9 +222,14 @@ class _Measurement:
             raise error
         line = " ".join(str(error).split())[:200]
         if not is_out_of_memory(error):
-            raise ModelError(f"its own code fails when it is trained: {type(error).__name__}: {line}", where=work.facts.name) from error
+            raise ModelError(
+                f"its own code fails when it is trained: {type(error).__name__}: {line}",
+                where=work.facts.name,
+            ) from error
         error.__traceback__ = None  # its frames hold the model
-        self.runs.append((work, {"out_of_memory": True}, [*self.notes, f"ran out of memory: {line}"]))
+        self.runs.append(
+            (work, {"out_of_memory": True}, [*self.notes, f"ran out of memory: {line}"])
+        )
 
     # ------------------------------------------------------------ the run
 
@@ -163,24 +238,49 @@ class _Measurement:
         from planner.measure.timed_steps import MeasuredStep, run_steps
 
         work = self.work
-        step = MeasuredStep(work.facts, work.recipe, self.device, accumulation=work.accumulation, teacher=work.teacher, own_weights=work.strategy != "scratch")
+        step = MeasuredStep(
+            work.facts,
+            work.recipe,
+            self.device,
+            accumulation=work.accumulation,
+            teacher=work.teacher,
+            own_weights=work.strategy != "scratch",
+        )
         own = self._feed(step)
         self.notes += step.notes
         self._reset(watch, step)
-        timed = run_steps(step, marks_for(self.device), seconds=self.seconds, min_steps=MIN_STEPS, varied=own is not None and own.varied,
-                          progress=self.progress)
+        timed = run_steps(
+            step,
+            marks_for(self.device),
+            seconds=self.seconds,
+            min_steps=MIN_STEPS,
+            varied=own is not None and own.varied,
+            progress=self.progress,
+        )
         alike = own is None or len(set(own.lengths)) <= 1
         if own is not None and own.lengths:
             work = replace(work, lengths={"S": own.length(), "T": own.target_length()})
         samples = work.micro_batch * work.accumulation
-        tokens = None if work.lengths["S"] is None or work.facts.modality != "text" else samples * work.lengths["S"]
-        measurement = {"out_of_memory": False, **timed.measurement(samples, tokens), **self._counters(watch, alike)}
+        tokens = (
+            None
+            if work.lengths["S"] is None or work.facts.modality != "text"
+            else samples * work.lengths["S"]
+        )
+        measurement = {
+            "out_of_memory": False,
+            **timed.measurement(samples, tokens),
+            **self._counters(watch, alike),
+        }
         self.runs.append((work, measurement, self.notes))
         if alike:
             measurement["category_bytes"] = self._categories(step, measurement)
-        if not alike or any(value is not None and value > (work.lengths[name] or 0) for name, value in work.longest.items()):
+        if not alike or any(
+            value is not None and value > (work.lengths[name] or 0)
+            for name, value in work.longest.items()
+        ):
             self._longest(step)
-        measurement["kind_seconds"] = self._kinds(step, timed)  # last: a profile of a processor's steps is larger than many a model
+        # last: a profile of a processor's steps is larger than many a model
+        measurement["kind_seconds"] = self._kinds(step, timed)
 
     def _reset(self, watch: Any, step: Any) -> None:
         """Peaks count from here on: the model is there, what building it took does not count."""
@@ -198,8 +298,17 @@ class _Measurement:
 
         work, own, said = self.work, None, "batches are synthetic"
         if work.recipe.variant != "cached":
-            own, said = own_data(self.asked.question, work.facts, step.prepared, self.device, task=work.recipe.task, micro_batch=work.micro_batch,
-                                 max_length=work.max_length, image_size=work.recipe.image_size, point=work.point)
+            own, said = own_data(
+                self.asked.question,
+                work.facts,
+                step.prepared,
+                self.device,
+                task=work.recipe.task,
+                micro_batch=work.micro_batch,
+                max_length=work.max_length,
+                image_size=work.recipe.image_size,
+                point=work.point,
+            )
         self.notes.append(said)
         step.feed = own or synthetic(step.prepared, work.point, work.recipe.variant)
         return own
@@ -209,30 +318,53 @@ class _Measurement:
         found = watch.measured()
         peak = memory_seen.resident_bytes("VmHWM") if self.own_bytes else None
         if peak is not None:
-            found["device_used_bytes"] = peak - self.own_bytes + (self.fresh_bytes or self.own_bytes)
-        kept = {name: value for name, value in found.items() if alike or not name.endswith("_bytes")}
-        return {name: int(value) if name.endswith("_bytes") else value for name, value in kept.items()}
+            found["device_used_bytes"] = (
+                peak - self.own_bytes + (self.fresh_bytes or self.own_bytes)
+            )
+        kept = {
+            name: value for name, value in found.items() if alike or not name.endswith("_bytes")
+        }
+        return {
+            name: int(value) if name.endswith("_bytes") else value for name, value in kept.items()
+        }
 
     def _kinds(self, step: Any, timed: Any) -> dict[str, float] | None:
         from planner.measure.profiler import seconds_by_kind
 
         phases = timed.phases
-        one = sum(phases.get(name, 0.0) for name in ("forward", "backward")) / self.work.accumulation + phases.get("optimizer", 0.0)
+        one = sum(
+            phases.get(name, 0.0) for name in ("forward", "backward")
+        ) / self.work.accumulation + phases.get("optimizer", 0.0)
         try:
             return within(seconds_by_kind(step, self.kind), one)
-        except Exception as error:  # the profiler needs memory and rights of its own; the measurement stands without it
+        # the profiler needs memory and rights of its own; the measurement stands without it
+        except Exception as error:
             self.notes.append(f"not profiled: {' '.join(str(error).split())[:120]}")
             return None
 
     def _categories(self, step: Any, measurement: Mapping[str, Any]) -> dict[str, int] | None:
-        """Of the peak that ``measurement`` holds; fragmentation and context are what the counters leave over."""
-        used, reserved, allocated = (measurement.get(name) for name in ("device_used_bytes", "peak_reserved_bytes", "peak_allocated_bytes"))
+        """Of the peak that ``measurement`` holds; fragmentation and context are what the counters
+        leave over."""
+        used, reserved, allocated = (
+            measurement.get(name)
+            for name in ("device_used_bytes", "peak_reserved_bytes", "peak_allocated_bytes")
+        )
         try:
             if self.kind == "cpu":
-                return None if used is None else memory_seen.processor_categories(step, self.fresh_bytes or self.own_bytes, used)
+                return (
+                    None
+                    if used is None
+                    else memory_seen.processor_categories(
+                        step, self.fresh_bytes or self.own_bytes, used
+                    )
+                )
             found = memory_seen.categories_at_peak(memory_seen.recorded_history(step, self.device))
-        except Exception as error:  # the allocator's account is no stable interface of torch; the measurement stands without it
-            self.notes.append(f"memory is not broken down: {type(error).__name__}: {' '.join(str(error).split())[:120]}")
+        # the allocator's account is no stable interface of torch; the measurement stands without it
+        except Exception as error:
+            self.notes.append(
+                f"memory is not broken down: {type(error).__name__}: "
+                f"{' '.join(str(error).split())[:120]}"
+            )
             return None
         if reserved is not None and allocated is not None:
             found["fragmentation"] = reserved - allocated
@@ -243,7 +375,11 @@ class _Measurement:
     def _longest(self, step: Any) -> None:
         """Peak memory of the longest batch that the data can make: a run of its own."""
         work, feed = replace(self.work, lengths=dict(self.work.longest)), step.feed
-        notes = [*self.work.notes, *step.notes, "the longest batch that the data can make, synthetic: run for its memory"]
+        notes = [
+            *self.work.notes,
+            *step.notes,
+            "the longest batch that the data can make, synthetic: run for its memory",
+        ]
         try:
             self.runs.append((work, self._at_longest(step, work), notes))
         except Exception as error:
@@ -255,27 +391,47 @@ class _Measurement:
         from planner.devices.telemetry.device_watch import DeviceWatch
         from planner.measure.own_data import synthetic
 
-        step.feed, watch = synthetic(step.prepared, work.point, work.recipe.variant), DeviceWatch(self.device)
+        step.feed, watch = (
+            synthetic(step.prepared, work.point, work.recipe.variant),
+            DeviceWatch(self.device),
+        )
         self._reset(watch, step)
         for _ in range(LONGEST_STEPS):
             step()
         watch.synchronise()
-        counted = {name: value for name, value in self._counters(watch, True).items() if name.endswith("_bytes")}
+        counted = {
+            name: value
+            for name, value in self._counters(watch, True).items()
+            if name.endswith("_bytes")
+        }
         measurement = {"out_of_memory": False, "steps": LONGEST_STEPS, **counted}
         return {**measurement, "category_bytes": self._categories(step, measurement)}
 
     # ------------------------------------------------------------ the record
 
-    def _record(self, work: Work, measurement: Mapping[str, Any], machine: Mapping[str, Any], notes: list[str]) -> RunRecord:
+    def _record(
+        self,
+        work: Work,
+        measurement: Mapping[str, Any],
+        machine: Mapping[str, Any],
+        notes: list[str],
+    ) -> RunRecord:
         from planner.trace.versions import versions
 
         said = list(dict.fromkeys(notes))
         estimate = self._estimate(work, said)
         known = {name: value for name, value in measurement.items() if value is not None}
-        return RunRecord.new("measured", SOURCE, setup_of(self.asked, work, self.rented, known.get("steps")), known,
-                             question=self.asked.question.model_dump(mode="json"), estimate=estimate,
-                             versions={**versions(work.facts.library), **_versions()}, machine=machine, notes=tuple(said))
-
+        return RunRecord.new(
+            "measured",
+            SOURCE,
+            setup_of(self.asked, work, self.rented, known.get("steps")),
+            known,
+            question=self.asked.question.model_dump(mode="json"),
+            estimate=estimate,
+            versions={**versions(work.facts.library), **_versions()},
+            machine=machine,
+            notes=tuple(said),
+        )
 
     def _estimate(self, work: Work, said: list[str]) -> dict[str, Any] | None:
         """A run is kept without one rather than lost."""
@@ -290,8 +446,14 @@ class _Measurement:
 
 def _busy(load: float, cores: int | None) -> list[str]:
     """Threads that wait for each other are slowed down by other programs far beyond their share."""
-    return [f"other programs kept the processor busy (load {load:.1f} on {cores} cores): the times are not those of a machine of one's own"] \
-        if cores is not None and load > cores else []
+    return (
+        [
+            f"other programs kept the processor busy (load {load:.1f} on {cores} cores): the "
+            "times are not those of a machine of one's own"
+        ]
+        if cores is not None and load > cores
+        else []
+    )
 
 
 def setup_of(asked: Asked, work: Work, rented: Rented, steps: int | None) -> dict[str, Any]:
@@ -299,24 +461,53 @@ def setup_of(asked: Asked, work: Work, rented: Rented, steps: int | None) -> dic
     from planner.ledger.model_setup import in_folder
 
     recipe = work.recipe
-    found = dict(model=in_folder(work.facts.name), task=recipe.task, strategy=work.strategy, gpu=rented.spec.name, gpus=1, micro_batch=work.micro_batch,
-                 accumulation=work.accumulation, sequence_length=work.lengths["S"], target_length=work.lengths["T"],
-                 image_size=recipe.image_size or work.facts.image_size, precision=recipe.precision, optimizer=recipe.optimizer,
-                 gradient_checkpointing=recipe.gradient_checkpointing, attention=recipe.attention, compile=recipe.compile, lora_rank=recipe.lora_rank,
-                 lora_targets=list(recipe.lora_targets) if recipe.lora_targets else None, lora_dropout=recipe.lora_dropout,
-                 unfrozen_blocks=recipe.unfrozen_blocks, classes=recipe.classes, samples=asked.data.samples, steps=steps,
-                 teacher=in_folder(work.teacher.name) if work.teacher else None, variant=recipe.variant, audio_samples=recipe.audio_samples,
-                 architecture=_architecture(work.facts))
+    found = dict(
+        model=in_folder(work.facts.name),
+        task=recipe.task,
+        strategy=work.strategy,
+        gpu=rented.spec.name,
+        gpus=1,
+        micro_batch=work.micro_batch,
+        accumulation=work.accumulation,
+        sequence_length=work.lengths["S"],
+        target_length=work.lengths["T"],
+        image_size=recipe.image_size or work.facts.image_size,
+        precision=recipe.precision,
+        optimizer=recipe.optimizer,
+        gradient_checkpointing=recipe.gradient_checkpointing,
+        attention=recipe.attention,
+        compile=recipe.compile,
+        lora_rank=recipe.lora_rank,
+        lora_targets=list(recipe.lora_targets) if recipe.lora_targets else None,
+        lora_dropout=recipe.lora_dropout,
+        unfrozen_blocks=recipe.unfrozen_blocks,
+        classes=recipe.classes,
+        samples=asked.data.samples,
+        steps=steps,
+        teacher=in_folder(work.teacher.name) if work.teacher else None,
+        variant=recipe.variant,
+        audio_samples=recipe.audio_samples,
+        architecture=_architecture(work.facts),
+    )
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _architecture(facts: ModelFacts) -> dict[str, Any] | None:
     """What builds the model again where its name alone does not."""
-    if facts.library != "transformers" or facts.origin == "catalogue" or not facts.config or "model_type" not in facts.config:
+    if (
+        facts.library != "transformers"
+        or facts.origin == "catalogue"
+        or not facts.config
+        or "model_type" not in facts.config
+    ):
         return None
     from planner.models.facts import IRRELEVANT_KEYS
 
-    return {"kind": facts.config["model_type"]} | {name: value for name, value in facts.config.items() if name not in IRRELEVANT_KEYS and name != "model_type"}
+    return {"kind": facts.config["model_type"]} | {
+        name: value
+        for name, value in facts.config.items()
+        if name not in IRRELEVANT_KEYS and name != "model_type"
+    }
 
 
 def _versions() -> dict[str, str]:

@@ -1,6 +1,8 @@
-"""What a measured step is fed with: the user's own samples, read and prepared as a loader does it, or batches of the same shape.
+"""What a measured step is fed with: the user's own samples, read and prepared as a loader does it,
+or batches of the same shape.
 
-``synthetic`` gives one batch for all steps; ``OwnData`` a new one each time, padded to its longest sample.
+``synthetic`` gives one batch for all steps; ``OwnData`` a new one each time, padded to its longest
+sample.
 """
 
 from __future__ import annotations
@@ -21,11 +23,15 @@ if TYPE_CHECKING:
     from planner.question import Question
 
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
-MASKED_SHARE = 0.15  # of the tokens that masked language models are trained on (Devlin et al. 2019, arXiv 1810.04805)
+# of the tokens that masked language models are trained on (Devlin et al. 2019, arXiv 1810.04805)
+MASKED_SHARE = 0.15
 
 
-def synthetic(prepared: Any, point: dict[str, int | None], variant: str | None = None) -> Callable[[], dict[str, Any]]:
-    """The same batch each time, with values that the model takes: ``point`` is {"B": …, "S": …, "T": …}."""
+def synthetic(
+    prepared: Any, point: dict[str, int | None], variant: str | None = None
+) -> Callable[[], dict[str, Any]]:
+    """The same batch each time, with values that the model takes: ``point`` is {"B": …, "S": …,
+    "T": …}."""
     batch = prepared.batch(**point)
     if variant == "cached":  # recorded as empty tensors
         for value in batch.values():
@@ -35,12 +41,28 @@ def synthetic(prepared: Any, point: dict[str, int | None], variant: str | None =
 
 
 class OwnData:
-    """``feed()`` → the next batch of the user's samples on the device. ``lengths``: the padded length of each batch so far, and
-    ``target_lengths`` of an encoder-decoder's targets."""
+    """``feed()`` → the next batch of the user's samples on the device. ``lengths``: the padded
+    length of each batch so far, and ``target_lengths`` of an encoder-decoder's targets."""
 
-    def __init__(self, prepared: Any, source: Any, stages: Any, device: str, *, micro_batch: int, max_length: int | None, padding: str, task: str):
+    def __init__(
+        self,
+        prepared: Any,
+        source: Any,
+        stages: Any,
+        device: str,
+        *,
+        micro_batch: int,
+        max_length: int | None,
+        padding: str,
+        task: str,
+    ):
         self.prepared, self.source, self.stages, self.device = prepared, source, stages, device
-        self.micro_batch, self.max_length, self.padding, self.task = micro_batch, max_length, padding, task
+        self.micro_batch, self.max_length, self.padding, self.task = (
+            micro_batch,
+            max_length,
+            padding,
+            task,
+        )
         self.order = itertools.cycle(range(len(source)))
         self.spare: list[int] = []  # tokens that a packed batch has left
         self.lengths: list[int] = []
@@ -57,13 +79,27 @@ class OwnData:
     # ---- media
 
     def _media(self) -> dict[str, Any]:
-        """Images and sounds in the place of the synthetic batch's floating tensor. Raises DataError where the shapes differ."""
+        """Images and sounds in the place of the synthetic batch's floating tensor. Raises DataError
+        where the shapes differ."""
         import torch
 
         batch = dict(self.prepared.batch(B=self.micro_batch, S=None, T=None))
-        name, like = next((name, value) for name, value in batch.items() if isinstance(value, torch.Tensor) and value.is_floating_point())
-        samples = torch.stack([_cut(self._staged(self.source.read(next(self.order))), like.shape[1:]) for _ in range(self.micro_batch)])
-        layout = torch.channels_last if like.dim() == 4 and like.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+        name, like = next(
+            (name, value)
+            for name, value in batch.items()
+            if isinstance(value, torch.Tensor) and value.is_floating_point()
+        )
+        samples = torch.stack(
+            [
+                _cut(self._staged(self.source.read(next(self.order))), like.shape[1:])
+                for _ in range(self.micro_batch)
+            ]
+        )
+        layout = (
+            torch.channels_last
+            if like.dim() == 4 and like.is_contiguous(memory_format=torch.channels_last)
+            else torch.contiguous_format
+        )
         batch[name] = samples.to(device=self.device, dtype=like.dtype, memory_format=layout)
         return batch
 
@@ -75,9 +111,20 @@ class OwnData:
     # ---- text
 
     def _tokens(self) -> dict[str, Any]:
-        inputs, targets = zip(*(self._sample() for _ in range(self.micro_batch))) if self.padding != "packed" else ([self._packed() for _ in range(self.micro_batch)], ())
-        inputs, targets = [self._short(ids) for ids in inputs], [self._short(ids) for ids in targets if ids is not None]
-        length = self.max_length if self.padding in ("max", "packed") and self.max_length else max(map(len, inputs))
+        inputs, targets = (
+            zip(*(self._sample() for _ in range(self.micro_batch)))
+            if self.padding != "packed"
+            else ([self._packed() for _ in range(self.micro_batch)], ())
+        )
+        inputs, targets = (
+            [self._short(ids) for ids in inputs],
+            [self._short(ids) for ids in targets if ids is not None],
+        )
+        length = (
+            self.max_length
+            if self.padding in ("max", "packed") and self.max_length
+            else max(map(len, inputs))
+        )
         target_length = max(map(len, targets)) if targets else None
         self.lengths.append(length)
         self.target_lengths += [target_length] if target_length else []
@@ -93,7 +140,9 @@ class OwnData:
         each = [tokenizer.encode(text) for text in parts]
         if self.task == "seq2seq_lm":
             added = template("seq2seq")[1]
-            return _longer([*itertools.chain(*(each[:-1] or each))], added), _longer(each[-1], added)
+            return _longer([*itertools.chain(*(each[:-1] or each))], added), _longer(
+                each[-1], added
+            )
         return _longer([*itertools.chain(*each)], _added(tokenizer, kind, len(parts))), None
 
     def _packed(self) -> list[int]:
@@ -105,8 +154,16 @@ class OwnData:
     def _short(self, ids: list[int]) -> list[int]:
         return (ids[: self.max_length] if self.max_length else ids) or [0]
 
-    def _filled(self, batch: dict[str, Any], inputs: list[list[int]], targets: list[list[int]], length: int, target_length: int | None) -> dict[str, Any]:
-        """The synthetic batch of this shape with the samples' tokens, their mask where any is padded, and labels."""
+    def _filled(
+        self,
+        batch: dict[str, Any],
+        inputs: list[list[int]],
+        targets: list[list[int]],
+        length: int,
+        target_length: int | None,
+    ) -> dict[str, Any]:
+        """The synthetic batch of this shape with the samples' tokens, their mask where any is
+        padded, and labels."""
         import torch
 
         vocabulary = int(batch["input_ids"].max()) + 1 if "input_ids" in batch else 0
@@ -120,7 +177,9 @@ class OwnData:
         if self.task == "causal_lm":
             own["labels"] = own["input_ids"].masked_fill(mask == 0, IGNORED)
         elif self.task == "masked_lm":
-            own["labels"] = own["input_ids"].masked_fill((mask == 0) | (torch.rand(mask.shape) >= MASKED_SHARE), IGNORED)
+            own["labels"] = own["input_ids"].masked_fill(
+                (mask == 0) | (torch.rand(mask.shape) >= MASKED_SHARE), IGNORED
+            )
         elif targets:
             wanted, kept = _padded(targets, target_length)
             own["labels"] = self._known(wanted, vocabulary).masked_fill(kept == 0, IGNORED)
@@ -139,27 +198,68 @@ class OwnData:
         return round(statistics.fmean(self.target_lengths)) if self.target_lengths else None
 
 
-def own_data(question: Question, facts: ModelFacts, prepared: Any, device: str, *, task: str, micro_batch: int, max_length: int | None, image_size: int | None,
-             point: dict[str, int | None]) -> tuple[OwnData | None, str]:
-    """(what feeds the user's own samples, what to say); (None, why) where they cannot be fed and the batches must be synthetic.
-    Raises DataError for data that cannot be read."""
+def own_data(
+    question: Question,
+    facts: ModelFacts,
+    prepared: Any,
+    device: str,
+    *,
+    task: str,
+    micro_batch: int,
+    max_length: int | None,
+    image_size: int | None,
+    point: dict[str, int | None],
+) -> tuple[OwnData | None, str]:
+    """(what feeds the user's own samples, what to say); (None, why) where they cannot be fed and
+    the batches must be synthetic. Raises DataError for data that cannot be read."""
     if question.data is None:
         return None, "batches are synthetic: the question gives counts, no data"
     if facts.library == "factory":
         return None, "batches are the factory's own"
     source = open_source(question.data, task=task, text_columns=question.text_columns)
     if isinstance(source, Texts) and source.layout.kind != "ids" and facts.tokenizer is None:
-        return None, "batches are synthetic, of the data's mean padded length: the model comes without a tokenizer.json"
-    if source.modality == "text" and task not in ("causal_lm", "masked_lm", "seq2seq_lm", "text_classification"):
-        return None, f"batches are synthetic, of the data's mean padded length: text is not aligned with labels for {task}"
+        return (
+            None,
+            "batches are synthetic, of the data's mean padded length: the model comes without "
+            "a tokenizer.json",
+        )
+    if source.modality == "text" and task not in (
+        "causal_lm",
+        "masked_lm",
+        "seq2seq_lm",
+        "text_classification",
+    ):
+        return (
+            None,
+            "batches are synthetic, of the data's mean padded length: text is not aligned "
+            f"with labels for {task}",
+        )
     try:
-        stages = pipeline(source, task=task, tokenizer_path=facts.tokenizer, image_size=image_size or facts.image_size).stages
-        made = OwnData(prepared, source, stages, device, micro_batch=micro_batch, max_length=max_length, padding=question.padding, task=task)
+        stages = pipeline(
+            source,
+            task=task,
+            tokenizer_path=facts.tokenizer,
+            image_size=image_size or facts.image_size,
+        ).stages
+        made = OwnData(
+            prepared,
+            source,
+            stages,
+            device,
+            micro_batch=micro_batch,
+            max_length=max_length,
+            padding=question.padding,
+            task=task,
+        )
         made()
     except (DataError, MissingExtraError) as error:
         return None, f"batches are synthetic: {error}"
     made.lengths.clear(), made.target_lengths.clear()
-    return made, f"batches are the data's own: {len(source):,} of its samples, read and prepared in this process"
+    return (
+        made,
+        f"batches are the data's own: {len(source):,} of its samples, read and prepared in "
+        "this process",
+    )
 
 
 def _added(tokenizer: TokenizerFile, kind: str, messages: int) -> int:
@@ -179,7 +279,10 @@ def _padded(samples: list[list[int]], length: int) -> tuple[Any, Any]:
     """(ids, mask): int64 [samples, length], padded at the right."""
     import torch
 
-    ids, mask = torch.zeros((len(samples), length), dtype=torch.int64), torch.zeros((len(samples), length), dtype=torch.int64)
+    ids, mask = (
+        torch.zeros((len(samples), length), dtype=torch.int64),
+        torch.zeros((len(samples), length), dtype=torch.int64),
+    )
     for row, sample in enumerate(samples):
         ids[row, : len(sample)] = torch.tensor(sample, dtype=torch.int64)
         mask[row, : len(sample)] = 1
@@ -187,9 +290,15 @@ def _padded(samples: list[list[int]], length: int) -> tuple[Any, Any]:
 
 
 def _cut(sample: Any, shape: tuple[int, ...]) -> Any:
-    """A sound cut or padded to the length that the model is fed with. Raises DataError where the shapes have nothing in common."""
+    """A sound cut or padded to the length that the model is fed with. Raises DataError where the
+    shapes have nothing in common."""
     import torch
 
-    if tuple(sample.shape[:-1]) != tuple(shape[:-1]) or (len(shape) == 3 and tuple(sample.shape) != tuple(shape)):
-        raise DataError(f"a prepared sample is {json.dumps(list(sample.shape))}, the model takes {json.dumps(list(shape))}")
+    if tuple(sample.shape[:-1]) != tuple(shape[:-1]) or (
+        len(shape) == 3 and tuple(sample.shape) != tuple(shape)
+    ):
+        raise DataError(
+            f"a prepared sample is {json.dumps(list(sample.shape))}, the model takes "
+            f"{json.dumps(list(shape))}"
+        )
     return torch.nn.functional.pad(sample, (0, shape[-1] - sample.shape[-1]))

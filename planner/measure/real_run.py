@@ -1,7 +1,9 @@
-"""Measure a training step on the local device: really train for some seconds, and keep what the clocks and counters said.
+"""Measure a training step on the local device: really train for some seconds, and keep what the
+clocks and counters said.
 
-Steps follow each other without a pause, as in a run. Warm-up is apart, and it stops when the median is known well enough:
-its relative standard error below ``SURE``, or the time is up. Running out of memory is a result.
+Steps follow each other without a pause, as in a run. Warm-up is apart, and it stops when the median
+is known well enough: its relative standard error below ``SURE``, or the time is up. Running out of
+memory is a result.
 """
 
 from __future__ import annotations
@@ -30,9 +32,10 @@ GROUP_SECONDS, GROUP_STEPS = 0.5, 50  # between two waits for a pipelined device
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """What a run of some steps showed. Times in seconds on the device's clock, None where it ran out of memory; ``forward_seconds``
-    is one micro-batch's forward pass; ``wall_step_seconds`` is the wall clock's share a step, with the waits between groups of
-    steps. Memory in bytes, as torch's allocator counts it, None on a device without those counters; ``device_used_bytes`` is
+    """What a run of some steps showed. Times in seconds on the device's clock, None where it ran
+    out of memory; ``forward_seconds`` is one micro-batch's forward pass; ``wall_step_seconds`` is
+    the wall clock's share a step, with the waits between groups of steps. Memory in bytes, as
+    torch's allocator counts it, None on a device without those counters; ``device_used_bytes`` is
     everything that lies on the device, other processes included."""
 
     device: str
@@ -55,14 +58,26 @@ class MeasuredRun:
         return asdict(self)
 
 
-def measure(facts: ModelFacts, recipe: Recipe, device: str = "cpu", *, micro_batch: int, sequence_length: int | None = None,
-            target_length: int | None = None, accumulation: int = 1, teacher: ModelFacts | None = None, seconds: float = 10.0,
-            min_steps: int = 5, progress: Callable[[str, int, int], None] | None = None) -> MeasuredRun:
-    """Train ``facts`` with random weights on synthetic data on ``device`` (cpu | cuda | cuda:N | mps) and time its steps.
+def measure(
+    facts: ModelFacts,
+    recipe: Recipe,
+    device: str = "cpu",
+    *,
+    micro_batch: int,
+    sequence_length: int | None = None,
+    target_length: int | None = None,
+    accumulation: int = 1,
+    teacher: ModelFacts | None = None,
+    seconds: float = 10.0,
+    min_steps: int = 5,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> MeasuredRun:
+    """Train ``facts`` with random weights on synthetic data on ``device`` (cpu | cuda | cuda:N |
+    mps) and time its steps.
 
-    ``seconds`` bounds warm-up and timing together (building comes on top); at least ``min_steps`` are timed whatever it takes.
-    Raises MachineError for a device that is not there, the errors of building a model, and ModelError in one line when the
-    model's own code fails.
+    ``seconds`` bounds warm-up and timing together (building comes on top); at least ``min_steps``
+    are timed whatever it takes. Raises MachineError for a device that is not there, the errors of
+    building a model, and ModelError in one line when the model's own code fails.
     """
     import torch
 
@@ -70,21 +85,36 @@ def measure(facts: ModelFacts, recipe: Recipe, device: str = "cpu", *, micro_bat
 
     _check(device, micro_batch, accumulation, seconds, min_steps)
     kind = torch.device(device).type
-    identity = dict(device=device, device_name=device_name(device), versions=_versions(facts.library))
+    identity = dict(
+        device=device, device_name=device_name(device), versions=_versions(facts.library)
+    )
     try:
         with quiet(), torch.random.fork_rng(_rng_devices(device)), tf32(recipe.precision == "tf32"):
             torch.manual_seed(0)
-            step = RealStep(facts, recipe, device, micro_batch=micro_batch, sequence_length=sequence_length, target_length=target_length,
-                            accumulation=accumulation, teacher=teacher)
+            step = RealStep(
+                facts,
+                recipe,
+                device,
+                micro_batch=micro_batch,
+                sequence_length=sequence_length,
+                target_length=target_length,
+                accumulation=accumulation,
+                teacher=teacher,
+            )
             _reset_peak(kind, device)
-            timed = time_steps(step, marks_for(device), seconds=seconds, min_steps=min_steps, progress=progress)
+            timed = time_steps(
+                step, marks_for(device), seconds=seconds, min_steps=min_steps, progress=progress
+            )
             return MeasuredRun(**identity, **timed, **_memory(kind, device))
     except PlannerError:
         raise
     except Exception as error:
         if not is_out_of_memory(error):
             line = " ".join(str(error).split())[:200]
-            raise ModelError(f"its own code fails when it is trained: {type(error).__name__}: {line}", where=facts.name) from error
+            raise ModelError(
+                f"its own code fails when it is trained: {type(error).__name__}: {line}",
+                where=facts.name,
+            ) from error
         error.__traceback__ = None  # its frames hold the model
         return MeasuredRun(**identity, steps=0, out_of_memory=True)
     finally:
@@ -92,26 +122,44 @@ def measure(facts: ModelFacts, recipe: Recipe, device: str = "cpu", *, micro_bat
         release(kind)
 
 
-def time_steps(step: Callable[[Callable[[str], None]], None], marks: Any, *, seconds: float, min_steps: int = 5,
-               progress: Callable[[str, int, int], None] | None = None) -> dict[str, Any]:
-    """Run ``step(mark)`` until its median time is known to ``SURE`` or ``seconds`` are over: the timing fields of a MeasuredRun."""
+def time_steps(
+    step: Callable[[Callable[[str], None]], None],
+    marks: Any,
+    *,
+    seconds: float,
+    min_steps: int = 5,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Run ``step(mark)`` until its median time is known to ``SURE`` or ``seconds`` are over: the
+    timing fields of a MeasuredRun."""
     begin = time.perf_counter()
     usual = _warm_up(step, marks, seconds * WARM_UP_SHARE)
     size = _group_size(usual) if marks.pipelined else 1
     samples: list[float] = []
     forwards: list[float] = []
     walls: list[float] = []
-    while len(samples) < min_steps or (time.perf_counter() - begin < seconds and not relative_error(samples) < SURE):
+    while len(samples) < min_steps or (
+        time.perf_counter() - begin < seconds and not relative_error(samples) < SURE
+    ):
         group, forward, wall = _group(step, marks, size)
         samples += group
         forwards += forward
         walls.append(wall)
         if progress:
-            progress("training", int(1000 * min(1.0, (time.perf_counter() - begin) / seconds)), 1000)
+            progress(
+                "training", int(1000 * min(1.0, (time.perf_counter() - begin) / seconds)), 1000
+            )
     low, high = _ends(samples)
-    return dict(steps=len(samples), step_seconds=statistics.median(samples), step_p10_seconds=low, step_p90_seconds=high,
-                forward_seconds=statistics.median(forwards), wall_step_seconds=statistics.median(walls),
-                relative_error=relative_error(samples), samples_seconds=tuple(samples))
+    return dict(
+        steps=len(samples),
+        step_seconds=statistics.median(samples),
+        step_p10_seconds=low,
+        step_p90_seconds=high,
+        forward_seconds=statistics.median(forwards),
+        wall_step_seconds=statistics.median(walls),
+        relative_error=relative_error(samples),
+        samples_seconds=tuple(samples),
+    )
 
 
 def _warm_up(step: Callable, marks: Any, budget_seconds: float) -> float:
@@ -129,13 +177,14 @@ def _warm_up(step: Callable, marks: Any, budget_seconds: float) -> float:
 
 
 def _group_size(step_seconds: float) -> int:
-    """Steps between two waits: enough that the host can run ahead, few enough that the time limit is kept."""
+    """Steps between two waits: enough that the host can run ahead, few enough that the time limit
+    is kept."""
     return max(3, min(GROUP_STEPS, round(GROUP_SECONDS / max(step_seconds, 1e-6))))
 
 
 def _group(step: Callable, marks: Any, size: int) -> tuple[list[float], list[float], float]:
-    """(device seconds of each step, of each forward pass, wall seconds a step). After a wait the host is not ahead yet: the first
-    step of a pipelined group is left out."""
+    """(device seconds of each step, of each forward pass, wall seconds a step). After a wait the
+    host is not ahead yet: the first step of a pipelined group is left out."""
     moments: list[dict[str, Any]] = []
     wall, begin = time.perf_counter(), marks.mark()
     for _ in range(size):
@@ -146,12 +195,17 @@ def _group(step: Callable, marks: Any, size: int) -> tuple[list[float], list[flo
     marks.synchronise()
     wall = (time.perf_counter() - wall) / size
     kept = moments[1:] if marks.pipelined else moments
-    return ([marks.seconds(m["begin"], m["end"]) for m in kept], [marks.seconds(m["begin"], m["forward"]) for m in kept], wall)
+    return (
+        [marks.seconds(m["begin"], m["end"]) for m in kept],
+        [marks.seconds(m["begin"], m["forward"]) for m in kept],
+        wall,
+    )
 
 
 def relative_error(samples: list[float]) -> float:
-    """Standard error of the median relative to it, from the quartiles' distance (normal: 1.253 · IQR/1.349 / √n), which single
-    disturbed steps do not move. Infinite for fewer than four samples."""
+    """Standard error of the median relative to it, from the quartiles' distance (normal: 1.253 ·
+    IQR/1.349 / √n), which single disturbed steps do not move. Infinite for fewer than four samples.
+    """
     if len(samples) < 4:
         return math.inf
     low, middle, high = statistics.quantiles(samples, n=4)
@@ -165,7 +219,9 @@ def _ends(samples: list[float]) -> tuple[float, float]:
     return tenths[0], tenths[-1]
 
 
-def _check(device: str, micro_batch: int, accumulation: int, seconds: float, min_steps: int) -> None:
+def _check(
+    device: str, micro_batch: int, accumulation: int, seconds: float, min_steps: int
+) -> None:
     import torch
 
     if min(micro_batch, accumulation, min_steps) < 1 or not seconds > 0:
@@ -174,9 +230,16 @@ def _check(device: str, micro_batch: int, accumulation: int, seconds: float, min
         wanted = torch.device(device)
     except RuntimeError as error:
         raise QuestionError(f"no device {device!r}", mend="Use cpu, cuda, cuda:1 or mps") from error
-    there = {"cpu": True, "cuda": torch.cuda.is_available() and (wanted.index or 0) < torch.cuda.device_count(), "mps": torch.backends.mps.is_available()}
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (wanted.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
     if not there.get(wanted.type, False):
-        raise MachineError(f"this machine has no device {device!r}, or torch is built without it", mend="Use --device cpu")
+        raise MachineError(
+            f"this machine has no device {device!r}, or torch is built without it",
+            mend="Use --device cpu",
+        )
 
 
 def _rng_devices(device: str) -> list[int]:
@@ -186,7 +249,8 @@ def _rng_devices(device: str) -> list[int]:
 
 
 def _reset_peak(kind: str, device: str) -> None:
-    """The peak counts from the finished model on: its weights lie there, what building it took does not count."""
+    """The peak counts from the finished model on: its weights lie there, what building it took does
+    not count."""
     import torch
 
     release(kind)
@@ -200,8 +264,11 @@ def _memory(kind: str, device: str) -> dict[str, int]:
     if kind != "cuda":
         return {}
     free, total = torch.cuda.mem_get_info(device)
-    return dict(peak_allocated_bytes=torch.cuda.max_memory_allocated(device), peak_reserved_bytes=torch.cuda.max_memory_reserved(device),
-                device_used_bytes=total - free)
+    return dict(
+        peak_allocated_bytes=torch.cuda.max_memory_allocated(device),
+        peak_reserved_bytes=torch.cuda.max_memory_reserved(device),
+        device_used_bytes=total - free,
+    )
 
 
 def device_name(device: str) -> str:
@@ -212,7 +279,9 @@ def device_name(device: str) -> str:
         return torch.cuda.get_device_name(device)
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+        return next(
+            line.partition(":")[2].strip() for line in lines if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 

@@ -1,4 +1,5 @@
-"""One training step as a user would run it: the real model, the strategy really applied, the real optimizer, a real device.
+"""One training step as a user would run it: the real model, the strategy really applied, the real
+optimizer, a real device.
 
 Torch is imported inside the functions: a question answered from the ledger's tables needs none.
 """
@@ -24,21 +25,37 @@ LEARNING_RATE = 1e-5  # small enough that random weights and data stay finite; c
 
 
 class RealStep:
-    """``step()`` runs one optimizer step over ``accumulation`` micro-batches; ``mark(name)`` is called at its moments (``forward``
-    after the first micro-batch's forward pass, ``end`` after the update).
+    """``step()`` runs one optimizer step over ``accumulation`` micro-batches; ``mark(name)`` is
+    called at its moments (``forward`` after the first micro-batch's forward pass, ``end`` after the
+    update).
 
-    Raises what building and applying raise, MissingExtraError where bitsandbytes is needed and missing, and torch's own error
-    when memory is not enough. ``feature_extraction``'s variant ``features`` has no update: its step is the forward pass.
+    Raises what building and applying raise, MissingExtraError where bitsandbytes is needed and
+    missing, and torch's own error when memory is not enough. ``feature_extraction``'s variant
+    ``features`` has no update: its step is the forward pass.
     """
 
-    def __init__(self, facts: ModelFacts, recipe: Recipe, device: str, *, micro_batch: int, sequence_length: int | None = None,
-                 target_length: int | None = None, accumulation: int = 1, teacher: ModelFacts | None = None):
+    def __init__(
+        self,
+        facts: ModelFacts,
+        recipe: Recipe,
+        device: str,
+        *,
+        micro_batch: int,
+        sequence_length: int | None = None,
+        target_length: int | None = None,
+        accumulation: int = 1,
+        teacher: ModelFacts | None = None,
+    ):
         import torch
 
         self.recipe, self.accumulation = recipe, accumulation
         self.device_type = torch.device(device).type
         self.prepared = prepare(facts, recipe, device, teacher)
-        self.optimizer = None if self.prepared.inference else optimizer_of(recipe.optimizer, self.prepared.trainable)
+        self.optimizer = (
+            None
+            if self.prepared.inference
+            else optimizer_of(recipe.optimizer, self.prepared.trainable)
+        )
         self.scaler = torch.amp.GradScaler(self.device_type, enabled=recipe.precision == "amp_fp16")
         point = {"B": micro_batch, "S": sequence_length, "T": target_length}
         self.batch = _with_features(self.prepared.batch(**point), recipe)
@@ -52,7 +69,9 @@ class RealStep:
             if micro_step == 0:
                 mark("forward")
             if self.optimizer is not None:
-                self.scaler.scale(loss / self.accumulation if self.accumulation > 1 else loss).backward()
+                self.scaler.scale(
+                    loss / self.accumulation if self.accumulation > 1 else loss
+                ).backward()
             del loss
         if self.optimizer is not None:
             self.scaler.step(self.optimizer)
@@ -61,14 +80,19 @@ class RealStep:
         mark("end")
 
 
-def prepare(facts: ModelFacts, recipe: Recipe, device: str, teacher: ModelFacts | None = None) -> Any:
-    """The model on the device with random weights, the strategy applied: ``planner.training.strategy.Prepared``."""
+def prepare(
+    facts: ModelFacts, recipe: Recipe, device: str, teacher: ModelFacts | None = None
+) -> Any:
+    """The model on the device with random weights, the strategy applied:
+    ``planner.training.strategy.Prepared``."""
     from planner.trace.recorder.regimes import build_for
     from planner.trace.recorder.step_runner import enable_checkpointing
     from planner.training.registry import strategy_of
 
     if recipe.strategy == "distillation" and teacher is None:
-        raise QuestionError("distillation needs a teacher", where="--teacher", mend="Name a model to learn from")
+        raise QuestionError(
+            "distillation needs a teacher", where="--teacher", mend="Name a model to learn from"
+        )
     built = build_for(facts, recipe, device)
     if recipe.gradient_checkpointing != "none":
         enable_checkpointing(built, recipe.gradient_checkpointing)
@@ -76,12 +100,17 @@ def prepare(facts: ModelFacts, recipe: Recipe, device: str, teacher: ModelFacts 
         from planner.measure.real_qlora import apply_qlora
 
         return apply_qlora(built, recipe, device)
-    return strategy_of(recipe).apply(built, recipe, lambda: build_for(teacher, replace(recipe, gradient_checkpointing="none"), device))
+    return strategy_of(recipe).apply(
+        built,
+        recipe,
+        lambda: build_for(teacher, replace(recipe, gradient_checkpointing="none"), device),
+    )
 
 
 def optimizer_of(name: str, params: list) -> torch.optim.Optimizer:
-    """The optimizer that a user gets by this name: torch's own with torch's own choice of implementation, bitsandbytes' where the
-    name is one of theirs. Raises ModelError for nothing to train, QuestionError for an unknown name, MissingExtraError."""
+    """The optimizer that a user gets by this name: torch's own with torch's own choice of
+    implementation, bitsandbytes' where the name is one of theirs. Raises ModelError for nothing to
+    train, QuestionError for an unknown name, MissingExtraError."""
     import torch
 
     from planner.training.optimizers import BUILDERS
@@ -100,9 +129,15 @@ def optimizer_of(name: str, params: list) -> torch.optim.Optimizer:
         "lion": lambda: BUILDERS["lion"](params),
     }
     if name in BITSANDBYTES:
-        return getattr(bitsandbytes(f"the optimizer {name}").optim, BITSANDBYTES[name])(params, lr=LEARNING_RATE)
+        return getattr(bitsandbytes(f"the optimizer {name}").optim, BITSANDBYTES[name])(
+            params, lr=LEARNING_RATE
+        )
     if name not in plain:
-        raise QuestionError(f"no optimizer {name!r} to run", where="--optimizer", mend=f"Use one of {', '.join([*plain, *BITSANDBYTES])}")
+        raise QuestionError(
+            f"no optimizer {name!r} to run",
+            where="--optimizer",
+            mend=f"Use one of {', '.join([*plain, *BITSANDBYTES])}",
+        )
     return plain[name]()
 
 
@@ -111,12 +146,17 @@ def autocast(precision: str, device_type: str) -> contextlib.AbstractContextMana
 
     from planner.trace.recorder.step_runner import AUTOCAST
 
-    return torch.autocast(device_type, AUTOCAST[precision]) if precision in AUTOCAST else contextlib.nullcontext()
+    return (
+        torch.autocast(device_type, AUTOCAST[precision])
+        if precision in AUTOCAST
+        else contextlib.nullcontext()
+    )
 
 
 @contextlib.contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """TF32 in products and convolutions, or float32 throughout (torch's own default is TF32 in convolutions only)."""
+    """TF32 in products and convolutions, or float32 throughout (torch's own default is TF32 in
+    convolutions only)."""
     import torch
 
     product, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
@@ -129,12 +169,21 @@ def tf32(allowed: bool) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory was not enough, on any device (only CUDA has a class for it)."""
+    """Whether an error says that memory was not enough, on any device (only CUDA has a class for
+    it)."""
     import torch
 
     text = str(error).lower()
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text or "cudaerrormemoryallocation" in text or "alloc_failed" in text)
+    return (
+        isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        or isinstance(error, RuntimeError)
+        and (
+            "out of memory" in text
+            or "can't allocate memory" in text
+            or "cudaerrormemoryallocation" in text
+            or "alloc_failed" in text
+        )
+    )
 
 
 def release(device_type: str) -> None:

@@ -1,6 +1,8 @@
-"""Training steps that are watched: every part of them is timed on the device's clock, and they stop when the median is known.
+"""Training steps that are watched: every part of them is timed on the device's clock, and they stop
+when the median is known.
 
-The step is the one of ``real_step``, fed anew in each micro-batch, with the weights of the user's folder where it holds any.
+The step is the one of ``real_step``, fed anew in each micro-batch, with the weights of the user's
+folder where it holds any.
 """
 
 from __future__ import annotations
@@ -27,21 +29,38 @@ PHASES = ("forward", "backward", "optimizer", "data")
 
 
 class MeasuredStep:
-    """``step(mark)`` runs one optimizer step; ``mark(phase)`` is called at the end of each stretch: ``data``, ``forward`` and
-    ``backward`` of every micro-batch, ``optimizer``. ``feed()`` returns the next batch on the device and must be set before.
+    """``step(mark)`` runs one optimizer step; ``mark(phase)`` is called at the end of each stretch:
+    ``data``, ``forward`` and ``backward`` of every micro-batch, ``optimizer``. ``feed()`` returns
+    the next batch on the device and must be set before.
 
     Raises what building and applying raise, and torch's own error when memory is not enough.
     """
 
-    def __init__(self, facts: ModelFacts, recipe: Recipe, device: str, *, accumulation: int = 1, teacher: ModelFacts | None = None,
-                 own_weights: bool = True):
+    def __init__(
+        self,
+        facts: ModelFacts,
+        recipe: Recipe,
+        device: str,
+        *,
+        accumulation: int = 1,
+        teacher: ModelFacts | None = None,
+        own_weights: bool = True,
+    ):
         import torch
 
         self.recipe, self.accumulation = recipe, accumulation
         self.device_type = torch.device(device).type
         self.prepared = prepare(facts, recipe, device, teacher)
-        self.notes = _own_weights(self.prepared.module, facts, recipe) if own_weights else ["weights are random, as training from scratch begins"]
-        self.optimizer = None if self.prepared.inference else optimizer_of(recipe.optimizer, self.prepared.trainable)
+        self.notes = (
+            _own_weights(self.prepared.module, facts, recipe)
+            if own_weights
+            else ["weights are random, as training from scratch begins"]
+        )
+        self.optimizer = (
+            None
+            if self.prepared.inference
+            else optimizer_of(recipe.optimizer, self.prepared.trainable)
+        )
         self.scaler = torch.amp.GradScaler(self.device_type, enabled=recipe.precision == "amp_fp16")
         self.feed: Callable[[], dict[str, Any]] | None = None
         self.waited_seconds = 0.0  # for data, by the host's clock
@@ -59,7 +78,9 @@ class MeasuredStep:
                 loss = self.prepared.forward(batch)
             mark("forward")
             if self.optimizer is not None:
-                self.scaler.scale(loss / self.accumulation if self.accumulation > 1 else loss).backward()
+                self.scaler.scale(
+                    loss / self.accumulation if self.accumulation > 1 else loss
+                ).backward()
                 self.loss = loss.detach()
                 mark("backward")
             del loss, batch
@@ -80,8 +101,9 @@ class MeasuredStep:
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds on the device's clock: ``samples`` of whole steps without waiting for data, ``phases`` of a median step (``data``:
-    the host's wait a step), ``forward_seconds`` of one micro-batch, ``wall_seconds`` of all timed steps together."""
+    """Seconds on the device's clock: ``samples`` of whole steps without waiting for data,
+    ``phases`` of a median step (``data``: the host's wait a step), ``forward_seconds`` of one
+    micro-batch, ``wall_seconds`` of all timed steps together."""
 
     samples: tuple[float, ...]
     forward_seconds: float
@@ -96,43 +118,85 @@ class Timed:
         low, high = ends(self.samples)
         mean = statistics.fmean(self.samples)
         whole = mean + self.phases["data"]
-        found = dict(step_seconds=statistics.median(self.samples), step_seconds_p10=low, step_seconds_p90=high, step_seconds_mean=mean,
-                     step_samples=thinned(self.samples, RECORDED_SAMPLES), relative_error=self.relative_error, forward_seconds=self.forward_seconds,
-                     data_seconds=self.phases["data"], wall_seconds=self.wall_seconds, steps=len(self.samples), phase_seconds=dict(self.phases),
-                     samples_per_second=samples_a_step / whole, loss_first=self.loss_first, loss_last=self.loss_last)
+        found = dict(
+            step_seconds=statistics.median(self.samples),
+            step_seconds_p10=low,
+            step_seconds_p90=high,
+            step_seconds_mean=mean,
+            step_samples=thinned(self.samples, RECORDED_SAMPLES),
+            relative_error=self.relative_error,
+            forward_seconds=self.forward_seconds,
+            data_seconds=self.phases["data"],
+            wall_seconds=self.wall_seconds,
+            steps=len(self.samples),
+            phase_seconds=dict(self.phases),
+            samples_per_second=samples_a_step / whole,
+            loss_first=self.loss_first,
+            loss_last=self.loss_last,
+        )
         if tokens_a_step:
-            found |= dict(tokens=round(tokens_a_step * len(self.samples)), tokens_per_second=tokens_a_step / whole)
-        return {name: value for name, value in found.items() if value is not None and value != math.inf}
+            found |= dict(
+                tokens=round(tokens_a_step * len(self.samples)),
+                tokens_per_second=tokens_a_step / whole,
+            )
+        return {
+            name: value for name, value in found.items() if value is not None and value != math.inf
+        }
 
 
-def run_steps(step: MeasuredStep, marks: Any, *, seconds: float, min_steps: int = 5, varied: bool = False,
-              progress: Callable[[str, int, int], None] | None = None) -> Timed:
-    """Warm up, then train until the median step is known to ``SURE`` or ``seconds`` are over; at least ``min_steps``.
+def run_steps(
+    step: MeasuredStep,
+    marks: Any,
+    *,
+    seconds: float,
+    min_steps: int = 5,
+    varied: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Timed:
+    """Warm up, then train until the median step is known to ``SURE`` or ``seconds`` are over; at
+    least ``min_steps``.
 
-    ``varied``: batches differ in length, so the mean must be known as well. ``marks``: of ``planner.measure.marks``.
+    ``varied``: batches differ in length, so the mean must be known as well. ``marks``: of
+    ``planner.measure.marks``.
     """
     begin = time.perf_counter()
     usual, loss_first = _warm_up(step, marks, seconds * WARM_UP_SHARE)
-    size = max(3, min(GROUP_STEPS, round(GROUP_SECONDS / max(usual, 1e-6)))) if marks.pipelined else 1
+    size = (
+        max(3, min(GROUP_STEPS, round(GROUP_SECONDS / max(usual, 1e-6)))) if marks.pipelined else 1
+    )
     kept: list[list[tuple[str, float]]] = []
     samples: list[float] = []
     wall = waited = 0.0
     steps = 0
-    while len(samples) < min_steps or (time.perf_counter() - begin < seconds and not _sure(samples, varied)):
+    while len(samples) < min_steps or (
+        time.perf_counter() - begin < seconds and not _sure(samples, varied)
+    ):
         group, spent, wait = _group(step, marks, size)
         kept += group
         samples += [sum(part for name, part in one if name != "data") for one in group]
         wall, waited, steps = wall + spent, waited + wait, steps + size
         if progress:
-            progress("training", int(1000 * min(1.0, (time.perf_counter() - begin) / seconds)), 1000)
+            progress(
+                "training", int(1000 * min(1.0, (time.perf_counter() - begin) / seconds)), 1000
+            )
     forward = statistics.median(part for one in kept for name, part in one if name == "forward")
-    return Timed(tuple(samples), forward, _phases(kept, waited / steps), wall, loss_first, step.loss_value(), relative_error(samples))
+    return Timed(
+        tuple(samples),
+        forward,
+        _phases(kept, waited / steps),
+        wall,
+        loss_first,
+        step.loss_value(),
+        relative_error(samples),
+    )
 
 
 def _sure(samples: list[float], varied: bool) -> bool:
     if len(samples) < 4 or not relative_error(samples) < SURE:
         return False
-    return not varied or statistics.stdev(samples) / math.sqrt(len(samples)) < SURE * statistics.fmean(samples)
+    return not varied or statistics.stdev(samples) / math.sqrt(
+        len(samples)
+    ) < SURE * statistics.fmean(samples)
 
 
 def _warm_up(step: MeasuredStep, marks: Any, budget_seconds: float) -> tuple[float, float | None]:
@@ -145,14 +209,18 @@ def _warm_up(step: MeasuredStep, marks: Any, budget_seconds: float) -> tuple[flo
         now, done = time.perf_counter() - start, done + 1
         if done == 1:
             first = step.loss_value()
-        if done >= WARM_UP_STEPS and (abs(now - before) <= STEADY * now or time.perf_counter() - begin > budget_seconds):
+        if done >= WARM_UP_STEPS and (
+            abs(now - before) <= STEADY * now or time.perf_counter() - begin > budget_seconds
+        ):
             return now, first
         before = now
 
 
-def _group(step: MeasuredStep, marks: Any, size: int) -> tuple[list[list[tuple[str, float]]], float, float]:
-    """(the stretches of each step, wall seconds of all, seconds waited for data). After a wait the host is not ahead yet: the
-    first step of a pipelined group is left out."""
+def _group(
+    step: MeasuredStep, marks: Any, size: int
+) -> tuple[list[list[tuple[str, float]]], float, float]:
+    """(the stretches of each step, wall seconds of all, seconds waited for data). After a wait the
+    host is not ahead yet: the first step of a pipelined group is left out."""
     step.waited_seconds, wall = 0.0, time.perf_counter()
     moments: list[list[tuple[str, Any]]] = []
     last = marks.mark()
@@ -163,7 +231,10 @@ def _group(step: MeasuredStep, marks: Any, size: int) -> tuple[list[list[tuple[s
     marks.synchronise()
     wall = time.perf_counter() - wall
     kept = moments[1:] if marks.pipelined else moments
-    stretches = [[(name, marks.seconds(before, at)) for (_, before), (name, at) in zip(one, one[1:])] for one in kept]
+    stretches = [
+        [(name, marks.seconds(before, at)) for (_, before), (name, at) in zip(one, one[1:])]
+        for one in kept
+    ]
     return stretches, wall, step.waited_seconds
 
 
@@ -171,7 +242,11 @@ def _phases(steps: list[list[tuple[str, float]]], data_seconds: float) -> dict[s
     """Of a median step. Accumulated micro-batches are added."""
     found = {}
     for phase in PHASES[:-1]:
-        each = [sum(part for name, part in one if name == phase) for one in steps if any(name == phase for name, _ in one)]
+        each = [
+            sum(part for name, part in one if name == phase)
+            for one in steps
+            if any(name == phase for name, _ in one)
+        ]
         if each:
             found[phase] = statistics.median(each)
     return found | {"data": data_seconds}
@@ -181,34 +256,68 @@ def _phases(steps: list[list[tuple[str, float]]], data_seconds: float) -> dict[s
 
 
 def _own_weights(module: Any, facts: ModelFacts, recipe: Recipe) -> list[str]:
-    """Fill the module from the folder's safetensors and say how much of it came from there; pickled weights are never read."""
-    files = sorted(facts.folder.glob("*.safetensors")) if facts.folder is not None and facts.folder.is_dir() else []
+    """Fill the module from the folder's safetensors and say how much of it came from there; pickled
+    weights are never read."""
+    files = (
+        sorted(facts.folder.glob("*.safetensors"))
+        if facts.folder is not None and facts.folder.is_dir()
+        else []
+    )
     if not files:
         return ["weights are random"]
     if recipe.strategy == "qlora" or recipe.variant == "cached":
-        return ["weights are random: those of the folder are not packed into what this strategy keeps"]
+        return [
+            "weights are random: those of the folder are not packed into what this strategy keeps"
+        ]
     loaded = load_weights(module, files)
     total = sum(p.numel() for p in module.parameters())
-    return [f"{loaded / total:.1%} of the weights are those of {facts.folder.name}, the rest random" if loaded < total else f"weights are those of {facts.folder.name}"]
+    return [
+        f"{loaded / total:.1%} of the weights are those of {facts.folder.name}, the rest random"
+        if loaded < total
+        else f"weights are those of {facts.folder.name}"
+    ]
 
 
 def load_weights(module: Any, files: list[Path]) -> int:
-    """Copy what the files hold under the module's own names, with or without the base model's prefix and PEFT's wrapping, and of
-    the same shape. Returns how many elements of parameters were filled. Raises ModelError for a damaged file."""
+    """Copy what the files hold under the module's own names, with or without the base model's
+    prefix and PEFT's wrapping, and of the same shape. Returns how many elements of parameters were
+    filled. Raises ModelError for a damaged file."""
     import torch
     from safetensors import SafetensorError, safe_open
 
     from planner.errors import ModelError
 
-    wanted = {_plain(name): tensor for name, tensor in (*module.named_parameters(remove_duplicate=False), *module.named_buffers())}
-    prefix = next((p for part in module.modules() if (p := getattr(part, "base_model_prefix", None))), None) or "model"
+    wanted = {
+        _plain(name): tensor
+        for name, tensor in (
+            *module.named_parameters(remove_duplicate=False),
+            *module.named_buffers(),
+        )
+    }
+    prefix = (
+        next(
+            (p for part in module.modules() if (p := getattr(part, "base_model_prefix", None))),
+            None,
+        )
+        or "model"
+    )
     parameters, filled = {id(p) for p in module.parameters()}, {}
     for file in files:
         try:
             with safe_open(file, framework="pt") as tensors, torch.no_grad():
                 for name in tensors.keys():
-                    target = next((wanted[n] for n in (name, f"{prefix}.{name}", name.removeprefix(f"{prefix}.")) if n in wanted), None)
-                    if target is not None and list(target.shape) == tensors.get_slice(name).get_shape():
+                    target = next(
+                        (
+                            wanted[n]
+                            for n in (name, f"{prefix}.{name}", name.removeprefix(f"{prefix}."))
+                            if n in wanted
+                        ),
+                        None,
+                    )
+                    if (
+                        target is not None
+                        and list(target.shape) == tensors.get_slice(name).get_shape()
+                    ):
                         target.copy_(tensors.get_tensor(name))
                         filled[id(target)] = target.numel()
         except (SafetensorError, OSError) as error:

@@ -11,7 +11,8 @@ from planner.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Work:
-    """What is run: a recipe of a model at one point on one device. ``accumulation`` is the plan's, or less of it."""
+    """What is run: a recipe of a model at one point on one device. ``accumulation`` is the plan's,
+    or less of it."""
 
     facts: ModelFacts
     recipe: Recipe

@@ -1,11 +1,13 @@
-"""Replay of torch's CUDA caching allocator: which bytes it counts as allocated and which it holds reserved.
+"""Replay of torch's CUDA caching allocator: which bytes it counts as allocated and which it holds
+reserved.
 
-After ``c10/cuda/CUDACachingAllocator.cpp`` (native backend, one stream). Sizes are rounded to 512 B; requests up to 1 MiB
-share 2 MiB segments, up to 10 MiB share 20 MiB segments, larger ones get segments of their own in steps of 2 MiB; the
-smallest free block that fits is taken, lowest address first, split when what is left over is worth it, and merged with
-free neighbours when it is freed. Segments go back to the driver only when memory runs out. What is left out: several
-streams, ``max_split_size``, ``roundup_power2_divisions`` and garbage collection, which are off by default, and the
-driver's own choice of addresses: here each new segment lies above the last.
+After ``c10/cuda/CUDACachingAllocator.cpp`` (native backend, one stream). Sizes are rounded to 512
+B; requests up to 1 MiB share 2 MiB segments, up to 10 MiB share 20 MiB segments, larger ones get
+segments of their own in steps of 2 MiB; the smallest free block that fits is taken, lowest address
+first, split when what is left over is worth it, and merged with free neighbours when it is freed.
+Segments go back to the driver only when memory runs out. What is left out: several streams,
+``max_split_size``, ``roundup_power2_divisions`` and garbage collection, which are off by default,
+and the driver's own choice of addresses: here each new segment lies above the last.
 """
 
 from __future__ import annotations
@@ -13,10 +15,18 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from dataclasses import dataclass
 
-#: Constants of CUDACachingAllocator.cpp under their names there: kMinBlockSize, kSmallSize, kSmallBuffer, kMinLargeAlloc,
-#: kLargeBuffer, kRoundLarge.
-MIN_BLOCK, SMALL_SIZE, SMALL_BUFFER, MIN_LARGE, LARGE_BUFFER, ROUND_LARGE = 512, 2**20, 2**21, 10 * 2**20, 20 * 2**20, 2**21
-_ADDRESS_SPACE = LARGE_BUFFER * 2**30  # of one expandable segment: more than any device has, as the real reservation, and whole pages
+#: Constants of CUDACachingAllocator.cpp under their names there: kMinBlockSize, kSmallSize,
+#: kSmallBuffer, kMinLargeAlloc, kLargeBuffer, kRoundLarge.
+MIN_BLOCK, SMALL_SIZE, SMALL_BUFFER, MIN_LARGE, LARGE_BUFFER, ROUND_LARGE = (
+    512,
+    2**20,
+    2**21,
+    10 * 2**20,
+    20 * 2**20,
+    2**21,
+)
+# of one expandable segment: more than any device has, as the real reservation, and whole pages
+_ADDRESS_SPACE = LARGE_BUFFER * 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +37,44 @@ class AllocatorConfig:
 
 
 class DeviceOutOfMemory(Exception):
-    """A request that does not fit even after every cached segment was given back: what torch raises as OutOfMemoryError."""
+    """A request that does not fit even after every cached segment was given back: what torch raises
+    as OutOfMemoryError."""
 
     def __init__(self, requested_bytes: int, reserved_bytes: int, limit_bytes: int):
         super().__init__(f"{requested_bytes} B wanted, {reserved_bytes} B of {limit_bytes} B held")
-        self.requested_bytes, self.reserved_bytes, self.limit_bytes = requested_bytes, reserved_bytes, limit_bytes
+        self.requested_bytes, self.reserved_bytes, self.limit_bytes = (
+            requested_bytes,
+            reserved_bytes,
+            limit_bytes,
+        )
 
 
 class Block:
-    """A range of addresses [ptr, ptr + size): live, free, or (expandable segments) not backed by memory."""
+    """A range of addresses [ptr, ptr + size): live, free, or (expandable segments) not backed by
+    memory."""
 
-    __slots__ = ("pool", "ptr", "size", "requested", "allocated", "mapped", "expandable", "prev", "next")
+    __slots__ = (
+        "pool",
+        "ptr",
+        "size",
+        "requested",
+        "allocated",
+        "mapped",
+        "expandable",
+        "prev",
+        "next",
+    )
 
-    def __init__(self, pool: _Pool, ptr: int, size: int, *, mapped: bool = True, expandable: bool = False):
-        self.pool, self.ptr, self.size, self.mapped, self.expandable = pool, ptr, size, mapped, expandable
+    def __init__(
+        self, pool: _Pool, ptr: int, size: int, *, mapped: bool = True, expandable: bool = False
+    ):
+        self.pool, self.ptr, self.size, self.mapped, self.expandable = (
+            pool,
+            ptr,
+            size,
+            mapped,
+            expandable,
+        )
         self.requested, self.allocated = 0, False
         self.prev: Block | None = None
         self.next: Block | None = None
@@ -78,7 +112,9 @@ class _Pool:
 
 def round_size(requested_bytes: int) -> int:
     """Up to the next 512 B; at least 512 B."""
-    return MIN_BLOCK if requested_bytes < MIN_BLOCK else -(-requested_bytes // MIN_BLOCK) * MIN_BLOCK
+    return (
+        MIN_BLOCK if requested_bytes < MIN_BLOCK else -(-requested_bytes // MIN_BLOCK) * MIN_BLOCK
+    )
 
 
 def segment_size(size_bytes: int) -> int:
@@ -89,10 +125,12 @@ def segment_size(size_bytes: int) -> int:
 
 
 class CachingAllocator:
-    """State of the allocator of one device and one stream. ``limit_bytes`` is what it may reserve, None for no limit.
+    """State of the allocator of one device and one stream. ``limit_bytes`` is what it may reserve,
+    None for no limit.
 
-    ``allocated_bytes`` counts whole blocks, as ``torch.cuda.memory_allocated`` does: where the rest of a block is not worth
-    splitting off (up to 1 MiB of a large one) it counts more than the rounded request.
+    ``allocated_bytes`` counts whole blocks, as ``torch.cuda.memory_allocated`` does: where the rest
+    of a block is not worth splitting off (up to 1 MiB of a large one) it counts more than the
+    rounded request.
     """
 
     def __init__(self, config: AllocatorConfig = AllocatorConfig(), limit_bytes: int | None = None):
@@ -142,7 +180,8 @@ class CachingAllocator:
         if index == len(order):
             return None
         block = pool.at[order[index][1]]
-        if self.config.expandable_segments:  # a block at the growing end counts as large as it can become
+        # a block at the growing end counts as large as it can become
+        if self.config.expandable_segments:
             while index + 1 < len(order):
                 after = pool.at[order[index + 1][1]]
                 if _growable(after) >= _growable(block):
@@ -187,7 +226,11 @@ class CachingAllocator:
 
     def _grow(self, pool: _Pool, size: int) -> Block | None:
         wanted = segment_size(size)
-        if self.limit_bytes is not None and self.reserved_bytes + (0 if self.config.expandable_segments else wanted) > self.limit_bytes:
+        if (
+            self.limit_bytes is not None
+            and self.reserved_bytes + (0 if self.config.expandable_segments else wanted)
+            > self.limit_bytes
+        ):
             return None
         if self.config.expandable_segments:
             return self._grow_expandable(pool, size)
@@ -202,7 +245,8 @@ class CachingAllocator:
             self.peak_reserved_bytes = self.reserved_bytes
 
     def _grow_expandable(self, pool: _Pool, size: int) -> Block | None:
-        """``try_allocate_expandable_block``: map pages until a free block of this size stands at the lowest address."""
+        """``try_allocate_expandable_block``: map pages until a free block of this size stands at
+        the lowest address."""
         candidate = self._expandable_candidate(pool, size)
         if not candidate.mapped and not self._map(candidate, min(candidate.size, size)):
             return None
@@ -230,7 +274,8 @@ class CachingAllocator:
         return segment
 
     def _map(self, block: Block, size: int) -> bool:
-        """Back the first ``size`` bytes of an unmapped block, whole pages, and join it with free neighbours."""
+        """Back the first ``size`` bytes of an unmapped block, whole pages, and join it with free
+        neighbours."""
         pool = block.pool
         mapped = min(-(-size // pool.page) * pool.page, block.size)
         if self.limit_bytes is not None and self.reserved_bytes + mapped > self.limit_bytes:
@@ -238,7 +283,9 @@ class CachingAllocator:
         del pool.unmapped[block.ptr]
         block.mapped = True
         if mapped < block.size:
-            rest = Block(pool, block.ptr + mapped, block.size - mapped, mapped=False, expandable=True)
+            rest = Block(
+                pool, block.ptr + mapped, block.size - mapped, mapped=False, expandable=True
+            )
             rest.insert_after(block)
             block.size = mapped
             pool.unmapped[rest.ptr] = rest
@@ -250,7 +297,8 @@ class CachingAllocator:
     # ---- giving back
 
     def _release_cached(self) -> None:
-        """``release_cached_blocks``: every segment that is wholly free goes back to the driver, and whole free pages."""
+        """``release_cached_blocks``: every segment that is wholly free goes back to the driver, and
+        whole free pages."""
         for pool in (self.large, self.small):
             for block in list(pool.at.values()):
                 if block.expandable:

@@ -1,9 +1,11 @@
-"""The caching allocator's replay again, for speed: torch's defaults and no limit on memory, over whole steps.
+"""The caching allocator's replay again, for speed: torch's defaults and no limit on memory, over
+whole steps.
 
-Does to a step what ``CachingAllocator`` does request by request. Without a limit nothing is given back to the driver, so
-the pool of small blocks and that of large ones never meet: each is played on its own, as plain integers. Addresses and
-sizes are in units of 512 B. A free block is one integer, size << 40 | address, so that the sorted list of them is in
-best-fit order; it is found by its two ends when a neighbour is freed. Segments lie a unit apart, lest they merge.
+Does to a step what ``CachingAllocator`` does request by request. Without a limit nothing is given
+back to the driver, so the pool of small blocks and that of large ones never meet: each is played on
+its own, as plain integers. Addresses and sizes are in units of 512 B. A free block is one integer,
+size << 40 | address, so that the sorted list of them is in best-fit order; it is found by its two
+ends when a neighbour is freed. Segments lie a unit apart, lest they merge.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ _SMALL = SMALL_SIZE // MIN_BLOCK
 
 @dataclass(frozen=True)
 class Moment:
-    """The peak of allocated memory: the storages alive then (in the order they were made), each with the bytes of its block."""
+    """The peak of allocated memory: the storages alive then (in the order they were made), each
+    with the bytes of its block."""
 
     allocated_bytes: int
     keys: np.ndarray  # int64 [n_alive]
@@ -32,7 +35,8 @@ class Moment:
 
 
 class NativeReplay:
-    """``sizes``: bytes of each key, int64 [n_keys]. ``play`` lists of keys: ``key ≥ 0`` allocates, ``~key`` frees what is alive."""
+    """``sizes``: bytes of each key, int64 [n_keys]. ``play`` lists of keys: ``key ≥ 0`` allocates,
+    ``~key`` frees what is alive."""
 
     def __init__(self, sizes: np.ndarray):
         self._rounded = -(-sizes // MIN_BLOCK)
@@ -48,7 +52,8 @@ class NativeReplay:
 
     def play(self, events: np.ndarray, operations: np.ndarray) -> None:
         size = self._rounded[np.where(events >= 0, events, ~events)]
-        blocks = np.zeros(len(events), dtype=np.int64)  # 0: an empty tensor, or one that is not there
+        # 0: an empty tensor, or one that is not there
+        blocks = np.zeros(len(events), dtype=np.int64)
         for pool, mine in zip(self._pools, ((size > 0) & (size <= _SMALL), size > _SMALL)):
             blocks[mine] = pool.play(events[mine].tolist())
         self._played.append((events, blocks))
@@ -62,18 +67,29 @@ class NativeReplay:
 
     def peak(self) -> Moment:
         units, piece, position, operation = self._peak
-        log = [*self._played[:piece], *((part[: position + 1] for part in column) for column in self._played[piece : piece + 1])]
-        events, blocks = (np.concatenate(column) if column else np.zeros(0, np.int64) for column in (tuple(zip(*log)) or ((), ())))
+        log = [
+            *self._played[:piece],
+            *(
+                (part[: position + 1] for part in column)
+                for column in self._played[piece : piece + 1]
+            ),
+        ]
+        events, blocks = (
+            np.concatenate(column) if column else np.zeros(0, np.int64)
+            for column in (tuple(zip(*log)) or ((), ()))
+        )
         done = np.flatnonzero(blocks)
         last = np.full(len(self._rounded), -1)
-        last[np.where(events[done] >= 0, events[done], ~events[done])] = done  # of equal indices the last assignment stays
+        # of equal indices the last assignment stays
+        last[np.where(events[done] >= 0, events[done], ~events[done])] = done
         made = last[last >= 0]
         made = np.sort(made[events[made] >= 0])
         return Moment(units * MIN_BLOCK, events[made], blocks[made] * MIN_BLOCK, operation)
 
 
 class _Pool:
-    """Blocks of one kind. ``units``: rounded size of each key; what is left of a block beyond ``unsplit`` is split off."""
+    """Blocks of one kind. ``units``: rounded size of each key; what is left of a block beyond
+    ``unsplit`` is split off."""
 
     def __init__(self, units: list[int], unsplit: int):
         self.units, self.unsplit = units, unsplit
@@ -84,9 +100,16 @@ class _Pool:
         self.held: dict[int, int] = {}  # key → block
 
     def play(self, events: list[int]) -> list[int]:
-        """The block of each event in units, negative where it is freed. Written out in one piece: it runs a million times."""
+        """The block of each event in units, negative where it is freed. Written out in one piece:
+        it runs a million times."""
         units, unsplit, order, held = self.units, self.unsplit, self.order, self.held
-        starting, ending, take, find, insert = self.starting, self.ending, self.held.pop, bisect_left, insort
+        starting, ending, take, find, insert = (
+            self.starting,
+            self.ending,
+            self.held.pop,
+            bisect_left,
+            insort,
+        )
         after_of, before_of = starting.pop, ending.pop
         blocks: list[int] = []
         note = blocks.append

@@ -1,6 +1,8 @@
-"""The peak of device memory of a run: a trace's lifetimes replayed through the caching allocator, and what it consists of.
+"""The peak of device memory of a run: a trace's lifetimes replayed through the caching allocator,
+and what it consists of.
 
-``replay`` is exact for one point; ``peak_allocated`` gives the peak of live tensors over a grid of points, for searches.
+``replay`` is exact for one point; ``peak_allocated`` gives the peak of live tensors over a grid of
+points, for searches.
 """
 
 from __future__ import annotations
@@ -35,11 +37,13 @@ _BACKWARD_THREAD = {PHASES.index("backward"), PHASES.index("recompute")}
 
 @dataclass(frozen=True)
 class PeakMemory:
-    """``allocated_bytes``: the peak of what ``torch.cuda.max_memory_allocated`` counts; ``reserved_bytes``: of what the
-    caching allocator holds. ``breakdown`` (bytes by category) is of the moment of the first, and sums to it.
-    ``requested_bytes`` and ``rounded_bytes`` are the same tensors before rounding and rounded to 512 B. ``by_module``: the
-    parts of the model that hold most at that moment, largest first. ``fits`` is False when ``limit_bytes`` was given and
-    not kept even after the cache was given back; the figures are then those of a device without a limit."""
+    """``allocated_bytes``: the peak of what ``torch.cuda.max_memory_allocated`` counts;
+    ``reserved_bytes``: of what the caching allocator holds. ``breakdown`` (bytes by category) is of
+    the moment of the first, and sums to it. ``requested_bytes`` and ``rounded_bytes`` are the same
+    tensors before rounding and rounded to 512 B. ``by_module``: the parts of the model that hold
+    most at that moment, largest first. ``fits`` is False when ``limit_bytes`` was given and not
+    kept even after the cache was given back; the figures are then those of a device without a
+    limit."""
 
     allocated_bytes: int
     reserved_bytes: int
@@ -63,12 +67,20 @@ class PeakMemory:
 _DEFAULT = AllocatorConfig()
 
 
-def replay(trace: StepTrace, point: dict, *, accumulation: int = 1, config: AllocatorConfig = _DEFAULT, workspace: tuple[int, ...] = (),
-           limit_bytes: int | None = None) -> PeakMemory:
+def replay(
+    trace: StepTrace,
+    point: dict,
+    *,
+    accumulation: int = 1,
+    config: AllocatorConfig = _DEFAULT,
+    workspace: tuple[int, ...] = (),
+    limit_bytes: int | None = None,
+) -> PeakMemory:
     """Weights, the first step and two steady ones at one point ({"B": 4, "S": 2048}).
 
-    ``workspace``: bytes of the matrix library's workspaces, one taken at the first matrix product of the forward pass, the
-    next at the first of the backward pass (each thread has its own handle). Raises QuestionError for a missing symbol.
+    ``workspace``: bytes of the matrix library's workspaces, one taken at the first matrix product
+    of the forward pass, the next at the first of the backward pass (each thread has its own
+    handle). Raises QuestionError for a missing symbol.
     """
     sizes = trace.storage_bytes(trace.dims(**point))[trace.size]
     pieces = _Pieces(trace, sizes, accumulation, workspace)
@@ -83,24 +95,40 @@ def replay(trace: StepTrace, point: dict, *, accumulation: int = 1, config: Allo
 
 
 class _Pieces:
-    """What a run allocates and frees: ``start``, ``first`` and ``steady`` step, each as (keys, operations). Keys are storages,
-    gradients added to earlier ones numbered past them, and workspaces past those; ``sizes`` are the bytes of each key."""
+    """What a run allocates and frees: ``start``, ``first`` and ``steady`` step, each as (keys,
+    operations). Keys are storages, gradients added to earlier ones numbered past them, and
+    workspaces past those; ``sizes`` are the bytes of each key."""
 
-    def __init__(self, trace: StepTrace, sizes: np.ndarray, accumulation: int, workspace: tuple[int, ...]):
+    def __init__(
+        self, trace: StepTrace, sizes: np.ndarray, accumulation: int, workspace: tuple[int, ...]
+    ):
         self.sizes = np.concatenate([sizes, sizes, np.array(workspace, dtype=np.int64)])
         weights = before_training(trace, with_optimizer=False)
         self.start = weights, np.full(len(weights), -1)
         self.steady = _joined(steady_step(trace, accumulation))
         parts = first_step(trace, accumulation)
-        self.first = _with_workspaces(_joined(parts), [len(p.storage) for p in parts], _workspace_operations(trace, workspace), 2 * len(sizes))
+        self.first = _with_workspaces(
+            _joined(parts),
+            [len(p.storage) for p in parts],
+            _workspace_operations(trace, workspace),
+            2 * len(sizes),
+        )
 
 
 def _joined(schedules: list[Schedule]) -> tuple[np.ndarray, np.ndarray]:
-    return np.concatenate([s.storage for s in schedules]), np.concatenate([s.operation for s in schedules])
+    return np.concatenate([s.storage for s in schedules]), np.concatenate(
+        [s.operation for s in schedules]
+    )
 
 
-def _with_workspaces(events: tuple[np.ndarray, np.ndarray], lengths: list[int], workspaces: list[tuple[int, int]], first_key: int):
-    """Each workspace before the first event, in the first micro-batch, of the operation that takes it."""
+def _with_workspaces(
+    events: tuple[np.ndarray, np.ndarray],
+    lengths: list[int],
+    workspaces: list[tuple[int, int]],
+    first_key: int,
+):
+    """Each workspace before the first event, in the first micro-batch, of the operation that takes
+    it."""
     keys, operations = events
     within = operations[: lengths[0]]
     places = [int(np.searchsorted(within, at)) for at, _ in workspaces]
@@ -116,12 +144,14 @@ def _replay_native(trace: StepTrace, pieces: _Pieces) -> PeakMemory:
         reserved = run.reserved_bytes
         run.play(*pieces.steady)
         if reserved == run.reserved_bytes:
-            break  # the same lasting blocks in the same segments as before the step: it repeats itself
+            # the same lasting blocks in the same segments as before the step: it repeats itself
+            break
     return _summary(trace, pieces.sizes, run.peak(), run.reserved_bytes)
 
 
 def replay_by_request(trace: StepTrace, pieces: _Pieces, allocator: CachingAllocator) -> PeakMemory:
-    """As the native replay, one request at a time: for other settings of the allocator and for memory that runs out."""
+    """As the native replay, one request at a time: for other settings of the allocator and for
+    memory that runs out."""
     sizes, blocks, log = pieces.sizes.tolist(), {}, []
     peak = (0, 0, -1)  # allocated, length of the log, operation
     for keys, operations in (pieces.start, pieces.first, *[pieces.steady] * STEADY_STEPS):
@@ -139,18 +169,33 @@ def replay_by_request(trace: StepTrace, pieces: _Pieces, allocator: CachingAlloc
     live: dict[int, int] = {}
     for key, size in log[: peak[1]]:
         live.pop(~key) if key < 0 else live.update({key: size})
-    moment = Moment(peak[0], np.array(list(live), dtype=np.int64), np.array(list(live.values()), dtype=np.int64), peak[2])
+    moment = Moment(
+        peak[0],
+        np.array(list(live), dtype=np.int64),
+        np.array(list(live.values()), dtype=np.int64),
+        peak[2],
+    )
     return _summary(trace, pieces.sizes, moment, allocator.peak_reserved_bytes, allocator.retries)
 
 
-def _summary(trace: StepTrace, sizes: np.ndarray, moment: Moment, reserved_bytes: int, retries: int = 0) -> PeakMemory:
+def _summary(
+    trace: StepTrace, sizes: np.ndarray, moment: Moment, reserved_bytes: int, retries: int = 0
+) -> PeakMemory:
     operation, requested = moment.operation, sizes[moment.keys]
     at, known = max(operation, 0), 0 <= operation < trace.op_count
     return PeakMemory(
-        allocated_bytes=moment.allocated_bytes, reserved_bytes=reserved_bytes, requested_bytes=int(requested.sum()),
-        rounded_bytes=int((-(-requested // MIN_BLOCK) * MIN_BLOCK).sum()), breakdown=_breakdown(trace, moment), by_module=_by_module(trace, moment),
-        peak_operation=operation, phase=PHASES[trace.op_phase[at]] if known else "before",
-        operation=trace.signatures[trace.op_signature[at]].op if known else "", module=trace.modules[trace.op_module[at]] if known else "", retries=retries)
+        allocated_bytes=moment.allocated_bytes,
+        reserved_bytes=reserved_bytes,
+        requested_bytes=int(requested.sum()),
+        rounded_bytes=int((-(-requested // MIN_BLOCK) * MIN_BLOCK).sum()),
+        breakdown=_breakdown(trace, moment),
+        by_module=_by_module(trace, moment),
+        peak_operation=operation,
+        phase=PHASES[trace.op_phase[at]] if known else "before",
+        operation=trace.signatures[trace.op_signature[at]].op if known else "",
+        module=trace.modules[trace.op_module[at]] if known else "",
+        retries=retries,
+    )
 
 
 def _storages(trace: StepTrace, moment: Moment) -> tuple[np.ndarray, np.ndarray]:
@@ -163,14 +208,23 @@ def _breakdown(trace: StepTrace, moment: Moment) -> MappingProxyType[str, int]:
     storage, workspace = _storages(trace, moment)
     category = np.full(len(storage), TEMPORARY)
     category[~workspace] = trace.category[storage[~workspace]]
-    return MappingProxyType({name: int(moment.block_bytes[category == index].sum()) for index, name in enumerate(CATEGORIES)})
+    return MappingProxyType(
+        {
+            name: int(moment.block_bytes[category == index].sum())
+            for index, name in enumerate(CATEGORIES)
+        }
+    )
 
 
 def _by_module(trace: StepTrace, moment: Moment) -> tuple[tuple[str, int], ...]:
     """Bytes by part of the model, largest first; of equal ones the one made first."""
     storage, workspace = _storages(trace, moment)
     module = np.full(len(storage), -1)
-    module[~workspace] = np.where(trace.category[storage[~workspace]] == OPTIMIZER, -2, trace.storage_module[storage[~workspace]])
+    module[~workspace] = np.where(
+        trace.category[storage[~workspace]] == OPTIMIZER,
+        -2,
+        trace.storage_module[storage[~workspace]],
+    )
     held = np.zeros(int(module.max(initial=0)) + 3, dtype=np.int64)
     np.add.at(held, module, moment.block_bytes)  # the two below 0 come last
     totals: Counter = Counter()
@@ -180,11 +234,18 @@ def _by_module(trace: StepTrace, moment: Moment) -> tuple[tuple[str, int], ...]:
 
 
 def _part(trace: StepTrace, module: int) -> str:
-    return "workspace" if module == -1 else "optimizer state" if module == -2 else readable_module(trace.modules[module])
+    return (
+        "workspace"
+        if module == -1
+        else "optimizer state"
+        if module == -2
+        else readable_module(trace.modules[module])
+    )
 
 
 def readable_module(path: str) -> str:
-    """A module's path cut at the block that holds it: ``model.layers.3.mlp.gate_proj`` → ``model.layers.3``."""
+    """A module's path cut at the block that holds it: ``model.layers.3.mlp.gate_proj`` →
+    ``model.layers.3``."""
     found = re.match(r"^.*?\.\d+(?=\.|$)|^\d+(?=\.|$)", path)
     return found[0] if found else path or "(whole model)"
 
@@ -194,7 +255,11 @@ def _workspace_operations(trace: StepTrace, workspace: tuple[int, ...]) -> list[
     if not workspace:
         return []
     products = [kind_of(s.op) == "matmul" for s in trace.signatures]
-    at = np.flatnonzero(np.asarray(products, dtype=bool)[trace.op_signature]) if products else np.array([], dtype=int)
+    at = (
+        np.flatnonzero(np.asarray(products, dtype=bool)[trace.op_signature])
+        if products
+        else np.array([], dtype=int)
+    )
     at = at[at < first_optimizer_operation(trace)]
     back = np.isin(trace.op_phase[at], list(_BACKWARD_THREAD))
     firsts = [int(part[0]) for part in (at[~back], at[back]) if part.size]

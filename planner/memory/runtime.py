@@ -1,7 +1,8 @@
-"""Memory that the runtime takes besides the tensors: the driver's context and the matrix library's workspaces.
+"""Memory that the runtime takes besides the tensors: the driver's context and the matrix library's
+workspaces.
 
-The context is outside the caching allocator (it counts as used, not as reserved); the workspaces come from the
-allocator and count as allocated. Facts in ``profiles/gpus/runtime_memory.csv``.
+The context is outside the caching allocator (it counts as used, not as reserved); the workspaces
+come from the allocator and count as allocated. Facts in ``profiles/gpus/runtime_memory.csv``.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from planner.figures import Estimate
 from planner.units import MIB
 
 TABLE = ("gpus", "runtime_memory.csv")
-#: Kernels are loaded when they are first called; a run calls more of them than a calibration has by the time it looks (our prior).
+#: Kernels are loaded when they are first called; a run calls more of them than a calibration has by
+#: the time it looks (our prior).
 CONTEXT_GROWTH = 1.05
 UNITS = {"MiB": MIB, "B": 1, "count": 1}
 
 
 @dataclass(frozen=True)
 class RuntimeMemory:
-    """``context_bytes`` per process; ``workspaces`` workspaces of ``cublas_workspace_bytes`` each, and as many of
-    ``cublaslt_workspace_bytes`` where the two are not shared (0 where they are)."""
+    """``context_bytes`` per process; ``workspaces`` workspaces of ``cublas_workspace_bytes`` each,
+    and as many of ``cublaslt_workspace_bytes`` where the two are not shared (0 where they are)."""
 
     context_bytes: Estimate
     cublas_workspace_bytes: int
@@ -34,38 +36,51 @@ class RuntimeMemory:
 
     @property
     def workspace(self) -> tuple[int, ...]:
-        """The sizes that the allocator hands out, in order: one at the first forward product, one at the first backward."""
+        """The sizes that the allocator hands out, in order: one at the first forward product, one
+        at the first backward."""
         return (self.cublas_workspace_bytes + self.cublaslt_workspace_bytes,) * self.workspaces
 
 
 def runtime_memory(spec: DeviceSpec) -> RuntimeMemory:
-    """What the runtime of this device takes; a calibrated device's context is the measured one. Raises QuestionError for a
-    device whose runtime has no rows."""
+    """What the runtime of this device takes; a calibrated device's context is the measured one.
+    Raises QuestionError for a device whose runtime has no rows."""
     if not any(row["vendor"] == spec.vendor for row in _rows("context")):
-        raise QuestionError("its runtime's memory is not modelled", where=spec.name, mend="Choose an NVIDIA or AMD GPU, or calibrate it")
+        raise QuestionError(
+            "its runtime's memory is not modelled",
+            where=spec.name,
+            mend="Choose an NVIDIA or AMD GPU, or calibrate it",
+        )
     context, context_source = _measured_context(spec) or _context(spec)
-    cublas, cublaslt, count = (_single(spec, kind) for kind in ("cublas_workspace", "cublaslt_workspace", "workspaces"))
+    cublas, cublaslt, count = (
+        _single(spec, kind) for kind in ("cublas_workspace", "cublaslt_workspace", "workspaces")
+    )
     source = "; ".join(dict.fromkeys([context_source, cublas["source"], cublaslt["source"]]))
     return RuntimeMemory(context, _value(cublas), _value(cublaslt), _value(count), source)
 
 
 def _measured_context(spec: DeviceSpec) -> tuple[Estimate, str] | None:
-    """The profile's context, with the room that more kernels of a real run take: it grows as modules are loaded."""
+    """The profile's context, with the room that more kernels of a real run take: it grows as
+    modules are loaded."""
     seen = spec.calibration.facts.get("context_bytes") if spec.calibration is not None else None
-    if not seen or spec.one_clock:  # of a processor: a process with torch alone, while the row holds the model's library too
+    # of a processor: a process with torch alone, while the row holds the model's library too
+    if not seen or spec.one_clock:
         return None
-    return Estimate(seen, seen * CONTEXT_GROWTH, seen * CONTEXT_GROWTH**2), "calibration of this device"
+    return Estimate(
+        seen, seen * CONTEXT_GROWTH, seen * CONTEXT_GROWTH**2
+    ), "calibration of this device"
 
 
 def _context(spec: DeviceSpec) -> tuple[Estimate, str]:
-    """Median of the measurements on this generation, else of every current one; the spread is that of all of them."""
+    """Median of the measurements on this generation, else of every current one; the spread is that
+    of all of them."""
     rows = [row for row in _rows("context") if row["vendor"] == spec.vendor and row["use"] == "yes"]
     if not rows:
         raise ProfileError(f"no context size for {spec.vendor}", where="gpus/runtime_memory.csv")
     own = [row for row in rows if row["compute_capability_from"] and _covers(row, spec)] or rows
     middle, every = statistics.median(map(_value, own)), [_value(row) for row in rows]
     if len(rows) == 1:
-        return Estimate(middle * 0.8, middle, middle * 2.0), own[0]["source"]  # one measurement, and libraries differ (our prior)
+        # one measurement, and libraries differ (our prior)
+        return Estimate(middle * 0.8, middle, middle * 2.0), own[0]["source"]
     spread = Estimate(min(*every, middle), middle, max(*every, middle))
     return spread, "; ".join(dict.fromkeys(row["source"] for row in own))
 
@@ -73,7 +88,10 @@ def _context(spec: DeviceSpec) -> tuple[Estimate, str]:
 def _single(spec: DeviceSpec, kind: str) -> dict[str, str]:
     rows = [row for row in _rows(kind) if row["vendor"] in ("", spec.vendor) and _covers(row, spec)]
     if len(rows) != 1:
-        raise ProfileError(f"{len(rows)} rows of {kind} for {spec.key}, wanted one", where="gpus/runtime_memory.csv")
+        raise ProfileError(
+            f"{len(rows)} rows of {kind} for {spec.key}, wanted one",
+            where="gpus/runtime_memory.csv",
+        )
     return rows[0]
 
 
@@ -86,7 +104,7 @@ def _covers(row: dict[str, str], spec: DeviceSpec) -> bool:
 
 
 def _ordered(capability: str) -> tuple[int, ...]:
-    """"10.3" → (10, 3); "gfx90a" → (0x90a,): the generations of one vendor in their order."""
+    """ "10.3" → (10, 3); "gfx90a" → (0x90a,): the generations of one vendor in their order."""
     if capability.startswith("gfx"):
         return (int(capability[3:], 16),)
     return tuple(int(part) for part in capability.split(".")) if capability else ()

@@ -1,4 +1,5 @@
-"""The shipped catalogue: models that are answered without a download. A model is one row and, for transformers, one config."""
+"""The shipped catalogue: models that are answered without a download. A model is one row and, for
+transformers, one config."""
 
 from __future__ import annotations
 
@@ -16,13 +17,17 @@ Row = dict[str, str]
 
 @cache
 def index() -> dict[str, Row]:
-    """Every lower-case name, alias and hub id (with and without its organisation) → the row. Raises ProfileError on a clash."""
+    """Every lower-case name, alias and hub id (with and without its organisation) → the row. Raises
+    ProfileError on a clash."""
     table: dict[str, Row] = {}
     for row in tables.rows("models", "catalogue.csv"):
         hub = [row["hub_id"], row["hub_id"].rpartition("/")[2]] if row["hub_id"] else []
         for key in {name.lower() for name in [row["name"], *row["aliases"].split(), *hub]}:
             if table.setdefault(key, row) is not row:
-                raise ProfileError(f"{key!r} names both {table[key]['name']} and {row['name']}", where="profiles/models/catalogue.csv")
+                raise ProfileError(
+                    f"{key!r} names both {table[key]['name']} and {row['name']}",
+                    where="profiles/models/catalogue.csv",
+                )
     return table
 
 
@@ -47,8 +52,14 @@ def _joined() -> dict[str, Row]:
 
 
 def facts(row: Row, task: str | None = None) -> ModelFacts:
-    """The facts of a catalogue row for a task, the row's own by default. Raises ModelError for a task it cannot be trained on."""
-    known = {"name": row["name"], "origin": "catalogue", "weights_dtype": row["weights_dtype"] or None, **published(row)}
+    """The facts of a catalogue row for a task, the row's own by default. Raises ModelError for a
+    task it cannot be trained on."""
+    known = {
+        "name": row["name"],
+        "origin": "catalogue",
+        "weights_dtype": row["weights_dtype"] or None,
+        **published(row),
+    }
     if row["library"] != "transformers":
         return _vision(row, check_task(task, row["task"], row["name"]), known)
     file = config_file(row["name"])
@@ -70,7 +81,8 @@ def facts(row: Row, task: str | None = None) -> ModelFacts:
 
 
 def published(row: Row) -> dict[str, str | float | None]:
-    """What a row states beside the architecture: licence and the published recipe's amount of data."""
+    """What a row states beside the architecture: licence and the published recipe's amount of
+    data."""
     return {
         "license": row["license"] or None,
         "pretraining_amount": tables.number(row["pretraining_amount"]),

@@ -1,7 +1,9 @@
-"""The header of a safetensors file: exact parameters and dtype of a checkpoint, without reading a weight.
+"""The header of a safetensors file: exact parameters and dtype of a checkpoint, without reading a
+weight.
 
 Format: 8 bytes little-endian header length, then JSON of tensor name → dtype, shape, offsets
-(https://github.com/huggingface/safetensors#format). Pickled checkpoints (``*.bin``, ``*.pt``) are never opened.
+(https://github.com/huggingface/safetensors#format). Pickled checkpoints (``*.bin``, ``*.pt``) are
+never opened.
 """
 
 from __future__ import annotations
@@ -35,13 +37,15 @@ DTYPES = {
     "BOOL": "bool",
     "C64": "complex64",
 }
-#: Weights packed several to an integer (GPTQ, AWQ, bitsandbytes): their element count is not the parameter count.
+#: Weights packed several to an integer (GPTQ, AWQ, bitsandbytes): their element count is not the
+#: parameter count.
 PACKED = ("qweight", "qzeros", "g_idx", "quant_state", "absmax")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """``parameters`` is None where weights are packed (quantised), as the count cannot be told from the shapes."""
+    """``parameters`` is None where weights are packed (quantised), as the count cannot be told from
+    the shapes."""
 
     parameters: int | None
     dtype: str | None  # the dtype that holds most of the parameters
@@ -49,7 +53,8 @@ class Checkpoint:
 
 
 def read_checkpoint(folder: Path) -> Checkpoint | None:
-    """The checkpoint beside a config.json, None where there is no safetensors file. Raises ModelError for a damaged one."""
+    """The checkpoint beside a config.json, None where there is no safetensors file. Raises
+    ModelError for a damaged one."""
     files = _files(folder)
     if not files:
         return None
@@ -61,7 +66,11 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
             if name not in seen and dtype.startswith(("float", "bfloat")):
                 counts[dtype] += elements
             seen.add(name)
-    return Checkpoint(None if packed or not counts else sum(counts.values()), counts.most_common(1)[0][0] if counts else None, files)
+    return Checkpoint(
+        None if packed or not counts else sum(counts.values()),
+        counts.most_common(1)[0][0] if counts else None,
+        files,
+    )
 
 
 def read_header(file: Path) -> dict[str, tuple[str, int]]:
@@ -70,20 +79,33 @@ def read_header(file: Path) -> dict[str, tuple[str, int]]:
         with file.open("rb") as handle:
             length = int.from_bytes(handle.read(8), "little")
             if not 2 <= length <= min(MAX_HEADER_BYTES, file.stat().st_size - 8):
-                raise ModelError("not a safetensors file: its header's length is impossible", where=str(file))
+                raise ModelError(
+                    "not a safetensors file: its header's length is impossible", where=str(file)
+                )
             header = json.loads(handle.read(length))
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"the safetensors header cannot be read: {error}", where=str(file)) from error
+        raise ModelError(
+            f"the safetensors header cannot be read: {error}", where=str(file)
+        ) from error
     if not isinstance(header, dict):
         raise ModelError("the safetensors header is not a JSON object", where=str(file))
-    return {name: _tensor(name, entry, file) for name, entry in header.items() if name != "__metadata__"}
+    return {
+        name: _tensor(name, entry, file) for name, entry in header.items() if name != "__metadata__"
+    }
 
 
 def _tensor(name: str, entry: Any, file: Path) -> tuple[str, int]:
     shape = entry.get("shape") if isinstance(entry, dict) else None
-    sane = isinstance(shape, list) and len(shape) <= 16 and all(type(n) is int and 0 <= n <= 2**40 for n in shape)
+    sane = (
+        isinstance(shape, list)
+        and len(shape) <= 16
+        and all(type(n) is int and 0 <= n <= 2**40 for n in shape)
+    )
     if not sane or not isinstance(entry.get("dtype"), str):
-        raise ModelError(f"tensor {name[:60]!r} of the safetensors header has no sane dtype and shape", where=str(file))
+        raise ModelError(
+            f"tensor {name[:60]!r} of the safetensors header has no sane dtype and shape",
+            where=str(file),
+        )
     return DTYPES.get(entry["dtype"], entry["dtype"].lower()), math.prod(shape)
 
 
@@ -96,14 +118,20 @@ def _files(folder: Path) -> tuple[Path, ...]:
 
 
 def _sharded(folder: Path, index: Path) -> tuple[Path, ...]:
-    """The shards that an index names, () when some are not downloaded: a part of a checkpoint has no parameter count."""
+    """The shards that an index names, () when some are not downloaded: a part of a checkpoint has
+    no parameter count."""
     try:
         if index.stat().st_size > MAX_INDEX_BYTES:
             raise ModelError("the checkpoint's index is implausibly large", where=str(index))
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelError(f"the checkpoint's index cannot be read: {type(error).__name__}", where=str(index)) from error
-    if any(not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors") for name in names):
+        raise ModelError(
+            f"the checkpoint's index cannot be read: {type(error).__name__}", where=str(index)
+        ) from error
+    if any(
+        not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors")
+        for name in names
+    ):
         raise ModelError("the checkpoint's index names files outside its folder", where=str(index))
     files = tuple(folder / name for name in names)
     return files if all(file.is_file() for file in files) else ()

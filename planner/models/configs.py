@@ -1,7 +1,9 @@
-"""A config.json of unknown origin becomes a checked dictionary, or one line that names the file and the key.
+"""A config.json of unknown origin becomes a checked dictionary, or one line that names the file and
+the key.
 
-No torch and no transformers: which model types exist is a shipped table (``profiles/models/model_types.csv``), widened by
-the model folders of an installed, newer transformers.
+No torch and no transformers: which model types exist is a shipped table
+(``profiles/models/model_types.csv``), widened by the model folders of an installed, newer
+transformers.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from planner.errors import ModelError, UnknownNameError
 MAX_CONFIG_BYTES = 4 * 2**20
 MAX_NESTING = 12
 
-#: Upper bounds that no sane architecture passes; a config beyond them would hang the machine or overflow the arithmetic.
+#: Upper bounds that no sane architecture passes; a config beyond them would hang the machine or
+#: overflow the arithmetic.
 LIMITS = {
     "vocab_size": 10**7,
     "num_hidden_layers": 4000,
@@ -72,22 +75,39 @@ SYNONYMS = {
 }
 
 MAY_BE_NULL = frozenset(
-    {"n_inner", "head_dim", "num_key_value_heads", "num_decoder_layers", "n_ctx", "sliding_window", "num_experts", "num_local_experts"}
+    {
+        "n_inner",
+        "head_dim",
+        "num_key_value_heads",
+        "num_decoder_layers",
+        "n_ctx",
+        "sliding_window",
+        "num_experts",
+        "num_local_experts",
+    }
 )
 MAY_BE_ZERO = frozenset({"type_vocab_size"})
 ONE_NUMBER_OR_MORE = frozenset({"image_size", "patch_size", "hidden_size", "intermediate_size"})
 
 
 def read_config(file: Path) -> dict[str, Any]:
-    """The checked contents of a config.json. Raises ModelError (one line: file, key, what) for anything unfit to build."""
+    """The checked contents of a config.json. Raises ModelError (one line: file, key, what) for
+    anything unfit to build."""
     try:
         if not file.is_file():
-            raise ModelError("no such file", where=str(file), mend="Name a folder with a config.json")
+            raise ModelError(
+                "no such file", where=str(file), mend="Name a folder with a config.json"
+            )
         if file.stat().st_size > MAX_CONFIG_BYTES:
-            raise ModelError(f"larger than {MAX_CONFIG_BYTES // 2**20} MiB, which no model config is", where=str(file))
+            raise ModelError(
+                f"larger than {MAX_CONFIG_BYTES // 2**20} MiB, which no model config is",
+                where=str(file),
+            )
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"cannot be read: {error}", where=str(file), mend="Name a folder with a config.json") from error
+        raise ModelError(
+            f"cannot be read: {error}", where=str(file), mend="Name a folder with a config.json"
+        ) from error
     return parse_config(text, str(file))
 
 
@@ -102,13 +122,19 @@ def parse_config(text: str, where: str) -> dict[str, Any]:
 
 
 def check_config(config: Any, where: str) -> None:
-    """Raises ModelError for a config that is not one, and UnknownNameError for a model type that the library does not know."""
+    """Raises ModelError for a config that is not one, and UnknownNameError for a model type that
+    the library does not know."""
     if not isinstance(config, dict):
-        raise ModelError(f"holds a {type(config).__name__}, not a JSON object of architecture fields", where=where)
+        raise ModelError(
+            f"holds a {type(config).__name__}, not a JSON object of architecture fields",
+            where=where,
+        )
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type:
         raise ModelError(
-            "key 'model_type' is missing or not a text", where=where, mend='A transformers config.json names its family there, e.g. "llama"'
+            "key 'model_type' is missing or not a text",
+            where=where,
+            mend='A transformers config.json names its family there, e.g. "llama"',
         )
     if "auto_map" not in config:
         check_model_type(model_type, where)
@@ -117,7 +143,9 @@ def check_config(config: Any, where: str) -> None:
 
 def check_model_type(model_type: str, where: str) -> None:
     if model_type not in model_types() and not _installed_knows(model_type):
-        error = UnknownNameError("model type", model_type, model_types(), mend="A newer transformers may know it")
+        error = UnknownNameError(
+            "model type", model_type, model_types(), mend="A newer transformers may know it"
+        )
         raise ModelError(error.what, where=f"{where}, key 'model_type'", mend=error.mend)
 
 
@@ -128,27 +156,40 @@ def library_knows(model_type: str) -> bool:
 @cache
 def model_types() -> dict[str, frozenset[str]]:
     """model_type → the tasks that transformers has a class for."""
-    return {row["model_type"]: frozenset(row["tasks"].split()) for row in tables.rows("models", "model_types.csv")}
+    return {
+        row["model_type"]: frozenset(row["tasks"].split())
+        for row in tables.rows("models", "model_types.csv")
+    }
 
 
 @cache
 def unusual_fields() -> dict[str, frozenset[str]]:
-    """model_type → the fields that are no single positive number there (``num_heads`` a stage), ``heads`` where they need not divide."""
-    return {row["model_type"]: frozenset(row["unusual"].split()) for row in tables.rows("models", "model_types.csv")}
+    """model_type → the fields that are no single positive number there (``num_heads`` a stage),
+    ``heads`` where they need not divide."""
+    return {
+        row["model_type"]: frozenset(row["unusual"].split())
+        for row in tables.rows("models", "model_types.csv")
+    }
 
 
 def _installed_knows(model_type: str) -> bool:
     spec = importlib.util.find_spec("transformers")  # finds the folder, imports nothing
     folders = spec.submodule_search_locations if spec else None
     name = model_type.replace("-", "_")
-    return bool(name.isidentifier() and folders and (Path(list(folders)[0]) / "models" / name / f"configuration_{name}.py").is_file())
+    return bool(
+        name.isidentifier()
+        and folders
+        and (Path(list(folders)[0]) / "models" / name / f"configuration_{name}.py").is_file()
+    )
 
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a number that a config may hold")
 
 
-def _check_fields(config: Mapping[str, Any], where: str, prefix: str = "", unusual: frozenset[str] = frozenset()) -> None:
+def _check_fields(
+    config: Mapping[str, Any], where: str, prefix: str = "", unusual: frozenset[str] = frozenset()
+) -> None:
     if prefix.count(".") > MAX_NESTING:
         raise ModelError(f"nested deeper than {MAX_NESTING} levels", where=where)
     if isinstance(config.get("model_type"), str):
@@ -158,8 +199,18 @@ def _check_fields(config: Mapping[str, Any], where: str, prefix: str = "", unusu
         if SYNONYMS.get(key, key) in LIMITS and key not in unusual:
             _check_size(key, name, value, where)
         elif isinstance(value, dict):
-            _check_fields(value, where, name + ".", frozenset(item.partition(".")[2] for item in unusual if item.startswith(key + ".")))
-        elif isinstance(value, float) and not math.isfinite(value) or isinstance(value, int) and abs(value) > 2**63:
+            _check_fields(
+                value,
+                where,
+                name + ".",
+                frozenset(item.partition(".")[2] for item in unusual if item.startswith(key + ".")),
+            )
+        elif (
+            isinstance(value, float)
+            and not math.isfinite(value)
+            or isinstance(value, int)
+            and abs(value) > 2**63
+        ):
             raise ModelError(f"key {name!r} is not a finite number of sane size", where=where)
     if "heads" not in unusual:
         _check_heads(config, where, prefix)
@@ -176,25 +227,39 @@ def _check_size(key: str, name: str, value: Any, where: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ModelError(f"key {name!r} must be a whole number, not {_short(value)}", where=where)
     if not low <= value <= high:
-        raise ModelError(f"key {name!r} is {_short(value)}; it must lie between {low} and {high}", where=where)
+        raise ModelError(
+            f"key {name!r} is {_short(value)}; it must lie between {low} and {high}", where=where
+        )
 
 
 def _check_heads(config: Mapping[str, Any], where: str, prefix: str) -> None:
-    """Heads must divide the width wherever the head's size follows from the two, and key-value heads must divide the heads."""
-    key, heads = _first(config, "num_attention_heads", "n_head", "n_heads", "encoder_attention_heads")
+    """Heads must divide the width wherever the head's size follows from the two, and key-value
+    heads must divide the heads."""
+    key, heads = _first(
+        config, "num_attention_heads", "n_head", "n_heads", "encoder_attention_heads"
+    )
     width_key, width = _first(config, "hidden_size", "n_embd", "d_model", "dim")
     if not isinstance(heads, int) or not isinstance(width, int):
         return
     own_size = config.get("head_dim") is not None or config.get("d_kv") is not None
     if not own_size and width % heads:
-        raise ModelError(f"key {prefix + key!r} ({heads}) does not divide {prefix + width_key!r} ({width})", where=where)
+        raise ModelError(
+            f"key {prefix + key!r} ({heads}) does not divide {prefix + width_key!r} ({width})",
+            where=where,
+        )
     kv = config.get("num_key_value_heads")
     if isinstance(kv, int) and heads % kv:
-        raise ModelError(f"key {prefix + 'num_key_value_heads'!r} ({kv}) does not divide {prefix + key!r} ({heads})", where=where)
+        raise ModelError(
+            f"key {prefix + 'num_key_value_heads'!r} ({kv}) does not divide {prefix + key!r} "
+            f"({heads})",
+            where=where,
+        )
 
 
 def _first(config: Mapping[str, Any], *keys: str) -> tuple[str, Any]:
-    return next(((key, config[key]) for key in keys if config.get(key) is not None), (keys[0], None))
+    return next(
+        ((key, config[key]) for key in keys if config.get(key) is not None), (keys[0], None)
+    )
 
 
 def _short(value: Any) -> str:

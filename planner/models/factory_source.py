@@ -11,15 +11,24 @@ from planner.errors import ModelError
 
 
 def source_fingerprint(name: str) -> str:
-    """sha256 hex of the factory's name and its module's source. Raises ModelError when there is no such module."""
+    """sha256 hex of the factory's name and its module's source. Raises ModelError when there is no
+    such module."""
     module_name = name.partition(":")[0]
     make_importable()
     try:
         spec = importlib.util.find_spec(module_name)
     except (ImportError, ValueError, AttributeError) as error:
-        raise ModelError(f"no module {module_name!r}: {error}", where=name, mend="Run from its folder, or install it") from error
+        raise ModelError(
+            f"no module {module_name!r}: {error}",
+            where=name,
+            mend="Run from its folder, or install it",
+        ) from error
     if spec is None or not spec.origin or not os.path.isfile(spec.origin):
-        raise ModelError(f"no module {module_name!r}", where=name, mend="Run from the folder that holds it, or install it")
+        raise ModelError(
+            f"no module {module_name!r}",
+            where=name,
+            mend="Run from the folder that holds it, or install it",
+        )
     with open(spec.origin, "rb") as handle:
         return hashlib.sha256(name.encode() + b"\0" + handle.read()).hexdigest()
 

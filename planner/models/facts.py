@@ -58,12 +58,14 @@ IRRELEVANT_KEYS = frozenset(
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """A resolved model. ``parameters`` is exact or None; ``weights_dtype`` is the checkpoint's ("bfloat16", …) or None.
+    """A resolved model. ``parameters`` is exact or None; ``weights_dtype`` is the checkpoint's
+    ("bfloat16", …) or None.
 
-    ``origin``: catalogue | folder | hub cache | hub | timm | torchvision | factory | size. ``library``: transformers | timm |
-    torchvision | factory, and ``architecture`` the name in that library (a timm model, ``package.module:function``, None for a
-    config). ``fingerprint`` (sha256 hex) covers everything that determines the architecture, and nothing else: the same config
-    under two names has one fingerprint.
+    ``origin``: catalogue | folder | hub cache | hub | timm | torchvision | factory | size.
+    ``library``: transformers | timm | torchvision | factory, and ``architecture`` the name in that
+    library (a timm model, ``package.module:function``, None for a config). ``fingerprint`` (sha256
+    hex) covers everything that determines the architecture, and nothing else: the same config under
+    two names has one fingerprint.
     """
 
     name: str
@@ -91,8 +93,11 @@ class ModelFacts:
 
 
 def config_fingerprint(config: Mapping[str, Any]) -> str:
-    """sha256 hex of the config's canonical JSON without the keys that do not change the architecture."""
-    return text_fingerprint("transformers:" + json.dumps(_relevant(config), sort_keys=True, separators=(",", ":")))
+    """sha256 hex of the config's canonical JSON without the keys that do not change the
+    architecture."""
+    return text_fingerprint(
+        "transformers:" + json.dumps(_relevant(config), sort_keys=True, separators=(",", ":"))
+    )
 
 
 def text_fingerprint(text: str) -> str:

@@ -1,7 +1,8 @@
-"""Hub ids: the local hub cache first (no library, no network), then the network through huggingface_hub.
+"""Hub ids: the local hub cache first (no library, no network), then the network through
+huggingface_hub.
 
-Layout of the cache: ``models--ORG--NAME/refs/main`` names a commit, ``snapshots/COMMIT/`` holds its files
-(https://huggingface.co/docs/huggingface_hub/guides/manage-cache).
+Layout of the cache: ``models--ORG--NAME/refs/main`` names a commit, ``snapshots/COMMIT/`` holds its
+files (https://huggingface.co/docs/huggingface_hub/guides/manage-cache).
 """
 
 from __future__ import annotations
@@ -20,17 +21,21 @@ def is_hub_id(name: str) -> bool:
 
 
 def cache_root() -> Path:
-    """HF_HUB_CACHE, else HF_HOME/hub, else XDG_CACHE_HOME/huggingface/hub: as huggingface_hub looks for it."""
+    """HF_HUB_CACHE, else HF_HOME/hub, else XDG_CACHE_HOME/huggingface/hub: as huggingface_hub looks
+    for it."""
     env = os.environ
     own = env.get("HF_HUB_CACHE") or env.get("HUGGINGFACE_HUB_CACHE")
     if own:
         return Path(own).expanduser()
-    home = env.get("HF_HOME") or os.path.join(env.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    home = env.get("HF_HOME") or os.path.join(
+        env.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
+    )
     return Path(home).expanduser() / "hub"
 
 
 def cached_snapshot(hub_id: str) -> Path | None:
-    """The folder of the snapshot that refs/main names (the newest one without a ref) that holds a config.json, or None."""
+    """The folder of the snapshot that refs/main names (the newest one without a ref) that holds a
+    config.json, or None."""
     model = cache_root() / f"models--{hub_id.replace('/', '--')}"
     try:
         commit = (model / "refs" / "main").read_text(encoding="utf-8").strip()
@@ -54,7 +59,8 @@ def network_refusal(offline: bool) -> str | None:
 
 
 def download_config(hub_id: str) -> tuple[Path | None, str | None]:
-    """(folder with the downloaded config.json, None), or (None, why not): gated, not found, unreachable, no library."""
+    """(folder with the downloaded config.json, None), or (None, why not): gated, not found,
+    unreachable, no library."""
     os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", str(int(TIMEOUT_SECONDS)))
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
@@ -66,20 +72,25 @@ def download_config(hub_id: str) -> tuple[Path | None, str | None]:
         _ask_once()
         file = hf_hub_download(hub_id, "config.json", etag_timeout=TIMEOUT_SECONDS)
     except hub_errors.GatedRepoError:
-        return None, "the hub says that it is gated: accept its licence there and log in (hf auth login)"
+        return (
+            None,
+            "the hub says that it is gated: accept its licence there and log in (hf auth login)",
+        )
     except hub_errors.RepositoryNotFoundError:
         return None, "the hub has no such public model"
     except hub_errors.EntryNotFoundError as error:
         if isinstance(error, getattr(hub_errors, "LocalEntryNotFoundError", ())):
             return None, "the hub could not be reached"
         return None, "the hub has that model, but it has no config.json"
-    except Exception as error:  # any transport's own error: the user is told, and the catalogue is asked next
+    # any transport's own error: the user is told, and the catalogue is asked next
+    except Exception as error:
         return None, f"the hub could not be reached ({type(error).__name__})"
     return Path(file).parent, None
 
 
 def _ask_once() -> None:
-    """One short request before the download, which would retry an unreachable hub for 20 seconds. Raises the transport's error."""
+    """One short request before the download, which would retry an unreachable hub for 20 seconds.
+    Raises the transport's error."""
     from huggingface_hub import constants, get_session
 
     get_session().head(constants.ENDPOINT, timeout=TIMEOUT_SECONDS)

@@ -1,4 +1,5 @@
-"""A model's name becomes facts, without torch: local path, timm:, torchvision:, factory, size, hub cache, network, catalogue."""
+"""A model's name becomes facts, without torch: local path, timm:, torchvision:, factory, size, hub
+cache, network, catalogue."""
 
 from __future__ import annotations
 
@@ -18,18 +19,26 @@ from planner.models.tasks import check_task, choose_task, describe, modality_of,
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
-def resolve(name: str, *, task: str | None = None, trust_remote_code: bool = False, offline: bool = False) -> ModelFacts:
+def resolve(
+    name: str, *, task: str | None = None, trust_remote_code: bool = False, offline: bool = False
+) -> ModelFacts:
     """What a model name stands for.
 
-    The order: a local folder or config.json; ``timm:NAME``; ``torchvision:NAME``; ``package.module:function``; a size such as
-    ``7B``; a hub id (local hub cache, then the shipped catalogue for the models it holds, then the network). Imports neither
-    torch nor transformers. Raises ModelError (or UnknownNameError) that says what was tried and offers near names.
+    The order: a local folder or config.json; ``timm:NAME``; ``torchvision:NAME``;
+    ``package.module:function``; a size such as ``7B``; a hub id (local hub cache, then the shipped
+    catalogue for the models it holds, then the network). Imports neither torch nor transformers.
+    Raises ModelError (or UnknownNameError) that says what was tried and offers near names.
     """
     name = name.strip()
     if not name or "\0" in name or len(name) > 4096:
-        raise ModelError("no model is named", mend="Name a folder, a hub id, a catalogue name, or a size such as 7B")
+        raise ModelError(
+            "no model is named",
+            mend="Name a folder, a hub id, a catalogue name, or a size such as 7B",
+        )
     path = Path(name).expanduser()
-    if _exists(path) and not (path.is_dir() and catalogue.find(name) and not (path / "config.json").is_file()):
+    if _exists(path) and not (
+        path.is_dir() and catalogue.find(name) and not (path / "config.json").is_file()
+    ):
         return _from_path(path, name, task, trust_remote_code)
     prefix, _, rest = name.partition(":")
     if prefix in ("timm", "torchvision"):
@@ -43,13 +52,20 @@ def resolve(name: str, *, task: str | None = None, trust_remote_code: bool = Fal
     return _from_hub(name, task, trust_remote_code, offline)
 
 
-def from_folder(folder: Path, name: str, origin: str, task: str | None, trust_remote_code: bool) -> ModelFacts:
-    """The facts of a folder with a config.json; a safetensors file beside it gives the exact parameters and dtype."""
+def from_folder(
+    folder: Path, name: str, origin: str, task: str | None, trust_remote_code: bool
+) -> ModelFacts:
+    """The facts of a folder with a config.json; a safetensors file beside it gives the exact
+    parameters and dtype."""
     facts = _from_config(folder / "config.json", name, origin, task, trust_remote_code)
     checkpoint = read_checkpoint(folder)
     tokenizer = folder / "tokenizer.json"
     if checkpoint is not None:
-        facts = replace(facts, parameters=checkpoint.parameters, weights_dtype=checkpoint.dtype or facts.weights_dtype)
+        facts = replace(
+            facts,
+            parameters=checkpoint.parameters,
+            weights_dtype=checkpoint.dtype or facts.weights_dtype,
+        )
     return replace(facts, tokenizer=tokenizer if tokenizer.is_file() else None)
 
 
@@ -66,26 +82,44 @@ def _from_path(path: Path, name: str, task: str | None, trust: bool) -> ModelFac
             pickles = sorted(item.name for item in path.glob("*.bin"))[:1]
             more = f" ({pickles[0]} is a pickle, which is never opened)" if pickles else ""
             raise ModelError(
-                f"the folder has no config.json{more}", where=name, mend="Name a folder that save_pretrained wrote, or a hub id"
+                f"the folder has no config.json{more}",
+                where=name,
+                mend="Name a folder that save_pretrained wrote, or a hub id",
             )
         return from_folder(path, name, "folder", task, trust)
     if path.suffix == ".json" or path.name == "config.json":
         if path.name == "config.json":
             return from_folder(path.parent, name, "folder", task, trust)
         return _from_config(path, name, "folder", task, trust)
-    raise ModelError("not a model: a folder with a config.json, or that file, is wanted", where=name)
+    raise ModelError(
+        "not a model: a folder with a config.json, or that file, is wanted", where=name
+    )
 
 
 def _from_config(file: Path, name: str, origin: str, task: str | None, trust: bool) -> ModelFacts:
     config = read_config(file)
     own_code = _check_remote_code(config, file, trust)
     if own_code:
-        task, assumed = task or "causal_lm", ("the model's own code is run, as --trust-remote-code allows",)
+        task, assumed = (
+            task or "causal_lm",
+            ("the model's own code is run, as --trust-remote-code allows",),
+        )
     else:
         task, assumed = choose_task(config, task, str(file))
         assumed = (*assumed, *unstated_sizes(config, str(file)))
-    code = [item.read_text(encoding="utf-8", errors="replace") for item in sorted(file.parent.glob("*.py"))] if own_code else []
-    fingerprint = text_fingerprint("\0".join([config_fingerprint(config), *code])) if code else config_fingerprint(config)
+    code = (
+        [
+            item.read_text(encoding="utf-8", errors="replace")
+            for item in sorted(file.parent.glob("*.py"))
+        ]
+        if own_code
+        else []
+    )
+    fingerprint = (
+        text_fingerprint("\0".join([config_fingerprint(config), *code]))
+        if code
+        else config_fingerprint(config)
+    )
     return ModelFacts(
         name=name,
         origin=origin,
@@ -102,7 +136,8 @@ def _from_config(file: Path, name: str, origin: str, task: str | None, trust: bo
 
 
 def _check_remote_code(config: dict, file: Path, trust: bool) -> bool:
-    """True when the model's own code is needed and allowed. Raises ModelError when it asks for code that was not allowed."""
+    """True when the model's own code is needed and allowed. Raises ModelError when it asks for code
+    that was not allowed."""
     if "auto_map" not in config:
         return False
     known = library_knows(config["model_type"])
@@ -110,13 +145,15 @@ def _check_remote_code(config: dict, file: Path, trust: bool) -> bool:
         raise ModelError(
             "asks to run code that comes with the model (key 'auto_map')",
             where=str(file),
-            mend="Pass --trust-remote-code if you trust it" + ("; transformers' own class is then used" if known else ""),
+            mend="Pass --trust-remote-code if you trust it"
+            + ("; transformers' own class is then used" if known else ""),
         )
     return not known
 
 
 def _vision(library: str, name: str, task: str | None) -> ModelFacts:
-    """A timm or torchvision model. What the shipped table of names does not know is left to the installed library to refuse."""
+    """A timm or torchvision model. What the shipped table of names does not know is left to the
+    installed library to refuse."""
     row = catalogue.find(name) if library == "timm" else None
     task = check_task(task, "image_classification", f"{library}:{name}")
     if row is not None and row["library"] == library and row["architecture"] == name:
@@ -125,7 +162,9 @@ def _vision(library: str, name: str, task: str | None) -> ModelFacts:
     base = name.partition(".")[0]  # timm's NAME.TAG: the tag names weights
     known = table.get(base) or table.get(base.lower())
     if known is None and not _newer(library, name):
-        raise UnknownNameError(f"{library} model", name, table, mend=f"{library} lists its names with list_models()")
+        raise UnknownNameError(
+            f"{library} model", name, table, mend=f"{library} lists its names with list_models()"
+        )
     architecture = known["name"] if known else name
     size = tables.number(known["image_size"]) if known else None
     count = tables.number(known["parameters"]) if known else None
@@ -143,7 +182,8 @@ def _vision(library: str, name: str, task: str | None) -> ModelFacts:
 
 
 def _newer(library: str, name: str) -> bool:
-    """Does an installed release know a name that the shipped table does not? Asked only when the table fails: imports torch."""
+    """Does an installed release know a name that the shipped table does not? Asked only when the
+    table fails: imports torch."""
     if importlib.util.find_spec(library) is None:
         return False
     from planner.libraries import known_vision_model
@@ -166,7 +206,8 @@ def _factory(name: str, task: str | None) -> ModelFacts:
 
 
 def _from_hub(name: str, task: str | None, trust: bool, offline: bool) -> ModelFacts:
-    """Cache, then the catalogue for what it holds (no network wait), then the network; else one line of what was tried."""
+    """Cache, then the catalogue for what it holds (no network wait), then the network; else one
+    line of what was tried."""
     row = catalogue.find(name)
     hub_id = row["hub_id"] if row is not None and row["hub_id"] and "/" not in name else name
     tried = []
@@ -183,7 +224,12 @@ def _from_hub(name: str, task: str | None, trust: bool, offline: bool) -> ModelF
     if row is not None:
         facts = catalogue.facts(row, task)
         return replace(
-            facts, name=name, assumptions=(*facts.assumptions, f"{name}: the shipped config of {row['hub_id'] or row['name']} was used")
+            facts,
+            name=name,
+            assumptions=(
+                *facts.assumptions,
+                f"{name}: the shipped config of {row['hub_id'] or row['name']} was used",
+            ),
         )
     if "/" in name and hub.is_hub_id(name):
         refusal = hub.network_refusal(offline)
@@ -191,7 +237,10 @@ def _from_hub(name: str, task: str | None, trust: bool, offline: bool) -> ModelF
         if folder is not None:
             return from_folder(folder, name, "hub", task, trust)
         tried.append(why or "")
-    raise ModelError(f"unknown model {name!r}: {'; '.join([*tried, 'not in the shipped catalogue'])}", mend=_suggestions(name))
+    raise ModelError(
+        f"unknown model {name!r}: {'; '.join([*tried, 'not in the shipped catalogue'])}",
+        mend=_suggestions(name),
+    )
 
 
 def _suggestions(name: str) -> str:

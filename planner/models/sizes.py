@@ -1,4 +1,5 @@
-"""A bare size such as ``7B`` becomes a Llama-shaped decoder, interpolated between the published shapes of the Llama family."""
+"""A bare size such as ``7B`` becomes a Llama-shaped decoder, interpolated between the published
+shapes of the Llama family."""
 
 from __future__ import annotations
 
@@ -23,12 +24,19 @@ def facts(name: str, task: str | None) -> ModelFacts:
     """The facts of a decoder of about that many parameters. Raises ModelError outside 10M to 4T."""
     wanted = parse_count(name)
     if not RANGE[0] <= wanted <= RANGE[1]:
-        raise ModelError(f"a model of {format_count(wanted)} parameters is outside 10M to 4T", where=name)
+        raise ModelError(
+            f"a model of {format_count(wanted)} parameters is outside 10M to 4T", where=name
+        )
     config = shape(wanted)
     count = parameters(config)
-    layers, width, vocabulary = config["num_hidden_layers"], config["hidden_size"], config["vocab_size"]
+    layers, width, vocabulary = (
+        config["num_hidden_layers"],
+        config["hidden_size"],
+        config["vocab_size"],
+    )
     stated = (
-        f"{name}: taken as a Llama-shaped decoder of {format_count(count)} parameters ({layers} blocks, width {width}, "
+        f"{name}: taken as a Llama-shaped decoder of {format_count(count)} parameters "
+        f"({layers} blocks, width {width}, "
         f"{config['num_attention_heads']} heads, {config['num_key_value_heads']} key-value heads, "
         f"feed-forward {config['intermediate_size']}, "
         f"vocabulary {vocabulary}); name a model for its own shape"
@@ -50,20 +58,30 @@ def facts(name: str, task: str | None) -> ModelFacts:
 
 
 def shape(wanted: int) -> dict:
-    """A Llama config of about ``wanted`` parameters: the published shapes interpolated in log size, the depth fitted to each width.
+    """A Llama config of about ``wanted`` parameters: the published shapes interpolated in log size,
+    the depth fitted to each width.
 
-    The head's size, the number of key-value heads and the vocabulary are the nearest published model's.
+    The head's size, the number of key-value heads and the vocabulary are the nearest published
+    model's.
     """
     rows = sorted(
-        ({key: float(row[key]) for key in COLUMNS} for row in tables.rows("models", "llama_shapes.csv")),
+        (
+            {key: float(row[key]) for key in COLUMNS}
+            for row in tables.rows("models", "llama_shapes.csv")
+        ),
         key=lambda row: row["parameters"],
     )
     near = min(rows, key=lambda row: abs(math.log(row["parameters"] / wanted)))
-    width, depth, inner = (_interpolate(rows, key, wanted) for key in ("hidden_size", "num_hidden_layers", "intermediate_size"))
+    width, depth, inner = (
+        _interpolate(rows, key, wanted)
+        for key in ("hidden_size", "num_hidden_layers", "intermediate_size")
+    )
     fits = []
     for candidate in _widths(width, near):
         config = _fitted(candidate, inner / width, near, wanted)
-        strain = abs(math.log(candidate / width)) + abs(math.log(config["num_hidden_layers"] / depth))
+        strain = abs(math.log(candidate / width)) + abs(
+            math.log(config["num_hidden_layers"] / depth)
+        )
         fits.append((abs(math.log(parameters(config) / wanted)) + 0.1 * strain, candidate, config))
     return min(fits, key=lambda fit: fit[:2])[2]
 
@@ -79,7 +97,11 @@ def _fitted(width: int, inner_ratio: float, near: dict[str, float], wanted: int)
     """The config of a width whose depth brings it closest to ``wanted`` parameters."""
     head = int(near["head_dim"])
     heads = width // head
-    kv = int(near["num_key_value_heads"]) if near["num_key_value_heads"] < near["num_attention_heads"] else heads
+    kv = (
+        int(near["num_key_value_heads"])
+        if near["num_key_value_heads"] < near["num_attention_heads"]
+        else heads
+    )
     config = {
         "model_type": "llama",
         "architectures": ["LlamaForCausalLM"],
@@ -113,7 +135,8 @@ COLUMNS = (
 
 
 def _interpolate(rows: list[dict[str, float]], key: str, wanted: int) -> float:
-    """Log-log interpolation in the parameter count; beyond the table the outermost two rows' slope goes on."""
+    """Log-log interpolation in the parameter count; beyond the table the outermost two rows' slope
+    goes on."""
     index = next((i for i, row in enumerate(rows) if row["parameters"] >= wanted), len(rows) - 1)
     low, high = rows[max(0, min(index, len(rows) - 1) - 1)], rows[max(1, index)]
     part = math.log(wanted / low["parameters"]) / math.log(high["parameters"] / low["parameters"])
@@ -121,7 +144,8 @@ def _interpolate(rows: list[dict[str, float]], key: str, wanted: int) -> float:
 
 
 def parameters(config: dict) -> int:
-    """Exact parameter count of a Llama decoder: embedding (and untied head), four attention and three feed-forward matrices, norms."""
+    """Exact parameter count of a Llama decoder: embedding (and untied head), four attention and
+    three feed-forward matrices, norms."""
     width, head, inner = config["hidden_size"], config["head_dim"], config["intermediate_size"]
     heads, kv = config["num_attention_heads"], config["num_key_value_heads"]
     block = width * head * (2 * heads + 2 * kv) + 3 * width * inner + 2 * width

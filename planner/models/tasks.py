@@ -1,4 +1,5 @@
-"""Which task a config is trained on when the question does not say, and what its fields mean under the families' many names."""
+"""Which task a config is trained on when the question does not say, and what its fields mean under
+the families' many names."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ ARCHITECTURE_TASKS = (
     ("LMHeadModel", "causal_lm"),
 )
 
-#: Where a class name does not decide, the first of these that the library can train the model type on.
+#: Where a class name does not decide, the first of these that the library can train the model type
+#: on.
 PREFERENCE = (
     "contrastive",
     "speech_recognition",
@@ -32,11 +34,19 @@ PREFERENCE = (
     "token_classification",
 )
 
-MODALITY = {"image_classification": "image", "audio_classification": "audio", "speech_recognition": "audio", "contrastive": "image_text"}
+MODALITY = {
+    "image_classification": "image",
+    "audio_classification": "audio",
+    "speech_recognition": "audio",
+    "contrastive": "image_text",
+}
 
 
-def choose_task(config: Mapping[str, Any], task: str | None, where: str) -> tuple[str, tuple[str, ...]]:
-    """The task and what was assumed to choose it. Raises ModelError for a task that the model type has no class for."""
+def choose_task(
+    config: Mapping[str, Any], task: str | None, where: str
+) -> tuple[str, tuple[str, ...]]:
+    """The task and what was assumed to choose it. Raises ModelError for a task that the model type
+    has no class for."""
     possible = model_types().get(config["model_type"], frozenset())
     if task is not None:
         if possible and task not in possible:
@@ -57,7 +67,9 @@ def choose_task(config: Mapping[str, Any], task: str | None, where: str) -> tupl
             where=where,
             mend="Give --task, or a factory package.module:function",
         )
-    return found, (f"task {found}: the usual one for a {config['model_type']} model (--task changes it)",)
+    return found, (
+        f"task {found}: the usual one for a {config['model_type']} model (--task changes it)",
+    )
 
 
 def modality_of(task: str) -> str:
@@ -67,7 +79,9 @@ def modality_of(task: str) -> str:
 def check_task(task: str | None, only: str, where: str) -> str:
     if task not in (None, only):
         raise ModelError(
-            f"trains on {only}, not on {task!r}", where=where, mend=f"Leave --task out{' or use ' + only if nearest(task, [only]) else ''}"
+            f"trains on {only}, not on {task!r}",
+            where=where,
+            mend=f"Leave --task out{' or use ' + only if nearest(task, [only]) else ''}",
         )
     return only
 
@@ -82,11 +96,16 @@ def config_field(config: Mapping[str, Any], *names: str) -> Any:
 
 
 def describe(config: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """The ModelFacts fields that a config states: max_length (tokens), image_size (pixels), blocks, vocabulary, weights_dtype."""
-    vision = config.get("vision_config") if isinstance(config.get("vision_config"), Mapping) else config
+    """The ModelFacts fields that a config states: max_length (tokens), image_size (pixels), blocks,
+    vocabulary, weights_dtype."""
+    vision = (
+        config.get("vision_config") if isinstance(config.get("vision_config"), Mapping) else config
+    )
     image = vision.get("image_size") if modality_of(task) in ("image", "image_text") else None
     length = (
-        config_field(config, "max_position_embeddings", "n_positions", "max_target_positions") if modality_of(task) != "image" else None
+        config_field(config, "max_position_embeddings", "n_positions", "max_target_positions")
+        if modality_of(task) != "image"
+        else None
     )
     if config["model_type"] in ("roberta", "xlm-roberta", "camembert") and length:
         length -= 2  # the table starts after the padding position
@@ -96,7 +115,14 @@ def describe(config: Mapping[str, Any], task: str) -> dict[str, Any]:
         "max_length": length,
         "image_size": max(image) if isinstance(image, list) else image,
         "blocks": config_field(
-            config, "num_hidden_layers", "n_layer", "n_layers", "num_decoder_layers", "decoder_layers", "num_layers", "encoder_layers"
+            config,
+            "num_hidden_layers",
+            "n_layer",
+            "n_layers",
+            "num_decoder_layers",
+            "decoder_layers",
+            "num_layers",
+            "encoder_layers",
         ),
         "vocabulary": config_field(config, "vocab_size")
         if modality_of(task) in ("text", "image_text") or task == "speech_recognition"
@@ -106,9 +132,23 @@ def describe(config: Mapping[str, Any], task: str) -> dict[str, Any]:
 
 
 def unstated_sizes(config: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    """The assumption that a config without any size forces: the library fills in its family's defaults."""
+    """The assumption that a config without any size forces: the library fills in its family's
+    defaults."""
     sizes = {SYNONYMS.get(key, key) for key in config}
-    parts = any(isinstance(value, Mapping) and key.endswith("_config") for key, value in config.items())
-    if parts or sizes & {"hidden_size", "num_hidden_layers", "hidden_sizes", "depths", "embed_dim", "embed_dims", "block_sizes"}:
+    parts = any(
+        isinstance(value, Mapping) and key.endswith("_config") for key, value in config.items()
+    )
+    if parts or sizes & {
+        "hidden_size",
+        "num_hidden_layers",
+        "hidden_sizes",
+        "depths",
+        "embed_dim",
+        "embed_dims",
+        "block_sizes",
+    }:
         return ()
-    return (f"{where} states neither width nor depth: the library's defaults for a {config['model_type']} model were taken",)
+    return (
+        f"{where} states neither width nor depth: the library's defaults for a "
+        f"{config['model_type']} model were taken",
+    )

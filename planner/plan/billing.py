@@ -1,4 +1,5 @@
-"""From a run's hours to what a project pays: interruptions, repeated runs, labels, storage, egress. Facts come from ``planner.cost``."""
+"""From a run's hours to what a project pays: interruptions, repeated runs, labels, storage, egress.
+Facts come from ``planner.cost``."""
 
 from __future__ import annotations
 
@@ -29,10 +30,23 @@ def runs_in_all(question: Question) -> Estimate:
     return Estimate.exact(1.0) + extra_runs(question.trials, question.failed_share)
 
 
-def project_bill(question: Question, run: Run, offer: Offer, gpus: int, prices: Estimate | None, *, data: DatasetProfile, checkpoint_bytes: float,
-                 disk_bytes: float = 0.0) -> Bill:
-    """The bill of a run (its interruptions counted already) with everything that the question says belongs to it."""
-    storage, egress = _storage(question, run, offer, data, checkpoint_bytes, disk_bytes), _egress(offer, checkpoint_bytes)
+def project_bill(
+    question: Question,
+    run: Run,
+    offer: Offer,
+    gpus: int,
+    prices: Estimate | None,
+    *,
+    data: DatasetProfile,
+    checkpoint_bytes: float,
+    disk_bytes: float = 0.0,
+) -> Bill:
+    """The bill of a run (its interruptions counted already) with everything that the question says
+    belongs to it."""
+    storage, egress = (
+        _storage(question, run, offer, data, checkpoint_bytes, disk_bytes),
+        _egress(offer, checkpoint_bytes),
+    )
     labels = question.labels if question.labels is not None else data.samples
     labelling = 0.0 if question.usd_per_label is None else question.usd_per_label * labels
     said, sources = [*storage[1], *egress[1]], [*storage[2], *egress[2]]
@@ -40,32 +54,74 @@ def project_bill(question: Question, run: Run, offer: Offer, gpus: int, prices: 
         said.append(f"{labels:,} labels at {units.format_usd(question.usd_per_label)} each")
     extra = extra_runs(question.trials, question.failed_share)
     if extra.p50:
-        said.append(f"{question.trials} runs that succeed" + (f", {question.failed_share:.0%} of all fail and are lost at a random moment" if question.failed_share else "")
-                    + "; hours are those of one run, cost and energy those of all")
+        said.append(
+            f"{question.trials} runs that succeed"
+            + (
+                f", {question.failed_share:.0%} of all fail and are lost at a random moment"
+                if question.failed_share
+                else ""
+            )
+            + "; hours are those of one run, cost and energy those of all"
+        )
     lost = run.parts_hours.get("interruptions", 0.0) * gpus
-    return bill(run.gpu_hours, offer, gpus=gpus, prices=prices,
-                beside=Beside(lost, extra, labelling, storage[0], egress[0], assumptions=tuple(said), sources=tuple(sources)))
+    return bill(
+        run.gpu_hours,
+        offer,
+        gpus=gpus,
+        prices=prices,
+        beside=Beside(
+            lost,
+            extra,
+            labelling,
+            storage[0],
+            egress[0],
+            assumptions=tuple(said),
+            sources=tuple(sources),
+        ),
+    )
 
 
-def with_interruptions(question: Question, run: Run, offer: Offer | None, gpus: int, checkpoint_bytes: float) -> Run:
-    """The run on instances that are taken away, longer by checkpoints, lost work and restarts; as it was where nothing is taken away
-    or nobody knows how often. Raises QuestionError where it would not end."""
+def with_interruptions(
+    question: Question, run: Run, offer: Offer | None, gpus: int, checkpoint_bytes: float
+) -> Run:
+    """The run on instances that are taken away, longer by checkpoints, lost work and restarts; as
+    it was where nothing is taken away or nobody knows how often. Raises QuestionError where it
+    would not end."""
     if offer is None or not offer.spot:
         return run
     known = _rate(question, offer)
     if known is None:
-        warning = f"how often {offer.provider} takes back this GPU is not known: lost work is not in the cost; give --interruptions-per-day"
+        warning = (
+            f"how often {offer.provider} takes back this GPU is not known: lost work is "
+            "not in the cost; give --interruptions-per-day"
+        )
         return replace(run, warnings=(*run.warnings, warning))
     rate, source = known
     machines = offer.instances_for(gpus)
     work = run.parts_hours["training"] + run.parts_hours["evaluation"]
     save = checkpoint_bytes / overhead("write_bytes_per_second").p50 / units.SECONDS_PER_HOUR
     interval = question.checkpoint_minutes / 60 if question.checkpoint_minutes else None
-    lost = interrupted(work, save_hours=save, restart_hours=run.parts_hours["start_up"], interruptions_per_day=rate.scale(machines), interval_hours=interval)
+    lost = interrupted(
+        work,
+        save_hours=save,
+        restart_hours=run.parts_hours["start_up"],
+        interruptions_per_day=rate.scale(machines),
+        interval_hours=interval,
+    )
     wall = run.wall_hours + lost.extra_hours
-    note = (f"spot: {rate.p50:.3g} interruptions a day of each of {machines} instances ({source}); checkpoints every {units.format_seconds(lost.interval_hours * 3600)}"
-            f"{'' if interval else ', the best by Young and Daly'}; {lost.interruptions:.3g} interruptions expected, {units.format_seconds(lost.extra_hours.p50 * 3600)} lost")
-    return replace(run, wall_hours=wall, gpu_hours=wall.scale(gpus), parts_hours=run.parts_hours | {"interruptions": lost.extra_hours.p50}, notes=(*run.notes, note))
+    note = (
+        f"spot: {rate.p50:.3g} interruptions a day of each of {machines} instances ({source}); "
+        f"checkpoints every {units.format_seconds(lost.interval_hours * 3600)}"
+        f"{'' if interval else ', the best by Young and Daly'}; {lost.interruptions:.3g} "
+        f"interruptions expected, {units.format_seconds(lost.extra_hours.p50 * 3600)} lost"
+    )
+    return replace(
+        run,
+        wall_hours=wall,
+        gpu_hours=wall.scale(gpus),
+        parts_hours=run.parts_hours | {"interruptions": lost.extra_hours.p50},
+        notes=(*run.notes, note),
+    )
 
 
 def _rate(question: Question, offer: Offer) -> tuple[Estimate, str] | None:
@@ -74,8 +130,16 @@ def _rate(question: Question, offer: Offer) -> tuple[Estimate, str] | None:
     return interruptions_per_day(offer.provider, offer.gpu_key)
 
 
-def _storage(question: Question, run: Run, offer: Offer, data: DatasetProfile, checkpoint_bytes: float, disk_bytes: float) -> tuple[float, list[str], list[str]]:
-    """(USD, what to say, sources): data, cached features and the last checkpoint, while the run lasts and as long as they are kept."""
+def _storage(
+    question: Question,
+    run: Run,
+    offer: Offer,
+    data: DatasetProfile,
+    checkpoint_bytes: float,
+    disk_bytes: float,
+) -> tuple[float, list[str], list[str]]:
+    """(USD, what to say, sources): data, cached features and the last checkpoint, while the run
+    lasts and as long as they are kept."""
     if offer.provider in NO_PROVIDER:
         return 0.0, ["storage and egress are not in a price of one's own"], []
     rate = storage_rate(offer.provider)
@@ -84,8 +148,15 @@ def _storage(question: Question, run: Run, offer: Offer, data: DatasetProfile, c
     size = checkpoint_bytes + disk_bytes + (data.bytes_on_disk or 0)
     hours = run.wall_hours.p50 + question.keep_months * HOURS_PER_MONTH
     what = "the data, " if data.bytes_on_disk else "without the data, whose size is not known, "
-    return storage_usd(size, hours, rate), [f"storage: {what}{units.format_bytes(size)} with one checkpoint, for {units.format_seconds(hours * 3600)} at "
-                                            f"{units.format_usd(rate.usd_per_gib)} a GiB and month"], [rate.source]
+    return (
+        storage_usd(size, hours, rate),
+        [
+            f"storage: {what}{units.format_bytes(size)} with one checkpoint, for "
+            f"{units.format_seconds(hours * 3600)} at "
+            f"{units.format_usd(rate.usd_per_gib)} a GiB and month"
+        ],
+        [rate.source],
+    )
 
 
 def _egress(offer: Offer, checkpoint_bytes: float) -> tuple[float, list[str], list[str]]:
@@ -95,4 +166,8 @@ def _egress(offer: Offer, checkpoint_bytes: float) -> tuple[float, list[str], li
     rate = egress_rate(offer.provider)
     if rate is None:
         return 0.0, [f"egress at {offer.provider} is not in the cost: no price is known"], []
-    return egress_usd(checkpoint_bytes, rate), ["egress: the trained weights leave the provider once"] if rate.usd_per_gib else [], [rate.source]
+    return (
+        egress_usd(checkpoint_bytes, rate),
+        ["egress: the trained weights leave the provider once"] if rate.usd_per_gib else [],
+        [rate.source],
+    )

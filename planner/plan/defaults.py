@@ -1,4 +1,5 @@
-"""What the question leaves open, chosen as a practitioner would, from rows with sources; every choice is printed."""
+"""What the question leaves open, chosen as a practitioner would, from rows with sources; every
+choice is printed."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from planner.training.registry import registry
 
 @dataclass(frozen=True)
 class Choices:
-    """One strategy's training choices, settled but for the micro-batch and (when ``auto``) gradient checkpointing."""
+    """One strategy's training choices, settled but for the micro-batch and (when ``auto``) gradient
+    checkpointing."""
 
     recipe: Recipe
     checkpointing: tuple[str, ...]  # in the order of preference
@@ -34,7 +36,8 @@ class Choices:
 
 @cache
 def default(key: str, *scopes: str) -> tuple[float, str]:
-    """(value, source) of the first row that matches: a strategy, a task, any. Raises ProfileError when there is none."""
+    """(value, source) of the first row that matches: a strategy, a task, any. Raises ProfileError
+    when there is none."""
     rows = [row for row in tables.rows("defaults", "training.csv") if row["key"] == key]
     for scope in (*scopes, "any"):
         for row in rows:
@@ -43,32 +46,58 @@ def default(key: str, *scopes: str) -> tuple[float, str]:
     raise ProfileError(f"no default for {key}", where="profiles/defaults/training.csv")
 
 
-def choose(question: Question, facts: ModelFacts, data: DatasetProfile, strategy: str, spec: DeviceSpec, variant: str | None = None) -> Choices:
-    """Settle everything that the question leaves open for one strategy on one device. Raises QuestionError when the device
-    does not run the precision."""
+def choose(
+    question: Question,
+    facts: ModelFacts,
+    data: DatasetProfile,
+    strategy: str,
+    spec: DeviceSpec,
+    variant: str | None = None,
+) -> Choices:
+    """Settle everything that the question leaves open for one strategy on one device. Raises
+    QuestionError when the device does not run the precision."""
     task = question.task or facts.task
     precision = question.precision or default_precision(facts, task, strategy, spec)
     spec.check_trainable(precision)
     lora = registry()[strategy].uses_lora
     recipe = Recipe(
-        strategy="fine_tune" if strategy == "scratch" else strategy, task=task, precision=precision, optimizer=_optimizer(question),
-        attention="sdpa" if question.attention == "flash" else question.attention, compile=question.compile,
-        classes=_classes(question, data, task), image_size=question.image_size if question.image_size != facts.image_size else None,
-        audio_samples=_audio_samples(facts, data, task), lora_rank=question.lora_rank if lora else None,
+        strategy="fine_tune" if strategy == "scratch" else strategy,
+        task=task,
+        precision=precision,
+        optimizer=_optimizer(question),
+        attention="sdpa" if question.attention == "flash" else question.attention,
+        compile=question.compile,
+        classes=_classes(question, data, task),
+        image_size=question.image_size if question.image_size != facts.image_size else None,
+        audio_samples=_audio_samples(facts, data, task),
+        lora_rank=question.lora_rank if lora else None,
         lora_targets=tuple(question.lora_targets) if lora and question.lora_targets else None,
         lora_dropout=question.lora_dropout if lora else None,
-        unfrozen_blocks=_unfrozen(question, facts) if strategy == "partial_fine_tune" else None, variant=variant)
+        unfrozen_blocks=_unfrozen(question, facts) if strategy == "partial_fine_tune" else None,
+        variant=variant,
+    )
     batch = question.global_batch or _unasked_batch(question, strategy, task)
     epochs = question.epochs or default("epochs", strategy, task)[0]
-    return Choices(recipe, _checkpointing(question, facts, strategy, variant), min(batch, max(1, data.samples, question.micro_batch or 1)), epochs, default_length(question, facts, data),
-                   question.padding)
+    return Choices(
+        recipe,
+        _checkpointing(question, facts, strategy, variant),
+        min(batch, max(1, data.samples, question.micro_batch or 1)),
+        epochs,
+        default_length(question, facts, data),
+        question.padding,
+    )
 
 
 def default_precision(facts: ModelFacts, task: str, strategy: str, spec: DeviceSpec) -> str:
-    """Decoders published in 16 bits are tuned in pure bf16; everything else in mixed precision over float32 weights.
-    A device without bf16 gets fp16: mixed for what trains fully, pure under adapters."""
+    """Decoders published in 16 bits are tuned in pure bf16; everything else in mixed precision over
+    float32 weights. A device without bf16 gets fp16: mixed for what trains fully, pure under
+    adapters."""
     bf16 = spec.supports("bf16")
-    if strategy == "qlora" or (task == "causal_lm" and strategy != "scratch" and facts.weights_dtype in ("bfloat16", "float16")):
+    if strategy == "qlora" or (
+        task == "causal_lm"
+        and strategy != "scratch"
+        and facts.weights_dtype in ("bfloat16", "float16")
+    ):
         if bf16:
             return "bf16"
         return "fp16" if strategy in ("qlora", "lora", "feature_extraction") else "amp_fp16"
@@ -78,8 +107,8 @@ def default_precision(facts: ModelFacts, task: str, strategy: str, spec: DeviceS
 
 
 def default_length(question: Question, facts: ModelFacts, data: DatasetProfile) -> int | None:
-    """The asked length, else what keeps 99 % of the samples whole (all of them where the longest is within a quarter of
-    that), rounded up to a multiple of 64; never more than the model takes."""
+    """The asked length, else what keeps 99 % of the samples whole (all of them where the longest is
+    within a quarter of that), rounded up to a multiple of 64; never more than the model takes."""
     if data.lengths is None:
         return None
     limit = facts.max_length or math.inf
@@ -93,14 +122,16 @@ def default_length(question: Question, facts: ModelFacts, data: DatasetProfile) 
 
 
 def _unasked_batch(question: Question, strategy: str, task: str) -> int:
-    """With a micro-batch of the user's own, one of it on each device and no accumulation, as trainers do; else the recipe's."""
+    """With a micro-batch of the user's own, one of it on each device and no accumulation, as
+    trainers do; else the recipe's."""
     if question.micro_batch:
         return question.micro_batch * question.gpus
     return int(default("global_batch", strategy, task)[0])
 
 
 def _optimizer(question: Question) -> str:
-    """The recipe's name: on CUDA torch picks foreach by itself, and SGD is used with momentum unless asked plain."""
+    """The recipe's name: on CUDA torch picks foreach by itself, and SGD is used with momentum
+    unless asked plain."""
     name = question.optimizer or "adamw"
     return {"adamw_foreach": "adamw", "sgd": "sgd_momentum", "sgd_plain": "sgd"}.get(name, name)
 
@@ -112,7 +143,8 @@ def _classes(question: Question, data: DatasetProfile, task: str) -> int | None:
 
 
 def _audio_samples(facts: ModelFacts, data: DatasetProfile, task: str) -> int | None:
-    """A raw waveform's length: the 99th percentile of the data's seconds at 16 kHz, or ten seconds where only counts are given."""
+    """A raw waveform's length: the 99th percentile of the data's seconds at 16 kHz, or ten seconds
+    where only counts are given."""
     if facts.modality != "audio" or task != "audio_classification":
         return None
     rate = 16_000
@@ -129,9 +161,15 @@ def _unfrozen(question: Question, facts: ModelFacts) -> int:
     return max(1, round(default("unfrozen_share")[0] * (facts.blocks or 1)))
 
 
-def _checkpointing(question: Question, facts: ModelFacts, strategy: str, variant: str | None) -> tuple[str, ...]:
+def _checkpointing(
+    question: Question, facts: ModelFacts, strategy: str, variant: str | None
+) -> tuple[str, ...]:
     if variant is not None or facts.library == "factory":
-        return ("none",) if question.gradient_checkpointing == "auto" or variant is not None else (question.gradient_checkpointing,)
+        return (
+            ("none",)
+            if question.gradient_checkpointing == "auto" or variant is not None
+            else (question.gradient_checkpointing,)
+        )
     if question.gradient_checkpointing != "auto":
         return (question.gradient_checkpointing,)
     return ("none",) if strategy == "feature_extraction" else ("none", "full")

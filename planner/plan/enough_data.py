@@ -1,4 +1,5 @@
-"""Honesty about training from scratch: how much data would be enough, and what a run on it would cost."""
+"""Honesty about training from scratch: how much data would be enough, and what a run on it would
+cost."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from planner.plan.defaults import default
 
 @dataclass(frozen=True)
 class EnoughData:
-    """``amount`` tokens or samples, by ``source``; ``gpu_hours`` and ``usd`` of one pass over them (None where no rate is known)."""
+    """``amount`` tokens or samples, by ``source``; ``gpu_hours`` and ``usd`` of one pass over them
+    (None where no rate is known)."""
 
     amount: float
     unit: str
@@ -23,19 +25,51 @@ class EnoughData:
     warning: str
 
 
-def enough_data(facts: ModelFacts, data: DatasetProfile, parameters: int, *, samples_per_second: Estimate, mean_length: float | None,
-                gpus: int, usd_per_gpu_hour: float | None) -> EnoughData | None:
+def enough_data(
+    facts: ModelFacts,
+    data: DatasetProfile,
+    parameters: int,
+    *,
+    samples_per_second: Estimate,
+    mean_length: float | None,
+    gpus: int,
+    usd_per_gpu_hour: float | None,
+) -> EnoughData | None:
     """None when neither a law nor a published recipe says how much is enough."""
     amount, unit, source = _needed(facts, parameters)
     if amount is None:
         return None
     have = _have(data, unit, mean_length)
-    rate = samples_per_second if unit != "tokens" or mean_length is None else samples_per_second.scale(mean_length)
-    hours = Estimate(*(amount / r / units.SECONDS_PER_HOUR * gpus for r in (rate.p90, rate.p50, rate.p10))) if unit != "audio_hours" else None
-    usd = hours.scale(usd_per_gpu_hour) if hours is not None and usd_per_gpu_hour is not None else None
-    share = "" if have is None else f": the data has {units.format_count(have)}, {have / amount:.2g} of it" if have < amount else ""
-    warning = f"training from scratch wants about {units.format_count(amount)} {unit} ({source}){share}"
-    return EnoughData(amount, unit, source, hours, usd, warning if have is None or have < amount else "")
+    rate = (
+        samples_per_second
+        if unit != "tokens" or mean_length is None
+        else samples_per_second.scale(mean_length)
+    )
+    hours = (
+        Estimate(
+            *(amount / r / units.SECONDS_PER_HOUR * gpus for r in (rate.p90, rate.p50, rate.p10))
+        )
+        if unit != "audio_hours"
+        else None
+    )
+    usd = (
+        hours.scale(usd_per_gpu_hour)
+        if hours is not None and usd_per_gpu_hour is not None
+        else None
+    )
+    share = (
+        ""
+        if have is None
+        else f": the data has {units.format_count(have)}, {have / amount:.2g} of it"
+        if have < amount
+        else ""
+    )
+    warning = (
+        f"training from scratch wants about {units.format_count(amount)} {unit} ({source}){share}"
+    )
+    return EnoughData(
+        amount, unit, source, hours, usd, warning if have is None or have < amount else ""
+    )
 
 
 def _needed(facts: ModelFacts, parameters: int) -> tuple[float | None, str, str]:
@@ -43,7 +77,11 @@ def _needed(facts: ModelFacts, parameters: int) -> tuple[float | None, str, str]
         per_parameter, source = default("tokens_per_parameter")
         return per_parameter * parameters, "tokens", source
     if facts.pretraining_amount:
-        return facts.pretraining_amount, facts.pretraining_unit or "samples", facts.pretraining_source or "the family's published recipe"
+        return (
+            facts.pretraining_amount,
+            facts.pretraining_unit or "samples",
+            facts.pretraining_source or "the family's published recipe",
+        )
     return None, "", ""
 
 
@@ -51,5 +89,9 @@ def _have(data: DatasetProfile, unit: str, mean_length: float | None) -> float |
     if unit == "tokens":
         return data.samples * mean_length if mean_length else None
     if unit == "audio_hours":
-        return None if data.audio_seconds is None else float(data.audio_seconds.mean()) * data.samples / units.SECONDS_PER_HOUR
+        return (
+            None
+            if data.audio_seconds is None
+            else float(data.audio_seconds.mean()) * data.samples / units.SECONDS_PER_HOUR
+        )
     return float(data.samples)

@@ -1,4 +1,5 @@
-"""One point: a trace at one batch and length on one device → memory, step time, and whether it fits."""
+"""One point: a trace at one batch and length on one device → memory, step time, and whether it
+fits."""
 
 from __future__ import annotations
 
@@ -22,9 +23,10 @@ from planner.uncertainty.spread import moved, spread
 
 @dataclass(frozen=True)
 class Memory:
-    """Peak memory of one device. ``breakdown`` sums to ``device_used_bytes.p50``. ``short_by_bytes``: how much the cautious
-    figure (p90) is over the device's memory; None where it fits. ``gives_back``: it fits because the allocator gives back
-    cached memory when the device is full, as a replay under that limit shows; the figures are then capped at the device."""
+    """Peak memory of one device. ``breakdown`` sums to ``device_used_bytes.p50``.
+    ``short_by_bytes``: how much the cautious figure (p90) is over the device's memory; None where
+    it fits. ``gives_back``: it fits because the allocator gives back cached memory when the device
+    is full, as a replay under that limit shows; the figures are then capped at the device."""
 
     allocated_bytes: Estimate
     reserved_bytes: Estimate
@@ -46,22 +48,32 @@ class Memory:
 
     @property
     def chance_out_of_memory(self) -> float:
-        """That what the run needs is more than the device has. Where the allocator gives back its cache, what it needs is the
-        live tensors and the context."""
-        need = self.allocated_bytes + Estimate.exact(self.breakdown["context"]) if self.gives_back else self.device_used_bytes
+        """That what the run needs is more than the device has. Where the allocator gives back its
+        cache, what it needs is the live tensors and the context."""
+        need = (
+            self.allocated_bytes + Estimate.exact(self.breakdown["context"])
+            if self.gives_back
+            else self.device_used_bytes
+        )
         return need.chance_above(self.device_total_bytes)
 
     @property
     def verdict(self) -> str:
-        """``fits``, ``tight`` (more likely than not, but not surely, or by giving back cached memory) or ``does not fit``."""
+        """``fits``, ``tight`` (more likely than not, but not surely, or by giving back cached
+        memory) or ``does not fit``."""
         if self.fits and not self.gives_back:
             return "fits"
-        return "tight" if self.fits or self.device_used_bytes.p50 <= self.device_total_bytes else "does not fit"
+        return (
+            "tight"
+            if self.fits or self.device_used_bytes.p50 <= self.device_total_bytes
+            else "does not fit"
+        )
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """One optimizer step: ``seconds`` of the global batch, ``forward_seconds`` of one micro-batch."""
+    """One optimizer step: ``seconds`` of the global batch, ``forward_seconds`` of one
+    micro-batch."""
 
     seconds: Estimate
     forward_seconds: Estimate
@@ -91,41 +103,85 @@ class PointResult:
     step: StepResult
 
 
-def evaluate(facts: ModelFacts, recipe: Recipe, spec: DeviceSpec, *, micro_batch: int, sequence_length: int | None = None,
-             target_length: int | None = None, accumulation: int = 1, gpus: int = 1, teacher: ModelFacts | None = None,
-             source: TraceSource | None = None) -> PointResult:
-    """Step time and peak memory at one batch and length. Raises the errors of tracing, and QuestionError for a device that
-    does not run the precision."""
+def evaluate(
+    facts: ModelFacts,
+    recipe: Recipe,
+    spec: DeviceSpec,
+    *,
+    micro_batch: int,
+    sequence_length: int | None = None,
+    target_length: int | None = None,
+    accumulation: int = 1,
+    gpus: int = 1,
+    teacher: ModelFacts | None = None,
+    source: TraceSource | None = None,
+) -> PointResult:
+    """Step time and peak memory at one batch and length. Raises the errors of tracing, and
+    QuestionError for a device that does not run the precision."""
     spec.check_trainable(recipe.precision)
     source = source or trace_for(facts, recipe, teacher=teacher)
     point = {"B": micro_batch, "S": sequence_length, "T": target_length}
     memory = memory_at(source, spec, point, accumulation=accumulation, gpus=gpus)
     step = step_at(source, spec, point, accumulation=accumulation, gpus=gpus)
-    return PointResult(step.seconds, step.forward_seconds, memory.allocated_bytes, memory.reserved_bytes, memory.device_used_bytes,
-                       memory.device_total_bytes, memory.fits, spec.pricing, memory, step)
+    return PointResult(
+        step.seconds,
+        step.forward_seconds,
+        memory.allocated_bytes,
+        memory.reserved_bytes,
+        memory.device_used_bytes,
+        memory.device_total_bytes,
+        memory.fits,
+        spec.pricing,
+        memory,
+        step,
+    )
 
 
-def memory_at(source: TraceSource, spec: DeviceSpec, point: dict[str, Any], *, accumulation: int = 1, gpus: int = 1) -> Memory:
-    """Replay the allocator at a point. With several devices the gradient buckets of data parallelism are added."""
+def memory_at(
+    source: TraceSource,
+    spec: DeviceSpec,
+    point: dict[str, Any],
+    *,
+    accumulation: int = 1,
+    gpus: int = 1,
+) -> Memory:
+    """Replay the allocator at a point. With several devices the gradient buckets of data
+    parallelism are added."""
     trace, runtime, family = source.at(**point), _runtime(spec), source.facts.modality
     peak = _replayed(trace, point, accumulation, runtime.workspace)
     buckets = bucket_bytes(trace.meta.get("gradient_bytes", 0), gpus)
     memory = _memory(peak, buckets, runtime, spec, family)
     if memory.fits:
         return memory
-    room = (spec.total_memory_bytes - runtime.context_bytes.p90) / spread("reserved", spec.pricing, family, spec.key).around(1.0).p90 - buckets
-    if peak.allocated_bytes > room or not replay(trace, point, accumulation=accumulation, workspace=runtime.workspace, limit_bytes=int(room)).fits:
+    room = (spec.total_memory_bytes - runtime.context_bytes.p90) / spread(
+        "reserved", spec.pricing, family, spec.key
+    ).around(1.0).p90 - buckets
+    if (
+        peak.allocated_bytes > room
+        or not replay(
+            trace,
+            point,
+            accumulation=accumulation,
+            workspace=runtime.workspace,
+            limit_bytes=int(room),
+        ).fits
+    ):
         return memory
     return _memory(peak, buckets, runtime, spec, family, gives_back=True)
 
 
 def _runtime(spec: DeviceSpec) -> RuntimeMemory:
     runtime = runtime_memory(spec)
-    return replace(runtime, context_bytes=moved(runtime.context_bytes, "context", spec.pricing, spec.key))
+    return replace(
+        runtime, context_bytes=moved(runtime.context_bytes, "context", spec.pricing, spec.key)
+    )
 
 
-def _replayed(trace: StepTrace, point: dict[str, Any], accumulation: int, workspace: tuple[int, ...]) -> PeakMemory:
-    """The replay, kept with the trace: devices differ in their workspaces only, and a search asks for many devices."""
+def _replayed(
+    trace: StepTrace, point: dict[str, Any], accumulation: int, workspace: tuple[int, ...]
+) -> PeakMemory:
+    """The replay, kept with the trace: devices differ in their workspaces only, and a search asks
+    for many devices."""
     kept = trace.__dict__.setdefault("_replays", {})
     key = (tuple(point.get(symbol) for symbol in trace.symbols), min(accumulation, 3), workspace)
     if key not in kept:
@@ -133,42 +189,103 @@ def _replayed(trace: StepTrace, point: dict[str, Any], accumulation: int, worksp
     return kept[key]
 
 
-def _memory(peak: PeakMemory, buckets: float, runtime: RuntimeMemory, spec: DeviceSpec, family: str, gives_back: bool = False) -> Memory:
-    allocated = spread("allocated", spec.pricing, family, spec.key).around(peak.allocated_bytes + buckets)
+def _memory(
+    peak: PeakMemory,
+    buckets: float,
+    runtime: RuntimeMemory,
+    spec: DeviceSpec,
+    family: str,
+    gives_back: bool = False,
+) -> Memory:
+    allocated = spread("allocated", spec.pricing, family, spec.key).around(
+        peak.allocated_bytes + buckets
+    )
     # The same error moves both: what is allocated is part of what is reserved.
-    kept = peak.allocated_bytes if spec.one_clock else peak.reserved_bytes  # malloc gives large blocks back at once
+    # malloc gives large blocks back at once
+    kept = peak.allocated_bytes if spec.one_clock else peak.reserved_bytes
     reserved = spread("reserved", spec.pricing, family, spec.key).around(kept + buckets)
-    reserved = Estimate(max(reserved.p10, allocated.p10), max(reserved.p50, allocated.p50), max(reserved.p90, allocated.p90))
+    reserved = Estimate(
+        max(reserved.p10, allocated.p10),
+        max(reserved.p50, allocated.p50),
+        max(reserved.p90, allocated.p90),
+    )
     used = reserved + runtime.context_bytes
     if gives_back:
         full = float(spec.total_memory_bytes)
         used = Estimate(*(min(value, full) for value in (used.p10, used.p50, used.p90)))
-        reserved = Estimate(*(max(allocated.p10, min(value, full - runtime.context_bytes.p50)) for value in (reserved.p10, reserved.p50, reserved.p90)))
+        reserved = Estimate(
+            *(
+                max(allocated.p10, min(value, full - runtime.context_bytes.p50))
+                for value in (reserved.p10, reserved.p50, reserved.p90)
+            )
+        )
     scale = allocated.p50 / max(1.0, peak.allocated_bytes + buckets)
     parts = {name: float(peak.breakdown.get(name, 0)) for name in CATEGORIES}
     parts["gradients"] += buckets
     breakdown = {name: value * scale for name, value in parts.items()}
     breakdown["fragmentation"] = max(0.0, reserved.p50 - allocated.p50)
     breakdown["context"] = used.p50 - sum(breakdown.values())
-    return Memory(allocated, reserved, used, spec.total_memory_bytes, breakdown, peak, gives_back, runtime.context_bytes)
+    return Memory(
+        allocated,
+        reserved,
+        used,
+        spec.total_memory_bytes,
+        breakdown,
+        peak,
+        gives_back,
+        runtime.context_bytes,
+    )
 
 
-def step_at(source: TraceSource, spec: DeviceSpec, point: dict[str, Any], *, accumulation: int = 1, gpus: int = 1) -> StepResult:
-    """Price a point: ``accumulation`` micro-batches and one optimizer update, the gradients reduced once."""
+def step_at(
+    source: TraceSource,
+    spec: DeviceSpec,
+    point: dict[str, Any],
+    *,
+    accumulation: int = 1,
+    gpus: int = 1,
+) -> StepResult:
+    """Price a point: ``accumulation`` micro-batches and one optimizer update, the gradients reduced
+    once."""
     trace = source.at(**point)
-    time = StepClock(spec).price(trace, trace.dims(**point), precision=source.recipe.precision, compiled=source.recipe.compile)
+    time = StepClock(spec).price(
+        trace,
+        trace.dims(**point),
+        precision=source.recipe.precision,
+        compiled=source.recipe.compile,
+    )
     one = float(time.seconds - time.optimizer_seconds)
     total = accumulation * one + float(time.optimizer_seconds)
     if gpus > 1:
-        total += exposed_seconds(float(trace.meta.get("gradient_bytes", 0)), gpus, spec, float(time.backward_seconds))
-    sure = spread("time", spec.pricing, source.facts.modality, spec.key).at_least(float(time.sigma_log))
-    return StepResult(sure.around(total), sure.around(float(time.forward_seconds)), time, int(point["B"]), accumulation, gpus)
+        total += exposed_seconds(
+            float(trace.meta.get("gradient_bytes", 0)), gpus, spec, float(time.backward_seconds)
+        )
+    sure = spread("time", spec.pricing, source.facts.modality, spec.key).at_least(
+        float(time.sigma_log)
+    )
+    return StepResult(
+        sure.around(total),
+        sure.around(float(time.forward_seconds)),
+        time,
+        int(point["B"]),
+        accumulation,
+        gpus,
+    )
 
 
-def seconds_per_sample(source: TraceSource, spec: DeviceSpec, point: dict[str, np.ndarray], global_batch: int) -> np.ndarray:
-    """Seconds a sample at several micro-batches (arrays B, and S and T where the trace has them; one regime): the optimizer's
-    update shared by the global batch. float64 [n]."""
+def seconds_per_sample(
+    source: TraceSource, spec: DeviceSpec, point: dict[str, np.ndarray], global_batch: int
+) -> np.ndarray:
+    """Seconds a sample at several micro-batches (arrays B, and S and T where the trace has them;
+    one regime): the optimizer's update shared by the global batch. float64 [n]."""
     trace = source.at(**{name: int(values[-1]) for name, values in point.items()})
-    time = StepClock(spec).price(trace, trace.dims(**point), precision=source.recipe.precision, compiled=source.recipe.compile)
+    time = StepClock(spec).price(
+        trace,
+        trace.dims(**point),
+        precision=source.recipe.precision,
+        compiled=source.recipe.compile,
+    )
     accumulation = np.maximum(1, np.ceil(global_batch / point["B"]))
-    return (time.seconds - time.optimizer_seconds + time.optimizer_seconds / accumulation) / point["B"]
+    return (time.seconds - time.optimizer_seconds + time.optimizer_seconds / accumulation) / point[
+        "B"
+    ]

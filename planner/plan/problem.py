@@ -1,4 +1,5 @@
-"""The question, understood: model, data and device resolved once, traces shared by everything that needs them."""
+"""The question, understood: model, data and device resolved once, traces shared by everything that
+needs them."""
 
 from __future__ import annotations
 
@@ -17,13 +18,15 @@ from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
 from planner.trace.source import TraceSource, trace_for
 from planner.training.recipe import Recipe
 
-#: The decoder of an encoder-decoder gets a quarter of the input's length where the data does not say.
+#: The decoder of an encoder-decoder gets a quarter of the input's length where the data does not
+#: say.
 TARGET_SHARE = 4
 
 
 @dataclass
 class Asked:
-    """What every later step starts from. ``source`` hands out one TraceSource a model and recipe."""
+    """What every later step starts from. ``source`` hands out one TraceSource a model and
+    recipe."""
 
     question: Question
     facts: ModelFacts
@@ -35,10 +38,13 @@ class Asked:
 
     @property
     def strategies(self) -> tuple[str, ...]:
-        """What is asked for: when all are, those that are paid by the token only where requests are."""
+        """What is asked for: when all are, those that are paid by the token only where requests
+        are."""
         wanted = self.question.strategy
         if wanted is None:
-            return TRAINING_STRATEGIES + (PAID_STRATEGIES if self.question.requests_per_month else ())
+            return TRAINING_STRATEGIES + (
+                PAID_STRATEGIES if self.question.requests_per_month else ()
+            )
         return tuple(wanted)
 
     @property
@@ -49,7 +55,9 @@ class Asked:
     def paid_strategies(self) -> tuple[str, ...]:
         return tuple(name for name in self.strategies if name in PAID_STRATEGIES)
 
-    def source(self, recipe: Recipe, facts: ModelFacts, teacher: ModelFacts | None = None) -> TraceSource:
+    def source(
+        self, recipe: Recipe, facts: ModelFacts, teacher: ModelFacts | None = None
+    ) -> TraceSource:
         key = (facts.fingerprint, recipe, teacher.fingerprint if teacher else None)
         if key not in self._sources:
             self._sources[key] = trace_for(facts, recipe, teacher=teacher, progress=self.progress)
@@ -58,7 +66,12 @@ class Asked:
 
 def understand(question: Question, progress=None) -> Asked:
     """Resolve the model and count the data. Raises ModelError, DataError and QuestionError."""
-    facts = resolve(question.model, task=question.task, trust_remote_code=question.trust_remote_code, offline=question.offline)
+    facts = resolve(
+        question.model,
+        task=question.task,
+        trust_remote_code=question.trust_remote_code,
+        offline=question.offline,
+    )
     data = _data(question, facts, progress)
     asked = Asked(question, facts, data, progress)
     asked.data = _fitted_to(facts, data, asked.assumptions)
@@ -70,20 +83,40 @@ def understand(question: Question, progress=None) -> Asked:
 def _data(question: Question, facts: ModelFacts, progress) -> DatasetProfile:
     if question.data is None:
         if facts.modality == "text" and question.tokens_per_sample is None:
-            raise QuestionError("a text model needs the samples' length", where="--tokens-per-sample", mend="Give the mean tokens a sample")
-        return from_counts(question.samples, question.tokens_per_sample, question.target_tokens_per_sample, modality=facts.modality)
+            raise QuestionError(
+                "a text model needs the samples' length",
+                where="--tokens-per-sample",
+                mend="Give the mean tokens a sample",
+            )
+        return from_counts(
+            question.samples,
+            question.tokens_per_sample,
+            question.target_tokens_per_sample,
+            modality=facts.modality,
+        )
     from planner.datasets.scanning import scan
 
-    return scan(Path(question.data), task=question.task or facts.task, tokenizer_path=facts.tokenizer, text_columns=question.text_columns,
-                vocabulary_size=facts.vocabulary, progress=progress)
+    return scan(
+        Path(question.data),
+        task=question.task or facts.task,
+        tokenizer_path=facts.tokenizer,
+        text_columns=question.text_columns,
+        vocabulary_size=facts.vocabulary,
+        progress=progress,
+    )
 
 
 def _fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -> DatasetProfile:
     """The data as this model reads it. Raises QuestionError where it cannot."""
     if data.modality != facts.modality and data.source != "counts":
-        raise QuestionError(f"{facts.name} reads {facts.modality}, the data holds {data.modality}", where="data")
+        raise QuestionError(
+            f"{facts.name} reads {facts.modality}, the data holds {data.modality}", where="data"
+        )
     if facts.task == "seq2seq_lm" and data.target_lengths is None and data.lengths is not None:
-        assumptions.append(f"targets are taken as a quarter of the inputs' length (1/{TARGET_SHARE}): the data does not say")
+        assumptions.append(
+            f"targets are taken as a quarter of the inputs' length (1/{TARGET_SHARE}): the "
+            "data does not say"
+        )
         return replace(data, target_lengths=np.maximum(1, data.lengths // TARGET_SHARE))
     if facts.task == "speech_recognition" and data.lengths is None:
         rate = default("transcript_tokens_per_second")[0]

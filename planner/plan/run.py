@@ -1,4 +1,5 @@
-"""Steps become hours: training, evaluation, saving, starting; the data loader where it sets the pace."""
+"""Steps become hours: training, evaluation, saving, starting; the data loader where it sets the
+pace."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from planner.uncertainty.spread import overhead
 
 @dataclass(frozen=True)
 class Run:
-    """A whole run on ``gpus`` devices. ``parts_hours`` are wall-clock medians that sum to ``wall_hours.p50``."""
+    """A whole run on ``gpus`` devices. ``parts_hours`` are wall-clock medians that sum to
+    ``wall_hours.p50``."""
 
     steps: int
     epochs: float
@@ -29,9 +31,19 @@ class Run:
     warnings: tuple[str, ...] = ()
 
 
-def whole_run(question: Question, choices: Choices, setting: Setting, data: DatasetProfile, gpus: int, spec: DeviceSpec, *,
-              weights_bytes: float, checkpoint_bytes: float) -> Run:
-    """Hours of the run that the question asks for, with the errors of the step, of the data's size and of the overheads."""
+def whole_run(
+    question: Question,
+    choices: Choices,
+    setting: Setting,
+    data: DatasetProfile,
+    gpus: int,
+    spec: DeviceSpec,
+    *,
+    weights_bytes: float,
+    checkpoint_bytes: float,
+) -> Run:
+    """Hours of the run that the question asks for, with the errors of the step, of the data's size
+    and of the overheads."""
     per_step = setting.micro_batch * setting.accumulation * gpus
     epoch_steps = max(1, math.ceil(setting.batches.samples_per_epoch / per_step))
     steps = max(1, math.ceil(epoch_steps * choices.epochs))
@@ -40,7 +52,9 @@ def whole_run(question: Question, choices: Choices, setting: Setting, data: Data
     epochs = steps / epoch_steps
     host = _feed(setting, data, spec)
     seconds, notes, warnings = _step_seconds(setting, host, spec)
-    data_error = Estimate.with_spread(1.0, math.hypot(data.length_relative_error, data.samples_relative_error))
+    data_error = Estimate.with_spread(
+        1.0, math.hypot(data.length_relative_error, data.samples_relative_error)
+    )
     parts = {
         "training": (seconds * data_error).scale(steps / units.SECONDS_PER_HOUR),
         "evaluation": _evaluation(question, setting, data, gpus, epochs, host, spec),
@@ -48,35 +62,70 @@ def whole_run(question: Question, choices: Choices, setting: Setting, data: Data
         "start_up": _start_up(weights_bytes),
     }
     wall = sum(list(parts.values())[1:], parts["training"])
-    return Run(steps, epochs, wall, wall.scale(gpus), {name: part.p50 for name, part in parts.items()}, notes, warnings)
+    return Run(
+        steps,
+        epochs,
+        wall,
+        wall.scale(gpus),
+        {name: part.p50 for name, part in parts.items()},
+        notes,
+        warnings,
+    )
 
 
 def fixed_hours_at_least(question: Question, choices: Choices, checkpoint_bytes: float) -> float:
-    """Hours of a run that no device shortens: starting and saving, at their medians; reading the weights is left out."""
-    return _saving(question, checkpoint_bytes, choices.epochs).p50 + overhead("start_up_seconds").p50 / units.SECONDS_PER_HOUR
+    """Hours of a run that no device shortens: starting and saving, at their medians; reading the
+    weights is left out."""
+    return (
+        _saving(question, checkpoint_bytes, choices.epochs).p50
+        + overhead("start_up_seconds").p50 / units.SECONDS_PER_HOUR
+    )
 
 
 def _feed(setting: Setting, data: DatasetProfile, spec: DeviceSpec) -> Feed | None:
     """What loads the samples; None where nothing has to be decoded, as with cached features."""
-    return None if setting.recipe.variant == "cached" else feed(data, spec, setting.batches.samples_per_epoch)
+    return (
+        None
+        if setting.recipe.variant == "cached"
+        else feed(data, spec, setting.batches.samples_per_epoch)
+    )
 
 
-def _step_seconds(setting: Setting, host: Feed | None, spec: DeviceSpec) -> tuple[Estimate, tuple[str, ...], tuple[str, ...]]:
-    """The step, or the time in which the host loads its samples, whichever is longer; their sum on a processor, which does both."""
+def _step_seconds(
+    setting: Setting, host: Feed | None, spec: DeviceSpec
+) -> tuple[Estimate, tuple[str, ...], tuple[str, ...]]:
+    """The step, or the time in which the host loads its samples, whichever is longer; their sum on
+    a processor, which does both."""
     step, samples = setting.step.seconds, setting.micro_batch * setting.accumulation
     if host is None:
         return step, (), ()
     loading = host.sample_seconds.scale(samples)
-    return _paced(step, loading, spec), (host.note,), () if loading.p50 <= step.p50 else (host.too_slow(samples, step, "training" if spec.one_clock else "GPU"),)
+    return (
+        _paced(step, loading, spec),
+        (host.note,),
+        ()
+        if loading.p50 <= step.p50
+        else (host.too_slow(samples, step, "training" if spec.one_clock else "GPU"),),
+    )
 
 
 def _paced(work: Estimate, loading: Estimate, spec: DeviceSpec) -> Estimate:
     if spec.one_clock:
         return work + loading
-    return Estimate(max(work.p10, loading.p10), max(work.p50, loading.p50), max(work.p90, loading.p90))
+    return Estimate(
+        max(work.p10, loading.p10), max(work.p50, loading.p50), max(work.p90, loading.p90)
+    )
 
 
-def _evaluation(question: Question, setting: Setting, data: DatasetProfile, gpus: int, epochs: float, host: Feed | None, spec: DeviceSpec) -> Estimate:
+def _evaluation(
+    question: Question,
+    setting: Setting,
+    data: DatasetProfile,
+    gpus: int,
+    epochs: float,
+    host: Feed | None,
+    spec: DeviceSpec,
+) -> Estimate:
     samples = question.evaluation_samples
     if samples is None:
         samples = math.ceil(default("evaluation_share")[0] * data.samples)
@@ -90,7 +139,12 @@ def _evaluation(question: Question, setting: Setting, data: DatasetProfile, gpus
 def _saving(question: Question, checkpoint_bytes: float, epochs: float) -> Estimate:
     saves = max(1.0, question.saves_per_epoch * epochs) if question.saves_per_epoch else 0.0
     speed = overhead("write_bytes_per_second")
-    return Estimate(*(saves * checkpoint_bytes / rate / units.SECONDS_PER_HOUR for rate in (speed.p90, speed.p50, speed.p10)))
+    return Estimate(
+        *(
+            saves * checkpoint_bytes / rate / units.SECONDS_PER_HOUR
+            for rate in (speed.p90, speed.p50, speed.p10)
+        )
+    )
 
 
 def _start_up(weights_bytes: float) -> Estimate:

@@ -1,4 +1,5 @@
-"""Which micro-batch, with or without gradient checkpointing: the fastest that fits, found on the grid, proven by a replay."""
+"""Which micro-batch, with or without gradient checkpointing: the fastest that fits, found on the
+grid, proven by a replay."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ from planner.uncertainty.spread import spread
 LARGEST_BATCH = 4096
 #: A micro-batch from which on recomputing for the sake of a larger one is not considered.
 ENOUGH = 4
-#: Of the fitting batches, how many of the largest are priced, and how many promises the replay may refuse.
+#: Of the fitting batches, how many of the largest are priced, and how many promises the replay may
+#: refuse.
 LARGEST, TRIES = 5, 3
 #: Batches within this factor of the fastest count as equally fast; the smaller one is taken.
 NEAR = 1.02
@@ -45,14 +47,16 @@ class Setting:
 
 
 def lengths_of(plan: BatchPlan) -> tuple[dict, dict]:
-    """(the longest batch's point, the mean padded batch's point) without B: memory from the first, time from the second."""
+    """(the longest batch's point, the mean padded batch's point) without B: memory from the first,
+    time from the second."""
     longest = {"S": _whole(plan.longest_length), "T": _whole(plan.target_longest_length)}
     mean = {"S": _whole(plan.mean_padded_length), "T": _whole(plan.target_mean_padded_length)}
     return longest, mean
 
 
 def candidates(global_batch: int, gpus: int, asked: int | None) -> list[int]:
-    """Micro-batches to try: the asked one, or the powers of two up to each device's share of the global batch, and that."""
+    """Micro-batches to try: the asked one, or the powers of two up to each device's share of the
+    global batch, and that."""
     if asked:
         return [asked]
     share = max(1, math.ceil(global_batch / gpus))
@@ -60,12 +64,19 @@ def candidates(global_batch: int, gpus: int, asked: int | None) -> list[int]:
     return sorted(sizes | ({share} if share <= LARGEST_BATCH else set()))
 
 
-def find_setting(choices: Choices, spec: DeviceSpec, data: DatasetProfile, gpus: int, asked: int | None,
-                 source_of: Callable[[Recipe], TraceSource]) -> Setting:
+def find_setting(
+    choices: Choices,
+    spec: DeviceSpec,
+    data: DatasetProfile,
+    gpus: int,
+    asked: int | None,
+    source_of: Callable[[Recipe], TraceSource],
+) -> Setting:
     """The fastest fitting setting; where none fits, the leanest one (its ``memory.fits`` is false).
 
-    Recomputing costs about a third more work, which larger batches rarely give back: the later policies are looked at only
-    where the first leaves no micro-batch of ``ENOUGH`` (or the largest wanted).
+    Recomputing costs about a third more work, which larger batches rarely give back: the later
+    policies are looked at only where the first leaves no micro-batch of ``ENOUGH`` (or the largest
+    wanted).
     """
     sizes = candidates(choices.global_batch, gpus, asked)
     tried: list[Setting] = []
@@ -85,16 +96,38 @@ def find_setting(choices: Choices, spec: DeviceSpec, data: DatasetProfile, gpus:
     return min([*tried, leanest], key=lambda s: (not s.memory.fits, s.memory.device_used_bytes.p50))
 
 
-def device_seconds_at_least(choices: Choices, spec: DeviceSpec, data: DatasetProfile, gpus: int, asked: int | None,
-                            source_of: Callable[[Recipe], TraceSource]) -> float:
-    """A bound on the GPU seconds of training, all devices together, without a replay; 0 where none can be given. Raises as ``find_setting``."""
+def device_seconds_at_least(
+    choices: Choices,
+    spec: DeviceSpec,
+    data: DatasetProfile,
+    gpus: int,
+    asked: int | None,
+    source_of: Callable[[Recipe], TraceSource],
+) -> float:
+    """A bound on the GPU seconds of training, all devices together, without a replay; 0 where none
+    can be given. Raises as ``find_setting``."""
     sizes = candidates(choices.global_batch, gpus, asked)
     source = source_of(choices.with_checkpointing(choices.checkpointing[0]))
     promises = _kept_promises(source, choices, spec, data, sizes)
-    if not promises or len(choices.checkpointing) > 1 and max(p.size for p in promises) < min(ENOUGH, sizes[-1]):
+    if (
+        not promises
+        or len(choices.checkpointing) > 1
+        and max(p.size for p in promises) < min(ENOUGH, sizes[-1])
+    ):
         return 0.0  # recomputation may allow larger batches than these
-    epoch = min(data.batches(p.size, padding=choices.padding, max_length=choices.max_length).samples_per_epoch for p in promises)
-    return spread("time", spec.pricing, source.facts.modality, spec.key).around(min(p.seconds for p in promises)).p50 * epoch * choices.epochs
+    epoch = min(
+        data.batches(
+            p.size, padding=choices.padding, max_length=choices.max_length
+        ).samples_per_epoch
+        for p in promises
+    )
+    return (
+        spread("time", spec.pricing, source.facts.modality, spec.key)
+        .around(min(p.seconds for p in promises))
+        .p50
+        * epoch
+        * choices.epochs
+    )
 
 
 @dataclass(frozen=True)
@@ -114,38 +147,65 @@ def in_order(promises: list[Promise]) -> list[Promise]:
     return [first, *sorted((p for p in promises if p is not first), key=lambda p: p.seconds)]
 
 
-def _kept_promises(source: TraceSource, choices: Choices, spec: DeviceSpec, data: DatasetProfile, sizes: list[int]) -> list[Promise]:
+def _kept_promises(
+    source: TraceSource, choices: Choices, spec: DeviceSpec, data: DatasetProfile, sizes: list[int]
+) -> list[Promise]:
     """A search over devices asks twice: for a bound, and for the plan of those that it leaves."""
-    kept, key = source.__dict__.setdefault("_promises", {}), (choices, spec.key, id(data), tuple(sizes))
+    kept, key = (
+        source.__dict__.setdefault("_promises", {}),
+        (choices, spec.key, id(data), tuple(sizes)),
+    )
     if key not in kept:
-        kept[key] = data, _promises(source, choices, spec, data, sizes)  # the data is held so that its id stays its own
+        # the data is held so that its id stays its own
+        kept[key] = data, _promises(source, choices, spec, data, sizes)
     return kept[key][1]
 
 
-def _promises(source: TraceSource, choices: Choices, spec: DeviceSpec, data: DatasetProfile, sizes: list[int]) -> list[Promise]:
-    """The batches whose live tensors leave room for the context, priced; a batch of one only where nothing larger fits."""
+def _promises(
+    source: TraceSource, choices: Choices, spec: DeviceSpec, data: DatasetProfile, sizes: list[int]
+) -> list[Promise]:
+    """The batches whose live tensors leave room for the context, priced; a batch of one only where
+    nothing larger fits."""
     if len(sizes) == 1:
         return [Promise(sizes[0], 0.0)]
     large = np.array([size for size in sizes if size > 1])
-    plans = [data.batches(int(size), padding=choices.padding, max_length=choices.max_length) for size in large]
+    plans = [
+        data.batches(int(size), padding=choices.padding, max_length=choices.max_length)
+        for size in large
+    ]
     longest, means = lengths_of(plans[-1])[0], [lengths_of(plan)[1] for plan in plans]
     trace = source.at(B=int(large[-1]), **longest)
-    fitting = np.flatnonzero(peak_allocated(trace, trace.dims(B=large, **longest)) <= room_bytes(spec, source.facts.modality))
+    fitting = np.flatnonzero(
+        peak_allocated(trace, trace.dims(B=large, **longest))
+        <= room_bytes(spec, source.facts.modality)
+    )
     if not fitting.size:
         return [Promise(1, 0.0)] if sizes[0] == 1 else []
     chosen = fitting[-LARGEST:]
-    point = {"B": large[chosen]} | {name: np.array([means[i][name] for i in chosen]) for name in ("S", "T") if means[0][name] is not None}
+    point = {"B": large[chosen]} | {
+        name: np.array([means[i][name] for i in chosen])
+        for name in ("S", "T")
+        if means[0][name] is not None
+    }
     seconds = seconds_per_sample(source, spec, point, choices.global_batch)
     return [Promise(int(large[i]), float(s)) for i, s in zip(chosen, seconds)]
 
 
 def room_bytes(spec: DeviceSpec, family: str) -> float:
-    """What live tensors may take of a device, cautiously: its memory without the context, and without what the allocator wastes."""
+    """What live tensors may take of a device, cautiously: its memory without the context, and
+    without what the allocator wastes."""
     margin = spread("reserved", spec.pricing, family, spec.key).around(1.0).p90
     return (spec.total_memory_bytes - runtime_memory(spec).context_bytes.p90) / margin
 
 
-def setting_at(source: TraceSource, choices: Choices, spec: DeviceSpec, data: DatasetProfile, gpus: int, size: int) -> Setting:
+def setting_at(
+    source: TraceSource,
+    choices: Choices,
+    spec: DeviceSpec,
+    data: DatasetProfile,
+    gpus: int,
+    size: int,
+) -> Setting:
     plan = data.batches(size, padding=choices.padding, max_length=choices.max_length)
     accumulation = max(1, math.ceil(choices.global_batch / (size * gpus)))
     longest, mean = lengths_of(plan)

@@ -1,9 +1,10 @@
-"""What a model tuned on one's own hardware costs to serve: the planner's forward pass reads the prompt, decoding is bound by
-what it reads from memory, and servers stand whole.
+"""What a model tuned on one's own hardware costs to serve: the planner's forward pass reads the
+prompt, decoding is bound by what it reads from memory, and servers stand whole.
 
-Reading a prompt is the forward pass of the recorded step at the prompt's length. A decoding step reads the weights once for
-all requests in flight and each request's keys and values (Pope et al. 2022, arXiv 2211.05102, section 2), or is bound by
-arithmetic where many are in flight. Not counted: queues, peaks above the mean load, what the server's own software takes.
+Reading a prompt is the forward pass of the recorded step at the prompt's length. A decoding step
+reads the weights once for all requests in flight and each request's keys and values (Pope et al.
+2022, arXiv 2211.05102, section 2), or is bound by arithmetic where many are in flight. Not counted:
+queues, peaks above the mean load, what the server's own software takes.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ ROUNDS = 50
 
 @dataclass(frozen=True)
 class Decoding:
-    """What one step of decoding reads and multiplies. ``kv_bytes`` are of one request in the middle of its answer."""
+    """What one step of decoding reads and multiplies. ``kv_bytes`` are of one request in the middle
+    of its answer."""
 
     weight_bytes: float
     kv_bytes: float
@@ -44,20 +46,25 @@ class Decoding:
 
     def seconds(self, requests: float) -> float:
         """One token for each of ``requests`` in flight."""
-        return max((self.weight_bytes + requests * self.kv_bytes) / self.bytes_per_s, requests * self.flops / self.flops_per_s)
+        return max(
+            (self.weight_bytes + requests * self.kv_bytes) / self.bytes_per_s,
+            requests * self.flops / self.flops_per_s,
+        )
 
 
 @dataclass(frozen=True)
 class Serving:
-    """Serving on whole servers of ``gpus_per_server`` devices, each holding a copy of the model. ``usd_always_on`` keeps enough
-    servers up all month; ``usd_when_busy`` pays for the time in which requests are in flight."""
+    """Serving on whole servers of ``gpus_per_server`` devices, each holding a copy of the model.
+    ``usd_always_on`` keeps enough servers up all month; ``usd_when_busy`` pays for the time in
+    which requests are in flight."""
 
     requests_per_month: float
     prompt_tokens: float | None
     output_tokens: float
     at_once: int
     prompt_seconds: Estimate  # of one request
-    token_seconds: Estimate | None  # of one token of one request, ``at_once`` in flight; None: nothing is decoded
+    # of one token of one request, ``at_once`` in flight; None: nothing is decoded
+    token_seconds: Estimate | None
     gpus: int
     gpu_hours_per_month: float  # of the devices that stand
     busy_gpu_hours_per_month: float
@@ -67,55 +74,105 @@ class Serving:
     assumptions: tuple[str, ...]
 
 
-def serve(question: Question, source: TraceSource, spec: DeviceSpec, offer: Offer | None, prices: Estimate | None, mean_tokens: float | None,
-          micro_batch: int) -> Serving:
-    """Serving ``question.requests_per_month`` on one device at a time. Raises QuestionError where the answer's length is not given
-    or one device does not hold the model, and the errors of tracing."""
+def serve(
+    question: Question,
+    source: TraceSource,
+    spec: DeviceSpec,
+    offer: Offer | None,
+    prices: Estimate | None,
+    mean_tokens: float | None,
+    micro_batch: int,
+) -> Serving:
+    """Serving ``question.requests_per_month`` on one device at a time. Raises QuestionError where
+    the answer's length is not given or one device does not hold the model, and the errors of
+    tracing."""
     prompt, output, note = _tokens(question, source, mean_tokens)
     trace, dims = _forward(source, prompt, micro_batch)
-    decoding = _decoding(source.facts.config, trace.meta["total_params"], spec, prompt, output) if output else None
+    decoding = (
+        _decoding(source.facts.config, trace.meta["total_params"], spec, prompt, output)
+        if output
+        else None
+    )
     at_once = _at_once(question, spec, trace.meta["total_params"], decoding, prompt, output)
     sure = spread("time", spec.pricing, source.facts.modality, spec.key)
-    time = StepClock(spec).price(forward_only(trace), dims, precision=source.recipe.precision, compiled=source.recipe.compile)
+    time = StepClock(spec).price(
+        forward_only(trace), dims, precision=source.recipe.precision, compiled=source.recipe.compile
+    )
     reading = float(time.seconds) / micro_batch
     load = question.requests_per_month
     month = serving_default("hours_per_month")
     full = reading + (output * decoding.seconds(at_once) / at_once if decoding else 0.0)
     a_month = month * SECONDS_PER_HOUR / full
     standing = max(1, math.ceil(load / a_month))
-    busy = min(_busy_seconds(load, reading, output, decoding, at_once) / SECONDS_PER_HOUR, standing * month)
+    busy = min(
+        _busy_seconds(load, reading, output, decoding, at_once) / SECONDS_PER_HOUR, standing * month
+    )
     line, always, when_busy = _paid(offer, prices, load, a_month, busy, month)
-    return Serving(load, prompt, output, at_once, sure.around(reading), sure.around(decoding.seconds(at_once)) if decoding else None, standing,
-                   standing * month, busy, always, when_busy, line, tuple(filter(None, [*_said(source, at_once, prompt, output, standing, spec, micro_batch), note])))
+    return Serving(
+        load,
+        prompt,
+        output,
+        at_once,
+        sure.around(reading),
+        sure.around(decoding.seconds(at_once)) if decoding else None,
+        standing,
+        standing * month,
+        busy,
+        always,
+        when_busy,
+        line,
+        tuple(
+            filter(
+                None, [*_said(source, at_once, prompt, output, standing, spec, micro_batch), note]
+            )
+        ),
+    )
 
 
 # ---------------------------------------------------------------- the work of a request
 
+
 def answer_tokens(question: Question) -> float:
     """Raises QuestionError where it is not given: no data says how long a model's answers are."""
     if question.output_tokens is None:
-        raise QuestionError("the length of an answer is not known", where="--output-tokens", mend="Give the mean tokens of an answer")
+        raise QuestionError(
+            "the length of an answer is not known",
+            where="--output-tokens",
+            mend="Give the mean tokens of an answer",
+        )
     return question.output_tokens
 
 
-def prompt_tokens(question: Question, task: str, mean_tokens: float | None) -> tuple[float, str | None]:
-    """(tokens of a request, what to say of them): the asked number, else the data's mean sample, of which a decoder's holds the
-    answer as well. Raises QuestionError where neither is known."""
+def prompt_tokens(
+    question: Question, task: str, mean_tokens: float | None
+) -> tuple[float, str | None]:
+    """(tokens of a request, what to say of them): the asked number, else the data's mean sample, of
+    which a decoder's holds the answer as well. Raises QuestionError where neither is known."""
     if question.prompt_tokens is not None:
         return question.prompt_tokens, None
     if mean_tokens is None:
-        raise QuestionError("the length of a request is not known", where="--prompt-tokens", mend="Give the mean tokens of a request")
+        raise QuestionError(
+            "the length of a request is not known",
+            where="--prompt-tokens",
+            mend="Give the mean tokens of a request",
+        )
     if task == "causal_lm":
-        return max(1.0, mean_tokens - answer_tokens(question)), "a request is as long as the data's mean sample without the answer"
+        return max(
+            1.0, mean_tokens - answer_tokens(question)
+        ), "a request is as long as the data's mean sample without the answer"
     return mean_tokens, "a request is as long as the data's mean sample"
 
 
-def _tokens(question: Question, source: TraceSource, mean_tokens: float | None) -> tuple[float | None, float, str | None]:
-    """(tokens that are read, tokens that are written, what to say); None and 0 for what is no text, 0 written where the head
-    answers at once."""
+def _tokens(
+    question: Question, source: TraceSource, mean_tokens: float | None
+) -> tuple[float | None, float, str | None]:
+    """(tokens that are read, tokens that are written, what to say); None and 0 for what is no text,
+    0 written where the head answers at once."""
     facts = source.facts
     if facts.task in ("speech_recognition", "seq2seq_lm"):
-        raise QuestionError("serving an encoder-decoder is not planned", where="--requests-per-month")
+        raise QuestionError(
+            "serving an encoder-decoder is not planned", where="--requests-per-month"
+        )
     if facts.modality != "text":
         return None, 0.0, None
     prompt, note = prompt_tokens(question, facts.task, mean_tokens)
@@ -124,62 +181,116 @@ def _tokens(question: Question, source: TraceSource, mean_tokens: float | None) 
 
 def _forward(source: TraceSource, prompt: float | None, micro_batch: int):
     """(the trace, its dimensions): as many requests read together as training takes samples."""
-    length = None if prompt is None else max(2, round(min(prompt, source.facts.max_length or math.inf)))
+    length = (
+        None if prompt is None else max(2, round(min(prompt, source.facts.max_length or math.inf)))
+    )
     point: dict[str, Any] = {"B": micro_batch, "S": length, "T": None}
     trace = source.at(**point)
     return trace, trace.dims(**point)
 
 
 def forward_only(trace: StepTrace) -> StepTrace:
-    """The operations of the forward pass, one after another: no teacher, no backward pass, no update. Storages are left out,
-    so that it can be priced and not replayed."""
+    """The operations of the forward pass, one after another: no teacher, no backward pass, no
+    update. Storages are left out, so that it can be priced and not replayed."""
     kept = trace.op_phase == PHASES.index("forward")
     none = np.zeros(0, np.int32)
-    return replace(trace, op_signature=trace.op_signature[kept], op_phase=trace.op_phase[kept], op_module=trace.op_module[kept], size=none, birth=none,
-                   death=none, category=none.astype(np.uint8), storage_module=none)
+    return replace(
+        trace,
+        op_signature=trace.op_signature[kept],
+        op_phase=trace.op_phase[kept],
+        op_module=trace.op_module[kept],
+        size=none,
+        birth=none,
+        death=none,
+        category=none.astype(np.uint8),
+        storage_module=none,
+    )
 
 
-def _decoding(config: Mapping[str, Any] | None, parameters: int, spec: DeviceSpec, prompt: float, output: float) -> Decoding:
+def _decoding(
+    config: Mapping[str, Any] | None,
+    parameters: int,
+    spec: DeviceSpec,
+    prompt: float,
+    output: float,
+) -> Decoding:
     kv = kv_bytes_per_token(config or {})
     if kv is None or spec.memory_bandwidth_bytes_per_s is None:
-        raise QuestionError("the size of its keys and values, or the device's bandwidth, is not known", where="serving")
+        raise QuestionError(
+            "the size of its keys and values, or the device's bandwidth, is not known",
+            where="serving",
+        )
     peak = spec.peak("bf16") or spec.peak("fp16") or spec.peak("fp32")
-    return Decoding(parameters * serving_default("bytes_per_weight"), kv * (prompt + output / 2), 2.0 * parameters,
-                    spec.memory_bandwidth_bytes_per_s * prior(spec, "product_tensor", "bandwidth_share"), peak * prior(spec, "product_tensor", "ceiling"))
+    return Decoding(
+        parameters * serving_default("bytes_per_weight"),
+        kv * (prompt + output / 2),
+        2.0 * parameters,
+        spec.memory_bandwidth_bytes_per_s * prior(spec, "product_tensor", "bandwidth_share"),
+        peak * prior(spec, "product_tensor", "ceiling"),
+    )
 
 
 def kv_bytes_per_token(config: Mapping[str, Any]) -> float | None:
-    """Bytes of keys and values that one token leaves: 2 × layers × key-value heads × head size, in 16 bits. None where the config
-    does not say."""
+    """Bytes of keys and values that one token leaves: 2 × layers × key-value heads × head size, in
+    16 bits. None where the config does not say."""
+
     def first(*keys: str) -> float | None:
         return next((float(config[key]) for key in keys if isinstance(config.get(key), int)), None)
 
-    layers, heads, width = first("num_hidden_layers", "n_layer"), first("num_attention_heads", "n_head"), first("hidden_size", "n_embd")
+    layers, heads, width = (
+        first("num_hidden_layers", "n_layer"),
+        first("num_attention_heads", "n_head"),
+        first("hidden_size", "n_embd"),
+    )
     if layers is None or heads is None or width is None:
         return None
     head = first("head_dim") or width / heads
-    return 2 * layers * (first("num_key_value_heads") or heads) * head * serving_default("bytes_per_weight")
+    return (
+        2
+        * layers
+        * (first("num_key_value_heads") or heads)
+        * head
+        * serving_default("bytes_per_weight")
+    )
 
 
-def _at_once(question: Question, spec: DeviceSpec, parameters: int, decoding: Decoding | None, prompt: float | None, output: float) -> int:
-    """Requests in flight: the asked number, else what the memory left by the weights holds. Raises QuestionError where it holds none."""
-    room = spec.total_memory_bytes * serving_default("memory_share") - parameters * serving_default("bytes_per_weight")
+def _at_once(
+    question: Question,
+    spec: DeviceSpec,
+    parameters: int,
+    decoding: Decoding | None,
+    prompt: float | None,
+    output: float,
+) -> int:
+    """Requests in flight: the asked number, else what the memory left by the weights holds. Raises
+    QuestionError where it holds none."""
+    room = spec.total_memory_bytes * serving_default("memory_share") - parameters * serving_default(
+        "bytes_per_weight"
+    )
     if room <= 0:
-        raise QuestionError(f"{format_count(parameters)} parameters in 16 bits are more than a {spec.name} serves", where="serving",
-                            mend="Take a larger GPU; serving on several is not planned")
+        raise QuestionError(
+            f"{format_count(parameters)} parameters in 16 bits are more than a {spec.name} serves",
+            where="serving",
+            mend="Take a larger GPU; serving on several is not planned",
+        )
     if decoding is None:
         return question.concurrent_requests or 1
     each = decoding.kv_bytes / (prompt + output / 2) * (prompt + output)
     holds = min(int(room // each), int(serving_default("most_sequences")))
     if holds < (question.concurrent_requests or 1):
-        raise QuestionError(f"a {spec.name} holds the keys and values of {holds} requests at once", where="--concurrent-requests",
-                            mend="Ask for fewer at once, or take a larger GPU")
+        raise QuestionError(
+            f"a {spec.name} holds the keys and values of {holds} requests at once",
+            where="--concurrent-requests",
+            mend="Ask for fewer at once, or take a larger GPU",
+        )
     return question.concurrent_requests or holds
 
 
-def _busy_seconds(load: float, reading: float, output: float, decoding: Decoding | None, at_once: int) -> float:
-    """Device seconds a month in which something is in flight. Requests in flight on the mean follow from the load (Little's law):
-    few share the reading of the weights where few are asked."""
+def _busy_seconds(
+    load: float, reading: float, output: float, decoding: Decoding | None, at_once: int
+) -> float:
+    """Device seconds a month in which something is in flight. Requests in flight on the mean follow
+    from the load (Little's law): few share the reading of the weights where few are asked."""
     if decoding is None:
         return load * reading
     rate = load / (serving_default("hours_per_month") * SECONDS_PER_HOUR)
@@ -191,7 +302,15 @@ def _busy_seconds(load: float, reading: float, output: float, decoding: Decoding
 
 # ---------------------------------------------------------------- its price
 
-def _paid(offer: Offer | None, prices: Estimate | None, load: float, a_month: float, busy_hours: float, hours: float):
+
+def _paid(
+    offer: Offer | None,
+    prices: Estimate | None,
+    load: float,
+    a_month: float,
+    busy_hours: float,
+    hours: float,
+):
     """(line, USD a month of what stands, USD of the busy hours); None where no price is known."""
     if offer is None:
         return None, None, None
@@ -200,15 +319,38 @@ def _paid(offer: Offer | None, prices: Estimate | None, load: float, a_month: fl
     line = Line(usd_per_server_month=server, requests_per_server_month=a_month * per_server)
     usd = line.monthly_usd(load)
     high = max(1.0, prices.p90 / prices.p50) if prices is not None and prices.p50 > 0 else 1.0
-    return line, Estimate(usd, usd, usd * high), busy_hours / per_server * offer.usd_per_instance_hour
+    return (
+        line,
+        Estimate(usd, usd, usd * high),
+        busy_hours / per_server * offer.usd_per_instance_hour,
+    )
 
 
-def _said(source: TraceSource, at_once: int, prompt: float | None, output: float, standing: int, spec: DeviceSpec, micro_batch: int) -> list[str]:
-    what = f"{format_count(prompt)} tokens read and {format_count(output)} written a request" if prompt is not None else "one sample a request"
-    found = [f"served on {standing} × {spec.name} that stay on all month, {what}, up to {at_once} at once, an even load over the month",
-             f"requests are read {micro_batch} at a time by the forward pass of training, without what a server's own kernels would save"]
+def _said(
+    source: TraceSource,
+    at_once: int,
+    prompt: float | None,
+    output: float,
+    standing: int,
+    spec: DeviceSpec,
+    micro_batch: int,
+) -> list[str]:
+    what = (
+        f"{format_count(prompt)} tokens read and {format_count(output)} written a request"
+        if prompt is not None
+        else "one sample a request"
+    )
+    found = [
+        f"served on {standing} × {spec.name} that stay on all month, {what}, up to {at_once} "
+        "at once, an even load over the month",
+        f"requests are read {micro_batch} at a time by the forward pass of training, without "
+        "what a server's own kernels would save",
+    ]
     if output:
-        found.append("decoding reads the weights in 16 bits once a token for all requests in flight, and each one's keys and values")
+        found.append(
+            "decoding reads the weights in 16 bits once a token for all requests in flight, "
+            "and each one's keys and values"
+        )
     if (source.facts.max_length or math.inf) < (prompt or 0):
         found.append(f"requests are cut at the model's {source.facts.max_length} tokens")
     return found

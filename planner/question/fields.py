@@ -7,7 +7,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 
 def choices(annotation: Any) -> list[str]:
-    """The strings that a field allows, also inside ``list[…]`` and ``… | None``; empty where anything goes."""
+    """The strings that a field allows, also inside ``list[…]`` and ``… | None``; empty where
+    anything goes."""
     if get_origin(annotation) is Literal:
         return [str(value) for value in get_args(annotation)]
     return [value for part in get_args(annotation) for value in choices(part)]

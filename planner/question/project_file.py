@@ -17,19 +17,26 @@ MAX_BYTES = 1_000_000
 
 
 def read(path: Path, known: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The keys of a project file, and for each the place ``file line N: key`` for messages. Raises QuestionError for a
-    file that is missing, is not YAML, or has duplicate or unknown keys. Only plain YAML: no tags are run."""
+    """The keys of a project file, and for each the place ``file line N: key`` for messages. Raises
+    QuestionError for a file that is missing, is not YAML, or has duplicate or unknown keys. Only
+    plain YAML: no tags are run."""
     loader = yaml.SafeLoader(_text(path))
     try:
         root = loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):
-            raise QuestionError("a project file is a list of 'key: value' lines", where=str(path), mend="planner init writes one")
+            raise QuestionError(
+                "a project file is a list of 'key: value' lines",
+                where=str(path),
+                mend="planner init writes one",
+            )
         lines = _lines(root, path, list(known))
         values = {key.value: loader.construct_object(value, deep=True) for key, value in root.value}
     except yaml.MarkedYAMLError as error:
         raise QuestionError(_problem(error), where=_place(path, error)) from None
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
-        raise QuestionError(f"not readable as YAML: {' '.join(str(error).split())[:200]}", where=str(path)) from None
+        raise QuestionError(
+            f"not readable as YAML: {' '.join(str(error).split())[:200]}", where=str(path)
+        ) from None
     finally:
         loader.dispose()
     values = {key: value for key, value in values.items() if value is not None}
@@ -39,10 +46,14 @@ def read(path: Path, known: Iterable[str]) -> tuple[dict[str, Any], dict[str, st
 def _text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise QuestionError(f"larger than {MAX_BYTES} bytes, not a project file", where=str(path))
+            raise QuestionError(
+                f"larger than {MAX_BYTES} bytes, not a project file", where=str(path)
+            )
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise QuestionError("no such project file", where=str(path), mend=f"Write one with: planner init {path}") from None
+        raise QuestionError(
+            "no such project file", where=str(path), mend=f"Write one with: planner init {path}"
+        ) from None
     except UnicodeDecodeError:
         raise QuestionError("not text in UTF-8", where=str(path)) from None
     except OSError as error:
@@ -55,10 +66,16 @@ def _lines(root: yaml.MappingNode, path: Path, known: list[str]) -> dict[str, in
         line, name = key.start_mark.line + 1, key.value
         if not isinstance(name, str) or name not in known:
             near = nearest(str(name).replace("-", "_"), known) if isinstance(name, str) else []
-            mend = f"Did you mean {' or '.join(near)}?" if near else f"Known keys: {', '.join(known)}"
-            raise QuestionError(f"unknown key {str(name)[:80]!r}", where=f"{path} line {line}", mend=mend)
+            mend = (
+                f"Did you mean {' or '.join(near)}?" if near else f"Known keys: {', '.join(known)}"
+            )
+            raise QuestionError(
+                f"unknown key {str(name)[:80]!r}", where=f"{path} line {line}", mend=mend
+            )
         if name in lines:
-            raise QuestionError(f"{name!r} is given twice, first in line {lines[name]}", where=f"{path} line {line}")
+            raise QuestionError(
+                f"{name!r} is given twice, first in line {lines[name]}", where=f"{path} line {line}"
+            )
         lines[name] = line
     return lines
 
@@ -73,14 +90,28 @@ def _place(path: Path, error: yaml.MarkedYAMLError) -> str:
 
 
 def template() -> str:
-    """A project file with every key: what is usually set stands ready, the rest is a comment with its default."""
+    """A project file with every key: what is usually set stands ready, the rest is a comment with
+    its default."""
     ready = {"model": "Llama-3.2-1B", "data": "train.jsonl", "gpu": "h100", "epochs": "3"}
-    parts = ["# A question for planner: edit, then run `planner estimate project.yaml`.",
-             "# Paths start from this file's folder. A key left out, or commented, is chosen by planner, which says what it chose.", ""]
+    parts = [
+        "# A question for planner: edit, then run `planner estimate project.yaml`.",
+        "# Paths start from this file's folder. A key left out, or commented, is chosen by "
+        "planner, which says what it chose.",
+        "",
+    ]
     for name, info in Question.model_fields.items():
         allowed = choices(info.annotation)
         text = info.description or name.replace("_", " ").capitalize()
         parts += [f"# {text}" + (f" ({' | '.join(allowed)})" if allowed else "")]
-        default = "" if info.default is None or name == "model" else str(info.default).lower() if isinstance(info.default, bool) else str(info.default)
-        parts += [f"{name}: {ready[name]}" if name in ready else f"# {name}: {default}".rstrip(), ""]
+        default = (
+            ""
+            if info.default is None or name == "model"
+            else str(info.default).lower()
+            if isinstance(info.default, bool)
+            else str(info.default)
+        )
+        parts += [
+            f"{name}: {ready[name]}" if name in ready else f"# {name}: {default}".rstrip(),
+            "",
+        ]
     return "\n".join(parts)

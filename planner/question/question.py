@@ -1,5 +1,5 @@
-"""What the user asks. The flags of the command line, the keys of ``project.yaml`` and the arguments of
-``planner.estimate`` are these fields (dashes become underscores)."""
+"""What the user asks. The flags of the command line, the keys of ``project.yaml`` and the arguments
+of ``planner.estimate`` are these fields (dashes become underscores)."""
 
 from __future__ import annotations
 
@@ -8,109 +8,323 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Strategy = Literal["prompting", "rag", "provider_fine_tune", "feature_extraction", "partial_fine_tune", "fine_tune", "lora", "qlora",
-                   "distillation", "scratch"]
+Strategy = Literal[
+    "prompting",
+    "rag",
+    "provider_fine_tune",
+    "feature_extraction",
+    "partial_fine_tune",
+    "fine_tune",
+    "lora",
+    "qlora",
+    "distillation",
+    "scratch",
+]
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"]
-Optimizer = Literal["adamw", "adamw_fused", "adamw_foreach", "adamw_for_loop", "adamw_8bit", "adamw_paged", "adamw_8bit_paged", "adam", "sgd", "sgd_plain",
-                    "adafactor", "lion", "lion_8bit"]
+Optimizer = Literal[
+    "adamw",
+    "adamw_fused",
+    "adamw_foreach",
+    "adamw_for_loop",
+    "adamw_8bit",
+    "adamw_paged",
+    "adamw_8bit_paged",
+    "adam",
+    "sgd",
+    "sgd_plain",
+    "adafactor",
+    "lion",
+    "lion_8bit",
+]
 Padding = Literal["longest", "max", "packed"]
 Checkpointing = Literal["auto", "none", "full", "selective"]
 Attention = Literal["eager", "sdpa", "flash"]
-Task = Literal["causal_lm", "masked_lm", "seq2seq_lm", "text_classification", "token_classification", "image_classification",
-               "audio_classification", "speech_recognition", "contrastive", "custom"]
+Task = Literal[
+    "causal_lm",
+    "masked_lm",
+    "seq2seq_lm",
+    "text_classification",
+    "token_classification",
+    "image_classification",
+    "audio_classification",
+    "speech_recognition",
+    "contrastive",
+    "custom",
+]
 
-#: Other names of the same optimizers: Hugging Face's ``optim``, bitsandbytes' classes. ``sgd`` has momentum 0.9, as recipes use it.
-OPTIMIZER_ALIASES = {"adamw8bit": "adamw_8bit", "adamw_bnb_8bit": "adamw_8bit", "adamw_torch": "adamw", "adamw_torch_fused": "adamw_fused",
-                     "paged_adamw": "adamw_paged", "paged_adamw_32bit": "adamw_paged", "paged_adamw_8bit": "adamw_8bit_paged",
-                     "sgd_momentum": "sgd", "lion_32bit": "lion"}
+#: Other names of the same optimizers: Hugging Face's ``optim``, bitsandbytes' classes. ``sgd`` has
+#: momentum 0.9, as recipes use it.
+OPTIMIZER_ALIASES = {
+    "adamw8bit": "adamw_8bit",
+    "adamw_bnb_8bit": "adamw_8bit",
+    "adamw_torch": "adamw",
+    "adamw_torch_fused": "adamw_fused",
+    "paged_adamw": "adamw_paged",
+    "paged_adamw_32bit": "adamw_paged",
+    "paged_adamw_8bit": "adamw_8bit_paged",
+    "sgd_momentum": "sgd",
+    "lion_32bit": "lion",
+}
 
 #: Strategies that train something on a device; the others are paid by the token.
-TRAINING_STRATEGIES: tuple[str, ...] = ("feature_extraction", "partial_fine_tune", "fine_tune", "lora", "qlora", "distillation", "scratch")
+TRAINING_STRATEGIES: tuple[str, ...] = (
+    "feature_extraction",
+    "partial_fine_tune",
+    "fine_tune",
+    "lora",
+    "qlora",
+    "distillation",
+    "scratch",
+)
 ALL_STRATEGIES: tuple[str, ...] = get_args(Strategy)
 #: Strategies that are paid by the token.
-PAID_STRATEGIES: tuple[str, ...] = tuple(name for name in ALL_STRATEGIES if name not in TRAINING_STRATEGIES)
+PAID_STRATEGIES: tuple[str, ...] = tuple(
+    name for name in ALL_STRATEGIES if name not in TRAINING_STRATEGIES
+)
 
 
 class Question(BaseModel):
-    """One question. Everything but the model has a default; None means that the planner chooses and says what it chose."""
+    """One question. Everything but the model has a default; None means that the planner chooses and
+    says what it chose."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = Field(description="Local folder or config.json, hub id, catalogue name, timm:NAME, torchvision:NAME, package.module:function, or a size such as 7B")
+    model: str = Field(
+        description="Local folder or config.json, hub id, catalogue name, timm:NAME, "
+        "torchvision:NAME, package.module:function, or a size such as 7B"
+    )
     data: str | None = Field(None, description="File or folder that is read and counted")
-    samples: int | None = Field(None, ge=1, le=10**13, description="Number of training samples, instead of data")
-    tokens_per_sample: float | None = Field(None, gt=0, le=10**8, description="Mean tokens a sample, with samples")
-    target_tokens_per_sample: float | None = Field(None, gt=0, le=10**8, description="Mean tokens of an encoder-decoder's target")
-    text_columns: list[str] | None = Field(None, description="Columns that hold the text; by default found from the names")
-    task: Task | None = Field(None, description="What the model is trained to do; by default what it was made for")
-    classes: int | None = Field(None, ge=1, le=10**7, description="Number of classes of a classifier; from the data where it has labels")
-    strategy: list[Strategy] | None = Field(None, description="Strategies to compare; all when left out")
+    samples: int | None = Field(
+        None, ge=1, le=10**13, description="Number of training samples, instead of data"
+    )
+    tokens_per_sample: float | None = Field(
+        None, gt=0, le=10**8, description="Mean tokens a sample, with samples"
+    )
+    target_tokens_per_sample: float | None = Field(
+        None, gt=0, le=10**8, description="Mean tokens of an encoder-decoder's target"
+    )
+    text_columns: list[str] | None = Field(
+        None, description="Columns that hold the text; by default found from the names"
+    )
+    task: Task | None = Field(
+        None, description="What the model is trained to do; by default what it was made for"
+    )
+    classes: int | None = Field(
+        None,
+        ge=1,
+        le=10**7,
+        description="Number of classes of a classifier; from the data where it has labels",
+    )
+    strategy: list[Strategy] | None = Field(
+        None, description="Strategies to compare; all when left out"
+    )
 
-    gpu: str | None = Field(None, description="A name of profiles/, 'local', or a device profile file")
+    gpu: str | None = Field(
+        None, description="A name of profiles/, 'local', or a device profile file"
+    )
     gpus: int = Field(1, ge=1, le=100_000, description="Devices to train on")
     parallel: Literal["ddp"] | None = Field(None, description="How several devices share the work")
     provider: str | None = Field(None, description="Only this provider's prices")
     region: str | None = Field(None, description="Only this region's prices and electricity")
     spot: bool = Field(False, description="Spot prices: cheaper, and can be taken away")
-    price: float | None = Field(None, ge=0, le=10**6, description="USD per GPU-hour, instead of the price table")
-    commitment: str | None = Field(None, description="Prices under this commitment, such as reserved or 1y; by default on demand and your own contracts")
-    interruptions_per_day: float | None = Field(None, ge=0, le=10**4, description="With spot: how often a day an instance is taken away; by default as measured, where somebody did")
-    checkpoint_minutes: float | None = Field(None, gt=0, le=10**7, description="With spot: minutes of work between checkpoints; by default the best by Young and Daly")
-    trials: int = Field(1, ge=1, le=10**6, description="Runs that succeed, with those of a search for hyperparameters; the cost is of all")
-    failed_share: float = Field(0.0, ge=0, lt=1, description="Share of runs that fail and are run again")
-    keep_months: float = Field(0.0, ge=0, le=1200, description="Months that data and checkpoints stay in storage after the run")
-    usd_per_label: float | None = Field(None, ge=0, le=10**6, description="What people are paid for one label")
-    labels: int | None = Field(None, ge=0, le=10**13, description="Labels that people are paid for; by default one a sample")
-    owned_usd: float | None = Field(None, ge=0, le=10**9, description="Own hardware: price of one GPU with its share of the machine")
-    owned_years: float | None = Field(None, gt=0, le=100, description="Own hardware: years that it works")
-    owned_utilisation: float | None = Field(None, gt=0, le=1, description="Own hardware: share of its hours that it works for somebody")
-    usd_per_kwh: float | None = Field(None, ge=0, le=100, description="Own hardware: price of electricity")
+    price: float | None = Field(
+        None, ge=0, le=10**6, description="USD per GPU-hour, instead of the price table"
+    )
+    commitment: str | None = Field(
+        None,
+        description="Prices under this commitment, such as reserved or 1y; by default on "
+        "demand and your own contracts",
+    )
+    interruptions_per_day: float | None = Field(
+        None,
+        ge=0,
+        le=10**4,
+        description="With spot: how often a day an instance is taken away; by default as "
+        "measured, where somebody did",
+    )
+    checkpoint_minutes: float | None = Field(
+        None,
+        gt=0,
+        le=10**7,
+        description="With spot: minutes of work between checkpoints; by default the best by "
+        "Young and Daly",
+    )
+    trials: int = Field(
+        1,
+        ge=1,
+        le=10**6,
+        description="Runs that succeed, with those of a search for hyperparameters; the cost "
+        "is of all",
+    )
+    failed_share: float = Field(
+        0.0, ge=0, lt=1, description="Share of runs that fail and are run again"
+    )
+    keep_months: float = Field(
+        0.0,
+        ge=0,
+        le=1200,
+        description="Months that data and checkpoints stay in storage after the run",
+    )
+    usd_per_label: float | None = Field(
+        None, ge=0, le=10**6, description="What people are paid for one label"
+    )
+    labels: int | None = Field(
+        None,
+        ge=0,
+        le=10**13,
+        description="Labels that people are paid for; by default one a sample",
+    )
+    owned_usd: float | None = Field(
+        None,
+        ge=0,
+        le=10**9,
+        description="Own hardware: price of one GPU with its share of the machine",
+    )
+    owned_years: float | None = Field(
+        None, gt=0, le=100, description="Own hardware: years that it works"
+    )
+    owned_utilisation: float | None = Field(
+        None, gt=0, le=1, description="Own hardware: share of its hours that it works for somebody"
+    )
+    usd_per_kwh: float | None = Field(
+        None, ge=0, le=100, description="Own hardware: price of electricity"
+    )
 
     epochs: float | None = Field(None, gt=0, le=10**6, description="Passes over the data")
-    max_steps: int | None = Field(None, ge=1, le=10**12, description="Stop after this many optimizer steps")
-    micro_batch: int | None = Field(None, ge=1, le=10**7, description="Samples a device runs in one forward pass; by default the largest that fits and pays")
-    global_batch: int | None = Field(None, ge=1, le=10**9, description="Samples of one optimizer step over all devices; accumulates what a device cannot hold")
-    max_length: int | None = Field(None, ge=1, le=10**8, description="Longest sample in tokens; the rest is cut off")
-    image_size: int | None = Field(None, ge=8, le=16384, description="Height and width in pixels; by default the model's own")
-    padding: Padding = Field("longest", description="To the longest of the batch, to max_length, or packed without padding")
-    precision: Precision | None = Field(None, description="Number format of the training; amp_ keeps float32 weights under autocast")
+    max_steps: int | None = Field(
+        None, ge=1, le=10**12, description="Stop after this many optimizer steps"
+    )
+    micro_batch: int | None = Field(
+        None,
+        ge=1,
+        le=10**7,
+        description="Samples a device runs in one forward pass; by default the largest that "
+        "fits and pays",
+    )
+    global_batch: int | None = Field(
+        None,
+        ge=1,
+        le=10**9,
+        description="Samples of one optimizer step over all devices; accumulates what a device "
+        "cannot hold",
+    )
+    max_length: int | None = Field(
+        None, ge=1, le=10**8, description="Longest sample in tokens; the rest is cut off"
+    )
+    image_size: int | None = Field(
+        None, ge=8, le=16384, description="Height and width in pixels; by default the model's own"
+    )
+    padding: Padding = Field(
+        "longest",
+        description="To the longest of the batch, to max_length, or packed without padding",
+    )
+    precision: Precision | None = Field(
+        None, description="Number format of the training; amp_ keeps float32 weights under autocast"
+    )
     optimizer: Optimizer | None = Field(None, description="By default AdamW in its fastest form")
-    gradient_checkpointing: Checkpointing = Field("auto", description="Recompute activations instead of keeping them")
+    gradient_checkpointing: Checkpointing = Field(
+        "auto", description="Recompute activations instead of keeping them"
+    )
     attention: Attention = Field("sdpa", description="Attention implementation")
     compile: bool = Field(False, description="Train under torch.compile")
     lora_rank: int = Field(16, ge=1, le=65536, description="Rank of lora and qlora")
     lora_alpha: float | None = Field(None, gt=0, description="Scale of lora; changes no cost")
-    lora_targets: list[str] | None = Field(None, description="Module names; by default every linear layer but the head")
+    lora_targets: list[str] | None = Field(
+        None, description="Module names; by default every linear layer but the head"
+    )
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before each adapter")
-    unfrozen_blocks: int | None = Field(None, ge=0, le=10_000, description="Last blocks that partial_fine_tune trains")
-    unfreezing: Literal["last_blocks", "gradual"] = Field("last_blocks", description="Whether partial_fine_tune trains its blocks from the start or unfreezes them one by one")
-    cached_features: bool | None = Field(None, description="feature_extraction: compute the features once (true), run the backbone every epoch (false), or show both")
+    unfrozen_blocks: int | None = Field(
+        None, ge=0, le=10_000, description="Last blocks that partial_fine_tune trains"
+    )
+    unfreezing: Literal["last_blocks", "gradual"] = Field(
+        "last_blocks",
+        description="Whether partial_fine_tune trains its blocks from the start or unfreezes "
+        "them one by one",
+    )
+    cached_features: bool | None = Field(
+        None,
+        description="feature_extraction: compute the features once (true), run the backbone "
+        "every epoch (false), or show both",
+    )
     teacher: str | None = Field(None, description="Model that distillation learns from")
     evaluations_per_epoch: float = Field(1.0, ge=0, le=10**4, description="Evaluations an epoch")
-    evaluation_samples: int | None = Field(None, ge=0, le=10**13, description="Samples of one evaluation; by default a stated share of the data")
+    evaluation_samples: int | None = Field(
+        None,
+        ge=0,
+        le=10**13,
+        description="Samples of one evaluation; by default a stated share of the data",
+    )
     saves_per_epoch: float = Field(1.0, ge=0, le=10**4, description="Checkpoints an epoch")
 
-    requests_per_month: float | None = Field(None, gt=0, le=10**13, description="Requests that the finished model answers a month; total cost of a project is then compared")
-    horizon_months: float = Field(12.0, gt=0, le=1200, description="Months that it answers requests")
-    prompt_tokens: float | None = Field(None, gt=0, le=10**8, description="Tokens of a request without examples and retrieved text; by default the data's mean")
+    requests_per_month: float | None = Field(
+        None,
+        gt=0,
+        le=10**13,
+        description="Requests that the finished model answers a month; total cost of a project "
+        "is then compared",
+    )
+    horizon_months: float = Field(
+        12.0, gt=0, le=1200, description="Months that it answers requests"
+    )
+    prompt_tokens: float | None = Field(
+        None,
+        gt=0,
+        le=10**8,
+        description="Tokens of a request without examples and retrieved text; by default the "
+        "data's mean",
+    )
     output_tokens: float | None = Field(None, ge=0, le=10**8, description="Tokens of an answer")
-    few_shot_examples: int = Field(0, ge=0, le=10**6, description="Samples of the data put into each request of prompting and rag")
-    cached_share: float = Field(0.0, ge=0, le=1, description="Share of a request's input that the provider has cached")
-    api_model: str | None = Field(None, description="Model paid by the token, as MODEL or PROVIDER:MODEL, for prompting, rag and provider_fine_tune")
-    corpus_tokens: float | None = Field(None, gt=0, le=10**15, description="Tokens of the documents that rag searches")
-    retrieved_tokens: float | None = Field(None, gt=0, le=10**8, description="Tokens that rag adds to each request")
-    embedding_model: str | None = Field(None, description="Model that rag embeds with; by default the cheapest of known size")
-    vector_store: str | None = Field(None, description="Where rag keeps its vectors; by default the cheapest for them")
-    concurrent_requests: int | None = Field(None, ge=1, le=10**6, description="Requests that a GPU serves at once; by default what its memory holds")
-    licences: list[str] | None = Field(None, description="Only models under these licences, such as apache-2.0,mit")
+    few_shot_examples: int = Field(
+        0,
+        ge=0,
+        le=10**6,
+        description="Samples of the data put into each request of prompting and rag",
+    )
+    cached_share: float = Field(
+        0.0, ge=0, le=1, description="Share of a request's input that the provider has cached"
+    )
+    api_model: str | None = Field(
+        None,
+        description="Model paid by the token, as MODEL or PROVIDER:MODEL, for prompting, rag "
+        "and provider_fine_tune",
+    )
+    corpus_tokens: float | None = Field(
+        None, gt=0, le=10**15, description="Tokens of the documents that rag searches"
+    )
+    retrieved_tokens: float | None = Field(
+        None, gt=0, le=10**8, description="Tokens that rag adds to each request"
+    )
+    embedding_model: str | None = Field(
+        None, description="Model that rag embeds with; by default the cheapest of known size"
+    )
+    vector_store: str | None = Field(
+        None, description="Where rag keeps its vectors; by default the cheapest for them"
+    )
+    concurrent_requests: int | None = Field(
+        None,
+        ge=1,
+        le=10**6,
+        description="Requests that a GPU serves at once; by default what its memory holds",
+    )
+    licences: list[str] | None = Field(
+        None, description="Only models under these licences, such as apache-2.0,mit"
+    )
     data_must_stay: bool = Field(False, description="The data must not be sent to an API provider")
 
     exact: bool = Field(False, description="Time every operation of the step on the local device")
-    trust_remote_code: bool = Field(False, description="Accept models whose code comes with their weights")
+    trust_remote_code: bool = Field(
+        False, description="Accept models whose code comes with their weights"
+    )
     offline: bool = Field(False, description="Never ask the network")
-    max_usd: float | None = Field(None, gt=0, description="Budget in USD; exit code 1 when it is broken")
-    max_hours: float | None = Field(None, gt=0, description="Wall-clock hours allowed; exit code 1 when they are not enough")
-    deadline: datetime.datetime | None = Field(None, description="Date or time by which it must be done; exit code 1 when it cannot be")
+    max_usd: float | None = Field(
+        None, gt=0, description="Budget in USD; exit code 1 when it is broken"
+    )
+    max_hours: float | None = Field(
+        None, gt=0, description="Wall-clock hours allowed; exit code 1 when they are not enough"
+    )
+    deadline: datetime.datetime | None = Field(
+        None, description="Date or time by which it must be done; exit code 1 when it cannot be"
+    )
 
     @field_validator("strategy", mode="before")
     @classmethod
@@ -139,27 +353,46 @@ class Question(BaseModel):
     @field_validator("lora_targets", "text_columns", "licences", mode="before")
     @classmethod
     def _comma_list(cls, value):
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        return (
+            [part.strip() for part in value.split(",") if part.strip()]
+            if isinstance(value, str)
+            else value
+        )
 
     @model_validator(mode="after")
     def _one_source_of_data(self):
         if self.data is not None and self.samples is not None:
             raise ValueError("give either data or samples, not both")
         if self.data is None and self.samples is None:
-            raise ValueError("no data: name a file or folder, or give samples (and tokens_per_sample for text)")
+            raise ValueError(
+                "no data: name a file or folder, or give samples (and tokens_per_sample for text)"
+            )
         return self
 
     @model_validator(mode="after")
     def _money_belongs_together(self):
         """Own hardware is known whole or not at all, and is no offer; labels have a price."""
-        own = {"owned_usd": self.owned_usd, "owned_years": self.owned_years, "owned_utilisation": self.owned_utilisation, "usd_per_kwh": self.usd_per_kwh}
+        own = {
+            "owned_usd": self.owned_usd,
+            "owned_years": self.owned_years,
+            "owned_utilisation": self.owned_utilisation,
+            "usd_per_kwh": self.usd_per_kwh,
+        }
         missing = [name for name, value in own.items() if value is None]
         if missing and len(missing) < len(own):
-            raise ValueError(f"own hardware needs {', '.join(missing)} too: none of them has a default")
-        if not missing and (self.price is not None or self.provider or self.spot or self.commitment):
-            raise ValueError("own hardware is not rented: leave out price, provider, spot and commitment")
+            raise ValueError(
+                f"own hardware needs {', '.join(missing)} too: none of them has a default"
+            )
+        if not missing and (
+            self.price is not None or self.provider or self.spot or self.commitment
+        ):
+            raise ValueError(
+                "own hardware is not rented: leave out price, provider, spot and commitment"
+            )
         if self.labels is not None and self.usd_per_label is None:
             raise ValueError("labels without usd_per_label: what one label costs has no default")
-        if not self.spot and (self.interruptions_per_day is not None or self.checkpoint_minutes is not None):
+        if not self.spot and (
+            self.interruptions_per_day is not None or self.checkpoint_minutes is not None
+        ):
             raise ValueError("interruptions_per_day and checkpoint_minutes belong to spot")
         return self

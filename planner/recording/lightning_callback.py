@@ -1,8 +1,10 @@
-"""A callback that records the runs of Lightning's Trainer into the ledger, for ``lightning`` and ``pytorch_lightning`` alike::
+"""A callback that records the runs of Lightning's Trainer into the ledger, for ``lightning`` and
+``pytorch_lightning`` alike::
 
     trainer = Trainer(callbacks=[PlannerCallback()])
 
-Validation and saving are left out of the step times. It costs some microseconds a batch and waits for nothing.
+Validation and saving are left out of the step times. It costs some microseconds a batch and waits
+for nothing.
 """
 
 from __future__ import annotations
@@ -24,12 +26,19 @@ _log = logging.getLogger("planner")
 LIBRARIES = ("lightning.pytorch", "pytorch_lightning")
 
 #: ``Trainer.precision`` to a question's names; ``-true`` sets the weights' type.
-PRECISION = {"32-true": "fp32", "16-mixed": "amp_fp16", "bf16-mixed": "amp_bf16", "bf16-true": "bf16", "16-true": "fp16"}
+PRECISION = {
+    "32-true": "fp32",
+    "16-mixed": "amp_fp16",
+    "bf16-mixed": "amp_bf16",
+    "bf16-true": "bf16",
+    "16-true": "fp16",
+}
 PARALLEL = (("deepspeed", "deepspeed"), ("fsdp", "fsdp"), ("ddp", "ddp"))
 
 
 def _callback_class() -> type:
-    """Of the library that the program uses; without one that is imported, of one that is installed. Raises MissingExtraError."""
+    """Of the library that the program uses; without one that is imported, of one that is installed.
+    Raises MissingExtraError."""
     prepare_torchvision()  # torchmetrics imports it
     for name in LIBRARIES:
         if name in sys.modules:
@@ -41,10 +50,19 @@ def _callback_class() -> type:
 
 
 class PlannerCallback(_callback_class()):
-    """Records each ``fit()`` as one run. ``question``, ``ledger`` and ``known`` as of ``planner.record``; of many processes the first
-    writes. A fit that ends by an exception is recorded with it: out of memory is a result."""
+    """Records each ``fit()`` as one run. ``question``, ``ledger`` and ``known`` as of
+    ``planner.record``; of many processes the first writes. A fit that ends by an exception is
+    recorded with it: out of memory is a result."""
 
-    def __init__(self, question: Any = None, ledger: Path | str | None = None, *, with_estimate: bool = True, reset_peak: bool = True, **known: Any):
+    def __init__(
+        self,
+        question: Any = None,
+        ledger: Path | str | None = None,
+        *,
+        with_estimate: bool = True,
+        reset_peak: bool = True,
+        **known: Any,
+    ):
         super().__init__()
         self.question, self.ledger, self.known = question, ledger, known
         self.with_estimate, self.reset_peak = with_estimate, reset_peak
@@ -56,9 +74,21 @@ class PlannerCallback(_callback_class()):
     def on_train_start(self, trainer, pl_module):
         if not trainer.is_global_zero:
             return
-        self._steps, self._saving, self._batches, self._samples, self._tokens = trainer.global_step, False, 0, 0, 0
-        self.recording = Recording(self.question, self.ledger, device=pl_module.device, with_estimate=self.with_estimate, reset_peak=self.reset_peak,
-                                   source="lightning.Trainer")
+        self._steps, self._saving, self._batches, self._samples, self._tokens = (
+            trainer.global_step,
+            False,
+            0,
+            0,
+            0,
+        )
+        self.recording = Recording(
+            self.question,
+            self.ledger,
+            device=pl_module.device,
+            with_estimate=self.with_estimate,
+            reset_peak=self.reset_peak,
+            source="lightning.Trainer",
+        )
         self._quietly(self._set_up, trainer, pl_module)
         self.recording.start()
 
@@ -113,9 +143,17 @@ class PlannerCallback(_callback_class()):
         if precision == "fp32":
             precision = model_setup.precision_of(weights, None, model_setup.tf32_allowed())
         strategy = type(trainer.strategy).__name__.lower()
-        more = {"precision": precision, "accumulation": trainer.accumulate_grad_batches, "gpus": trainer.world_size,
-                "parallel": next((name for part, name in PARALLEL if part in strategy), None) if trainer.world_size > 1 else None,
-                "optimizer": model_setup.optimizer_of(trainer.optimizers[0]) if len(trainer.optimizers) == 1 else None}
+        more = {
+            "precision": precision,
+            "accumulation": trainer.accumulate_grad_batches,
+            "gpus": trainer.world_size,
+            "parallel": next((name for part, name in PARALLEL if part in strategy), None)
+            if trainer.world_size > 1
+            else None,
+            "optimizer": model_setup.optimizer_of(trainer.optimizers[0])
+            if len(trainer.optimizers) == 1
+            else None,
+        }
         if trainer.max_epochs and trainer.max_epochs > 0 and (trainer.max_steps or -1) < 0:
             more["epochs"] = trainer.max_epochs
         self.recording.set(**model_setup.without_unknown({**found, **more, **self.known}))
@@ -129,7 +167,9 @@ class PlannerCallback(_callback_class()):
         if first is None or first.dim() == 0:
             return
         self._samples += first.shape[0]
-        self._tokens += first.shape[0] * first.shape[1] if text is not None and first.dim() > 1 else 0
+        self._tokens += (
+            first.shape[0] * first.shape[1] if text is not None and first.dim() > 1 else 0
+        )
 
     def _finish(self, trainer: Any, error: BaseException | None) -> None:
         recording, self.recording = self.recording, None
@@ -138,9 +178,15 @@ class PlannerCallback(_callback_class()):
         world = max(1, trainer.world_size)
         if self._samples:
             recording.add(samples=self._samples * world, tokens=self._tokens * world)
-            recording.set(micro_batch=self.known.get("micro_batch", round(self._samples / self._batches)))
+            recording.set(
+                micro_batch=self.known.get("micro_batch", round(self._samples / self._batches))
+            )
         if self._tokens:
-            recording.set(sequence_length=self.known.get("sequence_length", round(self._tokens / self._samples)))
+            recording.set(
+                sequence_length=self.known.get(
+                    "sequence_length", round(self._tokens / self._samples)
+                )
+            )
         recording.finish(error)
         self.record = recording.record
 
@@ -148,17 +194,31 @@ class PlannerCallback(_callback_class()):
         try:
             call(*args)
         except Exception as error:
-            _log.warning("planner: the run is recorded without some of its setup: %s", " ".join(f"{type(error).__name__}: {error}".split())[:300])
+            _log.warning(
+                "planner: the run is recorded without some of its setup: %s",
+                " ".join(f"{type(error).__name__}: {error}".split())[:300],
+            )
 
 
 def _inner(module: Any) -> Any:
-    """The one model with a configuration inside a LightningModule, where there is one; else the module itself."""
-    known = [child for child in module.children() if getattr(child, "config", None) is not None or getattr(child, "peft_config", None)]
+    """The one model with a configuration inside a LightningModule, where there is one; else the
+    module itself."""
+    known = [
+        child
+        for child in module.children()
+        if getattr(child, "config", None) is not None or getattr(child, "peft_config", None)
+    ]
     return known[0] if len(known) == 1 else module
 
 
 def _first_tensor(batch: Any) -> Any:
     if hasattr(batch, "shape") and hasattr(batch, "dim"):
         return batch
-    items = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, list | tuple) else ()
+    items = (
+        batch.values()
+        if isinstance(batch, Mapping)
+        else batch
+        if isinstance(batch, list | tuple)
+        else ()
+    )
     return next((found for item in items if (found := _first_tensor(item)) is not None), None)

@@ -1,7 +1,9 @@
-"""``planner.record``: the hours, memory and energy of a real run, into the ledger, from a loop that somebody else wrote.
+"""``planner.record``: the hours, memory and energy of a real run, into the ledger, from a loop that
+somebody else wrote.
 
-Between two marks stand one reading of the host's clock and, on CUDA, one event in the stream; nothing waits for the device
-before the run is over. A ledger that cannot be written costs one line of warning and nothing else.
+Between two marks stand one reading of the host's clock and, on CUDA, one event in the stream;
+nothing waits for the device before the run is over. A ledger that cannot be written costs one line
+of warning and nothing else.
 """
 
 from __future__ import annotations
@@ -26,8 +28,27 @@ if TYPE_CHECKING:
 _log = logging.getLogger("planner")
 
 #: Fields of a question that a record's ``setup`` names alike.
-SHARED_NAMES = ("model", "task", "gpu", "gpus", "parallel", "micro_batch", "image_size", "precision", "optimizer", "gradient_checkpointing",
-                "attention", "compile", "lora_rank", "lora_targets", "lora_dropout", "unfrozen_blocks", "classes", "samples", "epochs")
+SHARED_NAMES = (
+    "model",
+    "task",
+    "gpu",
+    "gpus",
+    "parallel",
+    "micro_batch",
+    "image_size",
+    "precision",
+    "optimizer",
+    "gradient_checkpointing",
+    "attention",
+    "compile",
+    "lora_rank",
+    "lora_targets",
+    "lora_dropout",
+    "unfrozen_blocks",
+    "classes",
+    "samples",
+    "epochs",
+)
 LORA_NAMES = ("lora_rank", "lora_targets", "lora_dropout")
 
 
@@ -35,8 +56,15 @@ class BrokenOff(Exception):
     """A training that stopped without saying why."""
 
 
-def record(question: Question | Mapping[str, Any] | None = None, ledger: Path | str | None = None, *, device: Any = None,
-           with_estimate: bool = True, reset_peak: bool = True, **known: Any) -> Recording:
+def record(
+    question: Question | Mapping[str, Any] | None = None,
+    ledger: Path | str | None = None,
+    *,
+    device: Any = None,
+    with_estimate: bool = True,
+    reset_peak: bool = True,
+    **known: Any,
+) -> Recording:
     """Record a hand-written training loop::
 
         with planner.record(question, micro_batch=8) as run:
@@ -49,19 +77,38 @@ def record(question: Question | Mapping[str, Any] | None = None, ledger: Path | 
                 optimizer.step()
                 run.step(samples=8, tokens=batch["input_ids"].numel())
 
-    ``question``: a Question, a dict of its fields, or None; ``known``: what was run, by the names of a record's ``setup``.
-    ``ledger``: its file, by default the user's own. ``with_estimate``: ask the planner afterwards, where the question is whole,
-    and keep its estimate beside the measurement. ``reset_peak``: torch's peak counters start anew, so that the peak is the
-    run's. The exceptions of the loop go on their way, out of memory is recorded as such; the recording itself raises nothing.
+    ``question``: a Question, a dict of its fields, or None; ``known``: what was run, by the names
+    of a record's ``setup``. ``ledger``: its file, by default the user's own. ``with_estimate``: ask
+    the planner afterwards, where the question is whole, and keep its estimate beside the
+    measurement. ``reset_peak``: torch's peak counters start anew, so that the peak is the run's.
+    The exceptions of the loop go on their way, out of memory is recorded as such; the recording
+    itself raises nothing.
     """
-    return Recording(question, ledger, device=device, with_estimate=with_estimate, reset_peak=reset_peak, known=known)
+    return Recording(
+        question,
+        ledger,
+        device=device,
+        with_estimate=with_estimate,
+        reset_peak=reset_peak,
+        known=known,
+    )
 
 
 class Recording:
     """One run while it runs. All marks return None and cost microseconds. Times in seconds."""
 
-    def __init__(self, question: Any = None, ledger: Path | str | None = None, *, device: Any = None, with_estimate: bool = True,
-                 reset_peak: bool = True, known: Mapping[str, Any] | None = None, source: str = "planner.record", clock: Any = time.perf_counter):
+    def __init__(
+        self,
+        question: Any = None,
+        ledger: Path | str | None = None,
+        *,
+        device: Any = None,
+        with_estimate: bool = True,
+        reset_peak: bool = True,
+        known: Mapping[str, Any] | None = None,
+        source: str = "planner.record",
+        clock: Any = time.perf_counter,
+    ):
         self.question, self.ledger, self.source = question, ledger, source
         self.with_estimate, self.known, self.notes = with_estimate, dict(known or {}), []
         self.watch = DeviceWatch(device, reset_peak=reset_peak)
@@ -70,7 +117,8 @@ class Recording:
         self._times, self._events = StepTimes(), StepEvents()
         self._phases: dict[str, StepTimes] = {}
         self._waits = StepTimes()  # for data, a step
-        self._step: list[tuple[str | None, Any, Any]] = []  # the marked stretches of the step that is running
+        # the marked stretches of the step that is running
+        self._step: list[tuple[str | None, Any, Any]] = []
         self._passes = 0
         self._steps = self._samples = self._tokens = 0
         self._waited = self._paused_seconds = 0.0
@@ -109,9 +157,12 @@ class Recording:
         """A backward pass is enqueued."""
         self._stretch("backward")
 
-    def step(self, samples: int | None = None, tokens: int | None = None, loss: float | None = None) -> None:
-        """An optimizer step is enqueued. ``samples`` and ``tokens`` (padding included) of this step over all devices; ``loss``
-        a plain number, as reading one from a device would wait for it."""
+    def step(
+        self, samples: int | None = None, tokens: int | None = None, loss: float | None = None
+    ) -> None:
+        """An optimizer step is enqueued. ``samples`` and ``tokens`` (padding included) of this step
+        over all devices; ``loss`` a plain number, as reading one from a device would wait for it.
+        """
         self._stretch("optimizer" if any(name == "backward" for name, _, _ in self._step) else None)
         self._close_step()
         self._steps += 1
@@ -133,7 +184,8 @@ class Recording:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """What is no training: evaluation, saving. It counts in the wall-clock time and in no step."""
+        """What is no training: evaluation, saving. It counts in the wall-clock time and in no
+        step."""
         self.skip()
         try:
             yield
@@ -141,7 +193,8 @@ class Recording:
             self.skip(paused=True)
 
     def skip(self, *, paused: bool = False) -> None:
-        """Whatever happened since the last mark belongs to no step; ``paused``: it was evaluation or saving."""
+        """Whatever happened since the last mark belongs to no step; ``paused``: it was evaluation
+        or saving."""
         now = self._clock()
         if paused:
             self._paused_seconds += now - self._mark
@@ -177,13 +230,19 @@ class Recording:
     def _keep(self, stretches: list[tuple[str | None, float]]) -> None:
         self._times.add(sum(seconds for _, seconds in stretches))
         for name in {name for name, _ in stretches if name}:
-            self._phases.setdefault(name, StepTimes()).add(sum(seconds for other, seconds in stretches if other == name))
+            self._phases.setdefault(name, StepTimes()).add(
+                sum(seconds for other, seconds in stretches if other == name)
+            )
 
     def _guarded(self, call: Any, *args: Any) -> Any:
         try:
             return call(*args)
         except Exception as error:
-            _log.warning("planner: recording goes on without %s: %s", getattr(call, "__name__", "a counter"), _line(error))
+            _log.warning(
+                "planner: recording goes on without %s: %s",
+                getattr(call, "__name__", "a counter"),
+                _line(error),
+            )
             return None
 
     # ------------------------------------------------------------ the end
@@ -196,14 +255,17 @@ class Recording:
             _log.warning("planner: this run was not recorded: %s", _line(failed))
 
     def _finish(self, error: BaseException | None) -> None:
-        out_of_memory = error is not None and (_is_out_of_memory(error) or isinstance(error, BrokenOff) and self.watch.ran_out())
+        out_of_memory = error is not None and (
+            _is_out_of_memory(error) or isinstance(error, BrokenOff) and self.watch.ran_out()
+        )
         if error is None:
             self.watch.synchronise()
         wall_seconds = self._clock() - self._begin
         for done in self._guarded(self._events.done) or []:
             self._keep(done)
         if not _is_first_rank() or (error is not None and not out_of_memory and not self._steps):
-            return  # one process writes; a program that failed before its first step measured nothing
+            # one process writes; a program that failed before its first step measured nothing
+            return
         self._say_how_it_ended(error, out_of_memory)
         made = self._as_record(self._measurement(wall_seconds, out_of_memory))
         from planner.ledger.store import Ledger
@@ -214,13 +276,20 @@ class Recording:
 
     def _say_how_it_ended(self, error: BaseException | None, out_of_memory: bool) -> None:
         if error is not None and not out_of_memory:
-            how = "broken off" if isinstance(error, BrokenOff) else f"ended by {type(error).__name__}"
+            how = (
+                "broken off" if isinstance(error, BrokenOff) else f"ended by {type(error).__name__}"
+            )
             self.note(f"{how} after {self._steps} steps")
         if not self._steps and not out_of_memory:
             self.note("no step was marked")
 
     def _measurement(self, wall_seconds: float, out_of_memory: bool) -> dict[str, Any]:
-        found = {"wall_seconds": wall_seconds, "out_of_memory": out_of_memory, **self._times.summary(), **(self._guarded(self.watch.measured) or {})}
+        found = {
+            "wall_seconds": wall_seconds,
+            "out_of_memory": out_of_memory,
+            **self._times.summary(),
+            **(self._guarded(self.watch.measured) or {}),
+        }
         if self._steps:
             found["steps"] = self._steps
         if self._waits.total_seconds:
@@ -231,13 +300,21 @@ class Recording:
 
     def _phase_seconds(self, found: Mapping[str, Any]) -> dict[str, Any]:
         apart = found.get("warm_up_steps", 0)
-        phases = {name: statistics.median(times.steady(apart)) for name, times in self._phases.items() if times.steady(apart)}
+        phases = {
+            name: statistics.median(times.steady(apart))
+            for name, times in self._phases.items()
+            if times.steady(apart)
+        }
         if not phases:
             return {}
         if "data_seconds" in found:
             phases["data"] = found["data_seconds"]
         passes = self._passes / self._steps
-        one = {"forward_seconds": phases["forward"] / passes} if "forward" in phases and passes >= 1 else {}
+        one = (
+            {"forward_seconds": phases["forward"] / passes}
+            if "forward" in phases and passes >= 1
+            else {}
+        )
         return {"phase_seconds": phases, **one}
 
     def _rates(self, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -245,21 +322,44 @@ class Recording:
         seconds = found.get("step_seconds_mean", 0.0) + found.get("data_seconds", 0.0)
         if not seconds:
             return {}
-        rates = {"samples_per_second": self._samples / self._steps / seconds, "tokens_per_second": self._tokens / self._steps / seconds}
+        rates = {
+            "samples_per_second": self._samples / self._steps / seconds,
+            "tokens_per_second": self._tokens / self._steps / seconds,
+        }
         counted = {"tokens": self._tokens, "samples_seen": self._samples}
         return {name: value for name, value in (rates | counted).items() if value}
 
     def _loss(self) -> dict[str, float]:
-        return {"loss_first": self._losses[0], "loss_last": self._losses[-1]} if self._losses else {}
+        return (
+            {"loss_first": self._losses[0], "loss_last": self._losses[-1]} if self._losses else {}
+        )
 
     def _as_record(self, measurement: Mapping[str, Any]) -> RunRecord:
         asked, setup = _understood(self.question)
-        setup = {**setup, **_derived(self.watch, measurement), **{name: value for name, value in self.known.items() if value is not None}}
-        estimate = self._estimate(asked, setup) if self.with_estimate and asked is not None else None
+        setup = {
+            **setup,
+            **_derived(self.watch, measurement),
+            **{name: value for name, value in self.known.items() if value is not None},
+        }
+        estimate = (
+            self._estimate(asked, setup) if self.with_estimate and asked is not None else None
+        )
         if self._on_host and self.watch.cuda is not None:
             self.note("step times are the host's clock, not the device's")
-        more = dict(question=_dumped(asked, self.question), estimate=estimate, versions=versions(), machine=self._guarded(self.watch.machine) or {})
-        return forgiving("recorded", self.source, setup, measurement, notes=(*self.notes, *self.watch.notes), **more)
+        more = dict(
+            question=_dumped(asked, self.question),
+            estimate=estimate,
+            versions=versions(),
+            machine=self._guarded(self.watch.machine) or {},
+        )
+        return forgiving(
+            "recorded",
+            self.source,
+            setup,
+            measurement,
+            notes=(*self.notes, *self.watch.notes),
+            **more,
+        )
 
     def _estimate(self, asked: Question, setup: Mapping[str, Any]) -> dict[str, Any] | None:
         from planner.recording.beside import estimate_beside
@@ -271,16 +371,26 @@ class Recording:
             return None
 
 
-def forgiving(kind: str, source: str, setup: Mapping[str, Any], measurement: Mapping[str, Any], *, notes: tuple[str, ...] = (), **more: Any) -> RunRecord:
-    """A record without those values of ``setup`` and ``measurement`` that it cannot hold, each with a note: one wrong name must
-    not lose the run. Raises ProfileError for what else is wrong."""
+def forgiving(
+    kind: str,
+    source: str,
+    setup: Mapping[str, Any],
+    measurement: Mapping[str, Any],
+    *,
+    notes: tuple[str, ...] = (),
+    **more: Any,
+) -> RunRecord:
+    """A record without those values of ``setup`` and ``measurement`` that it cannot hold, each with
+    a note: one wrong name must not lose the run. Raises ProfileError for what else is wrong."""
     from planner.errors import ProfileError
     from planner.ledger.record import RunRecord
 
     parts = {"setup": dict(setup), "measurement": dict(measurement)}
     while True:
         try:
-            return RunRecord.new(kind, source, parts["setup"], parts["measurement"], notes=notes, **more)
+            return RunRecord.new(
+                kind, source, parts["setup"], parts["measurement"], notes=notes, **more
+            )
         except ProfileError as error:
             _, part, name = [*(error.where or "").split(".", 2), "", ""][:3]
             if parts.get(part, {}).pop(name.partition(".")[0], None) is None:
@@ -289,10 +399,16 @@ def forgiving(kind: str, source: str, setup: Mapping[str, Any], measurement: Map
 
 
 def setup_of_question(question: Question) -> dict[str, Any]:
-    """What a question says of the run, by the names of a record's ``setup``; what it leaves to the planner is left out."""
-    named = {name: getattr(question, name) for name in SHARED_NAMES if name in question.model_fields_set}
+    """What a question says of the run, by the names of a record's ``setup``; what it leaves to the
+    planner is left out."""
+    named = {
+        name: getattr(question, name) for name in SHARED_NAMES if name in question.model_fields_set
+    }
     strategies = question.strategy or []
-    named |= {"strategy": strategies[0] if len(strategies) == 1 else None, "sequence_length": question.max_length if question.padding != "longest" else None}
+    named |= {
+        "strategy": strategies[0] if len(strategies) == 1 else None,
+        "sequence_length": question.max_length if question.padding != "longest" else None,
+    }
     if named["strategy"] not in ("lora", "qlora"):
         named = {name: value for name, value in named.items() if name not in LORA_NAMES}
     return {name: value for name, value in named.items() if value not in (None, "auto")}
@@ -326,13 +442,19 @@ def _dumped(asked: Question | None, given: Any) -> dict[str, Any] | None:
 
 
 def _derived(watch: DeviceWatch, measurement: Mapping[str, Any]) -> dict[str, Any]:
-    found = {"gpu": watch.name(), "gpus": _world() if "torch" in sys.modules else None, "steps": measurement.get("steps")}
+    found = {
+        "gpu": watch.name(),
+        "gpus": _world() if "torch" in sys.modules else None,
+        "steps": measurement.get("steps"),
+    }
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _distributed() -> Any:
     module = getattr(sys.modules.get("torch"), "distributed", None)
-    return module if module is not None and module.is_available() and module.is_initialized() else None
+    return (
+        module if module is not None and module.is_available() and module.is_initialized() else None
+    )
 
 
 def _world() -> int:

@@ -1,8 +1,10 @@
-"""A callback that records the runs of ``transformers.Trainer``, and so of TRL's trainers, into the ledger::
+"""A callback that records the runs of ``transformers.Trainer``, and so of TRL's trainers, into the
+ledger::
 
     trainer = Trainer(model, args, train_dataset=data, callbacks=[PlannerCallback()])
 
-Evaluation, saving and logging are left out of the step times. It costs some microseconds a step and waits for nothing.
+Evaluation, saving and logging are left out of the step times. It costs some microseconds a step and
+waits for nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ TARGETS = ("decoder_input_ids", "labels")
 
 
 class InputShapes:
-    """Samples and lengths of the batches that enter a model in training, by a hook: shapes only, nothing is read or waited for."""
+    """Samples and lengths of the batches that enter a model in training, by a hook: shapes only,
+    nothing is read or waited for."""
 
     def __init__(self) -> None:
         self.samples = self.tokens = self.target_tokens = self.passes = 0
@@ -69,12 +72,21 @@ class InputShapes:
 class PlannerCallback(_TrainerCallback):
     """Records each ``train()`` as one run.
 
-    ``question``: a ``planner.Question`` or a dict of its fields, whose estimate is then kept beside the measurement. ``ledger``: its
-    file, by default the user's own. ``known``: what was run, by the names of a record's ``setup``, over what is found out. Of many
-    processes the first writes. A run that ends by an exception is recorded when the next begins or the program ends.
+    ``question``: a ``planner.Question`` or a dict of its fields, whose estimate is then kept beside
+    the measurement. ``ledger``: its file, by default the user's own. ``known``: what was run, by
+    the names of a record's ``setup``, over what is found out. Of many processes the first writes. A
+    run that ends by an exception is recorded when the next begins or the program ends.
     """
 
-    def __init__(self, question: Any = None, ledger: Path | str | None = None, *, with_estimate: bool = True, reset_peak: bool = True, **known: Any):
+    def __init__(
+        self,
+        question: Any = None,
+        ledger: Path | str | None = None,
+        *,
+        with_estimate: bool = True,
+        reset_peak: bool = True,
+        **known: Any,
+    ):
         self.question, self.ledger, self.known = question, ledger, known
         self.with_estimate, self.reset_peak = with_estimate, reset_peak
         self.recording: Recording | None = None
@@ -83,15 +95,30 @@ class PlannerCallback(_TrainerCallback):
 
     # ------------------------------------------------------------ the Trainer's events
 
-    def on_train_begin(self, args, state, control, model=None, optimizer=None, train_dataloader=None, **kwargs):
+    def on_train_begin(
+        self, args, state, control, model=None, optimizer=None, train_dataloader=None, **kwargs
+    ):
         if self.recording is not None:  # the one before broke off
             self._finish(BrokenOff())
         if not state.is_world_process_zero:
             return
-        self._shapes, self._encoder_decoder = InputShapes(), bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
-        self._state, self._world, self._seen_before = state, max(1, args.world_size), state.num_input_tokens_seen
-        self.recording = Recording(self.question, self.ledger, device=getattr(args, "device", None), with_estimate=self.with_estimate,
-                                   reset_peak=self.reset_peak, source="transformers.Trainer")
+        self._shapes, self._encoder_decoder = (
+            InputShapes(),
+            bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False)),
+        )
+        self._state, self._world, self._seen_before = (
+            state,
+            max(1, args.world_size),
+            state.num_input_tokens_seen,
+        )
+        self.recording = Recording(
+            self.question,
+            self.ledger,
+            device=getattr(args, "device", None),
+            with_estimate=self.with_estimate,
+            reset_peak=self.reset_peak,
+            source="transformers.Trainer",
+        )
         self._quietly(self._set_up, args, model, optimizer, train_dataloader)
         atexit.register(self._broken_off)
         self.recording.start()
@@ -114,7 +141,8 @@ class PlannerCallback(_TrainerCallback):
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if self.recording is not None:
-            self.recording.skip(paused=any(name.startswith("eval") for name in logs or ()))  # said before on_evaluate
+            # said before on_evaluate
+            self.recording.skip(paused=any(name.startswith("eval") for name in logs or ()))
             self._quietly(self._keep_loss, logs or {})
 
     def on_evaluate(self, args, state, control, **kwargs):
@@ -132,12 +160,21 @@ class PlannerCallback(_TrainerCallback):
     def _set_up(self, args: Any, model: Any, optimizer: Any, loader: Any) -> None:
         found, notes = model_setup.setup_of_model(model)
         found = model_setup.in_words_of(self.question, found)
-        named = model_setup.optimizer_of(optimizer) if optimizer is not None else model_setup.optimizer_named(_value(args.optim))
-        more = model_setup.without_unknown({"optimizer": named, "samples": _length(getattr(loader, "dataset", None))})
+        named = (
+            model_setup.optimizer_of(optimizer)
+            if optimizer is not None
+            else model_setup.optimizer_named(_value(args.optim))
+        )
+        more = model_setup.without_unknown(
+            {"optimizer": named, "samples": _length(getattr(loader, "dataset", None))}
+        )
         self.recording.set(**{**setup_of_arguments(args, found), **more, **self.known})
         self.recording.notes += notes
         if not getattr(args, "torch_compile", False):  # a hook would be compiled into the model
-            self._hooks = [model.register_forward_pre_hook(self._enters, with_kwargs=True), model.register_forward_hook(self._leaves)]
+            self._hooks = [
+                model.register_forward_pre_hook(self._enters, with_kwargs=True),
+                model.register_forward_hook(self._leaves),
+            ]
 
     def _enters(self, module: Any, _: Any, inputs: Mapping[str, Any]) -> None:
         if module.training and self.recording is not None:
@@ -186,7 +223,10 @@ class PlannerCallback(_TrainerCallback):
         try:
             call(*args)
         except Exception as error:
-            _log.warning("planner: the run is recorded without some of its setup: %s", " ".join(f"{type(error).__name__}: {error}".split())[:300])
+            _log.warning(
+                "planner: the run is recorded without some of its setup: %s",
+                " ".join(f"{type(error).__name__}: {error}".split())[:300],
+            )
 
 
 def setup_of_arguments(args: Any, model: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,10 +236,18 @@ def setup_of_arguments(args: Any, model: Mapping[str, Any]) -> dict[str, Any]:
     autocast = "bf16" if args.bf16 else "fp16" if args.fp16 else None
     tf32 = bool(args.tf32) if args.tf32 is not None else model_setup.tf32_allowed()
     compiled = bool(getattr(args, "torch_compile", False))
-    found |= {"precision": model_setup.precision_of(weights, autocast, tf32), "micro_batch": args.per_device_train_batch_size,
-              "accumulation": args.gradient_accumulation_steps, "compile": compiled, "gpus": args.world_size * max(1, args.n_gpu),
-              "parallel": parallel_of(args), "epochs": args.num_train_epochs if args.max_steps <= 0 else None,
-              "gradient_checkpointing": "full" if args.gradient_checkpointing else found.get("gradient_checkpointing") or "none"}
+    found |= {
+        "precision": model_setup.precision_of(weights, autocast, tf32),
+        "micro_batch": args.per_device_train_batch_size,
+        "accumulation": args.gradient_accumulation_steps,
+        "compile": compiled,
+        "gpus": args.world_size * max(1, args.n_gpu),
+        "parallel": parallel_of(args),
+        "epochs": args.num_train_epochs if args.max_steps <= 0 else None,
+        "gradient_checkpointing": "full"
+        if args.gradient_checkpointing
+        else found.get("gradient_checkpointing") or "none",
+    }
     return model_setup.without_unknown(found)
 
 

@@ -1,6 +1,8 @@
-"""How values are worded: figures through ``planner.units``, user's strings made harmless, names of keys made readable.
+"""How values are worded: figures through ``planner.units``, user's strings made harmless, names of
+keys made readable.
 
-A value's unit is in the name of its key (``peak_bytes``, ``wall_hours``, ``usd``), so one function words them all.
+A value's unit is in the name of its key (``peak_bytes``, ``wall_hours``, ``usd``), so one function
+words them all.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ _IN_FULL_BELOW = 100_000
 
 
 def clean(value: Any) -> str:
-    """A string from outside, made safe to print on one line: no control characters, no broken surrogates."""
+    """A string from outside, made safe to print on one line: no control characters, no broken
+    surrogates."""
     text = str(value).encode("utf-8", "replace").decode("utf-8")
-    return "".join(c if c.isprintable() else " " if c.isspace() else f"\\x{ord(c):02x}" for c in text)
+    return "".join(
+        c if c.isprintable() else " " if c.isspace() else f"\\x{ord(c):02x}" for c in text
+    )
 
 
 def bytes_text(size_bytes: float) -> str:
@@ -27,7 +32,9 @@ def bytes_text(size_bytes: float) -> str:
 
 
 def hours_text(hours: float, like: float | None = None) -> str:
-    return format_seconds(hours * SECONDS_PER_HOUR, None if like is None else like * SECONDS_PER_HOUR)
+    return format_seconds(
+        hours * SECONDS_PER_HOUR, None if like is None else like * SECONDS_PER_HOUR
+    )
 
 
 def seconds_text(seconds: float, like: float | None = None) -> str:
@@ -63,7 +70,8 @@ def kg_text(kg: float) -> str:
 
 def percentiles(figure: Mapping[str, float], word: Callable[[float], str]) -> tuple[str, str]:
     """The median, and ``low–high`` of the 80 % interval with a shared unit said once."""
-    timed = {"like": figure["p50"]} if word in (hours_text, seconds_text) else {}  # one unit for the whole range
+    # one unit for the whole range
+    timed = {"like": figure["p50"]} if word in (hours_text, seconds_text) else {}
     low, high = word(figure["p10"], **timed), word(figure["p90"], **timed)
     number, space, unit = low.rpartition(" ")
     if space and high.endswith(f" {unit}"):
@@ -94,8 +102,13 @@ _UNITS: tuple[tuple[tuple[str, ...], Callable[[float], str]], ...] = (
 
 #: Tables of parts carry their unit in the name of the table.
 PARTS: Mapping[str, Callable[[float], str]] = {
-    "memory.breakdown": bytes_text, "cost.breakdown": usd_text, "run.breakdown_hours": hours_text, "step.by_kind": seconds_text,
-    "kind_seconds": seconds_text, "phase_seconds": seconds_text, "category_bytes": bytes_text,
+    "memory.breakdown": bytes_text,
+    "cost.breakdown": usd_text,
+    "run.breakdown_hours": hours_text,
+    "step.by_kind": seconds_text,
+    "kind_seconds": seconds_text,
+    "phase_seconds": seconds_text,
+    "category_bytes": bytes_text,
 }
 
 
@@ -140,8 +153,11 @@ def label(key: Any) -> str:
     return text.replace("_", " ")
 
 
-def flat(part: Any, path: str = "", word: Callable[[float], str] | None = None) -> Iterator[tuple[str, str]]:
-    """Every leaf of a part of the document, as (path of readable keys, worded value), figures kept whole."""
+def flat(
+    part: Any, path: str = "", word: Callable[[float], str] | None = None
+) -> Iterator[tuple[str, str]]:
+    """Every leaf of a part of the document, as (path of readable keys, worded value), figures kept
+    whole."""
     if isinstance(part, Mapping) and part and not is_figure(part):
         for key, value in part.items():
             inside = f"{path}.{key}" if path else str(key)
@@ -150,4 +166,7 @@ def flat(part: Any, path: str = "", word: Callable[[float], str] | None = None) 
         for index, item in enumerate(part, start=1):
             yield from flat(item, f"{path}.{index}", word)
     else:
-        yield " › ".join(label(key) for key in path.split(".")), value_text(path.rpartition(".")[2], part, word)
+        yield (
+            " › ".join(label(key) for key in path.split(".")),
+            value_text(path.rpartition(".")[2], part, word),
+        )

@@ -1,8 +1,9 @@
-"""Device time of operations on the ``calibrated`` basis: the curves of a profile, at the sizes of a trace.
+"""Device time of operations on the ``calibrated`` basis: the curves of a profile, at the sizes of a
+trace.
 
-A family that was not measured takes the most similar one of its kind (another type of number, another layout), its rate
-scaled by the datasheet's peaks where both are known; a kind that was not measured takes the datasheet's price. Either is
-less sure, and says so in its spread.
+A family that was not measured takes the most similar one of its kind (another type of number,
+another layout), its rate scaled by the datasheet's peaks where both are known; a kind that was not
+measured takes the datasheet's price. Either is less sure, and says so in its spread.
 """
 
 from __future__ import annotations
@@ -21,24 +22,35 @@ from planner.step_time.roofline import Efficiency
 from planner.trace.operations import Call, Lengths, Work
 from planner.trace.table import ITEMSIZE, StepTrace
 
-#: Spread (standard deviation of the logarithm) of a price that is not this family's own: our priors.
+#: Spread (standard deviation of the logarithm) of a price that is not this family's own: our
+#: priors.
 SIMILAR, DATASHEET = 0.30, 0.45
 KEPT = 16  # of a trace, sets of points
 _PEAKS = {"float32": "fp32", "tf32": "tf32", "float16": "fp16", "bfloat16": "bf16"}
 _MULTIPLYING = ("matmul", "convolution", "attention")
-_FUSABLE = frozenset(("elementwise", "reduction", "copy", "normalization", "softmax", "random", "loss", "fill"))
+_FUSABLE = frozenset(
+    ("elementwise", "reduction", "copy", "normalization", "softmax", "random", "loss", "fill")
+)
 
 
 class CalibratedPrices:
     """Prices signatures on one measured device."""
 
-    def __init__(self, spec: DeviceSpec, profile: DeviceProfile, precision: str = "fp32", compiled: bool = False):
+    def __init__(
+        self,
+        spec: DeviceSpec,
+        profile: DeviceProfile,
+        precision: str = "fp32",
+        compiled: bool = False,
+    ):
         self.spec, self.profile, self.precision, self.compiled = spec, profile, precision, compiled
 
-    def seconds(self, trace: StepTrace, dims: np.ndarray, work: Work) -> tuple[np.ndarray, np.ndarray]:
-        """(device seconds, standard deviation of their logarithm) of one call of each signature: two float64
-        [n_signatures, n_points]; ``dims`` [n_forms, n_points]. Raises QuestionError where neither a measurement nor a
-        datasheet says anything."""
+    def seconds(
+        self, trace: StepTrace, dims: np.ndarray, work: Work
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(device seconds, standard deviation of their logarithm) of one call of each signature:
+        two float64 [n_signatures, n_points]; ``dims`` [n_forms, n_points]. Raises QuestionError
+        where neither a measurement nor a datasheet says anything."""
         out, sigma = np.zeros_like(work.flops), np.zeros_like(work.flops)
         missing = []
         for curve, extra, asked in self._grouped(trace, dims, work, missing):
@@ -52,7 +64,8 @@ class CalibratedPrices:
         return out, np.sqrt(sigma) / np.maximum(out, np.finfo(float).tiny)
 
     def _grouped(self, trace: StepTrace, dims: np.ndarray, work: Work, missing: list[int]):
-        """(curve, (factor on its seconds, added spread), the asked sizes), for each curve that is asked."""
+        """(curve, (factor on its seconds, added spread), the asked sizes), for each curve that is
+        asked."""
         for family, asked in _asked(trace, dims, work, self.precision).items():
             found = self._curve(family)
             if found is None:
@@ -71,15 +84,23 @@ class CalibratedPrices:
         return self.profile.curves[name], self._scale(family, name), SIMILAR
 
     def _scale(self, family: str, other: str) -> float:
-        """Between types of number: the datasheet's peaks for products; what only moves bytes already counts them."""
+        """Between types of number: the datasheet's peaks for products; what only moves bytes
+        already counts them."""
         wanted, had = (_PEAKS.get(name.rpartition(".")[2], "") for name in (family, other))
         peaks = self.spec.peak_flops
-        if wanted == had or family.partition(".")[0] not in _MULTIPLYING or wanted not in peaks or had not in peaks:
+        if (
+            wanted == had
+            or family.partition(".")[0] not in _MULTIPLYING
+            or wanted not in peaks
+            or had not in peaks
+        ):
             return 1.0
         return peaks[had] / peaks[wanted]
 
     @staticmethod
-    def _add(curve: Curve, extra: tuple[float, float], asked: _Asked, out: np.ndarray, sigma: np.ndarray) -> None:
+    def _add(
+        curve: Curve, extra: tuple[float, float], asked: _Asked, out: np.ndarray, sigma: np.ndarray
+    ) -> None:
         seconds, spread = curve.seconds(asked.features, asked.flops, asked.bytes)
         shape = (len(asked.indices), out.shape[1])
         seconds, spread = seconds.reshape(shape) * extra[0], spread.reshape(shape) + extra[1]
@@ -90,8 +111,11 @@ class CalibratedPrices:
         try:
             prices = Efficiency(self.spec, self.precision, self.compiled).seconds(trace, dims, work)
         except QuestionError:
-            raise QuestionError(f"{trace.signatures[missing[0]].op} was not measured and has no datasheet's rate", where=self.spec.name,
-                                mend="Calibrate for longer: planner calibrate --seconds 300") from None
+            raise QuestionError(
+                f"{trace.signatures[missing[0]].op} was not measured and has no datasheet's rate",
+                where=self.spec.name,
+                mend="Calibrate for longer: planner calibrate --seconds 300",
+            ) from None
         for index in set(missing):
             out[index] = prices[index]
             sigma[index] = (prices[index] * DATASHEET) ** 2
@@ -133,17 +157,30 @@ def _flat(members: list[tuple[int, Term]], n_points: int) -> _Asked:
 
 @lru_cache(maxsize=4096)
 def _most_similar(family: str, known: tuple[str, ...]) -> str | None:
-    """Of the same kind and the same direction: the one with most parts in common, a type of number of the same width first."""
+    """Of the same kind and the same direction: the one with most parts in common, a type of number
+    of the same width first."""
     parts = family.split(".")
-    candidates = [name for name in known if name.split(".")[0] == parts[0] and ("backward" in name) == ("backward" in family)
-                  and ("grad_" in name) == ("grad_" in family)]
+    candidates = [
+        name
+        for name in known
+        if name.split(".")[0] == parts[0]
+        and ("backward" in name) == ("backward" in family)
+        and ("grad_" in name) == ("grad_" in family)
+    ]
     if not candidates:
         return None
 
     def alike(name: str) -> tuple:
         others = name.split(".")
         width = ITEMSIZE.get(others[-1], 4) == ITEMSIZE.get(parts[-1], 4)
-        first = parts[1:2] and others[1:2] and parts[1][:1] == others[1][:1]  # of a product: its left operand lies alike
-        return sum(a == b for a, b in zip(parts[1:-1], others[1:-1])), others[-1] == parts[-1], width, bool(first), name
+        # of a product: its left operand lies alike
+        first = parts[1:2] and others[1:2] and parts[1][:1] == others[1][:1]
+        return (
+            sum(a == b for a, b in zip(parts[1:-1], others[1:-1])),
+            others[-1] == parts[-1],
+            width,
+            bool(first),
+            name,
+        )
 
     return max(candidates, key=alike)

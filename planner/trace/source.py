@@ -1,8 +1,9 @@
 """Where a trace comes from: the shipped ones, the user's cache, or recording it now.
 
-A trace file is named by the model's fingerprint, the recipe and the regime. Regimes: a batch of one has other operations
-than larger ones (torch drops copies of size-1 dimensions), lengths past a sliding window have masks; each is recorded when
-it is first asked for. A file in the cache is valid for the library versions that made it; a shipped one says which they were.
+A trace file is named by the model's fingerprint, the recipe and the regime. Regimes: a batch of one
+has other operations than larger ones (torch drops copies of size-1 dimensions), lengths past a
+sliding window have masks; each is recorded when it is first asked for. A file in the cache is valid
+for the library versions that made it; a shipped one says which they were.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ Progress = Callable[[str, int, int], None]
 def cache_folder() -> Path:
     """``PLANNER_CACHE``, else the user's cache folder."""
     base = os.environ.get("PLANNER_CACHE")
-    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "planner"
+    return (
+        Path(base)
+        if base
+        else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "planner"
+    )
 
 
 @cache
@@ -47,7 +52,8 @@ def shipped_models() -> frozenset[str]:
 
 @dataclass
 class TraceSource:
-    """Traces of one model under one recipe, by regime. ``at`` is what the rest of the planner calls."""
+    """Traces of one model under one recipe, by regime. ``at`` is what the rest of the planner
+    calls."""
 
     facts: ModelFacts
     recipe: Recipe
@@ -57,7 +63,8 @@ class TraceSource:
     _loaded: dict[str, TraceFamily] = field(default_factory=dict)
 
     def at(self, *, B: int, S: int | None = None, T: int | None = None) -> StepTrace:
-        """The trace whose regime covers the point: loaded, or recorded and kept. Raises the errors of building and recording."""
+        """The trace whose regime covers the point: loaded, or recorded and kept. Raises the errors
+        of building and recording."""
         for family in self._loaded.values():
             for trace in family.traces:
                 if trace.covers(B=B, S=S, T=T):
@@ -65,11 +72,14 @@ class TraceSource:
         self._refuse_what_is_known_not_to_work()
         regime = self.regime(B, S)
         family = self._find(regime) or self._find_exact(regime, S) or self._record(regime, S)
-        self._loaded[regime + (f"-{S}" if family.traces[0].domain.get("S", (0, 1))[0] == S else "")] = family
+        self._loaded[
+            regime + (f"-{S}" if family.traces[0].domain.get("S", (0, 1))[0] == S else "")
+        ] = family
         return family.at(B=B, S=S, T=T)
 
     def _refuse_what_is_known_not_to_work(self) -> None:
-        """What ``benchmarks/ship_traces.py`` found a shipped model unable to do is not tried again at every question."""
+        """What ``benchmarks/ship_traces.py`` found a shipped model unable to do is not tried again
+        at every question."""
         reason = refused().get(self.stem)
         if reason:
             raise ModelError(reason)
@@ -77,7 +87,9 @@ class TraceSource:
     def regime(self, B: int, S: int | None) -> str:
         """``b1``: a batch of one; ``b2``: more; ``w``: past the attention window."""
         window = sliding_window(self.facts)
-        return ("b1" if B == 1 else "b2") + ("w" if window and S is not None and S >= window else "")
+        return ("b1" if B == 1 else "b2") + (
+            "w" if window and S is not None and S >= window else ""
+        )
 
     @cached_property
     def stem(self) -> str:
@@ -100,16 +112,30 @@ class TraceSource:
         return self._find(f"{regime}-{length}") if length is not None else None
 
     def _cache_file(self, regime: str) -> Path:
-        made_with = hashlib.sha256(repr((store.FORMAT, store.RECORDING, sorted(versions(self.facts.library).items()))).encode()).hexdigest()[:8]
+        made_with = hashlib.sha256(
+            repr(
+                (store.FORMAT, store.RECORDING, sorted(versions(self.facts.library).items()))
+            ).encode()
+        ).hexdigest()[:8]
         return cache_folder() / "traces" / f"{self.stem}-{regime}-{made_with}.trace"
 
     def _record(self, regime: str, length: int | None) -> TraceFamily:
         from planner.trace.recorder.regimes import record_regime  # torch from here on
 
-        family, exact_length = record_regime(self.facts, self.recipe, self.teacher, regime, length, sliding_window(self.facts), self.progress)
+        family, exact_length = record_regime(
+            self.facts,
+            self.recipe,
+            self.teacher,
+            regime,
+            length,
+            sliding_window(self.facts),
+            self.progress,
+        )
         if self.keep:
             try:
-                store.save(family, self._cache_file(f"{regime}-{length}" if exact_length else regime))
+                store.save(
+                    family, self._cache_file(f"{regime}-{length}" if exact_length else regime)
+                )
             except MachineError:
                 pass  # a cache that cannot be written costs time, not the answer
         return family
@@ -124,11 +150,22 @@ def sliding_window(facts: ModelFacts) -> int | None:
     return window if isinstance(window, int) and window > 0 else None
 
 
-def trace_for(facts: ModelFacts, recipe: Recipe, *, teacher: ModelFacts | None = None, progress: Progress | None = None) -> TraceSource:
-    """The source of traces of one model under one recipe. ``scratch`` records what full fine-tuning records.
+def trace_for(
+    facts: ModelFacts,
+    recipe: Recipe,
+    *,
+    teacher: ModelFacts | None = None,
+    progress: Progress | None = None,
+) -> TraceSource:
+    """The source of traces of one model under one recipe. ``scratch`` records what full fine-tuning
+    records.
 
     Raises QuestionError for a distillation without a teacher.
     """
     if recipe.strategy == "distillation" and teacher is None:
-        raise QuestionError("distillation needs a teacher", where="--teacher", mend="Name a model to learn from")
-    return TraceSource(facts, recipe, teacher if recipe.strategy == "distillation" else None, progress)
+        raise QuestionError(
+            "distillation needs a teacher", where="--teacher", mend="Name a model to learn from"
+        )
+    return TraceSource(
+        facts, recipe, teacher if recipe.strategy == "distillation" else None, progress
+    )

@@ -1,7 +1,9 @@
-"""Trace families on disk: one compressed file of plain arrays and JSON, a few tens of kB for a large model.
+"""Trace families on disk: one compressed file of plain arrays and JSON, a few tens of kB for a
+large model.
 
-Layout: xz over a NumPy ``.npz`` of integer arrays and one UTF-8 JSON header; never pickled. Layers repeat, so births and
-lifetimes are stored as differences, which xz folds. Reading refuses anything that is not exactly this.
+Layout: xz over a NumPy ``.npz`` of integer arrays and one UTF-8 JSON header; never pickled. Layers
+repeat, so births and lifetimes are stored as differences, which xz folds. Reading refuses anything
+that is not exactly this.
 """
 
 from __future__ import annotations
@@ -21,10 +23,20 @@ from planner.trace.table import Operand, Signature, StepTrace, TraceFamily
 
 #: The layout of a file.
 FORMAT = 1
-#: Raised when the recorder records something else for the same step: cached traces of before are then recorded anew (and the
-#: shipped ones want ``benchmarks/ship_traces.py --again``).
+#: Raised when the recorder records something else for the same step: cached traces of before are
+#: then recorded anew (and the shipped ones want ``benchmarks/ship_traces.py --again``).
 RECORDING = 2
-_ARRAYS = ("forms", "op_signature", "op_phase", "op_module", "size", "birth", "death", "category", "storage_module")
+_ARRAYS = (
+    "forms",
+    "op_signature",
+    "op_phase",
+    "op_module",
+    "size",
+    "birth",
+    "death",
+    "category",
+    "storage_module",
+)
 _MAX_BYTES = 256 * 2**20
 
 
@@ -51,7 +63,9 @@ def load(file: Path) -> TraceFamily:
 
 def dumps(family: TraceFamily) -> bytes:
     header = {"format": FORMAT, "traces": [_header(t) for t in family.traces]}
-    arrays = {"header": np.frombuffer(json.dumps(header, separators=(",", ":")).encode(), dtype=np.uint8)}
+    arrays = {
+        "header": np.frombuffer(json.dumps(header, separators=(",", ":")).encode(), dtype=np.uint8)
+    }
     for index, trace in enumerate(family.traces):
         for name in _ARRAYS:
             arrays[f"{index}.{name}"] = _smallest(_pack(trace, name))
@@ -70,30 +84,64 @@ def loads(payload: bytes, where: str = "trace") -> TraceFamily:
             header = json.loads(bytes(arrays["header"]).decode())
             if header.get("format") != FORMAT:
                 raise ValueError(f"format {header.get('format')}, this planner reads {FORMAT}")
-            return TraceFamily(tuple(_restore(h, {n: arrays[f"{i}.{n}"] for n in _ARRAYS}) for i, h in enumerate(header["traces"])))
-    except (ValueError, KeyError, TypeError, EOFError, lzma.LZMAError, OSError, IndexError) as error:
-        raise ProfileError(f"not a trace: {error}", where=where, mend="Delete it; it is recorded again when needed") from error
+            return TraceFamily(
+                tuple(
+                    _restore(h, {n: arrays[f"{i}.{n}"] for n in _ARRAYS})
+                    for i, h in enumerate(header["traces"])
+                )
+            )
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        lzma.LZMAError,
+        OSError,
+        IndexError,
+    ) as error:
+        raise ProfileError(
+            f"not a trace: {error}", where=where, mend="Delete it; it is recorded again when needed"
+        ) from error
 
 
 def _header(trace: StepTrace) -> dict:
-    return {"monomials": list(trace.monomials), "signatures": [_short(s) for s in trace.signatures],
-            "sizes": [[list(shape), itemsize] for shape, itemsize in trace.sizes], "modules": list(trace.modules), "meta": dict(trace.meta),
-            "domain": {k: list(v) for k, v in trace.domain.items()}}
+    return {
+        "monomials": list(trace.monomials),
+        "signatures": [_short(s) for s in trace.signatures],
+        "sizes": [[list(shape), itemsize] for shape, itemsize in trace.sizes],
+        "modules": list(trace.modules),
+        "meta": dict(trace.meta),
+        "domain": {k: list(v) for k, v in trace.domain.items()},
+    }
 
 
 def _short(signature: Signature) -> list:
-    return [signature.op, [list(asdict(o).values()) for o in signature.inputs], [list(asdict(o).values()) for o in signature.outputs],
-            [list(pair) for pair in signature.attrs]]
+    return [
+        signature.op,
+        [list(asdict(o).values()) for o in signature.inputs],
+        [list(asdict(o).values()) for o in signature.outputs],
+        [list(pair) for pair in signature.attrs],
+    ]
 
 
 def _restore(header: dict, arrays: dict[str, np.ndarray]) -> StepTrace:
     trace = StepTrace(
-        forms=arrays["forms"].astype(np.int64), monomials=tuple(header["monomials"]), signatures=tuple(_long(s) for s in header["signatures"]),
-        op_signature=arrays["op_signature"].astype(np.int32), op_phase=arrays["op_phase"].astype(np.uint8),
-        op_module=arrays["op_module"].astype(np.int32), sizes=tuple((tuple(shape), int(size)) for shape, size in header["sizes"]),
-        size=arrays["size"].astype(np.int32), birth=np.cumsum(arrays["birth"].astype(np.int64)).astype(np.int32),
-        death=np.empty(0, np.int32), category=arrays["category"].astype(np.uint8), storage_module=arrays["storage_module"].astype(np.int32),
-        modules=tuple(header["modules"]), meta=header["meta"], domain={k: (v[0], v[1]) for k, v in header["domain"].items()})
+        forms=arrays["forms"].astype(np.int64),
+        monomials=tuple(header["monomials"]),
+        signatures=tuple(_long(s) for s in header["signatures"]),
+        op_signature=arrays["op_signature"].astype(np.int32),
+        op_phase=arrays["op_phase"].astype(np.uint8),
+        op_module=arrays["op_module"].astype(np.int32),
+        sizes=tuple((tuple(shape), int(size)) for shape, size in header["sizes"]),
+        size=arrays["size"].astype(np.int32),
+        birth=np.cumsum(arrays["birth"].astype(np.int64)).astype(np.int32),
+        death=np.empty(0, np.int32),
+        category=arrays["category"].astype(np.uint8),
+        storage_module=arrays["storage_module"].astype(np.int32),
+        modules=tuple(header["modules"]),
+        meta=header["meta"],
+        domain={k: (v[0], v[1]) for k, v in header["domain"].items()},
+    )
     object.__setattr__(trace, "death", trace.birth + arrays["death"].astype(np.int32))
     _check(trace)
     return trace
@@ -101,21 +149,41 @@ def _restore(header: dict, arrays: dict[str, np.ndarray]) -> StepTrace:
 
 def _check(trace: StepTrace) -> None:
     """Indices in range: a damaged file must not become a wrong answer."""
-    limits = ((trace.op_signature, len(trace.signatures)), (trace.op_module, len(trace.modules)), (trace.size, len(trace.sizes)),
-              (trace.storage_module, len(trace.modules)), (trace.death, trace.op_count + 1), (trace.birth + 1, trace.op_count + 1))
+    limits = (
+        (trace.op_signature, len(trace.signatures)),
+        (trace.op_module, len(trace.modules)),
+        (trace.size, len(trace.sizes)),
+        (trace.storage_module, len(trace.modules)),
+        (trace.death, trace.op_count + 1),
+        (trace.birth + 1, trace.op_count + 1),
+    )
     for values, limit in limits:
         if len(values) and (values.min() < 0 or values.max() >= limit):
             raise ValueError("an index points outside its table")
-    used = [form for shape, _ in trace.sizes for form in shape] + [f for s in trace.signatures for o in s.inputs + s.outputs for f in o.shape]
-    if used and not 0 <= min(used) <= max(used) < len(trace.forms) or trace.forms.shape[1:] != (len(trace.monomials),):
+    used = [form for shape, _ in trace.sizes for form in shape] + [
+        f for s in trace.signatures for o in s.inputs + s.outputs for f in o.shape
+    ]
+    if (
+        used
+        and not 0 <= min(used) <= max(used) < len(trace.forms)
+        or trace.forms.shape[1:] != (len(trace.monomials),)
+    ):
         raise ValueError("a dimension points outside its table")
 
 
 def _long(short: list) -> Signature:
     def operands(rows):
-        return tuple(Operand(tuple(shape), dtype, layout, tuple(expanded), count) for shape, dtype, layout, expanded, count in rows)
+        return tuple(
+            Operand(tuple(shape), dtype, layout, tuple(expanded), count)
+            for shape, dtype, layout, expanded, count in rows
+        )
 
-    return Signature(short[0], operands(short[1]), operands(short[2]), tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in short[3]))
+    return Signature(
+        short[0],
+        operands(short[1]),
+        operands(short[2]),
+        tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in short[3]),
+    )
 
 
 def _pack(trace: StepTrace, name: str) -> np.ndarray:

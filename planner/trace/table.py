@@ -1,8 +1,10 @@
-"""StepTrace: every operation and every storage of one real training step, as integers fitted in the batch's symbols.
+"""StepTrace: every operation and every storage of one real training step, as integers fitted in the
+batch's symbols.
 
-Every dimension is an exact integer combination of monomials: ``a + b·B + c·S + d·B·S`` (and ``e·T + f·B·T`` where an
-encoder-decoder has a target length T of its own). A trace is therefore evaluated at any batch and any length by
-arithmetic on arrays, without torch. Numpy and the standard library only: this module is on the path of the fast answer.
+Every dimension is an exact integer combination of monomials: ``a + b·B + c·S + d·B·S`` (and ``e·T +
+f·B·T`` where an encoder-decoder has a target length T of its own). A trace is therefore evaluated
+at any batch and any length by arithmetic on arrays, without torch. Numpy and the standard library
+only: this module is on the path of the fast answer.
 """
 
 from __future__ import annotations
@@ -16,26 +18,45 @@ import numpy as np
 
 from planner.errors import QuestionError
 
-#: Which part of the step an operation belongs to. ``teacher`` is the forward pass of a distillation's teacher,
-#: ``recompute`` what gradient checkpointing runs again inside the backward pass.
+#: Which part of the step an operation belongs to. ``teacher`` is the forward pass of a
+#: distillation's teacher, ``recompute`` what gradient checkpointing runs again inside the backward
+#: pass.
 PHASES = ("forward", "teacher", "recompute", "backward", "optimizer")
 
-#: What a storage is. ``activations`` are alive when the forward pass ends (saved for the backward pass, or the batch
-#: itself), ``temporary`` everything else, cuBLAS's workspaces included.
+#: What a storage is. ``activations`` are alive when the forward pass ends (saved for the backward
+#: pass, or the batch itself), ``temporary`` everything else, cuBLAS's workspaces included.
 CATEGORIES = ("weights", "gradients", "optimizer", "activations", "temporary")
 
 #: Bytes per element of torch's dtypes, by their short names.
-ITEMSIZE = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1, "int64": 8, "int32": 4,
-            "int16": 2, "int8": 1, "uint8": 1, "bool": 1, "complex64": 8, "complex128": 16, "uint16": 2, "uint32": 4, "uint64": 8}
+ITEMSIZE = {
+    "float64": 8,
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "float8_e4m3fn": 1,
+    "float8_e5m2": 1,
+    "int64": 8,
+    "int32": 4,
+    "int16": 2,
+    "int8": 1,
+    "uint8": 1,
+    "bool": 1,
+    "complex64": 8,
+    "complex128": 16,
+    "uint16": 2,
+    "uint32": 4,
+    "uint64": 8,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Operand:
     """One tensor that an operation reads or writes.
 
-    ``shape`` holds indices into the trace's table of dimension forms. ``layout`` is ``c`` (contiguous), ``t`` (last two
-    dimensions transposed), ``cl`` (channels last), or ``s`` (any other strides). ``expanded`` lists the positions with
-    stride 0, whose elements are not really there. ``count`` > 1 stands for that many equal tensors of a list argument.
+    ``shape`` holds indices into the trace's table of dimension forms. ``layout`` is ``c``
+    (contiguous), ``t`` (last two dimensions transposed), ``cl`` (channels last), or ``s`` (any
+    other strides). ``expanded`` lists the positions with stride 0, whose elements are not really
+    there. ``count`` > 1 stands for that many equal tensors of a list argument.
     """
 
     shape: tuple[int, ...]
@@ -47,8 +68,9 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What makes two operations the same work: name (``aten.mm.default``, ``planner.attention.default``), operands in
-    the order of the call, and the plain arguments (strides, dims, flags) as sorted (name, JSON value) pairs."""
+    """What makes two operations the same work: name (``aten.mm.default``,
+    ``planner.attention.default``), operands in the order of the call, and the plain arguments
+    (strides, dims, flags) as sorted (name, JSON value) pairs."""
 
     op: str
     inputs: tuple[Operand, ...]
@@ -61,13 +83,16 @@ class Signature:
 
 @dataclass(frozen=True)
 class StepTrace:
-    """One steady-state training step (optimizer state already there). All arrays are read-only by convention.
+    """One steady-state training step (optimizer state already there). All arrays are read-only by
+    convention.
 
-    Operation i is ``signatures[op_signature[i]]``, in phase ``PHASES[op_phase[i]]``, run for ``modules[op_module[i]]``.
-    Storage j is allocated by operation ``birth[j]`` (-1: before the step) and freed right after operation ``death[j]``
-    (``len(op_signature)``: outlives the step). birth == death: scratch space inside one operation. It holds
-    ``ITEMSIZE × product`` of the forms ``sizes[size[j]]``. Optimizer state is born at -1 here; in the first step of a
-    run it appears when the optimizer first runs. ``domain`` says where the fit holds: symbol → (lowest, highest or None).
+    Operation i is ``signatures[op_signature[i]]``, in phase ``PHASES[op_phase[i]]``, run for
+    ``modules[op_module[i]]``. Storage j is allocated by operation ``birth[j]`` (-1: before the
+    step) and freed right after operation ``death[j]`` (``len(op_signature)``: outlives the step).
+    birth == death: scratch space inside one operation. It holds ``ITEMSIZE × product`` of the forms
+    ``sizes[size[j]]``. Optimizer state is born at -1 here; in the first step of a run it appears
+    when the optimizer first runs. ``domain`` says where the fit holds: symbol → (lowest, highest or
+    None).
     """
 
     forms: np.ndarray  # int64 [n_forms, n_monomials]
@@ -105,37 +130,55 @@ class StepTrace:
     def dims(self, **point: Any) -> np.ndarray:
         """Every dimension form at a point or a grid of points: int64 [n_forms, *points].
 
-        ``dims(B=4, S=2048)`` for one point; arrays broadcast against each other. A symbol that the trace does not have
-        is ignored; one that it has must be given. Raises QuestionError for a missing one.
+        ``dims(B=4, S=2048)`` for one point; arrays broadcast against each other. A symbol that the
+        trace does not have is ignored; one that it has must be given. Raises QuestionError for a
+        missing one.
         """
         missing = [s for s in self.symbols if point.get(s) is None]
         if missing:
-            raise QuestionError(f"this trace needs {', '.join(missing)} (batch B, sequence length S, target length T)")
+            raise QuestionError(
+                f"this trace needs {', '.join(missing)} (batch B, sequence length S, target "
+                "length T)"
+            )
         values = np.broadcast_arrays(*(np.asarray(point[s], dtype=np.int64) for s in self.symbols))
         by_symbol = dict(zip(self.symbols, values))
         shape = values[0].shape if values else ()
-        basis = np.stack([np.prod([by_symbol[s] for s in m], axis=0) if m != "1" else np.ones(shape, np.int64) for m in self.monomials])
+        basis = np.stack(
+            [
+                np.prod([by_symbol[s] for s in m], axis=0) if m != "1" else np.ones(shape, np.int64)
+                for m in self.monomials
+            ]
+        )
         return np.tensordot(self.forms, basis, axes=1)
 
     def storage_bytes(self, dims: np.ndarray) -> np.ndarray:
-        """Bytes of each distinct size, unrounded: int64 [n_sizes, *points]; a storage's bytes are ``[trace.size]``."""
+        """Bytes of each distinct size, unrounded: int64 [n_sizes, *points]; a storage's bytes are
+        ``[trace.size]``."""
         out = np.empty((len(self.sizes), *dims.shape[1:]), dtype=np.int64)
         for index, (shape, itemsize) in enumerate(self.sizes):
-            out[index] = itemsize * np.prod(dims[list(shape)], axis=0, dtype=np.int64) if shape else itemsize
+            out[index] = (
+                itemsize * np.prod(dims[list(shape)], axis=0, dtype=np.int64) if shape else itemsize
+            )
         return out
 
     def covers(self, **point: int) -> bool:
-        return all(low <= point[s] and (high is None or point[s] <= high) for s, (low, high) in self.domain.items() if point.get(s) is not None)
+        return all(
+            low <= point[s] and (high is None or point[s] <= high)
+            for s, (low, high) in self.domain.items()
+            if point.get(s) is not None
+        )
 
 
 @dataclass(frozen=True)
 class TraceFamily:
-    """The traces of one model under one recipe: one for each regime of (B, S) in which the operations are the same."""
+    """The traces of one model under one recipe: one for each regime of (B, S) in which the
+    operations are the same."""
 
     traces: tuple[StepTrace, ...]
 
     def at(self, **point: int) -> StepTrace:
-        """The trace whose domain covers the point. Raises QuestionError naming the limits when none does."""
+        """The trace whose domain covers the point. Raises QuestionError naming the limits when none
+        does."""
         for trace in self.traces:
             if trace.covers(**point):
                 return trace

@@ -6,13 +6,18 @@ from functools import cache
 from importlib import metadata
 
 #: Libraries whose code a trace records.
-RECORDED = {"transformers": ("torch", "transformers", "peft"), "timm": ("torch", "timm", "peft"), "torchvision": ("torch", "torchvision", "peft"),
-            "factory": ("torch", "peft")}
+RECORDED = {
+    "transformers": ("torch", "transformers", "peft"),
+    "timm": ("torch", "timm", "peft"),
+    "torchvision": ("torch", "torchvision", "peft"),
+    "factory": ("torch", "peft"),
+}
 
 
 @cache
 def versions(library: str) -> dict[str, str]:
-    """Installed versions of the libraries that a trace of this one records, without importing them."""
+    """Installed versions of the libraries that a trace of this one records, without importing
+    them."""
     found = {}
     for name in RECORDED[library]:
         try:

@@ -1,9 +1,11 @@
-"""The optimizers a question can name, built as a CUDA run would build them, on parameters that lie on meta.
+"""The optimizers a question can name, built as a CUDA run would build them, on parameters that lie
+on meta.
 
-torch's own classes where they exist (``foreach=True`` is what torch picks by itself on CUDA). The fused kernel and
-bitsandbytes' 8-bit and paged optimizers exist for CUDA only: here they keep the same state tensors and issue one
-operation that stands for the kernel. Sources: torch.optim; Dettmers et al. 2022, "8-bit Optimizers via Block-wise
-Quantization", arXiv 2110.02861; Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms" (Lion), arXiv 2302.06675.
+torch's own classes where they exist (``foreach=True`` is what torch picks by itself on CUDA). The
+fused kernel and bitsandbytes' 8-bit and paged optimizers exist for CUDA only: here they keep the
+same state tensors and issue one operation that stands for the kernel. Sources: torch.optim;
+Dettmers et al. 2022, "8-bit Optimizers via Block-wise Quantization", arXiv 2110.02861; Chen et al.
+2023, "Symbolic Discovery of Optimization Algorithms" (Lion), arXiv 2302.06675.
 """
 
 from __future__ import annotations
@@ -13,15 +15,20 @@ from collections.abc import Callable
 import torch
 
 _LIBRARY = torch.library.Library("planner", "FRAGMENT")
-_LIBRARY.define("fused_optimizer(Tensor(a!)[] params, Tensor[] grads, Tensor(b!)[] states, str kind) -> ()")
-_LIBRARY.define("blockwise_optimizer(Tensor(a!) param, Tensor grad, Tensor(b!)[] states, str kind) -> ()")
+_LIBRARY.define(
+    "fused_optimizer(Tensor(a!)[] params, Tensor[] grads, Tensor(b!)[] states, str kind) -> ()"
+)
+_LIBRARY.define(
+    "blockwise_optimizer(Tensor(a!) param, Tensor grad, Tensor(b!)[] states, str kind) -> ()"
+)
 _LIBRARY.define("unscale(Tensor(a!)[] grads) -> Tensor")
 _LIBRARY.impl("fused_optimizer", lambda params, grads, states, kind: None, "Meta")
 _LIBRARY.impl("blockwise_optimizer", lambda param, grad, states, kind: None, "Meta")
 _LIBRARY.impl("unscale", lambda grads: grads[0].new_empty((1,), dtype=torch.float32), "Meta")
 
-#: bitsandbytes quantises states in blocks of 256 values with one float32 scale each, keeps tensors below 4096 elements in
-#: 32 bits (``min_8bit_size``), and keeps two code books of 256 float32 values (``Optimizer2State``).
+#: bitsandbytes quantises states in blocks of 256 values with one float32 scale each, keeps tensors
+#: below 4096 elements in 32 bits (``min_8bit_size``), and keeps two code books of 256 float32
+#: values (``Optimizer2State``).
 BLOCK, MIN_8BIT_ELEMENTS, CODES = 256, 4096, 256
 
 
@@ -42,12 +49,14 @@ class Fused(torch.optim.Optimizer):
             for dtype in {p.dtype for p in params}:
                 chosen = [p for p in params if p.dtype == dtype]
                 tensors = [t for p in chosen for t in self.state[p].values()]
-                torch.ops.planner.fused_optimizer([p.data for p in chosen], [p.grad for p in chosen], tensors, self.kind)
+                torch.ops.planner.fused_optimizer(
+                    [p.data for p in chosen], [p.grad for p in chosen], tensors, self.kind
+                )
 
 
 class Blockwise(torch.optim.Optimizer):
-    """bitsandbytes' 8-bit or 32-bit optimizers: a kernel for each tensor. ``paged`` states lie in host memory that the
-    driver maps, so they count as none of the device's."""
+    """bitsandbytes' 8-bit or 32-bit optimizers: a kernel for each tensor. ``paged`` states lie in
+    host memory that the driver maps, so they count as none of the device's."""
 
     def __init__(self, params, states: int, kind: str, *, eight_bit: bool, paged: bool):
         super().__init__(params, {})
@@ -56,15 +65,29 @@ class Blockwise(torch.optim.Optimizer):
 
     def _state_of(self, p: torch.Tensor) -> dict[str, torch.Tensor]:
         if not self.eight_bit or p.numel() < MIN_8BIT_ELEMENTS:
-            state = {f"state{i}": torch.empty_like(p, dtype=torch.float32) for i in range(self.states)}
+            state = {
+                f"state{i}": torch.empty_like(p, dtype=torch.float32) for i in range(self.states)
+            }
         else:
             if not self.code_books:
-                self.code_books = [torch.empty(CODES, dtype=torch.float32, device=p.device) for _ in range(self.states)]
+                self.code_books = [
+                    torch.empty(CODES, dtype=torch.float32, device=p.device)
+                    for _ in range(self.states)
+                ]
             blocks = -(-p.numel() // BLOCK)
-            state = {f"state{i}": torch.empty_like(p, dtype=torch.uint8) for i in range(self.states)}
-            state |= {f"absmax{i}": torch.empty(blocks, dtype=torch.float32, device=p.device) for i in range(self.states)}
+            state = {
+                f"state{i}": torch.empty_like(p, dtype=torch.uint8) for i in range(self.states)
+            }
+            state |= {
+                f"absmax{i}": torch.empty(blocks, dtype=torch.float32, device=p.device)
+                for i in range(self.states)
+            }
         if self.paged:
-            state = {name: t for name, t in state.items() if not name.startswith("state") or p.numel() < 1e5}
+            state = {
+                name: t
+                for name, t in state.items()
+                if not name.startswith("state") or p.numel() < 1e5
+            }
         return state
 
     def step(self, closure=None):
@@ -74,11 +97,14 @@ class Blockwise(torch.optim.Optimizer):
                     continue
                 if p not in self.state or not self.state[p]:
                     self.state[p] = self._state_of(p) or {"none": torch.empty(0, device=p.device)}
-                torch.ops.planner.blockwise_optimizer(p.data, p.grad, list(self.state[p].values()), self.kind)
+                torch.ops.planner.blockwise_optimizer(
+                    p.data, p.grad, list(self.state[p].values()), self.kind
+                )
 
 
 class Lion(torch.optim.Optimizer):
-    """Lion with foreach operations: one momentum in the parameter's precision, one transient for the update."""
+    """Lion with foreach operations: one momentum in the parameter's precision, one transient for
+    the update."""
 
     def step(self, closure=None):
         for group in self.param_groups:
@@ -100,7 +126,8 @@ def _adamw(**more) -> Callable:
     return lambda params: torch.optim.AdamW(params, lr=1e-5, **more)
 
 
-#: name → how to build it over a list of parameters. A new optimizer is one row here and one of ``profiles/optimizers.csv``.
+#: name → how to build it over a list of parameters. A new optimizer is one row here and one of
+#: ``profiles/optimizers.csv``.
 BUILDERS: dict[str, Callable] = {
     "adamw": _adamw(foreach=True),
     "adamw_foreach": _adamw(foreach=True),
@@ -121,4 +148,9 @@ BUILDERS: dict[str, Callable] = {
 def state_tensors(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
     """Every state tensor, in the order the optimizer made them."""
     books = getattr(optimizer, "code_books", [])
-    return list(books) + [t for state in optimizer.state.values() for t in state.values() if isinstance(t, torch.Tensor)]
+    return list(books) + [
+        t
+        for state in optimizer.state.values()
+        for t in state.values()
+        if isinstance(t, torch.Tensor)
+    ]

@@ -1,5 +1,6 @@
-"""Recipe: every choice that changes a step trace, and nothing else. The key of the trace cache with the model's
-fingerprint and the library versions. No torch here: the fast path builds recipes too."""
+"""Recipe: every choice that changes a step trace, and nothing else. The key of the trace cache with
+the model's fingerprint and the library versions. No torch here: the fast path builds recipes too.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one micro-batch is trained. ``lora_*`` are None unless the strategy uses them, so that equal work has an equal key."""
+    """How one micro-batch is trained. ``lora_*`` are None unless the strategy uses them, so that
+    equal work has an equal key."""
 
     strategy: str  # one of question.TRAINING_STRATEGIES; ``scratch`` is traced as ``fine_tune``
     task: str
@@ -22,13 +24,16 @@ class Recipe:
     compile: bool = False
     classes: int | None = None
     image_size: int | None = None
-    audio_samples: int | None = None  # length of a raw waveform, where the model's lengths are not linear in it
+    # length of a raw waveform, where the model's lengths are not linear in it
+    audio_samples: int | None = None
     lora_rank: int | None = None
     lora_targets: tuple[str, ...] | None = None  # None: every linear layer but the head
     lora_dropout: float | None = None
     unfrozen_blocks: int | None = None
     teacher: str | None = None  # fingerprint of the teacher
-    variant: str | None = None  # feature_extraction: "cached" traces the head on cached features; "features" the forward pass that makes them
+    # feature_extraction: "cached" traces the head on cached features; "features" the forward pass
+    # that makes them
+    variant: str | None = None
 
     def as_dict(self) -> dict:
         return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}

@@ -16,8 +16,10 @@ def registry() -> dict[str, Strategy]:
     """name → strategy, in the order of the comparison table."""
     import planner.training.strategies as package
 
-    found = [getattr(importlib.import_module(f"planner.training.strategies.{m.name}"), "STRATEGY", None)
-             for m in pkgutil.iter_modules(package.__path__)]
+    found = [
+        getattr(importlib.import_module(f"planner.training.strategies.{m.name}"), "STRATEGY", None)
+        for m in pkgutil.iter_modules(package.__path__)
+    ]
     return {s.name: s for s in sorted(filter(None, found), key=lambda s: s.order)}
 
 

@@ -1,6 +1,8 @@
-"""What a strategy is: which parameters train, what is stored, how a step runs. One file a strategy; the registry finds it.
+"""What a strategy is: which parameters train, what is stored, how a step runs. One file a strategy;
+the registry finds it.
 
-The descriptive half needs no torch. ``apply`` gets a model built on meta and returns it ready to be recorded.
+The descriptive half needs no torch. ``apply`` gets a model built on meta and returns it ready to be
+recorded.
 """
 
 from __future__ import annotations
@@ -14,9 +16,10 @@ from typing import Any
 class Prepared:
     """A model with the strategy applied.
 
-    ``forward(batch)`` returns the scalar loss to differentiate (with gradients) or, where ``inference`` is true, runs the
-    network without gradients and returns what is kept. ``trainable`` are the parameters that the optimizer gets.
-    ``total_parameters`` counts the base model once, 4-bit weights by their elements, adapters included.
+    ``forward(batch)`` returns the scalar loss to differentiate (with gradients) or, where
+    ``inference`` is true, runs the network without gradients and returns what is kept.
+    ``trainable`` are the parameters that the optimizer gets. ``total_parameters`` counts the base
+    model once, 4-bit weights by their elements, adapters included.
     """
 
     module: Any
@@ -31,12 +34,14 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Strategy:
-    """A row of the comparison. ``extra`` names the optional dependency that recording it needs, if any."""
+    """A row of the comparison. ``extra`` names the optional dependency that recording it needs, if
+    any."""
 
     name: str
     title: str
     trains: str
-    apply: Callable[..., Prepared]  # (built: BuiltModel, recipe: Recipe, build: Callable) -> Prepared
+    # (built: BuiltModel, recipe: Recipe, build: Callable) -> Prepared
+    apply: Callable[..., Prepared]
     order: int
     uses_lora: bool = False
     four_bit: bool = False
@@ -54,5 +59,11 @@ def freeze(module) -> None:
 
 def plain(built, trainable: list, **more) -> Prepared:
     """The usual step: forward with the task's loss, backward, optimizer."""
-    return Prepared(module=built.module, trainable=trainable, forward=lambda batch: built.loss(built.module, batch), batch=built.batch,
-                    total_parameters=count(built.module.parameters()), **more)
+    return Prepared(
+        module=built.module,
+        trainable=trainable,
+        forward=lambda batch: built.loss(built.module, batch),
+        batch=built.batch,
+        total_parameters=count(built.module.parameters()),
+        **more,
+    )

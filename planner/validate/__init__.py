@@ -1,1 +1,2 @@
-"""``planner validate`` and ``planner correct``: measured runs against estimates, and what they teach."""
+"""``planner validate`` and ``planner correct``: measured runs against estimates, and what they
+teach."""

@@ -1,4 +1,5 @@
-"""An architecture given as arguments becomes what planner.models resolves: a folder with a config.json, or a timm name."""
+"""An architecture given as arguments becomes what planner.models resolves: a folder with a
+config.json, or a timm name."""
 
 from __future__ import annotations
 
@@ -26,17 +27,19 @@ TASKS = {
 
 
 def task_of(kind: str) -> str:
-    """The task that a kind of architecture is trained for here: classifiers classify text, every other decoder models language."""
+    """The task that a kind of architecture is trained for here: classifiers classify text, every
+    other decoder models language."""
     if kind.startswith("classifier:"):
         return "text_classification"
     return TASKS.get(kind, "causal_lm")
 
 
 def resolvable(model: str, architecture: dict | None, folder: Path) -> str:
-    """The name to hand to ``planner.models``: the model's own, ``timm:NAME``, or a folder written under ``folder``.
+    """The name to hand to ``planner.models``: the model's own, ``timm:NAME``, or a folder written
+    under ``folder``.
 
-    Imports transformers where a configuration has to be written. Raises ModelError for a kind that transformers lacks or
-    arguments that it refuses, MissingExtraError without transformers.
+    Imports transformers where a configuration has to be written. Raises ModelError for a kind that
+    transformers lacks or arguments that it refuses, MissingExtraError without transformers.
     """
     if architecture is None:
         return model
@@ -44,7 +47,9 @@ def resolvable(model: str, architecture: dict | None, folder: Path) -> str:
     kind = arguments.pop("kind")
     if kind == "timm":
         return f"timm:{model}"
-    target = folder / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', model).strip('.')}-{hashlib.sha256(json.dumps(architecture, sort_keys=True).encode()).hexdigest()[:12]}"
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", model).strip(".")
+    digest = hashlib.sha256(json.dumps(architecture, sort_keys=True).encode()).hexdigest()
+    target = folder / f"{name}-{digest[:12]}"
     if not (target / "config.json").is_file():
         _write_config(kind.rpartition(":")[2], arguments, target)
     return str(target)
@@ -59,4 +64,7 @@ def _write_config(kind: str, arguments: dict, target: Path) -> None:
     try:
         transformers.AutoConfig.for_model(kind, **arguments).save_pretrained(target)
     except Exception as error:  # the library's own checks raise whatever they like
-        raise ModelError(f"is no architecture: {' '.join(str(error).split())[:120]}", where=f"{kind} {target.name}") from error
+        raise ModelError(
+            f"is no architecture: {' '.join(str(error).split())[:120]}",
+            where=f"{kind} {target.name}",
+        ) from error

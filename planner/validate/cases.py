@@ -1,7 +1,9 @@
-"""A measured case: one question in the planner's own terms, and what somebody measured when they ran it.
+"""A measured case: one question in the planner's own terms, and what somebody measured when they
+ran it.
 
-The same columns as ``profiles/measured/published.csv``. A blank is unknown; nothing here is filled in by a guess, and
-what the source left open and had to be assumed to ask the question at all stands in ``assumed``.
+The same columns as ``profiles/measured/published.csv``. A blank is unknown; nothing here is filled
+in by a guess, and what the source left open and had to be assumed to ask the question at all stands
+in ``assumed``.
 """
 
 from __future__ import annotations
@@ -15,16 +17,24 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-#: Which part of a step the source timed: a whole optimizer step, the passes without the optimizer, or a forward pass.
+#: Which part of a step the source timed: a whole optimizer step, the passes without the optimizer,
+#: or a forward pass.
 MEASURES = ("step", "forward_backward", "forward")
 
-#: Which of the three memories the source read: torch's peak of live tensors, what its allocator held, what the driver saw.
+#: Which of the three memories the source read: torch's peak of live tensors, what its allocator
+#: held, what the driver saw.
 MEMORIES = ("allocated", "reserved", "device")
 
 #: The modality of each task that is not about text: what the planner looks its uncertainty up by.
-MODALITIES = {"image_classification": "image", "audio_classification": "audio", "speech_recognition": "audio", "contrastive": "image_text"}
+MODALITIES = {
+    "image_classification": "image",
+    "audio_classification": "audio",
+    "speech_recognition": "audio",
+    "contrastive": "image_text",
+}
 
-#: Families of one kin are kept on one side of the split: the first pattern found in a model's name decides.
+#: Families of one kin are kept on one side of the split: the first pattern found in a model's name
+#: decides.
 KIN = (
     ("efficientnet|mixnet|tinynet", "efficientnet"),
     ("mobilenet|mnasnet|lcnet|fbnet", "mobilenet"),
@@ -42,7 +52,8 @@ KIN = (
     (r"(^|[^a-z])t5", "t5"),
 )
 
-#: Chosen once, before any prediction was compared, so that text and vision both have families on either side.
+#: Chosen once, before any prediction was compared, so that text and vision both have families on
+#: either side.
 SALT = "measured848"
 
 
@@ -52,8 +63,9 @@ LEDGER = "ledger"
 
 @dataclass(frozen=True)
 class Case:
-    """One measured configuration. Sizes in bytes, times in seconds; ``step_seconds`` is the time of what ``measures`` names,
-    over all micro-batches of the step. ``peaks`` maps a name of MEMORIES to bytes."""
+    """One measured configuration. Sizes in bytes, times in seconds; ``step_seconds`` is the time of
+    what ``measures`` names, over all micro-batches of the step. ``peaks`` maps a name of MEMORIES
+    to bytes."""
 
     id: str
     table: str
@@ -66,7 +78,8 @@ class Case:
     precision: str
     optimizer: str
     date: str | None = None
-    architecture: dict | None = None  # {"kind": ..., arguments of the library's configuration class}
+    # {"kind": ..., arguments of the library's configuration class}
+    architecture: dict | None = None
     gpus: int = 1
     parallel: str | None = None  # ddp | fsdp | data_parallel (one process, many devices)
     accumulation: int = 1
@@ -94,7 +107,8 @@ class Case:
     @property
     def family(self) -> str:
         kind = (self.architecture or {}).get("kind", "timm")
-        labelled = self.table == LEDGER and kind != "timm"  # a local folder's or an own model's name says nothing of its kind
+        # a local folder's or an own model's name says nothing of its kind
+        labelled = self.table == LEDGER and kind != "timm"
         return family_of(str(kind) if labelled else self.model)
 
     @property
@@ -108,7 +122,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Refused:
-    """A row of a table that cannot be put as a question, and why: counted and named, never dropped in silence."""
+    """A row of a table that cannot be put as a question, and why: counted and named, never dropped
+    in silence."""
 
     id: str
     table: str
@@ -116,7 +131,8 @@ class Refused:
 
 
 def family_of(model: str) -> str:
-    """``timm:tf_efficientnet_b3_ns`` → ``efficientnet``; otherwise the leading letters of the name."""
+    """``timm:tf_efficientnet_b3_ns`` → ``efficientnet``; otherwise the leading letters of the
+    name."""
     name = model.split(":")[-1].split("/")[-1].lower()
     for pattern, family in KIN:
         if re.search(pattern, name):
@@ -126,13 +142,21 @@ def family_of(model: str) -> str:
 
 
 def split_of(family: str) -> str:
-    """``fit`` or ``holdout`` (three in ten), the same on every machine, one answer for a whole family."""
-    return "holdout" if hashlib.sha256(f"{SALT}:{family}".encode()).digest()[0] < 0.3 * 256 else "fit"
+    """``fit`` or ``holdout`` (three in ten), the same on every machine, one answer for a whole
+    family."""
+    return (
+        "holdout" if hashlib.sha256(f"{SALT}:{family}".encode()).digest()[0] < 0.3 * 256 else "fit"
+    )
 
 
 def slug(*parts: object) -> str:
-    """A readable identifier out of the parts that are given: ``slug("a b", None, 3)`` → ``a-b.3``."""
-    return ".".join(re.sub(r"[^A-Za-z0-9_+]+", "-", str(part)).strip("-") for part in parts if part not in (None, ""))
+    """A readable identifier out of the parts that are given: ``slug("a b", None, 3)`` →
+    ``a-b.3``."""
+    return ".".join(
+        re.sub(r"[^A-Za-z0-9_+]+", "-", str(part)).strip("-")
+        for part in parts
+        if part not in (None, "")
+    )
 
 
 def unique(cases: Iterable[Case]) -> list[Case]:
@@ -141,7 +165,11 @@ def unique(cases: Iterable[Case]) -> list[Case]:
     out = []
     for case in cases:
         seen[case.id] = seen.get(case.id, 0) + 1
-        out.append(case if seen[case.id] == 1 else dataclasses.replace(case, id=f"{case.id}-{seen[case.id]}"))
+        out.append(
+            case
+            if seen[case.id] == 1
+            else dataclasses.replace(case, id=f"{case.id}-{seen[case.id]}")
+        )
     return out
 
 
@@ -203,7 +231,8 @@ _FLOATS = ("lora_dropout", "step_seconds", "forward_seconds", "samples_per_secon
 
 
 def to_csv(cases: Iterable[Case]) -> str:
-    """The table as text, in the order given. A case with two measured memories cannot be written: ValueError."""
+    """The table as text, in the order given. A case with two measured memories cannot be written:
+    ValueError."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -218,7 +247,9 @@ def to_csv(cases: Iterable[Case]) -> str:
             "memory": memory,
             "compile": int(case.compile),
             "oom": int(case.oom),
-            "architecture": json.dumps(case.architecture, sort_keys=True) if case.architecture else None,
+            "architecture": json.dumps(case.architecture, sort_keys=True)
+            if case.architecture
+            else None,
             "lora_targets": " ".join(case.lora_targets) if case.lora_targets else None,
             **{name: _figures(getattr(case, name)) for name in _FLOATS},
         }
@@ -233,10 +264,18 @@ def _figures(value: float | None) -> str | None:
 def from_rows(rows: Iterable[dict[str, str]]) -> Iterator[Case]:
     """The cases of rows written by ``to_csv``; family and split are derived again, not believed."""
     for row in rows:
-        values = {f.name: row[f.name] for f in dataclasses.fields(Case) if row.get(f.name) not in (None, "")}
+        values = {
+            f.name: row[f.name]
+            for f in dataclasses.fields(Case)
+            if row.get(f.name) not in (None, "")
+        }
         values |= {name: int(values[name]) for name in _INTEGERS if name in values}
         values |= {name: float(values[name]) for name in _FLOATS if name in values}
-        values |= {"citation": row["source"], "compile": row["compile"] == "1", "oom": row["oom"] == "1"}
+        values |= {
+            "citation": row["source"],
+            "compile": row["compile"] == "1",
+            "oom": row["oom"] == "1",
+        }
         if "architecture" in values:
             values["architecture"] = json.loads(values["architecture"])
         if "lora_targets" in values:

@@ -1,9 +1,11 @@
-"""From residuals to corrections: how far the planner is off on a device, and how sure it is after that.
+"""From residuals to corrections: how far the planner is off on a device, and how sure it is after
+that.
 
-The middle is an empirical-Bayes mean, shrunk towards none: by how many different models speak for it, not by how many runs,
-since runs of one model err together. The spread is split-conformal where there are enough models (Lei et al. 2018,
-arXiv 1604.04173): each model is predicted from the others (leave one group out), and the 80 % quantile of what remains, with
-the finite-sample correction, is what the interval must hold. With fewer models the prior spread stays part of it.
+The middle is an empirical-Bayes mean, shrunk towards none: by how many different models speak for
+it, not by how many runs, since runs of one model err together. The spread is split-conformal where
+there are enough models (Lei et al. 2018, arXiv 1604.04173): each model is predicted from the others
+(leave one group out), and the 80 % quantile of what remains, with the finite-sample correction, is
+what the interval must hold. With fewer models the prior spread stays part of it.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ from planner.figures import Z90
 from planner.today import system_date
 from planner.uncertainty.corrections import ANY, Correction
 
-#: Models that are enough for a quantile of their own; below, the prior spread counts as this many models.
+#: Models that are enough for a quantile of their own; below, the prior spread counts as this many
+#: models.
 ENOUGH_MODELS, PRIOR_MODELS = 10, 5
-#: Spread of a device's bias before any run was seen, as a share of the basis's spread: most of an error is the device's own.
+#: Spread of a device's bias before any run was seen, as a share of the basis's spread: most of an
+#: error is the device's own.
 DEVICE_SHARE = 0.7
 #: A kind of work differs from its device's mean by less than devices differ from each other.
 FAMILY_SHARE = 0.4
@@ -32,8 +36,8 @@ COVERED = 0.80
 
 @dataclass(frozen=True)
 class Residual:
-    """One run's error: ``log(measured / predicted)`` of the uncorrected middle. ``group``: what errs together (model and
-    strategy); ``sigma_log``: the spread that the planner stated."""
+    """One run's error: ``log(measured / predicted)`` of the uncorrected middle. ``group``: what
+    errs together (model and strategy); ``sigma_log``: the spread that the planner stated."""
 
     quantity: str
     basis: str
@@ -52,7 +56,8 @@ class Learnt:
 
 
 def learn(residuals: Iterable[Residual], on_date: datetime.date | None = None) -> list[Correction]:
-    """A correction for each device, basis and quantity with runs, and for each kind of work on it that has at least two models."""
+    """A correction for each device, basis and quantity with runs, and for each kind of work on it
+    that has at least two models."""
     made = (on_date or system_date()).isoformat()
     cells: dict[tuple, list[Residual]] = defaultdict(list)
     for residual in residuals:
@@ -61,19 +66,46 @@ def learn(residuals: Iterable[Residual], on_date: datetime.date | None = None) -
     found = []
     for (quantity, basis, device), mine in sorted(cells.items()):
         whole = learnt(mine)
-        found.append(Correction(quantity, basis, device, ANY, whole.bias_log, whole.sigma_log, len(mine), whole.models, made))
+        found.append(
+            Correction(
+                quantity,
+                basis,
+                device,
+                ANY,
+                whole.bias_log,
+                whole.sigma_log,
+                len(mine),
+                whole.models,
+                made,
+            )
+        )
         by_family: dict[str, list[Residual]] = defaultdict(list)
         for residual in mine:
             by_family[residual.family].append(residual)
         for family, own in sorted(by_family.items()):
             if len({r.group for r in own}) >= 2 and len(by_family) > 1:
                 part = learnt(own, centre=whole.bias_log, share=FAMILY_SHARE)
-                found.append(Correction(quantity, basis, device, family, part.bias_log, part.sigma_log, len(own), part.models, made))
+                found.append(
+                    Correction(
+                        quantity,
+                        basis,
+                        device,
+                        family,
+                        part.bias_log,
+                        part.sigma_log,
+                        len(own),
+                        part.models,
+                        made,
+                    )
+                )
     return found
 
 
-def learnt(residuals: Sequence[Residual], centre: float = 0.0, share: float = DEVICE_SHARE) -> Learnt:
-    """Bias and spread of residuals, shrunk towards ``centre`` (a device's kinds of work towards the device)."""
+def learnt(
+    residuals: Sequence[Residual], centre: float = 0.0, share: float = DEVICE_SHARE
+) -> Learnt:
+    """Bias and spread of residuals, shrunk towards ``centre`` (a device's kinds of work towards the
+    device)."""
     groups = _by_group(residuals)
     prior = float(np.median([r.sigma_log for r in residuals]))
     bias, posterior = _shrunk([float(np.mean(g)) for g in groups.values()], centre, share * prior)
@@ -82,7 +114,9 @@ def learnt(residuals: Sequence[Residual], centre: float = 0.0, share: float = DE
     own = _quantile(np.abs(left)) / Z90
     if count < ENOUGH_MODELS:
         inside = float(np.mean(np.square(left)))
-        own = math.sqrt((count * inside + PRIOR_MODELS * prior**2) / (count + PRIOR_MODELS) + posterior)
+        own = math.sqrt(
+            (count * inside + PRIOR_MODELS * prior**2) / (count + PRIOR_MODELS) + posterior
+        )
     return Learnt(bias, max(own, LEAST_SPREAD), count)
 
 
@@ -94,8 +128,8 @@ def _by_group(residuals: Iterable[Residual]) -> dict[str, list[float]]:
 
 
 def _shrunk(means: Sequence[float], centre: float, spread: float) -> tuple[float, float]:
-    """(posterior mean, posterior variance) of a normal mean with prior N(centre, spread²); the groups' scatter is pooled with
-    the prior's while it is poorly known."""
+    """(posterior mean, posterior variance) of a normal mean with prior N(centre, spread²); the
+    groups' scatter is pooled with the prior's while it is poorly known."""
     count = len(means)
     if not count or spread <= 0:
         return centre, spread**2
@@ -122,8 +156,8 @@ def _quantile(sizes: np.ndarray) -> float:
 
 
 def predicted_apart(residuals: Sequence[Residual]) -> list[tuple[Residual, float, float]]:
-    """For reporting: (run, bias, spread) with each group's correction learnt from the other groups of its cell only, so that
-    no run is judged by a correction that it taught."""
+    """For reporting: (run, bias, spread) with each group's correction learnt from the other groups
+    of its cell only, so that no run is judged by a correction that it taught."""
     out = []
     cells: dict[tuple, list[Residual]] = defaultdict(list)
     for residual in residuals:
@@ -133,5 +167,7 @@ def predicted_apart(residuals: Sequence[Residual]) -> list[tuple[Residual, float
             others = [r for r in mine if r.group != group]
             part = learnt(others) if others else None
             for run in (r for r in mine if r.group == group):
-                out.append((run, part.bias_log if part else 0.0, part.sigma_log if part else run.sigma_log))
+                out.append(
+                    (run, part.bias_log if part else 0.0, part.sigma_log if part else run.sigma_log)
+                )
     return out

@@ -1,8 +1,10 @@
-"""Measured runs become cases: from the ledger, from any table with the columns of ``profiles/measured/published.csv``.
+"""Measured runs become cases: from the ledger, from any table with the columns of
+``profiles/measured/published.csv``.
 
-What a run leaves open and the planner needs is assumed and said in ``assumed``, or, where an assumption would decide the
-answer (the precision, the batch), the run is refused with that reason. Tables come from strangers: their formulas, numbers
-beyond reason and wrong encodings cost one row each, and no code that they name is run.
+What a run leaves open and the planner needs is assumed and said in ``assumed``, or, where an
+assumption would decide the answer (the precision, the batch), the run is refused with that reason.
+Tables come from strangers: their formulas, numbers beyond reason and wrong encodings cost one row
+each, and no code that they name is run.
 """
 
 from __future__ import annotations
@@ -22,8 +24,24 @@ from planner.validate.cases import LEDGER, MEASURES, MEMORIES, Case, Refused
 
 #: Without these a run cannot be asked again; each changes the answer too much to be assumed.
 NEEDED = ("model", "strategy", "gpu", "micro_batch", "precision")
-ASSUMED = {"optimizer": "adamw", "attention": "sdpa", "gradient_checkpointing": "none", "gpus": 1, "accumulation": 1}
-WHOLE = ("gpus", "micro_batch", "accumulation", "sequence_length", "target_length", "image_size", "lora_rank", "unfrozen_blocks", "classes")
+ASSUMED = {
+    "optimizer": "adamw",
+    "attention": "sdpa",
+    "gradient_checkpointing": "none",
+    "gpus": 1,
+    "accumulation": 1,
+}
+WHOLE = (
+    "gpus",
+    "micro_batch",
+    "accumulation",
+    "sequence_length",
+    "target_length",
+    "image_size",
+    "lora_rank",
+    "unfrozen_blocks",
+    "classes",
+)
 WORDS = (
     "model",
     "task",
@@ -39,7 +57,11 @@ WORDS = (
     "trust",
 )
 TIMES = ("step_seconds", "forward_seconds", "samples_per_second", "lora_dropout")
-PEAKS = {"allocated": "peak_allocated_bytes", "reserved": "peak_reserved_bytes", "device": "device_used_bytes"}
+PEAKS = {
+    "allocated": "peak_allocated_bytes",
+    "reserved": "peak_reserved_bytes",
+    "device": "device_used_bytes",
+}
 #: Beyond these no run is meant; a step of such a size would only be a way to keep the machine busy.
 LARGEST = {
     "micro_batch": 10**6,
@@ -52,12 +74,16 @@ LARGEST = {
 }
 LARGEST_WHOLE, MOST_LAYERS, LARGEST_WIDTH = 10**6, 500, 10**7
 #: A question's names that a recipe, and so a table, has in other words (planner.plan.defaults).
-RECIPE_NAMES = {"optimizer": {"adamw_foreach": "adamw", "sgd": "sgd_momentum", "sgd_plain": "sgd"}, "attention": {"flash": "sdpa"}}
+RECIPE_NAMES = {
+    "optimizer": {"adamw_foreach": "adamw", "sgd": "sgd_momentum", "sgd_plain": "sgd"},
+    "attention": {"flash": "sdpa"},
+}
 TRUE, FALSE = ("1", "true", "yes"), ("0", "false", "no", "")
 
 
 def from_ledger(records: Iterable[RunRecord]) -> Iterator[Case | Refused]:
-    """A case a run. Those without a measured step or memory, and without running out of it, are refused by name."""
+    """A case a run. Those without a measured step or memory, and without running out of it, are
+    refused by name."""
     for record in records:
         measured = record.measurement
         times = {
@@ -67,21 +93,43 @@ def from_ledger(records: Iterable[RunRecord]) -> Iterator[Case | Refused]:
         }
         peaks = tuple((name, measured[key]) for name, key in PEAKS.items() if measured.get(key))
         values = {
-            name: record.setup.get(name) for name in (*NEEDED, *WHOLE, *WORDS, "architecture", "compile", "lora_targets", "lora_dropout")
+            name: record.setup.get(name)
+            for name in (
+                *NEEDED,
+                *WHOLE,
+                *WORDS,
+                "architecture",
+                "compile",
+                "lora_targets",
+                "lora_dropout",
+            )
         }
         if values.get("lora_targets") is not None:
             values["lora_targets"] = tuple(values["lora_targets"])
-        values |= {name: names.get(values.get(name), values.get(name)) for name, names in RECIPE_NAMES.items()}
-        values |= {**times, "peaks": peaks, "oom": bool(measured.get("out_of_memory")), "date": record.created[:10], "trust": "H"}
+        values |= {
+            name: names.get(values.get(name), values.get(name))
+            for name, names in RECIPE_NAMES.items()
+        }
+        values |= {
+            **times,
+            "peaks": peaks,
+            "oom": bool(measured.get("out_of_memory")),
+            "date": record.created[:10],
+            "trust": "H",
+        }
         yield _case(record.id[:12], LEDGER, record.source, values, "")
 
 
 def from_table(path: Path, problems: Problems) -> Iterator[Case | Refused]:
-    """A case a row. A row that cannot be read is one line of ``problems``; the others are kept. Raises DataError for what is
-    no table, or one without the columns that a run is asked by."""
+    """A case a row. A row that cannot be read is one line of ``problems``; the others are kept.
+    Raises DataError for what is no table, or one without the columns that a run is asked by."""
     rows = table_of(path, problems)
     for place, (row, cells) in enumerate(rows):
-        cells = {name.removeprefix("measured_"): cell for name, cell in cells.items() if not name.startswith("estimated_")}
+        cells = {
+            name.removeprefix("measured_"): cell
+            for name, cell in cells.items()
+            if not name.startswith("estimated_")
+        }
         if place == 0:
             _check_columns(path, cells)
         try:
@@ -107,32 +155,56 @@ def table_path(name: str) -> Path:
         raise DataError("is a folder, not a table", where=name, mend="Name its CSV files")
     if not path.suffix:
         raise UnknownNameError(
-            "table of measured runs", name, shipped, mend=f"Give a CSV file, or one that is shipped: {', '.join(sorted(shipped))}."
+            "table of measured runs",
+            name,
+            shipped,
+            mend=f"Give a CSV file, or one that is shipped: {', '.join(sorted(shipped))}.",
         )
     raise DataError("no such file", where=name)
 
 
 def _check_columns(path: Path, cells: Mapping[str, str]) -> None:
     missing = [name for name in NEEDED if name not in cells]
-    told = {"step_seconds", "forward_seconds", "peak_bytes", "oom", "out_of_memory", *PEAKS.values()} & set(cells)
+    told = {
+        "step_seconds",
+        "forward_seconds",
+        "peak_bytes",
+        "oom",
+        "out_of_memory",
+        *PEAKS.values(),
+    } & set(cells)
     if missing or not told:
         what = (
-            f"no column {missing[0]!r}" if missing else "no measured column: step_seconds, forward_seconds, peak_bytes with memory, or oom"
+            f"no column {missing[0]!r}"
+            if missing
+            else "no measured column: step_seconds, forward_seconds, peak_bytes with memory, or oom"
         )
         raise DataError(
-            what, where=str(path), mend="profiles/measured/README.md names the columns; planner runs import --map takes other tables over"
+            what,
+            where=str(path),
+            mend="profiles/measured/README.md names the columns; planner runs import --map "
+            "takes other tables over",
         )
 
 
-def _case(name: str, table: str, citation: str, values: Mapping[str, Any], notes: str) -> Case | Refused:
+def _case(
+    name: str, table: str, citation: str, values: Mapping[str, Any], notes: str
+) -> Case | Refused:
     """The case, with what had to be assumed; or the reason why it cannot be asked."""
     missing = [key for key in NEEDED if values.get(key) in (None, "")]
     if missing:
         return Refused(name, table, f"{' and '.join(missing)} not known")
-    if not (values.get("step_seconds") or values.get("forward_seconds") or values.get("peaks") or values.get("oom")):
+    if not (
+        values.get("step_seconds")
+        or values.get("forward_seconds")
+        or values.get("peaks")
+        or values.get("oom")
+    ):
         return Refused(name, table, "neither time nor memory was measured")
     if values["strategy"] not in TRAINING_STRATEGIES:
-        return Refused(name, table, f"strategy {values['strategy']!r} is not one whose steps are timed")
+        return Refused(
+            name, table, f"strategy {values['strategy']!r} is not one whose steps are timed"
+        )
     for key, known in choices().items():
         if values.get(key) not in (None, "", *known):
             return Refused(name, table, f"{key} {str(values[key])[:40]!r} is not known")
@@ -140,7 +212,11 @@ def _case(name: str, table: str, citation: str, values: Mapping[str, Any], notes
         return Refused(name, table, "lora_rank not known")
     open_ = {key: value for key, value in ASSUMED.items() if values.get(key) in (None, "")}
     said = [notes] if notes else []
-    said += [f"{', '.join(f'{key} {value}' for key, value in open_.items() if key != 'gpus')} assumed"] if set(open_) - {"gpus"} else []
+    said += (
+        [f"{', '.join(f'{key} {value}' for key, value in open_.items() if key != 'gpus')} assumed"]
+        if set(open_) - {"gpus"}
+        else []
+    )
     given = {key: value for key, value in values.items() if value is not None} | open_
     given["task"] = given.get("task") or ""
     return Case(id=name, table=table, citation=citation, assumed="; ".join(said), **given)
@@ -187,14 +263,21 @@ def _read(name: str, cell: str) -> Any:
 def _no_code(model: str) -> None:
     prefix, colon, _ = model.partition(":")
     if colon and prefix not in ("timm", "torchvision"):
-        raise ValueError(f"{model[:60]!r} names code, which is not run for a table: planner measure it instead")
+        raise ValueError(
+            f"{model[:60]!r} names code, which is not run for a table: planner measure it instead"
+        )
 
 
 def _whole(name: str, cell: str) -> int | None:
     value = number(cell)
     if value is None:
         return None
-    if value != int(value) or not 0 <= value <= LARGEST.get(name, LARGEST_WHOLE) or value < 1 and name != "unfrozen_blocks":
+    if (
+        value != int(value)
+        or not 0 <= value <= LARGEST.get(name, LARGEST_WHOLE)
+        or value < 1
+        and name != "unfrozen_blocks"
+    ):
         raise ValueError(f"{cell[:40]!r} is not a whole number that a run can have")
     return int(value)
 
@@ -210,7 +293,9 @@ def _peaks(cells: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
     found = [(name, cells.get(key)) for name, key in PEAKS.items()]
     if cells.get("peak_bytes"):
         if cells.get("memory") not in MEMORIES:
-            raise ValueError(f"memory: {str(cells.get('memory'))[:40]!r} is none of {', '.join(MEMORIES)}")
+            raise ValueError(
+                f"memory: {str(cells.get('memory'))[:40]!r} is none of {', '.join(MEMORIES)}"
+            )
         found.append((cells["memory"], cells["peak_bytes"]))
     try:
         bytes_ = [(name, number(cell)) for name, cell in found if cell]
@@ -222,7 +307,8 @@ def _peaks(cells: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
 
 
 def _architecture(cell: str) -> dict[str, Any]:
-    """What a configuration class is given: names with plain values of a size that models have. Raises ValueError."""
+    """What a configuration class is given: names with plain values of a size that models have.
+    Raises ValueError."""
     try:
         found = json.loads(cell)
     except (ValueError, RecursionError):
@@ -230,8 +316,16 @@ def _architecture(cell: str) -> dict[str, Any]:
     if not isinstance(found, dict) or not isinstance(found.get("kind"), str):
         raise ValueError('not an object with a "kind"')
     for name, value in found.items():
-        most = MOST_LAYERS if any(word in name for word in ("layer", "depth", "blocks")) else LARGEST_WIDTH
-        if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) <= most:
+        most = (
+            MOST_LAYERS
+            if any(word in name for word in ("layer", "depth", "blocks"))
+            else LARGEST_WIDTH
+        )
+        if (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and not abs(value) <= most
+        ):
             raise ValueError(f"{name} {value} is more than a model has")
     return found
 
@@ -246,15 +340,26 @@ def choices() -> dict[str, tuple[str, ...]]:
     }
 
 
-def known_filters(device: str | None, family: str | None, strategy: str | None, items: Iterable[Case | Refused]) -> list[Case | Refused]:
-    """Those of a device, a family and a strategy (contained, whatever the case). Raises QuestionError where none is left."""
+def known_filters(
+    device: str | None, family: str | None, strategy: str | None, items: Iterable[Case | Refused]
+) -> list[Case | Refused]:
+    """Those of a device, a family and a strategy (contained, whatever the case). Raises
+    QuestionError where none is left."""
     wanted = {"gpu": device, "family": family, "strategy": strategy and strategy.replace("-", "_")}
     items = list(items)
     kept = [
         item
         for item in items
-        if isinstance(item, Refused) or all(not text or text.lower() in str(getattr(item, name)).lower() for name, text in wanted.items())
+        if isinstance(item, Refused)
+        or all(
+            not text or text.lower() in str(getattr(item, name)).lower()
+            for name, text in wanted.items()
+        )
     ]
-    if items and not any(isinstance(item, Case) for item in kept) and any(isinstance(item, Case) for item in items):
+    if (
+        items
+        and not any(isinstance(item, Case) for item in kept)
+        and any(isinstance(item, Case) for item in items)
+    ):
         raise QuestionError("no run is like that", mend="planner runs lists them")
     return kept

@@ -1,7 +1,8 @@
 """Asks the planner for a case, and sets its answer beside the measurement.
 
-``planner.plan.point.evaluate`` prices one step without the run, the money and the report around it. Everything is
-imported inside the functions: the tables and the statistics need neither torch nor the planner's rooms.
+``planner.plan.point.evaluate`` prices one step without the run, the money and the report around it.
+Everything is imported inside the functions: the tables and the statistics need neither torch nor
+the planner's rooms.
 """
 
 from __future__ import annotations
@@ -26,20 +27,29 @@ class Outcome:
 
 
 def outcome(case: Case, folder: Path, evaluate=None, sharded_as_ddp: bool = False) -> Outcome:
-    """Put one case to the planner. A question that the planner refuses is an Outcome with its reason; a crash too, named as one."""
+    """Put one case to the planner. A question that the planner refuses is an Outcome with its
+    reason; a crash too, named as one."""
     if case.parallel not in (None, "ddp") and not (sharded_as_ddp and case.parallel == "fsdp"):
-        return Outcome(refused=Refused(case.id, case.table, f"parallel {case.parallel}: not modelled"))
+        return Outcome(
+            refused=Refused(case.id, case.table, f"parallel {case.parallel}: not modelled")
+        )
     try:
         result = (evaluate or ask)(case, folder)
     except PlannerError as error:
-        return Outcome(refused=Refused(case.id, case.table, f"{type(error).__name__}: {error}"[:160]))
-    except Exception as error:  # a defect of the planner: counted under its own name, so that one does not hide the other cases
-        return Outcome(refused=Refused(case.id, case.table, f"DEFECT {type(error).__name__}: {error}"[:200]))
+        return Outcome(
+            refused=Refused(case.id, case.table, f"{type(error).__name__}: {error}"[:160])
+        )
+    # a defect of the planner: counted under its own name, so that one does not hide the other cases
+    except Exception as error:
+        return Outcome(
+            refused=Refused(case.id, case.table, f"DEFECT {type(error).__name__}: {error}"[:200])
+        )
     return compare(case, result)
 
 
 def compare(case: Case, result) -> Outcome:
-    """Every figure that was both measured and predicted, and whether the verdict was right. Sharded runs: time only."""
+    """Every figure that was both measured and predicted, and whether the verdict was right. Sharded
+    runs: time only."""
     shared = dict(
         case_id=case.id,
         table=case.table,
@@ -55,22 +65,46 @@ def compare(case: Case, result) -> Outcome:
     pairs = [("time", case.step_seconds, timed(case, result))]
     if case.parallel != "fsdp":
         pairs += [("forward", case.forward_seconds, getattr(result, "forward_seconds", None))]
-        pairs += [("context", _outside(case), getattr(getattr(result, "memory", None), "context_bytes", None))]
         pairs += [
-            (name, peak, getattr(result, f"{name}_bytes" if name != "device" else "device_used_bytes", None)) for name, peak in case.peaks
+            (
+                "context",
+                _outside(case),
+                getattr(getattr(result, "memory", None), "context_bytes", None),
+            )
+        ]
+        pairs += [
+            (
+                name,
+                peak,
+                getattr(result, f"{name}_bytes" if name != "device" else "device_used_bytes", None),
+            )
+            for name, peak in case.peaks
         ]
     comparisons = tuple(
-        Comparison(quantity=name, measured=float(measured), p10=figure.p10, p50=figure.p50, p90=figure.p90, why=why(name, case, result), **shared)
+        Comparison(
+            quantity=name,
+            measured=float(measured),
+            p10=figure.p10,
+            p50=figure.p50,
+            p90=figure.p90,
+            why=why(name, case, result),
+            **shared,
+        )
         for name, measured, figure in pairs
         if measured and figure is not None
     )
     judged = case.oom or (case.step_seconds or case.peaks) and case.parallel != "fsdp"
-    verdict = Verdict(case.id, case.table, case.oom, getattr(result, "fits", None)) if judged and case.measures != "forward" else None
+    verdict = (
+        Verdict(case.id, case.table, case.oom, getattr(result, "fits", None))
+        if judged and case.measures != "forward"
+        else None
+    )
     return Outcome(comparisons, verdict)
 
 
 def _outside(case: Case) -> int | None:
-    """What the driver saw beyond torch's allocator, of runs with both: the context (and other processes, if there were any)."""
+    """What the driver saw beyond torch's allocator, of runs with both: the context (and other
+    processes, if there were any)."""
     peaks = dict(case.peaks)
     seen = peaks.get("device", 0) - peaks.get("reserved", 0)
     return seen if {"device", "reserved"} <= set(peaks) and seen > 0 and case.gpus == 1 else None
@@ -86,7 +120,11 @@ def why(quantity: str, case: Case, result) -> str:
         busy = float(time.device_busy_seconds)
         said = [f"{100 * float(seconds) / busy:.0f} % {kind}"] if busy > 0 else []
         said += ["the host sets the pace"] if time.host_bound else []
-        said += [f"{100 * float(time.unmodelled_share):.0f} % without a formula"] if float(time.unmodelled_share) > 0.005 else []
+        said += (
+            [f"{100 * float(time.unmodelled_share):.0f} % without a formula"]
+            if float(time.unmodelled_share) > 0.005
+            else []
+        )
     elif memory is not None and quantity in ("allocated", "reserved", "device"):
         part, size = max(memory.breakdown.items(), key=lambda item: item[1])
         said = [f"{100 * size / memory.device_used_bytes.p50:.0f} % {part}"]
@@ -98,7 +136,8 @@ def why(quantity: str, case: Case, result) -> str:
 
 
 def timed(case: Case, result):
-    """The predicted time of the part that the source timed: the step, without the optimizer's share where that was not timed."""
+    """The predicted time of the part that the source timed: the step, without the optimizer's share
+    where that was not timed."""
     if case.measures != "forward_backward":
         return result.step_seconds
     parts = result.step.time
@@ -106,7 +145,8 @@ def timed(case: Case, result):
 
 
 def ask(case: Case, folder: Path, spec=None):
-    """The planner's PointResult for a case, on ``spec`` or on its device's datasheet. Raises PlannerError where the planner refuses."""
+    """The planner's PointResult for a case, on ``spec`` or on its device's datasheet. Raises
+    PlannerError where the planner refuses."""
     from planner.devices.lookup import find_device
     from planner.plan.point import evaluate
 
@@ -133,7 +173,8 @@ def _facts(name: str, task: str | None):
 
 
 def recipe_of(case: Case, default_image_size: int | None = None):
-    """The recipe of a case: what changes its step trace. Training from scratch is a full fine-tune's step."""
+    """The recipe of a case: what changes its step trace. Training from scratch is a full
+    fine-tune's step."""
     from planner.training.recipe import Recipe
 
     image = case.task in ("image_classification", "contrastive")

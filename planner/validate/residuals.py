@@ -1,4 +1,5 @@
-"""What the planner's errors on measured runs teach: comparisons become residuals, and judge corrections by runs left out."""
+"""What the planner's errors on measured runs teach: comparisons become residuals, and judge
+corrections by runs left out."""
 
 from __future__ import annotations
 
@@ -17,8 +18,9 @@ LEAST_SPREAD = 0.01
 
 
 def residuals(comparisons: Iterable[Comparison]) -> list[Residual]:
-    """``log(measured / predicted)`` of each comparison that teaches something. The comparisons must be the planner's own word:
-    made inside ``planner.uncertainty.corrections.without()``. ``family`` is the modality, which corrections are looked up by."""
+    """``log(measured / predicted)`` of each comparison that teaches something. The comparisons must
+    be the planner's own word: made inside ``planner.uncertainty.corrections.without()``. ``family``
+    is the modality, which corrections are looked up by."""
     return [residual(c) for c in comparisons if teaches(c)]
 
 
@@ -29,7 +31,9 @@ def teaches(comparison: Comparison) -> bool:
 def residual(comparison: Comparison) -> Residual:
     c = comparison
     sigma_log = math.log(c.p90 / c.p10) / (2 * Z90) if c.p10 > 0 else LEAST_SPREAD
-    return Residual(c.quantity, c.basis, c.gpu, c.modality, group(c), -c.log_ratio, max(sigma_log, LEAST_SPREAD))
+    return Residual(
+        c.quantity, c.basis, c.gpu, c.modality, group(c), -c.log_ratio, max(sigma_log, LEAST_SPREAD)
+    )
 
 
 def group(comparison: Comparison) -> str:
@@ -38,8 +42,9 @@ def group(comparison: Comparison) -> str:
 
 
 def left_out(comparisons: Iterable[Comparison]) -> list[Comparison]:
-    """Each comparison as it would be if the planner had learnt from all other models and strategies of its device and basis,
-    and not from this one. A comparison whose cell holds no other group stays as it is."""
+    """Each comparison as it would be if the planner had learnt from all other models and strategies
+    of its device and basis, and not from this one. A comparison whose cell holds no other group
+    stays as it is."""
     teaching = [c for c in comparisons if teaches(c)]
     pairs = [(residual(c), c) for c in teaching]
     own = {id(r): c for r, c in pairs}

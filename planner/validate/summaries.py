@@ -8,14 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-#: What is compared: seconds of a step, seconds of its forward pass, the three memories and the runtime's context in bytes; of
-#: whole runs the wall-clock hours and the dollars.
+#: What is compared: seconds of a step, seconds of its forward pass, the three memories and the
+#: runtime's context in bytes; of whole runs the wall-clock hours and the dollars.
 QUANTITIES = ("time", "forward", "allocated", "reserved", "device", "context", "hours", "usd")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One predicted figure with its 80 % interval beside one measured figure, in one unit (seconds, bytes, hours or USD)."""
+    """One predicted figure with its 80 % interval beside one measured figure, in one unit (seconds,
+    bytes, hours or USD)."""
 
     case_id: str
     table: str
@@ -41,7 +42,8 @@ class Comparison:
 
     @property
     def log_ratio(self) -> float:
-        """ln(predicted / measured): positive where the planner says too much. −inf where it says nothing at all."""
+        """ln(predicted / measured): positive where the planner says too much. −inf where it says
+        nothing at all."""
         return math.log(self.p50 / self.measured) if self.p50 > 0 else -math.inf
 
     @property
@@ -51,7 +53,8 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ErrorSummary:
-    """n, the absolute relative errors, the signed bias (median of ln(predicted/measured)) and the 80 % intervals' coverage."""
+    """n, the absolute relative errors, the signed bias (median of ln(predicted/measured)) and the
+    80 % intervals' coverage."""
 
     count: int
     median: float
@@ -68,7 +71,8 @@ class ErrorSummary:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a run fitted and whether the planner said so. ``fits`` None: the planner gave no verdict."""
+    """Whether a run fitted and whether the planner said so. ``fits`` None: the planner gave no
+    verdict."""
 
     case_id: str
     table: str
@@ -78,7 +82,8 @@ class Verdict:
 
 @dataclass(frozen=True)
 class VerdictSummary:
-    """``false_fits``: ran out of memory but called fitting (must be none). ``false_refusals``: ran but called not fitting."""
+    """``false_fits``: ran out of memory but called fitting (must be none). ``false_refusals``: ran
+    but called not fitting."""
 
     ran: int
     ran_out: int
@@ -123,7 +128,9 @@ def by(comparisons: Iterable[Comparison], *keys: str) -> dict[tuple[str, ...], E
     """Summaries of the groups that share the attributes ``keys``, in sorted order."""
     groups: dict[tuple[str, ...], list[Comparison]] = {}
     for comparison in comparisons:
-        groups.setdefault(tuple(str(getattr(comparison, key)) for key in keys), []).append(comparison)
+        groups.setdefault(tuple(str(getattr(comparison, key)) for key in keys), []).append(
+            comparison
+        )
     return {key: summarise(groups[key]) for key in sorted(groups)}
 
 
@@ -141,4 +148,6 @@ def judge(verdicts: Iterable[Verdict]) -> VerdictSummary:
 
 def count_by(items: Iterable, key: Callable) -> list[tuple[str, int]]:
     """How often each value of ``key`` occurs, most frequent first, ties by name."""
-    return sorted(Counter(key(item) for item in items).items(), key=lambda pair: (-pair[1], pair[0]))
+    return sorted(
+        Counter(key(item) for item in items).items(), key=lambda pair: (-pair[1], pair[0])
+    )

@@ -1,7 +1,8 @@
-"""Measured runs against today's estimates: by the planner's own word, by corrections learnt from other runs, and by those in force.
+"""Measured runs against today's estimates: by the planner's own word, by corrections learnt from
+other runs, and by those in force.
 
-No run is judged by a correction that it taught: the second account leaves out each model and strategy in turn, the third
-leaves out the runs that the corrections in force were learnt from.
+No run is judged by a correction that it taught: the second account leaves out each model and
+strategy in turn, the third leaves out the runs that the corrections in force were learnt from.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ ACCOUNTS = {
 
 @dataclass(frozen=True)
 class Validation:
-    """``plain``: without corrections. ``left_out``: with corrections learnt from every other model and strategy of the same
-    device. ``in_force``: with those kept now, over the runs that did not teach them (empty without corrections)."""
+    """``plain``: without corrections. ``left_out``: with corrections learnt from every other model
+    and strategy of the same device. ``in_force``: with those kept now, over the runs that did not
+    teach them (empty without corrections)."""
 
     cases: int
     plain: tuple[Comparison, ...]
@@ -58,16 +60,22 @@ class Limits:
     median_error: float | None = None
     p90_error: float | None = None
     coverage: float | None = None
-    quantities: tuple[str, ...] = field(default=("time", "allocated", "reserved", "device", "hours", "usd"))
+    quantities: tuple[str, ...] = field(
+        default=("time", "allocated", "reserved", "device", "hours", "usd")
+    )
 
     @property
     def any(self) -> bool:
-        return any(value is not None for value in (self.median_error, self.p90_error, self.coverage))
+        return any(
+            value is not None for value in (self.median_error, self.p90_error, self.coverage)
+        )
 
     def broken(self, comparisons: Iterable[Comparison]) -> list[str]:
         """One line for each limit that a quantity breaks; empty where all hold."""
         found = []
-        for (quantity,), s in by((c for c in comparisons if c.quantity in self.quantities), "quantity").items():
+        for (quantity,), s in by(
+            (c for c in comparisons if c.quantity in self.quantities), "quantity"
+        ).items():
             found += [
                 line
                 for line in (
@@ -81,29 +89,51 @@ class Limits:
 
 
 def _over(quantity: str, what: str, share: float, most: float | None) -> str | None:
-    return f"{quantity}: {what} {share:.1%} is above {most:.1%}" if most is not None and share > most else None
+    return (
+        f"{quantity}: {what} {share:.1%} is above {most:.1%}"
+        if most is not None and share > most
+        else None
+    )
 
 
 def _under(quantity: str, summary: ErrorSummary, least: float | None) -> str | None:
     broken = least is not None and summary.coverage < least
-    return f"{quantity}: the 80 % intervals cover {summary.coverage:.1%}, below {least:.1%}" if broken else None
+    return (
+        f"{quantity}: the 80 % intervals cover {summary.coverage:.1%}, below {least:.1%}"
+        if broken
+        else None
+    )
 
 
 def validate(
-    cases: Sequence[Case], *, bases: Sequence[str] = ("best",), workers: int = 1, progress: Callable[[str, int, int], None] | None = None
+    cases: Sequence[Case],
+    *,
+    bases: Sequence[str] = ("best",),
+    workers: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Validation:
-    """Ask every case on every basis, with and without the corrections in force. Raises QuestionError for an unknown basis,
-    ProfileError for a damaged file of corrections. What cannot be asked is among ``refused`` with its reason."""
+    """Ask every case on every basis, with and without the corrections in force. Raises
+    QuestionError for an unknown basis, ProfileError for a damaged file of corrections. What cannot
+    be asked is among ``refused`` with its reason."""
     unknown = set(bases) - set(BASES)
     if unknown:
-        raise QuestionError(f"unknown basis {sorted(unknown)[0]!r}", where="--basis", mend=f"Use {', '.join(BASES)}")
+        raise QuestionError(
+            f"unknown basis {sorted(unknown)[0]!r}", where="--basis", mend=f"Use {', '.join(BASES)}"
+        )
     taught, corrected = corrections.taught(), bool(corrections.corrections())
     with tempfile.TemporaryDirectory() as folder:
         work = partial(_both, folder=Path(folder), bases=tuple(bases), corrected=corrected)
         pairs = by_model(cases, work, 1 if "exact" in bases else workers, progress)
     plain = tuple(c for before, _ in pairs for c in before.comparisons)
-    judged = tuple(c for _, after in pairs for c in after.comparisons if residuals.run_name(c.table, c.case_id) not in taught)
-    verdicts = tuple(o.verdict for before, after in pairs for o in [after if corrected else before] if o.verdict)
+    judged = tuple(
+        c
+        for _, after in pairs
+        for c in after.comparisons
+        if residuals.run_name(c.table, c.case_id) not in taught
+    )
+    verdicts = tuple(
+        o.verdict for before, after in pairs for o in [after if corrected else before] if o.verdict
+    )
     return Validation(
         len(cases),
         plain,
@@ -120,9 +150,12 @@ def by_model(
     workers: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Any]:
-    """``work`` on the cases of each model together, so that its trace is made once; everything that it gave, in the models' order."""
+    """``work`` on the cases of each model together, so that its trace is made once; everything that
+    it gave, in the models' order."""
     ordered = sorted(cases, key=lambda c: (c.model, repr(c.architecture), c.id))
-    batches = [list(group) for _, group in groupby(ordered, key=lambda c: (c.model, repr(c.architecture)))]
+    batches = [
+        list(group) for _, group in groupby(ordered, key=lambda c: (c.model, repr(c.architecture)))
+    ]
     done = 0
 
     def tell(batch: list[Case]) -> None:
@@ -140,19 +173,27 @@ def by_model(
         return [found for future in futures for found in future.result()]
 
 
-def _both(batch: list[Case], *, folder: Path, bases: Sequence[str], corrected: bool) -> list[tuple[Outcome, Outcome]]:
-    """(without corrections, with those in force) of each case on each basis; where there are none, the second is empty."""
+def _both(
+    batch: list[Case], *, folder: Path, bases: Sequence[str], corrected: bool
+) -> list[tuple[Outcome, Outcome]]:
+    """(without corrections, with those in force) of each case on each basis; where there are none,
+    the second is empty."""
     devices: dict[tuple[str, str], Any] = {}
     found = []
     for case in batch:
         for basis in bases:
             spec = _device(case.gpu, basis, devices)
             if isinstance(spec, PlannerError):
-                found.append((Outcome(refused=Refused(case.id, case.table, str(spec)[:160])), Outcome()))
+                found.append(
+                    (Outcome(refused=Refused(case.id, case.table, str(spec)[:160])), Outcome())
+                )
                 continue
             named = replace(case, gpu=spec.key)
             found.append(
-                (_one(named, folder, spec, corrections.without()), _one(named, folder, spec, nullcontext()) if corrected else Outcome())
+                (
+                    _one(named, folder, spec, corrections.without()),
+                    _one(named, folder, spec, nullcontext()) if corrected else Outcome(),
+                )
             )
     return found
 
@@ -176,7 +217,8 @@ def _device(name: str, basis: str, known: dict) -> Any:
 
 
 def find(name: str) -> Any:
-    """The device of a key or of what its driver calls it; this machine's processor by its model. Raises UnknownNameError."""
+    """The device of a key or of what its driver calls it; this machine's processor by its model.
+    Raises UnknownNameError."""
     from planner.devices.lookup import resolve_device
     from planner.devices.processors import processor_spec
 

@@ -1,4 +1,5 @@
-"""Whole runs: the wall-clock hours and the dollars of a run that came to its end, beside what is estimated for it today."""
+"""Whole runs: the wall-clock hours and the dollars of a run that came to its end, beside what is
+estimated for it today."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from planner.validate import residuals
 from planner.validate.cases import LEDGER, MODALITIES, family_of, split_of
 from planner.validate.summaries import Comparison
 
-#: A run whose number of steps differs by more from what the question asks for is another run, or was broken off.
+#: A run whose number of steps differs by more from what the question asks for is another run, or
+#: was broken off.
 SAME_STEPS = 0.05
 
 
@@ -25,9 +27,16 @@ class Whole:
 
 
 def compared(records: Iterable[RunRecord]) -> Whole:
-    """Hours and dollars of the records that hold a whole question and ran as many steps as it asks for. One that the planner
-    refuses today is left out here: its steps are judged, and refused by name, apart."""
-    whole = [r for r in records if r.question and r.kind != "measured" and (r.measurement.get("wall_seconds") or r.measurement.get("usd"))]
+    """Hours and dollars of the records that hold a whole question and ran as many steps as it asks
+    for. One that the planner refuses today is left out here: its steps are judged, and refused by
+    name, apart."""
+    whole = [
+        r
+        for r in records
+        if r.question
+        and r.kind != "measured"
+        and (r.measurement.get("wall_seconds") or r.measurement.get("usd"))
+    ]
     taught, corrected = corrections.taught(), bool(corrections.corrections())
     plain, in_force = [], []
     for record in whole:
@@ -39,7 +48,8 @@ def compared(records: Iterable[RunRecord]) -> Whole:
 
 
 def _asked(record: RunRecord) -> Mapping[str, Any] | None:
-    """Today's option for the run's question, its device and batch as they ran; None where the planner refuses."""
+    """Today's option for the run's question, its device and batch as they ran; None where the
+    planner refuses."""
     from pydantic import ValidationError
 
     from planner.answer.estimate import estimate
@@ -48,9 +58,21 @@ def _asked(record: RunRecord) -> Mapping[str, Any] | None:
     setup = record.setup
     try:
         question = Question(**dict(record.question))
-        ran = {name: setup[name] for name in ("gpu", "micro_batch") if getattr(question, name) is None and setup.get(name) is not None}
+        ran = {
+            name: setup[name]
+            for name in ("gpu", "micro_batch")
+            if getattr(question, name) is None and setup.get(name) is not None
+        }
         strategy = setup.get("strategy")
-        answer = estimate(question.model_copy(update={**ran, "offline": True, "strategy": [strategy] if strategy else question.strategy}))
+        answer = estimate(
+            question.model_copy(
+                update={
+                    **ran,
+                    "offline": True,
+                    "strategy": [strategy] if strategy else question.strategy,
+                }
+            )
+        )
     except (PlannerError, ValidationError, TypeError):
         return None
     options = [option for option in answer["options"] if strategy in (None, option["strategy"])]
@@ -63,7 +85,10 @@ def _figures(record: RunRecord, option: Mapping[str, Any] | None) -> list[Compar
     if not steps or not run.get("steps") or abs(steps / run["steps"] - 1) > SAME_STEPS:
         return []
     hours = measured["wall_seconds"] / SECONDS_PER_HOUR if measured.get("wall_seconds") else None
-    pairs = [("hours", hours, run.get("wall_hours")), ("usd", measured.get("usd"), (option.get("cost") or {}).get("usd"))]
+    pairs = [
+        ("hours", hours, run.get("wall_hours")),
+        ("usd", measured.get("usd"), (option.get("cost") or {}).get("usd")),
+    ]
     setup, model = record.setup, str(record.setup.get("model") or option["model"].get("name") or "")
     same = dict(
         case_id=record.id[:12],
@@ -77,7 +102,14 @@ def _figures(record: RunRecord, option: Mapping[str, Any] | None) -> list[Compar
         model=model,
     )
     return [
-        Comparison(quantity=name, measured=float(value), p10=figure["p10"], p50=figure["p50"], p90=figure["p90"], **same)
+        Comparison(
+            quantity=name,
+            measured=float(value),
+            p10=figure["p10"],
+            p50=figure["p50"],
+            p90=figure["p90"],
+            **same,
+        )
         for name, value, figure in pairs
         if value and figure
     ]

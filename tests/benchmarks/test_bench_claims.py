@@ -1,5 +1,5 @@
-"""The published claims: every row parses and can be judged either way, the figures are those of the questions, and docs/claims.md is
-what the command prints (as far as shipped traces go)."""
+"""The published claims: every row parses and can be judged either way, the figures are those of the
+questions, and docs/claims.md is what the command prints (as far as shipped traces go)."""
 
 import math
 import re
@@ -44,6 +44,7 @@ class NotShippedError(PlannerError):
 @pytest.fixture
 def shipped_only(monkeypatch, tmp_path):
     """Only shipped traces, and none of this machine's own calibrations."""
+
     def record(self, regime, length):
         raise NotShippedError("no shipped trace", where=self.facts.name)
 
@@ -75,11 +76,22 @@ def test_without_cases_nothing_is_said():
     assert verdict(1.0, 2.0, []) == UNCHECKED
 
 
-@pytest.mark.parametrize("figure, where", [(Estimate(1, 5, 9), "inside"), (Estimate(1, 2, 5), "touches"), (Estimate(9, 11, 20), "touches"),
-                                           (Estimate(0.1, 1, 3.9), "outside"), (Estimate(11, 12, 13), "outside")])
+@pytest.mark.parametrize(
+    "figure, where",
+    [
+        (Estimate(1, 5, 9), "inside"),
+        (Estimate(1, 2, 5), "touches"),
+        (Estimate(9, 11, 20), "touches"),
+        (Estimate(0.1, 1, 3.9), "outside"),
+        (Estimate(11, 12, 13), "outside"),
+    ],
+)
 def test_where_a_figure_lies(figure, where):
     assert place(4, 10, figure) == where
-    assert verdict(4, 10, [Case("a", figure)]) == {"inside": HOLDS, "touches": CONDITIONS, "outside": WRONG}[where]
+    assert (
+        verdict(4, 10, [Case("a", figure)])
+        == {"inside": HOLDS, "touches": CONDITIONS, "outside": WRONG}[where]
+    )
 
 
 def test_how_far_off():
@@ -107,8 +119,17 @@ def test_rows_name_what_exists():
         for part in (part for name in (*claim.cases, *claim.beside) for part in name.split("/")):
             if claim.figure.startswith("gpt4"):
                 continue
-            assert part in (known if claim.figure == "price" else questions | runs | {f"bill:{run}" for run in runs}), (claim.id, part)
-    used = {part for claim in CLAIMS for name in (*claim.cases, *claim.beside) for part in name.split("/")}
+            assert part in (
+                known
+                if claim.figure == "price"
+                else questions | runs | {f"bill:{run}" for run in runs}
+            ), (claim.id, part)
+    used = {
+        part
+        for claim in CLAIMS
+        for name in (*claim.cases, *claim.beside)
+        for part in name.split("/")
+    }
     assert questions <= used, "a question that no claim needs"
 
 
@@ -118,7 +139,8 @@ def test_every_model_of_the_questions_resolves_without_a_download():
 
 
 class Fake:
-    """An answer in the document's shape whose GPU hours grow with the samples, and which counts how often it was asked."""
+    """An answer in the document's shape whose GPU hours grow with the samples, and which counts how
+    often it was asked."""
 
     def __init__(self):
         self.asked = 0
@@ -127,11 +149,23 @@ class Fake:
         self.asked += 1
         hours = 0.5 + fields["samples"] / 1000 * (3 if fields["strategy"] == "fine_tune" else 2)
         figure = {"p10": hours / 2, "p50": hours, "p90": hours * 2}
-        option = {"variant": None, "fits": fields["gpu"] != "rtx-4090", "run": {"gpu_hours": figure, "wall_hours": figure},
-                  "memory": {"device_used_bytes": {"p50": 2**34}, "device_total_bytes": 2**35},
-                  "training": {"lora": {"rank": fields.get("lora_rank", 16)}},
-                  "model": {"trainable_share": 0.005, "checkpoint_bytes": 160 if fields["strategy"] == "fine_tune" else 2}}
-        return {"options": [{**option, "variant": "cached features"}, {**option, "variant": "every epoch"}]}
+        option = {
+            "variant": None,
+            "fits": fields["gpu"] != "rtx-4090",
+            "run": {"gpu_hours": figure, "wall_hours": figure},
+            "memory": {"device_used_bytes": {"p50": 2**34}, "device_total_bytes": 2**35},
+            "training": {"lora": {"rank": fields.get("lora_rank", 16)}},
+            "model": {
+                "trainable_share": 0.005,
+                "checkpoint_bytes": 160 if fields["strategy"] == "fine_tune" else 2,
+            },
+        }
+        return {
+            "options": [
+                {**option, "variant": "cached features"},
+                {**option, "variant": "every epoch"},
+            ]
+        }
 
 
 def test_figures_come_from_the_answers():
@@ -139,26 +173,42 @@ def test_figures_come_from_the_answers():
     answers = Answers(ask=fake)
     ratio = claim_figures.FIGURES["hours_ratio"](answers, "tuned-llama8b-10k/lora-llama8b-10k")
     assert ratio.figure.p50 == pytest.approx(30.5 / 20.5)
-    assert claim_figures.FIGURES["hours_cut"](answers, "lora-llama8b-10k/tuned-llama8b-10k").figure.p50 == pytest.approx(1 - 20.5 / 30.5)
+    assert claim_figures.FIGURES["hours_cut"](
+        answers, "lora-llama8b-10k/tuned-llama8b-10k"
+    ).figure.p50 == pytest.approx(1 - 20.5 / 30.5)
     assert fake.asked == 2, "asked once each"
     price = claim_figures.list_price("h200-sxm")
     usd = claim_figures.FIGURES["usd"](answers, "lora-llama8b-10k").figure
-    assert (usd.p10, usd.p50, usd.p90) == pytest.approx((10.25 * price.p10, 20.5 * price.p50, 41 * price.p90))
-    assert claim_figures.FIGURES["checkpoint_ratio"](answers, "tuned-llama8b-10k/lora-llama8b-1k").figure.p50 == 80
-    assert claim_figures.FIGURES["wall_minutes"](answers, "lora-llama8b-10k").figure.p50 == pytest.approx(20.5 * 60)
+    assert (usd.p10, usd.p50, usd.p90) == pytest.approx(
+        (10.25 * price.p10, 20.5 * price.p50, 41 * price.p90)
+    )
+    assert (
+        claim_figures.FIGURES["checkpoint_ratio"](
+            answers, "tuned-llama8b-10k/lora-llama8b-1k"
+        ).figure.p50
+        == 80
+    )
+    assert claim_figures.FIGURES["wall_minutes"](
+        answers, "lora-llama8b-10k"
+    ).figure.p50 == pytest.approx(20.5 * 60)
     assert answers.option("frozen-bert-500")["variant"] == "every epoch"
 
 
 def test_what_fits_and_what_does_not():
     answers = Answers(ask=Fake())
-    cases = [claim_figures.FIGURES["fits"](answers, name) for name in ("fits-qlora-14b-24", "fits-qlora-32b-32")]
+    cases = [
+        claim_figures.FIGURES["fits"](answers, name)
+        for name in ("fits-qlora-14b-24", "fits-qlora-32b-32")
+    ]
     assert [case.figure.p50 for case in cases] == [0, 1] and "16.0 GiB of 32.0 GiB" in cases[0].note
     assert verdict(1, None, cases) == CONDITIONS
 
 
 def test_samples_and_ranks_that_reach_a_figure():
     answers = Answers(ask=Fake())
-    assert answers.samples_reaching("lora-llama8b-1k", 1000.0, "gpu_hours") == pytest.approx((1000 - 0.5) / 2 * 1000)
+    assert answers.samples_reaching("lora-llama8b-1k", 1000.0, "gpu_hours") == pytest.approx(
+        (1000 - 0.5) / 2 * 1000
+    )
     assert claim_figures.rank_training(answers, "lora-llama8b-1k", 0.01) == 32
     assert claim_figures.rank_saving(answers, "lora-llama8b-1k", "tuned-llama8b-10k", 100) == 12
 
@@ -166,33 +216,64 @@ def test_samples_and_ranks_that_reach_a_figure():
 def test_large_runs_and_the_leak():
     reached = claim_figures.large_run_utilisation()
     assert 0.2 < reached.p10 < reached.p50 < reached.p90 < 0.7
-    hours = claim_figures.a100_hours(Estimate.exact(312e12 * 3600))  # an hour of an A100 at its full rate
+    # an hour of an A100 at its full rate
+    hours = claim_figures.a100_hours(Estimate.exact(312e12 * 3600))
     assert (hours.p10, hours.p90) == pytest.approx((1 / reached.p90, 1 / reached.p10))
     assert claim_figures.claimed_days() == 95
 
 
-@pytest.mark.parametrize("value, text", [(0, "0 %"), (0.00796, "0.00796 %"), (2.05, "2.05 %"), (96.1, "96.1 %"), (114.39, "114.4 %"), (99.138, "99.1 %"),
-                                         (99.99992, "99.99992 %")])
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (0, "0 %"),
+        (0.00796, "0.00796 %"),
+        (2.05, "2.05 %"),
+        (96.1, "96.1 %"),
+        (114.39, "114.4 %"),
+        (99.138, "99.1 %"),
+        (99.99992, "99.99992 %"),
+    ],
+)
 def test_percentages(value, text):
     assert claims._percent(value) == text
 
 
 # ---------------------------------------------------------------- the document
 
+
 def written_claims():
     """Claim id → verdict, as docs/claims.md has it."""
-    return dict(re.findall(r"^\| \[.*\]\(#([\w-]+)\) \|.*\| \*\*(.*)\*\* \|$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE))
+    return dict(
+        re.findall(
+            r"^\| \[.*\]\(#([\w-]+)\) \|.*\| \*\*(.*)\*\* \|$",
+            DOCUMENT.read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+    )
 
 
 def written_questions():
     """Question id → (GPU hours, USD, fits), as docs/claims.md has it."""
     text = DOCUMENT.read_text(encoding="utf-8").partition("## The questions behind it")[2]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")][2:]
-    return {row[0]: (float(row[5].partition(" ")[0].replace(",", "")), float(row[6].lstrip("$").replace(",", "")), row[8] == "yes") for row in rows}
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ][2:]
+    return {
+        row[0]: (
+            float(row[5].partition(" ")[0].replace(",", "")),
+            float(row[6].lstrip("$").replace(",", "")),
+            row[8] == "yes",
+        )
+        for row in rows
+    }
 
 
 def test_the_document_has_every_claim_and_question_of_the_rows():
-    assert list(written_claims()) == [claim.id for claim in CLAIMS], "write it again: python benchmarks/claims.py --write docs/claims.md"
+    assert list(written_claims()) == [claim.id for claim in CLAIMS], (
+        "write it again: python benchmarks/claims.py --write docs/claims.md"
+    )
     assert set(written_claims().values()) <= set(VERDICTS)
     assert set(written_questions()) == {row["id"] for row in tables.rows("claims", "questions.csv")}
 
@@ -224,4 +305,8 @@ def test_the_document_says_what_the_command_says(shipped_only):
 def test_the_document_reads_well():
     text = DOCUMENT.read_text(encoding="utf-8")
     assert not re.search(r"[{}]|\bnan\b|\binf\b|None", text)
-    assert all(math.isfinite(value) and value > 0 for hours, usd, _ in written_questions().values() for value in (hours, usd))
+    assert all(
+        math.isfinite(value) and value > 0
+        for hours, usd, _ in written_questions().values()
+        for value in (hours, usd)
+    )

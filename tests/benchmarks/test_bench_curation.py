@@ -46,7 +46,9 @@ def table(folder, models):
 
 
 def test_the_order_of_the_raw_rows_does_not_matter(tmp_path):
-    models = [f"{family}{size}" for family in ("resnet", "vit_", "xcit_", "volo_") for size in range(30)]
+    models = [
+        f"{family}{size}" for family in ("resnet", "vit_", "xcit_", "volo_") for size in range(30)
+    ]
     table(tmp_path, models)
     first = to_csv(curate_published.curate(tmp_path))
     table(tmp_path, models[::-1])
@@ -54,12 +56,25 @@ def test_the_order_of_the_raw_rows_does_not_matter(tmp_path):
 
 
 def test_families_take_turns_and_the_known_come_first(tmp_path):
-    table(tmp_path, ["resnet50", "regnety_040s_gn", *(f"xcit_{i}" for i in range(200)), *(f"volo_{i}" for i in range(5))])
-    chosen = [c for c in curate_published.curate(tmp_path) if not c.oom and c.memory_format == "channels_last"]
+    table(
+        tmp_path,
+        [
+            "resnet50",
+            "regnety_040s_gn",
+            *(f"xcit_{i}" for i in range(200)),
+            *(f"volo_{i}" for i in range(5)),
+        ],
+    )
+    chosen = [
+        c
+        for c in curate_published.curate(tmp_path)
+        if not c.oom and c.memory_format == "channels_last"
+    ]
     assert len(chosen) == 62
     assert sum(c.family == "volo" for c in chosen) == 5
     models = {c.model for c in chosen}
-    assert "timm:resnet50" in models and "timm:regnety_040s_gn" not in models  # timm no longer has it
+    # timm no longer has it
+    assert "timm:resnet50" in models and "timm:regnety_040s_gn" not in models
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +99,8 @@ def test_shipped_rows_are_plausible(shipped):
         assert case.micro_batch >= 1 and case.gpus >= 1 and case.accumulation >= 1, case.id
         if case.step_seconds and case.samples_per_second:
             whole = case.micro_batch * case.accumulation * case.gpus / case.step_seconds
-            assert case.samples_per_second == pytest.approx(whole, rel=0.1), case.id  # timm's own rate holds zero_grad, its step does not
+            # timm's own rate holds zero_grad, its step does not
+            assert case.samples_per_second == pytest.approx(whole, rel=0.1), case.id
 
 
 def test_no_family_is_on_both_sides(shipped):

@@ -47,13 +47,21 @@ def result(**kw):
 
 def test_only_what_was_measured_is_compared():
     got = compare(CASE, result())
-    assert {c.quantity: c.p50 for c in got.comparisons} == {"time": 0.11, "forward": 0.03, "allocated": 1000, "device": 3200}
+    assert {c.quantity: c.p50 for c in got.comparisons} == {
+        "time": 0.11,
+        "forward": 0.03,
+        "allocated": 1000,
+        "device": 3200,
+    }
     assert got.verdict.fits is True and got.verdict.ran_out is False
 
 
 def test_an_optimizer_outside_the_timer_is_taken_off():
     case = dataclasses.replace(CASE, measures="forward_backward", forward_seconds=None, peaks=())
-    (one,) = compare(case, result(step=SimpleNamespace(time=SimpleNamespace(seconds=0.2, optimizer_seconds=0.02)))).comparisons
+    (one,) = compare(
+        case,
+        result(step=SimpleNamespace(time=SimpleNamespace(seconds=0.2, optimizer_seconds=0.02))),
+    ).comparisons
     assert one.p50 == pytest.approx(0.099)
 
 
@@ -82,19 +90,39 @@ def test_a_refusal_and_a_defect_are_told_apart(tmp_path):
 
 
 def test_recipes_hold_only_what_the_strategy_uses():
-    recipe = recipe_of(dataclasses.replace(CASE, strategy="scratch", lora_rank=8, lora_targets=("q",), image_size=224), 96)
+    recipe = recipe_of(
+        dataclasses.replace(
+            CASE, strategy="scratch", lora_rank=8, lora_targets=("q",), image_size=224
+        ),
+        96,
+    )
     assert (recipe.strategy, recipe.lora_rank, recipe.image_size) == ("fine_tune", None, None)
-    image = recipe_of(dataclasses.replace(CASE, task="image_classification", strategy="feature_extraction", measures="forward"), 96)
+    image = recipe_of(
+        dataclasses.replace(
+            CASE, task="image_classification", strategy="feature_extraction", measures="forward"
+        ),
+        96,
+    )
     assert (image.image_size, image.variant) == (96, "features")
-    audio = recipe_of(dataclasses.replace(CASE, task="audio_classification", sequence_length=160000))
+    audio = recipe_of(
+        dataclasses.replace(CASE, task="audio_classification", sequence_length=160000)
+    )
     assert audio.audio_samples == 160000
 
 
 def test_architectures_become_folders(tmp_path):
     pytest.importorskip("transformers")
-    name = resolvable("small", {"kind": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}, tmp_path)
+    name = resolvable(
+        "small",
+        {"kind": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4},
+        tmp_path,
+    )
     config = json.loads((tmp_path / name / "config.json").read_text())
-    assert (config["model_type"], config["hidden_size"], config["max_position_embeddings"]) == ("llama", 64, 131072)
+    assert (config["model_type"], config["hidden_size"], config["max_position_embeddings"]) == (
+        "llama",
+        64,
+        131072,
+    )
     assert resolvable("resnet50", {"kind": "timm"}, tmp_path) == "timm:resnet50"
     assert resolvable("bert-base-uncased", None, tmp_path) == "bert-base-uncased"
 
@@ -116,7 +144,9 @@ def test_tasks_of_kinds(kind, task):
 
 
 def cases(count):
-    return [dataclasses.replace(CASE, id=f"c{i:03d}", table="a" if i % 2 else "b") for i in range(count)]
+    return [
+        dataclasses.replace(CASE, id=f"c{i:03d}", table="a" if i % 2 else "b") for i in range(count)
+    ]
 
 
 def test_the_draw_is_reproducible_and_by_table():
@@ -137,7 +167,9 @@ def test_the_split_is_kept():
 
 
 def test_shipped_reads_published_and_measured_runs(tmp_path):
-    (tmp_path / "published.csv").write_text(to_csv([dataclasses.replace(CASE, peaks=CASE.peaks[:1])]))
+    (tmp_path / "published.csv").write_text(
+        to_csv([dataclasses.replace(CASE, peaks=CASE.peaks[:1])])
+    )
     (tmp_path / "h200").mkdir()
     (tmp_path / "h200" / "runs.csv").write_text(
         "run_id,status,architecture,step_ms_median,peak_allocated_bytes,note,model\nx,error,{},,,no driver,m\n"
@@ -150,7 +182,9 @@ def test_shipped_reads_published_and_measured_runs(tmp_path):
 
 def test_reports_name_everything():
     got = compare(CASE, result())
-    oom = compare(dataclasses.replace(CASE, id="o", oom=True, step_seconds=None, peaks=()), result())
+    oom = compare(
+        dataclasses.replace(CASE, id="o", oom=True, step_seconds=None, peaks=()), result()
+    )
     parts = (
         list(got.comparisons),
         [got.verdict, oom.verdict],
@@ -158,7 +192,14 @@ def test_reports_name_everything():
         {"rows": 3, "cases": 2, "description": "test"},
     )
     text = accuracy_view.markdown(*parts)
-    assert "no such GPU: 1" in text and "called fitting by the planner: 1 (must be 0)" in text and "Called fitting but ran out: `o`" in text
+    assert (
+        "no such GPU: 1" in text
+        and "called fitting by the planner: 1 (must be 0)" in text
+        and "Called fitting but ran out: `o`" in text
+    )
     document = json.loads(json.dumps(accuracy_view.document(*parts)))
-    assert document["verdicts"]["all"]["false_fits"] == ["o"] and document["not_asked"][0]["count"] == 1
+    assert (
+        document["verdicts"]["all"]["false_fits"] == ["o"]
+        and document["not_asked"][0]["count"] == 1
+    )
     assert document["summaries"]["table"][0]["table"] == "t"

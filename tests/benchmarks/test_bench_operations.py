@@ -1,4 +1,5 @@
-"""Tables of timed operations: read as cases, priced by the datasheet, judged on sizes and devices left out."""
+"""Tables of timed operations: read as cases, priced by the datasheet, judged on sizes and devices
+left out."""
 
 import csv
 import dataclasses
@@ -9,7 +10,14 @@ import numpy as np
 import pytest
 
 from benchmarks import fit_transfer, leave_one_out
-from benchmarks.operation_tables import DEVICES, NEUSIGHT, as_points, datasheet_seconds, neusight, spec_of
+from benchmarks.operation_tables import (
+    DEVICES,
+    NEUSIGHT,
+    as_points,
+    datasheet_seconds,
+    neusight,
+    spec_of,
+)
 from planner.devices.cases import as_dict, case
 from planner.devices.lookup import resolve_device
 
@@ -30,25 +38,52 @@ def matmul(m, n, k, kind="float32"):
 
 def convolution(kernel, stride=1, channels=128, size=28, batch=16, kind="float32"):
     after = (size + 2 * (kernel // 2) - kernel) // stride + 1
-    return case("aten.convolution.default", [((batch, channels, size, size), kind), ((channels, channels, kernel, kernel), kind)],
-                [((batch, channels, after, after), kind)], stride=(stride, stride), padding=(kernel // 2,) * 2, dilation=(1, 1), transposed=False,
-                output_padding=(0, 0), groups=1)
+    return case(
+        "aten.convolution.default",
+        [((batch, channels, size, size), kind), ((channels, channels, kernel, kernel), kind)],
+        [((batch, channels, after, after), kind)],
+        stride=(stride, stride),
+        padding=(kernel // 2,) * 2,
+        dilation=(1, 1),
+        transposed=False,
+        output_padding=(0, 0),
+        groups=1,
+    )
 
 
 def test_the_launch_is_taken_off_and_what_is_shorter_left_out(tmp_path):
     tiny = [("bmm", V100, "B=1;M=8;N=8;K=8", LAUNCH_MS)]
-    real = [("bmm", V100, "B=4;M=512;N=256;K=64", LAUNCH_MS + 1.0), ("ln", V100, "B=4096;H=1024", LAUNCH_MS + 0.5), ("softmax", V100, "B=4096;H=512", LAUNCH_MS + 0.25),
-            ("linear", V100, "B=2;M=64;N=128;K=32", LAUNCH_MS + 2.0),
-            ("conv", V100, "B=8;Input_Channel=3;Output_Channel=64;Kernel_Szie=3;Input_Size=32;Stride=1;Padding=1", LAUNCH_MS + 3.0),
-            ("bmm", "Some other GPU", "B=4;M=512;N=256;K=64", 1.0)]
+    real = [
+        ("bmm", V100, "B=4;M=512;N=256;K=64", LAUNCH_MS + 1.0),
+        ("ln", V100, "B=4096;H=1024", LAUNCH_MS + 0.5),
+        ("softmax", V100, "B=4096;H=512", LAUNCH_MS + 0.25),
+        ("linear", V100, "B=2;M=64;N=128;K=32", LAUNCH_MS + 2.0),
+        (
+            "conv",
+            V100,
+            "B=8;Input_Channel=3;Output_Channel=64;Kernel_Szie=3;Input_Size=32;Stride=1;Padding=1",
+            LAUNCH_MS + 3.0,
+        ),
+        ("bmm", "Some other GPU", "B=4;M=512;N=256;K=64", 1.0),
+    ]
     write_neusight(tmp_path, tiny + real)
     found = neusight(tmp_path, sample=10)
     assert list(found) == [DEVICES[V100]]
     seconds = {r.op: r.seconds for r in found["v100-pcie-32"]}
-    assert seconds == pytest.approx({"bmm": 1e-3, "ln": 5e-4, "softmax": 2.5e-4, "linear": 2e-3, "conv": 3e-3}, rel=0.01)
+    assert seconds == pytest.approx(
+        {"bmm": 1e-3, "ln": 5e-4, "softmax": 2.5e-4, "linear": 2e-3, "conv": 3e-3}, rel=0.01
+    )
     families = {r.op: as_points(r.case, r.seconds)[0] for r in found["v100-pcie-32"]}
-    assert families["bmm"][1].features == (4, 512, 256, 64) and families["linear"][1].features == (1, 128, 128, 32)
-    assert families["conv"][0] == "convolution.forward.dense.c.float32" and families["conv"][1].flops == 2 * 8 * 64 * 32 * 32 * 27
+    assert families["bmm"][1].features == (4, 512, 256, 64) and families["linear"][1].features == (
+        1,
+        128,
+        128,
+        32,
+    )
+    assert (
+        families["conv"][0] == "convolution.forward.dense.c.float32"
+        and families["conv"][1].flops == 2 * 8 * 64 * 32 * 32 * 27
+    )
 
 
 def test_the_datasheet_prices_cases_one_by_one_or_together():
@@ -62,10 +97,14 @@ def test_the_datasheet_prices_cases_one_by_one_or_together():
 def test_winograd_is_for_dense_three_by_three_in_float32_and_never_beats_the_memory():
     spec = resolve_device("v100-pcie-32").spec
     (plain,) = datasheet_seconds([convolution(3)], spec)
-    (strided,) = datasheet_seconds([convolution(3, stride=2, size=56)], spec)  # as many multiplications
+    # as many multiplications
+    (strided,) = datasheet_seconds([convolution(3, stride=2, size=56)], spec)
     assert plain < strided
     with fit_transfer.overridden({"winograd_ratio": 1e9, "winograd_seconds": 1e-9}):
-        (free, five), moved = datasheet_seconds([convolution(3), convolution(5)], spec), 4 * (2 * 16 * 128 * 28 * 28 + 128 * 128 * 9)
+        (free, five), moved = (
+            datasheet_seconds([convolution(3), convolution(5)], spec),
+            4 * (2 * 16 * 128 * 28 * 28 + 128 * 128 * 9),
+        )
     assert free > moved / spec.memory_bandwidth_bytes_per_s
     assert five == pytest.approx(datasheet_seconds([convolution(5)], spec)[0])
     half = datasheet_seconds([convolution(3, kind="float16")], spec)
@@ -80,7 +119,8 @@ def test_narrow_rows_of_a_softmax_are_read_once():
         x = ((rows, width), "float32")
         return case("aten._softmax.default", [x], [x], dim=-1, half_to_float=False)
 
-    narrow, wide = datasheet_seconds([softmax(1 << 16, 1024), softmax(1 << 15, 2048)], spec)  # as many bytes
+    # as many bytes
+    narrow, wide = datasheet_seconds([softmax(1 << 16, 1024), softmax(1 << 15, 2048)], spec)
     assert narrow < wide
 
 
@@ -90,7 +130,9 @@ def test_a_common_law_is_found_on_devices_left_out():
     surface = fit_transfer.fit_surface(x, 0.3 * x[:, 0] - 1.0)
     at = generator.uniform(0, 10, size=(50, 2))
     assert np.median(np.abs(surface(at) - (0.3 * at[:, 0] - 1.0))) < 0.15
-    assert surface(np.array([[99.0, 5.0]])) == pytest.approx(surface(np.array([[x[:, 0].max(), 5.0]])))
+    assert surface(np.array([[99.0, 5.0]])) == pytest.approx(
+        surface(np.array([[x[:, 0].max(), 5.0]]))
+    )
 
 
 def test_overridden_rows_come_back_after_an_error():
@@ -126,16 +168,32 @@ def test_largest_means_the_most_work():
 
 
 def test_shared_times_and_thin_families_are_left_out_and_counted(tmp_path, capsys, monkeypatch):
-    device = {"record": "session", "device": {"kind": "cuda", "name": "NVIDIA H200", "sm_count": 132}}
+    device = {
+        "record": "session",
+        "device": {"kind": "cuda", "name": "NVIDIA H200", "sm_count": 132},
+    }
     lone = matmul(64, 64, 64, "float16")
-    lines = [device, *timed(), {"record": "operation", "key": lone.key, "case": as_dict(lone), "seconds": 1e-5},
-             {"record": "operation", "key": "x", "case": as_dict(convolution(3)), "seconds": 1e-3, "shared": True}]
+    lines = [
+        device,
+        *timed(),
+        {"record": "operation", "key": lone.key, "case": as_dict(lone), "seconds": 1e-5},
+        {
+            "record": "operation",
+            "key": "x",
+            "case": as_dict(convolution(3)),
+            "seconds": 1e-3,
+            "shared": True,
+        },
+    ]
     file = tmp_path / "h200.journal.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     monkeypatch.setattr("sys.argv", ["leave_one_out.py", "--journal", str(file)])
     leave_one_out.main()
     printed = capsys.readouterr().out
-    assert "## NVIDIA H200 (h200.journal.jsonl)" in printed and "| half | 1 families with under 8 sizes" in printed
+    assert (
+        "## NVIDIA H200 (h200.journal.jsonl)" in printed
+        and "| half | 1 families with under 8 sizes" in printed
+    )
     assert "| datasheet | matmul |" in printed and "convolution" not in printed
 
 

@@ -25,13 +25,20 @@ from planner.figures import Estimate
 
 def residuals(count, sigma, bias, split="fit", family="text", kin=None, seed=0):
     draw = random.Random(seed)
-    return [Residual("time", "datasheet", family, kin or f"t/{split}{i}", split, draw.gauss(bias, sigma)) for i in range(count)]
+    return [
+        Residual(
+            "time", "datasheet", family, kin or f"t/{split}{i}", split, draw.gauss(bias, sigma)
+        )
+        for i in range(count)
+    ]
 
 
 def test_a_known_spread_is_found_again():
     (everything, text) = fit(residuals(2000, 0.25, 0.1))
     assert (everything.family, text.family) == ("any", "text")
-    assert text.sigma_log == pytest.approx(0.25, rel=0.06) and text.bias_log == pytest.approx(0.1, abs=0.02)
+    assert text.sigma_log == pytest.approx(0.25, rel=0.06) and text.bias_log == pytest.approx(
+        0.1, abs=0.02
+    )
 
 
 def test_intervals_cover_what_they_say_on_unseen_families():
@@ -46,7 +53,9 @@ def test_the_holdout_changes_nothing():
 
 
 def test_a_family_with_many_rows_counts_once():
-    items = residuals(1000, 0.0, 2.0, kin="t/many") + [Residual("time", "datasheet", "text", f"t/{i}", "fit", 0.0) for i in range(25)]
+    items = residuals(1000, 0.0, 2.0, kin="t/many") + [
+        Residual("time", "datasheet", "text", f"t/{i}", "fit", 0.0) for i in range(25)
+    ]
     assert fit(items)[0].bias_log == 0.0
 
 
@@ -59,7 +68,9 @@ def test_few_rows_fall_back_to_all_modalities():
 
 def test_weighted_quantile():
     assert weighted_quantile([3, 1, 2], [1, 1, 1], 0.5) == 2
-    assert weighted_quantile([1, 2], [9, 1], 0.8) == 1 and weighted_quantile([1, 2], [9, 1], 1.0) == 2
+    assert (
+        weighted_quantile([1, 2], [9, 1], 0.8) == 1 and weighted_quantile([1, 2], [9, 1], 1.0) == 2
+    )
 
 
 def test_the_rows_mean_what_an_estimate_makes_of_them():
@@ -72,7 +83,10 @@ def test_the_rows_mean_what_an_estimate_makes_of_them():
 
 def test_bias_already_in_the_predictions_is_added():
     after = add_applied(
-        [Spread("time", "datasheet", "text", 0.2, 0.05, 9), Spread("time", "datasheet", "audio", 0.2, 0.05, 9)],
+        [
+            Spread("time", "datasheet", "text", 0.2, 0.05, 9),
+            Spread("time", "datasheet", "audio", 0.2, 0.05, 9),
+        ],
         [
             {"quantity": "time", "basis": "datasheet", "family": "text", "bias_log": "0.1"},
             {"quantity": "time", "basis": "datasheet", "family": "any", "bias_log": "0.2"},
@@ -83,7 +97,10 @@ def test_bias_already_in_the_predictions_is_added():
 
 def test_table_and_program(tmp_path, monkeypatch, capsys):
     lines = ["case_id,table,quantity,basis,strategy,gpu,family,modality,split,measured,p10,p50,p90"]
-    lines += [f"c{i},t,time,datasheet,lora,g,f{i},text,{'fit' if i % 2 else 'holdout'},{1 + i / 100},1,1,1" for i in range(60)]
+    lines += [
+        f"c{i},t,time,datasheet,lora,g,f{i},text,{'fit' if i % 2 else 'holdout'},{1 + i / 100},1,1,1"
+        for i in range(60)
+    ]
     lines += ["z,t,time,datasheet,lora,g,f,text,fit,1,0,0,0"]
     (tmp_path / "r.csv").write_text("\n".join(lines) + "\n")
     monkeypatch.setattr(
@@ -100,28 +117,60 @@ def test_table_and_program(tmp_path, monkeypatch, capsys):
     )
     assert fit_uncertainty.main() == 0
     rows = read_rows(tmp_path / "priors" / "u.csv")
-    assert [r["family"] for r in rows] == ["any", "text"] and all(r["n"] == "30" and r["source"] and r["date"] for r in rows)
+    assert [r["family"] for r in rows] == ["any", "text"] and all(
+        r["n"] == "30" and r["source"] and r["date"] for r in rows
+    )
     assert "holdout" in capsys.readouterr().out
 
 
 def test_no_prediction_no_residual():
-    row = dict(quantity="time", basis="b", modality="text", table="t", family="f", split="fit", measured="1", p50="0")
-    assert read_residuals([row]) == [] and to_csv([], "s", "2026-01-01").splitlines()[1].startswith("quantity,")
+    row = dict(
+        quantity="time",
+        basis="b",
+        modality="text",
+        table="t",
+        family="f",
+        split="fit",
+        measured="1",
+        p50="0",
+    )
+    assert read_residuals([row]) == [] and to_csv([], "s", "2026-01-01").splitlines()[1].startswith(
+        "quantity,"
+    )
 
 
 def test_odd_models_are_odd_and_valid():
     for seed in range(50):
         config = planning_speed.never_seen_config(seed)
-        assert config["num_hidden_layers"] == 32 and config["hidden_size"] == config["num_attention_heads"] * config["head_dim"]
-        assert config["num_attention_heads"] % config["num_key_value_heads"] == 0 and config["head_dim"] % 2 == 0
-    assert planning_speed.never_seen_config(1) == planning_speed.never_seen_config(1) != planning_speed.never_seen_config(2)
+        assert (
+            config["num_hidden_layers"] == 32
+            and config["hidden_size"] == config["num_attention_heads"] * config["head_dim"]
+        )
+        assert (
+            config["num_attention_heads"] % config["num_key_value_heads"] == 0
+            and config["head_dim"] % 2 == 0
+        )
+    assert (
+        planning_speed.never_seen_config(1)
+        == planning_speed.never_seen_config(1)
+        != planning_speed.never_seen_config(2)
+    )
 
 
 def test_a_process_is_timed_with_its_memory_and_its_end():
     done = planning_speed.measure(
-        [sys.executable, "-c", "import sys; x = bytearray(60 << 20); print('bad', file=sys.stderr); sys.exit(3)"], {}
+        [
+            sys.executable,
+            "-c",
+            "import sys; x = bytearray(60 << 20); print('bad', file=sys.stderr); sys.exit(3)",
+        ],
+        {},
     )
-    assert done.seconds > 0 and done.peak_rss_bytes > 60 << 20 and (done.exit_code, done.complaint) == (3, "bad")
+    assert (
+        done.seconds > 0
+        and done.peak_rss_bytes > 60 << 20
+        and (done.exit_code, done.complaint) == (3, "bad")
+    )
 
 
 def test_heavy_imports_are_seen(monkeypatch):

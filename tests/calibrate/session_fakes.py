@@ -1,4 +1,5 @@
-"""A device that needs no hardware: each operation takes the time it is told, on a clock that only measuring moves."""
+"""A device that needs no hardware: each operation takes the time it is told, on a clock that only
+measuring moves."""
 
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -7,7 +8,13 @@ from planner.calibrate.tools import Tools
 from planner.devices.cases import case
 from planner.devices.profile import DeviceProfile
 
-FACTS = {"name": "Fake 9000", "kind": "mps", "torch": "2.13.0", "threads": 2, "total_memory_bytes": 2**34}
+FACTS = {
+    "name": "Fake 9000",
+    "kind": "mps",
+    "torch": "2.13.0",
+    "threads": 2,
+    "total_memory_bytes": 2**34,
+}
 
 
 class CannotRun(Exception):
@@ -26,7 +33,14 @@ class Timing:
 
 
 def adds(count):
-    return [case("aten.add.Tensor", [((1024 * (i + 1),), "float32")] * 2, [((1024 * (i + 1),), "float32")]) for i in range(count)]
+    return [
+        case(
+            "aten.add.Tensor",
+            [((1024 * (i + 1),), "float32")] * 2,
+            [((1024 * (i + 1),), "float32")],
+        )
+        for i in range(count)
+    ]
 
 
 class Backend:
@@ -37,7 +51,9 @@ class Backend:
 
     def synchronise(self):
         if not self.alive:
-            raise RuntimeError("CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA")
+            raise RuntimeError(
+                "CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA"
+            )
 
     def facts(self):
         return dict(self._facts)
@@ -64,11 +80,23 @@ class World:
     """The clock and the tools that move it. ``behaviour(case)`` returns a Timing or raises."""
 
     def __init__(self, cases=40, behaviour=None, case_seconds=None, host_seconds=1.0):
-        self.now, self.cases, self.timed, self.fits, self.case_seconds, self.host_seconds = 100.0, adds(cases), [], 0, case_seconds, host_seconds
-        self.behaviour = behaviour or (lambda _case: Timing(1e-3, 1e-3, 1.01e-3, (1e-3, 1e-3, 1.01e-3)))
+        self.now, self.cases, self.timed, self.fits, self.case_seconds, self.host_seconds = (
+            100.0,
+            adds(cases),
+            [],
+            0,
+            case_seconds,
+            host_seconds,
+        )
+        self.behaviour = behaviour or (
+            lambda _case: Timing(1e-3, 1e-3, 1.01e-3, (1e-3, 1e-3, 1.01e-3))
+        )
 
     def clock(self):
-        return SimpleNamespace(monotonic=lambda: self.now, get_clock_info=lambda _: SimpleNamespace(implementation="fake", resolution=1e-9))
+        return SimpleNamespace(
+            monotonic=lambda: self.now,
+            get_clock_info=lambda _: SimpleNamespace(implementation="fake", resolution=1e-9),
+        )
 
     def time_case(self, one, _backend, *, budget_seconds):
         self.now += self.case_seconds or budget_seconds * 1.4
@@ -92,10 +120,27 @@ class World:
         records = list(records)
         session = next(r for r in records if r["record"] == "session")
         operations = [r for r in records if r["record"] == "operation" and "seconds" in r]
-        return DeviceProfile(device=session["device"], provenance={"torch": session["device"]["torch"]}, curves={},
-                             facts={"operations": len(operations), **{r["name"]: r["value"] for r in records if r["record"] == "fact"}},
-                             host={r["name"]: r["value"] for r in records if r["record"] == "host"},
-                             doubts=tuple((r["what"], r["mend"]) for r in records if r["record"] == "trust"))
+        return DeviceProfile(
+            device=session["device"],
+            provenance={"torch": session["device"]["torch"]},
+            curves={},
+            facts={
+                "operations": len(operations),
+                **{r["name"]: r["value"] for r in records if r["record"] == "fact"},
+            },
+            host={r["name"]: r["value"] for r in records if r["record"] == "host"},
+            doubts=tuple((r["what"], r["mend"]) for r in records if r["record"] == "trust"),
+        )
 
     def tools(self):
-        return Tools(lambda _backend: list(self.cases), self.time_case, CannotRun, self.host, self.facts, Monitor, lambda _timings: [], self.fit, self.compiled)
+        return Tools(
+            lambda _backend: list(self.cases),
+            self.time_case,
+            CannotRun,
+            self.host,
+            self.facts,
+            Monitor,
+            lambda _timings: [],
+            self.fit,
+            self.compiled,
+        )

@@ -1,4 +1,5 @@
-"""The exact basis: a trace's own operations timed here, once, and remembered; only on the device that is here."""
+"""The exact basis: a trace's own operations timed here, once, and remembered; only on the device
+that is here."""
 
 from __future__ import annotations
 
@@ -20,16 +21,35 @@ from planner.trace.operations import kind_of
 from planner.trace.source import trace_for
 from planner.training.recipe import Recipe
 
-CONFIG = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
-          "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 500, "max_position_embeddings": 128, "torch_dtype": "float32"}
-RECIPE = Recipe(strategy="fine_tune", task="causal_lm", precision="fp32", optimizer="adamw", gradient_checkpointing="none", attention="sdpa", compile=False)
+CONFIG = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 500,
+    "max_position_embeddings": 128,
+    "torch_dtype": "float32",
+}
+RECIPE = Recipe(
+    strategy="fine_tune",
+    task="causal_lm",
+    precision="fp32",
+    optimizer="adamw",
+    gradient_checkpointing="none",
+    attention="sdpa",
+    compile=False,
+)
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch, tmp_path):
     monkeypatch.setattr(exact, "EACH_SECONDS", 0.005)
     monkeypatch.setattr(exact, "HOST_SECONDS", 1.0)
-    monkeypatch.setattr("planner.devices.telemetry.monitor.Monitor.doubts", lambda self: [])  # what else runs here is not the test's matter
+    # what else runs here is not the test's matter
+    monkeypatch.setattr("planner.devices.telemetry.monitor.Monitor.doubts", lambda self: [])
     monkeypatch.setenv("PLANNER_DEVICES", str(tmp_path / "devices"))
 
 
@@ -49,7 +69,9 @@ def test_operations_are_timed_once_and_remembered(model, monkeypatch):
     assert result.basis == "exact" and result.step_seconds.p50 > 0 and not spec.timer.unable
 
     trace = trace_for(facts, RECIPE).at(B=2, S=16)
-    kernels = [i for i, s in enumerate(trace.signatures) if kind_of(s.op) not in ("view", "synchronise")]
+    kernels = [
+        i for i, s in enumerate(trace.signatures) if kind_of(s.op) not in ("view", "synchronise")
+    ]
     seconds = spec.timer(trace, trace.dims(B=2, S=16), "fp32")
     assert np.isfinite(seconds).all() and (seconds[kernels] > 0).all()
     assert (np.delete(seconds, kernels) == 0).all()
@@ -59,7 +81,9 @@ def test_operations_are_timed_once_and_remembered(model, monkeypatch):
 
     monkeypatch.setattr("planner.calibrate.operations.timing.time_case", again)
     fresh = exactly(resolve_device("cpu").spec)
-    assert evaluate(facts, RECIPE, fresh, micro_batch=2, sequence_length=16).step_seconds.p50 == pytest.approx(result.step_seconds.p50, rel=1e-3)
+    assert evaluate(
+        facts, RECIPE, fresh, micro_batch=2, sequence_length=16
+    ).step_seconds.p50 == pytest.approx(result.step_seconds.p50, rel=1e-3)
 
 
 @pytest.mark.slow
@@ -81,10 +105,15 @@ def test_what_cannot_be_timed_keeps_its_price_and_is_said(model, monkeypatch):
 
 @pytest.mark.slow
 def test_what_was_timed_in_a_busy_moment_is_said_and_not_kept(model, monkeypatch):
-    monkeypatch.setattr("planner.devices.telemetry.monitor.Monitor.doubts", lambda self: [("others took half of it", "Close them")])
+    monkeypatch.setattr(
+        "planner.devices.telemetry.monitor.Monitor.doubts",
+        lambda self: [("others took half of it", "Close them")],
+    )
     spec = exactly(processor_spec())
     before = len(spec.calibration.exact)
-    assert evaluate(resolve(model), RECIPE, spec, micro_batch=2, sequence_length=16).basis == "exact"
+    assert (
+        evaluate(resolve(model), RECIPE, spec, micro_batch=2, sequence_length=16).basis == "exact"
+    )
     assert "others took half of it" in spec.timer.warnings[0]
     assert not spec.timer.file.exists() or len(profiles.load(spec.timer.file).exact) == before
 
@@ -96,12 +125,22 @@ def test_another_machines_device_is_refused():
 
 def test_compiled_kernels_are_refused(model):
     with pytest.raises(QuestionError, match="--compile"):
-        estimate(model, samples=10, tokens_per_sample=16, exact=True, compile=True, strategy="fine_tune")
+        estimate(
+            model, samples=10, tokens_per_sample=16, exact=True, compile=True, strategy="fine_tune"
+        )
 
 
 @pytest.mark.slow
 def test_the_answer_says_what_it_stands_on(model):
-    answer = estimate(model, samples=10, tokens_per_sample=16, exact=True, strategy="fine_tune", micro_batch=2, precision="fp32")
+    answer = estimate(
+        model,
+        samples=10,
+        tokens_per_sample=16,
+        exact=True,
+        strategy="fine_tune",
+        micro_batch=2,
+        precision="fp32",
+    )
     option = answer["options"][0]
     assert option["basis"] == "exact" and option["cost"] is None
     assert any("calibration of" in source["what"] for source in answer["sources"])

@@ -1,4 +1,5 @@
-"""Facts of a device: their form, their limits, and what is left out where a device does not have it."""
+"""Facts of a device: their form, their limits, and what is left out where a device does not have
+it."""
 
 import json
 import time
@@ -20,11 +21,18 @@ UNITS = {"_bytes_per_s": "B/s", "_bytes": "B", "_seconds": "s", "_watts": "W"}
 
 @pytest.mark.slow
 def test_facts_of_the_processor():
-    found = {r["name"]: r for r in map(lambda r: json.loads(json.dumps(r)), facts.measure_facts(CPU, budget_seconds=60.0))}
+    found = {
+        r["name"]: r
+        for r in map(
+            lambda r: json.loads(json.dumps(r)), facts.measure_facts(CPU, budget_seconds=60.0)
+        )
+    }
     assert {"memory_bytes_per_s", "matmul_flops_per_s.float32", "context_bytes"} <= set(found)
     for name, record in found.items():
         assert record["record"] == "fact" and record["value"] > 0
-        assert record["unit"] == next((unit for ending, unit in UNITS.items() if name.endswith(ending)), "FLOP/s")
+        assert record["unit"] == next(
+            (unit for ending, unit in UNITS.items() if name.endswith(ending)), "FLOP/s"
+        )
     assert 1e8 < found["memory_bytes_per_s"]["value"] < 1e13
     assert 1e9 < found["matmul_flops_per_s.float32"]["value"] < 1e14
     assert 50 * 2**20 < found["context_bytes"]["value"] < 4 * 2**30
@@ -40,22 +48,46 @@ def test_a_program_that_cannot_run_leaves_the_others(monkeypatch):
         raise CannotRun("out of memory")
 
     monkeypatch.setitem(facts._PROGRAMS, "cpu", (failing, facts.memory_rate))
-    assert [r["name"] for r in facts.measure_facts(CPU, budget_seconds=5.0)] == ["memory_bytes_per_s"]
+    assert [r["name"] for r in facts.measure_facts(CPU, budget_seconds=5.0)] == [
+        "memory_bytes_per_s"
+    ]
 
 
 def test_the_segment_that_a_tensor_lies_in():
-    snapshot = [{"address": 0x1000, "total_size": 2 << 20}, {"address": 0x900000, "total_size": 20 << 20},
-                {"address": 0x9000000, "total_size": 64 << 20, "is_expandable": True}]
-    assert facts.segment_bytes(snapshot, 0x1000) == 2 << 20 and facts.segment_bytes(snapshot, 0x900000 + 12345) == 20 << 20
-    assert facts.segment_bytes(snapshot, 0x9000010) is None and facts.segment_bytes(snapshot, 0x10) is None
+    snapshot = [
+        {"address": 0x1000, "total_size": 2 << 20},
+        {"address": 0x900000, "total_size": 20 << 20},
+        {"address": 0x9000000, "total_size": 64 << 20, "is_expandable": True},
+    ]
+    assert (
+        facts.segment_bytes(snapshot, 0x1000) == 2 << 20
+        and facts.segment_bytes(snapshot, 0x900000 + 12345) == 20 << 20
+    )
+    assert (
+        facts.segment_bytes(snapshot, 0x9000010) is None
+        and facts.segment_bytes(snapshot, 0x10) is None
+    )
 
 
-@pytest.mark.parametrize("joules, watts, expected", [((10.0, 20.0), [None] * 5, True), ((None, None), [50.0, 60.0, None, 55.0, 58.0], 56.5),
-                                                     ((None, None), [None] * 5, None)])
-def test_power_at_rest_comes_from_readings_or_from_the_counter(joules, watts, expected, monkeypatch):
+@pytest.mark.parametrize(
+    "joules, watts, expected",
+    [
+        ((10.0, 20.0), [None] * 5, True),
+        ((None, None), [50.0, 60.0, None, 55.0, 58.0], 56.5),
+        ((None, None), [None] * 5, None),
+    ],
+)
+def test_power_at_rest_comes_from_readings_or_from_the_counter(
+    joules, watts, expected, monkeypatch
+):
     monkeypatch.setattr(facts, "_RESTING_SECONDS", 0.01)
     counter, readings = iter(joules), iter(watts)
-    device = SimpleNamespace(kind="cuda", synchronise=lambda: None, joules=lambda: next(counter), nvml=SimpleNamespace(watts=lambda: next(readings)))
+    device = SimpleNamespace(
+        kind="cuda",
+        synchronise=lambda: None,
+        joules=lambda: next(counter),
+        nvml=SimpleNamespace(watts=lambda: next(readings)),
+    )
     found = list(facts.power_at_rest(device, time.monotonic() + 60))
     if expected is None:
         assert found == []
@@ -68,7 +100,15 @@ def test_power_at_rest_comes_from_readings_or_from_the_counter(joules, watts, ex
 
 def test_power_is_not_asked_of_a_processor_without_a_counter():
     start = time.monotonic()
-    assert list(facts.power_at_rest(SimpleNamespace(kind="cpu", joules=lambda: None, synchronise=lambda: None), time.monotonic() + 60)) == []
+    assert (
+        list(
+            facts.power_at_rest(
+                SimpleNamespace(kind="cpu", joules=lambda: None, synchronise=lambda: None),
+                time.monotonic() + 60,
+            )
+        )
+        == []
+    )
     assert time.monotonic() - start < facts._RESTING_SECONDS
 
 
@@ -87,7 +127,9 @@ class _Device:
 def test_a_context_is_what_is_missing_while_another_process_is_there(monkeypatch):
     free = iter([(100_000_000, 0), (60_000_000, 0)])
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: next(free))
-    monkeypatch.setattr(contexts, "_ON_CUDA", "import sys; print(1000, flush=True); sys.stdin.readline()")
+    monkeypatch.setattr(
+        contexts, "_ON_CUDA", "import sys; print(1000, flush=True); sys.stdin.readline()"
+    )
     assert contexts.context_bytes(_Device(), 30.0)[0] == 40_000_000 - 1000
 
 
@@ -118,7 +160,11 @@ def test_a_compiler_that_fails_is_a_doubt_and_no_crash(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", broken)
     (record,) = facts.measure_facts(CPU, budget_seconds=0.0, compiled=True)
-    assert record["record"] == "trust" and "no C++ compiler second line" in record["what"] and record["mend"]
+    assert (
+        record["record"] == "trust"
+        and "no C++ compiler second line" in record["what"]
+        and record["mend"]
+    )
 
 
 def test_shares_compare_the_compiled_with_the_plain(monkeypatch):
@@ -131,15 +177,33 @@ def test_shares_compare_the_compiled_with_the_plain(monkeypatch):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_facts_of_a_gpu():
-    found = {r["name"]: r["value"] for r in facts.measure_facts(backend("cuda"), budget_seconds=30.0)}
-    assert found["allocator_round_bytes"] == 512 and found["allocator_small_segment_bytes"] == 2 << 20
-    assert found["host_to_device_pinned_bytes_per_s"] > 1e9 and found["context_bytes"] > 100 * 2**20 and found["malloc_seconds"] > 0
+    found = {
+        r["name"]: r["value"] for r in facts.measure_facts(backend("cuda"), budget_seconds=30.0)
+    }
+    assert (
+        found["allocator_round_bytes"] == 512 and found["allocator_small_segment_bytes"] == 2 << 20
+    )
+    assert (
+        found["host_to_device_pinned_bytes_per_s"] > 1e9
+        and found["context_bytes"] > 100 * 2**20
+        and found["malloc_seconds"] > 0
+    )
 
 
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_session_measures_compiled_chains_where_it_is_asked_to(asked, tmp_path, monkeypatch):
     world = World(cases=4)
     monkeypatch.setattr(session, "time", world.clock())
-    tools = replace(world.tools(), compiled=lambda _backend: iter([{"record": "fact", "name": "compile_host_share", "value": 0.4, "unit": "share"}]))
-    done = session.measure(Backend(), tmp_path / "device.json", session.Plan(seconds=30.0, started=world.now, compiled=asked), using=tools)
+    tools = replace(
+        world.tools(),
+        compiled=lambda _backend: iter(
+            [{"record": "fact", "name": "compile_host_share", "value": 0.4, "unit": "share"}]
+        ),
+    )
+    done = session.measure(
+        Backend(),
+        tmp_path / "device.json",
+        session.Plan(seconds=30.0, started=world.now, compiled=asked),
+        using=tools,
+    )
     assert ("compile_host_share" in done.profile.facts) is asked

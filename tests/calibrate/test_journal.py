@@ -1,4 +1,5 @@
-"""The journal loses nothing: cut short, damaged, killed, on a full disk, asked for twice at once."""
+"""The journal loses nothing: cut short, damaged, killed, on a full disk, asked for twice at
+once."""
 
 import errno
 import json
@@ -30,16 +31,37 @@ def _host(name, value=1.0):
 
 def _operation(key, samples, **more):
     ordered = sorted(samples)
-    return {"record": "operation", "key": key, "seconds": ordered[len(ordered) // 2], "low": ordered[0], "high": ordered[-1], "samples": samples,
-            "repeats": len(samples), "joules": None, **more}
+    return {
+        "record": "operation",
+        "key": key,
+        "seconds": ordered[len(ordered) // 2],
+        "low": ordered[0],
+        "high": ordered[-1],
+        "samples": samples,
+        "repeats": len(samples),
+        "joules": None,
+        **more,
+    }
 
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers(-2**40, 2**40) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8)
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**40), 2**40)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
 
 
-@given(st.lists(st.dictionaries(st.text(min_size=1), JSON, max_size=4), max_size=6), st.integers(0, 400))
-def test_a_journal_cut_anywhere_keeps_every_whole_line_and_grows_on(tmp_path_factory, contents, cut):
+@given(
+    st.lists(st.dictionaries(st.text(min_size=1), JSON, max_size=4), max_size=6),
+    st.integers(0, 400),
+)
+def test_a_journal_cut_anywhere_keeps_every_whole_line_and_grows_on(
+    tmp_path_factory, contents, cut
+):
     path = tmp_path_factory.mktemp("j") / "a.journal.jsonl"
     records = [{**content, "record": "fact"} for content in contents]
     _written(path, *records)
@@ -48,7 +70,11 @@ def test_a_journal_cut_anywhere_keeps_every_whole_line_and_grows_on(tmp_path_fac
     whole = data[:cut].count(b"\n")
     path.write_bytes(data[:cut])
     before = read(path)
-    assert before.damaged == 0 and list(before.records)[:whole] == records[:whole] and len(before.records) <= whole + 1
+    assert (
+        before.damaged == 0
+        and list(before.records)[:whole] == records[:whole]
+        and len(before.records) <= whole + 1
+    )
     _written(path, _host("next"))
     after = read(path)
     assert after.damaged == 0 and list(after.records) == [*before.records, _host("next")]
@@ -56,14 +82,20 @@ def test_a_journal_cut_anywhere_keeps_every_whole_line_and_grows_on(tmp_path_fac
 
 def test_damaged_lines_are_skipped_and_counted(tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b'{"record": "host"}\n{"rec\xff\xfe\n[1]\n"text"\n{"name": "no kind"}\n\n' + b"[" * 50_000 + b'\n{"record": "fact"}\n')
+    path.write_bytes(
+        b'{"record": "host"}\n{"rec\xff\xfe\n[1]\n"text"\n{"name": "no kind"}\n\n'
+        + b"[" * 50_000
+        + b'\n{"record": "fact"}\n'
+    )
     found = read(path)
     assert [r["record"] for r in found.records] == ["host", "fact"] and found.damaged == 5
     assert read(tmp_path / "nothing.jsonl") == journal.Contents((), 0)
 
 
 def test_what_is_no_number_is_written_as_unknown(tmp_path):
-    path = _written(tmp_path / "a.jsonl", {"record": "fact", "value": float("nan"), "list": (1.5, float("inf"))})
+    path = _written(
+        tmp_path / "a.jsonl", {"record": "fact", "value": float("nan"), "list": (1.5, float("inf"))}
+    )
     assert read(path).records[0] == {"record": "fact", "value": None, "list": [1.5, None]}
 
 
@@ -80,11 +112,21 @@ def test_again_starts_afresh_and_keeps_the_old_one(tmp_path):
 
 def test_two_at_once_are_refused_in_one_line_and_nothing_is_touched(tmp_path):
     path = _written(tmp_path / "a.jsonl", _host("first"))
-    script = ("import sys, pathlib\nfrom planner.calibrate.journal import Journal\n"
-              "with Journal(pathlib.Path(sys.argv[1])):\n print('held', flush=True)\n sys.stdin.read()")
-    with subprocess.Popen([sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    script = (
+        "import sys, pathlib\nfrom planner.calibrate.journal import Journal\n"
+        "with Journal(pathlib.Path(sys.argv[1])):\n print('held', flush=True)\n sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(MachineError, match="another calibration") as refused, Journal(path, again=True):
+        with (
+            pytest.raises(MachineError, match="another calibration") as refused,
+            Journal(path, again=True),
+        ):
             pass
         assert refused.value.exit_code == 3 and "\n" not in str(refused.value)
         assert read(path).records == (_host("first"),)
@@ -96,9 +138,14 @@ def test_two_at_once_are_refused_in_one_line_and_nothing_is_touched(tmp_path):
 
 def test_sigkill_loses_no_line_and_frees_the_lock(tmp_path):
     path = tmp_path / "a.jsonl"
-    script = ("import sys, pathlib\nfrom planner.calibrate.journal import Journal\n"
-              "with Journal(pathlib.Path(sys.argv[1])) as j:\n for i in range(10**9):\n  j.append({'record': 'fact', 'value': i}); print(i, flush=True)")
-    with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True) as writer:
+    script = (
+        "import sys, pathlib\nfrom planner.calibrate.journal import Journal\n"
+        "with Journal(pathlib.Path(sys.argv[1])) as j:\n for i in range(10**9):\n  "
+        "j.append({'record': 'fact', 'value': i}); print(i, flush=True)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True
+    ) as writer:
         for line in writer.stdout:
             if int(line) >= 50:
                 break
@@ -130,7 +177,12 @@ def test_a_full_disk_is_one_line_and_leaves_whole_lines(tmp_path, monkeypatch):
         kept.append(_host("last"))  # somebody made room
     assert refused.value.exit_code == 3
     names = [r["name"] for r in read(path).records]
-    assert names[0] == "first" and names[-1] == "last" and set(names[1:-1]) == {"more"} and read(path).damaged == 0
+    assert (
+        names[0] == "first"
+        and names[-1] == "last"
+        and set(names[1:-1]) == {"more"}
+        and read(path).damaged == 0
+    )
 
 
 def test_folders_that_cannot_be_written_are_one_line(tmp_path):
@@ -149,21 +201,50 @@ def test_folders_that_cannot_be_written_are_one_line(tmp_path):
 def test_pooling_takes_the_median_over_all_visits_that_agree(tmp_path):
     first, second = _operation("a", [1.0, 3.0, 9.0]), _operation("a", [3.0, 3.5])
     (one,) = pooled([first, second])
-    assert one["seconds"] == 3.0 and one["samples"] == [1.0, 3.0, 3.0, 3.5, 9.0] and one["repeats"] == 5 and 1 <= one["low"] < one["high"] <= 9
+    assert (
+        one["seconds"] == 3.0
+        and one["samples"] == [1.0, 3.0, 3.0, 3.5, 9.0]
+        and one["repeats"] == 5
+        and 1 <= one["low"] < one["high"] <= 9
+    )
     disturbed = _operation("a", [9.0, 9.5])
     assert pooled([first, disturbed]) == pooled([disturbed, first]) == [first]
     failed = {"record": "operation", "key": "a", "failed": "out of memory"}
-    assert pooled([failed, second]) == [second] and pooled([second, failed]) == [second] and pooled([failed]) == [failed]
+    assert (
+        pooled([failed, second]) == [second]
+        and pooled([second, failed]) == [second]
+        and pooled([failed]) == [failed]
+    )
 
 
 def test_pooling_says_everything_once():
-    records = [_host("x", 1.0), {"record": "stage", "name": "host"}, _host("x", 2.0), _host("y"),
-               {"record": "trust", "what": "load 1.5", "mend": "m"}, {"record": "trust", "what": "load 2.7", "mend": "m"},
-               {"record": "loader", "modality": "text", "stage": "workers", "workers": 1, "samples_per_second": 5.0},
-               {"record": "loader", "modality": "text", "stage": "workers", "workers": 2, "samples_per_second": 9.0}]
+    records = [
+        _host("x", 1.0),
+        {"record": "stage", "name": "host"},
+        _host("x", 2.0),
+        _host("y"),
+        {"record": "trust", "what": "load 1.5", "mend": "m"},
+        {"record": "trust", "what": "load 2.7", "mend": "m"},
+        {
+            "record": "loader",
+            "modality": "text",
+            "stage": "workers",
+            "workers": 1,
+            "samples_per_second": 5.0,
+        },
+        {
+            "record": "loader",
+            "modality": "text",
+            "stage": "workers",
+            "workers": 2,
+            "samples_per_second": 9.0,
+        },
+    ]
     found = pooled(records)
     assert [r["value"] for r in found if r["record"] == "host"] == [2.0, 1.0]
-    assert [r["what"] for r in found if r["record"] == "trust"] == ["load 2.7"] and sum(r["record"] == "loader" for r in found) == 2
+    assert [r["what"] for r in found if r["record"] == "trust"] == ["load 2.7"] and sum(
+        r["record"] == "loader" for r in found
+    ) == 2
     assert not any(r["record"] == "stage" for r in found)
 
 

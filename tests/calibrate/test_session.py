@@ -20,13 +20,19 @@ from planner.errors import MachineError, QuestionError
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Calibrate a fake device into a folder of the test: the outcome. Locks stay in that folder too."""
+    """Calibrate a fake device into a folder of the test: the outcome. Locks stay in that folder
+    too."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
 
     def call(world, *, backend=None, path=None, seconds=10.0, **plan):
         monkeypatch.setattr(session, "time", world.clock())
-        return measure(backend or Backend(), path or tmp_path / "fake.json", Plan(seconds=seconds, started=world.now, **plan), using=world.tools())
+        return measure(
+            backend or Backend(),
+            path or tmp_path / "fake.json",
+            Plan(seconds=seconds, started=world.now, **plan),
+            using=world.tools(),
+        )
 
     return call
 
@@ -39,13 +45,30 @@ def test_a_run_writes_a_profile_from_everything_it_measured(run, tmp_path):
     world = World()
     done = run(world)
     saved = profile.load(done.path)
-    assert (done.measured, done.left, done.failed, done.stopped, done.exit_code) == (40, 0, 0, None, 0)
-    assert saved.facts == {"operations": 40, "context_bytes": 3e8} and saved.host == {"forward_seconds": 5e-6}
+    assert (done.measured, done.left, done.failed, done.stopped, done.exit_code) == (
+        40,
+        0,
+        0,
+        None,
+        0,
+    )
+    assert saved.facts == {"operations": 40, "context_bytes": 3e8} and saved.host == {
+        "forward_seconds": 5e-6
+    }
     assert saved.doubts == (("another process uses the device", "Stop it"),)
     first = journal.read(done.journal).records[0]
-    assert first["record"] == "session" and first["device"]["name"] == "Fake 9000" and first["python"] and first["planner"]
+    assert (
+        first["record"] == "session"
+        and first["device"]["name"] == "Fake 9000"
+        and first["python"]
+        and first["planner"]
+    )
     operation = next(r for r in journal.read(done.journal).records if r["record"] == "operation")
-    assert operation["watts"] == 250.0 and operation["key"] == world.cases[0].key and operation["case"]["op"] == "aten.add.Tensor"
+    assert (
+        operation["watts"] == 250.0
+        and operation["key"] == world.cases[0].key
+        and operation["case"]["op"] == "aten.add.Tensor"
+    )
     assert not list(tmp_path.glob("*.tmp"))
 
 
@@ -61,16 +84,22 @@ def test_the_budget_is_kept(run, seconds, cases, case_seconds):
 def test_most_telling_cases_come_first_and_operations_before_host_costs(run):
     world = World(500)
     done = run(world, seconds=15)
-    assert world.timed == [one.key for one in world.cases[: len(world.timed)]] and done.left == 500 - done.measured > 0
+    assert (
+        world.timed == [one.key for one in world.cases[: len(world.timed)]]
+        and done.left == 500 - done.measured > 0
+    )
     kinds = _kinds(done.journal)
-    assert 10 < kinds.index("host") < 300 and "fact" in kinds[kinds.index("host"):]
+    assert 10 < kinds.index("host") < 300 and "fact" in kinds[kinds.index("host") :]
 
 
 def test_a_second_run_goes_on_where_the_first_ended(run):
     world = World(500)
     first = run(world, seconds=10)
     second = run(world, seconds=10)
-    assert second.remembered == first.measured and len(world.timed) == len(set(world.timed)) == first.measured + second.measured
+    assert (
+        second.remembered == first.measured
+        and len(world.timed) == len(set(world.timed)) == first.measured + second.measured
+    )
     assert _kinds(second.journal).count("host") == 1  # measured once
     assert profile.load(second.path).facts["operations"] == first.measured + second.measured
 
@@ -88,14 +117,20 @@ def test_what_compiling_saves_is_measured_once_when_asked(run):
     for _ in range(2):
         done = run(world, seconds=20, compiled=True)
     assert profile.load(done.path).facts["compile_host_share"] == 0.4
-    assert sum(r.get("name") == "compile_host_share" for r in journal.read(done.journal).records) == 1
+    assert (
+        sum(r.get("name") == "compile_host_share" for r in journal.read(done.journal).records) == 1
+    )
 
 
 def test_again_measures_everything_again_and_keeps_the_old_journal(run, tmp_path):
     world = World(20)
     run(world)
     done = run(world, again=True)
-    assert done.remembered == 0 and world.timed[:20] == world.timed[20:40] and any("is kept as" in note for note in done.notes)
+    assert (
+        done.remembered == 0
+        and world.timed[:20] == world.timed[20:40]
+        and any("is kept as" in note for note in done.notes)
+    )
     assert len(list(tmp_path.glob("fake.journal*.jsonl"))) == 2
 
 
@@ -103,8 +138,15 @@ def test_other_libraries_are_another_device(run):
     world = World(20)
     run(world, backend=Backend(torch="2.6.0"))
     done = run(world)
-    assert done.remembered == 0 and done.measured == 20 and any("20 operations" in note for note in done.notes)
-    assert profile.load(done.path).facts["operations"] == 20 and _kinds(done.journal).count("operation") == 40
+    assert (
+        done.remembered == 0
+        and done.measured == 20
+        and any("20 operations" in note for note in done.notes)
+    )
+    assert (
+        profile.load(done.path).facts["operations"] == 20
+        and _kinds(done.journal).count("operation") == 40
+    )
 
 
 def test_a_disturbed_operation_is_timed_again_and_forgotten(run):
@@ -149,12 +191,20 @@ def test_failed_operations_are_recorded_and_tried_last_next_time(run):
     world = World(30, behaviour)
     done = run(world)
     assert done.failed == 2 and done.measured == 28 and done.stopped is None
-    assert [r["failed"] for r in journal.read(done.journal).records if "failed" in r] == ["out of memory"] * 2
+    assert [r["failed"] for r in journal.read(done.journal).records if "failed" in r] == [
+        "out of memory"
+    ] * 2
     world.timed.clear()
     assert run(world).failed == 2 and len(world.timed) == 2
 
 
-@pytest.mark.parametrize("error, code, says", [(KeyboardInterrupt(), 130, "interrupted"), (RuntimeError("CUDA error: launch failure"), 3, "stopped answering")])
+@pytest.mark.parametrize(
+    "error, code, says",
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (RuntimeError("CUDA error: launch failure"), 3, "stopped answering"),
+    ],
+)
 def test_an_early_end_keeps_what_was_measured(run, error, code, says):
     backend = Backend()
 
@@ -196,7 +246,9 @@ def test_host_costs_that_fail_are_a_doubt(run):
 
     world.host = host
     saved = profile.load(run(world).path)
-    assert saved.host == {"forward_seconds": 5e-6} and any("no such thing" in what for what, _ in saved.doubts)
+    assert saved.host == {"forward_seconds": 5e-6} and any(
+        "no such thing" in what for what, _ in saved.doubts
+    )
 
 
 def test_interrupted_before_anything_was_measured(run):
@@ -215,7 +267,11 @@ def test_sigterm_ends_it_like_ctrl_c(run):
 
     before = signal.getsignal(signal.SIGTERM)
     done = run(World(30, behaviour))
-    assert done.exit_code == 128 + signal.SIGTERM and done.stopped == "terminated" and profile.load(done.path).facts["operations"] >= 7
+    assert (
+        done.exit_code == 128 + signal.SIGTERM
+        and done.stopped == "terminated"
+        and profile.load(done.path).facts["operations"] >= 7
+    )
     assert signal.getsignal(signal.SIGTERM) == before
 
 
@@ -239,15 +295,29 @@ def test_a_disk_that_fills_up_saves_elsewhere_and_loses_nothing(run, tmp_path, m
         nonlocal written
         written += 1
         if written > 20 and self.path.parent == tmp_path:
-            raise MachineError("the journal cannot be written: No space left on device", where=str(self.path))
+            raise MachineError(
+                "the journal cannot be written: No space left on device", where=str(self.path)
+            )
         append(self, record)
 
     save = profile.save
     monkeypatch.setattr(journal.Journal, "append", full)
-    monkeypatch.setattr(profile, "save", lambda what, file: save(what, file) if Path(file).parent != tmp_path else _refuse(file))
+    monkeypatch.setattr(
+        profile,
+        "save",
+        lambda what, file: save(what, file) if Path(file).parent != tmp_path else _refuse(file),
+    )
     done = run(World(500))
-    assert done.exit_code == 3 and "No space left" in done.stopped and done.path.parent.parent == tmp_path / "temporary"
-    assert profile.load(done.path).facts["operations"] == done.measured == _kinds(done.journal).count("operation")
+    assert (
+        done.exit_code == 3
+        and "No space left" in done.stopped
+        and done.path.parent.parent == tmp_path / "temporary"
+    )
+    assert (
+        profile.load(done.path).facts["operations"]
+        == done.measured
+        == _kinds(done.journal).count("operation")
+    )
 
 
 def _refuse(file):
@@ -271,12 +341,17 @@ def test_two_at_once_on_one_device_wherever_they_write(run, tmp_path):
     assert run(World(2, behaviour)).measured == 2
 
 
-@pytest.mark.parametrize("content", ["{", "mine, not yours", json.dumps({profile.MARK: profile.FORMAT + 1, "device": {}})])
+@pytest.mark.parametrize(
+    "content",
+    ["{", "mine, not yours", json.dumps({profile.MARK: profile.FORMAT + 1, "device": {}})],
+)
 def test_what_cannot_be_read_is_never_written_over(run, tmp_path, content):
     (tmp_path / "fake.json").write_text(content)
     done = run(World(5))
     assert profile.load(done.path).facts["operations"] == 5
-    assert [file.read_text() for file in tmp_path.glob("fake.json.unread*")] == [content] and any("unread" in note for note in done.notes)
+    assert [file.read_text() for file in tmp_path.glob("fake.json.unread*")] == [content] and any(
+        "unread" in note for note in done.notes
+    )
 
 
 def test_exactly_timed_operations_are_remembered(run):
@@ -286,9 +361,15 @@ def test_exactly_timed_operations_are_remembered(run):
     assert profile.load(run(World(8), again=True).path).exact == {}
 
 
-@pytest.mark.parametrize("facts, key", [({"kind": "cpu", "name": "whatever torch says"}, processor_spec().key),
-                                        ({"kind": "cuda", "name": "NVIDIA H200"}, "h200-sxm"), ({"kind": "cuda", "name": "NVIDIA X1"}, "nvidia-x1"),
-                                        ({"kind": "cuda", "name": "NVIDIA H200", "mig": "1g.18gb"}, "h200-sxm-1g-18gb")])
+@pytest.mark.parametrize(
+    "facts, key",
+    [
+        ({"kind": "cpu", "name": "whatever torch says"}, processor_spec().key),
+        ({"kind": "cuda", "name": "NVIDIA H200"}, "h200-sxm"),
+        ({"kind": "cuda", "name": "NVIDIA X1"}, "nvidia-x1"),
+        ({"kind": "cuda", "name": "NVIDIA H200", "mig": "1g.18gb"}, "h200-sxm-1g-18gb"),
+    ],
+)
 def test_a_profile_lies_where_the_planner_looks_for_it(tmp_path, facts, key):
     backend = Backend()
     backend.facts = lambda: facts
@@ -302,15 +383,35 @@ def test_no_time_to_measure_in(seconds):
 
 
 def test_sigkill_half_way_leaves_a_journal_that_the_next_run_goes_on_from(run, tmp_path):
-    script = ("import sys, tempfile, pathlib\nfrom session_fakes import *\nfrom planner.calibrate.session import Plan, measure\n"
-              "tempfile.tempdir = sys.argv[2]\nworld = World(100000, case_seconds=1e-9)\nseen = world.behaviour\n"
-              "def behaviour(one):\n print('.', flush=True)\n return seen(one)\nworld.behaviour = behaviour\n"
-              "measure(Backend(), pathlib.Path(sys.argv[1]), Plan(seconds=500), using=world.tools())")
-    command = [sys.executable, "-c", script, str(tmp_path / "fake.json"), str(tmp_path / "temporary")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parent, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}) as half:
+    script = (
+        "import sys, tempfile, pathlib\nfrom session_fakes import *\nfrom "
+        "planner.calibrate.session import Plan, measure\n"
+        "tempfile.tempdir = sys.argv[2]\nworld = World(100000, case_seconds=1e-9)\nseen = "
+        "world.behaviour\n"
+        "def behaviour(one):\n print('.', flush=True)\n return seen(one)\nworld.behaviour = "
+        "behaviour\n"
+        "measure(Backend(), pathlib.Path(sys.argv[1]), Plan(seconds=500), using=world.tools())"
+    )
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        str(tmp_path / "fake.json"),
+        str(tmp_path / "temporary"),
+    ]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as half:
         for _ in range(50):
             assert half.stdout.readline() == b".\n"
         half.kill()
         half.stdout.read()
     done = run(World(200))
-    assert done.remembered >= 49 and done.measured + done.remembered >= 200 and profile.load(done.path).facts["operations"] >= 200
+    assert (
+        done.remembered >= 49
+        and done.measured + done.remembered >= 200
+        and profile.load(done.path).facts["operations"] >= 200
+    )

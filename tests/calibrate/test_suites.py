@@ -1,4 +1,5 @@
-"""The suites cover what shipped traces ask for, within the limits of the device, the most telling first."""
+"""The suites cover what shipped traces ask for, within the limits of the device, the most telling
+first."""
 
 import json
 from collections import Counter, defaultdict
@@ -20,7 +21,11 @@ from planner.trace import store
 from planner.trace.operations import Call, Lengths, kind_of, work
 
 GIB = 1 << 30
-DEVICES = {"cuda": (("bfloat16", "float32", "tf32", "float16"), 130 * GIB), "cpu": (("float32", "bfloat16"), 8 * GIB), "mps": (("float32", "float16"), 12 * GIB)}
+DEVICES = {
+    "cuda": (("bfloat16", "float32", "tf32", "float16"), 130 * GIB),
+    "cpu": (("float32", "bfloat16"), 8 * GIB),
+    "mps": (("float32", "float16"), 12 * GIB),
+}
 OFTEN, FEWEST_SIZES = 20, 4
 SAMPLED_TRACES = 24  # of the shipped ones, evenly: loading all takes seconds
 
@@ -48,7 +53,12 @@ def families_asked_for():
     asked = Counter()
     for file in files[:: max(1, len(files) // SAMPLED_TRACES)]:
         trace = store.load(file).traces[0]
-        dims = trace.dims(**{s: max(trace.domain.get(s, (2, None))[0] or 2, 64 if s != "B" else 2) for s in trace.symbols})
+        dims = trace.dims(
+            **{
+                s: max(trace.domain.get(s, (2, None))[0] or 2, 64 if s != "B" else 2)
+                for s in trace.symbols
+            }
+        )
         done, lengths = work(trace, dims), Lengths(dims)
         for index, signature in enumerate(trace.signatures):
             for term in terms(Call(signature, lengths), done.flops[index], done.bytes[index]):
@@ -57,15 +67,33 @@ def families_asked_for():
 
 
 def test_every_family_that_traces_often_ask_for_is_timed_at_several_sizes():
-    asked = [family for family, count in families_asked_for().items() if count > OFTEN * SAMPLED_TRACES / 100]
+    asked = [
+        family
+        for family, count in families_asked_for().items()
+        if count > OFTEN * SAMPLED_TRACES / 100
+    ]
     assert len(asked) > 50
-    assert not {family: len(sizes_of("cuda")[family]) for family in asked if len(sizes_of("cuda")[family]) < FEWEST_SIZES}
+    assert not {
+        family: len(sizes_of("cuda")[family])
+        for family in asked
+        if len(sizes_of("cuda")[family]) < FEWEST_SIZES
+    }
 
 
-@pytest.mark.parametrize("kind, dtype", [("cpu", "float32"), ("mps", "float32"), ("mps", "float16")])
+@pytest.mark.parametrize(
+    "kind, dtype", [("cpu", "float32"), ("mps", "float32"), ("mps", "float16")]
+)
 def test_other_devices_time_the_same_families_in_their_types(kind, dtype):
-    asked = {f.replace("bfloat16", dtype) for f, count in families_asked_for().items() if count > OFTEN * SAMPLED_TRACES / 100 and not f.startswith("dequ")}
-    assert not {family: len(sizes_of(kind)[family]) for family in asked if len(sizes_of(kind)[family]) < FEWEST_SIZES}
+    asked = {
+        f.replace("bfloat16", dtype)
+        for f, count in families_asked_for().items()
+        if count > OFTEN * SAMPLED_TRACES / 100 and not f.startswith("dequ")
+    }
+    assert not {
+        family: len(sizes_of(kind)[family])
+        for family in asked
+        if len(sizes_of(kind)[family]) < FEWEST_SIZES
+    }
 
 
 @pytest.mark.parametrize("kind", DEVICES)
@@ -74,8 +102,12 @@ def test_cases_fit_the_device_and_are_there_once(kind):
     tier = Tier(kind, dtypes, free)
     cases = cases_of(kind)
     assert len({one.key for one in cases}) == len(cases)
-    assert all(tier.call_seconds(one) <= LONGEST_CALL_SECONDS and one.bytes < free / 4 for one in cases)
-    assert all(kind_of(one.signature.op) not in ("unmodelled", "view", "synchronise") for one in cases)
+    assert all(
+        tier.call_seconds(one) <= LONGEST_CALL_SECONDS and one.bytes < free / 4 for one in cases
+    )
+    assert all(
+        kind_of(one.signature.op) not in ("unmodelled", "view", "synchronise") for one in cases
+    )
     types = {o.dtype for one in cases for o in (*one.signature.inputs, *one.signature.outputs)}
     assert "float16" in types or "float16" not in dtypes
     assert "tf32" not in types
@@ -91,16 +123,29 @@ def test_fifteen_seconds_tell_something_of_every_important_family(kind):
             break
         seen[described(one)[0]] += 1
     main = "bfloat16" if kind == "cuda" else "float32"
-    wanted = [f"matmul.{way}.{main}" for way in ("nn", "nt", "tn")] + [f"attention.{way}.causal.{main}" for way in ("forward", "backward")]
-    wanted += [f"normalization.layer.{way}.float32" for way in ("forward", "backward")] + ["optimizer.foreach.float32"]
+    wanted = [f"matmul.{way}.{main}" for way in ("nn", "nt", "tn")] + [
+        f"attention.{way}.causal.{main}" for way in ("forward", "backward")
+    ]
+    wanted += [f"normalization.layer.{way}.float32" for way in ("forward", "backward")] + [
+        "optimizer.foreach.float32"
+    ]
     wanted += [f"convolution.grad_weight.dense.{'c' if kind == 'mps' else 'cl'}.{main}"]
-    wanted += [f"elementwise.light.dense.{main}", f"elementwise.heavy.dense.{main}", "copy.cast.dense.float32", "softmax.backward.float32"]
+    wanted += [
+        f"elementwise.light.dense.{main}",
+        f"elementwise.heavy.dense.{main}",
+        "copy.cast.dense.float32",
+        "softmax.backward.float32",
+    ]
     assert not [family for family in wanted if seen[family] < 3]
 
 
 def test_less_memory_leaves_the_large_cases_out():
-    small = suite(SimpleNamespace(kind="cuda", dtypes=lambda: ("bfloat16",), free_bytes=lambda: GIB))
-    assert 0 < max(one.bytes for one in small) < GIB / 4 < max(one.bytes for one in cases_of("cuda"))
+    small = suite(
+        SimpleNamespace(kind="cuda", dtypes=lambda: ("bfloat16",), free_bytes=lambda: GIB)
+    )
+    assert (
+        0 < max(one.bytes for one in small) < GIB / 4 < max(one.bytes for one in cases_of("cuda"))
+    )
 
 
 def test_cases_survive_the_journal():
@@ -115,8 +160,12 @@ def test_backward_convolutions_compute_one_gradient_each():
 
 
 def test_the_longest_prefix_weighs():
-    assert weight("elementwise.light.dense.bfloat16", "cuda") > weight("elementwise.light.strided.bfloat16", "cuda")
-    assert weight("matmul.nn.bfloat16", "cuda") > weight("matmul.nn.float32", "cuda") and weight("matmul.nn.float32", "cpu") > weight("matmul.nn.bfloat16", "cpu")
+    assert weight("elementwise.light.dense.bfloat16", "cuda") > weight(
+        "elementwise.light.strided.bfloat16", "cuda"
+    )
+    assert weight("matmul.nn.bfloat16", "cuda") > weight("matmul.nn.float32", "cuda") and weight(
+        "matmul.nn.float32", "cpu"
+    ) > weight("matmul.nn.bfloat16", "cpu")
     assert weight("fill.int64", "cpu") < weight("fill.float32", "cpu")
 
 
@@ -127,5 +176,9 @@ def test_spread_takes_each_once_and_corners_before_their_neighbours(rows):
     order = spread(features)
     assert sorted(order) == list(range(len(rows)))
     points = np.log(features)
-    gaps = [min(np.abs(points[i] - points[j]).max() for j in order[:position]) for position, i in enumerate(order) if position]
+    gaps = [
+        min(np.abs(points[i] - points[j]).max() for j in order[:position])
+        for position, i in enumerate(order)
+        if position
+    ]
     assert all(later <= earlier + 1e-9 for earlier, later in zip(gaps, gaps[1:]))

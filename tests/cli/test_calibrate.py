@@ -1,4 +1,5 @@
-"""``planner calibrate`` from flags to exit code, with a device of the test's own and the real fitting."""
+"""``planner calibrate`` from flags to exit code, with a device of the test's own and the real
+fitting."""
 
 import json
 import sys
@@ -19,7 +20,8 @@ from session_fakes import Backend, Timing, World  # noqa: E402
 
 @pytest.fixture
 def planner(capsys, monkeypatch, tmp_path):
-    """Run ``planner calibrate`` on a fake device: (code, stdout, stderr). ``world`` and ``backend`` may be replaced."""
+    """Run ``planner calibrate`` on a fake device: (code, stdout, stderr). ``world`` and ``backend``
+    may be replaced."""
     from planner.calibrate.fitting import profile_from
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -32,11 +34,15 @@ def planner(capsys, monkeypatch, tmp_path):
 
     def measure(backend, path, plan, **more):
         monkeypatch.setattr(session, "time", box.world.clock())
-        return session_measure(backend, path, _replaced(plan, box.world.now), using=box.world.tools(), **more)
+        return session_measure(
+            backend, path, _replaced(plan, box.world.now), using=box.world.tools(), **more
+        )
 
     session_measure = session.measure
     box.world.fit = profile_from
-    monkeypatch.setitem(sys.modules, "planner.calibrate.operations.backends", types.SimpleNamespace(backend=backend))
+    monkeypatch.setitem(
+        sys.modules, "planner.calibrate.operations.backends", types.SimpleNamespace(backend=backend)
+    )
     monkeypatch.setattr(session, "measure", measure)
 
     def call(*arguments):
@@ -58,7 +64,14 @@ def test_a_calibration_says_what_was_measured_and_how_to_use_it(planner, tmp_pat
     code, out, err = planner("--seconds", "15")
     file = tmp_path / "own" / "fake-9000.json"
     assert code == 0 and "Measuring Fake 9000" in err
-    for said in ("30 timings", "elementwise", "an operation, forward", "another process uses the device. Stop it", str(file), "--gpu local"):
+    for said in (
+        "30 timings",
+        "elementwise",
+        "an operation, forward",
+        "another process uses the device. Stop it",
+        str(file),
+        "--gpu local",
+    ):
         assert said in " ".join(out.split()) or said in out.replace("\n", ""), said
     assert profile.load(file).cases == 30
 
@@ -66,8 +79,16 @@ def test_a_calibration_says_what_was_measured_and_how_to_use_it(planner, tmp_pat
 def test_json_is_one_document_and_quiet_one_line(planner, tmp_path):
     code, out, err = planner("--json", "--quiet", "--out", tmp_path / "mine.json")
     document = json.loads(out)
-    assert (code, err) == (0, "") and document["run"]["measured"] == 30 and document["file"] == str(tmp_path / "mine.json")
-    assert document["kinds"][0]["kind"] == "elementwise" and document["doubts"] and document["run"]["stopped"] is None
+    assert (
+        (code, err) == (0, "")
+        and document["run"]["measured"] == 30
+        and document["file"] == str(tmp_path / "mine.json")
+    )
+    assert (
+        document["kinds"][0]["kind"] == "elementwise"
+        and document["doubts"]
+        and document["run"]["stopped"] is None
+    )
     code, out, err = planner("--quiet", "--out", tmp_path / "mine.json")
     assert (code, out, err) == (0, f"{tmp_path / 'mine.json'}\n", "")
 
@@ -77,7 +98,10 @@ def test_a_profile_elsewhere_is_used_by_its_file(planner, tmp_path):
     assert f"--gpu {tmp_path / 'mine.json'}" in out.replace("\n", "")
 
 
-@pytest.mark.parametrize("asked, reaches", [([], (None, 0)), (["--device", "cuda:1"], ("cuda", 1)), (["--device", "cpu"], ("cpu", 0))])
+@pytest.mark.parametrize(
+    "asked, reaches",
+    [([], (None, 0)), (["--device", "cuda:1"], ("cuda", 1)), (["--device", "cpu"], ("cpu", 0))],
+)
 def test_the_device_asked_for_is_measured(planner, asked, reaches):
     assert planner("-q", *asked)[0] == 0 and planner.box.asked == [reaches]
 
@@ -96,7 +120,11 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_with_130(planner, tmp_path):
 
     planner.box.world.behaviour = behaviour
     code, out, err = planner("--json")
-    assert code == 130 and json.loads(out)["run"]["stopped"] == "interrupted" and "running it again goes on" in err
+    assert (
+        code == 130
+        and json.loads(out)["run"]["stopped"] == "interrupted"
+        and "running it again goes on" in err
+    )
     assert profile.load(tmp_path / "own" / "fake-9000.json").cases == 7
     planner.box.world.behaviour = lambda _: Timing(1e-3, 1e-3, 1e-3, (1e-3,))
     code, out, _ = planner()
@@ -132,17 +160,35 @@ WRONG = [
 @pytest.mark.parametrize("arguments, says", WRONG, ids=[" ".join(a) for a, _ in WRONG])
 def test_wrong_questions_are_one_line_and_measure_nothing(planner, arguments, says):
     code, out, err = planner(*arguments)
-    assert code == 2 and out == "" and says.lower() in err.lower() and err.count("\n") == 1 and not planner.box.world.timed
+    assert (
+        code == 2
+        and out == ""
+        and says.lower() in err.lower()
+        and err.count("\n") == 1
+        and not planner.box.world.timed
+    )
 
 
 def test_folders_that_cannot_be_written_are_one_line(planner, tmp_path):
     (tmp_path / "file").write_text("")
     code, out, err = planner("--out", tmp_path / "file" / "x.json", "-q")
-    assert code == 3 and out == "" and err.count("\n") == 1 and "--out" in err and not planner.box.world.timed
+    assert (
+        code == 3
+        and out == ""
+        and err.count("\n") == 1
+        and "--out" in err
+        and not planner.box.world.timed
+    )
 
 
-TABLE = "status,op,direction,dtype,shape,device_us_median,device_us_p10,device_us_p90,host_us_median,repeats,device,torch\n" + "".join(
-    f'ok,linear,forward,bf16,"{{""m"": {m}, ""n"": 1024, ""k"": 1024}}",{m / 40},{m / 41},{m / 39},3.0,20,NVIDIA H200,2.11.0\n' for m in (64, 256, 1024, 4096, 8192))
+TABLE = (
+    "status,op,direction,dtype,shape,device_us_median,device_us_p10,device_us_p90,host_us_median,repeats,device,torch\n"
+    + "".join(
+        f'ok,linear,forward,bf16,"{{""m"": {m}, ""n"": 1024, ""k"": '
+        f'1024}}",{m / 40},{m / 41},{m / 39},3.0,20,NVIDIA H200,2.11.0\n'
+        for m in (64, 256, 1024, 4096, 8192)
+    )
+)
 
 
 def test_a_table_from_another_machine_becomes_a_profile(planner, tmp_path):
@@ -150,8 +196,15 @@ def test_a_table_from_another_machine_becomes_a_profile(planner, tmp_path):
     table.write_text(TABLE)
     code, out, err = planner("--from", table, "--gpu", "h200-sxm")
     saved = profile.load(tmp_path / "own" / "h200-sxm.json")
-    assert code == 0 and "--gpu h200-sxm" in out.replace("\n", "") and "matmul" in out and "ops.csv" in out
-    assert saved.cases == 5 and saved.provenance["torch"] == "2.11.0" and not planner.box.world.timed
+    assert (
+        code == 0
+        and "--gpu h200-sxm" in out.replace("\n", "")
+        and "matmul" in out
+        and "ops.csv" in out
+    )
+    assert (
+        saved.cases == 5 and saved.provenance["torch"] == "2.11.0" and not planner.box.world.timed
+    )
     (tmp_path / "own" / "h200-sxm.journal.jsonl").write_text("")
     code, _, err = planner("--from", table)
     assert code == 2 and "--out" in err
@@ -168,7 +221,11 @@ def test_data_is_timed_first_and_a_data_error_costs_no_minute(planner, tmp_path,
         if path.name == "bad":
             raise DataError("no readable sample", where=str(path))
 
-    monkeypatch.setitem(sys.modules, "planner.datasets.loader.measure", types.SimpleNamespace(measure_loader=measure_loader))
+    monkeypatch.setitem(
+        sys.modules,
+        "planner.datasets.loader.measure",
+        types.SimpleNamespace(measure_loader=measure_loader),
+    )
     for name in ("good", "bad"):
         (tmp_path / name).mkdir()
     code, out, _ = planner("--data", tmp_path / "good", "--image-size", "96", "--json")
@@ -181,7 +238,8 @@ def test_data_is_timed_first_and_a_data_error_costs_no_minute(planner, tmp_path,
 
 @pytest.mark.slow
 def test_the_real_processor_is_measured_and_ctrl_c_keeps_it(tmp_path):
-    """The whole of it, in a process of its own: real operations, a real signal, and a run after it that goes on."""
+    """The whole of it, in a process of its own: real operations, a real signal, and a run after it
+    that goes on."""
     import os
     import signal
     import subprocess
@@ -190,12 +248,31 @@ def test_the_real_processor_is_measured_and_ctrl_c_keeps_it(tmp_path):
     from planner.calibrate import journal
 
     file = tmp_path / "here.json"
-    command = [sys.executable, "-m", "planner.cli.main", "calibrate", "--device", "cpu", "--out", str(file), "--json"]
-    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": {**os.environ, "TMPDIR": str(tmp_path)},
-           "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a shell's background jobs ignore it
+    command = [
+        sys.executable,
+        "-m",
+        "planner.cli.main",
+        "calibrate",
+        "--device",
+        "cpu",
+        "--out",
+        str(file),
+        "--json",
+    ]
+    how = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "env": {**os.environ, "TMPDIR": str(tmp_path)},
+        # a shell's background jobs ignore it
+        "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    }
 
     def timed():
-        return sum(r["record"] == "operation" and r.get("seconds", 0) > 0 for r in journal.read(journal.beside(file)).records)
+        return sum(
+            r["record"] == "operation" and r.get("seconds", 0) > 0
+            for r in journal.read(journal.beside(file)).records
+        )
 
     with subprocess.Popen([*command, "--seconds", "600"], **how) as process:
         while timed() < 3 and process.poll() is None:
@@ -207,7 +284,9 @@ def test_the_real_processor_is_measured_and_ctrl_c_keeps_it(tmp_path):
     before = profile.load(file)
     assert len(before.exact) == timed() >= 3
     done = subprocess.run([*command, "--seconds", "5"], **how)
-    assert done.returncode == 0 and json.loads(done.stdout)["run"]["remembered"] == len(before.exact), done.stderr
+    assert done.returncode == 0 and json.loads(done.stdout)["run"]["remembered"] == len(
+        before.exact
+    ), done.stderr
     assert set(before.exact) <= set(profile.load(file).exact)
 
 
@@ -219,9 +298,29 @@ def test_a_gpu_is_measured_for_15_seconds(tmp_path):
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    command = [sys.executable, "-m", "planner.cli.main", "calibrate", "--device", "cuda", "--seconds", "15", "--json", "--out", str(tmp_path / "gpu.json")]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+    command = [
+        sys.executable,
+        "-m",
+        "planner.cli.main",
+        "calibrate",
+        "--device",
+        "cuda",
+        "--seconds",
+        "15",
+        "--json",
+        "--out",
+        str(tmp_path / "gpu.json"),
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
-    assert {"matmul", "attention", "elementwise", "normalization"} <= {one["kind"] for one in record["kinds"]}
-    assert record["host_seconds"]["forward_seconds"] > 0 and record["kind"] == "cuda" and record["run"]["measured"] > 50
+    assert {"matmul", "attention", "elementwise", "normalization"} <= {
+        one["kind"] for one in record["kinds"]
+    }
+    assert (
+        record["host_seconds"]["forward_seconds"] > 0
+        and record["kind"] == "cuda"
+        and record["run"]["measured"] > 50
+    )

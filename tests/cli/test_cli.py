@@ -17,7 +17,8 @@ ANSI = "\x1b["
 
 @pytest.fixture
 def planner(capsys, monkeypatch):
-    """Run a command in this process with the engine's answer replaced by the sample: (code, stdout, stderr, questions)."""
+    """Run a command in this process with the engine's answer replaced by the sample: (code, stdout,
+    stderr, questions)."""
     import types
 
     asked = []
@@ -44,7 +45,9 @@ def _one_line(err):
 
 
 def test_estimate_prints_the_table_and_nothing_on_stderr(planner):
-    code, out, err, asked = planner("estimate", "Llama-3.1-8B", "tickets.jsonl", "--gpu", "h100", "--epochs", "2")
+    code, out, err, asked = planner(
+        "estimate", "Llama-3.1-8B", "tickets.jsonl", "--gpu", "h100", "--epochs", "2"
+    )
     assert code == 0 and err == ""
     assert "Recommended: lora" in out and "29.0 GiB" in out and ANSI not in out
     assert asked[0].epochs == 2 and asked[0].gpu == "h100" and asked[0].data == "tickets.jsonl"
@@ -57,14 +60,44 @@ def test_json_is_one_document_and_nothing_else(planner):
 
 def test_quiet_is_shorter(planner):
     full, brief = planner("estimate", "m", "d")[1], planner("estimate", "m", "d", "--quiet")[1]
-    assert full.startswith(brief.rstrip()[:400]) and len(brief) < len(full) / 2 and "Recommended" in brief
+    assert (
+        full.startswith(brief.rstrip()[:400])
+        and len(brief) < len(full) / 2
+        and "Recommended" in brief
+    )
 
 
 def test_every_flag_reaches_the_question(planner):
-    given = {"strategy": ["lora", "fine_tune"], "spot": True, "compile": True, "cached_features": False, "lora_targets": ["q_proj", "v_proj"],
-             "samples": 20_000, "tokens_per_sample": 512.0, "precision": "amp_bf16", "max_steps": 10}
-    flags = ["--strategy", "lora", "--strategy", "fine-tune", "--spot", "--compile", "--no-cached-features", "--lora-targets", "q_proj,v_proj",
-             "--samples", "20k", "--tokens-per-sample", "512", "--precision", "amp-bf16", "--max-steps", "10"]
+    given = {
+        "strategy": ["lora", "fine_tune"],
+        "spot": True,
+        "compile": True,
+        "cached_features": False,
+        "lora_targets": ["q_proj", "v_proj"],
+        "samples": 20_000,
+        "tokens_per_sample": 512.0,
+        "precision": "amp_bf16",
+        "max_steps": 10,
+    }
+    flags = [
+        "--strategy",
+        "lora",
+        "--strategy",
+        "fine-tune",
+        "--spot",
+        "--compile",
+        "--no-cached-features",
+        "--lora-targets",
+        "q_proj,v_proj",
+        "--samples",
+        "20k",
+        "--tokens-per-sample",
+        "512",
+        "--precision",
+        "amp-bf16",
+        "--max-steps",
+        "10",
+    ]
     code, _, err, asked = planner("estimate", "m", *flags)
     assert (code, err) == (0, "")
     assert {name: getattr(asked[0], name) for name in given} == given
@@ -77,8 +110,17 @@ def test_every_field_of_the_question_is_a_flag_with_help(planner):
             assert question_options.flag(name) in out
 
 
-@pytest.mark.parametrize("flags, code", [(["--max-usd", "5"], 1), (["--max-usd", "50"], 0), (["--max-hours", "1"], 1), (["--max-hours", "9"], 0),
-                                         (["--deadline", "2020-01-01"], 1), (["--deadline", "2990-01-01T10:00"], 0)])
+@pytest.mark.parametrize(
+    "flags, code",
+    [
+        (["--max-usd", "5"], 1),
+        (["--max-usd", "50"], 0),
+        (["--max-hours", "1"], 1),
+        (["--max-hours", "9"], 0),
+        (["--deadline", "2020-01-01"], 1),
+        (["--deadline", "2990-01-01T10:00"], 0),
+    ],
+)
 def test_limits_decide_the_exit_code(planner, flags, code):
     got, out, err, _ = planner("estimate", "m", "d", *flags)
     assert got == code and "Recommended" in out
@@ -159,7 +201,11 @@ def test_flags_win_over_the_project_and_paths_start_from_its_folder(planner, tmp
     (tmp_path / "train.jsonl").write_text("{}\n")
     (tmp_path / "p.yaml").write_text("model: m\ndata: train.jsonl\nepochs: 3\nspot: true\n")
     *_, asked = planner("estimate", tmp_path / "p.yaml", "--epochs", "5", "--no-spot")
-    assert (asked[-1].epochs, asked[-1].spot, asked[-1].data) == (5, False, str(tmp_path / "train.jsonl"))
+    assert (asked[-1].epochs, asked[-1].spot, asked[-1].data) == (
+        5,
+        False,
+        str(tmp_path / "train.jsonl"),
+    )
     *_, asked = planner("estimate", tmp_path / "p.yaml", "--samples", "7")
     assert asked[-1].samples == 7 and asked[-1].data is None
 
@@ -180,8 +226,14 @@ def test_init_writes_a_project_that_can_be_asked(planner, tmp_path):
 
 def test_every_commented_default_of_init_is_the_questions_default(planner, tmp_path):
     lines = [line.removeprefix("# ") for line in project_file.template().splitlines()]
-    names = {name for name, info in Question.model_fields.items() if info.default is not None and not info.is_required()}
-    wanted = [line for line in lines if line.partition(":")[0] in names and line.partition(":")[2].strip()]
+    names = {
+        name
+        for name, info in Question.model_fields.items()
+        if info.default is not None and not info.is_required()
+    }
+    wanted = [
+        line for line in lines if line.partition(":")[0] in names and line.partition(":")[2].strip()
+    ]
     path = tmp_path / "p.yaml"
     path.write_text("\n".join(["model: m", "data: d", *wanted]))
     values, _ = project_file.read(path, Question.model_fields)
@@ -189,7 +241,10 @@ def test_every_commented_default_of_init_is_the_questions_default(planner, tmp_p
     assert Question(**values) == Question(model="m", data="d")
 
 
-@pytest.mark.parametrize("suffix, holds", [(".md", "# Training budget"), (".html", "<!DOCTYPE html>"), (".json", '"schema": 1')])
+@pytest.mark.parametrize(
+    "suffix, holds",
+    [(".md", "# Training budget"), (".html", "<!DOCTYPE html>"), (".json", '"schema": 1')],
+)
 def test_report_writes_whole_files(planner, tmp_path, suffix, holds):
     target = tmp_path / f"budget{suffix}"
     code, out, err, asked = planner("report", "m", "d", "-o", target)
@@ -236,10 +291,23 @@ def test_interrupts_leave_with_130(planner, monkeypatch):
 
     monkeypatch.setattr(answering, "answer", interrupted)
     code, _, err, _ = planner("estimate", "m", "d")
-    assert code == 130 and "interrupted" in _one_line(err.lstrip("\n"))  # click ends the line that ^C stands in
+    # click ends the line that ^C stands in
+    assert code == 130 and "interrupted" in _one_line(err.lstrip("\n"))
 
 
-@pytest.mark.parametrize("hostile", ["[red]", "[/]", "<script>alert(1)</script>", "\x1b[2J\x07", "a\nb", "\udcff", "{{ 7*7 }}", "%s%n"])
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "[red]",
+        "[/]",
+        "<script>alert(1)</script>",
+        "\x1b[2J\x07",
+        "a\nb",
+        "\udcff",
+        "{{ 7*7 }}",
+        "%s%n",
+    ],
+)
 def test_hostile_names_are_refused_or_shown_but_never_obeyed(planner, hostile):
     code, out, err, _ = planner("estimate", hostile, "d", "--strategy", hostile)
     assert code == 2 and ANSI not in _one_line(err)
@@ -252,8 +320,12 @@ def test_shipped_schemas_are_those_of_the_code(planner, name):
     from planner import tables
 
     code, out, _, _ = planner("schema", name)
-    assert code == 0 and out == tables.path("schema", f"{name}.schema.json").read_text(encoding="utf-8"), (
-        f"planner schema {name} > profiles/schema/{name}.schema.json brings the shipped schema up to date")
+    assert code == 0 and out == tables.path("schema", f"{name}.schema.json").read_text(
+        encoding="utf-8"
+    ), (
+        f"planner schema {name} > profiles/schema/{name}.schema.json brings the shipped schema "
+        "up to date"
+    )
 
 
 def test_schemas_accept_and_refuse(planner):
@@ -278,7 +350,13 @@ def test_lists_show_units_and_unknowns(planner):
 
 
 def _command(*arguments, **kwargs):
-    return subprocess.run([sys.executable, "-m", "planner.cli.main", *arguments], capture_output=True, text=True, timeout=60, **kwargs)
+    return subprocess.run(
+        [sys.executable, "-m", "planner.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **kwargs,
+    )
 
 
 def test_the_real_process_reports_codes_and_streams(tmp_path):
@@ -286,14 +364,22 @@ def test_the_real_process_reports_codes_and_streams(tmp_path):
     assert done.returncode == 2 and done.stdout == ""
     _one_line(done.stderr)
     done = _command("report", str(SAMPLE), "-o", str(tmp_path / "b.html"))
-    assert done.returncode == 0 and done.stderr == "" and (tmp_path / "b.html").stat().st_size > 10_000
+    assert (
+        done.returncode == 0 and done.stderr == "" and (tmp_path / "b.html").stat().st_size > 10_000
+    )
     assert _command("--version").stdout.startswith("planner")
 
 
 def test_a_reader_that_leaves_is_no_error():
-    script = f'"{sys.executable}" -m planner.cli.main gpus --json | head -n 1; echo "${{PIPESTATUS[0]}}"'
+    script = (
+        f'"{sys.executable}" -m planner.cli.main gpus --json | head -n 1; echo "${{PIPESTATUS[0]}}"'
+    )
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
-    assert done.stderr == "" and done.stdout.splitlines()[0] == "{" and done.stdout.splitlines()[-1] in ("0", "141")
+    assert (
+        done.stderr == ""
+        and done.stdout.splitlines()[0] == "{"
+        and done.stdout.splitlines()[-1] in ("0", "141")
+    )
 
 
 def test_a_narrow_encoding_still_prints():
@@ -302,6 +388,13 @@ def test_a_narrow_encoding_still_prints():
 
 
 def test_help_and_refusals_load_no_heavy_library():
-    script = ("import sys; from planner.cli.main import run; run(['estimate', 'x', 'y', '--lora-rank', '0']); run(['--help']); "
-              "heavy = {'torch', 'transformers', 'pandas', 'datasets', 'jinja2', 'pyarrow'} & set(sys.modules); sys.exit(len(heavy))")
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60).returncode == 0
+    script = (
+        "import sys; from planner.cli.main import run; run(['estimate', 'x', 'y', "
+        "'--lora-rank', '0']); run(['--help']); "
+        "heavy = {'torch', 'transformers', 'pandas', 'datasets', 'jinja2', 'pyarrow'} & "
+        "set(sys.modules); sys.exit(len(heavy))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60).returncode
+        == 0
+    )

@@ -43,7 +43,8 @@ def test_daly_saves_once_a_failure_where_saving_takes_longer_than_two_failures()
 
 
 def simulate(work, interval, save, restart, mean, random_):
-    """One run: segments of work and a checkpoint; a failure loses the segment and costs restarts that may fail too."""
+    """One run: segments of work and a checkpoint; a failure loses the segment and costs restarts
+    that may fail too."""
     clock, done, next_failure = 0.0, 0.0, random_.expovariate(1 / mean)
     while done < work - 1e-12:
         length = min(interval, work - done) + save
@@ -60,43 +61,95 @@ def simulate(work, interval, save, restart, mean, random_):
     return clock
 
 
-@pytest.mark.parametrize("work, interval, save, restart, mean", [
-    (10, 1, 0.05, 0.1, 5), (30, 2, 0.02, 0.3, 8), (7.3, 0.5, 0.01, 0.02, 3), (100, 24, 0.1, 0.5, 48), (5, 5, 0.1, 0.1, 10), (12, 0.3, 0.1, 0.5, 2)])
+@pytest.mark.parametrize(
+    "work, interval, save, restart, mean",
+    [
+        (10, 1, 0.05, 0.1, 5),
+        (30, 2, 0.02, 0.3, 8),
+        (7.3, 0.5, 0.01, 0.02, 3),
+        (100, 24, 0.1, 0.5, 48),
+        (5, 5, 0.1, 0.1, 10),
+        (12, 0.3, 0.1, 0.5, 2),
+    ],
+)
 def test_the_expected_time_is_that_of_a_simulation(work, interval, save, restart, mean):
     random_ = random.Random(5)
     times = [simulate(work, interval, save, restart, mean, random_) for _ in range(4000)]
     error = statistics.stdev(times) / math.sqrt(len(times))
-    assert expected_time(work, interval, save, restart, mean) == pytest.approx(statistics.fmean(times), abs=4 * error)
+    assert expected_time(work, interval, save, restart, mean) == pytest.approx(
+        statistics.fmean(times), abs=4 * error
+    )
 
 
-@pytest.mark.parametrize("work, save, restart, per_day", [(20, 0.02, 0.1, 5), (100, 0.05, 0.2, 2), (8, 0.01, 0.05, 12)])
+@pytest.mark.parametrize(
+    "work, save, restart, per_day", [(20, 0.02, 0.1, 5), (100, 0.05, 0.2, 2), (8, 0.01, 0.05, 12)]
+)
 def test_the_range_holds_four_of_five_simulated_runs(work, save, restart, per_day):
-    found = interrupted(work, save_hours=save, restart_hours=restart, interruptions_per_day=Estimate.exact(per_day))
+    found = interrupted(
+        work, save_hours=save, restart_hours=restart, interruptions_per_day=Estimate.exact(per_day)
+    )
     random_ = random.Random(7)
-    extra = [simulate(work, found.interval_hours, save, restart, 24 / per_day, random_) - work for _ in range(2000)]
-    inside = sum(found.extra_hours.p10 <= one <= found.extra_hours.p90 for one in extra) / len(extra)
+    extra = [
+        simulate(work, found.interval_hours, save, restart, 24 / per_day, random_) - work
+        for _ in range(2000)
+    ]
+    inside = sum(found.extra_hours.p10 <= one <= found.extra_hours.p90 for one in extra) / len(
+        extra
+    )
     assert 0.7 <= inside <= 0.92
     assert found.extra_hours.p50 == pytest.approx(statistics.fmean(extra), rel=0.05)
 
 
 @settings(max_examples=60, deadline=None)
-@given(work=st.floats(0.01, 1e3), save=st.floats(0, 0.2), restart=st.floats(0, 1), rate=st.floats(0.01, 20), more=st.floats(1, 3))
-def test_more_interruptions_never_cost_less_and_no_interval_beats_the_chosen_one_by_much(work, save, restart, rate, more):
-    low, high = (interrupted(work, save_hours=save, restart_hours=restart, interruptions_per_day=Estimate.exact(r), interval_hours=min(work, 1.0)) for r in (rate, rate * more))
+@given(
+    work=st.floats(0.01, 1e3),
+    save=st.floats(0, 0.2),
+    restart=st.floats(0, 1),
+    rate=st.floats(0.01, 20),
+    more=st.floats(1, 3),
+)
+def test_more_interruptions_never_cost_less_and_no_interval_beats_the_chosen_one_by_much(
+    work, save, restart, rate, more
+):
+    low, high = (
+        interrupted(
+            work,
+            save_hours=save,
+            restart_hours=restart,
+            interruptions_per_day=Estimate.exact(r),
+            interval_hours=min(work, 1.0),
+        )
+        for r in (rate, rate * more)
+    )
     assert low.extra_hours.p50 <= high.extra_hours.p50 * (1 + 1e-9)
-    best = interrupted(work, save_hours=save, restart_hours=restart, interruptions_per_day=Estimate.exact(rate))
-    assert 0 < best.interval_hours <= work and best.extra_hours.p10 <= best.extra_hours.p50 <= best.extra_hours.p90
+    best = interrupted(
+        work, save_hours=save, restart_hours=restart, interruptions_per_day=Estimate.exact(rate)
+    )
+    assert (
+        0 < best.interval_hours <= work
+        and best.extra_hours.p10 <= best.extra_hours.p50 <= best.extra_hours.p90
+    )
     assert best.interruptions >= 0
 
 
 def test_no_interruption_costs_nothing_and_too_many_are_refused():
-    calm = interrupted(10, save_hours=0.1, restart_hours=0.1, interruptions_per_day=Estimate.exact(0))
+    calm = interrupted(
+        10, save_hours=0.1, restart_hours=0.1, interruptions_per_day=Estimate.exact(0)
+    )
     assert calm.extra_hours == Estimate.exact(0) and calm.interruptions == 0
     with pytest.raises(QuestionError, match="checkpoint-minutes"):
-        interrupted(100, save_hours=0.1, restart_hours=0.1, interruptions_per_day=Estimate.exact(2000), interval_hours=50)
+        interrupted(
+            100,
+            save_hours=0.1,
+            restart_hours=0.1,
+            interruptions_per_day=Estimate.exact(2000),
+            interval_hours=50,
+        )
     for bad in ({"interval": 0}, {"work": -1}, {"mean_between": 0}, {"save": math.nan}):
         with pytest.raises(QuestionError):
-            expected_time(**{"work": 1, "interval": 1, "save": 0.1, "restart": 0, "mean_between": 10} | bad)
+            expected_time(
+                **{"work": 1, "interval": 1, "save": 0.1, "restart": 0, "mean_between": 10} | bad
+            )
 
 
 def test_what_nobody_measured_is_unknown():

@@ -24,7 +24,21 @@ from planner.cost.token_bills import (
 )
 from planner.errors import QuestionError, UnknownNameError
 
-PRICE = ApiPrice("somebody", "a-model", "inference", "", 2e-6, 8e-6, None, None, None, datetime.date(2026, 11, 1), "high", "made up", 0.5e-6)
+PRICE = ApiPrice(
+    "somebody",
+    "a-model",
+    "inference",
+    "",
+    2e-6,
+    8e-6,
+    None,
+    None,
+    None,
+    datetime.date(2026, 11, 1),
+    "high",
+    "made up",
+    0.5e-6,
+)
 counts = st.floats(0, 1e6)
 shares = st.floats(0, 1)
 tokens = st.builds(RequestTokens, counts, counts, counts, counts, shares)
@@ -34,18 +48,24 @@ lines = st.builds(Line, rates, rates, rates, rates, rates, rates, st.floats(1, 1
 
 @given(tokens, st.sampled_from(["prompt", "output", "examples", "retrieved"]), counts)
 def test_more_tokens_never_cost_less(asked, which, more):
-    assert request_usd(replace(asked, **{which: getattr(asked, which) + more}), PRICE) >= request_usd(asked, PRICE) * (1 - 1e-12)
+    assert request_usd(
+        replace(asked, **{which: getattr(asked, which) + more}), PRICE
+    ) >= request_usd(asked, PRICE) * (1 - 1e-12)
 
 
 @given(tokens, shares)
 def test_cached_input_is_never_dearer(asked, share):
     fresh = replace(asked, cached_share=0.0)
     for cached in (None, 0.1e-6, 2e-6, 5e-6):
-        assert request_usd(replace(asked, cached_share=share), replace(PRICE, usd_per_cached_input_token=cached)) <= request_usd(fresh, PRICE) * (1 + 1e-12)
+        assert request_usd(
+            replace(asked, cached_share=share), replace(PRICE, usd_per_cached_input_token=cached)
+        ) <= request_usd(fresh, PRICE) * (1 + 1e-12)
 
 
 def test_a_request_by_hand():
-    assert request_usd(RequestTokens(600, 100, examples=400, cached_share=0.5), PRICE) == pytest.approx(500 * 2e-6 + 500 * 0.5e-6 + 100 * 8e-6)
+    assert request_usd(
+        RequestTokens(600, 100, examples=400, cached_share=0.5), PRICE
+    ) == pytest.approx(500 * 2e-6 + 500 * 0.5e-6 + 100 * 8e-6)
 
 
 def test_a_model_without_a_price_is_refused():
@@ -57,13 +77,21 @@ def test_a_model_without_a_price_is_refused():
 @given(lines, st.floats(1, 1e7), st.floats(1, 1e7), st.floats(0.1, 100))
 def test_more_requests_never_cost_less(line, few, more, months):
     few, more = sorted((few, more))
-    assert line.usd(more, months) >= line.usd(few, months) * (1 - 1e-9) >= line.up_front_usd * (1 - 1e-9)
+    assert (
+        line.usd(more, months)
+        >= line.usd(few, months) * (1 - 1e-9)
+        >= line.up_front_usd * (1 - 1e-9)
+    )
 
 
 @given(st.floats(1, 1e12), st.floats(1, 1e12))
 def test_a_larger_corpus_is_no_smaller_a_store(one, other):
     small, large = (store_for(size, 1536) for size in sorted((one, other)))
-    assert small.vectors <= large.vectors and small.stored_bytes <= large.stored_bytes and small.embedded_tokens >= min(one, other)
+    assert (
+        small.vectors <= large.vectors
+        and small.stored_bytes <= large.stored_bytes
+        and small.embedded_tokens >= min(one, other)
+    )
 
 
 def test_qdrants_worked_example_of_memory():
@@ -82,10 +110,15 @@ def test_the_chosen_store_is_the_cheapest_and_keeps_its_minimum(corpus, queries)
 
 
 def test_pinecones_read_units():
-    """A query is 1 read unit a GB of namespace, at least 0.25, at $16 a million (docs.pinecone.io, understanding cost)."""
+    """A query is 1 read unit a GB of namespace, at least 0.25, at $16 a million (docs.pinecone.io,
+    understanding cost)."""
     pinecone = store_price("pinecone", store_for(1, 8), 0)
-    assert pinecone.usd_per_query(replace(store_for(1, 8), stored_bytes=7.14e9)) == pytest.approx(7.14 * 16e-6)
-    assert pinecone.usd_per_query(replace(store_for(1, 8), stored_bytes=1e6)) == pytest.approx(0.25 * 16e-6)
+    assert pinecone.usd_per_query(replace(store_for(1, 8), stored_bytes=7.14e9)) == pytest.approx(
+        7.14 * 16e-6
+    )
+    assert pinecone.usd_per_query(replace(store_for(1, 8), stored_bytes=1e6)) == pytest.approx(
+        0.25 * 16e-6
+    )
     with pytest.raises(UnknownNameError, match="pinecone"):
         store_price("pinecon", store_for(1, 8), 0)
 
@@ -96,12 +129,16 @@ def test_oris_worked_example():
 
 
 def test_togethers_worked_example_counts_every_evaluation():
-    bill = tuning_usd(8192 * 8 * 1000, 1, 1e-6, tuning_rule("together"), validation_tokens=1e6, evaluations=10)
+    bill = tuning_usd(
+        8192 * 8 * 1000, 1, 1e-6, tuning_rule("together"), validation_tokens=1e6, evaluations=10
+    )
     assert bill.billed_tokens == 65_536_000 + 10_000_000
 
 
 def test_azures_worked_examples():
-    assert tuning_usd(1e6, 2, 2e-6, tuning_rule("azure"), validation_tokens=40_000, evaluations=2).usd == pytest.approx(4.0)
+    assert tuning_usd(
+        1e6, 2, 2e-6, tuning_rule("azure"), validation_tokens=40_000, evaluations=2
+    ).usd == pytest.approx(4.0)
     assert hourly_tuning_usd(4, 100, tuning_rule("azure")) == pytest.approx(400)
     assert hourly_tuning_usd(80, 100, tuning_rule("azure")) == 5000  # a job is ended there
 
@@ -112,22 +149,43 @@ def test_openais_hours_are_rounded_to_two_places():
 
 def test_the_bill_that_a_user_published():
     """13.5M tokens of a 30B model at rank 16: $40.59; the price is found by the model's size."""
-    price = next(p for p in training_prices(30_000_000_000, provider="fireworks") if p.method == "LoRA SFT")
-    assert tuning_usd(13.5e6, 1, price.usd_per_training_token, tuning_rule("fireworks")).usd == pytest.approx(40.59, rel=0.005)
+    price = next(
+        p for p in training_prices(30_000_000_000, provider="fireworks") if p.method == "LoRA SFT"
+    )
+    assert tuning_usd(
+        13.5e6, 1, price.usd_per_training_token, tuning_rule("fireworks")
+    ).usd == pytest.approx(40.59, rel=0.005)
 
 
-@given(st.sampled_from(sorted(tuning_rules())), st.floats(1, 1e12), st.floats(0.1, 50), st.floats(0, 1e9), st.floats(0, 100))
-def test_parts_of_a_tuning_bill_sum_and_more_never_costs_less(provider, size, epochs, validation, evaluations):
+@given(
+    st.sampled_from(sorted(tuning_rules())),
+    st.floats(1, 1e12),
+    st.floats(0.1, 50),
+    st.floats(0, 1e9),
+    st.floats(0, 100),
+)
+def test_parts_of_a_tuning_bill_sum_and_more_never_costs_less(
+    provider, size, epochs, validation, evaluations
+):
     rule = tuning_rule(provider)
-    bill = tuning_usd(size, epochs, 1e-6, rule, validation_tokens=validation, evaluations=evaluations)
+    bill = tuning_usd(
+        size, epochs, 1e-6, rule, validation_tokens=validation, evaluations=evaluations
+    )
     assert sum(bill.parts_usd.values()) == pytest.approx(bill.usd)
-    assert tuning_usd(size, epochs * 2, 1e-6, rule, validation_tokens=validation, evaluations=evaluations).usd >= bill.usd
+    assert (
+        tuning_usd(
+            size, epochs * 2, 1e-6, rule, validation_tokens=validation, evaluations=evaluations
+        ).usd
+        >= bill.usd
+    )
 
 
 def test_a_provider_without_rules_states_nothing():
     rule = tuning_rule("nobody")
     assert rule.validation is None and rule.least_usd is None and rule.served is None
-    assert "not state" in tuning_usd(1e6, 1, 1e-6, rule, validation_tokens=1e5, evaluations=1).notes[0]
+    assert (
+        "not state" in tuning_usd(1e6, 1, 1e-6, rule, validation_tokens=1e5, evaluations=1).notes[0]
+    )
 
 
 def test_a_minimum_is_asked_for_small_jobs():
@@ -137,7 +195,10 @@ def test_a_minimum_is_asked_for_small_jobs():
 
 
 def test_what_cannot_be_prompted_says_why():
-    assert "images" in why_not_chat("fireworks_ai/accounts/fireworks/models/flux-1-dev") and why_not_chat("gpt-4.1-mini") is None
+    assert (
+        "images" in why_not_chat("fireworks_ai/accounts/fireworks/models/flux-1-dev")
+        and why_not_chat("gpt-4.1-mini") is None
+    )
     assert all(size > 0 for size in vector_dimensions().values())
 
 

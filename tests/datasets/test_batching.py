@@ -79,19 +79,29 @@ def test_padded_tokens_of_an_epoch_are_those_of_its_batches(values, size):
     plan = profile(values).batches(size)
     ordered, size = np.sort(values).astype(float), min(size, len(values))
     full, rest = divmod(len(values), size)
-    parts = full * size * expected_max(ordered, size, whole=True) + (rest * expected_max(ordered, rest, whole=True) if rest else 0)
+    parts = full * size * expected_max(ordered, size, whole=True) + (
+        rest * expected_max(ordered, rest, whole=True) if rest else 0
+    )
     assert plan.padded_tokens_per_epoch == pytest.approx(parts)
 
 
 def test_max_padding_fills_every_sample():
     plan = profile([5, 10, 700]).batches(2, padding="max", max_length=512)
-    assert (plan.longest_length, plan.mean_padded_length, plan.padded_tokens_per_epoch) == (512, 512.0, 3 * 512)
+    assert (plan.longest_length, plan.mean_padded_length, plan.padded_tokens_per_epoch) == (
+        512,
+        512.0,
+        3 * 512,
+    )
     assert plan.tokens_per_epoch == 5 + 10 + 512
 
 
 def test_targets_have_their_own_figures():
     plan = profile([10, 20], targets=[3, 9]).batches(2, max_length=8)
-    assert (plan.longest_length, plan.target_longest_length, plan.target_mean_padded_length) == (8, 8, 8.0)
+    assert (plan.longest_length, plan.target_longest_length, plan.target_mean_padded_length) == (
+        8,
+        8,
+        8.0,
+    )
     assert plan.target_tokens_per_epoch == 3 + 8 and plan.target_truncated_share == 0.5
 
 
@@ -107,14 +117,22 @@ def test_longest_of_a_sample_is_extrapolated_and_covers_the_tail():
 def test_counts_are_a_point_mass():
     data = from_counts(1000, 350, 40)
     plan = data.batches(8)
-    assert (plan.longest_length, plan.mean_padded_length, plan.micro_batches_per_epoch) == (350, 350.0, 125)
+    assert (plan.longest_length, plan.mean_padded_length, plan.micro_batches_per_epoch) == (
+        350,
+        350.0,
+        125,
+    )
     assert plan.tokens_per_epoch == 350_000 and plan.target_tokens_per_epoch == 40_000
     assert len(data.assumptions) == 2 and not plan.longest_is_extrapolated
 
 
 def test_images_have_no_lengths():
     plan = from_counts(10, modality="image").batches(4)
-    assert (plan.micro_batches_per_epoch, plan.longest_length, plan.tokens_per_epoch) == (3, None, None)
+    assert (plan.micro_batches_per_epoch, plan.longest_length, plan.tokens_per_epoch) == (
+        3,
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize(

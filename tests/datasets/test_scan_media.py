@@ -61,7 +61,11 @@ def test_captions_make_pairs_of_image_and_text(tmp_path):
     for i in range(4):
         (tmp_path / f"{i}.png").write_bytes(png(8, 8))
     found = scan(tmp_path)
-    assert found.modality == "image_text" and found.lengths.min() > 2 and found.image_sizes == (8, 8, 8, 8)
+    assert (
+        found.modality == "image_text"
+        and found.lengths.min() > 2
+        and found.image_sizes == (8, 8, 8, 8)
+    )
 
 
 def test_an_audio_folder(tmp_path):
@@ -91,16 +95,27 @@ def shard(path, samples):
 
 def test_webdataset_shards(tmp_path):
     for i in range(3):
-        shard(tmp_path / f"{i:03}.tar", [{"png": png(16, 12), "txt": b"a photo", "json": b"{}"}] * 20)
+        shard(
+            tmp_path / f"{i:03}.tar", [{"png": png(16, 12), "txt": b"a photo", "json": b"{}"}] * 20
+        )
     found = scan(tmp_path)
-    assert (found.modality, found.samples, found.image_sizes) == ("image_text", 60, (16, 12, 16, 12))
+    assert (found.modality, found.samples, found.image_sizes) == (
+        "image_text",
+        60,
+        (16, 12, 16, 12),
+    )
     assert found.whole
 
 
 def test_large_shards_are_extrapolated(tmp_path):
-    shard(tmp_path / "a.tar", [{"txt": b"word " * 200, "cls": str(i % 4).encode()} for i in range(500)])
+    shard(
+        tmp_path / "a.tar",
+        [{"txt": b"word " * 200, "cls": str(i % 4).encode()} for i in range(500)],
+    )
     found = scan(tmp_path / "a.tar", budget=Budget(whole_bytes=200_000))
-    assert found.sampled < 300 and found.samples == pytest.approx(500, rel=0.05) and found.classes == 4
+    assert (
+        found.sampled < 300 and found.samples == pytest.approx(500, rel=0.05) and found.classes == 4
+    )
 
 
 def test_images_inside_of_parquet(tmp_path):
@@ -110,4 +125,9 @@ def test_images_inside_of_parquet(tmp_path):
     rows = [{"image": {"bytes": png(10, 7), "path": None}, "label": i % 2} for i in range(6)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "train.parquet")
     found = scan(tmp_path / "train.parquet")
-    assert (found.modality, found.samples, found.classes, found.image_sizes) == ("image", 6, 2, (10, 7, 10, 7))
+    assert (found.modality, found.samples, found.classes, found.image_sizes) == (
+        "image",
+        6,
+        2,
+        (10, 7, 10, 7),
+    )

@@ -25,7 +25,9 @@ def write_jsonl(path, records):
 
 
 def words(rng, count):
-    return " ".join(rng.choice(["river", "of", "the", "mountain", "was", "green"]) for _ in range(count))
+    return " ".join(
+        rng.choice(["river", "of", "the", "mountain", "was", "green"]) for _ in range(count)
+    )
 
 
 @pytest.fixture
@@ -66,7 +68,9 @@ def test_formats_agree(tmp_path, records):
         assert found.classes == (None if file.suffix == ".txt" else 3), file.name
 
 
-@pytest.mark.parametrize("format", ["jsonl", "csv", "txt", "parquet", "json", "paragraphs", "gz", "arrow"])
+@pytest.mark.parametrize(
+    "format", ["jsonl", "csv", "txt", "parquet", "json", "paragraphs", "gz", "arrow"]
+)
 def test_large_files_are_sampled_within_their_stated_error(tmp_path, records, format):
     texts = [r["text"] for r in records]
     path = tmp_path / f"data.{format}"
@@ -76,7 +80,9 @@ def test_large_files_are_sampled_within_their_stated_error(tmp_path, records, fo
         path.write_text(json.dumps(records))
     elif format == "csv":
         with path.open("w", newline="") as handle:
-            csv.writer(handle).writerows([["text", "label"], *([t.replace(" was", "\nwas"), 1] for t in texts)])
+            csv.writer(handle).writerows(
+                [["text", "label"], *([t.replace(" was", "\nwas"), 1] for t in texts)]
+            )
     elif format == "txt":
         path.write_text("\n".join(texts))
     elif format == "paragraphs":
@@ -89,7 +95,9 @@ def test_large_files_are_sampled_within_their_stated_error(tmp_path, records, fo
         pa = pytest.importorskip("pyarrow")
         import pyarrow.parquet as pq
 
-        pq.write_table(pa.Table.from_pylist(records), path, row_group_size=100, use_dictionary=False)
+        pq.write_table(
+            pa.Table.from_pylist(records), path, row_group_size=100, use_dictionary=False
+        )
     elif format == "arrow":
         datasets = pytest.importorskip("datasets")
         datasets.Dataset.from_list(records).save_to_disk(str(path))
@@ -98,7 +106,9 @@ def test_large_files_are_sampled_within_their_stated_error(tmp_path, records, fo
     assert 30 < found.sampled < 3000
     assert abs(found.samples / 3000 - 1) <= max(0.02, 4 * found.samples_relative_error)
     assert abs(found.mean_length / truth.mean() - 1) < 0.15
-    assert found.length_relative_error > ratio("ascii", "large")[1] and any("were counted" in a for a in found.assumptions)
+    assert found.length_relative_error > ratio("ascii", "large")[1] and any(
+        "were counted" in a for a in found.assumptions
+    )
     assert found.batches(4).longest_is_extrapolated
 
 
@@ -116,10 +126,36 @@ def test_sorted_data_have_a_large_sampling_error(tmp_path):
 @pytest.mark.parametrize(
     "record, kind, columns",
     [
-        ({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello there"}]}, "chat", "messages"),
-        ({"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello there"}]}, "chat", "conversations"),
-        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]}, "chat", "messages"),
-        ({"instruction": "add", "input": "1 and 1", "output": "2"}, "instruction", "instruction, input"),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": "hi"},
+                    {"role": "assistant", "content": "hello there"},
+                ]
+            },
+            "chat",
+            "messages",
+        ),
+        (
+            {
+                "conversations": [
+                    {"from": "human", "value": "hi"},
+                    {"from": "gpt", "value": "hello there"},
+                ]
+            },
+            "chat",
+            "conversations",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]},
+            "chat",
+            "messages",
+        ),
+        (
+            {"instruction": "add", "input": "1 and 1", "output": "2"},
+            "instruction",
+            "instruction, input",
+        ),
         ({"prompt": "why", "completion": "because"}, "instruction", "prompt"),
         ({"question": "why", "answer": "because"}, "instruction", "question"),
         ({"Text": "plain"}, "text", "Text"),
@@ -143,24 +179,37 @@ def test_chat_templates_are_counted_once_a_message(tmp_path):
 
 
 def test_targets_of_an_encoder_decoder(tmp_path):
-    file = write_jsonl(tmp_path / "d.jsonl", [{"document": "word " * 40, "summary": "word " * 4}] * 5)
+    file = write_jsonl(
+        tmp_path / "d.jsonl", [{"document": "word " * 40, "summary": "word " * 4}] * 5
+    )
     found = scan(file, task="seq2seq_lm")
     assert found.target_lengths.mean() < found.lengths.mean() < scan(file).lengths.mean()
-    assert scan(file, task="seq2seq_lm", text_columns=["summary", "document"]).target_lengths.mean() == found.lengths.mean()
+    assert (
+        scan(file, task="seq2seq_lm", text_columns=["summary", "document"]).target_lengths.mean()
+        == found.lengths.mean()
+    )
 
 
 def test_pairs_are_read_by_the_task(tmp_path):
     file = write_jsonl(
         tmp_path / "d.jsonl",
-        [{"question": "is it", "passage": "it is " * 9, "label": True}, {"question": "a", "passage": "b", "label": False}],
+        [
+            {"question": "is it", "passage": "it is " * 9, "label": True},
+            {"question": "a", "passage": "b", "label": False},
+        ],
     )
     found = scan(file, task="text_classification")
-    assert found.columns == {"kind": "pair", "inputs": "question, passage", "label": "label"} and found.classes == 2
+    assert (
+        found.columns == {"kind": "pair", "inputs": "question, passage", "label": "label"}
+        and found.classes == 2
+    )
 
 
 def test_a_tokenizer_on_disk_counts_exactly(tmp_path, records):
     tokenizers = pytest.importorskip("tokenizers")
-    model = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "river": 1}, unk_token="[UNK]"))
+    model = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({"[UNK]": 0, "river": 1}, unk_token="[UNK]")
+    )
     model.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     model.save(str(tmp_path / "tokenizer.json"))
     found = scan(write_jsonl(tmp_path / "d.jsonl", records), tokenizer_path=tmp_path)
@@ -196,7 +245,12 @@ def test_scripts(text, script):
 
 def test_every_row_of_the_ratios_has_a_source():
     for row in tables.rows("datasets", "bytes_per_token.csv"):
-        assert 0.5 < float(row["bytes_per_token"]) < 8 and 0 < float(row["relative_error"]) < 1 and row["source"] and row["date"]
+        assert (
+            0.5 < float(row["bytes_per_token"]) < 8
+            and 0 < float(row["relative_error"]) < 1
+            and row["source"]
+            and row["date"]
+        )
     scripts = {row["script"] for row in tables.rows("datasets", "bytes_per_token.csv")}
     assert len(tables.rows("datasets", "bytes_per_token.csv")) == 3 * len(scripts) >= 21
 
@@ -206,7 +260,11 @@ def test_a_small_share_of_bad_lines_is_skipped_and_said(tmp_path, records):
     lines[10] = "{broken"
     (tmp_path / "d.jsonl").write_text("\n".join(lines))
     found = scan(tmp_path / "d.jsonl")
-    assert found.samples == 499 and "skipped 1 of 500" in found.warnings[0] and "d.jsonl:11" in found.warnings[0]
+    assert (
+        found.samples == 499
+        and "skipped 1 of 500" in found.warnings[0]
+        and "d.jsonl:11" in found.warnings[0]
+    )
 
 
 BAD = {
@@ -272,7 +330,9 @@ SEEDS = (
 )
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".tsv", ".txt", ".tar", ".parquet", ".arrow", ".jsonl.gz"])
+@pytest.mark.parametrize(
+    "suffix", [".jsonl", ".json", ".csv", ".tsv", ".txt", ".tar", ".parquet", ".arrow", ".jsonl.gz"]
+)
 def test_damaged_files_never_end_in_a_traceback(tmp_path, suffix):
     rng = random.Random(suffix)
     for _ in range(60):
@@ -291,7 +351,12 @@ def test_damaged_files_never_end_in_a_traceback(tmp_path, suffix):
 def test_a_line_without_an_end_is_refused(tmp_path):
     (tmp_path / "d.jsonl").write_bytes(b'{"text": "' + b"a" * 50_000)
     with pytest.raises(DataError, match="longer than|not JSON"):
-        scan(tmp_path / "d.jsonl", budget=Budget(whole_bytes=1000, sample_bytes=4000, blocks=4, longest_record_bytes=10_000))
+        scan(
+            tmp_path / "d.jsonl",
+            budget=Budget(
+                whole_bytes=1000, sample_bytes=4000, blocks=4, longest_record_bytes=10_000
+            ),
+        )
 
 
 def test_a_folder_takes_its_training_split(tmp_path, records):
@@ -314,9 +379,15 @@ def test_a_folder_of_texts_is_a_record_a_file(tmp_path):
 def test_saved_datasets(tmp_path, records):
     datasets = pytest.importorskip("datasets")
     train = datasets.Dataset.from_list(records[:40])
-    datasets.DatasetDict(train=train, test=train.select(range(9))).save_to_disk(str(tmp_path / "both"))
+    datasets.DatasetDict(train=train, test=train.select(range(9))).save_to_disk(
+        str(tmp_path / "both")
+    )
     found = scan(tmp_path / "both")
-    assert found.samples == 40 and found.format == "arrow" and any("left out: test" in a for a in found.assumptions)
+    assert (
+        found.samples == 40
+        and found.format == "arrow"
+        and any("left out: test" in a for a in found.assumptions)
+    )
 
 
 def test_max_records_and_progress(tmp_path, records):
@@ -328,15 +399,30 @@ def test_max_records_and_progress(tmp_path, records):
 
 
 def test_readers_are_found_by_themselves():
-    assert {"jsonl", "json", "csv", "text", "parquet", "arrow", "image_folder", "audio_folder", "webdataset"} <= {
-        r.format for r in registry()
-    }
+    assert {
+        "jsonl",
+        "json",
+        "csv",
+        "text",
+        "parquet",
+        "arrow",
+        "image_folder",
+        "audio_folder",
+        "webdataset",
+    } <= {r.format for r in registry()}
     assert ".jsonl" in supported()
 
 
 def test_counting_json_lines_imports_nothing_heavy():
     code = (
-        "import sys; from planner.datasets import scan; from planner import tables; scan(tables.path('examples', 'support_tickets.jsonl'));"
-        "print([m for m in ('torch', 'pandas', 'pyarrow', 'datasets', 'transformers', 'PIL', 'tokenizers') if m in sys.modules])"
+        "import sys; from planner.datasets import scan; from planner import tables; "
+        "scan(tables.path('examples', 'support_tickets.jsonl'));"
+        "print([m for m in ('torch', 'pandas', 'pyarrow', 'datasets', 'transformers', 'PIL', "
+        "'tokenizers') if m in sys.modules])"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )

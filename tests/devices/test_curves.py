@@ -1,4 +1,5 @@
-"""Curves: they respect the ceilings, pass near what was measured, hold their efficiency beyond it and know their error."""
+"""Curves: they respect the ceilings, pass near what was measured, hold their efficiency beyond it
+and know their error."""
 
 from __future__ import annotations
 
@@ -22,12 +23,17 @@ def law(b, m, n, k):
 
 def product(b, m, n, k, seconds=None):
     seconds = law(b, m, n, k) if seconds is None else seconds
-    return Point((b, m, n, k), 2 * b * m * n * k, 2 * b * (m * k + k * n + m * n), seconds, seconds, seconds)
+    return Point(
+        (b, m, n, k), 2 * b * m * n * k, 2 * b * (m * k + k * n + m * n), seconds, seconds, seconds
+    )
 
 
 def sides(seed=0, count=120, low=16, high=8192):
     generator = np.random.default_rng(seed)
-    return [(1, *(int(round(x)) for x in np.exp(generator.uniform(np.log(low), np.log(high), 3)))) for _ in range(count)]
+    return [
+        (1, *(int(round(x)) for x in np.exp(generator.uniform(np.log(low), np.log(high), 3))))
+        for _ in range(count)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +82,26 @@ def test_waves_of_tiles_are_used_where_the_measurements_show_them():
     unit = ProductPriors(1.0, 0.0, tiles("product_tensor"), 1.0, 0.0)
 
     def waves(m, n, k):
-        return float(product_seconds(1, m, n, k, moved_bytes=0.0, flops_per_s=RATE, bytes_per_s=BANDWIDTH, multiprocessors=108, priors=unit))
+        return float(
+            product_seconds(
+                1,
+                m,
+                n,
+                k,
+                moved_bytes=0.0,
+                flops_per_s=RATE,
+                bytes_per_s=BANDWIDTH,
+                multiprocessors=108,
+                priors=unit,
+            )
+        )
 
     chosen = [s for s in sides(count=90, low=256)]
-    curve = fit_curve("matmul.nt.bfloat16", [product(*s, seconds=waves(*s[1:]) + LATENCY) for s in chosen], multiprocessors=108)
+    curve = fit_curve(
+        "matmul.nt.bfloat16",
+        [product(*s, seconds=waves(*s[1:]) + LATENCY) for s in chosen],
+        multiprocessors=108,
+    )
     assert curve.multiprocessors == 108
     smooth = fit_curve("matmul.nt.bfloat16", [product(*s) for s in sides()], multiprocessors=108)
     assert smooth.multiprocessors == 0
@@ -87,7 +109,10 @@ def test_waves_of_tiles_are_used_where_the_measurements_show_them():
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_hardly_a_measurement_still_gives_a_rate_and_says_that_it_is_unsure(count):
-    curve = fit_curve("softmax.forward.float32", [Point((2.0**i, 512.0), 0.0, 4096.0 * 2**i, 1e-5 * 2**i, 0, 0) for i in range(count)])
+    curve = fit_curve(
+        "softmax.forward.float32",
+        [Point((2.0**i, 512.0), 0.0, 4096.0 * 2**i, 1e-5 * 2**i, 0, 0) for i in range(count)],
+    )
     seconds, sigma = curve.seconds((4096, 512), 0.0, 4096.0 * 4096)
     assert seconds[0] == pytest.approx(1e-5 * 4096, rel=0.5) and sigma[0] >= 0.4
 
@@ -98,5 +123,8 @@ def test_without_measurements_there_is_no_curve():
 
 
 def test_the_same_size_measured_twice_is_one_point():
-    curve = fit_curve("matmul.nt.bfloat16", [product(1, 64, 64, 64), product(1, 64, 64, 64), product(1, 128, 64, 64)])
+    curve = fit_curve(
+        "matmul.nt.bfloat16",
+        [product(1, 64, 64, 64), product(1, 64, 64, 64), product(1, 128, 64, 64)],
+    )
     assert len(curve.points) == 2

@@ -15,16 +15,39 @@ GIB = 2**30
 CUDA_LIKE = [spec for spec in all_devices() if spec.is_cuda_like]
 
 
-@pytest.mark.parametrize("name, key", [
-    ("h100-sxm", "h100-sxm"), ("NVIDIA H100 80GB HBM3", "h100-sxm"), ("rtx 4090", "rtx-4090"), ("RTX4090", "rtx-4090"), ("NVIDIA H200", "h200-sxm"),
-    ("a100 pcie 80gb", "a100-pcie-80"), ("nvidia a100-sxm4-40gb", "a100-sxm-40"), ("H100 NVL", "h100-nvl"), ("MI300X", "mi300x"), ("Tesla T4", "t4"),
-    ("3090", "rtx-3090"), ("tpu v5e", "tpu-v5e"), ("GeForce RTX 3060", "rtx-3060-12")])
+@pytest.mark.parametrize(
+    "name, key",
+    [
+        ("h100-sxm", "h100-sxm"),
+        ("NVIDIA H100 80GB HBM3", "h100-sxm"),
+        ("rtx 4090", "rtx-4090"),
+        ("RTX4090", "rtx-4090"),
+        ("NVIDIA H200", "h200-sxm"),
+        ("a100 pcie 80gb", "a100-pcie-80"),
+        ("nvidia a100-sxm4-40gb", "a100-sxm-40"),
+        ("H100 NVL", "h100-nvl"),
+        ("MI300X", "mi300x"),
+        ("Tesla T4", "t4"),
+        ("3090", "rtx-3090"),
+        ("tpu v5e", "tpu-v5e"),
+        ("GeForce RTX 3060", "rtx-3060-12"),
+    ],
+)
 def test_names_that_mean_one_device(name, key):
     found = resolve_device(name)
     assert found.spec.key == key and found.assumption is None
 
 
-@pytest.mark.parametrize("name, key", [("h100", "h100-sxm"), ("A100", "a100-sxm-80"), ("A100 80GB", "a100-sxm-80"), ("a100-40gb", "a100-sxm-40"), ("V100", "v100-sxm2-16")])
+@pytest.mark.parametrize(
+    "name, key",
+    [
+        ("h100", "h100-sxm"),
+        ("A100", "a100-sxm-80"),
+        ("A100 80GB", "a100-sxm-80"),
+        ("a100-40gb", "a100-sxm-40"),
+        ("V100", "v100-sxm2-16"),
+    ],
+)
 def test_an_alias_is_told(name, key):
     found = resolve_device(name)
     assert found.spec.key == key and name in found.assumption and key in found.assumption
@@ -64,13 +87,31 @@ def test_units_of_a_known_row():
     assert spec.peak("fp32") == 19.5e12 and spec.peak("tf32") == 156e12
     assert spec.memory_bandwidth_bytes_per_s == 2039e9
     assert spec.interconnect_bytes_per_s == 300e9  # one way of NVLink3's 600
-    assert spec.l2_bytes == 40 * 2**20 and spec.sm_count == 108 and spec.tdp_watts == 400 and spec.capability == (8, 0)
+    assert (
+        spec.l2_bytes == 40 * 2**20
+        and spec.sm_count == 108
+        and spec.tdp_watts == 400
+        and spec.capability == (8, 0)
+    )
     assert 79 * GIB < spec.total_memory_bytes < 80e9 * 1.074 and not spec.memory_is_nominal
 
 
-@pytest.mark.parametrize("key, precision, runs", [
-    ("v100-sxm2-16", "amp_bf16", False), ("v100-sxm2-16", "amp_fp16", True), ("v100-sxm2-16", "tf32", False), ("t4", "bf16", False), ("p100-pcie-16", "fp16", True),
-    ("a100-sxm-40", "amp_bf16", True), ("rtx-3090", "tf32", True), ("mi250x", "bf16", True), ("mi210", "tf32", False), ("tpu-v5e", "bf16", True), ("t4", "fp32", True)])
+@pytest.mark.parametrize(
+    "key, precision, runs",
+    [
+        ("v100-sxm2-16", "amp_bf16", False),
+        ("v100-sxm2-16", "amp_fp16", True),
+        ("v100-sxm2-16", "tf32", False),
+        ("t4", "bf16", False),
+        ("p100-pcie-16", "fp16", True),
+        ("a100-sxm-40", "amp_bf16", True),
+        ("rtx-3090", "tf32", True),
+        ("mi250x", "bf16", True),
+        ("mi210", "tf32", False),
+        ("tpu-v5e", "bf16", True),
+        ("t4", "fp32", True),
+    ],
+)
 def test_supported_precisions(key, precision, runs):
     assert find_device(key).supports(precision) is runs
 
@@ -128,7 +169,13 @@ def test_workspaces_follow_torch():
 
 
 def test_the_local_device_is_matched_by_the_drivers_name(monkeypatch):
-    facts = {"name": "NVIDIA H200", "count": 1, "driver_version": "550.1", "total_memory_bytes": 150754820096, "power_limit_watts": 700.0}
+    facts = {
+        "name": "NVIDIA H200",
+        "count": 1,
+        "driver_version": "550.1",
+        "total_memory_bytes": 150754820096,
+        "power_limit_watts": 700.0,
+    }
     monkeypatch.setattr(lookup, "_driver_facts", lambda: facts)
     spec, said = local_device()
     assert spec.key == "h200-sxm" and said["count"] == 1 and find_device("local") is spec

@@ -37,6 +37,15 @@ def test_every_strategy_device_and_command_is_among_them():
     assert len(QUESTIONS) >= 60
     assert not [name for name in (*golden.STRATEGIES, *golden.GPUS) if name not in asked]
     commands = {arguments[0] for arguments in QUESTIONS.values()}
-    assert commands >= {"estimate", "choose", "report", "prices", "models", "gpus", "schema", "validate"}
+    assert commands >= {
+        "estimate",
+        "choose",
+        "report",
+        "prices",
+        "models",
+        "gpus",
+        "schema",
+        "validate",
+    }
     frozen = {file.stem for file in golden.ANSWERS.glob("*.json")}
     assert frozen == set(QUESTIONS), "freeze them: python tests/golden/questions.py --write"

@@ -1,4 +1,5 @@
-"""What the ledger survives: processes killed while they write, a full disk, damaged files, two merges at once."""
+"""What the ledger survives: processes killed while they write, a full disk, damaged files, two
+merges at once."""
 
 import os
 import random
@@ -17,7 +18,8 @@ from planner.ledger.rescue import carve, rescue
 from planner.ledger.store import PAGE_BYTES, DamagedLedger, Ledger
 
 PROCESSES, EACH, KILLS = 4, 50, 2
-#: Appends runs forever-unique ids; says each id on standard output only after the append has returned.
+#: Appends runs forever-unique ids; says each id on standard output only after the append has
+#: returned.
 WRITER = """
 import sys
 from planner.ledger.record import RunRecord
@@ -34,13 +36,26 @@ with Ledger(path) as ledger:
 
 
 def writer(path, count, **more) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(count)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), str(count)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
 
 
 def filled(path, count, samples=300) -> list[RunRecord]:
     """Runs that need several pages each."""
-    runs = [RunRecord.new("measured", "a test", {"model": f"model-{number}", "micro_batch": number + 1},
-                          {"step_seconds": 0.5, "step_samples": [0.1 + i * 1e-7 for i in range(samples)]}) for number in range(count)]
+    runs = [
+        RunRecord.new(
+            "measured",
+            "a test",
+            {"model": f"model-{number}", "micro_batch": number + 1},
+            {"step_seconds": 0.5, "step_samples": [0.1 + i * 1e-7 for i in range(samples)]},
+        )
+        for number in range(count)
+    ]
     with Ledger(path) as ledger:
         ledger.append_new(iter(runs))
     return runs
@@ -49,12 +64,13 @@ def filled(path, count, samples=300) -> list[RunRecord]:
 def overwritten(path, pages, seed=1) -> None:
     data, chance = bytearray(path.read_bytes()), random.Random(seed)
     for page in pages:
-        data[page * PAGE_BYTES:(page + 1) * PAGE_BYTES] = chance.randbytes(PAGE_BYTES)
+        data[page * PAGE_BYTES : (page + 1) * PAGE_BYTES] = chance.randbytes(PAGE_BYTES)
     path.write_bytes(data)
 
 
 def written_in_spite_of_kills(path, seed) -> tuple[list[str], int]:
-    """One process after another until EACH appends have returned, the first KILLS of them killed: (the ids told, kills that struck)."""
+    """One process after another until EACH appends have returned, the first KILLS of them killed:
+    (the ids told, kills that struck)."""
     chance, told, struck = random.Random(seed), [], 0
     for attempt in range(KILLS + 1):
         process = writer(path, EACH - len(told))
@@ -76,12 +92,16 @@ def test_processes_killed_while_they_write_lose_no_run_that_was_written(tmp_path
     path = tmp_path / "runs.sqlite"
     with ThreadPoolExecutor(PROCESSES) as pool:
         done = list(pool.map(lambda seed: written_in_spite_of_kills(path, seed), range(PROCESSES)))
-    told, struck = [identifier for ids, _ in done for identifier in ids], sum(count for _, count in done)
+    told, struck = (
+        [identifier for ids, _ in done for identifier in ids],
+        sum(count for _, count in done),
+    )
     assert len(told) == len(set(told)) == PROCESSES * EACH and struck >= PROCESSES
     with Ledger(path, create=False) as ledger:
         kept = [run.id for run in ledger.records()]
     assert set(told) <= set(kept) and len(kept) == len(set(kept))
-    assert len(kept) - len(told) <= struck  # a run may be on the disk whose writer was killed before it could say so
+    # a run may be on the disk whose writer was killed before it could say so
+    assert len(kept) - len(told) <= struck
     with sqlite3.connect(path) as database:
         assert database.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
 
@@ -100,9 +120,12 @@ def test_a_log_left_by_a_killed_writer_is_read_and_carved(tmp_path):
 
 @pytest.mark.parametrize("room", [0, 5_000, 40_000, 120_000, 400_000])
 def test_a_disk_without_room_is_one_line_and_nothing_is_half_written(tmp_path, room):
-    """The limit on a file's size stands for the full disk: the kernel refuses the write in the middle of a page."""
+    """The limit on a file's size stands for the full disk: the kernel refuses the write in the
+    middle of a page."""
     path = tmp_path / "runs.sqlite"
-    process = writer(path, 200, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)))
+    process = writer(
+        path, 200, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+    )
     out, errors = process.communicate(timeout=60)
     told = out.split()
     assert process.returncode != 0 and len(told) < 200
@@ -119,7 +142,9 @@ def test_a_full_database_says_so(tmp_path):
     with Ledger(path) as ledger:
         ledger._database.execute("PRAGMA max_page_count = 1")  # SQLite answers as it does on ENOSPC
         with pytest.raises(MachineError, match="disk is full") as caught:
-            ledger.append(RunRecord.new("recorded", "x", {}, {"step_samples": [0.123456789] * 5000}))
+            ledger.append(
+                RunRecord.new("recorded", "x", {}, {"step_samples": [0.123456789] * 5000})
+            )
         assert caught.value.exit_code == 3 and "\n" not in str(caught.value)
         assert list(ledger.records()) == sorted(runs, key=lambda run: run.created)
 
@@ -139,21 +164,28 @@ def test_the_rest_of_a_damaged_ledger_is_rescued_and_the_loss_said(tmp_path):
         kept = list(ledger.records())
         assert len(kept) == done.saved and all(run in runs for run in kept)
         ledger.append(RunRecord.new("recorded", "goes on", {}, {}))
-    assert rescue(path).kept is None and len([f for f in os.listdir(tmp_path) if f.startswith(".")]) == 0
+    assert (
+        rescue(path).kept is None
+        and len([f for f in os.listdir(tmp_path) if f.startswith(".")]) == 0
+    )
 
 
 def _holds_runs(path, page) -> bool:
-    content = path.read_bytes()[page * PAGE_BYTES:(page + 1) * PAGE_BYTES]
+    content = path.read_bytes()[page * PAGE_BYTES : (page + 1) * PAGE_BYTES]
     return content[0] == 0x0D and b'"kind":"measured"' in content
 
 
-@pytest.mark.parametrize("spoilt", ["first page", "cut short", "root page", "every page but one run's"])
+@pytest.mark.parametrize(
+    "spoilt", ["first page", "cut short", "root page", "every page but one run's"]
+)
 def test_ledgers_without_their_structure_still_give_their_runs(tmp_path, spoilt):
     path = tmp_path / "runs.sqlite"
     filled(path, 30, samples=20)  # several runs a page, none across pages
     size = path.stat().st_size
     with sqlite3.connect(path) as database:
-        root = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'runs'").fetchone()[0]
+        root = database.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'runs'"
+        ).fetchone()[0]
     if spoilt == "first page":
         overwritten(path, [0])
     elif spoilt == "cut short":
@@ -179,12 +211,18 @@ def test_a_changed_letter_is_noticed_and_never_read_as_data(tmp_path):
         list(ledger.records())
     assert (rescue(path).saved, rescue(path).lost) == (4, 0)
     with Ledger(path) as ledger:
-        assert [run.setup["model"] for run in ledger.records()] == ["model-0", "model-1", "model-2", "model-4"]
+        assert [run.setup["model"] for run in ledger.records()] == [
+            "model-0",
+            "model-1",
+            "model-2",
+            "model-4",
+        ]
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_no_damage_ends_in_anything_but_runs_or_one_line(tmp_path, seed):
-    """Random bytes at random places: what is read is what was written, or the ledger says that it is damaged."""
+    """Random bytes at random places: what is read is what was written, or the ledger says that it
+    is damaged."""
     path, chance = tmp_path / "runs.sqlite", random.Random(seed)
     runs = {run.id: run for run in filled(path, 12, samples=60)}
     data = bytearray(path.read_bytes())
@@ -228,7 +266,9 @@ def test_two_merges_at_once_take_each_run_once(tmp_path):
 
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(merge, range(4)))
-    assert sum(added for added, _ in done) == len(runs) and all(added + present == len(runs) for added, present in done)
+    assert sum(added for added, _ in done) == len(runs) and all(
+        added + present == len(runs) for added, present in done
+    )
     with Ledger(mine) as ledger:
         assert len(list(ledger.records())) == 43
 

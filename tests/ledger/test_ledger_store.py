@@ -1,4 +1,5 @@
-"""The ledger keeps what it took: whole runs, for good, from several processes, and it says when something is wrong."""
+"""The ledger keeps what it took: whole runs, for good, from several processes, and it says when
+something is wrong."""
 
 import dataclasses
 import datetime
@@ -20,8 +21,17 @@ from planner.ledger.store import Ledger
 
 
 def run_of(number: int = 0, **changes) -> RunRecord:
-    given = {"kind": "recorded", "source": "a test", "setup": {"model": "gpt2", "gpu": "NVIDIA T4", "strategy": "lora", "micro_batch": number + 1},
-             "measurement": {"step_seconds": 0.25, "peak_allocated_bytes": 10**9}} | changes
+    given = {
+        "kind": "recorded",
+        "source": "a test",
+        "setup": {
+            "model": "gpt2",
+            "gpu": "NVIDIA T4",
+            "strategy": "lora",
+            "micro_batch": number + 1,
+        },
+        "measurement": {"step_seconds": 0.25, "peak_allocated_bytes": 10**9},
+    } | changes
     return RunRecord.new(**given)
 
 
@@ -34,21 +44,42 @@ def path(tmp_path):
 
 
 def test_what_goes_in_comes_out(path):
-    run = run_of(3, question={"model": "gpt2", "samples": 5}, estimate={"basis": "datasheet", "step_seconds": {"p10": 0.2, "p50": 0.3, "p90": 0.4}},
-                 versions={"torch": "2.13"}, machine={"cores": 2}, notes=("one", "zwei: ü"))
+    run = run_of(
+        3,
+        question={"model": "gpt2", "samples": 5},
+        estimate={"basis": "datasheet", "step_seconds": {"p10": 0.2, "p50": 0.3, "p90": 0.4}},
+        versions={"torch": "2.13"},
+        machine={"cores": 2},
+        notes=("one", "zwei: ü"),
+    )
     with Ledger(path) as ledger:
         ledger.append(run)
     with Ledger(path, create=False) as again:
         assert list(again.records()) == [run] and len(again) == 1
     assert step_error(run) == pytest.approx(0.2)
-    assert step_error(run_of()) is None and step_error(run_of(measurement={}, estimate=run.estimate)) is None
+    assert (
+        step_error(run_of()) is None
+        and step_error(run_of(measurement={}, estimate=run.estimate)) is None
+    )
 
 
 def test_numbers_of_numpy_become_plain():
     import numpy as np
 
-    run = run_of(measurement={"step_seconds": np.float32(0.5), "tokens": np.int64(7), "out_of_memory": np.bool_(True), "step_samples": (np.float64(1.5),)})
-    assert run.measurement == {"step_seconds": 0.5, "tokens": 7, "out_of_memory": True, "step_samples": [1.5]}
+    run = run_of(
+        measurement={
+            "step_seconds": np.float32(0.5),
+            "tokens": np.int64(7),
+            "out_of_memory": np.bool_(True),
+            "step_samples": (np.float64(1.5),),
+        }
+    )
+    assert run.measurement == {
+        "step_seconds": 0.5,
+        "tokens": 7,
+        "out_of_memory": True,
+        "step_samples": [1.5],
+    }
     assert RunRecord.from_json(run.to_json()) == run
 
 
@@ -59,14 +90,25 @@ def test_a_diverged_run_is_kept_and_said():
 
 
 WRONG = [
-    ({"kind": "mesured"}, "Did you mean measured"), ({"source": " "}, "source is missing"), ({"id": "1"}, "32 hexadecimal"),
-    ({"created": "yesterday"}, "not a moment"), ({"created": "2026-01-01T00:00:00"}, "time zone"), ({"setup": []}, "setup is not a mapping"),
-    ({"setup": {"strategy": "lorra"}}, "not a strategy"), ({"setup": {"micro_batch": 0}}, "setup.micro_batch: '0' is not a whole number of at least 1"),
-    ({"setup": {"compile": 1}}, "true or false"), ({"setup": {"=cmd": 1}}, "is not a name"), ({"setup": {"x": object()}}, "cannot be kept"),
-    ({"measurement": {"step_seconds": 0.0}}, "above 0"), ({"measurement": {"step_seconds": math.inf}}, "not a finite number"),
-    ({"measurement": {"wall_seconds": -1}}, "above 0"), ({"measurement": {"tokens": 10**400}}, "not a finite number"),
-    ({"measurement": {"tokens": 1.5}}, "whole number"), ({"measurement": {"step_samples": [1.0, 0.0]}}, "list of finite"),
-    ({"measurement": {"step_seconds_p10": 2.0, "step_seconds_p90": 1.0}}, "above step_seconds_p90"), ({"machine": None}, "machine is not a mapping"),
+    ({"kind": "mesured"}, "Did you mean measured"),
+    ({"source": " "}, "source is missing"),
+    ({"id": "1"}, "32 hexadecimal"),
+    ({"created": "yesterday"}, "not a moment"),
+    ({"created": "2026-01-01T00:00:00"}, "time zone"),
+    ({"setup": []}, "setup is not a mapping"),
+    ({"setup": {"strategy": "lorra"}}, "not a strategy"),
+    ({"setup": {"micro_batch": 0}}, "setup.micro_batch: '0' is not a whole number of at least 1"),
+    ({"setup": {"compile": 1}}, "true or false"),
+    ({"setup": {"=cmd": 1}}, "is not a name"),
+    ({"setup": {"x": object()}}, "cannot be kept"),
+    ({"measurement": {"step_seconds": 0.0}}, "above 0"),
+    ({"measurement": {"step_seconds": math.inf}}, "not a finite number"),
+    ({"measurement": {"wall_seconds": -1}}, "above 0"),
+    ({"measurement": {"tokens": 10**400}}, "not a finite number"),
+    ({"measurement": {"tokens": 1.5}}, "whole number"),
+    ({"measurement": {"step_samples": [1.0, 0.0]}}, "list of finite"),
+    ({"measurement": {"step_seconds_p10": 2.0, "step_seconds_p90": 1.0}}, "above step_seconds_p90"),
+    ({"machine": None}, "machine is not a mapping"),
     ({"estimate": {"usd": {"p50": math.nan}}}, "estimate.usd.p50"),
 ]
 
@@ -78,18 +120,43 @@ def test_a_wrong_record_is_refused_in_one_line(changes, said):
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "{}", "{", "[" * 100_000, '{"id": 1e999}', "1" * 5000,
-                                  '{"id":"' + "a" * 32 + '","created":"2026-01-01T00:00:00Z","kind":"measured","source":"x","setup":{},"measurement":{},"z":1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[1]",
+        "{}",
+        "{",
+        "[" * 100_000,
+        '{"id": 1e999}',
+        "1" * 5000,
+        '{"id":"'
+        + "a" * 32
+        + '","created":"2026-01-01T00:00:00Z","kind":"measured","source":"x","setup":{},"measurement":{},"z":1}',
+    ],
+)
 def test_what_is_not_a_record_is_refused(text):
     with pytest.raises(ProfileError):
         RunRecord.from_json(text)
 
 
-_VALUES = st.recursive(st.none() | st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-                       lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=8)
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63) + 1, 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
 
 
-@given(st.dictionaries(st.text(max_size=8), _VALUES, max_size=4), st.lists(st.text(max_size=10), max_size=3))
+@given(
+    st.dictionaries(st.text(max_size=8), _VALUES, max_size=4),
+    st.lists(st.text(max_size=10), max_size=3),
+)
 def test_any_json_survives_the_way_through_text(machine, notes):
     run = run_of(machine=machine, notes=tuple(notes))
     assert RunRecord.from_json(run.to_json()) == run
@@ -105,16 +172,32 @@ def test_times_are_kept_in_utc():
 
 
 def test_runs_are_found_by_what_is_asked(path):
-    runs = [dataclasses.replace(run_of(i, kind=kind, setup={"model": model, "gpu": gpu, "strategy": strategy}), created=f"2026-01-0{i + 1}T12:00:00+00:00")
-            for i, (kind, model, gpu, strategy) in enumerate([("measured", "gpt2", "NVIDIA T4", "lora"), ("recorded", "Llama-3.2-1B", "NVIDIA H100", "lora"),
-                                                              ("imported", "llama-7b", None, "fine_tune")])]
+    runs = [
+        dataclasses.replace(
+            run_of(i, kind=kind, setup={"model": model, "gpu": gpu, "strategy": strategy}),
+            created=f"2026-01-0{i + 1}T12:00:00+00:00",
+        )
+        for i, (kind, model, gpu, strategy) in enumerate(
+            [
+                ("measured", "gpt2", "NVIDIA T4", "lora"),
+                ("recorded", "Llama-3.2-1B", "NVIDIA H100", "lora"),
+                ("imported", "llama-7b", None, "fine_tune"),
+            ]
+        )
+    ]
     with Ledger(path) as ledger:
         for run in reversed(runs):
             ledger.append(run)
         assert list(ledger.records()) == runs
         assert list(ledger.records(newest_first=True, limit=2)) == runs[:0:-1]
-        assert list(ledger.records(model="LLAMA")) == runs[1:] and list(ledger.records(gpu="t4")) == runs[:1]
-        assert list(ledger.records(strategy="fine-tune")) == runs[2:] and list(ledger.records(kind="measured")) == runs[:1]
+        assert (
+            list(ledger.records(model="LLAMA")) == runs[1:]
+            and list(ledger.records(gpu="t4")) == runs[:1]
+        )
+        assert (
+            list(ledger.records(strategy="fine-tune")) == runs[2:]
+            and list(ledger.records(kind="measured")) == runs[:1]
+        )
         assert list(ledger.records(since="2026-01-02")) == runs[1:]
         assert list(ledger.records(since=datetime.date(2026, 1, 3))) == runs[2:]
         assert list(ledger.records(since="2026-01-02T13:00+01:00", strategy="lora")) == runs[1:2]
@@ -122,8 +205,15 @@ def test_runs_are_found_by_what_is_asked(path):
         assert list(ledger.records(model="%")) == []
 
 
-@pytest.mark.parametrize("filters, said", [({"since": "soon"}, "not a date"), ({"strategy": "lorra"}, "Did you mean lora"), ({"kind": "x"}, "Known:"),
-                                           ({"id": "%"}, "hexadecimal")])
+@pytest.mark.parametrize(
+    "filters, said",
+    [
+        ({"since": "soon"}, "not a date"),
+        ({"strategy": "lorra"}, "Did you mean lora"),
+        ({"kind": "x"}, "Known:"),
+        ({"id": "%"}, "hexadecimal"),
+    ],
+)
 def test_a_filter_that_cannot_be_is_refused(path, filters, said):
     with Ledger(path) as ledger, pytest.raises(QuestionError, match=said):
         list(ledger.records(**filters))
@@ -136,8 +226,13 @@ def test_a_run_is_never_changed_nor_deleted_nor_written_twice(path):
         with pytest.raises(ProfileError, match="there already"):
             ledger.append(run)
     with sqlite3.connect(path) as database:
-        for statement in ("UPDATE runs SET kind = 'imported'", "DELETE FROM runs", "INSERT OR REPLACE INTO runs SELECT * FROM runs",
-                          "REPLACE INTO runs SELECT seq, 'b', created, kind, model, gpu, strategy, digest, record FROM runs"):
+        for statement in (
+            "UPDATE runs SET kind = 'imported'",
+            "DELETE FROM runs",
+            "INSERT OR REPLACE INTO runs SELECT * FROM runs",
+            "REPLACE INTO runs SELECT seq, 'b', created, kind, model, gpu, strategy, digest, "
+            "record FROM runs",
+        ):
             with pytest.raises(sqlite3.IntegrityError):
                 database.execute(statement)
     with Ledger(path) as ledger:
@@ -157,7 +252,9 @@ def test_merging_takes_each_run_once_and_leaves_the_other_file_alone(path, tmp_p
         assert {run.id for run in ledger.records()} == {mine.id, shared.id, theirs.id}
         with pytest.raises(QuestionError, match="itself"):
             ledger.merge(path)
-    assert other.read_bytes() == before and [f.name for f in tmp_path.iterdir() if f.name.startswith("coll")] == [other.name]
+    assert other.read_bytes() == before and [
+        f.name for f in tmp_path.iterdir() if f.name.startswith("coll")
+    ] == [other.name]
 
 
 def test_the_default_place(monkeypatch, tmp_path):

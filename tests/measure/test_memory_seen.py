@@ -1,4 +1,5 @@
-"""The allocator's account of a step, read from what torch's interface gives, and this process's own resident set."""
+"""The allocator's account of a step, read from what torch's interface gives, and this process's own
+resident set."""
 
 from types import SimpleNamespace
 
@@ -20,22 +21,34 @@ class FakeAllocator:
         self.recording, self.events = enabled is not None, [] if enabled is None else self.events
 
     def _snapshot(self, device=None):
-        blocks = [{"address": address, "size": size, "state": "active_allocated"} for address, size in self.blocks.items()]
+        blocks = [
+            {"address": address, "size": size, "state": "active_allocated"}
+            for address, size in self.blocks.items()
+        ]
         idle = {"address": 7, "size": 512, "state": "inactive"}
-        return {"segments": [{"address": 0, "device": 0, "blocks": [*blocks, idle]}], "device_traces": [list(self.events)]}
+        return {
+            "segments": [{"address": 0, "device": 0, "blocks": [*blocks, idle]}],
+            "device_traces": [list(self.events)],
+        }
 
     def note(self, action, address, size):
         assert self.recording
-        self.events += [{"action": action, "addr": address, "size": size}, {"action": "snapshot", "size": 0}]
+        self.events += [
+            {"action": action, "addr": address, "size": size},
+            {"action": "snapshot", "size": 0},
+        ]
 
 
 class FakeStep:
-    """One layer whose gradient lies at its own address; saves 1000 bytes, drops 600 in its update."""
+    """One layer whose gradient lies at its own address; saves 1000 bytes, drops 600 in its
+    update."""
 
     def __init__(self, allocator):
         self.allocator, self.layer = allocator, torch.nn.Linear(16, 16, bias=False)
         self.layer.weight.grad = torch.zeros(16, 16)
-        self.prepared = SimpleNamespace(module=self.layer, teacher=None, trainable=[self.layer.weight])
+        self.prepared = SimpleNamespace(
+            module=self.layer, teacher=None, trainable=[self.layer.weight]
+        )
         self.optimizer = SimpleNamespace(state={0: {"exp_avg": torch.zeros(16, 16), "step": 1}})
         self.batch = {"x": torch.zeros(128), "return_loss": True}
 
@@ -62,13 +75,29 @@ class FakeStep:
 def test_an_allocators_account_is_read(monkeypatch):
     allocator = FakeAllocator({})
     step = FakeStep(allocator)
-    weight, state, batch = (t.data_ptr() for t in (step.layer.weight, step.optimizer.state[0]["exp_avg"], step.batch["x"]))
+    weight, state, batch = (
+        t.data_ptr()
+        for t in (step.layer.weight, step.optimizer.state[0]["exp_avg"], step.batch["x"])
+    )
     allocator.blocks = {weight: 1024, state: 1024, batch: 512, 99: 2048}
-    for name, value in {"memory": allocator, "synchronize": lambda *_: None, "current_device": lambda: 0}.items():
+    for name, value in {
+        "memory": allocator,
+        "synchronize": lambda *_: None,
+        "current_device": lambda: 0,
+    }.items():
         monkeypatch.setattr(torch.cuda, name, value)
     found = memory_seen.categories_at_peak(memory_seen.recorded_history(step, "cuda"))
-    assert found == {"weights": 1024, "optimizer": 1024, "gradients": 1024, "activations": 512, "temporary": 2048 + 2048}
-    assert not allocator.recording and memory_seen.tensor_bytes(step) == {"weights": 1024, "optimizer": 1024}
+    assert found == {
+        "weights": 1024,
+        "optimizer": 1024,
+        "gradients": 1024,
+        "activations": 512,
+        "temporary": 2048 + 2048,
+    }
+    assert not allocator.recording and memory_seen.tensor_bytes(step) == {
+        "weights": 1024,
+        "optimizer": 1024,
+    }
 
 
 def test_the_peak_of_the_resident_set_is_that_since_it_was_forgotten():
@@ -86,7 +115,10 @@ def test_a_run_that_needs_more_than_is_free_gets_an_error(monkeypatch):
     if memory_seen.resident_bytes("VmData") is None:
         pytest.skip("the system does not say what a process uses")
     monkeypatch.setattr(memory_seen, "_free_bytes", lambda: 32 * MIB)
-    with memory_seen.within_free_memory("cpu"), pytest.raises(RuntimeError, match="allocate memory"):
+    with (
+        memory_seen.within_free_memory("cpu"),
+        pytest.raises(RuntimeError, match="allocate memory"),
+    ):
         torch.ones(256 * MIB)
     with memory_seen.within_free_memory("cuda"):
         assert torch.ones(64 * MIB).numel()

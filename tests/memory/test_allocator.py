@@ -17,9 +17,17 @@ from planner.memory.allocator import (
 )
 
 MIB = 2**20
-SIZES = st.one_of(st.integers(1, 4096), st.integers(1, 3 * MIB), st.integers(MIB, 64 * MIB), st.sampled_from([512, MIB, MIB + 1, 10 * MIB, 20 * MIB]))
+SIZES = st.one_of(
+    st.integers(1, 4096),
+    st.integers(1, 3 * MIB),
+    st.integers(MIB, 64 * MIB),
+    st.sampled_from([512, MIB, MIB + 1, 10 * MIB, 20 * MIB]),
+)
 #: (True, size) allocates; (False, n) frees the n-th live block
-SCRIPTS = st.lists(st.one_of(st.tuples(st.just(True), SIZES), st.tuples(st.just(False), st.integers(0, 30))), max_size=120)
+SCRIPTS = st.lists(
+    st.one_of(st.tuples(st.just(True), SIZES), st.tuples(st.just(False), st.integers(0, 30))),
+    max_size=120,
+)
 
 
 def run(allocator, script):
@@ -34,7 +42,8 @@ def run(allocator, script):
 
 
 class Naive:
-    """Segments as lists of [address, size, live]; every search is a scan. Written from the description, not the code."""
+    """Segments as lists of [address, size, live]; every search is a scan. Written from the
+    description, not the code."""
 
     def __init__(self):
         self.segments, self.top, self.allocated = [], 0, 0
@@ -42,12 +51,23 @@ class Naive:
     def allocate(self, requested):
         size = max(512, (requested + 511) // 512 * 512)
         small = size <= SMALL_SIZE
-        fits = [(part[1], part[0], segment, part) for is_small, segment in self.segments if is_small == small
-                for part in segment if not part[2] and part[1] >= size]
+        fits = [
+            (part[1], part[0], segment, part)
+            for is_small, segment in self.segments
+            if is_small == small
+            for part in segment
+            if not part[2] and part[1] >= size
+        ]
         if fits:
             _, _, segment, part = min(fits, key=lambda f: f[:2])
         else:
-            total = SMALL_BUFFER if small else LARGE_BUFFER if size < MIN_LARGE else (size + ROUND_LARGE - 1) // ROUND_LARGE * ROUND_LARGE
+            total = (
+                SMALL_BUFFER
+                if small
+                else LARGE_BUFFER
+                if size < MIN_LARGE
+                else (size + ROUND_LARGE - 1) // ROUND_LARGE * ROUND_LARGE
+            )
             part = [self.top, total, False]
             segment = [part]
             self.segments.append((small, segment))
@@ -94,13 +114,17 @@ def test_invariants(script, expandable):
     assert all(end <= start for (_, end), (start, _) in zip(ranges, ranges[1:]))
     assert allocator.allocated_bytes == sum(b.size for b in live) <= allocator.reserved_bytes
     assert allocator.requested_bytes == sum(b.requested for b in live)
-    assert allocator.allocated_bytes <= allocator.peak_allocated_bytes <= allocator.peak_reserved_bytes
+    assert (
+        allocator.allocated_bytes <= allocator.peak_allocated_bytes <= allocator.peak_reserved_bytes
+    )
     free = sum(size for pool in (allocator.small, allocator.large) for size, _ in pool.order)
     assert free + allocator.allocated_bytes == allocator.reserved_bytes
     for block in live:
         allocator.free(block)
     left = [b for pool in (allocator.small, allocator.large) for b in pool.at.values()]
-    assert all(b.prev is None and (b.next is None or not b.next.mapped) for b in left), "a segment is not one free block"
+    assert all(b.prev is None and (b.next is None or not b.next.mapped) for b in left), (
+        "a segment is not one free block"
+    )
     allocator._release_cached()
     assert allocator.reserved_bytes == 0
 
@@ -124,7 +148,8 @@ def test_documented_sizes():
     assert (allocator.allocated_bytes, allocator.reserved_bytes) == (512, 2 * MIB)
     allocator.allocate(MIB + 1)
     assert allocator.reserved_bytes == 22 * MIB
-    assert allocator.allocate(19 * MIB + 512).size == 20 * MIB  # 1 MiB less 512 B is not split off, and counts as allocated
+    # 1 MiB less 512 B is not split off, and counts as allocated
+    assert allocator.allocate(19 * MIB + 512).size == 20 * MIB
     assert allocator.reserved_bytes == 42 * MIB
     assert round_size(513) == 1024
 
@@ -143,7 +168,8 @@ def test_expandable_segments_reuse_what_is_given_back():
     first, second = allocator.allocate(39 * MIB), allocator.allocate(30 * MIB)
     assert allocator.reserved_bytes == 80 * MIB
     allocator.free(first)
-    allocator.allocate(45 * MIB)  # 39 MiB lie free below; the 20 MiB page that is whole and free is moved behind
+    # 39 MiB lie free below; the 20 MiB page that is whole and free is moved behind
+    allocator.allocate(45 * MIB)
     assert (allocator.reserved_bytes, allocator.retries) == (100 * MIB, 1)
     allocator.free(second)
 
@@ -161,4 +187,9 @@ def test_the_limit_holds(script, expandable, limit_mib):
                 allocator.free(live.pop(value % len(live)))
         except DeviceOutOfMemory:
             pass
-        assert allocator.allocated_bytes <= allocator.reserved_bytes <= allocator.peak_reserved_bytes <= limit_mib * MIB
+        assert (
+            allocator.allocated_bytes
+            <= allocator.reserved_bytes
+            <= allocator.peak_reserved_bytes
+            <= limit_mib * MIB
+        )

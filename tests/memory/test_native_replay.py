@@ -15,7 +15,12 @@ from planner.trace.source import TraceSource
 from planner.training.recipe import Recipe
 
 MIB = 2**20
-SIZES = st.one_of(st.integers(0, 4096), st.integers(1, 3 * MIB), st.integers(MIB, 64 * MIB), st.sampled_from([512, MIB, MIB + 1, 10 * MIB, 20 * MIB]))
+SIZES = st.one_of(
+    st.integers(0, 4096),
+    st.integers(1, 3 * MIB),
+    st.integers(MIB, 64 * MIB),
+    st.sampled_from([512, MIB, MIB + 1, 10 * MIB, 20 * MIB]),
+)
 
 
 @st.composite
@@ -47,36 +52,60 @@ def test_every_step_leaves_what_the_allocator_leaves(run):
             elif (block := allocator.allocate(sizes[key])) is not None:
                 blocks[key] = block
                 if allocator.allocated_bytes > best:
-                    best, alive_then = allocator.allocated_bytes, {k: b.size for k, b in blocks.items()}
+                    best, alive_then = (
+                        allocator.allocated_bytes,
+                        {k: b.size for k, b in blocks.items()},
+                    )
         assert fast.reserved_bytes == allocator.reserved_bytes
-        free = sorted(size * 512 for pool in fast._pools for size in (block >> 40 for block in pool.order))
-        assert free == sorted(size for pool in (allocator.small, allocator.large) for size, _ in pool.order)
+        free = sorted(
+            size * 512 for pool in fast._pools for size in (block >> 40 for block in pool.order)
+        )
+        assert free == sorted(
+            size for pool in (allocator.small, allocator.large) for size, _ in pool.order
+        )
     moment = fast.peak()
     assert moment.allocated_bytes == best == moment.block_bytes.sum()
     assert dict(zip(moment.keys.tolist(), moment.block_bytes.tolist())) == alive_then
 
 
 @settings(max_examples=150, deadline=None)
-@given(traces(), st.integers(1, 40), st.integers(1, 300), st.integers(1, 4), st.sampled_from([(), (8 * MIB,), (8 * MIB, 3 * MIB)]))
+@given(
+    traces(),
+    st.integers(1, 40),
+    st.integers(1, 300),
+    st.integers(1, 4),
+    st.sampled_from([(), (8 * MIB,), (8 * MIB, 3 * MIB)]),
+)
 def test_the_same_answer_as_request_by_request(trace, batch, length, accumulation, workspace):
     point = {"B": batch, "S": length}
     sizes = trace.storage_bytes(trace.dims(**point))[trace.size]
-    slow = replay_by_request(trace, _Pieces(trace, sizes, accumulation, workspace), CachingAllocator())
+    slow = replay_by_request(
+        trace, _Pieces(trace, sizes, accumulation, workspace), CachingAllocator()
+    )
     assert replay(trace, point, accumulation=accumulation, workspace=workspace) == slow
 
 
-@pytest.mark.parametrize("strategy, batch, length, accumulation", [("fine_tune", 2, 512, 1), ("fine_tune", 3, 77, 4), ("feature_extraction", 5, 300, 2)])
+@pytest.mark.parametrize(
+    "strategy, batch, length, accumulation",
+    [("fine_tune", 2, 512, 1), ("fine_tune", 3, 77, 4), ("feature_extraction", 5, 300, 2)],
+)
 def test_the_same_answer_of_a_recorded_step(strategy, batch, length, accumulation):
-    trace = TraceSource(resolve("Llama-3.2-1B"), Recipe(strategy, "causal_lm", "bf16", "adamw")).at(B=batch, S=length)
+    trace = TraceSource(resolve("Llama-3.2-1B"), Recipe(strategy, "causal_lm", "bf16", "adamw")).at(
+        B=batch, S=length
+    )
     point, workspace = {"B": batch, "S": length}, (32 * MIB, 8 * MIB)
     sizes = trace.storage_bytes(trace.dims(**point))[trace.size]
-    slow = replay_by_request(trace, _Pieces(trace, sizes, accumulation, workspace), CachingAllocator())
+    slow = replay_by_request(
+        trace, _Pieces(trace, sizes, accumulation, workspace), CachingAllocator()
+    )
     assert replay(trace, point, accumulation=accumulation, workspace=workspace) == slow
     assert slow.reserved_bytes >= slow.allocated_bytes > slow.requested_bytes * 0.99
 
 
 def test_a_limit_that_is_kept_needs_no_second_replay(monkeypatch):
-    trace = TraceSource(resolve("Llama-3.2-1B"), Recipe("fine_tune", "causal_lm", "bf16", "adamw")).at(B=2, S=64)
+    trace = TraceSource(
+        resolve("Llama-3.2-1B"), Recipe("fine_tune", "causal_lm", "bf16", "adamw")
+    ).at(B=2, S=64)
     free = replay(trace, {"B": 2, "S": 64})
     tight = replay(trace, {"B": 2, "S": 64}, limit_bytes=free.reserved_bytes - 1)
     assert tight.retries or not tight.fits

@@ -15,10 +15,13 @@ POINTS = st.fixed_dictionaries({"B": st.integers(1, 40), "S": st.integers(1, 300
 
 
 def naive_peak(trace, point, accumulation):
-    """Peak of rounded live bytes by walking every operation of two steps, written from the training loop itself."""
+    """Peak of rounded live bytes by walking every operation of two steps, written from the training
+    loop itself."""
     sizes = trace.storage_bytes(trace.dims(**point))[trace.size]
     rounded = [0 if s == 0 else max(512, -(-int(s) // 512) * 512) for s in sizes]
-    optimizer_at = int(np.argmax(trace.op_phase == 4)) if (trace.op_phase == 4).any() else trace.op_count
+    optimizer_at = (
+        int(np.argmax(trace.op_phase == 4)) if (trace.op_phase == 4).any() else trace.op_count
+    )
     live, peak = {}, 0
     for j in range(len(trace.birth)):
         if trace.birth[j] < 0 and trace.category[j] in (0, 2):
@@ -68,8 +71,14 @@ def test_grid_and_naive_agree(trace, point, accumulation):
 @settings(max_examples=150, deadline=None)
 @given(traces(), POINTS, st.integers(1, 4))
 def test_grid_equals_the_replay_where_blocks_are_split_to_512_bytes(trace, point, accumulation):
-    exact = replay(trace, point, accumulation=accumulation, config=AllocatorConfig(expandable_segments=True))
-    assert int(peak_allocated(trace, trace.dims(**point), accumulation=accumulation)) == exact.allocated_bytes == exact.rounded_bytes
+    exact = replay(
+        trace, point, accumulation=accumulation, config=AllocatorConfig(expandable_segments=True)
+    )
+    assert (
+        int(peak_allocated(trace, trace.dims(**point), accumulation=accumulation))
+        == exact.allocated_bytes
+        == exact.rounded_bytes
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -88,26 +97,53 @@ def test_a_grid_is_its_points(trace, accumulation):
     grid = peak_allocated(trace, trace.dims(B=batches, S=lengths), accumulation=accumulation)
     for i, b in enumerate(batches[:, 0]):
         for j, s in enumerate(lengths[0]):
-            assert grid[i, j] == peak_allocated(trace, trace.dims(B=int(b), S=int(s)), accumulation=accumulation)
+            assert grid[i, j] == peak_allocated(
+                trace, trace.dims(B=int(b), S=int(s)), accumulation=accumulation
+            )
     assert (np.diff(grid, axis=0) >= 0).all() and (np.diff(grid, axis=1) >= 0).all()
 
 
 def step():
     """Weights 1 MiB, a saved activation of B·S·64 floats, its gradient, and a state."""
-    mm = Signature("aten.mm.default", (Operand((2, 3), "float32"), Operand((3, 3), "float32")), (Operand((2, 3), "float32"),))
+    mm = Signature(
+        "aten.mm.default",
+        (Operand((2, 3), "float32"), Operand((3, 3), "float32")),
+        (Operand((2, 3), "float32"),),
+    )
     sizes = [((4, 3), 4), ((2, 3), 4)]  # 1 MiB; 256·B·S bytes
-    storages = [(0, -1, 4, "weights"), (0, -1, 4, "optimizer"), (1, 0, 1, "activations"), (1, 1, 2, "temporary"), (0, 2, 4, "gradients")]
-    return make([(0, "forward"), (0, "backward"), (0, "backward"), (0, "optimizer")], storages, sizes, [mm])
+    storages = [
+        (0, -1, 4, "weights"),
+        (0, -1, 4, "optimizer"),
+        (1, 0, 1, "activations"),
+        (1, 1, 2, "temporary"),
+        (0, 2, 4, "gradients"),
+    ]
+    return make(
+        [(0, "forward"), (0, "backward"), (0, "backward"), (0, "optimizer")], storages, sizes, [mm]
+    )
 
 
 def test_a_step_by_hand():
     peak = replay(step(), {"B": 16, "S": 256})  # 1 MiB of activation
-    assert dict(peak.breakdown) == {"weights": MIB, "gradients": 0, "optimizer": MIB, "activations": MIB, "temporary": MIB}
-    assert (peak.allocated_bytes, peak.phase, peak.operation, peak.peak_operation) == (4 * MIB, "backward", "aten.mm.default", 1)
+    assert dict(peak.breakdown) == {
+        "weights": MIB,
+        "gradients": 0,
+        "optimizer": MIB,
+        "activations": MIB,
+        "temporary": MIB,
+    }
+    assert (peak.allocated_bytes, peak.phase, peak.operation, peak.peak_operation) == (
+        4 * MIB,
+        "backward",
+        "aten.mm.default",
+        1,
+    )
 
 
 def test_workspaces_are_taken_at_the_first_products_and_stay():
-    without, with_them = (replay(step(), {"B": 16, "S": 256}, workspace=w) for w in ((), (8 * MIB, 3 * MIB)))
+    without, with_them = (
+        replay(step(), {"B": 16, "S": 256}, workspace=w) for w in ((), (8 * MIB, 3 * MIB))
+    )
     assert with_them.allocated_bytes - without.allocated_bytes == 11 * MIB
     assert with_them.breakdown["temporary"] == 12 * MIB
     assert dict(with_them.by_module)["workspace"] == 11 * MIB
@@ -126,15 +162,21 @@ def test_a_limit_is_reported_not_raised():
 
 
 def test_few_moments_are_left_of_a_deep_model():
-    """A stack of equal blocks: activations go as gradients come, so only the ends can be the peak."""
+    """A stack of equal blocks: activations go as gradients come, so only the ends can be the
+    peak."""
     depth = 200
     operations = [(0, "forward")] * depth + [(0, "backward")] * depth
-    storages = [(0, i, 2 * depth - 1 - i, "activations") for i in range(depth)] + [(1, depth + i, 2 * depth, "gradients") for i in range(depth)]
+    storages = [(0, i, 2 * depth - 1 - i, "activations") for i in range(depth)] + [
+        (1, depth + i, 2 * depth, "gradients") for i in range(depth)
+    ]
     assert len(candidate_moments(make(operations, storages, [((2, 3), 4), ((4, 3), 4)]))) <= 4
 
 
 def test_module_names_are_cut_at_the_block():
-    assert readable_module("base_model.model.layers.3.mlp.gate_proj.lora_A.default") == "base_model.model.layers.3"
+    assert (
+        readable_module("base_model.model.layers.3.mlp.gate_proj.lora_A.default")
+        == "base_model.model.layers.3"
+    )
     assert readable_module("0.conv") == "0"
     assert readable_module("lm_head") == "lm_head"
     assert readable_module("") == "(whole model)"

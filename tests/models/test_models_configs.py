@@ -1,4 +1,5 @@
-"""Hostile and malformed config.json and safetensors files: one line that names the file and the key, never a traceback."""
+"""Hostile and malformed config.json and safetensors files: one line that names the file and the
+key, never a traceback."""
 
 import json
 import struct
@@ -89,19 +90,30 @@ def test_remote_code_is_refused_and_never_imported(tmp_path):
     (tmp_path / "modeling_x.py").write_text(f"open({str(marker)!r}, 'w').write('x')\n")
     for model_type in ("llama", "own_type"):
         (tmp_path / "config.json").write_text(
-            json.dumps({**GOOD, "model_type": model_type, "auto_map": {"AutoModelForCausalLM": "modeling_x.X"}})
+            json.dumps(
+                {
+                    **GOOD,
+                    "model_type": model_type,
+                    "auto_map": {"AutoModelForCausalLM": "modeling_x.X"},
+                }
+            )
         )
         with pytest.raises(ModelError, match="trust-remote-code"):
             resolve(str(tmp_path))
     assert resolve(str(tmp_path), trust_remote_code=True, task="causal_lm").trust_remote_code
-    (tmp_path / "config.json").write_text(json.dumps({**GOOD, "auto_map": {"AutoModelForCausalLM": "modeling_x.X"}}))
-    assert not resolve(str(tmp_path), trust_remote_code=True).trust_remote_code  # transformers' own class serves
+    (tmp_path / "config.json").write_text(
+        json.dumps({**GOOD, "auto_map": {"AutoModelForCausalLM": "modeling_x.X"}})
+    )
+    # transformers' own class serves
+    assert not resolve(str(tmp_path), trust_remote_code=True).trust_remote_code
     assert not marker.exists()
 
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -109,7 +121,18 @@ json_values = st.recursive(
 @settings(max_examples=200, deadline=None)
 @given(
     st.dictionaries(
-        st.sampled_from([*GOOD, "head_dim", "image_size", "text_config", "vision_config", "auto_map", "rope_scaling"]), json_values
+        st.sampled_from(
+            [
+                *GOOD,
+                "head_dim",
+                "image_size",
+                "text_config",
+                "vision_config",
+                "auto_map",
+                "rope_scaling",
+            ]
+        ),
+        json_values,
     )
 )
 def test_any_mutation_is_a_config_or_one_line(changes):
@@ -141,7 +164,13 @@ def test_safetensors_header_gives_exact_parameters(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({**GOOD, "torch_dtype": "float32"}))
     safetensors(
         tmp_path / "model.safetensors",
-        {"__metadata__": {"format": "pt"}, "a": tensor("BF16", 10, 20), "b": tensor("BF16", 7), "n": tensor("F32"), "i": tensor("I64", 99)},
+        {
+            "__metadata__": {"format": "pt"},
+            "a": tensor("BF16", 10, 20),
+            "b": tensor("BF16", 7),
+            "n": tensor("F32"),
+            "i": tensor("I64", 99),
+        },
     )
     facts = resolve(str(tmp_path))
     assert facts.parameters == 208 and facts.weights_dtype == "bfloat16"
@@ -150,18 +179,25 @@ def test_safetensors_header_gives_exact_parameters(tmp_path):
 def test_sharded_checkpoints(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(GOOD))
     names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": names[0], "b": names[1]}}))
+    (tmp_path / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"a": names[0], "b": names[1]}})
+    )
     safetensors(tmp_path / names[0], {"a": tensor("F16", 3, 5)})
     assert resolve(str(tmp_path)).parameters is None  # half a download has no count
     safetensors(tmp_path / names[1], {"b": tensor("F16", 4)})
     assert resolve(str(tmp_path)).parameters == 19
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "../../etc/passwd.safetensors"}}))
+    (tmp_path / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"a": "../../etc/passwd.safetensors"}})
+    )
     with pytest.raises(ModelError, match="outside"):
         resolve(str(tmp_path))
 
 
 def test_packed_weights_have_no_count(tmp_path):
-    safetensors(tmp_path / "model.safetensors", {"l.qweight": tensor("I32", 8, 8), "l.scales": tensor("F16", 8)})
+    safetensors(
+        tmp_path / "model.safetensors",
+        {"l.qweight": tensor("I32", 8, 8), "l.scales": tensor("F16", 8)},
+    )
     assert read_checkpoint(tmp_path).parameters is None
 
 

@@ -1,4 +1,5 @@
-"""Names become facts: order, local hub cache, catalogue, sizes, near names, and no torch on the way."""
+"""Names become facts: order, local hub cache, catalogue, sizes, near names, and no torch on the
+way."""
 
 import json
 import math
@@ -42,19 +43,36 @@ def test_folder_and_file_are_one_model(tmp_path):
     (folder / "tokenizer.json").write_text("{}")
     by_folder, by_file = resolve(str(folder)), resolve(str(folder / "config.json"))
     assert by_folder.fingerprint == by_file.fingerprint
-    assert (by_folder.origin, by_folder.task, by_folder.blocks, by_folder.vocabulary, by_folder.max_length) == (
+    assert (
+        by_folder.origin,
+        by_folder.task,
+        by_folder.blocks,
+        by_folder.vocabulary,
+        by_folder.max_length,
+    ) == (
         "folder",
         "causal_lm",
         2,
         128,
         64,
     )
-    assert by_folder.tokenizer == folder / "tokenizer.json" and by_folder.weights_dtype == "bfloat16" and by_folder.parameters is None
+    assert (
+        by_folder.tokenizer == folder / "tokenizer.json"
+        and by_folder.weights_dtype == "bfloat16"
+        and by_folder.parameters is None
+    )
 
 
 def test_fingerprint_covers_the_architecture_only(tmp_path):
     same = write(
-        tmp_path / "same", {**TINY, "_name_or_path": "x", "transformers_version": "9", "torch_dtype": "float32", "use_cache": False}
+        tmp_path / "same",
+        {
+            **TINY,
+            "_name_or_path": "x",
+            "transformers_version": "9",
+            "torch_dtype": "float32",
+            "use_cache": False,
+        },
     )
     wider = write(tmp_path / "wider", {**TINY, "intermediate_size": 65})
     base = resolve(str(write(tmp_path / "base"))).fingerprint
@@ -71,7 +89,8 @@ def test_hub_cache_follows_refs_main(tmp_path, monkeypatch):
     assert resolve("someone/tiny").origin == "hub cache"
     (model / "refs" / "main").write_text("bbb")
     assert resolve("someone/tiny").blocks == 3
-    (model / "refs" / "main").write_text("../../..")  # a hostile ref names no folder: the newest snapshot is taken instead
+    # a hostile ref names no folder: the newest snapshot is taken instead
+    (model / "refs" / "main").write_text("../../..")
     assert resolve("someone/tiny").blocks in (1, 3)
 
 
@@ -92,11 +111,22 @@ def test_cached_config_goes_before_the_catalogue(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["Llama-3.1-8B", "meta-llama/Llama-3.1-8B", "meta-llama/llama-3.1-8b", "llama3.1-8b", "LLAMA-3.1-8B-Instruct"]
+    "name",
+    [
+        "Llama-3.1-8B",
+        "meta-llama/Llama-3.1-8B",
+        "meta-llama/llama-3.1-8b",
+        "llama3.1-8b",
+        "LLAMA-3.1-8B-Instruct",
+    ],
 )
 def test_catalogue_names_need_no_network(name):
     facts = resolve(name)
-    assert facts.parameters == 8_030_261_248 and facts.weights_dtype == "bfloat16" and facts.max_length == 131072
+    assert (
+        facts.parameters == 8_030_261_248
+        and facts.weights_dtype == "bfloat16"
+        and facts.max_length == 131072
+    )
     assert "shipped config of meta-llama/Llama-3.1-8B" in facts.assumptions[-1]
 
 
@@ -116,8 +146,16 @@ def test_failure_says_what_was_tried(tmp_path, monkeypatch):
     with pytest.raises(ModelError) as error:
         resolve("meta-llama/Llama-3.1-9B", offline=True)
     line = str(error.value)
-    assert "\n" not in line and str(tmp_path / "hub") in line and "--offline" in line and "catalogue" in line and "Llama-3.1-8B" in line
-    monkeypatch.setattr(hub, "download_config", lambda name: (None, "the hub says that it is gated"))
+    assert (
+        "\n" not in line
+        and str(tmp_path / "hub") in line
+        and "--offline" in line
+        and "catalogue" in line
+        and "Llama-3.1-8B" in line
+    )
+    monkeypatch.setattr(
+        hub, "download_config", lambda name: (None, "the hub says that it is gated")
+    )
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.delenv("TRANSFORMERS_OFFLINE", raising=False)
     with pytest.raises(ModelError, match="gated"):
@@ -136,7 +174,19 @@ def test_downloaded_config_is_used(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "   ", "./nowhere", "/nowhere/config.json", "a/b/c", "x" * 5000, "nul\0byte", "no_such_module_xyz:make", "5X", "../../etc"]
+    "name",
+    [
+        "",
+        "   ",
+        "./nowhere",
+        "/nowhere/config.json",
+        "a/b/c",
+        "x" * 5000,
+        "nul\0byte",
+        "no_such_module_xyz:make",
+        "5X",
+        "../../etc",
+    ],
 )
 def test_wrong_names_are_one_line(name):
     with pytest.raises(PlannerError) as error:
@@ -152,7 +202,11 @@ def test_pickles_are_not_opened(tmp_path):
 
 def test_vision_names():
     assert resolve("timm:resnet50").parameters == 25_557_032
-    assert resolve("timm:resnet50.a1_in1k").fingerprint == resolve("resnet50").fingerprint == resolve("microsoft/resnet-50").fingerprint
+    assert (
+        resolve("timm:resnet50.a1_in1k").fingerprint
+        == resolve("resnet50").fingerprint
+        == resolve("microsoft/resnet-50").fingerprint
+    )
     assert resolve("torchvision:vit_b_16").parameters == 86_567_656
     assert resolve("torchvision:resnet50").fingerprint != resolve("timm:resnet50").fingerprint
     with pytest.raises(UnknownNameError, match="resnet50"):
@@ -164,9 +218,16 @@ def test_vision_names():
 def test_tasks():
     assert resolve("bert-base").task == "text_classification"
     masked = resolve("bert-base", task="masked_lm")
-    assert masked.task == "masked_lm" and masked.parameters is None  # the catalogue counts the default task's class
-    assert resolve("whisper-small").task == "speech_recognition" and resolve("whisper-small").modality == "audio"
-    assert resolve("clip-vit-b32").modality == "image_text" and resolve("clip-vit-b32").image_size == 224
+    # the catalogue counts the default task's class
+    assert masked.task == "masked_lm" and masked.parameters is None
+    assert (
+        resolve("whisper-small").task == "speech_recognition"
+        and resolve("whisper-small").modality == "audio"
+    )
+    assert (
+        resolve("clip-vit-b32").modality == "image_text"
+        and resolve("clip-vit-b32").image_size == 224
+    )
     with pytest.raises(ModelError, match="text_classification"):
         resolve("bert-base", task="contrastive")
 
@@ -177,29 +238,43 @@ def test_every_name_of_the_catalogue_resolves_and_is_its_own():
         facts = resolve(name)
         assert facts.parameters and len(facts.fingerprint) == 64
         fingerprints.setdefault(facts.fingerprint, []).append(name)
-    assert len(fingerprints) >= len(catalogue.names()) - 4, [names for names in fingerprints.values() if len(names) > 1]
+    assert len(fingerprints) >= len(catalogue.names()) - 4, [
+        names for names in fingerprints.values() if len(names) > 1
+    ]
 
 
-@pytest.mark.parametrize("name", ["20M", "125M", "350m", "1B", "1.5B", "3b", "7B", "13B", "34B", "70B", "180B", "405B", "1T"])
+@pytest.mark.parametrize(
+    "name",
+    ["20M", "125M", "350m", "1B", "1.5B", "3b", "7B", "13B", "34B", "70B", "180B", "405B", "1T"],
+)
 def test_sizes_come_close(name):
     facts = resolve(name)
     wanted = sizes.parse_count(name)
     assert abs(math.log(facts.parameters / wanted)) < 0.05, facts.assumptions
     config = facts.config
-    assert config["num_attention_heads"] % config["num_key_value_heads"] == 0 and name in facts.assumptions[0]
+    assert (
+        config["num_attention_heads"] % config["num_key_value_heads"] == 0
+        and name in facts.assumptions[0]
+    )
 
 
 def test_a_published_size_gives_the_published_depth_and_width():
     config = resolve("405.853388800B").config
-    assert (config["hidden_size"], config["num_hidden_layers"], config["num_key_value_heads"]) == (16384, 126, 8)
+    assert (config["hidden_size"], config["num_hidden_layers"], config["num_key_value_heads"]) == (
+        16384,
+        126,
+        8,
+    )
 
 
 def test_resolving_imports_no_heavy_library(tmp_path):
     folder = write(tmp_path / "model")
     code = (
         f"import sys\nfrom planner.models.resolve import resolve\n"
-        f"[resolve(name) for name in ('bert-base', '7B', 'timm:resnet50', 'torchvision:resnet18', {str(folder)!r})]\n"
-        "heavy = {'torch', 'transformers', 'timm', 'torchvision', 'pandas', 'numpy', 'huggingface_hub', 'datasets'} & set(sys.modules)\n"
+        "[resolve(name) for name in ('bert-base', '7B', 'timm:resnet50', "
+        f"'torchvision:resnet18', {str(folder)!r})]\n"
+        "heavy = {'torch', 'transformers', 'timm', 'torchvision', 'pandas', 'numpy', "
+        "'huggingface_hub', 'datasets'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

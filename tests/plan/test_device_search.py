@@ -10,9 +10,26 @@ from planner.plan.problem import understand
 from planner.question import Question
 
 QUESTIONS = [
-    {"model": "Llama-3.2-1B", "samples": 1000, "tokens_per_sample": 512, "strategy": ("fine_tune", "lora", "scratch")},
-    {"model": "gpt2", "samples": 50_000, "tokens_per_sample": 300, "gpus": 2, "strategy": ("fine_tune", "feature_extraction", "distillation")},
-    {"model": "gpt2", "samples": 900, "tokens_per_sample": 90, "micro_batch": 4, "strategy": ("partial_fine_tune",)},
+    {
+        "model": "Llama-3.2-1B",
+        "samples": 1000,
+        "tokens_per_sample": 512,
+        "strategy": ("fine_tune", "lora", "scratch"),
+    },
+    {
+        "model": "gpt2",
+        "samples": 50_000,
+        "tokens_per_sample": 300,
+        "gpus": 2,
+        "strategy": ("fine_tune", "feature_extraction", "distillation"),
+    },
+    {
+        "model": "gpt2",
+        "samples": 900,
+        "tokens_per_sample": 90,
+        "micro_batch": 4,
+        "strategy": ("partial_fine_tune",),
+    },
 ]
 
 

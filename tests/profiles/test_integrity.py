@@ -1,4 +1,5 @@
-"""Every row of every shipped table holds its invariants, and every table has its invariants registered."""
+"""Every row of every shipped table holds its invariants, and every table has its invariants
+registered."""
 
 import csv
 import datetime
@@ -10,7 +11,9 @@ import pytest
 from planner import tables
 from planner.today import system_date
 
-_spec = importlib.util.spec_from_file_location("table_checks", Path(__file__).with_name("table_checks.py"))
+_spec = importlib.util.spec_from_file_location(
+    "table_checks", Path(__file__).with_name("table_checks.py")
+)
 table_checks = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(table_checks)
 
@@ -53,22 +56,50 @@ def test_every_registered_file_exists():
 
 
 def test_gpu_names_are_all_used():
-    used = {(row["gpu"], row["gpu_mem_gib"]) for path in tables.path("prices").glob("*.csv") if path.name != "gpu_names.csv" for row in read(path)}
-    assert {(row["gpu"], row["gpu_mem_gib"]) for row in tables.rows("prices", "gpu_names.csv")} == used
+    used = {
+        (row["gpu"], row["gpu_mem_gib"])
+        for path in tables.path("prices").glob("*.csv")
+        if path.name != "gpu_names.csv"
+        for row in read(path)
+    }
+    assert {
+        (row["gpu"], row["gpu_mem_gib"]) for row in tables.rows("prices", "gpu_names.csv")
+    } == used
 
 
-@pytest.mark.parametrize("change, complaint", [
-    ({"fp16_tflops": "1979"}, "exceeds"), ({"memory_gib_visible": "90"}, "exceeds"), ({"sources": ""}, "no source"), ({"checked_date": "2999-01-01"}, "future"),
-    ({"bf16_tflops": "10"}, "exceeds"), ({"fp8_tflops": "3958"}, "exceeds")])
+@pytest.mark.parametrize(
+    "change, complaint",
+    [
+        ({"fp16_tflops": "1979"}, "exceeds"),
+        ({"memory_gib_visible": "90"}, "exceeds"),
+        ({"sources": ""}, "no source"),
+        ({"checked_date": "2999-01-01"}, "future"),
+        ({"bf16_tflops": "10"}, "exceeds"),
+        ({"fp8_tflops": "3958"}, "exceeds"),
+    ],
+)
 def test_checks_catch_a_spoilt_gpu_row(change, complaint):
     path = tables.path("gpus", "gpus.csv")
     row = {**next(row for row in read(path) if row["key"] == "h100-sxm"), **change}
-    found = [finding for check in table_checks.CHECKS["gpus/gpus.csv"] for finding in check(path, [row])]
+    found = [
+        finding for check in table_checks.CHECKS["gpus/gpus.csv"] for finding in check(path, [row])
+    ]
     assert any(complaint in finding for finding in found)
 
 
-@pytest.mark.parametrize("change", [{"spot_usd_per_instance_hour": "999"}, {"usd_per_instance_hour": "-1"}, {"gpu": "GPU of nobody"}, {"captured_date": ""},
-                                    {"captured_date": "2999-01-01"}, {"usd_per_gpu_hour": "1"}, {"provider": "azure"}, {"source": ""}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spot_usd_per_instance_hour": "999"},
+        {"usd_per_instance_hour": "-1"},
+        {"gpu": "GPU of nobody"},
+        {"captured_date": ""},
+        {"captured_date": "2999-01-01"},
+        {"usd_per_gpu_hour": "1"},
+        {"provider": "azure"},
+        {"source": ""},
+    ],
+)
 def test_checks_catch_a_spoilt_price_row(change):
     path = tables.path("prices", "aws.csv")
     row = {**next(row for row in read(path) if row["instance_type"] == "p5.48xlarge"), **change}
@@ -76,9 +107,18 @@ def test_checks_catch_a_spoilt_price_row(change):
 
 
 @pytest.mark.parametrize("days, wrong", [(-1, False), (2, True)])
-def test_a_row_of_the_future_is_one_after_the_systems_day_whatever_day_the_tests_answer_as_of(days, wrong, monkeypatch):
+def test_a_row_of_the_future_is_one_after_the_systems_day_whatever_day_the_tests_answer_as_of(
+    days, wrong, monkeypatch
+):
     monkeypatch.setenv("PLANNER_TODAY", "2001-02-03")
     day = (system_date() + datetime.timedelta(days=days)).isoformat()
     path = tables.path("prices", "aws.csv")
-    row = {**next(row for row in read(path) if row["instance_type"] == "p5.48xlarge"), "captured_date": day}
-    assert bool(table_checks.date_if_any_not_future(path, [row])) is bool(table_checks.dated("captured_date")(path, [row])) is wrong
+    row = {
+        **next(row for row in read(path) if row["instance_type"] == "p5.48xlarge"),
+        "captured_date": day,
+    }
+    assert (
+        bool(table_checks.date_if_any_not_future(path, [row]))
+        is bool(table_checks.dated("captured_date")(path, [row]))
+        is wrong
+    )

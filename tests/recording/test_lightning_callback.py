@@ -23,7 +23,9 @@ class Small(L.LightningModule):
     def training_step(self, batch, index):
         if index == self.fails_at:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return torch.nn.functional.cross_entropy(self.head(self.body(batch["input_ids"])), batch["labels"])
+        return torch.nn.functional.cross_entropy(
+            self.head(self.body(batch["input_ids"])), batch["labels"]
+        )
 
     def validation_step(self, batch, index):
         self.training_step(batch, -1)
@@ -39,8 +41,16 @@ def loader():
 
 def fit(tmp_path, module, **known):
     callback = PlannerCallback({"model": "small"}, tmp_path / "l", **known)
-    trainer = L.Trainer(max_epochs=2, accelerator="cpu", callbacks=[callback], accumulate_grad_batches=2, logger=False, enable_progress_bar=False,
-                        enable_model_summary=False, default_root_dir=tmp_path)
+    trainer = L.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        callbacks=[callback],
+        accumulate_grad_batches=2,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
     trainer.fit(module, loader(), loader())
     return callback
 
@@ -54,11 +64,41 @@ def test_a_fit_is_recorded(tmp_path):
     callback = fit(tmp_path, Small(), task="custom")
     (record,) = read(tmp_path)
     assert record == callback.record and record.source == "lightning.Trainer"
-    assert {name: record.setup[name] for name in ("strategy", "micro_batch", "accumulation", "precision", "optimizer", "sequence_length", "epochs", "gpu", "task")} == dict(
-        strategy="feature_extraction", micro_batch=4, accumulation=2, precision="fp32", optimizer="sgd", sequence_length=8, epochs=2, gpu="cpu", task="custom")
+    assert {
+        name: record.setup[name]
+        for name in (
+            "strategy",
+            "micro_batch",
+            "accumulation",
+            "precision",
+            "optimizer",
+            "sequence_length",
+            "epochs",
+            "gpu",
+            "task",
+        )
+    } == dict(
+        strategy="feature_extraction",
+        micro_batch=4,
+        accumulation=2,
+        precision="fp32",
+        optimizer="sgd",
+        sequence_length=8,
+        epochs=2,
+        gpu="cpu",
+        task="custom",
+    )
     found = record.measurement
-    assert found["steps"] == 8 and found["samples_seen"] == 64 and found["tokens"] == 512 and found["paused_seconds"] > 0
-    assert set(found["phase_seconds"]) == {"forward", "backward", "optimizer", "data"} and 0 < found["forward_seconds"] < found["step_seconds"]
+    assert (
+        found["steps"] == 8
+        and found["samples_seen"] == 64
+        and found["tokens"] == 512
+        and found["paused_seconds"] > 0
+    )
+    assert (
+        set(found["phase_seconds"]) == {"forward", "backward", "optimizer", "data"}
+        and 0 < found["forward_seconds"] < found["step_seconds"]
+    )
 
 
 def test_out_of_memory_is_a_result(tmp_path):

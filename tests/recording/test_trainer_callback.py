@@ -5,7 +5,8 @@ import importlib.util
 import pytest
 
 torch = pytest.importorskip("torch")
-if not all(importlib.util.find_spec(name) for name in ("transformers", "peft", "accelerate")):  # importing them unprepared can break torchvision
+# importing them unprepared can break torchvision
+if not all(importlib.util.find_spec(name) for name in ("transformers", "peft", "accelerate")):
     pytest.skip("needs transformers, peft and accelerate", allow_module_level=True)
 
 from planner.ledger import model_setup  # noqa: E402
@@ -30,11 +31,17 @@ def one_thread():
 
 
 def gpt2():
-    return transformers.GPT2LMHeadModel(transformers.GPT2Config(n_layer=3, n_head=2, n_embd=16, vocab_size=VOCABULARY, n_positions=64))
+    return transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(
+            n_layer=3, n_head=2, n_embd=16, vocab_size=VOCABULARY, n_positions=64
+        )
+    )
 
 
 def with_lora(model, **more):
-    config = dict(r=4, target_modules=["c_attn", "c_proj"], lora_dropout=0.1, fan_in_fan_out=True) | more
+    config = (
+        dict(r=4, target_modules=["c_attn", "c_proj"], lora_dropout=0.1, fan_in_fan_out=True) | more
+    )
     return peft.get_peft_model(model, peft.LoraConfig(**config))
 
 
@@ -44,10 +51,27 @@ def sentences(count=40, length=LENGTH):
 
 
 def trained(model, folder, callback, data=None, **more):
-    arguments = dict(per_device_train_batch_size=2, gradient_accumulation_steps=2, max_steps=6, logging_steps=2, report_to=[], use_cpu=True,
-                     disable_tqdm=True, save_strategy="no", seed=1) | more
-    trainer = transformers.Trainer(model, transformers.TrainingArguments(str(folder), **arguments), train_dataset=data or sentences(), callbacks=[callback],
-                                   eval_dataset=sentences(8))
+    arguments = (
+        dict(
+            per_device_train_batch_size=2,
+            gradient_accumulation_steps=2,
+            max_steps=6,
+            logging_steps=2,
+            report_to=[],
+            use_cpu=True,
+            disable_tqdm=True,
+            save_strategy="no",
+            seed=1,
+        )
+        | more
+    )
+    trainer = transformers.Trainer(
+        model,
+        transformers.TrainingArguments(str(folder), **arguments),
+        train_dataset=data or sentences(),
+        callbacks=[callback],
+        eval_dataset=sentences(8),
+    )
     trainer.train()
     return trainer
 
@@ -58,36 +82,114 @@ def read(path):
 
 
 def test_a_lora_run_is_recorded_end_to_end(tmp_path):
-    callback = PlannerCallback({"model": "gpt2", "strategy": "lora"}, tmp_path / "runs.sqlite", classes=None)
-    trained(with_lora(gpt2()), tmp_path / "out", callback, save_strategy="steps", save_steps=3, eval_strategy="steps", eval_steps=3)
+    callback = PlannerCallback(
+        {"model": "gpt2", "strategy": "lora"}, tmp_path / "runs.sqlite", classes=None
+    )
+    trained(
+        with_lora(gpt2()),
+        tmp_path / "out",
+        callback,
+        save_strategy="steps",
+        save_steps=3,
+        eval_strategy="steps",
+        eval_steps=3,
+    )
     (record,) = read(tmp_path / "runs.sqlite")
-    assert record == callback.record and record.kind == "recorded" and record.source == "transformers.Trainer"
+    assert (
+        record == callback.record
+        and record.kind == "recorded"
+        and record.source == "transformers.Trainer"
+    )
     setup = record.setup
     assert setup["model"] == "gpt2", "the name by which the planner was asked"
-    assert {name: setup[name] for name in ("strategy", "lora_rank", "lora_targets", "lora_dropout", "micro_batch", "accumulation", "sequence_length")} == dict(
-        strategy="lora", lora_rank=4, lora_targets=["c_attn", "c_proj"], lora_dropout=0.1, micro_batch=2, accumulation=2, sequence_length=LENGTH)
-    assert {name: setup[name] for name in ("task", "precision", "gradient_checkpointing", "compile", "gpus", "gpu", "steps", "samples")} == dict(
-        task="causal_lm", precision="fp32", gradient_checkpointing="none", compile=False, gpus=1, gpu="cpu", steps=6, samples=40)
-    assert setup["optimizer"] in ("adamw", "adamw_fused") and setup["attention"] == "sdpa" and setup["architecture"]["n_layer"] == 3
+    assert {
+        name: setup[name]
+        for name in (
+            "strategy",
+            "lora_rank",
+            "lora_targets",
+            "lora_dropout",
+            "micro_batch",
+            "accumulation",
+            "sequence_length",
+        )
+    } == dict(
+        strategy="lora",
+        lora_rank=4,
+        lora_targets=["c_attn", "c_proj"],
+        lora_dropout=0.1,
+        micro_batch=2,
+        accumulation=2,
+        sequence_length=LENGTH,
+    )
+    assert {
+        name: setup[name]
+        for name in (
+            "task",
+            "precision",
+            "gradient_checkpointing",
+            "compile",
+            "gpus",
+            "gpu",
+            "steps",
+            "samples",
+        )
+    } == dict(
+        task="causal_lm",
+        precision="fp32",
+        gradient_checkpointing="none",
+        compile=False,
+        gpus=1,
+        gpu="cpu",
+        steps=6,
+        samples=40,
+    )
+    assert (
+        setup["optimizer"] in ("adamw", "adamw_fused")
+        and setup["attention"] == "sdpa"
+        and setup["architecture"]["n_layer"] == 3
+    )
     assert setup["trainable_params"] < 0.5 * setup["total_params"]
     found = record.measurement
-    assert found["steps"] == 6 and found["tokens"] == 6 * 4 * LENGTH and found["samples_seen"] == 24 and found["out_of_memory"] is False
+    assert (
+        found["steps"] == 6
+        and found["tokens"] == 6 * 4 * LENGTH
+        and found["samples_seen"] == 24
+        and found["out_of_memory"] is False
+    )
     assert 0 < found["step_seconds"] and 6 * found["step_seconds_p10"] < found["wall_seconds"]
     assert found["paused_seconds"] > 0, "the evaluation and the checkpoints are no training"
-    assert set(found["phase_seconds"]) == {"forward", "backward", "optimizer", "data"} and sum(found["phase_seconds"].values()) < 3 * found["step_seconds"]
-    assert found["loss_first"] > 0 and found["loss_last"] > 0 and record.versions["transformers"] and record.machine["cores"] >= 1
+    assert (
+        set(found["phase_seconds"]) == {"forward", "backward", "optimizer", "data"}
+        and sum(found["phase_seconds"].values()) < 3 * found["step_seconds"]
+    )
+    assert (
+        found["loss_first"] > 0
+        and found["loss_last"] > 0
+        and record.versions["transformers"]
+        and record.machine["cores"] >= 1
+    )
 
 
 def test_the_time_of_evaluation_is_in_no_step(tmp_path, monkeypatch):
-    """Evaluation is made to take far longer than the steps: neither they nor the waits for data know of it."""
+    """Evaluation is made to take far longer than the steps: neither they nor the waits for data
+    know of it."""
     import time
 
     evaluate = transformers.Trainer.evaluation_loop
-    monkeypatch.setattr(transformers.Trainer, "evaluation_loop", lambda *a, **k: (time.sleep(1.0), evaluate(*a, **k))[1])
+    monkeypatch.setattr(
+        transformers.Trainer,
+        "evaluation_loop",
+        lambda *a, **k: (time.sleep(1.0), evaluate(*a, **k))[1],
+    )
     callback = PlannerCallback(None, tmp_path / "l")
     trained(gpt2(), tmp_path / "out", callback, eval_strategy="steps", eval_steps=3)
     found = callback.record.measurement
-    assert found["paused_seconds"] >= 2.0 and found["step_seconds"] < 1.0 and found["data_seconds"] < 1.0
+    assert (
+        found["paused_seconds"] >= 2.0
+        and found["step_seconds"] < 1.0
+        and found["data_seconds"] < 1.0
+    )
 
 
 def test_callbacks_change_nothing_that_is_learnt(tmp_path):
@@ -109,7 +211,9 @@ def test_hooks_do_not_stay_and_a_second_training_is_a_second_run(tmp_path):
     callback, model = PlannerCallback(None, tmp_path / "l"), gpt2()
     for _ in range(2):
         trained(model, tmp_path / "out", callback)
-    assert len(read(tmp_path / "l")) == 2 and not model._forward_hooks and not model._forward_pre_hooks
+    assert (
+        len(read(tmp_path / "l")) == 2 and not model._forward_hooks and not model._forward_pre_hooks
+    )
     assert read(tmp_path / "l")[0].setup["strategy"] == "fine_tune"
 
 
@@ -121,8 +225,20 @@ def test_a_training_that_breaks_off_is_recorded_when_the_next_begins(tmp_path):
 
     callback, model = PlannerCallback(None, tmp_path / "l"), gpt2()
     for stops in (True, False):
-        trainer = transformers.Trainer(model, transformers.TrainingArguments(str(tmp_path), max_steps=6, per_device_train_batch_size=2, report_to=[], use_cpu=True,
-                                                                             disable_tqdm=True, save_strategy="no"), train_dataset=sentences(), callbacks=[callback])
+        trainer = transformers.Trainer(
+            model,
+            transformers.TrainingArguments(
+                str(tmp_path),
+                max_steps=6,
+                per_device_train_batch_size=2,
+                report_to=[],
+                use_cpu=True,
+                disable_tqdm=True,
+                save_strategy="no",
+            ),
+            train_dataset=sentences(),
+            callbacks=[callback],
+        )
         if stops:
             trainer.add_callback(Stops())
             with pytest.raises(RuntimeError):
@@ -130,7 +246,11 @@ def test_a_training_that_breaks_off_is_recorded_when_the_next_begins(tmp_path):
         else:
             trainer.train()
     first, second = read(tmp_path / "l")
-    assert first.measurement["steps"] == 4 and "broken off after 4 steps" in first.notes and second.measurement["steps"] == 6
+    assert (
+        first.measurement["steps"] == 4
+        and "broken off after 4 steps" in first.notes
+        and second.measurement["steps"] == 6
+    )
 
 
 def test_a_program_that_ends_by_an_error_records_it(tmp_path, monkeypatch):
@@ -142,36 +262,57 @@ def test_a_program_that_ends_by_an_error_records_it(tmp_path, monkeypatch):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     callback = PlannerCallback(None, tmp_path / "l")
-    trainer = transformers.Trainer(gpt2(), transformers.TrainingArguments(str(tmp_path), report_to=[], use_cpu=True, disable_tqdm=True), train_dataset=sentences(),
-                                   callbacks=[callback, RunsOut()])
+    trainer = transformers.Trainer(
+        gpt2(),
+        transformers.TrainingArguments(
+            str(tmp_path), report_to=[], use_cpu=True, disable_tqdm=True
+        ),
+        train_dataset=sentences(),
+        callbacks=[callback, RunsOut()],
+    )
     with pytest.raises(torch.OutOfMemoryError) as caught:
         trainer.train()
     monkeypatch.setattr(sys, "last_value", caught.value, raising=False)
     callback._broken_off()
     callback._broken_off()
     (record,) = read(tmp_path / "l")
-    assert record.measurement["out_of_memory"] is True and record.setup["sequence_length"] == LENGTH and record.measurement["steps"] == 1
+    assert (
+        record.measurement["out_of_memory"] is True
+        and record.setup["sequence_length"] == LENGTH
+        and record.measurement["steps"] == 1
+    )
 
 
 def test_a_ledger_that_fails_does_not_fail_the_training(tmp_path, caplog):
     (tmp_path / "ledger").write_text("not a database " * 100)
     callback = PlannerCallback(None, tmp_path / "ledger")
     trainer = trained(gpt2(), tmp_path / "out", callback)
-    assert trainer.state.global_step == 6 and callback.record is None and "was not recorded" in caplog.text
+    assert (
+        trainer.state.global_step == 6
+        and callback.record is None
+        and "was not recorded" in caplog.text
+    )
 
 
 # ---------------------------------------------------------------- what a model says
 
 
-@pytest.mark.parametrize("trains, strategy, blocks", [
-    (lambda name: True, "fine_tune", None),
-    (lambda name: "h.2." in name or "ln_f" in name or "lm_head" in name, "partial_fine_tune", 1),
-    (lambda name: "h.1." in name or "h.2." in name, "partial_fine_tune", 2),
-    (lambda name: "ln_f" in name, "feature_extraction", None),
-    (lambda name: "h.0." in name, "partial_fine_tune", None),
-    (lambda name: "attn" in name, "partial_fine_tune", None),
-    (lambda name: False, None, None),
-])
+@pytest.mark.parametrize(
+    "trains, strategy, blocks",
+    [
+        (lambda name: True, "fine_tune", None),
+        (
+            lambda name: "h.2." in name or "ln_f" in name or "lm_head" in name,
+            "partial_fine_tune",
+            1,
+        ),
+        (lambda name: "h.1." in name or "h.2." in name, "partial_fine_tune", 2),
+        (lambda name: "ln_f" in name, "feature_extraction", None),
+        (lambda name: "h.0." in name, "partial_fine_tune", None),
+        (lambda name: "attn" in name, "partial_fine_tune", None),
+        (lambda name: False, None, None),
+    ],
+)
 def test_the_strategy_is_told_from_what_trains(trains, strategy, blocks):
     model = gpt2()
     for name, parameter in model.named_parameters():
@@ -181,30 +322,63 @@ def test_the_strategy_is_told_from_what_trains(trains, strategy, blocks):
 
 
 def test_adapters_other_than_lora_are_no_strategy_of_the_planner():
-    model = peft.get_peft_model(gpt2(), peft.IA3Config(target_modules=["c_attn"], feedforward_modules=[], fan_in_fan_out=True))
+    model = peft.get_peft_model(
+        gpt2(),
+        peft.IA3Config(target_modules=["c_attn"], feedforward_modules=[], fan_in_fan_out=True),
+    )
     setup, notes = model_setup.setup_of_model(model)
     assert "strategy" not in setup and "IA3" in notes[0]
     dora, notes = model_setup.setup_of_model(with_lora(gpt2(), use_dora=True))
     assert dora["strategy"] == "lora" and "use_dora" in notes[0]
 
 
-@pytest.mark.parametrize("make, name", [
-    (lambda p: torch.optim.AdamW(p), "adamw"), (lambda p: torch.optim.AdamW(p, fused=True), "adamw_fused"), (lambda p: torch.optim.AdamW(p, foreach=False), "adamw_for_loop"),
-    (lambda p: torch.optim.SGD(p, 0.1), "sgd_plain"), (lambda p: torch.optim.SGD(p, 0.1, momentum=0.9), "sgd"), (lambda p: torch.optim.SGD(p, 0.1, momentum=0.5), None),
-    (lambda p: torch.optim.Adam(p), "adam"), (lambda p: torch.optim.RMSprop(p), None)])
+@pytest.mark.parametrize(
+    "make, name",
+    [
+        (lambda p: torch.optim.AdamW(p), "adamw"),
+        (lambda p: torch.optim.AdamW(p, fused=True), "adamw_fused"),
+        (lambda p: torch.optim.AdamW(p, foreach=False), "adamw_for_loop"),
+        (lambda p: torch.optim.SGD(p, 0.1), "sgd_plain"),
+        (lambda p: torch.optim.SGD(p, 0.1, momentum=0.9), "sgd"),
+        (lambda p: torch.optim.SGD(p, 0.1, momentum=0.5), None),
+        (lambda p: torch.optim.Adam(p), "adam"),
+        (lambda p: torch.optim.RMSprop(p), None),
+    ],
+)
 def test_real_optimizers_have_the_questions_names(make, name):
     assert model_setup.optimizer_of(make([torch.nn.Parameter(torch.zeros(2))])) == name
 
 
-@pytest.mark.parametrize("name, found", [("adamw_torch", "adamw"), ("adamw_torch_fused", "adamw_fused"), ("adamw_bnb_8bit", "adamw_8bit"), ("paged_adamw_8bit", "adamw_8bit_paged"),
-                                         ("sgd", "sgd_plain"), ("galore_adamw", None), ("adafactor", "adafactor"), (None, None)])
+@pytest.mark.parametrize(
+    "name, found",
+    [
+        ("adamw_torch", "adamw"),
+        ("adamw_torch_fused", "adamw_fused"),
+        ("adamw_bnb_8bit", "adamw_8bit"),
+        ("paged_adamw_8bit", "adamw_8bit_paged"),
+        ("sgd", "sgd_plain"),
+        ("galore_adamw", None),
+        ("adafactor", "adafactor"),
+        (None, None),
+    ],
+)
 def test_the_trainers_names_of_optimizers(name, found):
     assert model_setup.optimizer_named(name) == found
 
 
-@pytest.mark.parametrize("weights, autocast, tf32, found", [("float32", None, False, "fp32"), ("float32", None, True, "tf32"), ("float32", "bf16", True, "amp_bf16"),
-                                                            ("bfloat16", "bf16", False, "bf16"), ("bfloat16", None, False, "bf16"), ("float16", "fp16", False, "fp16"),
-                                                            ("float64", None, False, None), (None, "bf16", False, None)])
+@pytest.mark.parametrize(
+    "weights, autocast, tf32, found",
+    [
+        ("float32", None, False, "fp32"),
+        ("float32", None, True, "tf32"),
+        ("float32", "bf16", True, "amp_bf16"),
+        ("bfloat16", "bf16", False, "bf16"),
+        ("bfloat16", None, False, "bf16"),
+        ("float16", "fp16", False, "fp16"),
+        ("float64", None, False, None),
+        (None, "bf16", False, None),
+    ],
+)
 def test_number_formats(weights, autocast, tf32, found):
     assert model_setup.precision_of(weights, autocast, tf32) == found
 
@@ -212,7 +386,11 @@ def test_number_formats(weights, autocast, tf32, found):
 def test_a_question_names_the_model_and_training_from_nothing():
     found = {"model": "GPT2LMHeadModel", "strategy": "fine_tune"}
     assert model_setup.in_words_of({"model": "gpt2", "strategy": "scratch"}, found) == {}
-    assert model_setup.in_words_of({"strategy": "lora"}, found) == found == model_setup.in_words_of(None, found)
+    assert (
+        model_setup.in_words_of({"strategy": "lora"}, found)
+        == found
+        == model_setup.in_words_of(None, found)
+    )
 
 
 def test_a_local_path_leaves_only_the_folders_name(tmp_path):

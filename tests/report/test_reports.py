@@ -1,4 +1,5 @@
-"""Reports of the sample answer: golden texts, every figure present, hostile strings harmless, valid HTML."""
+"""Reports of the sample answer: golden texts, every figure present, hostile strings harmless, valid
+HTML."""
 
 import copy
 import io
@@ -22,8 +23,20 @@ from planner.report.formats.terminal import show
 from planner.report.views import answer as answer_view
 
 HERE = Path(__file__).parent
-HOSTILE = ["[red]x[/red]", "[/]", "<img src=x onerror=alert(1)>", "</title><script>alert(1)</script>", "a|b", "\x1b[31mx", "**x** _y_ `z`", "{{ 7*7 }}", "\udcff",
-           "[l](javascript:alert(1))", "line\nbreak", "\"'><b>"]
+HOSTILE = [
+    "[red]x[/red]",
+    "[/]",
+    "<img src=x onerror=alert(1)>",
+    "</title><script>alert(1)</script>",
+    "a|b",
+    "\x1b[31mx",
+    "**x** _y_ `z`",
+    "{{ 7*7 }}",
+    "\udcff",
+    "[l](javascript:alert(1))",
+    "line\nbreak",
+    "\"'><b>",
+]
 
 
 @pytest.fixture
@@ -38,7 +51,8 @@ def terminal(answer, **kwargs):
 
 
 def golden(name, text):
-    """Compare with the stored text; PLANNER_GOLDEN=write stores it anew, for a reviewer to read as a diff."""
+    """Compare with the stored text; PLANNER_GOLDEN=write stores it anew, for a reviewer to read as
+    a diff."""
     path = HERE / name
     if os.environ.get("PLANNER_GOLDEN") == "write":
         path.write_text(text, encoding="utf-8")
@@ -49,15 +63,18 @@ def test_the_sample_keeps_the_contract(answer):
     Answer.model_validate(answer)
 
 
-@pytest.mark.parametrize("damage, complaint", [
-    (lambda a: a["options"][0]["memory"]["breakdown"].update(weights=1.0), "breakdown sums"),
-    (lambda a: a["options"][0]["cost"]["breakdown"].update(api=7.0), "breakdown sums"),
-    (lambda a: a["options"][0]["run"]["gpu_hours"].update(p10=1e9), "out of order"),
-    (lambda a: a["options"][0]["step"]["seconds"].update(p90=float("nan")), "finite"),
-    (lambda a: a["options"][0].pop("energy_kwh"), "energy_kwh"),
-    (lambda a: a.update(schema=2), "schema"),
-    (lambda a: a["options"][0]["model"].update(trainable_params=-1), "trainable_params"),
-])
+@pytest.mark.parametrize(
+    "damage, complaint",
+    [
+        (lambda a: a["options"][0]["memory"]["breakdown"].update(weights=1.0), "breakdown sums"),
+        (lambda a: a["options"][0]["cost"]["breakdown"].update(api=7.0), "breakdown sums"),
+        (lambda a: a["options"][0]["run"]["gpu_hours"].update(p10=1e9), "out of order"),
+        (lambda a: a["options"][0]["step"]["seconds"].update(p90=float("nan")), "finite"),
+        (lambda a: a["options"][0].pop("energy_kwh"), "energy_kwh"),
+        (lambda a: a.update(schema=2), "schema"),
+        (lambda a: a["options"][0]["model"].update(trainable_params=-1), "trainable_params"),
+    ],
+)
 def test_the_contract_refuses_what_breaks_it(answer, damage, complaint):
     damage(answer)
     with pytest.raises(ValueError, match=complaint):
@@ -91,18 +108,27 @@ def test_every_figure_of_every_option_is_in_the_reports(answer):
 
 
 def test_a_changed_figure_changes_every_report(answer):
-    """Each number under an option must show: a report that drops one would not notice its change."""
+    """Each number under an option must show: a report that drops one would not notice its
+    change."""
     for path in _paths(answer["options"][4]):
         changed = copy.deepcopy(answer)
         holder = changed["options"][4]
         for key in path[:-1]:
             holder = holder[key]
         holder[path[-1]] = holder[path[-1]] * 3 + 7
-        assert answer_view.every_figure(changed["options"][4]) != answer_view.every_figure(answer["options"][4]), path
+        assert answer_view.every_figure(changed["options"][4]) != answer_view.every_figure(
+            answer["options"][4]
+        ), path
 
 
 def _paths(part, path=()):
-    items = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    items = (
+        part.items()
+        if isinstance(part, dict)
+        else enumerate(part)
+        if isinstance(part, list)
+        else ()
+    )
     for key, value in items:
         yield from _paths(value, (*path, key))
         if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -139,11 +165,21 @@ def test_hostile_strings_are_shown_not_obeyed(answer, text):
     page = html(answer)
     checked = Page()
     checked.feed(page)
-    assert not {"script", "img", "b"} & set(checked.tags) and "\x1b" not in page and "49" not in checked.text.partition("What was asked")[0][:200]
+    assert (
+        not {"script", "img", "b"} & set(checked.tags)
+        and "\x1b" not in page
+        and "49" not in checked.text.partition("What was asked")[0][:200]
+    )
     page.encode("utf-8")
     rendered = MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown(answer))
     assert not re.search(r"<(script|img|b|a|em|code)[ >]", rendered)
-    tables = rendered.count("<tr>"), MarkdownIt("commonmark").enable("table").render(markdown(poisoned(answer, "plain"))).count("<tr>")
+    tables = (
+        rendered.count("<tr>"),
+        MarkdownIt("commonmark")
+        .enable("table")
+        .render(markdown(poisoned(answer, "plain")))
+        .count("<tr>"),
+    )
     assert tables[0] == tables[1]
 
 
@@ -158,7 +194,12 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        self.fetched += [value for name, value in attrs if name in ("src", "href", "action", "data") and not (value or "").startswith(("data:", "#"))]
+        self.fetched += [
+            value
+            for name, value in attrs
+            if name in ("src", "href", "action", "data")
+            and not (value or "").startswith(("data:", "#"))
+        ]
         self.ids += [value for name, value in attrs if name == "id"]
         if tag not in self.VOID:
             self.stack.append(tag)
@@ -181,31 +222,50 @@ def test_html_is_well_formed_and_self_contained(answer):
     page.feed(text)
     assert text.startswith("<!DOCTYPE html>") and page.stack == [] and page.fetched == []
     assert not re.search(r"url\((?!#)|@import|http-equiv=.refresh", text)
-    assert len(page.ids) == len(set(page.ids)) and page.tags.count("h1") == 1 and "script" not in page.tags
+    assert (
+        len(page.ids) == len(set(page.ids))
+        and page.tags.count("h1") == 1
+        and "script" not in page.tags
+    )
     assert 'lang="en"' in text and 'name="viewport"' in text
 
 
 def test_charts_are_valid_xml_with_title_and_description(answer):
     options = answer["options"]
-    drawn = [chart.interval_chart(options, "cost", "usd", "Cost"), chart.interval_chart(options, "run", "gpu_hours", "Time"), chart.memory_chart(options, "Memory")]
+    drawn = [
+        chart.interval_chart(options, "cost", "usd", "Cost"),
+        chart.interval_chart(options, "run", "gpu_hours", "Time"),
+        chart.memory_chart(options, "Memory"),
+    ]
     for svg in drawn:
         root = ElementTree.fromstring(svg)
         assert root.find("title").text and root.find("desc").text and root.get("role") == "img"
         for shape in root.iter("rect"):
             if shape.get("x"):
-                left, width = float(shape.get("x").rstrip("%")), float(shape.get("width").rstrip("%"))
+                left, width = (
+                    float(shape.get("x").rstrip("%")),
+                    float(shape.get("width").rstrip("%")),
+                )
                 assert 0 <= left and left + width <= 100.01
     assert len(ElementTree.fromstring(drawn[0]).findall("circle")) == len(options)
-    assert len(ElementTree.fromstring(drawn[1]).findall("circle")) == sum(o["run"] is not None for o in options)
+    assert len(ElementTree.fromstring(drawn[1]).findall("circle")) == sum(
+        o["run"] is not None for o in options
+    )
 
 
 def test_stacked_bars_are_as_long_as_the_memory_used(answer):
     for option in [o for o in answer["options"] if o["memory"]]:
         root = ElementTree.fromstring(chart.memory_chart([option], "Memory"))
-        width = sum(float(r.get("width").rstrip("%")) for r in root.iter("rect") if (r.get("class") or "").startswith("part-"))
+        width = sum(
+            float(r.get("width").rstrip("%"))
+            for r in root.iter("rect")
+            if (r.get("class") or "").startswith("part-")
+        )
         capacity = float(root.find("line[@class='capacity']").get("x1").rstrip("%")) - chart.LEFT
         memory = option["memory"]
-        assert width / capacity == pytest.approx(memory["device_used_bytes"]["p50"] / memory["device_total_bytes"], rel=0.01)
+        assert width / capacity == pytest.approx(
+            memory["device_used_bytes"]["p50"] / memory["device_total_bytes"], rel=0.01
+        )
 
 
 def test_charts_of_odd_answers(answer):
@@ -217,7 +277,15 @@ def test_charts_of_odd_answers(answer):
 
 
 def test_an_answer_with_nothing_in_it_is_still_a_report(answer):
-    answer.update(options=[], recommended=None, dataset=None, model=None, assumptions=[], warnings=[], sources=[])
+    answer.update(
+        options=[],
+        recommended=None,
+        dataset=None,
+        model=None,
+        assumptions=[],
+        warnings=[],
+        sources=[],
+    )
     Answer.model_validate(answer)
     for text in (terminal(answer), markdown(answer), html(answer)):
         assert "No option can be recommended" in text
@@ -232,11 +300,24 @@ def test_unknown_is_said_as_unknown(answer):
     assert "$0" not in answer_view.usd(option)[0]
 
 
-@pytest.mark.parametrize("key, value, text", [
-    ("peak_bytes", 2**30, "1.00 GiB"), ("wall_hours", 2.5, "2.50 h"), ("step_seconds", 0.0123, "12.3 ms"), ("usd", 3.14159, "$3.14"),
-    ("tokens_per_second", 12345.6, "12.3k/s"), ("trainable_share", 0.00522, "0.522 %"), ("energy_kwh", 2.051, "2.05 kWh"), ("samples", 20000, "20,000"),
-    ("parameters", 8030261248, "8.03B"), ("wall_hours", {"p10": 2.2, "p50": 2.5, "p90": 3.0}, "2.50 h (2.20–3.00 h)"), ("fits", True, "yes"),
-    ("usd", None, "unknown"), ("targets", ["a", "b"], "a, b")])
+@pytest.mark.parametrize(
+    "key, value, text",
+    [
+        ("peak_bytes", 2**30, "1.00 GiB"),
+        ("wall_hours", 2.5, "2.50 h"),
+        ("step_seconds", 0.0123, "12.3 ms"),
+        ("usd", 3.14159, "$3.14"),
+        ("tokens_per_second", 12345.6, "12.3k/s"),
+        ("trainable_share", 0.00522, "0.522 %"),
+        ("energy_kwh", 2.051, "2.05 kWh"),
+        ("samples", 20000, "20,000"),
+        ("parameters", 8030261248, "8.03B"),
+        ("wall_hours", {"p10": 2.2, "p50": 2.5, "p90": 3.0}, "2.50 h (2.20–3.00 h)"),
+        ("fits", True, "yes"),
+        ("usd", None, "unknown"),
+        ("targets", ["a", "b"], "a, b"),
+    ],
+)
 def test_words(key, value, text):
     assert words.value_text(key, value) == text
 
@@ -253,7 +334,10 @@ def test_progress_shows_only_after_a_second(monkeypatch):
         now[0] += 1.5
         report("tracing [red]", 2, 4)
         assert report._bar is not None and len(report._tasks) == 1
-        assert report._bar.tasks[0].description == "tracing [red]" and report._bar.tasks[0].completed == 2
+        assert (
+            report._bar.tasks[0].description == "tracing [red]"
+            and report._bar.tasks[0].completed == 2
+        )
 
 
 def test_limits_are_judged_on_the_recommended_option(answer):

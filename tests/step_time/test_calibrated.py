@@ -1,4 +1,5 @@
-"""Pricing on a calibration: what was measured counts, what was not says that it is less sure; one clock and two."""
+"""Pricing on a calibration: what was measured counts, what was not says that it is less sure; one
+clock and two."""
 
 from __future__ import annotations
 
@@ -32,11 +33,37 @@ from planner.trace.table import PHASES
 from planner.training.recipe import Recipe
 
 FACTS = resolve("Llama-3.2-1B")
-RECIPE = Recipe(strategy="lora", task="causal_lm", precision="bf16", optimizer="adamw", gradient_checkpointing="none", attention="sdpa", compile=False,
-                lora_rank=16, lora_dropout=0.0)
-DEVICE = {"name": "NVIDIA H100 80GB HBM3", "key": "h100-sxm", "kind": "cuda", "vendor": "nvidia", "total_memory_bytes": 79 * 2**30, "sm_count": 132}
-HOST = {"forward_seconds": 1e-6, "no_grad_seconds": 1e-6, "backward_seconds": 1e-6, "optimizer_seconds": 1e-6, "tensor_seconds": 1e-8,
-        "view_forward_seconds": 1e-7, "view_backward_seconds": 1e-7, "module_seconds": 1e-7, "step_seconds": 1e-5, "synchronise_seconds": 1e-6}
+RECIPE = Recipe(
+    strategy="lora",
+    task="causal_lm",
+    precision="bf16",
+    optimizer="adamw",
+    gradient_checkpointing="none",
+    attention="sdpa",
+    compile=False,
+    lora_rank=16,
+    lora_dropout=0.0,
+)
+DEVICE = {
+    "name": "NVIDIA H100 80GB HBM3",
+    "key": "h100-sxm",
+    "kind": "cuda",
+    "vendor": "nvidia",
+    "total_memory_bytes": 79 * 2**30,
+    "sm_count": 132,
+}
+HOST = {
+    "forward_seconds": 1e-6,
+    "no_grad_seconds": 1e-6,
+    "backward_seconds": 1e-6,
+    "optimizer_seconds": 1e-6,
+    "tensor_seconds": 1e-8,
+    "view_forward_seconds": 1e-7,
+    "view_backward_seconds": 1e-7,
+    "module_seconds": 1e-7,
+    "step_seconds": 1e-5,
+    "synchronise_seconds": 1e-6,
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +73,8 @@ def trace():
 
 @pytest.fixture(scope="module")
 def profile(trace):
-    """Every family that the trace asks for, measured at twice the datasheet's time of these sizes and of others."""
+    """Every family that the trace asks for, measured at twice the datasheet's time of these sizes
+    and of others."""
     return made(trace, 2.0)
 
 
@@ -60,9 +88,24 @@ def made(trace, factor: float, leave_out: str = "nothing") -> DeviceProfile:
         for family, asked in _asked(trace, dims, done, "bf16").items():
             for i, index in enumerate(asked.indices):
                 if not family.startswith(leave_out):
-                    points.setdefault(family, []).append(Point(tuple(float(f[i]) for f in asked.features), float(asked.flops[i]), float(asked.bytes[i]),
-                                                               factor * float(seconds[index, 0]), 0, 0))
-    return DeviceProfile(DEVICE, {"torch": "2.13"}, {f: fit_curve(f, p) for f, p in points.items()}, HOST, {"idle_watts": 100.0}, {"matmul": 600.0})
+                    points.setdefault(family, []).append(
+                        Point(
+                            tuple(float(f[i]) for f in asked.features),
+                            float(asked.flops[i]),
+                            float(asked.bytes[i]),
+                            factor * float(seconds[index, 0]),
+                            0,
+                            0,
+                        )
+                    )
+    return DeviceProfile(
+        DEVICE,
+        {"torch": "2.13"},
+        {f: fit_curve(f, p) for f, p in points.items()},
+        HOST,
+        {"idle_watts": 100.0},
+        {"matmul": 600.0},
+    )
 
 
 def price(spec, trace, **point):
@@ -71,11 +114,18 @@ def price(spec, trace, **point):
 
 def test_the_measurements_set_the_price(trace, profile):
     spec = measured_spec(profile)
-    measured, datasheet = price(spec, trace, B=4, S=512), price(on_datasheet(spec), trace, B=4, S=512)
+    measured, datasheet = (
+        price(spec, trace, B=4, S=512),
+        price(on_datasheet(spec), trace, B=4, S=512),
+    )
     assert spec.key == "h100-sxm" and spec.pricing == "calibrated"
-    assert measured.device_busy_seconds / datasheet.device_busy_seconds == pytest.approx(2.0, rel=0.1)
+    assert measured.device_busy_seconds / datasheet.device_busy_seconds == pytest.approx(
+        2.0, rel=0.1
+    )
     assert measured.host_seconds < datasheet.host_seconds / 5
-    assert measured.seconds == pytest.approx(measured.forward_seconds + measured.backward_seconds + measured.optimizer_seconds)
+    assert measured.seconds == pytest.approx(
+        measured.forward_seconds + measured.backward_seconds + measured.optimizer_seconds
+    )
     assert sum(measured.by_kind.values()) == pytest.approx(measured.device_busy_seconds)
     assert 0 < measured.sigma_log < 0.5 and datasheet.sigma_log == 0.0
 
@@ -97,7 +147,9 @@ def test_what_was_not_measured_is_less_sure(trace, profile):
 
 def test_a_similar_family_stands_in(trace):
     profile = made(trace, 2.0)
-    fewer = replace(profile, curves={f: c for f, c in profile.curves.items() if f != "matmul.nn.bfloat16"})
+    fewer = replace(
+        profile, curves={f: c for f, c in profile.curves.items() if f != "matmul.nn.bfloat16"}
+    )
     whole, without = (price(measured_spec(p), trace, B=4, S=512) for p in (profile, fewer))
     assert 0.5 < without.by_kind["matmul"] / whole.by_kind["matmul"] < 2.0
     assert without.sigma_log > whole.sigma_log
@@ -105,24 +157,43 @@ def test_a_similar_family_stands_in(trace):
 
 def test_types_without_a_measurement_scale_with_the_datasheets_peaks():
     m = 4096.0
-    curve = fit_curve("matmul.nt.float32", [Point((1.0, m, m, n), 2 * m * m * n, 4 * 3 * m * n, 2 * m * m * n / 5e13, 0, 0) for n in (512.0, 1024.0, 2048.0, 4096.0)])
+    curve = fit_curve(
+        "matmul.nt.float32",
+        [
+            Point((1.0, m, m, n), 2 * m * m * n, 4 * 3 * m * n, 2 * m * m * n / 5e13, 0, 0)
+            for n in (512.0, 1024.0, 2048.0, 4096.0)
+        ],
+    )
     spec = measured_spec(DeviceProfile(DEVICE, {}, {curve.family: curve}, HOST))
-    _, factor, spread = CalibratedPrices(spec, spec.calibration, "bf16")._curve("matmul.nt.bfloat16")
-    assert factor == pytest.approx(spec.peak_flops["fp32"] / spec.peak_flops["bf16"]) and spread > 0.2
+    _, factor, spread = CalibratedPrices(spec, spec.calibration, "bf16")._curve(
+        "matmul.nt.bfloat16"
+    )
+    assert (
+        factor == pytest.approx(spec.peak_flops["fp32"] / spec.peak_flops["bf16"]) and spread > 0.2
+    )
 
 
 def test_a_processor_has_one_clock(trace, profile):
     spec = replace(measured_spec(profile), vendor="cpu")
     both = price(spec, trace, B=4, S=512)
     host = StepClock(spec).host(trace, work(trace, trace.dims(B=np.array([4]), S=np.array([512]))))
-    assert both.seconds == pytest.approx(both.device_busy_seconds + host.seconds.sum() + host.step_seconds + host.wait_seconds * len(host.waits))
+    assert both.seconds == pytest.approx(
+        both.device_busy_seconds
+        + host.seconds.sum()
+        + host.step_seconds
+        + host.wait_seconds * len(host.waits)
+    )
 
 
 def test_a_kinds_own_host_cost_beats_the_common_one(profile):
-    spec = measured_spec(replace(profile, host=HOST | {"forward_seconds.matmul": 7e-6, "scale": 2.0}))
+    spec = measured_spec(
+        replace(profile, host=HOST | {"forward_seconds.matmul": 7e-6, "scale": 2.0})
+    )
     costs = HostCosts(spec)
     row = costs.table[PHASES.index("forward")]
-    assert row[KINDS.index("matmul")] == pytest.approx(1.4e-5) and row[KINDS.index("softmax")] == pytest.approx(2e-6)
+    assert row[KINDS.index("matmul")] == pytest.approx(1.4e-5) and row[
+        KINDS.index("softmax")
+    ] == pytest.approx(2e-6)
     assert row[KINDS.index("view")] == pytest.approx(2e-7)
 
 
@@ -136,17 +207,30 @@ def test_exact_times_replace_prices_and_what_cannot_be_timed_keeps_them(trace, p
     timed = price(replace(spec, pricing="exact", timer=timer), trace, B=4, S=512)
     counts = trace.counts.sum(axis=1)
     assert timed.device_busy_seconds > counts[1::2].sum() * 1e-3 * 0.5
-    assert price(replace(spec, pricing="exact", timer=lambda *_: np.full(len(trace.signatures), np.nan)), trace, B=4, S=512).seconds \
-        == pytest.approx(price(spec, trace, B=4, S=512).seconds)
+    assert price(
+        replace(spec, pricing="exact", timer=lambda *_: np.full(len(trace.signatures), np.nan)),
+        trace,
+        B=4,
+        S=512,
+    ).seconds == pytest.approx(price(spec, trace, B=4, S=512).seconds)
 
 
 def test_bases_are_chosen_by_name(profile):
     spec = measured_spec(profile)
-    results = {basis: evaluate(FACTS, RECIPE, with_basis(spec, basis), micro_batch=4, sequence_length=512) for basis in ("datasheet", "calibrated")}
-    assert {basis: r.basis for basis, r in results.items()} == {"datasheet": "datasheet", "calibrated": "calibrated"}
+    results = {
+        basis: evaluate(FACTS, RECIPE, with_basis(spec, basis), micro_batch=4, sequence_length=512)
+        for basis in ("datasheet", "calibrated")
+    }
+    assert {basis: r.basis for basis, r in results.items()} == {
+        "datasheet": "datasheet",
+        "calibrated": "calibrated",
+    }
     assert results["calibrated"].step_seconds.p50 > 1.1 * results["datasheet"].step_seconds.p50
     wide = results["datasheet"].step_seconds
-    assert results["calibrated"].step_seconds.p90 / results["calibrated"].step_seconds.p50 < wide.p90 / wide.p50
+    assert (
+        results["calibrated"].step_seconds.p90 / results["calibrated"].step_seconds.p50
+        < wide.p90 / wide.p50
+    )
     with pytest.raises(QuestionError, match="not calibrated"):
         with_basis(replace(spec, calibration=None), "calibrated")
 
@@ -154,23 +238,36 @@ def test_bases_are_chosen_by_name(profile):
 def test_power_is_that_of_the_kinds(trace, profile):
     spec = measured_spec(profile)
     watts = mean_watts(spec, price(spec, trace, B=4, S=512))
-    assert 100 < watts.p50 <= 600 and mean_watts(on_datasheet(resolve_device("t4").spec), price(spec, trace, B=4, S=512)) is None
+    assert (
+        100 < watts.p50 <= 600
+        and mean_watts(on_datasheet(resolve_device("t4").spec), price(spec, trace, B=4, S=512))
+        is None
+    )
 
 
 def test_the_terms_of_a_case_and_of_a_trace_are_one(trace):
-    one = case("aten.mm.default", [((2048, 2048), "bfloat16"), ((2048, 2048), "bfloat16", "t")], [((2048, 2048), "bfloat16")])
+    one = case(
+        "aten.mm.default",
+        [((2048, 2048), "bfloat16"), ((2048, 2048), "bfloat16", "t")],
+        [((2048, 2048), "bfloat16")],
+    )
     done = cost(one.signature, one.dims)
     assert terms(one.call, done.flops, done.read_bytes + done.write_bytes)[0].family in {
-        term.family for i, s in enumerate(trace.signatures) if s.op == "aten.mm.default"
-        for term in terms(Call(s, Lengths(
-            trace.dims(B=4, S=512))), 1.0, 1.0)}
+        term.family
+        for i, s in enumerate(trace.signatures)
+        if s.op == "aten.mm.default"
+        for term in terms(Call(s, Lengths(trace.dims(B=4, S=512))), 1.0, 1.0)
+    }
 
 
 def test_a_profile_file_answers_without_torch(tmp_path, profile):
     file = profiles.save(profile, tmp_path / "h100.json")
-    code = ("import sys, json\nfrom planner.cli.main import run\n"
-            f"assert run(['estimate', 'Llama-3.2-1B', '--samples', '1000', '--tokens-per-sample', '300', '--gpu', {str(file)!r}, '--strategy', 'lora', '--json']) == 0\n"
-            "heavy = {'torch', 'transformers', 'pandas'} & set(sys.modules)\nassert not heavy, heavy")
+    code = (
+        "import sys, json\nfrom planner.cli.main import run\n"
+        "assert run(['estimate', 'Llama-3.2-1B', '--samples', '1000', '--tokens-per-sample', "
+        f"'300', '--gpu', {str(file)!r}, '--strategy', 'lora', '--json']) == 0\n"
+        "heavy = {'torch', 'transformers', 'pandas'} & set(sys.modules)\nassert not heavy, heavy"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-600:]
     option = json.loads(done.stdout)["options"][0]

@@ -11,19 +11,50 @@ from planner.trace.table import Operand, Signature, StepTrace, TraceFamily
 
 
 def small_trace() -> StepTrace:
-    product = Signature("aten.mm.default", (Operand((1, 0), "bfloat16"), Operand((0, 0), "bfloat16", "t")), (Operand((1, 0), "bfloat16"),), (("alpha", 1),))
+    product = Signature(
+        "aten.mm.default",
+        (Operand((1, 0), "bfloat16"), Operand((0, 0), "bfloat16", "t")),
+        (Operand((1, 0), "bfloat16"),),
+        (("alpha", 1),),
+    )
     return StepTrace(
-        forms=np.array([[64, 0, 0, 0], [0, 0, 0, 1]]), monomials=("1", "B", "S", "BS"), signatures=(product,), op_signature=np.zeros(3, np.int32),
-        op_phase=np.array([0, 3, 4], np.uint8), op_module=np.zeros(3, np.int32), sizes=(((0, 0), 2), ((1, 0), 2)), size=np.array([0, 1], np.int32),
-        birth=np.array([-1, 0], np.int32), death=np.array([3, 1], np.int32), category=np.array([0, 3], np.uint8), storage_module=np.zeros(2, np.int32),
-        modules=("",), meta={"model": "tiny"}, domain={"B": (2, None), "S": (1, 100)})
+        forms=np.array([[64, 0, 0, 0], [0, 0, 0, 1]]),
+        monomials=("1", "B", "S", "BS"),
+        signatures=(product,),
+        op_signature=np.zeros(3, np.int32),
+        op_phase=np.array([0, 3, 4], np.uint8),
+        op_module=np.zeros(3, np.int32),
+        sizes=(((0, 0), 2), ((1, 0), 2)),
+        size=np.array([0, 1], np.int32),
+        birth=np.array([-1, 0], np.int32),
+        death=np.array([3, 1], np.int32),
+        category=np.array([0, 3], np.uint8),
+        storage_module=np.zeros(2, np.int32),
+        modules=("",),
+        meta={"model": "tiny"},
+        domain={"B": (2, None), "S": (1, 100)},
+    )
 
 
 def test_round_trip():
     again = store.loads(store.dumps(TraceFamily((small_trace(),)))).traces[0]
     first = small_trace()
-    assert again.signatures == first.signatures and again.sizes == first.sizes and again.domain == first.domain and again.meta == first.meta
-    for name in ("forms", "op_signature", "op_phase", "op_module", "size", "birth", "death", "category"):
+    assert (
+        again.signatures == first.signatures
+        and again.sizes == first.sizes
+        and again.domain == first.domain
+        and again.meta == first.meta
+    )
+    for name in (
+        "forms",
+        "op_signature",
+        "op_phase",
+        "op_module",
+        "size",
+        "birth",
+        "death",
+        "category",
+    ):
         assert np.array_equal(getattr(again, name), getattr(first, name)), name
 
 
@@ -31,7 +62,10 @@ def test_evaluation_is_exact_and_broadcasts():
     trace = small_trace()
     dims = trace.dims(B=np.array([2, 3]), S=7)
     assert dims.tolist() == [[64, 64], [14, 21]]
-    assert trace.storage_bytes(dims)[trace.size].tolist() == [[8192, 8192], [14 * 64 * 2, 21 * 64 * 2]]
+    assert trace.storage_bytes(dims)[trace.size].tolist() == [
+        [8192, 8192],
+        [14 * 64 * 2, 21 * 64 * 2],
+    ]
     assert trace.covers(B=2, S=100) and not trace.covers(B=1, S=7) and not trace.covers(B=2, S=101)
 
 

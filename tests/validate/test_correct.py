@@ -1,4 +1,5 @@
-"""Corrections: shrunk towards none, honest about what is left, never judged on the runs that taught them; stored as data."""
+"""Corrections: shrunk towards none, honest about what is left, never judged on the runs that taught
+them; stored as data."""
 
 from __future__ import annotations
 
@@ -14,12 +15,33 @@ from planner.uncertainty.corrections import Correction
 from planner.validate.correct import Residual, learn, learnt, predicted_apart
 
 
-def runs(count, bias=0.3, scatter=0.05, prior=0.3, seed=0, family="text", device="t4", each=1, basis="datasheet"):
+def runs(
+    count,
+    bias=0.3,
+    scatter=0.05,
+    prior=0.3,
+    seed=0,
+    family="text",
+    device="t4",
+    each=1,
+    basis="datasheet",
+):
     generator = np.random.default_rng(seed)
     found = []
     for model in range(count):
         middle = generator.normal(bias, scatter)
-        found += [Residual("time", basis, device, family, f"{family}{model}", middle + generator.normal(0, 0.01), prior) for _ in range(each)]
+        found += [
+            Residual(
+                "time",
+                basis,
+                device,
+                family,
+                f"{family}{model}",
+                middle + generator.normal(0, 0.01),
+                prior,
+            )
+            for _ in range(each)
+        ]
     return found
 
 
@@ -35,7 +57,9 @@ def test_many_models_move_it_all_the_way_and_shrink_the_spread():
 
 
 def test_many_runs_of_one_model_are_one_voice():
-    assert learnt(runs(1, each=50, scatter=0.0)).bias_log == pytest.approx(learnt(runs(1, scatter=0.0)).bias_log, abs=0.02)
+    assert learnt(runs(1, each=50, scatter=0.0)).bias_log == pytest.approx(
+        learnt(runs(1, scatter=0.0)).bias_log, abs=0.02
+    )
     assert learnt(runs(1, each=50)).sigma_log > 0.2
 
 
@@ -64,7 +88,13 @@ def test_reports_judge_each_model_by_the_others():
 
 
 def test_devices_and_kinds_of_work_are_apart():
-    found = learn([*runs(12, bias=0.4), *runs(12, bias=-0.2, family="image", seed=1), *runs(6, bias=0.0, device="l4", seed=2)])
+    found = learn(
+        [
+            *runs(12, bias=0.4),
+            *runs(12, bias=-0.2, family="image", seed=1),
+            *runs(6, bias=0.0, device="l4", seed=2),
+        ]
+    )
     table = {(c.device, c.family): c for c in found}
     assert table["t4", "text"].bias_log > 0.3 and table["t4", "image"].bias_log < -0.1
     assert abs(table["l4", "any"].bias_log) < 0.05 and ("l4", "text") not in table
@@ -83,7 +113,15 @@ def test_they_are_kept_read_and_forgotten(tmp_path, monkeypatch):
     assert kept.forget() and not kept.forget() and kept.corrections() == ()
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"planner_corrections": 99, "corrections": []}', '{"planner_corrections": 1, "corrections": [{"x": 1}]}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{}",
+        '{"planner_corrections": 99, "corrections": []}',
+        '{"planner_corrections": 1, "corrections": [{"x": 1}]}',
+    ],
+)
 def test_a_damaged_file_is_one_line(tmp_path, monkeypatch, content):
     monkeypatch.setenv("PLANNER_DEVICES", str(tmp_path))
     (tmp_path / "corrections.json").write_text(content)

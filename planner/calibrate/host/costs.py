@@ -1,9 +1,11 @@
-"""What the host needs to enqueue operations: in the forward pass, in autograd's backward pass, in the optimizer; for views,
-modules, steps and waits. The names are those of the rows of kind ``host`` in ``profiles/priors/device.csv``.
+"""What the host needs to enqueue operations: in the forward pass, in autograd's backward pass, in
+the optimizer; for views, modules, steps and waits. The names are those of the rows of kind ``host``
+in ``profiles/priors/device.csv``.
 
-Programs run over tiny tensors, on which a device takes next to nothing, through torch's public functions. A program issues
-several operations; views are charged their own cost and the rest is shared by what launches a kernel, as ``devices/clock.py``
-charges a trace. On a processor, where the clock adds the operators' own time, that time is taken off here.
+Programs run over tiny tensors, on which a device takes next to nothing, through torch's public
+functions. A program issues several operations; views are charged their own cost and the rest is
+shared by what launches a kernel, as ``devices/clock.py`` charges a trace. On a processor, where the
+clock adds the operators' own time, that time is taken off here.
 """
 
 from __future__ import annotations
@@ -29,27 +31,37 @@ from planner.calibrate.host.timing import (
     tensors_in,
 )
 
-#: Of one measurement. Some sixty take two thirds of a budget; the check against whole steps takes the rest.
+#: Of one measurement. Some sixty take two thirds of a budget; the check against whole steps takes
+#: the rest.
 SECONDS = (0.02, 0.3)
 MEASUREMENTS = 100
-GRAPHS = 12  # run backward together, so that entering autograd's engine does not count for one operation
+# run backward together, so that entering autograd's engine does not count for one operation
+GRAPHS = 12
 IMPORTANT = 6  # programs that come before the optimizer, and that tell what a view costs
 LAYERS, PARAMETERS = 16, 40
 LISTS = (2, 24, 72)  # tensors of an optimizer
 LEAST_FOR_SCALE_SECONDS = 2.5
 _ELEMENTS = 16
-_VIEW_COST = {"forward": "view_forward_seconds", "no_grad": "view_forward_seconds", "backward": "view_backward_seconds"}
+_VIEW_COST = {
+    "forward": "view_forward_seconds",
+    "no_grad": "view_forward_seconds",
+    "backward": "view_backward_seconds",
+}
 
 
 def measure_host(backend, *, budget_seconds: float) -> Iterator[dict[str, Any]]:
-    """Records of kind ``host``, most important first, until the budget (seconds of wall clock) is used up; what was reached by
-    then also gives the overall forward, no_grad and backward costs. Raises MachineError when the device fails."""
+    """Records of kind ``host``, most important first, until the budget (seconds of wall clock) is
+    used up; what was reached by then also gives the overall forward, no_grad and backward costs.
+    Raises MachineError when the device fails."""
     end = time.monotonic() + budget_seconds
-    yield from _Measuring(backend, end, min(SECONDS[1], max(SECONDS[0], budget_seconds / MEASUREMENTS))).records()
+    yield from _Measuring(
+        backend, end, min(SECONDS[1], max(SECONDS[0], budget_seconds / MEASUREMENTS))
+    ).records()
 
 
 class Row(NamedTuple):
-    """One program measured: gross seconds of each round (of one program), of the bare operators, what it issues."""
+    """One program measured: gross seconds of each round (of one program), of the bare operators,
+    what it issues."""
 
     program: Program
     way: str
@@ -95,25 +107,46 @@ class _Measuring:
         yield self._modules()
         yield self._step()
         yield self._wait()
-        yield (self._cost(self._row(program, way)) for program in rest for way in ("forward", "backward") if way == "forward" or program.differentiable)
-        yield (self._cost(self._row(program, "no_grad")) for program in PROGRAMS if program.kind != "view")
+        yield (
+            self._cost(self._row(program, way))
+            for program in rest
+            for way in ("forward", "backward")
+            if way == "forward" or program.differentiable
+        )
+        yield (
+            self._cost(self._row(program, "no_grad"))
+            for program in PROGRAMS
+            if program.kind != "view"
+        )
         yield self._loop_optimizer()
 
     # ---- operations
 
     def _together(self, programs: tuple[Program, ...], way: str) -> list[dict[str, Any]]:
-        """Views cost differently in Python and inside of operators, and a trace does not tell which is which: the cost that, with
-        one for launches, explains the important programs best, each by its share."""
+        """Views cost differently in Python and inside of operators, and a trace does not tell which
+        is which: the cost that, with one for launches, explains the important programs best, each
+        by its share."""
         rows = [self._row(program, way) for program in programs]
-        _, view = explained([(row.net_seconds, row.launches, row.views, row.program.share) for row in rows])
+        _, view = explained(
+            [(row.net_seconds, row.launches, row.views, row.program.share) for row in rows]
+        )
         self.costs[_VIEW_COST[way]] = view
-        return [host_record(_VIEW_COST[way], view, programs=len(rows)), *(self._cost(row) for row in rows if row.program.kind != "view")]
+        return [
+            host_record(_VIEW_COST[way], view, programs=len(rows)),
+            *(self._cost(row) for row in rows if row.program.kind != "view"),
+        ]
 
     def _cost(self, row: Row) -> dict[str, Any]:
         """Of one launch: gross time, less the bare operators' and the views', over the launches."""
         views = row.views * self.costs.get(_VIEW_COST[row.way], 0.0)
-        return host_record(f"{row.way}_seconds.{row.program.kind}", max(0.0, row.net_seconds - views) / max(1, row.launches), row.samples,
-                           launches=row.launches, views=row.views, bare_seconds=row.bare_seconds)
+        return host_record(
+            f"{row.way}_seconds.{row.program.kind}",
+            max(0.0, row.net_seconds - views) / max(1, row.launches),
+            row.samples,
+            launches=row.launches,
+            views=row.views,
+            bare_seconds=row.bare_seconds,
+        )
 
     def _row(self, program: Program, way: str) -> Row:
         if way == "backward":
@@ -130,7 +163,8 @@ class _Measuring:
         return Row(program, way, gross, statistics.median(alone), launches, what.views)
 
     def _backward(self, program: Program) -> Row:
-        """Several graphs of their own leaves at once, so that nothing is summed and gradients are kept as they come."""
+        """Several graphs of their own leaves at once, so that nothing is summed and gradients are
+        kept as they come."""
         leaves = [program.make(self.backend.device) for _ in range(GRAPHS)]
         gradient = torch.ones_like(program.run(*leaves[0]).detach())
 
@@ -144,13 +178,31 @@ class _Measuring:
 
         once = graphs(leaves[:1])
         what = issued(lambda: backward(once))
-        gross, alone = by_turns([prepared(lambda: graphs(leaves), backward, self.backend), replaying(what, self.backend)], self.seconds)
-        return Row(program, "backward", [seconds / GRAPHS for seconds in gross], statistics.median(alone), what.launches, what.views)
+        gross, alone = by_turns(
+            [
+                prepared(lambda: graphs(leaves), backward, self.backend),
+                replaying(what, self.backend),
+            ],
+            self.seconds,
+        )
+        return Row(
+            program,
+            "backward",
+            [seconds / GRAPHS for seconds in gross],
+            statistics.median(alone),
+            what.launches,
+            what.views,
+        )
 
     def _overall(self) -> Iterator[dict[str, Any]]:
-        """One cost of each way for kinds without their own: the median launch of a transformer block."""
+        """One cost of each way for kinds without their own: the median launch of a transformer
+        block."""
         for way in ("forward", "backward", "no_grad"):
-            found = [(self.costs[name], p.share) for p in PROGRAMS if p.share and (name := f"{way}_seconds.{p.kind}") in self.costs]
+            found = [
+                (self.costs[name], p.share)
+                for p in PROGRAMS
+                if p.share and (name := f"{way}_seconds.{p.kind}") in self.costs
+            ]
             if found:
                 value = weighted_median(found)
                 self.costs[f"{way}_seconds"] = value
@@ -159,16 +211,29 @@ class _Measuring:
     # ---- the optimizer
 
     def _optimizer(self) -> Iterator[dict[str, Any]]:
-        """torch's own AdamW with 2 to 72 tensors: what grows with the tensors, and what does not, over the foreach operations
-        that a trace holds for it. As torch runs it on this device, a loop on a processor and foreach on a GPU."""
+        """torch's own AdamW with 2 to 72 tensors: what grows with the tensors, and what does not,
+        over the foreach operations that a trace holds for it. As torch runs it on this device, a
+        loop on a processor and foreach on a GPU."""
         rows = []
         for count in LISTS:
             traced = self._issued_by(_adamw(self.backend.device, count, foreach=True))
             stepping = _adamw(self.backend.device, count)
             launches = self._issued_by(stepping).launches
-            gross, bare = by_turns([looping(stepping.step, self.backend, launches), replaying(traced, self.backend)], self.seconds)
-            rows.append((statistics.median(gross) - statistics.median(bare), traced.launches, _tensors(traced), gross))
-        each, slope = explained([(net, launches, tensors, 1.0 / max(net, 1e-9)) for net, launches, tensors, _ in rows])
+            gross, bare = by_turns(
+                [looping(stepping.step, self.backend, launches), replaying(traced, self.backend)],
+                self.seconds,
+            )
+            rows.append(
+                (
+                    statistics.median(gross) - statistics.median(bare),
+                    traced.launches,
+                    _tensors(traced),
+                    gross,
+                )
+            )
+        each, slope = explained(
+            [(net, launches, tensors, 1.0 / max(net, 1e-9)) for net, launches, tensors, _ in rows]
+        )
         yield host_record("tensor_seconds", slope, rows[-1][3], tensors=rows[-1][2])
         yield host_record("optimizer_seconds", each, rows[0][3], launches=rows[0][1])
 
@@ -176,9 +241,21 @@ class _Measuring:
         """AdamW tensor by tensor: its operations are element-wise ones in the optimizer's phase."""
         stepping = _adamw(self.backend.device, LISTS[1], foreach=False)
         what = self._issued_by(stepping)
-        gross, bare = by_turns([looping(stepping.step, self.backend, what.launches), replaying(what, self.backend)], self.seconds)
-        left = statistics.median(gross) - statistics.median(bare) - _tensors(what) * self.costs.get("tensor_seconds", 0.0)
-        yield host_record("optimizer_seconds.elementwise", max(0.0, left) / max(1, what.launches), gross, launches=what.launches)
+        gross, bare = by_turns(
+            [looping(stepping.step, self.backend, what.launches), replaying(what, self.backend)],
+            self.seconds,
+        )
+        left = (
+            statistics.median(gross)
+            - statistics.median(bare)
+            - _tensors(what) * self.costs.get("tensor_seconds", 0.0)
+        )
+        yield host_record(
+            "optimizer_seconds.elementwise",
+            max(0.0, left) / max(1, what.launches),
+            gross,
+            launches=what.launches,
+        )
 
     @staticmethod
     def _issued_by(optimizer: torch.optim.Optimizer) -> Issued:
@@ -188,7 +265,8 @@ class _Measuring:
     # ---- around the operations
 
     def _modules(self) -> Iterator[dict[str, Any]]:
-        """Calling a module: a stack of linear layers against the same functions called on the same tensors."""
+        """Calling a module: a stack of linear layers against the same functions called on the same
+        tensors."""
         stack = torch.nn.Sequential(*(_Layer(WIDTH) for _ in range(LAYERS))).to(self.backend.device)
         x = torch.randn(4, WIDTH, device=self.backend.device)
         parameters = [(layer.inner.weight, layer.inner.bias) for layer in stack]
@@ -200,11 +278,20 @@ class _Measuring:
             return y
 
         calls = 2 * LAYERS + 1
-        whole, less = by_turns([looping(lambda: stack(x), self.backend, LAYERS), looping(plain, self.backend, LAYERS)], self.seconds)
-        yield host_record("module_seconds", max(0.0, statistics.median(whole) - statistics.median(less)) / calls, whole, calls=calls)
+        whole, less = by_turns(
+            [looping(lambda: stack(x), self.backend, LAYERS), looping(plain, self.backend, LAYERS)],
+            self.seconds,
+        )
+        yield host_record(
+            "module_seconds",
+            max(0.0, statistics.median(whole) - statistics.median(less)) / calls,
+            whole,
+            calls=calls,
+        )
 
     def _step(self) -> Iterator[dict[str, Any]]:
-        """What a loop does once a step beside its operations: gradients let go, the schedule, the batch from an iterator."""
+        """What a loop does once a step beside its operations: gradients let go, the schedule, the
+        batch from an iterator."""
         optimizer = _adamw(self.backend.device, PARAMETERS)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
         optimizer.step()
@@ -217,7 +304,10 @@ class _Measuring:
 
         def once(batches):
             for batch in batches:
-                {name: tensor.to(self.backend.device, non_blocking=True) for name, tensor in batch.items()}
+                {
+                    name: tensor.to(self.backend.device, non_blocking=True)
+                    for name, tensor in batch.items()
+                }
                 schedule.step()
                 optimizer.zero_grad(set_to_none=True)
 
@@ -264,13 +354,19 @@ def _tensors(what: Issued) -> int:
 
 
 def explained(rows: list[tuple[float, int, int, float]]) -> tuple[float, float]:
-    """(seconds of one of the first things, of one of the second), neither below nothing, that explain rows of (seconds, count of the
-    first, count of the second, weight) best: two unknowns, so where one comes out negative the other alone is the best."""
-    table = np.array([[first * weight, second * weight] for _, first, second, weight in rows], dtype=float)
+    """(seconds of one of the first things, of one of the second), neither below nothing, that
+    explain rows of (seconds, count of the first, count of the second, weight) best: two unknowns,
+    so where one comes out negative the other alone is the best."""
+    table = np.array(
+        [[first * weight, second * weight] for _, first, second, weight in rows], dtype=float
+    )
     seconds = np.array([value * weight for value, _, _, weight in rows])
     one, other = np.linalg.lstsq(table, seconds, rcond=None)[0]
     if one < 0 or other < 0:
         column = 1 if one < 0 else 0
-        alone = max(0.0, float(table[:, column] @ seconds) / max(float((table[:, column] ** 2).sum()), 1e-30))
+        alone = max(
+            0.0,
+            float(table[:, column] @ seconds) / max(float((table[:, column] ** 2).sum()), 1e-30),
+        )
         one, other = (0.0, alone) if column else (alone, 0.0)
     return float(one), float(other)

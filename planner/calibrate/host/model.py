@@ -1,5 +1,5 @@
-"""A small transformer encoder in plain torch.nn, so narrow that training it is the host's work: what single host costs are checked
-against."""
+"""A small transformer encoder in plain torch.nn, so narrow that training it is the host's work:
+what single host costs are checked against."""
 
 from __future__ import annotations
 
@@ -19,14 +19,25 @@ class Block(nn.Module):
         super().__init__()
         self.first, self.second = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
         self.query, self.key, self.value, self.out = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
-        self.up, self.activation, self.down = nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH)
+        self.up, self.activation, self.down = (
+            nn.Linear(WIDTH, 4 * WIDTH),
+            nn.GELU(),
+            nn.Linear(4 * WIDTH, WIDTH),
+        )
         self.dropout = nn.Dropout(DROPPED)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         batch, length, _ = x.shape
         normed = self.first(x)
-        q, k, v = (layer(normed).view(batch, length, HEADS, WIDTH // HEADS).transpose(1, 2) for layer in (self.query, self.key, self.value))
-        heads = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, length, WIDTH)
+        q, k, v = (
+            layer(normed).view(batch, length, HEADS, WIDTH // HEADS).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
+        )
+        heads = (
+            functional.scaled_dot_product_attention(q, k, v)
+            .transpose(1, 2)
+            .reshape(batch, length, WIDTH)
+        )
         x = x + self.dropout(self.out(heads))
         return x + self.dropout(self.down(self.activation(self.up(self.second(x)))))
 
@@ -46,7 +57,10 @@ class Encoder(nn.Module):
 
 
 def batch(B: int, S: int) -> dict[str, torch.Tensor]:
-    return {"tokens": torch.zeros(B, S, dtype=torch.int64), "labels": torch.zeros(B, dtype=torch.int64)}
+    return {
+        "tokens": torch.zeros(B, S, dtype=torch.int64),
+        "labels": torch.zeros(B, dtype=torch.int64),
+    }
 
 
 def loss(module: nn.Module, of: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -1,4 +1,5 @@
-"""Small programs over tiny tensors, one a kind of operation, as layers write them: for the host's cost, not the device's."""
+"""Small programs over tiny tensors, one a kind of operation, as layers write them: for the host's
+cost, not the device's."""
 
 from __future__ import annotations
 
@@ -17,8 +18,9 @@ DROPPED = 0.1
 
 @dataclass(frozen=True)
 class Program:
-    """``make(device)`` gives the arguments of ``run``; those of floating type are differentiated. ``share``: of the work of
-    a transformer block's forward pass. ``stands_for``: what a trace records in place of what a processor would run."""
+    """``make(device)`` gives the arguments of ``run``; those of floating type are differentiated.
+    ``share``: of the work of a transformer block's forward pass. ``stands_for``: what a trace
+    records in place of what a processor would run."""
 
     kind: str
     share: float
@@ -36,7 +38,11 @@ def _tokens(device: torch.device) -> torch.Tensor:
 
 
 def _heads(device: torch.device) -> torch.Tensor:
-    return torch.randn(BATCH, LENGTH, HEADS, WIDTH // HEADS, device=device).transpose(1, 2).requires_grad_()
+    return (
+        torch.randn(BATCH, LENGTH, HEADS, WIDTH // HEADS, device=device)
+        .transpose(1, 2)
+        .requires_grad_()
+    )
 
 
 def _leaf(tensor: torch.Tensor) -> torch.Tensor:
@@ -44,11 +50,19 @@ def _leaf(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _linear(device):
-    return _leaf(_tokens(device)), _leaf(torch.randn(WIDTH, WIDTH, device=device)), _leaf(torch.randn(WIDTH, device=device))
+    return (
+        _leaf(_tokens(device)),
+        _leaf(torch.randn(WIDTH, WIDTH, device=device)),
+        _leaf(torch.randn(WIDTH, device=device)),
+    )
 
 
 def _normed(device):
-    return _leaf(_tokens(device)), _leaf(torch.ones(WIDTH, device=device)), _leaf(torch.zeros(WIDTH, device=device))
+    return (
+        _leaf(_tokens(device)),
+        _leaf(torch.ones(WIDTH, device=device)),
+        _leaf(torch.zeros(WIDTH, device=device)),
+    )
 
 
 def _two(device):
@@ -60,7 +74,9 @@ def _one(device):
 
 
 def _looked_up(device):
-    return torch.randint(0, VOCABULARY, (BATCH, LENGTH), device=device), _leaf(torch.randn(VOCABULARY, WIDTH, device=device))
+    return torch.randint(0, VOCABULARY, (BATCH, LENGTH), device=device), _leaf(
+        torch.randn(VOCABULARY, WIDTH, device=device)
+    )
 
 
 def _chosen(device):
@@ -68,26 +84,54 @@ def _chosen(device):
 
 
 def _convolved(device):
-    return _leaf(torch.randn(BATCH, CHANNELS, SIDE, SIDE, device=device)), _leaf(torch.randn(CHANNELS, CHANNELS, 3, 3, device=device))
+    return _leaf(torch.randn(BATCH, CHANNELS, SIDE, SIDE, device=device)), _leaf(
+        torch.randn(CHANNELS, CHANNELS, 3, 3, device=device)
+    )
 
 
 def _classified(device):
-    return _leaf(torch.randn(LENGTH, VOCABULARY, device=device)), torch.randint(0, VOCABULARY, (LENGTH,), device=device)
+    return _leaf(torch.randn(LENGTH, VOCABULARY, device=device)), torch.randint(
+        0, VOCABULARY, (LENGTH,), device=device
+    )
 
 
 def _on(device):
     return (device,)
 
 
-#: In the order of their importance. Shares: what is issued in the forward pass of a pre-norm transformer block with dropout.
+#: In the order of their importance. Shares: what is issued in the forward pass of a pre-norm
+#: transformer block with dropout.
 PROGRAMS = (
-    Program("view", 0.10, _one, lambda x: x.view(BATCH * LENGTH, WIDTH).unsqueeze(0).view(BATCH, LENGTH, HEADS, WIDTH // HEADS).transpose(1, 2)),
+    Program(
+        "view",
+        0.10,
+        _one,
+        lambda x: (
+            x.view(BATCH * LENGTH, WIDTH)
+            .unsqueeze(0)
+            .view(BATCH, LENGTH, HEADS, WIDTH // HEADS)
+            .transpose(1, 2)
+        ),
+    ),
     Program("matmul", 0.30, _linear, functional.linear),
     Program("elementwise", 0.25, _two, lambda x, y: functional.gelu(x + y) * y),
-    Program("normalization", 0.12, _normed, lambda x, w, b: functional.layer_norm(x, (WIDTH,), w, b)),
+    Program(
+        "normalization", 0.12, _normed, lambda x, w, b: functional.layer_norm(x, (WIDTH,), w, b)
+    ),
     Program("copy", 0.12, _two, lambda x, y: torch.cat((x, y), -1)),
-    Program("attention", 0.06, lambda d: (_heads(d), _heads(d), _heads(d)), lambda q, k, v: functional.scaled_dot_product_attention(q, k, v)),
-    Program("random", 0.09, _one, lambda x: functional.dropout(x, DROPPED, True), lambda x: torch.ops.aten.native_dropout(x, DROPPED, True)),
+    Program(
+        "attention",
+        0.06,
+        lambda d: (_heads(d), _heads(d), _heads(d)),
+        lambda q, k, v: functional.scaled_dot_product_attention(q, k, v),
+    ),
+    Program(
+        "random",
+        0.09,
+        _one,
+        lambda x: functional.dropout(x, DROPPED, True),
+        lambda x: torch.ops.aten.native_dropout(x, DROPPED, True),
+    ),
     Program("convolution", 0.0, _convolved, lambda x, w: functional.conv2d(x, w, padding=1)),
     Program("reduction", 0.02, _one, lambda x: x.mean(-1, keepdim=True)),
     Program("softmax", 0.01, _one, lambda x: functional.softmax(x, -1)),

@@ -1,4 +1,5 @@
-"""The single host costs held against whole training steps of a small model: the records' ``scale``."""
+"""The single host costs held against whole training steps of a small model: the records'
+``scale``."""
 
 from __future__ import annotations
 
@@ -25,12 +26,14 @@ from planner.training.recipe import Recipe
 LIMITS = (0.5, 2.0)
 WARM_UP, STEPS, ROUNDS = 3, 8, 5
 OPERATION_SECONDS = 0.004  # for timing one operation of the trace
-LEAST_HOST_SHARE = 0.2  # where the host's part of a step is smaller, the rest's error would decide the scale
+# where the host's part of a step is smaller, the rest's error would decide the scale
+LEAST_HOST_SHARE = 0.2
 
 
 def measured_scale(backend, costs: Mapping[str, float], end: float) -> Iterator[dict[str, Any]]:
-    """One record: the host's seconds of a real step over those that ``costs`` give for its trace, within 0.5 to 2. None when
-    ``end`` (of time.monotonic) comes first, or where the host's part is too small to tell."""
+    """One record: the host's seconds of a real step over those that ``costs`` give for its trace,
+    within 0.5 to 2. None when ``end`` (of time.monotonic) comes first, or where the host's part is
+    too small to tell."""
     with one_thread(backend):
         trace = recorded()
         dims = trace.dims(B=host_model.BATCH, S=host_model.LENGTH)
@@ -42,7 +45,14 @@ def measured_scale(backend, costs: Mapping[str, float], end: float) -> Iterator[
         if operations is None or predicted < LEAST_HOST_SHARE * step:
             return
         ratio = float(step - operations) / predicted
-        yield host_record("scale", min(max(ratio, LIMITS[0]), LIMITS[1]), unclipped=ratio, step_seconds=step, predicted_seconds=predicted, operations_seconds=operations)
+        yield host_record(
+            "scale",
+            min(max(ratio, LIMITS[0]), LIMITS[1]),
+            unclipped=ratio,
+            step_seconds=step,
+            predicted_seconds=predicted,
+            operations_seconds=operations,
+        )
 
 
 def recorded() -> StepTrace:
@@ -50,20 +60,32 @@ def recorded() -> StepTrace:
     from planner.trace.recorder.regimes import record_regime
 
     name = f"{host_model.__name__}:{host_model.encoder.__name__}"
-    family, _ = record_regime(resolve(name), Recipe(strategy="fine_tune", task="own", optimizer="adamw", precision="fp32"), None, "b2", None, None)
+    family, _ = record_regime(
+        resolve(name),
+        Recipe(strategy="fine_tune", task="own", optimizer="adamw", precision="fp32"),
+        None,
+        "b2",
+        None,
+        None,
+    )
     return family.traces[0]
 
 
 def predicted_host_seconds(trace: StepTrace, dims: np.ndarray, costs: Mapping[str, float]) -> float:
     """As the clock charges a trace."""
-    calibration = SimpleNamespace(host={name: value for name, value in costs.items() if name != "scale"}, facts={})
-    spec = SimpleNamespace(key="", vendor="", compute_capability=None, pricing="calibrated", calibration=calibration)
+    calibration = SimpleNamespace(
+        host={name: value for name, value in costs.items() if name != "scale"}, facts={}
+    )
+    spec = SimpleNamespace(
+        key="", vendor="", compute_capability=None, pricing="calibrated", calibration=calibration
+    )
     host = StepClock(spec).host(trace, work(trace, dims[:, None]))
     return float(host.seconds.sum() + host.step_seconds)
 
 
 def step_seconds(backend) -> list[float]:
-    """Seconds of a step, a sample for each round of several: where the device has its own queue, as fast as the host fills it."""
+    """Seconds of a step, a sample for each round of several: where the device has its own queue, as
+    fast as the host fills it."""
     with torch.device(backend.device):
         module, batch, loss = host_model.encoder()
         given = batch(host_model.BATCH, host_model.LENGTH)
@@ -86,7 +108,8 @@ def step_seconds(backend) -> list[float]:
 
 
 def operations_seconds(trace: StepTrace, dims: np.ndarray, backend, end: float) -> float | None:
-    """What the operators of a trace alone take, each timed: None when ``end`` comes first or one of them cannot run."""
+    """What the operators of a trace alone take, each timed: None when ``end`` comes first or one of
+    them cannot run."""
     counts, total = trace.counts.sum(axis=1), 0.0
     for signature, count in zip(trace.signatures, counts):
         if kind_of(signature.op) in ("view", "synchronise"):
@@ -94,7 +117,12 @@ def operations_seconds(trace: StepTrace, dims: np.ndarray, backend, end: float) 
         if time.monotonic() >= end:
             return None
         try:
-            total += int(count) * time_case(case_of(signature, dims, "fp32"), backend, budget_seconds=OPERATION_SECONDS).seconds
+            total += (
+                int(count)
+                * time_case(
+                    case_of(signature, dims, "fp32"), backend, budget_seconds=OPERATION_SECONDS
+                ).seconds
+            )
         except CannotRun:
             return None
     return total

@@ -1,7 +1,7 @@
 """Host time of small programs, and which operations they issue: the tools of ``host.py``.
 
-On a GPU the host's clock runs while the device works; on a plain processor both are one, so what the bare operators take is
-measured apart and taken off.
+On a GPU the host's clock runs while the device works; on a plain processor both are one, so what
+the bare operators take is measured apart and taken off.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ Sample = Callable[[], float]
 
 @dataclass(frozen=True)
 class Issued:
-    """Operations that a program issued below autograd: ``calls`` as (operator, arguments, keyword arguments), views apart."""
+    """Operations that a program issued below autograd: ``calls`` as (operator, arguments, keyword
+    arguments), views apart."""
 
     calls: tuple[tuple[Any, tuple, dict], ...]
     views: int
@@ -38,8 +39,12 @@ class Issued:
         return len(self.calls)
 
     def on_tensors(self) -> Issued:
-        """Without what works on single numbers: an optimizer's counts of steps, which lie on the host and in no trace."""
-        return Issued(tuple(call for call in self.calls if any(t.dim() for t in tensors_in(call[1]))), self.views)
+        """Without what works on single numbers: an optimizer's counts of steps, which lie on the
+        host and in no trace."""
+        return Issued(
+            tuple(call for call in self.calls if any(t.dim() for t in tensors_in(call[1]))),
+            self.views,
+        )
 
     def replay(self) -> None:
         for operator, args, kwargs in self.calls:
@@ -66,7 +71,11 @@ def tensors_in(value: Any) -> list[torch.Tensor]:
     """Every tensor of an operation's arguments, lists' members included."""
     if isinstance(value, torch.Tensor):
         return [value]
-    return [tensor for one in value for tensor in tensors_in(one)] if isinstance(value, (list, tuple)) else []
+    return (
+        [tensor for one in value for tensor in tensors_in(one)]
+        if isinstance(value, (list, tuple))
+        else []
+    )
 
 
 def issued(action: Callable[[], Any]) -> Issued:
@@ -77,7 +86,8 @@ def issued(action: Callable[[], Any]) -> Issued:
 
 
 def looping(action: Callable[[], Any], backend, launches: int = 1) -> Sample:
-    """A sample is the host's seconds of one call, in a loop of calls that each issue ``launches`` kernels."""
+    """A sample is the host's seconds of one call, in a loop of calls that each issue ``launches``
+    kernels."""
     for _ in range(_WARM_UP):
         action()
     backend.synchronise()
@@ -85,7 +95,9 @@ def looping(action: Callable[[], Any], backend, launches: int = 1) -> Sample:
     for _ in range(_WARM_UP):
         action()
     one = (time.perf_counter() - start) / _WARM_UP
-    repeats = int(min(max(1, MOST_LAUNCHES // max(1, launches)), max(1, ROUND_SECONDS / max(one, 1e-8))))
+    repeats = int(
+        min(max(1, MOST_LAUNCHES // max(1, launches)), max(1, ROUND_SECONDS / max(one, 1e-8)))
+    )
 
     def sample() -> float:
         backend.synchronise()
@@ -112,7 +124,8 @@ def prepared(prepare: Callable[[], Any], action: Callable[[Any], Any], backend) 
 
 
 def replaying(what: Issued, backend) -> Sample:
-    """What the operators alone take where host and device are one processor; 0 on a device with a queue of its own."""
+    """What the operators alone take where host and device are one processor; 0 on a device with a
+    queue of its own."""
     if backend.kind != "cpu" or not what.calls:
         return lambda: 0.0
     with torch.no_grad():
@@ -126,7 +139,8 @@ def replaying(what: Issued, backend) -> Sample:
 
 
 def by_turns(samples: Sequence[Sample], seconds: float) -> list[list[float]]:
-    """Rounds of each, taken in turns so that a drift of the machine falls on all: one list of samples for each."""
+    """Rounds of each, taken in turns so that a drift of the machine falls on all: one list of
+    samples for each."""
     taken: list[list[float]] = [[] for _ in samples]
     with _undisturbed():
         end = time.perf_counter() + seconds
@@ -138,7 +152,8 @@ def by_turns(samples: Sequence[Sample], seconds: float) -> list[list[float]]:
 
 @contextlib.contextmanager
 def one_thread(backend) -> Iterator[None]:
-    """Tiny operators on a processor do not wait for a pool of threads: enqueuing is the work of one."""
+    """Tiny operators on a processor do not wait for a pool of threads: enqueuing is the work of
+    one."""
     before = torch.get_num_threads()
     try:
         if backend.kind == "cpu":
@@ -148,13 +163,25 @@ def one_thread(backend) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def host_record(name: str, value: float, samples: list[float] | None = None, **more: Any) -> dict[str, Any]:
+def host_record(
+    name: str, value: float, samples: list[float] | None = None, **more: Any
+) -> dict[str, Any]:
     """A line of the journal. ``samples``: gross seconds of the rounds that it comes from."""
-    record = {"record": "host", "name": name, "value": value, "unit": "share" if name == "scale" else "s", **more}
+    record = {
+        "record": "host",
+        "name": name,
+        "value": value,
+        "unit": "share" if name == "scale" else "s",
+        **more,
+    }
     if samples:
         ordered = sorted(samples)
-        record |= {"gross_seconds": statistics.median(samples), "low": ordered[len(ordered) // 10], "high": ordered[-1 - len(ordered) // 10],
-                   "rounds": len(samples)}
+        record |= {
+            "gross_seconds": statistics.median(samples),
+            "low": ordered[len(ordered) // 10],
+            "high": ordered[-1 - len(ordered) // 10],
+            "rounds": len(samples),
+        }
     return record
 
 

@@ -1,4 +1,5 @@
-"""A device profile from a table of operations that another program timed, perhaps on another machine."""
+"""A device profile from a table of operations that another program timed, perhaps on another
+machine."""
 
 from __future__ import annotations
 
@@ -15,24 +16,45 @@ from planner.errors import ProfileError, QuestionError
 
 
 def import_table(table: Path, gpu: str | None, out: Path | None) -> Outcome:
-    """Fit the rows of ``table`` that are of ``gpu`` and write the profile to ``out``, or among the user's own under the
-    device's name. The table itself is the raw data, so no journal is written.
+    """Fit the rows of ``table`` that are of ``gpu`` and write the profile to ``out``, or among the
+    user's own under the device's name. The table itself is the raw data, so no journal is written.
 
-    Raises ProfileError for a table that cannot be used, QuestionError where a profile of this machine's own measurements
-    would be replaced, MachineError where the place cannot be written.
+    Raises ProfileError for a table that cannot be used, QuestionError where a profile of this
+    machine's own measurements would be replaced, MachineError where the place cannot be written.
     """
     began = time.monotonic()
     found = list(records(table, gpu))
     session = next((r for r in found if r["record"] == "session"), None)
     if session is None:
-        raise ProfileError("the table does not say which device was measured", where=str(table), mend="Name it with --gpu")
+        raise ProfileError(
+            "the table does not say which device was measured",
+            where=str(table),
+            mend="Name it with --gpu",
+        )
     session |= {"source": session.get("source") or table.name}
     session |= {"torch": session.get("torch") or (session.get("versions") or {}).get("torch")}
-    path = out or device_profiles.user_folder() / f"{device_profiles.file_name(session['device'])}.json"
+    path = (
+        out
+        or device_profiles.user_folder() / f"{device_profiles.file_name(session['device'])}.json"
+    )
     if journals.beside(path).exists():
-        raise QuestionError("this device was calibrated here; a table would replace that", where=str(path), mend="Name another file with --out")
+        raise QuestionError(
+            "this device was calibrated here; a table would replace that",
+            where=str(path),
+            mend="Name another file with --out",
+        )
     fitted = profile_from(journals.pooled(found))
     aside = keeping.set_aside_unreadable(path)
     device_profiles.save(fitted, path)
     timed = len(keeping.timed(found))
-    return Outcome(path, table, fitted, timed, 0, 0, 0, time.monotonic() - began, tuple(keeping.notes(0, 0, None, aside)))
+    return Outcome(
+        path,
+        table,
+        fitted,
+        timed,
+        0,
+        0,
+        0,
+        time.monotonic() - began,
+        tuple(keeping.notes(0, 0, None, aside)),
+    )

@@ -1,4 +1,5 @@
-"""The device that is measured: CUDA (ROCm builds of torch included), Apple's MPS, or the plain processor.
+"""The device that is measured: CUDA (ROCm builds of torch included), Apple's MPS, or the plain
+processor.
 
 Import this module only where torch is wanted.
 """
@@ -65,8 +66,8 @@ class Backend:
 def backend(name: str | None = None, index: int = 0) -> Backend:
     """The device called ``cuda``, ``cuda:1``, ``mps`` or ``cpu``; without a name the best there is.
 
-    Raises QuestionError for a name that is none of these or a device number that is not there, MachineError for a kind of
-    device that this machine or this torch does not have.
+    Raises QuestionError for a name that is none of these or a device number that is not there,
+    MachineError for a kind of device that this machine or this torch does not have.
     """
     kind, _, number = (name or _best()).lower().partition(":")
     if kind not in _KINDS or (number and not number.isdigit()):
@@ -75,22 +76,36 @@ def backend(name: str | None = None, index: int = 0) -> Backend:
 
 
 def _best() -> str:
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    return (
+        "cuda"
+        if torch.cuda.is_available()
+        else "mps"
+        if torch.backends.mps.is_available()
+        else "cpu"
+    )
 
 
 def _cuda(index: int) -> Backend:
     if not torch.cuda.is_available():
         built = torch.version.cuda or torch.version.hip
-        raise MachineError("no CUDA device" if built else "this torch is built without CUDA",
-                           mend="Measure the processor with --device cpu, or install a driver and a torch that match")
+        raise MachineError(
+            "no CUDA device" if built else "this torch is built without CUDA",
+            mend="Measure the processor with --device cpu, or install a driver and a torch "
+            "that match",
+        )
     if index >= torch.cuda.device_count():
-        raise QuestionError(f"there is no cuda:{index}", mend=f"This machine has {torch.cuda.device_count()} (numbers from 0)")
+        raise QuestionError(
+            f"there is no cuda:{index}",
+            mend=f"This machine has {torch.cuda.device_count()} (numbers from 0)",
+        )
     return CudaBackend(index)
 
 
 def _mps(_index: int) -> Backend:
     if not torch.backends.mps.is_available():
-        raise MachineError("no Apple GPU (MPS) here", mend="Measure the processor with --device cpu")
+        raise MachineError(
+            "no Apple GPU (MPS) here", mend="Measure the processor with --device cpu"
+        )
     return MpsBackend()
 
 
@@ -100,9 +115,17 @@ def _software() -> dict[str, Any]:
 
 def _host() -> dict[str, Any]:
     """The processor, which enqueues for every device."""
-    return {"name": local_processor()["name"], "physical_cores": processor.physical_cores(), "usable_cores": processor.usable_cores(),
-            "threads": torch.get_num_threads(), "flags": processor.flags(), "capability": torch.backends.cpu.get_cpu_capability(),
-            "l2_bytes": processor.cache_bytes(2), "l3_bytes": processor.cache_bytes(3), "governor": processor.governor()}
+    return {
+        "name": local_processor()["name"],
+        "physical_cores": processor.physical_cores(),
+        "usable_cores": processor.usable_cores(),
+        "threads": torch.get_num_threads(),
+        "flags": processor.flags(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "l2_bytes": processor.cache_bytes(2),
+        "l3_bytes": processor.cache_bytes(3),
+        "governor": processor.governor(),
+    }
 
 
 def _memory() -> Any:
@@ -130,7 +153,10 @@ class CudaBackend(Backend):
     def nvml(self) -> Nvml:
         if torch.version.hip:
             return Nvml(library=_NoLibrary())
-        uuid, parts = getattr(self.properties, "uuid", None), [getattr(self.properties, f"pci_{n}_id", None) for n in ("domain", "bus", "device")]
+        uuid, parts = (
+            getattr(self.properties, "uuid", None),
+            [getattr(self.properties, f"pci_{n}_id", None) for n in ("domain", "bus", "device")],
+        )
         pci = "{:08x}:{:02x}:{:02x}.0".format(*parts) if None not in parts else None
         return Nvml(self.index, str(uuid) if uuid else None, pci)
 
@@ -139,11 +165,24 @@ class CudaBackend(Backend):
 
     def facts(self) -> dict[str, Any]:
         p = self.properties
-        return {"kind": self.kind, "name": p.name, "vendor": "AMD" if torch.version.hip else "NVIDIA", "index": self.index,
-                "total_memory_bytes": p.total_memory, "compute_capability": f"{p.major}.{p.minor}", "architecture": getattr(p, "gcnArchName", None) or None,
-                "sm_count": p.multi_processor_count, "l2_bytes": int(getattr(p, "L2_cache_size", 0)) or None, "driver": self.nvml.driver,
-                "cudnn": torch.backends.cudnn.version(), "mig": self._slice(), "power_limit_watts": self.nvml.limit_watts(),
-                "most_sm_clock_mhz": self.nvml.most_sm_clock_mhz(), "host": _host(), **_software()}
+        return {
+            "kind": self.kind,
+            "name": p.name,
+            "vendor": "AMD" if torch.version.hip else "NVIDIA",
+            "index": self.index,
+            "total_memory_bytes": p.total_memory,
+            "compute_capability": f"{p.major}.{p.minor}",
+            "architecture": getattr(p, "gcnArchName", None) or None,
+            "sm_count": p.multi_processor_count,
+            "l2_bytes": int(getattr(p, "L2_cache_size", 0)) or None,
+            "driver": self.nvml.driver,
+            "cudnn": torch.backends.cudnn.version(),
+            "mig": self._slice(),
+            "power_limit_watts": self.nvml.limit_watts(),
+            "most_sm_clock_mhz": self.nvml.most_sm_clock_mhz(),
+            "host": _host(),
+            **_software(),
+        }
 
     def _slice(self) -> str | None:
         """``1g.10gb`` of a board that is divided; None for a whole one."""
@@ -161,7 +200,11 @@ class CudaBackend(Backend):
     def free_bytes(self) -> int:
         """What the driver has left, and what torch holds without using it."""
         free, _ = torch.cuda.mem_get_info(self.device)
-        return free + torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return (
+            free
+            + torch.cuda.memory_reserved(self.device)
+            - torch.cuda.memory_allocated(self.device)
+        )
 
     def joules(self) -> float | None:
         return self.nvml.joules()
@@ -171,7 +214,8 @@ class CudaBackend(Backend):
 
     @functools.cached_property
     def _cycles_per_second(self) -> float:
-        """How fast ``torch.cuda._sleep`` counts, found by trying: the highest of a few, since an idle device's clock is slow."""
+        """How fast ``torch.cuda._sleep`` counts, found by trying: the highest of a few, since an
+        idle device's clock is slow."""
         cycles, rates = 20_000_000, []
         for _ in range(3):
             start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -183,7 +227,8 @@ class CudaBackend(Backend):
         return max(rates)
 
     def occupy(self, seconds: float) -> None:
-        """Keep the device busy for so long without work, so that what is enqueued meanwhile runs without gaps."""
+        """Keep the device busy for so long without work, so that what is enqueued meanwhile runs
+        without gaps."""
         torch.cuda._sleep(int(seconds * self._cycles_per_second))
 
 
@@ -203,10 +248,23 @@ class MpsBackend(Backend):
         torch.mps.synchronize()
 
     def facts(self) -> dict[str, Any]:
-        return {"kind": self.kind, "name": self.name, "vendor": "Apple", "total_memory_bytes": self._total(), "driver": None, "mig": None, "host": _host(), **_software()}
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "vendor": "Apple",
+            "total_memory_bytes": self._total(),
+            "driver": None,
+            "mig": None,
+            "host": _host(),
+            **_software(),
+        }
 
     def _total(self) -> int:
-        return int(torch.mps.recommended_max_memory()) if hasattr(torch.mps, "recommended_max_memory") else _memory().total
+        return (
+            int(torch.mps.recommended_max_memory())
+            if hasattr(torch.mps, "recommended_max_memory")
+            else _memory().total
+        )
 
     def dtypes(self) -> tuple[str, ...]:
         return "float32", "float16", "bfloat16"
@@ -225,7 +283,9 @@ class CpuBackend(Backend):
 
     def __init__(self) -> None:
         self.device = torch.device("cpu")
-        self.cache_bytes = min(_LARGEST_CPU_CACHE, processor.cache_bytes(3) or processor.cache_bytes(2) or _USUAL_CACHE)
+        self.cache_bytes = min(
+            _LARGEST_CPU_CACHE, processor.cache_bytes(3) or processor.cache_bytes(2) or _USUAL_CACHE
+        )
 
     @property
     def name(self) -> str:
@@ -233,7 +293,14 @@ class CpuBackend(Backend):
 
     def facts(self) -> dict[str, Any]:
         host = _host()
-        return {**local_processor(), "threads": host["threads"], "driver": None, "mig": None, "host": host, **_software()}
+        return {
+            **local_processor(),
+            "threads": host["threads"],
+            "driver": None,
+            "mig": None,
+            "host": host,
+            **_software(),
+        }
 
     def dtypes(self) -> tuple[str, ...]:
         return ("float32", "bfloat16") if _has_bfloat16() else ("float32",)
@@ -255,4 +322,3 @@ class _NoLibrary:
 
     def nvmlInit(self) -> None:
         raise RuntimeError("not an NVIDIA device")
-

@@ -1,7 +1,9 @@
-"""Real tensors for the operands of a case: the layout that the trace recorded, and values that keep the arithmetic sane.
+"""Real tensors for the operands of a case: the layout that the trace recorded, and values that keep
+the arithmetic sane.
 
-Tensors that are only read lie in an arena of random numbers, larger than any last-level cache, that is filled once: making and
-filling them anew for each of many buffers would take longer than the measurement. Import this module only where torch is wanted.
+Tensors that are only read lie in an arena of random numbers, larger than any last-level cache, that
+is filled once: making and filling them anew for each of many buffers would take longer than the
+measurement. Import this module only where torch is wanted.
 """
 
 from __future__ import annotations
@@ -16,15 +18,18 @@ import torch
 from planner.trace.table import Operand
 
 _POOL_ELEMENTS = 1 << 18
-#: Bytes of an arena on a processor and on other devices, and where tensors in it may begin, as torch's CUDA allocator has it.
+#: Bytes of an arena on a processor and on other devices, and where tensors in it may begin, as
+#: torch's CUDA allocator has it.
 _ARENA_BYTES, _DEVICE_ARENA_BYTES, _ALIGNMENT_BYTES = 96 * 2**20, 192 * 2**20, 512
-#: Rows of an attention mask start at multiples of this many elements (``planner/trace/recorder/cuda_attention.py``).
+#: Rows of an attention mask start at multiples of this many elements
+#: (``planner/trace/recorder/cuda_attention.py``).
 _MASK_ALIGNMENT = 16
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A tensor argument that is still to be made: the schema's argument ``name``, the trace's operand, and its real shape."""
+    """A tensor argument that is still to be made: the schema's argument ``name``, the trace's
+    operand, and its real shape."""
 
     name: str
     operand: Operand
@@ -33,9 +38,10 @@ class Slot:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a tensor holds. ``kind``: ``normal``, ``positive`` (0.5 to 1.5), ``ones``, ``large`` (around 32, where the in-place
-    activations of networks leave a value as it is), ``constant`` (``high``), or ``integers`` below ``high``. ``written``: the
-    operation writes to it, so that it shares its memory with nothing."""
+    """What a tensor holds. ``kind``: ``normal``, ``positive`` (0.5 to 1.5), ``ones``, ``large``
+    (around 32, where the in-place activations of networks leave a value as it is), ``constant``
+    (``high``), or ``integers`` below ``high``. ``written``: the operation writes to it, so that it
+    shares its memory with nothing."""
 
     kind: str = "normal"
     high: int = 8
@@ -71,10 +77,12 @@ def _laid_out(slot: Slot, shape: list[int], dense: Callable[..., torch.Tensor]) 
 
 
 def _strided(slot: Slot, shape: list[int], dense: Callable[..., torch.Tensor]) -> torch.Tensor:
-    """Strides that are none of the named layouts: heads before positions (B, S, H, D seen as B, H, S, D), else rows cut out of
-    wider ones."""
+    """Strides that are none of the named layouts: heads before positions (B, S, H, D seen as B, H,
+    S, D), else rows cut out of wider ones."""
     if slot.name == "mask":
-        return dense(*shape[:-1], -(-(shape[-1] + 1) // _MASK_ALIGNMENT) * _MASK_ALIGNMENT)[..., : shape[-1]]
+        return dense(*shape[:-1], -(-(shape[-1] + 1) // _MASK_ALIGNMENT) * _MASK_ALIGNMENT)[
+            ..., : shape[-1]
+        ]
     if len(shape) == 4 and shape[1] > 1 and shape[2] > 1:
         view = dense(shape[0], shape[2], shape[1], shape[3]).transpose(1, 2)
         if not _is_named(view):
@@ -85,11 +93,18 @@ def _strided(slot: Slot, shape: list[int], dense: Callable[..., torch.Tensor]) -
 
 
 def _is_named(tensor: torch.Tensor) -> bool:
-    return tensor.is_contiguous() or tensor.transpose(-1, -2).is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last)
+    return (
+        tensor.is_contiguous()
+        or tensor.transpose(-1, -2).is_contiguous()
+        or tensor.is_contiguous(memory_format=torch.channels_last)
+    )
 
 
-def _dense(sizes: tuple[int, ...], dtype: torch.dtype, contents: Contents, device: torch.device) -> torch.Tensor:
-    """A contiguous tensor with these contents: out of the arena where it is only read and its values are any."""
+def _dense(
+    sizes: tuple[int, ...], dtype: torch.dtype, contents: Contents, device: torch.device
+) -> torch.Tensor:
+    """A contiguous tensor with these contents: out of the arena where it is only read and its
+    values are any."""
     number = math.prod(sizes)
     if not contents.written and contents.kind in ("normal", "positive"):
         arena = _arena(str(device), dtype, contents.kind)
@@ -110,13 +125,15 @@ class _Arena:
         step = max(1, _ALIGNMENT_BYTES // self.flat.element_size())
         start = self.at if self.at + number <= self.flat.numel() else 0
         self.at = -(-(start + number) // step) * step
-        return self.flat[start: start + number]
+        return self.flat[start : start + number]
 
 
 @functools.lru_cache(maxsize=16)
 def _arena(device: str, dtype: torch.dtype, kind: str) -> _Arena:
     size = _ARENA_BYTES if device == "cpu" else _DEVICE_ARENA_BYTES
-    flat = torch.empty(size // torch.empty((), dtype=dtype).element_size(), dtype=dtype, device=device)
+    flat = torch.empty(
+        size // torch.empty((), dtype=dtype).element_size(), dtype=dtype, device=device
+    )
     _fill(flat, Contents(kind))
     return _Arena(flat)
 
@@ -134,7 +151,11 @@ def _fill(flat: torch.Tensor, contents: Contents) -> None:
 
 def _narrow(dtype: torch.dtype) -> bool:
     """Types that any value suits: booleans, bytes, and floats."""
-    return dtype.is_floating_point or dtype.is_complex or dtype in (torch.bool, torch.uint8, torch.int8)
+    return (
+        dtype.is_floating_point
+        or dtype.is_complex
+        or dtype in (torch.bool, torch.uint8, torch.int8)
+    )
 
 
 def _repeat(flat: torch.Tensor, pool: torch.Tensor) -> None:
@@ -150,7 +171,9 @@ def _pool(device: str, dtype: torch.dtype, kind: str) -> torch.Tensor:
     generator = torch.Generator().manual_seed(11)
     numbers = torch.randn(_POOL_ELEMENTS, generator=generator)
     if kind in ("positive", "large"):
-        numbers = torch.rand(_POOL_ELEMENTS, generator=generator) + (0.5 if kind == "positive" else 32.0)
+        numbers = torch.rand(_POOL_ELEMENTS, generator=generator) + (
+            0.5 if kind == "positive" else 32.0
+        )
     if dtype == torch.bool:
         return (numbers > 0).to(device)
     if not (dtype.is_floating_point or dtype.is_complex):

@@ -1,7 +1,9 @@
-"""Time calls as pyperf does: warm-up apart, samples of many calls where one is short, repeats until stable, samples kept.
+"""Time calls as pyperf does: warm-up apart, samples of many calls where one is short, repeats until
+stable, samples kept.
 
-The device's seconds are apart from the host's: on CUDA events around calls that were enqueued while the device was kept
-busy, so that it never waits for the host; elsewhere the host runs or awaits the work and the wall clock tells.
+The device's seconds are apart from the host's: on CUDA events around calls that were enqueued while
+the device was kept busy, so that it never waits for the host; elsewhere the host runs or awaits the
+work and the wall clock tells.
 """
 
 from __future__ import annotations
@@ -40,9 +42,10 @@ _UNKNOWN_HOST, _LONGEST_SPIN_SECONDS = 1e-4, 0.05
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one call on the device: median, 10th and 90th percentile of ``samples`` (each the mean over an inner loop).
-    ``repeats``: calls in all. ``host_seconds``: the host's to enqueue one call; where the host does the work itself, the same
-    as ``seconds``. ``joules`` of one call, None where no counter tells."""
+    """Seconds of one call on the device: median, 10th and 90th percentile of ``samples`` (each the
+    mean over an inner loop). ``repeats``: calls in all. ``host_seconds``: the host's to enqueue one
+    call; where the host does the work itself, the same as ``seconds``. ``joules`` of one call, None
+    where no counter tells."""
 
     seconds: float
     low_seconds: float
@@ -54,26 +57,49 @@ class Timing:
 
 
 def time_case(case: Case, backend: Backend, *, budget_seconds: float = 0.15) -> Timing:
-    """Time a case over its own buffers. Raises CannotRun (one line; ``out of memory`` among the reasons), MachineError where
-    the device died."""
+    """Time a case over its own buffers. Raises CannotRun (one line; ``out of memory`` among the
+    reasons), MachineError where the device died."""
     with precision(case.precision), guarded(backend):
         return time_calls(calls_of(case, backend), backend, budget_seconds=budget_seconds)
 
 
-def time_calls(calls: Sequence[Callable[[], Any]], backend: Backend, *, budget_seconds: float = 0.15, min_rounds: int = 5) -> Timing:
-    """Time calls that do equal work, in turn. A single call longer than the budget is timed two or three times."""
+def time_calls(
+    calls: Sequence[Callable[[], Any]],
+    backend: Backend,
+    *,
+    budget_seconds: float = 0.15,
+    min_rounds: int = 5,
+) -> Timing:
+    """Time calls that do equal work, in turn. A single call longer than the budget is timed two or
+    three times."""
     turn = itertools.cycle(calls)
     with _without_garbage():
         started = time.perf_counter()
         device, made = _warmed(turn, backend, budget_seconds / 3, len(calls))
         host = _enqueueing(turn, backend, device) if _apart(backend) else 0.0
-        inner, samples = _inner(device, backend, len(calls)), [device] if device > budget_seconds else []
+        inner, samples = (
+            _inner(device, backend, len(calls)),
+            [device] if device > budget_seconds else [],
+        )
         while not _enough(samples, device, started, budget_seconds, min_rounds):
             samples.append(_sample(turn, inner, backend, host, device))
-        joules = _joules(turn, statistics.median(samples), backend, budget_seconds - (time.perf_counter() - started))
+        joules = _joules(
+            turn,
+            statistics.median(samples),
+            backend,
+            budget_seconds - (time.perf_counter() - started),
+        )
     median = statistics.median(samples)
     low, high = (float(q) for q in np.percentile(samples, (10, 90)))
-    return Timing(median, low, high, tuple(samples), made + inner * len(samples), host if _apart(backend) else median, joules)
+    return Timing(
+        median,
+        low,
+        high,
+        tuple(samples),
+        made + inner * len(samples),
+        host if _apart(backend) else median,
+        joules,
+    )
 
 
 def _apart(backend: Backend) -> bool:
@@ -93,8 +119,8 @@ def _without_garbage() -> Iterator[None]:
 
 
 def _warmed(turn: Iterator, backend: Backend, seconds: float, copies: int) -> tuple[float, int]:
-    """(device seconds, calls made) when two calls in a row agree, or ``seconds`` are spent; then once over all buffers, so
-    that the memory of each result has been asked for before."""
+    """(device seconds, calls made) when two calls in a row agree, or ``seconds`` are spent; then
+    once over all buffers, so that the memory of each result has been asked for before."""
     started, made, previous = time.perf_counter(), 0, math.inf
     while True:
         device = _sample(turn, 1, backend, _UNKNOWN_HOST, 0.0)
@@ -112,7 +138,8 @@ def _warmed(turn: Iterator, backend: Backend, seconds: float, copies: int) -> tu
 
 
 def _enqueueing(turn: Iterator, backend: Backend, device: float) -> float:
-    """The host's median seconds to enqueue a call, with room in the queue and nothing to wait for."""
+    """The host's median seconds to enqueue a call, with room in the queue and nothing to wait
+    for."""
     count, seconds = (1 if device > 1e-2 else 8), []
     for _ in range(5 if device < 1e-2 else 2):
         todo = list(itertools.islice(turn, count))
@@ -127,7 +154,10 @@ def _enqueueing(turn: Iterator, backend: Backend, device: float) -> float:
 
 def _inner(device_seconds: float, backend: Backend, copies: int) -> int:
     """Calls in a sample: whole turns over the buffers where that many are needed anyway."""
-    wanted = min(_MOST_ENQUEUED[backend.kind], math.ceil(_SAMPLE_SECONDS[backend.kind] / max(device_seconds, 1e-7)))
+    wanted = min(
+        _MOST_ENQUEUED[backend.kind],
+        math.ceil(_SAMPLE_SECONDS[backend.kind] / max(device_seconds, 1e-7)),
+    )
     whole = copies * max(1, wanted // copies)
     return whole if copies <= wanted and whole <= _MOST_ENQUEUED[backend.kind] else max(1, wanted)
 
@@ -142,13 +172,15 @@ def _enough(samples: list[float], device: float, started: float, budget: float, 
 
 
 def _standard_error(samples: list[float]) -> float:
-    """Of the median, relative to it; the spread from the 10th to the 90th percentile, which stray samples do not move."""
+    """Of the median, relative to it; the spread from the 10th to the 90th percentile, which stray
+    samples do not move."""
     low, median, high = np.percentile(samples, (10, 50, 90))
     return _MEDIAN * (high - low) / 2.563 / math.sqrt(len(samples)) / max(median, 1e-12)
 
 
 def _sample(turn: Iterator, count: int, backend: Backend, host: float, device: float) -> float:
-    """Device seconds of one call, the mean over ``count``. ``host``, ``device``: what a call is thought to take of either."""
+    """Device seconds of one call, the mean over ``count``. ``host``, ``device``: what a call is
+    thought to take of either."""
     todo = list(itertools.islice(turn, count))
     if backend.kind == "cuda":
         return _on_cuda(todo, backend, host, device)
@@ -161,7 +193,8 @@ def _sample(turn: Iterator, count: int, backend: Backend, host: float, device: f
 
 
 def _on_cuda(todo: list, backend: Any, host: float, device: float) -> float:
-    """Events around calls that are enqueued while the device is held busy, for so long that it never waits for the host."""
+    """Events around calls that are enqueued while the device is held busy, for so long that it
+    never waits for the host."""
     import torch
 
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -189,4 +222,8 @@ def _joules(turn: Iterator, seconds: float, backend: Backend, left: float) -> fl
         made += min(count - made, 64)
         backend.synchronise()
     after = backend.joules()
-    return (after - before) / made if before is not None and after is not None and after > before else None
+    return (
+        (after - before) / made
+        if before is not None and after is not None and after > before
+        else None
+    )

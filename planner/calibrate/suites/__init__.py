@@ -1,4 +1,5 @@
-"""The micro-benchmarks: which operations at which sizes a calibration times, one file a group of kinds."""
+"""The micro-benchmarks: which operations at which sizes a calibration times, one file a group of
+kinds."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ _GROUPS = (products, attention, convolutions, rows, streams, updates)
 
 
 def suite(backend: Backend, compiled: bool = False) -> list[Case]:
-    """All cases worth timing on a device, most telling first; each under 50 ms and within its free memory, by a rough guess.
+    """All cases worth timing on a device, most telling first; each under 50 ms and within its free
+    memory, by a rough guess.
 
     ``compiled`` adds none: what torch.compile saves is measured as facts (``measure_facts``).
     """

@@ -18,24 +18,69 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command("calibrate")
-@click.option("--device", metavar="cuda|cuda:1|mps|cpu", help="What to measure. Without it: the first GPU, or the processor where there is none.")
-@click.option("--seconds", type=float, default=60.0, show_default=True, help="How long it may take. 15 already give a usable profile, 300 a better one.")
-@click.option("--out", type=FILE, metavar="FILE.json", help="Where the profile goes. Without it: among your own, found by its device's name.")
-@click.option("--again", is_flag=True, help="Measure everything again; without it a run goes on where the last one ended.")
-@click.option("--compile", "compiled", is_flag=True, help="Also measure what torch.compile saves; the compiler may take longer than --seconds.")
-@click.option("--from", "table", type=FILE, metavar="OPERATIONS.csv", help="Fit a table of timed operations and measure nothing.")
+@click.option(
+    "--device",
+    metavar="cuda|cuda:1|mps|cpu",
+    help="What to measure. Without it: the first GPU, or the processor where there is none.",
+)
+@click.option(
+    "--seconds",
+    type=float,
+    default=60.0,
+    show_default=True,
+    help="How long it may take. 15 already give a usable profile, 300 a better one.",
+)
+@click.option(
+    "--out",
+    type=FILE,
+    metavar="FILE.json",
+    help="Where the profile goes. Without it: among your own, found by its device's name.",
+)
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Measure everything again; without it a run goes on where the last one ended.",
+)
+@click.option(
+    "--compile",
+    "compiled",
+    is_flag=True,
+    help="Also measure what torch.compile saves; the compiler may take longer than --seconds.",
+)
+@click.option(
+    "--from",
+    "table",
+    type=FILE,
+    metavar="OPERATIONS.csv",
+    help="Fit a table of timed operations and measure nothing.",
+)
 @click.option("--gpu", metavar="NAME", help="With --from: whose rows to take.")
-@click.option("--data", multiple=True, type=click.Path(path_type=Path), metavar="PATH", help="Also time what this host can feed from these files. Repeatable.")
-@click.option("--tokenizer", type=click.Path(path_type=Path), metavar="PATH", help="With --data: a tokenizer's file or folder.")
-@click.option("--image-size", type=int, metavar="PIXELS", help="With --data: the size images are cut to.")
-@click.option("--task", metavar="NAME", help="With --data: the task, for audio's features and text's columns.")
+@click.option(
+    "--data",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Also time what this host can feed from these files. Repeatable.",
+)
+@click.option(
+    "--tokenizer",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="With --data: a tokenizer's file or folder.",
+)
+@click.option(
+    "--image-size", type=int, metavar="PIXELS", help="With --data: the size images are cut to."
+)
+@click.option(
+    "--task", metavar="NAME", help="With --data: the task, for audio's features and text's columns."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was measured as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="Only the file's name; no progress.")
 def command(table: Path | None, as_json: bool, quiet: bool, **flags: Any) -> int:
     """Time what this machine really does, and keep it as a device profile.
 
-    From then on estimates for this device stand on its own measurements. Ctrl-C keeps what was measured; running it again
-    goes on.
+    From then on estimates for this device stand on its own measurements. Ctrl-C keeps what was
+    measured; running it again goes on.
     """
     started = time.monotonic()
     _check(table, flags)
@@ -50,15 +95,34 @@ def command(table: Path | None, as_json: bool, quiet: bool, **flags: Any) -> int
 
 
 def _check(table: Path | None, flags: dict[str, Any]) -> None:
-    """Flags that contradict each other, and data that is not there, are refused before anything is measured."""
+    """Flags that contradict each other, and data that is not there, are refused before anything is
+    measured."""
     if table is None and flags["gpu"]:
-        raise QuestionError("--gpu names the rows of a table", where="--gpu", mend="Use --device for what to measure here, or --from OPERATIONS.csv")
-    if table is not None and (flags["device"] or flags["data"] or flags["again"] or flags["compiled"]):
-        raise QuestionError("--from measures nothing", where="--from", mend="Leave --device, --data, --again and --compile out")
-    if not flags["data"] and any(flags[name] is not None for name in ("tokenizer", "image_size", "task")):
-        raise QuestionError("--tokenizer, --image-size and --task describe --data", where="--data", mend="Name the data")
+        raise QuestionError(
+            "--gpu names the rows of a table",
+            where="--gpu",
+            mend="Use --device for what to measure here, or --from OPERATIONS.csv",
+        )
+    if table is not None and (
+        flags["device"] or flags["data"] or flags["again"] or flags["compiled"]
+    ):
+        raise QuestionError(
+            "--from measures nothing",
+            where="--from",
+            mend="Leave --device, --data, --again and --compile out",
+        )
+    if not flags["data"] and any(
+        flags[name] is not None for name in ("tokenizer", "image_size", "task")
+    ):
+        raise QuestionError(
+            "--tokenizer, --image-size and --task describe --data",
+            where="--data",
+            mend="Name the data",
+        )
     if flags["out"] is not None and flags["out"].suffix.lower() != ".json":
-        raise QuestionError("a profile is a .json file", where=f"--out {flags['out']}", mend="Name it FILE.json")
+        raise QuestionError(
+            "a profile is a .json file", where=f"--out {flags['out']}", mend="Name it FILE.json"
+        )
     for path in flags["data"]:
         if not path.exists():
             raise QuestionError("no such file or folder", where=f"--data {path}")
@@ -75,7 +139,11 @@ def _measured(flags: dict[str, Any], started: float, quiet: bool):
     device = _device(flags["device"], backend)
     if not quiet:
         click.echo(_announced(device, flags["device"]), err=True)
-    with Progress(sys.stderr, enabled=not quiet, single=True) if sys.stderr.isatty() else contextlib.nullcontext() as progress:
+    with (
+        Progress(sys.stderr, enabled=not quiet, single=True)
+        if sys.stderr.isatty()
+        else contextlib.nullcontext() as progress
+    ):
         return measure(device, flags["out"] or place(device), plan, progress=progress)
 
 
@@ -83,13 +151,19 @@ def _device(name: str | None, backend):
     """``cuda:1`` → the second CUDA device."""
     kind, colon, index = (name or "").partition(":")
     if colon and not index.isdecimal():
-        raise QuestionError(f"{name!r} is not a device", where="--device", mend="For example cuda:1")
+        raise QuestionError(
+            f"{name!r} is not a device", where="--device", mend="For example cuda:1"
+        )
     return backend(kind or None, int(index or 0))
 
 
 def _announced(device, asked: str | None) -> str:
     name = device.facts()["name"]
-    return f"No GPU here: measuring the processor, {name}" if asked is None and device.kind == "cpu" else f"Measuring {name}"
+    return (
+        f"No GPU here: measuring the processor, {name}"
+        if asked is None and device.kind == "cpu"
+        else f"Measuring {name}"
+    )
 
 
 def _loader(flags: dict[str, Any]):
@@ -100,15 +174,22 @@ def _loader(flags: dict[str, Any]):
     def measure(seconds: float) -> Iterator[dict]:
         from planner.datasets.loader.measure import measure_loader
 
-        how = {"tokenizer_path": flags["tokenizer"], "image_size": flags["image_size"], "task": flags["task"]}
+        how = {
+            "tokenizer_path": flags["tokenizer"],
+            "image_size": flags["image_size"],
+            "task": flags["task"],
+        }
         each = seconds / len(flags["data"])
-        return itertools.chain.from_iterable(measure_loader(path, seconds=each, **how) for path in flags["data"])
+        return itertools.chain.from_iterable(
+            measure_loader(path, seconds=each, **how) for path in flags["data"]
+        )
 
     return measure
 
 
 def _show(outcome, as_json: bool, quiet: bool, *, from_table: bool) -> None:
-    """What was measured on standard output; why it ended early, and what to know of it, on standard error."""
+    """What was measured on standard output; why it ended early, and what to know of it, on standard
+    error."""
     from planner.calibrate import known_devices
     from planner.calibrate.summary import outcome_summary
     from planner.cli.main import printable

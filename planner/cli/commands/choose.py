@@ -16,14 +16,27 @@ LIMIT_BROKEN = 1
 @click.argument("model")
 @click.argument("data", required=False)
 @question_options
-@click.option("--everywhere", is_flag=True, help="Also the strategy on every GPU at every provider, with the age of each price.")
+@click.option(
+    "--everywhere",
+    is_flag=True,
+    help="Also the strategy on every GPU at every provider, with the age of each price.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the decision as one JSON document.")
-@click.option("--quiet", "-q", is_flag=True, help="Only the recommendation and the table of strategies; no progress.")
-def command(model: str, data: str | None, everywhere: bool, as_json: bool, quiet: bool, **flags) -> int:
-    """What to rent and which way to go: the cheapest that keeps your limits, among strategies, GPUs, counts and providers.
+@click.option(
+    "--quiet",
+    "-q",
+    is_flag=True,
+    help="Only the recommendation and the table of strategies; no progress.",
+)
+def command(
+    model: str, data: str | None, everywhere: bool, as_json: bool, quiet: bool, **flags
+) -> int:
+    """What to rent and which way to go: the cheapest that keeps your limits, among strategies,
+    GPUs, counts and providers.
 
-    Limits: --max-usd, --max-hours, --deadline, --gpu, --gpus, --provider, --region, --spot, --licences, --data-must-stay. MODEL
-    and DATA are those of planner estimate. With no --gpus, 1, 2, 4 and 8 GPUs are looked at.
+    Limits: --max-usd, --max-hours, --deadline, --gpu, --gpus, --provider, --region, --spot,
+    --licences, --data-must-stay. MODEL and DATA are those of planner estimate. With no --gpus, 1,
+    2, 4 and 8 GPUs are looked at.
     """
     from planner.cli.main import printable
     from planner.cli.progress import Progress
@@ -32,7 +45,11 @@ def command(model: str, data: str | None, everywhere: bool, as_json: bool, quiet
     question = question_from(model, data, flags)
     from planner.choose.decision import broken, decide  # after the question stands
 
-    with Progress(sys.stderr, enabled=not quiet) if sys.stderr.isatty() else contextlib.nullcontext() as progress:
+    with (
+        Progress(sys.stderr, enabled=not quiet)
+        if sys.stderr.isatty()
+        else contextlib.nullcontext() as progress
+    ):
         document = decide(question, progress, everywhere=everywhere)
     if as_json:
         from planner.cli.writing import as_json as to_json

@@ -18,7 +18,12 @@ NOT_CALIBRATED = "Run planner calibrate on such a device"
 
 @click.command("correct")
 @click.argument("tables", nargs=-1, metavar="[TABLE.csv]...")
-@click.option("--ledger", type=FILE, metavar="FILE", help="Another ledger than yours; with tables, this one too.")
+@click.option(
+    "--ledger",
+    type=FILE,
+    metavar="FILE",
+    help="Another ledger than yours; with tables, this one too.",
+)
 @click.option(
     "--basis",
     "bases",
@@ -27,8 +32,14 @@ NOT_CALIBRATED = "Run planner calibrate on such a device"
     help="Which estimates to correct; repeatable. [default: datasheet and calibrated]",
 )
 @click.option("--gpu", metavar="TEXT", help="Learn from devices whose name contains this.")
-@click.option("--since", metavar="DATE", help="Learn from the ledger's runs from this date or moment on (UTC).")
-@click.option("--keep/--no-keep", default=True, help="Put them in force, or only show them. [default: keep]")
+@click.option(
+    "--since",
+    metavar="DATE",
+    help="Learn from the ledger's runs from this date or moment on (UTC).",
+)
+@click.option(
+    "--keep/--no-keep", default=True, help="Put them in force, or only show them. [default: keep]"
+)
 @click.option("--show", is_flag=True, help="Show those in force and learn nothing.")
 @click.option("--remove", is_flag=True, help="Forget those in force.")
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
@@ -47,25 +58,35 @@ def command(
 ) -> None:
     """Learn from measured runs how far estimates are off on your devices.
 
-    From then on estimates for these devices are moved by as much, and their intervals are as wide as the runs say. Few runs
-    move little: models count, not runs. The corrections are a file of yours (--show names it), which --remove deletes.
+    From then on estimates for these devices are moved by as much, and their intervals are as wide
+    as the runs say. Few runs move little: models count, not runs. The corrections are a file of
+    yours (--show names it), which --remove deletes.
     """
     if (show or remove) and (tables or ledger or bases or gpu or since or show and remove):
-        raise QuestionError("--show and --remove learn nothing", where="planner correct", mend="Give them alone")
+        raise QuestionError(
+            "--show and --remove learn nothing", where="planner correct", mend="Give them alone"
+        )
     if remove:
         return _removed(as_json)
     if show:
         return _shown(as_json)
     if wrong := sorted(set(bases) - {*BASES, "exact"}):
-        raise QuestionError(f"unknown basis {wrong[0]!r}", where="--basis", mend="Use datasheet, calibrated or exact")
+        raise QuestionError(
+            f"unknown basis {wrong[0]!r}",
+            where="--basis",
+            mend="Use datasheet, calibrated or exact",
+        )
     from planner.cli.commands.validate import gather, validated
     from planner.uncertainty import corrections
     from planner.validate import correct, residuals
 
     items, _, problems = gather(tables, ledger, since, gpu)
     found = validated(items, [], bases or BASES, 1, quiet)
-    if not bases:  # the calibrated basis was only tried: a device without it has nothing to answer for
-        found = replace(found, refused=tuple(r for r in found.refused if not r.reason.endswith(NOT_CALIBRATED)))
+    # the calibrated basis was only tried: a device without it has nothing to answer for
+    if not bases:
+        found = replace(
+            found, refused=tuple(r for r in found.refused if not r.reason.endswith(NOT_CALIBRATED))
+        )
     learnt = correct.learn(residuals.residuals(found.plain))
     if not learnt:
         raise QuestionError(
@@ -74,7 +95,10 @@ def command(
             mend="planner validate says why",
         )
     if keep:
-        corrections.keep(learnt, (residuals.run_name(c.table, c.case_id) for c in found.plain if residuals.teaches(c)))
+        corrections.keep(
+            learnt,
+            (residuals.run_name(c.table, c.case_id) for c in found.plain if residuals.teaches(c)),
+        )
     _show(learnt, found, problems.lines, keep, as_json)
 
 
@@ -83,7 +107,11 @@ def _removed(as_json: bool) -> None:
 
     done = forget()
     click.echo(
-        f'{{"removed": {str(done).lower()}}}' if as_json else f"Removed {corrections_file()}" if done else "No correction is in force."
+        f'{{"removed": {str(done).lower()}}}'
+        if as_json
+        else f"Removed {corrections_file()}"
+        if done
+        else "No correction is in force."
     )
 
 
@@ -98,7 +126,9 @@ def _shown(as_json: bool) -> None:
 
         click.echo(to_json(correction_view.document(known, str(corrections_file()))))
     elif not known:
-        click.echo("No correction is in force: planner correct learns them from your measured runs.")
+        click.echo(
+            "No correction is in force: planner correct learns them from your measured runs."
+        )
     else:
         terminal.show_sections(correction_view.sections(known), sys.stdout)
         click.echo(f"\nIn force, from {corrections_file()}; planner correct --remove forgets them.")
@@ -112,7 +142,11 @@ def _show(learnt: list, found, problems: list[str], kept: bool, as_json: bool) -
     if as_json:
         from planner.cli.writing import as_json as to_json
 
-        click.echo(to_json(correction_view.document(learnt, str(corrections_file()) if kept else None, found)))
+        click.echo(
+            to_json(
+                correction_view.document(learnt, str(corrections_file()) if kept else None, found)
+            )
+        )
         return
     terminal.show_sections(correction_view.sections(learnt, found, problems), sys.stdout)
     click.echo(

@@ -10,12 +10,18 @@ import click
 
 @click.command("devices")
 @click.argument("name", required=False)
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Draw its roofline and curves: FILE.png or FILE.svg.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw its roofline and curves: FILE.png or FILE.svg.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what is known as JSON.")
 def command(name: str | None, plot: Path | None, as_json: bool) -> None:
     """What was measured on which device, from when, and how far to trust it.
 
-    NAME is a device's name, `local`, `cpu`, or a profile file; without it all measured devices are listed.
+    NAME is a device's name, `local`, `cpu`, or a profile file; without it all measured devices are
+    listed.
     """
     from planner.calibrate import known_devices
 
@@ -28,7 +34,12 @@ def command(name: str | None, plot: Path | None, as_json: bool) -> None:
     if as_json:
         from planner.cli.writing import as_json as to_json
 
-        click.echo(to_json(found or {"devices": known_devices.known(), "unreadable": known_devices.unreadable()}))
+        click.echo(
+            to_json(
+                found
+                or {"devices": known_devices.known(), "unreadable": known_devices.unreadable()}
+            )
+        )
     elif found is None or not plot:
         _show(found)
 
@@ -39,13 +50,26 @@ def _show(found) -> None:
     from planner.report.views import device as device_view
 
     if found is not None:
-        terminal.show_sections(device_view.details(found) if found["basis"] == "calibrated" else device_view.on_paper(found), sys.stdout)
+        terminal.show_sections(
+            device_view.details(found)
+            if found["basis"] == "calibrated"
+            else device_view.on_paper(found),
+            sys.stdout,
+        )
         return
     known = known_devices.known()
     if known:
-        terminal.show_table("Measured devices", device_view.listing(known), sys.stdout, whole=(1, 3, 6))
-        click.echo("Error: of predicting each measured size from the others. planner devices NAME shows all; planner gpus those known by datasheet.")
+        terminal.show_table(
+            "Measured devices", device_view.listing(known), sys.stdout, whole=(1, 3, 6)
+        )
+        click.echo(
+            "Error: of predicting each measured size from the others. planner devices NAME "
+            "shows all; planner gpus those known by datasheet."
+        )
     else:
-        click.echo("No device was measured here yet: planner calibrate does it in a minute. planner gpus lists those known by datasheet.")
+        click.echo(
+            "No device was measured here yet: planner calibrate does it in a minute. planner "
+            "gpus lists those known by datasheet."
+        )
     for line in known_devices.unreadable():
         click.echo(f"planner: {line}", err=True)

@@ -14,12 +14,15 @@ from planner.cli.question_options import question_options
 @click.argument("data", required=False)
 @question_options
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON document.")
-@click.option("--quiet", "-q", is_flag=True, help="Only the table and the recommendation; no progress.")
+@click.option(
+    "--quiet", "-q", is_flag=True, help="Only the table and the recommendation; no progress."
+)
 def command(model: str, data: str | None, as_json: bool, quiet: bool, **flags) -> int:
     """GPU hours, peak memory and dollars of every strategy.
 
-    MODEL is a name, a folder, a config.json, a size such as 7B, or a project.yaml that holds the whole question. DATA is
-    a file or folder that is read and counted; or give --samples and --tokens-per-sample.
+    MODEL is a name, a folder, a config.json, a size such as 7B, or a project.yaml that holds the
+    whole question. DATA is a file or folder that is read and counted; or give --samples and
+    --tokens-per-sample.
     """
     from planner.cli import answering
 

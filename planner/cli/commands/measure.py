@@ -18,24 +18,51 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.argument("model")
 @click.argument("data", required=False)
 @question_options
-@click.option("--seconds", type=float, default=20.0, show_default=True, help="How long warm-up and timing of one strategy may take; it stops sooner when it is sure.")
-@click.option("--device", metavar="cpu|cuda|cuda:1", help="Where to train. Without it: the first GPU, or the processor where there is none.")
-@click.option("--ledger", type=FILE, metavar="FILE", help="Another ledger than yours (PLANNER_LEDGER names yours too).")
+@click.option(
+    "--seconds",
+    type=float,
+    default=20.0,
+    show_default=True,
+    help="How long warm-up and timing of one strategy may take; it stops sooner when it is sure.",
+)
+@click.option(
+    "--device",
+    metavar="cpu|cuda|cuda:1",
+    help="Where to train. Without it: the first GPU, or the processor where there is none.",
+)
+@click.option(
+    "--ledger",
+    type=FILE,
+    metavar="FILE",
+    help="Another ledger than yours (PLANNER_LEDGER names yours too).",
+)
 @click.option("--no-ledger", is_flag=True, help="Keep nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the runs as one JSON document.")
 @click.option("--quiet", "-q", is_flag=True, help="Only measured beside estimated; no progress.")
-def command(model: str, data: str | None, seconds: float, device: str | None, ledger: Path | None, no_ledger: bool, as_json: bool, quiet: bool, **flags: Any) -> int:
+def command(
+    model: str,
+    data: str | None,
+    seconds: float,
+    device: str | None,
+    ledger: Path | None,
+    no_ledger: bool,
+    as_json: bool,
+    quiet: bool,
+    **flags: Any,
+) -> int:
     """Really train for some steps here, and set the estimate beside what was measured.
 
-    The same question as planner estimate: MODEL and DATA, or --samples. Each --strategy is measured, or the recommended one.
-    A folder's own safetensors and the data's own samples are used where they can be; else weights and batches are of the same
-    shape, which costs the same. Running out of memory is a result. Each run goes into the ledger (planner runs).
+    The same question as planner estimate: MODEL and DATA, or --samples. Each --strategy is
+    measured, or the recommended one. A folder's own safetensors and the data's own samples are used
+    where they can be; else weights and batches are of the same shape, which costs the same. Running
+    out of memory is a result. Each run goes into the ledger (planner runs).
     """
     from planner.cli.question_options import question_from
 
     question = question_from(model, data, flags)
     runs = []
-    with contextlib.nullcontext() if no_ledger else _opened(ledger) as book:  # a ledger that cannot be written is refused before the work
+    # a ledger that cannot be written is refused before the work
+    with contextlib.nullcontext() if no_ledger else _opened(ledger) as book:
         for run in _measured(question, device, seconds, quiet):
             runs.append(run)
             if not as_json:
@@ -46,7 +73,17 @@ def command(model: str, data: str | None, seconds: float, device: str | None, le
         from planner.cli.writing import as_json as to_json
         from planner.measure.explain import explain
 
-        click.echo(to_json({"schema": 1, "question": question.model_dump(mode="json"), "runs": [{**run.as_dict(), "explained": explain(run).as_dict()} for run in runs]}))
+        click.echo(
+            to_json(
+                {
+                    "schema": 1,
+                    "question": question.model_dump(mode="json"),
+                    "runs": [
+                        {**run.as_dict(), "explained": explain(run).as_dict()} for run in runs
+                    ],
+                }
+            )
+        )
     return 0
 
 
@@ -54,7 +91,11 @@ def _measured(question: Any, device: str | None, seconds: float, quiet: bool):
     from planner.cli.progress import Progress
     from planner.measure.measure import measure_question
 
-    with Progress(sys.stderr, enabled=not quiet) if sys.stderr.isatty() else contextlib.nullcontext() as progress:
+    with (
+        Progress(sys.stderr, enabled=not quiet)
+        if sys.stderr.isatty()
+        else contextlib.nullcontext() as progress
+    ):
         yield from measure_question(question, device=device, seconds=seconds, progress=progress)
 
 

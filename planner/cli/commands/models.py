@@ -22,4 +22,7 @@ def command(as_json: bool, like: str | None) -> None:
         click.echo(to_json({"models": known}))
     else:
         terminal.show_table("Models", catalogue_view.model_table(known), sys.stdout)
-        click.echo("Also: a folder, a config.json, a hub id, timm:NAME, torchvision:NAME, package.module:function, a size such as 7B.")
+        click.echo(
+            "Also: a folder, a config.json, a hub id, timm:NAME, torchvision:NAME, "
+            "package.module:function, a size such as 7B."
+        )

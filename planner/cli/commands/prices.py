@@ -12,11 +12,29 @@ import click
 @click.option("--gpu", metavar="NAME", help="Only this GPU.")
 @click.option("--provider", metavar="NAME", help="Only this provider.")
 @click.option("--region", metavar="NAME", help="Only this region.")
-@click.option("--spot/--on-demand", "spot", default=None, help="Only spot prices, or only prices on demand; both when left out.")
-@click.option("--all", "everything", is_flag=True, help="Also what is not offered: superseded, undated, expired, and why.")
+@click.option(
+    "--spot/--on-demand",
+    "spot",
+    default=None,
+    help="Only spot prices, or only prices on demand; both when left out.",
+)
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Also what is not offered: superseded, undated, expired, and why.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @click.pass_context
-def command(context: click.Context, gpu: str | None, provider: str | None, region: str | None, spot: bool | None, everything: bool, as_json: bool) -> None:
+def command(
+    context: click.Context,
+    gpu: str | None,
+    provider: str | None,
+    region: str | None,
+    spot: bool | None,
+    everything: bool,
+    as_json: bool,
+) -> None:
     """What providers ask for a GPU-hour, how old each price is, and where sources disagree.
 
     \b
@@ -28,7 +46,9 @@ def command(context: click.Context, gpu: str | None, provider: str | None, regio
         return
     from planner.report.views import prices as prices_view
 
-    found = prices_view.listed(gpu=gpu, provider=provider, region=region, spot=spot, everything=everything)
+    found = prices_view.listed(
+        gpu=gpu, provider=provider, region=region, spot=spot, everything=everything
+    )
     if as_json:
         from planner.cli.writing import as_json as to_json
 
@@ -42,15 +62,31 @@ def _show(found: dict) -> None:
     from planner.report.views import prices as prices_view
 
     if not found["prices"]:
-        click.echo("No price is known under these terms. planner prices --all shows what is not offered, and why.")
+        click.echo(
+            "No price is known under these terms. planner prices --all shows what is not "
+            "offered, and why."
+        )
         return
-    terminal.show_table("USD per GPU-hour, list prices without storage, egress and tax", prices_view.price_table(found), sys.stdout, whole=(1, 4, 5))
+    terminal.show_table(
+        "USD per GPU-hour, list prices without storage, egress and tax",
+        prices_view.price_table(found),
+        sys.stdout,
+        whole=(1, 4, 5),
+    )
     if found["disagreements"]:
-        terminal.show_table("Where sources disagree", prices_view.disagreement_table(found), sys.stdout)
+        terminal.show_table(
+            "Where sources disagree", prices_view.disagreement_table(found), sys.stdout
+        )
 
 
 @command.command("refresh")
-@click.option("--region", "regions", multiple=True, metavar="NAME", help="Keep this region's prices too; else each instance's cheapest. Repeatable.")
+@click.option(
+    "--region",
+    "regions",
+    multiple=True,
+    metavar="NAME",
+    help="Keep this region's prices too; else each instance's cheapest. Repeatable.",
+)
 def refresh(regions: tuple[str, ...]) -> None:
     """Fetch today's prices through gpuhunt into your own folder; the shipped tables stay."""
     from planner.cost.prices import contracts
@@ -58,7 +94,10 @@ def refresh(regions: tuple[str, ...]) -> None:
 
     rows, unknown = price_refresh.fetch(_gpu_key, regions=regions)
     written = contracts.keep(rows)
-    click.echo(f"{len(rows)} prices of {len(written)} providers written to {written[0].parent if written else contracts.user_folder()}")
+    click.echo(
+        f"{len(rows)} prices of {len(written)} providers written to "
+        f"{written[0].parent if written else contracts.user_folder()}"
+    )
     if unknown:
         click.echo(f"Left out, since their device cannot be told: {', '.join(unknown)}", err=True)
 
@@ -68,8 +107,9 @@ def refresh(regions: tuple[str, ...]) -> None:
 def import_(file: Path) -> None:
     """Read your contract prices from a CSV.
 
-    Columns: provider, gpu, and usd_per_gpu_hour or usd_per_instance_hour with gpu_count; optional region, instance_type,
-    spot (yes or no), commitment (such as 1y), valid_from, valid_until (dates) and currency.
+    Columns: provider, gpu, and usd_per_gpu_hour or usd_per_instance_hour with gpu_count; optional
+    region, instance_type, spot (yes or no), commitment (such as 1y), valid_from, valid_until
+    (dates) and currency.
     """
     from planner.cost.prices import contracts
 
@@ -85,5 +125,8 @@ def _gpu_key(name: str) -> str:
 
     found = resolve_device(name)
     if found.assumption:
-        raise QuestionError(f"{name!r} may be several GPUs", mend=f"Write {found.spec.key}, or another key of planner gpus")
+        raise QuestionError(
+            f"{name!r} may be several GPUs",
+            mend=f"Write {found.spec.key}, or another key of planner gpus",
+        )
     return found.spec.key

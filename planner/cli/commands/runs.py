@@ -18,12 +18,28 @@ FILE = click.Path(path_type=Path)
 SHOWN = 50
 #: subcommand → (module, attribute, one line of help). Listing them imports none.
 SUBCOMMANDS = {
-    "list": ("planner.cli.commands.runs", "list_command", "List the runs, newest first; what `planner runs` alone does."),
+    "list": (
+        "planner.cli.commands.runs",
+        "list_command",
+        "List the runs, newest first; what `planner runs` alone does.",
+    ),
     "show": ("planner.cli.commands.runs", "show_command", "All that is known of one run."),
-    "export": ("planner.cli.commands.runs", "export_command", "Write the runs to FILE.csv, FILE.parquet or FILE.json."),
-    "import": ("planner.cli.commands.runs_import", "import_command", "Take past runs over, out of the logs of trainers and trackers."),
+    "export": (
+        "planner.cli.commands.runs",
+        "export_command",
+        "Write the runs to FILE.csv, FILE.parquet or FILE.json.",
+    ),
+    "import": (
+        "planner.cli.commands.runs_import",
+        "import_command",
+        "Take past runs over, out of the logs of trainers and trackers.",
+    ),
     "merge": ("planner.cli.commands.runs", "merge_command", "Take over a colleague's ledger."),
-    "rescue": ("planner.cli.commands.runs", "rescue_command", "Save what can be read of a damaged ledger."),
+    "rescue": (
+        "planner.cli.commands.runs",
+        "rescue_command",
+        "Save what can be read of a damaged ledger.",
+    ),
 }
 
 
@@ -34,14 +50,26 @@ class RunsGroup(click.Group):
         return list(SUBCOMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        return getattr(importlib.import_module(SUBCOMMANDS[name][0]), SUBCOMMANDS[name][1]) if name in SUBCOMMANDS else None
+        return (
+            getattr(importlib.import_module(SUBCOMMANDS[name][0]), SUBCOMMANDS[name][1])
+            if name in SUBCOMMANDS
+            else None
+        )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
             args = ["list", *args]
         elif args[0] not in SUBCOMMANDS and not args[0].startswith("-"):
             near = nearest(args[0], SUBCOMMANDS)
-            raise click.UsageError(f"no such command {args[0]!r}. " + (f"Did you mean {' or '.join(near)}?" if near else f"Commands: {', '.join(SUBCOMMANDS)}"), ctx)
+            raise click.UsageError(
+                f"no such command {args[0]!r}. "
+                + (
+                    f"Did you mean {' or '.join(near)}?"
+                    if near
+                    else f"Commands: {', '.join(SUBCOMMANDS)}"
+                ),
+                ctx,
+            )
         return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -62,13 +90,22 @@ def command() -> None:
 
 def ledger_option(function: Callable) -> Callable:
     """``--ledger FILE``, as the argument ``ledger``."""
-    return click.option("--ledger", type=FILE, metavar="FILE", help="Another ledger than yours (PLANNER_LEDGER names yours too).")(function)
+    return click.option(
+        "--ledger",
+        type=FILE,
+        metavar="FILE",
+        help="Another ledger than yours (PLANNER_LEDGER names yours too).",
+    )(function)
 
 
 def _filters(function: Callable) -> Callable:
-    options = (("--model", "TEXT", "Only models whose name contains this."), ("--gpu", "TEXT", "Only devices whose name contains this."),
-               ("--strategy", "NAME", "Only this strategy."), ("--kind", "measured|recorded|imported", "Only runs of this kind."),
-               ("--since", "DATE", "Only runs from this date or moment on (UTC)."))
+    options = (
+        ("--model", "TEXT", "Only models whose name contains this."),
+        ("--gpu", "TEXT", "Only devices whose name contains this."),
+        ("--strategy", "NAME", "Only this strategy."),
+        ("--kind", "measured|recorded|imported", "Only runs of this kind."),
+        ("--since", "DATE", "Only runs from this date or moment on (UTC)."),
+    )
     for name, metavar, text in reversed(options):
         function = click.option(name, metavar=metavar, help=text)(function)
     return ledger_option(function)
@@ -76,7 +113,12 @@ def _filters(function: Callable) -> Callable:
 
 @click.command("list")
 @_filters
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help=f"At most this many, the newest. [default: {SHOWN} in the table, all as JSON]")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"At most this many, the newest. [default: {SHOWN} in the table, all as JSON]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the runs as JSON.")
 def list_command(ledger: Path | None, limit: int | None, as_json: bool, **filters: Any) -> None:
     """List the runs, newest first."""
@@ -89,13 +131,21 @@ def list_command(ledger: Path | None, limit: int | None, as_json: bool, **filter
         click.echo(text(runs), nl=False)
     elif not runs:
         asked = any(value is not None for value in filters.values())
-        click.echo("No run is like that." if asked else "No run is recorded yet: planner measure, planner.record and planner runs import write them.")
+        click.echo(
+            "No run is like that."
+            if asked
+            else "No run is recorded yet: planner measure, planner.record and planner runs "
+            "import write them."
+        )
     else:
         from planner.report.formats import terminal
         from planner.report.views import runs as runs_view
 
         terminal.show_table("Measured runs", runs_view.listing(runs), sys.stdout)
-        click.echo("Estimate: how long the step was estimated, and how far that was off. planner runs show ID shows all of a run.")
+        click.echo(
+            "Estimate: how long the step was estimated, and how far that was off. planner runs "
+            "show ID shows all of a run."
+        )
         if more:
             click.echo(f"There are older ones: planner runs --limit {shown * 4}")
 
@@ -110,7 +160,10 @@ def show_command(run_id: str, ledger: Path | None, as_json: bool) -> None:
     if not runs:
         raise QuestionError(f"no run begins with {run_id!r}", mend="planner runs lists them")
     if len(runs) > 1:
-        raise QuestionError(f"several runs begin with {run_id!r}", mend=f"Say more of it: {', '.join(run.id[:12] for run in runs)}")
+        raise QuestionError(
+            f"several runs begin with {run_id!r}",
+            mend=f"Say more of it: {', '.join(run.id[:12] for run in runs)}",
+        )
     if as_json:
         from planner.cli.writing import as_json as text
 
@@ -126,13 +179,18 @@ def show_command(run_id: str, ledger: Path | None, as_json: bool) -> None:
 @click.argument("file", type=FILE)
 @_filters
 def export_command(file: Path, ledger: Path | None, **filters: Any) -> None:
-    """Write the runs, oldest first, to FILE.csv, FILE.parquet (flat tables) or FILE.json (everything)."""
+    """Write the runs, oldest first, to FILE.csv, FILE.parquet (flat tables) or FILE.json
+    (everything)."""
     from planner.cli import writing
     from planner.ledger import export
 
     formats = {".csv": export.as_csv, ".parquet": export.as_parquet, ".json": export.as_json}
     if file.suffix.lower() not in formats:
-        raise QuestionError(f"cannot write a {file.suffix or 'file without an ending'}", where=str(file), mend=f"Known: {', '.join(formats)}")
+        raise QuestionError(
+            f"cannot write a {file.suffix or 'file without an ending'}",
+            where=str(file),
+            mend=f"Known: {', '.join(formats)}",
+        )
     runs = _runs(ledger, **filters)
     made = formats[file.suffix.lower()](runs)
     writing.write_bytes(file, made.encode("utf-8", "replace") if isinstance(made, str) else made)
@@ -143,19 +201,27 @@ def export_command(file: Path, ledger: Path | None, **filters: Any) -> None:
 @click.argument("file", type=FILE)
 @ledger_option
 def merge_command(file: Path, ledger: Path | None) -> None:
-    """Take over the runs of another ledger, or of a JSON export. Those that are here already are left as they are."""
+    """Take over the runs of another ledger, or of a JSON export. Those that are here already are
+    left as they are."""
     from planner.ledger import export
     from planner.ledger.store import Ledger
 
     with Ledger(ledger) as mine:
-        added, present = mine.append_new(export.read_json(file)) if file.suffix.lower() == ".json" else mine.merge(file)
-    click.echo(f"Added {_runs_text(added)}; {present:,} {'was' if present == 1 else 'were'} here already")
+        added, present = (
+            mine.append_new(export.read_json(file))
+            if file.suffix.lower() == ".json"
+            else mine.merge(file)
+        )
+    click.echo(
+        f"Added {_runs_text(added)}; {present:,} {'was' if present == 1 else 'were'} here already"
+    )
 
 
 @click.command("rescue")
 @click.argument("file", type=FILE, required=False)
 def rescue_command(file: Path | None) -> None:
-    """Save what can be read of a damaged ledger (without FILE: yours), and keep the damaged file beside it."""
+    """Save what can be read of a damaged ledger (without FILE: yours), and keep the damaged file
+    beside it."""
     from planner.ledger.rescue import rescue
     from planner.ledger.store import default_path
 
@@ -164,8 +230,17 @@ def rescue_command(file: Path | None) -> None:
     if done.kept is None:
         click.echo(f"{path} is not damaged: {_runs_text(done.saved)}")
         return
-    lost = "how many were lost is not known" if done.lost is None else f"{done.lost:,} lost" if done.lost else "none lost"
-    click.echo(f"Saved {_runs_text(done.saved)}, {lost}; the damaged file is kept as {shlex.quote(str(done.kept))}")
+    lost = (
+        "how many were lost is not known"
+        if done.lost is None
+        else f"{done.lost:,} lost"
+        if done.lost
+        else "none lost"
+    )
+    click.echo(
+        f"Saved {_runs_text(done.saved)}, {lost}; the damaged file is kept as "
+        f"{shlex.quote(str(done.kept))}"
+    )
 
 
 def _runs(path: Path | None, *, limit: int | None = None, **filters: Any) -> list:

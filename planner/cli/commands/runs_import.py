@@ -28,21 +28,58 @@ def _setup_options(function: Callable) -> Callable:
     for name, kind in reversed(list(SETUP.items())):
         flag = "--" + name.replace("_", "-")
         if kind == "flag":
-            function = click.option(f"{flag}/--no-{name.replace('_', '-')}", name, default=None, help="Of the run, where the log does not say it.")(function)
+            function = click.option(
+                f"{flag}/--no-{name.replace('_', '-')}",
+                name,
+                default=None,
+                help="Of the run, where the log does not say it.",
+            )(function)
         else:
-            function = click.option(flag, name, type=_KINDS.get(kind, str), metavar={int: "N", float: "X"}.get(_KINDS.get(kind), "NAME"))(function)
-    return click.option("--lora-targets", metavar="NAMES", help="Of the run, with commas.")(function)
+            function = click.option(
+                flag,
+                name,
+                type=_KINDS.get(kind, str),
+                metavar={int: "N", float: "X"}.get(_KINDS.get(kind), "NAME"),
+            )(function)
+    return click.option("--lora-targets", metavar="NAMES", help="Of the run, with commas.")(
+        function
+    )
 
 
 @click.command("import")
 @click.argument("place", metavar="FILE|FOLDER", type=FILE)
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="auto", show_default=True, help="What kind of log it is.")
-@click.option("--map", "mapping", multiple=True, metavar="NAME=COLUMN[:UNIT]", help="Which column of a CSV holds what, for example step_seconds=iter_time_ms:ms. Repeatable.")
-@click.option("--rows-are-steps", is_flag=True, help="The rows of the CSV are steps of one run. (Each is a run of its own otherwise.)")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="auto",
+    show_default=True,
+    help="What kind of log it is.",
+)
+@click.option(
+    "--map",
+    "mapping",
+    multiple=True,
+    metavar="NAME=COLUMN[:UNIT]",
+    help="Which column of a CSV holds what, for example step_seconds=iter_time_ms:ms. Repeatable.",
+)
+@click.option(
+    "--rows-are-steps",
+    is_flag=True,
+    help="The rows of the CSV are steps of one run. (Each is a run of its own otherwise.)",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be taken, write nothing.")
 @ledger_option
 @_setup_options
-def import_command(place: Path, format_: str, mapping: tuple[str, ...], rows_are_steps: bool, dry_run: bool, ledger: Path | None, **setup: Any) -> None:
+def import_command(
+    place: Path,
+    format_: str,
+    mapping: tuple[str, ...],
+    rows_are_steps: bool,
+    dry_run: bool,
+    ledger: Path | None,
+    **setup: Any,
+) -> None:
     """Take past runs over into the ledger.
 
     \b
@@ -51,9 +88,10 @@ def import_command(place: Path, format_: str, mapping: tuple[str, ...], rows_are
     planner runs import mlruns
     planner runs import times.csv --map step_seconds=iter_time_ms:ms --model gpt2
 
-    Reads: a Trainer's trainer_state.json (and its folder), Weights & Biases folders and exports, MLflow's mlruns, TensorBoard event
-    files, CSV tables, logs of nvidia-smi and of sacct -P. Everything that the log does not say can be said with flags named as
-    planner estimate names them; what nobody says stays unknown.
+    Reads: a Trainer's trainer_state.json (and its folder), Weights & Biases folders and exports,
+    MLflow's mlruns, TensorBoard event files, CSV tables, logs of nvidia-smi and of sacct -P.
+    Everything that the log does not say can be said with flags named as planner estimate names
+    them; what nobody says stays unknown.
     """
     from planner.ledger.importers.reading import read
 
@@ -78,7 +116,9 @@ def _known(setup: dict[str, Any]) -> dict[str, Any]:
 
             raise UnknownNameError("strategy", known["strategy"], ALL_STRATEGIES)
     if "lora_targets" in known:
-        known["lora_targets"] = [part.strip() for part in known["lora_targets"].split(",") if part.strip()]
+        known["lora_targets"] = [
+            part.strip() for part in known["lora_targets"].split(",") if part.strip()
+        ]
     return known
 
 
@@ -87,11 +127,19 @@ def _write(records: tuple[RunRecord, ...], path: Path | None) -> None:
 
     with Ledger(path) as ledger:
         sources = {record.source for record in records}
-        before = {run.id for run in ledger.records(kind="imported") if run.source in sources} - {record.id for record in records}
+        before = {run.id for run in ledger.records(kind="imported") if run.source in sources} - {
+            record.id for record in records
+        }
         added, present = ledger.append_new(iter(records))
-    click.echo(f"Added {_count(added, 'run')}" + (f"; {present:,} {'was' if present == 1 else 'were'} here already" if present else ""))
+    click.echo(
+        f"Added {_count(added, 'run')}"
+        + (f"; {present:,} {'was' if present == 1 else 'were'} here already" if present else "")
+    )
     if before and added:
-        click.echo(f"{_count(len(before), 'run')} of this very file had been imported with another setup, and stay beside the new ones")
+        click.echo(
+            f"{_count(len(before), 'run')} of this very file had been imported with another "
+            "setup, and stay beside the new ones"
+        )
 
 
 def _say(taken: Import) -> None:
@@ -99,13 +147,30 @@ def _say(taken: Import) -> None:
     runs = taken.records
     click.echo(f"Read as {taken.format}: {_count(len(runs), 'run')}")
     for title, part in (("measured", "measurement"), ("setup", "setup")):
-        names = sorted({name for run in runs for name, value in getattr(run, part).items() if value is not None})
+        names = sorted(
+            {
+                name
+                for run in runs
+                for name, value in getattr(run, part).items()
+                if value is not None
+            }
+        )
         if names:
             click.echo(f"  {title}: {', '.join(names)}")
-    unknown = {name: missing for name in NEEDED if (missing := sum(run.setup.get(name) is None for run in runs))}
+    unknown = {
+        name: missing
+        for name in NEEDED
+        if (missing := sum(run.setup.get(name) is None for run in runs))
+    }
     if runs and unknown:
-        of_some = [name if missing == len(runs) else f"{name} (of {missing} runs)" for name, missing in unknown.items()]
-        click.echo(f"  unknown: {', '.join(of_some)}; say them with {' '.join('--' + name.replace('_', '-') for name in unknown)}")
+        of_some = [
+            name if missing == len(runs) else f"{name} (of {missing} runs)"
+            for name, missing in unknown.items()
+        ]
+        click.echo(
+            f"  unknown: {', '.join(of_some)}; say them with "
+            f"{' '.join('--' + name.replace('_', '-') for name in unknown)}"
+        )
     for note in sorted({note for run in runs for note in run.notes})[:5]:
         click.echo(f"  note: {note}")
     for line in taken.problems:

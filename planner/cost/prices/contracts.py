@@ -1,4 +1,5 @@
-"""Prices of the user's own: read from a CSV of contracts, checked, turned into USD, and kept in the user's own folder."""
+"""Prices of the user's own: read from a CSV of contracts, checked, turned into USD, and kept in the
+user's own folder."""
 
 from __future__ import annotations
 
@@ -18,16 +19,31 @@ from planner.errors import DataError, MachineError, QuestionError, UnknownNameEr
 from planner.today import today
 
 REQUIRED = ("provider", "gpu")
-OPTIONAL = ("usd_per_gpu_hour", "usd_per_instance_hour", "gpu_count", "instance_type", "region", "spot", "commitment", "valid_from", "valid_until", "currency")
+OPTIONAL = (
+    "usd_per_gpu_hour",
+    "usd_per_instance_hour",
+    "gpu_count",
+    "instance_type",
+    "region",
+    "spot",
+    "commitment",
+    "valid_from",
+    "valid_until",
+    "currency",
+)
 MAX_BYTES = 20_000_000
 _YES, _NO = ("yes", "true", "1", "spot"), ("", "no", "false", "0", "on-demand")
 
 
-def read_contracts(path: Path, gpu_key: Callable[[str], str], *, on_date: datetime.date | None = None) -> list[dict[str, str]]:
-    """The rows of a contract file as rows of a table of the user's own. ``gpu_key(name)`` settles what a GPU is called.
+def read_contracts(
+    path: Path, gpu_key: Callable[[str], str], *, on_date: datetime.date | None = None
+) -> list[dict[str, str]]:
+    """The rows of a contract file as rows of a table of the user's own. ``gpu_key(name)`` settles
+    what a GPU is called.
 
-    Raises DataError naming the line for a column that is missing or unknown, a price that is missing, zero, negative or no
-    number, a currency without a rate, a GPU that is not known, and a contract that ends before it starts or has ended.
+    Raises DataError naming the line for a column that is missing or unknown, a price that is
+    missing, zero, negative or no number, a currency without a rate, a GPU that is not known, and a
+    contract that ends before it starts or has ended.
     """
     day = on_date or today()
     rows = []
@@ -37,7 +53,9 @@ def read_contracts(path: Path, gpu_key: Callable[[str], str], *, on_date: dateti
         except (QuestionError, UnknownNameError) as error:
             raise DataError(str(error), where=f"{path} line {line}") from None
     if not rows:
-        raise DataError("no rows", where=str(path), mend=f"Columns: {', '.join(REQUIRED + OPTIONAL)}")
+        raise DataError(
+            "no rows", where=str(path), mend=f"Columns: {', '.join(REQUIRED + OPTIONAL)}"
+        )
     return rows
 
 
@@ -47,12 +65,20 @@ def _lines(path: Path) -> Iterable[tuple[int, dict[str, str]]]:
             raise DataError(f"larger than {MAX_BYTES} bytes, no table of prices", where=str(path))
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=str(path)) from None
+        raise DataError(
+            f"cannot be read: {getattr(error, 'strerror', None) or error}", where=str(path)
+        ) from None
     reader = csv.DictReader(io.StringIO(text))
     header = [name.strip().lower() for name in reader.fieldnames or ()]
-    wrong = [name for name in header if name not in REQUIRED + OPTIONAL] or [name for name in REQUIRED if name not in header]
+    wrong = [name for name in header if name not in REQUIRED + OPTIONAL] or [
+        name for name in REQUIRED if name not in header
+    ]
     if wrong:
-        raise DataError(f"column {wrong[0]!r} is {'unknown' if wrong[0] in header else 'missing'}", where=str(path), mend=f"Columns: {', '.join(REQUIRED + OPTIONAL)}")
+        raise DataError(
+            f"column {wrong[0]!r} is {'unknown' if wrong[0] in header else 'missing'}",
+            where=str(path),
+            mend=f"Columns: {', '.join(REQUIRED + OPTIONAL)}",
+        )
     reader.fieldnames = header
     for cells in reader:
         if any(value and str(value).strip() for value in cells.values()):
@@ -61,7 +87,9 @@ def _lines(path: Path) -> Iterable[tuple[int, dict[str, str]]]:
             yield reader.line_num, {name: (value or "").strip() for name, value in cells.items()}
 
 
-def _row(cells: dict[str, str], gpu_key: Callable[[str], str], day: datetime.date, name: str) -> dict[str, str]:
+def _row(
+    cells: dict[str, str], gpu_key: Callable[[str], str], day: datetime.date, name: str
+) -> dict[str, str]:
     get = lambda column: cells.get(column, "")  # noqa: E731
     count = _count(get("gpu_count"))
     price, note = _in_usd(_price(cells, count), get("currency"))
@@ -72,9 +100,20 @@ def _row(cells: dict[str, str], gpu_key: Callable[[str], str], day: datetime.dat
         raise QuestionError(f"the contract ended on {end}")
     spot = _flag(get("spot"))
     row = dict.fromkeys(OWN_COLUMNS, "") | {
-        "provider": slug(get("provider")), "region": get("region") or "any", "instance_type": get("instance_type"), "gpu": get("gpu"),
-        "gpu_key": gpu_key(get("gpu")), "gpu_count": str(count), "commitment": get("commitment"), "valid_from": get("valid_from"), "valid_until": get("valid_until"),
-        "captured_date": day.isoformat(), "date_note": note, "kind": "contract", "source": f"imported from {name} on {day}"}
+        "provider": slug(get("provider")),
+        "region": get("region") or "any",
+        "instance_type": get("instance_type"),
+        "gpu": get("gpu"),
+        "gpu_key": gpu_key(get("gpu")),
+        "gpu_count": str(count),
+        "commitment": get("commitment"),
+        "valid_from": get("valid_from"),
+        "valid_until": get("valid_until"),
+        "captured_date": day.isoformat(),
+        "date_note": note,
+        "kind": "contract",
+        "source": f"imported from {name} on {day}",
+    }
     row["spot_usd_per_instance_hour" if spot else "usd_per_instance_hour"] = repr(price)
     return row
 
@@ -83,7 +122,9 @@ def slug(provider: str) -> str:
     """A provider's name as a file may have it. Raises QuestionError."""
     name = re.sub(r"[\s_]+", "-", provider.strip().lower())
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,60}", name):
-        raise QuestionError(f"provider {provider!r} is no name", mend="Use letters, digits and dashes")
+        raise QuestionError(
+            f"provider {provider!r} is no name", mend="Use letters, digits and dashes"
+        )
     return name
 
 
@@ -110,7 +151,9 @@ def _in_usd(price: float, currency: str) -> tuple[float, str]:
             rate = float(row["usd_per_unit"])
             return price * rate, f"{price:g} {code} at {rate:g} USD of {row['rate_date']}"
     known = [row["currency"] for row in tables.rows("prices", "terms", "currencies.csv")]
-    raise UnknownNameError("currency", currency, known, mend=f"Known: {', '.join(known)}; or give the price in USD")
+    raise UnknownNameError(
+        "currency", currency, known, mend=f"Known: {', '.join(known)}; or give the price in USD"
+    )
 
 
 def _count(text: str) -> int:
@@ -137,8 +180,9 @@ def _flag(text: str) -> bool:
 
 
 def keep(rows: Iterable[dict[str, str]]) -> list[Path]:
-    """Add rows to the user's own tables, one file a provider, each written whole; rows that are there already stay once.
-    Raises ProfileError for a table that cannot be read, MachineError for one that cannot be written."""
+    """Add rows to the user's own tables, one file a provider, each written whole; rows that are
+    there already stay once. Raises ProfileError for a table that cannot be read, MachineError for
+    one that cannot be written."""
     by_provider: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         by_provider.setdefault(row["provider"], []).append(row)
@@ -155,7 +199,15 @@ def _write(path: Path, rows: list[tuple[str, ...]]) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", newline="", encoding="utf-8", delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            "w",
+            dir=path.parent,
+            prefix=f".{path.name}.",
+            suffix=".tmp",
+            newline="",
+            encoding="utf-8",
+            delete=False,
+        ) as file:
             temporary = Path(file.name)
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(OWN_COLUMNS)

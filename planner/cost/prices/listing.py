@@ -1,4 +1,5 @@
-"""Every known price as a list: what is offered today, what is not and why, and where sources disagree."""
+"""Every known price as a list: what is offered today, what is not and why, and where sources
+disagree."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from planner.today import today
 
 @dataclass(frozen=True)
 class Listed:
-    """One price. ``status``: offered, superseded (a newer or fresher one stands in for it), refused (``reason`` says why)."""
+    """One price. ``status``: offered, superseded (a newer or fresher one stands in for it), refused
+    (``reason`` says why)."""
 
     provider: str
     gpu_key: str
@@ -44,7 +46,8 @@ class Listed:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One provider's price of one device by several sources: the cheapest of the newest day that each of them knows."""
+    """One provider's price of one device by several sources: the cheapest of the newest day that
+    each of them knows."""
 
     provider: str
     gpu_key: str
@@ -57,53 +60,149 @@ class Disagreement:
         return asdict(self)
 
 
-def price_list(*, gpu_key: str | None = None, provider: str | None = None, region: str | None = None, spot: bool | None = None,
-               on_date: datetime.date | None = None, everything: bool = False) -> list[Listed]:
-    """Prices by device and then by USD a GPU-hour. ``spot`` None: both kinds. ``everything``: also what is not offered.
-    Raises UnknownNameError for a device or provider that no table has."""
+def price_list(
+    *,
+    gpu_key: str | None = None,
+    provider: str | None = None,
+    region: str | None = None,
+    spot: bool | None = None,
+    on_date: datetime.date | None = None,
+    everything: bool = False,
+) -> list[Listed]:
+    """Prices by device and then by USD a GPU-hour. ``spot`` None: both kinds. ``everything``: also
+    what is not offered. Raises UnknownNameError for a device or provider that no table has."""
     day = on_date or today()
     _check_provider(provider)
     keys = [gpu_key] if gpu_key else [spec.key for spec in all_devices()]
     kinds = (False, True) if spot is None else (spot,)
-    offered = [offer for key in keys for kind in kinds for offer in _offered(key, provider, region, kind, day)]
+    offered = [
+        offer
+        for key in keys
+        for kind in kinds
+        for offer in _offered(key, provider, region, kind, day)
+    ]
     listed = [_of_offer(offer) for offer in offered]
     if everything:
-        seen = {(one.provider, one.gpu_key, one.instance_type, one.region, one.spot, one.commitment, one.captured_date, one.source) for one in listed}
-        rest = (_of_row(row, kind, day) for row in price_rows() for kind in kinds if _asked(row, gpu_key, provider, region))
-        listed += [one for one in rest if one is not None
-                   and (one.provider, one.gpu_key, one.instance_type, one.region, one.spot, one.commitment, one.captured_date, one.source) not in seen]
+        seen = {
+            (
+                one.provider,
+                one.gpu_key,
+                one.instance_type,
+                one.region,
+                one.spot,
+                one.commitment,
+                one.captured_date,
+                one.source,
+            )
+            for one in listed
+        }
+        rest = (
+            _of_row(row, kind, day)
+            for row in price_rows()
+            for kind in kinds
+            if _asked(row, gpu_key, provider, region)
+        )
+        listed += [
+            one
+            for one in rest
+            if one is not None
+            and (
+                one.provider,
+                one.gpu_key,
+                one.instance_type,
+                one.region,
+                one.spot,
+                one.commitment,
+                one.captured_date,
+                one.source,
+            )
+            not in seen
+        ]
     order = {key: place for place, key in enumerate(keys)}
-    return sorted(listed, key=lambda one: (order.get(one.gpu_key, math.inf), one.usd_per_gpu_hour or math.inf, one.provider, one.region))
+    return sorted(
+        listed,
+        key=lambda one: (
+            order.get(one.gpu_key, math.inf),
+            one.usd_per_gpu_hour or math.inf,
+            one.provider,
+            one.region,
+        ),
+    )
 
 
-def _offered(key: str, provider: str | None, region: str | None, spot: bool, day: datetime.date) -> list[Offer]:
+def _offered(
+    key: str, provider: str | None, region: str | None, spot: bool, day: datetime.date
+) -> list[Offer]:
     """On demand, marketplaces' asks, and every commitment."""
-    terms = sorted({row.get("commitment") or "" for row in price_rows() if row["gpu_key"] == key} | {""})
-    found = [offer for term in terms for offer in offers(key, provider=provider, region=region, spot=spot, on_date=day, commitment=term or None)]
-    for name in ([] if provider else _marketplaces()):
-        found += [offer for offer in offers(key, provider=name, region=region, spot=spot, on_date=day) if offer.is_marketplace]
+    terms = sorted(
+        {row.get("commitment") or "" for row in price_rows() if row["gpu_key"] == key} | {""}
+    )
+    found = [
+        offer
+        for term in terms
+        for offer in offers(
+            key, provider=provider, region=region, spot=spot, on_date=day, commitment=term or None
+        )
+    ]
+    for name in [] if provider else _marketplaces():
+        found += [
+            offer
+            for offer in offers(key, provider=name, region=region, spot=spot, on_date=day)
+            if offer.is_marketplace
+        ]
     return list(dict.fromkeys(found))
 
 
 def _marketplaces() -> tuple[str, ...]:
-    return tuple(sorted({row["provider"] for row in price_rows() if row["kind"] == "marketplace ask"}))
+    return tuple(
+        sorted({row["provider"] for row in price_rows() if row["kind"] == "marketplace ask"})
+    )
 
 
 def _check_provider(provider: str | None) -> None:
-    if provider is not None and not any(name == provider.lower() or name.startswith(provider.lower() + "-") for name in providers()):
-        raise UnknownNameError("provider", provider, providers(), mend=f"Known: {', '.join(providers())}")
+    if provider is not None and not any(
+        name == provider.lower() or name.startswith(provider.lower() + "-") for name in providers()
+    ):
+        raise UnknownNameError(
+            "provider", provider, providers(), mend=f"Known: {', '.join(providers())}"
+        )
 
 
-def _asked(row: dict[str, str], gpu_key: str | None, provider: str | None, region: str | None) -> bool:
+def _asked(
+    row: dict[str, str], gpu_key: str | None, provider: str | None, region: str | None
+) -> bool:
     name = row["provider"]
-    return ((gpu_key is None or row["gpu_key"] == gpu_key) and (region is None or row["region"] in ("any", region))
-            and (provider is None or name == provider.lower() or name.startswith(provider.lower() + "-")))
+    return (
+        (gpu_key is None or row["gpu_key"] == gpu_key)
+        and (region is None or row["region"] in ("any", region))
+        and (
+            provider is None or name == provider.lower() or name.startswith(provider.lower() + "-")
+        )
+    )
 
 
 def _of_offer(offer: Offer) -> Listed:
-    reason = "; ".join(text for text in offer.caveats(offer.gpu_count or 1) if "days old" not in text)
-    return Listed(offer.provider, offer.gpu_key, _names().get(offer.gpu_key, offer.gpu_key), offer.instance_type, offer.region, offer.gpu_count, offer.usd_per_gpu_hour, offer.usd_per_instance_hour,
-                  offer.spot, offer.commitment, offer.captured_date.isoformat(), offer.age_days, offer.is_stale, "offered", reason, offer.source)
+    reason = "; ".join(
+        text for text in offer.caveats(offer.gpu_count or 1) if "days old" not in text
+    )
+    return Listed(
+        offer.provider,
+        offer.gpu_key,
+        _names().get(offer.gpu_key, offer.gpu_key),
+        offer.instance_type,
+        offer.region,
+        offer.gpu_count,
+        offer.usd_per_gpu_hour,
+        offer.usd_per_instance_hour,
+        offer.spot,
+        offer.commitment,
+        offer.captured_date.isoformat(),
+        offer.age_days,
+        offer.is_stale,
+        "offered",
+        reason,
+        offer.source,
+    )
 
 
 @cache
@@ -120,9 +219,24 @@ def _of_row(row: dict[str, str], spot: bool, day: datetime.date) -> Listed | Non
     captured = datetime.date.fromisoformat(row["captured_date"]) if row["captured_date"] else None
     why = refusal(row, price, day)
     each = price / count if count else None
-    return Listed(row["provider"], row["gpu_key"], row["gpu"], row["instance_type"], row["region"], count, each, price, spot, row.get("commitment") or "",
-                  row["captured_date"], (day - captured).days if captured else None, False, "refused" if why else "superseded",
-                  why or "a newer or fresher price of this provider stands in for it", row["source"])
+    return Listed(
+        row["provider"],
+        row["gpu_key"],
+        row["gpu"],
+        row["instance_type"],
+        row["region"],
+        count,
+        each,
+        price,
+        spot,
+        row.get("commitment") or "",
+        row["captured_date"],
+        (day - captured).days if captured else None,
+        False,
+        "refused" if why else "superseded",
+        why or "a newer or fresher price of this provider stands in for it",
+        row["source"],
+    )
 
 
 def refusal(row: dict[str, str], price: float, day: datetime.date) -> str:
@@ -139,14 +253,22 @@ def refusal(row: dict[str, str], price: float, day: datetime.date) -> str:
 
 
 def disagreements(rows: Iterable[dict[str, str]] | None = None) -> list[Disagreement]:
-    """Where sources give different prices for one provider's device, most different first. Undated and superseded rows count
-    here: that they disagree is the point; commitments do not, being other goods."""
+    """Where sources give different prices for one provider's device, most different first. Undated
+    and superseded rows count here: that they disagree is the point; commitments do not, being other
+    goods."""
     cheapest: dict[tuple[str, str, bool], dict[str, tuple[float, str]]] = {}
     for row in price_rows() if rows is None else rows:
-        if not row["gpu_key"] or row.get("commitment") or row["unusable"] not in ("", "undated") or not row["gpu_count"]:
+        if (
+            not row["gpu_key"]
+            or row.get("commitment")
+            or row["unusable"] not in ("", "undated")
+            or not row["gpu_count"]
+        ):
             continue
         for spot in (False, True):
-            price = tables.number(row["spot_usd_per_instance_hour" if spot else "usd_per_instance_hour"])
+            price = tables.number(
+                row["spot_usd_per_instance_hour" if spot else "usd_per_instance_hour"]
+            )
             if price is None or price <= 0:
                 continue
             by_source = cheapest.setdefault((row["provider"], row["gpu_key"], spot), {})
@@ -154,8 +276,16 @@ def disagreements(rows: Iterable[dict[str, str]] | None = None) -> list[Disagree
             known, day = by_source.get(name, (math.inf, ""))
             if row["captured_date"] > day or (row["captured_date"] == day and each < known):
                 by_source[name] = each, row["captured_date"]
-    found = [Disagreement(*key, {name: price for name, (price, _) in prices.items()}, {name: day or "undated" for name, (_, day) in prices.items()}, _ratio(prices))
-             for key, prices in cheapest.items() if len(prices) > 1]
+    found = [
+        Disagreement(
+            *key,
+            {name: price for name, (price, _) in prices.items()},
+            {name: day or "undated" for name, (_, day) in prices.items()},
+            _ratio(prices),
+        )
+        for key, prices in cheapest.items()
+        if len(prices) > 1
+    ]
     return sorted((one for one in found if one.ratio > 1.001), key=lambda one: -one.ratio)
 
 
@@ -165,5 +295,6 @@ def _ratio(prices: dict[str, tuple[float, str]]) -> float:
 
 
 def source_name(source: str) -> str:
-    """The project or page that a source sentence begins with: the name that rows of one origin share."""
+    """The project or page that a source sentence begins with: the name that rows of one origin
+    share."""
     return re.split(r"[@ ,;(]", source.strip(), maxsplit=1)[0] or source

@@ -1,7 +1,9 @@
-"""The rows behind the offers: the shipped tables, one CSV a provider, and the user's own beside them.
+"""The rows behind the offers: the shipped tables, one CSV a provider, and the user's own beside
+them.
 
-The user's rows lie in ``PLANNER_PRICES``, else in the user's data folder (``planner/prices``): what ``planner prices refresh``
-fetched and ``planner prices import`` read. They have the columns of ``OWN_COLUMNS`` and never replace a shipped table.
+The user's rows lie in ``PLANNER_PRICES``, else in the user's data folder (``planner/prices``): what
+``planner prices refresh`` fetched and ``planner prices import`` read. They have the columns of
+``OWN_COLUMNS`` and never replace a shipped table.
 """
 
 from __future__ import annotations
@@ -17,14 +19,39 @@ from planner.errors import ProfileError
 
 GPU_NAMES = "gpu_names.csv"
 #: The columns of a table of the user's own; ``gpu_key`` is settled when the row is written.
-OWN_COLUMNS = ("provider", "region", "instance_type", "gpu", "gpu_key", "gpu_count", "gpu_mem_gib", "vcpus", "ram_gib", "usd_per_instance_hour",
-               "spot_usd_per_instance_hour", "commitment", "valid_from", "valid_until", "captured_date", "date_note", "kind", "unusable", "source")
+OWN_COLUMNS = (
+    "provider",
+    "region",
+    "instance_type",
+    "gpu",
+    "gpu_key",
+    "gpu_count",
+    "gpu_mem_gib",
+    "vcpus",
+    "ram_gib",
+    "usd_per_instance_hour",
+    "spot_usd_per_instance_hour",
+    "commitment",
+    "valid_from",
+    "valid_until",
+    "captured_date",
+    "date_note",
+    "kind",
+    "unusable",
+    "source",
+)
 
 
 def user_folder() -> Path:
     """``PLANNER_PRICES``, else the user's data folder."""
     base = os.environ.get("PLANNER_PRICES")
-    return Path(base) if base else Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "planner" / "prices"
+    return (
+        Path(base)
+        if base
+        else Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+        / "planner"
+        / "prices"
+    )
 
 
 def providers() -> tuple[str, ...]:
@@ -33,8 +60,8 @@ def providers() -> tuple[str, ...]:
 
 
 def price_rows() -> tuple[dict[str, str], ...]:
-    """The rows of every provider, with ``gpu_key`` added ("" where ``gpu_names.csv`` says why it has none) and ``own`` filled
-    for the user's. Raises ProfileError."""
+    """The rows of every provider, with ``gpu_key`` added ("" where ``gpu_names.csv`` says why it
+    has none) and ``own`` filled for the user's. Raises ProfileError."""
     return _all_rows(str(user_folder()), _stamp())
 
 
@@ -44,7 +71,8 @@ def rows_by_gpu() -> dict[str, list[dict[str, str]]]:
 
 
 def instance_sizes() -> dict[tuple[str, str], int]:
-    """Devices of an instance type, from the rows that state it: an index that gives prices per device does not."""
+    """Devices of an instance type, from the rows that state it: an index that gives prices per
+    device does not."""
     return _sizes(str(user_folder()), _stamp())
 
 
@@ -57,24 +85,38 @@ def _stamp() -> tuple[tuple[str, int, int], ...]:
     """The user's tables as they are now, so that a written table is read anew."""
     try:
         with os.scandir(user_folder()) as entries:
-            return tuple(sorted((e.name, e.stat().st_mtime_ns, e.stat().st_size) for e in entries if e.name.endswith(".csv") and not e.name.startswith(".")))
+            return tuple(
+                sorted(
+                    (e.name, e.stat().st_mtime_ns, e.stat().st_size)
+                    for e in entries
+                    if e.name.endswith(".csv") and not e.name.startswith(".")
+                )
+            )
     except OSError:
         return ()
 
 
 @cache
 def _shipped_providers() -> tuple[str, ...]:
-    return tuple(file.stem for file in tables.path("prices").glob("*.csv") if file.name != GPU_NAMES)
+    return tuple(
+        file.stem for file in tables.path("prices").glob("*.csv") if file.name != GPU_NAMES
+    )
 
 
 @cache
 def _shipped_rows() -> tuple[dict[str, str], ...]:
-    return tuple({**row, "gpu_key": _gpu_key(row)} for name in sorted(_shipped_providers()) for row in tables.rows("prices", f"{name}.csv"))
+    return tuple(
+        {**row, "gpu_key": _gpu_key(row)}
+        for name in sorted(_shipped_providers())
+        for row in tables.rows("prices", f"{name}.csv")
+    )
 
 
 @cache
 def _all_rows(folder: str, stamp: tuple) -> tuple[dict[str, str], ...]:
-    return _shipped_rows() + tuple(row for name, *_ in stamp for row in read_own(Path(folder) / name))
+    return _shipped_rows() + tuple(
+        row for name, *_ in stamp for row in read_own(Path(folder) / name)
+    )
 
 
 def read_own(path: Path) -> list[dict[str, str]]:
@@ -82,22 +124,36 @@ def read_own(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8") as handle:
             reader = csv.DictReader(handle)
-            rows = [{name: (row.get(name) or "") for name in OWN_COLUMNS} | {"own": "yes", "region_rule": ""} for row in reader]
+            rows = [
+                {name: (row.get(name) or "") for name in OWN_COLUMNS}
+                | {"own": "yes", "region_rule": ""}
+                for row in reader
+            ]
             header = set(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ProfileError(f"cannot read your prices: {error}", where=str(path)) from error
     missing = {"provider", "gpu_key", "captured_date"} - header
     if missing:
-        raise ProfileError(f"columns {', '.join(sorted(missing))} are missing", where=str(path), mend="Write it with planner prices import FILE")
+        raise ProfileError(
+            f"columns {', '.join(sorted(missing))} are missing",
+            where=str(path),
+            mend="Write it with planner prices import FILE",
+        )
     for line, row in enumerate(rows, start=2):
         _check(row, f"{path} line {line}")
     return rows
 
 
 def _check(row: dict[str, str], where: str) -> None:
-    """A table of the user's own may have been edited by hand: every number is one, every date is one, and there is a count."""
+    """A table of the user's own may have been edited by hand: every number is one, every date is
+    one, and there is a count."""
     try:
-        for column in ("gpu_count", "usd_per_instance_hour", "spot_usd_per_instance_hour", "ram_gib"):
+        for column in (
+            "gpu_count",
+            "usd_per_instance_hour",
+            "spot_usd_per_instance_hour",
+            "ram_gib",
+        ):
             value = float(row[column]) if row[column] else None
             if value is not None and not 0 <= value < 1e9:
                 raise ValueError(f"{column} {row[column]} cannot be")
@@ -107,7 +163,11 @@ def _check(row: dict[str, str], where: str) -> None:
             if row[column]:
                 datetime.date.fromisoformat(row[column])
     except ValueError as error:
-        raise ProfileError(f"cannot read your prices: {error}", where=where, mend="Mend the line, or remove the file") from None
+        raise ProfileError(
+            f"cannot read your prices: {error}",
+            where=where,
+            mend="Mend the line, or remove the file",
+        ) from None
 
 
 @cache
@@ -121,7 +181,11 @@ def _by_gpu(folder: str, stamp: tuple) -> dict[str, list[dict[str, str]]]:
 
 @cache
 def _sizes(folder: str, stamp: tuple) -> dict[tuple[str, str], int]:
-    sized = (row for row in _all_rows(folder, stamp) if row["gpu_count"] and row["kind"] != "per-GPU index row")
+    sized = (
+        row
+        for row in _all_rows(folder, stamp)
+        if row["gpu_count"] and row["kind"] != "per-GPU index row"
+    )
     return {(row["provider"], row["instance_type"]): int(float(row["gpu_count"])) for row in sized}
 
 
@@ -130,10 +194,16 @@ def _gpu_key(row: dict[str, str]) -> str:
     for provider in (row["provider"], ""):
         if (gpu, memory, provider) in names:
             return names[gpu, memory, provider]["gpu_key"]
-    raise ProfileError(f"GPU {gpu!r} of {memory or 'unstated'} GiB is not in {GPU_NAMES}", where=f"prices/{row['provider']}.csv",
-                       mend="Add a row that maps it, or that says why it cannot be")
+    raise ProfileError(
+        f"GPU {gpu!r} of {memory or 'unstated'} GiB is not in {GPU_NAMES}",
+        where=f"prices/{row['provider']}.csv",
+        mend="Add a row that maps it, or that says why it cannot be",
+    )
 
 
 @cache
 def _names() -> dict[tuple[str, str, str], dict[str, str]]:
-    return {(row["gpu"], row["gpu_mem_gib"], row["provider"]): row for row in tables.rows("prices", GPU_NAMES)}
+    return {
+        (row["gpu"], row["gpu_mem_gib"], row["provider"]): row
+        for row in tables.rows("prices", GPU_NAMES)
+    }

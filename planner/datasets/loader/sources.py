@@ -1,8 +1,8 @@
 """What a data loader reads: up to some hundred samples of a path, each as it lies on disk.
 
-A source has ``modality`` image | audio | text, ``format``, ``library`` (what reads it), ``said`` (what was decided), ``files``,
-``len(source)`` and ``read(index)``: the bytes of one medium, or the texts of one record. Sources pickle, so that the workers
-of a loader can be started in any way.
+A source has ``modality`` image | audio | text, ``format``, ``library`` (what reads it), ``said``
+(what was decided), ``files``, ``len(source)`` and ``read(index)``: the bytes of one medium, or the
+texts of one record. Sources pickle, so that the workers of a loader can be started in any way.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ READERS_LIBRARY = {"parquet": "pyarrow", "arrow": "pyarrow"}
 
 
 def version(library: str) -> str:
-    """``Pillow 11.1``: the distribution's name and version as installed; the bare name where it is not."""
+    """``Pillow 11.1``: the distribution's name and version as installed; the bare name where it is
+    not."""
     try:
         return f"{library} {metadata.version(library)}"
     except metadata.PackageNotFoundError:
@@ -89,7 +90,8 @@ class Pieces:
 
 @dataclass(frozen=True)
 class Rows:
-    """Media inside of the cells of a table, fetched row by row as a training loop does: by datasets, else by pyarrow."""
+    """Media inside of the cells of a table, fetched row by row as a training loop does: by
+    datasets, else by pyarrow."""
 
     modality: str
     format: str
@@ -104,7 +106,11 @@ class Rows:
         return len(self.table)
 
     def read(self, index: int) -> bytes:
-        row = self.table[index] if self.library.startswith("datasets") else self.table.slice(index, 1).to_pylist()[0]
+        row = (
+            self.table[index]
+            if self.library.startswith("datasets")
+            else self.table.slice(index, 1).to_pylist()[0]
+        )
         cell = row[self.column]
         return cell["bytes"] if isinstance(cell, dict) else cell
 
@@ -114,7 +120,8 @@ class Rows:
 
 @dataclass(frozen=True)
 class Parse:
-    """Reads and parses a part of the files with the reader of their format, which ``library`` does the work of."""
+    """Reads and parses a part of the files with the reader of their format, which ``library`` does
+    the work of."""
 
     format: str
     library: str
@@ -130,8 +137,9 @@ class Parse:
 
 @dataclass(frozen=True)
 class Texts:
-    """Records as a training loop holds them once they are parsed: rows of a datasets.Dataset (JSON strings where that cannot hold
-    them). ``parse`` reads and parses a part of the files again and returns (seconds, records)."""
+    """Records as a training loop holds them once they are parsed: rows of a datasets.Dataset (JSON
+    strings where that cannot hold them). ``parse`` reads and parses a part of the files again and
+    returns (seconds, records)."""
 
     format: str
     rows: Sequence[Any]
@@ -150,15 +158,25 @@ class Texts:
         """The record's texts; its tokens where it is tokenized already."""
         row = self.rows[index]
         record = json.loads(row) if isinstance(row, str) else row
-        return list(record.get(self.layout.inputs[0]) or ()) if self.layout.kind == "ids" else parts_of(record, self.layout)
+        return (
+            list(record.get(self.layout.inputs[0]) or ())
+            if self.layout.kind == "ids"
+            else parts_of(record, self.layout)
+        )
 
     def name(self, index: int) -> str:
         return f"record {index + 1} of those read of {self.files[0].name}"
 
 
-def open_source(path: str | Path, *, task: str | None = None, text_columns: Sequence[str] | None = None,
-                most: int = MOST_ITEMS) -> Pieces | Rows | Texts:
-    """The samples of a file or folder, at most ``most``, spread evenly. Raises DataError, MissingExtraError."""
+def open_source(
+    path: str | Path,
+    *,
+    task: str | None = None,
+    text_columns: Sequence[str] | None = None,
+    most: int = MOST_ITEMS,
+) -> Pieces | Rows | Texts:
+    """The samples of a file or folder, at most ``most``, spread evenly. Raises DataError,
+    MissingExtraError."""
     path = Path(path).expanduser()
     try:
         reader, files, said = locate(path)
@@ -166,15 +184,22 @@ def open_source(path: str | Path, *, task: str | None = None, text_columns: Sequ
             return _files(reader, files, said, most)
         if reader.format == "webdataset":
             shards = _shards(files, said, most)
-            return shards if shards is not None else _texts(reader, files, path, said, task, text_columns, most)
+            return (
+                shards
+                if shards is not None
+                else _texts(reader, files, path, said, task, text_columns, most)
+            )
         if reader.format in ("parquet", "arrow"):
             rows = _rows(reader, files, said, most)
             if rows is not None:
                 return rows
         return _texts(reader, files, path, said, task, text_columns, most)
     except PermissionError as error:
-        raise DataError("no permission to read", where=str(error.filename or path),
-                        mend="Change its permissions or choose another path") from error
+        raise DataError(
+            "no permission to read",
+            where=str(error.filename or path),
+            mend="Change its permissions or choose another path",
+        ) from error
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
 
@@ -185,8 +210,16 @@ def spread(count: int, most: int) -> list[int]:
 
 
 def _files(reader: Reader, files: Sequence[Path], said: tuple[str, ...], most: int) -> Pieces:
-    pieces = tuple(Piece(files[i], 0, None, files[i].suffix.lower()) for i in spread(len(files), most))
-    return Pieces("image" if reader.format == "image_folder" else "audio", reader.format, pieces, len(files), said)
+    pieces = tuple(
+        Piece(files[i], 0, None, files[i].suffix.lower()) for i in spread(len(files), most)
+    )
+    return Pieces(
+        "image" if reader.format == "image_folder" else "audio",
+        reader.format,
+        pieces,
+        len(files),
+        said,
+    )
 
 
 def _shards(files: Sequence[Path], said: tuple[str, ...], most: int) -> Pieces | None:
@@ -202,7 +235,14 @@ def _shards(files: Sequence[Path], said: tuple[str, ...], most: int) -> Pieces |
     if modality is None:
         return None
     packed = any(piece.blob is not None for piece in chosen)
-    note = ("members of a compressed shard are taken from memory: unpacking the shard is not in the figure",) if packed else ()
+    note = (
+        (
+            "members of a compressed shard are taken from memory: unpacking the shard is not "
+            "in the figure",
+        )
+        if packed
+        else ()
+    )
     return Pieces(modality, "webdataset", chosen, len(chosen), said + note, "tar members")
 
 
@@ -219,12 +259,20 @@ def _members(file: Path, most: int) -> list[Piece]:
                 if len(found) >= most:
                     break
     except (tarfile.TarError, EOFError) as error:
-        raise DataError(f"the tar cannot be read: {error}", where=str(file), mend="Fetch or write it again") from error
+        raise DataError(
+            f"the tar cannot be read: {error}", where=str(file), mend="Fetch or write it again"
+        ) from error
     return found
 
 
 def _kind(suffix: str) -> str | None:
-    return "image" if suffix in media.IMAGE_SUFFIXES else "audio" if suffix in media.AUDIO_SUFFIXES else None
+    return (
+        "image"
+        if suffix in media.IMAGE_SUFFIXES
+        else "audio"
+        if suffix in media.AUDIO_SUFFIXES
+        else None
+    )
 
 
 def _rows(reader: Reader, files: Sequence[Path], said: tuple[str, ...], most: int) -> Rows | None:
@@ -236,13 +284,24 @@ def _rows(reader: Reader, files: Sequence[Path], said: tuple[str, ...], most: in
     try:
         table, samples = _table(reader.format, files, most)
     except pa.ArrowException as error:
-        raise DataError(f"the table cannot be read: {str(error).splitlines()[0]}", where=str(files[0]),
-                        mend="The file is damaged or still being written: write it again") from error
+        raise DataError(
+            f"the table cannot be read: {str(error).splitlines()[0]}",
+            where=str(files[0]),
+            mend="The file is damaged or still being written: write it again",
+        ) from error
     first = table.slice(0, 1).to_pylist()
-    found = next(((name, kind) for name, cell in (first[0] if first else {}).items() if (kind := _medium(cell))), None)
+    found = next(
+        (
+            (name, kind)
+            for name, cell in (first[0] if first else {}).items()
+            if (kind := _medium(cell))
+        ),
+        None,
+    )
     if found is None:
         return None
-    # Without its metadata the library hands the bytes over as they are: decoding is a stage of its own.
+    # Without its metadata the library hands the bytes over as they are: decoding is a stage of its
+    # own.
     table = table.replace_schema_metadata(None)
     library = version("pyarrow")
     if importlib.util.find_spec("datasets") is not None:
@@ -289,8 +348,15 @@ def _mapped(pa, file: Path):
         return pa.ipc.open_file(pa.memory_map(str(file))).read_all()
 
 
-def _texts(reader: Reader, files: Sequence[Path], path: Path, said: tuple[str, ...], task: str | None,
-           text_columns: Sequence[str] | None, most: int) -> Texts:
+def _texts(
+    reader: Reader,
+    files: Sequence[Path],
+    path: Path,
+    said: tuple[str, ...],
+    task: str | None,
+    text_columns: Sequence[str] | None,
+    most: int,
+) -> Texts:
     root = path if path.is_dir() else path.parent
     sample = reader.read(files, root, TEXT_BUDGET)
     if not sample.records:
@@ -299,9 +365,21 @@ def _texts(reader: Reader, files: Sequence[Path], path: Path, said: tuple[str, .
     if layout.kind == "none" or any(key in sample.records[0] for key in (IMAGE, AUDIO)):
         raise DataError("no column of text and no medium that can be decoded", where=str(path))
     rows, library = _as_rows([sample.records[i] for i in spread(len(sample.records), most)])
-    parser = version(READERS_LIBRARY[reader.format]) if reader.format in READERS_LIBRARY else f"{reader.format} reader"
-    return Texts(reader.format, rows, layout, sample.samples, tuple(files), Parse(reader.format, parser, tuple(files), root),
-                 (*said, *sample.warnings), library)
+    parser = (
+        version(READERS_LIBRARY[reader.format])
+        if reader.format in READERS_LIBRARY
+        else f"{reader.format} reader"
+    )
+    return Texts(
+        reader.format,
+        rows,
+        layout,
+        sample.samples,
+        tuple(files),
+        Parse(reader.format, parser, tuple(files), root),
+        (*said, *sample.warnings),
+        library,
+    )
 
 
 def _as_rows(records: list[dict[str, Any]]) -> tuple[Sequence[Any], str]:
@@ -315,15 +393,18 @@ def _as_rows(records: list[dict[str, Any]]) -> tuple[Sequence[Any], str]:
 
     names = dict.fromkeys(name for record in records for name in record)
     try:
-        table = pa.Table.from_pylist([{name: record.get(name) for name in names} for record in records])
+        table = pa.Table.from_pylist(
+            [{name: record.get(name) for name in names} for record in records]
+        )
     except (pa.ArrowException, TypeError):  # records whose cells have no common type
         return as_json
     return Dataset(InMemoryTable(table)), version("datasets")
 
 
 def forget_pages(files: Sequence[Path]) -> bool:
-    """Ask the system to drop these files from its page cache; False where it has no such call. Needs no rights: only clean
-    pages that no one maps go (posix_fadvise(2), POSIX_FADV_DONTNEED), so it is a request, not a certainty."""
+    """Ask the system to drop these files from its page cache; False where it has no such call.
+    Needs no rights: only clean pages that no one maps go (posix_fadvise(2), POSIX_FADV_DONTNEED),
+    so it is a request, not a certainty."""
     if not hasattr(os, "posix_fadvise"):
         return False
     for file in files:

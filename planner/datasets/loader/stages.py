@@ -1,7 +1,9 @@
-"""What a data loader does to a sample after it was read: decode, transform, tokenize, join into a batch; by the real libraries.
+"""What a data loader does to a sample after it was read: decode, transform, tokenize, join into a
+batch; by the real libraries.
 
-The stages are those of the usual training programs: Pillow and torchvision's ImageNet augmentation (Pillow and numpy where
-torchvision is not installed), soundfile and transformers' feature extractors, a ``tokenizer.json`` by tokenizers.
+The stages are those of the usual training programs: Pillow and torchvision's ImageNet augmentation
+(Pillow and numpy where torchvision is not installed), soundfile and transformers' feature
+extractors, a ``tokenizer.json`` by tokenizers.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ from planner.datasets.tokens import TokenizerFile
 from planner.errors import MissingExtraError
 from planner.libraries import import_library
 
-#: Side of an image where none is asked for: torchvision's ImageNet reference training (references/classification).
+#: Side of an image where none is asked for: torchvision's ImageNet reference training
+#: (references/classification).
 IMAGE_SIZE = 224
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # torchvision's weights' own preprocessing
+# torchvision's weights' own preprocessing
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: RandomResizedCrop's shares of the area (Szegedy et al. 2015, arXiv 1409.4842).
 CROP_SHARES = (0.08, 1.0)
 #: Speech models take 16 kHz (Whisper, arXiv 2212.04356; wav2vec 2.0, arXiv 2006.11477).
@@ -34,7 +38,8 @@ RATES_SEEN = 8
 
 @dataclass(frozen=True)
 class Stage:
-    """``run``: a sample before → after. ``per``: the unit its cost grows with. ``amount``, of its result: that many units."""
+    """``run``: a sample before → after. ``per``: the unit its cost grows with. ``amount``, of its
+    result: that many units."""
 
     name: str
     per: str
@@ -45,7 +50,8 @@ class Stage:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """``amount`` of what was read, for data whose units no stage tells. ``doubts``: (what, how to mend it)."""
+    """``amount`` of what was read, for data whose units no stage tells. ``doubts``: (what, how to
+    mend it)."""
 
     unit: str
     stages: tuple[Stage, ...]
@@ -54,9 +60,15 @@ class Pipeline:
     doubts: tuple[tuple[str, str], ...] = ()
 
 
-def pipeline(source: Pieces | Rows | Texts, *, task: str | None = None, tokenizer_path: str | Path | None = None,
-             image_size: int | None = None) -> Pipeline:
-    """The stages for a source. Raises MissingExtraError for a library that nothing replaces, DataError for a bad tokenizer."""
+def pipeline(
+    source: Pieces | Rows | Texts,
+    *,
+    task: str | None = None,
+    tokenizer_path: str | Path | None = None,
+    image_size: int | None = None,
+) -> Pipeline:
+    """The stages for a source. Raises MissingExtraError for a library that nothing replaces,
+    DataError for a bad tokenizer."""
     if source.modality == "image":
         return _images(image_size or IMAGE_SIZE)
     if source.modality == "audio":
@@ -65,6 +77,7 @@ def pipeline(source: Pieces | Rows | Texts, *, task: str | None = None, tokenize
 
 
 # ---------------------------------------------------------------- images
+
 
 def _images(size: int) -> Pipeline:
     if importlib.util.find_spec("PIL") is None:
@@ -75,8 +88,19 @@ def _images(size: int) -> Pipeline:
         library = import_library("torchvision", "augmenting images")
         from torchvision import transforms as kit
 
-        steps = kit.Compose([kit.RandomResizedCrop(size), kit.RandomHorizontalFlip(), kit.ToTensor(), kit.Normalize(IMAGENET_MEAN, IMAGENET_STD)])
-        return Pipeline("pixel", (decode, Stage("transform", "sample", f"torchvision {library.__version__}", steps)), said=said)
+        steps = kit.Compose(
+            [
+                kit.RandomResizedCrop(size),
+                kit.RandomHorizontalFlip(),
+                kit.ToTensor(),
+                kit.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+            ]
+        )
+        return Pipeline(
+            "pixel",
+            (decode, Stage("transform", "sample", f"torchvision {library.__version__}", steps)),
+            said=said,
+        )
     name = f"{version('Pillow')}, {version('numpy')}"
     return Pipeline("pixel", (decode, Stage("transform", "sample", name, Augment(size))), said=said)
 
@@ -95,7 +119,8 @@ def pixels(image) -> float:
 
 @dataclass(frozen=True)
 class Augment:
-    """torchvision's training transform with Pillow and numpy alone: float32 tensor [3, size, size]."""
+    """torchvision's training transform with Pillow and numpy alone: float32 tensor [3, size,
+    size]."""
 
     size: int
 
@@ -106,15 +131,25 @@ class Augment:
         chance = np.random.default_rng()
         side = float(np.sqrt(chance.uniform(*CROP_SHARES)))
         width, height = max(1, round(image.width * side)), max(1, round(image.height * side))
-        left, top = chance.integers(0, image.width - width + 1), chance.integers(0, image.height - height + 1)
-        image = image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=(left, top, left + width, top + height))
+        left, top = (
+            chance.integers(0, image.width - width + 1),
+            chance.integers(0, image.height - height + 1),
+        )
+        image = image.resize(
+            (self.size, self.size),
+            Image.Resampling.BILINEAR,
+            box=(left, top, left + width, top + height),
+        )
         if chance.random() < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        pixels = (np.asarray(image, dtype=np.float32) / 255 - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)
+        pixels = (
+            np.asarray(image, dtype=np.float32) / 255 - np.float32(IMAGENET_MEAN)
+        ) / np.float32(IMAGENET_STD)
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
 # ---------------------------------------------------------------- sounds
+
 
 @dataclass(frozen=True)
 class Wave:
@@ -127,17 +162,33 @@ class Wave:
 def _sounds(source: Pieces | Rows, task: str | None) -> Pipeline:
     if importlib.util.find_spec("soundfile") is None:
         raise MissingExtraError("soundfile", "data", "Decoding sounds")
-    resampler = next((name for name in RESAMPLERS if importlib.util.find_spec(name) is not None), None)
+    resampler = next(
+        (name for name in RESAMPLERS if importlib.util.find_spec(name) is not None), None
+    )
     stages = [Stage("decode", "audio_second", version("soundfile"), decode_sound, sound_seconds)]
     doubts = []
     if resampler is not None:
         stages.append(Stage("resample", "audio_second", version(resampler), Resample(resampler)))
     elif _other_rate(source):
-        doubts.append((f"sounds of another rate than {SPEECH_RATE_HZ} Hz were not resampled: no library for it is installed",
-                       "Install soxr or torchaudio, then measure again"))
+        doubts.append(
+            (
+                f"sounds of another rate than {SPEECH_RATE_HZ} Hz were not resampled: no "
+                "library for it is installed",
+                "Install soxr or torchaudio, then measure again",
+            )
+        )
     if importlib.util.find_spec("transformers") is None:
-        doubts.append(("no spectrogram was made: transformers is not installed", "Install it with: pip install 'planner[hf]', then measure again"))
-        return Pipeline("audio_second", (*stages, Stage("transform", "audio_second", version("numpy"), frames_of)), doubts=tuple(doubts))
+        doubts.append(
+            (
+                "no spectrogram was made: transformers is not installed",
+                "Install it with: pip install 'planner[hf]', then measure again",
+            )
+        )
+        return Pipeline(
+            "audio_second",
+            (*stages, Stage("transform", "audio_second", version("numpy"), frames_of)),
+            doubts=tuple(doubts),
+        )
     extract, said = _extractor(task)
     return Pipeline("audio_second", (*stages, extract), said=(said,), doubts=tuple(doubts))
 
@@ -156,13 +207,17 @@ def _other_rate(source: Pieces | Rows) -> bool:
 
 
 def _extractor(task: str | None) -> tuple[Stage, str]:
-    """A raw waveform for a classifier of sounds, as wav2vec 2.0 takes it; else Whisper's log-mel spectrogram."""
+    """A raw waveform for a classifier of sounds, as wav2vec 2.0 takes it; else Whisper's log-mel
+    spectrogram."""
     library = import_library("transformers", "extracting features of sounds")
     name = f"transformers {library.__version__}"
     if task == "audio_classification":
-        return Stage("transform", "audio_second", name, Extract(library.Wav2Vec2FeatureExtractor())), "sounds are normalised waveforms (wav2vec 2.0)"
-    return Stage("transform", "sample", name, Extract(library.WhisperFeatureExtractor())), \
-        "sounds become log-mel spectrograms padded to 30 s (Whisper)"
+        return Stage(
+            "transform", "audio_second", name, Extract(library.Wav2Vec2FeatureExtractor())
+        ), "sounds are normalised waveforms (wav2vec 2.0)"
+    return Stage(
+        "transform", "sample", name, Extract(library.WhisperFeatureExtractor())
+    ), "sounds become log-mel spectrograms padded to 30 s (Whisper)"
 
 
 def decode_sound(data: bytes) -> Wave:
@@ -197,7 +252,9 @@ class Resample:
             import torch
             import torchaudio
 
-            return torchaudio.functional.resample(torch.from_numpy(wave.frames), wave.rate, SPEECH_RATE_HZ).numpy()
+            return torchaudio.functional.resample(
+                torch.from_numpy(wave.frames), wave.rate, SPEECH_RATE_HZ
+            ).numpy()
         from scipy.signal import resample_poly
 
         common = np.gcd(SPEECH_RATE_HZ, wave.rate)
@@ -206,13 +263,17 @@ class Resample:
 
 @dataclass(frozen=True)
 class Extract:
-    """A feature extractor of transformers on one sound: the float32 tensor that enters the model."""
+    """A feature extractor of transformers on one sound: the float32 tensor that enters the
+    model."""
 
     extractor: Any
 
     def __call__(self, wave: Wave):
-        # The rate is the extractor's own: a sound that could not be resampled costs about as much at its own length.
-        found = self.extractor(wave.frames, sampling_rate=self.extractor.sampling_rate, return_tensors="pt")
+        # The rate is the extractor's own: a sound that could not be resampled costs about as much
+        # at its own length.
+        found = self.extractor(
+            wave.frames, sampling_rate=self.extractor.sampling_rate, return_tensors="pt"
+        )
         return next(iter(found.values()))[0]
 
 
@@ -224,12 +285,22 @@ def frames_of(wave: Wave):
 
 # ---------------------------------------------------------------- texts
 
+
 def _texts(source: Texts, tokenizer_path: str | Path | None) -> Pipeline:
     if source.layout.kind == "ids":
         return Pipeline("token", (), amount=len, said=("the data is tokenized already",))
     if tokenizer_path is None:
-        return Pipeline("byte", (), amount=text_bytes, doubts=(
-            ("without a tokenizer only reading and parsing of the text was measured", "Give one with --tokenizer FILE (tokenizer.json)"),))
+        return Pipeline(
+            "byte",
+            (),
+            amount=text_bytes,
+            doubts=(
+                (
+                    "without a tokenizer only reading and parsing of the text was measured",
+                    "Give one with --tokenizer FILE (tokenizer.json)",
+                ),
+            ),
+        )
     counter = TokenizerFile(tokenizer_path)
     stage = Stage("tokenize", "token", version("tokenizers"), Tokenize(counter), len)
     return Pipeline("token", (stage,), said=(f"texts are tokenized one by one by {counter.name}",))
@@ -251,8 +322,10 @@ class Tokenize:
 
 # ---------------------------------------------------------------- batches
 
+
 def collate(samples: list[Any]):
-    """A batch: stacked where all have one shape, else padded to the longest; lists of ids become tensors; texts stay a list."""
+    """A batch: stacked where all have one shape, else padded to the longest; lists of ids become
+    tensors; texts stay a list."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
     from torch.utils.data import default_collate

@@ -1,4 +1,5 @@
-"""A real torch DataLoader over the measured samples, with none, one, two, four … worker processes."""
+"""A real torch DataLoader over the measured samples, with none, one, two, four … worker
+processes."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from planner.datasets.loader.stages import Stage, collate
 BATCH_SECONDS, LARGEST_BATCH = 0.05, 32
 #: A worker that is silent for so long has died or hangs.
 TIMEOUT_SECONDS = 60
-#: Least seconds for one number of workers, and parts of the time between which the rate's scatter is taken.
+#: Least seconds for one number of workers, and parts of the time between which the rate's scatter
+#: is taken.
 LEAST_SECONDS, WINDOWS = 0.5, 4
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -53,7 +55,9 @@ class Endless:
 
 def usable_cores() -> int:
     """Cores this process may use: its affinity, within a container's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     quota = _cgroup("cpu.max").split()
     if len(quota) == 2 and quota[0].isdigit():
         cores = min(cores, max(1, round(int(quota[0]) / int(quota[1]))))
@@ -61,7 +65,8 @@ def usable_cores() -> int:
 
 
 def usable_memory_bytes() -> int | None:
-    """Memory of the host, or of its container where that is less; None where the system does not tell."""
+    """Memory of the host, or of its container where that is less; None where the system does not
+    tell."""
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
@@ -78,15 +83,20 @@ def _cgroup(name: str) -> str:
 
 
 def worker_counts(cores: int) -> list[int]:
-    """0, 1, and the powers of two up to all cores, and all cores; the most telling first, should the time run out."""
+    """0, 1, and the powers of two up to all cores, and all cores; the most telling first, should
+    the time run out."""
     powers = [2**k for k in range(1, cores.bit_length()) if 2**k < cores]
     return list(dict.fromkeys([1, cores, 0, *reversed(powers)]))
 
 
-def measure_workers(prepared: Prepared, whole_seconds: float, counts: list[int], seconds: float) -> Iterator[dict[str, Any]]:
-    """For each number of workers {workers, samples_per_second, low, high, batch_size}, while ``seconds`` last.
+def measure_workers(
+    prepared: Prepared, whole_seconds: float, counts: list[int], seconds: float
+) -> Iterator[dict[str, Any]]:
+    """For each number of workers {workers, samples_per_second, low, high, batch_size}, while
+    ``seconds`` last.
 
-    Raises RuntimeError or OSError where workers cannot be started (too little shared memory, no more processes).
+    Raises RuntimeError or OSError where workers cannot be started (too little shared memory, no
+    more processes).
     """
     batch = int(min(LARGEST_BATCH, max(1, round(BATCH_SECONDS / whole_seconds))))
     share = max(LEAST_SECONDS, seconds / max(1, len(counts)))
@@ -96,16 +106,29 @@ def measure_workers(prepared: Prepared, whole_seconds: float, counts: list[int],
             return
         arrivals = _arrivals(prepared, batch, workers, share)
         rates = [batch * (len(part) - 1) / (part[-1] - part[0]) for part in _windows(arrivals)]
-        yield {"workers": workers, "samples_per_second": batch * (len(arrivals) - 1) / (arrivals[-1] - arrivals[0]),
-               "low": float(np.percentile(rates, 10)), "high": float(np.percentile(rates, 90)), "batch_size": batch, "batches": len(arrivals)}
+        yield {
+            "workers": workers,
+            "samples_per_second": batch * (len(arrivals) - 1) / (arrivals[-1] - arrivals[0]),
+            "low": float(np.percentile(rates, 10)),
+            "high": float(np.percentile(rates, 90)),
+            "batch_size": batch,
+            "batches": len(arrivals),
+        }
 
 
 def _arrivals(prepared: Prepared, batch: int, workers: int, seconds: float) -> list[float]:
-    """Times at which batches came. The first of each worker are left out: they wait for processes to start, and come at once."""
+    """Times at which batches came. The first of each worker are left out: they wait for processes
+    to start, and come at once."""
     from torch.utils.data import DataLoader
 
-    loader = DataLoader(prepared, batch_size=batch, sampler=Endless(len(prepared)), num_workers=workers, collate_fn=collate,
-                        timeout=TIMEOUT_SECONDS if workers else 0)
+    loader = DataLoader(
+        prepared,
+        batch_size=batch,
+        sampler=Endless(len(prepared)),
+        num_workers=workers,
+        collate_fn=collate,
+        timeout=TIMEOUT_SECONDS if workers else 0,
+    )
     batches, least, arrivals = iter(loader), max(WINDOWS, 2 * workers) + 1, []
     for _ in range(max(1, 2 * workers)):
         next(batches)
@@ -122,4 +145,4 @@ def _windows(arrivals: list[float]) -> list[list[float]]:
     """Consecutive parts that share their ends, each with at least one batch."""
     parts = min(WINDOWS, len(arrivals) - 1)
     edges = np.linspace(0, len(arrivals) - 1, parts + 1).astype(int)
-    return [arrivals[low:high + 1] for low, high in zip(edges[:-1], edges[1:])]
+    return [arrivals[low : high + 1] for low, high in zip(edges[:-1], edges[1:])]

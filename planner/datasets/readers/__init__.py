@@ -1,4 +1,5 @@
-"""One reader a format. A module of this package with a ``READER`` is found by itself: adding a format is adding a file."""
+"""One reader a format. A module of this package with a ``READER`` is found by itself: adding a
+format is adding a file."""
 
 from __future__ import annotations
 
@@ -12,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
-#: Keys of a record that hold what was measured of a medium, not text: (width, height), seconds. No column can be so named.
+#: Keys of a record that hold what was measured of a medium, not text: (width, height), seconds. No
+#: column can be so named.
 IMAGE, AUDIO = "\0image", "\0audio"
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much is read. Up to ``whole_bytes`` everything; beyond it ``sample_bytes`` in ``blocks`` spread over the files."""
+    """How much is read. Up to ``whole_bytes`` everything; beyond it ``sample_bytes`` in ``blocks``
+    spread over the files."""
 
     whole_bytes: int = 32 * 2**20
     sample_bytes: int = 8 * 2**20
@@ -34,10 +37,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a reader hands over: ``records`` really read, of ``samples`` in all (an estimate with its relative error).
+    """What a reader hands over: ``records`` really read, of ``samples`` in all (an estimate with
+    its relative error).
 
-    ``blocks``: int64 [records], which block of the file a record came from; records of one block resemble each other,
-    so the sampling error is taken between blocks. None: the records were drawn one by one.
+    ``blocks``: int64 [records], which block of the file a record came from; records of one block
+    resemble each other, so the sampling error is taken between blocks. None: the records were drawn
+    one by one.
     """
 
     format: str
@@ -49,13 +54,14 @@ class Sample:
     blocks: np.ndarray | None = None
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    classes: int | None = None  # where the reader itself knows the labels (class folders, a typed column)
+    # where the reader itself knows the labels (class folders, a typed column)
+    classes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """``read(files, root, budget) -> Sample``; ``claims(folder)`` returns the files of a folder that is of this format as a
-    whole, or None. ``hint`` names the format in messages."""
+    """``read(files, root, budget) -> Sample``; ``claims(folder)`` returns the files of a folder
+    that is of this format as a whole, or None. ``hint`` names the format in messages."""
 
     format: str
     suffixes: tuple[str, ...]

@@ -12,7 +12,8 @@ from planner.errors import DataError, MissingExtraError
 
 
 def claims(folder: Path) -> tuple[list[Path], tuple[str, ...]] | None:
-    """The Arrow files of a saved dataset, and what has to be said; None when the folder is no such thing. Raises DataError."""
+    """The Arrow files of a saved dataset, and what has to be said; None when the folder is no such
+    thing. Raises DataError."""
     if (folder / "dataset_dict.json").is_file():
         splits = _json(folder / "dataset_dict.json").get("splits") or []
         if not splits:
@@ -20,19 +21,31 @@ def claims(folder: Path) -> tuple[list[Path], tuple[str, ...]] | None:
         split = "train" if "train" in splits else splits[0]
         files, said = claims(folder / split) or ([], ())
         if not files:
-            raise DataError(f"the split {split!r} has no Arrow files", where=str(folder), mend="Save the dataset again")
+            raise DataError(
+                f"the split {split!r} has no Arrow files",
+                where=str(folder),
+                mend="Save the dataset again",
+            )
         others = [name for name in splits if name != split]
-        return files, (f"the split {split!r} is trained on" + (f"; left out: {', '.join(others)}" if others else ""), *said)
+        return files, (
+            f"the split {split!r} is trained on"
+            + (f"; left out: {', '.join(others)}" if others else ""),
+            *said,
+        )
     if not (folder / "state.json").is_file():
         return None
     names = [
-        item["filename"] for item in _json(folder / "state.json").get("_data_files") or [] if isinstance(item, dict) and "filename" in item
+        item["filename"]
+        for item in _json(folder / "state.json").get("_data_files") or []
+        if isinstance(item, dict) and "filename" in item
     ]
     files = [folder / name for name in names] or sorted(folder.glob("*.arrow"))
     missing = [f.name for f in files if not f.is_file()]
     if missing or not files:
         raise DataError(
-            f"the saved dataset lacks {missing[0] if missing else 'its Arrow files'}", where=str(folder), mend="Save the dataset again"
+            f"the saved dataset lacks {missing[0] if missing else 'its Arrow files'}",
+            where=str(folder),
+            mend="Save the dataset again",
         )
     return files, ()
 
@@ -41,7 +54,9 @@ def _json(file: Path) -> dict:
     try:
         value = json.loads(file.read_text("utf-8"))
     except ValueError as error:
-        raise DataError(f"not JSON: {error}", where=str(file), mend="Save the dataset again") from error
+        raise DataError(
+            f"not JSON: {error}", where=str(file), mend="Save the dataset again"
+        ) from error
     if not isinstance(value, dict):
         raise DataError("not a JSON object", where=str(file), mend="Save the dataset again")
     return value
@@ -59,7 +74,9 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
             batches += _record_batches(pa, file)
         except (pa.ArrowException, OSError) as error:
             raise DataError(
-                f"not a readable Arrow file: {str(error).splitlines()[0]}", where=str(file), mend="Save the dataset again"
+                f"not a readable Arrow file: {str(error).splitlines()[0]}",
+                where=str(file),
+                mend="Save the dataset again",
             ) from error
     samples = sum(batch.num_rows for batch in batches)
     if samples == 0:

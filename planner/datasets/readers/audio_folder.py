@@ -1,4 +1,5 @@
-"""Sounds: one file or a folder of them; only headers are read (WAV by the standard library, others by soundfile)."""
+"""Sounds: one file or a folder of them; only headers are read (WAV by the standard library, others
+by soundfile)."""
 
 from __future__ import annotations
 
@@ -11,8 +12,16 @@ from planner.datasets.readers import AUDIO, Budget, Reader, Sample
 
 
 def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
-    """Raises DataError for broken files, MissingExtraError for a compressed format without soundfile."""
-    return read_media("audio_folder", "audio", files, root, budget, lambda file: {AUDIO: media.audio_seconds(file, file.suffix.lower())})
+    """Raises DataError for broken files, MissingExtraError for a compressed format without
+    soundfile."""
+    return read_media(
+        "audio_folder",
+        "audio",
+        files,
+        root,
+        budget,
+        lambda file: {AUDIO: media.audio_seconds(file, file.suffix.lower())},
+    )
 
 
 READER = Reader("audio_folder", media.AUDIO_SUFFIXES, read, hint="sounds")

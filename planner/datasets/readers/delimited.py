@@ -14,10 +14,13 @@ from planner.datasets.readers import Budget, Reader, Sample
 from planner.errors import DataError
 
 DELIMITERS = ",;\t|"
-SYNC_ROWS = 5  # rows that must have the header's number of cells before a place is taken as the start of a row
+# rows that must have the header's number of cells before a place is taken as the start of a row
+SYNC_ROWS = 5
 SYNC_TRIES = 200
 NAME_CHARACTERS = 80
-MEND = "Each row needs as many cells as the header; put text with commas or line ends in double quotes"
+MEND = (
+    "Each row needs as many cells as the header; put text with commas or line ends in double quotes"
+)
 
 
 def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
@@ -37,7 +40,11 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     tally.good = len(records)
     warnings = tally.warnings(MEND) + chunks.warnings
     if not records:
-        raise DataError("there is a header but no row", where=str(files[0]), mend="Add the data below the header")
+        raise DataError(
+            "there is a header but no row",
+            where=str(files[0]),
+            mend="Add the data below the header",
+        )
     samples, error = extrapolate(counts, chunks)
     odd = sorted({d for _, d in headers.values()} - {",", "\t"})
     said = tuple(f"cells are separated by {d!r}" for d in odd)
@@ -68,7 +75,11 @@ def header(file: Path) -> tuple[list[str], str]:
     with open_binary(file) as handle:
         line = handle.readline(2**20).decode("utf-8-sig", errors="replace").rstrip("\r\n")
     names = file.name.lower().removesuffix(".gz")
-    delimiter = "\t" if names.endswith((".tsv", ".tab")) else max(DELIMITERS, key=lambda d: (line.count(d), d == ","))
+    delimiter = (
+        "\t"
+        if names.endswith((".tsv", ".tab"))
+        else max(DELIMITERS, key=lambda d: (line.count(d), d == ","))
+    )
     try:
         cells = next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error as error:
@@ -88,7 +99,9 @@ def _no_header(cells: list[str]) -> str:
     if not any(cell.strip() for cell in cells):
         return "it is blank"
     for cell in cells:
-        if cell.strip().lstrip("+-").replace(".", "", 1).isdigit() and not (len(cells) > 1 and cell == cells[0] == "0"):
+        if cell.strip().lstrip("+-").replace(".", "", 1).isdigit() and not (
+            len(cells) > 1 and cell == cells[0] == "0"
+        ):
             return f"{cell!r} is a number, not a name"
         if len(cell) > NAME_CHARACTERS:
             return f"{cell[:40]!r}… is too long for a name"
@@ -117,7 +130,8 @@ def _rows(chunk: Chunk, names: list[str], delimiter: str, tally: Tally) -> Itera
 
 
 def _sync(lines: list[str], width: int, delimiter: str) -> int:
-    """The first line at which rows of the right width begin: a block may start inside a quoted cell with line ends."""
+    """The first line at which rows of the right width begin: a block may start inside a quoted cell
+    with line ends."""
     for start in range(min(SYNC_TRIES, len(lines))):
         reader = csv.reader(lines[start : start + 50 * SYNC_ROWS], delimiter=delimiter)
         try:
@@ -129,4 +143,9 @@ def _sync(lines: list[str], width: int, delimiter: str) -> int:
     return 0
 
 
-READER = Reader("csv", (".csv", ".tsv", ".tab", ".csv.gz", ".tsv.gz", ".csv.bz2", ".csv.xz"), read, hint="a table with a header row")
+READER = Reader(
+    "csv",
+    (".csv", ".tsv", ".tab", ".csv.gz", ".tsv.gz", ".csv.bz2", ".csv.xz"),
+    read,
+    hint="a table with a header row",
+)

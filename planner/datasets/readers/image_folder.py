@@ -12,7 +12,9 @@ from planner.datasets.readers import IMAGE, Budget, Reader, Sample
 
 def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     """Raises DataError for broken images, MissingExtraError without Pillow."""
-    return read_media("image_folder", "image", files, root, budget, lambda file: {IMAGE: media.image_size(file)})
+    return read_media(
+        "image_folder", "image", files, root, budget, lambda file: {IMAGE: media.image_size(file)}
+    )
 
 
 READER = Reader("image_folder", media.IMAGE_SUFFIXES, read, hint="images, a folder a class")

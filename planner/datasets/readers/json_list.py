@@ -1,4 +1,5 @@
-"""One JSON document that holds a list of records; where it is too large to be read whole, its beginning is."""
+"""One JSON document that holds a list of records; where it is too large to be read whole, its
+beginning is."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
 
 
 def _is_lines(file: Path) -> bool:
-    """A first line that is a whole JSON object, with something after it: JSON Lines under the name .json."""
+    """A first line that is a whole JSON object, with something after it: JSON Lines under the name
+    .json."""
     with file.open("rb") as handle:
         first, rest = handle.readline(2**20), handle.read(1024)
     try:
@@ -44,29 +46,44 @@ def _load(file: Path) -> Any:
     try:
         return json.loads(file.read_text("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise DataError(f"byte {error.start} is not UTF-8", where=str(file), mend="Convert it to UTF-8") from error
+        raise DataError(
+            f"byte {error.start} is not UTF-8", where=str(file), mend="Convert it to UTF-8"
+        ) from error
     except RecursionError as error:
         raise DataError("the JSON is nested too deeply", where=str(file)) from error
     except ValueError as error:
         raise DataError(
-            f"not JSON: {error}", where=str(file), mend="A .json file holds one list of objects; a .jsonl file an object a line"
+            f"not JSON: {error}",
+            where=str(file),
+            mend="A .json file holds one list of objects; a .jsonl file an object a line",
         ) from error
 
 
 def _records(document: Any, file: Path) -> tuple[list[dict[str, Any]], str]:
-    """(records, what had to be said). A dict of which one value is a list of records stands for that list."""
+    """(records, what had to be said). A dict of which one value is a list of records stands for
+    that list."""
     note = ""
     if isinstance(document, dict):
-        lists = {k: v for k, v in document.items() if isinstance(v, list) and v and isinstance(v[0], dict)}
-        name = "train" if "train" in lists else "data" if "data" in lists else next(iter(lists), None)
+        lists = {
+            k: v
+            for k, v in document.items()
+            if isinstance(v, list) and v and isinstance(v[0], dict)
+        }
+        name = (
+            "train" if "train" in lists else "data" if "data" in lists else next(iter(lists), None)
+        )
         if name is None:
             raise DataError(
-                "the document holds no list of records", where=str(file), mend="Give a list of objects, or .jsonl with an object a line"
+                "the document holds no list of records",
+                where=str(file),
+                mend="Give a list of objects, or .jsonl with an object a line",
             )
         document, note = lists[name], f"the records are the list {name!r} of {file.name}"
     if not isinstance(document, list):
         raise DataError(
-            f"the document is a {type(document).__name__}, not a list of records", where=str(file), mend="Give a list of objects"
+            f"the document is a {type(document).__name__}, not a list of records",
+            where=str(file),
+            mend="Give a list of objects",
         )
     records = [r for r in map(jsonl.as_record, document) if r is not None]
     if len(records) < len(document):
@@ -86,7 +103,9 @@ def _beginning(files: Sequence[Path], size: int, budget: Budget) -> Sample:
     place, decoder, records = text.find("[") + 1, json.JSONDecoder(), []
     first = place
     while place:
-        place += len(text[place : place + 1000]) - len(text[place : place + 1000].lstrip(" \t\r\n,"))
+        place += len(text[place : place + 1000]) - len(
+            text[place : place + 1000].lstrip(" \t\r\n,")
+        )
         try:
             value, end = decoder.raw_decode(text, place)
         except (ValueError, RecursionError):
@@ -98,7 +117,9 @@ def _beginning(files: Sequence[Path], size: int, budget: Budget) -> Sample:
         place = end
     if not records:
         raise DataError(
-            "no list of records at the start of a large JSON document", where=str(file), mend="Write it as .jsonl, an object a line"
+            "no list of records at the start of a large JSON document",
+            where=str(file),
+            mend="Write it as .jsonl, an object a line",
         )
     share = len(text[first:place].encode()) / size
     return Sample(
@@ -107,7 +128,10 @@ def _beginning(files: Sequence[Path], size: int, budget: Budget) -> Sample:
         max(len(records), round(len(records) / share)),
         False,
         samples_relative_error=1 / math.sqrt(len(records)),
-        warnings=(f"only the start of {file.name} was read ({share:.1%}): a large JSON list cannot be entered in the middle; .jsonl can",),
+        warnings=(
+            f"only the start of {file.name} was read ({share:.1%}): a large JSON list cannot "
+            "be entered in the middle; .jsonl can",
+        ),
     )
 
 

@@ -33,7 +33,13 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     warnings = tally.warnings(MEND) + chunks.warnings
     samples, error = extrapolate(counts, chunks)
     return Sample(
-        "jsonl", records, samples, chunks.whole, samples_relative_error=error, blocks=np.array(blocks, dtype=np.int64), warnings=warnings
+        "jsonl",
+        records,
+        samples,
+        chunks.whole,
+        samples_relative_error=error,
+        blocks=np.array(blocks, dtype=np.int64),
+        warnings=warnings,
     )
 
 
@@ -50,7 +56,8 @@ def parse(line: bytes, tally: Tally, chunk, index: int) -> dict[str, Any] | None
 
 
 def as_record(value: Any) -> dict[str, Any] | None:
-    """An object as it is, a string as its text, a list of objects as a chat; None for anything else."""
+    """An object as it is, a string as its text, a list of objects as a chat; None for anything
+    else."""
     if isinstance(value, dict):
         return value
     if isinstance(value, str):
@@ -61,5 +68,8 @@ def as_record(value: Any) -> dict[str, Any] | None:
 
 
 READER = Reader(
-    "jsonl", (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".jsonl.bz2", ".jsonl.xz", ".json.gz"), read, hint="a JSON object a line"
+    "jsonl",
+    (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".jsonl.bz2", ".jsonl.xz", ".json.gz"),
+    read,
+    hint="a JSON object a line",
 )

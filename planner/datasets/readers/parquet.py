@@ -1,4 +1,5 @@
-"""Parquet: the number of rows stands in the files' own metadata; rows are read from row groups spread over the files."""
+"""Parquet: the number of rows stands in the files' own metadata; rows are read from row groups
+spread over the files."""
 
 from __future__ import annotations
 
@@ -29,13 +30,24 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
         try:
             metadata = pq.read_metadata(file)
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"not a readable Parquet file: {_line(error)}", where=str(file), mend=DAMAGED) from error
-        groups += [(file, g, metadata.row_group(g).num_rows, metadata.row_group(g).total_byte_size) for g in range(metadata.num_row_groups)]
+            raise DataError(
+                f"not a readable Parquet file: {_line(error)}", where=str(file), mend=DAMAGED
+            ) from error
+        groups += [
+            (file, g, metadata.row_group(g).num_rows, metadata.row_group(g).total_byte_size)
+            for g in range(metadata.num_row_groups)
+        ]
     samples = sum(rows for *_, rows, _ in groups)
     if samples == 0:
         raise DataError("the table has no rows: there is nothing to count", where=str(files[0]))
     whole = sum(size for *_, size in groups) <= budget.whole_bytes
-    return collect("parquet", [_batches(file, group, whole) for file, group, *_ in groups], samples, whole, budget)
+    return collect(
+        "parquet",
+        [_batches(file, group, whole) for file, group, *_ in groups],
+        samples,
+        whole,
+        budget,
+    )
 
 
 def _line(error: Exception) -> str:
@@ -43,7 +55,8 @@ def _line(error: Exception) -> str:
 
 
 def _batches(file: Path, group: int, whole: bool):
-    """A function that yields (rows as dicts, bytes) of a row group: opened only when its turn comes."""
+    """A function that yields (rows as dicts, bytes) of a row group: opened only when its turn
+    comes."""
 
     def batches():
         import pyarrow as pa
@@ -54,17 +67,32 @@ def _batches(file: Path, group: int, whole: bool):
                 for batch in table.iter_batches(BATCH_ROWS, row_groups=[group]):
                     yield batch.to_pylist(), batch.nbytes
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"row group {group} cannot be read: {_line(error)}", where=str(file), mend=DAMAGED) from error
+            raise DataError(
+                f"row group {group} cannot be read: {_line(error)}", where=str(file), mend=DAMAGED
+            ) from error
 
     return batches
 
 
-def collect(format: str, groups: Sequence[Any], samples: int, whole: bool, budget: Budget, assumptions: tuple[str, ...] = ()) -> Sample:
-    """Everything, or a share of the byte budget from each of up to ``blocks`` groups spread over the table.
+def collect(
+    format: str,
+    groups: Sequence[Any],
+    samples: int,
+    whole: bool,
+    budget: Budget,
+    assumptions: tuple[str, ...] = (),
+) -> Sample:
+    """Everything, or a share of the byte budget from each of up to ``blocks`` groups spread over
+    the table.
 
-    ``groups``: functions that yield (rows as dicts, bytes). Media inside of cells are measured and dropped.
+    ``groups``: functions that yield (rows as dicts, bytes). Media inside of cells are measured and
+    dropped.
     """
-    chosen = range(len(groups)) if whole else np.unique(np.linspace(0, len(groups) - 1, min(len(groups), budget.blocks)).astype(int))
+    chosen = (
+        range(len(groups))
+        if whole
+        else np.unique(np.linspace(0, len(groups) - 1, min(len(groups), budget.blocks)).astype(int))
+    )
     share = budget.sample_bytes / max(1, len(chosen))
     records, blocks, tally = [], [], Tally()
     for number, index in enumerate(chosen):
@@ -75,7 +103,9 @@ def collect(format: str, groups: Sequence[Any], samples: int, whole: bool, budge
                     records.append(replace_embedded(row))
                     blocks.append(number)
                 except BrokenMediumError as error:
-                    tally.skip(f"{format} row {len(records) + tally.bad + 1} of those read", str(error))
+                    tally.skip(
+                        f"{format} row {len(records) + tally.bad + 1} of those read", str(error)
+                    )
             read_bytes += size
             if not whole and read_bytes >= share:
                 break

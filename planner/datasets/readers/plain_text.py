@@ -1,4 +1,5 @@
-"""Plain text: a record a line, a record a block of lines between blank lines, or a record a file where there are many."""
+"""Plain text: a record a line, a record a block of lines between blank lines, or a record a file
+where there are many."""
 
 from __future__ import annotations
 
@@ -26,16 +27,30 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     tally.good = sum(text.count("\n") + 1 for text in texts)
     warnings = tally.warnings(MEND) + chunks.warnings
     paragraphs = _has_paragraphs("\n".join(texts))
-    parts = [_paragraphs(text, chunk) if paragraphs else text.split("\n") for text, chunk in zip(texts, chunks.chunks)]
+    parts = [
+        _paragraphs(text, chunk) if paragraphs else text.split("\n")
+        for text, chunk in zip(texts, chunks.chunks)
+    ]
     parts = [[record for record in part if record.strip()] for part in parts]
     records = [{"text": record} for part in parts for record in part]
     if not records:
         raise DataError("the text is blank: there is nothing to count", where=str(files[0]))
     samples, error = extrapolate([len(part) for part in parts], chunks)
-    said = "a record is a block of text between blank lines" if paragraphs else "a record is a line of text that is not blank"
+    said = (
+        "a record is a block of text between blank lines"
+        if paragraphs
+        else "a record is a line of text that is not blank"
+    )
     blocks = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     return Sample(
-        "text", records, samples, chunks.whole, samples_relative_error=error, blocks=blocks, assumptions=(said,), warnings=warnings
+        "text",
+        records,
+        samples,
+        chunks.whole,
+        samples_relative_error=error,
+        blocks=blocks,
+        assumptions=(said,),
+        warnings=warnings,
     )
 
 
@@ -59,8 +74,8 @@ def _has_paragraphs(text: str) -> bool:
 
 
 def _paragraphs(text: str, chunk: Chunk) -> list[str]:
-    """Text between blank lines. Of a chunk from the middle of a file the first, whose start was not seen, is left out, and
-    the last is ended from the lines behind the chunk."""
+    """Text between blank lines. Of a chunk from the middle of a file the first, whose start was not
+    seen, is left out, and the last is ended from the lines behind the chunk."""
     tail = b"".join(chunk.tail).decode("utf-8", errors="replace")
     if chunk.tail and not text.endswith("\n\n"):
         text += "\n" + re.split(r"\n\s*\n", tail, maxsplit=1)[0]
@@ -74,7 +89,11 @@ def _a_record_a_file(files: Sequence[Path], root: Path, budget: Budget) -> Sampl
     if not files:
         raise DataError("all text files are empty", where=str(root))
     whole = sizes.sum() <= budget.whole_bytes
-    count = len(files) if whole else max(FILES_AS_RECORDS, min(len(files), int(budget.sample_bytes / sizes.mean())))
+    count = (
+        len(files)
+        if whole
+        else max(FILES_AS_RECORDS, min(len(files), int(budget.sample_bytes / sizes.mean())))
+    )
     chosen = np.unique(np.linspace(0, len(files) - 1, count).astype(int))
     records, tally = [], Tally()
     for index in chosen:

@@ -1,4 +1,5 @@
-"""WebDataset shards: tar files whose members are grouped into samples by the name up to its first dot."""
+"""WebDataset shards: tar files whose members are grouped into samples by the name up to its first
+dot."""
 
 from __future__ import annotations
 
@@ -25,7 +26,14 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     """Raises DataError for a damaged tar or one without images, text or sound."""
     total = sum(f.stat().st_size for f in files)
     whole_shards = total <= budget.whole_bytes
-    chosen = files if whole_shards else [files[i] for i in np.unique(np.linspace(0, len(files) - 1, min(SHARDS, len(files))).astype(int))]
+    chosen = (
+        files
+        if whole_shards
+        else [
+            files[i]
+            for i in np.unique(np.linspace(0, len(files) - 1, min(SHARDS, len(files))).astype(int))
+        ]
+    )
     records, blocks, spans, counts, tally = [], [], [], [], Tally()
     for number, file in enumerate(chosen):
         limit = math.inf if whole_shards else budget.whole_bytes
@@ -47,7 +55,16 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     whole = whole_shards or (len(chosen) == len(files) and sum(spans) >= total)
     samples = len(records) if whole else round(len(records) * total / sum(spans))
     error = 0.0 if whole else 1 / math.sqrt(len(records))
-    return Sample("webdataset", records, samples, whole, _modality(records), error, np.array(blocks, dtype=np.int64), warnings=warnings)
+    return Sample(
+        "webdataset",
+        records,
+        samples,
+        whole,
+        _modality(records),
+        error,
+        np.array(blocks, dtype=np.int64),
+        warnings=warnings,
+    )
 
 
 def _modality(records: Sequence[dict[str, Any]]) -> str:
@@ -57,7 +74,8 @@ def _modality(records: Sequence[dict[str, Any]]) -> str:
 
 
 def _samples(file: Path, limit: float, tally: Tally) -> Iterator[tuple[dict[str, Any], int]]:
-    """(record, bytes of the shard up to its end) until ``limit`` bytes. Members are sought past, not read, where not needed."""
+    """(record, bytes of the shard up to its end) until ``limit`` bytes. Members are sought past,
+    not read, where not needed."""
     key, record, end = None, {}, 0
     try:
         with tarfile.open(file) as shard:
@@ -74,12 +92,16 @@ def _samples(file: Path, limit: float, tally: Tally) -> Iterator[tuple[dict[str,
                 key, end = name, member.offset_data + member.size
                 record |= _member(shard, member, "." + suffix.lower(), file, tally)
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"the tar cannot be read: {error}", where=str(file), mend="Fetch or write it again") from error
+        raise DataError(
+            f"the tar cannot be read: {error}", where=str(file), mend="Fetch or write it again"
+        ) from error
     if record:
         yield record, file.stat().st_size
 
 
-def _member(shard: tarfile.TarFile, member: tarfile.TarInfo, suffix: str, file: Path, tally: Tally) -> dict[str, Any]:
+def _member(
+    shard: tarfile.TarFile, member: tarfile.TarInfo, suffix: str, file: Path, tally: Tally
+) -> dict[str, Any]:
     handle = shard.extractfile(member)
     last = Path(suffix).suffix or suffix
     try:

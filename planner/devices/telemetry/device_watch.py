@@ -1,7 +1,8 @@
-"""What a device's own counters say of a run that somebody else makes: peak memory, energy, and step times by events.
+"""What a device's own counters say of a run that somebody else makes: peak memory, energy, and step
+times by events.
 
-Nothing here waits for the device, makes a CUDA context, or imports torch: a run that uses it has imported it. What cannot be
-read is left out, never 0.
+Nothing here waits for the device, makes a CUDA context, or imports torch: a run that uses it has
+imported it. What cannot be read is left out, never 0.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ MOST_PENDING = 64  # pairs of events that wait to be read
 class DeviceWatch:
     """Counters of the device that this process trains on, from ``begin`` to ``measured``.
 
-    ``device``: as torch names it; None takes the current CUDA device once the run has made one, else the processor.
-    ``reset_peak``: start torch's peak counters anew, without which a peak before the run hides the run's own.
+    ``device``: as torch names it; None takes the current CUDA device once the run has made one,
+    else the processor. ``reset_peak``: start torch's peak counters anew, without which a peak
+    before the run hides the run's own.
     """
 
     def __init__(self, device: Any = None, *, reset_peak: bool = True, nvml: Any = None):
@@ -39,7 +41,8 @@ class DeviceWatch:
         self.find()
 
     def find(self) -> bool:
-        """Whether the CUDA device is known by now; asked again with each step until it is, as a run may make its context late."""
+        """Whether the CUDA device is known by now; asked again with each step until it is, as a run
+        may make its context late."""
         if self.cuda is not None:
             return True
         torch = sys.modules.get("torch")
@@ -48,7 +51,9 @@ class DeviceWatch:
         wanted = None if self.wanted is None else torch.device(self.wanted)
         if wanted is not None and wanted.type != "cuda":
             return False
-        index = torch.cuda.current_device() if wanted is None or wanted.index is None else wanted.index
+        index = (
+            torch.cuda.current_device() if wanted is None or wanted.index is None else wanted.index
+        )
         self.cuda, self.device = torch.cuda, index
         if self.reset_peak:
             torch.cuda.reset_peak_memory_stats(index)
@@ -57,7 +62,8 @@ class DeviceWatch:
         return True
 
     def ran_out(self) -> bool:
-        """Whether torch's allocator raised an out-of-memory error since the beginning: it counts them."""
+        """Whether torch's allocator raised an out-of-memory error since the beginning: it counts
+        them."""
         return self.cuda is not None and self._out_of_memory_errors() > self._failures
 
     def _out_of_memory_errors(self) -> int:
@@ -70,10 +76,12 @@ class DeviceWatch:
             properties = self.cuda.get_device_properties(self.device)
             self._nvml = Nvml(self.device, uuid=str(getattr(properties, "uuid", "") or "") or None)
         self._since = time.perf_counter()
-        self._joules = None if self._nvml.mig_enabled() else self._nvml.joules()  # a slice has no counter of its own
+        # a slice has no counter of its own
+        self._joules = None if self._nvml.mig_enabled() else self._nvml.joules()
 
     def stamp(self) -> Any:
-        """An event in the current stream; None where the host's clock has to do. Costs a few microseconds."""
+        """An event in the current stream; None where the host's clock has to do. Costs a few
+        microseconds."""
         if self.cuda is None:
             return None
         event = self.cuda.Event(enable_timing=True)
@@ -85,12 +93,19 @@ class DeviceWatch:
             self.cuda.synchronize(self.device)
 
     def measured(self) -> dict[str, Any]:
-        """The names of a record's ``measurement``, in bytes, joules and watts. Read the energy after the last step is done."""
+        """The names of a record's ``measurement``, in bytes, joules and watts. Read the energy
+        after the last step is done."""
         if self.cuda is None:
             return {}
-        found = dict(peak_allocated_bytes=self.cuda.max_memory_allocated(self.device) or None,
-                     peak_reserved_bytes=self.cuda.max_memory_reserved(self.device) or None)
-        return {name: value for name, value in (found | self._used() | self._energy()).items() if value is not None}
+        found = dict(
+            peak_allocated_bytes=self.cuda.max_memory_allocated(self.device) or None,
+            peak_reserved_bytes=self.cuda.max_memory_reserved(self.device) or None,
+        )
+        return {
+            name: value
+            for name, value in (found | self._used() | self._energy()).items()
+            if value is not None
+        }
 
     def _used(self) -> dict[str, Any]:
         try:
@@ -98,7 +113,10 @@ class DeviceWatch:
         except (RuntimeError, AttributeError):
             return {}
         if self._nvml is not None and self._nvml.other_processes(os.getpid()):
-            self.notes.append("other processes were on the device: what it shows as used, and its energy, are theirs too")
+            self.notes.append(
+                "other processes were on the device: what it shows as used, and its energy, "
+                "are theirs too"
+            )
         return {"device_used_bytes": total - free}
 
     def _energy(self) -> dict[str, Any]:
@@ -108,7 +126,10 @@ class DeviceWatch:
             return {}
         whole = time.perf_counter() - self._began
         if self._since - self._began > 0.02 * whole:
-            self.notes.append(f"the energy is that of the last {seconds:.0f} s of {whole:.0f} s: the device was not in use before")
+            self.notes.append(
+                f"the energy is that of the last {seconds:.0f} s of {whole:.0f} s: the device "
+                "was not in use before"
+            )
         return dict(energy_joules=now - self._joules, mean_watts=(now - self._joules) / seconds)
 
     def name(self) -> str | None:
@@ -121,18 +142,27 @@ class DeviceWatch:
 
     def machine(self) -> dict[str, Any]:
         """Device, driver, system, cores; neither host nor user."""
-        device = self.cuda.get_device_name(self.device) if self.cuda is not None else processor_name()
+        device = (
+            self.cuda.get_device_name(self.device) if self.cuda is not None else processor_name()
+        )
         driver = self._nvml.driver if self._nvml is not None else None
-        found = dict(device=device, driver=driver, system=f"{platform.system()} {platform.machine()}", cores=cores())
+        found = dict(
+            device=device,
+            driver=driver,
+            system=f"{platform.system()} {platform.machine()}",
+            cores=cores(),
+        )
         return {name: value for name, value in found.items() if value is not None}
 
 
-#: A stretch of a step: its name or None, and either (None, seconds) by the host's clock or two events of the stream.
+#: A stretch of a step: its name or None, and either (None, seconds) by the host's clock or two
+#: events of the stream.
 Stretch = tuple[str | None, Any, Any]
 
 
 class StepEvents:
-    """Seconds of the stretches of steps; those between events are read once they have happened, and never waited for."""
+    """Seconds of the stretches of steps; those between events are read once they have happened, and
+    never waited for."""
 
     def __init__(self) -> None:
         self.pending: deque[list[Stretch]] = deque()
@@ -145,7 +175,12 @@ class StepEvents:
     def done(self) -> list[list[tuple[str | None, float]]]:
         found = []
         while self.pending and not (_waits(self.pending[0]) and not self.pending[0][-1][2].query()):
-            found.append([(name, end if start is None else start.elapsed_time(end) / 1e3) for name, start, end in self.pending.popleft()])
+            found.append(
+                [
+                    (name, end if start is None else start.elapsed_time(end) / 1e3)
+                    for name, start, end in self.pending.popleft()
+                ]
+            )
         return found
 
 
@@ -156,7 +191,9 @@ def _waits(step: list[Stretch]) -> bool:
 def processor_name() -> str | None:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+        return next(
+            line.partition(":")[2].strip() for line in lines if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         return platform.processor() or platform.machine() or None
 
@@ -174,7 +211,18 @@ def versions() -> dict[str, str]:
     from planner.version import __version__
 
     found = {"planner": __version__, "python": platform.python_version()}
-    for name in ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "lightning", "pytorch_lightning", "timm", "deepspeed"):
+    for name in (
+        "torch",
+        "transformers",
+        "peft",
+        "trl",
+        "accelerate",
+        "bitsandbytes",
+        "lightning",
+        "pytorch_lightning",
+        "timm",
+        "deepspeed",
+    ):
         version = getattr(sys.modules.get(name), "__version__", None)
         if isinstance(version, str):
             found[name] = version

@@ -1,7 +1,9 @@
-"""What goes on around a measurement: clocks, temperature and power of the device, and who else uses it and the processor.
+"""What goes on around a measurement: clocks, temperature and power of the device, and who else uses
+it and the processor.
 
-Readings are taken a few times a second by a thread of their own, since a device that has finished shows idle clocks. What
-cannot be read is None. ``doubts`` says in a line each why results may not be trusted, and what to do.
+Readings are taken a few times a second by a thread of their own, since a device that has finished
+shows idle clocks. What cannot be read is None. ``doubts`` says in a line each why results may not
+be trusted, and what to do.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from planner.devices.telemetry.nvml import Nvml
 Doubt = tuple[str, str]
 
 _EVERY_SECONDS = 0.25
-#: From which on a reading is a doubt: share of samples throttled, drift of clocks between the first and the last third, share
-#: of the processor that others take or the hypervisor withholds, spread of a timing and share of timings so scattered.
+#: From which on a reading is a doubt: share of samples throttled, drift of clocks between the first
+#: and the last third, share of the processor that others take or the hypervisor withholds, spread
+#: of a timing and share of timings so scattered.
 _THROTTLED, _DRIFT, _OTHERS, _STOLEN, _SPREAD, _SCATTERED = 0.1, 0.05, 0.1, 0.02, 0.25, 0.2
 _FEWEST_SAMPLES = 9
 #: Clocks below this share of the highest seen are those of a device that waits.
@@ -50,7 +53,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class Load:
-    """Processor seconds so far: of all cores and since start-up ``total``, ``busy`` and ``stolen``; ``own`` of this process."""
+    """Processor seconds so far: of all cores and since start-up ``total``, ``busy`` and ``stolen``;
+    ``own`` of this process."""
 
     total: float
     busy: float
@@ -59,11 +63,20 @@ class Load:
 
 
 class Monitor:
-    """``with Monitor(backend) as monitor: …`` or ``start`` and ``stop``. ``nvml`` for tests; else that of a CUDA backend."""
+    """``with Monitor(backend) as monitor: …`` or ``start`` and ``stop``. ``nvml`` for tests; else
+    that of a CUDA backend."""
 
-    def __init__(self, backend: Watched, nvml: Nvml | None = None, every_seconds: float = _EVERY_SECONDS):
+    def __init__(
+        self, backend: Watched, nvml: Nvml | None = None, every_seconds: float = _EVERY_SECONDS
+    ):
         self._backend, self._every = backend, every_seconds
-        self._nvml = nvml if nvml is not None else getattr(backend, "nvml", None) if backend.kind == "cuda" else None
+        self._nvml = (
+            nvml
+            if nvml is not None
+            else getattr(backend, "nvml", None)
+            if backend.kind == "cuda"
+            else None
+        )
         self._samples: list[Sample] = []
         self._read = 0
         self._joules: float | None = None
@@ -101,29 +114,49 @@ class Monitor:
     def _take(self) -> None:
         if self._nvml is not None:
             others = self._nvml.other_processes(os.getpid())
-            self._samples.append(Sample(self._nvml.watts(), self._nvml.sm_clock_mhz(), self._nvml.temperature_c(),
-                                        frozenset(self._nvml.throttles() or ()), None if others is None else len(others)))
+            self._samples.append(
+                Sample(
+                    self._nvml.watts(),
+                    self._nvml.sm_clock_mhz(),
+                    self._nvml.temperature_c(),
+                    frozenset(self._nvml.throttles() or ()),
+                    None if others is None else len(others),
+                )
+            )
 
     def _counter(self) -> float | None:
         counter = getattr(self._backend, "joules", None)
         return counter() if callable(counter) else None
 
     def readings(self) -> dict[str, float | None]:
-        """Means since the last call (one sample now where there is none): ``watts``, ``sm_clock_mhz``, ``temperature_c``;
-        ``joules``: what the device took since then."""
+        """Means since the last call (one sample now where there is none): ``watts``,
+        ``sm_clock_mhz``, ``temperature_c``; ``joules``: what the device took since then."""
         if self._read >= len(self._samples):
             self._take()
-        fresh, self._read = self._samples[self._read:], len(self._samples)
-        out = {name: _mean(getattr(s, name) for s in fresh) for name in ("watts", "sm_clock_mhz", "temperature_c")}
+        fresh, self._read = self._samples[self._read :], len(self._samples)
+        out = {
+            name: _mean(getattr(s, name) for s in fresh)
+            for name in ("watts", "sm_clock_mhz", "temperature_c")
+        }
         before, self._joules = self._joules, self._counter()
-        out["joules"] = self._joules - before if None not in (before, self._joules) and self._joules >= before else None
+        out["joules"] = (
+            self._joules - before
+            if None not in (before, self._joules) and self._joules >= before
+            else None
+        )
         return out
 
     def doubts(self) -> list[Doubt]:
         """Why results may not be trusted, each with what to do about it; all since ``start``."""
         now = _load()
         load = [] if not self._loads or now is None else _of_load(self._loads[0], now)
-        return [*_of_processes(self._samples), *_of_throttling(self._samples), *_of_clocks(self._samples), *load, *_of_power(self._backend.kind)]
+        return [
+            *_of_processes(self._samples),
+            *_of_throttling(self._samples),
+            *_of_clocks(self._samples),
+            *load,
+            *_of_power(self._backend.kind),
+        ]
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -133,11 +166,17 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 # ---- the device
 
+
 def _of_processes(samples: Sequence[Sample]) -> list[Doubt]:
     most = max((s.others or 0 for s in samples), default=0)
     if not most:
         return []
-    return [(f"{most} other process{'es' if most > 1 else ''} used the device", "End them (nvidia-smi lists them) and calibrate again")]
+    return [
+        (
+            f"{most} other process{'es' if most > 1 else ''} used the device",
+            "End them (nvidia-smi lists them) and calibrate again",
+        )
+    ]
 
 
 def _of_throttling(samples: Sequence[Sample]) -> list[Doubt]:
@@ -145,8 +184,12 @@ def _of_throttling(samples: Sequence[Sample]) -> list[Doubt]:
     for reason in sorted({r for s in samples for r in s.throttles}):
         share = sum(reason in s.throttles for s in samples) / len(samples)
         if share >= _THROTTLED:
-            mend = ("Under the same cap training runs so too; else raise it (nvidia-smi -pl) and calibrate again" if "power" in reason
-                    else "Let it cool, look after its fans and air, and calibrate again")
+            mend = (
+                "Under the same cap training runs so too; else raise it (nvidia-smi -pl) and "
+                "calibrate again"
+                if "power" in reason
+                else "Let it cool, look after its fans and air, and calibrate again"
+            )
             out.append((f"clocks were held down by {reason} in {share:.0%} of the samples", mend))
     return out
 
@@ -160,10 +203,16 @@ def _of_clocks(samples: Sequence[Sample]) -> list[Doubt]:
     first, last = statistics.median(clocks[:third]), statistics.median(clocks[-third:])
     if abs(last - first) <= _DRIFT * first:
         return []
-    return [(f"clocks drifted from {first:.0f} to {last:.0f} MHz", "Calibrate again while the device is warm, or fix its clocks (nvidia-smi -lgc)")]
+    return [
+        (
+            f"clocks drifted from {first:.0f} to {last:.0f} MHz",
+            "Calibrate again while the device is warm, or fix its clocks (nvidia-smi -lgc)",
+        )
+    ]
 
 
 # ---- the processor
+
 
 def _load() -> Load | None:
     try:
@@ -174,7 +223,10 @@ def _load() -> Load | None:
         return None
     stolen = float(getattr(times, "steal", 0.0))
     idle = float(times.idle) + float(getattr(times, "iowait", 0.0))
-    total = sum(float(getattr(times, n, 0.0)) for n in ("user", "system", "idle", "nice", "iowait", "irq", "softirq", "steal"))
+    total = sum(
+        float(getattr(times, n, 0.0))
+        for n in ("user", "system", "idle", "nice", "iowait", "irq", "softirq", "steal")
+    )
     return Load(total, total - idle - stolen, stolen, time.process_time())
 
 
@@ -187,17 +239,33 @@ def _of_load(before: Load, after: Load) -> list[Doubt]:
     stolen = (after.stolen - before.stolen) / passed
     out = []
     if others > _OTHERS:
-        out.append((f"other programs took {others:.0%} of the processor", "Close them and calibrate again"))
+        out.append(
+            (f"other programs took {others:.0%} of the processor", "Close them and calibrate again")
+        )
     if stolen > _STOLEN:
-        out.append((f"the hypervisor withheld {stolen:.0%} of the processor", "Calibrate on a machine with processors of its own, or when its host is quiet"))
+        out.append(
+            (
+                f"the hypervisor withheld {stolen:.0%} of the processor",
+                "Calibrate on a machine with processors of its own, or when its host is quiet",
+            )
+        )
     return out
 
 
 def _of_power(kind: str) -> list[Doubt]:
     out = []
     governor, driver = processor.governor(), processor.clock_driver()
-    if kind == "cpu" and governor not in (None, "performance", "schedutil") and driver not in _HARDWARE_CHOOSES:
-        out.append((f"the processor's clock is governed by {governor!r}", "Choose performance (cpupower frequency-set -g performance) and calibrate again"))
+    if (
+        kind == "cpu"
+        and governor not in (None, "performance", "schedutil")
+        and driver not in _HARDWARE_CHOOSES
+    ):
+        out.append(
+            (
+                f"the processor's clock is governed by {governor!r}",
+                "Choose performance (cpupower frequency-set -g performance) and calibrate again",
+            )
+        )
     if _on_battery():
         out.append(("the machine runs on its battery", "Plug it in and calibrate again"))
     return out
@@ -215,11 +283,19 @@ def _on_battery() -> bool:
 
 # ---- the samples themselves
 
+
 def doubts_of(timings: Sequence[Any]) -> list[Doubt]:
     """Whether too many timings (``timing.Timing``) are scattered."""
     judged = [t for t in timings if len(t.samples) >= 3]
-    scattered = sum((t.high_seconds - t.low_seconds) / t.seconds > _SPREAD for t in judged if t.seconds > 0)
+    scattered = sum(
+        (t.high_seconds - t.low_seconds) / t.seconds > _SPREAD for t in judged if t.seconds > 0
+    )
     if not judged or scattered / len(judged) <= _SCATTERED:
         return []
-    return [(f"samples of {scattered} of {len(judged)} operations scatter by more than {_SPREAD:.0%}",
-             "Close other programs and calibrate again with --again, or with more --seconds")]
+    return [
+        (
+            f"samples of {scattered} of {len(judged)} operations scatter by more than "
+            f"{_SPREAD:.0%}",
+            "Close other programs and calibrate again with --again, or with more --seconds",
+        )
+    ]

@@ -1,5 +1,5 @@
-"""What ``planner.devices.processors`` does not say of this machine's processor and a measurement wants to know; from the
-operating system, and None where it does not tell."""
+"""What ``planner.devices.processors`` does not say of this machine's processor and a measurement
+wants to know; from the operating system, and None where it does not tell."""
 
 from __future__ import annotations
 
@@ -12,8 +12,26 @@ from planner.devices.processors import local_processor
 
 _SYSTEM = Path("/sys/devices/system/cpu")
 #: Instruction sets that matter for training, as Linux, macOS and torch name them.
-_TELLING = ("avx", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8", "amx_fp16", "fma", "asimd", "neon", "sve", "sve2",
-            "bf16", "asimdhp", "i8mm")
+_TELLING = (
+    "avx",
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_bf16",
+    "amx_int8",
+    "amx_fp16",
+    "fma",
+    "asimd",
+    "neon",
+    "sve",
+    "sve2",
+    "bf16",
+    "asimdhp",
+    "i8mm",
+)
 #: Of these a processor multiplies bfloat16 in hardware with.
 BFLOAT16 = frozenset(("avx512_bf16", "amx_bf16", "bf16"))
 
@@ -50,7 +68,8 @@ def cache_bytes(level: int, root: Path = _SYSTEM) -> int | None:
 
 
 def governor(root: Path = _SYSTEM) -> str | None:
-    """How the first core's clock is chosen: ``performance``, ``powersave`` …; None where it cannot be (in virtual machines)."""
+    """How the first core's clock is chosen: ``performance``, ``powersave`` …; None where it cannot
+    be (in virtual machines)."""
     return _read(root / "cpu0" / "cpufreq" / "scaling_governor")
 
 
@@ -59,13 +78,23 @@ def clock_driver(root: Path = _SYSTEM) -> str | None:
 
 
 def joules(root: Path = Path("/sys/class/powercap")) -> float | None:
-    """Energy that the packages took since some moment (Intel's and AMD's RAPL counters), where they may be read."""
-    values = [_read(zone / "energy_uj") for zone in sorted(root.glob("intel-rapl:*")) if zone.name.count(":") == 1]
-    return sum(int(v) for v in values) * 1e-6 if values and all(v and v.isdigit() for v in values) else None
+    """Energy that the packages took since some moment (Intel's and AMD's RAPL counters), where they
+    may be read."""
+    values = [
+        _read(zone / "energy_uj")
+        for zone in sorted(root.glob("intel-rapl:*"))
+        if zone.name.count(":") == 1
+    ]
+    return (
+        sum(int(v) for v in values) * 1e-6
+        if values and all(v and v.isdigit() for v in values)
+        else None
+    )
 
 
 def container_free_bytes(root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Memory left to this process's control group (version 2) where one sets a limit; cached files give way and count as free."""
+    """Memory left to this process's control group (version 2) where one sets a limit; cached files
+    give way and count as free."""
     limit, used = _read(root / "memory.max"), _read(root / "memory.current")
     if not limit or not used or not limit.isdigit() or not used.isdigit():
         return None

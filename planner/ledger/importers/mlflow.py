@@ -1,5 +1,6 @@
-"""MLflow's file store: a run's folder, an experiment's or the whole ``mlruns``: ``meta.yaml``, ``params/NAME``, ``metrics/NAME``
-(lines of milliseconds, value, step). Tags name users and machines: of them nothing is read.
+"""MLflow's file store: a run's folder, an experiment's or the whole ``mlruns``: ``meta.yaml``,
+``params/NAME``, ``metrics/NAME`` (lines of milliseconds, value, step). Tags name users and
+machines: of them nothing is read.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from planner.ledger.importers.parameters import setup_of
 from planner.ledger.importers.text import lenient, lines_of, number, read_text
 
 MOST_RUNS = 10_000
-MEGABYTE = 10**6  # MLflow's system metrics divide by it (mlflow/system_metrics/metrics/gpu_monitor.py)
+# MLflow's system metrics divide by it (mlflow/system_metrics/metrics/gpu_monitor.py)
+MEGABYTE = 10**6
 
 
 def recognises(place: Path) -> bool:
@@ -33,7 +35,9 @@ def read(place: Path, problems: Problems) -> Iterator[Found]:
         some = True
         yield _run(folder, problems)
     if not some:
-        raise DataError("no run of MLflow here: a folder with meta.yaml, params and metrics", where=str(place))
+        raise DataError(
+            "no run of MLflow here: a folder with meta.yaml, params and metrics", where=str(place)
+        )
 
 
 def _runs(place: Path) -> Iterator[Path]:
@@ -45,18 +49,40 @@ def _runs(place: Path) -> Iterator[Path]:
 
 def _run(folder: Path, problems: Problems) -> Found:
     meta = _meta(folder / "meta.yaml", problems)
-    setup, notes = setup_of({file.relative_to(folder / "params").as_posix(): read_text(file, problems).strip() for file in _files(folder / "params")})
-    metrics = {file.relative_to(folder / "metrics").as_posix(): _lines(file, problems) for file in _files(folder / "metrics")}
+    setup, notes = setup_of(
+        {
+            file.relative_to(folder / "params").as_posix(): read_text(file, problems).strip()
+            for file in _files(folder / "params")
+        }
+    )
+    metrics = {
+        file.relative_to(folder / "metrics").as_posix(): _lines(file, problems)
+        for file in _files(folder / "metrics")
+    }
     start, end = lenient(meta.get("start_time")), lenient(meta.get("end_time"))
-    moments = [(at / 1e3, step) for name, lines in metrics.items() if not name.startswith(("system/", "eval")) for at, _, step in lines]
+    moments = [
+        (at / 1e3, step)
+        for name, lines in metrics.items()
+        if not name.startswith(("system/", "eval"))
+        for at, _, step in lines
+    ]
     found: dict[str, Any] = progress.of_moments(moments)
     notes += [progress.NOTE] if found else []
-    found |= {"wall_seconds": (end - start) / 1e3 if start and end and end > start else None, "steps": progress.last_step(moments)}
+    found |= {
+        "wall_seconds": (end - start) / 1e3 if start and end and end > start else None,
+        "steps": progress.last_step(moments),
+    }
     found |= _summed_up(metrics, found) | _system(metrics)
     ended = datetime.datetime.fromtimestamp(end / 1e3, datetime.UTC) if end and end < 1e14 else None
     if str(meta.get("status")) in ("4", "FAILED", "5", "KILLED"):
         notes.append("MLflow says that the run failed or was killed")
-    return Found(folder.name, setup, {name: value for name, value in found.items() if value is not None}, tuple(notes), ended=ended)
+    return Found(
+        folder.name,
+        setup,
+        {name: value for name, value in found.items() if value is not None},
+        tuple(notes),
+        ended=ended,
+    )
 
 
 def _meta(file: Path, problems: Problems) -> dict[str, Any]:
@@ -71,7 +97,11 @@ def _meta(file: Path, problems: Problems) -> dict[str, Any]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file() and file.stat().st_size < 2**28) if folder.is_dir() else []
+    return (
+        sorted(file for file in folder.rglob("*") if file.is_file() and file.stat().st_size < 2**28)
+        if folder.is_dir()
+        else []
+    )
 
 
 def _lines(file: Path, problems: Problems) -> list[tuple[float, float, float]]:
@@ -85,7 +115,9 @@ def _lines(file: Path, problems: Problems) -> list[tuple[float, float, float]]:
                 raise ValueError("a number is missing")
         except (ValueError, IndexError) as error:
             kept = kept[:-1] if kept and None in kept[-1] else kept
-            problems.say(f"{file.parent.parent.name}/metrics/{file.name} row {row}", str(error), row=True)
+            problems.say(
+                f"{file.parent.parent.name}/metrics/{file.name} row {row}", str(error), row=True
+            )
     return kept
 
 
@@ -94,13 +126,28 @@ def _summed_up(metrics: dict[str, list], found: dict[str, Any]) -> dict[str, Any
     loss = metrics.get("loss") or metrics.get("train_loss") or metrics.get("train/loss") or []
     runtime, steps = lenient(last.get("train_runtime")), found.get("steps")
     mean = runtime / steps if runtime and steps else None
-    more = {"samples_per_second": lenient(last.get("train_samples_per_second")), "step_seconds_mean": mean}
+    more = {
+        "samples_per_second": lenient(last.get("train_samples_per_second")),
+        "step_seconds_mean": mean,
+    }
     if mean and "step_seconds" not in found:
         more["step_seconds"] = mean
     return more | ({"loss_first": loss[0][1], "loss_last": loss[-1][1]} if loss else {})
 
 
 def _system(metrics: dict[str, list]) -> dict[str, Any]:
-    used = [value for name, lines in metrics.items() if name.startswith("system/gpu_") and name.endswith("_memory_usage_megabytes") for _, value, _ in lines]
-    watts = [sum(value for _, value, _ in lines) / len(lines) for name, lines in metrics.items() if name.startswith("system/gpu_") and name.endswith("_power_usage_watts") and lines]
-    return {"device_used_bytes": int(max(used) * MEGABYTE) if used and max(used) > 0 else None, "mean_watts": sum(watts) if watts else None}
+    used = [
+        value
+        for name, lines in metrics.items()
+        if name.startswith("system/gpu_") and name.endswith("_memory_usage_megabytes")
+        for _, value, _ in lines
+    ]
+    watts = [
+        sum(value for _, value, _ in lines) / len(lines)
+        for name, lines in metrics.items()
+        if name.startswith("system/gpu_") and name.endswith("_power_usage_watts") and lines
+    ]
+    return {
+        "device_used_bytes": int(max(used) * MEGABYTE) if used and max(used) > 0 else None,
+        "mean_watts": sum(watts) if watts else None,
+    }

@@ -1,4 +1,5 @@
-"""Slurm's accounting: ``sacct -P -o JobID,JobName,Elapsed,AllocTRES,MaxRSS,ConsumedEnergyRaw,TRESUsageInMax,State``.
+"""Slurm's accounting: ``sacct -P -o
+JobID,JobName,Elapsed,AllocTRES,MaxRSS,ConsumedEnergyRaw,TRESUsageInMax,State``.
 
 Formats: slurm.schedmd.com/sacct.html. Names of jobs and users stay where they are.
 """
@@ -31,7 +32,8 @@ def recognises(place: Path) -> bool:
 
 
 def read(place: Path, problems: Problems) -> Iterator[Found]:
-    """A run for each job with devices; its steps (``.batch``, ``.0``) are part of it. Raises DataError."""
+    """A run for each job with devices; its steps (``.batch``, ``.0``) are part of it. Raises
+    DataError."""
     jobs: dict[str, list[dict[str, str]]] = {}
     for row, cells in table_of(place, problems, "|"):
         job = cells.get("JobID", "").partition(".")[0]
@@ -53,29 +55,52 @@ def _run(job: str, lines: list[dict[str, str]]) -> Found:
     gpus, gpu = devices_of(whole.get("AllocTRES") or whole.get("AllocGRES") or "")
     energy = [value for line in lines if (value := _joules(line)) is not None]
     resident = [value for line in lines if (value := _sized(line.get("MaxRSS"))) is not None]
-    memory = [value for line in lines if (value := _sized(_tres(line.get("TRESUsageInMax", ""), "gres/gpumem"))) is not None]
+    memory = [
+        value
+        for line in lines
+        if (value := _sized(_tres(line.get("TRESUsageInMax", ""), "gres/gpumem"))) is not None
+    ]
     state = whole.get("State", "").partition(" ")[0]
     notes = [f"Slurm says {state}"] if state and state != "COMPLETED" else []
     notes += ["the wall-clock time is the job's: starting up and saving are in it"]
     notes += ["the host's memory ran out, not a device's"] if state.startswith("OUT_OF_ME") else []
-    found: dict[str, Any] = {"wall_seconds": seconds_of(whole.get("Elapsed", "")), "energy_joules": max(energy, default=None),
-                             "host_peak_bytes": max(resident, default=None), "device_used_bytes": max(memory, default=None) or None}
+    found: dict[str, Any] = {
+        "wall_seconds": seconds_of(whole.get("Elapsed", "")),
+        "energy_joules": max(energy, default=None),
+        "host_peak_bytes": max(resident, default=None),
+        "device_used_bytes": max(memory, default=None) or None,
+    }
     if found["energy_joules"] is not None:
         notes.append("the energy is the nodes'")
-    return Found(f"job {job}", {name: value for name, value in (("gpus", gpus), ("gpu", gpu)) if value}, {k: v for k, v in found.items() if v is not None}, tuple(notes))
+    return Found(
+        f"job {job}",
+        {name: value for name, value in (("gpus", gpus), ("gpu", gpu)) if value},
+        {k: v for k, v in found.items() if v is not None},
+        tuple(notes),
+    )
 
 
 def devices_of(tres: str) -> tuple[int | None, str | None]:
-    """``billing=8,gres/gpu:a100=4,gres/gpu=4`` → (4, "a100"); ``gpu:h100:2`` of older releases → (2, "h100")."""
+    """``billing=8,gres/gpu:a100=4,gres/gpu=4`` → (4, "a100"); ``gpu:h100:2`` of older releases →
+    (2, "h100")."""
     total = re.search(r"(?:^|,)gres/gpu=(\d{1,6})(?:,|$)", tres)
     typed = re.findall(r"(?:^|,)(?:gres/)?gpu:([\w.-]+)[=:](\d{1,6})", tres)
     plain = re.search(r"(?:^|,)gpu:(\d{1,6})(?:,|$)", tres)
-    count = int(total[1]) if total else sum(int(n) for _, n in typed) if typed else int(plain[1]) if plain else None
+    count = (
+        int(total[1])
+        if total
+        else sum(int(n) for _, n in typed)
+        if typed
+        else int(plain[1])
+        if plain
+        else None
+    )
     return count, typed[0][0] if len({name for name, _ in typed}) == 1 else None
 
 
 def seconds_of(elapsed: str) -> float | None:
-    """``[days-]hours:minutes:seconds[.fraction]``; None where nothing stands or no time passed. Raises ValueError."""
+    """``[days-]hours:minutes:seconds[.fraction]``; None where nothing stands or no time passed.
+    Raises ValueError."""
     if not elapsed:
         return None
     match = re.fullmatch(r"(?:(\d{1,5})-)?(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)", elapsed)
@@ -86,7 +111,9 @@ def seconds_of(elapsed: str) -> float | None:
 
 
 def _tres(text: str, name: str) -> str | None:
-    return next((part.partition("=")[2] for part in text.split(",") if part.partition("=")[0] == name), None)
+    return next(
+        (part.partition("=")[2] for part in text.split(",") if part.partition("=")[0] == name), None
+    )
 
 
 def _sized(text: str | None) -> int | None:

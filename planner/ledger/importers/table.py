@@ -1,4 +1,5 @@
-"""A table of measured runs, one a row, or of one run's steps; columns by the record's own names or by a mapping."""
+"""A table of measured runs, one a row, or of one run's steps; columns by the record's own names or
+by a mapping."""
 
 from __future__ import annotations
 
@@ -15,7 +16,11 @@ from planner.ledger.stopwatch import StepTimes
 
 #: Columns of published tables that say the same in other words.
 ALIASES = {"oom": "out_of_memory"}
-PEAKS = {"allocated": "peak_allocated_bytes", "reserved": "peak_reserved_bytes", "device": "device_used_bytes"}
+PEAKS = {
+    "allocated": "peak_allocated_bytes",
+    "reserved": "peak_reserved_bytes",
+    "device": "device_used_bytes",
+}
 FLAGS = {"1": True, "0": False, "true": True, "false": False, "yes": True, "no": False}
 LISTS = ("lora_targets",)
 
@@ -24,9 +29,14 @@ def recognises(place: Path) -> bool:
     return place.is_file() and place.suffix.lower() in (".csv", ".tsv")
 
 
-def read(place: Path, problems: Problems, mapping: Mapping[str, Column] | None = None, steps: bool = False) -> Iterator[Found]:
-    """Each row a run; with ``steps`` all rows the steps of one. Raises DataError for a table without a known column,
-    QuestionError for a mapped column that is not there."""
+def read(
+    place: Path,
+    problems: Problems,
+    mapping: Mapping[str, Column] | None = None,
+    steps: bool = False,
+) -> Iterator[Found]:
+    """Each row a run; with ``steps`` all rows the steps of one. Raises DataError for a table
+    without a known column, QuestionError for a mapped column that is not there."""
     rows = table_of(place, problems)
     first = next(rows, None)
     if first is None:
@@ -52,13 +62,25 @@ def _chain(first: tuple, rest: Iterator[tuple]) -> Iterator[tuple[int, dict[str,
 def _columns(place: Path, header: Mapping[str, str], mapping: Mapping[str, Column]) -> list[Column]:
     missing = [column.column for column in mapping.values() if column.column not in header]
     if missing:
-        raise QuestionError(f"{place.name} has no column {missing[0]!r}", where="--map", mend=f"It has: {', '.join(list(header)[:30])}")
+        raise QuestionError(
+            f"{place.name} has no column {missing[0]!r}",
+            where="--map",
+            mend=f"It has: {', '.join(list(header)[:30])}",
+        )
     named = {ALIASES.get(name, name): name for name in header}
-    same = {name: Column(name, kinds()[name], column) for name, column in named.items() if name in kinds()}
+    same = {
+        name: Column(name, kinds()[name], column)
+        for name, column in named.items()
+        if name in kinds()
+    }
     found = {**same, **mapping}
     if not any(column.measured for column in found.values()) and "peak_bytes" not in header:
-        raise DataError("no column of it is known as a measurement", where=str(place),
-                        mend=f"Say which is which, for example --map step_seconds={next(iter(header))}:ms. It has: {', '.join(list(header)[:20])}")
+        raise DataError(
+            "no column of it is known as a measurement",
+            where=str(place),
+            mend=f"Say which is which, for example --map step_seconds={next(iter(header))}:ms. "
+            f"It has: {', '.join(list(header)[:20])}",
+        )
     return list(found.values())
 
 
@@ -70,24 +92,36 @@ def _run(row: int, cells: Mapping[str, str], columns: list[Column]) -> Found:
         values[PEAKS[cells["memory"]]] = int(peak)
     measured = {column.name for column in columns if column.measured} | set(PEAKS.values())
     notes = tuple(plain_text(cells[name]) for name in ("source", "assumed") if cells.get(name))
-    measurement = _of_the_timed_part({name: value for name, value in values.items() if name in measured}, cells.get("measures") or "step")
+    measurement = _of_the_timed_part(
+        {name: value for name, value in values.items() if name in measured},
+        cells.get("measures") or "step",
+    )
     if measurement.get("out_of_memory") is False and len(measurement) == 1:
         measurement = {}  # that a run did not fail is no measurement of it
-    return Found(f"row {row}", {name: value for name, value in values.items() if name not in measured}, measurement, notes)
+    return Found(
+        f"row {row}",
+        {name: value for name, value in values.items() if name not in measured},
+        measurement,
+        notes,
+    )
 
 
 def _of_the_timed_part(measurement: dict[str, Any], part: str) -> dict[str, Any]:
-    """A column ``measures`` says which part of a step the time is of (step, forward_backward, forward). Raises ValueError."""
+    """A column ``measures`` says which part of a step the time is of (step, forward_backward,
+    forward). Raises ValueError."""
     if part == "step" or "step_seconds" not in measurement:
         return measurement
     if part not in ("forward", "forward_backward"):
         raise ValueError(f"measures: {part[:40]!r} is none of step, forward_backward, forward")
-    rest = {name: value for name, value in measurement.items() if not name.startswith("step_seconds")}
+    rest = {
+        name: value for name, value in measurement.items() if not name.startswith("step_seconds")
+    }
     return {f"{part}_seconds": measurement["step_seconds"], **rest}
 
 
 def _value(column: Column, cell: str) -> Any:
-    """The cell in the record's unit, None where it is blank. Raises ValueError naming the column."""
+    """The cell in the record's unit, None where it is blank. Raises ValueError naming the
+    column."""
     if cell in ("", "None", "null"):
         return None
     try:
@@ -100,8 +134,15 @@ def _value(column: Column, cell: str) -> Any:
             return None
         found *= column.factor
         if column.kind in ("count", "whole"):
-            return _whole(found, cell, rounded=column.factor != 1.0 or column.name.endswith("_bytes"))
-        if column.kind in ("positive", "positives") and found <= 0 or column.kind == "amount" and found < 0:
+            return _whole(
+                found, cell, rounded=column.factor != 1.0 or column.name.endswith("_bytes")
+            )
+        if (
+            column.kind in ("positive", "positives")
+            and found <= 0
+            or column.kind == "amount"
+            and found < 0
+        ):
             raise ValueError(f"{cell[:40]!r} is not above 0")
         return found
     except ValueError as error:
@@ -133,12 +174,20 @@ def _whole(value: float, cell: str, rounded: bool) -> int:
     return round(value)
 
 
-def _one_run(place: Path, rows: Iterator[tuple[int, dict[str, str]]], columns: list[Column], problems: Problems) -> Found:
-    """All rows are steps of one run: times make a median, memory its largest, losses the first and the last."""
+def _one_run(
+    place: Path,
+    rows: Iterator[tuple[int, dict[str, str]]],
+    columns: list[Column],
+    problems: Problems,
+) -> Found:
+    """All rows are steps of one run: times make a median, memory its largest, losses the first and
+    the last."""
     times, peaks, losses, seconds = StepTimes(), {}, [], 0.0
     for row, cells in rows:
         try:
-            values = {column.name: _value(column, cells.get(column.column, "")) for column in columns}
+            values = {
+                column.name: _value(column, cells.get(column.column, "")) for column in columns
+            }
         except ValueError as error:
             problems.say(f"{place.name} row {row}", str(error), row=True)
             continue
@@ -148,7 +197,9 @@ def _one_run(place: Path, rows: Iterator[tuple[int, dict[str, str]]], columns: l
             if name.endswith("_bytes") and value is not None:
                 peaks[name] = max(value, peaks.get(name, 0))
         seconds += values.get("data_seconds") or 0.0
-        losses += [value for name in ("loss_first", "loss_last") if (value := values.get(name)) is not None][:1]
+        losses += [
+            value for name in ("loss_first", "loss_last") if (value := values.get(name)) is not None
+        ][:1]
     found = {**times.summary(), **peaks, **({"steps": times.count} if times.count else {})}
     found |= {"loss_first": losses[0], "loss_last": losses[-1]} if losses else {}
     found |= {"data_seconds": seconds / times.count} if seconds and times.count else {}

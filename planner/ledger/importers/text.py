@@ -1,4 +1,5 @@
-"""Reading text that a stranger wrote: any encoding, any size, any number. Errors are one line with file and row."""
+"""Reading text that a stranger wrote: any encoding, any size, any number. Errors are one line with
+file and row."""
 
 from __future__ import annotations
 
@@ -26,7 +27,11 @@ def read_text(path: Path, problems: Problems) -> str:
     try:
         size = path.stat().st_size
         if size > LARGEST_FILE_BYTES:
-            raise DataError(f"{size / 2**20:.0f} MiB are more than a log has", where=str(path), mend="Cut it into parts")
+            raise DataError(
+                f"{size / 2**20:.0f} MiB are more than a log has",
+                where=str(path),
+                mend="Cut it into parts",
+            )
         raw = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", where=str(path)) from error
@@ -35,7 +40,9 @@ def read_text(path: Path, problems: Problems) -> str:
         return raw.decode(encoding)
     except UnicodeDecodeError:
         if encoding != "utf-8-sig":
-            raise DataError(f"begins as {encoding} text and does not go on as such", where=str(path)) from None
+            raise DataError(
+                f"begins as {encoding} text and does not go on as such", where=str(path)
+            ) from None
         problems.say(path.name, "is not UTF-8: read as Latin-1")
         return raw.decode("latin-1")
 
@@ -55,7 +62,9 @@ def lines_of(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
     """(row, line) without the blank ones and those that are longer than any log writes."""
     for row, line in enumerate(read_text(path, problems).splitlines(), 1):
         if len(line) > LONGEST_LINE:
-            problems.say(f"{path.name} row {row}", f"a line of {len(line)} characters is left out", row=True)
+            problems.say(
+                f"{path.name} row {row}", f"a line of {len(line)} characters is left out", row=True
+            )
         elif line.strip():
             yield row, line.replace("\0", "")
 
@@ -65,13 +74,24 @@ def json_of(path: Path, problems: Problems) -> Any:
     try:
         return json.loads(read_text(path, problems))
     except (ValueError, RecursionError) as error:
-        detail = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "nested too deep"
-        raise DataError(f"not a whole JSON document ({detail})", where=str(path), mend="Was it cut off? Copy it again") from None
+        detail = (
+            f"line {error.lineno}: {error.msg}"
+            if isinstance(error, json.JSONDecodeError)
+            else "nested too deep"
+        )
+        raise DataError(
+            f"not a whole JSON document ({detail})",
+            where=str(path),
+            mend="Was it cut off? Copy it again",
+        ) from None
 
 
-def table_of(path: Path, problems: Problems, delimiter: str | None = None) -> Iterator[tuple[int, dict[str, str]]]:
-    """(row, cells by column) of a table with a header; rows with more cells than columns are left out. Raises DataError for
-    one without a header. ``delimiter`` None: whichever of , ; tab | the header has most of."""
+def table_of(
+    path: Path, problems: Problems, delimiter: str | None = None
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """(row, cells by column) of a table with a header; rows with more cells than columns are left
+    out. Raises DataError for one without a header. ``delimiter`` None: whichever of , ; tab | the
+    header has most of."""
     lines = lines_of(path, problems)
     number, first = next(lines, (0, ""))
     if not first:
@@ -79,7 +99,9 @@ def table_of(path: Path, problems: Problems, delimiter: str | None = None) -> It
     delimiter = delimiter or max(",;\t|", key=first.count)
     header = [name.strip() for name in next(csv.reader([first], delimiter=delimiter))]
     if len(set(header)) < len(header):
-        raise DataError("two columns have one name", where=f"{path} row {number}", mend="Name each column once")
+        raise DataError(
+            "two columns have one name", where=f"{path} row {number}", mend="Name each column once"
+        )
     for row, line in lines:
         cells = _cells(line, delimiter)
         if cells is None or len(cells) > len(header):
@@ -96,7 +118,8 @@ def _cells(line: str, delimiter: str) -> list[str] | None:
 
 
 def number(cell: Any) -> float | None:
-    """A finite number; None where nothing stands. Raises ValueError for anything else, numbers beyond reason too."""
+    """A finite number; None where nothing stands. Raises ValueError for anything else, numbers
+    beyond reason too."""
     if cell is None or isinstance(cell, bool):
         return None
     if isinstance(cell, str):
@@ -131,7 +154,8 @@ def lenient(cell: Any) -> float | None:
 
 
 def plain_text(cell: str) -> str:
-    """A name. Raises ValueError for what a spreadsheet would run as a formula, and for what is far too long."""
+    """A name. Raises ValueError for what a spreadsheet would run as a formula, and for what is far
+    too long."""
     if cell.startswith(FORMULA):
         raise ValueError(f"{cell[:40]!r} looks like a formula")
     if len(cell) > 1000:

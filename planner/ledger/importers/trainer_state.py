@@ -1,4 +1,5 @@
-"""``trainer_state.json`` of ``transformers.Trainer``, with the JSON files beside it. ``training_args.bin`` is a pickle: never read.
+"""``trainer_state.json`` of ``transformers.Trainer``, with the JSON files beside it.
+``training_args.bin`` is a pickle: never read.
 
 Names of metrics: transformers/trainer_utils.py ``speed_metrics`` and ``TrainerMemoryTracker``.
 """
@@ -16,7 +17,12 @@ from planner.ledger.model_setup import in_folder, task_of
 
 NAME = "trainer_state.json"
 RESULTS = ("train_results.json", "all_results.json")
-MEMORY = ("before_init_mem_gpu", "init_mem_gpu_alloc_delta", "train_mem_gpu_alloc_delta", "train_mem_gpu_peaked_delta")
+MEMORY = (
+    "before_init_mem_gpu",
+    "init_mem_gpu_alloc_delta",
+    "train_mem_gpu_alloc_delta",
+    "train_mem_gpu_peaked_delta",
+)
 
 
 def recognises(place: Path) -> bool:
@@ -35,7 +41,12 @@ def read(place: Path, problems: Problems) -> Iterator[Found]:
     results = _results(file, history, problems)
     measurement, notes = _measurement(state, history, results)
     setup, more = _setup(file, state, problems)
-    yield Found("", {**setup, **({"steps": measurement["steps"]} if measurement.get("steps") else {})}, measurement, (*more, *notes))
+    yield Found(
+        "",
+        {**setup, **({"steps": measurement["steps"]} if measurement.get("steps") else {})},
+        measurement,
+        (*more, *notes),
+    )
 
 
 def _file(place: Path) -> Path | None:
@@ -45,12 +56,19 @@ def _file(place: Path) -> Path | None:
         return None
     if (place / NAME).is_file():
         return place / NAME
-    checkpoints = [folder for folder in place.glob("checkpoint-*") if (folder / NAME).is_file() and folder.name[11:].isdigit()]
-    return max(checkpoints, key=lambda folder: int(folder.name[11:])) / NAME if checkpoints else None
+    checkpoints = [
+        folder
+        for folder in place.glob("checkpoint-*")
+        if (folder / NAME).is_file() and folder.name[11:].isdigit()
+    ]
+    return (
+        max(checkpoints, key=lambda folder: int(folder.name[11:])) / NAME if checkpoints else None
+    )
 
 
 def _results(file: Path, history: list[dict], problems: Problems) -> dict[str, Any]:
-    """The summary at the end of training: in the history, and in the files that examples' scripts write."""
+    """The summary at the end of training: in the history, and in the files that examples' scripts
+    write."""
     for name in RESULTS:
         if (file.parent / name).is_file():
             try:
@@ -63,20 +81,33 @@ def _results(file: Path, history: list[dict], problems: Problems) -> dict[str, A
     return next((entry for entry in reversed(history) if "train_runtime" in entry), {})
 
 
-def _measurement(state: Mapping[str, Any], history: list[dict], results: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def _measurement(
+    state: Mapping[str, Any], history: list[dict], results: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
     notes: list[str] = []
     steps, wall = _whole(state.get("global_step")), lenient(results.get("train_runtime"))
     paused = sum(lenient(entry.get("eval_runtime")) or 0.0 for entry in history)
-    found: dict[str, Any] = {"steps": steps, "wall_seconds": wall, "tokens": _whole(state.get("num_input_tokens_seen"))}
+    found: dict[str, Any] = {
+        "steps": steps,
+        "wall_seconds": wall,
+        "tokens": _whole(state.get("num_input_tokens_seen")),
+    }
     if wall and steps and wall > paused:
         found["step_seconds"] = found["step_seconds_mean"] = (wall - paused) / steps
         found["paused_seconds"] = paused or None
-        notes.append("the step time is the mean of the run without evaluation; the wait for data, saving and the first steps are in it"
-                     " (of a resumed run it is too short: its time counts from there, its steps from the beginning)")
+        notes.append(
+            "the step time is the mean of the run without evaluation; the wait for data, "
+            "saving and the first steps are in it"
+            " (of a resumed run it is too short: its time counts from there, its steps from "
+            "the beginning)"
+        )
     if wall and steps and steps == _whole(state.get("max_steps")):
         found["samples_per_second"] = lenient(results.get("train_samples_per_second"))
     if not wall:
-        notes.append("the state of a checkpoint or of a run that broke off; at the end trainer.save_state() writes the times")
+        notes.append(
+            "the state of a checkpoint or of a run that broke off; at the end "
+            "trainer.save_state() writes the times"
+        )
     losses = [value for entry in history if (value := _number(entry.get("loss"))) is not None]
     if losses:
         found |= {"loss_first": losses[0], "loss_last": losses[-1]}
@@ -86,21 +117,33 @@ def _measurement(state: Mapping[str, Any], history: list[dict], results: Mapping
     return {name: value for name, value in found.items() if value is not None}, notes
 
 
-def _setup(file: Path, state: Mapping[str, Any], problems: Problems) -> tuple[dict[str, Any], list[str]]:
+def _setup(
+    file: Path, state: Mapping[str, Any], problems: Problems
+) -> tuple[dict[str, Any], list[str]]:
     notes: list[str] = []
-    found: dict[str, Any] = {"micro_batch": _whole(state.get("train_batch_size")), "epochs": lenient(state.get("num_train_epochs"))}
+    found: dict[str, Any] = {
+        "micro_batch": _whole(state.get("train_batch_size")),
+        "epochs": lenient(state.get("num_train_epochs")),
+    }
     found |= _configured(_beside(file, "config.json", problems))
     adapter = _beside(file, "adapter_config.json", problems)
     if adapter:
         found |= _adapter(adapter)
-        notes.append("LoRA or QLoRA: the adapter does not say whether its base was in 4 bits" if adapter.get("peft_type") == "LORA"
-                     else f"trained with PEFT's {adapter.get('peft_type')}, which is no strategy of the planner")
+        notes.append(
+            "LoRA or QLoRA: the adapter does not say whether its base was in 4 bits"
+            if adapter.get("peft_type") == "LORA"
+            else f"trained with PEFT's {adapter.get('peft_type')}, which is no strategy of the "
+            "planner"
+        )
     return {name: value for name, value in found.items() if value is not None}, notes
 
 
 def _beside(file: Path, name: str, problems: Problems) -> dict[str, Any]:
     """A JSON object in the folder of the state, or in the folder of its checkpoints."""
-    for folder in (file.parent, file.parent.parent if file.parent.name.startswith("checkpoint-") else file.parent):
+    for folder in (
+        file.parent,
+        file.parent.parent if file.parent.name.startswith("checkpoint-") else file.parent,
+    ):
         if (folder / name).is_file():
             try:
                 found = json_of(folder / name, problems)
@@ -120,10 +163,29 @@ def _configured(config: Mapping[str, Any]) -> dict[str, Any]:
     task = task_of(str(classes[0]), kind) if isinstance(classes, list) and classes else None
     labels = config.get("id2label")
     name = config.get("_name_or_path")
-    keep = {key: value for key, value in config.items()
-            if key not in ("architectures", "_name_or_path", "model_type", "id2label", "label2id", "transformers_version", "torch_dtype", "dtype")}
-    return {"model": in_folder(name) if isinstance(name, str) and name else None, "task": task, "architecture": {"kind": kind, **keep},
-            "classes": len(labels) if isinstance(labels, dict) and task and task.endswith("classification") else None}
+    keep = {
+        key: value
+        for key, value in config.items()
+        if key
+        not in (
+            "architectures",
+            "_name_or_path",
+            "model_type",
+            "id2label",
+            "label2id",
+            "transformers_version",
+            "torch_dtype",
+            "dtype",
+        )
+    }
+    return {
+        "model": in_folder(name) if isinstance(name, str) and name else None,
+        "task": task,
+        "architecture": {"kind": kind, **keep},
+        "classes": len(labels)
+        if isinstance(labels, dict) and task and task.endswith("classification")
+        else None,
+    }
 
 
 def _adapter(adapter: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,8 +193,18 @@ def _adapter(adapter: Mapping[str, Any]) -> dict[str, Any]:
     named = {"model": in_folder(base)} if isinstance(base, str) and base else {}
     if adapter.get("peft_type") != "LORA":
         return named
-    chosen = sorted(map(str, targets)) if isinstance(targets, list) else [targets] if isinstance(targets, str) else None
-    return named | {"lora_rank": _whole(adapter.get("r")), "lora_dropout": _number(adapter.get("lora_dropout")), "lora_targets": chosen}
+    chosen = (
+        sorted(map(str, targets))
+        if isinstance(targets, list)
+        else [targets]
+        if isinstance(targets, str)
+        else None
+    )
+    return named | {
+        "lora_rank": _whole(adapter.get("r")),
+        "lora_dropout": _number(adapter.get("lora_dropout")),
+        "lora_targets": chosen,
+    }
 
 
 def _whole(value: Any) -> int | None:

@@ -1,6 +1,8 @@
-"""Weights & Biases: a run's folder (``wandb/run-…``, or its ``files``), or a run's exported history as CSV, JSON or JSON lines.
+"""Weights & Biases: a run's folder (``wandb/run-…``, or its ``files``), or a run's exported history
+as CSV, JSON or JSON lines.
 
-``config.yaml`` and ``wandb-metadata.json`` beside the summary are read for the setup; of the metadata only the devices.
+``config.yaml`` and ``wandb-metadata.json`` beside the summary are read for the setup; of the
+metadata only the devices.
 """
 
 from __future__ import annotations
@@ -29,7 +31,11 @@ MOST_GPUS = 16
 
 def recognises(place: Path) -> bool:
     if place.is_dir():
-        return any((folder / name).is_file() for folder in (place, place / "files") for name in (SUMMARY, *HISTORIES))
+        return any(
+            (folder / name).is_file()
+            for folder in (place, place / "files")
+            for name in (SUMMARY, *HISTORIES)
+        )
     if place.name == SUMMARY:
         return True
     if place.suffix.lower() not in (".csv", ".json", ".jsonl"):
@@ -45,9 +51,17 @@ def recognises(place: Path) -> bool:
 def read(place: Path, problems: Problems) -> Iterator[Found]:
     """One run. Raises DataError."""
     folder = place if place.is_dir() else place.parent
-    folder = folder / "files" if not (folder / SUMMARY).is_file() and (folder / "files").is_dir() else folder
+    folder = (
+        folder / "files"
+        if not (folder / SUMMARY).is_file() and (folder / "files").is_dir()
+        else folder
+    )
     summary = place if place.name == SUMMARY else folder / SUMMARY
-    history = place if place.is_file() and place.name != SUMMARY else next((folder / name for name in HISTORIES if (folder / name).is_file()), None)
+    history = (
+        place
+        if place.is_file() and place.name != SUMMARY
+        else next((folder / name for name in HISTORIES if (folder / name).is_file()), None)
+    )
     said = _object(summary, problems) if summary.is_file() and place != history else {}
     rows = _rows(history, problems) if history else []
     if not said and not rows:
@@ -58,7 +72,14 @@ def read(place: Path, problems: Problems) -> Iterator[Found]:
     measurement, more = _measurement(said, rows)
     if machine.get("device"):
         setup.setdefault("gpu", machine["device"])
-    yield Found("", setup, measurement, (*notes, *more), machine=machine, ended=_moment(said.get("_timestamp") or (rows[-1].get("_timestamp") if rows else None)))
+    yield Found(
+        "",
+        setup,
+        measurement,
+        (*notes, *more),
+        machine=machine,
+        ended=_moment(said.get("_timestamp") or (rows[-1].get("_timestamp") if rows else None)),
+    )
 
 
 def _object(file: Path, problems: Problems) -> dict[str, Any]:
@@ -92,16 +113,38 @@ def _json_lines(file: Path, problems: Problems) -> Iterator[dict[str, Any]]:
             problems.say(f"{file.name} row {row}", "not a JSON object", row=True)
 
 
-def _measurement(said: Mapping[str, Any], rows: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
-    step = next((name for name in STEPS if any(row.get(name) not in (None, "") for row in rows)), None)
-    clock = next((name for name in TIMES if any(row.get(name) not in (None, "") for row in rows)), None)
-    moments = [pair for row in rows if (pair := _pair(row, clock, step)) is not None] if step and clock else []
+def _measurement(
+    said: Mapping[str, Any], rows: list[dict[str, Any]]
+) -> tuple[dict[str, Any], list[str]]:
+    step = next(
+        (name for name in STEPS if any(row.get(name) not in (None, "") for row in rows)), None
+    )
+    clock = next(
+        (name for name in TIMES if any(row.get(name) not in (None, "") for row in rows)), None
+    )
+    moments = (
+        [pair for row in rows if (pair := _pair(row, clock, step)) is not None]
+        if step and clock
+        else []
+    )
     found: dict[str, Any] = progress.of_moments(moments) if step not in ("_step", "Step") else {}
     notes = [progress.NOTE] if found else []
     if moments and not found:
-        notes.append("its history has no steps of the trainer, only numbers of log lines" if step in ("_step", "Step") else "its history is too short for step times")
-    wall = lenient(said.get("_runtime")) or lenient(_nested(said, "_wandb", "runtime")) or _length(moments)
-    found |= {"wall_seconds": wall, "steps": _steps(said) or (progress.last_step(moments) if step not in ("_step", "Step") else None)}
+        notes.append(
+            "its history has no steps of the trainer, only numbers of log lines"
+            if step in ("_step", "Step")
+            else "its history is too short for step times"
+        )
+    wall = (
+        lenient(said.get("_runtime"))
+        or lenient(_nested(said, "_wandb", "runtime"))
+        or _length(moments)
+    )
+    found |= {
+        "wall_seconds": wall,
+        "steps": _steps(said)
+        or (progress.last_step(moments) if step not in ("_step", "Step") else None),
+    }
     found |= _summed_up(said, found) | _losses(rows) | _devices(rows)
     if "step_seconds" in found and "step_samples" not in found:
         notes.append("the step time is the mean of the run; waits, evaluation and saving are in it")
@@ -122,14 +165,18 @@ def _length(moments: list[tuple[float, float]]) -> float | None:
 
 
 def _steps(said: Mapping[str, Any]) -> int | None:
-    value = next((found for name in STEPS[:3] if (found := lenient(said.get(name))) is not None), None)
+    value = next(
+        (found for name in STEPS[:3] if (found := lenient(said.get(name))) is not None), None
+    )
     return int(value) if value is not None and value >= 1 and value < 2**53 else None
 
 
 def _summed_up(said: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     """What transformers' integration leaves in the summary."""
     runtime = lenient(said.get("train_runtime") or said.get("train/train_runtime"))
-    rate = lenient(said.get("train_samples_per_second") or said.get("train/train_samples_per_second"))
+    rate = lenient(
+        said.get("train_samples_per_second") or said.get("train/train_samples_per_second")
+    )
     steps = found.get("steps")
     mean = runtime / steps if runtime and steps else None
     more = {"samples_per_second": rate, "step_seconds_mean": mean}
@@ -145,14 +192,29 @@ def _losses(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _devices(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """System metrics, where the history was exported with them: the fullest device, and all devices' mean power."""
-    peaks = [value for number_ in range(MOST_GPUS) for row in rows for name in MEMORY if (value := lenient(row.get(name.format(number_)))) is not None]
+    """System metrics, where the history was exported with them: the fullest device, and all
+    devices' mean power."""
+    peaks = [
+        value
+        for number_ in range(MOST_GPUS)
+        for row in rows
+        for name in MEMORY
+        if (value := lenient(row.get(name.format(number_)))) is not None
+    ]
     watts = []
     for number_ in range(MOST_GPUS):
-        values = [value for row in rows for name in POWER if (value := lenient(row.get(name.format(number_)))) is not None]
+        values = [
+            value
+            for row in rows
+            for name in POWER
+            if (value := lenient(row.get(name.format(number_)))) is not None
+        ]
         if values:
             watts.append(sum(values) / len(values))
-    return {"device_used_bytes": int(max(peaks)) if peaks and max(peaks) >= 1 else None, "mean_watts": sum(watts) if watts else None}
+    return {
+        "device_used_bytes": int(max(peaks)) if peaks and max(peaks) >= 1 else None,
+        "mean_watts": sum(watts) if watts else None,
+    }
 
 
 def _config(file: Path, problems: Problems) -> dict[str, Any]:
@@ -162,13 +224,18 @@ def _config(file: Path, problems: Problems) -> dict[str, Any]:
     import yaml
 
     try:
-        found = yaml.load(read_text(file, problems), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        found = yaml.load(
+            read_text(file, problems), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         problems.say(file.name, f"not YAML: {error}")
         return {}
     if not isinstance(found, dict):
         return {}
-    return {str(name): value.get("value") if isinstance(value, dict) and "value" in value else value for name, value in found.items()}
+    return {
+        str(name): value.get("value") if isinstance(value, dict) and "value" in value else value
+        for name, value in found.items()
+    }
 
 
 def _metadata(file: Path, problems: Problems) -> dict[str, Any]:
@@ -180,7 +247,11 @@ def _metadata(file: Path, problems: Problems) -> dict[str, Any]:
         problems.say(file.name, error.what)
         return {}
     name = said.get("gpu") if isinstance(said.get("gpu"), str) else None
-    found = {"device": name, "system": said.get("os") if isinstance(said.get("os"), str) else None, "cores": said.get("cpu_count")}
+    found = {
+        "device": name,
+        "system": said.get("os") if isinstance(said.get("os"), str) else None,
+        "cores": said.get("cpu_count"),
+    }
     return {key: value for key, value in found.items() if value is not None}
 
 

@@ -24,18 +24,21 @@ def build(
 ) -> BuiltModel:
     """The model in training mode on ``device``, its weights in ``dtype``, with a way to feed it.
 
-    On ``meta`` nothing takes memory; on a real device the weights are those that the constructors initialise, and batches hold
-    values that the model takes (see ``real_batch``).
+    On ``meta`` nothing takes memory; on a real device the weights are those that the constructors
+    initialise, and batches hold values that the model takes (see ``real_batch``).
 
-    ``attention``: eager | sdpa | flash (built as sdpa: the tracer records the fused kernel). ``classes`` overrides a classifier's
-    number of labels, ``image_size`` (pixels) an image model's input, ``audio_samples`` is a raw waveform's length (required by models
-    that read one). ``channels_last`` lays a convolutional model's weights and images out as NHWC. Raises ModelError for what cannot
-    be built and MissingExtraError when its library is not installed.
+    ``attention``: eager | sdpa | flash (built as sdpa: the tracer records the fused kernel).
+    ``classes`` overrides a classifier's number of labels, ``image_size`` (pixels) an image model's
+    input, ``audio_samples`` is a raw waveform's length (required by models that read one).
+    ``channels_last`` lays a convolutional model's weights and images out as NHWC. Raises ModelError
+    for what cannot be built and MissingExtraError when its library is not installed.
     """
     import torch
 
     if dtype not in DTYPES:
-        raise ModelError(f"weights cannot be trained in {dtype!r}", mend=f"Use one of {', '.join(DTYPES)}")
+        raise ModelError(
+            f"weights cannot be trained in {dtype!r}", mend=f"Use one of {', '.join(DTYPES)}"
+        )
     weights = getattr(torch, dtype)
     try:
         built = _builder(facts)(
@@ -51,7 +54,8 @@ def build(
         )
     except (PlannerError, KeyboardInterrupt, MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # any library's own complaint about a config: one line, not its traceback
+    # any library's own complaint about a config: one line, not its traceback
+    except Exception as error:
         raise ModelError(
             f"{facts.library} cannot build it: {type(error).__name__}: {str(error)[:200]}",
             where=facts.name,

@@ -1,4 +1,5 @@
-"""BuiltModel: a module on the meta device and everything a strategy needs to train it. Torch is imported by whoever builds one."""
+"""BuiltModel: a module on the meta device and everything a strategy needs to train it. Torch is
+imported by whoever builds one."""
 
 from __future__ import annotations
 
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class BuiltModel:
-    """``symbols`` are what a batch's sizes depend on: B (samples), S (sequence length; of a speech model the decoder's), T (an
-    encoder-decoder's target length). ``head`` are prefixes of parameter names: what feature extraction trains. ``blocks`` are the
-    repeated blocks from input to output, ``block_names`` their names: what partial fine-tuning counts.
+    """``symbols`` are what a batch's sizes depend on: B (samples), S (sequence length; of a speech
+    model the decoder's), T (an encoder-decoder's target length). ``head`` are prefixes of parameter
+    names: what feature extraction trains. ``blocks`` are the repeated blocks from input to output,
+    ``block_names`` their names: what partial fine-tuning counts.
     """
 
     module: torch.nn.Module
@@ -35,11 +37,15 @@ class BuiltModel:
     assumptions: tuple[str, ...] = ()
 
     def batch(self, B: int, S: int | None = None, T: int | None = None) -> dict[str, Any]:
-        """Meta tensors that ``loss`` takes, in the model's dtypes. Raises ModelError when a size that it needs is missing."""
+        """Meta tensors that ``loss`` takes, in the model's dtypes. Raises ModelError when a size
+        that it needs is missing."""
         given = {"B": B, "S": S, "T": T}
         missing = [symbol for symbol in self.symbols if given[symbol] is None]
         if missing:
-            raise ModelError(f"{self.facts.name} needs {', '.join(missing)} for a batch (B samples, S sequence length, T target length)")
+            raise ModelError(
+                f"{self.facts.name} needs {', '.join(missing)} for a batch (B samples, S "
+                "sequence length, T target length)"
+            )
         return self.make_batch(B, S, T)
 
     def loss(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
@@ -51,13 +57,19 @@ class BuiltModel:
         return self.logits_function(module, batch)
 
     def enable_checkpointing(self, **options: Any) -> None:
-        """Recompute every block in the backward pass (non-reentrant); ``options`` go to torch.utils.checkpoint (``context_fn`` for
-        selective checkpointing). Raises ModelError where the model cannot."""
+        """Recompute every block in the backward pass (non-reentrant); ``options`` go to
+        torch.utils.checkpoint (``context_fn`` for selective checkpointing). Raises ModelError where
+        the model cannot."""
         self.checkpoint(**options)
 
     def head_parameters(self) -> list[torch.nn.Parameter]:
-        """The head's parameters, each once. An output embedding that is tied to the input embedding is in it."""
-        found = {id(p): p for name, p in self.module.named_parameters(remove_duplicate=False) if self.in_head(name)}
+        """The head's parameters, each once. An output embedding that is tied to the input embedding
+        is in it."""
+        found = {
+            id(p): p
+            for name, p in self.module.named_parameters(remove_duplicate=False)
+            if self.in_head(name)
+        }
         return list(found.values())
 
     def in_head(self, name: str) -> bool:
@@ -67,7 +79,11 @@ class BuiltModel:
     def head_tied(self) -> bool:
         """Is a parameter of the head also the parameter of another module?"""
         head = {id(p) for p in self.head_parameters()}
-        return any(id(p) in head for name, p in self.module.named_parameters(remove_duplicate=False) if not self.in_head(name))
+        return any(
+            id(p) in head
+            for name, p in self.module.named_parameters(remove_duplicate=False)
+            if not self.in_head(name)
+        )
 
     @property
     def block_names(self) -> list[str]:
@@ -75,20 +91,34 @@ class BuiltModel:
         return [names[id(block)] for block in self.blocks]
 
     def linear_names(self) -> list[str]:
-        """Names for "every linear layer but the head", as PEFT's target_modules takes them: the last part (``q_proj``) where every
-        module of that name is such a layer, the whole name elsewhere."""
+        """Names for "every linear layer but the head", as PEFT's target_modules takes them: the
+        last part (``q_proj``) where every module of that name is such a layer, the whole name
+        elsewhere."""
         linear = [name for name, module in self._linears() if not self.in_head(name)]
-        others = {name.rpartition(".")[2] for name, _ in self.module.named_modules()} - {name.rpartition(".")[2] for name in linear}
+        others = {name.rpartition(".")[2] for name, _ in self.module.named_modules()} - {
+            name.rpartition(".")[2] for name in linear
+        }
         chosen = set(linear)
-        shared = {name.rpartition(".")[2] for name, _ in self.module.named_modules() if name not in chosen} - others
-        return sorted({name if (last := name.rpartition(".")[2]) in shared or last.isdigit() else last for name in linear})
+        shared = {
+            name.rpartition(".")[2] for name, _ in self.module.named_modules() if name not in chosen
+        } - others
+        return sorted(
+            {
+                name if (last := name.rpartition(".")[2]) in shared or last.isdigit() else last
+                for name in linear
+            }
+        )
 
     def _linears(self) -> Iterator[tuple[str, torch.nn.Module]]:
         import torch
 
         for name, module in self.module.named_modules():
             own = type(module)
-            if isinstance(module, torch.nn.Linear) or own.__name__ == "Conv1D" and own.__module__ == "transformers.pytorch_utils":
+            if (
+                isinstance(module, torch.nn.Linear)
+                or own.__name__ == "Conv1D"
+                and own.__module__ == "transformers.pytorch_utils"
+            ):
                 yield name, module
 
 

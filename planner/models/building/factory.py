@@ -1,9 +1,11 @@
 """A user's own model: ``package.module:function``.
 
-The function takes no arguments and returns either an ``nn.Module``, or ``(module, batch, loss)`` where ``batch(B)``, ``batch(B, S)``
-or ``batch(B, S, T)`` returns a mapping of tensors (its parameters say which sizes the batch has) and ``loss(module, batch)`` a scalar.
-A bare module is called with no batch function: it must then say how it is fed by an attribute ``example_batch`` (such a function) and
-return its loss. The function runs under ``torch.device("meta")``, so the tensors and weights it makes take no memory.
+The function takes no arguments and returns either an ``nn.Module``, or ``(module, batch, loss)``
+where ``batch(B)``, ``batch(B, S)`` or ``batch(B, S, T)`` returns a mapping of tensors (its
+parameters say which sizes the batch has) and ``loss(module, batch)`` a scalar. A bare module is
+called with no batch function: it must then say how it is fed by an attribute ``example_batch``
+(such a function) and return its loss. The function runs under ``torch.device("meta")``, so the
+tensors and weights it makes take no memory.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ def build_factory(
     channels_last: bool,
     device: str,
 ) -> BuiltModel:
-    """See ``planner.models.building.build.build``; ``classes``, sizes and attention are the factory's own business."""
+    """See ``planner.models.building.build.build``; ``classes``, sizes and attention are the
+    factory's own business."""
     make = _function(facts.architecture or facts.name)
     with on_device(device, dtype):
         made = _call(make, facts.name)
@@ -64,7 +67,9 @@ def _function(name: str) -> Callable[[], Any]:
     try:
         found = getattr(importlib.import_module(module_name), attribute)
     except Exception as error:  # the user's own module may raise anything while it is imported
-        raise ModelError(f"cannot be imported: {type(error).__name__}: {error}", where=name) from error
+        raise ModelError(
+            f"cannot be imported: {type(error).__name__}: {error}", where=name
+        ) from error
     if not callable(found):
         raise ModelError(f"{attribute!r} is not a function", where=name)
     return found
@@ -81,17 +86,26 @@ def _call(make: Callable[[], Any], name: str) -> Any:
         ) from error
 
 
-def _parts(made: Any, name: str) -> tuple[torch.nn.Module, Callable[..., Mapping[str, Any]], Callable]:
+def _parts(
+    made: Any, name: str
+) -> tuple[torch.nn.Module, Callable[..., Mapping[str, Any]], Callable]:
     import torch
 
     if isinstance(made, torch.nn.Module) and callable(getattr(made, "example_batch", None)):
         return made, made.example_batch, _own_loss
-    if isinstance(made, tuple) and len(made) == 3 and isinstance(made[0], torch.nn.Module) and callable(made[1]) and callable(made[2]):
+    if (
+        isinstance(made, tuple)
+        and len(made) == 3
+        and isinstance(made[0], torch.nn.Module)
+        and callable(made[1])
+        and callable(made[2])
+    ):
         return made
     raise ModelError(
         "the factory must return (module, batch, loss), or a module with a method example_batch",
         where=name,
-        mend="batch(B) or batch(B, S) returns a mapping of tensors, loss(module, batch) a scalar tensor",
+        mend="batch(B) or batch(B, S) returns a mapping of tensors, loss(module, batch) a "
+        "scalar tensor",
     )
 
 
@@ -103,11 +117,15 @@ def _own_loss(module: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor
 def _symbols(batch: Callable, name: str) -> tuple[str, ...]:
     symbols = tuple(inspect.signature(batch).parameters)
     if symbols not in (("B",), ("B", "S"), ("B", "S", "T")):
-        raise ModelError(f"the batch function takes {symbols}; it must take (B), (B, S) or (B, S, T)", where=name)
+        raise ModelError(
+            f"the batch function takes {symbols}; it must take (B), (B, S) or (B, S, T)", where=name
+        )
     return symbols
 
 
-def _batch_maker(batch: Callable, dtype: torch.dtype, device: str) -> Callable[[int, int | None, int | None], dict[str, Any]]:
+def _batch_maker(
+    batch: Callable, dtype: torch.dtype, device: str
+) -> Callable[[int, int | None, int | None], dict[str, Any]]:
     """The user's batch, on the device and with floating tensors in the weights' dtype."""
 
     def make(B: int, S: int | None, T: int | None) -> dict[str, Any]:
@@ -134,7 +152,9 @@ def _logits(module: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor:
 
 def _head(module: torch.nn.Module) -> tuple[str, ...]:
     """The last child that has parameters."""
-    children = [name for name, child in module.named_children() if any(True for _ in child.parameters())]
+    children = [
+        name for name, child in module.named_children() if any(True for _ in child.parameters())
+    ]
     return tuple(children[-1:])
 
 
@@ -143,9 +163,15 @@ def _checkpointing(blocks: list[torch.nn.Module], name: str) -> Callable[..., No
         from torch.utils.checkpoint import checkpoint
 
         if not blocks:
-            raise ModelError("no repeated blocks (an nn.ModuleList) to checkpoint", where=name, mend="Leave --gradient-checkpointing out")
+            raise ModelError(
+                "no repeated blocks (an nn.ModuleList) to checkpoint",
+                where=name,
+                mend="Leave --gradient-checkpointing out",
+            )
         for block in blocks:
             forward = block.forward
-            block.forward = lambda *args, forward=forward, **kwargs: checkpoint(forward, *args, use_reentrant=False, **options, **kwargs)
+            block.forward = lambda *args, forward=forward, **kwargs: checkpoint(
+                forward, *args, use_reentrant=False, **options, **kwargs
+            )
 
     return enable

@@ -28,7 +28,8 @@ AUTO_CLASSES = {
     "contrastive": "AutoModel",
 }
 
-#: Modules of the classes above that fine-tuning starts from scratch: the head. Language models have their output embedding instead.
+#: Modules of the classes above that fine-tuning starts from scratch: the head. Language models have
+#: their output embedding instead.
 HEAD_MODULES = {
     "classifier",
     "pre_classifier",
@@ -46,7 +47,8 @@ HEAD_MODULES = {
     "sequence_summary",
 }
 
-#: Where the families keep their repeated blocks; the first that exists. Encoder-decoders: the decoder's.
+#: Where the families keep their repeated blocks; the first that exists. Encoder-decoders: the
+#: decoder's.
 BLOCK_PATHS = (
     "model.decoder.layers",
     "decoder.block",
@@ -76,7 +78,9 @@ def build_transformers(
     """See ``planner.models.building.build.build``."""
     if task not in AUTO_CLASSES:
         raise ModelError(
-            f"a transformers model cannot be trained on the task {task!r}", where=facts.name, mend=f"Use one of {', '.join(AUTO_CLASSES)}"
+            f"a transformers model cannot be trained on the task {task!r}",
+            where=facts.name,
+            mend=f"Use one of {', '.join(AUTO_CLASSES)}",
         )
     library = import_library("transformers", f"the model {facts.name}")
     config = _config(library, facts)
@@ -98,7 +102,8 @@ def build_transformers(
 
 
 def _config(library: Any, facts: ModelFacts) -> Any:
-    """The library's config object. The dtype keys are left out: the question's precision decides, not the checkpoint's."""
+    """The library's config object. The dtype keys are left out: the question's precision decides,
+    not the checkpoint's."""
     if facts.trust_remote_code:
         return library.AutoConfig.from_pretrained(str(facts.folder), trust_remote_code=True)
     plain = {
@@ -110,15 +115,19 @@ def _config(library: Any, facts: ModelFacts) -> Any:
         kind = library.CONFIG_MAPPING[plain["model_type"]]
     except KeyError as error:
         raise ModelError(
-            f"the installed transformers {library.__version__} does not know model type {plain['model_type']!r}",
+            f"the installed transformers {library.__version__} does not know model type "
+            f"{plain['model_type']!r}",
             where=facts.name,
             mend="Install a newer one: pip install -U transformers",
         ) from error
     return kind.from_dict(plain)
 
 
-def _adapt(config: Any, facts: ModelFacts, task: str, classes: int | None, image_size: int | None) -> None:
-    """What training needs of a config: no cache of keys and values, the question's classes and image size, a padding token."""
+def _adapt(
+    config: Any, facts: ModelFacts, task: str, classes: int | None, image_size: int | None
+) -> None:
+    """What training needs of a config: no cache of keys and values, the question's classes and
+    image size, a padding token."""
     for part in [config, *(getattr(config, name, None) for name in ("text_config", "decoder"))]:
         if hasattr(part, "use_cache"):
             part.use_cache = False
@@ -140,13 +149,23 @@ def _adapt(config: Any, facts: ModelFacts, task: str, classes: int | None, image
         config.apply_spec_augment = False  # masks of random, data-dependent size
 
 
-def _module(library: Any, config: Any, facts: ModelFacts, task: str, attention: str, dtype: torch.dtype, device: str) -> torch.nn.Module:
+def _module(
+    library: Any,
+    config: Any,
+    facts: ModelFacts,
+    task: str,
+    attention: str,
+    dtype: torch.dtype,
+    device: str,
+) -> torch.nn.Module:
     maker = getattr(library, AUTO_CLASSES[task]).from_config
     trust = {"trust_remote_code": True} if facts.trust_remote_code else {}
 
     def make() -> torch.nn.Module:
         try:
-            return maker(config, attn_implementation="eager" if attention == "eager" else "sdpa", **trust)
+            return maker(
+                config, attn_implementation="eager" if attention == "eager" else "sdpa", **trust
+            )
         except ValueError as error:  # a model with one attention implementation only
             if "attn_implementation" not in str(error) and "does not support" not in str(error):
                 raise
@@ -159,7 +178,8 @@ def _module(library: Any, config: Any, facts: ModelFacts, task: str, attention: 
 
 
 def _untie(module: torch.nn.Module) -> None:
-    """T5's config class ties the output embedding whatever its published config says; the checkpoints of Flan-T5 have their own."""
+    """T5's config class ties the output embedding whatever its published config says; the
+    checkpoints of Flan-T5 have their own."""
     import torch
 
     source, output = module.get_input_embeddings(), module.get_output_embeddings()
@@ -176,23 +196,35 @@ def _logits(task: str) -> Callable[[torch.nn.Module, Mapping[str, torch.Tensor]]
         return module(**{key: value for key, value in batch.items() if key != "labels"}).logits
 
     def decoder(module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Without labels the decoder needs its inputs; the labels shifted right have the labels' shape."""
-        return module(**{"decoder_input_ids" if key == "labels" else key: value for key, value in batch.items()}).logits
+        """Without labels the decoder needs its inputs; the labels shifted right have the labels'
+        shape."""
+        return module(
+            **{
+                "decoder_input_ids" if key == "labels" else key: value
+                for key, value in batch.items()
+            }
+        ).logits
 
     def pairs(module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        return module(**{key: value for key, value in batch.items() if key != "return_loss"}).logits_per_image
+        return module(
+            **{key: value for key, value in batch.items() if key != "return_loss"}
+        ).logits_per_image
 
-    return {"contrastive": pairs, "seq2seq_lm": decoder, "speech_recognition": decoder}.get(task, text)
+    return {"contrastive": pairs, "seq2seq_lm": decoder, "speech_recognition": decoder}.get(
+        task, text
+    )
 
 
 def _head(module: torch.nn.Module, task: str) -> tuple[str, ...]:
-    """Prefixes of the head: the output embedding of language models, else the modules that the base checkpoint does not have
-    (BERT's pooler is inside its base model and pretrained with it)."""
+    """Prefixes of the head: the output embedding of language models, else the modules that the base
+    checkpoint does not have (BERT's pooler is inside its base model and pretrained with it)."""
     names = {id(part): name for name, part in module.named_modules()}
     if task in ("causal_lm", "masked_lm", "seq2seq_lm", "speech_recognition"):
         output = module.get_output_embeddings()
         return (names[id(output)],) if output is not None else ()
-    children = [name for name, _ in module.named_children()] + [name for name, _ in module.named_parameters(recurse=False)]
+    children = [name for name, _ in module.named_children()] + [
+        name for name, _ in module.named_parameters(recurse=False)
+    ]
     return tuple(name for name in children if name in HEAD_MODULES)
 
 
@@ -209,13 +241,23 @@ def _blocks(module: torch.nn.Module) -> list[torch.nn.Module]:
 def _descend(module: Any, path: str) -> Any:
     for part in path.split("."):
         module = getattr(module, part, None)
-    return module if module is not None and type(module).__name__ in ("ModuleList", "Sequential") and len(module) else None
+    return (
+        module
+        if module is not None
+        and type(module).__name__ in ("ModuleList", "Sequential")
+        and len(module)
+        else None
+    )
 
 
 def _checkpointing(module: torch.nn.Module, name: str) -> Callable[..., None]:
     def enable(**options: Any) -> None:
         if not getattr(module, "supports_gradient_checkpointing", False):
-            raise ModelError("this model has no gradient checkpointing", where=name, mend="Leave --gradient-checkpointing out")
+            raise ModelError(
+                "this model has no gradient checkpointing",
+                where=name,
+                mend="Leave --gradient-checkpointing out",
+            )
         plain = {"use_reentrant": False, **options}
         if hasattr(module, "activation_checkpointing_enable"):  # its name from transformers 5 on
             module.activation_checkpointing_enable(activation_checkpointing_kwargs=plain)

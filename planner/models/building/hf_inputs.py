@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     import torch
 
 MEL_FRAMES_PER_POSITION = 2  # Whisper's second convolution has stride 2
-SYMBOLS = {"seq2seq_lm": ("B", "S", "T"), "image_classification": ("B",), "audio_classification": ("B",), "contrastive": ("B",)}
+SYMBOLS = {
+    "seq2seq_lm": ("B", "S", "T"),
+    "image_classification": ("B",),
+    "audio_classification": ("B",),
+    "contrastive": ("B",),
+}
 
 
 def symbols_of(task: str) -> tuple[str, ...]:
@@ -19,9 +24,15 @@ def symbols_of(task: str) -> tuple[str, ...]:
 
 
 def batch_maker(
-    module: torch.nn.Module, config: Any, task: str, dtype: torch.dtype, audio_samples: int | None, name: str
+    module: torch.nn.Module,
+    config: Any,
+    task: str,
+    dtype: torch.dtype,
+    audio_samples: int | None,
+    name: str,
 ) -> Callable[[int, int | None, int | None], dict[str, Any]]:
-    """(B, S, T) → the keyword arguments of the module's forward pass. Raises ModelError for a waveform without a length."""
+    """(B, S, T) → the keyword arguments of the module's forward pass. Raises ModelError for a
+    waveform without a length."""
     import torch
 
     def ids(*shape: int | None) -> torch.Tensor:
@@ -31,20 +42,42 @@ def batch_maker(
         return torch.empty(shape, dtype=dtype, device="meta")
 
     def labels(batch: int) -> torch.Tensor:
-        return values(batch) if getattr(config, "num_labels", 2) == 1 and task == "text_classification" else ids(batch)
+        return (
+            values(batch)
+            if getattr(config, "num_labels", 2) == 1 and task == "text_classification"
+            else ids(batch)
+        )
 
     def mask(*shape: int | None) -> torch.Tensor:
         return torch.ones(shape, dtype=torch.int64, device="meta")
 
     makers = {
         "causal_lm": lambda b, s, t: {"input_ids": (x := ids(b, s)), "labels": x},
-        "masked_lm": lambda b, s, t: {"input_ids": ids(b, s), "attention_mask": mask(b, s), "labels": ids(b, s)},
-        "text_classification": lambda b, s, t: {"input_ids": ids(b, s), "attention_mask": mask(b, s), "labels": labels(b)},
-        "token_classification": lambda b, s, t: {"input_ids": ids(b, s), "attention_mask": mask(b, s), "labels": ids(b, s)},
+        "masked_lm": lambda b, s, t: {
+            "input_ids": ids(b, s),
+            "attention_mask": mask(b, s),
+            "labels": ids(b, s),
+        },
+        "text_classification": lambda b, s, t: {
+            "input_ids": ids(b, s),
+            "attention_mask": mask(b, s),
+            "labels": labels(b),
+        },
+        "token_classification": lambda b, s, t: {
+            "input_ids": ids(b, s),
+            "attention_mask": mask(b, s),
+            "labels": ids(b, s),
+        },
         "seq2seq_lm": lambda b, s, t: {"input_ids": ids(b, s), "labels": ids(b, t)},
-        "image_classification": lambda b, s, t: {"pixel_values": values(b, *_image(config, name)), "labels": ids(b)},
+        "image_classification": lambda b, s, t: {
+            "pixel_values": values(b, *_image(config, name)),
+            "labels": ids(b),
+        },
         "contrastive": lambda b, s, t: _pairs(config, name, b, ids, values, mask),
-        "speech_recognition": lambda b, s, t: {"input_features": values(b, *_mel(config, name)), "labels": ids(b, s)},
+        "speech_recognition": lambda b, s, t: {
+            "input_features": values(b, *_mel(config, name)),
+            "labels": ids(b, s),
+        },
         "audio_classification": lambda b, s, t: _audio(config, name, audio_samples, b, ids, values),
     }
     if task == "audio_classification" and audio_samples is None and _reads_waveform(config):
@@ -60,12 +93,16 @@ def _image(config: Any, name: str) -> tuple[int, int, int]:
     vision = getattr(config, "vision_config", config)
     size = getattr(vision, "image_size", None)
     if size is None:
-        raise ModelError("its config does not say how large its images are", where=name, mend="Give --image-size")
+        raise ModelError(
+            "its config does not say how large its images are", where=name, mend="Give --image-size"
+        )
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
     return getattr(vision, "num_channels", 3), height, width
 
 
-def _pairs(config: Any, name: str, batch: int, ids: Callable, values: Callable, mask: Callable) -> dict[str, Any]:
+def _pairs(
+    config: Any, name: str, batch: int, ids: Callable, values: Callable, mask: Callable
+) -> dict[str, Any]:
     """Images with captions of the text tower's full, fixed length (77 tokens in CLIP)."""
     length = config.text_config.max_position_embeddings
     return {
@@ -77,7 +114,10 @@ def _pairs(config: Any, name: str, batch: int, ids: Callable, values: Callable, 
 
 
 def _mel(config: Any, name: str) -> tuple[int, int]:
-    bins, positions = getattr(config, "num_mel_bins", None), getattr(config, "max_source_positions", None)
+    bins, positions = (
+        getattr(config, "num_mel_bins", None),
+        getattr(config, "max_source_positions", None),
+    )
     if bins is None or positions is None:
         raise ModelError(
             "only speech models with a fixed window of mel frames (Whisper) can be fed",
@@ -91,13 +131,20 @@ def _reads_waveform(config: Any) -> bool:
     return hasattr(config, "conv_kernel") or hasattr(config, "feat_extract_norm")
 
 
-def _audio(config: Any, name: str, audio_samples: int | None, batch: int, ids: Callable, values: Callable) -> dict[str, Any]:
-    """A raw waveform for the wav2vec 2.0 family, a fixed window of mel frames for Whisper and spectrogram transformers."""
+def _audio(
+    config: Any, name: str, audio_samples: int | None, batch: int, ids: Callable, values: Callable
+) -> dict[str, Any]:
+    """A raw waveform for the wav2vec 2.0 family, a fixed window of mel frames for Whisper and
+    spectrogram transformers."""
     if _reads_waveform(config):
         return {"input_values": values(batch, audio_samples), "labels": ids(batch)}
     if getattr(config, "max_source_positions", None) is not None:
         return {"input_features": values(batch, *_mel(config, name)), "labels": ids(batch)}
     frames, bins = getattr(config, "max_length", None), getattr(config, "num_mel_bins", None)
     if frames is None or bins is None:
-        raise ModelError("its config does not say what sound it reads", where=name, mend="Give a factory package.module:function")
+        raise ModelError(
+            "its config does not say what sound it reads",
+            where=name,
+            mend="Give a factory package.module:function",
+        )
     return {"input_values": values(batch, frames, bins), "labels": ids(batch)}

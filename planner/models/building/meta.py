@@ -19,10 +19,14 @@ def on_device(device: str, dtype: torch.dtype) -> Iterator[None]:
         yield
 
 
-def make_on(device: str, make: Callable[[], torch.nn.Module], dtype: torch.dtype) -> torch.nn.Module:
-    """``make()`` with every weight on ``device``, in ``dtype``: as its constructor initialises it, where the device is a real one.
+def make_on(
+    device: str, make: Callable[[], torch.nn.Module], dtype: torch.dtype
+) -> torch.nn.Module:
+    """``make()`` with every weight on ``device``, in ``dtype``: as its constructor initialises it,
+    where the device is a real one.
 
-    A constructor that fails on an accelerator (it computes with numpy, say) is run on the processor and its module moved.
+    A constructor that fails on an accelerator (it computes with numpy, say) is run on the processor
+    and its module moved.
     """
     if device == "meta":
         return make_on_meta(make, dtype)
@@ -44,12 +48,14 @@ def make_on(device: str, make: Callable[[], torch.nn.Module], dtype: torch.dtype
 def make_on_meta(make: Callable[[], torch.nn.Module], dtype: torch.dtype) -> torch.nn.Module:
     """``make()`` with every weight on meta, in ``dtype``.
 
-    Some constructors compute with tensors (torchvision's RegNet its widths), which meta tensors cannot: they are run again on the
-    processor, each parameter going to meta as soon as its module registers it.
+    Some constructors compute with tensors (torchvision's RegNet its widths), which meta tensors
+    cannot: they are run again on the processor, each parameter going to meta as soon as its module
+    registers it.
     """
     try:
         with on_device("meta", dtype):
-            return make().to(device="meta", dtype=dtype)  # torch.Tensor(n), which some write, ignores the device of the context
+            # torch.Tensor(n), which some write, ignores the device of the context
+            return make().to(device="meta", dtype=dtype)
     except (NotImplementedError, RuntimeError) as error:
         if "meta" not in str(error):
             raise
@@ -74,10 +80,14 @@ def _parameters_to_meta() -> Iterator[None]:
     import torch
     from torch.nn.modules.module import register_module_parameter_registration_hook
 
-    def move(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter | None) -> torch.nn.Parameter | None:
+    def move(
+        module: torch.nn.Module, name: str, parameter: torch.nn.Parameter | None
+    ) -> torch.nn.Parameter | None:
         if parameter is None or parameter.is_meta:
             return None
-        return torch.nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
+        return torch.nn.Parameter(
+            parameter.detach().to("meta"), requires_grad=parameter.requires_grad
+        )
 
     hook = register_module_parameter_registration_hook(move)
     try:

@@ -1,7 +1,8 @@
-"""Batches with values, for a step that is really run: what ``make_batch`` gives on meta, filled with something the model takes.
+"""Batches with values, for a step that is really run: what ``make_batch`` gives on meta, filled
+with something the model takes.
 
-The values do not matter to the cost of a step, as long as indices are in range and no sample is padded: the traces assume full
-masks too.
+The values do not matter to the cost of a step, as long as indices are in range and no sample is
+padded: the traces assume full masks too.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ if TYPE_CHECKING:
 
     from planner.models.building.built import BuiltModel
 
-MASKED_SHARE = 0.15  # of the tokens that masked language models are trained on (Devlin et al. 2019, arXiv 1810.04805)
+# of the tokens that masked language models are trained on (Devlin et al. 2019, arXiv 1810.04805)
+MASKED_SHARE = 0.15
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
 SPECIAL_TOKENS = ("pad", "bos", "eos", "sep", "cls", "mask", "decoder_start")
 
 
-def real_batches(built: BuiltModel, device: str) -> Callable[[int, int | None, int | None], dict[str, Any]]:
-    """(B, S, T) → the batch of ``built`` on ``device``, with values. Aliases stay aliases (a decoder's labels are its inputs)."""
+def real_batches(
+    built: BuiltModel, device: str
+) -> Callable[[int, int | None, int | None], dict[str, Any]]:
+    """(B, S, T) → the batch of ``built`` on ``device``, with values. Aliases stay aliases (a
+    decoder's labels are its inputs)."""
     shapes, config, task = built.make_batch, getattr(built.module, "config", None), built.task
 
     def make(B: int, S: int | None, T: int | None) -> dict[str, Any]:
@@ -43,20 +48,29 @@ def _filled(name: str, like: Any, config: Any, task: str, device: str) -> Any:
     if not isinstance(like, torch.Tensor):
         return like
     if like.is_floating_point():
-        return torch.empty_strided(like.shape, like.stride(), dtype=like.dtype, device=device).normal_()
+        return torch.empty_strided(
+            like.shape, like.stride(), dtype=like.dtype, device=device
+        ).normal_()
     if name.endswith("mask"):
         return torch.ones(like.shape, dtype=like.dtype, device=device)
     if name == "labels" and task.endswith("classification"):
-        return torch.randint(0, min(2, getattr(config, "num_labels", 2)), like.shape, dtype=like.dtype, device=device)
+        return torch.randint(
+            0, min(2, getattr(config, "num_labels", 2)), like.shape, dtype=like.dtype, device=device
+        )
     return _tokens(name, like.shape, getattr(config, "text_config", config), task, device)
 
 
 def _tokens(name: str, shape: tuple[int, ...], config: Any, task: str, device: str) -> torch.Tensor:
-    """Token ids without the special ones: padding would shorten a sample, a second end-of-sequence token end it. A classifier's
-    samples end with their end-of-sequence token (BART's head looks for it)."""
+    """Token ids without the special ones: padding would shorten a sample, a second end-of-sequence
+    token end it. A classifier's samples end with their end-of-sequence token (BART's head looks for
+    it)."""
     import torch
 
-    special = {value for kind in SPECIAL_TOKENS if isinstance(value := getattr(config, f"{kind}_token_id", None), int)}
+    special = {
+        value
+        for kind in SPECIAL_TOKENS
+        if isinstance(value := getattr(config, f"{kind}_token_id", None), int)
+    }
     allowed = torch.ones(config.vocab_size, dtype=torch.bool)
     allowed[[token for token in special if 0 <= token < config.vocab_size]] = False
     usable = allowed.nonzero().flatten()
@@ -71,17 +85,25 @@ def _tokens(name: str, shape: tuple[int, ...], config: Any, task: str, device: s
 
 @contextlib.contextmanager
 def with_values(device: str):
-    """Inside, ``torch.empty`` of a factory's batch function holds values on a real device: zeros, which index anything, and normal
-    floats. A function that draws its own values (``torch.randint``) is left alone."""
+    """Inside, ``torch.empty`` of a factory's batch function holds values on a real device: zeros,
+    which index anything, and normal floats. A function that draws its own values
+    (``torch.randint``) is left alone."""
     if device == "meta":
         yield
         return
     from torch.overrides import TorchFunctionMode
 
     class Fill(TorchFunctionMode):
-        def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: Mapping | None = None):
+        def __torch_function__(
+            self, function: Callable, types: Any, args: tuple = (), kwargs: Mapping | None = None
+        ):
             made = function(*args, **(kwargs or {}))
-            if getattr(function, "__name__", "") in ("empty", "empty_strided", "new_empty", "empty_like"):
+            if getattr(function, "__name__", "") in (
+                "empty",
+                "empty_strided",
+                "new_empty",
+                "empty_like",
+            ):
                 return made.normal_() if made.is_floating_point() else made.zero_()
             return made
 

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 #: Where vision models keep their repeated parts, and the stages of ResNets and RegNets.
 BLOCK_ATTRIBUTES = ("blocks", "stages", "layers", "features", "trunk_output")
-STAGES = (("layer1", "layer2", "layer3", "layer4"), ("s1", "s2", "s3", "s4"), ("stage2", "stage3", "stage4"))
+STAGES = (
+    ("layer1", "layer2", "layer3", "layer4"),
+    ("s1", "s2", "s3", "s4"),
+    ("stage2", "stage3", "stage4"),
+)
 #: torchvision's heads by their attribute's name.
 TORCHVISION_HEADS = ("fc", "classifier", "heads", "head")
 RGB = 3
@@ -34,10 +38,15 @@ def build_vision(
     channels_last: bool,
     device: str,
 ) -> BuiltModel:
-    """See ``planner.models.building.build.build``. Without ``classes`` the library's default number (1000, ImageNet's) is built."""
+    """See ``planner.models.building.build.build``. Without ``classes`` the library's default number
+    (1000, ImageNet's) is built."""
     if task != "image_classification":
-        raise ModelError(f"{facts.library} models are image classifiers, not {task}", where=facts.name)
-    module, head, size = (_timm if facts.library == "timm" else _torchvision)(facts, dtype, classes, image_size, attention, device)
+        raise ModelError(
+            f"{facts.library} models are image classifiers, not {task}", where=facts.name
+        )
+    module, head, size = (_timm if facts.library == "timm" else _torchvision)(
+        facts, dtype, classes, image_size, attention, device
+    )
     layout = _layout(module, channels_last)
     return BuiltModel(
         module=module,
@@ -54,7 +63,12 @@ def build_vision(
 
 
 def _timm(
-    facts: ModelFacts, dtype: torch.dtype, classes: int | None, image_size: int | None, attention: str, device: str
+    facts: ModelFacts,
+    dtype: torch.dtype,
+    classes: int | None,
+    image_size: int | None,
+    attention: str,
+    device: str,
 ) -> tuple[torch.nn.Module, tuple[str, ...], int]:
     timm = import_library("timm", f"the model {facts.name}")
     name = facts.architecture or ""
@@ -68,7 +82,11 @@ def _timm(
     timm.layers.set_fused_attn(attention != "eager")
     module = make_on(device, lambda: timm.create_model(name, **options), dtype)
     names = {id(part): path for path, part in module.named_modules()}
-    return module, tuple(names[id(part)] for part in _parts(module.get_classifier()) if id(part) in names), image_size or own_size
+    return (
+        module,
+        tuple(names[id(part)] for part in _parts(module.get_classifier()) if id(part) in names),
+        image_size or own_size,
+    )
 
 
 def _parts(classifier: Any) -> tuple[Any, ...]:
@@ -76,7 +94,12 @@ def _parts(classifier: Any) -> tuple[Any, ...]:
 
 
 def _torchvision(
-    facts: ModelFacts, dtype: torch.dtype, classes: int | None, image_size: int | None, attention: str, device: str
+    facts: ModelFacts,
+    dtype: torch.dtype,
+    classes: int | None,
+    image_size: int | None,
+    attention: str,
+    device: str,
 ) -> tuple[torch.nn.Module, tuple[str, ...], int]:
     models = import_library("torchvision", f"the model {facts.name}").models
     name = facts.architecture or ""
@@ -85,7 +108,11 @@ def _torchvision(
         raise UnknownNameError("torchvision model", name, known)
     size = image_size or facts.image_size
     if size is None:
-        raise ModelError("torchvision does not say how large its images are", where=facts.name, mend="Give --image-size")
+        raise ModelError(
+            "torchvision does not say how large its images are",
+            where=facts.name,
+            mend="Give --image-size",
+        )
     options: dict[str, Any] = {"num_classes": classes} if classes else {}
     if name.startswith("vit_"):
         options["image_size"] = size
@@ -99,14 +126,25 @@ def _torchvision(
 
 
 def vision_blocks(module: torch.nn.Module) -> list[torch.nn.Module]:
-    """The repeated parts from input to output: a transformer's blocks, a convolutional network's stages."""
+    """The repeated parts from input to output: a transformer's blocks, a convolutional network's
+    stages."""
     for name in BLOCK_ATTRIBUTES:
         part = getattr(module, name, None)
-        if hasattr(part, "children") and len(list(part.children())):  # HRNet has a method of this name
+        # HRNet has a method of this name
+        if hasattr(part, "children") and len(list(part.children())):
             return list(part.children())
-    stages = next((found for names in STAGES if (found := [getattr(module, name) for name in names if hasattr(module, name)])), [])
+    stages = next(
+        (
+            found
+            for names in STAGES
+            if (found := [getattr(module, name) for name in names if hasattr(module, name)])
+        ),
+        [],
+    )
     encoder = getattr(getattr(module, "encoder", None), "layers", None)  # torchvision's ViT
-    return stages or (list(encoder.children()) if encoder is not None else largest_module_list(module))
+    return stages or (
+        list(encoder.children()) if encoder is not None else largest_module_list(module)
+    )
 
 
 def _layout(module: torch.nn.Module, channels_last: bool) -> Any:
@@ -118,7 +156,9 @@ def _layout(module: torch.nn.Module, channels_last: bool) -> Any:
     return torch.channels_last
 
 
-def _batch_maker(dtype: torch.dtype, size: int, layout: Any) -> Callable[[int, int | None, int | None], dict[str, Any]]:
+def _batch_maker(
+    dtype: torch.dtype, size: int, layout: Any
+) -> Callable[[int, int | None, int | None], dict[str, Any]]:
     import torch
 
     def make(B: int, S: int | None, T: int | None) -> dict[str, torch.Tensor]:
@@ -129,7 +169,8 @@ def _batch_maker(dtype: torch.dtype, size: int, layout: Any) -> Callable[[int, i
 
 
 def _loss(module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Cross entropy in float32. GoogLeNet and Inception return their auxiliary outputs beside the logits in training."""
+    """Cross entropy in float32. GoogLeNet and Inception return their auxiliary outputs beside the
+    logits in training."""
     import torch
 
     output = module(batch["images"])
@@ -151,7 +192,11 @@ def _timm_checkpointing(module: Any, name: str) -> None:
     try:
         module.set_grad_checkpointing(True)
     except (AssertionError, AttributeError) as error:
-        raise ModelError("this timm model has no gradient checkpointing", where=name, mend="Leave --gradient-checkpointing out") from error
+        raise ModelError(
+            "this timm model has no gradient checkpointing",
+            where=name,
+            mend="Leave --gradient-checkpointing out",
+        ) from error
 
 
 def _wrap_blocks(module: torch.nn.Module, options: Mapping[str, Any]) -> None:
@@ -159,7 +204,9 @@ def _wrap_blocks(module: torch.nn.Module, options: Mapping[str, Any]) -> None:
     from torch.utils.checkpoint import checkpoint
 
     def wrapped(forward: Callable) -> Callable:
-        return lambda *args, **kwargs: checkpoint(forward, *args, use_reentrant=False, **options, **kwargs)
+        return lambda *args, **kwargs: checkpoint(
+            forward, *args, use_reentrant=False, **options, **kwargs
+        )
 
     for block in vision_blocks(module):
         block.forward = wrapped(block.forward)

@@ -1,4 +1,5 @@
-"""Estimate over measurement, each run with the bar of its 80 % interval. PNG or SVG by the file's name."""
+"""Estimate over measurement, each run with the bar of its 80 % interval. PNG or SVG by the file's
+name."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from planner.report.formats.device_plots import COLOURS, FORMATS, INK, MARKS, PA
 from planner.units import GIB
 from planner.validate.summaries import Comparison, summarise
 
-#: Panels: what is drawn together, its title, its unit and how much of the program's unit one of it is.
+#: Panels: what is drawn together, its title, its unit and how much of the program's unit one of it
+#: is.
 PANELS = (
     (("time",), "Step time", "s", 1.0),
     (("allocated", "reserved", "device"), "Peak memory", "GiB", float(GIB)),
@@ -25,14 +27,27 @@ MANY_DECADES = 1e4
 
 
 def draw(comparisons: Sequence[Comparison], path: Path, title: str) -> None:
-    """Write the picture. Raises QuestionError for a format that is none, a folder that is not there or nothing to draw,
-    MissingExtraError without matplotlib, MachineError where the file cannot be written."""
+    """Write the picture. Raises QuestionError for a format that is none, a folder that is not there
+    or nothing to draw, MissingExtraError without matplotlib, MachineError where the file cannot be
+    written."""
     if path.suffix.lower() not in FORMATS:
-        raise QuestionError(f"no picture format {path.suffix!r}", where=str(path), mend=f"Use {' or '.join(FORMATS)}")
+        raise QuestionError(
+            f"no picture format {path.suffix!r}",
+            where=str(path),
+            mend=f"Use {' or '.join(FORMATS)}",
+        )
     if not path.parent.is_dir():
-        raise QuestionError("no such folder", where=str(path.parent), mend="Create it or choose another")
+        raise QuestionError(
+            "no such folder", where=str(path.parent), mend="Create it or choose another"
+        )
     panels = [
-        (panel, found) for panel in PANELS if (found := [c for c in comparisons if c.quantity in panel[0] and c.p10 > 0 and c.measured > 0])
+        (panel, found)
+        for panel in PANELS
+        if (
+            found := [
+                c for c in comparisons if c.quantity in panel[0] and c.p10 > 0 and c.measured > 0
+            ]
+        )
     ]
     if not panels:
         raise QuestionError("nothing was compared, so there is nothing to draw", where=str(path))
@@ -49,17 +64,29 @@ def _picture(panels, title: str):
 
     figure = Figure(figsize=(1.2 + 6.2 * len(panels), 7.2), layout="constrained")
     figure.suptitle(title.replace("$", r"\$"), fontsize=12, fontweight="bold", x=0.01, ha="left")
-    for axes, ((quantities, name, unit, scale), found) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
+    for axes, ((quantities, name, unit, scale), found) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels
+    ):
         _panel(axes, found, name, unit, scale, quantities)
     return figure
 
 
-def _panel(axes, found: Sequence[Comparison], name: str, unit: str, scale: float, quantities: Sequence[str]) -> None:
+def _panel(
+    axes, found: Sequence[Comparison], name: str, unit: str, scale: float, quantities: Sequence[str]
+) -> None:
     """Equal decades on both axes, the line of equality and the band around it under the runs."""
     ends = [value / scale for c in found for value in (c.measured, c.p10, c.p90)]
     low, high = min(ends) / 1.3, max(ends) * 1.3
     axes.plot((low, high), (low, high), color=INK, linewidth=1.0, zorder=1)
-    axes.fill_between((low, high), (low / NEAR, high / NEAR), (low * NEAR, high * NEAR), color=PALE, alpha=0.18, linewidth=0, zorder=0)
+    axes.fill_between(
+        (low, high),
+        (low / NEAR, high / NEAR),
+        (low * NEAR, high * NEAR),
+        color=PALE,
+        alpha=0.18,
+        linewidth=0,
+        zorder=0,
+    )
     for index, (label, members) in enumerate(_series(found, split=len(quantities) > 1).items()):
         _points(axes, members, label, index, scale, pale=len(found) > MANY)
     axes.set(
@@ -75,7 +102,8 @@ def _panel(axes, found: Sequence[Comparison], name: str, unit: str, scale: float
         _numbers(axis, high / low)
     whole = summarise(found)
     axes.set_title(
-        f"{name}: {whole.count} figures, median error {100 * whole.median:.1f} %, p90 {100 * whole.p90:.0f} %, bias {round(whole.bias_percent) + 0:+d} %, "
+        f"{name}: {whole.count} figures, median error {100 * whole.median:.1f} %, p90 "
+        f"{100 * whole.p90:.0f} %, bias {round(whole.bias_percent) + 0:+d} %, "
         f"intervals cover {100 * whole.coverage:.0f} %",
         loc="left",
         fontsize=9,
@@ -91,15 +119,20 @@ def _panel(axes, found: Sequence[Comparison], name: str, unit: str, scale: float
 
 
 def _numbers(axis, span: float) -> None:
-    """1, 2, 5 in every decade, or decades alone where there are many; figures as people write them."""
+    """1, 2, 5 in every decade, or decades alone where there are many; figures as people write
+    them."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0) if span < MANY_DECADES else (1.0,), numticks=40))
+    axis.set_major_locator(
+        LogLocator(base=10, subs=(1.0, 2.0, 5.0) if span < MANY_DECADES else (1.0,), numticks=40)
+    )
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
-def _points(axes, members: Sequence[Comparison], label: str, index: int, scale: float, pale: bool) -> None:
+def _points(
+    axes, members: Sequence[Comparison], label: str, index: int, scale: float, pale: bool
+) -> None:
     """A series: hollow where the interval missed the measurement."""
     colour, mark = COLOURS[index % len(COLOURS)], MARKS[index % len(MARKS)]
     for covered in (True, False):
@@ -108,7 +141,9 @@ def _points(axes, members: Sequence[Comparison], label: str, index: int, scale: 
             continue
         middle = [c.p50 / scale for c in some]
         bars = ([(c.p50 - c.p10) / scale for c in some], [(c.p90 - c.p50) / scale for c in some])
-        said = f"{label} ({len(members)})" if covered or not any(c.covered for c in members) else None
+        said = (
+            f"{label} ({len(members)})" if covered or not any(c.covered for c in members) else None
+        )
         axes.errorbar(
             [c.measured / scale for c in some],
             middle,
@@ -126,7 +161,8 @@ def _points(axes, members: Sequence[Comparison], label: str, index: int, scale: 
 
 
 def _series(found: Sequence[Comparison], split: bool) -> dict[str, list[Comparison]]:
-    """By what tells runs apart most: the kind of memory, else basis, else strategy, else device; rare ones together."""
+    """By what tells runs apart most: the kind of memory, else basis, else strategy, else device;
+    rare ones together."""
     order = ("quantity", "basis", "strategy", "gpu") if split else ("basis", "strategy", "gpu")
     key = next((key for key in order if len({getattr(c, key) for c in found}) > 1), "basis")
     groups: dict[str, list[Comparison]] = {}

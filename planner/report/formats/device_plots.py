@@ -1,7 +1,8 @@
-"""Pictures of a measured device: its roofline, and each kind's measured sizes on its fitted curves. PNG or SVG by the name.
+"""Pictures of a measured device: its roofline, and each kind's measured sizes on its fitted curves.
+PNG or SVG by the name.
 
-Colours are Okabe and Ito's (2008), apart for every kind of colour vision, and each series has its own mark, so that the
-pictures also serve in grey.
+Colours are Okabe and Ito's (2008), apart for every kind of colour vision, and each series has its
+own mark, so that the pictures also serve in grey.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from planner.units import GIGA
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":")
-#: Curves of a kind that still tell apart, those with most sizes; least intensity (FLOP a byte) that a roofline needs to show.
+#: Curves of a kind that still tell apart, those with most sizes; least intensity (FLOP a byte) that
+#: a roofline needs to show.
 MOST_CURVES, LEAST_INTENSITY = 8, 0.01
 FORMATS = (".png", ".svg")
 #: Kinds whose speed is what they compute; of all others it is what they move.
@@ -36,14 +38,24 @@ STEPS, COLUMNS = 80, 4
 
 
 def draw(profile: DeviceProfile, path: Path) -> None:
-    """Write the picture of a profile. Raises QuestionError for a format that is none or a profile without curves,
-    MissingExtraError without matplotlib, MachineError where the file cannot be written."""
+    """Write the picture of a profile. Raises QuestionError for a format that is none or a profile
+    without curves, MissingExtraError without matplotlib, MachineError where the file cannot be
+    written."""
     if path.suffix.lower() not in FORMATS:
-        raise QuestionError(f"no picture format {path.suffix!r}", where=str(path), mend=f"Use {' or '.join(FORMATS)}")
+        raise QuestionError(
+            f"no picture format {path.suffix!r}",
+            where=str(path),
+            mend=f"Use {' or '.join(FORMATS)}",
+        )
     if not path.parent.is_dir():
-        raise QuestionError("no such folder", where=str(path.parent), mend="Create it or choose another")
+        raise QuestionError(
+            "no such folder", where=str(path.parent), mend="Create it or choose another"
+        )
     if not profile.curves:
-        raise QuestionError("no operation was measured, so there is nothing to draw", where=str(profile.device["name"]))
+        raise QuestionError(
+            "no operation was measured, so there is nothing to draw",
+            where=str(profile.device["name"]),
+        )
     try:
         import matplotlib
     except ImportError:
@@ -52,25 +64,49 @@ def draw(profile: DeviceProfile, path: Path) -> None:
         written(_picture(profile), path)
 
 
-STYLE = {"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "axes.edgecolor": PALE, "axes.labelcolor": INK, "text.color": INK,
-         "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e6e6e6",
-         "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False, "legend.fontsize": 8, "svg.fonttype": "none", "figure.facecolor": "white",
-         "svg.hashsalt": "planner", "font.family": "sans-serif"}
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "axes.edgecolor": PALE,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "svg.fonttype": "none",
+    "figure.facecolor": "white",
+    "svg.hashsalt": "planner",
+    "font.family": "sans-serif",
+}
 
 
 def written(figure, path: Path) -> None:
     """Whole or not at all. The date is left out, so that the same profile draws the same file."""
     temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix.lower(), dir=path.parent)
+        handle, temporary = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=path.suffix.lower(), dir=path.parent
+        )
         os.close(handle)
-        figure.savefig(temporary, dpi=160, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+        figure.savefig(
+            temporary, dpi=160, metadata={"Date": None} if path.suffix.lower() == ".svg" else None
+        )
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise MachineError(f"cannot be written: {error.strerror or error}", where=str(path)) from error
+        raise MachineError(
+            f"cannot be written: {error.strerror or error}", where=str(path)
+        ) from error
 
 
 def _picture(profile: DeviceProfile):
@@ -88,7 +124,11 @@ def _picture(profile: DeviceProfile):
 
 
 def _title(profile: DeviceProfile) -> str:
-    said = [str(profile.device["name"]), str(profile.provenance.get("date") or ""), f"torch {profile.provenance['torch']}" if profile.provenance.get("torch") else ""]
+    said = [
+        str(profile.device["name"]),
+        str(profile.provenance.get("date") or ""),
+        f"torch {profile.provenance['torch']}" if profile.provenance.get("torch") else "",
+    ]
     return _safe(" · ".join(filter(None, said)))
 
 
@@ -102,18 +142,43 @@ def _by_kind(profile: DeviceProfile) -> dict[str, list[Curve]]:
     found: dict[str, list[Curve]] = defaultdict(list)
     for family, curve in profile.curves.items():
         found[family.partition(".")[0]].append(curve)
-    return dict(sorted(found.items(), key=lambda item: (item[0] not in COMPUTING, -sum(len(c.points) for c in item[1]))))
+    return dict(
+        sorted(
+            found.items(),
+            key=lambda item: (item[0] not in COMPUTING, -sum(len(c.points) for c in item[1])),
+        )
+    )
 
 
 # ---- the roofline
 
+
 def _roofline(axes, profile: DeviceProfile, kinds: Mapping[str, Sequence[Curve]]) -> None:
-    """FLOP/s over FLOP per byte, log-log, under the best rates and the best bandwidth that were measured."""
-    shown = {kind: [p for curve in curves for p in curve.points if p.bytes > 0 and p.flops / p.bytes >= LEAST_INTENSITY] for kind, curves in kinds.items()}
+    """FLOP/s over FLOP per byte, log-log, under the best rates and the best bandwidth that were
+    measured."""
+    shown = {
+        kind: [
+            p
+            for curve in curves
+            for p in curve.points
+            if p.bytes > 0 and p.flops / p.bytes >= LEAST_INTENSITY
+        ]
+        for kind, curves in kinds.items()
+    }
     shown = {kind: points for kind, points in shown.items() if points}
     for index, (kind, points) in enumerate(shown.items()):
-        axes.plot([p.flops / p.bytes for p in points], [p.flops / p.seconds / GIGA for p in points], label=f"{kind} ({len(points)} sizes)", **_marked(index, 5.0))
-    axes.set(xscale="log", yscale="log", xlabel="intensity, FLOP per byte moved", ylabel="achieved, GFLOP/s")
+        axes.plot(
+            [p.flops / p.bytes for p in points],
+            [p.flops / p.seconds / GIGA for p in points],
+            label=f"{kind} ({len(points)} sizes)",
+            **_marked(index, 5.0),
+        )
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="intensity, FLOP per byte moved",
+        ylabel="achieved, GFLOP/s",
+    )
     axes.set_title("Roofline: measured sizes under the best rates seen", loc="left")
     intensities = [p.flops / p.bytes for points in shown.values() for p in points]
     if intensities:
@@ -124,8 +189,15 @@ def _roofline(axes, profile: DeviceProfile, kinds: Mapping[str, Sequence[Curve]]
 def _marked(index: int, size: float) -> dict[str, Any]:
     """How the points of a series look: colour and mark, hollow from the ninth series on."""
     colour, hollow = COLOURS[index % len(COLOURS)], index >= len(COLOURS)
-    return {"color": colour, "marker": MARKS[index % len(MARKS)], "markersize": size, "linestyle": "none", "alpha": 0.7,
-            "markerfacecolor": "none" if hollow else colour, "markeredgewidth": 0.9 if hollow else 0.0}
+    return {
+        "color": colour,
+        "marker": MARKS[index % len(MARKS)],
+        "markersize": size,
+        "linestyle": "none",
+        "alpha": 0.7,
+        "markerfacecolor": "none" if hollow else colour,
+        "markeredgewidth": 0.9 if hollow else 0.0,
+    }
 
 
 def _ceilings(axes, profile: DeviceProfile, low: float, high: float) -> None:
@@ -135,38 +207,82 @@ def _ceilings(axes, profile: DeviceProfile, low: float, high: float) -> None:
     for family, curve in profile.curves.items():
         if family.partition(".")[0] in COMPUTING:
             dtype = family.rpartition(".")[2]
-            peaks[dtype] = max(peaks.get(dtype, 0.0), max(p.flops / p.seconds for p in curve.points))
+            peaks[dtype] = max(
+                peaks.get(dtype, 0.0), max(p.flops / p.seconds for p in curve.points)
+            )
     ridge = max(peaks.values(), default=high * bandwidth) / bandwidth
     slope = np.geomspace(low, max(low, ridge), 2)
-    axes.plot(slope, slope * bandwidth / GIGA, color=PALE, linewidth=1.4, zorder=1, label=f"memory, {_rate(bandwidth, 'B/s')}")
-    for dashes, (dtype, peak) in zip(itertools.cycle(DASHES), sorted(peaks.items(), key=lambda item: -item[1])):
+    axes.plot(
+        slope,
+        slope * bandwidth / GIGA,
+        color=PALE,
+        linewidth=1.4,
+        zorder=1,
+        label=f"memory, {_rate(bandwidth, 'B/s')}",
+    )
+    for dashes, (dtype, peak) in zip(
+        itertools.cycle(DASHES), sorted(peaks.items(), key=lambda item: -item[1])
+    ):
         flat = (peak / bandwidth, max(high, 2 * ridge))
-        axes.plot(flat, (peak / GIGA, peak / GIGA), color=INK, linestyle=dashes, linewidth=1.4, zorder=1, label=f"{dtype}, {_rate(peak, 'FLOP/s')}")
+        axes.plot(
+            flat,
+            (peak / GIGA, peak / GIGA),
+            color=INK,
+            linestyle=dashes,
+            linewidth=1.4,
+            zorder=1,
+            label=f"{dtype}, {_rate(peak, 'FLOP/s')}",
+        )
 
 
 def _rate(value: float, unit: str) -> str:
-    scale, letter = next(((s, p) for s, p in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")) if value >= s), (1.0, ""))
+    scale, letter = next(
+        ((s, p) for s, p in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")) if value >= s),
+        (1.0, ""),
+    )
     return f"{value / scale:.3g} {letter}{unit}"
 
 
 # ---- a kind's curves
 
+
 def _kind(axes, kind: str, curves: Sequence[Curve]) -> None:
-    """Achieved rate over size: measured sizes as marks, the fitted curve as a line through the middle of the other sizes."""
+    """Achieved rate over size: measured sizes as marks, the fitted curve as a line through the
+    middle of the other sizes."""
     computing = kind in COMPUTING
     chosen = sorted(curves, key=lambda c: -len(c.points))[:MOST_CURVES]
     for index, curve in enumerate(chosen):
         points = [p for p in curve.points if _size(p, computing) > 0]
         if not points:
             continue
-        label = f"{curve.family.removeprefix(kind + '.')}  {len(points)} sizes, ±{math.expm1(curve.error.median):.0%}"
-        axes.plot([_size(p, computing) for p in points], [_size(p, computing) / p.seconds / GIGA for p in points], label=label, **_marked(index, 4.0))
+        label = (
+            f"{curve.family.removeprefix(kind + '.')}  {len(points)} sizes, "
+            f"±{math.expm1(curve.error.median):.0%}"
+        )
+        axes.plot(
+            [_size(p, computing) for p in points],
+            [_size(p, computing) / p.seconds / GIGA for p in points],
+            label=label,
+            **_marked(index, 4.0),
+        )
         sizes, rates = _line(curve, points, computing)
         axes.plot(sizes, rates, color=COLOURS[index % len(COLOURS)], linewidth=1.3)
-    axes.set(xscale="log", yscale="log", xlabel="FLOP" if computing else "bytes moved", ylabel="GFLOP/s" if computing else "GB/s")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="FLOP" if computing else "bytes moved",
+        ylabel="GFLOP/s" if computing else "GB/s",
+    )
     left = f" ({len(chosen)} of {len(curves)} curves)" if len(curves) > len(chosen) else ""
     axes.set_title(f"{kind}{left}", loc="left")
-    axes.legend(loc="upper left", bbox_to_anchor=(-0.12, -0.2), fontsize=7.5, handletextpad=0.1, borderaxespad=0, labelspacing=0.3)
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(-0.12, -0.2),
+        fontsize=7.5,
+        handletextpad=0.1,
+        borderaxespad=0,
+        labelspacing=0.3,
+    )
 
 
 def _size(point: Point, computing: bool) -> float:
@@ -174,19 +290,29 @@ def _size(point: Point, computing: bool) -> float:
 
 
 def _line(curve: Curve, points: Sequence[Point], computing: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(sizes, rates) of the curve from its smallest to its largest measured size. Where a size has several dimensions, all
-    grow together from the middle of what was measured, FLOP and bytes as the measured ones do."""
+    """(sizes, rates) of the curve from its smallest to its largest measured size. Where a size has
+    several dimensions, all grow together from the middle of what was measured, FLOP and bytes as
+    the measured ones do."""
     order = np.array([math.log(_size(p, computing)) for p in points])
     grid = np.linspace(order.min(), order.max(), STEPS)
     trend = _trend(order, grid)
-    features = [np.exp(trend([p.features[i] for p in points])) for i in range(len(features_of(curve.family)))]
-    flops, moved = (np.exp(trend([getattr(p, name) for p in points])) if any(getattr(p, name) for p in points) else np.zeros(STEPS) for name in ("flops", "bytes"))
+    features = [
+        np.exp(trend([p.features[i] for p in points]))
+        for i in range(len(features_of(curve.family)))
+    ]
+    flops, moved = (
+        np.exp(trend([getattr(p, name) for p in points]))
+        if any(getattr(p, name) for p in points)
+        else np.zeros(STEPS)
+        for name in ("flops", "bytes")
+    )
     sizes = flops if computing else moved
     return sizes, sizes / curve.seconds(features, flops, moved)[0] / GIGA
 
 
 def _trend(order: np.ndarray, grid: np.ndarray) -> Callable[[Sequence[float]], np.ndarray]:
     """A straight line through logarithms over ``order``, read at ``grid``."""
+
     def read(values: Sequence[Any]) -> np.ndarray:
         logs = np.log(np.maximum(np.array(values, dtype=float), 1.0))
         slope, start = np.polyfit(order, logs, 1) if np.ptp(order) > 0 else (0.0, logs.mean())

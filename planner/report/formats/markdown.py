@@ -17,14 +17,23 @@ def markdown(answer: Mapping[str, Any]) -> str:
     parts = ["# Training budget", f"**Recommended: {_escape(title)}.** {_escape(why)}"]
     if answer_view.limits(answer):
         parts.append(_bullets(answer_view.limits(answer)))
-    parts += ["## Options", _table(answer_view.comparison(answer)), "Ranges hold with 80 % probability (p10–p90)."]
+    parts += [
+        "## Options",
+        _table(answer_view.comparison(answer)),
+        "Ranges hold with 80 % probability (p10–p90).",
+    ]
     if answer_view.break_even(answer):
         parts += ["## Break-even", _bullets(answer_view.break_even(answer))]
     parts += ["## What was understood", _pairs(answer_view.understood(answer))]
     parts += ["## What was asked", _pairs(answer_view.asked(answer))]
     parts += ["## Where the figures stand", _pairs(answer_view.standing(answer))]
     parts += ["## Training choices", _pairs(answer_view.choices(answer))]
-    parts += ["## Assumptions", _bullets(answer_view.lines(answer, "assumptions")), "## Warnings", _bullets(answer_view.lines(answer, "warnings"))]
+    parts += [
+        "## Assumptions",
+        _bullets(answer_view.lines(answer, "assumptions")),
+        "## Warnings",
+        _bullets(answer_view.lines(answer, "warnings")),
+    ]
     parts += ["## Sources", _table(answer_view.sources(answer))]
     for option in answer["options"]:
         parts += _option(option)
@@ -32,14 +41,24 @@ def markdown(answer: Mapping[str, Any]) -> str:
 
 
 def _option(option: Mapping[str, Any]) -> list[str]:
-    parts = [f"## {_escape(answer_view.name(option))} on {_escape(answer_view.device(option))}" if option.get("gpu") else f"## {_escape(answer_view.name(option))}"]
+    parts = [
+        f"## {_escape(answer_view.name(option))} on {_escape(answer_view.device(option))}"
+        if option.get("gpu")
+        else f"## {_escape(answer_view.name(option))}"
+    ]
     parts.append(_pairs(answer_view.headline(option)))
     if answer_view.peak(option):
         parts.append(f"Peak of memory: {_escape(answer_view.peak(option))}.")
     if answer_view.scratch(option):
-        parts.append(f"What training from scratch really takes: {_escape(answer_view.scratch(option))}.")
+        parts.append(
+            f"What training from scratch really takes: {_escape(answer_view.scratch(option))}."
+        )
     if answer_view.fixes(option):
-        parts.append(_table(answer_view.Table(("Change", "Memory", "Result"), tuple(answer_view.fixes(option)))))
+        parts.append(
+            _table(
+                answer_view.Table(("Change", "Memory", "Result"), tuple(answer_view.fixes(option)))
+            )
+        )
     return parts + ["Every figure:", _pairs(answer_view.every_figure(option))]
 
 

@@ -1,4 +1,5 @@
-"""An answer on a terminal: reads well at 100 columns, plain when piped. User's strings are shown, never interpreted."""
+"""An answer on a terminal: reads well at 100 columns, plain when piped. User's strings are shown,
+never interpreted."""
 
 from __future__ import annotations
 
@@ -24,7 +25,15 @@ def show(answer: Mapping[str, Any], stream: TextIO, *, brief: bool = False) -> N
         return
     _fixes(console, answer)
     _list(console, "Break-even", answer_view.break_even(answer))
-    _pairs(console, "Serving", [(answer_view.name(option), answer_view.serving(option)) for option in answer["options"] if answer_view.serving(option)])
+    _pairs(
+        console,
+        "Serving",
+        [
+            (answer_view.name(option), answer_view.serving(option))
+            for option in answer["options"]
+            if answer_view.serving(option)
+        ],
+    )
     _pairs(console, "Understood", answer_view.understood(answer))
     _pairs(console, "Training choices", answer_view.choices(answer))
     _pairs(console, "Where the figures stand", answer_view.standing(answer))
@@ -32,11 +41,21 @@ def show(answer: Mapping[str, Any], stream: TextIO, *, brief: bool = False) -> N
     _list(console, "Warnings", answer_view.lines(answer, "warnings"), style="yellow")
 
 
-def show_table(title: str, table: answer_view.Table, stream: TextIO, *, whole: Iterable[int] = ()) -> None:
-    """A plain list, such as that of the known GPUs; figures stand at the right of their columns. ``whole``: columns whose cells
-    are never broken, since they are there to be typed."""
+def show_table(
+    title: str, table: answer_view.Table, stream: TextIO, *, whole: Iterable[int] = ()
+) -> None:
+    """A plain list, such as that of the known GPUs; figures stand at the right of their columns.
+    ``whole``: columns whose cells are never broken, since they are there to be typed."""
     console = _console(stream)
-    drawn = _table(table, title, right=[i for i, cells in enumerate(zip(*table.rows)) if all(c == answer_view.DASH or c[:1] in "$0123456789" for c in cells)])
+    drawn = _table(
+        table,
+        title,
+        right=[
+            i
+            for i, cells in enumerate(zip(*table.rows))
+            if all(c == answer_view.DASH or c[:1] in "$0123456789" for c in cells)
+        ],
+    )
     for index in whole:
         drawn.columns[index].no_wrap = True
     console.print(drawn)
@@ -45,17 +64,34 @@ def show_table(title: str, table: answer_view.Table, stream: TextIO, *, whole: I
 def _console(stream: TextIO) -> Console:
     """A pipe has no width of its own: a fixed one keeps what is piped the same everywhere."""
     terminal = stream.isatty()
-    console = Console(file=stream, width=None if terminal else PIPED_WIDTH, no_color=None if terminal else True, force_terminal=None if terminal else False,
-                      highlight=False, markup=False, emoji=False, soft_wrap=False)
+    console = Console(
+        file=stream,
+        width=None if terminal else PIPED_WIDTH,
+        no_color=None if terminal else True,
+        force_terminal=None if terminal else False,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=False,
+    )
     if terminal:
         console.width = max(NARROWEST, min(console.width, WIDEST))
     return console
 
 
 def _table(table: answer_view.Table, title: str | None, right: Iterable[int]) -> Table:
-    drawn = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    drawn = Table(
+        box=box.SIMPLE_HEAD,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for index, header in enumerate(table.headers):
-        drawn.add_column(header, justify="right" if index in right else "left", overflow="fold", no_wrap=False)
+        drawn.add_column(
+            header, justify="right" if index in right else "left", overflow="fold", no_wrap=False
+        )
     for row in table.rows:
         drawn.add_row(*(Text(cell) for cell in row))
     return drawn
@@ -71,7 +107,9 @@ def _comparison(console: Console, answer: Mapping[str, Any]) -> None:
     for column in drawn.columns[-5:]:
         column.no_wrap = True
     if table.rows:
-        drawn.columns[0].min_width = min(20, max(len(word) for row in table.rows for word in row[0].split()[:1]))
+        drawn.columns[0].min_width = min(
+            20, max(len(word) for row in table.rows for word in row[0].split()[:1])
+        )
     for index, option in enumerate(answer["options"]):
         drawn.rows[index].style = "dim" if option.get("fits") is False else None
     console.print(drawn)
@@ -90,10 +128,17 @@ def _fixes(console: Console, answer: Mapping[str, Any]) -> None:
     for option in answer["options"]:
         found = answer_view.fixes(option)
         if found:
-            _heading(console, f"{answer_view.name(option)} on {answer_view.device(option)} does not fit" if option.get("fits") is False else f"{answer_view.name(option)}: to use less memory")
+            _heading(
+                console,
+                f"{answer_view.name(option)} on {answer_view.device(option)} does not fit"
+                if option.get("fits") is False
+                else f"{answer_view.name(option)}: to use less memory",
+            )
             if answer_view.peak(option):
                 console.print(Text(f"Peak {answer_view.peak(option)}"))
-            console.print(_table(answer_view.Table(("Change", "Memory", ""), tuple(found)), None, right=()))
+            console.print(
+                _table(answer_view.Table(("Change", "Memory", ""), tuple(found)), None, right=())
+            )
 
 
 def _pairs(console: Console, title: str, pairs: list[tuple[str, str]]) -> None:

@@ -1,4 +1,5 @@
-"""The shipped GPUs and models as rows, for ``planner gpus`` and ``planner models``. None where a fact is not known."""
+"""The shipped GPUs and models as rows, for ``planner gpus`` and ``planner models``. None where a
+fact is not known."""
 
 from __future__ import annotations
 
@@ -12,15 +13,29 @@ from planner.units import TERA
 
 
 def gpus(like: str | None = None) -> list[dict[str, Any]]:
-    """One record a device: sizes in bytes, rates in FLOP/s and bytes/s, prices in USD a GPU-hour on demand, lowest and
-    highest. Raises UnknownNameError when ``like`` matches none."""
+    """One record a device: sizes in bytes, rates in FLOP/s and bytes/s, prices in USD a GPU-hour on
+    demand, lowest and highest. Raises UnknownNameError when ``like`` matches none."""
     from planner.devices.specification import all_devices
 
-    known = [spec for spec in all_devices() if like is None or like.lower() in f"{spec.key} {spec.name}".lower()]
+    known = [
+        spec
+        for spec in all_devices()
+        if like is None or like.lower() in f"{spec.key} {spec.name}".lower()
+    ]
     if not known:
         raise UnknownNameError("GPU", like or "", [spec.key for spec in all_devices()])
-    return [{"key": s.key, "name": s.name, "memory_bytes": s.total_memory_bytes, "memory_bandwidth_bytes_per_s": s.memory_bandwidth_bytes_per_s,
-             "peak_flops_per_s": dict(s.peak_flops), "tdp_watts": s.tdp_watts, **_prices(s.key)} for s in known]
+    return [
+        {
+            "key": s.key,
+            "name": s.name,
+            "memory_bytes": s.total_memory_bytes,
+            "memory_bandwidth_bytes_per_s": s.memory_bandwidth_bytes_per_s,
+            "peak_flops_per_s": dict(s.peak_flops),
+            "tdp_watts": s.tdp_watts,
+            **_prices(s.key),
+        }
+        for s in known
+    ]
 
 
 def _prices(key: str) -> dict[str, float | int | None]:
@@ -30,7 +45,11 @@ def _prices(key: str) -> dict[str, float | int | None]:
         found = [offer.usd_per_gpu_hour for offer in offers(key)]
     except PlannerError:  # no provider offers it: no price is an answer here
         found = []
-    return {"lowest_usd_per_gpu_hour": min(found, default=None), "highest_usd_per_gpu_hour": max(found, default=None), "offers": len(found)}
+    return {
+        "lowest_usd_per_gpu_hour": min(found, default=None),
+        "highest_usd_per_gpu_hour": max(found, default=None),
+        "offers": len(found),
+    }
 
 
 def gpu_table(known: Sequence[dict[str, Any]]) -> Table:
@@ -38,13 +57,28 @@ def gpu_table(known: Sequence[dict[str, Any]]) -> Table:
     rows = []
     for gpu in known:
         peak, bandwidth = gpu["peak_flops_per_s"], gpu["memory_bandwidth_bytes_per_s"]
-        rows.append((clean(gpu["name"]), gpu["key"], bytes_text(gpu["memory_bytes"]), _rate(bandwidth, 1e9), _rate(peak.get("fp32"), TERA),
-                     _rate(peak.get("bf16") or peak.get("fp16"), TERA), _span(gpu["lowest_usd_per_gpu_hour"], gpu["highest_usd_per_gpu_hour"])))
+        rows.append(
+            (
+                clean(gpu["name"]),
+                gpu["key"],
+                bytes_text(gpu["memory_bytes"]),
+                _rate(bandwidth, 1e9),
+                _rate(peak.get("fp32"), TERA),
+                _rate(peak.get("bf16") or peak.get("fp16"), TERA),
+                _span(gpu["lowest_usd_per_gpu_hour"], gpu["highest_usd_per_gpu_hour"]),
+            )
+        )
     return Table(headers, tuple(rows))
 
 
 def _rate(value: float | None, unit: float) -> str:
-    return DASH if value is None else f"{value / unit:,.0f}" if value / unit >= 10 else f"{value / unit:.1f}"
+    return (
+        DASH
+        if value is None
+        else f"{value / unit:,.0f}"
+        if value / unit >= 10
+        else f"{value / unit:.1f}"
+    )
 
 
 def _span(low: float | None, high: float | None) -> str:
@@ -58,15 +92,36 @@ def models(like: str | None = None) -> list[dict[str, Any]]:
     from planner import tables
 
     rows = tables.rows("models", "catalogue.csv")
-    known = [row for row in rows if like is None or like.lower() in f"{row['name']} {row['aliases']} {row['hub_id']}".lower()]
+    known = [
+        row
+        for row in rows
+        if like is None or like.lower() in f"{row['name']} {row['aliases']} {row['hub_id']}".lower()
+    ]
     if not known:
         raise UnknownNameError("model", like or "", [row["name"] for row in rows])
-    return [{"name": row["name"], "aliases": row["aliases"].split(), "task": row["task"], "modality": row["modality"],
-             "parameters": int(row["parameters"]) if row["parameters"] else None,
-             "max_length": int(row["max_length"]) if row["max_length"] else None, "license": row["license"] or None} for row in known]
+    return [
+        {
+            "name": row["name"],
+            "aliases": row["aliases"].split(),
+            "task": row["task"],
+            "modality": row["modality"],
+            "parameters": int(row["parameters"]) if row["parameters"] else None,
+            "max_length": int(row["max_length"]) if row["max_length"] else None,
+            "license": row["license"] or None,
+        }
+        for row in known
+    ]
 
 
 def model_table(known: Sequence[dict[str, Any]]) -> Table:
-    rows = ((m["name"], DASH if m["parameters"] is None else count_text(m["parameters"]), m["task"].replace("_", " "),
-             DASH if m["max_length"] is None else f"{m['max_length']:,}", m["license"] or DASH) for m in known)
+    rows = (
+        (
+            m["name"],
+            DASH if m["parameters"] is None else count_text(m["parameters"]),
+            m["task"].replace("_", " "),
+            DASH if m["max_length"] is None else f"{m['max_length']:,}",
+            m["license"] or DASH,
+        )
+        for m in known
+    )
     return Table(("Model", "Parameters", "Task", "Longest input", "Licence"), tuple(rows))

@@ -1,4 +1,5 @@
-"""A decision's document as tables and sentences, for ``planner choose``. Words only: no figure is worked out here."""
+"""A decision's document as tables and sentences, for ``planner choose``. Words only: no figure is
+worked out here."""
 
 from __future__ import annotations
 
@@ -7,52 +8,135 @@ from typing import Any
 
 from planner.report.views.answer import DASH, Table, device, name, short_device
 from planner.report.views.device import Section
-from planner.report.words import bytes_text, clean, count_text, figure_text, hours_text, percentiles, usd_text
+from planner.report.words import (
+    bytes_text,
+    clean,
+    count_text,
+    figure_text,
+    hours_text,
+    percentiles,
+    usd_text,
+)
 
 
 def sections(document: Mapping[str, Any], *, brief: bool = False) -> list[Section]:
-    """What is recommended, the table of strategies, and (not ``brief``) the front, the stages, the data, what speaks against it."""
+    """What is recommended, the table of strategies, and (not ``brief``) the front, the stages, the
+    data, what speaks against it."""
     table = _strategies(document)
-    found = [_recommended(document), Section(_surveyed(document), table=table if table.rows else None), _not_done(document), _paid(document)]
+    found = [
+        _recommended(document),
+        Section(_surveyed(document), table=table if table.rows else None),
+        _not_done(document),
+        _paid(document),
+    ]
     if document.get("ways"):
-        found.append(Section(f"{document['front']['strategy']} on every GPU at every provider", table=_ways(document["ways"])))
+        found.append(
+            Section(
+                f"{document['front']['strategy']} on every GPU at every provider",
+                table=_ways(document["ways"]),
+            )
+        )
     if brief:
         return [section for section in found if section.pairs or section.lines or section.table]
     front = document["front"]
     if front["ways"]:
-        found.append(Section(f"{front['strategy']}: what more dollars buy in hours ({len(front['ways'])} of {front['of']} on the front)", table=_front(front["ways"])))
-    found += [Section("In which order to go, and what each stage costs", table=_stages(document["stages"])),
-              Section("When to go on and when to stop", tuple((one["stage"], _rule(one)) for one in document["stages"])),
-              Section("What the data at hand supports", tuple((one["strategy"], _support(one)) for one in document["data"])),
-              Section("Speaks against tuning a pretrained model here", lines=tuple(f"{_sentence(one['reason'])} ({one['source']})" for one in document["cautions"])),
-              Section("Ask yourself", tuple((one["question"], f"If so: {one['reason']} ({one['source']})") for one in document["questions"])),
-              Section("A smaller model", tuple((clean(one["model"]), _smaller(one)) for one in document["smaller"])),
-              Section("Assumptions", lines=tuple(clean(line) for line in document["assumptions"])),
-              Section("Warnings", lines=tuple(clean(line) for line in [*document["warnings"], *_warnings(document)]))]
+        found.append(
+            Section(
+                f"{front['strategy']}: what more dollars buy in hours ({len(front['ways'])} of "
+                f"{front['of']} on the front)",
+                table=_front(front["ways"]),
+            )
+        )
+    found += [
+        Section(
+            "In which order to go, and what each stage costs", table=_stages(document["stages"])
+        ),
+        Section(
+            "When to go on and when to stop",
+            tuple((one["stage"], _rule(one)) for one in document["stages"]),
+        ),
+        Section(
+            "What the data at hand supports",
+            tuple((one["strategy"], _support(one)) for one in document["data"]),
+        ),
+        Section(
+            "Speaks against tuning a pretrained model here",
+            lines=tuple(
+                f"{_sentence(one['reason'])} ({one['source']})" for one in document["cautions"]
+            ),
+        ),
+        Section(
+            "Ask yourself",
+            tuple(
+                (one["question"], f"If so: {one['reason']} ({one['source']})")
+                for one in document["questions"]
+            ),
+        ),
+        Section(
+            "A smaller model",
+            tuple((clean(one["model"]), _smaller(one)) for one in document["smaller"]),
+        ),
+        Section("Assumptions", lines=tuple(clean(line) for line in document["assumptions"])),
+        Section(
+            "Warnings",
+            lines=tuple(clean(line) for line in [*document["warnings"], *_warnings(document)]),
+        ),
+    ]
     return [section for section in found if section.pairs or section.lines or section.table]
 
 
 def _recommended(document: Mapping[str, Any]) -> Section:
     way = document["recommended"]
     if way is None:
-        return Section("Recommended", lines=(f"nothing: {clean(document['licence'] or 'no way keeps the limits')}",))
+        return Section(
+            "Recommended",
+            lines=(f"nothing: {clean(document['licence'] or 'no way keeps the limits')}",),
+        )
     if way["gpu"] is None:
-        return Section("Recommended", lines=(f"{_named(way)}: {figure_text(way['usd'], usd_text)}; prices of {way['price_date'] or 'no known date'}", clean(way["why"])))
+        return Section(
+            "Recommended",
+            lines=(
+                f"{_named(way)}: {figure_text(way['usd'], usd_text)}; prices of "
+                f"{way['price_date'] or 'no known date'}",
+                clean(way["why"]),
+            ),
+        )
     cheapest = document["cheapest"]
-    lines = (f"{_title(way)}: {figure_text(way['usd'], usd_text)}, {figure_text(way['wall_hours'], hours_text)}; {_price(way)}",
-             f"{_setting(way)}, {_memory(way)}", clean(way["why"]))
+    lines = (
+        f"{_title(way)}: {figure_text(way['usd'], usd_text)}, "
+        f"{figure_text(way['wall_hours'], hours_text)}; {_price(way)}",
+        f"{_setting(way)}, {_memory(way)}",
+        clean(way["why"]),
+    )
     if way["project_usd"]:
         served = way["serving"]
-        lines += (f"Served on {device(served)} at {clean(served['provider'])} for {figure_text(served['usd_per_month'], usd_text)} a month; "
-                  f"{figure_text(way['project_usd'], usd_text)} over {document['question']['horizon_months']:g} months",)
-    if cheapest and (cheapest["strategy"], cheapest["variant"]) != (way["strategy"], way["variant"]):
-        lines += (f"Cheapest of all strategies: {_title(cheapest)}, {usd_text(cheapest['usd']['p50'])}",)
+        lines += (
+            f"Served on {device(served)} at {clean(served['provider'])} for "
+            f"{figure_text(served['usd_per_month'], usd_text)} a month; "
+            f"{figure_text(way['project_usd'], usd_text)} over "
+            f"{document['question']['horizon_months']:g} months",
+        )
+    if cheapest and (cheapest["strategy"], cheapest["variant"]) != (
+        way["strategy"],
+        way["variant"],
+    ):
+        lines += (
+            f"Cheapest of all strategies: {_title(cheapest)}, {usd_text(cheapest['usd']['p50'])}",
+        )
     return Section("Recommended", lines=lines)
 
 
 def _title(way: Mapping[str, Any]) -> str:
-    place = ", ".join(part for part in (clean(way["provider"]), clean(way["instance_type"] or ""), "" if way["region"] == "any" else clean(way["region"]),
-                                        "spot" if way["spot"] else "") if part)
+    place = ", ".join(
+        part
+        for part in (
+            clean(way["provider"]),
+            clean(way["instance_type"] or ""),
+            "" if way["region"] == "any" else clean(way["region"]),
+            "spot" if way["spot"] else "",
+        )
+        if part
+    )
     return f"{_named(way)} on {device(way)} at {place}"
 
 
@@ -69,20 +153,34 @@ def _age(way: Mapping[str, Any]) -> str:
 
 
 def _setting(way: Mapping[str, Any]) -> str:
-    checkpointing = "" if way["gradient_checkpointing"] == "none" else f", gradient checkpointing {way['gradient_checkpointing']}"
-    return f"micro-batch {way['micro_batch_size']}, {way['gradient_accumulation']} accumulated, {way['precision']}{checkpointing}"
+    checkpointing = (
+        ""
+        if way["gradient_checkpointing"] == "none"
+        else f", gradient checkpointing {way['gradient_checkpointing']}"
+    )
+    return (
+        f"micro-batch {way['micro_batch_size']}, {way['gradient_accumulation']} "
+        f"accumulated, {way['precision']}{checkpointing}"
+    )
 
 
 def _memory(way: Mapping[str, Any]) -> str:
-    return f"{bytes_text(way['memory_bytes']['p50'])} of {bytes_text(way['device_total_bytes'])}" if way["memory_bytes"] else "memory not proven"
+    return (
+        f"{bytes_text(way['memory_bytes']['p50'])} of {bytes_text(way['device_total_bytes'])}"
+        if way["memory_bytes"]
+        else "memory not proven"
+    )
 
 
 def _surveyed(document: Mapping[str, Any]) -> str:
     seen = document["surveyed"]
     if not seen["ways"]:
         return "The cheapest way of each strategy"
-    return (f"The cheapest way of each strategy, of {seen['ways']:,} on {seen['gpus']} GPUs at {seen['providers']} providers; prices are "
-            f"{seen['newest_price_days']} to {seen['oldest_price_days']} days old")
+    return (
+        f"The cheapest way of each strategy, of {seen['ways']:,} on {seen['gpus']} GPUs at "
+        f"{seen['providers']} providers; prices are "
+        f"{seen['newest_price_days']} to {seen['oldest_price_days']} days old"
+    )
 
 
 def _strategies(document: Mapping[str, Any]) -> Table:
@@ -92,20 +190,67 @@ def _strategies(document: Mapping[str, Any]) -> Table:
     for one in document["strategies"]:
         way = one["way"]
         if way:
-            whole = [usd_text(one["project_usd"]["p50"]) if one["project_usd"] else DASH] if project else []
-            rows.append((_named(way), short_device(way), clean(way["provider"]), *_hours(way), *_usd(way), *whole, _age(way)))
-    return Table(("Strategy", "GPU", "Provider", "Hours", "range", "Cost", "range", *(["Project"] if project else []), "Price age"), tuple(rows))
+            whole = (
+                [usd_text(one["project_usd"]["p50"]) if one["project_usd"] else DASH]
+                if project
+                else []
+            )
+            rows.append(
+                (
+                    _named(way),
+                    short_device(way),
+                    clean(way["provider"]),
+                    *_hours(way),
+                    *_usd(way),
+                    *whole,
+                    _age(way),
+                )
+            )
+    return Table(
+        (
+            "Strategy",
+            "GPU",
+            "Provider",
+            "Hours",
+            "range",
+            "Cost",
+            "range",
+            *(["Project"] if project else []),
+            "Price age",
+        ),
+        tuple(rows),
+    )
 
 
 def _not_done(document: Mapping[str, Any]) -> Section:
-    return Section("Not under these limits", tuple((one["strategy"], clean(one["why_not"])) for one in document["strategies"] if one["why_not"]))
+    return Section(
+        "Not under these limits",
+        tuple(
+            (one["strategy"], clean(one["why_not"]))
+            for one in document["strategies"]
+            if one["why_not"]
+        ),
+    )
 
 
 def _paid(document: Mapping[str, Any]) -> Section:
     paid = [(one["strategy"], one["paid"]) for one in document["strategies"] if one.get("paid")]
-    rows = tuple((strategy, clean(one["variant"]), usd_text(one["usd"]["p50"]) if one["usd"]["p50"] else DASH,
-                  DASH if one["usd_per_request"] is None else usd_text(one["usd_per_request"]), one["price_date"] or "undated") for strategy, one in paid)
-    return Section("Paid by the token", table=Table(("Strategy", "Model", "Project", "A request", "Price of"), rows) if rows else None)
+    rows = tuple(
+        (
+            strategy,
+            clean(one["variant"]),
+            usd_text(one["usd"]["p50"]) if one["usd"]["p50"] else DASH,
+            DASH if one["usd_per_request"] is None else usd_text(one["usd_per_request"]),
+            one["price_date"] or "undated",
+        )
+        for strategy, one in paid
+    )
+    return Section(
+        "Paid by the token",
+        table=Table(("Strategy", "Model", "Project", "A request", "Price of"), rows)
+        if rows
+        else None,
+    )
 
 
 def _hours(way: Mapping[str, Any]) -> tuple[str, str]:
@@ -117,28 +262,63 @@ def _usd(way: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _ways(ways: list[Mapping[str, Any]]) -> Table:
-    rows = tuple((short_device(way), clean(way["provider"]), clean(way["instance_type"] or DASH), str(way["micro_batch_size"]), *_hours(way), *_usd(way), _age(way))
-                 for way in ways)
-    return Table(("GPU", "Provider", "Instance", "Batch", "Hours", "range", "Cost", "range", "Price age"), rows)
+    rows = tuple(
+        (
+            short_device(way),
+            clean(way["provider"]),
+            clean(way["instance_type"] or DASH),
+            str(way["micro_batch_size"]),
+            *_hours(way),
+            *_usd(way),
+            _age(way),
+        )
+        for way in ways
+    )
+    return Table(
+        ("GPU", "Provider", "Instance", "Batch", "Hours", "range", "Cost", "range", "Price age"),
+        rows,
+    )
 
 
 def _front(ways: list[Mapping[str, Any]]) -> Table:
-    rows = tuple((short_device(way), clean(way["provider"]), *_hours(way), *_usd(way), _age(way), "yes" if way["keeps_limits"] else "no") for way in ways)
-    return Table(("GPU", "Provider", "Hours", "range", "Cost", "range", "Price age", "Keeps limits"), rows)
+    rows = tuple(
+        (
+            short_device(way),
+            clean(way["provider"]),
+            *_hours(way),
+            *_usd(way),
+            _age(way),
+            "yes" if way["keeps_limits"] else "no",
+        )
+        for way in ways
+    )
+    return Table(
+        ("GPU", "Provider", "Hours", "range", "Cost", "range", "Price age", "Keeps limits"), rows
+    )
 
 
 def _stages(stages: list[Mapping[str, Any]]) -> Table:
-    return Table(("Stage", "Strategy", "Costs", "Spent by then", "Where"), tuple((one["stage"], one["strategy"], _stage_cost(one), _spent(one), _stage_where(one)) for one in stages))
+    return Table(
+        ("Stage", "Strategy", "Costs", "Spent by then", "Where"),
+        tuple(
+            (one["stage"], one["strategy"], _stage_cost(one), _spent(one), _stage_where(one))
+            for one in stages
+        ),
+    )
 
 
 def _stage_cost(one: Mapping[str, Any]) -> str:
     if one["usd"] is not None:
         return usd_text(one["usd"]) + (", instead" if one["instead"] else "")
-    return DASH if one["usd_per_request"] is None else f"{usd_text(one['usd_per_request'])} a request"
+    return (
+        DASH if one["usd_per_request"] is None else f"{usd_text(one['usd_per_request'])} a request"
+    )
 
 
 def _spent(one: Mapping[str, Any]) -> str:
-    return usd_text(one["spent_usd"]) + (f" without {', '.join(one['sum_lacks'])}" if one["sum_lacks"] else "")
+    return usd_text(one["spent_usd"]) + (
+        f" without {', '.join(one['sum_lacks'])}" if one["sum_lacks"] else ""
+    )
 
 
 def _stage_where(one: Mapping[str, Any]) -> str:
@@ -147,24 +327,46 @@ def _stage_where(one: Mapping[str, Any]) -> str:
 
 def _rule(one: Mapping[str, Any]) -> str:
     rate = f" Learning rate {one['learning_rate']}." if one["learning_rate"] else ""
-    return f"{_sentence(one['do'])}.{rate} Go on while {one['go_on_while']}; stop when {one['stop_when']}. {_sentence(one['reason'])} ({one['source']})"
+    return (
+        f"{_sentence(one['do'])}.{rate} Go on while {one['go_on_while']}; stop when "
+        f"{one['stop_when']}. {_sentence(one['reason'])} ({one['source']})"
+    )
 
 
 def _support(one: Mapping[str, Any]) -> str:
-    unit = {"class": " a class", "tokens": " tokens", "samples": " samples"}.get(one["per"], " samples")
+    unit = {"class": " a class", "tokens": " tokens", "samples": " samples"}.get(
+        one["per"], " samples"
+    )
     have = DASH if one["have"] is None else count_text(round(one["have"])) + unit
-    needed = DASH if one["min_samples"] is None else f"from {count_text(one['min_samples'])}" + (f" to {count_text(one['max_samples'])}" if one["max_samples"] else "") + unit
-    verdict = {"enough": "within what was shown", "fewer": "fewer than what was shown to work", "more": "more than what it was shown for",
-               "unknown": "cannot be said"}[one["verdict"]]
+    needed = (
+        DASH
+        if one["min_samples"] is None
+        else f"from {count_text(one['min_samples'])}"
+        + (f" to {count_text(one['max_samples'])}" if one["max_samples"] else "")
+        + unit
+    )
+    verdict = {
+        "enough": "within what was shown",
+        "fewer": "fewer than what was shown to work",
+        "more": "more than what it was shown for",
+        "unknown": "cannot be said",
+    }[one["verdict"]]
     source = f" ({one['source']})" if one["source"] else ""
-    return f"{verdict}: {have}, published {needed}. {_sentence(one['reason'])}{source}" if one["min_samples"] is not None else f"{verdict}: {one['reason']}{source}"
+    return (
+        f"{verdict}: {have}, published {needed}. {_sentence(one['reason'])}{source}"
+        if one["min_samples"] is not None
+        else f"{verdict}: {one['reason']}{source}"
+    )
 
 
 def _smaller(one: Mapping[str, Any]) -> str:
     size = f"{count_text(one['parameters'])} parameters"
     if one["way"] is None:
         return f"{size}; {clean(one['why_not'])}"
-    return f"{size}; {_title(one['way'])}: {figure_text(one['way']['usd'], usd_text)}, {figure_text(one['way']['wall_hours'], hours_text)}"
+    return (
+        f"{size}; {_title(one['way'])}: {figure_text(one['way']['usd'], usd_text)}, "
+        f"{figure_text(one['way']['wall_hours'], hours_text)}"
+    )
 
 
 def _warnings(document: Mapping[str, Any]) -> list[str]:

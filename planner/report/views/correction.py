@@ -1,4 +1,5 @@
-"""Corrections as a table: what they move, how sure they leave the planner, and how many runs and models speak for them."""
+"""Corrections as a table: what they move, how sure they leave the planner, and how many runs and
+models speak for them."""
 
 from __future__ import annotations
 
@@ -19,26 +20,45 @@ from planner.validate.summaries import by
 from planner.validate.validate import Validation
 
 
-def sections(known: Sequence[Correction], found: Validation | None = None, problems: Sequence[str] = ()) -> list[Section]:
-    """The corrections; with the validation that they were learnt from, what they do to runs that did not teach them."""
+def sections(
+    known: Sequence[Correction], found: Validation | None = None, problems: Sequence[str] = ()
+) -> list[Section]:
+    """The corrections; with the validation that they were learnt from, what they do to runs that
+    did not teach them."""
     devices = sorted({c.device for c in known})
-    made = [Section(f"Corrections on {clean(device)}", table=_table([c for c in known if c.device == device])) for device in devices]
+    made = [
+        Section(
+            f"Corrections on {clean(device)}",
+            table=_table([c for c in known if c.device == device]),
+        )
+        for device in devices
+    ]
     for device in devices if found is not None else ():
-        made.append(Section(f"What they do on {clean(device)}, each model and strategy judged by the others", table=_effect(found, device)))
+        made.append(
+            Section(
+                f"What they do on {clean(device)}, each model and strategy judged by the others",
+                table=_effect(found, device),
+            )
+        )
     if found is not None and found.refused:
         made += [
             Section(
                 f"Not learnt from: {len(found.refused):,}",
-                lines=tuple(clean(reason) for reason in sorted({r.reason for r in found.refused})[:8]),
+                lines=tuple(
+                    clean(reason) for reason in sorted({r.reason for r in found.refused})[:8]
+                ),
             )
         ]
-    return made + ([Section("What could not be read", lines=tuple(map(clean, problems)))] if problems else [])
+    return made + (
+        [Section("What could not be read", lines=tuple(map(clean, problems)))] if problems else []
+    )
 
 
 def _table(known: Sequence[Correction]) -> Table:
     rows = tuple(
         (
-            f"{NAMES[c.quantity]}, {c.basis}, {'any work' if c.family == ANY else clean(c.family).replace('_', ' and ')}",
+            f"{NAMES[c.quantity]}, {c.basis}, "
+            f"{'any work' if c.family == ANY else clean(c.family).replace('_', ' and ')}",
             f"{100 * math.expm1(c.bias_log):+.1f} %",
             _was(c),
             _width(c.sigma_log),
@@ -52,7 +72,8 @@ def _table(known: Sequence[Correction]) -> Table:
 
 
 def _was(c: Correction) -> str:
-    """The width that the planner states by itself; the context's is a measured range, not a spread."""
+    """The width that the planner states by itself; the context's is a measured range, not a
+    spread."""
     if c.quantity == "context":
         return DASH
     try:
@@ -68,9 +89,19 @@ def _width(sigma_log: float) -> str:
 
 
 def _effect(found: Validation, device: str) -> Table:
-    before, after = (by((c for c in comparisons if c.gpu == device), "quantity", "basis") for comparisons in (found.plain, found.left_out))
+    before, after = (
+        by((c for c in comparisons if c.gpu == device), "quantity", "basis")
+        for comparisons in (found.plain, found.left_out)
+    )
     rows = tuple(
-        (f"{NAMES[q]}, {basis}", f"{s.count:,}", _share(s.median), _share(new.median), _share(s.coverage), _share(new.coverage))
+        (
+            f"{NAMES[q]}, {basis}",
+            f"{s.count:,}",
+            _share(s.median),
+            _share(new.median),
+            _share(s.coverage),
+            _share(new.coverage),
+        )
         for (q, basis), s in before.items()
         if (new := after.get((q, basis)))
     )
@@ -81,14 +112,22 @@ def _share(value: float) -> str:
     return f"{100 * value:,.1f} %"
 
 
-def document(known: Sequence[Correction], file: str | None, found: Validation | None = None) -> dict[str, Any]:
+def document(
+    known: Sequence[Correction], file: str | None, found: Validation | None = None
+) -> dict[str, Any]:
     """JSON: ``file`` None where they are not in force."""
-    made: dict[str, Any] = {"schema": 1, "file": file, "corrections": [dataclasses.asdict(c) for c in known]}
+    made: dict[str, Any] = {
+        "schema": 1,
+        "file": file,
+        "corrections": [dataclasses.asdict(c) for c in known],
+    }
     if found is not None:
         made["judged"] = {
             name: [
                 {"quantity": q, "basis": basis, "device": gpu, **dataclasses.asdict(s)}
-                for (q, basis, gpu), s in by(getattr(found, name), "quantity", "basis", "gpu").items()
+                for (q, basis, gpu), s in by(
+                    getattr(found, name), "quantity", "basis", "gpu"
+                ).items()
             ]
             for name in ("plain", "left_out")
         }

@@ -1,4 +1,5 @@
-"""What is known of devices, as tables and lines: for ``planner devices`` and the end of ``planner calibrate``. Words only."""
+"""What is known of devices, as tables and lines: for ``planner devices`` and the end of ``planner
+calibrate``. Words only."""
 
 from __future__ import annotations
 
@@ -11,8 +12,14 @@ from planner.report.words import bytes_text, clean, count_text, seconds_text, sh
 from planner.units import GIGA, TERA
 
 #: The host's costs that say most, in the order in which a step meets them.
-HOST = {"forward_seconds": "an operation, forward", "backward_seconds": "an operation, backward", "optimizer_seconds": "an operation of the optimizer",
-        "module_seconds": "a module's call", "step_seconds": "a step's own", "synchronise_seconds": "waiting for the device"}
+HOST = {
+    "forward_seconds": "an operation, forward",
+    "backward_seconds": "an operation, backward",
+    "optimizer_seconds": "an operation of the optimizer",
+    "module_seconds": "a module's call",
+    "step_seconds": "a step's own",
+    "synchronise_seconds": "waiting for the device",
+}
 LISTED_DOUBTS = 8
 
 
@@ -28,9 +35,22 @@ class Section:
 
 def listing(known: Sequence[Mapping[str, Any]]) -> Table:
     """One row a measured device, of summaries with ``file`` and ``shipped``."""
-    rows = tuple((clean(one["name"]), one["key"], "shipped" if one["shipped"] else "own", clean(one["date"] or DASH), clean(one["torch"] or DASH).partition("+")[0],
-                  f"{one['cases']:,}", error_text(one), str(len(one["doubts"])) if one["doubts"] else DASH) for one in known)
-    return Table(("Device", "Name", "From", "Date", "torch", "Sizes", "Error (p95)", "Doubts"), rows)
+    rows = tuple(
+        (
+            clean(one["name"]),
+            one["key"],
+            "shipped" if one["shipped"] else "own",
+            clean(one["date"] or DASH),
+            clean(one["torch"] or DASH).partition("+")[0],
+            f"{one['cases']:,}",
+            error_text(one),
+            str(len(one["doubts"])) if one["doubts"] else DASH,
+        )
+        for one in known
+    )
+    return Table(
+        ("Device", "Name", "From", "Date", "torch", "Sizes", "Error (p95)", "Doubts"), rows
+    )
 
 
 def error_text(one: Mapping[str, Any]) -> str:
@@ -48,43 +68,129 @@ def details(one: Mapping[str, Any], outcome: Mapping[str, Any] | None = None) ->
     """All of a device's profile; ``outcome``: what the run that wrote it says of itself."""
     sections = [Section(clean(one["name"]), _facts(one, outcome))]
     if one["kinds"]:
-        sections.append(Section("Curves: error of predicting each measured size from the others", table=_kinds(one["kinds"])))
+        sections.append(
+            Section(
+                "Curves: error of predicting each measured size from the others",
+                table=_kinds(one["kinds"]),
+            )
+        )
     if one["host_seconds"]:
-        title = "What the host needs beyond the operators themselves" if one.get("kind") == "cpu" else "What the host needs"
-        sections.append(Section(title, tuple((text, seconds_text(one["host_seconds"][name])) for name, text in HOST.items() if name in one["host_seconds"])))
+        title = (
+            "What the host needs beyond the operators themselves"
+            if one.get("kind") == "cpu"
+            else "What the host needs"
+        )
+        sections.append(
+            Section(
+                title,
+                tuple(
+                    (text, seconds_text(one["host_seconds"][name]))
+                    for name, text in HOST.items()
+                    if name in one["host_seconds"]
+                ),
+            )
+        )
     if one["facts"]:
-        sections.append(Section("Memory, copies and rates", tuple((_named(name), _fact(name, value)) for name, value in one["facts"].items())))
+        sections.append(
+            Section(
+                "Memory, copies and rates",
+                tuple((_named(name), _fact(name, value)) for name, value in one["facts"].items()),
+            )
+        )
     if one["watts"]:
-        sections.append(Section("Mean power by kind", tuple((kind, f"{watts:,.0f} W") for kind, watts in one["watts"].items())))
+        sections.append(
+            Section(
+                "Mean power by kind",
+                tuple((kind, f"{watts:,.0f} W") for kind, watts in one["watts"].items()),
+            )
+        )
     if one["loader"]:
-        sections.append(Section("Input pipeline", tuple((clean(name), _loader(entry)) for name, entry in one["loader"].items())))
+        sections.append(
+            Section(
+                "Input pipeline",
+                tuple((clean(name), _loader(entry)) for name, entry in one["loader"].items()),
+            )
+        )
     if one["doubts"]:
-        lines = [f"{clean(d['what'])}{'. ' + clean(d['mend']) if d['mend'] else ''}" for d in one["doubts"]]
-        more = [f"and {len(lines) - LISTED_DOUBTS} more: --json shows all"] if len(lines) > LISTED_DOUBTS else []
+        lines = [
+            f"{clean(d['what'])}{'. ' + clean(d['mend']) if d['mend'] else ''}"
+            for d in one["doubts"]
+        ]
+        more = (
+            [f"and {len(lines) - LISTED_DOUBTS} more: --json shows all"]
+            if len(lines) > LISTED_DOUBTS
+            else []
+        )
         sections.append(Section("Doubts", lines=(*lines[:LISTED_DOUBTS], *more)))
     return sections
 
 
-def _facts(one: Mapping[str, Any], outcome: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:
+def _facts(
+    one: Mapping[str, Any], outcome: Mapping[str, Any] | None
+) -> tuple[tuple[str, str], ...]:
     memory = one["device"].get("total_memory_bytes")
-    pairs = [("Basis", "calibrated: timed on such a device"), ("Measured", " · ".join(filter(None, (one["date"], one["torch"] and f"torch {one['torch']}",
-              one["source"] and f"from {one['source']}")))), ("Sizes", f"{one['cases']:,} in {one['curves']} curves, error {error_text(one)}")]
+    pairs = [
+        ("Basis", "calibrated: timed on such a device"),
+        (
+            "Measured",
+            " · ".join(
+                filter(
+                    None,
+                    (
+                        one["date"],
+                        one["torch"] and f"torch {one['torch']}",
+                        one["source"] and f"from {one['source']}",
+                    ),
+                )
+            ),
+        ),
+        ("Sizes", f"{one['cases']:,} in {one['curves']} curves, error {error_text(one)}"),
+    ]
     if one["exact_operations"]:
         pairs.append(("Exact", f"{one['exact_operations']:,} operations timed"))
     if memory:
         pairs.append(("Memory", bytes_text(memory)))
-    return tuple((left, clean(right)) for left, right in (*pairs, *(_run(outcome) if outcome else ()))if right)
+    return tuple(
+        (left, clean(right))
+        for left, right in (*pairs, *(_run(outcome) if outcome else ()))
+        if right
+    )
 
 
 def _run(outcome: Mapping[str, Any]) -> list[tuple[str, str]]:
-    more = [f"{outcome['remembered']:,} were known" if outcome["remembered"] else "", f"{outcome['failed']:,} could not run" if outcome["failed"] else "",
-            f"{outcome['left']:,} left for more --seconds" if outcome["left"] else ""]
-    return [("This run", ", ".join(filter(None, (f"{outcome['measured']:,} timings in {seconds_text(outcome['elapsed_seconds'])}", *more))))]
+    more = [
+        f"{outcome['remembered']:,} were known" if outcome["remembered"] else "",
+        f"{outcome['failed']:,} could not run" if outcome["failed"] else "",
+        f"{outcome['left']:,} left for more --seconds" if outcome["left"] else "",
+    ]
+    return [
+        (
+            "This run",
+            ", ".join(
+                filter(
+                    None,
+                    (
+                        f"{outcome['measured']:,} timings in "
+                        f"{seconds_text(outcome['elapsed_seconds'])}",
+                        *more,
+                    ),
+                )
+            ),
+        )
+    ]
 
 
 def _kinds(kinds: Sequence[Mapping[str, Any]]) -> Table:
-    rows = tuple((one["kind"], str(one["sizes"]), error_text(one), f"{bytes_text(one['least_bytes'])}–{bytes_text(one['most_bytes'])}",
-                  _rate(one)) for one in kinds)
+    rows = tuple(
+        (
+            one["kind"],
+            str(one["sizes"]),
+            error_text(one),
+            f"{bytes_text(one['least_bytes'])}–{bytes_text(one['most_bytes'])}",
+            _rate(one),
+        )
+        for one in kinds
+    )
     return Table(("Kind", "Sizes", "Error (p95)", "Bytes moved", "Fastest"), rows)
 
 
@@ -113,7 +219,11 @@ def _fact(name: str, value: float) -> str:
         return f"{value / TERA:.3g} TFLOP/s"
     if name.endswith("_watts"):
         return f"{value:.3g} W"
-    return value_text(name, value) if name.endswith(("_bytes", "_seconds")) else count_text(float(f"{value:.4g}"))
+    return (
+        value_text(name, value)
+        if name.endswith(("_bytes", "_seconds"))
+        else count_text(float(f"{value:.4g}"))
+    )
 
 
 def _loader(entry: Any) -> str:
@@ -121,28 +231,55 @@ def _loader(entry: Any) -> str:
     if not isinstance(entry, Mapping):
         return clean(entry)
     seconds, workers = entry.get("mean_seconds"), entry.get("workers") or {}
-    parts = [clean(entry.get("data") or ""), f"{seconds_text(seconds)} a sample" if seconds else "",
-             ", ".join(f"{clean(n)} workers {count_text(float(f'{rate:.3g}'))}/s" for n, rate in workers.items()) if isinstance(workers, Mapping) else ""]
+    parts = [
+        clean(entry.get("data") or ""),
+        f"{seconds_text(seconds)} a sample" if seconds else "",
+        ", ".join(
+            f"{clean(n)} workers {count_text(float(f'{rate:.3g}'))}/s"
+            for n, rate in workers.items()
+        )
+        if isinstance(workers, Mapping)
+        else "",
+    ]
     return "; ".join(filter(None, parts))
 
 
 def on_paper(one: Mapping[str, Any]) -> list[Section]:
     """A device that nobody measured, by its datasheet."""
     bandwidth = one["memory_bandwidth_bytes_per_s"]
-    pairs = [("Basis", "datasheet: nobody has calibrated such a device yet"), ("Memory", bytes_text(one["memory_bytes"])),
-             ("Bandwidth", f"{bandwidth / GIGA:,.0f} GB/s" if bandwidth else DASH),
-             *((f"Peak {kind}", f"{rate / TERA:.3g} TFLOP/s") for kind, rate in one["peak_flops_per_s"].items())]
-    return [Section(clean(one["name"]), tuple(pairs), lines=("planner calibrate, run on such a device, measures it",))]
+    pairs = [
+        ("Basis", "datasheet: nobody has calibrated such a device yet"),
+        ("Memory", bytes_text(one["memory_bytes"])),
+        ("Bandwidth", f"{bandwidth / GIGA:,.0f} GB/s" if bandwidth else DASH),
+        *(
+            (f"Peak {kind}", f"{rate / TERA:.3g} TFLOP/s")
+            for kind, rate in one["peak_flops_per_s"].items()
+        ),
+    ]
+    return [
+        Section(
+            clean(one["name"]),
+            tuple(pairs),
+            lines=("planner calibrate, run on such a device, measures it",),
+        )
+    ]
 
 
 def usage(one: Mapping[str, Any], *, here: bool) -> str:
-    """How to plan with a profile that was just written; ``here``: on the machine that was measured."""
+    """How to plan with a profile that was just written; ``here``: on the machine that was
+    measured."""
     name = "cpu" if one["kind"] == "cpu" else "local"
     if not here:
         name = one["key"]
-    return f"Plan with it: planner estimate MODEL DATA --gpu {name if one['own'] else clean(one['file'])}"
+    return (
+        "Plan with it: planner estimate MODEL DATA --gpu "
+        f"{name if one['own'] else clean(one['file'])}"
+    )
 
 
 def stopped(one: Mapping[str, Any]) -> str:
     """Why a run ended early, and what became of what it measured."""
-    return f"{one['run']['stopped']}. What was measured is in {one['file']}; running it again goes on from there"
+    return (
+        f"{one['run']['stopped']}. What was measured is in {one['file']}; running it again "
+        "goes on from there"
+    )

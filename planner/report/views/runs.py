@@ -1,4 +1,5 @@
-"""Measured runs as a table, and one run in full. Words only: what is worked out is worked out by the ledger."""
+"""Measured runs as a table, and one run in full. Words only: what is worked out is worked out by
+the ledger."""
 
 from __future__ import annotations
 
@@ -22,10 +23,30 @@ def listing(runs: Sequence[RunRecord]) -> Table:
 
 
 def _row(run: RunRecord) -> tuple[str, ...]:
-    setup, measured, estimated, memory = run.setup, run.measurement.get("step_seconds"), estimated_step_seconds(run), peak_bytes(run)
-    full = "ran out" if run.measurement.get("out_of_memory") else DASH if memory is None else bytes_text(memory)
-    return (run.id[:6], run.created[:10], _model(setup.get("model")), clean(setup.get("strategy") or DASH).replace("_", " "), short_device(run),
-            DASH if measured is None else seconds_text(measured), DASH if estimated is None else f"{seconds_text(estimated)} {_off(run)}".strip(), full, run.kind)
+    setup, measured, estimated, memory = (
+        run.setup,
+        run.measurement.get("step_seconds"),
+        estimated_step_seconds(run),
+        peak_bytes(run),
+    )
+    full = (
+        "ran out"
+        if run.measurement.get("out_of_memory")
+        else DASH
+        if memory is None
+        else bytes_text(memory)
+    )
+    return (
+        run.id[:6],
+        run.created[:10],
+        _model(setup.get("model")),
+        clean(setup.get("strategy") or DASH).replace("_", " "),
+        short_device(run),
+        DASH if measured is None else seconds_text(measured),
+        DASH if estimated is None else f"{seconds_text(estimated)} {_off(run)}".strip(),
+        full,
+        run.kind,
+    )
 
 
 def device(run: RunRecord) -> str:
@@ -37,7 +58,12 @@ def short_device(run: RunRecord) -> str:
     """Without the makers' words, for a narrow column."""
     name = device(run)
     name = name.replace("-", " ")
-    return re.sub(r"\b(NVIDIA|GeForce|AMD|Instinct|Tesla|Intel|Generation)(\(R\))? ?", "", name).strip() or name
+    return (
+        re.sub(
+            r"\b(NVIDIA|GeForce|AMD|Instinct|Tesla|Intel|Generation)(\(R\))? ?", "", name
+        ).strip()
+        or name
+    )
 
 
 def _model(name: str | None) -> str:
@@ -59,18 +85,36 @@ def _off(run: RunRecord) -> str:
 
 def details(run: RunRecord) -> list[Section]:
     """All that is kept of a run; what was not known is left out."""
-    head = [("id", run.id), ("when", run.created), ("kind", run.kind), ("source", clean(run.source)), ("estimate was off by", error_text(run))]
-    parts = (("What was run", run.setup), ("What was measured", run.measurement), ("What had been estimated", run.estimate), ("The question", run.question),
-             ("Versions", run.versions), ("Machine", run.machine))
+    head = [
+        ("id", run.id),
+        ("when", run.created),
+        ("kind", run.kind),
+        ("source", clean(run.source)),
+        ("estimate was off by", error_text(run)),
+    ]
+    parts = (
+        ("What was run", run.setup),
+        ("What was measured", run.measurement),
+        ("What had been estimated", run.estimate),
+        ("The question", run.question),
+        ("Versions", run.versions),
+        ("Machine", run.machine),
+    )
     sections = [Section("Run", tuple(pair for pair in head if pair[1] != DASH))]
     for title, values in parts:
-        known = {name: _short(name, value) for name, value in (values or {}).items() if value is not None}
+        known = {
+            name: _short(name, value) for name, value in (values or {}).items() if value is not None
+        }
         if known:
             sections.append(Section(title, tuple(flat(known))))
-    return sections + ([Section("Notes", lines=tuple(clean(note) for note in run.notes))] if run.notes else [])
+    return sections + (
+        [Section("Notes", lines=tuple(clean(note) for note in run.notes))] if run.notes else []
+    )
 
 
 def _short(name: str, value: Any) -> Any:
     if name == "phase_seconds" and isinstance(value, Mapping):
         return {f"{phase}_seconds": seconds for phase, seconds in value.items()}
-    return f"{len(value):,} values" if isinstance(value, list) and len(value) > LONGEST_LIST else value
+    return (
+        f"{len(value):,} values" if isinstance(value, list) and len(value) > LONGEST_LIST else value
+    )

@@ -1,8 +1,9 @@
 """Makes a forward and backward pass on the meta device do what CUDA would do.
 
-Fused attention instead of its decomposition, dropout with a one-byte mask, ``torch.autocast`` by CUDA's lists (on meta
-it does nothing), and an answer for the questions that a model asks of its data (``if mask.all():``), which meta tensors
-cannot answer: masks are full, nothing is infinite. What was answered is kept for the assumptions.
+Fused attention instead of its decomposition, dropout with a one-byte mask, ``torch.autocast`` by
+CUDA's lists (on meta it does nothing), and an answer for the questions that a model asks of its
+data (``if mask.all():``), which meta tensors cannot answer: masks are full, nothing is infinite.
+What was answered is kept for the assumptions.
 """
 
 from __future__ import annotations
@@ -19,37 +20,61 @@ from planner.trace.recorder import (
     cuda_ops,  # noqa: F401  (cuda_ops declares torch.ops.planner)
 )
 
-# CUDA's autocast lists: AT_FORALL_LOWER_PRECISION_FP, AT_FORALL_FP32, AT_FORALL_FP32_SET_OPT_DTYPE and AT_FORALL_PROMOTE of
-# ATen/autocast_mode.h in torch 2.13, by the names that Python calls. What is not there runs in its inputs' widest type.
+# CUDA's autocast lists: AT_FORALL_LOWER_PRECISION_FP, AT_FORALL_FP32, AT_FORALL_FP32_SET_OPT_DTYPE
+# and AT_FORALL_PROMOTE of ATen/autocast_mode.h in torch 2.13, by the names that Python calls. What
+# is not there runs in its inputs' widest type.
 LOWER_PRECISION = frozenset(
-    "__matmul__ __rmatmul__ addbmm addmm addmv addr baddbmm bmm chain_matmul conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d "
-    "conv_transpose3d convolution einsum gru_cell linear lstm_cell matmul mm multi_dot mv prelu rnn_relu_cell rnn_tanh_cell "
-    "scaled_dot_product_attention vecdot".split())
+    "__matmul__ __rmatmul__ addbmm addmm addmv addr baddbmm bmm chain_matmul conv1d conv2d "
+    "conv3d conv_tbc conv_transpose1d conv_transpose2d "
+    "conv_transpose3d convolution einsum gru_cell linear lstm_cell matmul mm multi_dot mv "
+    "prelu rnn_relu_cell rnn_tanh_cell "
+    "scaled_dot_product_attention vecdot".split()
+)
 FLOAT32 = frozenset(
-    "__pow__ __rdiv__ __rpow__ __rtruediv__ acos asin binary_cross_entropy_with_logits cdist cosh cosine_embedding_loss cosine_similarity "
-    "dist erfinv exp expm1 group_norm hinge_embedding_loss huber_loss kl_div l1_loss layer_norm log log10 log1p log2 logsumexp "
-    "margin_ranking_loss mse_loss multi_margin_loss multilabel_margin_loss nll_loss native_layer_norm pdist poisson_nll_loss pow reciprocal renorm "
-    "rms_norm rsqrt sinh smooth_l1_loss soft_margin_loss softplus tan triplet_margin_loss upsample_bicubic2d upsample_bilinear2d upsample_linear1d "
-    "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_trilinear3d _upsample_bicubic2d_aa _upsample_bilinear2d_aa".split())
-#: These compute in float32 by their argument ``dtype``, without a copy of their input, unless the caller gave one.
-FLOAT32_BY_ARGUMENT = frozenset("cumprod cumsum log_softmax norm prod softmax sum linalg_vector_norm vector_norm".split())
-WIDEST = frozenset("addcdiv addcmul atan2 bilinear cross dot grid_sample grid_sampler index_put scatter_add tensordot vdot".split())
+    "__pow__ __rdiv__ __rpow__ __rtruediv__ acos asin binary_cross_entropy_with_logits cdist "
+    "cosh cosine_embedding_loss cosine_similarity "
+    "dist erfinv exp expm1 group_norm hinge_embedding_loss huber_loss kl_div l1_loss "
+    "layer_norm log log10 log1p log2 logsumexp "
+    "margin_ranking_loss mse_loss multi_margin_loss multilabel_margin_loss nll_loss "
+    "native_layer_norm pdist poisson_nll_loss pow reciprocal renorm "
+    "rms_norm rsqrt sinh smooth_l1_loss soft_margin_loss softplus tan triplet_margin_loss "
+    "upsample_bicubic2d upsample_bilinear2d upsample_linear1d "
+    "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_trilinear3d "
+    "_upsample_bicubic2d_aa _upsample_bilinear2d_aa".split()
+)
+#: These compute in float32 by their argument ``dtype``, without a copy of their input, unless the
+#: caller gave one.
+FLOAT32_BY_ARGUMENT = frozenset(
+    "cumprod cumsum log_softmax norm prod softmax sum linalg_vector_norm vector_norm".split()
+)
+WIDEST = frozenset(
+    "addcdiv addcmul atan2 bilinear cross dot grid_sample grid_sampler index_put scatter_add "
+    "tensordot vdot".split()
+)
 
 _PYTHON_WRAPPERS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 
 
 class CudaLike(TorchFunctionMode):
-    """``autocast``: the lower precision of mixed precision, or None. ``casting()`` says whether a cast is due now.
-    ``numbers``: what ``item()`` gives; None refuses, since a model's forward pass must not depend on it.
-    ``align_masks``: attention masks have a size of the model's own, not the batch's."""
+    """``autocast``: the lower precision of mixed precision, or None. ``casting()`` says whether a
+    cast is due now. ``numbers``: what ``item()`` gives; None refuses, since a model's forward pass
+    must not depend on it. ``align_masks``: attention masks have a size of the model's own, not the
+    batch's."""
 
-    def __init__(self, autocast: torch.dtype | None = None, casting=lambda: True, numbers: float | None = None, align_masks: bool = False):
+    def __init__(
+        self,
+        autocast: torch.dtype | None = None,
+        casting=lambda: True,
+        numbers: float | None = None,
+        align_masks: bool = False,
+    ):
         super().__init__()
         self.numbers, self.align_masks = numbers, align_masks
         self.autocast, self._casting = autocast, casting
         self.answers: set[str] = set()
         self.on_answer = lambda: None  # told of each one: the host waits for the device there
-        self.contexts: list[tuple[bool, torch.dtype | None]] = []  # the model's own ``torch.autocast`` blocks, innermost last
+        # the model's own ``torch.autocast`` blocks, innermost last
+        self.contexts: list[tuple[bool, torch.dtype | None]] = []
         self._cast_weights: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._copies: dict = {}
 
@@ -62,7 +87,9 @@ class CudaLike(TorchFunctionMode):
     @property
     def lower(self) -> torch.dtype | None:
         """The type that products are cast to: the innermost block's, else the recipe's."""
-        return next((kind for _, kind in reversed(self.contexts) if kind is not None), self.autocast)
+        return next(
+            (kind for _, kind in reversed(self.contexts) if kind is not None), self.autocast
+        )
 
     def clear_cache(self) -> None:
         self._cast_weights.clear()
@@ -77,19 +104,26 @@ class CudaLike(TorchFunctionMode):
             args, kwargs = self._autocast_arguments(name, args, kwargs)
         if special is not None:
             return special(func, *args, **kwargs)
-        if isinstance(func, types.FunctionType) and func.__module__ in ("torch.nn.functional", "torch.autograd"):
-            if func.__globals__.get("__name__") != func.__module__:  # a dispatcher such as max_pool2d, whose branches would ask the mode again
+        if isinstance(func, types.FunctionType) and func.__module__ in (
+            "torch.nn.functional",
+            "torch.autograd",
+        ):
+            # a dispatcher such as max_pool2d, whose branches would ask the mode again
+            if func.__globals__.get("__name__") != func.__module__:
                 return func(*args, **kwargs)
             return self._call_inside(func, args, kwargs)
         return func(*args, **kwargs)
 
-    # ---- python functions of torch.nn.functional: run a copy that does not ask the mode again, with the mode on inside
+    # ---- python functions of torch.nn.functional: run a copy that does not ask the mode again,
+    # with the mode on inside
 
     def _call_inside(self, func, args, kwargs):
         copy = self._copies.get(func)
         if copy is None:
             scope = dict(func.__globals__, **{name: _never for name in _PYTHON_WRAPPERS})
-            copy = types.FunctionType(func.__code__, scope, func.__name__, func.__defaults__, func.__closure__)
+            copy = types.FunctionType(
+                func.__code__, scope, func.__name__, func.__defaults__, func.__closure__
+            )
             copy.__kwdefaults__ = func.__kwdefaults__
             self._copies[func] = copy
         with self:
@@ -97,21 +131,41 @@ class CudaLike(TorchFunctionMode):
 
     # ---- fused kernels
 
-    def _on_scaled_dot_product_attention(self, func, query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
+    def _on_scaled_dot_product_attention(
+        self,
+        func,
+        query,
+        key,
+        value,
+        attn_mask=None,
+        dropout_p=0.0,
+        is_causal=False,
+        scale=None,
+        enable_gqa=False,
+    ):
         mask, dropout = cuda_attention.additive(attn_mask, query.dtype), float(dropout_p)
         kind = cuda_attention.backend(query, key, value, mask, enable_gqa)
         if kind == cuda_attention.MATH:
-            return cuda_attention.mathematics(query, key, value, mask, dropout, bool(is_causal), scale, enable_gqa)
-        return cuda_attention.fused(query, key, value, mask, dropout, bool(is_causal), kind, self.align_masks)
+            return cuda_attention.mathematics(
+                query, key, value, mask, dropout, bool(is_causal), scale, enable_gqa
+            )
+        return cuda_attention.fused(
+            query, key, value, mask, dropout, bool(is_causal), kind, self.align_masks
+        )
 
     def _on_linear(self, func, input, weight, bias=None):  # noqa: A002
-        if weight.dtype == torch.uint8:  # bitsandbytes' packed weights: the layer's own forward pass unpacks them
-            raise ModelError("it reads the weights of its linear layers itself, which 4-bit layers do not allow", mend="Train it with LoRA instead")
+        # bitsandbytes' packed weights: the layer's own forward pass unpacks them
+        if weight.dtype == torch.uint8:
+            raise ModelError(
+                "it reads the weights of its linear layers itself, which 4-bit layers do not allow",
+                mend="Train it with LoRA instead",
+            )
         return func(input, weight, bias)
 
     def _on_rms_norm(self, func, input, normalized_shape, weight=None, eps=None):  # noqa: A002
         if weight is not None and weight.dtype != input.dtype or not input.is_meta:
-            return func(input, normalized_shape, weight, eps)  # CUDA has no fused kernel for two types
+            # CUDA has no fused kernel for two types
+            return func(input, normalized_shape, weight, eps)
         return torch.ops.planner.rms_norm(input, list(normalized_shape), weight)[0]
 
     def _on_softmax(self, func, *args, **kwargs):
@@ -121,12 +175,18 @@ class CudaLike(TorchFunctionMode):
         return self._softmax(func, torch._log_softmax, *args, **kwargs)
 
     def _softmax(self, func, fused, *args, **kwargs):
-        """CUDA reads fp16 and writes float32 in one kernel; bf16 is copied to float32 first (``SoftMax.cpp``)."""
-        if isinstance(func, types.FunctionType):  # torch.nn.functional's: it calls the tensor's method
+        """CUDA reads fp16 and writes float32 in one kernel; bf16 is copied to float32 first
+        (``SoftMax.cpp``)."""
+        # torch.nn.functional's: it calls the tensor's method
+        if isinstance(func, types.FunctionType):
             return self._call_inside(func, args, kwargs)
         tensor = args[0] if args else kwargs.get("input")
         dim = args[1] if len(args) > 1 else kwargs.get("dim")
-        if kwargs.get("dtype") == torch.float32 and tensor.is_meta and tensor.dtype == torch.float16:
+        if (
+            kwargs.get("dtype") == torch.float32
+            and tensor.is_meta
+            and tensor.dtype == torch.float16
+        ):
             return fused(tensor, dim, True)
         return func(*args, **kwargs)
 
@@ -151,14 +211,23 @@ class CudaLike(TorchFunctionMode):
     def _on_sum(self, func, *args, **kwargs):
         """The sum of a mask is its size: masks are full."""
         total, whole = func(*args, **kwargs), args[0] if args else None
-        if isinstance(whole, torch.Tensor) and whole.is_meta and whole.dtype == torch.bool and total.dim() == 0:
+        if (
+            isinstance(whole, torch.Tensor)
+            and whole.is_meta
+            and whole.dtype == torch.bool
+            and total.dim() == 0
+        ):
             total._planner_sum = whole.numel()
         return total
 
     def _on___eq__(self, func, left, right):
         answer = func(left, right)
         full = getattr(left, "_planner_sum", None)
-        return answer if full is None or not isinstance(right, int) else self._tag(answer, full == right)
+        return (
+            answer
+            if full is None or not isinstance(right, int)
+            else self._tag(answer, full == right)
+        )
 
     def _tag(self, tensor, answer: bool):
         if isinstance(tensor, torch.Tensor) and tensor.is_meta:
@@ -181,7 +250,10 @@ class CudaLike(TorchFunctionMode):
         if self.numbers is not None:
             self.on_answer()
             return self.numbers
-        raise ModelError("the model's forward pass depends on the values of its input (Tensor.item)", mend="Such a model cannot be traced without data")
+        raise ModelError(
+            "the model's forward pass depends on the values of its input (Tensor.item)",
+            mend="Such a model cannot be traced without data",
+        )
 
     # ---- autocast
 
@@ -193,27 +265,46 @@ class CudaLike(TorchFunctionMode):
         if name in FLOAT32_BY_ARGUMENT:
             return args, self._float32_by_argument(args, kwargs)
         if name in WIDEST:
-            tensors = [t for t in _tensors(args) + _tensors(kwargs.values()) if t.is_floating_point()]
-            if any(t.dtype == torch.float32 for t in tensors) and any(t.dtype == self.lower for t in tensors):
+            tensors = [
+                t for t in _tensors(args) + _tensors(kwargs.values()) if t.is_floating_point()
+            ]
+            if any(t.dtype == torch.float32 for t in tensors) and any(
+                t.dtype == self.lower for t in tensors
+            ):
                 return self._cast(args, kwargs, torch.float32)
         return args, kwargs
 
     def _float32_by_argument(self, args, kwargs):
         tensor = args[0] if args and isinstance(args[0], torch.Tensor) else kwargs.get("input")
         given = kwargs.get("dtype") is not None or any(isinstance(a, torch.dtype) for a in args)
-        lower = isinstance(tensor, torch.Tensor) and tensor.is_meta and tensor.dtype in (torch.float16, torch.bfloat16)
+        lower = (
+            isinstance(tensor, torch.Tensor)
+            and tensor.is_meta
+            and tensor.dtype in (torch.float16, torch.bfloat16)
+        )
         return kwargs if given or not lower else kwargs | {"dtype": torch.float32}
 
     def _cast(self, args, kwargs, dtype):
-        return tuple(self._cast_one(a, dtype) for a in args), {k: self._cast_one(v, dtype) for k, v in kwargs.items()}
+        return tuple(self._cast_one(a, dtype) for a in args), {
+            k: self._cast_one(v, dtype) for k, v in kwargs.items()
+        }
 
     def _cast_one(self, value, dtype):
         if isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.Tensor):
             return type(value)(self._cast_one(v, dtype) for v in value)
-        castable = isinstance(value, torch.Tensor) and value.is_meta and value.dtype in (torch.float32, torch.float16, torch.bfloat16)
+        castable = (
+            isinstance(value, torch.Tensor)
+            and value.is_meta
+            and value.dtype in (torch.float32, torch.float16, torch.bfloat16)
+        )
         if not castable or value.dtype == dtype:
             return value
-        if dtype != torch.float32 and value.dtype == torch.float32 and value.requires_grad and value.is_leaf:
+        if (
+            dtype != torch.float32
+            and value.dtype == torch.float32
+            and value.requires_grad
+            and value.is_leaf
+        ):
             # CUDA keeps one lower-precision copy of a weight until the outermost autocast ends.
             kept = self._cast_weights.get(id(value))
             if kept is None:
@@ -238,7 +329,8 @@ def _tensors(values) -> list[torch.Tensor]:
 
 @contextlib.contextmanager
 def as_if_on_cuda(mode: CudaLike):
-    """The mode, with torch's own questions about autocast answered by it (PEFT asks; checkpointing restores)."""
+    """The mode, with torch's own questions about autocast answered by it (PEFT asks; checkpointing
+    restores)."""
     enabled, clear = torch.is_autocast_enabled, torch.clear_autocast_cache
 
     def is_enabled(*_device) -> bool:
@@ -258,8 +350,9 @@ def as_if_on_cuda(mode: CudaLike):
 
 @contextlib.contextmanager
 def _own_blocks(mode: CudaLike):
-    """``with torch.autocast(…)`` in a model's code, which meta tensors do not have, told to the mode. Only a block for CUDA names
-    a type that counts: blocks for other devices come from code that asks its tensors where they lie."""
+    """``with torch.autocast(…)`` in a model's code, which meta tensors do not have, told to the
+    mode. Only a block for CUDA names a type that counts: blocks for other devices come from code
+    that asks its tensors where they lie."""
     kind = torch.amp.autocast_mode.autocast
     own = {name: vars(kind)[name] for name in ("__init__", "__enter__", "__exit__")}
 

@@ -1,8 +1,10 @@
-"""Record one training step on the meta device at one (B, S): every operation, every storage's birth and death.
+"""Record one training step on the meta device at one (B, S): every operation, every storage's birth
+and death.
 
-A dispatch mode sees each ATen operation below autograd, in the order a device would run it; a weak reference on each
-storage tells when it dies. Attribution to modules: forward hooks hold the stack of modules; an operation of the backward
-pass belongs to the module whose forward operation made its autograd node (equal sequence numbers).
+A dispatch mode sees each ATen operation below autograd, in the order a device would run it; a weak
+reference on each storage tells when it dies. Attribution to modules: forward hooks hold the stack
+of modules; an operation of the backward pass belongs to the module whose forward operation made its
+autograd node (equal sequence numbers).
 """
 
 from __future__ import annotations
@@ -19,15 +21,19 @@ from planner.trace.recorder.cuda_ops import scratch
 from planner.trace.table import CATEGORIES, PHASES
 
 _PHASE = {name: index for index, name in enumerate(PHASES)}
-_DTYPE = {value: str(value).removeprefix("torch.") for value in vars(torch).values() if isinstance(value, torch.dtype)}
+_DTYPE = {
+    value: str(value).removeprefix("torch.")
+    for value in vars(torch).values()
+    if isinstance(value, torch.dtype)
+}
 _SYNC = "aten._local_scalar_dense.default"
 
 
 @dataclass
 class RawTrace:
-    """One recorded step, with concrete integers. Operations are (signature index, phase, module); a signature is (name,
-    inputs, outputs, attrs) of operands (shape, dtype, layout, expanded, count); a storage is [shape, itemsize, birth,
-    death, category, module]."""
+    """One recorded step, with concrete integers. Operations are (signature index, phase, module); a
+    signature is (name, inputs, outputs, attrs) of operands (shape, dtype, layout, expanded, count);
+    a storage is [shape, itemsize, birth, death, category, module]."""
 
     signatures: list = field(default_factory=list)
     operations: list[tuple[int, int, int]] = field(default_factory=list)
@@ -37,7 +43,8 @@ class RawTrace:
 
 
 class Recorder(TorchDispatchMode):
-    """Use as ``with recorder:`` around the step, setting ``recorder.phase``. Only meta tensors are recorded."""
+    """Use as ``with recorder:`` around the step, setting ``recorder.phase``. Only meta tensors are
+    recorded."""
 
     def __init__(self, module: torch.nn.Module):
         super().__init__()
@@ -72,12 +79,16 @@ class Recorder(TorchDispatchMode):
 
     def add_names(self, module: torch.nn.Module, prefix: str) -> None:
         """Further modules (a distillation's teacher), under a prefix."""
-        self._names.update({id(m): f"{prefix}.{name}" if name else prefix for name, m in module.named_modules()})
+        self._names.update(
+            {id(m): f"{prefix}.{name}" if name else prefix for name, m in module.named_modules()}
+        )
 
     def __enter__(self):
         hooks = torch.nn.modules.module
-        self._hooks = [hooks.register_module_forward_pre_hook(self._enter_module),
-                       hooks.register_module_forward_hook(self._leave_module, always_call=True)]
+        self._hooks = [
+            hooks.register_module_forward_pre_hook(self._enter_module),
+            hooks.register_module_forward_hook(self._leave_module, always_call=True),
+        ]
         return super().__enter__()
 
     def __exit__(self, *error):
@@ -98,7 +109,8 @@ class Recorder(TorchDispatchMode):
             return _PHASE["backward"], module
         module = self._stack[-1]
         number = torch.autograd._get_sequence_nr()
-        # Nodes made since the last operation belong to this one's module: composite operations make several.
+        # Nodes made since the last operation belong to this one's module: composite operations make
+        # several.
         for sequence in range(max(self._next_sequence, number - 64), number + 1):
             self._of_sequence[sequence] = module
         self._next_sequence = number + 1
@@ -123,7 +135,9 @@ class Recorder(TorchDispatchMode):
 
     def _add(self, name, inputs, outputs, attributes, phase, module):
         raw_in, raw_out = tuple(_raw(t) for t in inputs), tuple(_raw(t) for t in outputs)
-        number = self._operation((name, _grouped(raw_in), _grouped(raw_out), attributes), phase, module)
+        number = self._operation(
+            (name, _grouped(raw_in), _grouped(raw_out), attributes), phase, module
+        )
         for tensor in outputs:
             self._born(tensor, number, module)
         for shape, itemsize in scratch(name, inputs):
@@ -159,7 +173,12 @@ class Recorder(TorchDispatchMode):
         if number is not None:
             self.raw.storages[number][3] = len(self.raw.operations) - 1
 
-    def mark(self, tensors: Iterable[torch.Tensor], category: str, names: Callable[[int], str] | None = None) -> None:
+    def mark(
+        self,
+        tensors: Iterable[torch.Tensor],
+        category: str,
+        names: Callable[[int], str] | None = None,
+    ) -> None:
         """Declare what storages are; those not seen yet were there before the step."""
         index = CATEGORIES.index(category)
         for position, tensor in enumerate(tensors):
@@ -187,8 +206,9 @@ class Recorder(TorchDispatchMode):
 
 
 def _laid_out_as_on_cuda(func, args, out):
-    """cuDNN answers channels-last where the image or the weight is so (``cudnn_conv_suggest_memory_format``); meta always
-    answers contiguous, and copies would be recorded that CUDA does not make."""
+    """cuDNN answers channels-last where the image or the weight is so
+    (``cudnn_conv_suggest_memory_format``); meta always answers contiguous, and copies would be
+    recorded that CUDA does not make."""
     if func is torch.ops.aten.convolution.default and _channels_last(args[0], args[1]):
         return _in_channels_last(out)
     if func is torch.ops.aten.convolution_backward.default and _channels_last(args[1], args[2]):
@@ -197,7 +217,12 @@ def _laid_out_as_on_cuda(func, args, out):
 
 
 def _channels_last(*tensors: torch.Tensor) -> bool:
-    return any(t.dim() == 4 and t.is_contiguous(memory_format=torch.channels_last) and not t.is_contiguous() for t in tensors)
+    return any(
+        t.dim() == 4
+        and t.is_contiguous(memory_format=torch.channels_last)
+        and not t.is_contiguous()
+        for t in tensors
+    )
 
 
 def _in_channels_last(tensor):
@@ -233,7 +258,8 @@ def _raw(tensor: torch.Tensor) -> tuple:
 
 
 def _grouped(raw: tuple) -> tuple:
-    """Equal neighbours and, in the long lists of optimizer operations, equal tensors anywhere, counted once."""
+    """Equal neighbours and, in the long lists of optimizer operations, equal tensors anywhere,
+    counted once."""
     if len(raw) <= 8:
         return tuple((*operand, 1) for operand in raw)
     counts: dict[tuple, int] = {}
@@ -242,8 +268,11 @@ def _grouped(raw: tuple) -> tuple:
     return tuple((*operand, count) for operand, count in counts.items())
 
 
-_VIEWS = frozenset("view _unsafe_view reshape expand slice select permute transpose t unsqueeze squeeze alias detach split split_with_sizes "
-                   "chunk unbind narrow as_strided view_as diagonal unfold".split())
+_VIEWS = frozenset(
+    "view _unsafe_view reshape expand slice select permute transpose t unsqueeze squeeze alias "
+    "detach split split_with_sizes "
+    "chunk unbind narrow as_strided view_as diagonal unfold".split()
+)
 
 
 def _attributes(func, args, kwargs) -> tuple:
@@ -256,7 +285,11 @@ def _attributes(func, args, kwargs) -> tuple:
         plain = _plain(value)
         if plain is not None:
             out.append((argument.name, plain))
-    out += [(key, plain) for key, value in kwargs.items() if key not in ("device", "layout", "pin_memory") and (plain := _plain(value)) is not None]
+    out += [
+        (key, plain)
+        for key, value in kwargs.items()
+        if key not in ("device", "layout", "pin_memory") and (plain := _plain(value)) is not None
+    ]
     return tuple(sorted(out))
 
 
@@ -267,7 +300,11 @@ def _plain(value):
         return value if value == value and abs(value) != float("inf") else str(value)
     if isinstance(value, torch.dtype):
         return _DTYPE[value]
-    if isinstance(value, (list, tuple)) and value and all(isinstance(v, (bool, int, float)) for v in value):
+    if (
+        isinstance(value, (list, tuple))
+        and value
+        and all(isinstance(v, (bool, int, float)) for v in value)
+    ):
         return tuple(value)
     return None
 

@@ -1,4 +1,5 @@
-"""One recorded step: model + recipe + point → RawTrace. The steady state: optimizer state is there before it begins."""
+"""One recorded step: model + recipe + point → RawTrace. The steady state: optimizer state is there
+before it begins."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ class StepRunner:
     """A model built once, with the strategy applied, whose step can be recorded at any point."""
 
     def __init__(self, build: Callable, recipe: Recipe, build_teacher: Callable | None = None):
-        """``build()`` and ``build_teacher()`` return fresh BuiltModels. Raises the errors of building and applying."""
+        """``build()`` and ``build_teacher()`` return fresh BuiltModels. Raises the errors of
+        building and applying."""
         self.recipe = recipe
         with quiet():
             self.built = build()
@@ -48,7 +50,8 @@ class StepRunner:
         return optimizer
 
     def record(self, **point: int) -> RawTrace:
-        """Record the step at a point. Raises ModelError, in one line, when the model's own code fails on meta."""
+        """Record the step at a point. Raises ModelError, in one line, when the model's own code
+        fails on meta."""
         collecting = gc.isenabled()
         gc.collect()
         gc.disable()  # a cycle collected in the middle would end lifetimes at arbitrary operations
@@ -59,7 +62,10 @@ class StepRunner:
             raise
         except Exception as error:
             line = " ".join(str(error).split())[:200]
-            raise ModelError(f"its own code fails when one step is traced: {type(error).__name__}: {line}", where=self.built.facts.name) from error
+            raise ModelError(
+                f"its own code fails when one step is traced: {type(error).__name__}: {line}",
+                where=self.built.facts.name,
+            ) from error
         finally:
             if collecting:
                 gc.enable()
@@ -67,8 +73,11 @@ class StepRunner:
     def _record(self, point: dict) -> RawTrace:
         prepared, amp = self.prepared, AUTOCAST.get(self.recipe.precision)
         recorder = Recorder(prepared.module)
-        mode = CudaLike(amp, casting=lambda: recorder.phase in ("forward", "teacher") or recorder.recomputing,
-                        align_masks="S" not in self.built.symbols)
+        mode = CudaLike(
+            amp,
+            casting=lambda: recorder.phase in ("forward", "teacher") or recorder.recomputing,
+            align_masks="S" not in self.built.symbols,
+        )
         mode.on_answer = recorder.synchronise
         if prepared.teacher is not None:
             recorder.add_names(prepared.teacher, "teacher")
@@ -100,49 +109,78 @@ class StepRunner:
 
     def _backward_and_update(self, recorder: Recorder, mode: CudaLike, loss: torch.Tensor) -> None:
         recorder.phase = "backward"
-        torch.autograd.backward(loss)  # not the method: a function mode would be off inside it, and recomputation needs it
+        # not the method: a function mode would be off inside it, and recomputation needs it
+        torch.autograd.backward(loss)
         grads = [p.grad for p in self.prepared.trainable if p.grad is not None]
         recorder.mark(grads, "gradients")
         recorder.phase = "optimizer"
-        if self.recipe.precision == "amp_fp16":  # the gradient scaler looks for overflow before every step
+        # the gradient scaler looks for overflow before every step
+        if self.recipe.precision == "amp_fp16":
             torch.ops.planner.unscale(grads)
             recorder.synchronise()
         del grads
-        mode.numbers = 1.0  # Adafactor scales by norms that it reads back: any number gives the same operations
+        # Adafactor scales by norms that it reads back: any number gives the same operations
+        mode.numbers = 1.0
         self.optimizer.step()
 
     def _mark_what_is_there(self, recorder: Recorder, batch: dict) -> None:
         for module in filter(None, (self.prepared.module, self.prepared.teacher)):
             named = list(module.named_parameters()) + list(module.named_buffers())
-            recorder.mark([t for _, t in named], "weights", lambda i, named=named: named[i][0].rpartition(".")[0])
+            recorder.mark(
+                [t for _, t in named],
+                "weights",
+                lambda i, named=named: named[i][0].rpartition(".")[0],
+            )
         if self.optimizer is not None:
             recorder.mark(state_tensors(self.optimizer), "optimizer")
         recorder.mark([t for t in batch.values() if isinstance(t, torch.Tensor)], "activations")
 
     def counts(self) -> dict[str, int]:
-        """Parameters, total and trainable, and the bytes a saved checkpoint takes (trained weights, or all of them)."""
+        """Parameters, total and trainable, and the bytes a saved checkpoint takes (trained weights,
+        or all of them)."""
         trainable = self.prepared.trainable
-        saved = trainable if strategy_of(self.recipe).uses_lora else list(self.prepared.module.parameters())
-        return {"total_params": self.prepared.total_parameters, "trainable_params": count(trainable),
-                "checkpoint_bytes": sum(p.numel() * p.element_size() for p in {id(p): p for p in saved}.values()),
-                "gradient_bytes": sum(p.numel() * p.element_size() for p in trainable), "module_calls": self.module_calls}
+        saved = (
+            trainable
+            if strategy_of(self.recipe).uses_lora
+            else list(self.prepared.module.parameters())
+        )
+        return {
+            "total_params": self.prepared.total_parameters,
+            "trainable_params": count(trainable),
+            "checkpoint_bytes": sum(
+                p.numel() * p.element_size() for p in {id(p): p for p in saved}.values()
+            ),
+            "gradient_bytes": sum(p.numel() * p.element_size() for p in trainable),
+            "module_calls": self.module_calls,
+        }
 
 
 def enable_checkpointing(built, policy: str) -> None:
-    """Gradient checkpointing on the model's blocks: ``full`` recomputes all of a block, ``selective`` keeps the outputs of
-    matrix products and attention (torch's selective activation checkpointing)."""
+    """Gradient checkpointing on the model's blocks: ``full`` recomputes all of a block,
+    ``selective`` keeps the outputs of matrix products and attention (torch's selective activation
+    checkpointing)."""
     if policy == "full":
         built.enable_checkpointing()
         return
     from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
 
     aten = torch.ops.aten
-    keep = {aten.mm.default, aten.addmm.default, aten.bmm.default, aten.convolution.default, torch.ops.planner.attention.default,
-            # what a fused attention is on a real device
-            aten._scaled_dot_product_flash_attention.default, aten._scaled_dot_product_efficient_attention.default,
-            aten._scaled_dot_product_cudnn_attention.default, aten._scaled_dot_product_flash_attention_for_cpu.default}
+    keep = {
+        aten.mm.default,
+        aten.addmm.default,
+        aten.bmm.default,
+        aten.convolution.default,
+        torch.ops.planner.attention.default,
+        # what a fused attention is on a real device
+        aten._scaled_dot_product_flash_attention.default,
+        aten._scaled_dot_product_efficient_attention.default,
+        aten._scaled_dot_product_cudnn_attention.default,
+        aten._scaled_dot_product_flash_attention_for_cpu.default,
+    }
 
     def choose(_context, operation, *_args, **_kwargs):
-        return CheckpointPolicy.MUST_SAVE if operation in keep else CheckpointPolicy.PREFER_RECOMPUTE
+        return (
+            CheckpointPolicy.MUST_SAVE if operation in keep else CheckpointPolicy.PREFER_RECOMPUTE
+        )
 
     built.enable_checkpointing(context_fn=lambda: create_selective_checkpoint_contexts(choose))

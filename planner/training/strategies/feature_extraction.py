@@ -1,7 +1,7 @@
 """Feature extraction: the backbone is frozen, a head trains on what it gives out.
 
-Three recordings: the whole step with the backbone run every time (``variant`` None); the forward pass that makes the
-features once (``features``); the head alone on features read back (``cached``).
+Three recordings: the whole step with the backbone run every time (``variant`` None); the forward
+pass that makes the features once (``features``); the head alone on features read back (``cached``).
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def _backbone_only(built, total: int) -> Prepared:
 
 
 def _head_only(built, total: int) -> Prepared:
-    """The head's modules, fed with tensors of the shape that really enters them, and the task's loss on what they give."""
+    """The head's modules, fed with tensors of the shape that really enters them, and the task's
+    loss on what they give."""
     import torch
 
     chains: list[list] = []  # known when a batch has run through the model once
@@ -52,7 +53,10 @@ def _head_only(built, total: int) -> Prepared:
             entering = _inputs(built, whole)
         chains[:] = _chains(built, entering)
         kept = {f"features{i}": entering[chain[0]][0] for i, chain in enumerate(chains)}
-        return {name: torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device) for name, t in kept.items()} | {"labels": whole.get("labels")}
+        return {
+            name: torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device)
+            for name, t in kept.items()
+        } | {"labels": whole.get("labels")}
 
     def forward(data):
         ends = []
@@ -63,17 +67,25 @@ def _head_only(built, total: int) -> Prepared:
             ends.append(value)
         value = ends[0] if len(ends) == 1 else sum(ends) / len(ends)
         logits = value.reshape(-1, value.shape[-1]).float()
-        labels = data["labels"] if data["labels"] is not None else torch.empty(logits.shape[0], dtype=torch.int64, device=logits.device)
+        labels = (
+            data["labels"]
+            if data["labels"] is not None
+            else torch.empty(logits.shape[0], dtype=torch.int64, device=logits.device)
+        )
         rows = labels.reshape(-1)
-        return torch.nn.functional.cross_entropy(logits[: rows.shape[0]] if logits.shape[0] > rows.shape[0] else logits, rows)
+        return torch.nn.functional.cross_entropy(
+            logits[: rows.shape[0]] if logits.shape[0] > rows.shape[0] else logits, rows
+        )
 
     holder = torch.nn.ModuleList(_head_modules(built))
-    return Prepared(holder, [p for p in holder.parameters() if p.requires_grad], forward, batch, total)
+    return Prepared(
+        holder, [p for p in holder.parameters() if p.requires_grad], forward, batch, total
+    )
 
 
 def _chains(built, entering: dict) -> list[list]:
-    """The head's modules, each after the one whose output it takes; a head of its own (a distillation token's) begins a chain.
-    Raises ModelError when none of them runs."""
+    """The head's modules, each after the one whose output it takes; a head of its own (a
+    distillation token's) begins a chain. Raises ModelError when none of them runs."""
     chains, before = [], None
     for module, (value, out_shape) in entering.items():
         if chains and before is not None and before[-1] == value.shape[-1]:
@@ -87,7 +99,8 @@ def _chains(built, entering: dict) -> list[list]:
 
 
 def _inputs(built, batch) -> dict:
-    """Head module → (the tensor that enters it, the shape of its output), in the order in which a real forward pass runs them."""
+    """Head module → (the tensor that enters it, the shape of its output), in the order in which a
+    real forward pass runs them."""
     found: dict = {}
 
     def entered(module, args, out):
@@ -104,11 +117,15 @@ def _inputs(built, batch) -> dict:
 
 
 def _head_modules(built) -> list:
-    """The head's modules in the order in which they are declared. Raises ModelError when a part of the head is a bare parameter."""
+    """The head's modules in the order in which they are declared. Raises ModelError when a part of
+    the head is a bare parameter."""
     try:
         return [built.module.get_submodule(name) for name in built.head]
     except AttributeError as error:
-        raise ModelError(f"the head of {built.facts.name} is not made of modules", mend="Use --no-cached-features") from error
+        raise ModelError(
+            f"the head of {built.facts.name} is not made of modules",
+            mend="Use --no-cached-features",
+        ) from error
 
 
 class _Reached(Exception):
@@ -116,7 +133,8 @@ class _Reached(Exception):
 
 
 def _features(built, batch):
-    """The tensor that enters the head's first module, found by stopping a real forward pass there."""
+    """The tensor that enters the head's first module, found by stopping a real forward pass
+    there."""
     first = _head_modules(built)[0]
     kept = {}
 
@@ -136,4 +154,6 @@ def _features(built, batch):
     return kept["features"]
 
 
-STRATEGY = Strategy("feature_extraction", "feature extraction", "a head on a frozen backbone", apply, order=10)
+STRATEGY = Strategy(
+    "feature_extraction", "feature extraction", "a head on a frozen backbone", apply, order=10
+)

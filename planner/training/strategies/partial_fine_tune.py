@@ -1,4 +1,5 @@
-"""Partial fine-tuning: the head and the last k blocks train, the rest is frozen and keeps no activations."""
+"""Partial fine-tuning: the head and the last k blocks train, the rest is frozen and keeps no
+activations."""
 
 from __future__ import annotations
 
@@ -10,11 +11,14 @@ def apply(built, recipe, build) -> Prepared:
     """Raises QuestionError when the model has fewer than ``recipe.unfrozen_blocks`` blocks."""
     wanted = recipe.unfrozen_blocks or 0
     if wanted > len(built.blocks):
-        raise QuestionError(f"{wanted} unfrozen blocks asked for, {built.facts.name} has {len(built.blocks)}", where="--unfrozen-blocks")
+        raise QuestionError(
+            f"{wanted} unfrozen blocks asked for, {built.facts.name} has {len(built.blocks)}",
+            where="--unfrozen-blocks",
+        )
     total = count(built.module.parameters())
     freeze(built.module)
     chosen = list(built.head_parameters())
-    for block in built.blocks[len(built.blocks) - wanted:]:
+    for block in built.blocks[len(built.blocks) - wanted :]:
         chosen += list(block.parameters())
     for parameter in chosen:
         parameter.requires_grad_(True)
@@ -23,4 +27,6 @@ def apply(built, recipe, build) -> Prepared:
     return prepared
 
 
-STRATEGY = Strategy("partial_fine_tune", "partial fine-tuning", "the head and the last blocks", apply, order=20)
+STRATEGY = Strategy(
+    "partial_fine_tune", "partial fine-tuning", "the head and the last blocks", apply, order=20
+)

@@ -13,7 +13,8 @@ def apply(built, recipe, build) -> Prepared:
 
     total = count(built.module.parameters())
     compute = torch.float16 if recipe.precision in ("fp16", "amp_fp16") else torch.bfloat16
-    spared = tuple(getattr(built.module, "_keep_in_fp32_modules", None) or ())  # transformers quantises none of these (T5's ``wo``)
+    # transformers quantises none of these (T5's ``wo``)
+    spared = tuple(getattr(built.module, "_keep_in_fp32_modules", None) or ())
     quantise(built.module, keep=(tuple(built.head) or ("lm_head",)) + spared, compute_dtype=compute)
     return adapt(built, recipe, total=total, custom_modules={Linear4bit: _lora_over_4bit()})
 
@@ -22,7 +23,8 @@ def _lora_over_4bit():
     from peft.tuners.lora import Linear
 
     class LoraLinear4bit(Linear):
-        """PEFT's ``lora.bnb.Linear4bit``: the base result is cloned, the adapters' output is cast before it is added."""
+        """PEFT's ``lora.bnb.Linear4bit``: the base result is cloned, the adapters' output is cast
+        before it is added."""
 
         def forward(self, x, *args, **kwargs):
             import torch
@@ -33,11 +35,22 @@ def _lora_over_4bit():
                 kind = result.dtype
                 if convert:
                     x = self._cast_input_dtype(x, self.lora_A[adapter].weight.dtype)
-                output = self.lora_B[adapter](self.lora_A[adapter](self.lora_dropout[adapter](x))) * self.scaling[adapter]
+                output = (
+                    self.lora_B[adapter](self.lora_A[adapter](self.lora_dropout[adapter](x)))
+                    * self.scaling[adapter]
+                )
                 result = result + (output.to(kind) if convert else output)
             return result
 
     return LoraLinear4bit
 
 
-STRATEGY = Strategy("qlora", "QLoRA", "low-rank adapters on 4-bit weights", apply, order=40, uses_lora=True, four_bit=True)
+STRATEGY = Strategy(
+    "qlora",
+    "QLoRA",
+    "low-rank adapters on 4-bit weights",
+    apply,
+    order=40,
+    uses_lora=True,
+    four_bit=True,
+)

@@ -16,22 +16,41 @@ from planner.calibrate.host import costs as host_costs
 from planner.calibrate.host import model as host_model
 from planner.calibrate.host import step as host_step
 from planner.calibrate.host.programs import PROGRAMS
-from planner.calibrate.host.timing import by_turns, issued, looping, one_thread, replaying, tensors_in
+from planner.calibrate.host.timing import (
+    by_turns,
+    issued,
+    looping,
+    one_thread,
+    replaying,
+    tensors_in,
+)
 from planner.calibrate.operations.backends import backend
 from planner.devices.priors import prior
 from planner.trace.operations import kind_of
 from planner.trace.table import PHASES
 
 CPU = backend("cpu")
-COSTS = ("forward_seconds", "no_grad_seconds", "backward_seconds", "optimizer_seconds", "tensor_seconds", "view_forward_seconds", "view_backward_seconds",
-         "module_seconds", "step_seconds", "synchronise_seconds")
+COSTS = (
+    "forward_seconds",
+    "no_grad_seconds",
+    "backward_seconds",
+    "optimizer_seconds",
+    "tensor_seconds",
+    "view_forward_seconds",
+    "view_backward_seconds",
+    "module_seconds",
+    "step_seconds",
+    "synchronise_seconds",
+)
 GPU_LIKE = SimpleNamespace(kind="cuda", device=torch.device("cpu"), synchronise=lambda: None)
 
 
 def test_a_biased_linear_layer_issues_one_product_and_three_views():
     x, weight, bias = torch.randn(2, 3, 4), torch.randn(5, 4), torch.randn(5)
     found = issued(lambda: functional.linear(x, weight, bias))
-    assert [kind_of(str(operator)) for operator, _, _ in found.calls] == ["matmul"] and found.views >= 2
+    assert [kind_of(str(operator)) for operator, _, _ in found.calls] == [
+        "matmul"
+    ] and found.views >= 2
 
 
 def test_what_a_backward_pass_issues_is_heard_too():
@@ -56,7 +75,10 @@ def test_programs_issue_the_kind_that_they_are_named_for(program):
         assert found.views == 4 and not found.launches
     elif program.stands_for is not None:
         with torch.no_grad():
-            assert str(issued(lambda: program.stands_for(*arguments)).calls[0][0]) == "aten.native_dropout.default"
+            assert (
+                str(issued(lambda: program.stands_for(*arguments)).calls[0][0])
+                == "aten.native_dropout.default"
+            )
     elif program.kind != "attention":  # a processor's kernel has another name
         assert program.kind in {kind_of(str(operator)) for operator, _, _ in found.calls}
 
@@ -77,18 +99,28 @@ def test_threads_are_given_back():
     assert torch.get_num_threads() == before
 
 
-@given(st.floats(0, 1e-4), st.floats(0, 1e-5), st.lists(st.tuples(st.integers(1, 50), st.integers(0, 500)), min_size=2, max_size=8))
+@given(
+    st.floats(0, 1e-4),
+    st.floats(0, 1e-5),
+    st.lists(st.tuples(st.integers(1, 50), st.integers(0, 500)), min_size=2, max_size=8),
+)
 def test_two_costs_are_found_again_where_they_explain_all(one, other, counts):
     rows = [(one * a + other * b, a, b, 1.0) for a, b in counts]
     found = host_costs.explained(rows)
     assert all(value >= 0 for value in found)
-    assert all(abs(found[0] * a + found[1] * b - value) <= 1e-9 + 1e-6 * value for value, a, b, _ in rows)
+    assert all(
+        abs(found[0] * a + found[1] * b - value) <= 1e-9 + 1e-6 * value for value, a, b, _ in rows
+    )
 
 
 def test_a_cost_below_nothing_leaves_all_to_the_other():
-    each, slope = host_costs.explained([(1e-6, 10, 1, 1.0), (10e-6, 10, 10, 1.0), (100e-6, 10, 100, 1.0)])
+    each, slope = host_costs.explained(
+        [(1e-6, 10, 1, 1.0), (10e-6, 10, 10, 1.0), (100e-6, 10, 100, 1.0)]
+    )
     assert each == pytest.approx(0, abs=1e-12) and slope == pytest.approx(1e-6)
-    each, slope = host_costs.explained([(1e-6, 10, 20, 1.0), (10e-6, 10, 200, 1.0), (30e-6, 10, 900, 1.0)])
+    each, slope = host_costs.explained(
+        [(1e-6, 10, 20, 1.0), (10e-6, 10, 200, 1.0), (30e-6, 10, 900, 1.0)]
+    )
     assert each == 0 or slope >= 0
 
 
@@ -98,33 +130,62 @@ def test_the_weighted_median_is_the_value_at_half_of_the_weight():
 
 
 def test_optimizers_tensors_are_counted_as_the_clock_counts_them():
-    found = host_costs._Measuring._issued_by(host_costs._adamw(torch.device("cpu"), 4, foreach=True))
+    found = host_costs._Measuring._issued_by(
+        host_costs._adamw(torch.device("cpu"), 4, foreach=True)
+    )
     by_name = {str(operator): len(tensors_in(args)) for operator, args, _ in found.calls}
-    assert by_name["aten._foreach_sqrt.default"] == 4 and by_name["aten._foreach_addcdiv_.ScalarList"] == 12
+    assert (
+        by_name["aten._foreach_sqrt.default"] == 4
+        and by_name["aten._foreach_addcdiv_.ScalarList"] == 12
+    )
 
 
 def test_the_optimizer_issues_what_a_trace_of_it_holds(small):
     trace, _ = small
-    recorded = sorted(s.op for s, n in zip(trace.signatures, trace.counts[:, PHASES.index("optimizer")]) for _ in range(int(n)))
-    found = host_costs._Measuring._issued_by(host_costs._adamw(torch.device("cpu"), 4, foreach=True))
+    recorded = sorted(
+        s.op
+        for s, n in zip(trace.signatures, trace.counts[:, PHASES.index("optimizer")])
+        for _ in range(int(n))
+    )
+    found = host_costs._Measuring._issued_by(
+        host_costs._adamw(torch.device("cpu"), 4, foreach=True)
+    )
     assert sorted(str(operator) for operator, _, _ in found.calls) == recorded
 
 
 def test_a_whole_run_gives_every_cost_that_the_clock_asks_for(monkeypatch):
     monkeypatch.setattr(host_costs, "MEASUREMENTS", 10**6)  # the shortest ones
     monkeypatch.setattr(host_costs, "LEAST_FOR_SCALE_SECONDS", 10**6)
-    records = [json.loads(json.dumps(record)) for record in host_costs.measure_host(CPU, budget_seconds=100.0)]
+    records = [
+        json.loads(json.dumps(record))
+        for record in host_costs.measure_host(CPU, budget_seconds=100.0)
+    ]
     named = {record["name"]: record for record in records}
-    assert all(record["record"] == "host" and np.isfinite(record["value"]) and 0 <= record["value"] < 1 for record in records)
+    assert all(
+        record["record"] == "host" and np.isfinite(record["value"]) and 0 <= record["value"] < 1
+        for record in records
+    )
     for parameter in COSTS:
         assert parameter in named
-        prior(SimpleNamespace(key="", vendor="", compute_capability=None), "host", parameter)  # the clock knows it by this name
-    assert {"forward_seconds.matmul", "backward_seconds.normalization", "no_grad_seconds.copy", "optimizer_seconds.elementwise"} <= set(named)
-    assert named["backward_seconds.elementwise"]["value"] > 0 and named["tensor_seconds"]["value"] > 0
+        # the clock knows it by this name
+        prior(SimpleNamespace(key="", vendor="", compute_capability=None), "host", parameter)
+    assert {
+        "forward_seconds.matmul",
+        "backward_seconds.normalization",
+        "no_grad_seconds.copy",
+        "optimizer_seconds.elementwise",
+    } <= set(named)
+    assert (
+        named["backward_seconds.elementwise"]["value"] > 0 and named["tensor_seconds"]["value"] > 0
+    )
 
 
 def test_a_gpu_keeps_the_whole_host_time():
-    (matmul,) = [r for r in host_costs.measure_host(GPU_LIKE, budget_seconds=0.2) if r["name"] == "forward_seconds.matmul"]
+    (matmul,) = [
+        r
+        for r in host_costs.measure_host(GPU_LIKE, budget_seconds=0.2)
+        if r["name"] == "forward_seconds.matmul"
+    ]
     assert matmul["bare_seconds"] == 0 and 0 < matmul["value"] <= matmul["gross_seconds"]
 
 
@@ -132,7 +193,9 @@ def test_a_short_budget_is_kept_and_still_says_something():
     list(host_costs.measure_host(CPU, budget_seconds=0.1))
     start = time.monotonic()
     records = list(host_costs.measure_host(CPU, budget_seconds=0.1))
-    assert "view_forward_seconds" in {record["name"] for record in records} and "optimizer_seconds.elementwise" not in {r["name"] for r in records}
+    assert "view_forward_seconds" in {
+        record["name"] for record in records
+    } and "optimizer_seconds.elementwise" not in {r["name"] for r in records}
     assert time.monotonic() - start < 5
 
 
@@ -146,9 +209,15 @@ def test_predicted_host_seconds_are_the_clocks(small):
     trace, dims = small
     nothing = {name: 0.0 for name in COSTS}
     assert host_step.predicted_host_seconds(trace, dims, nothing) == 0
-    products = sum(int(n) for s, n in zip(trace.signatures, trace.counts[:, 0]) if kind_of(s.op) == "matmul")
-    assert host_step.predicted_host_seconds(trace, dims, nothing | {"forward_seconds.matmul": 1e-6}) == pytest.approx(products * 1e-6)
-    assert host_step.predicted_host_seconds(trace, dims, nothing | {"module_seconds": 1e-6}) == pytest.approx(trace.meta["module_calls"] * 1e-6)
+    products = sum(
+        int(n) for s, n in zip(trace.signatures, trace.counts[:, 0]) if kind_of(s.op) == "matmul"
+    )
+    assert host_step.predicted_host_seconds(
+        trace, dims, nothing | {"forward_seconds.matmul": 1e-6}
+    ) == pytest.approx(products * 1e-6)
+    assert host_step.predicted_host_seconds(
+        trace, dims, nothing | {"module_seconds": 1e-6}
+    ) == pytest.approx(trace.meta["module_calls"] * 1e-6)
 
 
 def test_the_scale_is_what_a_real_step_leaves_over_the_operators(small, monkeypatch):
@@ -156,10 +225,17 @@ def test_the_scale_is_what_a_real_step_leaves_over_the_operators(small, monkeypa
     monkeypatch.setattr(host_step, "operations_seconds", lambda *_: 2e-3)
     costs = {name: 0.0 for name in COSTS} | {"backward_seconds": 4e-6, "module_seconds": 3e-6}
     predicted = host_step.predicted_host_seconds(*small, costs)
-    for step, value in ((2e-3 + 1.25 * predicted, 1.25), (2e-3 + 5 * predicted, 2.0), (2e-3 + 0.1 * predicted, 0.5), (2e-3 + 200 * predicted, None)):
+    for step, value in (
+        (2e-3 + 1.25 * predicted, 1.25),
+        (2e-3 + 5 * predicted, 2.0),
+        (2e-3 + 0.1 * predicted, 0.5),
+        (2e-3 + 200 * predicted, None),
+    ):
         monkeypatch.setattr(host_step, "step_seconds", lambda _, step=step: [step, step, 9.0])
         records = list(host_step.measured_scale(CPU, costs, time.monotonic() + 60))
-        assert [r["value"] for r in records] == ([] if value is None or predicted < 0.2 * step else [pytest.approx(value)])
+        assert [r["value"] for r in records] == (
+            [] if value is None or predicted < 0.2 * step else [pytest.approx(value)]
+        )
     assert not list(host_step.measured_scale(CPU, costs, time.monotonic() - 1))
 
 
@@ -175,5 +251,11 @@ def test_a_real_step_and_its_operators_are_timed(small, monkeypatch):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_host_costs_on_a_gpu():
-    records = {r["name"]: r["value"] for r in host_costs.measure_host(backend("cuda"), budget_seconds=12.0)}
-    assert 1e-6 < records["forward_seconds"] < 1e-3 and 1e-6 < records["backward_seconds"] < 1e-3 and 0.5 <= records["scale"] <= 2
+    records = {
+        r["name"]: r["value"] for r in host_costs.measure_host(backend("cuda"), budget_seconds=12.0)
+    }
+    assert (
+        1e-6 < records["forward_seconds"] < 1e-3
+        and 1e-6 < records["backward_seconds"] < 1e-3
+        and 0.5 <= records["scale"] <= 2
+    )

@@ -20,9 +20,17 @@ class Library:
     NVML_CLOCK_SM, NVML_TEMPERATURE_GPU = 1, 0
 
     def __init__(self, **answers):
-        self.answers = {"nvmlDeviceGetHandleByUUID": None, "nvmlDeviceGetHandleByIndex": "board", "nvmlDeviceGetPowerUsage": 250_000,
-                        "nvmlDeviceGetTotalEnergyConsumption": 5_000, "nvmlDeviceGetClockInfo": 1980, "nvmlDeviceGetTemperature": 55,
-                        "nvmlDeviceGetCurrentClocksThrottleReasons": 0, "nvmlSystemGetDriverVersion": b"570.1", "nvmlDeviceGetComputeRunningProcesses": []} | answers
+        self.answers = {
+            "nvmlDeviceGetHandleByUUID": None,
+            "nvmlDeviceGetHandleByIndex": "board",
+            "nvmlDeviceGetPowerUsage": 250_000,
+            "nvmlDeviceGetTotalEnergyConsumption": 5_000,
+            "nvmlDeviceGetClockInfo": 1980,
+            "nvmlDeviceGetTemperature": 55,
+            "nvmlDeviceGetCurrentClocksThrottleReasons": 0,
+            "nvmlSystemGetDriverVersion": b"570.1",
+            "nvmlDeviceGetComputeRunningProcesses": [],
+        } | answers
 
     def nvmlInit(self):
         pass
@@ -37,6 +45,7 @@ class Library:
             if value is None:
                 raise RuntimeError("not supported")
             return value
+
         return function
 
 
@@ -59,7 +68,12 @@ def said(watch):
 def test_the_processor_is_a_device():
     cpu = backend("cpu")
     facts = json.loads(json.dumps(cpu.facts()))
-    assert facts["kind"] == "cpu" and facts["name"] and facts["threads"] == torch.get_num_threads() and facts["total_memory_bytes"] > 2**28
+    assert (
+        facts["kind"] == "cpu"
+        and facts["name"]
+        and facts["threads"] == torch.get_num_threads()
+        and facts["total_memory_bytes"] > 2**28
+    )
     assert facts["host"]["usable_cores"] >= 1 and facts["torch"] == torch.__version__
     assert 0 < cpu.free_bytes() <= facts["total_memory_bytes"] and 0 < cpu.cache_bytes <= 64 * 2**20
     assert cpu.dtypes()[0] == "float32" and cpu.alive()
@@ -87,45 +101,104 @@ def test_no_cuda_device_says_what_to_do():
 
 
 def test_best_device_there_is():
-    assert backend().kind == ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    assert backend().kind == (
+        "cuda"
+        if torch.cuda.is_available()
+        else "mps"
+        if torch.backends.mps.is_available()
+        else "cpu"
+    )
 
 
-@pytest.mark.parametrize("major, name, dtypes, mig", [
-    (9, "NVIDIA H200 MIG 1g.18gb", ("float32", "tf32", "bfloat16", "float16"), "1g.18gb"), (7, "Tesla V100", ("float32", "float16"), None), (6, "GTX 1080", ("float32",), None)])
+@pytest.mark.parametrize(
+    "major, name, dtypes, mig",
+    [
+        (9, "NVIDIA H200 MIG 1g.18gb", ("float32", "tf32", "bfloat16", "float16"), "1g.18gb"),
+        (7, "Tesla V100", ("float32", "float16"), None),
+        (6, "GTX 1080", ("float32",), None),
+    ],
+)
 def test_a_cuda_device_as_torch_describes_it(monkeypatch, major, name, dtypes, mig):
-    properties = SimpleNamespace(name=name, major=major, minor=0, total_memory=2**37, multi_processor_count=132, L2_cache_size=50 * 2**20, uuid="ab-12")
-    for attribute, value in (("is_available", True), ("device_count", 2), ("set_device", None), ("get_device_properties", properties), ("mem_get_info", (100, 200)),
-                             ("memory_reserved", 30), ("memory_allocated", 10)):
+    properties = SimpleNamespace(
+        name=name,
+        major=major,
+        minor=0,
+        total_memory=2**37,
+        multi_processor_count=132,
+        L2_cache_size=50 * 2**20,
+        uuid="ab-12",
+    )
+    for attribute, value in (
+        ("is_available", True),
+        ("device_count", 2),
+        ("set_device", None),
+        ("get_device_properties", properties),
+        ("mem_get_info", (100, 200)),
+        ("memory_reserved", 30),
+        ("memory_allocated", 10),
+    ):
         monkeypatch.setattr(torch.cuda, attribute, lambda *_a, value=value: value)
     cuda = backend("cuda:1")
     cuda.__dict__["nvml"] = Nvml(library=Library())
     facts = json.loads(json.dumps(cuda.facts()))
-    assert (facts["name"], facts["mig"], facts["sm_count"], facts["compute_capability"], facts["driver"]) == (name, mig, 132, f"{major}.0", "570.1")
-    assert cuda.dtypes() == dtypes and cuda.cache_bytes == 50 * 2**20 and cuda.free_bytes() == 120 and cuda.index == 1
+    assert (
+        facts["name"],
+        facts["mig"],
+        facts["sm_count"],
+        facts["compute_capability"],
+        facts["driver"],
+    ) == (name, mig, 132, f"{major}.0", "570.1")
+    assert (
+        cuda.dtypes() == dtypes
+        and cuda.cache_bytes == 50 * 2**20
+        and cuda.free_bytes() == 120
+        and cuda.index == 1
+    )
     with pytest.raises(QuestionError, match="This machine has 2"):
         backend("cuda:2")
 
 
 def test_nvml_reads_in_our_units():
     nvml = Nvml(library=Library())
-    assert (nvml.watts(), nvml.joules(), nvml.sm_clock_mhz(), nvml.temperature_c(), nvml.driver) == (250.0, 5.0, 1980.0, 55.0, "570.1")
+    assert (
+        nvml.watts(),
+        nvml.joules(),
+        nvml.sm_clock_mhz(),
+        nvml.temperature_c(),
+        nvml.driver,
+    ) == (250.0, 5.0, 1980.0, 55.0, "570.1")
     assert nvml.throttles() == set() and nvml.mig is None
 
 
 def test_what_nvml_refuses_is_unknown():
-    nvml = Nvml(library=Library(nvmlDeviceGetPowerUsage=None, nvmlDeviceGetComputeRunningProcesses=None, nvmlDeviceGetCurrentClocksThrottleReasons=None))
+    nvml = Nvml(
+        library=Library(
+            nvmlDeviceGetPowerUsage=None,
+            nvmlDeviceGetComputeRunningProcesses=None,
+            nvmlDeviceGetCurrentClocksThrottleReasons=None,
+        )
+    )
     assert nvml.watts() is None and nvml.other_processes(1) is None and nvml.throttles() is None
     nowhere = Nvml(library=SimpleNamespace(nvmlInit=lambda: 1 / 0))
     assert nowhere.watts() is None and nowhere.driver is None
 
 
 def test_a_device_is_found_by_its_uuid():
-    nvml = Nvml(0, "ab-12", library=Library(nvmlDeviceGetHandleByUUID=lambda uuid: uuid if uuid == "GPU-ab-12" else None))
+    nvml = Nvml(
+        0,
+        "ab-12",
+        library=Library(
+            nvmlDeviceGetHandleByUUID=lambda uuid: uuid if uuid == "GPU-ab-12" else None
+        ),
+    )
     assert nvml.handle == "GPU-ab-12" and nvml.mig is None
 
 
 def test_a_slice_is_watched_on_its_board():
-    library = Library(nvmlDeviceGetHandleByUUID=lambda uuid: uuid if uuid == "MIG-ab-12" else None, nvmlDeviceGetDeviceHandleFromMigDeviceHandle=lambda handle: f"board of {handle}")
+    library = Library(
+        nvmlDeviceGetHandleByUUID=lambda uuid: uuid if uuid == "MIG-ab-12" else None,
+        nvmlDeviceGetDeviceHandleFromMigDeviceHandle=lambda handle: f"board of {handle}",
+    )
     nvml = Nvml(0, "ab-12", library=library)
     assert nvml.mig == "MIG-ab-12" and nvml.handle == "board of MIG-ab-12"
 
@@ -141,7 +214,10 @@ def test_energy_since_the_last_reading():
     counter = iter([10.0, 35.0, 36.0])
     watch = Monitor(SimpleNamespace(kind="cpu", name="x", joules=lambda: next(counter))).start()
     assert watch.readings()["joules"] == 25.0 and watch.readings()["joules"] == 1.0
-    assert watch.readings.__self__ is watch and Monitor(SimpleNamespace(kind="cpu", name="x")).start().readings()["joules"] is None
+    assert (
+        watch.readings.__self__ is watch
+        and Monitor(SimpleNamespace(kind="cpu", name="x")).start().readings()["joules"] is None
+    )
 
 
 def test_a_quiet_device_raises_no_doubt():
@@ -151,15 +227,19 @@ def test_a_quiet_device_raises_no_doubt():
 def test_another_process_on_the_device():
     own = SimpleNamespace(pid=os.getpid())
     assert said(watched(nvmlDeviceGetComputeRunningProcesses=[own])) == []
-    (what, mend), = said(watched(nvmlDeviceGetComputeRunningProcesses=[own, SimpleNamespace(pid=1)]))
+    ((what, mend),) = said(
+        watched(nvmlDeviceGetComputeRunningProcesses=[own, SimpleNamespace(pid=1)])
+    )
     assert "1 other process used" in what and "nvidia-smi" in mend
     # Where process numbers are those of the host outside a container, one of them is this process.
     assert said(watched(nvmlDeviceGetComputeRunningProcesses=[SimpleNamespace(pid=10**9)])) == []
 
 
-@pytest.mark.parametrize("bits, what", [(0x4, "power cap"), (0x40, "temperature"), (0x8, "hardware")])
+@pytest.mark.parametrize(
+    "bits, what", [(0x4, "power cap"), (0x40, "temperature"), (0x8, "hardware")]
+)
 def test_throttling(bits, what):
-    (line, mend), = said(watched(nvmlDeviceGetCurrentClocksThrottleReasons=bits))
+    ((line, mend),) = said(watched(nvmlDeviceGetCurrentClocksThrottleReasons=bits))
     assert what in line and mend
 
 
@@ -169,7 +249,7 @@ def test_idle_and_chosen_clocks_are_no_throttling():
 
 def test_drifting_clocks():
     falling = iter(range(1980, 1000, -20))
-    (line, _), = said(watched(24, nvmlDeviceGetClockInfo=lambda _h, _k: next(falling)))
+    ((line, _),) = said(watched(24, nvmlDeviceGetClockInfo=lambda _h, _k: next(falling)))
     assert "drifted" in line
     idle_between = iter([1980, 345] * 20)
     assert said(watched(24, nvmlDeviceGetClockInfo=lambda _h, _k: next(idle_between))) == []
@@ -178,9 +258,9 @@ def test_drifting_clocks():
 def test_a_shared_processor():
     before = Load(100.0, 50.0, 1.0, 10.0)
     assert monitor._of_load(before, Load(120.0, 60.0, 1.0, 19.5)) == []
-    (others, _), = monitor._of_load(before, Load(120.0, 60.0, 1.0, 15.0))
+    ((others, _),) = monitor._of_load(before, Load(120.0, 60.0, 1.0, 15.0))
     assert "other programs took 25%" in others
-    (stolen, _), = monitor._of_load(before, Load(120.0, 60.0, 2.0, 20.0))
+    ((stolen, _),) = monitor._of_load(before, Load(120.0, 60.0, 2.0, 20.0))
     assert "withheld 5%" in stolen
     assert monitor._of_load(before, before) == []
 
@@ -194,24 +274,40 @@ def test_a_sleepy_governor(monkeypatch):
 
 
 def test_scattered_samples():
-    steady, loose = (SimpleNamespace(seconds=1.0, low_seconds=1 - s, high_seconds=1 + s, samples=(1, 1, 1)) for s in (0.01, 0.3))
+    steady, loose = (
+        SimpleNamespace(seconds=1.0, low_seconds=1 - s, high_seconds=1 + s, samples=(1, 1, 1))
+        for s in (0.01, 0.3)
+    )
     assert doubts_of([steady] * 9 + [loose]) == [] == doubts_of([])
-    (what, mend), = doubts_of([steady, loose])
+    ((what, mend),) = doubts_of([steady, loose])
     assert "1 of 2" in what and "--again" in mend
 
 
 def test_caches_and_clocks_as_the_system_writes_them(tmp_path):
-    for index, level, kind, size in [(0, 1, "Data", "48K"), (1, 1, "Instruction", "32K"), (2, 2, "Unified", "2048K"), (3, 3, "Unified", "480M")]:
+    for index, level, kind, size in [
+        (0, 1, "Data", "48K"),
+        (1, 1, "Instruction", "32K"),
+        (2, 2, "Unified", "2048K"),
+        (3, 3, "Unified", "480M"),
+    ]:
         folder = tmp_path / "cpu0" / "cache" / f"index{index}"
         folder.mkdir(parents=True)
         for name, text in (("level", str(level)), ("type", kind), ("size", size)):
             (folder / name).write_text(text + "\n")
-    assert processor.cache_bytes(1, tmp_path) == 48 * 2**10 and processor.cache_bytes(2, tmp_path) == 2 * 2**20 and processor.cache_bytes(3, tmp_path) == 480 * 2**20
+    assert (
+        processor.cache_bytes(1, tmp_path) == 48 * 2**10
+        and processor.cache_bytes(2, tmp_path) == 2 * 2**20
+        and processor.cache_bytes(3, tmp_path) == 480 * 2**20
+    )
     assert processor.governor(tmp_path) is None
 
 
 def test_the_processors_energy(tmp_path):
-    for zone, text in (("intel-rapl:0", "2000000"), ("intel-rapl:1", "500000"), ("intel-rapl:0:0", "77")):
+    for zone, text in (
+        ("intel-rapl:0", "2000000"),
+        ("intel-rapl:1", "500000"),
+        ("intel-rapl:0:0", "77"),
+    ):
         (tmp_path / zone).mkdir()
         (tmp_path / zone / "energy_uj").write_text(text)
     assert processor.joules(tmp_path) == pytest.approx(2.5)
@@ -220,7 +316,11 @@ def test_the_processors_energy(tmp_path):
 
 def test_memory_that_a_container_leaves(tmp_path):
     assert processor.container_free_bytes(tmp_path) is None
-    for name, text in (("memory.max", "1000"), ("memory.current", "700"), ("memory.stat", "anon 1\ninactive_file 200\n")):
+    for name, text in (
+        ("memory.max", "1000"),
+        ("memory.current", "700"),
+        ("memory.stat", "anon 1\ninactive_file 200\n"),
+    ):
         (tmp_path / name).write_text(text)
     assert processor.container_free_bytes(tmp_path) == 500
     (tmp_path / "memory.max").write_text("max\n")

@@ -1,5 +1,5 @@
-"""Cases of real traces run, and what comes out has the recorded shapes and types: that is what shows that operands and
-arguments were bound as the model called the operator."""
+"""Cases of real traces run, and what comes out has the recorded shapes and types: that is what
+shows that operands and arguments were bound as the model called the operator."""
 
 from pathlib import Path
 
@@ -39,10 +39,18 @@ def run(one, cpu):
 
 def chosen_traces():
     """One shipped trace of each sort: by the operations it holds."""
-    marks = {"lora": lambda t: t.meta["recipe"]["strategy"] == "lora" and "aten.silu.default" in ops(t), "vit": lambda t: "vit" in t.meta["model"], "encoder": lambda t: "aten.tanh_backward.default" in ops(t),
-             "convolution": lambda t: "aten.native_batch_norm_backward.default" in ops(t), "sequence_to_sequence": lambda t: "T" in t.symbols,
-             "masked": lambda t: any(s.op == "planner.attention.default" and len(s.inputs) > 3 for s in t.signatures),
-             "mobile": lambda t: "aten.silu_.default" in ops(t), "quantised": lambda t: "planner.dequantize_4bit.default" in ops(t)}
+    marks = {
+        "lora": lambda t: t.meta["recipe"]["strategy"] == "lora" and "aten.silu.default" in ops(t),
+        "vit": lambda t: "vit" in t.meta["model"],
+        "encoder": lambda t: "aten.tanh_backward.default" in ops(t),
+        "convolution": lambda t: "aten.native_batch_norm_backward.default" in ops(t),
+        "sequence_to_sequence": lambda t: "T" in t.symbols,
+        "masked": lambda t: any(
+            s.op == "planner.attention.default" and len(s.inputs) > 3 for s in t.signatures
+        ),
+        "mobile": lambda t: "aten.silu_.default" in ops(t),
+        "quantised": lambda t: "planner.dequantize_4bit.default" in ops(t),
+    }
 
     def ops(trace):
         return {s.op for s in trace.signatures}
@@ -93,12 +101,34 @@ def test_operations_of_a_trace_run_and_give_what_was_recorded(name, cpu):
 
 
 def test_every_sort_of_trace_is_shipped():
-    assert set(CHOSEN) == {"lora", "vit", "encoder", "convolution", "sequence_to_sequence", "masked", "mobile", "quantised"}
+    assert set(CHOSEN) == {
+        "lora",
+        "vit",
+        "encoder",
+        "convolution",
+        "sequence_to_sequence",
+        "masked",
+        "mobile",
+        "quantised",
+    }
 
 
-@pytest.mark.parametrize("shape, layout, expanded", [
-    ((3, 5), "c", ()), ((3, 5), "t", ()), ((2, 3, 5), "t", ()), ((2, 3, 5, 7), "cl", ()), ((2, 3, 5, 7), "s", ()), ((2, 1, 5, 7), "s", ()),
-    ((2, 5, 7), "s", ()), ((6,), "s", ()), ((2, 3, 4), "s", (0,)), ((2, 3), "s", (0, 1)), ((2, 3, 4, 5, 6), "s", ())])
+@pytest.mark.parametrize(
+    "shape, layout, expanded",
+    [
+        ((3, 5), "c", ()),
+        ((3, 5), "t", ()),
+        ((2, 3, 5), "t", ()),
+        ((2, 3, 5, 7), "cl", ()),
+        ((2, 3, 5, 7), "s", ()),
+        ((2, 1, 5, 7), "s", ()),
+        ((2, 5, 7), "s", ()),
+        ((6,), "s", ()),
+        ((2, 3, 4), "s", (0,)),
+        ((2, 3), "s", (0, 1)),
+        ((2, 3, 4, 5, 6), "s", ()),
+    ],
+)
 def test_tensors_lie_as_the_trace_says(shape, layout, expanded):
     slot = Slot("x", Operand(shape, F32, layout, expanded), shape)
     tensor = make(slot, Contents(), torch.device("cpu"))
@@ -107,12 +137,18 @@ def test_tensors_lie_as_the_trace_says(shape, layout, expanded):
 
 
 def test_a_mask_has_aligned_rows():
-    tensor = make(Slot("mask", Operand((2, 1, 9, 9), "bfloat16", "s"), (2, 1, 9, 9)), Contents(), torch.device("cpu"))
+    tensor = make(
+        Slot("mask", Operand((2, 1, 9, 9), "bfloat16", "s"), (2, 1, 9, 9)),
+        Contents(),
+        torch.device("cpu"),
+    )
     assert tensor.stride(-1) == 1 and tensor.stride(-2) % 16 == 0 and tensor.shape == (2, 1, 9, 9)
 
 
 def test_lists_that_were_counted_together_come_apart(cpu):
-    one = case("aten._foreach_addcmul_.Scalar", [((4, 3), F32, "c", 6), ((5,), F32, "c", 9)], value=0.5)
+    one = case(
+        "aten._foreach_addcmul_.Scalar", [((4, 3), F32, "c", 6), ((5,), F32, "c", 9)], value=0.5
+    )
     named = bind(one).named
     lists = [named[n] for n in ("self", "tensor1", "tensor2")]
     assert [[s.shape for s in members] for members in lists] == [[(4, 3)] * 2 + [(5,)] * 3] * 3
@@ -139,9 +175,14 @@ def test_a_missing_argument_is_refused_not_guessed():
         bind(case("aten.no_such_thing.default", [((4,), F32)]))
 
 
-@pytest.mark.parametrize("indices, values, places", [([(7,)], (7, 5, 6), 1), ([(7,), (7,)], (7, 6), 2), ([(3, 2)], (3, 2, 5, 6), 1)])
+@pytest.mark.parametrize(
+    "indices, values, places",
+    [([(7,)], (7, 5, 6), 1), ([(7,), (7,)], (7, 6), 2), ([(3, 2)], (3, 2, 5, 6), 1)],
+)
 def test_index_tensors_stand_where_the_result_says(indices, values, places, cpu):
-    one = case("aten.index.Tensor", [((4, 5, 6), F32), *((i, "int64") for i in indices)], [(values, F32)])
+    one = case(
+        "aten.index.Tensor", [((4, 5, 6), F32), *((i, "int64") for i in indices)], [(values, F32)]
+    )
     assert len(bind(one).named["indices"]) == places
     assert run(one, cpu).shape == values
 
@@ -152,7 +193,11 @@ def test_an_index_on_a_later_dimension(cpu):
 
 
 def test_fused_optimizer_updates_its_parameters(cpu):
-    one = case("planner.fused_optimizer.default", [((8, 4), F32, "c", 8), ((4,), F32, "c", 4), ((), F32, "c", 3)], kind="adamw")
+    one = case(
+        "planner.fused_optimizer.default",
+        [((8, 4), F32, "c", 8), ((4,), F32, "c", 4), ((), F32, "c", 3)],
+        kind="adamw",
+    )
     call = calls(one, cpu, copies=1)[0]
     call()
 
@@ -165,33 +210,89 @@ def test_unscale_runs(cpu):
 def test_attention_backward_gives_every_gradient(heads, key_heads, masked, cpu):
     q, k = ((2, heads, 16, 8), F32, "s"), ((2, key_heads, 16, 8), F32, "s")
     mask = [((2, 1, 16, 16), F32)] if masked else []
-    one = case("planner.attention_backward.default", [q, q, k, k, *mask, q, ((2, heads, 16), F32)], [q, k, k], causal=not masked, dropout=0.0, mask_grad=False)
+    one = case(
+        "planner.attention_backward.default",
+        [q, q, k, k, *mask, q, ((2, heads, 16), F32)],
+        [q, k, k],
+        causal=not masked,
+        dropout=0.0,
+        mask_grad=False,
+    )
     call = calls(one, cpu, copies=1)[0]
     first, second = ([t.clone() for t in tensors(call())[:3]] for _ in range(2))
     assert [tuple(t.shape) for t in first] == [q[0], k[0], k[0]]
     assert all(torch.allclose(a, b) and a.abs().sum() > 0 for a, b in zip(first, second))
 
 
-@pytest.mark.parametrize("op, inputs, outputs, attrs", [
-    ("planner.rms_norm.default", [((4, 16), F32), ((16,), F32)], [((4, 16), F32), ((4, 1), F32)], {"shape": (16,)}),
-    ("planner.rms_norm_backward.default", [((4, 16), F32), ((4, 16), F32), ((4, 1), F32), ((16,), F32)], [((4, 16), F32), ((16,), F32)], {"wanted": (True, True)}),
-    ("aten.native_group_norm.default", [((2, 8, 4, 4), F32), ((8,), F32), ((8,), F32)], [((2, 8, 4, 4), F32), ((2, 4), F32), ((2, 4), F32)], {"group": 4, "eps": 1e-5}),
-    ("aten.bmm.default", [((4, 8, 3), F32, "s"), ((4, 3, 5), F32, "t")], [((4, 8, 5), F32)], {}),
-    ("aten.convolution_backward.default", [((2, 6, 8, 8), F32, "cl"), ((2, 3, 8, 8), F32, "cl"), ((6, 3, 3, 3), F32, "cl")], [((6, 3, 3, 3), F32, "cl"), ((6,), F32)],
-     {"bias_sizes": (6,), "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "transposed": False, "output_padding": (0, 0), "groups": 1, "output_mask": (False, True, True)}),
-    ("aten.masked_fill.Scalar", [((4, 4), F32), ((4, 4), "bool")], [((4, 4), F32)], {"value": "-inf"}),
-    ("aten.scatter_add.default", [((4, 9), F32), ((4, 3), "int64"), ((4, 3), F32)], [((4, 9), F32)], {"dim": 1}),
-    ("aten.upsample_nearest2d.default", [((1, 2, 4, 4), F32)], [((1, 2, 8, 8), F32)], {}),
-    ("aten.add.Tensor", [((4,), F32)], [((4,), F32)], {"other": 2.0}),
-    ("aten.mul.Tensor", [((4,), F32)], [((4,), F32)], {}),
-    ("aten.slice_backward.default", [((2, 3), F32)], [((2, 9), F32)], {"dim": 1, "step": 1}),
-    ("aten.arange.start_step", [], [((6,), "int64")], {"start": 3, "step": 2}),
-    ("aten._local_scalar_dense.default", [], [], {})])
+@pytest.mark.parametrize(
+    "op, inputs, outputs, attrs",
+    [
+        (
+            "planner.rms_norm.default",
+            [((4, 16), F32), ((16,), F32)],
+            [((4, 16), F32), ((4, 1), F32)],
+            {"shape": (16,)},
+        ),
+        (
+            "planner.rms_norm_backward.default",
+            [((4, 16), F32), ((4, 16), F32), ((4, 1), F32), ((16,), F32)],
+            [((4, 16), F32), ((16,), F32)],
+            {"wanted": (True, True)},
+        ),
+        (
+            "aten.native_group_norm.default",
+            [((2, 8, 4, 4), F32), ((8,), F32), ((8,), F32)],
+            [((2, 8, 4, 4), F32), ((2, 4), F32), ((2, 4), F32)],
+            {"group": 4, "eps": 1e-5},
+        ),
+        (
+            "aten.bmm.default",
+            [((4, 8, 3), F32, "s"), ((4, 3, 5), F32, "t")],
+            [((4, 8, 5), F32)],
+            {},
+        ),
+        (
+            "aten.convolution_backward.default",
+            [((2, 6, 8, 8), F32, "cl"), ((2, 3, 8, 8), F32, "cl"), ((6, 3, 3, 3), F32, "cl")],
+            [((6, 3, 3, 3), F32, "cl"), ((6,), F32)],
+            {
+                "bias_sizes": (6,),
+                "stride": (1, 1),
+                "padding": (1, 1),
+                "dilation": (1, 1),
+                "transposed": False,
+                "output_padding": (0, 0),
+                "groups": 1,
+                "output_mask": (False, True, True),
+            },
+        ),
+        (
+            "aten.masked_fill.Scalar",
+            [((4, 4), F32), ((4, 4), "bool")],
+            [((4, 4), F32)],
+            {"value": "-inf"},
+        ),
+        (
+            "aten.scatter_add.default",
+            [((4, 9), F32), ((4, 3), "int64"), ((4, 3), F32)],
+            [((4, 9), F32)],
+            {"dim": 1},
+        ),
+        ("aten.upsample_nearest2d.default", [((1, 2, 4, 4), F32)], [((1, 2, 8, 8), F32)], {}),
+        ("aten.add.Tensor", [((4,), F32)], [((4,), F32)], {"other": 2.0}),
+        ("aten.mul.Tensor", [((4,), F32)], [((4,), F32)], {}),
+        ("aten.slice_backward.default", [((2, 3), F32)], [((2, 9), F32)], {"dim": 1, "step": 1}),
+        ("aten.arange.start_step", [], [((6,), "int64")], {"start": 3, "step": 2}),
+        ("aten._local_scalar_dense.default", [], [], {}),
+    ],
+)
 def test_cases_by_hand(op, inputs, outputs, attrs, cpu):
     one = case(op, inputs, outputs, **attrs)
     got = tensors(run(one, cpu))
     want = [shape for shape, *_ in outputs]
-    assert [tuple(t.shape) for t in got] == want[: len(got)] and (got or not want or op.endswith("_.default"))
+    assert [tuple(t.shape) for t in got] == want[: len(got)] and (
+        got or not want or op.endswith("_.default")
+    )
 
 
 def test_in_place_values_stay_sane(cpu):

@@ -25,11 +25,17 @@ def test_views_of_one_tensor(shape, data):
     rank = len(shape)
     a, b = (data.draw(st.integers(0, rank - 1)) for _ in "ab")
     assert leads("aten.transpose.int", source, source.transpose(a, b))
-    assert leads("aten.permute.default", source, source.permute(data.draw(st.permutations(range(rank)))))
-    assert leads("aten.unsqueeze.default", source, source.unsqueeze(data.draw(st.integers(0, rank))))
+    assert leads(
+        "aten.permute.default", source, source.permute(data.draw(st.permutations(range(rank))))
+    )
+    assert leads(
+        "aten.unsqueeze.default", source, source.unsqueeze(data.draw(st.integers(0, rank)))
+    )
     assert leads("aten.squeeze.dim", source, source.squeeze(a))
     assert leads("aten.select.int", source, source.select(a, 0))
-    assert leads("aten.slice.Tensor", source, source.narrow(a, 0, data.draw(st.integers(1, shape[a]))))
+    assert leads(
+        "aten.slice.Tensor", source, source.narrow(a, 0, data.draw(st.integers(1, shape[a])))
+    )
     assert leads("aten.view.default", source, source.view(-1))
     assert leads("aten.expand.default", source, source.expand(3, *shape))
     assert leads("aten.as_strided.default", source, source.view(math.prod(shape), 1))
@@ -39,10 +45,15 @@ def test_views_of_one_tensor(shape, data):
 def test_pieces(shape, data):
     dim = data.draw(st.integers(0, len(shape) - 1))
     source = torch.empty([2 * n if i == dim else n for i, n in enumerate(shape)])
-    for op, pieces in (("aten.split.Tensor", source.split(shape[dim], dim)), ("aten.unbind.int", source.unbind(dim))):
+    for op, pieces in (
+        ("aten.split.Tensor", source.split(shape[dim], dim)),
+        ("aten.unbind.int", source.unbind(dim)),
+    ):
         shapes = [tuple(p.shape) for p in pieces]
         arguments = view_arguments(op, tuple(source.shape), shapes, {})
-        result = getattr(getattr(torch.ops.aten, op.split(".")[1]), op.split(".")[2])(source, *arguments)
+        result = getattr(getattr(torch.ops.aten, op.split(".")[1]), op.split(".")[2])(
+            source, *arguments
+        )
         assert [tuple(r.shape) for r in result] == shapes
 
 

@@ -1,4 +1,5 @@
-"""The input pipeline: generated data through the real libraries; no test depends on how fast the machine is."""
+"""The input pipeline: generated data through the real libraries; no test depends on how fast the
+machine is."""
 
 import io
 import json
@@ -22,7 +23,18 @@ from planner.errors import DataError
 Image = pytest.importorskip("PIL.Image")
 pa = pytest.importorskip("pyarrow")
 SHORT = 0.2
-CONTRACT = {"record", "modality", "stage", "per", "seconds", "low", "high", "samples", "library", "data"}
+CONTRACT = {
+    "record",
+    "modality",
+    "stage",
+    "per",
+    "seconds",
+    "low",
+    "high",
+    "samples",
+    "library",
+    "data",
+}
 
 
 def jpeg(width, height):
@@ -44,7 +56,9 @@ def images(tmp_path):
 @pytest.fixture
 def texts(tmp_path):
     file = tmp_path / "texts.jsonl"
-    file.write_text("\n".join(json.dumps({"text": "hello world " * (i + 1), "label": i % 2}) for i in range(50)))
+    file.write_text(
+        "\n".join(json.dumps({"text": "hello world " * (i + 1), "label": i % 2}) for i in range(50))
+    )
     return file
 
 
@@ -62,7 +76,9 @@ def sounds(tmp_path):
 @pytest.fixture
 def tokenizer(tmp_path):
     tokenizers = pytest.importorskip("tokenizers")
-    model = tokenizers.Tokenizer(tokenizers.models.WordLevel({"hello": 0, "world": 1, "?": 2}, unk_token="?"))
+    model = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({"hello": 0, "world": 1, "?": 2}, unk_token="?")
+    )
     model.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     model.save(str(tmp_path / "tokenizer.json"))
     return tmp_path / "tokenizer.json"
@@ -72,7 +88,9 @@ def measure(path, **asked):
     """(records, stage → its record) without worker processes unless asked."""
     records = list(measure_loader(path, seconds=SHORT, **{"workers": [0], **asked}))
     json.dumps(records)  # what goes to the journal must be JSON
-    return records, {r["stage"]: r for r in records if r["record"] == "loader" and r.get("cache") != "dropped"}
+    return records, {
+        r["stage"]: r for r in records if r["record"] == "loader" and r.get("cache") != "dropped"
+    }
 
 
 def check(stages):
@@ -80,8 +98,12 @@ def check(stages):
         if name == "workers":
             assert record["samples_per_second"] > 0 and record["low"] <= record["high"]
             continue
-        assert record.keys() >= CONTRACT and 0 < record["low"] <= record["seconds"] <= record["high"]
-    parts = sum(r["mean_seconds"] for name, r in stages.items() if name not in ("whole", "workers", "parse"))
+        assert (
+            record.keys() >= CONTRACT and 0 < record["low"] <= record["seconds"] <= record["high"]
+        )
+    parts = sum(
+        r["mean_seconds"] for name, r in stages.items() if name not in ("whole", "workers", "parse")
+    )
     assert stages["whole"]["mean_seconds"] == pytest.approx(parts, rel=1e-6)
 
 
@@ -90,7 +112,9 @@ def test_images_are_read_decoded_transformed_and_joined(images):
     check(stages)
     assert set(stages) == {"read", "decode", "transform", "collate", "whole", "workers"}
     assert stages["decode"]["per"] == "pixel" and "illow" in stages["decode"]["library"]
-    assert stages["whole"]["data"]["samples"] == 30 and set(stages["whole"]["units"]) <= {32.0 * (24 + 4 * i) for i in range(30)}
+    assert stages["whole"]["data"]["samples"] == 30 and set(stages["whole"]["units"]) <= {
+        32.0 * (24 + 4 * i) for i in range(30)
+    }
     entry = loader_summary(records)["image"]
     assert entry["unit"] == "pixel" and entry["cores"] >= 1 and entry["workers"].keys() == {"0"}
 
@@ -107,14 +131,23 @@ def test_texts_are_tokenized(texts, tokenizer):
     assert stages["parse"]["once"] and stages["tokenize"]["per"] == "token"
     found = set(stages["whole"]["units"])
     assert len(found) >= 8 and found <= {2.0 * (i + 1) for i in range(50)}
-    assert "seconds_per_token" in loader_summary(records)["text"] and "parse" not in loader_summary(records)["text"]["stages"]
+    assert (
+        "seconds_per_token" in loader_summary(records)["text"]
+        and "parse" not in loader_summary(records)["text"]["stages"]
+    )
 
 
 def test_without_a_tokenizer_it_is_said(texts):
     records, stages = measure(texts)
     check(stages)
-    assert "tokenize" not in stages and "workers" not in stages and stages["whole"]["unit"] == "byte"
-    assert any("tokenizer" in r["what"] and "--tokenizer" in r["mend"] for r in records if r["record"] == "trust")
+    assert (
+        "tokenize" not in stages and "workers" not in stages and stages["whole"]["unit"] == "byte"
+    )
+    assert any(
+        "tokenizer" in r["what"] and "--tokenizer" in r["mend"]
+        for r in records
+        if r["record"] == "trust"
+    )
 
 
 @pytest.mark.slow
@@ -123,16 +156,28 @@ def test_sounds(sounds, task):
     pytest.importorskip("soundfile"), pytest.importorskip("transformers")
     _, stages = measure(sounds, task=task)
     check(stages)
-    assert stages["decode"]["per"] == "audio_second" and sorted(stages["whole"]["units"]) == [0.5, 1.0, 1.5, 2.0, 2.5]
+    assert stages["decode"]["per"] == "audio_second" and sorted(stages["whole"]["units"]) == [
+        0.5,
+        1.0,
+        1.5,
+        2.0,
+        2.5,
+    ]
 
 
 @pytest.mark.slow
 def test_a_library_that_is_missing_is_said_where_it_matters(sounds, tmp_path, monkeypatch):
     pytest.importorskip("soundfile"), pytest.importorskip("transformers")
     monkeypatch.setattr(loader_stages, "RESAMPLERS", ())
-    assert not [r for r in measure(sounds)[0] if r["record"] == "trust"]  # these have the rate that models take
+    # these have the rate that models take
+    assert not [r for r in measure(sounds)[0] if r["record"] == "trust"]
     with wave.open(str(sounds / "slow.wav"), "wb") as sound:
-        sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(8000), sound.writeframes(b"\1\0" * 8000)
+        (
+            sound.setnchannels(1),
+            sound.setsampwidth(2),
+            sound.setframerate(8000),
+            sound.writeframes(b"\1\0" * 8000),
+        )
     assert "resampled" in next(r for r in measure(sounds)[0] if r["record"] == "trust")["what"]
 
 
@@ -149,7 +194,9 @@ def test_media_in_tables_and_shards(images, tmp_path):
     wanted = {f.read_bytes() for f in files}
     for name in ("t.parquet", "s.tar", "s.tar.gz"):
         source = sources.open_source(tmp_path / name)
-        assert source.modality == "image" and {source.read(i) for i in range(len(source))} == wanted, name
+        assert (
+            source.modality == "image" and {source.read(i) for i in range(len(source))} == wanted
+        ), name
     check(measure(tmp_path / "t.parquet", image_size=16)[1])
 
 
@@ -173,7 +220,12 @@ def test_broken_images_are_skipped_and_counted(images):
 def test_bad_input_is_one_line(tmp_path):
     (tmp_path / "empty").mkdir(), (tmp_path / "odd.xyz").write_text("x"), (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_bytes(b"nonsense")
-    for name, words in (("empty", "empty"), ("odd.xyz", "no reader"), ("bad", "none of the 1 samples"), ("gone", "no such file")):
+    for name, words in (
+        ("empty", "empty"),
+        ("odd.xyz", "no reader"),
+        ("bad", "none of the 1 samples"),
+        ("gone", "no such file"),
+    ):
         with pytest.raises(DataError, match=words) as caught:
             list(measure_loader(tmp_path / name, seconds=SHORT))
         assert "\n" not in str(caught.value)
@@ -194,7 +246,11 @@ def test_workers_that_fail_are_said(images, monkeypatch):
 
     monkeypatch.setattr("planner.datasets.loader.measure.measure_workers", failing)
     records, stages = measure(images)
-    assert "workers" not in stages and "Bus error" in records[-1]["what"] and "shm" in records[-1]["mend"]
+    assert (
+        "workers" not in stages
+        and "Bus error" in records[-1]["what"]
+        and "shm" in records[-1]["mend"]
+    )
 
 
 def test_measured_rates_count_what_arrived():
@@ -210,20 +266,33 @@ def test_measured_rates_count_what_arrived():
             return torch.zeros(1)
 
     found = list(measure_workers(Slow(), 1.0, [0], 0.05))
-    assert [f["workers"] for f in found] == [0] and found[0]["batch_size"] == 1 and found[0]["batches"] > 2
+    assert (
+        [f["workers"] for f in found] == [0]
+        and found[0]["batch_size"] == 1
+        and found[0]["batches"] > 2
+    )
 
 
 @given(st.integers(1, 300))
 def test_the_most_telling_numbers_of_workers_come_first(cores):
     counts = worker_counts(cores)
-    assert counts[0] == 1 and set(counts) >= {0, 1, cores} and len(set(counts)) == len(counts) and max(counts) == cores
+    assert (
+        counts[0] == 1
+        and set(counts) >= {0, 1, cores}
+        and len(set(counts)) == len(counts)
+        and max(counts) == cores
+    )
 
 
 def test_cores_are_those_that_may_be_used():
     assert 1 <= usable_cores() <= 4096
 
 
-@given(st.floats(1e-5, 1e-2), st.floats(1e-9, 1e-7), st.lists(st.floats(1e4, 1e6), min_size=5, max_size=40))
+@given(
+    st.floats(1e-5, 1e-2),
+    st.floats(1e-9, 1e-7),
+    st.lists(st.floats(1e4, 1e6), min_size=5, max_size=40),
+)
 def test_the_fit_finds_the_line_it_was_made_from(a, b, units):
     x = np.array(units)
     fa, fb, sigma = fit_seconds(x, a + b * x, 0.5)
@@ -233,7 +302,12 @@ def test_the_fit_finds_the_line_it_was_made_from(a, b, units):
         assert sigma < 1e-3
 
 
-@given(st.lists(st.tuples(st.just(0.0) | st.floats(1e-3, 1e6), st.floats(1e-7, 10)), min_size=1, max_size=30), st.floats(0, 1))
+@given(
+    st.lists(
+        st.tuples(st.just(0.0) | st.floats(1e-3, 1e6), st.floats(1e-7, 10)), min_size=1, max_size=30
+    ),
+    st.floats(0, 1),
+)
 def test_any_fit_is_a_cost(points, share):
     x, y = np.array(points).T
     a, b, sigma = fit_seconds(x, y, share)
@@ -241,8 +315,16 @@ def test_any_fit_is_a_cost(points, share):
     assert np.mean(a + b * x) == pytest.approx(y.mean(), rel=1e-6)
 
 
-ENTRY = {"unit": "pixel", "seconds_per_sample": 0.001, "seconds_per_pixel": 1e-8, "mean_seconds": 0.011, "mean_units": 1e6, "cores": 8,
-         "workers": {"0": 80.0, "1": 85.0, "2": 160.0, "8": 400.0}, "stages": {"read": {"seconds": 0.001}, "decode": {"seconds": 0.009}}}
+ENTRY = {
+    "unit": "pixel",
+    "seconds_per_sample": 0.001,
+    "seconds_per_pixel": 1e-8,
+    "mean_seconds": 0.011,
+    "mean_units": 1e6,
+    "cores": 8,
+    "workers": {"0": 80.0, "1": 85.0, "2": 160.0, "8": 400.0},
+    "stages": {"read": {"seconds": 0.001}, "decode": {"seconds": 0.009}},
+}
 
 
 def test_the_gain_of_workers_is_what_was_measured():
@@ -250,8 +332,13 @@ def test_the_gain_of_workers_is_what_was_measured():
     assert worker_gain(ENTRY, 5) == pytest.approx(280 * 0.011)
     assert worker_gain(ENTRY, 64) == worker_gain(ENTRY, 8)
     assert worker_gain({**ENTRY, "workers": {}}, 64) == 8
-    assert worker_seconds(ENTRY, 5e6) == pytest.approx(0.051) and worker_seconds(ENTRY, None) == 0.011
-    assert slowest_stage(ENTRY) == ("decode", pytest.approx(0.9)) and slowest_stage({**ENTRY, "stages": {}}) is None
+    assert (
+        worker_seconds(ENTRY, 5e6) == pytest.approx(0.051) and worker_seconds(ENTRY, None) == 0.011
+    )
+    assert (
+        slowest_stage(ENTRY) == ("decode", pytest.approx(0.9))
+        and slowest_stage({**ENTRY, "stages": {}}) is None
+    )
 
 
 def test_the_last_of_several_measurements_counts(images):

@@ -1,4 +1,5 @@
-"""Facts become modules on meta: exact parameter counts against the libraries and the published totals, batches, heads, blocks."""
+"""Facts become modules on meta: exact parameter counts against the libraries and the published
+totals, batches, heads, blocks."""
 
 import importlib.util
 import json
@@ -46,7 +47,9 @@ def test_catalogue_parameters_are_the_librarys(row):
     assert all(p.is_meta and p.dtype == torch.float32 for p in built.module.parameters())
     assert built.blocks and built.head and 0 < count(built.head_parameters()) < total
     if row["published_parameters"]:
-        assert int(row["published_parameters"]) in (total, int(row["base_parameters"])), "differs from the published total"
+        assert int(row["published_parameters"]) in (total, int(row["base_parameters"])), (
+            "differs from the published total"
+        )
 
 
 PUBLISHED = {
@@ -72,10 +75,14 @@ def test_published_totals(name, published):
     row = next(row for row in ROWS if row["name"] == name or name in row["aliases"].split())
     built = made(name)
     base = getattr(built.module, "base_model", built.module)
-    assert published in (count(built.module.parameters()), count(base.parameters())) and int(row["published_parameters"]) == published
+    assert (
+        published in (count(built.module.parameters()), count(base.parameters()))
+        and int(row["published_parameters"]) == published
+    )
 
 
-#: name, task, (B, S, T), shape of the logits, parameters of the head (the same names as the measured runs train).
+#: name, task, (B, S, T), shape of the logits, parameters of the head (the same names as the
+#: measured runs train).
 FAMILIES = [
     ("gpt2", None, (2, 16, None), (2, 16, 50257), 50257 * 768),
     ("Llama-3.2-1B", None, (2, 16, None), (2, 16, 128256), 128256 * 2048),
@@ -118,7 +125,11 @@ def test_a_step_runs_on_meta(name, task, sizes, logits, head):
 
 def test_weights_and_inputs_have_the_dtype():
     built = made("vit-base", dtype="bfloat16")
-    assert {p.dtype for p in built.module.parameters()} == {torch.bfloat16} == {built.batch(2)["images"].dtype}
+    assert (
+        {p.dtype for p in built.module.parameters()}
+        == {torch.bfloat16}
+        == {built.batch(2)["images"].dtype}
+    )
     whisper = made("whisper-tiny", dtype="float16")
     assert whisper.batch(2, 4)["input_features"].dtype == torch.float16
     assert whisper.batch(2, 4)["input_features"].shape == (2, 80, 3000)
@@ -137,7 +148,8 @@ def test_missing_sizes_are_named():
 def test_classes_and_image_size():
     assert made("bert-base", classes=7).module.num_labels == 7
     assert made("resnet18", classes=10).module.fc.out_features == 10
-    assert made("bert-base", classes=1).batch(2, 4)["labels"].dtype == torch.float32  # one class is a regression
+    # one class is a regression
+    assert made("bert-base", classes=1).batch(2, 4)["labels"].dtype == torch.float32
     vit = made("vit-base", image_size=384)
     assert vit.batch(1)["images"].shape[-1] == 384 and vit.module.pos_embed.shape[1] == 24 * 24 + 1
     assert made("clip-vit-b32", image_size=256).batch(1)["pixel_values"].shape[-1] == 256
@@ -146,10 +158,14 @@ def test_classes_and_image_size():
 
 def test_a_config_without_an_image_size_takes_the_questions(tmp_path):
     (tmp_path / "config.json").write_text(
-        json.dumps({"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]})
+        json.dumps(
+            {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}
+        )
     )
     facts = resolve(str(tmp_path))
-    assert facts.task == "image_classification" and build(facts, image_size=64).batch(2)["pixel_values"].shape == (2, 3, 64, 64)
+    assert facts.task == "image_classification" and build(facts, image_size=64).batch(2)[
+        "pixel_values"
+    ].shape == (2, 3, 64, 64)
     with pytest.raises(ModelError, match="--image-size"):
         build(facts).batch(2)
 
@@ -162,7 +178,15 @@ def test_channels_last_lays_out_weights_and_images():
 
 
 def test_linear_names_reach_every_linear_but_the_head():
-    assert made("Llama-3.2-1B").linear_names() == ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
+    assert made("Llama-3.2-1B").linear_names() == [
+        "down_proj",
+        "gate_proj",
+        "k_proj",
+        "o_proj",
+        "q_proj",
+        "up_proj",
+        "v_proj",
+    ]
     assert made("gpt2").linear_names() == ["c_attn", "c_fc", "c_proj"]
     for name in ("roberta-base", "vit-base", "opt-350m"):
         built = made(name)
@@ -174,7 +198,10 @@ def test_linear_names_reach_every_linear_but_the_head():
 
 def test_tied_heads_are_told():
     assert (
-        made("gpt2").head_tied and not made("Llama-2-7b").head_tied and not made("flan-t5-small").head_tied and made("t5-small").head_tied
+        made("gpt2").head_tied
+        and not made("Llama-2-7b").head_tied
+        and not made("flan-t5-small").head_tied
+        and made("t5-small").head_tied
     )
 
 
@@ -185,7 +212,14 @@ def test_blocks_are_in_order():
 
 
 @pytest.mark.parametrize(
-    "name, sizes", [("gpt2", (2, 16)), ("bert-base", (2, 16)), ("vit-base", (2,)), ("resnet18", (2,)), ("torchvision:resnet18", (2,))]
+    "name, sizes",
+    [
+        ("gpt2", (2, 16)),
+        ("bert-base", (2, 16)),
+        ("vit-base", (2,)),
+        ("resnet18", (2,)),
+        ("torchvision:resnet18", (2,)),
+    ],
 )
 def test_checkpointing_keeps_fewer_activations(name, sizes):
     def saved(checkpointed):
@@ -193,7 +227,12 @@ def test_checkpointing_keeps_fewer_activations(name, sizes):
         if checkpointed:
             built.enable_checkpointing()
         held = []
-        with Yes(), torch.autograd.graph.saved_tensors_hooks(lambda t: held.append(t.numel()) or t, lambda t: t):
+        with (
+            Yes(),
+            torch.autograd.graph.saved_tensors_hooks(
+                lambda t: held.append(t.numel()) or t, lambda t: t
+            ),
+        ):
             built.loss(built.module, built.batch(*sizes)).backward()
         return sum(held)
 
@@ -231,7 +270,11 @@ def test_a_config_that_the_library_cannot_build_is_one_line(tmp_path):
 
 def test_missing_libraries_name_their_extra(monkeypatch):
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in ("transformers", "timm") else found(name, *rest))
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name in ("transformers", "timm") else found(name, *rest),
+    )
     with pytest.raises(MissingExtraError, match=r"planner\[hf\]"):
         libraries.import_library("transformers", "the model")
     with pytest.raises(MissingExtraError, match=r"planner\[vision\]"):
@@ -246,15 +289,21 @@ def test_unknown_to_the_installed_library():
         build(facts)
 
 
-@pytest.mark.parametrize("teacher, student", [("bert-base", 66_956_546), ("gpt2", 81_912_576), ("resnet50", 11_689_512)])
+@pytest.mark.parametrize(
+    "teacher, student", [("bert-base", 66_956_546), ("gpt2", 81_912_576), ("resnet50", 11_689_512)]
+)
 def test_students(teacher, student):
     facts = default_student(resolve(teacher))
-    assert count(build(facts).module.parameters()) == student  # DistilGPT2's and ResNet-18's published counts
+    # DistilGPT2's and ResNet-18's published counts
+    assert count(build(facts).module.parameters()) == student
     assert "http" in facts.assumptions[-1] and facts.fingerprint != resolve(teacher).fingerprint
 
 
 def test_students_of_encoder_decoders_keep_the_encoder():
-    t5, whisper = build(default_student(resolve("t5-base"))).module, build(default_student(resolve("whisper-small"))).module
+    t5, whisper = (
+        build(default_student(resolve("t5-base"))).module,
+        build(default_student(resolve("whisper-small"))).module,
+    )
     assert (len(t5.encoder.block), len(t5.decoder.block)) == (12, 6)
     assert (len(whisper.model.encoder.layers), len(whisper.model.decoder.layers)) == (12, 2)
     with pytest.raises(ModelError, match="--teacher"):
@@ -267,10 +316,12 @@ def test_the_models_own_code_runs_only_when_trusted(tmp_path):
     folder = tmp_path / "own"
     folder.mkdir()
     (folder / "configuration_own.py").write_text(
-        "from transformers import GPT2Config\nclass OwnConfig(GPT2Config):\n    model_type = 'own'\n"
+        "from transformers import GPT2Config\nclass OwnConfig(GPT2Config):\n    model_type = "
+        "'own'\n"
     )
     (folder / "modeling_own.py").write_text(
-        f"open({str(marker)!r}, 'w').write('x')\nfrom transformers import GPT2LMHeadModel\nfrom .configuration_own import OwnConfig\n"
+        f"open({str(marker)!r}, 'w').write('x')\nfrom transformers import "
+        "GPT2LMHeadModel\nfrom .configuration_own import OwnConfig\n"
         "class OwnModel(GPT2LMHeadModel):\n    config_class = OwnConfig\n"
     )
     (folder / "config.json").write_text(
@@ -281,19 +332,29 @@ def test_the_models_own_code_runs_only_when_trusted(tmp_path):
                 "n_embd": 32,
                 "n_head": 2,
                 "vocab_size": 64,
-                "auto_map": {"AutoConfig": "configuration_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.OwnModel"},
+                "auto_map": {
+                    "AutoConfig": "configuration_own.OwnConfig",
+                    "AutoModelForCausalLM": "modeling_own.OwnModel",
+                },
             }
         )
     )
     code = (
-        "import sys\nfrom planner.models.resolve import resolve\nfrom planner.models.building.build import build\n"
+        "import sys\nfrom planner.models.resolve import resolve\nfrom "
+        "planner.models.building.build import build\n"
         f"facts = resolve({str(folder)!r}, trust_remote_code=True)\nbuilt = build(facts)\n"
-        "assert type(built.module).__name__ == 'OwnModel' and built.module.lm_head.weight.shape == (64, 32) and built.head == ('lm_head',)"
+        "assert type(built.module).__name__ == 'OwnModel' and "
+        "built.module.lm_head.weight.shape == (64, 32) and built.head == ('lm_head',)"
     )
     with pytest.raises(ModelError, match="trust-remote-code"):
         resolve(str(folder))
     assert not marker.exists()
     import os
 
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env={**os.environ, "HF_HOME": str(tmp_path / "home")})
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        timeout=120,
+        env={**os.environ, "HF_HOME": str(tmp_path / "home")},
+    )
     assert marker.exists()

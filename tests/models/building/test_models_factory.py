@@ -67,11 +67,16 @@ def test_a_factory_is_built_and_fed_on_meta(own_models):
     built = build(facts, dtype="bfloat16")
     batch = built.batch(4, 6)
     assert (
-        batch["x"].is_meta and batch["x"].dtype == torch.bfloat16 and batch["labels"].dtype == torch.int64 and batch["x"].shape == (4, 6, 8)
+        batch["x"].is_meta
+        and batch["x"].dtype == torch.bfloat16
+        and batch["labels"].dtype == torch.int64
+        and batch["x"].shape == (4, 6, 8)
     )
     loss = built.loss(built.module, batch)
     loss.backward()
-    assert loss.is_meta and loss.ndim == 0 and built.symbols == ("B", "S") and len(built.blocks) == 3
+    assert (
+        loss.is_meta and loss.ndim == 0 and built.symbols == ("B", "S") and len(built.blocks) == 3
+    )
     assert built.head == ("out",) and sum(p.numel() for p in built.head_parameters()) == 45
     assert built.linear_names() == ["layers.0", "layers.1", "layers.2"]
     assert built.logits(built.module, batch).shape == (4, 6, 5)
@@ -93,7 +98,13 @@ def test_the_fingerprint_follows_the_source(own_models, tmp_path):
 
 @pytest.mark.parametrize(
     "function, says",
-    [("fails", "no data"), ("wrong", "must return"), ("odd", "batch function"), ("number", "not a function"), ("absent", "absent")],
+    [
+        ("fails", "no data"),
+        ("wrong", "must return"),
+        ("odd", "batch function"),
+        ("number", "not a function"),
+        ("absent", "absent"),
+    ],
 )
 def test_wrong_factories_are_one_line(own_models, function, says):
     with pytest.raises(ModelError, match=says) as error:

@@ -1,4 +1,5 @@
-"""A fitted trace equals a fresh recording at points it never saw: operation by operation, dimension by dimension."""
+"""A fitted trace equals a fresh recording at points it never saw: operation by operation, dimension
+by dimension."""
 
 import importlib.util
 
@@ -13,10 +14,28 @@ from planner.training.recipe import Recipe
 if not all(importlib.util.find_spec(name) for name in ("transformers", "peft", "timm")):
     pytest.skip("needs the extras hf and vision", allow_module_level=True)
 
-TINY_LLAMA = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
-              "intermediate_size": 176, "vocab_size": 997, "max_position_embeddings": 4096, "torch_dtype": "bfloat16"}
-TINY_T5 = {"model_type": "t5", "d_model": 32, "d_ff": 64, "d_kv": 8, "num_layers": 2, "num_heads": 4, "vocab_size": 997, "is_encoder_decoder": True,
-           "architectures": ["T5ForConditionalGeneration"]}
+TINY_LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 176,
+    "vocab_size": 997,
+    "max_position_embeddings": 4096,
+    "torch_dtype": "bfloat16",
+}
+TINY_T5 = {
+    "model_type": "t5",
+    "d_model": 32,
+    "d_ff": 64,
+    "d_kv": 8,
+    "num_layers": 2,
+    "num_heads": 4,
+    "vocab_size": 997,
+    "is_encoder_decoder": True,
+    "architectures": ["T5ForConditionalGeneration"],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -38,13 +57,26 @@ def local(tmp_path):
 
 
 def recipe(facts, **more):
-    return Recipe(**{"strategy": "fine_tune", "task": facts.task, "precision": "bf16", "optimizer": "adamw"} | more)
+    return Recipe(
+        **{"strategy": "fine_tune", "task": facts.task, "precision": "bf16", "optimizer": "adamw"}
+        | more
+    )
 
 
 LORA = {"strategy": "lora", "lora_rank": 8, "lora_dropout": 0.05}
-CASES = [{}, {"precision": "amp_bf16"}, {"gradient_checkpointing": "full"}, {"gradient_checkpointing": "selective"}, LORA,
-         LORA | {"strategy": "qlora", "gradient_checkpointing": "full"}, {"strategy": "partial_fine_tune", "unfrozen_blocks": 1},
-         {"strategy": "feature_extraction"}, {"attention": "eager"}, {"optimizer": "adamw_8bit"}, {"optimizer": "adafactor"}]
+CASES = [
+    {},
+    {"precision": "amp_bf16"},
+    {"gradient_checkpointing": "full"},
+    {"gradient_checkpointing": "selective"},
+    LORA,
+    LORA | {"strategy": "qlora", "gradient_checkpointing": "full"},
+    {"strategy": "partial_fine_tune", "unfrozen_blocks": 1},
+    {"strategy": "feature_extraction"},
+    {"attention": "eager"},
+    {"optimizer": "adamw_8bit"},
+    {"optimizer": "adafactor"},
+]
 
 
 @pytest.mark.slow
@@ -73,16 +105,23 @@ def same_as_recorded(facts, chosen, point):
     raw = runner_for(facts, chosen).record(**point)
     dims = trace.dims(**point)
     assert trace.op_count == len(raw.operations)
-    fitted = [(trace.signatures[s], int(p), int(m)) for s, p, m in zip(trace.op_signature, trace.op_phase, trace.op_module)]
+    fitted = [
+        (trace.signatures[s], int(p), int(m))
+        for s, p, m in zip(trace.op_signature, trace.op_phase, trace.op_module)
+    ]
     for (signature, phase, module), (index, raw_phase, raw_module) in zip(fitted, raw.operations):
         name, inputs, outputs, _ = raw.signatures[index]
         assert (signature.op, phase, module) == (name, raw_phase, raw_module)
-        for operand, recorded in zip(signature.inputs + signature.outputs, inputs + outputs, strict=True):
+        for operand, recorded in zip(
+            signature.inputs + signature.outputs, inputs + outputs, strict=True
+        ):
             assert tuple(dims[list(operand.shape)]) == recorded[0]
             assert (operand.dtype, operand.layout, operand.expanded, operand.count) == recorded[1:]
     sizes = trace.storage_bytes(dims)[trace.size]
     assert sizes.tolist() == [int(np.prod(s[0], dtype=np.int64)) * s[1] for s in raw.storages]
-    assert [trace.birth.tolist(), trace.death.tolist(), trace.category.tolist()] == [[s[i] for s in raw.storages] for i in (2, 3, 4)]
+    assert [trace.birth.tolist(), trace.death.tolist(), trace.category.tolist()] == [
+        [s[i] for s in raw.storages] for i in (2, 3, 4)
+    ]
 
 
 @pytest.mark.slow
