@@ -31,7 +31,7 @@ from planner.models import catalogue
 from planner.models.facts import ModelFacts, config_fingerprint
 from planner.models.resolve import resolve
 from planner.models.students import ALL_BLOCKS, PARTS
-from planner.plan.defaults import choose
+from planner.plan.inputs.defaults import choose
 from planner.question import TRAINING_STRATEGIES, Question
 from planner.trace.operations import kind_of
 from planner.trace.source import TraceSource, trace_for

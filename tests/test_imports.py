@@ -93,7 +93,7 @@ MOST_LINES = 400
 TOO_LONG = {
     "planner.trace.operations",
     "planner.report.views.answer",
-    "planner.plan.paid_options",
+    "planner.plan.by_token.paid_options",
     "planner.plan.options",
     "planner.calibrate.session",
     "planner.recording.recorder",

@@ -21,19 +21,18 @@ from planner.answer.project_cost import (
 )
 from planner.figures import Estimate
 from planner.models.facts import ModelFacts
-from planner.plan.defaults import default
-from planner.plan.hardware import Hardware
+from planner.plan.inputs.defaults import default
+from planner.plan.inputs.hardware import Hardware
+from planner.plan.inputs.problem import Problem
 from planner.plan.options import Option
-from planner.plan.point import Memory
-from planner.plan.problem import Asked
-from planner.plan.search import lengths_of
+from planner.plan.placement.point import Memory
 from planner.question import Question
 from planner.trace.table import StepTrace
 from planner.training.recipe import Recipe
 from planner.uncertainty.spread import spread
 
 if TYPE_CHECKING:
-    from planner.plan.paid_options import PaidOption
+    from planner.plan.by_token.paid_options import PaidOption
 
 SCHEMA = 1
 #: Units of data that people can label one by one.
@@ -41,7 +40,7 @@ LABELLED = ("samples",)
 
 
 def document(
-    asked: Asked,
+    problem: Problem,
     hardware: Hardware,
     options: list[Option],
     advice: dict[int, list[Fix]],
@@ -52,31 +51,31 @@ def document(
     that train."""
     return {
         "schema": SCHEMA,
-        "question": _understood(asked),
-        "dataset": asked.data.as_dict(),
-        "model": _model_facts(asked.facts),
+        "question": _understood(problem),
+        "dataset": problem.data.as_dict(),
+        "model": _model_facts(problem.facts),
         "options": [
-            *(_option(asked, option, advice.get(id(option), [])) for option in options),
-            *(paid_document(asked.question, option) for option in paid),
+            *(_option(problem, option, advice.get(id(option), [])) for option in options),
+            *(paid_document(problem.question, option) for option in paid),
         ],
         "recommended": _recommended(chosen),
         "assumptions": list(
             dict.fromkeys(
-                [*hardware.assumptions, *asked.assumptions, *_common_assumptions(options)]
+                [*hardware.assumptions, *problem.assumptions, *_common_assumptions(options)]
             )
         ),
-        "warnings": list(dict.fromkeys(asked.warnings)),
-        "sources": _sources(asked, options) + paid_sources(paid),
-        "break_even": break_even_document(asked.question, [*options, *paid]),
+        "warnings": list(dict.fromkeys(problem.warnings)),
+        "sources": _sources(problem, options) + paid_sources(paid),
+        "break_even": break_even_document(problem.question, [*options, *paid]),
     }
 
 
-def _understood(asked: Asked) -> dict:
+def _understood(problem: Problem) -> dict:
     """The question as asked; where it left something open the option's ``training`` says what was
     chosen."""
-    return asked.question.model_dump(mode="json") | {
-        "strategy": list(asked.strategies),
-        "task": asked.question.task or asked.facts.task,
+    return problem.question.model_dump(mode="json") | {
+        "strategy": list(problem.strategies),
+        "task": problem.question.task or problem.facts.task,
     }
 
 
@@ -114,12 +113,12 @@ def _recommended(chosen: tuple[Option | PaidOption, str] | None) -> dict | None:
         "strategy": option.strategy,
         "variant": option.variant,
         "gpu": option.rented.spec.name,
-        "gpus": option.rented.gpus,
+        "gpus": option.rented.parallel.devices,
         "why": why,
     }
 
 
-def _option(asked: Asked, option: Option, advice: list[Fix]) -> dict:
+def _option(problem: Problem, option: Option, advice: list[Fix]) -> dict:
     trace = trace_of(option)
     offer = option.rented.offer
     warnings = list(
@@ -139,7 +138,7 @@ def _option(asked: Asked, option: Option, advice: list[Fix]) -> dict:
         "variant": option.variant,
         "gpu": option.rented.spec.name,
         "gpu_key": option.rented.spec.key,
-        "gpus": option.rented.gpus,
+        "gpus": option.rented.parallel.devices,
         "provider": offer.provider if offer else None,
         "fits": option.fits,
         "basis": option.rented.spec.pricing,
@@ -148,12 +147,12 @@ def _option(asked: Asked, option: Option, advice: list[Fix]) -> dict:
         "memory": _memory(option),
         "step": _step(option, trace),
         "run": _run(option),
-        "cost": _cost(asked.question, option),
+        "cost": _cost(problem.question, option),
         "energy_kwh": _figure(option.energy.kwh),
         "co2_kg": _figure(option.energy.co2_kg),
-        **carbon_document(asked.question, option),
+        **carbon_document(problem.question, option),
         "fixes": [_fix(f) for f in advice],
-        "scratch": _scratch(asked.question, option),
+        "scratch": _scratch(problem.question, option),
         "disk_bytes": option.disk_bytes,
         "serving": serving_document(option),
         "assumptions": list(
@@ -174,7 +173,7 @@ def _option(asked: Asked, option: Option, advice: list[Fix]) -> dict:
 
 def trace_of(option: Option) -> StepTrace:
     setting = option.setting
-    return setting.source.at(B=setting.micro_batch, **lengths_of(setting.batches)[0])
+    return setting.longest_trace()
 
 
 def _of_trace(trace: StepTrace) -> list[str]:
@@ -225,7 +224,7 @@ def _training(option: Option) -> dict:
         "gradient_checkpointing": recipe.gradient_checkpointing,
         "attention": recipe.attention,
         "compile": recipe.compile,
-        "global_batch_size": setting.micro_batch * setting.accumulation * option.rented.gpus,
+        "global_batch_size": setting.step.samples,
         "max_length": option.choices.max_length,
         "padding": option.choices.padding,
         "unfrozen_blocks": recipe.unfrozen_blocks,
@@ -406,8 +405,10 @@ def _common_assumptions(options: list[Option]) -> list[str]:
     ]
 
 
-def _sources(asked: Asked, options: list[Option]) -> list[dict]:
-    found = [{"what": "model", "source": f"{asked.facts.origin}: {asked.facts.name}", "date": None}]
+def _sources(problem: Problem, options: list[Option]) -> list[dict]:
+    found = [
+        {"what": "model", "source": f"{problem.facts.origin}: {problem.facts.name}", "date": None}
+    ]
     for option in options:
         trace = trace_of(option)
         made = ", ".join(
@@ -457,7 +458,7 @@ def _sources(asked: Asked, options: list[Option]) -> list[dict]:
         {(option.rented.spec.pricing, option.rented.spec.key) for option in options}
     ):
         for quantity in ("time", "allocated", "reserved"):
-            source = spread(quantity, basis, asked.facts.modality, device).source
+            source = spread(quantity, basis, problem.facts.modality, device).source
             found.append({"what": f"spread of {quantity}", "source": source, "date": None})
     found += _calibrations(options)
     unique = {(f["what"], f["source"]): f for f in found}

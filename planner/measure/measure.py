@@ -20,10 +20,9 @@ from planner.measure import memory_seen
 from planner.measure.explain import within
 from planner.measure.work import Work
 from planner.models.facts import ModelFacts
-from planner.plan.hardware import Rented, find_hardware
+from planner.plan.inputs.hardware import RentedDevice, find_hardware
+from planner.plan.inputs.problem import Problem, understand
 from planner.plan.options import Option, options_for
-from planner.plan.problem import Asked, understand
-from planner.plan.search import lengths_of
 from planner.question import TRAINING_STRATEGIES, Question
 
 SOURCE = "planner measure"
@@ -130,11 +129,11 @@ def _check_same(asked: str | None, here: str) -> None:
         )
 
 
-def work_of(option: Option, rented: Rented, seconds: float) -> Work:
+def work_of(option: Option, rented: RentedDevice, seconds: float) -> Work:
     """The run that the plan makes; with fewer micro-batches a step where a whole one would not
     leave time for enough steps."""
     setting, notes = option.setting, []
-    longest, mean = lengths_of(setting.batches)
+    longest, mean = setting.longest, setting.mean
     accumulation = setting.accumulation
     if accumulation > 2 and STEPS_EXPECTED * setting.step.seconds.p50 > seconds:
         one = setting.step.seconds.p50 / accumulation
@@ -166,8 +165,8 @@ class _Measurement:
 
     def __init__(
         self,
-        asked: Asked,
-        rented: Rented,
+        asked: Problem,
+        rented: RentedDevice,
         option: Option,
         work: Work,
         device: str,
@@ -456,7 +455,7 @@ def _busy(load: float, cores: int | None) -> list[str]:
     )
 
 
-def setup_of(asked: Asked, work: Work, rented: Rented, steps: int | None) -> dict[str, Any]:
+def setup_of(asked: Problem, work: Work, rented: RentedDevice, steps: int | None) -> dict[str, Any]:
     """What was run, by the names of a record's ``setup``."""
     from planner.ledger.model_setup import in_folder
 

@@ -20,7 +20,7 @@ from planner.cost.terms import (
 )
 from planner.datasets.profile import DatasetProfile
 from planner.figures import Estimate
-from planner.plan.run import Run
+from planner.plan.placement.run import Run
 from planner.question import Question
 from planner.uncertainty.spread import overhead
 

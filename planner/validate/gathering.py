@@ -73,7 +73,8 @@ LARGEST = {
     "classes": 10**8,
 }
 LARGEST_WHOLE, MOST_LAYERS, LARGEST_WIDTH = 10**6, 500, 10**7
-#: A question's names that a recipe, and so a table, has in other words (planner.plan.defaults).
+#: A question's names that a recipe, and so a table, has in other words
+#: (planner.plan.inputs.defaults).
 RECIPE_NAMES = {
     "optimizer": {"adamw_foreach": "adamw", "sgd": "sgd_momentum", "sgd_plain": "sgd"},
     "attention": {"flash": "sdpa"},

@@ -1,6 +1,7 @@
 """Asks the planner for a case, and sets its answer beside the measurement.
 
-``planner.plan.point.evaluate`` prices one step without the run, the money and the report around it.
+``planner.plan.placement.point.evaluate`` prices one step without the run, the money and the report
+around it.
 Everything is imported inside the functions: the tables and the statistics need neither torch nor
 the planner's rooms.
 """
@@ -148,7 +149,8 @@ def ask(case: Case, folder: Path, spec=None):
     """The planner's PointResult for a case, on ``spec`` or on its device's datasheet. Raises
     PlannerError where the planner refuses."""
     from planner.devices.lookup import find_device
-    from planner.plan.point import evaluate
+    from planner.parallel.plan import ParallelPlan
+    from planner.plan.placement.point import evaluate
 
     facts = _facts(resolvable(case.model, case.architecture, folder), case.task or None)
     case = case if case.task else replace(case, task=facts.task)
@@ -161,7 +163,7 @@ def ask(case: Case, folder: Path, spec=None):
         sequence_length=None if audio else case.sequence_length,
         target_length=case.target_length,
         accumulation=case.accumulation,
-        gpus=case.gpus,
+        parallel=ParallelPlan(dp_replicate=case.gpus),
     )
 
 

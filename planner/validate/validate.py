@@ -205,7 +205,7 @@ def _one(case: Case, folder: Path, spec: Any, context: Any) -> Outcome:
 
 def _device(name: str, basis: str, known: dict) -> Any:
     """The device on a basis, or the error that says why not: once a batch."""
-    from planner.plan.hardware import with_basis
+    from planner.plan.inputs.hardware import with_basis
 
     if (name, basis) not in known:
         try:

@@ -16,7 +16,7 @@ from planner.devices.lookup import resolve_device
 from planner.devices.processors import processor_spec
 from planner.errors import QuestionError
 from planner.models.resolve import resolve
-from planner.plan.point import evaluate
+from planner.plan.placement.point import evaluate
 from planner.trace.operations import kind_of
 from planner.trace.source import trace_for
 from planner.training.recipe import Recipe

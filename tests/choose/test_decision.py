@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from planner import tables
 from planner.choose.decision import broken, decide
 from planner.choose.stages import cautions, data_support, staged_plan
-from planner.plan.problem import understand
+from planner.plan.inputs.problem import understand
 from planner.question import TRAINING_STRATEGIES, Question
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from planner import estimate
 from planner.choose.market import COUNTS, keeps_limits, pareto, survey
 from planner.errors import QuestionError, UnknownNameError
-from planner.plan.problem import understand
+from planner.plan.inputs.problem import understand
 from planner.question import Question
 
 

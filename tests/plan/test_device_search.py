@@ -4,9 +4,9 @@ import pytest
 
 from planner.answer import estimate as answering
 from planner.answer.estimate import PLANNED, _promising
-from planner.plan.hardware import find_hardware
+from planner.plan.inputs.hardware import find_hardware
 from planner.plan.options import options_for, training_usd_at_least
-from planner.plan.problem import understand
+from planner.plan.inputs.problem import understand
 from planner.question import Question
 
 QUESTIONS = [

@@ -21,8 +21,8 @@ from planner.devices.profile import DeviceProfile
 from planner.devices.specification import on_datasheet
 from planner.errors import QuestionError
 from planner.models.resolve import resolve
-from planner.plan.hardware import with_basis
-from planner.plan.point import evaluate
+from planner.plan.inputs.hardware import with_basis
+from planner.plan.placement.point import evaluate
 from planner.step_time.calibrated import CalibratedPrices, _asked
 from planner.step_time.clock import HostCosts, StepClock
 from planner.step_time.power import mean_watts

@@ -4,21 +4,24 @@ fits."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
-
-import numpy as np
 
 from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
 from planner.memory.peak import PeakMemory, replay
+from planner.memory.replays import Replays
 from planner.memory.runtime import RuntimeMemory, runtime_memory
 from planner.models.facts import ModelFacts
-from planner.parallel.data_parallel import bucket_bytes, exposed_seconds
+from planner.parallel.data_parallel import bucket_bytes
+from planner.parallel.plan import ALONE, ParallelPlan
+from planner.parallel.step import optimizer_step_seconds
 from planner.step_time.clock import StepClock, StepTime
 from planner.trace.source import TraceSource, trace_for
-from planner.trace.table import CATEGORIES, StepTrace
+from planner.trace.table import CATEGORIES
 from planner.training.recipe import Recipe
 from planner.uncertainty.spread import moved, spread
+
+#: A value of each symbol of a trace: B, and S and T where it has them.
+Point = dict[str, int | None]
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,16 @@ class StepResult:
     time: StepTime
     micro_batch: int
     accumulation: int
-    gpus: int
+    parallel: ParallelPlan
+
+    @property
+    def samples(self) -> int:
+        """Of one optimizer step, over all devices."""
+        return self.micro_batch * self.accumulation * self.parallel.data_parallel
 
     @property
     def samples_per_second(self) -> float:
-        return self.micro_batch * self.accumulation * self.gpus / self.seconds.p50
+        return self.samples / self.seconds.p50
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,7 @@ def evaluate(
     sequence_length: int | None = None,
     target_length: int | None = None,
     accumulation: int = 1,
-    gpus: int = 1,
+    parallel: ParallelPlan = ALONE,
     teacher: ModelFacts | None = None,
     source: TraceSource | None = None,
 ) -> PointResult:
@@ -121,8 +129,8 @@ def evaluate(
     spec.check_trainable(recipe.precision)
     source = source or trace_for(facts, recipe, teacher=teacher)
     point = {"B": micro_batch, "S": sequence_length, "T": target_length}
-    memory = memory_at(source, spec, point, accumulation=accumulation, gpus=gpus)
-    step = step_at(source, spec, point, accumulation=accumulation, gpus=gpus)
+    memory = memory_at(source, spec, point, accumulation=accumulation, parallel=parallel)
+    step = step_at(source, spec, point, accumulation=accumulation, parallel=parallel)
     return PointResult(
         step.seconds,
         step.forward_seconds,
@@ -140,22 +148,23 @@ def evaluate(
 def memory_at(
     source: TraceSource,
     spec: DeviceSpec,
-    point: dict[str, Any],
+    point: Point,
     *,
     accumulation: int = 1,
-    gpus: int = 1,
+    parallel: ParallelPlan = ALONE,
+    replays: Replays | None = None,
 ) -> Memory:
     """Replay the allocator at a point. With several devices the gradient buckets of data
-    parallelism are added."""
+    parallelism are added. ``replays``: those that were made before, for a search of many points."""
     trace, runtime, family = source.at(**point), _runtime(spec), source.facts.modality
-    peak = _replayed(trace, point, accumulation, runtime.workspace)
-    buckets = bucket_bytes(trace.meta.get("gradient_bytes", 0), gpus)
+    peak = (replays or Replays()).peak(
+        trace, point, accumulation=accumulation, workspace=runtime.workspace
+    )
+    buckets = bucket_bytes(trace.meta.get("gradient_bytes", 0), parallel.dp_replicate)
     memory = _memory(peak, buckets, runtime, spec, family)
     if memory.fits:
         return memory
-    room = (spec.total_memory_bytes - runtime.context_bytes.p90) / spread(
-        "reserved", spec.pricing, family, spec.key
-    ).around(1.0).p90 - buckets
+    room = room_bytes(spec, family) - buckets
     if (
         peak.allocated_bytes > room
         or not replay(
@@ -170,23 +179,18 @@ def memory_at(
     return _memory(peak, buckets, runtime, spec, family, gives_back=True)
 
 
+def room_bytes(spec: DeviceSpec, family: str) -> float:
+    """What live tensors may take of a device, cautiously: its memory without the context, and
+    without what the allocator wastes."""
+    waste = spread("reserved", spec.pricing, family, spec.key).around(1.0).p90
+    return (spec.total_memory_bytes - _runtime(spec).context_bytes.p90) / waste
+
+
 def _runtime(spec: DeviceSpec) -> RuntimeMemory:
     runtime = runtime_memory(spec)
     return replace(
         runtime, context_bytes=moved(runtime.context_bytes, "context", spec.pricing, spec.key)
     )
-
-
-def _replayed(
-    trace: StepTrace, point: dict[str, Any], accumulation: int, workspace: tuple[int, ...]
-) -> PeakMemory:
-    """The replay, kept with the trace: devices differ in their workspaces only, and a search asks
-    for many devices."""
-    kept = trace.__dict__.setdefault("_replays", {})
-    key = (tuple(point.get(symbol) for symbol in trace.symbols), min(accumulation, 3), workspace)
-    if key not in kept:
-        kept[key] = replay(trace, point, accumulation=accumulation, workspace=workspace)
-    return kept[key]
 
 
 def _memory(
@@ -240,10 +244,10 @@ def _memory(
 def step_at(
     source: TraceSource,
     spec: DeviceSpec,
-    point: dict[str, Any],
+    point: Point,
     *,
     accumulation: int = 1,
-    gpus: int = 1,
+    parallel: ParallelPlan = ALONE,
 ) -> StepResult:
     """Price a point: ``accumulation`` micro-batches and one optimizer update, the gradients reduced
     once."""
@@ -254,38 +258,43 @@ def step_at(
         precision=source.recipe.precision,
         compiled=source.recipe.compile,
     )
-    one = float(time.seconds - time.optimizer_seconds)
-    total = accumulation * one + float(time.optimizer_seconds)
-    if gpus > 1:
-        total += exposed_seconds(
-            float(trace.meta.get("gradient_bytes", 0)), gpus, spec, float(time.backward_seconds)
-        )
+    return step_of(
+        time,
+        source,
+        spec,
+        gradient_bytes=float(trace.meta.get("gradient_bytes", 0)),
+        micro_batch=int(point["B"] or 1),
+        accumulation=accumulation,
+        parallel=parallel,
+    )
+
+
+def step_of(
+    time: StepTime,
+    source: TraceSource,
+    spec: DeviceSpec,
+    *,
+    gradient_bytes: float,
+    micro_batch: int,
+    accumulation: int,
+    parallel: ParallelPlan,
+) -> StepResult:
+    """The whole step around the time of one micro-batch on one device, with its error."""
+    total = optimizer_step_seconds(
+        time,
+        accumulation=accumulation,
+        parallel=parallel,
+        gradient_bytes=gradient_bytes,
+        spec=spec,
+    )
     sure = spread("time", spec.pricing, source.facts.modality, spec.key).at_least(
         float(time.sigma_log)
     )
     return StepResult(
-        sure.around(total),
-        sure.around(float(time.forward_seconds)),
-        time,
-        int(point["B"]),
-        accumulation,
-        gpus,
+        seconds=sure.around(total),
+        forward_seconds=sure.around(float(time.forward_seconds)),
+        time=time,
+        micro_batch=micro_batch,
+        accumulation=accumulation,
+        parallel=parallel,
     )
-
-
-def seconds_per_sample(
-    source: TraceSource, spec: DeviceSpec, point: dict[str, np.ndarray], global_batch: int
-) -> np.ndarray:
-    """Seconds a sample at several micro-batches (arrays B, and S and T where the trace has them;
-    one regime): the optimizer's update shared by the global batch. float64 [n]."""
-    trace = source.at(**{name: int(values[-1]) for name, values in point.items()})
-    time = StepClock(spec).price(
-        trace,
-        trace.dims(**point),
-        precision=source.recipe.precision,
-        compiled=source.recipe.compile,
-    )
-    accumulation = np.maximum(1, np.ceil(global_batch / point["B"]))
-    return (time.seconds - time.optimizer_seconds + time.optimizer_seconds / accumulation) / point[
-        "B"
-    ]

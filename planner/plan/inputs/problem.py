@@ -11,9 +11,10 @@ import numpy as np
 
 from planner.datasets.profile import DatasetProfile, from_counts
 from planner.errors import QuestionError
+from planner.memory.replays import Replays
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
-from planner.plan.defaults import default
+from planner.plan.inputs.defaults import default
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
 from planner.trace.source import TraceSource, trace_for
 from planner.training.recipe import Recipe
@@ -24,7 +25,7 @@ TARGET_SHARE = 4
 
 
 @dataclass
-class Asked:
+class Problem:
     """What every later step starts from. ``source`` hands out one TraceSource a model and
     recipe."""
 
@@ -34,6 +35,7 @@ class Asked:
     progress: Callable[[str, int, int], None] | None = None
     assumptions: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    replays: Replays = field(default_factory=Replays)
     _sources: dict[tuple, TraceSource] = field(default_factory=dict)
 
     @property
@@ -63,8 +65,31 @@ class Asked:
             self._sources[key] = trace_for(facts, recipe, teacher=teacher, progress=self.progress)
         return self._sources[key]
 
+    def whole_source(self, source: TraceSource) -> TraceSource:
+        """The source with its backbone: cached features leave it out, serving needs it again."""
+        if source.recipe.variant is None:
+            return source
+        return self.source(replace(source.recipe, variant=None), source.facts)
 
-def understand(question: Question, progress=None) -> Asked:
+    def changed(self, question: Question) -> Problem:
+        """The same model and data under another question: what was recorded and replayed is
+        shared, what is assumed and warned of is not."""
+        return Problem(
+            question,
+            self.facts,
+            self.data,
+            self.progress,
+            replays=self.replays,
+            _sources=self._sources,
+        )
+
+    def warn(self, text: str) -> None:
+        """Once, however many devices say it."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+
+def understand(question: Question, progress=None) -> Problem:
     """Resolve the model and count the data. Raises ModelError, DataError and QuestionError."""
     facts = resolve(
         question.model,
@@ -73,11 +98,11 @@ def understand(question: Question, progress=None) -> Asked:
         offline=question.offline,
     )
     data = _data(question, facts, progress)
-    asked = Asked(question, facts, data, progress)
-    asked.data = _fitted_to(facts, data, asked.assumptions)
-    asked.assumptions += [*facts.assumptions, *data.assumptions]
-    asked.warnings += list(data.warnings)
-    return asked
+    problem = Problem(question, facts, data, progress)
+    problem.data = _fitted_to(facts, data, problem.assumptions)
+    problem.assumptions += [*facts.assumptions, *data.assumptions]
+    problem.warnings += list(data.warnings)
+    return problem
 
 
 def _data(question: Question, facts: ModelFacts, progress) -> DatasetProfile:

@@ -18,7 +18,7 @@ from planner.training.registry import registry
 
 
 @dataclass(frozen=True)
-class Choices:
+class TrainingChoices:
     """One strategy's training choices, settled but for the micro-batch and (when ``auto``) gradient
     checkpointing."""
 
@@ -53,7 +53,7 @@ def choose(
     strategy: str,
     spec: DeviceSpec,
     variant: str | None = None,
-) -> Choices:
+) -> TrainingChoices:
     """Settle everything that the question leaves open for one strategy on one device. Raises
     QuestionError when the device does not run the precision."""
     task = question.task or facts.task
@@ -78,7 +78,7 @@ def choose(
     )
     batch = question.global_batch or _unasked_batch(question, strategy, task)
     epochs = question.epochs or default("epochs", strategy, task)[0]
-    return Choices(
+    return TrainingChoices(
         recipe,
         _checkpointing(question, facts, strategy, variant),
         min(batch, max(1, data.samples, question.micro_batch or 1)),

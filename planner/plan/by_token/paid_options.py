@@ -24,9 +24,9 @@ from planner.cost.token_bills import (
 from planner.devices.lookup import find_device
 from planner.errors import PlannerError, QuestionError
 from planner.figures import Estimate
-from planner.plan.api_models import named, same_model, to_embed, to_prompt
-from planner.plan.defaults import choose, default
-from planner.plan.problem import Asked
+from planner.plan.by_token.api_models import named, same_model, to_embed, to_prompt
+from planner.plan.inputs.defaults import choose, default
+from planner.plan.inputs.problem import Problem
 from planner.plan.serving import answer_tokens, prompt_tokens, serve
 from planner.question import Question
 from planner.today import today
@@ -61,31 +61,31 @@ class PaidOption:
     sources: list[tuple[str, str, str | None]] = field(default_factory=list)  # what, source, date
 
 
-def paid_options(asked: Asked) -> list[PaidOption]:
+def paid_options(problem: Problem) -> list[PaidOption]:
     """Every asked strategy that is paid by the token. When all were asked for, one that cannot be
     priced becomes a warning."""
-    makers: dict[str, Callable[[Asked], list[PaidOption]]] = {
+    makers: dict[str, Callable[[Problem], list[PaidOption]]] = {
         "prompting": _prompting,
         "rag": _rag,
         "provider_fine_tune": _tuned,
     }
     found: list[PaidOption] = []
-    if asked.question.data_must_stay and asked.trained_strategies:
-        asked.assumptions.append(
+    if problem.question.data_must_stay and problem.trained_strategies:
+        problem.assumptions.append(
             "the data must not go to an API provider; a rented GPU counts as one's own place: "
             "--gpu local keeps to this machine"
         )
-    for strategy in asked.paid_strategies:
+    for strategy in problem.paid_strategies:
         try:
-            if asked.question.data_must_stay:
+            if problem.question.data_must_stay:
                 raise QuestionError(
                     "the data must not be sent to a provider", where="--data-must-stay"
                 )
-            found += makers[strategy](asked)
+            found += makers[strategy](problem)
         except PlannerError as error:
-            if asked.question.strategy is not None:
+            if problem.question.strategy is not None:
                 raise
-            asked.warnings.append(f"{strategy} is left out: {error}")
+            problem.warnings.append(f"{strategy} is left out: {error}")
     return found
 
 
@@ -93,17 +93,17 @@ def paid_options(asked: Asked) -> list[PaidOption]:
 
 
 def _request(
-    asked: Asked, *, examples: bool, retrieved: float = 0.0
+    problem: Problem, *, examples: bool, retrieved: float = 0.0
 ) -> tuple[RequestTokens, list[str]]:
     """The tokens of one request, and what was taken for granted. Raises QuestionError for what
     nothing says."""
-    question = asked.question
-    if asked.facts.modality != "text":
+    question = problem.question
+    if problem.facts.modality != "text":
         raise QuestionError(
-            f"{asked.facts.modality} is not priced by the token", where="--strategy"
+            f"{problem.facts.modality} is not priced by the token", where="--strategy"
         )
-    mean = asked.data.mean_length
-    prompt, note = prompt_tokens(question, asked.facts.task, mean)
+    mean = problem.data.mean_length
+    prompt, note = prompt_tokens(question, problem.facts.task, mean)
     shown = 0.0
     if examples and question.few_shot_examples:
         if mean is None:
@@ -125,7 +125,7 @@ def _request(
 
 
 def _option(
-    asked: Asked,
+    problem: Problem,
     strategy: str,
     variant: str,
     price: ApiPrice,
@@ -136,7 +136,7 @@ def _option(
 ) -> PaidOption:
     """Line without the store's share plus the store's: the whole, its parts and what to say of the
     price."""
-    load, months = asked.question.requests_per_month, asked.question.horizon_months
+    load, months = problem.question.requests_per_month, problem.question.horizon_months
     whole = None if line is None else _joined(line, storage_line)
     api, storage = (0.0 if line is None else line.up_front_usd), storage_line.up_front_usd
     if load is not None and line is not None:
@@ -146,7 +146,7 @@ def _option(
         variant,
         price.provider,
         price,
-        _spread(asked, api + storage),
+        _spread(problem, api + storage),
         {"api": api, "storage": storage},
         (line.up_front_usd if line else 0.0) + storage_line.up_front_usd,
         whole,
@@ -188,18 +188,18 @@ def _joined(line: Line, store: Line) -> Line:
     )
 
 
-def _spread(asked: Asked, usd: float) -> Estimate:
+def _spread(problem: Problem, usd: float) -> Estimate:
     """Tokens that the data gives carry the data's error; prices are what they are on their date."""
-    error = asked.data.length_relative_error if asked.question.prompt_tokens is None else 0.0
+    error = problem.data.length_relative_error if problem.question.prompt_tokens is None else 0.0
     return Estimate.with_spread(usd, error) if usd > 0 else Estimate.exact(usd)
 
 
-def _prompting(asked: Asked) -> list[PaidOption]:
-    tokens, notes = _request(asked, examples=True)
-    models, chosen = to_prompt(asked.question.api_model, asked.facts.name, tokens)
+def _prompting(problem: Problem) -> list[PaidOption]:
+    tokens, notes = _request(problem, examples=True)
+    models, chosen = to_prompt(problem.question.api_model, problem.facts.name, tokens)
     return [
         _option(
-            asked,
+            problem,
             "prompting",
             f"{price.provider} {_short(price.model)}",
             price,
@@ -212,8 +212,8 @@ def _prompting(asked: Asked) -> list[PaidOption]:
     ]
 
 
-def _rag(asked: Asked) -> list[PaidOption]:
-    question = asked.question
+def _rag(problem: Problem) -> list[PaidOption]:
+    question = problem.question
     for name in ("corpus_tokens", "retrieved_tokens"):
         if getattr(question, name) is None:
             raise QuestionError(
@@ -222,11 +222,11 @@ def _rag(asked: Asked) -> list[PaidOption]:
                 mend="Give the tokens of the documents (--corpus-tokens) and those put into a "
                 "request (--retrieved-tokens)",
             )
-    tokens, notes = _request(asked, examples=True, retrieved=question.retrieved_tokens)
+    tokens, notes = _request(problem, examples=True, retrieved=question.retrieved_tokens)
     embedder, dimensions, embedded_by = to_embed(question.embedding_model)
     store = store_for(question.corpus_tokens, dimensions)
     place = store_price(question.vector_store, store, question.requests_per_month or 0.0)
-    models, chosen = to_prompt(question.api_model, asked.facts.name, tokens)
+    models, chosen = to_prompt(question.api_model, problem.facts.name, tokens)
     once, per_query = (
         store.embedded_tokens * embedder.usd_per_input_token,
         tokens.prompt * embedder.usd_per_input_token,
@@ -241,7 +241,7 @@ def _rag(asked: Asked) -> list[PaidOption]:
     for price in models:
         line = Line(up_front_usd=once, usd_per_request=request_usd(tokens, price) + per_query)
         option = _option(
-            asked,
+            problem,
             "rag",
             f"{price.provider} {_short(price.model)}",
             price,
@@ -273,20 +273,20 @@ def _rag(asked: Asked) -> list[PaidOption]:
 # ---------------------------------------------------------------- fine-tuning as a service
 
 
-def _tuned(asked: Asked) -> list[PaidOption]:
-    question, data = asked.question, asked.data
-    if asked.facts.modality != "text" or data.mean_length is None:
+def _tuned(problem: Problem) -> list[PaidOption]:
+    question, data = problem.question, problem.data
+    if problem.facts.modality != "text" or data.mean_length is None:
         raise QuestionError("providers fine-tune on text of known length", where="--strategy")
-    if question.api_model is None and asked.facts.task != "causal_lm":
+    if question.api_model is None and problem.facts.task != "causal_lm":
         raise QuestionError(
-            f"providers tune models that write, not {asked.facts.name}",
+            f"providers tune models that write, not {problem.facts.name}",
             where="--strategy",
             mend="Name one with --api-model",
         )
-    prices = _offers(asked)
+    prices = _offers(problem)
     options = []
     for price in prices:
-        options.append(_tuned_at(asked, price))
+        options.append(_tuned_at(problem, price))
     if question.api_model is None:
         options[0].assumptions.append(
             f"of {len(prices)} offers for a model of this size or name, the cheapest to train first"
@@ -294,22 +294,22 @@ def _tuned(asked: Asked) -> list[PaidOption]:
     return options
 
 
-def _offers(asked: Asked) -> list[ApiPrice]:
+def _offers(problem: Problem) -> list[ApiPrice]:
     """Training prices: of the named model, else of this very model and of its size class, the
     cheapest of each provider. Raises QuestionError where nobody offers it."""
-    question = asked.question
+    question = problem.question
     if question.api_model is not None:
         found = [
             row for row in named(question.api_model, kind="training") if row.usd_per_training_token
         ]
         return sorted(found, key=_training_rank)[:OFFERED]
-    parameters = asked.facts.parameters
+    parameters = problem.facts.parameters
     own = [
         row
         for row in model_prices("", kind="training")
         if row.usd_per_training_token
         and row.captured_date
-        and same_model(row.model, asked.facts.name)
+        and same_model(row.model, problem.facts.name)
     ]
     classes = training_prices(parameters) if parameters else []
     cheapest: dict[str, ApiPrice] = {}
@@ -318,7 +318,7 @@ def _offers(asked: Asked) -> list[ApiPrice]:
             cheapest.setdefault(row.provider, row)
     if not cheapest:
         raise QuestionError(
-            f"no provider's dated table has a model such as {asked.facts.name}",
+            f"no provider's dated table has a model such as {problem.facts.name}",
             where="--strategy",
             mend="Name one with --api-model",
         )
@@ -329,9 +329,9 @@ def _training_rank(row: ApiPrice) -> tuple:
     return row.usd_per_training_token, row.provider, row.model
 
 
-def _tuned_at(asked: Asked, price: ApiPrice) -> PaidOption:
-    question, data, rule = asked.question, asked.data, tuning_rule(price.provider)
-    epochs = question.epochs or default("epochs", "lora", asked.facts.task)[0]
+def _tuned_at(problem: Problem, price: ApiPrice) -> PaidOption:
+    question, data, rule = problem.question, problem.data, tuning_rule(price.provider)
+    epochs = question.epochs or default("epochs", "lora", problem.facts.task)[0]
     checks = (
         question.evaluation_samples
         if question.evaluation_samples is not None
@@ -353,10 +353,10 @@ def _tuned_at(asked: Asked, price: ApiPrice) -> PaidOption:
         f"({price.method or 'one price for all methods'})",
         *bill.notes,
     ]
-    line, tokens, served, warnings = _answering(asked, price, rule)
+    line, tokens, served, warnings = _answering(problem, price, rule)
     whole = None if line is None else replace(line, up_front_usd=bill.usd)
     option = _option(
-        asked,
+        problem,
         "provider_fine_tune",
         f"{price.provider} {_short(price.model)}",
         price,
@@ -368,31 +368,31 @@ def _tuned_at(asked: Asked, price: ApiPrice) -> PaidOption:
     option.up_front_usd = bill.usd
     if whole is None:
         option.parts = {"api": bill.usd, "storage": 0.0}
-    option.usd = _spread_of_data(asked, bill.usd) + _spread(
-        asked, sum(option.parts.values()) - bill.usd
+    option.usd = _spread_of_data(problem, bill.usd) + _spread(
+        problem, sum(option.parts.values()) - bill.usd
     )
     option.warnings += warnings
     option.sources.append((f"billing rules of {price.provider}", rule.source, None))
     return option
 
 
-def _spread_of_data(asked: Asked, usd: float) -> Estimate:
+def _spread_of_data(problem: Problem, usd: float) -> Estimate:
     return Estimate.with_spread(
-        usd, math.hypot(asked.data.length_relative_error, asked.data.samples_relative_error)
+        usd, math.hypot(problem.data.length_relative_error, problem.data.samples_relative_error)
     )
 
 
 def _answering(
-    asked: Asked, price: ApiPrice, rule: TuningRule
+    problem: Problem, price: ApiPrice, rule: TuningRule
 ) -> tuple[Line | None, RequestTokens | None, list[str], list[str]]:
     """(what the tuned model's answers cost, tokens, notes, warnings); no line where the provider's
     price is not known."""
     try:
-        tokens, notes = _request(asked, examples=False)
+        tokens, notes = _request(problem, examples=False)
     except QuestionError as error:
         return None, None, [], [f"what the tuned model's answers cost is left out: {error}"]
     if rule.served == "gpu_hour":
-        return _deployed(asked, price, tokens)
+        return _deployed(problem, price, tokens)
     served = _tuned_price(price, rule)
     if served is None:
         why = "has no known price"
@@ -412,11 +412,11 @@ def _answering(
 
 
 def _deployed(
-    asked: Asked, price: ApiPrice, tokens: RequestTokens
+    problem: Problem, price: ApiPrice, tokens: RequestTokens
 ) -> tuple[Line | None, RequestTokens | None, list[str], list[str]]:
     """A deployment of the tuned model on the provider's own devices, always on, as ``serve`` plans
     it; the cheapest that holds it."""
-    if asked.question.requests_per_month is None:
+    if problem.question.requests_per_month is None:
         return (
             None,
             None,
@@ -430,15 +430,15 @@ def _deployed(
     for offer in _deployments(price.provider):
         spec = find_device(offer.gpu_key)
         try:
-            choices = choose(asked.question, asked.facts, asked.data, "lora", spec)
-            source = asked.source(choices.with_checkpointing("none"), asked.facts)
+            choices = choose(problem.question, problem.facts, problem.data, "lora", spec)
+            source = problem.source(choices.with_checkpointing("none"), problem.facts)
             serving = serve(
-                asked.question,
+                problem.question,
                 source,
                 spec,
                 offer,
                 None,
-                asked.data.mean_length,
+                problem.data.mean_length,
                 min(PROMPTS_AT_ONCE, choices.global_batch),
             )
         except PlannerError as error:

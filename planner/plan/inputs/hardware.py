@@ -12,6 +12,7 @@ from planner.devices.lookup import local_device, resolve_device
 from planner.devices.specification import DeviceSpec, all_devices, on_datasheet
 from planner.errors import QuestionError
 from planner.figures import Estimate
+from planner.parallel.plan import ParallelPlan
 from planner.question import Question
 
 #: Of the devices that somebody rents, how many of the most promising are planned in full for each
@@ -20,12 +21,12 @@ PLANNED = 4
 
 
 @dataclass(frozen=True)
-class Rented:
+class RentedDevice:
     """A device, and the offer it is rented at (None: no price is known). ``prices``: the spread
     over providers."""
 
     spec: DeviceSpec
-    gpus: int
+    parallel: ParallelPlan
     offer: Offer | None
     prices: Estimate | None = None
 
@@ -35,9 +36,14 @@ class Hardware:
     """``fixed``: the one device of the question; else ``choices`` are searched, cheapest work
     first."""
 
-    fixed: Rented | None
-    choices: list[Rented]
+    fixed: RentedDevice | None
+    choices: list[RentedDevice]
     assumptions: list[str] = field(default_factory=list)
+
+
+def parallel_plan(question: Question) -> ParallelPlan:
+    """How the devices of a question share the work: copies of the model (``parallel`` ddp)."""
+    return ParallelPlan(dp_replicate=question.gpus)
 
 
 def find_hardware(question: Question, progress=None) -> Hardware:
@@ -118,17 +124,19 @@ def _timed_here(question: Question, progress) -> Hardware:
     return Hardware(rent(question, exactly(found.spec, progress=progress), must=False), [], notes)
 
 
-def rent(question: Question, spec: DeviceSpec, *, must: bool) -> Rented:
+def rent(question: Question, spec: DeviceSpec, *, must: bool) -> RentedDevice:
     """The device at the question's price, or at its cheapest offer; without one when nobody offers
     it (and not ``must``)."""
     if question.price is not None:
-        return Rented(
-            spec, question.gpus, replace(given(question.price, spec.key), spot=question.spot)
+        return RentedDevice(
+            spec,
+            parallel_plan(question),
+            replace(given(question.price, spec.key), spot=question.spot),
         )
     if question.owned_usd is not None:
-        return Rented(
+        return RentedDevice(
             spec,
-            question.gpus,
+            parallel_plan(question),
             owned(
                 spec,
                 usd=question.owned_usd,
@@ -143,11 +151,11 @@ def rent(question: Question, spec: DeviceSpec, *, must: bool) -> Rented:
             raise no_offer(
                 spec.key, provider=question.provider, region=question.region, spot=question.spot
             )
-        return Rented(spec, question.gpus, None)
-    return Rented(spec, question.gpus, found[0], _prices(question, found))
+        return RentedDevice(spec, parallel_plan(question), None)
+    return RentedDevice(spec, parallel_plan(question), found[0], _prices(question, found))
 
 
-def rentable(question: Question) -> list[Rented]:
+def rentable(question: Question) -> list[RentedDevice]:
     """Every device that can be rented for this question and priced. Raises QuestionError when there
     is none."""
     precision = question.precision or "bf16"  # one precision on all of them, so that they compare
@@ -164,7 +172,11 @@ def rentable(question: Question) -> list[Rented]:
             continue
         available = _offers(question, spec)
         if available:
-            found.append(Rented(spec, question.gpus, available[0], _prices(question, available)))
+            found.append(
+                RentedDevice(
+                    spec, parallel_plan(question), available[0], _prices(question, available)
+                )
+            )
     if not found:
         raise QuestionError(
             "no GPU is offered under these terms",
@@ -175,16 +187,16 @@ def rentable(question: Question) -> list[Rented]:
 
 
 def by_promise(
-    rented: list[Rented], flops: float, read_write_bytes: float, precision: str
-) -> Iterator[Rented]:
+    rented: list[RentedDevice], flops: float, read_write_bytes: float, precision: str
+) -> Iterator[RentedDevice]:
     """Devices in the order of a roofline's dollars for this much work: a bound that needs no trace
     at each device."""
 
-    def dollars(one: Rented) -> float:
+    def dollars(one: RentedDevice) -> float:
         peak = one.spec.peak(precision) or one.spec.peak("fp32") or 1.0
         return max(
             flops / peak, read_write_bytes / one.spec.memory_bandwidth_bytes_per_s
-        ) * one.offer.usd_per_hour_for(one.gpus)
+        ) * one.offer.usd_per_hour_for(one.parallel.devices)
 
     return iter(sorted((r for r in rented if r.spec.supports(precision)), key=dollars))
 

@@ -4,22 +4,24 @@ pace."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner import units
 from planner.datasets.profile import DatasetProfile
 from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
-from planner.plan.defaults import Choices, default
-from planner.plan.input_pipeline import Feed, feed
-from planner.plan.search import Setting
+from planner.parallel.plan import ParallelPlan
+from planner.plan.inputs.defaults import TrainingChoices, default
+from planner.plan.placement.input_pipeline import Feed, feed
+from planner.plan.placement.setting import Setting
 from planner.question import Question
 from planner.uncertainty.spread import overhead
 
 
 @dataclass(frozen=True)
 class Run:
-    """A whole run on ``gpus`` devices. ``parts_hours`` are wall-clock medians that sum to
+    """A whole run on all its devices. ``parts_hours`` are wall-clock medians that sum to
     ``wall_hours.p50``."""
 
     steps: int
@@ -33,10 +35,9 @@ class Run:
 
 def whole_run(
     question: Question,
-    choices: Choices,
+    choices: TrainingChoices,
     setting: Setting,
     data: DatasetProfile,
-    gpus: int,
     spec: DeviceSpec,
     *,
     weights_bytes: float,
@@ -44,8 +45,8 @@ def whole_run(
 ) -> Run:
     """Hours of the run that the question asks for, with the errors of the step, of the data's size
     and of the overheads."""
-    per_step = setting.micro_batch * setting.accumulation * gpus
-    epoch_steps = max(1, math.ceil(setting.batches.samples_per_epoch / per_step))
+    parallel = setting.step.parallel
+    epoch_steps = max(1, math.ceil(setting.batches.samples_per_epoch / setting.step.samples))
     steps = max(1, math.ceil(epoch_steps * choices.epochs))
     if question.max_steps:
         steps = min(steps, question.max_steps)
@@ -57,7 +58,7 @@ def whole_run(
     )
     parts = {
         "training": (seconds * data_error).scale(steps / units.SECONDS_PER_HOUR),
-        "evaluation": _evaluation(question, setting, data, gpus, epochs, host, spec),
+        "evaluation": _evaluation(question, setting, data, epochs, host, spec),
         "saving": _saving(question, checkpoint_bytes, epochs),
         "start_up": _start_up(weights_bytes),
     }
@@ -66,14 +67,38 @@ def whole_run(
         steps,
         epochs,
         wall,
-        wall.scale(gpus),
+        wall.scale(parallel.devices),
         {name: part.p50 for name, part in parts.items()},
         notes,
         warnings,
     )
 
 
-def fixed_hours_at_least(question: Question, choices: Choices, checkpoint_bytes: float) -> float:
+def joined(runs: Sequence[Run], parallel: ParallelPlan) -> Run:
+    """Runs one after another: one start-up, hours and steps added."""
+    first = runs[0]
+    if len(runs) == 1:
+        return first
+    start = first.parts_hours["start_up"]
+    parts = {name: sum(run.parts_hours[name] for run in runs) for name in first.parts_hours}
+    spare = parts["start_up"] - start
+    parts["start_up"] = start
+    wall = sum((run.wall_hours for run in runs[1:]), first.wall_hours)
+    wall = Estimate(max(0.0, wall.p10 - spare), wall.p50 - spare, wall.p90 - spare)
+    return Run(
+        sum(run.steps for run in runs),
+        sum(run.epochs for run in runs),
+        wall,
+        wall.scale(parallel.devices),
+        parts,
+        tuple(dict.fromkeys(note for run in runs for note in run.notes)),
+        tuple(dict.fromkeys(warning for run in runs for warning in run.warnings)),
+    )
+
+
+def fixed_hours_at_least(
+    question: Question, choices: TrainingChoices, checkpoint_bytes: float
+) -> float:
     """Hours of a run that no device shortens: starting and saving, at their medians; reading the
     weights is left out."""
     return (
@@ -121,7 +146,6 @@ def _evaluation(
     question: Question,
     setting: Setting,
     data: DatasetProfile,
-    gpus: int,
     epochs: float,
     host: Feed | None,
     spec: DeviceSpec,
@@ -133,7 +157,8 @@ def _evaluation(
     batch = setting.step.forward_seconds
     if host is not None:
         batch = _paced(batch, host.sample_seconds.scale(setting.micro_batch), spec)
-    return batch.scale(passes * samples / (setting.micro_batch * gpus) / units.SECONDS_PER_HOUR)
+    at_once = setting.micro_batch * setting.step.parallel.data_parallel
+    return batch.scale(passes * samples / at_once / units.SECONDS_PER_HOUR)
 
 
 def _saving(question: Question, checkpoint_bytes: float, epochs: float) -> Estimate:
