@@ -94,16 +94,12 @@ TOO_LONG = {
     "planner.trace.operations",
     "planner.report.views.answer",
     "planner.plan.by_token.paid_options",
-    "planner.plan.options",
     "planner.calibrate.session",
     "planner.recording.recorder",
     "planner.datasets.loader.sources",
     "planner.datasets.loader.measure",
     "planner.ledger.store",
     "planner.step_time.clock",
-    "planner.choose.market",
-    "planner.choose.decision",
-    "planner.answer.assemble",
     "planner.measure.measure",
 }
 

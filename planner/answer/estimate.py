@@ -29,7 +29,7 @@ from planner.plan.placement.grid import Grids
 from planner.question import Question
 
 if TYPE_CHECKING:
-    from planner.plan.by_token.paid_options import PaidOption
+    from planner.plan.by_token.paid_option import PaidOption
 
 
 def estimate(

@@ -13,7 +13,7 @@ from planner.today import today
 if TYPE_CHECKING:
     from planner.cost.break_even import Crossing
     from planner.cost.token_bills import Line
-    from planner.plan.by_token.paid_options import PaidOption
+    from planner.plan.by_token.paid_option import PaidOption
 
 
 def paid_document(question: Question, option: PaidOption) -> dict:

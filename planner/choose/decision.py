@@ -18,7 +18,8 @@ from planner.choose.smaller import smaller_siblings
 from planner.choose.stages import cautions, data_support, staged_plan
 from planner.choose.survey import Survey, survey
 from planner.errors import PlannerError
-from planner.plan.by_token.paid_options import PaidOption, cheapest_paid, paid_options
+from planner.plan.by_token.paid_option import PaidOption
+from planner.plan.by_token.paid_options import cheapest_paid, paid_options
 from planner.plan.inputs.problem import Problem, understand
 from planner.question import Question
 

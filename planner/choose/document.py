@@ -10,7 +10,7 @@ from planner.answer.limits import hours_allowed
 from planner.choose.candidate import Candidate
 from planner.choose.serving import ServingOffer
 from planner.choose.survey import Survey
-from planner.plan.by_token.paid_options import PaidOption
+from planner.plan.by_token.paid_option import PaidOption
 from planner.question import Question
 
 #: Candidates of the front that are shown.

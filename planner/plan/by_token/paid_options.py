@@ -3,62 +3,25 @@ token, from dated rows."""
 
 from __future__ import annotations
 
-import datetime
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 
-from planner.cost.api_prices import ApiPrice, model_prices, training_prices
-from planner.cost.prices.offers import Offer, price_rows
 from planner.cost.token_bills import (
     Line,
-    RequestTokens,
-    TuningRule,
     request_usd,
-    serving_default,
     store_for,
     store_price,
-    tuning_rule,
-    tuning_usd,
 )
-from planner.devices.lookup import find_device
 from planner.errors import PlannerError, QuestionError
-from planner.figures import Estimate
-from planner.plan.by_token.api_models import named, same_model, to_embed, to_prompt
-from planner.plan.inputs.defaults import choose, default
+from planner.plan.by_token.api_models import to_embed, to_prompt
+from planner.plan.by_token.paid_option import (
+    PaidOption,
+    option_of,
+    request_of,
+)
+from planner.plan.by_token.provider_tuning import short_name, tuned_by_providers
 from planner.plan.inputs.problem import Problem
-from planner.plan.serving import answer_tokens, prompt_tokens, serve
 from planner.question import Question
-from planner.today import today
 from planner.units import format_bytes, format_count, format_usd
-
-#: Offers of fine-tuning that are shown, the cheapest first.
-OFFERED = 3
-#: Requests that a deployment reads together, and the kind of its price rows.
-PROMPTS_AT_ONCE, DEPLOYMENT = 8, "inference deployment list"
-NOT_COUNTED = "writing and testing prompts, retries and labour are not counted"
-
-
-@dataclass
-class PaidOption:
-    """One way, at one provider. ``parts`` (api, storage) sum to the middle of ``usd``: all that is
-    known of the project, or what it takes before the first request where no requests are given.
-    ``line`` None: serving it has no price."""
-
-    strategy: str
-    variant: str
-    provider: str
-    price: ApiPrice
-    usd: Estimate
-    parts: dict[str, float]
-    up_front_usd: float
-    line: Line | None
-    tokens: RequestTokens | None
-    fits: bool | None = None
-    store: dict | None = None
-    assumptions: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    sources: list[tuple[str, str, str | None]] = field(default_factory=list)  # what, source, date
 
 
 def paid_options(problem: Problem) -> list[PaidOption]:
@@ -67,7 +30,7 @@ def paid_options(problem: Problem) -> list[PaidOption]:
     makers: dict[str, Callable[[Problem], list[PaidOption]]] = {
         "prompting": _prompting,
         "rag": _rag,
-        "provider_fine_tune": _tuned,
+        "provider_fine_tune": tuned_by_providers,
     }
     found: list[PaidOption] = []
     if problem.question.data_must_stay and problem.trained_strategies:
@@ -92,116 +55,14 @@ def paid_options(problem: Problem) -> list[PaidOption]:
 # ---------------------------------------------------------------- requests
 
 
-def _request(
-    problem: Problem, *, examples: bool, retrieved: float = 0.0
-) -> tuple[RequestTokens, list[str]]:
-    """The tokens of one request, and what was taken for granted. Raises QuestionError for what
-    nothing says."""
-    question = problem.question
-    if problem.facts.modality != "text":
-        raise QuestionError(
-            f"{problem.facts.modality} is not priced by the token", where="--strategy"
-        )
-    mean = problem.data.mean_length
-    prompt, note = prompt_tokens(question, problem.facts.task, mean)
-    shown = 0.0
-    if examples and question.few_shot_examples:
-        if mean is None:
-            raise QuestionError(
-                "the length of an example is not known", where="--few-shot-examples"
-            )
-        shown = question.few_shot_examples * mean
-    tokens = RequestTokens(prompt, answer_tokens(question), shown, retrieved, question.cached_share)
-    said = (
-        f"{format_count(round(tokens.input))} tokens read and {format_count(tokens.output)} "
-        "written a request"
-    )
-    if shown:
-        said += (
-            f", of which {format_count(round(shown))} are {question.few_shot_examples} "
-            "examples of the data's mean length"
-        )
-    return tokens, [said, *([note] if note else []), NOT_COUNTED]
-
-
-def _option(
-    problem: Problem,
-    strategy: str,
-    variant: str,
-    price: ApiPrice,
-    line: Line | None,
-    storage_line: Line,
-    tokens: RequestTokens | None,
-    notes: list[str],
-) -> PaidOption:
-    """Line without the store's share plus the store's: the whole, its parts and what to say of the
-    price."""
-    load, months = problem.question.requests_per_month, problem.question.horizon_months
-    whole = None if line is None else _joined(line, storage_line)
-    api, storage = (0.0 if line is None else line.up_front_usd), storage_line.up_front_usd
-    if load is not None and line is not None:
-        api, storage = line.usd(load, months), storage_line.usd(load, months)
-    option = PaidOption(
-        strategy,
-        variant,
-        price.provider,
-        price,
-        _spread(problem, api + storage),
-        {"api": api, "storage": storage},
-        (line.up_front_usd if line else 0.0) + storage_line.up_front_usd,
-        whole,
-        tokens,
-        assumptions=notes,
-    )
-    if load is None and line is not None:
-        option.warnings.append(
-            "priced by the request: "
-            f"{format_usd(whole.usd_per_request + whole.metered_usd_per_request)} each"
-            + (f" and {format_usd(whole.monthly_usd(0))} a month" if whole.monthly_usd(0) else "")
-            + "; --requests-per-month gives the cost of a project"
-        )
-    option.warnings += [price.trust_warning] if price.trust_warning else []
-    if tokens is not None and tokens.cached_share and price.usd_per_cached_input_token is None:
-        option.warnings.append(
-            f"{price.provider} states no price of cached input for {price.model}: it is paid "
-            "in full"
-        )
-    option.sources.append(
-        (
-            f"price of {price.model}",
-            price.source,
-            price.captured_date.isoformat() if price.captured_date else None,
-        )
-    )
-    return option
-
-
-def _joined(line: Line, store: Line) -> Line:
-    """The store's metered part and minimum beside the model's price a request, and hosting beside
-    both."""
-    return replace(
-        line,
-        up_front_usd=line.up_front_usd + store.up_front_usd,
-        usd_per_month=line.usd_per_month + store.usd_per_month,
-        metered_usd_per_request=line.metered_usd_per_request + store.metered_usd_per_request,
-        least_usd_per_month=line.usd_per_month + store.least_usd_per_month,
-    )
-
-
-def _spread(problem: Problem, usd: float) -> Estimate:
-    """Tokens that the data gives carry the data's error; prices are what they are on their date."""
-    error = problem.data.length_relative_error if problem.question.prompt_tokens is None else 0.0
-    return Estimate.with_spread(usd, error) if usd > 0 else Estimate.exact(usd)
-
-
 def _prompting(problem: Problem) -> list[PaidOption]:
-    tokens, notes = _request(problem, examples=True)
+    tokens, notes = request_of(problem, examples=True)
     models, chosen = to_prompt(problem.question.api_model, problem.facts.name, tokens)
     return [
-        _option(
+        option_of(
             problem,
             "prompting",
-            f"{price.provider} {_short(price.model)}",
+            f"{price.provider} {short_name(price.model)}",
             price,
             Line(usd_per_request=request_usd(tokens, price)),
             Line(),
@@ -222,7 +83,7 @@ def _rag(problem: Problem) -> list[PaidOption]:
                 mend="Give the tokens of the documents (--corpus-tokens) and those put into a "
                 "request (--retrieved-tokens)",
             )
-    tokens, notes = _request(problem, examples=True, retrieved=question.retrieved_tokens)
+    tokens, notes = request_of(problem, examples=True, retrieved=question.retrieved_tokens)
     embedder, dimensions, embedded_by = to_embed(question.embedding_model)
     store = store_for(question.corpus_tokens, dimensions)
     place = store_price(question.vector_store, store, question.requests_per_month or 0.0)
@@ -240,10 +101,10 @@ def _rag(problem: Problem) -> list[PaidOption]:
     found = []
     for price in models:
         line = Line(up_front_usd=once, usd_per_request=request_usd(tokens, price) + per_query)
-        option = _option(
+        option = option_of(
             problem,
             "rag",
-            f"{price.provider} {_short(price.model)}",
+            f"{price.provider} {short_name(price.model)}",
             price,
             line,
             place.line(store),
@@ -271,258 +132,6 @@ def _rag(problem: Problem) -> list[PaidOption]:
 
 
 # ---------------------------------------------------------------- fine-tuning as a service
-
-
-def _tuned(problem: Problem) -> list[PaidOption]:
-    question, data = problem.question, problem.data
-    if problem.facts.modality != "text" or data.mean_length is None:
-        raise QuestionError("providers fine-tune on text of known length", where="--strategy")
-    if question.api_model is None and problem.facts.task != "causal_lm":
-        raise QuestionError(
-            f"providers tune models that write, not {problem.facts.name}",
-            where="--strategy",
-            mend="Name one with --api-model",
-        )
-    prices = _offers(problem)
-    options = []
-    for price in prices:
-        options.append(_tuned_at(problem, price))
-    if question.api_model is None:
-        options[0].assumptions.append(
-            f"of {len(prices)} offers for a model of this size or name, the cheapest to train first"
-        )
-    return options
-
-
-def _offers(problem: Problem) -> list[ApiPrice]:
-    """Training prices: of the named model, else of this very model and of its size class, the
-    cheapest of each provider. Raises QuestionError where nobody offers it."""
-    question = problem.question
-    if question.api_model is not None:
-        found = [
-            row for row in named(question.api_model, kind="training") if row.usd_per_training_token
-        ]
-        return sorted(found, key=_training_rank)[:OFFERED]
-    parameters = problem.facts.parameters
-    own = [
-        row
-        for row in model_prices("", kind="training")
-        if row.usd_per_training_token
-        and row.captured_date
-        and same_model(row.model, problem.facts.name)
-    ]
-    classes = training_prices(parameters) if parameters else []
-    cheapest: dict[str, ApiPrice] = {}
-    for row in sorted([*own, *classes], key=_training_rank):
-        if "DPO" not in row.method:
-            cheapest.setdefault(row.provider, row)
-    if not cheapest:
-        raise QuestionError(
-            f"no provider's dated table has a model such as {problem.facts.name}",
-            where="--strategy",
-            mend="Name one with --api-model",
-        )
-    return list(cheapest.values())[:OFFERED]
-
-
-def _training_rank(row: ApiPrice) -> tuple:
-    return row.usd_per_training_token, row.provider, row.model
-
-
-def _tuned_at(problem: Problem, price: ApiPrice) -> PaidOption:
-    question, data, rule = problem.question, problem.data, tuning_rule(price.provider)
-    epochs = question.epochs or default("epochs", "lora", problem.facts.task)[0]
-    checks = (
-        question.evaluation_samples
-        if question.evaluation_samples is not None
-        else math.ceil(default("evaluation_share")[0] * data.samples)
-    )
-    length = min(data.mean_length, question.max_length or math.inf)
-    bill = tuning_usd(
-        data.samples * length,
-        epochs,
-        price.usd_per_training_token,
-        rule,
-        validation_tokens=checks * length,
-        evaluations=math.ceil(question.evaluations_per_epoch * epochs),
-    )
-    notes = [
-        f"{format_count(bill.billed_tokens)} tokens billed: {data.samples} samples × "
-        f"{epochs:g} epochs{' and validation' if bill.parts_usd['validation'] else ''}, "
-        f"packed, at {format_usd(price.usd_per_training_token * 1e6)} a million "
-        f"({price.method or 'one price for all methods'})",
-        *bill.notes,
-    ]
-    line, tokens, served, warnings = _answering(problem, price, rule)
-    whole = None if line is None else replace(line, up_front_usd=bill.usd)
-    option = _option(
-        problem,
-        "provider_fine_tune",
-        f"{price.provider} {_short(price.model)}",
-        price,
-        whole,
-        Line(),
-        tokens,
-        [*notes, *served],
-    )
-    option.up_front_usd = bill.usd
-    if whole is None:
-        option.parts = {"api": bill.usd, "storage": 0.0}
-    option.usd = _spread_of_data(problem, bill.usd) + _spread(
-        problem, sum(option.parts.values()) - bill.usd
-    )
-    option.warnings += warnings
-    option.sources.append((f"billing rules of {price.provider}", rule.source, None))
-    return option
-
-
-def _spread_of_data(problem: Problem, usd: float) -> Estimate:
-    return Estimate.with_spread(
-        usd, math.hypot(problem.data.length_relative_error, problem.data.samples_relative_error)
-    )
-
-
-def _answering(
-    problem: Problem, price: ApiPrice, rule: TuningRule
-) -> tuple[Line | None, RequestTokens | None, list[str], list[str]]:
-    """(what the tuned model's answers cost, tokens, notes, warnings); no line where the provider's
-    price is not known."""
-    try:
-        tokens, notes = _request(problem, examples=False)
-    except QuestionError as error:
-        return None, None, [], [f"what the tuned model's answers cost is left out: {error}"]
-    if rule.served == "gpu_hour":
-        return _deployed(problem, price, tokens)
-    served = _tuned_price(price, rule)
-    if served is None:
-        why = "has no known price"
-        return None, None, [], [f"serving what {price.provider} tuned {why}: it is not in the cost"]
-    hosting = (rule.hosting_usd_per_hour or 0.0) * serving_default("hours_per_month")
-    line = Line(
-        usd_per_request=request_usd(tokens, served),
-        usd_per_month=hosting,
-        least_usd_per_month=hosting,
-    )
-    return (
-        line,
-        tokens,
-        [*notes, f"the tuned model answers at the price of {served.model}"],
-        [served.trust_warning] if served.trust_warning else [],
-    )
-
-
-def _deployed(
-    problem: Problem, price: ApiPrice, tokens: RequestTokens
-) -> tuple[Line | None, RequestTokens | None, list[str], list[str]]:
-    """A deployment of the tuned model on the provider's own devices, always on, as ``serve`` plans
-    it; the cheapest that holds it."""
-    if problem.question.requests_per_month is None:
-        return (
-            None,
-            None,
-            [],
-            [
-                f"serving what {price.provider} tuned needs a deployment of its own and is not "
-                "in the cost; --requests-per-month gives it"
-            ],
-        )
-    why = f"{price.provider} states no price of the devices it deploys on"
-    for offer in _deployments(price.provider):
-        spec = find_device(offer.gpu_key)
-        try:
-            choices = choose(problem.question, problem.facts, problem.data, "lora", spec)
-            source = problem.source(choices.with_checkpointing("none"), problem.facts)
-            serving = serve(
-                problem.question,
-                source,
-                spec,
-                offer,
-                None,
-                problem.data.mean_length,
-                min(PROMPTS_AT_ONCE, choices.global_batch),
-            )
-        except PlannerError as error:
-            why = str(error)
-            continue
-        said = (
-            f"{price.provider} serves what it tuned on a deployment of its own, "
-            f"{format_usd(offer.usd_per_gpu_hour)} a GPU-hour on {offer.captured_date}"
-        )
-        return serving.line, tokens, [said, *serving.assumptions], []
-    return (
-        None,
-        None,
-        [],
-        [
-            f"serving what {price.provider} tuned needs a deployment of its own and is not in "
-            f"the cost: {why}"
-        ],
-    )
-
-
-def _deployments(provider: str) -> list[Offer]:
-    """The provider's devices for serving, the cheapest first: rows that are no offers to train
-    on."""
-    rows = [
-        row
-        for row in price_rows()
-        if row["provider"] == provider
-        and row["kind"] == DEPLOYMENT
-        and row["gpu_key"]
-        and row["captured_date"]
-    ]
-    found = []
-    for row in rows:
-        date, usd = (
-            datetime.date.fromisoformat(row["captured_date"]),
-            float(row["usd_per_gpu_hour"]),
-        )
-        found.append(
-            Offer(
-                provider,
-                row["region"],
-                row["instance_type"],
-                row["gpu_key"],
-                1,
-                usd,
-                usd,
-                False,
-                date,
-                (today() - date).days,
-                row["source"],
-                row["kind"],
-            )
-        )
-    return sorted(found, key=lambda offer: (offer.usd_per_gpu_hour, offer.gpu_key))
-
-
-def _tuned_price(price: ApiPrice, rule: TuningRule) -> ApiPrice | None:
-    """The tuned model's price a token: on the row itself, of the provider's ``ft:`` model, or of
-    the base model where the rule says so."""
-    if rule.served == "token" and price.usd_per_input_token is not None:
-        return price
-    if rule.served == "token":
-        tuned = [
-            row
-            for row in model_prices("ft:", kind="inference of a fine-tuned model")
-            if row.model.lower().startswith(f"ft:{price.model.lower()}")
-        ]
-        return min(tuned, key=lambda row: len(row.model), default=None)
-    if rule.served == "base":
-        return next(
-            (
-                row
-                for row in model_prices("")
-                if row.provider == price.provider and same_model(row.model, price.model)
-            ),
-            None,
-        )
-    return None
-
-
-def _short(model: str) -> str:
-    """The model's own name, without the path that leads to it."""
-    return model.rpartition("/")[2]
 
 
 def cheapest_paid(

@@ -78,7 +78,7 @@ class SourceGrid:
     def peaks(self) -> np.ndarray:
         """Live bytes at each of ``large``."""
         dims = self.trace.dims(B=self.large, **self.longest)
-        return np.asarray(peak_allocated(self.trace, dims))
+        return np.atleast_1d(peak_allocated(self.trace, dims))
 
     @property
     def least_bytes(self) -> float:

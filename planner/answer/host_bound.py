@@ -12,7 +12,9 @@ IDLE_SHARE = 0.10
 LARGEST_FACTOR = 64
 
 
-def pace_advice(spec: DeviceSpec, time: StepTime, micro_batch: int, compiled: bool) -> str | None:
+def host_bound_advice(
+    spec: DeviceSpec, time: StepTime, micro_batch: int, compiled: bool
+) -> str | None:
     """One sentence where the device waits for the host, None where it does not (or is the host).
     The bounds follow from the two clocks: kernels alone for CUDA graphs, the host's time times the
     prior of ``compile`` for torch.compile, and the batch at which the kernels of one step (taken to

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner import estimate
-from planner.choose.market import COUNTS, keeps_limits, pareto, survey
+from planner.choose.candidate import keeps_limits, pareto
+from planner.choose.survey import COUNTS, survey
 from planner.errors import QuestionError, UnknownNameError
 from planner.plan.inputs.problem import understand
 from planner.question import Question
@@ -34,8 +35,8 @@ def market():
 def proven():
     """The same market with every place replayed: what brute force looks through."""
     whole = market_of()
-    whole.prove_all(whole.places)
-    assert all(place.proven for place in whole.places.values())
+    whole.prove_all(whole.placements)
+    assert all(placement.proven for placement in whole.placements.values())
     return whole
 
 
@@ -43,9 +44,9 @@ def test_at_least_ten_providers_and_twenty_gpus_with_the_age_of_every_price(mark
     ways = market.of("lora")
     assert (
         len({way.offer.provider.partition("-")[0] for way in ways}) >= 10
-        and len({way.place.spec.key for way in ways}) >= 20
+        and len({way.placement.spec.key for way in ways}) >= 20
     )
-    assert {way.place.gpus for way in ways} == set(COUNTS)
+    assert {way.placement.parallel.devices for way in ways} == set(COUNTS)
     assert all(way.offer.age_days >= 0 and way.bill.price_date for way in ways)
 
 
@@ -65,17 +66,17 @@ def test_a_way_costs_what_the_full_plan_of_it_costs(model, strategy, gpu, gpus, 
     would make."""
     fields = {"strategy": [strategy], "gpu": gpu, "gpus": gpus, "provider": provider}
     market = market_of(model, **fields)
-    market.prove_all(market.places)
+    market.prove_all(market.placements)
     planned = [
         option for option in estimate(question(model, **fields))["options"] if option["fits"]
     ]
-    assert planned and len(planned) == len(market.places)
+    assert planned and len(planned) == len(market.placements)
     for option in planned:
         way = min(
-            (way for way in market.of() if way.place.variant == option["variant"]),
+            (way for way in market.of() if way.placement.variant.name == option["variant"]),
             key=lambda way: way.usd,
         )
-        assert way.place.settings[-1].micro_batch == option["step"]["micro_batch_size"]
+        assert way.placement.setting.micro_batch == option["step"]["micro_batch_size"]
         assert way.hours == pytest.approx(option["run"]["wall_hours"]["p50"], rel=1e-6)
         assert way.usd == pytest.approx(option["cost"]["usd"]["p50"], rel=1e-6)
         assert way.bill.breakdown == pytest.approx(option["cost"]["breakdown"], rel=1e-6)
@@ -92,7 +93,7 @@ def test_no_cheaper_way_exists_under_the_same_limits(market, proven, share, hour
     found = market.cheapest("lora", lambda way: keeps_limits(limited, way))
     assert (found is None) == (not able)
     if found is not None:
-        assert found.place.proven and keeps_limits(limited, found)
+        assert found.placement.proven and keeps_limits(limited, found)
         assert found.usd == pytest.approx(min(way.usd for way in able), rel=1e-9)
 
 
@@ -112,7 +113,7 @@ def test_the_front_is_one(market, proven):
     assert [way.usd for way in front] == sorted(way.usd for way in front) and [
         way.hours for way in front
     ] == sorted((way.hours for way in front), reverse=True)
-    assert all(way.place.proven for way in front) and len(front) > 3
+    assert all(way.placement.proven for way in front) and len(front) > 3
     points = [(way.usd, way.hours) for way in front]
     for other in every:
         assert any(
@@ -131,16 +132,20 @@ def test_the_front_is_one(market, proven):
 def test_what_does_not_fit_is_no_way():
     """8B in 16 bits with all its optimizer states needs far more than 24 GiB."""
     market = market_of("Llama-3.1-8B", strategy=["fine_tune"])
-    assert {way.place.spec.key for way in market.of()}.isdisjoint({"rtx-4090", "l4", "t4", "a10g"})
+    assert {way.placement.spec.key for way in market.of()}.isdisjoint(
+        {"rtx-4090", "l4", "t4", "a10g"}
+    )
     cheapest = market.cheapest("fine_tune")
-    assert cheapest is not None and cheapest.place.spec.total_memory_bytes > 60 * 2**30
-    assert all(setting.memory.fits for setting in cheapest.place.settings)
+    assert cheapest is not None and cheapest.placement.spec.total_memory_bytes > 60 * 2**30
+    assert all(setting.memory.fits for setting in cheapest.placement.settings)
 
 
 def test_terms_are_kept():
     assert {way.offer.provider for way in market_of(provider="lambda").of()} == {"lambda"}
     assert all(way.offer.spot for way in market_of(spot=True).of())
-    assert {way.place.gpus for way in market_of(gpus=3, gpu="a100-sxm-80").of()} == {3}
+    assert {
+        way.placement.parallel.devices for way in market_of(gpus=3, gpu="a100-sxm-80").of()
+    } == {3}
     given = market_of(gpu="rtx-4090", price=0.0)
     assert given.cheapest("lora").usd == 0 and {way.offer.provider for way in given.of()} == {
         "given"
@@ -152,9 +157,10 @@ def test_interruptions_are_each_provider_s_own():
         market_of(spot=True, gpu="a100-sxm-80"),
         market_of(spot=True, gpu="a100-sxm-80", interruptions_per_day=20.0),
     )
-    price = {(way.place.gpus, way.offer.provider): way.usd for way in calm.of()}
+    price = {(way.placement.parallel.devices, way.offer.provider): way.usd for way in calm.of()}
     assert all(
-        way.usd >= price[way.place.gpus, way.offer.provider] * (1 - 1e-9) for way in taken.of()
+        way.usd >= price[way.placement.parallel.devices, way.offer.provider] * (1 - 1e-9)
+        for way in taken.of()
     )
     assert any(way.bill.breakdown["lost_work"] > 0 for way in taken.of())
 
