@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import ModelError, QuestionError
+from planner.errors import FieldName, ModelError, QuestionError
 from planner.measure.bitsandbytes import BITSANDBYTES, bitsandbytes
 from planner.models.facts import ModelFacts
 from planner.training.recipe import Recipe
@@ -91,7 +91,9 @@ def prepare(
 
     if recipe.strategy == "distillation" and teacher is None:
         raise QuestionError(
-            "distillation needs a teacher", where="--teacher", mend="Name a model to learn from"
+            "distillation needs a teacher",
+            where=FieldName("teacher"),
+            mend="Name a model to learn from",
         )
     built = build_for(facts, recipe, device)
     if recipe.gradient_checkpointing != "none":
@@ -135,7 +137,7 @@ def optimizer_of(name: str, params: list) -> torch.optim.Optimizer:
     if name not in plain:
         raise QuestionError(
             f"no optimizer {name!r} to run",
-            where="--optimizer",
+            where=FieldName("optimizer"),
             mend=f"Use one of {', '.join([*plain, *BITSANDBYTES])}",
         )
     return plain[name]()
