@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from planner.errors import QuestionError, nearest
 from planner.question import Question
-from planner.question.fields import choices, kinds
+from planner.question.fields import choices, plain_types
 from planner.units import parse_count
 
 #: Given as arguments, not as flags.
@@ -38,7 +38,7 @@ def flag(name: str) -> str:
 
 
 def _option(name: str, info: FieldInfo) -> Callable:
-    kind = kinds(info.annotation)
+    kind = plain_types(info.annotation)
     if bool in kind:
         return click.option(
             f"{flag(name)}/--no-{name.replace('_', '-')}",
@@ -125,7 +125,7 @@ def _number(name: str, value: Any, where: str) -> Any:
     info = Question.model_fields[name]
     if (
         isinstance(value, str)
-        and kinds(info.annotation) & {int, float}
+        and plain_types(info.annotation) & {int, float}
         and value.strip()[-1:].lower() in ("k", "m", "b", "t")
     ):
         try:

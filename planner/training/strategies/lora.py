@@ -61,5 +61,5 @@ def apply(built, recipe, build) -> Prepared:
 
 
 STRATEGY = Strategy(
-    "lora", "LoRA", "low-rank adapters on frozen weights", apply, order=30, uses_lora=True
+    "lora", "LoRA", "low-rank adapters on frozen weights", apply, order=40, uses_lora=True
 )
