@@ -86,6 +86,7 @@ MOST_FILES, LISTS = (
         "training/strategies",
         "calibrate/suites",
         "ledger/importers",
+        "question/importers",
     ),
 )
 MOST_LINES = 400

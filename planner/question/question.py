@@ -6,7 +6,14 @@ from __future__ import annotations
 import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
 
 from planner.question.fields import OneOf
 from planner.question.optimizers import asked_as, asked_names
@@ -285,6 +292,19 @@ class Question(BaseModel):
     deadline: datetime.datetime | None = Field(
         None, description="Date or time by which it must be done; exit code 1 when it cannot be"
     )
+
+    _notes: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What reading the question left out: warnings of every answer to it."""
+        return self._notes
+
+    def noting(self, *notes: str) -> Question:
+        """The same question with further notes."""
+        noted = self.model_copy()
+        noted._notes = (*self._notes, *notes)
+        return noted
 
     @field_validator("strategy", mode="before")
     @classmethod
