@@ -15,7 +15,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "planner"
 #: What everyone may import.
-SHARED = ("version", "errors", "units", "figures", "today", "tables", "libraries")
+SHARED = ("version", "errors", "units", "figures", "today", "tables", "registry", "libraries")
 #: Folders in the order of the path: a file imports from those before its own and from its own.
 ROOMS = (
     "question",
@@ -86,6 +86,7 @@ MOST_FILES, LISTS = (
         "training/strategies",
         "calibrate/suites",
         "ledger/importers",
+        "question/importers",
     ),
 )
 MOST_LINES = 400

@@ -19,7 +19,7 @@ from planner.devices.cases import Case, case_of
 from planner.devices.measured import measured_spec
 from planner.devices.profile import DeviceProfile
 from planner.devices.specification import DeviceSpec
-from planner.errors import MachineError, PlannerError, QuestionError
+from planner.errors import FieldName, MachineError, PlannerError, QuestionError
 from planner.trace.operations import kind_of
 from planner.trace.table import StepTrace
 
@@ -154,15 +154,16 @@ def _local(spec: DeviceSpec | None) -> tuple[Any, dict]:
     except PlannerError as error:
         raise MachineError(
             f"nothing here to time operations on: {error.what}",
-            where="--exact",
-            mend="Leave --exact out",
+            where=FieldName("exact"),
+            mend=f"Leave {FieldName('exact')} out",
         ) from error
     device = found.facts()
     if spec is not None and not _same(spec, device):
         raise QuestionError(
             f"{spec.name} is not this machine's device ({device['name']})",
-            where="--exact",
-            mend="Operations are timed on the local device: use --gpu local, or leave --exact out",
+            where=FieldName("exact"),
+            mend=f"Operations are timed on the local device: use {FieldName('gpu')} local, or "
+            f"leave {FieldName('exact')} out",
         )
     return found, device
 

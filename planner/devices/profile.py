@@ -22,7 +22,7 @@ from typing import Any
 from planner import tables
 from planner.devices.curves import Curve, Error, Point
 from planner.devices.families import features_of
-from planner.errors import MachineError, ProfileError
+from planner.errors import FieldName, MachineError, ProfileError
 
 #: The layout of a file. A reader refuses newer ones.
 FORMAT = 1
@@ -235,7 +235,7 @@ def save(profile: DeviceProfile, file: Path | str) -> Path:
         Path(file),
         dumps(profile),
         "the device profile",
-        "Name another place with --out, or free some space",
+        f"Name another place with {FieldName('out')}, or free some space",
     )
 
 

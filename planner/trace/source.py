@@ -16,7 +16,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from planner import tables
-from planner.errors import MachineError, ModelError, ProfileError, QuestionError
+from planner.errors import FieldName, MachineError, ModelError, ProfileError, QuestionError
 from planner.models.facts import ModelFacts
 from planner.trace import store
 from planner.trace.table import StepTrace, TraceFamily
@@ -164,7 +164,9 @@ def trace_for(
     """
     if recipe.strategy == "distillation" and teacher is None:
         raise QuestionError(
-            "distillation needs a teacher", where="--teacher", mend="Name a model to learn from"
+            "distillation needs a teacher",
+            where=FieldName("teacher"),
+            mend="Name a model to learn from",
         )
     return TraceSource(
         facts, recipe, teacher if recipe.strategy == "distillation" else None, progress

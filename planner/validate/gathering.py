@@ -20,6 +20,7 @@ from planner.ledger.importers.found import Problems
 from planner.ledger.importers.text import number, plain_text, table_of
 from planner.ledger.record import RunRecord
 from planner.question import TRAINING_STRATEGIES
+from planner.question.optimizers import recipe_names
 from planner.validate.cases import LEDGER, MEASURES, MEMORIES, Case, Refused
 
 #: Without these a run cannot be asked again; each changes the answer too much to be assumed.
@@ -76,7 +77,7 @@ LARGEST_WHOLE, MOST_LAYERS, LARGEST_WIDTH = 10**6, 500, 10**7
 #: A question's names that a recipe, and so a table, has in other words
 #: (planner.plan.inputs.defaults).
 RECIPE_NAMES = {
-    "optimizer": {"adamw_foreach": "adamw", "sgd": "sgd_momentum", "sgd_plain": "sgd"},
+    "optimizer": recipe_names(),
     "attention": {"flash": "sdpa"},
 }
 TRUE, FALSE = ("1", "true", "yes"), ("0", "false", "no", "")
@@ -334,7 +335,7 @@ def _architecture(cell: str) -> dict[str, Any]:
 def choices() -> dict[str, tuple[str, ...]]:
     """The names that a recipe knows, of what only certain names can stand for."""
     return {
-        "optimizer": tuple(row["optimizer"] for row in tables.rows("optimizers.csv")),
+        "optimizer": tuple(dict.fromkeys(recipe_names().values())),
         "attention": ("eager", "sdpa", "flash"),
         "gradient_checkpointing": ("none", "full", "selective"),
         "memory_format": ("contiguous", "channels_last"),

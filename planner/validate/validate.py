@@ -17,7 +17,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from planner.errors import PlannerError, QuestionError, UnknownNameError
+from planner.errors import FieldName, PlannerError, QuestionError, UnknownNameError
 from planner.uncertainty import corrections
 from planner.validate import residuals
 from planner.validate.cases import Case, Refused
@@ -118,7 +118,9 @@ def validate(
     unknown = set(bases) - set(BASES)
     if unknown:
         raise QuestionError(
-            f"unknown basis {sorted(unknown)[0]!r}", where="--basis", mend=f"Use {', '.join(BASES)}"
+            f"unknown basis {sorted(unknown)[0]!r}",
+            where=FieldName("basis"),
+            mend=f"Use {', '.join(BASES)}",
         )
     taught, corrected = corrections.taught(), bool(corrections.corrections())
     with tempfile.TemporaryDirectory() as folder:
