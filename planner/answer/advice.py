@@ -117,15 +117,15 @@ def _larger(problem: Problem, option: Option) -> list[Fix]:
         if r.spec.total_memory_bytes >= option.setting.memory.device_used_bytes.p90
         and r.spec.supports(option.setting.recipe.precision)
     ]
-    for one in sorted(enough, key=lambda r: r.offer.usd_per_hour_for(r.parallel.devices))[:2]:
-        memory = _memory(problem, {}, option, lambda one=one: one)
+    for larger in sorted(enough, key=lambda r: r.offer.usd_per_hour_for(r.parallel.devices))[:2]:
+        memory = _memory(problem, {}, option, lambda larger=larger: larger)
         if memory is not None and memory.fits:
             return [
                 Fix(
-                    f"a larger GPU: {one.spec.name} at {one.offer.provider}",
+                    f"a larger GPU: {larger.spec.name} at {larger.offer.provider}",
                     memory.device_used_bytes,
                     True,
-                    one.spec.key,
+                    larger.spec.key,
                 )
             ]
     return []

@@ -90,9 +90,9 @@ def trace_of(option: Option) -> StepTrace:
 def _of_trace(trace: StepTrace) -> list[str]:
     """What the recording assumed. A model that asked for values of its data was answered, see
     ``trace/cuda_mode.py``."""
-    said = trace.meta.get("assumptions", [])
-    asked = [line for line in said if line.startswith("a condition on the data")]
-    plain = [line for line in said if line not in asked]
+    texts = trace.meta.get("assumptions", [])
+    asked = [line for line in texts if line.startswith("a condition on the data")]
+    plain = [line for line in texts if line not in asked]
     return plain + (
         [
             "batches hold no padding mask: where the model asks its data, it is told that "

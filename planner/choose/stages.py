@@ -182,16 +182,16 @@ def cautions(problem: Problem) -> tuple[list[dict[str, Any]], list[dict[str, Any
     for row in tables.rows("rules", "not_transfer.csv"):
         if row["modality"] not in ("", problem.facts.modality):
             continue
-        said = {"reason": row["reason"], "source": row["source"], "date": row["date"]}
+        rule = {"reason": row["reason"], "source": row["source"], "date": row["date"]}
         if row["when"] == "ask":
-            questions.append({"question": row["question"], **said})
+            questions.append({"question": row["question"], **rule})
         elif (
             row["when"] == "samples"
             and problem.data.samples >= float(row["min_samples"])
             or row["when"] == "enough_for_scratch"
             and _enough(problem)
         ):
-            holds.append(said)
+            holds.append(rule)
     return holds, questions
 
 

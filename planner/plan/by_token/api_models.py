@@ -15,10 +15,10 @@ OFFERED = 3
 _PACKING = re.compile(r"meta|instruct|turbo|chat|fp8|awq|-hf|-it\b|[^a-z0-9.]")
 
 
-def same_model(one: str, other: str) -> bool:
+def same_model(name: str, other: str) -> bool:
     """Whether two names mean the same model, whoever serves it: ``Llama-3.1-8B`` and
     ``meta-llama/Meta-Llama-3.1-8B-Instruct``."""
-    return _bare(one) == _bare(other) != ""
+    return _bare(name) == _bare(other) != ""
 
 
 def _bare(name: str) -> str:

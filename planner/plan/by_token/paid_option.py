@@ -61,16 +61,16 @@ def request_of(
             )
         shown = question.few_shot_examples * mean
     tokens = RequestTokens(prompt, answer_tokens(question), shown, retrieved, question.cached_share)
-    said = (
+    length_note = (
         f"{format_count(round(tokens.input))} tokens read and {format_count(tokens.output)} "
         "written a request"
     )
     if shown:
-        said += (
+        length_note += (
             f", of which {format_count(round(shown))} are {question.few_shot_examples} "
             "examples of the data's mean length"
         )
-    return tokens, [said, *([note] if note else []), NOT_COUNTED]
+    return tokens, [length_note, *([note] if note else []), NOT_COUNTED]
 
 
 def option_of(

@@ -204,11 +204,11 @@ def _deployed(
         except PlannerError as error:
             why = str(error)
             continue
-        said = (
+        assumption = (
             f"{price.provider} serves what it tuned on a deployment of its own, "
             f"{format_usd(offer.usd_per_gpu_hour)} a GPU-hour on {offer.captured_date}"
         )
-        return serving.line, tokens, [said, *serving.assumptions], []
+        return serving.line, tokens, [assumption, *serving.assumptions], []
     return (
         None,
         None,

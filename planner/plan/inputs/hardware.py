@@ -192,11 +192,11 @@ def by_promise(
     """Devices in the order of a roofline's dollars for this much work: a bound that needs no trace
     at each device."""
 
-    def dollars(one: RentedDevice) -> float:
-        peak = one.spec.peak(precision) or one.spec.peak("fp32") or 1.0
+    def dollars(rented_device: RentedDevice) -> float:
+        peak = rented_device.spec.peak(precision) or rented_device.spec.peak("fp32") or 1.0
         return max(
-            flops / peak, read_write_bytes / one.spec.memory_bandwidth_bytes_per_s
-        ) * one.offer.usd_per_hour_for(one.parallel.devices)
+            flops / peak, read_write_bytes / rented_device.spec.memory_bandwidth_bytes_per_s
+        ) * rented_device.offer.usd_per_hour_for(rented_device.parallel.devices)
 
     return iter(sorted((r for r in rented if r.spec.supports(precision)), key=dollars))
 

@@ -56,7 +56,7 @@ class Feed:
         """The warning that loading, not the device, sets the pace, and what would help."""
         loading = self.sample_seconds.scale(samples)
         enough = math.ceil(self.workers * loading.p50 / step.p50)
-        said = (
+        note = (
             f"the data loader sets the pace, not the {device}: "
             f"{units.format_seconds(loading.p50)} to load what takes "
             f"{units.format_seconds(step.p50)} to train on, {self.basis} rate of "
@@ -64,7 +64,7 @@ class Feed:
         )
         if self.slowest is None:
             return (
-                f"{said}; about {enough:,} workers a GPU would keep up, or decoded data; "
+                f"{note}; about {enough:,} workers a GPU would keep up, or decoded data; "
                 "planner calibrate --data measures it"
             )
         name, share = self.slowest
@@ -74,7 +74,7 @@ class Feed:
             else ""
         )
         return (
-            f"{said}; the slowest stage is to {name} ({share:.0%} of it); about {enough:,} "
+            f"{note}; the slowest stage is to {name} ({share:.0%} of it); about {enough:,} "
             f"workers a GPU would keep up{over}" + (f"; {SPARED[name]}" if name in SPARED else "")
         )
 
@@ -130,10 +130,10 @@ def _measured(data: DatasetProfile, entry: Mapping[str, Any], records: float) ->
     """``records`` of the data make a training sample. One core for each device is left to the
     process that trains."""
     amount, devices = _units(data), max(1, entry["devices"])
-    one = (worker_seconds(entry, amount) + _from_disk(data, entry)) * records
+    seconds_on_one = (worker_seconds(entry, amount) + _from_disk(data, entry)) * records
     cores = max(1, entry["cores"] // devices)
     workers = max(1, cores - 1)
-    middle = one / (worker_gain(entry, workers * devices) / devices)
+    middle = seconds_on_one / (worker_gain(entry, workers * devices) / devices)
     away = (
         0.0
         if amount is None or not entry["mean_units"]
