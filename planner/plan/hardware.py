@@ -157,7 +157,7 @@ def rentable(question: Question) -> list[Rented]:
         # chosen.
         if (
             spec.vendor != "nvidia"
-            or spec.memory_bandwidth_bytes_per_s is None
+            or spec.bandwidth_bytes_per_s() is None
             or not spec.supports(precision)
             or spec.peak(precision) is None
         ):
@@ -183,7 +183,7 @@ def by_promise(
     def dollars(one: Rented) -> float:
         peak = one.spec.peak(precision) or one.spec.peak("fp32") or 1.0
         return max(
-            flops / peak, read_write_bytes / one.spec.memory_bandwidth_bytes_per_s
+            flops / peak, read_write_bytes / one.spec.bandwidth_bytes_per_s()
         ) * one.offer.usd_per_hour_for(one.gpus)
 
     return iter(sorted((r for r in rented if r.spec.supports(precision)), key=dollars))
