@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from planner.calibrate.importers.operation_cases import CannotMap, cases_of
-from planner.devices.cases import Case, as_dict
 from planner.devices.lookup import resolve_device
 from planner.errors import FieldName, PlannerError, ProfileError
-from planner.trace.operations import cost
+from planner.operations.cases import Case, as_dict
+from planner.operations.registry import cost
 from planner.units import GIB, MIB
 
 NEEDED = ("status", "op", "direction", "dtype", "shape", "device_us_median", "device")

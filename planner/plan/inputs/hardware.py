@@ -165,7 +165,7 @@ def rentable(question: Question) -> list[RentedDevice]:
         # chosen.
         if (
             spec.vendor != "nvidia"
-            or spec.memory_bandwidth_bytes_per_s is None
+            or spec.bandwidth_bytes_per_s() is None
             or not spec.supports(precision)
             or spec.peak(precision) is None
         ):
@@ -195,7 +195,7 @@ def by_promise(
     def dollars(rented_device: RentedDevice) -> float:
         peak = rented_device.spec.peak(precision) or rented_device.spec.peak("fp32") or 1.0
         return max(
-            flops / peak, read_write_bytes / rented_device.spec.memory_bandwidth_bytes_per_s
+            flops / peak, read_write_bytes / rented_device.spec.bandwidth_bytes_per_s()
         ) * rented_device.offer.usd_per_hour_for(rented_device.parallel.devices)
 
     return iter(sorted((r for r in rented if r.spec.supports(precision)), key=dollars))

@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planner.trace.operations import Call
+from planner.operations.call import Call, Number
 from planner.trace.table import Operand
 
-BACKWARD = "backward"
 _WITH_BIAS = frozenset(
     ("addmm", "baddbmm", "addmv", "addbmm", "_addmm_activation", "addmm_", "baddbmm_")
 )
@@ -24,15 +23,15 @@ class Product(NamedTuple):
 
     left: Operand
     right: Operand
-    batch: np.ndarray | float
-    m: np.ndarray | float
-    n: np.ndarray | float
-    k: np.ndarray | float
+    batch: Number
+    m: Number
+    n: Number
+    k: Number
 
 
 def product_of(call: Call) -> Product:
     """The product that a matrix operation computes."""
-    name = call.signature.op.split(".")[1]
+    name = call.name
     first = 1 if name in _WITH_BIAS and len(call.inputs) > 2 else 0
     left, right = call.inputs[first], call.inputs[first + 1]
     rows, columns = call.shape(left), call.shape(right)
@@ -50,15 +49,15 @@ class Pass(NamedTuple):
     k)·(k × n)."""
 
     name: str  # forward, grad_input, grad_weight
-    m: np.ndarray | float
-    n: np.ndarray | float
-    k: np.ndarray | float
+    m: Number
+    n: Number
+    k: Number
 
 
 def convolution_operands(call: Call) -> tuple[Operand, Operand, Operand]:
     """(image, weight, result) of a convolution or of its backward pass, where the result is its
     gradient."""
-    if BACKWARD in call.signature.op:
+    if call.is_backward:
         return call.inputs[1], call.inputs[2], call.inputs[0]
     return call.inputs[0], call.inputs[1], call.outputs[0]
 
@@ -76,7 +75,7 @@ def convolution_passes(call: Call) -> list[Pass]:
     # positions
     ins, outs = call.numel(image) / (inside * groups), call.numel(result) / (outside * groups)
     anchor = ins if transposed else outs
-    if BACKWARD not in call.signature.op:
+    if not call.is_backward:
         return [Pass("forward", anchor, outside, inside * kernel)]
     mask = tuple(call.signature.attr("output_mask", (True, True, False))) + (False, False)
     passes = (
@@ -105,3 +104,8 @@ def is_winograd(call: Call) -> bool:
         and not attr("transposed", False)
         and all(set(attr(n, (1,))) == {1} for n in ("stride", "dilation"))
     )
+
+
+def multiplied_type(dtype: str, precision: str) -> str:
+    """What float32 is multiplied as: TF32 where the recipe allows it."""
+    return "tf32" if dtype == "float32" and precision == "tf32" else dtype

@@ -8,14 +8,13 @@ import json
 import numpy as np
 import pytest
 
-from planner.devices.cases import as_dict, case, case_of, from_dict
-from planner.devices.families import features_of, terms
-from planner.trace import operations
+from planner.operations.cases import as_dict, case, case_of, from_dict
+from planner.operations.registry import cost, features_of, terms
 
 
 def described(one):
-    cost = operations.cost(one.signature, one.dims)
-    return terms(one.call, cost.flops, cost.read_bytes + cost.write_bytes, one.precision)
+    done = cost(one.signature, one.dims)
+    return terms(one.call, done.flops, done.read_bytes + done.write_bytes, one.precision)
 
 
 def product(m=8, k=16, n=32, dtype="bfloat16", right="t", **more):
@@ -59,7 +58,7 @@ def test_a_backward_convolution_is_a_term_for_each_gradient():
     ]
     assert [tuple(map(float, t.features)) for t in found] == [(1, 32, 6, 72), (1, 8, 54, 32)]
     assert sum(float(t.flops) for t in found) == pytest.approx(
-        float(operations.cost(both.signature, both.dims).flops)
+        float(cost(both.signature, both.dims).flops)
     )
 
 

@@ -2,7 +2,7 @@
 a profile remembers.
 
 Micro-benchmarks are cases written by hand, exact pricing times the cases of a trace: both run by
-the same executor, and both described to the curves by the same ``terms``.
+the same executor, and both described to the curves by the same terms.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from planner.trace.operations import Call, Lengths
+from planner.operations.call import Call, Lengths
 from planner.trace.table import ITEMSIZE, Operand, Signature
 
 
@@ -87,7 +87,7 @@ def case_of(signature: Signature, dims: np.ndarray, precision: str) -> Case:
 
 #: An operand written by hand: (shape, dtype), (shape, dtype, layout) or (shape, dtype, layout,
 #: count).
-Written = tuple
+Written = tuple[Any, ...]
 
 
 def case(
@@ -120,21 +120,31 @@ def case(
     return Case(signature, tuple(sizes), precision)
 
 
-def as_dict(one: Case) -> dict[str, Any]:
+def tensor_type(dtype: str) -> str:
+    """The type that tensors have: TF32 is how float32 is multiplied, not a type."""
+    return "float32" if dtype == "tf32" else dtype
+
+
+def precision_of(dtype: str) -> str:
+    """The recipe's precision under which a product of this type runs."""
+    return {"tf32": "tf32", "bfloat16": "bf16", "float16": "fp16"}.get(dtype, "fp32")
+
+
+def as_dict(case: Case) -> dict[str, Any]:
     """For a journal: plain lists and strings that JSON takes."""
 
-    def side(operands: tuple[Operand, ...]) -> list:
+    def side(operands: tuple[Operand, ...]) -> list[list[Any]]:
         return [
-            [list(one.shape(o)), o.dtype, o.layout, list(o.expanded), o.count] for o in operands
+            [list(case.shape(o)), o.dtype, o.layout, list(o.expanded), o.count] for o in operands
         ]
 
-    signature = one.signature
+    signature = case.signature
     return {
         "op": signature.op,
         "inputs": side(signature.inputs),
         "outputs": side(signature.outputs),
         "attrs": [list(a) for a in signature.attrs],
-        "precision": one.precision,
+        "precision": case.precision,
     }
 
 
@@ -142,7 +152,7 @@ def from_dict(written: dict[str, Any]) -> Case:
     """The inverse of ``as_dict``. Raises KeyError, TypeError or ValueError for anything else."""
     sizes: dict[int, int] = {}
 
-    def side(operands: list) -> tuple[Operand, ...]:
+    def side(operands: list[Any]) -> tuple[Operand, ...]:
         return tuple(
             Operand(
                 tuple(sizes.setdefault(int(n), len(sizes)) for n in shape),

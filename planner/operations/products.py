@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.operations.call import Number
+
 MIN_SPLIT_DEPTH = 256  # a slice of the depth shorter than this is not worth the sum that follows
 
 
@@ -35,12 +37,12 @@ class ProductPriors:
 
 
 def product_seconds(
-    batch,
-    m,
-    n,
-    k,
+    batch: Number,
+    m: Number,
+    n: Number,
+    k: Number,
     *,
-    moved_bytes,
+    moved_bytes: Number,
     flops_per_s: float,
     bytes_per_s: float,
     multiprocessors: int,
@@ -49,7 +51,7 @@ def product_seconds(
     """Seconds of ``batch`` products (m × k)·(k × n); arrays broadcast."""
     batch, m, n, k = (_scalar_if_constant(x) for x in (batch, m, n, k))
     each = flops_per_s * priors.ceiling / multiprocessors
-    best = None
+    best: Number | None = None
     for rows, columns, relative in priors.tiles:
         count = batch * np.ceil(m / rows) * np.ceil(n / columns)
         splits = (
@@ -66,7 +68,7 @@ def product_seconds(
     )
 
 
-def _scalar_if_constant(x) -> np.ndarray | float:
+def _scalar_if_constant(x: Number) -> Number:
     """Arrays over many points of a width that no point changes are most of the work otherwise."""
     x = np.asarray(x, dtype=np.float64)
     return float(x.flat[0]) if x.size and (x == x.flat[0]).all() else x
