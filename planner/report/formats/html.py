@@ -8,6 +8,7 @@ from typing import Any
 
 from planner.report.formats import chart
 from planner.report.views import answer as answer_view
+from planner.report.views import option as option_view
 
 
 def html(answer: Mapping[str, Any]) -> str:
@@ -25,10 +26,11 @@ def html(answer: Mapping[str, Any]) -> str:
     return environment.get_template("report.html").render(
         answer=answer,
         view=answer_view,
+        view_of=option_view,
         title=title,
         why=why,
         charts=_charts(answer["options"]),
-        legend=answer_view.PARTS,
+        legend=option_view.PARTS,
         comparison=answer_view.comparison(answer),
     )
 
