@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.report.formats import chart
+from planner.report.formats.registry import Format
 from planner.report.views import answer as answer_view
 from planner.report.views import option as option_view
 
@@ -64,3 +65,6 @@ def _charts(options: list[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
         ),
     ]
     return [(kind, heading, svg) for kind, heading, svg in drawn if svg]
+
+
+FORMATS = (Format("answer", ".html", html, order=20),)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from planner.report.formats.registry import Format
 from planner.report.views import answer as answer_view
 from planner.report.views import option as option_view
 from planner.report.views import table as table_view
@@ -83,3 +84,6 @@ def _table(table: table_view.Table) -> str:
 def _escape(text: str) -> str:
     """Shown as it is: nothing in a user's string becomes markup, HTML or a table's border."""
     return _SPECIAL.sub(lambda hit: "\\" + hit[0], table_view.one_line(text))
+
+
+FORMATS = (Format("answer", ".md", markdown, order=10),)
