@@ -76,7 +76,7 @@ def understand(question: Question, progress=None) -> Asked:
     asked = Asked(question, facts, data, progress)
     asked.data = _fitted_to(facts, data, asked.assumptions)
     asked.assumptions += [*facts.assumptions, *data.assumptions]
-    asked.warnings += list(data.warnings)
+    asked.warnings += [*question.notes, *data.warnings]
     return asked
 
 
