@@ -20,7 +20,7 @@ from planner.cost.prices.offers import Offer, given, no_offer, offers
 from planner.cost.terms import BillingRule, billing_rule
 from planner.devices.lookup import resolve_device
 from planner.devices.specification import DeviceSpec, all_devices
-from planner.errors import ModelError, PlannerError, QuestionError
+from planner.errors import FieldName, ModelError, PlannerError, QuestionError
 from planner.plan.billing import project_bill, with_interruptions
 from planner.plan.defaults import choose
 from planner.plan.grid import DeviceGrid, Grids, Stage, settle
@@ -185,7 +185,7 @@ def survey(asked: Asked, *, counts: Sequence[int] | None = None) -> Market:
     if question.exact:
         raise QuestionError(
             "the operations of other devices cannot be timed here",
-            where="--exact",
+            where=FieldName("exact"),
             mend="Leave it out, or ask planner estimate",
         )
     counts = tuple(counts or ((question.gpus,) if "gpus" in question.model_fields_set else COUNTS))
@@ -253,7 +253,9 @@ def _devices(market: Market) -> list[DeviceSpec]:
     if not market.offered(found.spec, 1):
         if found.spec.key not in {known.key for known in all_devices()}:
             raise QuestionError(
-                "nobody's table has a price of it", where=found.spec.name, mend="Give --price"
+                "nobody's table has a price of it",
+                where=found.spec.name,
+                mend=f"Give {FieldName('price')}",
             )
         raise no_offer(
             found.spec.key, provider=question.provider, region=question.region, spot=question.spot

@@ -11,7 +11,7 @@ import numpy as np
 
 from planner.cost.bill import Bill
 from planner.cost.energy import Energy, energy
-from planner.errors import ModelError, PlannerError
+from planner.errors import FieldName, ModelError, PlannerError
 from planner.figures import Estimate
 from planner.models.facts import ModelFacts
 from planner.plan.billing import project_bill, runs_in_all, with_interruptions
@@ -96,7 +96,8 @@ def with_serving(asked: Asked, option: Option) -> None:
         option.assumptions += option.serving.assumptions
         if asked.question.gpu is None:
             option.assumptions.append(
-                "served on the device that trains it: another may serve for less, --gpu names it"
+                "served on the device that trains it: another may serve for less, "
+                f"{FieldName('gpu')} names it"
             )
     except PlannerError as error:
         option.warnings.append(f"serving it is left out: {error}")

@@ -22,7 +22,7 @@ from planner.cost.token_bills import (
     tuning_usd,
 )
 from planner.devices.lookup import find_device
-from planner.errors import PlannerError, QuestionError
+from planner.errors import FieldName, PlannerError, QuestionError
 from planner.figures import Estimate
 from planner.plan.api_models import named, same_model, to_embed, to_prompt
 from planner.plan.defaults import choose, default
@@ -73,13 +73,13 @@ def paid_options(asked: Asked) -> list[PaidOption]:
     if asked.question.data_must_stay and asked.trained_strategies:
         asked.assumptions.append(
             "the data must not go to an API provider; a rented GPU counts as one's own place: "
-            "--gpu local keeps to this machine"
+            f"{FieldName('gpu')} local keeps to this machine"
         )
     for strategy in asked.paid_strategies:
         try:
             if asked.question.data_must_stay:
                 raise QuestionError(
-                    "the data must not be sent to a provider", where="--data-must-stay"
+                    "the data must not be sent to a provider", where=FieldName("data_must_stay")
                 )
             found += makers[strategy](asked)
         except PlannerError as error:
@@ -100,7 +100,7 @@ def _request(
     question = asked.question
     if asked.facts.modality != "text":
         raise QuestionError(
-            f"{asked.facts.modality} is not priced by the token", where="--strategy"
+            f"{asked.facts.modality} is not priced by the token", where=FieldName("strategy")
         )
     mean = asked.data.mean_length
     prompt, note = prompt_tokens(question, asked.facts.task, mean)
@@ -108,7 +108,7 @@ def _request(
     if examples and question.few_shot_examples:
         if mean is None:
             raise QuestionError(
-                "the length of an example is not known", where="--few-shot-examples"
+                "the length of an example is not known", where=FieldName("few_shot_examples")
             )
         shown = question.few_shot_examples * mean
     tokens = RequestTokens(prompt, answer_tokens(question), shown, retrieved, question.cached_share)
@@ -158,7 +158,7 @@ def _option(
             "priced by the request: "
             f"{format_usd(whole.usd_per_request + whole.metered_usd_per_request)} each"
             + (f" and {format_usd(whole.monthly_usd(0))} a month" if whole.monthly_usd(0) else "")
-            + "; --requests-per-month gives the cost of a project"
+            + f"; {FieldName('requests_per_month')} gives the cost of a project"
         )
     option.warnings += [price.trust_warning] if price.trust_warning else []
     if tokens is not None and tokens.cached_share and price.usd_per_cached_input_token is None:
@@ -218,9 +218,9 @@ def _rag(asked: Asked) -> list[PaidOption]:
         if getattr(question, name) is None:
             raise QuestionError(
                 "retrieval is not known",
-                where="--" + name.replace("_", "-"),
-                mend="Give the tokens of the documents (--corpus-tokens) and those put into a "
-                "request (--retrieved-tokens)",
+                where=FieldName(name),
+                mend=f"Give the tokens of the documents ({FieldName('corpus_tokens')}) and those "
+                f"put into a request ({FieldName('retrieved_tokens')})",
             )
     tokens, notes = _request(asked, examples=True, retrieved=question.retrieved_tokens)
     embedder, dimensions, embedded_by = to_embed(question.embedding_model)
@@ -276,12 +276,14 @@ def _rag(asked: Asked) -> list[PaidOption]:
 def _tuned(asked: Asked) -> list[PaidOption]:
     question, data = asked.question, asked.data
     if asked.facts.modality != "text" or data.mean_length is None:
-        raise QuestionError("providers fine-tune on text of known length", where="--strategy")
+        raise QuestionError(
+            "providers fine-tune on text of known length", where=FieldName("strategy")
+        )
     if question.api_model is None and asked.facts.task != "causal_lm":
         raise QuestionError(
             f"providers tune models that write, not {asked.facts.name}",
-            where="--strategy",
-            mend="Name one with --api-model",
+            where=FieldName("strategy"),
+            mend=f"Name one with {FieldName('api_model')}",
         )
     prices = _offers(asked)
     options = []
@@ -319,8 +321,8 @@ def _offers(asked: Asked) -> list[ApiPrice]:
     if not cheapest:
         raise QuestionError(
             f"no provider's dated table has a model such as {asked.facts.name}",
-            where="--strategy",
-            mend="Name one with --api-model",
+            where=FieldName("strategy"),
+            mend=f"Name one with {FieldName('api_model')}",
         )
     return list(cheapest.values())[:OFFERED]
 
@@ -423,7 +425,7 @@ def _deployed(
             [],
             [
                 f"serving what {price.provider} tuned needs a deployment of its own and is not "
-                "in the cost; --requests-per-month gives it"
+                f"in the cost; {FieldName('requests_per_month')} gives it"
             ],
         )
     why = f"{price.provider} states no price of the devices it deploys on"
