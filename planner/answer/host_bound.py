@@ -5,6 +5,7 @@ from __future__ import annotations
 from planner import units
 from planner.devices.priors import prior
 from planner.devices.specification import DeviceSpec
+from planner.errors import FieldName
 from planner.step_time.clock import StepTime
 
 #: The device idles for at least this share of the step before anything is worth saying.
@@ -30,7 +31,7 @@ def host_bound_advice(
     means = [f"CUDA graphs bring a step to {units.format_seconds(busy)} at best"]
     if not compiled:
         means.append(
-            "--compile to about "
+            f"{FieldName('compile')} to about "
             f"{units.format_seconds(max(busy, host * prior(spec, 'compile', 'host_share')))}"
         )
     if factor > 1.2:

@@ -18,7 +18,7 @@ from planner.cost.prices.offers import Offer, given, no_offer, offers
 from planner.cost.terms import BillingRule, billing_rule
 from planner.devices.lookup import resolve_device
 from planner.devices.specification import DeviceSpec, all_devices
-from planner.errors import PlannerError, QuestionError
+from planner.errors import FieldName, PlannerError, QuestionError
 from planner.parallel.plan import ParallelPlan
 from planner.plan.billing import project_bill, with_interruptions
 from planner.plan.inputs.hardware import rentable
@@ -142,7 +142,7 @@ def survey(problem: Problem, *, counts: Sequence[int] | None = None) -> Survey:
     if question.exact:
         raise QuestionError(
             "the operations of other devices cannot be timed here",
-            where="--exact",
+            where=FieldName("exact"),
             mend="Leave it out, or ask planner estimate",
         )
     asked = (question.gpus,) if "gpus" in question.model_fields_set else COUNTS
@@ -170,7 +170,9 @@ def _devices(found: Survey) -> list[DeviceSpec]:
     if not found.offered(device.spec, 1):
         if device.spec.key not in {known.key for known in all_devices()}:
             raise QuestionError(
-                "nobody's table has a price of it", where=device.spec.name, mend="Give --price"
+                "nobody's table has a price of it",
+                where=device.spec.name,
+                mend=f"Give {FieldName('price')}",
             )
         raise no_offer(
             device.spec.key,

@@ -3,25 +3,19 @@ line."""
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from planner.errors import MachineError, QuestionError
+from planner.report.formats.json_text import as_json
+
+__all__ = ["as_json", "write", "write_bytes"]
 
 
-def as_json(document: Mapping[str, Any]) -> str:
-    """The document as the ``--json`` output prints it. Figures are finite: NaN would not be
-    JSON."""
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-
-
-def write_text(path: Path, text: str) -> None:
-    """As ``write_bytes``, in UTF-8."""
-    write_bytes(path, text.encode("utf-8", "replace"))
+def write(path: Path, made: str | bytes) -> None:
+    """As ``write_bytes``; a text in UTF-8."""
+    write_bytes(path, made.encode("utf-8", "replace") if isinstance(made, str) else made)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

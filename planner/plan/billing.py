@@ -19,6 +19,7 @@ from planner.cost.terms import (
     storage_usd,
 )
 from planner.datasets.profile import DatasetProfile
+from planner.errors import FieldName
 from planner.figures import Estimate
 from planner.plan.placement.run import Run
 from planner.question import Question
@@ -93,7 +94,7 @@ def with_interruptions(
     if known is None:
         warning = (
             f"how often {offer.provider} takes back this GPU is not known: lost work is "
-            "not in the cost; give --interruptions-per-day"
+            f"not in the cost; give {FieldName('interruptions_per_day')}"
         )
         return replace(run, warnings=(*run.warnings, warning))
     rate, source = known

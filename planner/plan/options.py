@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from planner.cost.bill import Bill
 from planner.cost.energy import Energy, energy
-from planner.errors import PlannerError
+from planner.errors import FieldName, PlannerError
 from planner.figures import Estimate
 from planner.models.facts import ModelFacts
 from planner.plan.billing import project_bill, runs_in_all, with_interruptions
@@ -243,7 +243,8 @@ def with_serving(problem: Problem, option: Option) -> None:
         option.assumptions += option.serving.assumptions
         if problem.question.gpu is None:
             option.assumptions.append(
-                "served on the device that trains it: another may serve for less, --gpu names it"
+                "served on the device that trains it: another may serve for less, "
+                f"{FieldName('gpu')} names it"
             )
     except PlannerError as error:
         option.warnings.append(f"serving it is left out: {error}")

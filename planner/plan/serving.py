@@ -20,7 +20,7 @@ from planner.cost.prices.offers import Offer
 from planner.cost.token_bills import Line, serving_default
 from planner.devices.priors import prior
 from planner.devices.specification import DeviceSpec
-from planner.errors import QuestionError
+from planner.errors import FieldName, QuestionError
 from planner.figures import Estimate
 from planner.question import Question
 from planner.step_time.clock import StepClock
@@ -137,7 +137,7 @@ def answer_tokens(question: Question) -> float:
     if question.output_tokens is None:
         raise QuestionError(
             "the length of an answer is not known",
-            where="--output-tokens",
+            where=FieldName("output_tokens"),
             mend="Give the mean tokens of an answer",
         )
     return question.output_tokens
@@ -153,7 +153,7 @@ def prompt_tokens(
     if mean_tokens is None:
         raise QuestionError(
             "the length of a request is not known",
-            where="--prompt-tokens",
+            where=FieldName("prompt_tokens"),
             mend="Give the mean tokens of a request",
         )
     if task == "causal_lm":
@@ -171,7 +171,7 @@ def _tokens(
     facts = source.facts
     if facts.task in ("speech_recognition", "seq2seq_lm"):
         raise QuestionError(
-            "serving an encoder-decoder is not planned", where="--requests-per-month"
+            "serving an encoder-decoder is not planned", where=FieldName("requests_per_month")
         )
     if facts.modality != "text":
         return None, 0.0, None
@@ -280,7 +280,7 @@ def _at_once(
     if holds < (question.concurrent_requests or 1):
         raise QuestionError(
             f"a {spec.name} holds the keys and values of {holds} requests at once",
-            where="--concurrent-requests",
+            where=FieldName("concurrent_requests"),
             mend="Ask for fewer at once, or take a larger GPU",
         )
     return question.concurrent_requests or holds

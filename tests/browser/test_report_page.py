@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from planner.report.formats.html import html
-from planner.report.views import answer as answer_view
+from planner.report.views import option as option_view
 
 SAMPLE = Path(__file__).parents[1] / "report" / "sample_answer.json"
 BROWSER = next(
@@ -154,8 +154,8 @@ def test_console_is_silent_and_the_text_is_there(tmp_path, answer):
     assert "CONSOLE" not in done.stderr
     for option in answer["options"]:
         assert (
-            escape(answer_view.name(option)) in done.stdout
-            and escape(answer_view.usd(option)[0]) in done.stdout
+            escape(option_view.name(option)) in done.stdout
+            and escape(option_view.usd(option)[0]) in done.stdout
         )
     assert answer["recommended"]["why"] in done.stdout
 

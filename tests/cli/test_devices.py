@@ -221,7 +221,7 @@ def test_pictures_that_cannot_be_drawn(planner, two, tmp_path, monkeypatch):
 
 
 def test_a_picture_of_lines_keeps_under_the_measured_ceilings(measured):
-    from planner.report.formats.device_plots import _line
+    from planner.report.plots.device import _line
 
     for curve in measured.curves.values():
         computing = curve.family.startswith("matmul")

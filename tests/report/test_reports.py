@@ -20,7 +20,7 @@ from planner.report.formats import chart
 from planner.report.formats.html import html
 from planner.report.formats.markdown import markdown
 from planner.report.formats.terminal import show
-from planner.report.views import answer as answer_view
+from planner.report.views import option as option_view
 
 HERE = Path(__file__).parent
 HOSTILE = [
@@ -103,7 +103,7 @@ def test_every_figure_of_every_option_is_in_the_reports(answer):
     plain = Page()
     plain.feed(shown)
     for option in answer["options"]:
-        for path, value in answer_view.every_figure(option):
+        for path, value in option_view.every_figure(option):
             assert path + value in page.text and f"{path}: {value}" in plain.text, (path, value)
 
 
@@ -116,7 +116,7 @@ def test_a_changed_figure_changes_every_report(answer):
         for key in path[:-1]:
             holder = holder[key]
         holder[path[-1]] = holder[path[-1]] * 3 + 7
-        assert answer_view.every_figure(changed["options"][4]) != answer_view.every_figure(
+        assert option_view.every_figure(changed["options"][4]) != option_view.every_figure(
             answer["options"][4]
         ), path
 
@@ -297,7 +297,7 @@ def test_unknown_is_said_as_unknown(answer):
     option["step"]["mfu"] = None
     Answer.model_validate(answer)
     assert "no price" in terminal(answer) and "mfu: unknown" in markdown(answer)
-    assert "$0" not in answer_view.usd(option)[0]
+    assert "$0" not in option_view.usd(option)[0]
 
 
 @pytest.mark.parametrize(

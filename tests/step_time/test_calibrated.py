@@ -25,7 +25,7 @@ from planner.operations.registry import cost, kinds, terms, work
 from planner.plan.inputs.hardware import with_basis
 from planner.plan.placement.point import evaluate
 from planner.step_time.calibrated import CalibratedPrices, sizes_asked
-from planner.step_time.clock import HostCosts, StepClock
+from planner.step_time.clock import StepClock
 from planner.step_time.host import HostCosts
 from planner.step_time.power import mean_watts
 from planner.step_time.roofline import Efficiency

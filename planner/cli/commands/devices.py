@@ -27,7 +27,7 @@ def command(name: str | None, plot: Path | None, as_json: bool) -> None:
 
     found = known_devices.find(name) if name or plot else None
     if plot is not None:
-        from planner.report.formats.device_plots import draw
+        from planner.report.plots.device import draw
 
         draw(known_devices.profile_of(found), plot)
         click.echo(f"Wrote {plot}", err=as_json)

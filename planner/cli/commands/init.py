@@ -20,5 +20,5 @@ def command(path: str, force: bool) -> None:
     target = Path(path) / "project.yaml" if Path(path).is_dir() else Path(path)
     if target.exists() and not force:
         raise QuestionError("is already there", where=str(target), mend="--force overwrites it")
-    writing.write_text(target, project_file.template())
+    writing.write(target, project_file.template())
     click.echo(f"wrote {target}; edit it, then: planner estimate {target}")

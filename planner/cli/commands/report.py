@@ -7,17 +7,17 @@ from pathlib import Path
 import click
 
 from planner.cli.question_options import question_options
-from planner.errors import QuestionError
+from planner.errors import FieldName, QuestionError
+from planner.report.formats.registry import format_for, formats_of
 
-FORMATS = (".md", ".html", ".json")
+*_others, _last = (f"budget{suffix}" for suffix in formats_of("answer"))
+EXAMPLES = f"{', '.join(_others)} or {_last}"
 
 
 @click.command("report")
 @click.argument("question")
 @click.argument("data", required=False)
-@click.option(
-    "--output", "-o", required=True, metavar="FILE", help="budget.md, budget.html or budget.json."
-)
+@click.option("--output", "-o", required=True, metavar="FILE", help=f"{EXAMPLES}.")
 @question_options
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no closing line.")
 def command(question: str, data: str | None, output: str, quiet: bool, **flags) -> int:
@@ -29,14 +29,15 @@ def command(question: str, data: str | None, output: str, quiet: bool, **flags) 
     from planner.cli import answering, writing
 
     target = Path(output)
-    if target.suffix.lower() not in FORMATS:
+    chosen = format_for(target, "answer")
+    if chosen is None:
         raise QuestionError(
             f"{target.suffix or output!r} is no report format",
-            where="--output",
-            mend=f"End it in {' or '.join(FORMATS)}",
+            where=FieldName("output"),
+            mend=f"End it in {' or '.join(formats_of('answer'))}",
         )
     document = _document(question, data, flags, quiet)
-    writing.write_text(target, _rendered(document, target.suffix.lower()))
+    writing.write(target, chosen.render(document))
     if not quiet:
         click.echo(f"wrote {target}")
     return answering.exit_code(document)
@@ -56,17 +57,3 @@ def _document(question: str, data: str | None, flags: dict, quiet: bool) -> dict
             mend="Ask again with planner estimate",
         )
     return answering.read_answer(Path(question))
-
-
-def _rendered(document: dict, suffix: str) -> str:
-    if suffix == ".json":
-        from planner.cli.writing import as_json
-
-        return as_json(document) + "\n"
-    if suffix == ".md":
-        from planner.report.formats.markdown import markdown
-
-        return markdown(document)
-    from planner.report.formats.html import html
-
-    return html(document)

@@ -182,18 +182,17 @@ def export_command(file: Path, ledger: Path | None, **filters: Any) -> None:
     """Write the runs, oldest first, to FILE.csv, FILE.parquet (flat tables) or FILE.json
     (everything)."""
     from planner.cli import writing
-    from planner.ledger import export
+    from planner.report.formats.registry import format_for, formats_of
 
-    formats = {".csv": export.as_csv, ".parquet": export.as_parquet, ".json": export.as_json}
-    if file.suffix.lower() not in formats:
+    chosen = format_for(file, "runs")
+    if chosen is None:
         raise QuestionError(
             f"cannot write a {file.suffix or 'file without an ending'}",
             where=str(file),
-            mend=f"Known: {', '.join(formats)}",
+            mend=f"Known: {', '.join(formats_of('runs'))}",
         )
     runs = _runs(ledger, **filters)
-    made = formats[file.suffix.lower()](runs)
-    writing.write_bytes(file, made.encode("utf-8", "replace") if isinstance(made, str) else made)
+    writing.write(file, chosen.render(runs))
     click.echo(f"Wrote {_runs_text(len(runs))} to {file}")
 
 

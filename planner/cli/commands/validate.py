@@ -144,9 +144,13 @@ def _limits(flags: dict[str, Any]):
 
 def _check_outputs(plot: Path | None, write: Path | None) -> None:
     """Wrong endings are refused before minutes are spent."""
-    if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
+    from planner.report.formats.registry import format_for, formats_of
+
+    if plot is not None and format_for(plot, "picture") is None:
         raise QuestionError(
-            f"no picture format {plot.suffix!r}", where=f"--plot {plot}", mend="Use .png or .svg"
+            f"no picture format {plot.suffix!r}",
+            where=f"--plot {plot}",
+            mend=f"Use {' or '.join(formats_of('picture'))}",
         )
     for name, path in (("--plot", plot), ("--write", write)):
         if path is not None and not path.parent.is_dir():
@@ -220,11 +224,11 @@ def _write(validation, plot: Path | None, write: Path | None, broken: list[str],
 
     title = "Estimates beside measured runs"
     if plot is not None:
-        from planner.report.formats.accuracy_plot import draw
+        from planner.report.plots.accuracy import draw
 
         draw(getattr(validation, validation.today), plot, title)
     if write is not None:
-        from planner.cli.writing import write_text
+        from planner.cli.writing import write as write_file
 
         shown = (
             plot.name
@@ -233,7 +237,7 @@ def _write(validation, plot: Path | None, write: Path | None, broken: list[str],
             if plot is not None
             else None
         )
-        write_text(
+        write_file(
             write,
             validation_view.markdown(
                 validation, title, broken, problems.lines, problems.rows, shown

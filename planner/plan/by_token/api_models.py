@@ -7,7 +7,7 @@ import re
 
 from planner.cost.api_prices import ApiPrice, model_prices
 from planner.cost.token_bills import RequestTokens, request_usd, vector_dimensions, why_not_chat
-from planner.errors import QuestionError, UnknownNameError
+from planner.errors import FieldName, QuestionError, UnknownNameError
 
 #: How many are offered where none is named.
 OFFERED = 3
@@ -45,7 +45,7 @@ def named(wanted: str, *, kind: str = "inference") -> list[ApiPrice]:
     reason = why_not_chat(found[0].model) if kind == "inference" else None
     if reason:
         raise QuestionError(
-            f"{found[0].model} cannot be prompted: it {reason}", where="--api-model"
+            f"{found[0].model} cannot be prompted: it {reason}", where=FieldName("api_model")
         )
     return found
 
@@ -67,7 +67,7 @@ def _matching(rows: list[ApiPrice], model: str) -> list[ApiPrice]:
         names = list(dict.fromkeys(row.model for row in found))
         raise QuestionError(
             f"{model!r} means {len(names)} models",
-            where="--api-model",
+            where=FieldName("api_model"),
             mend=f"Give one of {', '.join(names[:6])}",
         )
     return found
@@ -100,8 +100,8 @@ def to_prompt(
             chosen.append(row)
     return (
         chosen,
-        f"no --api-model given: of {len(priced)} priced models {len(chosen)} of the cheapest "
-        "are shown; none is said to be good enough",
+        f"no {FieldName('api_model')} given: of {len(priced)} priced models {len(chosen)} of the "
+        "cheapest are shown; none is said to be good enough",
     )
 
 
@@ -122,13 +122,13 @@ def to_embed(wanted: str | None) -> tuple[ApiPrice, int, str | None]:
             row,
             sized[row.model],
             f"embedded with {row.model}, the cheapest whose vectors' length is known "
-            f"({sized[row.model]}); --embedding-model names another",
+            f"({sized[row.model]}); {FieldName('embedding_model')} names another",
         )
     row = min(named(wanted, kind="embedding"), key=lambda r: r.usd_per_input_token or float("inf"))
     if row.model not in sized:
         raise QuestionError(
             f"the length of {row.model}'s vectors is not known",
-            where="--embedding-model",
+            where=FieldName("embedding_model"),
             mend=f"Use {', '.join(sized)}",
         )
     return row, sized[row.model], None

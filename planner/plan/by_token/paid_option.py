@@ -10,7 +10,7 @@ from planner.cost.token_bills import (
     Line,
     RequestTokens,
 )
-from planner.errors import QuestionError
+from planner.errors import FieldName, QuestionError
 from planner.figures import Estimate
 from planner.plan.inputs.problem import Problem
 from planner.plan.serving import answer_tokens, prompt_tokens
@@ -49,7 +49,7 @@ def request_of(
     question = problem.question
     if problem.facts.modality != "text":
         raise QuestionError(
-            f"{problem.facts.modality} is not priced by the token", where="--strategy"
+            f"{problem.facts.modality} is not priced by the token", where=FieldName("strategy")
         )
     mean = problem.data.mean_length
     prompt, note = prompt_tokens(question, problem.facts.task, mean)
@@ -57,7 +57,7 @@ def request_of(
     if examples and question.few_shot_examples:
         if mean is None:
             raise QuestionError(
-                "the length of an example is not known", where="--few-shot-examples"
+                "the length of an example is not known", where=FieldName("few_shot_examples")
             )
         shown = question.few_shot_examples * mean
     tokens = RequestTokens(prompt, answer_tokens(question), shown, retrieved, question.cached_share)
@@ -107,7 +107,7 @@ def option_of(
             "priced by the request: "
             f"{format_usd(whole.usd_per_request + whole.metered_usd_per_request)} each"
             + (f" and {format_usd(whole.monthly_usd(0))} a month" if whole.monthly_usd(0) else "")
-            + "; --requests-per-month gives the cost of a project"
+            + f"; {FieldName('requests_per_month')} gives the cost of a project"
         )
     option.warnings += [price.trust_warning] if price.trust_warning else []
     if tokens is not None and tokens.cached_share and price.usd_per_cached_input_token is None:

@@ -11,7 +11,7 @@ from planner.cost.token_bills import (
     store_for,
     store_price,
 )
-from planner.errors import PlannerError, QuestionError
+from planner.errors import FieldName, PlannerError, QuestionError
 from planner.plan.by_token.api_models import to_embed, to_prompt
 from planner.plan.by_token.paid_option import (
     PaidOption,
@@ -36,13 +36,13 @@ def paid_options(problem: Problem) -> list[PaidOption]:
     if problem.question.data_must_stay and problem.trained_strategies:
         problem.assumptions.append(
             "the data must not go to an API provider; a rented GPU counts as one's own place: "
-            "--gpu local keeps to this machine"
+            f"{FieldName('gpu')} local keeps to this machine"
         )
     for strategy in problem.paid_strategies:
         try:
             if problem.question.data_must_stay:
                 raise QuestionError(
-                    "the data must not be sent to a provider", where="--data-must-stay"
+                    "the data must not be sent to a provider", where=FieldName("data_must_stay")
                 )
             found += makers[strategy](problem)
         except PlannerError as error:
@@ -79,9 +79,9 @@ def _rag(problem: Problem) -> list[PaidOption]:
         if getattr(question, name) is None:
             raise QuestionError(
                 "retrieval is not known",
-                where="--" + name.replace("_", "-"),
-                mend="Give the tokens of the documents (--corpus-tokens) and those put into a "
-                "request (--retrieved-tokens)",
+                where=FieldName(name),
+                mend=f"Give the tokens of the documents ({FieldName('corpus_tokens')}) and those "
+                f"put into a request ({FieldName('retrieved_tokens')})",
             )
     tokens, notes = request_of(problem, examples=True, retrieved=question.retrieved_tokens)
     embedder, dimensions, embedded_by = to_embed(question.embedding_model)

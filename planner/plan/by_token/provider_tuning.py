@@ -18,7 +18,7 @@ from planner.cost.token_bills import (
     tuning_usd,
 )
 from planner.devices.lookup import find_device
-from planner.errors import PlannerError, QuestionError
+from planner.errors import FieldName, PlannerError, QuestionError
 from planner.plan.by_token.api_models import named, same_model
 from planner.plan.by_token.paid_option import (
     PaidOption,
@@ -42,12 +42,14 @@ PROMPTS_AT_ONCE, DEPLOYMENT = 8, "inference deployment list"
 def tuned_by_providers(problem: Problem) -> list[PaidOption]:
     question, data = problem.question, problem.data
     if problem.facts.modality != "text" or data.mean_length is None:
-        raise QuestionError("providers fine-tune on text of known length", where="--strategy")
+        raise QuestionError(
+            "providers fine-tune on text of known length", where=FieldName("strategy")
+        )
     if question.api_model is None and problem.facts.task != "causal_lm":
         raise QuestionError(
             f"providers tune models that write, not {problem.facts.name}",
-            where="--strategy",
-            mend="Name one with --api-model",
+            where=FieldName("strategy"),
+            mend=f"Name one with {FieldName('api_model')}",
         )
     prices = _offers(problem)
     options = []
@@ -85,8 +87,8 @@ def _offers(problem: Problem) -> list[ApiPrice]:
     if not cheapest:
         raise QuestionError(
             f"no provider's dated table has a model such as {problem.facts.name}",
-            where="--strategy",
-            mend="Name one with --api-model",
+            where=FieldName("strategy"),
+            mend=f"Name one with {FieldName('api_model')}",
         )
     return list(cheapest.values())[:OFFERED]
 
@@ -183,7 +185,7 @@ def _deployed(
             [],
             [
                 f"serving what {price.provider} tuned needs a deployment of its own and is not "
-                "in the cost; --requests-per-month gives it"
+                f"in the cost; {FieldName('requests_per_month')} gives it"
             ],
         )
     why = f"{price.provider} states no price of the devices it deploys on"

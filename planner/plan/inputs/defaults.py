@@ -13,6 +13,7 @@ from planner.devices.specification import DeviceSpec
 from planner.errors import ProfileError
 from planner.models.facts import ModelFacts
 from planner.question import Question
+from planner.question.optimizers import recipe_names
 from planner.training.recipe import Recipe
 from planner.training.registry import registry
 
@@ -132,8 +133,7 @@ def _unasked_batch(question: Question, strategy: str, task: str) -> int:
 def _optimizer(question: Question) -> str:
     """The recipe's name: on CUDA torch picks foreach by itself, and SGD is used with momentum
     unless asked plain."""
-    name = question.optimizer or "adamw"
-    return {"adamw_foreach": "adamw", "sgd": "sgd_momentum", "sgd_plain": "sgd"}.get(name, name)
+    return recipe_names()[question.optimizer or "adamw"]
 
 
 def _classes(question: Question, data: DatasetProfile, task: str) -> int | None:

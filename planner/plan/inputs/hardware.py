@@ -10,7 +10,7 @@ from planner.cost.owned import owned
 from planner.cost.prices.offers import Offer, given, no_offer, offers, price_range
 from planner.devices.lookup import local_device, resolve_device
 from planner.devices.specification import DeviceSpec, all_devices, on_datasheet
-from planner.errors import QuestionError
+from planner.errors import FieldName, QuestionError
 from planner.figures import Estimate
 from planner.parallel.plan import ParallelPlan
 from planner.question import Question
@@ -67,18 +67,20 @@ def find_hardware(question: Question, progress=None) -> Hardware:
         return Hardware(
             rent(question, local[0], must=False),
             [],
-            [f"no --gpu given: the local {local[0].name} is taken"],
+            [f"no {FieldName('gpu')} given: the local {local[0].name} is taken"],
         )
     if question.price is not None or question.owned_usd is not None:
         raise QuestionError(
-            "a price without a GPU", where="--price, --owned-usd", mend="Name the GPU with --gpu"
+            "a price without a GPU",
+            where=FieldName("price", "owned_usd"),
+            mend=f"Name the GPU with {FieldName('gpu')}",
         )
     return Hardware(
         None,
         rentable(question),
         [
-            "no --gpu given and none found here: for each strategy the cheapest offer that "
-            "fits is taken"
+            f"no {FieldName('gpu')} given and none found here: for each strategy the cheapest "
+            "offer that fits is taken"
         ],
     )
 
@@ -105,8 +107,8 @@ def _timed_here(question: Question, progress) -> Hardware:
     if question.compile:
         raise QuestionError(
             "the fused kernels of torch.compile cannot be timed one by one",
-            where="--exact",
-            mend="Leave out --exact or --compile",
+            where=FieldName("exact"),
+            mend=f"Leave out {FieldName('exact')} or {FieldName('compile')}",
         )
     wanted = question.gpu or "local"
     if wanted == "local" and local_device() is None:
@@ -180,8 +182,8 @@ def rentable(question: Question) -> list[RentedDevice]:
     if not found:
         raise QuestionError(
             "no GPU is offered under these terms",
-            where="--provider, --region, --spot",
-            mend="Loosen one of them, or give --gpu and --price",
+            where=FieldName("provider", "region", "spot"),
+            mend=f"Loosen one of them, or give {FieldName('gpu')} and {FieldName('price')}",
         )
     return found
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from planner.datasets.profile import DatasetProfile, from_counts
-from planner.errors import QuestionError
+from planner.errors import FieldName, QuestionError
 from planner.memory.replays import Replays
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
@@ -101,7 +101,7 @@ def understand(question: Question, progress=None) -> Problem:
     problem = Problem(question, facts, data, progress)
     problem.data = _fitted_to(facts, data, problem.assumptions)
     problem.assumptions += [*facts.assumptions, *data.assumptions]
-    problem.warnings += list(data.warnings)
+    problem.warnings += [*question.notes, *data.warnings]
     return problem
 
 
@@ -110,7 +110,7 @@ def _data(question: Question, facts: ModelFacts, progress) -> DatasetProfile:
         if facts.modality == "text" and question.tokens_per_sample is None:
             raise QuestionError(
                 "a text model needs the samples' length",
-                where="--tokens-per-sample",
+                where=FieldName("tokens_per_sample"),
                 mend="Give the mean tokens a sample",
             )
         return from_counts(

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from planner.report.views import answer as answer_view
+from planner.report.views import option as option_view
+from planner.report.views import table as table_view
 from planner.report.words import bytes_text, figure_text, hours_text, usd_text
 
 ROW_HEIGHT, BAR_HEIGHT, CAPTION_HEIGHT, TOP, AXIS_HEIGHT = 46, 14, 16, 4, 26
@@ -33,7 +34,7 @@ def interval_chart(options: Sequence[Mapping[str, Any]], part: str, figure: str,
     word = usd_text if figure.endswith("usd") else hours_text
     place, ticks, scale = _axis([option[part][figure] for option in rows])
     captions = [
-        (answer_view.name(o) + _on(o, options) + _note(o), figure_text(o[part][figure], word))
+        (option_view.name(o) + _on(o, options) + _note(o), figure_text(o[part][figure], word))
         for o in rows
     ]
     lines = _Lines(captions)
@@ -66,8 +67,8 @@ def memory_chart(options: Sequence[Mapping[str, Any]], title: str) -> str:
 
     captions = [
         (
-            answer_view.name(o) + _on(o, options) + _note(o),
-            answer_view.one_line(answer_view.memory(o)),
+            option_view.name(o) + _on(o, options) + _note(o),
+            table_view.one_line(option_view.memory(o)),
         )
         for o in rows
     ]
@@ -111,7 +112,7 @@ class _Lines:
 def _on(option: Mapping[str, Any], options: Sequence[Mapping[str, Any]]) -> str:
     """The device, where the options differ in it."""
     several = len({(o.get("gpu"), o.get("gpus")) for o in options if o.get("gpu")}) > 1
-    return f" on {answer_view.device(option)}" if several and option.get("gpu") else ""
+    return f" on {option_view.device(option)}" if several and option.get("gpu") else ""
 
 
 def _short(name: str) -> str:
@@ -137,7 +138,7 @@ def _interval(
 
 def _stack(y: float, memory: Mapping[str, Any], place: Callable[[float], float]) -> str:
     start, bars = 0.0, []
-    for part in answer_view.PARTS:
+    for part in option_view.PARTS:
         size = memory["breakdown"][part]
         left, right = place(start), place(start + size)
         start += size

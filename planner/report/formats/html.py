@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.report.formats import chart
+from planner.report.formats.registry import Format
 from planner.report.views import answer as answer_view
+from planner.report.views import option as option_view
 
 
 def html(answer: Mapping[str, Any]) -> str:
@@ -25,10 +27,11 @@ def html(answer: Mapping[str, Any]) -> str:
     return environment.get_template("report.html").render(
         answer=answer,
         view=answer_view,
+        view_of=option_view,
         title=title,
         why=why,
         charts=_charts(answer["options"]),
-        legend=answer_view.PARTS,
+        legend=option_view.PARTS,
         comparison=answer_view.comparison(answer),
     )
 
@@ -62,3 +65,6 @@ def _charts(options: list[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
         ),
     ]
     return [(kind, heading, svg) for kind, heading, svg in drawn if svg]
+
+
+FORMATS = (Format("answer", ".html", html, order=20),)

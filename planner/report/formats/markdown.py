@@ -6,7 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from planner.report.formats.registry import Format
 from planner.report.views import answer as answer_view
+from planner.report.views import option as option_view
+from planner.report.views import table as table_view
 
 _SPECIAL = re.compile(r"([\\`*{}\[\]<>#|~!&$])|(?<![A-Za-z0-9])(_)|(_)(?![A-Za-z0-9])")
 
@@ -42,24 +45,24 @@ def markdown(answer: Mapping[str, Any]) -> str:
 
 def _option(option: Mapping[str, Any]) -> list[str]:
     parts = [
-        f"## {_escape(answer_view.name(option))} on {_escape(answer_view.device(option))}"
+        f"## {_escape(option_view.name(option))} on {_escape(option_view.device(option))}"
         if option.get("gpu")
-        else f"## {_escape(answer_view.name(option))}"
+        else f"## {_escape(option_view.name(option))}"
     ]
-    parts.append(_pairs(answer_view.headline(option)))
-    if answer_view.peak(option):
-        parts.append(f"Peak of memory: {_escape(answer_view.peak(option))}.")
-    if answer_view.scratch(option):
+    parts.append(_pairs(option_view.headline(option)))
+    if option_view.peak(option):
+        parts.append(f"Peak of memory: {_escape(option_view.peak(option))}.")
+    if option_view.scratch(option):
         parts.append(
-            f"What training from scratch really takes: {_escape(answer_view.scratch(option))}."
+            f"What training from scratch really takes: {_escape(option_view.scratch(option))}."
         )
-    if answer_view.fixes(option):
+    if option_view.fixes(option):
         parts.append(
             _table(
-                answer_view.Table(("Change", "Memory", "Result"), tuple(answer_view.fixes(option)))
+                table_view.Table(("Change", "Memory", "Result"), tuple(option_view.fixes(option)))
             )
         )
-    return parts + ["Every figure:", _pairs(answer_view.every_figure(option))]
+    return parts + ["Every figure:", _pairs(option_view.every_figure(option))]
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
@@ -70,7 +73,7 @@ def _bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {_escape(line)}" for line in lines) or "None."
 
 
-def _table(table: answer_view.Table) -> str:
+def _table(table: table_view.Table) -> str:
     """A cell's lines are parted by a space: Markdown's tables hold one line a cell."""
     rows = [table.headers, tuple("---" for _ in table.headers)]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
@@ -80,4 +83,7 @@ def _table(table: answer_view.Table) -> str:
 
 def _escape(text: str) -> str:
     """Shown as it is: nothing in a user's string becomes markup, HTML or a table's border."""
-    return _SPECIAL.sub(lambda hit: "\\" + hit[0], answer_view.one_line(text))
+    return _SPECIAL.sub(lambda hit: "\\" + hit[0], table_view.one_line(text))
+
+
+FORMATS = (Format("answer", ".md", markdown, order=10),)

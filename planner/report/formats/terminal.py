@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from planner.report.views import answer as answer_view
+from planner.report.views import option as option_view
+from planner.report.views import table as table_view
 
 PIPED_WIDTH, WIDEST, NARROWEST = 100, 140, 60
 
@@ -29,9 +31,9 @@ def show(answer: Mapping[str, Any], stream: TextIO, *, brief: bool = False) -> N
         console,
         "Serving",
         [
-            (answer_view.name(option), answer_view.serving(option))
+            (option_view.name(option), option_view.serving(option))
             for option in answer["options"]
-            if answer_view.serving(option)
+            if option_view.serving(option)
         ],
     )
     _pairs(console, "Understood", answer_view.understood(answer))
@@ -42,7 +44,7 @@ def show(answer: Mapping[str, Any], stream: TextIO, *, brief: bool = False) -> N
 
 
 def show_table(
-    title: str, table: answer_view.Table, stream: TextIO, *, whole: Iterable[int] = ()
+    title: str, table: table_view.Table, stream: TextIO, *, whole: Iterable[int] = ()
 ) -> None:
     """A plain list, such as that of the known GPUs; figures stand at the right of their columns.
     ``whole``: columns whose cells are never broken, since they are there to be typed."""
@@ -53,7 +55,7 @@ def show_table(
         right=[
             i
             for i, cells in enumerate(zip(*table.rows))
-            if all(c == answer_view.DASH or c[:1] in "$0123456789" for c in cells)
+            if all(c == table_view.DASH or c[:1] in "$0123456789" for c in cells)
         ],
     )
     for index in whole:
@@ -79,7 +81,7 @@ def _console(stream: TextIO) -> Console:
     return console
 
 
-def _table(table: answer_view.Table, title: str | None, right: Iterable[int]) -> Table:
+def _table(table: table_view.Table, title: str | None, right: Iterable[int]) -> Table:
     drawn = Table(
         box=box.SIMPLE_HEAD,
         title=title,
@@ -126,18 +128,18 @@ def _recommendation(console: Console, answer: Mapping[str, Any]) -> None:
 
 def _fixes(console: Console, answer: Mapping[str, Any]) -> None:
     for option in answer["options"]:
-        found = answer_view.fixes(option)
+        found = option_view.fixes(option)
         if found:
             _heading(
                 console,
-                f"{answer_view.name(option)} on {answer_view.device(option)} does not fit"
+                f"{option_view.name(option)} on {option_view.device(option)} does not fit"
                 if option.get("fits") is False
-                else f"{answer_view.name(option)}: to use less memory",
+                else f"{option_view.name(option)}: to use less memory",
             )
-            if answer_view.peak(option):
-                console.print(Text(f"Peak {answer_view.peak(option)}"))
+            if option_view.peak(option):
+                console.print(Text(f"Peak {option_view.peak(option)}"))
             console.print(
-                _table(answer_view.Table(("Change", "Memory", ""), tuple(found)), None, right=())
+                _table(table_view.Table(("Change", "Memory", ""), tuple(found)), None, right=())
             )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from planner.errors import PlannerError, UnknownNameError
-from planner.report.views.answer import DASH, Table
+from planner.report.views.table import DASH, Table
 from planner.report.words import bytes_text, clean, count_text, usd_text
 from planner.units import TERA
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from planner.report.views.answer import DASH, Table, device, name, short_device
 from planner.report.views.device import Section
+from planner.report.views.option import device, name, short_device
+from planner.report.views.table import DASH, Table
 from planner.report.words import (
     bytes_text,
     clean,

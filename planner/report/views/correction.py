@@ -10,8 +10,8 @@ from typing import Any
 
 from planner.errors import ProfileError
 from planner.figures import Z90
-from planner.report.views.answer import DASH, Table
 from planner.report.views.device import Section
+from planner.report.views.table import DASH, Table
 from planner.report.views.validation import NAMES
 from planner.report.words import clean
 from planner.uncertainty.corrections import ANY, Correction

@@ -9,7 +9,7 @@ from typing import Any
 
 from planner.errors import FieldName
 from planner.operations.registry import kind_named
-from planner.report.views.answer import DASH, Table
+from planner.report.views.table import DASH, Table
 from planner.report.words import bytes_text, clean, count_text, seconds_text, share_text, value_text
 from planner.units import GIGA, TERA
 

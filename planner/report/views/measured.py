@@ -8,8 +8,9 @@ from typing import Any
 
 from planner.ledger.record import RunRecord
 from planner.measure.explain import Part, explain
-from planner.report.views.answer import BASES, DASH, Table
+from planner.report.views.answer import BASES
 from planner.report.views.device import Section
+from planner.report.views.table import DASH, Table
 from planner.report.words import bytes_text, clean, count_text, percentiles, seconds_text
 
 #: (what, name in the measurement, name in the estimate, how it is worded).

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from planner.report.views.answer import DASH, Table
+from planner.report.views.table import DASH, Table
 from planner.report.words import clean, usd_text
 
 

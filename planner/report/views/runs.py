@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from planner.ledger.record import RunRecord, estimated_step_seconds, peak_bytes, step_error
-from planner.report.views.answer import DASH, Table
 from planner.report.views.device import Section
+from planner.report.views.table import DASH, Table
 from planner.report.words import bytes_text, clean, flat, seconds_text
 
 HEADERS = ("Id", "When", "Model", "Strategy", "Device", "Step", "Estimate", "Memory", "Kind")

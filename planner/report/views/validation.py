@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from planner.report.views import accuracy as accuracy_view
-from planner.report.views.answer import Table
 from planner.report.views.device import Section
+from planner.report.views.table import Table
 from planner.report.words import bytes_text, clean, seconds_text
 from planner.validate.cases import LEDGER, Refused
 from planner.validate.summaries import Comparison, ErrorSummary, by, count_by, judge

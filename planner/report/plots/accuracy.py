@@ -1,13 +1,12 @@
-"""Estimate over measurement, each run with the bar of its 80 % interval. PNG or SVG by the file's
-name."""
+"""Estimate over measurement, each run with the bar of its 80 % interval."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from planner.errors import MissingExtraError, QuestionError
-from planner.report.formats.device_plots import COLOURS, FORMATS, INK, MARKS, PALE, STYLE, written
+from planner.errors import QuestionError
+from planner.report.plots.style import COLOURS, INK, MARKS, PALE, check, write
 from planner.units import GIB
 from planner.validate.summaries import Comparison, summarise
 
@@ -30,16 +29,7 @@ def draw(comparisons: Sequence[Comparison], path: Path, title: str) -> None:
     """Write the picture. Raises QuestionError for a format that is none, a folder that is not there
     or nothing to draw, MissingExtraError without matplotlib, MachineError where the file cannot be
     written."""
-    if path.suffix.lower() not in FORMATS:
-        raise QuestionError(
-            f"no picture format {path.suffix!r}",
-            where=str(path),
-            mend=f"Use {' or '.join(FORMATS)}",
-        )
-    if not path.parent.is_dir():
-        raise QuestionError(
-            "no such folder", where=str(path.parent), mend="Create it or choose another"
-        )
+    check(path)
     panels = [
         (panel, found)
         for panel in PANELS
@@ -51,12 +41,7 @@ def draw(comparisons: Sequence[Comparison], path: Path, title: str) -> None:
     ]
     if not panels:
         raise QuestionError("nothing was compared, so there is nothing to draw", where=str(path))
-    try:
-        import matplotlib
-    except ImportError:
-        raise MissingExtraError("matplotlib", "plots", "a plot") from None
-    with matplotlib.rc_context(STYLE):
-        written(_picture(panels, title), path)
+    write(lambda: _picture(panels, title), path)
 
 
 def _picture(panels, title: str):

@@ -1,16 +1,10 @@
-"""Pictures of a measured device: its roofline, and each kind's measured sizes on its fitted curves.
-PNG or SVG by the name.
-
-Colours are Okabe and Ito's (2008), apart for every kind of colour vision, and each series has its
-own mark, so that the pictures also serve in grey.
-"""
+"""Pictures of a measured device: its roofline, and each kind's measured sizes on its fitted
+curves."""
 
 from __future__ import annotations
 
 import itertools
 import math
-import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,18 +14,14 @@ import numpy as np
 
 from planner.devices.curves import Curve, Point
 from planner.devices.profile import DeviceProfile
-from planner.errors import MachineError, MissingExtraError, QuestionError
+from planner.errors import QuestionError
 from planner.operations.registry import family_kind, features_of, kind_named
+from planner.report.plots.style import COLOURS, DASHES, INK, MARKS, PALE, check, write
 from planner.units import GIGA
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
-MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
-DASHES = ("-", "--", "-.", ":")
 #: Curves of a kind that still tell apart, those with most sizes; least intensity (FLOP a byte) that
 #: a roofline needs to show.
 MOST_CURVES, LEAST_INTENSITY = 8, 0.01
-FORMATS = (".png", ".svg")
-INK, PALE = "#222222", "#9a9a9a"
 STEPS, COLUMNS = 80, 4
 
 
@@ -39,72 +29,13 @@ def draw(profile: DeviceProfile, path: Path) -> None:
     """Write the picture of a profile. Raises QuestionError for a format that is none or a profile
     without curves, MissingExtraError without matplotlib, MachineError where the file cannot be
     written."""
-    if path.suffix.lower() not in FORMATS:
-        raise QuestionError(
-            f"no picture format {path.suffix!r}",
-            where=str(path),
-            mend=f"Use {' or '.join(FORMATS)}",
-        )
-    if not path.parent.is_dir():
-        raise QuestionError(
-            "no such folder", where=str(path.parent), mend="Create it or choose another"
-        )
+    check(path)
     if not profile.curves:
         raise QuestionError(
             "no operation was measured, so there is nothing to draw",
             where=str(profile.device["name"]),
         )
-    try:
-        import matplotlib
-    except ImportError:
-        raise MissingExtraError("matplotlib", "plots", "a plot") from None
-    with matplotlib.rc_context(STYLE):
-        written(_picture(profile), path)
-
-
-STYLE = {
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.labelsize": 9,
-    "axes.edgecolor": PALE,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "svg.fonttype": "none",
-    "figure.facecolor": "white",
-    "svg.hashsalt": "planner",
-    "font.family": "sans-serif",
-}
-
-
-def written(figure, path: Path) -> None:
-    """Whole or not at all. The date is left out, so that the same profile draws the same file."""
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(
-            prefix=f".{path.name}.", suffix=path.suffix.lower(), dir=path.parent
-        )
-        os.close(handle)
-        figure.savefig(
-            temporary, dpi=160, metadata={"Date": None} if path.suffix.lower() == ".svg" else None
-        )
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise MachineError(
-            f"cannot be written: {error.strerror or error}", where=str(path)
-        ) from error
+    write(lambda: _picture(profile), path)
 
 
 def _picture(profile: DeviceProfile):

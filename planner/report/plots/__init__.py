@@ -1,0 +1,1 @@
+"""Pictures: what was measured of a device, estimates over measurements."""
