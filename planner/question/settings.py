@@ -335,6 +335,11 @@ def of_runs() -> dict[str, Setting]:
     return {setting.name: setting for setting in said}
 
 
+def lists_of_runs() -> list[str]:
+    """Names of the settings that are lists of words."""
+    return [name for name, setting in of_runs().items() if setting.value_type == "names"]
+
+
 def asked() -> list[Setting]:
     """Those that a question has a field of the same name and meaning for."""
     return [setting for setting in SETTINGS.values() if setting.question]
