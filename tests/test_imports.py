@@ -96,7 +96,6 @@ TOO_LONG = {
     "planner.plan.paid_options",
     "planner.plan.options",
     "planner.calibrate.session",
-    "planner.recording.recorder",
     "planner.datasets.loader.sources",
     "planner.datasets.loader.measure",
     "planner.ledger.store",
