@@ -25,6 +25,7 @@ from planner.plan.options import Option, options_for
 from planner.plan.problem import Asked, understand
 from planner.plan.search import lengths_of
 from planner.question import TRAINING_STRATEGIES, Question
+from planner.question.setup import Setup, for_record, traced_values
 
 SOURCE = "planner measure"
 MIN_STEPS = 5
@@ -461,35 +462,24 @@ def setup_of(asked: Asked, work: Work, rented: Rented, steps: int | None) -> dic
     from planner.ledger.model_setup import in_folder
 
     recipe = work.recipe
-    found = dict(
+    ran = traced_values(recipe) | {
+        "strategy": work.strategy,
+        "image_size": recipe.image_size or work.facts.image_size,
+        "teacher": in_folder(work.teacher.name) if work.teacher else None,
+    }
+    setup = Setup(
+        **ran,
         model=in_folder(work.facts.name),
-        task=recipe.task,
-        strategy=work.strategy,
+        architecture=_architecture(work.facts),
         gpu=rented.spec.name,
-        gpus=1,
         micro_batch=work.micro_batch,
         accumulation=work.accumulation,
         sequence_length=work.lengths["S"],
         target_length=work.lengths["T"],
-        image_size=recipe.image_size or work.facts.image_size,
-        precision=recipe.precision,
-        optimizer=recipe.optimizer,
-        gradient_checkpointing=recipe.gradient_checkpointing,
-        attention=recipe.attention,
-        compile=recipe.compile,
-        lora_rank=recipe.lora_rank,
-        lora_targets=list(recipe.lora_targets) if recipe.lora_targets else None,
-        lora_dropout=recipe.lora_dropout,
-        unfrozen_blocks=recipe.unfrozen_blocks,
-        classes=recipe.classes,
         samples=asked.data.samples,
         steps=steps,
-        teacher=in_folder(work.teacher.name) if work.teacher else None,
-        variant=recipe.variant,
-        audio_samples=recipe.audio_samples,
-        architecture=_architecture(work.facts),
     )
-    return {name: value for name, value in found.items() if value is not None}
+    return for_record(setup)
 
 
 def _architecture(facts: ModelFacts) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from planner.question.settings import asked, in_recipe_words
+from planner.question.settings import SETTINGS, asked, in_recipe_words
 
 if TYPE_CHECKING:
     from planner.question.question import Question
@@ -64,6 +64,21 @@ def traced_values(settings: TracedSettings) -> dict[str, Any]:
     """Name → value of the traced part of any setup."""
     return {
         field.name: getattr(settings, field.name) for field in dataclasses.fields(TracedSettings)
+    }
+
+
+def for_record(setup: Setup) -> dict[str, Any]:
+    """What a record's ``setup`` holds of a setup: all that is known, but for what only published
+    tables say."""
+    values = {
+        setting.name: getattr(setup, setting.name)
+        for setting in SETTINGS.values()
+        if setting.flag or not setting.published
+    }
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+        if value is not None
     }
 
 

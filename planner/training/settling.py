@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from planner.errors import UnknownNameError
 from planner.question.settings import LORA, SETTINGS, Setting
 from planner.question.setup import TracedSettings, traced_values
 from planner.training.recipe import Recipe
@@ -17,7 +18,9 @@ TRACED_AS = {"scratch": "fine_tune"}
 def recipe_of(settled: TracedSettings, own_image_size: int | None = None) -> Recipe:
     """What changes the step trace of a setup, or of its traced part alone. What its strategy or its
     task does not use is left out, and so is the image size that the model has by itself, so that
-    equal work has an equal key. Raises KeyError for a strategy that trains nothing."""
+    equal work has an equal key. Raises UnknownNameError for a strategy that trains nothing."""
+    if settled.strategy not in registry():
+        raise UnknownNameError("strategy", settled.strategy, registry())
     strategy = registry()[settled.strategy]
     values = {
         name: _frozen(value)
