@@ -98,7 +98,6 @@ TOO_LONG = {
     "planner.calibrate.session",
     "planner.datasets.loader.sources",
     "planner.datasets.loader.measure",
-    "planner.ledger.store",
     "planner.step_time.clock",
     "planner.choose.market",
     "planner.choose.decision",

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import MissingExtraError, ProfileError
+from planner.ledger.database import LAYOUT
 from planner.ledger.record import MEASUREMENT, RunRecord, setup_types
-from planner.ledger.store import LAYOUT
 
 _HEAD = ("id", "created", "kind", "source")
 #: What a spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection,
