@@ -102,7 +102,6 @@ TOO_LONG = {
     "planner.choose.market",
     "planner.choose.decision",
     "planner.answer.assemble",
-    "planner.measure.measure",
 }
 
 
