@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from planner.devices.lookup import resolve_device
-from planner.devices.matmul import ProductPriors, product_seconds
+from planner.operations.products import ProductPriors, product_seconds
 
 DEVICES = {
     "NVIDIA A100-PCIE-40GB": "a100-pcie-40",

@@ -29,11 +29,11 @@ from benchmarks.fit_transfer import fit_winograd, of_ops, overridden  # noqa: E4
 from benchmarks.operation_tables import as_points, datasheet_seconds, neusight, spec_of  # noqa: E402
 from planner.calibrate import journal  # noqa: E402
 from planner.calibrate.importers.operation_table import records  # noqa: E402
-from planner.devices.cases import Case, from_dict  # noqa: E402
 from planner.devices.curves import Point, fit_curve  # noqa: E402
 from planner.devices.lookup import resolve_device  # noqa: E402
 from planner.devices.specification import DeviceSpec  # noqa: E402
 from planner.errors import PlannerError  # noqa: E402
+from planner.operations.cases import Case, from_dict  # noqa: E402
 
 FEWEST_SIZES = 8
 LARGEST_SHARE = 0.1

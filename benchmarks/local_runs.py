@@ -504,7 +504,7 @@ def predict(
 ) -> dict[str, list[str]]:
     """Ask the planner for every run on every basis. What it refuses stands beside the others with
     its reason. Returns what could not be timed, by basis."""
-    from planner.plan.hardware import with_basis
+    from planner.plan.inputs.hardware import with_basis
 
     specs: dict[str, Any] = {}
     for basis in bases:
@@ -589,7 +589,7 @@ def _spec(device: str) -> Any:
 def _asked(case: Case, spec: Any, folder: Path) -> Predicted:
     if isinstance(spec, str):
         return Predicted(refused=spec)
-    from planner.plan.point import evaluate
+    from planner.plan.placement.point import evaluate
 
     try:
         facts, recipe, sizes = question(case, folder)

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from planner.devices.cases import Case, case
 from planner.devices.curves import Point
-from planner.devices.families import terms
 from planner.devices.lookup import resolve_device
 from planner.devices.specification import DeviceSpec
+from planner.operations.cases import Case, case
+from planner.operations.registry import cost, terms, work
 from planner.step_time.roofline import Efficiency
-from planner.trace.operations import cost, work
 from planner.trace.table import Operand, StepTrace
 from planner.units import GIB, GIGA, MIB, TERA
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from planner import tables
 from planner.devices.lookup import find_device
-from planner.plan.defaults import choose
-from planner.plan.problem import understand
+from planner.plan.inputs.defaults import choose
+from planner.plan.inputs.problem import understand
 from planner.plan.serving import Serving, serve
 from planner.question import Question
 

@@ -25,7 +25,7 @@ from planner.devices.lookup import resolve_device
 from planner.errors import PlannerError
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
-from planner.plan.defaults import choose
+from planner.plan.inputs.defaults import choose
 from planner.question import TRAINING_STRATEGIES, Question
 from planner.trace import store
 from planner.trace.source import TraceSource, trace_for

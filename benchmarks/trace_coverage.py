@@ -31,9 +31,9 @@ from planner.models import catalogue
 from planner.models.facts import ModelFacts, config_fingerprint
 from planner.models.resolve import resolve
 from planner.models.students import ALL_BLOCKS, PARTS
-from planner.plan.defaults import choose
+from planner.operations.registry import kind_of
+from planner.plan.inputs.defaults import choose
 from planner.question import TRAINING_STRATEGIES, Question
-from planner.trace.operations import kind_of
 from planner.trace.source import TraceSource, trace_for
 from planner.trace.table import StepTrace
 from planner.training.recipe import Recipe
@@ -386,13 +386,13 @@ def record(label: str, source: TraceSource, regime: str) -> Outcome:
 
 def unmodelled(trace: StepTrace, regime: str, precision: str) -> tuple[tuple[str, float], ...]:
     """Operations without a formula with their share of the priced time, the largest first."""
-    names = {s.op for s in trace.signatures if kind_of(s.op) == "unmodelled"}
+    names = {s.op for s in trace.signatures if kind_of(s.op).name == "unmodelled"}
     if not names:
         return ()
     dims = trace.dims(**(POINTS | {"B": 1 if regime.startswith("b1") else POINTS["B"]}))
     spec = resolve_device(DEVICE).spec
+    from planner.operations.registry import work
     from planner.step_time.roofline import Efficiency
-    from planner.trace.operations import work
 
     each = Efficiency(spec, precision, False).seconds(
         trace, dims[:, None], work(trace, dims[:, None])

@@ -7,16 +7,60 @@ exit codes.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+#: How a field is called: its name, and whether it is meant switched off.
+Spelling = Callable[[str, bool], str]
+
+
+def flag(name: str, off: bool = False) -> str:
+    """``lora_rank`` → ``--lora-rank``, the command line's spelling; ``off``: ``--no-…``."""
+    return f"--{'no-' if off else ''}{name.replace('_', '-')}"
+
+
+_spelling: ContextVar[Spelling] = ContextVar("spelling", default=flag)
+
+
+@contextmanager
+def fields_spelled(spelling: Spelling) -> Iterator[None]:
+    """Inside, sentences call fields as ``spelling`` does: a form by its labels, a notebook by the
+    names of arguments. Outside they are called as the command line calls them."""
+    token = _spelling.set(spelling)
+    try:
+        yield
+    finally:
+        _spelling.reset(token)
+
+
+class FieldName(str):
+    """Fields of a question or settings of a command, named in a sentence or as the ``where`` of an
+    error: a text as whoever asks spells them, which remembers their ``names``.
+
+    ``text``: the place where the field was set, such as a line of a file, in place of its name.
+    ``off``: the field is meant switched off.
+    """
+
+    names: tuple[str, ...]
+
+    def __new__(cls, *names: str, text: str | None = None, off: bool = False) -> FieldName:
+        spelling = _spelling.get()
+        spelled = ", ".join(spelling(name, off) for name in names) if text is None else text
+        field = super().__new__(cls, spelled)
+        field.names = names
+        return field
 
 
 class PlannerError(Exception):
-    """Base of every error that a user can cause or mend. ``exit_code`` 2: the question is wrong."""
+    """Base of every error that a user can cause or mend. ``exit_code`` 2: the question is wrong.
+    ``fields``: the fields that are wrong, so that a form can show the error at them."""
 
     exit_code = 2
 
     def __init__(self, what: str, *, where: str | None = None, mend: str | None = None):
         self.what, self.where, self.mend = what, where, mend
+        self.fields = where.names if isinstance(where, FieldName) else ()
         line = what if where is None else f"{where}: {what}"
         super().__init__(" ".join((line if mend is None else f"{line}. {mend}").split()))
 

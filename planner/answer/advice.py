@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from planner.errors import PlannerError
 from planner.figures import Estimate
-from planner.plan.hardware import Rented, rentable
+from planner.plan.inputs.hardware import RentedDevice, rentable
+from planner.plan.inputs.problem import Problem
 from planner.plan.options import Option, options_for
-from planner.plan.point import Memory
-from planner.plan.problem import Asked
+from planner.plan.placement.point import Memory
 from planner.question import Question
 
 #: Changes whose steps have to be recorded first are tried for so long.
@@ -27,22 +27,22 @@ class Fix:
     gpu: str
 
 
-def fixes(asked: Asked, option: Option) -> list[Fix]:
+def fixes(problem: Problem, option: Option) -> list[Fix]:
     """Changes in the order of how little they disturb, those that fit first; empty for an option
     that fits."""
     if option.fits:
         return []
     found, started = [], time.monotonic()
-    for change, update in _changes(asked.question, option):
+    for change, update in _changes(problem.question, option):
         if time.monotonic() - started > PATIENCE_SECONDS:
-            asked.warnings.append(
+            problem.warnings.append(
                 f"{option.strategy}: not every change that might make it fit was tried, "
                 "recording its steps takes long"
             )
             break
-        fix = _tried(asked, option, change, update)
+        fix = _tried(problem, option, change, update)
         found += [fix] if fix else []
-    found += _larger(asked, option)
+    found += _larger(problem, option)
     return sorted(found, key=lambda fix: not fix.fits)
 
 
@@ -83,8 +83,8 @@ def _changes(question: Question, option: Option) -> list[tuple[str, dict]]:
     return changes
 
 
-def _tried(asked: Asked, option: Option, change: str, update: dict) -> Fix | None:
-    memory = _memory(asked, update, option, lambda: option.rented)
+def _tried(problem: Problem, option: Option, change: str, update: dict) -> Fix | None:
+    memory = _memory(problem, update, option, lambda: option.rented)
     return (
         None
         if memory is None
@@ -93,11 +93,11 @@ def _tried(asked: Asked, option: Option, change: str, update: dict) -> Fix | Non
 
 
 def _memory(
-    asked: Asked, update: dict, option: Option, rented: Callable[[], Rented]
+    problem: Problem, update: dict, option: Option, rented: Callable[[], RentedDevice]
 ) -> Memory | None:
     """The peak under a changed question; None where the change is not possible for this model."""
-    question = asked.question.model_copy(update=update)
-    changed = Asked(question, asked.facts, asked.data, asked.progress, _sources=asked._sources)
+    question = problem.question.model_copy(update=update)
+    changed = problem.changed(question)
     strategy = update.get("strategy", [option.strategy])[0]
     try:
         return options_for(changed, strategy, rented())[0].setting.memory
@@ -105,10 +105,10 @@ def _memory(
         return None
 
 
-def _larger(asked: Asked, option: Option) -> list[Fix]:
+def _larger(problem: Problem, option: Option) -> list[Fix]:
     """The cheapest rentable device that holds this very option."""
     try:
-        offered = rentable(asked.question.model_copy(update={"price": None, "gpu": None}))
+        offered = rentable(problem.question.model_copy(update={"price": None, "gpu": None}))
     except PlannerError:
         return []
     enough = [
@@ -117,15 +117,15 @@ def _larger(asked: Asked, option: Option) -> list[Fix]:
         if r.spec.total_memory_bytes >= option.setting.memory.device_used_bytes.p90
         and r.spec.supports(option.setting.recipe.precision)
     ]
-    for one in sorted(enough, key=lambda r: r.offer.usd_per_hour_for(r.gpus))[:2]:
-        memory = _memory(asked, {}, option, lambda one=one: one)
+    for larger in sorted(enough, key=lambda r: r.offer.usd_per_hour_for(r.parallel.devices))[:2]:
+        memory = _memory(problem, {}, option, lambda larger=larger: larger)
         if memory is not None and memory.fits:
             return [
                 Fix(
-                    f"a larger GPU: {one.spec.name} at {one.offer.provider}",
+                    f"a larger GPU: {larger.spec.name} at {larger.offer.provider}",
                     memory.device_used_bytes,
                     True,
-                    one.spec.key,
+                    larger.spec.key,
                 )
             ]
     return []

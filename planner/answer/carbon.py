@@ -41,8 +41,8 @@ def _codecarbon(question: Question, option: Option) -> CodecarbonFigure:
     return codecarbon_figure(
         option.energy.watts,
         option.run.wall_hours * runs_in_all(question),
-        gpus=option.rented.gpus,
+        gpus=option.rented.parallel.devices,
         grams_per_kwh=grid.grams_co2e_per_kwh.p50,
-        machines=offer.instances_for(option.rented.gpus) if offer else 1,
+        machines=offer.instances_for(option.rented.parallel.devices) if offer else 1,
         ram_gib=offer.ram_gib if offer else None,
     )

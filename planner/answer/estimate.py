@@ -3,6 +3,7 @@ reports show comes from here."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +14,22 @@ from planner.answer.advice import fixes
 from planner.answer.assemble import document
 from planner.answer.recommend import recommend
 from planner.errors import PlannerError, QuestionError
-from planner.plan.defaults import choose
-from planner.plan.hardware import PLANNED, Hardware, Rented, by_promise, find_hardware
+from planner.plan.inputs.defaults import choose
+from planner.plan.inputs.hardware import (
+    PLANNED,
+    Hardware,
+    RentedDevice,
+    by_promise,
+    find_hardware,
+    parallel_plan,
+)
+from planner.plan.inputs.problem import Problem, understand
 from planner.plan.options import Option, options_for, training_usd_at_least, with_serving
-from planner.plan.problem import Asked, understand
+from planner.plan.placement.grid import Grids
 from planner.question import Question
 
 if TYPE_CHECKING:
-    from planner.plan.paid_options import PaidOption
+    from planner.plan.by_token.paid_option import PaidOption
 
 
 def estimate(
@@ -37,40 +46,43 @@ def estimate(
     """
     if isinstance(question, str):
         question = _question(question, data, fields)
-    asked = understand(question, progress)
-    paid = _paid(asked)
-    hardware = find_hardware(question, progress) if asked.trained_strategies else Hardware(None, [])
-    options = _all_options(asked, hardware)
+    problem = understand(question, progress)
+    paid = _paid(problem)
+    hardware = (
+        find_hardware(question, progress) if problem.trained_strategies else Hardware(None, [])
+    )
+    options = _all_options(problem, hardware)
     if not options and not paid:
         raise QuestionError(
-            "no strategy can be planned: " + "; ".join(asked.warnings[-3:]), where=asked.facts.name
+            "no strategy can be planned: " + "; ".join(problem.warnings[-3:]),
+            where=problem.facts.name,
         )
-    parameters = asked.facts.parameters or _parameters(options)
+    parameters = problem.facts.parameters or _parameters(options)
     for option in options:
-        with_serving(asked, option)
+        with_serving(problem, option)
     chosen = (
         recommend(
-            question, options, asked.data.samples, question.task or asked.facts.task, parameters
+            question, options, problem.data.samples, question.task or problem.facts.task, parameters
         )
         if options
         else _cheapest_paid(question, paid)
     )
-    advice = {id(option): fixes(asked, option) for option in options}
-    return document(asked, hardware, options, advice, chosen, paid)
+    advice = {id(option): fixes(problem, option) for option in options}
+    return document(problem, hardware, options, advice, chosen, paid)
 
 
-def _paid(asked: Asked) -> list[PaidOption]:
+def _paid(problem: Problem) -> list[PaidOption]:
     """The ways that are paid by the token; their prices are read only where one was asked for, or
     refused."""
-    if not (asked.paid_strategies or asked.question.data_must_stay):
+    if not (problem.paid_strategies or problem.question.data_must_stay):
         return []
-    from planner.plan.paid_options import paid_options
+    from planner.plan.by_token.paid_options import paid_options
 
-    return paid_options(asked)
+    return paid_options(problem)
 
 
 def _cheapest_paid(question: Question, paid: list[PaidOption]) -> tuple[PaidOption, str] | None:
-    from planner.plan.paid_options import cheapest_paid
+    from planner.plan.by_token.paid_options import cheapest_paid
 
     return cheapest_paid(question, paid)
 
@@ -86,44 +98,40 @@ def _question(model: str, data, fields: dict) -> Question:
         ) from error
 
 
-def _all_options(asked: Asked, hardware: Hardware) -> list[Option]:
+def _all_options(problem: Problem, hardware: Hardware) -> list[Option]:
     """Every strategy asked for. When all were, one that this model cannot do becomes a warning, not
     a failure."""
     options: list[Option] = []
-    for strategy in asked.trained_strategies:
+    grids = Grids(problem, (parallel_plan(problem.question),))
+    for strategy in problem.trained_strategies:
         try:
             options += (
-                options_for(asked, strategy, hardware.fixed)
+                options_for(problem, strategy, hardware.fixed, grids)
                 if hardware.fixed
-                else _cheapest(asked, strategy, hardware.choices)
+                else _cheapest(problem, strategy, hardware.choices, grids)
             )
         except PlannerError as error:
-            if asked.question.strategy is not None:
+            if problem.question.strategy is not None:
                 raise
-            asked.warnings.append(f"{strategy} is left out: {error}")
+            problem.warn(f"{strategy} is left out: {error}")
     return options
 
 
-def _cheapest(asked: Asked, strategy: str, rented: list[Rented]) -> list[Option]:
+def _cheapest(
+    problem: Problem, strategy: str, rentable: list[RentedDevice], grids: Grids
+) -> list[Option]:
     """The options on the device that does this strategy for the fewest dollars among the most
     promising ones that fit."""
     best: list[Option] = []
     refused: PlannerError | None = None
-    promising = list(islice(_promising(asked, strategy, rented), 4 * PLANNED))
-    for planned, (least_usd, one) in enumerate(
-        [
-            *_bounded(asked, strategy, promising[:PLANNED]),
-            *((0.0, one) for one in promising[PLANNED:]),
-        ]
-    ):
-        if (
-            best
-            and best[0].fits
-            and (planned >= PLANNED or best[0].bill and best[0].bill.usd.p50 < least_usd)
-        ):
+    promising = list(islice(_promising(problem, strategy, rentable), 4 * PLANNED))
+    bounded = _bounded(problem, strategy, promising[:PLANNED], grids)
+    others = [(0.0, rented) for rented in promising[PLANNED:]]
+    for planned, (least_usd, rented) in enumerate([*bounded, *others]):
+        if best and _is_enough(best[0], planned, least_usd):
             break
         try:
-            found = options_for(asked, strategy, one)
+            found = options_for(problem, strategy, rented, grids)
         except PlannerError as error:
             refused = error
             continue
@@ -134,25 +142,36 @@ def _cheapest(asked: Asked, strategy: str, rented: list[Rented]) -> list[Option]
     return best
 
 
-def _bounded(asked: Asked, strategy: str, promising: list[Rented]) -> list[tuple[float, Rented]]:
+def _is_enough(best: Option, planned: int, least_usd: float) -> bool:
+    """Whether no other device needs a plan: enough were planned, or none can be cheaper."""
+    if not best.fits:
+        return False
+    return planned >= PLANNED or (best.bill is not None and best.bill.usd.p50 < least_usd)
+
+
+def _bounded(
+    problem: Problem, strategy: str, promising: list[RentedDevice], grids: Grids
+) -> list[tuple[float, RentedDevice]]:
     """(a bound on its dollars, device), the lowest bound first: most devices then need no plan in
     full."""
     found = []
-    for one in promising:
+    for rented in promising:
         try:
-            found.append((training_usd_at_least(asked, strategy, one), one))
+            found.append((training_usd_at_least(problem, strategy, rented, grids), rented))
         except PlannerError:
-            found.append((0.0, one))  # refused again when planned, and reported then
-    return sorted(found, key=lambda f: f[0])
+            found.append((0.0, rented))  # refused again when planned, and reported then
+    return sorted(found, key=lambda bounded: bounded[0])
 
 
-def _promising(asked: Asked, strategy: str, rented: list[Rented]):
+def _promising(
+    problem: Problem, strategy: str, rentable: list[RentedDevice]
+) -> Iterator[RentedDevice]:
     """Devices in the order of a bound on dollars: 6 FLOPs a parameter and sample token, weights
     moved once a step."""
-    parameters = float(asked.facts.parameters or 1e8)
-    spec = max(rented, key=lambda r: r.spec.total_memory_bytes).spec
-    precision = choose(asked.question, asked.facts, asked.data, strategy, spec).recipe.precision
-    tokens = 512.0 if asked.data.mean_length is None else asked.data.mean_length
+    parameters = float(problem.facts.parameters or 1e8)
+    spec = max(rentable, key=lambda rented: rented.spec.total_memory_bytes).spec
+    choices = choose(problem.question, problem.facts, problem.data, strategy, spec)
+    tokens = 512.0 if problem.data.mean_length is None else problem.data.mean_length
     state = {
         "fine_tune": 8.0,
         "scratch": 16.0,
@@ -160,23 +179,19 @@ def _promising(asked: Asked, strategy: str, rented: list[Rented]):
         "qlora": 0.6,
         "feature_extraction": 2.1,
     }.get(strategy, 2.1) * parameters
-    roomy = [r for r in rented if r.spec.total_memory_bytes > state] or rented
-    yield from by_promise(roomy, 6 * parameters * tokens, 16 * parameters, precision)
+    roomy = [rented for rented in rentable if rented.spec.total_memory_bytes > state] or rentable
+    flops, moved = 6 * parameters * tokens, 16 * parameters
+    yield from by_promise(roomy, flops, moved, choices.recipe.precision)
 
 
-def _rank(option: Option) -> tuple:
+def _rank(option: Option) -> tuple[bool, float]:
     usd = option.bill.usd.p50 if option.bill else float("inf")
-    return (not option.fits, usd if option.fits else option.setting.memory.short_by_bytes or 0)
+    short = option.setting.proven_memory.short_by_bytes or 0
+    return not option.fits, usd if option.fits else short
 
 
 def _parameters(options: list[Option]) -> int | None:
     for option in options:
         if option.strategy in ("fine_tune", "scratch"):
-            return option.setting.source.at(
-                B=max(2, option.setting.micro_batch),
-                S=2
-                if option.setting.batches.longest_length is None
-                else option.setting.batches.longest_length,
-                T=option.setting.batches.target_longest_length,
-            ).meta["total_params"]
+            return option.setting.longest_trace().meta["total_params"]
     return None

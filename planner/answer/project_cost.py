@@ -13,7 +13,7 @@ from planner.today import today
 if TYPE_CHECKING:
     from planner.cost.break_even import Crossing
     from planner.cost.token_bills import Line
-    from planner.plan.paid_options import PaidOption
+    from planner.plan.by_token.paid_option import PaidOption
 
 
 def paid_document(question: Question, option: PaidOption) -> dict:
@@ -165,12 +165,12 @@ def _crossings(
     model that it meets first: those that are served on one device cost nearly the same."""
     from planner.cost.break_even import crossing
 
-    def meet(one: str, other: str) -> Crossing | None:
-        return crossing((one, other), (lines[one], lines[other]), months)
+    def meet(first: str, second: str) -> Crossing | None:
+        return crossing((first, second), (lines[first], lines[second]), months)
 
     found = [meet(one, other) for i, one in enumerate(paid) for other in paid[i + 1 :]]
-    for one in paid:
-        met = [c for c in (meet(one, other) for other in trained) if c is not None]
+    for option in paid:
+        met = [c for c in (meet(option, other) for other in trained) if c is not None]
         found.append(min(met, key=lambda c: (c.requests_per_month, c.project_usd), default=None))
     return [c for c in found if c is not None]
 

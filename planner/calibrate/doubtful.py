@@ -6,10 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from planner.calibrate.journal import Record
-from planner.devices.cases import from_dict
-from planner.devices.families import terms
 from planner.devices.profile import DeviceProfile
-from planner.trace.operations import cost
+from planner.operations.cases import from_dict
+from planner.operations.registry import cost, terms
 
 #: Times the curve's own expectation from which on a measurement is timed again: our prior.
 #: Interference only adds time.

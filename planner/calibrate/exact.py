@@ -15,12 +15,12 @@ import numpy as np
 
 from planner.calibrate.fitting import profile_from
 from planner.devices import profile as profiles
-from planner.devices.cases import Case, case_of
 from planner.devices.measured import measured_spec
 from planner.devices.profile import DeviceProfile
 from planner.devices.specification import DeviceSpec
-from planner.errors import MachineError, PlannerError, QuestionError
-from planner.trace.operations import kind_of
+from planner.errors import FieldName, MachineError, PlannerError, QuestionError
+from planner.operations.cases import Case, case_of
+from planner.operations.registry import kind_of
 from planner.trace.table import StepTrace
 
 #: Seconds that timing one operation may take, and all operations of a trace.
@@ -28,7 +28,6 @@ EACH_SECONDS, ALL_SECONDS = 0.12, 60.0
 #: All of them are visited so often, one after another: what disturbs one visit is over by the next,
 #: and the faster counts.
 VISITS = 2
-_NO_KERNEL = ("view", "synchronise")
 Progress = Callable[[str, int, int], None]
 
 
@@ -52,7 +51,7 @@ class ExactTimer:
         wanted: dict[str, Case] = {}
         keys: list[str | None] = []
         for index, signature in enumerate(trace.signatures):
-            if kind_of(signature.op) in _NO_KERNEL:
+            if not kind_of(signature.op).runs_kernel:
                 out[index] = 0.0
                 keys.append(None)
                 continue
@@ -154,15 +153,16 @@ def _local(spec: DeviceSpec | None) -> tuple[Any, dict]:
     except PlannerError as error:
         raise MachineError(
             f"nothing here to time operations on: {error.what}",
-            where="--exact",
-            mend="Leave --exact out",
+            where=FieldName("exact"),
+            mend=f"Leave {FieldName('exact')} out",
         ) from error
     device = found.facts()
     if spec is not None and not _same(spec, device):
         raise QuestionError(
             f"{spec.name} is not this machine's device ({device['name']})",
-            where="--exact",
-            mend="Operations are timed on the local device: use --gpu local, or leave --exact out",
+            where=FieldName("exact"),
+            mend=f"Operations are timed on the local device: use {FieldName('gpu')} local, or "
+            f"leave {FieldName('exact')} out",
         )
     return found, device
 

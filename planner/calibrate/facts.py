@@ -16,8 +16,7 @@ from planner.calibrate.context import context_bytes
 from planner.calibrate.operations.backends import Backend
 from planner.calibrate.operations.execute import CannotRun, guarded, precision
 from planner.calibrate.operations.timing import time_calls
-from planner.calibrate.suites.tier import precision as how
-from planner.calibrate.suites.tier import tensor_type
+from planner.operations.cases import precision_of, tensor_type
 
 Record = dict[str, Any]
 #: Sizes that are past the last caches and yet short: bytes of a copy, width of a square product.
@@ -91,7 +90,7 @@ def product_rates(backend: Backend, end: float) -> Iterator[Record]:
             torch.randn(width, width, device=backend.device).to(getattr(torch, tensor_type(dtype)))
             for _ in range(2)
         )
-        with precision(how(dtype)), guarded(backend):
+        with precision(precision_of(dtype)), guarded(backend):
             timing = time_calls(
                 [lambda a=a, b=b: torch.mm(a, b)], backend, budget_seconds=_ONE_SECONDS
             )

@@ -8,12 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from planner.devices.cases import from_dict
 from planner.devices.curves import Curve, Point, fit_curve
-from planner.devices.families import terms
 from planner.devices.profile import DeviceProfile
 from planner.errors import ProfileError
-from planner.trace.operations import cost, kind_of
+from planner.operations.cases import from_dict
+from planner.operations.registry import cost, kind_of, terms
 
 #: Of a device's facts, what a profile keeps: what tells it from others, and nothing of the
 #: machine's owner.
@@ -154,7 +153,7 @@ def _points(
                 )
             )
         if record.get("watts"):
-            power[kind_of(case.signature.op)].append(float(record["watts"]))
+            power[kind_of(case.signature.op).name].append(float(record["watts"]))
     return dict(points), {kind: statistics.fmean(values) for kind, values in power.items()}
 
 

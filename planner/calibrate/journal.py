@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from planner.errors import MachineError, QuestionError
+from planner.errors import FieldName, MachineError, QuestionError
 
 #: A disk's own cache may hold this much of a run back when the power fails.
 SYNC_SECONDS = 1.0
 #: Two visits' medians further apart than this are not of the same state of the machine: our prior.
 DISAGREEING = 1.2
-ELSEWHERE = "Name a place that can be written with --out FILE"
 Record = dict[str, Any]
 
 
@@ -33,6 +32,11 @@ class Contents:
 
     records: tuple[Record, ...]
     damaged: int
+
+
+def elsewhere() -> str:
+    """What mends a place that cannot be written."""
+    return f"Name a place that can be written with {FieldName('out')} FILE"
 
 
 def beside(profile: Path) -> Path:
@@ -83,7 +87,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
         ) from None
     except NotImplementedError:
         raise MachineError(
-            "this file system has no locks", where=str(path.parent), mend=ELSEWHERE
+            "this file system has no locks", where=str(path.parent), mend=elsewhere()
         ) from None
     except OSError as error:
         raise _refused(path, "written", error) from error
@@ -203,7 +207,9 @@ def _finite(value: Any) -> Any:
 
 def _refused(path: Path, verb: str, error: OSError) -> MachineError:
     return MachineError(
-        f"the journal cannot be {verb}: {error.strerror or error}", where=str(path), mend=ELSEWHERE
+        f"the journal cannot be {verb}: {error.strerror or error}",
+        where=str(path),
+        mend=elsewhere(),
     )
 
 

@@ -17,7 +17,7 @@ from planner.devices import profile as device_profiles
 from planner.devices.processors import local_processor
 from planner.devices.profile import DeviceProfile
 from planner.devices.specification import all_devices
-from planner.errors import MachineError, PlannerError
+from planner.errors import FieldName, MachineError, PlannerError
 
 
 def identified(facts: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def set_aside_unreadable(path: Path) -> Path | None:
         raise MachineError(
             f"cannot be set aside: {error.strerror or error}",
             where=str(path),
-            mend=journals.ELSEWHERE,
+            mend=journals.elsewhere(),
         ) from error
 
 
@@ -128,7 +128,8 @@ def nothing(stopped: str | None, code: int, records: Sequence[Record]) -> BaseEx
         f"the last operation said: {reasons[-1]}" if reasons else "the time was too short"
     )
     return MachineError(
-        f"no operation could be timed: {why}", mend="Give it more --seconds, or another --device"
+        f"no operation could be timed: {why}",
+        mend=f"Give it more {FieldName('seconds')}, or another {FieldName('device')}",
     )
 
 

@@ -108,7 +108,7 @@ def _of_the_table(name: str, files: dict[str, Path]) -> dict[str, Any]:
         "basis": "datasheet",
         "file": None,
         "memory_bytes": spec.total_memory_bytes,
-        "memory_bandwidth_bytes_per_s": spec.memory_bandwidth_bytes_per_s,
+        "memory_bandwidth_bytes_per_s": spec.bandwidth_bytes_per_s(),
         "peak_flops_per_s": dict(spec.peak_flops),
         "sources": spec.sources,
     }

@@ -26,9 +26,9 @@ from planner.calibrate.journal import Journal, Record
 from planner.calibrate.provenance import provenance
 from planner.calibrate.tools import Tools, tools
 from planner.devices import profile as device_profiles
-from planner.devices.cases import Case, as_dict
 from planner.devices.profile import DeviceProfile
-from planner.errors import MachineError, PlannerError, QuestionError
+from planner.errors import FieldName, MachineError, PlannerError, QuestionError
+from planner.operations.cases import Case, as_dict
 
 SAVE_EVERY_SECONDS = 15.0
 #: Seconds of one case: the least that gives a median, and what more of teaches little.
@@ -74,7 +74,7 @@ class Plan:
         if not LEAST_SECONDS <= self.seconds < 1e6:
             raise QuestionError(
                 f"{self.seconds:g} s is no time to measure in",
-                where="--seconds",
+                where=FieldName("seconds"),
                 mend="15 gives a usable profile, 60 a good one",
             )
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.calibrate.journal import Record
-from planner.devices.cases import Case
 from planner.devices.profile import DeviceProfile
+from planner.operations.cases import Case
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from typing import Any
 
 from planner import tables
 from planner.models.facts import ModelFacts
-from planner.plan.defaults import default
-from planner.plan.problem import Asked
+from planner.plan.inputs.defaults import default
+from planner.plan.inputs.problem import Problem
 
 #: Tasks whose models write text; for all others a frozen model with a new head is the baseline.
 GENERATING = ("causal_lm", "seq2seq_lm")
 
 
-def staged_plan(asked: Asked, costs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def staged_plan(problem: Problem, costs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The stages of this task in order, each with what it costs and what was spent when one stops
     there.
 
@@ -27,7 +27,7 @@ def staged_plan(asked: Asked, costs: Mapping[str, Mapping[str, Any]]) -> list[di
     ``sum_lacks`` names it. A stage that stands in for another (adapters on 4-bit weights) is not
     added where that one can be done.
     """
-    kind = "generate" if _task(asked) in GENERATING else "classify"
+    kind = "generate" if _task(problem) in GENERATING else "classify"
     spent, lacking, found = 0.0, [], []
     for row in tables.rows("rules", "stages.csv"):
         if row["kind"] != kind:
@@ -62,20 +62,20 @@ def staged_plan(asked: Asked, costs: Mapping[str, Mapping[str, Any]]) -> list[di
     return found
 
 
-def data_support(asked: Asked) -> list[dict[str, Any]]:
+def data_support(problem: Problem) -> list[dict[str, Any]]:
     """For each asked strategy and each row of published guidance: what was needed, what is there,
     ``verdict`` (enough | fewer | more | unknown) and the source. A strategy without a row says that
     no guidance is held."""
-    found, task = [], _task(asked)
-    for strategy in asked.strategies:
+    found, task = [], _task(problem)
+    for strategy in problem.strategies:
         rows = [
             row
             for row in tables.rows("rules", "samples.csv")
             if row["strategy"] == strategy and row["task"] in ("", task)
         ]
-        found += [_supported(asked, row) for row in rows]
+        found += [_supported(problem, row) for row in rows]
         if not rows and strategy == "scratch":
-            found.append(_scratch(asked))
+            found.append(_scratch(problem))
         elif not rows:
             found.append(
                 {
@@ -93,12 +93,12 @@ def data_support(asked: Asked) -> list[dict[str, Any]]:
     return found
 
 
-def _supported(asked: Asked, row: Mapping[str, str]) -> dict[str, Any]:
-    classes = asked.question.classes or asked.data.classes
+def _supported(problem: Problem, row: Mapping[str, str]) -> dict[str, Any]:
+    classes = problem.question.classes or problem.data.classes
     have = (
-        asked.data.samples
+        problem.data.samples
         if row["per"] == "total"
-        else asked.data.samples / classes
+        else problem.data.samples / classes
         if classes
         else None
     )
@@ -125,10 +125,10 @@ def _supported(asked: Asked, row: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _scratch(asked: Asked) -> dict[str, Any]:
+def _scratch(problem: Problem) -> dict[str, Any]:
     """Training from scratch, by tokens a parameter where the model writes text, else by the
     family's published recipe."""
-    wanted, have, unit, source = _wanted_from_scratch(asked.facts, asked)
+    wanted, have, unit, source = _wanted_from_scratch(problem.facts, problem)
     verdict = (
         "unknown" if wanted is None or have is None else "enough" if have >= wanted else "fewer"
     )
@@ -148,57 +148,57 @@ def _scratch(asked: Asked) -> dict[str, Any]:
 
 
 def _wanted_from_scratch(
-    facts: ModelFacts, asked: Asked
+    facts: ModelFacts, problem: Problem
 ) -> tuple[float | None, float | None, str | None, str | None]:
-    if _task(asked) in GENERATING and facts.parameters and asked.data.mean_length:
+    if _task(problem) in GENERATING and facts.parameters and problem.data.mean_length:
         ratio, source = default("tokens_per_parameter")
         return (
             ratio * facts.parameters,
-            asked.data.samples * asked.data.mean_length,
+            problem.data.samples * problem.data.mean_length,
             "tokens",
             source,
         )
     if facts.pretraining_amount and facts.pretraining_unit == "samples":
         return (
             facts.pretraining_amount,
-            float(asked.data.samples),
+            float(problem.data.samples),
             "samples",
             facts.pretraining_source,
         )
-    if facts.pretraining_amount and facts.pretraining_unit == "tokens" and asked.data.mean_length:
+    if facts.pretraining_amount and facts.pretraining_unit == "tokens" and problem.data.mean_length:
         return (
             facts.pretraining_amount,
-            asked.data.samples * asked.data.mean_length,
+            problem.data.samples * problem.data.mean_length,
             "tokens",
             facts.pretraining_source,
         )
     return None, None, None, None
 
 
-def cautions(asked: Asked) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def cautions(problem: Problem) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """(what speaks against transfer learning here, what the reader has to answer): rows of
     ``not_transfer.csv``."""
     holds, questions = [], []
     for row in tables.rows("rules", "not_transfer.csv"):
-        if row["modality"] not in ("", asked.facts.modality):
+        if row["modality"] not in ("", problem.facts.modality):
             continue
-        said = {"reason": row["reason"], "source": row["source"], "date": row["date"]}
+        rule = {"reason": row["reason"], "source": row["source"], "date": row["date"]}
         if row["when"] == "ask":
-            questions.append({"question": row["question"], **said})
+            questions.append({"question": row["question"], **rule})
         elif (
             row["when"] == "samples"
-            and asked.data.samples >= float(row["min_samples"])
+            and problem.data.samples >= float(row["min_samples"])
             or row["when"] == "enough_for_scratch"
-            and _enough(asked)
+            and _enough(problem)
         ):
-            holds.append(said)
+            holds.append(rule)
     return holds, questions
 
 
-def _enough(asked: Asked) -> bool:
-    wanted, have, *_ = _wanted_from_scratch(asked.facts, asked)
+def _enough(problem: Problem) -> bool:
+    wanted, have, *_ = _wanted_from_scratch(problem.facts, problem)
     return wanted is not None and have is not None and have >= wanted
 
 
-def _task(asked: Asked) -> str:
-    return asked.question.task or asked.facts.task
+def _task(problem: Problem) -> str:
+    return problem.question.task or problem.facts.task

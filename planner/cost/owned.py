@@ -9,7 +9,7 @@ import math
 from planner.cost.energy import board_watts, power_overhead
 from planner.cost.prices.offers import Offer
 from planner.devices.specification import DeviceSpec
-from planner.errors import QuestionError
+from planner.errors import FieldName, QuestionError
 from planner.figures import Estimate
 from planner.today import today
 
@@ -43,14 +43,14 @@ def owned(
     ):
         raise QuestionError(
             "a purchase that cannot be",
-            where="--owned-usd",
+            where=FieldName("owned_usd"),
             mend="Give a price, years above 0, a utilisation between 0 and 1, and USD per kWh",
         )
     if watts is None and spec.tdp_watts is None:
         raise QuestionError(
             f"the power of {spec.name} is not published, so its electricity cannot be priced",
-            where="--owned-usd",
-            mend="Calibrate it, or give --price",
+            where=FieldName("owned_usd"),
+            mend=f"Calibrate it, or give {FieldName('price')}",
         )
     power, overhead = board_watts(spec, watts)[0].p50, power_overhead(None)[0]
     purchase = usd / (years * HOURS_PER_YEAR * utilisation)

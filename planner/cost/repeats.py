@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.errors import QuestionError
+from planner.errors import FieldName, QuestionError
 from planner.figures import Estimate
 
 #: A run that fails, fails at any moment alike: the 10th, 50th and 90th percentile of the share of
@@ -17,7 +17,7 @@ def extra_runs(trials: int, failed_share: float) -> Estimate:
     if trials < 1 or not 0 <= failed_share < 1:
         raise QuestionError(
             "trials are at least 1 and the share that fails is below 1",
-            where="--trials, --failed-share",
+            where=FieldName("trials", "failed_share"),
         )
     failures = trials * failed_share / (1 - failed_share)
     return Estimate.exact(trials - 1.0) + PAID_BEFORE_FAILURE.scale(failures)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from planner.errors import QuestionError
+from planner.errors import FieldName, QuestionError
 from planner.figures import Z90, Estimate
 
 SHORTEST_HOURS = 1 / 3600  # nobody saves more often than every second
@@ -57,7 +57,8 @@ def expected_time(
     _check(save, mean_between)
     if interval <= 0 or work < 0 or restart < 0:
         raise QuestionError(
-            "an interval, a work or a restart that is no time", where="--checkpoint-minutes"
+            "an interval, a work or a restart that is no time",
+            where=FieldName("checkpoint_minutes"),
         )
     whole, rest = divmod(work, interval)
     segments = [(whole, interval)] + ([(1.0, rest)] if rest > 1e-12 * interval else [])
@@ -113,8 +114,8 @@ def interrupted(
         raise QuestionError(
             f"at {interruptions_per_day.p50:g} interruptions a day hardly any interval of "
             f"{interval:.3g} h is finished",
-            where="--spot",
-            mend="Save more often with --checkpoint-minutes, or rent on demand",
+            where=FieldName("spot"),
+            mend=f"Save more often with {FieldName('checkpoint_minutes')}, or rent on demand",
         )
     expected = rates[1] * times[1]
     # One interruption loses a part of the interval, uniform, and a restart: its spread by the
@@ -142,5 +143,5 @@ def _check(save: float, mean_between: float) -> None:
     if not (save >= 0 and math.isfinite(save) and mean_between > 0):
         raise QuestionError(
             "a time to save or between interruptions that is no time",
-            where="--interruptions-per-day",
+            where=FieldName("interruptions_per_day"),
         )

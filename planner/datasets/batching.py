@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.errors import QuestionError
+from planner.errors import FieldName, QuestionError
 
 # the longest share of the records whose mean excess is the scale of the extrapolated tail
 TAIL_SHARE = 0.01
@@ -138,4 +138,6 @@ def check(micro_batch: int, padding: str, max_length: int | None, has_tokens: bo
     if max_length is not None and max_length < 1:
         raise QuestionError(f"a maximum length of {max_length} tokens", mend="Give at least 1")
     if padding != "longest" and has_tokens and max_length is None:
-        raise QuestionError(f"padding {padding!r} needs a maximum length", mend="Give --max-length")
+        raise QuestionError(
+            f"padding {padding!r} needs a maximum length", mend=f"Give {FieldName('max_length')}"
+        )

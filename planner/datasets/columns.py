@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.datasets.readers import AUDIO, IMAGE
-from planner.errors import DataError, nearest
+from planner.errors import DataError, FieldName, nearest
 
 CHAT = ("messages", "conversations", "conversation", "dialog", "turns", "chosen")
 #: (prompt columns, answer column): prompts that are missing in a dataset are left out, the first
@@ -274,14 +274,15 @@ def _longest(records, names: list[str], label: str | None, source: str) -> Layou
         raise DataError(
             "no column holds text",
             where=source,
-            mend=f"Name it with --text-columns. The columns are: {', '.join(names[:40]) or 'none'}",
+            mend=f"Name it with {FieldName('text_columns')}. The columns are: "
+            f"{', '.join(names[:40]) or 'none'}",
         )
     return Layout(
         "text",
         (best,),
         label=label,
         note=f"no column has a known name; {best!r} holds the most text and is taken "
-        "(--text-columns changes that)",
+        f"({FieldName('text_columns')} changes that)",
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from planner.datasets import batching
 from planner.datasets.batching import BatchPlan
-from planner.errors import QuestionError
+from planner.errors import FieldName, QuestionError
 
 MODALITIES = ("text", "image", "audio", "image_text")
 PERCENTILES = (1, 10, 25, 50, 75, 90, 95, 99)
@@ -134,7 +134,8 @@ class DatasetProfile:
     def _packed(self, micro_batch: int, max_length: int) -> BatchPlan:
         if self.target_lengths is not None:
             raise QuestionError(
-                "an encoder-decoder's pairs cannot be packed", mend="Use --padding longest or max"
+                "an encoder-decoder's pairs cannot be packed",
+                mend=f"Use {FieldName('padding')} longest or max",
             )
         sequences, part = batching.pack(self.lengths, self.samples, max_length)
         return BatchPlan(

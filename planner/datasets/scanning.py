@@ -15,7 +15,7 @@ from planner.datasets.files import locate
 from planner.datasets.profile import DatasetProfile
 from planner.datasets.readers import AUDIO, IMAGE, Budget, Sample
 from planner.datasets.tokens import BytesPerToken, TokenCounter, TokenizerFile
-from planner.errors import DataError
+from planner.errors import DataError, FieldName
 
 MAX_RECORDS = 200_000
 # beyond it records are counted in a spread part: a tokenizer does some MB a second
@@ -211,15 +211,15 @@ def _classes(sample: Sample, layout: Layout) -> tuple[int | None, tuple[str, ...
     every_one_differs = len(seen) == len(sample.records) and len(seen) > 20
     if every_one_differs or any(isinstance(v, float) and not v.is_integer() for v in seen):
         return None, (
-            f"{layout.label!r} looks like a measured value, not a class: give --classes if it "
-            "is one",
+            f"{layout.label!r} looks like a measured value, not a class: give "
+            f"{FieldName('classes')} if it is one",
         )
     partial = (
         ()
         if sample.whole
         else (
-            f"{len(seen)} classes were seen in the part that was read; give --classes if there "
-            "are more",
+            f"{len(seen)} classes were seen in the part that was read; give "
+            f"{FieldName('classes')} if there are more",
         )
     )
     return len(seen) or None, partial

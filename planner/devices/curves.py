@@ -21,9 +21,9 @@ from functools import cached_property
 
 import numpy as np
 
-from planner.devices.families import features_of
-from planner.devices.matmul import ProductPriors, product_seconds
 from planner.devices.priors import tiles
+from planner.operations.products import ProductPriors, product_seconds
+from planner.operations.registry import family_kind, features_of
 
 #: Fewer measurements than this make no curve of sizes, only a rate.
 FEWEST = 4
@@ -32,7 +32,6 @@ MOST_KNOTS = 320
 LENGTHS = (0.7, 1.4, 2.8, 5.6, 11.0)  # in natural logarithms: a factor of 2 to 60000
 NOISES = (0.03, 0.1, 0.25)  # share of the residuals' variance that is the measurements' own scatter
 OUTLIER = 4.0  # robust standard deviations
-PRODUCT_KINDS = ("matmul", "convolution")
 EXTRAPOLATED = 0.10  # added to sigma for each factor of e beyond the measured sizes: our prior
 
 
@@ -202,11 +201,7 @@ def fit_curve(
     if not points:
         raise ValueError(f"no measurement of {family}")
     plain = _fit(family, points, 0, search)
-    if (
-        not multiprocessors
-        or family.partition(".")[0] not in PRODUCT_KINDS
-        or len(points) < 2 * FEWEST
-    ):
+    if not multiprocessors or not family_kind(family).tiled or len(points) < 2 * FEWEST:
         return plain
     tiled = _fit(family, points, multiprocessors, search)
     return tiled if tiled.error.sigma_log < 0.98 * plain.error.sigma_log else plain

@@ -15,7 +15,7 @@ from planner.devices import profile
 from planner.devices.measured import calibrated, measured_spec
 from planner.devices.processors import processor_spec
 from planner.devices.specification import DeviceSpec, all_devices
-from planner.errors import MachineError, QuestionError, UnknownNameError
+from planner.errors import FieldName, MachineError, QuestionError, UnknownNameError
 
 _NOISE = {
     "nvidia",
@@ -141,7 +141,7 @@ def _found_locally() -> FoundDevice:
         raise QuestionError(
             "no NVIDIA driver or device here, and the processor is not calibrated",
             where="gpu local",
-            mend="Name a GPU, for example --gpu h100-sxm, or run planner calibrate",
+            mend=f"Name a GPU, for example {FieldName('gpu')} h100-sxm, or run planner calibrate",
         )
     return FoundDevice(spec, f"no GPU here: the processor {spec.name} trains")
 

@@ -10,6 +10,7 @@ from planner.devices.processors import processor_spec
 from planner.devices.profile import DeviceProfile
 from planner.devices.specification import DeviceSpec, all_devices, with_profile
 from planner.errors import ProfileError
+from planner.operations.registry import family_kind
 
 _TYPES = {"float32": "fp32", "tf32": "tf32", "float16": "fp16", "bfloat16": "bf16"}
 
@@ -53,23 +54,21 @@ def _of_the_table(device: dict[str, Any]) -> DeviceSpec | None:
 def _from_measurements(profile: DeviceProfile) -> DeviceSpec:
     """A device without a row: its peaks are the best rates that were measured, so that a share of
     the peak is of these."""
-    device, peaks, bandwidth = profile.device, {}, 0.0
+    device = profile.device
+    peaks: dict[str, float] = {}
     for family, curve in profile.curves.items():
-        kind, dtype = family.split(".")[0], _TYPES.get(family.rpartition(".")[2])
-        if kind == "matmul" and dtype:
+        dtype = _TYPES.get(family.rpartition(".")[2])
+        if dtype and family_kind(family).shows == "peak":
             peaks[dtype] = max(
                 peaks.get(dtype, 0.0), max(p.flops / p.seconds for p in curve.points)
             )
-        elif kind in ("elementwise", "copy"):
-            largest = max(curve.points, key=lambda p: p.bytes)
-            bandwidth = max(bandwidth, largest.bytes / largest.seconds)
     return DeviceSpec(
         key=profile.key,
         vendor=str(device.get("vendor") or "unknown"),
         name=str(device["name"]),
         total_memory_bytes=int(device["total_memory_bytes"]),
         memory_is_nominal=False,
-        memory_bandwidth_bytes_per_s=profile.facts.get("memory_bytes_per_s") or bandwidth or None,
+        memory_bandwidth_bytes_per_s=profile.memory_bytes_per_s,
         peak_flops=peaks,
         tdp_watts=device.get("power_limit_watts"),
         interconnect_bytes_per_s=None,

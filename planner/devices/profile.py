@@ -21,8 +21,8 @@ from typing import Any
 
 from planner import tables
 from planner.devices.curves import Curve, Error, Point
-from planner.devices.families import features_of
-from planner.errors import MachineError, ProfileError
+from planner.errors import FieldName, MachineError, ProfileError
+from planner.operations.registry import family_kind, features_of
 
 #: The layout of a file. A reader refuses newer ones.
 FORMAT = 1
@@ -59,6 +59,25 @@ class DeviceProfile:
     def cases(self) -> int:
         """How many sizes were measured."""
         return sum(len(curve.points) for curve in self.curves.values())
+
+    @property
+    def memory_bytes_per_s(self) -> float | None:
+        """Bytes read and written a second: of a large copy, else the best that an element-wise
+        operation or a copy reached on its largest operands. None where neither was measured."""
+        copied = self.facts.get("memory_bytes_per_s")
+        if copied:
+            return copied
+        largest = [
+            max(curve.points, key=lambda p: p.bytes)
+            for family, curve in self.curves.items()
+            if family_kind(family).shows == "bandwidth"
+        ]
+        return max((p.bytes / p.seconds for p in largest), default=0.0) or None
+
+    @property
+    def fastest_bytes_per_s(self) -> float:
+        """The best of all measurements, caches included: the roof that a roofline is drawn with."""
+        return max(p.bytes / p.seconds for c in self.curves.values() for p in c.points)
 
     def remembering(self, times: Mapping[str, float]) -> DeviceProfile:
         """With more exactly timed operations, the newest ``MOST_EXACT``."""
@@ -235,7 +254,7 @@ def save(profile: DeviceProfile, file: Path | str) -> Path:
         Path(file),
         dumps(profile),
         "the device profile",
-        "Name another place with --out, or free some space",
+        f"Name another place with {FieldName('out')}, or free some space",
     )
 
 

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from planner.devices.profile import DeviceProfile
 
 TABLE = ("gpus", "gpus.csv")
-RATES = {kind: f"{kind}_tflops" for kind in ("fp32", "tf32", "fp16", "bf16", "fp8")} | {
+RATES = {number: f"{number}_tflops" for number in ("fp32", "tf32", "fp16", "bf16", "fp8")} | {
     "int8": "int8_tops"
 }
 #: The type a precision's matrix products run in: mixed precision multiplies in the lower one.
-MATMUL_TYPES = {kind: kind for kind in RATES} | {"amp_fp16": "fp16", "amp_bf16": "bf16"}
+MATMUL_TYPES = {number: number for number in RATES} | {"amp_fp16": "fp16", "amp_bf16": "bf16"}
 CUDA_LIKE = ("nvidia", "amd")
+#: The compute capability from which NVIDIA's hardware multiplies a type (CUDA C guide).
+_NATIVE_FROM = {"fp16": (5, 3), "tf32": (8, 0), "bf16": (8, 0), "fp8": (8, 9), "int8": (7, 5)}
 #: How an operation's time is found, best first.
 BASES = ("exact", "calibrated", "datasheet")
 
@@ -41,7 +43,7 @@ class DeviceSpec:
     name: str
     total_memory_bytes: int
     memory_is_nominal: bool  # True: derived from the nominal size by ``visible_memory_ratio``
-    memory_bandwidth_bytes_per_s: float | None
+    memory_bandwidth_bytes_per_s: float | None  # read it by ``bandwidth_bytes_per_s(basis)``
     # FLOP/s by type, dense, fp32 accumulation; types without a source are absent
     peak_flops: dict[str, float] = field(hash=False)
     tdp_watts: float | None
@@ -66,21 +68,36 @@ class DeviceSpec:
         Raises QuestionError."""
         return self.peak_flops.get(_matmul_type(precision))
 
+    def bandwidth_bytes_per_s(self, basis: str = "datasheet") -> float | None:
+        """How fast this device's memory is read and written, on one of ``BASES``: the one place
+        that says which figure holds. None where nothing says it.
+
+        ``datasheet``: the row's figure. Every share of a bandwidth (the rows ``bandwidth_share``)
+        is a share of it, so what is priced by shares stands on it, on a calibrated device too:
+        operations that were not measured, the tokens of a served model, the order in which devices
+        are tried, and whether a device can be priced at all. A device without a row has what was
+        measured on it.
+
+        ``calibrated`` and ``exact``: what was measured (``DeviceProfile.memory_bytes_per_s``).
+        Operations are not priced by it: their family's curve has a ceiling of its own, the best
+        that this family reached, which may exceed the memory's where operands fit in a cache.
+        """
+        if basis == "datasheet":
+            return self.memory_bandwidth_bytes_per_s
+        return None if self.calibration is None else self.calibration.memory_bytes_per_s
+
     def supports(self, precision: str) -> bool:
         """Whether the hardware runs this precision natively (bf16 and tf32 need compute capability
         8.0 on NVIDIA, CUDA C guide)."""
-        kind = _matmul_type(precision)
-        if kind in self.peak_flops or kind == "fp32":
+        number = _matmul_type(precision)
+        if number in self.peak_flops or number == "fp32":
             return True
         if self.one_clock:
             # computed in float32 where the processor has no such instructions
-            return kind in ("bf16", "fp16")
+            return number in ("bf16", "fp16")
         if self.vendor == "nvidia":
-            least = {"fp16": (5, 3), "tf32": (8, 0), "bf16": (8, 0), "fp8": (8, 9), "int8": (7, 5)}[
-                kind
-            ]
-            return self.capability is not None and self.capability >= least
-        return kind in ("fp16", "bf16") and self.vendor == "amd"
+            return self.capability is not None and self.capability >= _NATIVE_FROM[number]
+        return number in ("fp16", "bf16") and self.vendor == "amd"
 
     @property
     def capability(self) -> tuple[int, int] | None:
@@ -119,7 +136,7 @@ class DeviceSpec:
             or (self.one_clock and "fp32" in self.peak_flops)
             or self.peak(precision) is not None
         )
-        if self.memory_bandwidth_bytes_per_s is None or not known:
+        if self.bandwidth_bytes_per_s() is None or not known:
             raise QuestionError(
                 f"no sourced {precision} rate or bandwidth",
                 where=self.name,
@@ -196,7 +213,7 @@ def _parse(row: dict[str, str]) -> DeviceSpec:
         memory_is_nominal=visible is None,
         memory_bandwidth_bytes_per_s=_scaled(row["memory_bandwidth_gb_per_s"], GIGA),
         peak_flops={
-            kind: float(row[column]) * TERA for kind, column in RATES.items() if row[column]
+            number: float(row[column]) * TERA for number, column in RATES.items() if row[column]
         },
         tdp_watts=tables.number(row["tdp_watts"]),
         interconnect_bytes_per_s=_scaled(row["interconnect_gb_per_s_both_ways"], GIGA / 2),

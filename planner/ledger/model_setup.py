@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from planner.question import OPTIMIZER_ALIASES
+from planner.question.optimizers import asked_as, asked_names, asked_of_classes
 from planner.question.settings import NUMBERS, called_by
 
 #: Heads of transformers' classes to tasks of a question.
@@ -44,21 +44,7 @@ ATTENTION = {
     "flash_attention_2": "flash",
     "flash_attention_3": "flash",
 }
-#: Classes of optimizers, lower-case, to a question's names; what momentum and ``fused`` change is
-#: looked up in their defaults.
-OPTIMIZERS = {
-    "adamw": "adamw",
-    "adam": "adam",
-    "adafactor": "adafactor",
-    "adamw8bit": "adamw_8bit",
-    "pagedadamw": "adamw_paged",
-    "pagedadamw8bit": "adamw_8bit_paged",
-    "pagedadamw32bit": "adamw_paged",
-    "lion": "lion",
-    "lion32bit": "lion",
-    "lion8bit": "lion_8bit",
-}
-SGD_MOMENTUM = 0.9  # of the name ``sgd``: question.OPTIMIZER_ALIASES
+SGD_MOMENTUM = 0.9  # of a question's name ``sgd``: profiles/optimizers.csv
 NEARLY_ALL = 0.95  # of the parameters: fixed position tables never train
 
 
@@ -329,7 +315,7 @@ def optimizer_of(optimizer: Any) -> str | None:
     if name == "sgd":
         momentum = defaults.get("momentum", 0)
         return "sgd_plain" if not momentum else "sgd" if momentum == SGD_MOMENTUM else None
-    found = OPTIMIZERS.get(name)
+    found = asked_of_classes().get(name)
     if found == "adamw":
         return (
             "adamw_fused"
@@ -343,14 +329,10 @@ def optimizer_of(optimizer: Any) -> str | None:
 
 def optimizer_named(name: str | None) -> str | None:
     """A question's name of transformers' ``optim``, where the optimizer itself is not at hand."""
-    from typing import get_args
-
-    from planner.question import Optimizer
-
     if name is None or name == "sgd":  # transformers' SGD has no momentum
         return None if name is None else "sgd_plain"
-    known = OPTIMIZER_ALIASES.get(name, name)
-    return known if known in get_args(Optimizer) else None
+    known = asked_as(name)
+    return known if known in asked_names() else None
 
 
 def _checkpointing(model: Any) -> str | None:

@@ -8,14 +8,6 @@ from typing import Any
 
 from planner.errors import MissingExtraError
 
-#: Our optimizers and its classes for them.
-BITSANDBYTES = {
-    "adamw_8bit": "AdamW8bit",
-    "adamw_paged": "PagedAdamW",
-    "adamw_8bit_paged": "PagedAdamW8bit",
-    "lion_8bit": "Lion8bit",
-}
-
 
 def bitsandbytes(purpose: str) -> Any:
     """The library, imported. Raises MissingExtraError when it is not installed."""

@@ -6,17 +6,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from planner.measure.explain import within
-from planner.plan.point import PointResult, evaluate
+from planner.plan.placement.point import PointResult, evaluate
 from planner.step_time.power import mean_watts
 
 if TYPE_CHECKING:
     from planner.measure.work import Work
-    from planner.plan.hardware import Rented
+    from planner.plan.inputs.hardware import RentedDevice
+    from planner.plan.inputs.problem import Problem
     from planner.plan.options import Option
-    from planner.plan.problem import Asked
 
 
-def estimate_of(problem: Asked, option: Option, work: Work, rented: Rented) -> dict[str, Any]:
+def estimate_of(
+    problem: Problem, option: Option, work: Work, rented: RentedDevice
+) -> dict[str, Any]:
     """By the names of a record's ``estimate``; seconds, bytes and watts. ``wall_hours`` and ``usd``
     are those of the whole run that the question plans."""
     source = problem.source(work.recipe, work.facts, work.teacher)

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.errors import MachineError, QuestionError
+from planner.errors import FieldName, MachineError, QuestionError
 from planner.ledger.record import RunRecord
 from planner.measure.measurement import Measurement, Progress
 from planner.measure.work import Work
-from planner.plan.hardware import Rented, find_hardware
+from planner.plan.inputs.hardware import RentedDevice, find_hardware
+from planner.plan.inputs.problem import understand
 from planner.plan.options import Option, options_for
-from planner.plan.problem import understand
-from planner.plan.search import lengths_of
 from planner.question import TRAINING_STRATEGIES, Question
 
 STEPS_EXPECTED = 10  # timed and warm-up steps of a measurement that is as short as it can be
@@ -39,12 +38,12 @@ def measure_question(
     and the model raise.
     """
     if not seconds > 0:
-        raise QuestionError("how long it may take must be more than 0", where="--seconds")
+        raise QuestionError("how long it may take must be more than 0", where=FieldName("seconds"))
     idle = [name for name in question.strategy or () if name not in TRAINING_STRATEGIES]
     if idle:
         raise QuestionError(
             f"{', '.join(idle)} trains nothing that could be measured",
-            where="--strategy",
+            where=FieldName("strategy"),
             mend=f"Use {', '.join(TRAINING_STRATEGIES)}",
         )
     device, question = local(question, device)
@@ -77,25 +76,29 @@ def local(question: Question, device: str | None) -> tuple[str, Question]:
     import torch
 
     if question.gpus > 1:
-        raise QuestionError("a measurement runs on one device", where="--gpus", mend="Leave it out")
+        raise QuestionError(
+            "a measurement runs on one device", where=FieldName("gpus"), mend="Leave it out"
+        )
     wanted = device or ("cpu" if question.gpu == "cpu" or not torch.cuda.is_available() else "cuda")
     try:
         chosen = torch.device(wanted)
     except RuntimeError:
         raise QuestionError(
-            f"no device {wanted!r}", where="--device", mend="Use cpu, cuda or cuda:1"
+            f"no device {wanted!r}", where=FieldName("device"), mend="Use cpu, cuda or cuda:1"
         ) from None
     if chosen.type not in ("cpu", "cuda"):
         raise QuestionError(
-            f"cannot measure on {wanted!r}", where="--device", mend="Use cpu, cuda or cuda:1"
+            f"cannot measure on {wanted!r}",
+            where=FieldName("device"),
+            mend="Use cpu, cuda or cuda:1",
         )
     if chosen.type == "cuda" and not (
         torch.cuda.is_available() and (chosen.index or 0) < torch.cuda.device_count()
     ):
         raise MachineError(
             f"this machine has no device {wanted!r}, or torch is built without it",
-            where="--device",
-            mend="Use --device cpu",
+            where=FieldName("device"),
+            mend=f"Use {FieldName('device')} cpu",
         )
     name = (
         "cpu"
@@ -117,16 +120,16 @@ def _check_same(asked: str | None, here: str) -> None:
     if found.key != own.key:
         raise QuestionError(
             f"this machine trains on {own.name}, not on {found.name}",
-            where="--gpu",
+            where=FieldName("gpu"),
             mend="Leave it out, or measure on that machine",
         )
 
 
-def work_of(option: Option, rented: Rented, seconds: float) -> Work:
+def work_of(option: Option, rented: RentedDevice, seconds: float) -> Work:
     """The run that the plan makes; with fewer micro-batches a step where a whole one would not
     leave time for enough steps."""
     setting, notes = option.setting, []
-    longest, mean = lengths_of(setting.batches)
+    longest, mean = setting.longest, setting.mean
     accumulation = setting.accumulation
     if accumulation > 2 and STEPS_EXPECTED * setting.step.seconds.p50 > seconds:
         one = setting.step.seconds.p50 / accumulation

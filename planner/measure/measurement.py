@@ -15,9 +15,9 @@ from planner.measure import memory_seen
 from planner.measure.explain import within
 from planner.measure.work import Work
 from planner.models.facts import ModelFacts
-from planner.plan.hardware import Rented
+from planner.plan.inputs.hardware import RentedDevice
+from planner.plan.inputs.problem import Problem
 from planner.plan.options import Option
-from planner.plan.problem import Asked
 from planner.question.setup import Setup, for_record, traced_values
 
 SOURCE = "planner measure"
@@ -33,8 +33,8 @@ class Measurement:
 
     def __init__(
         self,
-        problem: Asked,
-        rented: Rented,
+        problem: Problem,
+        rented: RentedDevice,
         option: Option,
         work: Work,
         *,
@@ -324,7 +324,9 @@ def busy_notes(load: float, cores: int | None) -> list[str]:
     )
 
 
-def setup_of(problem: Asked, work: Work, rented: Rented, steps: int | None) -> dict[str, Any]:
+def setup_of(
+    problem: Problem, work: Work, rented: RentedDevice, steps: int | None
+) -> dict[str, Any]:
     """What was run, by the names of a record's ``setup``."""
     from planner.ledger.model_setup import in_folder
 

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from planner.trace.operations import kind_of
+from planner.operations.registry import UNMODELLED, kind_of
 
 STEPS = 2
 MICROSECOND = 1e-6
@@ -89,8 +89,8 @@ def kind_of_event(name: str) -> str | None:
         return None
     if space == "aten" and rest.startswith(ATTENTION):
         return "attention"
-    kind = kind_of(f"{space}.{rest}")
-    return kind_of(f"planner.{rest}") if kind == "unmodelled" and space != "aten" else kind
+    kind = kind_of(f"{space}.{rest}").name
+    return kind_of(f"planner.{rest}").name if kind == UNMODELLED and space != "aten" else kind
 
 
 def _synchronise(device_type: str) -> None:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from planner.errors import MachineError, ModelError, PlannerError, QuestionError
+from planner.errors import FieldName, MachineError, ModelError, PlannerError, QuestionError
 from planner.measure.marks import marks_for
 from planner.measure.real_step import RealStep, is_out_of_memory, release, tf32
 from planner.models.facts import ModelFacts
@@ -238,7 +238,7 @@ def _check(
     if not there.get(wanted.type, False):
         raise MachineError(
             f"this machine has no device {device!r}, or torch is built without it",
-            mend="Use --device cpu",
+            mend=f"Use {FieldName('device')} cpu",
         )
 
 

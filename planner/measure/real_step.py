@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import ModelError, QuestionError
-from planner.measure.bitsandbytes import BITSANDBYTES, bitsandbytes
+from planner.errors import FieldName, ModelError, QuestionError
+from planner.measure.bitsandbytes import bitsandbytes
 from planner.models.facts import ModelFacts
+from planner.question.optimizers import bitsandbytes_classes
 from planner.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
 
 LEARNING_RATE = 1e-5  # small enough that random weights and data stay finite; changes no cost
-#: Optimizers of bitsandbytes, by the names of recipes: classes of ``bitsandbytes.optim``.
 
 
 class RealStep:
@@ -91,7 +91,9 @@ def prepare(
 
     if recipe.strategy == "distillation" and teacher is None:
         raise QuestionError(
-            "distillation needs a teacher", where="--teacher", mend="Name a model to learn from"
+            "distillation needs a teacher",
+            where=FieldName("teacher"),
+            mend="Name a model to learn from",
         )
     built = build_for(facts, recipe, device)
     if recipe.gradient_checkpointing != "none":
@@ -111,34 +113,22 @@ def optimizer_of(name: str, params: list) -> torch.optim.Optimizer:
     """The optimizer that a user gets by this name: torch's own with torch's own choice of
     implementation, bitsandbytes' where the name is one of theirs. Raises ModelError for nothing to
     train, QuestionError for an unknown name, MissingExtraError."""
-    import torch
-
-    from planner.training.optimizers import BUILDERS
+    from planner.training.optimizers import OPTIMIZERS
 
     if not params:
         raise ModelError("nothing is left to train")
-    plain: dict[str, Callable] = {
-        "adamw": lambda: torch.optim.AdamW(params, lr=LEARNING_RATE),
-        "adamw_foreach": lambda: torch.optim.AdamW(params, lr=LEARNING_RATE, foreach=True),
-        "adamw_for_loop": lambda: torch.optim.AdamW(params, lr=LEARNING_RATE, foreach=False),
-        "adamw_fused": lambda: torch.optim.AdamW(params, lr=LEARNING_RATE, fused=True),
-        "adam": lambda: torch.optim.Adam(params, lr=LEARNING_RATE),
-        "sgd": lambda: torch.optim.SGD(params, lr=LEARNING_RATE),
-        "sgd_momentum": lambda: torch.optim.SGD(params, lr=LEARNING_RATE, momentum=0.9),
-        "adafactor": lambda: torch.optim.Adafactor(params, lr=LEARNING_RATE),
-        "lion": lambda: BUILDERS["lion"](params),
-    }
-    if name in BITSANDBYTES:
-        return getattr(bitsandbytes(f"the optimizer {name}").optim, BITSANDBYTES[name])(
-            params, lr=LEARNING_RATE
-        )
-    if name not in plain:
+    own = {row: entry.real for row, entry in OPTIMIZERS.items() if entry.real is not None}
+    theirs = bitsandbytes_classes()
+    if name in theirs:
+        library = bitsandbytes(f"the optimizer {name}")
+        return getattr(library.optim, theirs[name])(params, lr=LEARNING_RATE)
+    if name not in own:
         raise QuestionError(
             f"no optimizer {name!r} to run",
-            where="--optimizer",
-            mend=f"Use one of {', '.join([*plain, *BITSANDBYTES])}",
+            where=FieldName("optimizer"),
+            mend=f"Use one of {', '.join([*own, *theirs])}",
         )
-    return plain[name]()
+    return own[name](params, lr=LEARNING_RATE)
 
 
 def autocast(precision: str, device_type: str) -> contextlib.AbstractContextManager:

@@ -43,10 +43,9 @@ def peak_allocated(trace: StepTrace, dims: np.ndarray, *, accumulation: int = 1)
 def candidate_moments(trace: StepTrace, accumulation: int = 1) -> np.ndarray:
     """How many storages of each size are alive at each moment that can be the peak: int64
     [n_moments, n_sizes]."""
-    kept = trace.__dict__.setdefault("_candidate_moments", {})
-    if accumulation not in kept:
-        kept[accumulation] = _pruned(_moments(trace, accumulation))
-    return kept[accumulation]
+    return trace.memo.of(
+        "candidate moments", accumulation, lambda: _pruned(_moments(trace, accumulation))
+    )
 
 
 def _moments(trace: StepTrace, accumulation: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from planner.memory.lifetimes import (
 )
 from planner.memory.live_bytes import peak_allocated
 from planner.memory.native_replay import Moment, NativeReplay
-from planner.trace.operations import kind_of
+from planner.operations.registry import kind_of
 from planner.trace.table import CATEGORIES, PHASES, StepTrace
 
 __all__ = ["PeakMemory", "peak_allocated", "replay"]
@@ -254,7 +254,7 @@ def _workspace_operations(trace: StepTrace, workspace: tuple[int, ...]) -> list[
     """(operation, number) of each workspace that the step takes, in order."""
     if not workspace:
         return []
-    products = [kind_of(s.op) == "matmul" for s in trace.signatures]
+    products = [kind_of(s.op).library_workspace for s in trace.signatures]
     at = (
         np.flatnonzero(np.asarray(products, dtype=bool)[trace.op_signature])
         if products

@@ -11,6 +11,8 @@ import os
 import re
 from pathlib import Path
 
+from planner.errors import FieldName
+
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 TIMEOUT_SECONDS = 5.0
 _TRUE = {"1", "on", "yes", "true"}
@@ -51,7 +53,7 @@ def cached_snapshot(hub_id: str) -> Path | None:
 def network_refusal(offline: bool) -> str | None:
     """Why the network must not be asked, None when it may be."""
     if offline:
-        return "the network was not asked (--offline)"
+        return f"the network was not asked ({FieldName('offline')})"
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if os.environ.get(name, "").lower() in _TRUE:
             return f"the network was not asked ({name} is set)"

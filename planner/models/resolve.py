@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from planner import tables
-from planner.errors import ModelError, UnknownNameError, nearest
+from planner.errors import FieldName, ModelError, UnknownNameError, nearest
 from planner.models import catalogue, hub, sizes
 from planner.models.checkpoint import read_checkpoint
 from planner.models.configs import library_knows, read_config
@@ -102,7 +102,7 @@ def _from_config(file: Path, name: str, origin: str, task: str | None, trust: bo
     if own_code:
         task, assumed = (
             task or "causal_lm",
-            ("the model's own code is run, as --trust-remote-code allows",),
+            (f"the model's own code is run, as {FieldName('trust_remote_code')} allows",),
         )
     else:
         task, assumed = choose_task(config, task, str(file))
@@ -145,7 +145,7 @@ def _check_remote_code(config: dict, file: Path, trust: bool) -> bool:
         raise ModelError(
             "asks to run code that comes with the model (key 'auto_map')",
             where=str(file),
-            mend="Pass --trust-remote-code if you trust it"
+            mend=f"Pass {FieldName('trust_remote_code')} if you trust it"
             + ("; transformers' own class is then used" if known else ""),
         )
     return not known

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from planner import tables
-from planner.errors import ModelError
+from planner.errors import FieldName, ModelError
 from planner.models.facts import ModelFacts, config_fingerprint
 from planner.models.resolve import resolve
 
@@ -42,7 +42,7 @@ def default_student(teacher: ModelFacts) -> ModelFacts:
             return _apply(row, teacher)
     raise ModelError(
         f"no student is known for {teacher.name}",
-        mend="Name the student as the model and the larger model with --teacher",
+        mend=f"Name the student as the model and the larger model with {FieldName('teacher')}",
     )
 
 
@@ -100,7 +100,7 @@ def _shrink(config: dict[str, Any], rule: str, name: str) -> tuple[int, int]:
     if before == after:
         raise ModelError(
             f"{name} has no blocks to leave out for a student",
-            mend="Name the student as the model and the larger model with --teacher",
+            mend=f"Name the student as the model and the larger model with {FieldName('teacher')}",
         )
     return before, after
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from planner.errors import ModelError, nearest
+from planner.errors import FieldName, ModelError, nearest
 from planner.models.configs import SYNONYMS, model_types
 
 #: The end of a transformers class name → the task it is for. Longer ends first.
@@ -65,10 +65,11 @@ def choose_task(
         raise ModelError(
             f"no training task is known for model type {config['model_type']!r}",
             where=where,
-            mend="Give --task, or a factory package.module:function",
+            mend=f"Give {FieldName('task')}, or a factory package.module:function",
         )
     return found, (
-        f"task {found}: the usual one for a {config['model_type']} model (--task changes it)",
+        f"task {found}: the usual one for a {config['model_type']} model ({FieldName('task')} "
+        "changes it)",
     )
 
 
@@ -81,7 +82,8 @@ def check_task(task: str | None, only: str, where: str) -> str:
         raise ModelError(
             f"trains on {only}, not on {task!r}",
             where=where,
-            mend=f"Leave --task out{' or use ' + only if nearest(task, [only]) else ''}",
+            mend=f"Leave {FieldName('task')} out"
+            + (f" or use {only}" if nearest(task, [only]) else ""),
         )
     return only
 

@@ -35,31 +35,33 @@ def link_bytes_per_s(spec: DeviceSpec) -> float:
     )
 
 
-def all_reduce_seconds(size_bytes: float, gpus: int, spec: DeviceSpec) -> float:
-    """Sum ``size_bytes`` over ``gpus`` devices of one host, bucket after bucket. Raises
+def all_reduce_seconds(size_bytes: float, replicas: int, spec: DeviceSpec) -> float:
+    """Sum ``size_bytes`` over ``replicas`` devices of one host, bucket after bucket. Raises
     QuestionError, as ``link_bytes_per_s``."""
-    if gpus <= 1 or size_bytes <= 0:
+    if replicas <= 1 or size_bytes <= 0:
         return 0.0
     buckets = max(1, math.ceil(size_bytes / prior(spec, KIND, "bucket_bytes")))
-    moved = 2 * (gpus - 1) / gpus * size_bytes / link_bytes_per_s(spec)
-    return moved + buckets * 2 * (gpus - 1) * prior(spec, KIND, "latency_seconds")
+    moved = 2 * (replicas - 1) / replicas * size_bytes / link_bytes_per_s(spec)
+    return moved + buckets * 2 * (replicas - 1) * prior(spec, KIND, "latency_seconds")
 
 
 def exposed_seconds(
-    gradient_bytes: float, gpus: int, spec: DeviceSpec, backward_seconds: float
+    gradient_bytes: float, replicas: int, spec: DeviceSpec, backward_seconds: float
 ) -> float:
     """What data parallelism adds to a step: what does not hide behind the backward pass, at least
     the last bucket, and what the sums take from the backward pass while they run beside it. Raises
     QuestionError, as ``link_bytes_per_s``."""
-    if gpus <= 1 or gradient_bytes <= 0:
+    if replicas <= 1 or gradient_bytes <= 0:
         return 0.0
-    whole = all_reduce_seconds(gradient_bytes, gpus, spec)
-    last = all_reduce_seconds(min(gradient_bytes, prior(spec, KIND, "bucket_bytes")), gpus, spec)
+    whole = all_reduce_seconds(gradient_bytes, replicas, spec)
+    last = all_reduce_seconds(
+        min(gradient_bytes, prior(spec, KIND, "bucket_bytes")), replicas, spec
+    )
     hidden = min(whole - last, backward_seconds * prior(spec, KIND, "overlap_share"))
     return whole - hidden + hidden * prior(spec, KIND, "slowdown_share")
 
 
-def bucket_bytes(gradient_bytes: float, gpus: int) -> float:
+def bucket_bytes(gradient_bytes: float, replicas: int) -> float:
     """Memory of the buckets: a copy of all gradients (``gradient_as_bucket_view`` is off by
     default)."""
-    return float(gradient_bytes) if gpus > 1 else 0.0
+    return float(gradient_bytes) if replicas > 1 else 0.0

@@ -20,7 +20,7 @@ from planner.cost.terms import (
 )
 from planner.datasets.profile import DatasetProfile
 from planner.figures import Estimate
-from planner.plan.run import Run
+from planner.plan.placement.run import Run
 from planner.question import Question
 from planner.uncertainty.spread import overhead
 
@@ -49,12 +49,12 @@ def project_bill(
     )
     labels = question.labels if question.labels is not None else data.samples
     labelling = 0.0 if question.usd_per_label is None else question.usd_per_label * labels
-    said, sources = [*storage[1], *egress[1]], [*storage[2], *egress[2]]
+    assumptions, sources = [*storage[1], *egress[1]], [*storage[2], *egress[2]]
     if question.usd_per_label is not None:
-        said.append(f"{labels:,} labels at {units.format_usd(question.usd_per_label)} each")
+        assumptions.append(f"{labels:,} labels at {units.format_usd(question.usd_per_label)} each")
     extra = extra_runs(question.trials, question.failed_share)
     if extra.p50:
-        said.append(
+        assumptions.append(
             f"{question.trials} runs that succeed"
             + (
                 f", {question.failed_share:.0%} of all fail and are lost at a random moment"
@@ -75,7 +75,7 @@ def project_bill(
             labelling,
             storage[0],
             egress[0],
-            assumptions=tuple(said),
+            assumptions=tuple(assumptions),
             sources=tuple(sources),
         ),
     )

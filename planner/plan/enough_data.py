@@ -9,7 +9,7 @@ from planner import units
 from planner.datasets.profile import DatasetProfile
 from planner.figures import Estimate
 from planner.models.facts import ModelFacts
-from planner.plan.defaults import default
+from planner.plan.inputs.defaults import default
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def enough_data(
     *,
     samples_per_second: Estimate,
     mean_length: float | None,
-    gpus: int,
+    devices: int,
     usd_per_gpu_hour: float | None,
 ) -> EnoughData | None:
     """None when neither a law nor a published recipe says how much is enough."""
@@ -47,7 +47,7 @@ def enough_data(
     )
     hours = (
         Estimate(
-            *(amount / r / units.SECONDS_PER_HOUR * gpus for r in (rate.p90, rate.p50, rate.p10))
+            *(amount / r / units.SECONDS_PER_HOUR * devices for r in (rate.p90, rate.p50, rate.p10))
         )
         if unit != "audio_hours"
         else None

@@ -215,7 +215,7 @@ def _decoding(
     output: float,
 ) -> Decoding:
     kv = kv_bytes_per_token(config or {})
-    if kv is None or spec.memory_bandwidth_bytes_per_s is None:
+    if kv is None or spec.bandwidth_bytes_per_s() is None:
         raise QuestionError(
             "the size of its keys and values, or the device's bandwidth, is not known",
             where="serving",
@@ -225,7 +225,7 @@ def _decoding(
         parameters * serving_default("bytes_per_weight"),
         kv * (prompt + output / 2),
         2.0 * parameters,
-        spec.memory_bandwidth_bytes_per_s * prior(spec, "product_tensor", "bandwidth_share"),
+        spec.bandwidth_bytes_per_s() * prior(spec, "product_tensor", "bandwidth_share"),
         peak * prior(spec, "product_tensor", "ceiling"),
     )
 

@@ -2,18 +2,14 @@
 
 from planner.question.question import (
     ALL_STRATEGIES,
-    OPTIMIZER_ALIASES,
     PAID_STRATEGIES,
     TRAINING_STRATEGIES,
-    Optimizer,
     Question,
 )
 
 __all__ = [
     "ALL_STRATEGIES",
-    "OPTIMIZER_ALIASES",
     "PAID_STRATEGIES",
     "TRAINING_STRATEGIES",
-    "Optimizer",
     "Question",
 ]

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic.fields import FieldInfo
 
 from planner.errors import QuestionError, nearest
 from planner.question.fields import choices
+from planner.question.importers import Importer, importer_of
 from planner.question.question import Question
 
 #: A project file is a page of text; anything larger is another file.
 MAX_BYTES = 1_000_000
 
 
-def read(path: Path, known: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The keys of a project file, and for each the place ``file line N: key`` for messages. Raises
-    QuestionError for a file that is missing, is not YAML, or has duplicate or unknown keys. Only
-    plain YAML: no tags are run."""
+@dataclass(frozen=True)
+class FileKeys:
+    """What a file says. ``places``: where each key stands, ``file line N: key``; ``importer``:
+    whose file it is, None for a project file."""
+
+    values: dict[str, Any]
+    places: dict[str, str]
+    importer: Importer | None
+
+
+def read(path: Path, known: Iterable[str]) -> FileKeys:
+    """The keys of a project file, or of a file that an importer knows. Raises QuestionError for a
+    file that is missing, is not YAML, or has duplicate or unknown keys. Only plain YAML: no tags
+    are run."""
     loader = yaml.SafeLoader(_text(path))
     try:
         root = loader.get_single_node()
@@ -29,7 +42,8 @@ def read(path: Path, known: Iterable[str]) -> tuple[dict[str, Any], dict[str, st
                 where=str(path),
                 mend="planner init writes one",
             )
-        lines = _lines(root, path, list(known))
+        importer = importer_of(str(key.value) for key, _ in root.value)
+        lines = _lines(root, path, list(known) if importer is None else None)
         values = {key.value: loader.construct_object(value, deep=True) for key, value in root.value}
     except yaml.MarkedYAMLError as error:
         raise QuestionError(_problem(error), where=_place(path, error)) from None
@@ -39,8 +53,11 @@ def read(path: Path, known: Iterable[str]) -> tuple[dict[str, Any], dict[str, st
         ) from None
     finally:
         loader.dispose()
-    values = {key: value for key, value in values.items() if value is not None}
-    return values, {key: f"{path} line {line}: {key}" for key, line in lines.items()}
+    return FileKeys(
+        values={key: value for key, value in values.items() if value is not None},
+        places={key: f"{path} line {line}: {key}" for key, line in lines.items()},
+        importer=importer,
+    )
 
 
 def _text(path: Path) -> str:
@@ -60,24 +77,25 @@ def _text(path: Path) -> str:
         raise QuestionError(f"cannot be read: {error.strerror}", where=str(path)) from None
 
 
-def _lines(root: yaml.MappingNode, path: Path, known: list[str]) -> dict[str, int]:
+def _lines(root: yaml.MappingNode, path: Path, known: list[str] | None) -> dict[str, int]:
+    """The line of every key; any key is allowed where ``known`` is None."""
     lines: dict[str, int] = {}
     for key, _ in root.value:
         line, name = key.start_mark.line + 1, key.value
-        if not isinstance(name, str) or name not in known:
-            near = nearest(str(name).replace("-", "_"), known) if isinstance(name, str) else []
-            mend = (
-                f"Did you mean {' or '.join(near)}?" if near else f"Known keys: {', '.join(known)}"
-            )
-            raise QuestionError(
-                f"unknown key {str(name)[:80]!r}", where=f"{path} line {line}", mend=mend
-            )
+        if not isinstance(name, str) or (known is not None and name not in known):
+            raise _unknown(name, known or [], f"{path} line {line}")
         if name in lines:
             raise QuestionError(
                 f"{name!r} is given twice, first in line {lines[name]}", where=f"{path} line {line}"
             )
         lines[name] = line
     return lines
+
+
+def _unknown(name: Any, known: list[str], where: str) -> QuestionError:
+    near = nearest(name.replace("-", "_"), known) if isinstance(name, str) else []
+    mend = f"Did you mean {' or '.join(near)}?" if near else f"Known keys: {', '.join(known)}"
+    return QuestionError(f"unknown key {str(name)[:80]!r}", where=where, mend=mend)
 
 
 def _problem(error: yaml.MarkedYAMLError) -> str:
@@ -103,15 +121,12 @@ def template() -> str:
         allowed = choices(info.annotation)
         text = info.description or name.replace("_", " ").capitalize()
         parts += [f"# {text}" + (f" ({' | '.join(allowed)})" if allowed else "")]
-        default = (
-            ""
-            if info.default is None or name == "model"
-            else str(info.default).lower()
-            if isinstance(info.default, bool)
-            else str(info.default)
-        )
-        parts += [
-            f"{name}: {ready[name]}" if name in ready else f"# {name}: {default}".rstrip(),
-            "",
-        ]
+        line = f"{name}: {ready[name]}" if name in ready else f"# {name}: {_default(info)}".rstrip()
+        parts += [line, ""]
     return "\n".join(parts)
+
+
+def _default(info: FieldInfo) -> str:
+    if info.default is None or info.is_required():
+        return ""
+    return str(info.default).lower() if isinstance(info.default, bool) else str(info.default)

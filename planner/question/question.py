@@ -4,40 +4,36 @@ of ``planner.estimate`` are these fields (dashes become underscores)."""
 from __future__ import annotations
 
 import datetime
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
 
+from planner.question.fields import OneOf
+from planner.question.optimizers import asked_as, asked_names
 from planner.question.settings import SETTINGS
+from planner.registry import declared
 
-Strategy = Literal[
-    "prompting",
-    "rag",
-    "provider_fine_tune",
-    "feature_extraction",
-    "partial_fine_tune",
-    "fine_tune",
-    "lora",
-    "qlora",
-    "distillation",
-    "scratch",
-]
+#: Strategies that train something on a device: those of ``training/strategies``, a file each.
+TRAINING_STRATEGIES: tuple[str, ...] = tuple(
+    strategy.name
+    for strategy in sorted(
+        declared("planner.training.strategies", "STRATEGY"), key=lambda strategy: strategy.order
+    )
+)
+#: Strategies that are paid by the token.
+PAID_STRATEGIES: tuple[str, ...] = ("prompting", "rag", "provider_fine_tune")
+ALL_STRATEGIES: tuple[str, ...] = PAID_STRATEGIES + TRAINING_STRATEGIES
+
+Strategy = Annotated[str, OneOf(ALL_STRATEGIES)]
+Optimizer = Annotated[str, OneOf(asked_names())]
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"]
-Optimizer = Literal[
-    "adamw",
-    "adamw_fused",
-    "adamw_foreach",
-    "adamw_for_loop",
-    "adamw_8bit",
-    "adamw_paged",
-    "adamw_8bit_paged",
-    "adam",
-    "sgd",
-    "sgd_plain",
-    "adafactor",
-    "lion",
-    "lion_8bit",
-]
 Padding = Literal["longest", "max", "packed"]
 Checkpointing = Literal["auto", "none", "full", "selective"]
 Attention = Literal["eager", "sdpa", "flash"]
@@ -53,36 +49,6 @@ Task = Literal[
     "contrastive",
     "custom",
 ]
-
-#: Other names of the same optimizers: Hugging Face's ``optim``, bitsandbytes' classes. ``sgd`` has
-#: momentum 0.9, as recipes use it.
-OPTIMIZER_ALIASES = {
-    "adamw8bit": "adamw_8bit",
-    "adamw_bnb_8bit": "adamw_8bit",
-    "adamw_torch": "adamw",
-    "adamw_torch_fused": "adamw_fused",
-    "paged_adamw": "adamw_paged",
-    "paged_adamw_32bit": "adamw_paged",
-    "paged_adamw_8bit": "adamw_8bit_paged",
-    "sgd_momentum": "sgd",
-    "lion_32bit": "lion",
-}
-
-#: Strategies that train something on a device; the others are paid by the token.
-TRAINING_STRATEGIES: tuple[str, ...] = (
-    "feature_extraction",
-    "partial_fine_tune",
-    "fine_tune",
-    "lora",
-    "qlora",
-    "distillation",
-    "scratch",
-)
-ALL_STRATEGIES: tuple[str, ...] = get_args(Strategy)
-#: Strategies that are paid by the token.
-PAID_STRATEGIES: tuple[str, ...] = tuple(
-    name for name in ALL_STRATEGIES if name not in TRAINING_STRATEGIES
-)
 
 
 class Question(BaseModel):
@@ -300,6 +266,19 @@ class Question(BaseModel):
         None, description="Date or time by which it must be done; exit code 1 when it cannot be"
     )
 
+    _notes: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What reading the question left out: warnings of every answer to it."""
+        return self._notes
+
+    def noting(self, *notes: str) -> Question:
+        """The same question with further notes."""
+        noted = self.model_copy()
+        noted._notes = (*self._notes, *notes)
+        return noted
+
     @field_validator("strategy", mode="before")
     @classmethod
     def _strategies(cls, value):
@@ -322,7 +301,7 @@ class Question(BaseModel):
     def _optimizer_names(cls, value):
         """Dashes, and the names that trainers use."""
         name = value.replace("-", "_") if isinstance(value, str) else value
-        return OPTIMIZER_ALIASES.get(name, name) if isinstance(name, str) else name
+        return asked_as(name) if isinstance(name, str) else name
 
     @field_validator("lora_targets", "text_columns", "licences", mode="before")
     @classmethod

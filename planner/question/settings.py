@@ -12,14 +12,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from planner.question.optimizers import recipe_names
+from planner.registry import declared
+
 #: What a value may be. ``count`` 1, 2, …; ``whole`` 0, 1, …; ``positive`` above 0; ``amount`` 0 or
 #: above; ``names`` a list of words; ``object`` names with values.
 NUMBERS = ("count", "whole", "positive", "amount")
 SINGLE_VALUES = ("text", "strategy", "flag", *NUMBERS)
 #: Files and objects of tools that are read themselves: what they call a setting, nobody logs under
 #: that name alone.
-OWN_OBJECTS = ("peft", "trainer_state")
-LORA = ("lora", "qlora")
+OWN_OBJECTS = ("peft", "trainer_state", "axolotl")
+#: Strategies that train adapters.
+LORA: tuple[str, ...] = tuple(
+    strategy.name
+    for strategy in declared("planner.training.strategies", "STRATEGY")
+    if strategy.uses_lora
+)
 #: Tasks whose inputs may be images of any size.
 IMAGE_TASKS = ("image_classification", "contrastive", "custom")
 CLASSIFIERS = (
@@ -102,6 +110,7 @@ SETTINGS: dict[str, Setting] = _by_name(
             ("logs", "base_model_name_or_path"),
             ("logs", "model_id"),
             ("planner", "model"),
+            ("axolotl", "base_model"),
         ),
     ),
     Setting(name="architecture", value_type="object", question=False),
@@ -143,11 +152,12 @@ SETTINGS: dict[str, Setting] = _by_name(
         "pays",
         names=(
             ("transformers", "per_device_train_batch_size"),
-            ("axolotl", "micro_batch_size"),
+            ("logs", "micro_batch_size"),
             ("planner", "micro_batch"),
             ("deepspeed", "train_micro_batch_size_per_gpu"),
             ("logs", "device_batch_size"),
             ("trainer_state", "train_batch_size"),
+            ("axolotl", "micro_batch_size"),
         ),
     ),
     Setting(
@@ -198,7 +208,8 @@ SETTINGS: dict[str, Setting] = _by_name(
         value_type="text",
         words="By default AdamW in its fastest form",
         names=(("transformers", "optim"), ("logs", "optimizer")),
-        recipe_names={"adamw_foreach": "adamw", "sgd": "sgd_momentum", "sgd_plain": "sgd"},
+        choices=tuple(dict.fromkeys(recipe_names().values())),
+        recipe_names=recipe_names(),
     ),
     Setting(
         name="gradient_checkpointing",
@@ -235,11 +246,12 @@ SETTINGS: dict[str, Setting] = _by_name(
         strategies=LORA,
         required=True,
         names=(
-            ("axolotl", "lora_r"),
+            ("logs", "lora_r"),
             ("planner", "lora_rank"),
             ("wandb", "peft_config.default.r"),
             ("mlflow", "peft_config/default/r"),
             ("peft", "r"),
+            ("axolotl", "lora_r"),
         ),
     ),
     Setting(
@@ -255,9 +267,10 @@ SETTINGS: dict[str, Setting] = _by_name(
         words="Dropout before each adapter",
         strategies=LORA,
         names=(
-            ("axolotl", "lora_dropout"),
+            ("logs", "lora_dropout"),
             ("wandb", "peft_config.default.lora_dropout"),
             ("peft", "lora_dropout"),
+            ("axolotl", "lora_dropout"),
         ),
     ),
     Setting(
@@ -304,6 +317,7 @@ SETTINGS: dict[str, Setting] = _by_name(
             ("logs", "epochs"),
             ("lightning", "max_epochs"),
             ("trainer_state", "num_train_epochs"),
+            ("axolotl", "num_epochs"),
         ),
     ),
     Setting(name="steps", value_type="count", unit="steps", published=False, question=False),

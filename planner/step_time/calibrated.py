@@ -8,29 +8,28 @@ measured takes the datasheet's price. Either is less sure, and says so in its sp
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from planner.devices.curves import Curve
-from planner.devices.families import Term, terms
 from planner.devices.profile import DeviceProfile
 from planner.devices.specification import DeviceSpec
 from planner.errors import QuestionError
+from planner.operations.call import Call, Lengths
+from planner.operations.kind import Term
+from planner.operations.registry import Work, family_kind, kind_named, terms
 from planner.step_time.roofline import Efficiency
-from planner.trace.operations import Call, Lengths, Work
 from planner.trace.table import ITEMSIZE, StepTrace
 
 #: Spread (standard deviation of the logarithm) of a price that is not this family's own: our
 #: priors.
 SIMILAR, DATASHEET = 0.30, 0.45
 KEPT = 16  # of a trace, sets of points
+_TOPIC = "asked sizes"
 _PEAKS = {"float32": "fp32", "tf32": "tf32", "float16": "fp16", "bfloat16": "bf16"}
-_MULTIPLYING = ("matmul", "convolution", "attention")
-_FUSABLE = frozenset(
-    ("elementwise", "reduction", "copy", "normalization", "softmax", "random", "loss", "fill")
-)
 
 
 class CalibratedPrices:
@@ -53,25 +52,27 @@ class CalibratedPrices:
         where neither a measurement nor a datasheet says anything."""
         out, sigma = np.zeros_like(work.flops), np.zeros_like(work.flops)
         missing = []
-        for curve, extra, asked in self._grouped(trace, dims, work, missing):
-            self._add(curve, extra, asked, out, sigma)
+        for curve, extra, sizes in self._grouped(trace, dims, work, missing):
+            self._add(curve, extra, sizes, out, sigma)
         if missing:
             self._from_datasheet(trace, dims, work, missing, out, sigma)
         if self.compiled:
             share = self.profile.facts.get("compile_pointwise_bytes_share")
             if share:
-                out[[kind in _FUSABLE for kind in work.kinds]] *= share
+                out[[kind_named(kind).fusable for kind in work.kinds]] *= share
         return out, np.sqrt(sigma) / np.maximum(out, np.finfo(float).tiny)
 
-    def _grouped(self, trace: StepTrace, dims: np.ndarray, work: Work, missing: list[int]):
+    def _grouped(
+        self, trace: StepTrace, dims: np.ndarray, work: Work, missing: list[int]
+    ) -> Iterator[tuple[Curve, tuple[float, float], _Sizes]]:
         """(curve, (factor on its seconds, added spread), the asked sizes), for each curve that is
         asked."""
-        for family, asked in _asked(trace, dims, work, self.precision).items():
+        for family, sizes in sizes_asked(trace, dims, work, self.precision).items():
             found = self._curve(family)
             if found is None:
-                missing += asked.indices
+                missing += sizes.indices
             else:
-                yield found[0], found[1:], asked
+                yield found[0], found[1:], sizes
 
     def _curve(self, family: str) -> tuple[Curve, float, float] | None:
         """(curve, what its seconds are multiplied with, spread to add)."""
@@ -88,26 +89,31 @@ class CalibratedPrices:
         already counts them."""
         wanted, had = (_PEAKS.get(name.rpartition(".")[2], "") for name in (family, other))
         peaks = self.spec.peak_flops
-        if (
-            wanted == had
-            or family.partition(".")[0] not in _MULTIPLYING
-            or wanted not in peaks
-            or had not in peaks
-        ):
+        if wanted == had or wanted not in peaks or had not in peaks:
+            return 1.0
+        if not family_kind(family).model_work:
             return 1.0
         return peaks[had] / peaks[wanted]
 
     @staticmethod
     def _add(
-        curve: Curve, extra: tuple[float, float], asked: _Asked, out: np.ndarray, sigma: np.ndarray
+        curve: Curve, extra: tuple[float, float], sizes: _Sizes, out: np.ndarray, sigma: np.ndarray
     ) -> None:
-        seconds, spread = curve.seconds(asked.features, asked.flops, asked.bytes)
-        shape = (len(asked.indices), out.shape[1])
+        seconds, spread = curve.seconds(sizes.features, sizes.flops, sizes.bytes)
+        shape = (len(sizes.indices), out.shape[1])
         seconds, spread = seconds.reshape(shape) * extra[0], spread.reshape(shape) + extra[1]
-        np.add.at(out, asked.indices, seconds)
-        np.add.at(sigma, asked.indices, (seconds * spread) ** 2)
+        np.add.at(out, sizes.indices, seconds)
+        np.add.at(sigma, sizes.indices, (seconds * spread) ** 2)
 
-    def _from_datasheet(self, trace, dims, work, missing, out, sigma) -> None:
+    def _from_datasheet(
+        self,
+        trace: StepTrace,
+        dims: np.ndarray,
+        work: Work,
+        missing: list[int],
+        out: np.ndarray,
+        sigma: np.ndarray,
+    ) -> None:
         try:
             prices = Efficiency(self.spec, self.precision, self.compiled).seconds(trace, dims, work)
         except QuestionError:
@@ -122,7 +128,7 @@ class CalibratedPrices:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Sizes:
     """The sizes that a trace asks of one family, one after another: of each term every point."""
 
     indices: list[int]  # signature of each term
@@ -131,28 +137,34 @@ class _Asked:
     bytes: np.ndarray
 
 
-def _asked(trace: StepTrace, dims: np.ndarray, work: Work, precision: str) -> dict[str, _Asked]:
+def sizes_asked(
+    trace: StepTrace, dims: np.ndarray, work: Work, precision: str
+) -> dict[str, _Sizes]:
     """By family; the same on every device, so kept with the trace for the next ones."""
-    kept, key = trace.__dict__.setdefault("_asked", {}), (dims.tobytes(), precision == "tf32")
-    if key not in kept:
-        if len(kept) >= KEPT:
-            kept.clear()
-        lengths, moved = Lengths(dims), work.bytes
-        groups: dict[str, list[tuple[int, Term]]] = {}
-        for index, signature in enumerate(trace.signatures):
-            for term in terms(Call(signature, lengths), work.flops[index], moved[index], precision):
-                groups.setdefault(term.family, []).append((index, term))
-        kept[key] = {family: _flat(members, dims.shape[1]) for family, members in groups.items()}
-    return kept[key]
+    return trace.memo.of(
+        _TOPIC,
+        (dims.tobytes(), precision == "tf32"),
+        lambda: _by_family(trace, dims, work, precision),
+        most=KEPT,
+    )
 
 
-def _flat(members: list[tuple[int, Term]], n_points: int) -> _Asked:
+def _by_family(trace: StepTrace, dims: np.ndarray, work: Work, precision: str) -> dict[str, _Sizes]:
+    lengths, moved = Lengths(dims), work.bytes
+    groups: dict[str, list[tuple[int, Term]]] = {}
+    for index, signature in enumerate(trace.signatures):
+        for term in terms(Call(signature, lengths), work.flops[index], moved[index], precision):
+            groups.setdefault(term.family, []).append((index, term))
+    return {family: _flat(members, dims.shape[1]) for family, members in groups.items()}
+
+
+def _flat(members: list[tuple[int, Term]], n_points: int) -> _Sizes:
     table = np.empty((len(members[0][1].features) + 2, len(members), n_points))
     for row, (_, term) in enumerate(members):
         for column, value in enumerate((*term.features, term.flops, term.bytes)):
             table[column, row] = value
     table = table.reshape(len(table), -1)
-    return _Asked([index for index, _ in members], tuple(table[:-2]), table[-2], table[-1])
+    return _Sizes([index for index, _ in members], tuple(table[:-2]), table[-2], table[-1])
 
 
 @lru_cache(maxsize=4096)
@@ -170,7 +182,7 @@ def _most_similar(family: str, known: tuple[str, ...]) -> str | None:
     if not candidates:
         return None
 
-    def alike(name: str) -> tuple:
+    def alike(name: str) -> tuple[int, bool, bool, bool, str]:
         others = name.split(".")
         width = ITEMSIZE.get(others[-1], 4) == ITEMSIZE.get(parts[-1], 4)
         # of a product: its left operand lies alike

@@ -14,41 +14,23 @@ throughout.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from planner.devices.priors import prior
 from planner.devices.specification import DeviceSpec
+from planner.operations.registry import UNMODELLED, Work, kind_named, kinds, work
 from planner.step_time.calibrated import CalibratedPrices
+from planner.step_time.host import HostCosts, HostTime
 from planner.step_time.roofline import Efficiency
-from planner.trace.operations import KINDS, MODEL_KINDS, Work, work
+from planner.step_time.walks import added, stretched, walked
 from planner.trace.table import PHASES, StepTrace
 
 EXACT_POINTS = 64  # up to so many points every operation is walked through
 KEPT_WORK = 16  # of a trace, sets of points
-STRETCHES = 48
 CHUNK = 4096
-SETTLING_STEPS = 2  # before the one that counts
-_FORWARD, _TEACHER, _RECOMPUTE, _BACKWARD, _OPTIMIZER = (
-    PHASES.index(p) for p in ("forward", "teacher", "recompute", "backward", "optimizer")
-)
-#: Parameters of an operation that launches a kernel and of a view, by phase.
-_COSTS = {
-    _FORWARD: ("forward_seconds", "view_forward_seconds"),
-    _RECOMPUTE: ("forward_seconds", "view_forward_seconds"),
-    _TEACHER: ("no_grad_seconds", "view_forward_seconds"),
-    _BACKWARD: ("backward_seconds", "view_backward_seconds"),
-    _OPTIMIZER: ("optimizer_seconds", "view_backward_seconds"),
-}
+_RECOMPUTE, _OPTIMIZER = PHASES.index("recompute"), PHASES.index("optimizer")
 # of an operation that was itself timed: its scatter between one minute and the next
 TIMED_SPREAD = 0.03
-_PART = np.array(
-    [
-        {_FORWARD: 0, _TEACHER: 0, _RECOMPUTE: 1, _BACKWARD: 1, _OPTIMIZER: 2}[i]
-        for i in range(len(PHASES))
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -86,18 +68,6 @@ class StepTime:
         return "host" if self.host_bound else "device"
 
 
-@dataclass(frozen=True)
-class _Host:
-    """Host seconds of each operation; which operations launch a kernel; which make the host
-    wait."""
-
-    seconds: np.ndarray  # float64 [n_ops]
-    launches: np.ndarray  # bool [n_ops]
-    waits: np.ndarray  # indices
-    wait_seconds: float
-    step_seconds: float
-
-
 class StepClock:
     """Prices traces on one device, on the basis that ``spec.pricing`` names."""
 
@@ -126,11 +96,11 @@ class StepClock:
             None if device_seconds is None else device_seconds.reshape(len(trace.signatures), -1)
         )
         walk = (
-            _added
+            added
             if self.spec.one_clock
-            else _exact
+            else walked
             if points.shape[1] <= EXACT_POINTS
-            else _stretched
+            else stretched
         )
         chunks = []
         # a grid's arrays should stay in the processor's cache
@@ -147,7 +117,7 @@ class StepClock:
         return _step_time(
             np.concatenate(chunks, axis=1),
             _kinds(done),
-            float(host.seconds.sum() + host.step_seconds),
+            host.total_seconds,
             shape,
         )
 
@@ -172,211 +142,28 @@ class StepClock:
                 sigma[known] = TIMED_SPREAD
         return each, sigma
 
-    def host(self, trace: StepTrace, done: Work, compiled: bool = False) -> _Host:
-        """Host time of each operation: it depends on the phase and the kind, not on the shapes."""
-        costs = self._costs
-        kinds = np.array([KINDS.index(kind) for kind in done.kinds])[trace.op_signature]
-        view, wait = kinds == KINDS.index("view"), kinds == KINDS.index("synchronise")
-        tensors = np.array(
-            [
-                max((sum(o.count for o in side) for side in (s.inputs, s.outputs)), default=0)
-                for s in trace.signatures
-            ]
-        )
-        seconds = costs.table[trace.op_phase, kinds]
-        update = trace.op_phase == _OPTIMIZER
-        seconds = seconds + np.where(
-            update, tensors[trace.op_signature] * costs.of("tensor_seconds"), 0.0
-        )
-        python = np.isin(trace.op_phase, (_FORWARD, _TEACHER, _RECOMPUTE))
-        if python.any():
-            seconds[python] += (
-                trace.meta.get("module_calls", 0) * costs.of("module_seconds") / python.sum()
-            )
-        if compiled:
-            seconds = np.where(
-                update,
-                seconds,
-                seconds
-                * (
-                    costs.measured("compile_host_share")
-                    or prior(self.spec, "compile", "host_share")
-                ),
-            )
-        return _Host(
-            seconds,
-            ~view & ~wait,
-            np.flatnonzero(wait),
-            costs.of("synchronise_seconds"),
-            costs.of("step_seconds"),
-        )
-
-
-class HostCosts:
-    """What the host needs for an operation of each kind in each phase: measured where the basis is
-    a calibration, else the rows of kind ``host`` in ``profiles/priors/device.csv``."""
-
-    def __init__(self, spec: DeviceSpec):
-        self.spec = spec
-        self._measured = (
-            spec.calibration.host
-            if spec.pricing != "datasheet" and spec.calibration is not None
-            else {}
-        )
-
-    def measured(self, parameter: str) -> float | None:
-        found = self._measured.get(parameter)
-        if found is None and self._measured:
-            found = self.spec.calibration.facts.get(parameter)
-        return found
-
-    def of(self, parameter: str) -> float:
-        """Seconds. Raises ProfileError for a parameter without a row."""
-        found = self._measured.get(parameter)
-        return (prior(self.spec, "host", parameter) if found is None else found) * self._scale
-
-    @property
-    def _scale(self) -> float:
-        """What whole steps of a small model were measured to take against the sum of the single
-        costs."""
-        return self._measured.get("scale", 1.0)
-
-    @cached_property
-    def table(self) -> np.ndarray:
-        """Seconds of an operation: [n_phases, n_kinds]."""
-        table = np.empty((len(PHASES), len(KINDS)))
-        for phase, (launch, view) in _COSTS.items():
-            base = self.of(launch)
-            for index, kind in enumerate(KINDS):
-                own = self._measured.get(f"{launch}.{kind}")
-                table[phase, index] = (
-                    self.of(view) if kind == "view" else base if own is None else own * self._scale
-                )
-        return table
+    def host(self, trace: StepTrace, done: Work, compiled: bool = False) -> HostTime:
+        """Host time of each operation."""
+        return self._costs.time(trace, done, compiled)
 
 
 def _work(trace: StepTrace, dims: np.ndarray) -> Work:
     """What the operations do is the same on every device: kept with the trace for the next ones, of
     one grid or of few points."""
-    kept, key = trace.__dict__.setdefault("_work", {}), dims.tobytes()
-    if key not in kept:
-        if dims.shape[1] > EXACT_POINTS or len(kept) >= KEPT_WORK:
-            kept.clear()
-        kept[key] = work(trace, dims)
-    return kept[key]
-
-
-# ---- one clock
-
-
-def _added(trace: StepTrace, host: _Host, each: np.ndarray) -> np.ndarray:
-    """Where the host computes itself: [3, n_points]."""
-    parts, out = _PART[trace.op_phase], np.zeros((3, each.shape[1]))
-    for part in range(3):
-        mine = parts == part
-        counts = np.bincount(trace.op_signature[mine], minlength=each.shape[0])
-        out[part] = counts @ each + host.seconds[mine].sum()
-    waits = host.wait_seconds * len(host.waits)
-    out[0] += waits + host.step_seconds if not (parts == 2).any() else waits
-    out[2] += host.step_seconds if (parts == 2).any() else 0.0
-    return out
-
-
-# ---- every operation, one point at a time
-
-
-def _exact(trace: StepTrace, host: _Host, each: np.ndarray) -> np.ndarray:
-    """Seconds of forward, backward and optimizer: [3, n_points]."""
-    part = _PART[trace.op_phase]
-    out = np.zeros((3, each.shape[1]))
-    for point in range(each.shape[1]):
-        device = each[trace.op_signature, point]
-        clock, end, previous = 0.0, 0.0, 0.0
-        for _ in range(SETTLING_STEPS + 1):
-            previous = end
-            ends, clock, end = _walk(host, device, clock + host.step_seconds, end)
-        np.add.at(out[:, point], part, np.diff(ends, prepend=previous))
-    return out
-
-
-def _walk(
-    host: _Host, device: np.ndarray, clock: float, end: float
-) -> tuple[np.ndarray, float, float]:
-    """(when each operation ends, the host's clock and the device's after the step)."""
-    ends, position = np.empty(len(device)), 0
-    for stop in [*host.waits.tolist(), len(device)]:
-        part = slice(position, stop)
-        if stop > position:
-            enqueued, busy = clock + np.cumsum(host.seconds[part]), np.cumsum(device[part])
-            gaps = np.where(host.launches[part], enqueued - (busy - device[part]), -np.inf)
-            ends[part] = busy + np.maximum(end, np.maximum.accumulate(gaps))
-            clock, end = enqueued[-1], ends[stop - 1]
-        if stop < len(device):
-            clock = max(clock + host.seconds[stop], end) + host.wait_seconds
-            ends[stop] = end
-        position = stop + 1
-    return ends, clock, end
-
-
-# ---- stretches of operations, all points at once
-
-
-def _stretched(trace: StepTrace, host: _Host, each: np.ndarray) -> np.ndarray:
-    """As ``_exact``, over stretches: [3, n_points]."""
-    starts = _boundaries(trace, host)
-    stops = np.append(starts[1:], trace.op_count)
-    counts = np.zeros((len(starts), each.shape[0]))
-    np.add.at(
-        counts,
-        (np.searchsorted(starts, np.arange(trace.op_count), side="right") - 1, trace.op_signature),
-        1,
+    return trace.memo.of(
+        "work",
+        dims.tobytes(),
+        lambda: work(trace, dims),
+        most=KEPT_WORK,
+        alone=dims.shape[1] > EXACT_POINTS,
     )
-    busy, waits = counts @ each, set(host.waits.tolist())
-    out = np.zeros((3, each.shape[1]))
-    clock, end = np.zeros(each.shape[1]), np.zeros(each.shape[1])
-    for step in range(SETTLING_STEPS + 1):
-        clock = clock + host.step_seconds
-        for index, (start, stop) in enumerate(zip(starts, stops)):
-            before, (clock, end) = (
-                end,
-                _stretch(trace, host, each, busy[index], clock, end, start, stop),
-            )
-            if stop - 1 in waits:
-                clock = np.maximum(clock, end) + host.wait_seconds
-            if step == SETTLING_STEPS:
-                out[_PART[trace.op_phase[start]]] += end - before
-    return out
-
-
-def _stretch(trace: StepTrace, host: _Host, each, busy, clock, end, start: int, stop: int):
-    """Either the device is late throughout, or the host: the last launch and its own time end the
-    stretch."""
-    enqueued = np.cumsum(host.seconds[start:stop])
-    launched = np.flatnonzero(host.launches[start:stop])
-    if launched.size:
-        first, last = launched[0], launched[-1]
-        end = np.maximum(
-            np.maximum(end, clock + enqueued[first]) + busy,
-            clock + enqueued[last] + each[trace.op_signature[start + last]],
-        )
-    return clock + enqueued[-1], end
-
-
-def _boundaries(trace: StepTrace, host: _Host) -> np.ndarray:
-    """First operations of the stretches: evenly spread, at each change of part, and after each wait
-    of the host."""
-    even = np.linspace(0, trace.op_count, STRETCHES, endpoint=False).astype(int)
-    changes = np.flatnonzero(np.diff(_PART[trace.op_phase])) + 1
-    waits = host.waits[host.waits < trace.op_count - 1] + 1
-    # np.unique imports numpy.ma, a tenth of numpy
-    return np.array(sorted({0, *even.tolist(), *changes.tolist(), *waits.tolist()}))
 
 
 # ---- the answer
 
 
 def _kinds(done: Work) -> tuple[str, ...]:
-    return tuple(kind for kind in KINDS if kind in done.kinds)
+    return tuple(kind for kind in kinds() if kind in done.kinds)
 
 
 def _columns(
@@ -384,8 +171,8 @@ def _columns(
 ) -> np.ndarray:
     """Rows: forward, backward, optimizer seconds; model and hardware FLOP; the busy time's spread;
     busy seconds of each kind: [6 + n_kinds, n_points]."""
-    counts, kinds = trace.counts, np.array(done.kinds)
-    modelled = np.isin(kinds, MODEL_KINDS)
+    counts, names = trace.counts, np.array(done.kinds)
+    modelled = np.array([kind_named(kind).model_work for kind in done.kinds])
     hardware = counts.sum(axis=1) - counts[:, _OPTIMIZER]
     flops = [
         n[modelled] @ done.flops[modelled] for n in (hardware - counts[:, _RECOMPUTE], hardware)
@@ -395,14 +182,14 @@ def _columns(
         [
             parts,
             *flops,
-            _spread(total, kinds, each, sigma),
-            *(total[kinds == kind] @ each[kinds == kind] for kind in _kinds(done)),
+            _spread(total, names, each, sigma),
+            *(total[names == kind] @ each[names == kind] for kind in _kinds(done)),
         ]
     )
 
 
 def _spread(
-    counts: np.ndarray, kinds: np.ndarray, each: np.ndarray, sigma: np.ndarray | None
+    counts: np.ndarray, names: np.ndarray, each: np.ndarray, sigma: np.ndarray | None
 ) -> np.ndarray:
     """Within a kind the curves err together, kinds apart: relative standard deviation of the sum,
     [n_points]."""
@@ -410,25 +197,26 @@ def _spread(
         return np.zeros(each.shape[1])
     busy = counts[:, None] * each
     variance = sum(
-        (busy[kinds == kind] * sigma[kinds == kind]).sum(axis=0) ** 2 for kind in set(kinds)
+        (busy[names == kind] * sigma[names == kind]).sum(axis=0) ** 2
+        for kind in dict.fromkeys(names)  # in the same order at every run, as a sum needs
     )
     return np.sqrt(variance) / np.maximum(busy.sum(axis=0), np.finfo(float).tiny)
 
 
 def _step_time(
-    columns: np.ndarray, kinds: tuple[str, ...], host_seconds: float, shape: tuple
+    columns: np.ndarray, names: tuple[str, ...], host_seconds: float, shape: tuple[int, ...]
 ) -> StepTime:
-    def shaped(values: np.ndarray):
+    def shaped(values: np.ndarray) -> np.ndarray | float:
         return values.reshape(shape) if shape else float(values[0])
 
     parts, flops, sigma, by_kind = (
         columns[:3],
         columns[3:5],
         columns[5],
-        dict(zip(kinds, columns[6:])),
+        dict(zip(names, columns[6:])),
     )
     busy = columns[6:].sum(axis=0)
-    unmodelled = by_kind.get("unmodelled", np.zeros_like(busy)) / np.maximum(
+    unmodelled = by_kind.get(UNMODELLED, np.zeros_like(busy)) / np.maximum(
         busy, np.finfo(float).tiny
     )
     return StepTime(

@@ -16,9 +16,10 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from planner import tables
-from planner.errors import MachineError, ModelError, ProfileError, QuestionError
+from planner.errors import FieldName, MachineError, ModelError, ProfileError, QuestionError
 from planner.models.facts import ModelFacts
 from planner.trace import store
+from planner.trace.memo import Memo
 from planner.trace.table import StepTrace, TraceFamily
 from planner.trace.versions import versions
 from planner.training.recipe import Recipe
@@ -61,6 +62,8 @@ class TraceSource:
     progress: Progress | None = None
     keep: bool = True
     _loaded: dict[str, TraceFamily] = field(default_factory=dict)
+    #: What was worked out of these traces: ``source.memo.of("fitting", key, make)``.
+    memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
 
     def at(self, *, B: int, S: int | None = None, T: int | None = None) -> StepTrace:
         """The trace whose regime covers the point: loaded, or recorded and kept. Raises the errors
@@ -164,7 +167,9 @@ def trace_for(
     """
     if recipe.strategy == "distillation" and teacher is None:
         raise QuestionError(
-            "distillation needs a teacher", where="--teacher", mend="Name a model to learn from"
+            "distillation needs a teacher",
+            where=FieldName("teacher"),
+            mend="Name a model to learn from",
         )
     return TraceSource(
         facts, recipe, teacher if recipe.strategy == "distillation" else None, progress

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from planner.errors import QuestionError
+from planner.trace.memo import Memo
 
 #: Which part of the step an operation belongs to. ``teacher`` is the forward pass of a
 #: distillation's teacher, ``recompute`` what gradient checkpointing runs again inside the backward
@@ -110,6 +111,8 @@ class StepTrace:
     modules: tuple[str, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
     domain: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
+    #: What was worked out of this trace: ``trace.memo.of("work", key, make)``.
+    memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
 
     @property
     def op_count(self) -> int:

@@ -11,6 +11,9 @@ Dettmers et al. 2022, "8-bit Optimizers via Block-wise Quantization", arXiv 2110
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -122,26 +125,59 @@ class Lion(torch.optim.Optimizer):
             torch._foreach_lerp_(momenta, grads, 0.01)
 
 
-def _adamw(**more) -> Callable:
-    return lambda params: torch.optim.AdamW(params, lr=1e-5, **more)
+Build = Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
 
 
-#: name → how to build it over a list of parameters. A new optimizer is one row here and one of
-#: ``profiles/optimizers.csv``.
-BUILDERS: dict[str, Callable] = {
-    "adamw": _adamw(foreach=True),
-    "adamw_foreach": _adamw(foreach=True),
-    "adamw_for_loop": _adamw(foreach=False),
-    "adamw_fused": lambda params: Fused(params, 2, "adamw"),
-    "adam": lambda params: torch.optim.Adam(params, lr=1e-5, foreach=True),
-    "adamw_8bit": lambda params: Blockwise(params, 2, "adamw", eight_bit=True, paged=False),
-    "adamw_paged": lambda params: Blockwise(params, 2, "adamw", eight_bit=False, paged=True),
-    "adamw_8bit_paged": lambda params: Blockwise(params, 2, "adamw", eight_bit=True, paged=True),
-    "sgd": lambda params: torch.optim.SGD(params, lr=1e-4, foreach=True),
-    "sgd_momentum": lambda params: torch.optim.SGD(params, lr=1e-4, momentum=0.9, foreach=True),
-    "adafactor": lambda params: torch.optim.Adafactor(params, lr=1e-4, foreach=True),
-    "lion": lambda params: Lion(params, {"lr": 1e-4}),
-    "lion_8bit": lambda params: Blockwise(params, 1, "lion", eight_bit=True, paged=False),
+@dataclass(frozen=True)
+class Optimizer:
+    """How one optimizer is built: ``recorded`` over parameters on meta, with the states and the
+    operations of a CUDA run; ``real`` as a user's run gets it, a class with its options, to be
+    called with parameters and ``lr``. ``real`` is None where bitsandbytes has the class: its name
+    stands in the row."""
+
+    recorded: Build
+    real: Callable[..., torch.optim.Optimizer] | None = None
+
+
+def _own(kind: Callable[..., torch.optim.Optimizer], lr: float = 1e-5, **options: Any) -> Optimizer:
+    """One of torch's, which picks ``foreach`` by itself on CUDA; that is recorded unless asked
+    otherwise."""
+    return Optimizer(
+        recorded=lambda params: kind(params, lr=lr, **{"foreach": True} | options),
+        real=partial(kind, **options),
+    )
+
+
+def _blockwise(
+    states: int, kernel: str, *, eight_bit: bool = False, paged: bool = False
+) -> Optimizer:
+    return Optimizer(
+        recorded=lambda params: Blockwise(params, states, kernel, eight_bit=eight_bit, paged=paged)
+    )
+
+
+#: A recipe's name → how it is built. A new optimizer is one entry here and one row of
+#: ``profiles/optimizers.csv``. The learning rate changes no cost.
+OPTIMIZERS: dict[str, Optimizer] = {
+    "adamw": _own(torch.optim.AdamW),
+    "adamw_foreach": _own(torch.optim.AdamW, foreach=True),
+    "adamw_for_loop": _own(torch.optim.AdamW, foreach=False),
+    "adamw_fused": Optimizer(
+        recorded=lambda params: Fused(params, 2, "adamw"),
+        real=partial(torch.optim.AdamW, fused=True),
+    ),
+    "adam": _own(torch.optim.Adam),
+    "adamw_8bit": _blockwise(2, "adamw", eight_bit=True),
+    "adamw_paged": _blockwise(2, "adamw", paged=True),
+    "adamw_8bit_paged": _blockwise(2, "adamw", eight_bit=True, paged=True),
+    "sgd": _own(torch.optim.SGD, lr=1e-4),
+    "sgd_momentum": _own(torch.optim.SGD, lr=1e-4, momentum=0.9),
+    "adafactor": _own(torch.optim.Adafactor, lr=1e-4),
+    "lion": Optimizer(
+        recorded=lambda params: Lion(params, {"lr": 1e-4}),
+        real=lambda params, lr: Lion(params, {"lr": lr}),
+    ),
+    "lion_8bit": _blockwise(1, "lion", eight_bit=True),
 }
 
 

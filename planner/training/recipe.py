@@ -9,7 +9,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from planner.errors import UnknownNameError
+from planner.question import TRAINING_STRATEGIES
+from planner.question.settings import SETTINGS
 from planner.question.setup import TracedSettings, traced_values
+
+#: Training from nothing is a full fine-tune's step.
+TRACED_AS = {"scratch": "fine_tune"}
 
 
 @dataclass(frozen=True)
@@ -23,3 +29,26 @@ class Recipe(TracedSettings):
     def key(self) -> str:
         """A short hash of the choices, the same on every machine."""
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def recipe_of(settled: TracedSettings, own_image_size: int | None = None) -> Recipe:
+    """The one way to a recipe: from a setup, or from its traced part alone, for questions and for
+    measured runs alike. What the strategy or the task does not use is left out, and so is the image
+    size that the model has by itself (pixels). Raises UnknownNameError for a strategy that trains
+    nothing."""
+    strategy = settled.strategy
+    if strategy not in TRAINING_STRATEGIES:
+        raise UnknownNameError("strategy", strategy, TRAINING_STRATEGIES)
+    values = {
+        name: _hashable(value)
+        for name, value in traced_values(settled).items()
+        if SETTINGS[name].used_by(strategy, settled.task)
+    }
+    if values.get("image_size") == own_image_size:
+        values.pop("image_size", None)
+    return Recipe(**values | {"strategy": TRACED_AS.get(strategy, strategy)})
+
+
+def _hashable(value: Any) -> Any:
+    """A list as a tuple; an empty one is none."""
+    return tuple(value) or None if isinstance(value, list | tuple) else value

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from functools import cache
 
 from planner.errors import UnknownNameError
+from planner.registry import declared
 from planner.training.recipe import Recipe
 from planner.training.strategy import Strategy
 
@@ -14,13 +13,8 @@ from planner.training.strategy import Strategy
 @cache
 def registry() -> dict[str, Strategy]:
     """name → strategy, in the order of the comparison table."""
-    import planner.training.strategies as package
-
-    found = [
-        getattr(importlib.import_module(f"planner.training.strategies.{m.name}"), "STRATEGY", None)
-        for m in pkgutil.iter_modules(package.__path__)
-    ]
-    return {s.name: s for s in sorted(filter(None, found), key=lambda s: s.order)}
+    found: list[Strategy] = declared("planner.training.strategies", "STRATEGY")
+    return {strategy.name: strategy for strategy in sorted(found, key=lambda each: each.order)}
 
 
 def strategy_of(recipe: Recipe) -> Strategy:

@@ -106,7 +106,7 @@ def _read(file: Path, _changed: int) -> tuple[tuple[Correction, ...], frozenset[
                 where=str(file),
                 mend="Update planner",
             )
-        found = tuple(Correction(**one) for one in written["corrections"])
+        found = tuple(Correction(**values) for values in written["corrections"])
         if any(
             not (math.isfinite(c.bias_log) and abs(c.bias_log) < 5 and 0 < c.sigma_log < 5)
             for c in found

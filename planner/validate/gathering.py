@@ -311,10 +311,7 @@ READERS: dict[str, Callable[[Setting, str], Any]] = {
 
 def choices() -> dict[str, tuple[str, ...]]:
     """The names that a recipe knows, of what only certain names can stand for."""
-    optimizers = tuple(row["optimizer"] for row in tables.rows("optimizers.csv"))
-    return {"optimizer": optimizers} | {
-        setting.name: setting.choices for setting in published() if setting.choices
-    }
+    return {setting.name: setting.choices for setting in published() if setting.choices}
 
 
 def known_filters(

@@ -1,6 +1,7 @@
 """Asks the planner for a case, and sets its answer beside the measurement.
 
-``planner.plan.point.evaluate`` prices one step without the run, the money and the report around it.
+``planner.plan.placement.point.evaluate`` prices one step without the run, the money and the report
+around it.
 Everything is imported inside the functions: the tables and the statistics need neither torch nor
 the planner's rooms.
 """
@@ -152,7 +153,8 @@ def ask(case: Case, folder: Path, spec=None):
     """The planner's PointResult for a case, on ``spec`` or on its device's datasheet. Raises
     PlannerError where the planner refuses."""
     from planner.devices.lookup import find_device
-    from planner.plan.point import evaluate
+    from planner.parallel.plan import ParallelPlan
+    from planner.plan.placement.point import evaluate
 
     facts = _facts(resolvable(case.model, case.architecture, folder), case.task or None)
     case = case if case.task else replace(case, task=facts.task)
@@ -165,7 +167,7 @@ def ask(case: Case, folder: Path, spec=None):
         sequence_length=None if audio else case.sequence_length,
         target_length=case.target_length,
         accumulation=case.accumulation,
-        gpus=case.gpus,
+        parallel=ParallelPlan(dp_replicate=case.gpus),
     )
 
 
@@ -179,7 +181,7 @@ def _facts(name: str, task: str | None):
 def recipe_of_case(case: Case, own_image_size: int | None = None) -> Recipe:
     """The recipe of a case. A waveform's length is its sequence length, and where only the forward
     pass was timed that pass is traced."""
-    from planner.training.settling import recipe_of
+    from planner.training.recipe import recipe_of
 
     settled = replace(
         case,

@@ -17,7 +17,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from planner.errors import PlannerError, QuestionError, UnknownNameError
+from planner.errors import FieldName, PlannerError, QuestionError, UnknownNameError
 from planner.uncertainty import corrections
 from planner.validate import residuals
 from planner.validate.cases import Case, Refused
@@ -118,7 +118,9 @@ def validate(
     unknown = set(bases) - set(BASES)
     if unknown:
         raise QuestionError(
-            f"unknown basis {sorted(unknown)[0]!r}", where="--basis", mend=f"Use {', '.join(BASES)}"
+            f"unknown basis {sorted(unknown)[0]!r}",
+            where=FieldName("basis"),
+            mend=f"Use {', '.join(BASES)}",
         )
     taught, corrected = corrections.taught(), bool(corrections.corrections())
     with tempfile.TemporaryDirectory() as folder:
@@ -205,7 +207,7 @@ def _one(case: Case, folder: Path, spec: Any, context: Any) -> Outcome:
 
 def _device(name: str, basis: str, known: dict) -> Any:
     """The device on a basis, or the error that says why not: once a batch."""
-    from planner.plan.hardware import with_basis
+    from planner.plan.inputs.hardware import with_basis
 
     if (name, basis) not in known:
         try:

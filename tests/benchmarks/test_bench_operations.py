@@ -18,8 +18,8 @@ from benchmarks.operation_tables import (
     neusight,
     spec_of,
 )
-from planner.devices.cases import as_dict, case
 from planner.devices.lookup import resolve_device
+from planner.operations.cases import as_dict, case
 
 V100 = "Tesla V100-PCIE-32GB"
 LAUNCH_MS = 0.04

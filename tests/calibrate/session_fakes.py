@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 from planner.calibrate.tools import Tools
-from planner.devices.cases import case
 from planner.devices.profile import DeviceProfile
+from planner.operations.cases import case
 
 FACTS = {
     "name": "Fake 9000",

@@ -16,8 +16,8 @@ from planner.devices.lookup import resolve_device
 from planner.devices.processors import processor_spec
 from planner.errors import QuestionError
 from planner.models.resolve import resolve
-from planner.plan.point import evaluate
-from planner.trace.operations import kind_of
+from planner.operations.registry import kind_of
+from planner.plan.placement.point import evaluate
 from planner.trace.source import trace_for
 from planner.training.recipe import Recipe
 
@@ -69,9 +69,7 @@ def test_operations_are_timed_once_and_remembered(model, monkeypatch):
     assert result.basis == "exact" and result.step_seconds.p50 > 0 and not spec.timer.unable
 
     trace = trace_for(facts, RECIPE).at(B=2, S=16)
-    kernels = [
-        i for i, s in enumerate(trace.signatures) if kind_of(s.op) not in ("view", "synchronise")
-    ]
+    kernels = [i for i, s in enumerate(trace.signatures) if kind_of(s.op).runs_kernel]
     seconds = spec.timer(trace, trace.dims(B=2, S=16), "fp32")
     assert np.isfinite(seconds).all() and (seconds[kernels] > 0).all()
     assert (np.delete(seconds, kernels) == 0).all()

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner import tables
-from planner.choose.decision import broken, decide
+from planner.choose.decision import decide
+from planner.choose.document import broken
 from planner.choose.stages import cautions, data_support, staged_plan
-from planner.plan.problem import understand
+from planner.plan.inputs.problem import understand
 from planner.question import TRAINING_STRATEGIES, Question
 
 

@@ -214,7 +214,7 @@ def test_init_writes_a_project_that_can_be_asked(planner, tmp_path):
     code, out, err, _ = planner("init", tmp_path)
     path = tmp_path / "project.yaml"
     assert code == 0 and str(path) in out
-    values, _ = project_file.read(path, Question.model_fields)
+    values = project_file.read(path, Question.model_fields).values
     assert Question(**values).gpu == "h100"
     text = path.read_text()
     assert all(f"{name}:" in text for name in Question.model_fields)
@@ -236,7 +236,7 @@ def test_every_commented_default_of_init_is_the_questions_default(planner, tmp_p
     ]
     path = tmp_path / "p.yaml"
     path.write_text("\n".join(["model: m", "data: d", *wanted]))
-    values, _ = project_file.read(path, Question.model_fields)
+    values = project_file.read(path, Question.model_fields).values
     assert len(wanted) == len(names)
     assert Question(**values) == Question(model="m", data="d")
 

@@ -9,7 +9,7 @@ import pytest
 from planner.calibrate.fitting import profile_from
 from planner.cli import main
 from planner.devices import profile
-from planner.devices.cases import as_dict, case
+from planner.operations.cases import as_dict, case
 
 SESSION = {
     "record": "session",

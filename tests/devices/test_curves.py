@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.devices.curves import EXTRAPOLATED, Point, fit_curve
-from planner.devices.matmul import ProductPriors, product_seconds
 from planner.devices.priors import tiles
+from planner.operations.products import ProductPriors, product_seconds
 
 RATE, BANDWIDTH, LATENCY = 4e13, 1e12, 4e-6
 

@@ -16,7 +16,7 @@ from planner.measure.real_run import measure, relative_error, time_steps  # noqa
 from planner.measure.real_step import RealStep, is_out_of_memory, optimizer_of, prepare  # noqa: E402
 from planner.models.facts import ModelFacts, config_fingerprint  # noqa: E402
 from planner.models.resolve import resolve  # noqa: E402
-from planner.training.optimizers import BUILDERS  # noqa: E402
+from planner.training.optimizers import OPTIMIZERS  # noqa: E402
 from planner.training.recipe import Recipe  # noqa: E402
 
 SIZES = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
@@ -328,7 +328,7 @@ def test_every_optimizer_of_the_recipes_is_known(monkeypatch):
     monkeypatch.setattr(
         "importlib.util.find_spec", lambda name: None if name == "bitsandbytes" else find(name)
     )
-    for name in BUILDERS:
+    for name in OPTIMIZERS:
         weight = torch.nn.Parameter(torch.ones(4))
         try:
             optimizer = optimizer_of(name, [weight])

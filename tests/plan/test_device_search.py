@@ -4,9 +4,10 @@ import pytest
 
 from planner.answer import estimate as answering
 from planner.answer.estimate import PLANNED, _promising
-from planner.plan.hardware import find_hardware
+from planner.plan.inputs.hardware import find_hardware, parallel_plan
+from planner.plan.inputs.problem import understand
 from planner.plan.options import options_for, training_usd_at_least
-from planner.plan.problem import understand
+from planner.plan.placement.grid import Grids
 from planner.question import Question
 
 QUESTIONS = [
@@ -36,12 +37,13 @@ QUESTIONS = [
 @pytest.mark.parametrize("fields", QUESTIONS)
 def test_the_bound_is_below_the_bill(fields):
     question = Question(**fields)
-    asked, rented = understand(question), find_hardware(question).choices
+    problem, devices = understand(question), find_hardware(question).choices
+    grids = Grids(problem, (parallel_plan(question),))
     bounds = []
     for strategy in fields["strategy"]:
-        for one in list(_promising(asked, strategy, rented))[:PLANNED]:
-            bounds.append(training_usd_at_least(asked, strategy, one))
-            assert bounds[-1] <= options_for(asked, strategy, one)[0].bill.usd.p50
+        for rented in list(_promising(problem, strategy, devices))[:PLANNED]:
+            bounds.append(training_usd_at_least(problem, strategy, rented, grids))
+            assert bounds[-1] <= options_for(problem, strategy, rented)[0].bill.usd.p50
     assert any(bounds) != ("micro_batch" in fields)  # an asked micro-batch is not priced beforehand
 
 

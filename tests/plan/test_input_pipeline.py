@@ -12,8 +12,8 @@ from planner.datasets.profile import DatasetProfile
 from planner.devices.lookup import find_device
 from planner.devices.profile import DeviceProfile
 from planner.figures import Estimate
-from planner.plan.input_pipeline import Feed, feed
-from planner.plan.run import _paced
+from planner.plan.placement.input_pipeline import Feed, feed
+from planner.plan.placement.run import _paced
 from planner.uncertainty.spread import overhead
 
 

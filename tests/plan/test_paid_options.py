@@ -14,7 +14,7 @@ from planner.answer.schema import Answer
 from planner.cli import main
 from planner.errors import PlannerError, QuestionError, UnknownNameError
 from planner.models.resolve import resolve
-from planner.plan.api_models import named, same_model
+from planner.plan.by_token.api_models import named, same_model
 from planner.plan.serving import kv_bytes_per_token
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES
 

@@ -20,8 +20,8 @@ from planner.question.fields import choices
 from planner.question.settings import LORA, SETTINGS, Setting, asked, published
 from planner.question.setup import Setup, TracedSettings, asked_values, for_record
 from planner.report.views.runs import details
+from planner.training.recipe import recipe_of
 from planner.training.registry import registry
-from planner.training.settling import recipe_of
 
 TYPES = {
     "text": str,
@@ -68,8 +68,9 @@ def test_a_setup_has_a_field_of_the_right_type_for_every_setting():
 def test_a_question_says_of_a_setting_what_the_registry_says(setting):
     field = Question.model_fields[setting.name]
     assert setting.words and field.description == setting.words
-    # a question may leave it to the planner (auto)
-    assert set(setting.choices) <= {*choices(field.annotation)}
+    # a question may leave it to the planner (auto), and may have words of its own
+    allowed = {setting.recipe_names.get(name, name) for name in choices(field.annotation)}
+    assert set(setting.choices) - set(setting.recipe_names) <= allowed
 
 
 def test_settings_name_strategies_that_are_there():

@@ -12,22 +12,23 @@ import numpy as np
 import pytest
 
 from planner.devices import profile as profiles
-from planner.devices.cases import case
 from planner.devices.curves import Point, fit_curve
-from planner.devices.families import terms
 from planner.devices.lookup import resolve_device
 from planner.devices.measured import measured_spec
 from planner.devices.profile import DeviceProfile
 from planner.devices.specification import on_datasheet
 from planner.errors import QuestionError
 from planner.models.resolve import resolve
-from planner.plan.hardware import with_basis
-from planner.plan.point import evaluate
-from planner.step_time.calibrated import CalibratedPrices, _asked
+from planner.operations.call import Call, Lengths
+from planner.operations.cases import case
+from planner.operations.registry import cost, kinds, terms, work
+from planner.plan.inputs.hardware import with_basis
+from planner.plan.placement.point import evaluate
+from planner.step_time.calibrated import CalibratedPrices, sizes_asked
 from planner.step_time.clock import HostCosts, StepClock
+from planner.step_time.host import HostCosts
 from planner.step_time.power import mean_watts
 from planner.step_time.roofline import Efficiency
-from planner.trace.operations import KINDS, Call, Lengths, cost, work
 from planner.trace.source import trace_for
 from planner.trace.table import PHASES
 from planner.training.recipe import Recipe
@@ -85,7 +86,7 @@ def made(trace, factor: float, leave_out: str = "nothing") -> DeviceProfile:
         dims = trace.dims(B=np.array([batch]), S=np.array([length]))
         done = work(trace, dims)
         seconds = Efficiency(spec, "bf16").seconds(trace, dims, done)
-        for family, asked in _asked(trace, dims, done, "bf16").items():
+        for family, asked in sizes_asked(trace, dims, done, "bf16").items():
             for i, index in enumerate(asked.indices):
                 if not family.startswith(leave_out):
                     points.setdefault(family, []).append(
@@ -190,11 +191,11 @@ def test_a_kinds_own_host_cost_beats_the_common_one(profile):
         replace(profile, host=HOST | {"forward_seconds.matmul": 7e-6, "scale": 2.0})
     )
     costs = HostCosts(spec)
-    row = costs.table[PHASES.index("forward")]
-    assert row[KINDS.index("matmul")] == pytest.approx(1.4e-5) and row[
-        KINDS.index("softmax")
+    row, names = costs.table[PHASES.index("forward")], list(kinds())
+    assert row[names.index("matmul")] == pytest.approx(1.4e-5) and row[
+        names.index("softmax")
     ] == pytest.approx(2e-6)
-    assert row[KINDS.index("view")] == pytest.approx(2e-7)
+    assert row[names.index("view")] == pytest.approx(2e-7)
 
 
 def test_exact_times_replace_prices_and_what_cannot_be_timed_keeps_them(trace, profile):

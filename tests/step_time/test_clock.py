@@ -10,11 +10,13 @@ from handmade_traces import make
 from hypothesis import example, given, settings
 
 from planner.devices.lookup import resolve_device
-from planner.devices.matmul import ProductPriors, product_seconds
 from planner.devices.priors import prior
 from planner.devices.specification import all_devices
 from planner.errors import ProfileError, QuestionError
-from planner.step_time.clock import SETTLING_STEPS, STRETCHES, StepClock, _Host, _walk
+from planner.operations.products import ProductPriors, product_seconds
+from planner.step_time.clock import StepClock
+from planner.step_time.host import HostTime
+from planner.step_time.walks import SETTLING_STEPS, STRETCHES, walk
 from planner.trace.table import Operand, Signature
 
 A100, H100, T4 = (resolve_device(name).spec for name in ("a100-sxm-80", "h100-sxm", "t4"))
@@ -186,14 +188,14 @@ def test_a_long_trace_in_stretches_stays_close_to_the_walk():
 def test_the_walk_by_hand():
     """Host 10 each; kernels of 25, 5, a wait, 5. Device: 10..35, 35..40; the host waits until 40,
     then 40+2, launches at 52."""
-    host = _Host(
+    host = HostTime(
         np.array([10.0, 10.0, 1.0, 10.0]),
         np.array([True, True, False, True]),
         np.array([2]),
         2.0,
         0.0,
     )
-    ends, clock, end = _walk(host, np.array([25.0, 5.0, 0.0, 5.0]), 0.0, 0.0)
+    ends, clock, end = walk(host, np.array([25.0, 5.0, 0.0, 5.0]), 0.0, 0.0)
     assert ends.tolist() == [35.0, 40.0, 40.0, 57.0]
     assert (clock, end) == (52.0, 57.0)
 
@@ -221,14 +223,14 @@ def naive_walk(host, device, clock, end):
 def test_the_walk_equals_one_operation_after_another(rows):
     seconds, device, what = (list(c) for c in zip(*rows))
     device = np.array([d if w == "launch" else 0.0 for d, w in zip(device, what)])
-    host = _Host(
+    host = HostTime(
         np.array(seconds),
         np.array([w == "launch" for w in what]),
         np.flatnonzero([w == "wait" for w in what]),
         0.1,
         0.0,
     )
-    ends, clock, end = _walk(host, device, 0.3, 0.2)
+    ends, clock, end = walk(host, device, 0.3, 0.2)
     expected = naive_walk(host, device, 0.3, 0.2)
     assert (
         np.allclose(ends, expected[0])

@@ -16,10 +16,10 @@ from planner.calibrate.host import model as host_model
 from planner.calibrate.host.timing import host_record, one_thread
 from planner.calibrate.operations.execute import CannotRun
 from planner.calibrate.operations.timing import time_case
-from planner.devices.cases import case_of
 from planner.models.resolve import resolve
+from planner.operations.cases import case_of
+from planner.operations.registry import kind_of, work
 from planner.step_time.clock import StepClock
-from planner.trace.operations import kind_of, work
 from planner.trace.table import StepTrace
 from planner.training.recipe import Recipe
 
@@ -112,7 +112,7 @@ def operations_seconds(trace: StepTrace, dims: np.ndarray, backend, end: float) 
     them cannot run."""
     counts, total = trace.counts.sum(axis=1), 0.0
     for signature, count in zip(trace.signatures, counts):
-        if kind_of(signature.op) in ("view", "synchronise"):
+        if not kind_of(signature.op).runs_kernel:
             continue
         if time.monotonic() >= end:
             return None

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from planner.trace.operations import kind_of
+from planner.operations.registry import kind_of
 
 FEWEST_ROUNDS = 5
 ROUND_SECONDS = 5e-4  # of a loop over tiny programs, so that reading the clock does not count
@@ -60,10 +60,10 @@ class _Listening(TorchDispatchMode):
         kind = kind_of(str(func))
         if func.namespace == "profiler":  # marks around an optimizer's step
             pass
-        elif kind == "view":
-            self.views += 1
-        elif kind != "synchronise":
+        elif kind.runs_kernel:
             self.calls.append((func, args, dict(kwargs or {})))
+        elif not kind.host_waits:
+            self.views += 1
         return func(*args, **(kwargs or {}))
 
 

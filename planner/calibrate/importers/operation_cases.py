@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from planner.devices.cases import Case, case
+from planner.operations.cases import Case, case
 
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "tf32": "float32"}
 NF4_BLOCK = 64  # elements that share a scale (bitsandbytes quantize_4bit)

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from planner.calibrate.importers.operation_cases import CannotMap, cases_of
-from planner.devices.cases import Case, as_dict
 from planner.devices.lookup import resolve_device
-from planner.errors import PlannerError, ProfileError
-from planner.trace.operations import cost
+from planner.errors import FieldName, PlannerError, ProfileError
+from planner.operations.cases import Case, as_dict
+from planner.operations.registry import cost
 from planner.units import GIB, MIB
 
 NEEDED = ("status", "op", "direction", "dtype", "shape", "device_us_median", "device")
@@ -112,7 +112,7 @@ def _of_one_device(
         raise ProfileError(
             f"the table is of several devices: {', '.join(sorted(names)[:6])}",
             where=str(path),
-            mend="Name one with --gpu",
+            mend=f"Name one with {FieldName('gpu')}",
         )
     wanted = [
         name

@@ -12,7 +12,7 @@ from planner.calibrate.fitting import profile_from
 from planner.calibrate.importers.operation_table import records
 from planner.calibrate.session import Outcome
 from planner.devices import profile as device_profiles
-from planner.errors import ProfileError, QuestionError
+from planner.errors import FieldName, ProfileError, QuestionError
 
 
 def import_table(table: Path, gpu: str | None, out: Path | None) -> Outcome:
@@ -29,7 +29,7 @@ def import_table(table: Path, gpu: str | None, out: Path | None) -> Outcome:
         raise ProfileError(
             "the table does not say which device was measured",
             where=str(table),
-            mend="Name it with --gpu",
+            mend=f"Name it with {FieldName('gpu')}",
         )
     session |= {"source": session.get("source") or table.name}
     session |= {"torch": session.get("torch") or (session.get("versions") or {}).get("torch")}
@@ -41,7 +41,7 @@ def import_table(table: Path, gpu: str | None, out: Path | None) -> Outcome:
         raise QuestionError(
             "this device was calibrated here; a table would replace that",
             where=str(path),
-            mend="Name another file with --out",
+            mend=f"Name another file with {FieldName('out')}",
         )
     fitted = profile_from(journals.pooled(found))
     aside = keeping.set_aside_unreadable(path)

@@ -14,7 +14,7 @@ import torch
 from planner.devices.processors import local_processor
 from planner.devices.telemetry import processor
 from planner.devices.telemetry.nvml import Nvml
-from planner.errors import MachineError, QuestionError
+from planner.errors import FieldName, MachineError, QuestionError
 
 #: A virtual machine may claim its host's whole cache: what buffers must exceed has a limit.
 _LARGEST_CPU_CACHE, _USUAL_CACHE = 64 * 2**20, 32 * 2**20
@@ -90,8 +90,8 @@ def _cuda(index: int) -> Backend:
         built = torch.version.cuda or torch.version.hip
         raise MachineError(
             "no CUDA device" if built else "this torch is built without CUDA",
-            mend="Measure the processor with --device cpu, or install a driver and a torch "
-            "that match",
+            mend=f"Measure the processor with {FieldName('device')} cpu, or install a driver and a "
+            "torch that match",
         )
     if index >= torch.cuda.device_count():
         raise QuestionError(
@@ -104,7 +104,7 @@ def _cuda(index: int) -> Backend:
 def _mps(_index: int) -> Backend:
     if not torch.backends.mps.is_available():
         raise MachineError(
-            "no Apple GPU (MPS) here", mend="Measure the processor with --device cpu"
+            "no Apple GPU (MPS) here", mend=f"Measure the processor with {FieldName('device')} cpu"
         )
     return MpsBackend()
 

@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from planner.calibrate.operations.tensors import Slot, dtype_of
+from planner.calibrate.operations.tensors import dtype_of
 from planner.calibrate.operations.views import VIEWS, view_arguments
-from planner.devices.cases import Case
-from planner.trace.operations import kind_of
+from planner.operations.bench import CannotRun, Slot
+from planner.operations.cases import Case
+from planner.operations.registry import kind_of
 from planner.trace.table import ITEMSIZE
-
-
-class CannotRun(Exception):
-    """This case cannot be run here; the message is the reason, one line."""
-
 
 _MISSING = object()
 #: Scalars whose value changes nothing about the time.
@@ -181,7 +178,7 @@ def _renamed(slot: Slot, name: str) -> Slot:
     return Slot(name, slot.operand, slot.shape)
 
 
-def equal_lists(there: list[Slot], count: int, op: str) -> list[list[Slot]]:
+def equal_lists(there: Sequence[Slot], count: int, op: str) -> list[list[Slot]]:
     """Tensors that were counted together, dealt to ``count`` lists of the same shapes in the same
     order. Raises CannotRun."""
     by_shape: dict[tuple, list[Slot]] = {}
@@ -286,7 +283,7 @@ def _derived(case: Case, argument, given: dict) -> Any:
     if (
         name == "dtype"
         and argument.kwarg_only
-        and (kind_of(case.signature.op) == "fill" or not case.signature.inputs)
+        and (kind_of(case.signature.op).writes_only or not case.signature.inputs)
     ):
         return dtype_of(outputs[0].dtype)
     if name in ("size", "input_sizes"):

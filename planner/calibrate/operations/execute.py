@@ -17,13 +17,14 @@ from typing import Any
 import torch
 
 from planner.calibrate.operations.backends import Backend
-from planner.calibrate.operations.binding import Bound, CannotRun, bind
-from planner.calibrate.operations.substitutes import substitute
-from planner.calibrate.operations.tensors import Contents, Slot, make
+from planner.calibrate.operations.bench import substitute_call
+from planner.calibrate.operations.binding import Bound, bind
+from planner.calibrate.operations.tensors import make
 from planner.calibrate.operations.views import VIEWS
-from planner.devices.cases import Case
 from planner.errors import MachineError
-from planner.trace.operations import kind_of
+from planner.operations.bench import CannotRun, Contents, Slot
+from planner.operations.cases import Case
+from planner.operations.registry import kind_of
 
 __all__ = ["CannotRun", "calls", "copies_for", "precision"]
 
@@ -62,8 +63,8 @@ def calls(case: Case, backend: Backend, copies: int | None = None) -> list[Calla
         return made
 
 
-#: An update goes through every weight and state once a step, so none of it is in a processor's
-#: cache, whatever a virtual machine says of its size.
+#: What is never cached (an update goes through every weight and state once a step) is in no
+#: processor's cache, whatever a virtual machine says of its size.
 _STREAMED_BYTES = 256 * 2**20
 
 
@@ -82,7 +83,7 @@ def copies_for(case: Case, backend: Backend) -> int:
     )
     cache = (
         max(backend.cache_bytes, _STREAMED_BYTES)
-        if kind_of(case.signature.op) == "optimizer" and backend.kind == "cpu"
+        if kind_of(case.signature.op).never_cached and backend.kind == "cpu"
         else backend.cache_bytes
     )
     wanted = 1 + math.ceil(1.25 * cache / size)
@@ -161,9 +162,9 @@ def _one_line(error: BaseException) -> str:
 
 def _builder(case: Case, backend: Backend) -> Callable[[], Callable[[], Any]]:
     """Makes one call of the case, over tensors of its own, each time it is called."""
-    builder = substitute(case, backend.device)
-    if builder is not None:
-        return lambda: _keeping(builder(case, backend.device))
+    build = substitute_call(case, backend.device)
+    if build is not None:
+        return lambda: _keeping(build())
     bound = bind(case)
     return lambda: _keeping(_operator(bound, case, backend))
 

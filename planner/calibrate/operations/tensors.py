@@ -11,11 +11,10 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 
-from planner.trace.table import Operand
+from planner.operations.bench import Contents, Slot
 
 _POOL_ELEMENTS = 1 << 18
 #: Bytes of an arena on a processor and on other devices, and where tensors in it may begin, as
@@ -24,28 +23,6 @@ _ARENA_BYTES, _DEVICE_ARENA_BYTES, _ALIGNMENT_BYTES = 96 * 2**20, 192 * 2**20, 5
 #: Rows of an attention mask start at multiples of this many elements
 #: (``planner/trace/recorder/cuda_attention.py``).
 _MASK_ALIGNMENT = 16
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A tensor argument that is still to be made: the schema's argument ``name``, the trace's
-    operand, and its real shape."""
-
-    name: str
-    operand: Operand
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a tensor holds. ``kind``: ``normal``, ``positive`` (0.5 to 1.5), ``ones``, ``large``
-    (around 32, where the in-place activations of networks leave a value as it is), ``constant``
-    (``high``), or ``integers`` below ``high``. ``written``: the operation writes to it, so that it
-    shares its memory with nothing."""
-
-    kind: str = "normal"
-    high: int = 8
-    written: bool = False
 
 
 def dtype_of(name: str) -> torch.dtype:
@@ -106,8 +83,8 @@ def _dense(
     """A contiguous tensor with these contents: out of the arena where it is only read and its
     values are any."""
     number = math.prod(sizes)
-    if not contents.written and contents.kind in ("normal", "positive"):
-        arena = _arena(str(device), dtype, contents.kind)
+    if not contents.written and contents.values in ("normal", "positive"):
+        arena = _arena(str(device), dtype, contents.values)
         if number <= arena.flat.numel() // 4:
             return arena.take(number).view(sizes)
     tensor = torch.empty(sizes, dtype=dtype, device=device)
@@ -129,24 +106,24 @@ class _Arena:
 
 
 @functools.lru_cache(maxsize=16)
-def _arena(device: str, dtype: torch.dtype, kind: str) -> _Arena:
+def _arena(device: str, dtype: torch.dtype, values: str) -> _Arena:
     size = _ARENA_BYTES if device == "cpu" else _DEVICE_ARENA_BYTES
     flat = torch.empty(
         size // torch.empty((), dtype=dtype).element_size(), dtype=dtype, device=device
     )
-    _fill(flat, Contents(kind))
+    _fill(flat, Contents(values))
     return _Arena(flat)
 
 
 def _fill(flat: torch.Tensor, contents: Contents) -> None:
-    if contents.kind == "ones":
+    if contents.values == "ones":
         flat.fill_(1)
-    elif contents.kind == "constant":
+    elif contents.values == "constant":
         flat.fill_(contents.high)
-    elif contents.kind == "integers" and not _narrow(flat.dtype):
+    elif contents.values == "integers" and not _narrow(flat.dtype):
         flat.random_(0, max(1, contents.high))
     else:
-        _repeat(flat, _pool(str(flat.device), flat.dtype, contents.kind))
+        _repeat(flat, _pool(str(flat.device), flat.dtype, contents.values))
 
 
 def _narrow(dtype: torch.dtype) -> bool:
@@ -167,12 +144,12 @@ def _repeat(flat: torch.Tensor, pool: torch.Tensor) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def _pool(device: str, dtype: torch.dtype, kind: str) -> torch.Tensor:
+def _pool(device: str, dtype: torch.dtype, values: str) -> torch.Tensor:
     generator = torch.Generator().manual_seed(11)
     numbers = torch.randn(_POOL_ELEMENTS, generator=generator)
-    if kind in ("positive", "large"):
+    if values in ("positive", "large"):
         numbers = torch.rand(_POOL_ELEMENTS, generator=generator) + (
-            0.5 if kind == "positive" else 32.0
+            0.5 if values == "positive" else 32.0
         )
     if dtype == torch.bool:
         return (numbers > 0).to(device)

@@ -23,7 +23,7 @@ import numpy as np
 from planner.calibrate.operations.backends import Backend
 from planner.calibrate.operations.execute import calls as calls_of
 from planner.calibrate.operations.execute import guarded, precision
-from planner.devices.cases import Case
+from planner.operations.cases import Case
 
 #: A sample lasts at least this long, so that clocks and events are fine enough.
 _SAMPLE_SECONDS = {"cuda": 1e-3, "mps": 5e-3, "cpu": 2e-4}

@@ -1,19 +1,18 @@
-"""The micro-benchmarks: which operations at which sizes a calibration times, one file a group of
-kinds."""
+"""The micro-benchmarks: which operations at which sizes a calibration times. Each operation kind
+declares its own suite (``planner/operations/kinds``); here they are cut to the device and put in
+order."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from planner.calibrate.suites import attention, convolutions, products, rows, streams, updates
 from planner.calibrate.suites.order import ordered
 from planner.calibrate.suites.tier import Tier
-from planner.devices.cases import Case
+from planner.operations.cases import Case
+from planner.operations.registry import kinds
 
 if TYPE_CHECKING:
     from planner.calibrate.operations.backends import Backend
-
-_GROUPS = (products, attention, convolutions, rows, streams, updates)
 
 
 def suite(backend: Backend, compiled: bool = False) -> list[Case]:
@@ -23,4 +22,5 @@ def suite(backend: Backend, compiled: bool = False) -> list[Case]:
     ``compiled`` adds none: what torch.compile saves is measured as facts (``measure_facts``).
     """
     tier = Tier(backend.kind, tuple(backend.dtypes()), backend.free_bytes())
-    return ordered((one for group in _GROUPS for one in group.cases(tier)), tier)
+    declared = (kind.suite for kind in kinds().values() if kind.suite is not None)
+    return ordered((case for cases in declared for case in cases(tier)), tier)

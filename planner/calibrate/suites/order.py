@@ -15,42 +15,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from planner.calibrate.suites.tier import Tier
-from planner.devices.cases import Case
-from planner.devices.families import terms
-from planner.trace.operations import cost
+from planner.operations.cases import Case
+from planner.operations.registry import cost, family_kind, terms
 
-#: How much of a family's share of the time its part in training steps is worth; the longest prefix
-#: holds.
-_WEIGHTS = {
-    "matmul": 30.0,
-    "attention": 6.0,
-    "attention.backward.masked": 2.0,
-    "attention.forward.masked": 2.0,
-    **{
-        f"attention.{way}.{how}_dropout": value
-        for way in ("forward", "backward")
-        for how, value in (("full", 3.0), ("causal", 1.5), ("masked", 0.7))
-    },
-    "convolution": 3.0,
-    "normalization": 4.0,
-    "normalization.rms": 0.7,
-    "normalization.group": 0.5,
-    "normalization.batch_frozen": 0.7,
-    "softmax": 6.0,
-    "loss": 1.0,
-    "embedding": 2.0,
-    "elementwise": 4.0,
-    "elementwise.light.dense": 6.0,
-    "copy": 4.0,
-    "reduction": 1.5,
-    "random": 1.5,
-    "gather": 0.5,
-    "fill": 0.7,
-    "optimizer": 4.0,
-    "optimizer.foreach_new": 1.5,
-    "optimizer.blockwise": 1.0,
-    "dequantize": 1.0,
-}
 _WHOLE_NUMBERS = 0.15
 _LESS_NEWS = 0.5  # the power of its rank by which a case counts for longer
 #: Of the types: what a recipe computes in on such a device.
@@ -59,21 +26,16 @@ _TYPES = {
     "mps": {"float32": 1.0, "float16": 0.4, "bfloat16": 0.3},
     "cpu": {"float32": 1.0, "bfloat16": 0.2, "float16": 0.1},
 }
-_PRODUCTS = ("matmul", "attention", "convolution")
 _WIDE_PRODUCTS = 0.3  # of float32 on a GPU with tensor cores: adapters, and what autocast leaves
-#: Of convolutions: grouped ones are rare, and each kind of device has an order of dimensions that
-#: its recipes use.
-# traces of image models are channels-last
-_GROUPED, _UNUSUAL_LAYOUT, _USUAL_LAYOUT = 0.3, 0.4, {"cuda": "cl", "mps": "c", "cpu": "cl"}
 
 
 def ordered(cases: Iterable[Case], tier: Tier) -> list[Case]:
     """The cases that fit the device, each once, most telling first."""
-    families: dict[str, dict[str, tuple[Case, tuple]]] = {}
-    for one in cases:
-        if tier.fits(one):
-            family, features = described(one)
-            families.setdefault(family, {}).setdefault(one.key, (one, features))
+    families: dict[str, dict[str, tuple[Case, tuple[float, ...]]]] = {}
+    for case in cases:
+        if tier.fits(case):
+            family, features = described(case)
+            families.setdefault(family, {}).setdefault(case.key, (case, features))
     stamped = []
     for family, members in families.items():
         chosen, clock = [*members.values()], 0.0
@@ -83,32 +45,29 @@ def ordered(cases: Iterable[Case], tier: Tier) -> list[Case]:
             clock += (
                 rank**_LESS_NEWS
                 * tier.measuring_seconds(chosen[index][0])
-                / weight(family, tier.kind)
+                / weight(family, tier.device_type)
             )
             stamped.append((clock, family, chosen[index][0]))
-    return [one for _, _, one in sorted(stamped, key=lambda item: item[:2])]
+    return [case for _, _, case in sorted(stamped, key=lambda item: item[:2])]
 
 
-def described(one: Case) -> tuple[str, tuple[float, ...]]:
+def described(case: Case) -> tuple[str, tuple[float, ...]]:
     """The family of a case's first term, and its features with what it computes and moves."""
-    done = cost(one.signature, one.dims)
-    term = terms(one.call, done.flops, done.read_bytes + done.write_bytes, one.precision)[0]
+    done = cost(case.signature, case.dims)
+    term = terms(case.call, done.flops, done.read_bytes + done.write_bytes, case.precision)[0]
     return term.family, tuple(float(x) for x in (*term.features, term.bytes))
 
 
-def weight(family: str, kind: str) -> float:
-    """A family's share of the time: of its kind, times that of its type on this kind of device."""
-    parts, dtype = family.split("."), family.rpartition(".")[2]
-    prefixes = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
-    base = next((_WEIGHTS[prefix] for prefix in prefixes if prefix in _WEIGHTS), 1.0)
-    share = _TYPES[kind].get(dtype, _WHOLE_NUMBERS)
-    if kind == "cuda" and dtype == "float32" and parts[0] in _PRODUCTS:
+def weight(family: str, device_type: str) -> float:
+    """A family's share of the time: of its kind, times that of its type on this type of device."""
+    kind, (_, *parts) = family_kind(family), family.split(".")
+    dtype = parts[-1]
+    share = _TYPES[device_type].get(dtype, _WHOLE_NUMBERS)
+    if device_type == "cuda" and dtype == "float32" and kind.model_work:
         share *= _WIDE_PRODUCTS
-    if parts[0] == "convolution":
-        share *= (_GROUPED if parts[2] == "grouped" else 1.0) * (
-            1.0 if parts[3] == _USUAL_LAYOUT[kind] else _UNUSUAL_LAYOUT
-        )
-    return base * share
+    if kind.emphasis is not None:
+        share *= kind.emphasis(tuple(parts), device_type)
+    return kind.weight(tuple(parts)) * share
 
 
 def spread(features: np.ndarray) -> list[int]:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from planner.devices.cases import Case
-from planner.trace.operations import cost
+from planner.operations.cases import Case
+from planner.operations.registry import cost
 from planner.trace.table import ITEMSIZE
 
 #: A call that takes longer is left out: a suite has hundreds of cases and a minute.
@@ -29,10 +29,10 @@ _MEASURING_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Tier:
-    """``kind`` is cuda, mps or cpu; ``dtypes`` the float types to time, tf32 among them for
+    """``device_type`` is cuda, mps or cpu; ``dtypes`` the float types to time, tf32 among them for
     products; ``free_bytes`` what operands may come from."""
 
-    kind: str
+    device_type: str
     dtypes: tuple[str, ...]
     free_bytes: int
 
@@ -41,14 +41,14 @@ class Tier:
         """The types as tensors have them: TF32 is how float32 is multiplied, not a type."""
         return tuple(d for d in self.dtypes if d != "tf32")
 
-    def sizes(self, small: Iterable, large: Iterable) -> list:
+    def sizes(self, small: Iterable[Any], large: Iterable[Any]) -> list[Any]:
         """``small`` on a processor, ``large`` on a data centre's GPU, both on a laptop's GPU."""
-        chosen = {"cpu": [small], "mps": [small, large]}.get(self.kind, [large])
+        chosen = {"cpu": [small], "mps": [small, large]}.get(self.device_type, [large])
         return list(dict.fromkeys(size for sizes in chosen for size in sizes))
 
     def call_seconds(self, case: Case) -> float:
         """A rough guess at one call's time."""
-        low, high, bandwidth, launch = _ROUGH[self.kind]
+        low, high, bandwidth, launch = _ROUGH[self.device_type]
         done = cost(case.signature, case.dims)
         first = case.signature.inputs[0].dtype if case.signature.inputs else "float32"
         rate = low if ITEMSIZE[first] <= 2 or case.precision == "tf32" else high
@@ -60,7 +60,7 @@ class Tier:
 
     def measuring_seconds(self, case: Case) -> float:
         """A rough guess at the time that measuring a case takes, its preparation included."""
-        bandwidth = _ROUGH[self.kind][2]
+        bandwidth = _ROUGH[self.device_type][2]
         once = self.call_seconds(case)
         return (
             _SETTING_UP_SECONDS
@@ -75,19 +75,3 @@ class Tier:
             case.bytes <= MEMORY_SHARE * self.free_bytes
             and self.call_seconds(case) <= LONGEST_CALL_SECONDS
         )
-
-
-def tensor_type(dtype: str) -> str:
-    return "float32" if dtype == "tf32" else dtype
-
-
-def precision(dtype: str) -> str:
-    """The recipe's precision under which a product of this type runs."""
-    return {"tf32": "tf32", "bfloat16": "bf16", "float16": "fp16"}.get(dtype, "fp32")
-
-
-def tensors(
-    shape: tuple[int, ...], dtype: str, layout: str = "c", times: int = 1
-) -> list[tuple[Any, ...]]:
-    """``times`` equal operands."""
-    return [(shape, dtype, layout)] * times

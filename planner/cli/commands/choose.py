@@ -43,7 +43,8 @@ def command(
     from planner.cli.question_options import question_from
 
     question = question_from(model, data, flags)
-    from planner.choose.decision import broken, decide  # after the question stands
+    from planner.choose.decision import decide  # after the question stands
+    from planner.choose.document import broken
 
     with (
         Progress(sys.stderr, enabled=not quiet)

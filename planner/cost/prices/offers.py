@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from planner import tables
 from planner.cost.prices.tables import instance_sizes, price_rows, providers, rows_by_gpu
-from planner.errors import QuestionError, UnknownNameError
+from planner.errors import FieldName, QuestionError, UnknownNameError
 from planner.figures import Estimate
 from planner.today import today
 
@@ -195,9 +195,9 @@ def no_offer(
     )
     places = dict.fromkeys(f"{offer.provider} ({offer.region})" for offer in anywhere)
     mend = (
-        f"Give --price, or take {', '.join(list(places)[:4])}"
+        f"Give {FieldName('price')}, or take {', '.join(list(places)[:4])}"
         if places
-        else "Give the price with --price"
+        else f"Give the price with {FieldName('price')}"
     )
     return QuestionError(f"no price of {gpu_key} is known at {asked}", where="price", mend=mend)
 

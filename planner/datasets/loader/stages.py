@@ -19,7 +19,7 @@ import numpy as np
 
 from planner.datasets.loader.sources import Pieces, Rows, Texts, version
 from planner.datasets.tokens import TokenizerFile
-from planner.errors import MissingExtraError
+from planner.errors import FieldName, MissingExtraError
 from planner.libraries import import_library
 
 #: Side of an image where none is asked for: torchvision's ImageNet reference training
@@ -297,7 +297,7 @@ def _texts(source: Texts, tokenizer_path: str | Path | None) -> Pipeline:
             doubts=(
                 (
                     "without a tokenizer only reading and parsing of the text was measured",
-                    "Give one with --tokenizer FILE (tokenizer.json)",
+                    f"Give one with {FieldName('tokenizer')} FILE (tokenizer.json)",
                 ),
             ),
         )

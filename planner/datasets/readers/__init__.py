@@ -3,8 +3,6 @@ format is adding a file."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from planner.registry import declared
 
 #: Keys of a record that hold what was measured of a medium, not text: (width, height), seconds. No
 #: column can be so named.
@@ -73,15 +73,12 @@ class Reader:
 @cache
 def registry() -> tuple[Reader, ...]:
     """Every reader of this package, by format. Raises RuntimeError when two claim one suffix."""
-    found, owners = [], {}
-    for module in pkgutil.iter_modules(__path__):
-        reader = getattr(importlib.import_module(f"{__name__}.{module.name}"), "READER", None)
-        if reader is None:
-            continue
+    found: list[Reader] = declared(__name__, "READER")
+    owners: dict[str, str] = {}
+    for reader in found:
         for suffix in reader.suffixes:
             if owners.setdefault(suffix, reader.format) != reader.format:
                 raise RuntimeError(f"{suffix} is claimed by {owners[suffix]} and {reader.format}")
-        found.append(reader)
     return tuple(sorted(found, key=lambda r: r.format))
 
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from planner.devices.telemetry import processor
 from planner.devices.telemetry.nvml import Nvml
+from planner.errors import FieldName
 
 Doubt = tuple[str, str]
 
@@ -296,6 +297,7 @@ def doubts_of(timings: Sequence[Any]) -> list[Doubt]:
         (
             f"samples of {scattered} of {len(judged)} operations scatter by more than "
             f"{_SPREAD:.0%}",
-            "Close other programs and calibrate again with --again, or with more --seconds",
+            f"Close other programs and calibrate again with {FieldName('again')}, or with more "
+            f"{FieldName('seconds')}",
         )
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from planner.errors import QuestionError, UnknownNameError
+from planner.errors import FieldName, QuestionError, UnknownNameError
 from planner.ledger.record import MEASUREMENT
 from planner.question.settings import of_runs
 from planner.units import GB, GIB, JOULES_PER_KWH, KB, KIB, MB, MIB, SECONDS_PER_HOUR
@@ -61,7 +61,7 @@ def parse(texts: Sequence[str]) -> dict[str, Column]:
         if not equals or not name or not rest.strip():
             raise QuestionError(
                 f"{text[:80]!r} is not NAME=COLUMN or NAME=COLUMN:UNIT",
-                where="--map",
+                where=FieldName("map"),
                 mend="For example step_seconds=iter_time_ms:ms",
             )
         if name not in types:
@@ -79,7 +79,7 @@ def _column(name: str, value_type: str, text: str) -> Column:
     if colon and units and column.strip():
         raise QuestionError(
             f"{name} is not measured in {unit.strip()[:20]!r}",
-            where="--map",
+            where=FieldName("map"),
             mend=f"Units: {', '.join(units)}",
         )
     return Column(name, value_type, text.strip())

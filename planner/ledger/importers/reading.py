@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from planner.errors import DataError, QuestionError, UnknownNameError
+from planner.errors import DataError, FieldName, QuestionError, UnknownNameError
 from planner.ledger.importers.found import Found, Problems, as_record, content_of
 from planner.ledger.importers.mapping import parse
 from planner.ledger.record import RunRecord
@@ -61,7 +61,9 @@ def read(
         raise UnknownNameError("format", name, FORMATS, mend=f"Known: auto, {', '.join(FORMATS)}.")
     if (columns or steps) and name != "csv":
         raise QuestionError(
-            "--map and --rows-are-steps are for tables", where=name, mend="Use --format csv"
+            f"{FieldName('map')} and {FieldName('rows_are_steps')} are for tables",
+            where=name,
+            mend=f"Use {FieldName('format')} csv",
         )
     problems = Problems()
     reader = _module(name)
@@ -104,7 +106,7 @@ def recognise(place: Path) -> str:
     raise DataError(
         "no log that is known",
         where=str(place),
-        mend=f"Name its kind with --format: {', '.join(FORMATS)}",
+        mend=f"Name its kind with {FieldName('format')}: {', '.join(FORMATS)}",
     )
 
 

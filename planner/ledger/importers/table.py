@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from planner.errors import DataError, QuestionError
+from planner.errors import DataError, FieldName, QuestionError
 from planner.ledger.importers.found import Found, Problems
 from planner.ledger.importers.mapping import Column, value_types
 from planner.ledger.importers.text import number, plain_text, table_of
@@ -63,7 +63,7 @@ def _columns(place: Path, header: Mapping[str, str], mapping: Mapping[str, Colum
     if missing:
         raise QuestionError(
             f"{place.name} has no column {missing[0]!r}",
-            where="--map",
+            where=FieldName("map"),
             mend=f"It has: {', '.join(list(header)[:30])}",
         )
     named = {ALIASES.get(name, name): name for name in header}
@@ -76,8 +76,8 @@ def _columns(place: Path, header: Mapping[str, str], mapping: Mapping[str, Colum
         raise DataError(
             "no column of it is known as a measurement",
             where=str(place),
-            mend=f"Say which is which, for example --map step_seconds={next(iter(header))}:ms. "
-            f"It has: {', '.join(list(header)[:20])}",
+            mend=f"Say which is which, for example {FieldName('map')} "
+            f"step_seconds={next(iter(header))}:ms. It has: {', '.join(list(header)[:20])}",
         )
     return list(found.values())
 

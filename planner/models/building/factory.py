@@ -16,7 +16,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import ModelError
+from planner.errors import FieldName, ModelError
 from planner.models.building.built import BuiltModel, largest_module_list
 from planner.models.building.meta import on_device
 from planner.models.building.real_batch import with_values
@@ -166,7 +166,7 @@ def _checkpointing(blocks: list[torch.nn.Module], name: str) -> Callable[..., No
             raise ModelError(
                 "no repeated blocks (an nn.ModuleList) to checkpoint",
                 where=name,
-                mend="Leave --gradient-checkpointing out",
+                mend=f"Leave {FieldName('gradient_checkpointing')} out",
             )
         for block in blocks:
             forward = block.forward

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import ModelError
+from planner.errors import FieldName, ModelError
 from planner.libraries import import_library
 from planner.models.building.built import BuiltModel, largest_module_list
 from planner.models.building.hf_inputs import batch_maker, symbols_of
@@ -256,7 +256,7 @@ def _checkpointing(module: torch.nn.Module, name: str) -> Callable[..., None]:
             raise ModelError(
                 "this model has no gradient checkpointing",
                 where=name,
-                mend="Leave --gradient-checkpointing out",
+                mend=f"Leave {FieldName('gradient_checkpointing')} out",
             )
         plain = {"use_reentrant": False, **options}
         if hasattr(module, "activation_checkpointing_enable"):  # its name from transformers 5 on

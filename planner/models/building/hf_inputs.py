@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import ModelError
+from planner.errors import FieldName, ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +94,9 @@ def _image(config: Any, name: str) -> tuple[int, int, int]:
     size = getattr(vision, "image_size", None)
     if size is None:
         raise ModelError(
-            "its config does not say how large its images are", where=name, mend="Give --image-size"
+            "its config does not say how large its images are",
+            where=name,
+            mend=f"Give {FieldName('image_size')}",
         )
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
     return getattr(vision, "num_channels", 3), height, width

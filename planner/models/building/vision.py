@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import ModelError, UnknownNameError
+from planner.errors import FieldName, ModelError, UnknownNameError
 from planner.libraries import import_library
 from planner.models.building.built import BuiltModel, largest_module_list
 from planner.models.building.meta import make_on
@@ -111,7 +111,7 @@ def _torchvision(
         raise ModelError(
             "torchvision does not say how large its images are",
             where=facts.name,
-            mend="Give --image-size",
+            mend=f"Give {FieldName('image_size')}",
         )
     options: dict[str, Any] = {"num_classes": classes} if classes else {}
     if name.startswith("vit_"):
@@ -195,7 +195,7 @@ def _timm_checkpointing(module: Any, name: str) -> None:
         raise ModelError(
             "this timm model has no gradient checkpointing",
             where=name,
-            mend="Leave --gradient-checkpointing out",
+            mend=f"Leave {FieldName('gradient_checkpointing')} out",
         ) from error
 
 

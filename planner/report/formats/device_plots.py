@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from planner.devices.curves import Curve, Point
-from planner.devices.families import features_of
 from planner.devices.profile import DeviceProfile
 from planner.errors import MachineError, MissingExtraError, QuestionError
+from planner.operations.registry import family_kind, features_of, kind_named
 from planner.units import GIGA
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
@@ -31,8 +31,6 @@ DASHES = ("-", "--", "-.", ":")
 #: a roofline needs to show.
 MOST_CURVES, LEAST_INTENSITY = 8, 0.01
 FORMATS = (".png", ".svg")
-#: Kinds whose speed is what they compute; of all others it is what they move.
-COMPUTING = ("matmul", "convolution", "attention")
 INK, PALE = "#222222", "#9a9a9a"
 STEPS, COLUMNS = 80, 4
 
@@ -145,7 +143,10 @@ def _by_kind(profile: DeviceProfile) -> dict[str, list[Curve]]:
     return dict(
         sorted(
             found.items(),
-            key=lambda item: (item[0] not in COMPUTING, -sum(len(c.points) for c in item[1])),
+            key=lambda item: (
+                not kind_named(item[0]).model_work,
+                -sum(len(c.points) for c in item[1]),
+            ),
         )
     )
 
@@ -202,10 +203,10 @@ def _marked(index: int, size: float) -> dict[str, Any]:
 
 def _ceilings(axes, profile: DeviceProfile, low: float, high: float) -> None:
     """A roof for each type of number, all on the slope of the fastest memory that was seen."""
-    bandwidth = max(p.bytes / p.seconds for c in profile.curves.values() for p in c.points)
+    bandwidth = profile.fastest_bytes_per_s
     peaks: dict[str, float] = {}
     for family, curve in profile.curves.items():
-        if family.partition(".")[0] in COMPUTING:
+        if family_kind(family).model_work:
             dtype = family.rpartition(".")[2]
             peaks[dtype] = max(
                 peaks.get(dtype, 0.0), max(p.flops / p.seconds for p in curve.points)
@@ -249,7 +250,7 @@ def _rate(value: float, unit: str) -> str:
 def _kind(axes, kind: str, curves: Sequence[Curve]) -> None:
     """Achieved rate over size: measured sizes as marks, the fitted curve as a line through the
     middle of the other sizes."""
-    computing = kind in COMPUTING
+    computing = kind_named(kind).model_work
     chosen = sorted(curves, key=lambda c: -len(c.points))[:MOST_CURVES]
     for index, curve in enumerate(chosen):
         points = [p for p in curve.points if _size(p, computing) > 0]

@@ -29,7 +29,7 @@ def gpus(like: str | None = None) -> list[dict[str, Any]]:
             "key": s.key,
             "name": s.name,
             "memory_bytes": s.total_memory_bytes,
-            "memory_bandwidth_bytes_per_s": s.memory_bandwidth_bytes_per_s,
+            "memory_bandwidth_bytes_per_s": s.bandwidth_bytes_per_s(),
             "peak_flops_per_s": dict(s.peak_flops),
             "tdp_watts": s.tdp_watts,
             **_prices(s.key),

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from planner.errors import FieldName
+from planner.operations.registry import kind_named
 from planner.report.views.answer import DASH, Table
 from planner.report.words import bytes_text, clean, count_text, seconds_text, share_text, value_text
 from planner.units import GIGA, TERA
@@ -117,7 +119,7 @@ def details(one: Mapping[str, Any], outcome: Mapping[str, Any] | None = None) ->
             for d in one["doubts"]
         ]
         more = (
-            [f"and {len(lines) - LISTED_DOUBTS} more: --json shows all"]
+            [f"and {len(lines) - LISTED_DOUBTS} more: {FieldName('json')} shows all"]
             if len(lines) > LISTED_DOUBTS
             else []
         )
@@ -161,7 +163,7 @@ def _run(outcome: Mapping[str, Any]) -> list[tuple[str, str]]:
     more = [
         f"{outcome['remembered']:,} were known" if outcome["remembered"] else "",
         f"{outcome['failed']:,} could not run" if outcome["failed"] else "",
-        f"{outcome['left']:,} left for more --seconds" if outcome["left"] else "",
+        f"{outcome['left']:,} left for more {FieldName('seconds')}" if outcome["left"] else "",
     ]
     return [
         (
@@ -197,7 +199,7 @@ def _kinds(kinds: Sequence[Mapping[str, Any]]) -> Table:
 def _rate(one: Mapping[str, Any]) -> str:
     """Products by what they compute, all else by what it moves."""
     flops, moved = one["fastest_flops_per_s"], one["fastest_bytes_per_s"]
-    if flops and one["kind"] in ("matmul", "convolution", "attention"):
+    if flops and kind_named(one["kind"]).model_work:
         return f"{flops / TERA:.3g} TFLOP/s" if flops >= TERA else f"{flops / GIGA:.3g} GFLOP/s"
     return f"{moved / GIGA:.3g} GB/s" if moved else DASH
 

@@ -11,7 +11,7 @@ import torch
 from planner.errors import ModelError, PlannerError
 from planner.trace.recorder.cuda_mode import CudaLike, as_if_on_cuda
 from planner.trace.recorder.dispatch_mode import RawTrace, Recorder, quiet
-from planner.training.optimizers import BUILDERS, state_tensors
+from planner.training.optimizers import OPTIMIZERS, state_tensors
 from planner.training.recipe import Recipe
 from planner.training.registry import strategy_of
 from planner.training.strategy import count
@@ -41,7 +41,7 @@ class StepRunner:
         params = self.prepared.trainable
         if not params:
             raise ModelError("nothing is left to train")
-        optimizer = BUILDERS[self.recipe.optimizer](params)
+        optimizer = OPTIMIZERS[self.recipe.optimizer].recorded(params)
         for p in params:
             p.grad = torch.empty_like(p)
         with as_if_on_cuda(CudaLike(numbers=1.0)):

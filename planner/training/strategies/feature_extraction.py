@@ -6,7 +6,7 @@ pass that makes the features once (``features``); the head alone on features rea
 
 from __future__ import annotations
 
-from planner.errors import ModelError
+from planner.errors import FieldName, ModelError
 from planner.training.strategy import Prepared, Strategy, count, freeze, plain
 
 
@@ -124,7 +124,7 @@ def _head_modules(built) -> list:
     except AttributeError as error:
         raise ModelError(
             f"the head of {built.facts.name} is not made of modules",
-            mend="Use --no-cached-features",
+            mend=f"Use {FieldName('cached_features', off=True)}",
         ) from error
 
 

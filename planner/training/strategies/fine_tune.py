@@ -13,4 +13,4 @@ def apply(built, recipe, build) -> Prepared:
     return plain(built, [p for p in trainable if p.requires_grad])
 
 
-STRATEGY = Strategy("fine_tune", "full fine-tuning", "every weight", apply, order=50)
+STRATEGY = Strategy("fine_tune", "full fine-tuning", "every weight", apply, order=30)

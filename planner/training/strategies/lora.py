@@ -3,7 +3,7 @@ arXiv 2106.09685)."""
 
 from __future__ import annotations
 
-from planner.errors import ModelError, QuestionError
+from planner.errors import FieldName, ModelError, QuestionError
 from planner.libraries import import_library
 from planner.training.strategy import Prepared, Strategy, count, plain
 
@@ -17,9 +17,9 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
     if not targets:
         raise QuestionError(
             f"{built.facts.name} has no linear layer but its head: adapters have no place in it",
-            where="--strategy",
-            mend="Name layers that it has with --lora-targets (LoRA also takes convolutions), "
-            "or train it otherwise",
+            where=FieldName("strategy"),
+            mend=f"Name layers that it has with {FieldName('lora_targets')} (LoRA also takes "
+            "convolutions), or train it otherwise",
         )
     config = peft.LoraConfig(
         r=recipe.lora_rank,
@@ -42,11 +42,11 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
             raise ModelError(
                 f"PEFT cannot adapt it: {' '.join(str(error).split())[:200]}",
                 where=built.facts.name,
-                mend="Name the layers to adapt with --lora-targets",
+                mend=f"Name the layers to adapt with {FieldName('lora_targets')}",
             ) from error
         raise QuestionError(
             f"no such modules in {built.facts.name}: {', '.join(targets)}",
-            where="--lora-targets",
+            where=FieldName("lora_targets"),
             mend=f"It has: {', '.join(known)}",
         ) from error
     built.module = adapted
@@ -61,5 +61,5 @@ def apply(built, recipe, build) -> Prepared:
 
 
 STRATEGY = Strategy(
-    "lora", "LoRA", "low-rank adapters on frozen weights", apply, order=30, uses_lora=True
+    "lora", "LoRA", "low-rank adapters on frozen weights", apply, order=40, uses_lora=True
 )

@@ -3,7 +3,7 @@ activations."""
 
 from __future__ import annotations
 
-from planner.errors import QuestionError
+from planner.errors import FieldName, QuestionError
 from planner.training.strategy import Prepared, Strategy, count, freeze, plain
 
 
@@ -13,7 +13,7 @@ def apply(built, recipe, build) -> Prepared:
     if wanted > len(built.blocks):
         raise QuestionError(
             f"{wanted} unfrozen blocks asked for, {built.facts.name} has {len(built.blocks)}",
-            where="--unfrozen-blocks",
+            where=FieldName("unfrozen_blocks"),
         )
     total = count(built.module.parameters())
     freeze(built.module)

@@ -50,7 +50,7 @@ STRATEGY = Strategy(
     "QLoRA",
     "low-rank adapters on 4-bit weights",
     apply,
-    order=40,
+    order=50,
     uses_lora=True,
     four_bit=True,
 )

@@ -26,7 +26,7 @@ from planner.calibrate.host.timing import (
 )
 from planner.calibrate.operations.backends import backend
 from planner.devices.priors import prior
-from planner.trace.operations import kind_of
+from planner.operations.registry import kind_of
 from planner.trace.table import PHASES
 
 CPU = backend("cpu")
@@ -48,7 +48,7 @@ GPU_LIKE = SimpleNamespace(kind="cuda", device=torch.device("cpu"), synchronise=
 def test_a_biased_linear_layer_issues_one_product_and_three_views():
     x, weight, bias = torch.randn(2, 3, 4), torch.randn(5, 4), torch.randn(5)
     found = issued(lambda: functional.linear(x, weight, bias))
-    assert [kind_of(str(operator)) for operator, _, _ in found.calls] == [
+    assert [kind_of(str(operator)).name for operator, _, _ in found.calls] == [
         "matmul"
     ] and found.views >= 2
 
@@ -80,7 +80,7 @@ def test_programs_issue_the_kind_that_they_are_named_for(program):
                 == "aten.native_dropout.default"
             )
     elif program.kind != "attention":  # a processor's kernel has another name
-        assert program.kind in {kind_of(str(operator)) for operator, _, _ in found.calls}
+        assert program.kind in {kind_of(str(operator)).name for operator, _, _ in found.calls}
 
 
 def test_bare_operators_are_taken_off_where_host_and_device_are_one():
@@ -210,7 +210,7 @@ def test_predicted_host_seconds_are_the_clocks(small):
     nothing = {name: 0.0 for name in COSTS}
     assert host_step.predicted_host_seconds(trace, dims, nothing) == 0
     products = sum(
-        int(n) for s, n in zip(trace.signatures, trace.counts[:, 0]) if kind_of(s.op) == "matmul"
+        int(n) for s, n in zip(trace.signatures, trace.counts[:, 0]) if kind_of(s.op).tiled
     )
     assert host_step.predicted_host_seconds(
         trace, dims, nothing | {"forward_seconds.matmul": 1e-6}

@@ -9,9 +9,10 @@ import torch
 from planner.calibrate.operations.backends import backend
 from planner.calibrate.operations.binding import bind
 from planner.calibrate.operations.execute import CannotRun, calls, copies_for, guarded, precision
-from planner.calibrate.operations.tensors import Contents, Slot, make
-from planner.devices.cases import case, case_of
+from planner.calibrate.operations.tensors import make
 from planner.errors import MachineError
+from planner.operations.bench import Contents, Slot
+from planner.operations.cases import case, case_of
 from planner.trace import store
 from planner.trace.recorder.dispatch_mode import _raw
 from planner.trace.table import Operand

@@ -9,9 +9,9 @@ import torch
 
 from planner.calibrate.operations import timing
 from planner.calibrate.operations.backends import backend
-from planner.calibrate.operations.binding import CannotRun
 from planner.calibrate.operations.timing import time_calls, time_case
-from planner.devices.cases import case
+from planner.operations.bench import CannotRun
+from planner.operations.cases import case
 
 
 class Clock:

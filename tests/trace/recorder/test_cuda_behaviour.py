@@ -13,7 +13,7 @@ from planner.trace.recorder import cuda_attention
 from planner.trace.recorder.cuda_mode import CudaLike, as_if_on_cuda
 from planner.trace.recorder.regimes import record_regime, runner_for
 from planner.trace.source import trace_for
-from planner.training.optimizers import BUILDERS
+from planner.training.optimizers import OPTIMIZERS
 from planner.training.recipe import Recipe
 
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
@@ -334,7 +334,7 @@ def test_a_step_that_depends_on_values_ends_in_one_line(own):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(BUILDERS))
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "amp_fp16"])
 def test_every_optimizer_records(own, name, precision):
     facts = resolve(f"{own}:keeps")

@@ -1,0 +1,1 @@
+"""What the operations of a trace are: one file of ``kinds/`` a kind, looked up in ``registry``."""

@@ -1,0 +1,1 @@
+"""One file an operation kind: its ``KIND`` declares all that the planner knows of it."""

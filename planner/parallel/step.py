@@ -1,0 +1,29 @@
+"""Seconds of one optimizer step over all its micro-batches and devices: the one place that adds
+them up."""
+
+from __future__ import annotations
+
+from planner.devices.specification import DeviceSpec
+from planner.parallel.data_parallel import exposed_seconds
+from planner.parallel.plan import ParallelPlan
+from planner.step_time.clock import StepTime
+
+
+def optimizer_step_seconds(
+    time: StepTime,
+    *,
+    accumulation: int,
+    parallel: ParallelPlan,
+    gradient_bytes: float,
+    spec: DeviceSpec,
+) -> float:
+    """``accumulation`` micro-batches and one update on each device, the gradients summed once.
+
+    ``time`` is of one micro-batch with its update on one device (scalars). Raises QuestionError
+    where no source gives the link between the devices.
+    """
+    update = float(time.optimizer_seconds)
+    total = accumulation * (float(time.seconds) - update) + update
+    return total + exposed_seconds(
+        gradient_bytes, parallel.dp_replicate, spec, float(time.backward_seconds)
+    )

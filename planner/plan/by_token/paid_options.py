@@ -1,0 +1,160 @@
+"""Ways that train nothing here: prompting, retrieval, and fine-tuning as a service. Paid by the
+token, from dated rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from planner.cost.token_bills import (
+    Line,
+    request_usd,
+    store_for,
+    store_price,
+)
+from planner.errors import PlannerError, QuestionError
+from planner.plan.by_token.api_models import to_embed, to_prompt
+from planner.plan.by_token.paid_option import (
+    PaidOption,
+    option_of,
+    request_of,
+)
+from planner.plan.by_token.provider_tuning import short_name, tuned_by_providers
+from planner.plan.inputs.problem import Problem
+from planner.question import Question
+from planner.units import format_bytes, format_count, format_usd
+
+
+def paid_options(problem: Problem) -> list[PaidOption]:
+    """Every asked strategy that is paid by the token. When all were asked for, one that cannot be
+    priced becomes a warning."""
+    makers: dict[str, Callable[[Problem], list[PaidOption]]] = {
+        "prompting": _prompting,
+        "rag": _rag,
+        "provider_fine_tune": tuned_by_providers,
+    }
+    found: list[PaidOption] = []
+    if problem.question.data_must_stay and problem.trained_strategies:
+        problem.assumptions.append(
+            "the data must not go to an API provider; a rented GPU counts as one's own place: "
+            "--gpu local keeps to this machine"
+        )
+    for strategy in problem.paid_strategies:
+        try:
+            if problem.question.data_must_stay:
+                raise QuestionError(
+                    "the data must not be sent to a provider", where="--data-must-stay"
+                )
+            found += makers[strategy](problem)
+        except PlannerError as error:
+            if problem.question.strategy is not None:
+                raise
+            problem.warnings.append(f"{strategy} is left out: {error}")
+    return found
+
+
+# ---------------------------------------------------------------- requests
+
+
+def _prompting(problem: Problem) -> list[PaidOption]:
+    tokens, notes = request_of(problem, examples=True)
+    models, chosen = to_prompt(problem.question.api_model, problem.facts.name, tokens)
+    return [
+        option_of(
+            problem,
+            "prompting",
+            f"{price.provider} {short_name(price.model)}",
+            price,
+            Line(usd_per_request=request_usd(tokens, price)),
+            Line(),
+            tokens,
+            [*notes, *([chosen] if chosen else [])],
+        )
+        for price in models
+    ]
+
+
+def _rag(problem: Problem) -> list[PaidOption]:
+    question = problem.question
+    for name in ("corpus_tokens", "retrieved_tokens"):
+        if getattr(question, name) is None:
+            raise QuestionError(
+                "retrieval is not known",
+                where="--" + name.replace("_", "-"),
+                mend="Give the tokens of the documents (--corpus-tokens) and those put into a "
+                "request (--retrieved-tokens)",
+            )
+    tokens, notes = request_of(problem, examples=True, retrieved=question.retrieved_tokens)
+    embedder, dimensions, embedded_by = to_embed(question.embedding_model)
+    store = store_for(question.corpus_tokens, dimensions)
+    place = store_price(question.vector_store, store, question.requests_per_month or 0.0)
+    models, chosen = to_prompt(question.api_model, problem.facts.name, tokens)
+    once, per_query = (
+        store.embedded_tokens * embedder.usd_per_input_token,
+        tokens.prompt * embedder.usd_per_input_token,
+    )
+    notes += [note for note in (chosen, embedded_by) if note]
+    notes.append(
+        f"{format_count(store.vectors)} vectors of {store.dimensions} kept at {place.store}: "
+        f"{format_bytes(store.stored_bytes)} stored with their text; "
+        f"a server of one's own would hold {format_bytes(store.memory_bytes)} in memory"
+    )
+    found = []
+    for price in models:
+        line = Line(up_front_usd=once, usd_per_request=request_usd(tokens, price) + per_query)
+        option = option_of(
+            problem,
+            "rag",
+            f"{price.provider} {short_name(price.model)}",
+            price,
+            line,
+            place.line(store),
+            tokens,
+            list(notes),
+        )
+        option.store = {
+            "store": place.store,
+            "vectors": store.vectors,
+            "dimensions": store.dimensions,
+            "stored_bytes": store.stored_bytes,
+            "memory_bytes": store.memory_bytes,
+            "embedded_tokens": store.embedded_tokens,
+            "embedding_model": embedder.model,
+            "embedding_usd": once,
+        }
+        if place.usd_per_gb_scanned is None:
+            option.warnings.append(f"{place.store} states no price of queries: none is counted")
+        option.sources += [
+            (f"price of {embedder.model}", embedder.source, str(embedder.captured_date)),
+            (f"price of {place.store}", place.source, place.date),
+        ]
+        found.append(option)
+    return found
+
+
+# ---------------------------------------------------------------- fine-tuning as a service
+
+
+def cheapest_paid(
+    question: Question, options: Sequence[PaidOption]
+) -> tuple[PaidOption, str] | None:
+    """Among ways that are all paid by the token, the one that costs least and keeps the budget;
+    None where none is priced whole."""
+    whole = [
+        o
+        for o in options
+        if o.line is not None and (question.max_usd is None or o.usd.p50 <= question.max_usd)
+    ]
+    if not whole:
+        return None
+    load = question.requests_per_month
+    best = min(whole, key=lambda o: o.usd.p50 if load else o.line.monthly_usd(1.0))
+    what = (
+        f"{format_usd(best.usd.p50)} over {question.horizon_months:g} months"
+        if load
+        else f"{format_usd(best.line.monthly_usd(1.0))} for one request a month"
+    )
+    return (
+        best,
+        f"The cheapest of the ways asked for, {what}; whether its answers are good enough is "
+        "not known before they are tried",
+    )

@@ -1,0 +1,285 @@
+"""A provider tunes the model and serves it: what both cost, by its own rules."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from dataclasses import replace
+
+from planner.cost.api_prices import ApiPrice, model_prices, training_prices
+from planner.cost.prices.offers import Offer, price_rows
+from planner.cost.token_bills import (
+    Line,
+    RequestTokens,
+    TuningRule,
+    request_usd,
+    serving_default,
+    tuning_rule,
+    tuning_usd,
+)
+from planner.devices.lookup import find_device
+from planner.errors import PlannerError, QuestionError
+from planner.plan.by_token.api_models import named, same_model
+from planner.plan.by_token.paid_option import (
+    PaidOption,
+    option_of,
+    request_of,
+    spread_of_counts,
+    spread_of_data,
+)
+from planner.plan.inputs.defaults import choose, default
+from planner.plan.inputs.problem import Problem
+from planner.plan.serving import serve
+from planner.today import today
+from planner.units import format_count, format_usd
+
+#: Offers of fine-tuning that are shown, the cheapest first.
+OFFERED = 3
+#: Requests that a deployment reads together, and the kind of its price rows.
+PROMPTS_AT_ONCE, DEPLOYMENT = 8, "inference deployment list"
+
+
+def tuned_by_providers(problem: Problem) -> list[PaidOption]:
+    question, data = problem.question, problem.data
+    if problem.facts.modality != "text" or data.mean_length is None:
+        raise QuestionError("providers fine-tune on text of known length", where="--strategy")
+    if question.api_model is None and problem.facts.task != "causal_lm":
+        raise QuestionError(
+            f"providers tune models that write, not {problem.facts.name}",
+            where="--strategy",
+            mend="Name one with --api-model",
+        )
+    prices = _offers(problem)
+    options = []
+    for price in prices:
+        options.append(_tuned_at(problem, price))
+    if question.api_model is None:
+        options[0].assumptions.append(
+            f"of {len(prices)} offers for a model of this size or name, the cheapest to train first"
+        )
+    return options
+
+
+def _offers(problem: Problem) -> list[ApiPrice]:
+    """Training prices: of the named model, else of this very model and of its size class, the
+    cheapest of each provider. Raises QuestionError where nobody offers it."""
+    question = problem.question
+    if question.api_model is not None:
+        found = [
+            row for row in named(question.api_model, kind="training") if row.usd_per_training_token
+        ]
+        return sorted(found, key=_training_rank)[:OFFERED]
+    parameters = problem.facts.parameters
+    own = [
+        row
+        for row in model_prices("", kind="training")
+        if row.usd_per_training_token
+        and row.captured_date
+        and same_model(row.model, problem.facts.name)
+    ]
+    classes = training_prices(parameters) if parameters else []
+    cheapest: dict[str, ApiPrice] = {}
+    for row in sorted([*own, *classes], key=_training_rank):
+        if "DPO" not in row.method:
+            cheapest.setdefault(row.provider, row)
+    if not cheapest:
+        raise QuestionError(
+            f"no provider's dated table has a model such as {problem.facts.name}",
+            where="--strategy",
+            mend="Name one with --api-model",
+        )
+    return list(cheapest.values())[:OFFERED]
+
+
+def _training_rank(row: ApiPrice) -> tuple:
+    return row.usd_per_training_token, row.provider, row.model
+
+
+def _tuned_at(problem: Problem, price: ApiPrice) -> PaidOption:
+    question, data, rule = problem.question, problem.data, tuning_rule(price.provider)
+    epochs = question.epochs or default("epochs", "lora", problem.facts.task)[0]
+    checks = (
+        question.evaluation_samples
+        if question.evaluation_samples is not None
+        else math.ceil(default("evaluation_share")[0] * data.samples)
+    )
+    length = min(data.mean_length, question.max_length or math.inf)
+    bill = tuning_usd(
+        data.samples * length,
+        epochs,
+        price.usd_per_training_token,
+        rule,
+        validation_tokens=checks * length,
+        evaluations=math.ceil(question.evaluations_per_epoch * epochs),
+    )
+    notes = [
+        f"{format_count(bill.billed_tokens)} tokens billed: {data.samples} samples × "
+        f"{epochs:g} epochs{' and validation' if bill.parts_usd['validation'] else ''}, "
+        f"packed, at {format_usd(price.usd_per_training_token * 1e6)} a million "
+        f"({price.method or 'one price for all methods'})",
+        *bill.notes,
+    ]
+    line, tokens, served, warnings = _answering(problem, price, rule)
+    whole = None if line is None else replace(line, up_front_usd=bill.usd)
+    option = option_of(
+        problem,
+        "provider_fine_tune",
+        f"{price.provider} {short_name(price.model)}",
+        price,
+        whole,
+        Line(),
+        tokens,
+        [*notes, *served],
+    )
+    option.up_front_usd = bill.usd
+    if whole is None:
+        option.parts = {"api": bill.usd, "storage": 0.0}
+    option.usd = spread_of_data(problem, bill.usd) + spread_of_counts(
+        problem, sum(option.parts.values()) - bill.usd
+    )
+    option.warnings += warnings
+    option.sources.append((f"billing rules of {price.provider}", rule.source, None))
+    return option
+
+
+def _answering(
+    problem: Problem, price: ApiPrice, rule: TuningRule
+) -> tuple[Line | None, RequestTokens | None, list[str], list[str]]:
+    """(what the tuned model's answers cost, tokens, notes, warnings); no line where the provider's
+    price is not known."""
+    try:
+        tokens, notes = request_of(problem, examples=False)
+    except QuestionError as error:
+        return None, None, [], [f"what the tuned model's answers cost is left out: {error}"]
+    if rule.served == "gpu_hour":
+        return _deployed(problem, price, tokens)
+    served = _tuned_price(price, rule)
+    if served is None:
+        why = "has no known price"
+        return None, None, [], [f"serving what {price.provider} tuned {why}: it is not in the cost"]
+    hosting = (rule.hosting_usd_per_hour or 0.0) * serving_default("hours_per_month")
+    line = Line(
+        usd_per_request=request_usd(tokens, served),
+        usd_per_month=hosting,
+        least_usd_per_month=hosting,
+    )
+    return (
+        line,
+        tokens,
+        [*notes, f"the tuned model answers at the price of {served.model}"],
+        [served.trust_warning] if served.trust_warning else [],
+    )
+
+
+def _deployed(
+    problem: Problem, price: ApiPrice, tokens: RequestTokens
+) -> tuple[Line | None, RequestTokens | None, list[str], list[str]]:
+    """A deployment of the tuned model on the provider's own devices, always on, as ``serve`` plans
+    it; the cheapest that holds it."""
+    if problem.question.requests_per_month is None:
+        return (
+            None,
+            None,
+            [],
+            [
+                f"serving what {price.provider} tuned needs a deployment of its own and is not "
+                "in the cost; --requests-per-month gives it"
+            ],
+        )
+    why = f"{price.provider} states no price of the devices it deploys on"
+    for offer in _deployments(price.provider):
+        spec = find_device(offer.gpu_key)
+        try:
+            choices = choose(problem.question, problem.facts, problem.data, "lora", spec)
+            source = problem.source(choices.with_checkpointing("none"), problem.facts)
+            serving = serve(
+                problem.question,
+                source,
+                spec,
+                offer,
+                None,
+                problem.data.mean_length,
+                min(PROMPTS_AT_ONCE, choices.global_batch),
+            )
+        except PlannerError as error:
+            why = str(error)
+            continue
+        assumption = (
+            f"{price.provider} serves what it tuned on a deployment of its own, "
+            f"{format_usd(offer.usd_per_gpu_hour)} a GPU-hour on {offer.captured_date}"
+        )
+        return serving.line, tokens, [assumption, *serving.assumptions], []
+    return (
+        None,
+        None,
+        [],
+        [
+            f"serving what {price.provider} tuned needs a deployment of its own and is not in "
+            f"the cost: {why}"
+        ],
+    )
+
+
+def _deployments(provider: str) -> list[Offer]:
+    """The provider's devices for serving, the cheapest first: rows that are no offers to train
+    on."""
+    rows = [
+        row
+        for row in price_rows()
+        if row["provider"] == provider
+        and row["kind"] == DEPLOYMENT
+        and row["gpu_key"]
+        and row["captured_date"]
+    ]
+    found = []
+    for row in rows:
+        date, usd = (
+            datetime.date.fromisoformat(row["captured_date"]),
+            float(row["usd_per_gpu_hour"]),
+        )
+        found.append(
+            Offer(
+                provider,
+                row["region"],
+                row["instance_type"],
+                row["gpu_key"],
+                1,
+                usd,
+                usd,
+                False,
+                date,
+                (today() - date).days,
+                row["source"],
+                row["kind"],
+            )
+        )
+    return sorted(found, key=lambda offer: (offer.usd_per_gpu_hour, offer.gpu_key))
+
+
+def _tuned_price(price: ApiPrice, rule: TuningRule) -> ApiPrice | None:
+    """The tuned model's price a token: on the row itself, of the provider's ``ft:`` model, or of
+    the base model where the rule says so."""
+    if rule.served == "token" and price.usd_per_input_token is not None:
+        return price
+    if rule.served == "token":
+        tuned = [
+            row
+            for row in model_prices("ft:", kind="inference of a fine-tuned model")
+            if row.model.lower().startswith(f"ft:{price.model.lower()}")
+        ]
+        return min(tuned, key=lambda row: len(row.model), default=None)
+    if rule.served == "base":
+        return next(
+            (
+                row
+                for row in model_prices("")
+                if row.provider == price.provider and same_model(row.model, price.model)
+            ),
+            None,
+        )
+    return None
+
+
+def short_name(model: str) -> str:
+    """The model's own name, without the path that leads to it."""
+    return model.rpartition("/")[2]

@@ -1,0 +1,1 @@
+"""The question understood: model, data, training choices, devices."""

@@ -1,0 +1,151 @@
+"""The question, understood: model, data and device resolved once, traces shared by everything that
+needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from planner.datasets.profile import DatasetProfile, from_counts
+from planner.errors import QuestionError
+from planner.memory.replays import Replays
+from planner.models.facts import ModelFacts
+from planner.models.resolve import resolve
+from planner.plan.inputs.defaults import default
+from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
+from planner.trace.source import TraceSource, trace_for
+from planner.training.recipe import Recipe
+
+#: The decoder of an encoder-decoder gets a quarter of the input's length where the data does not
+#: say.
+TARGET_SHARE = 4
+
+
+@dataclass
+class Problem:
+    """What every later step starts from. ``source`` hands out one TraceSource a model and
+    recipe."""
+
+    question: Question
+    facts: ModelFacts
+    data: DatasetProfile
+    progress: Callable[[str, int, int], None] | None = None
+    assumptions: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    replays: Replays = field(default_factory=Replays)
+    _sources: dict[tuple, TraceSource] = field(default_factory=dict)
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """What is asked for: when all are, those that are paid by the token only where requests
+        are."""
+        wanted = self.question.strategy
+        if wanted is None:
+            return TRAINING_STRATEGIES + (
+                PAID_STRATEGIES if self.question.requests_per_month else ()
+            )
+        return tuple(wanted)
+
+    @property
+    def trained_strategies(self) -> tuple[str, ...]:
+        return tuple(name for name in self.strategies if name in TRAINING_STRATEGIES)
+
+    @property
+    def paid_strategies(self) -> tuple[str, ...]:
+        return tuple(name for name in self.strategies if name in PAID_STRATEGIES)
+
+    def source(
+        self, recipe: Recipe, facts: ModelFacts, teacher: ModelFacts | None = None
+    ) -> TraceSource:
+        key = (facts.fingerprint, recipe, teacher.fingerprint if teacher else None)
+        if key not in self._sources:
+            self._sources[key] = trace_for(facts, recipe, teacher=teacher, progress=self.progress)
+        return self._sources[key]
+
+    def whole_source(self, source: TraceSource) -> TraceSource:
+        """The source with its backbone: cached features leave it out, serving needs it again."""
+        if source.recipe.variant is None:
+            return source
+        return self.source(replace(source.recipe, variant=None), source.facts)
+
+    def changed(self, question: Question) -> Problem:
+        """The same model and data under another question: what was recorded and replayed is
+        shared, what is assumed and warned of is not."""
+        return Problem(
+            question,
+            self.facts,
+            self.data,
+            self.progress,
+            replays=self.replays,
+            _sources=self._sources,
+        )
+
+    def warn(self, text: str) -> None:
+        """Once, however many devices say it."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+
+def understand(question: Question, progress=None) -> Problem:
+    """Resolve the model and count the data. Raises ModelError, DataError and QuestionError."""
+    facts = resolve(
+        question.model,
+        task=question.task,
+        trust_remote_code=question.trust_remote_code,
+        offline=question.offline,
+    )
+    data = _data(question, facts, progress)
+    problem = Problem(question, facts, data, progress)
+    problem.data = _fitted_to(facts, data, problem.assumptions)
+    problem.assumptions += [*facts.assumptions, *data.assumptions]
+    problem.warnings += list(data.warnings)
+    return problem
+
+
+def _data(question: Question, facts: ModelFacts, progress) -> DatasetProfile:
+    if question.data is None:
+        if facts.modality == "text" and question.tokens_per_sample is None:
+            raise QuestionError(
+                "a text model needs the samples' length",
+                where="--tokens-per-sample",
+                mend="Give the mean tokens a sample",
+            )
+        return from_counts(
+            question.samples,
+            question.tokens_per_sample,
+            question.target_tokens_per_sample,
+            modality=facts.modality,
+        )
+    from planner.datasets.scanning import scan
+
+    return scan(
+        Path(question.data),
+        task=question.task or facts.task,
+        tokenizer_path=facts.tokenizer,
+        text_columns=question.text_columns,
+        vocabulary_size=facts.vocabulary,
+        progress=progress,
+    )
+
+
+def _fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -> DatasetProfile:
+    """The data as this model reads it. Raises QuestionError where it cannot."""
+    if data.modality != facts.modality and data.source != "counts":
+        raise QuestionError(
+            f"{facts.name} reads {facts.modality}, the data holds {data.modality}", where="data"
+        )
+    if facts.task == "seq2seq_lm" and data.target_lengths is None and data.lengths is not None:
+        assumptions.append(
+            f"targets are taken as a quarter of the inputs' length (1/{TARGET_SHARE}): the "
+            "data does not say"
+        )
+        return replace(data, target_lengths=np.maximum(1, data.lengths // TARGET_SHARE))
+    if facts.task == "speech_recognition" and data.lengths is None:
+        rate = default("transcript_tokens_per_second")[0]
+        seconds = data.audio_seconds if data.audio_seconds is not None else np.array([30.0])
+        assumptions.append(f"transcripts are taken at {rate:g} tokens a second of speech")
+        return replace(data, lengths=np.maximum(1, np.round(seconds * rate)).astype(np.int64))
+    return data

@@ -1,0 +1,270 @@
+"""One stage on one device at every micro-batch that may fit: peaks and times of the whole grid at
+once, so that a count of devices, a provider or a checkpointing policy costs arithmetic only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+
+from planner.datasets.batching import BatchPlan
+from planner.devices.specification import DeviceSpec
+from planner.memory.peak import peak_allocated
+from planner.parallel.plan import ALONE, ParallelPlan
+from planner.plan.inputs.problem import Problem
+from planner.plan.placement.point import Memory, memory_at, room_bytes, step_at, step_of
+from planner.plan.placement.setting import (
+    Setting,
+    accumulation_steps,
+    longest_lengths,
+    mean_lengths,
+    micro_batches,
+)
+from planner.plan.placement.variants import Stage
+from planner.step_time.clock import StepClock, StepTime
+from planner.trace.source import TraceSource
+from planner.trace.table import CATEGORIES, StepTrace
+
+#: Of the fitting micro-batches, how many of the largest are priced.
+LARGEST = 5
+#: Micro-batches within this factor of the fastest count as equally fast; the smaller one is taken.
+NEAR = 1.02
+_Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True)
+class FittingBatch:
+    """A micro-batch whose live tensors leave room for the context, and its seconds a sample.
+    ``surely``: the grid says so; else only a replay can."""
+
+    micro_batch: int
+    seconds_per_sample: float
+    surely: bool = True
+
+
+class SourceGrid:
+    """A trace at all micro-batches that any parallel plan may ask for: what no device changes."""
+
+    def __init__(
+        self,
+        source: TraceSource,
+        problem: Problem,
+        stage: Stage,
+        plans: Sequence[ParallelPlan],
+    ):
+        self.source, self.choices, self.problem = source, stage.choices, problem
+        asked, batch = stage.question.micro_batch, stage.choices.global_batch
+        self.micro_batches = {plan: micro_batches(batch, plan, asked) for plan in plans}
+        every = sorted(set().union(*self.micro_batches.values()))
+        self.large = np.array([size for size in every if size > 1] or every)
+        self.batches = {size: self._batches(size) for size in every}
+        self.longest = longest_lengths(self.batches[every[-1]])
+
+    def _batches(self, micro_batch: int) -> BatchPlan:
+        choices = self.choices
+        return self.problem.data.batches(
+            micro_batch, padding=choices.padding, max_length=choices.max_length
+        )
+
+    @cached_property
+    def trace(self) -> StepTrace:
+        """At the longest batch of the largest micro-batch."""
+        return self.source.at(B=int(self.large[-1]), **self.longest)
+
+    @cached_property
+    def peaks(self) -> np.ndarray:
+        """Live bytes at each of ``large``."""
+        dims = self.trace.dims(B=self.large, **self.longest)
+        return np.atleast_1d(peak_allocated(self.trace, dims))
+
+    @property
+    def least_bytes(self) -> float:
+        """A bound on the peak of a batch of one: the peak is convex in the batch."""
+        if len(self.large) < 2:
+            return 0.0
+        (first, second), (low, high) = self.large[:2], self.peaks[:2]
+        return float(low - (high - low) / (second - first) * (first - 1))
+
+    @cached_property
+    def weights_bytes(self) -> float:
+        there = (self.trace.birth < 0) & (self.trace.category == CATEGORIES.index("weights"))
+        sizes = self.trace.storage_bytes(self.trace.dims(B=int(self.large[-1]), **self.longest))
+        return float(sizes[self.trace.size[there]].sum())
+
+
+@dataclass
+class DeviceGrid:
+    """A source's grid on one device. Times are of one micro-batch step on one device, at the mean
+    padded lengths."""
+
+    shared: SourceGrid
+    spec: DeviceSpec
+
+    @cached_property
+    def room(self) -> float:
+        return room_bytes(self.spec, self.shared.source.facts.modality)
+
+    @cached_property
+    def fitting(self) -> list[int]:
+        grid = zip(self.shared.large, self.shared.peaks, strict=True)
+        return [int(size) for size, peak in grid if peak <= self.room]
+
+    @cached_property
+    def times(self) -> dict[int, StepTime]:
+        """Of every micro-batch that some parallel plan looks at."""
+        wanted = set()
+        for sizes in self.shared.micro_batches.values():
+            wanted |= set([size for size in sizes if size in self.fitting][-LARGEST:])
+        return self._priced(sorted(wanted)) if wanted else {}
+
+    def time(self, micro_batch: int) -> StepTime:
+        if micro_batch not in self.times:
+            self.times.update(self._priced([micro_batch]))
+        return self.times[micro_batch]
+
+    def _priced(self, sizes: list[int]) -> dict[int, StepTime]:
+        shared, recipe = self.shared, self.shared.source.recipe
+        means = [mean_lengths(shared.batches[size]) for size in sizes]
+        point = {"B": np.array(sizes)} | {
+            name: np.array([mean[name] for mean in means])
+            for name in ("S", "T")
+            if means[0][name] is not None
+        }
+        trace = shared.source.at(**{name: int(values[-1]) for name, values in point.items()})
+        time = StepClock(self.spec).price(
+            trace, trace.dims(**point), precision=recipe.precision, compiled=recipe.compile
+        )
+        return {size: _column(time, index) for index, size in enumerate(sizes)}
+
+    def candidates(self, parallel: ParallelPlan) -> list[FittingBatch]:
+        """Micro-batches that fit or may, the best first. An asked micro-batch, and a batch of one
+        where nothing larger fits, are for a replay to judge."""
+        sizes = self.shared.micro_batches[parallel]
+        if len(sizes) == 1:
+            return [FittingBatch(sizes[0], 0.0, sizes[0] in self.fitting or sizes[0] == 1)]
+        fitting = [size for size in sizes if size in self.fitting][-LARGEST:]
+        if not fitting:
+            alone = FittingBatch(1, 0.0, self.shared.least_bytes <= self.room)
+            return [alone] if sizes[0] == 1 else []
+        return in_order([FittingBatch(size, self._seconds_per_sample(size)) for size in fitting])
+
+    def _seconds_per_sample(self, micro_batch: int) -> float:
+        """On one device, the update shared by the global batch."""
+        time, batch = self.time(micro_batch), self.shared.choices.global_batch
+        shared = time.optimizer_seconds / accumulation_steps(batch, micro_batch, ALONE)
+        return float((time.seconds - time.optimizer_seconds + shared) / micro_batch)
+
+    def promised(self, micro_batch: int, parallel: ParallelPlan) -> Setting:
+        """A setting that fits by the grid's word. Raises QuestionError where no source gives the
+        link between devices."""
+        shared = self.shared
+        accumulation = self._accumulation(micro_batch, parallel)
+        step = step_of(
+            self.time(micro_batch),
+            shared.source,
+            self.spec,
+            gradient_bytes=float(shared.trace.meta.get("gradient_bytes", 0)),
+            micro_batch=micro_batch,
+            accumulation=accumulation,
+            parallel=parallel,
+        )
+        batches = shared.batches[micro_batch]
+        return Setting(shared.source, micro_batch, accumulation, batches, None, step)
+
+    def proven(self, micro_batch: int, parallel: ParallelPlan) -> Setting:
+        """A setting whose memory a replay has found; whether it fits is in it. Raises
+        QuestionError as ``promised``."""
+        source, batches = self.shared.source, self.shared.batches[micro_batch]
+        accumulation = self._accumulation(micro_batch, parallel)
+        memory = self._memory(micro_batch, accumulation, parallel)
+        point = {"B": micro_batch, **mean_lengths(batches)}
+        step = step_at(source, self.spec, point, accumulation=accumulation, parallel=parallel)
+        return Setting(source, micro_batch, accumulation, batches, memory, step)
+
+    def _memory(self, micro_batch: int, accumulation: int, parallel: ParallelPlan) -> Memory:
+        return memory_at(
+            self.shared.source,
+            self.spec,
+            {"B": micro_batch, **longest_lengths(self.shared.batches[micro_batch])},
+            accumulation=accumulation,
+            parallel=parallel,
+            replays=self.shared.problem.replays,
+        )
+
+    def _accumulation(self, micro_batch: int, parallel: ParallelPlan) -> int:
+        return accumulation_steps(self.shared.choices.global_batch, micro_batch, parallel)
+
+
+def in_order(fitting: list[FittingBatch]) -> list[FittingBatch]:
+    """Fastest first; within ``NEAR`` of the fastest the smaller batch."""
+    if not fitting:
+        return []
+    fastest = min(batch.seconds_per_sample for batch in fitting)
+    near = [batch for batch in fitting if batch.seconds_per_sample <= NEAR * fastest]
+    first = min(near, key=lambda batch: batch.micro_batch)
+    others = sorted(
+        (batch for batch in fitting if batch is not first),
+        key=lambda batch: batch.seconds_per_sample,
+    )
+    return [first, *others]
+
+
+class Grids:
+    """Hands out grids: one a trace source, one a device on it."""
+
+    def __init__(self, problem: Problem, plans: Sequence[ParallelPlan]):
+        self.problem, self.plans = problem, tuple(plans)
+        self._shared: dict[tuple, SourceGrid] = {}
+        self._device: dict[tuple, DeviceGrid] = {}
+
+    def of(self, stage: Stage, spec: DeviceSpec) -> Iterator[DeviceGrid]:
+        """The grids of a stage on a device, one a policy of checkpointing in the order of
+        preference, made when they are reached: most devices never need the second policy's
+        trace."""
+        for policy in stage.choices.checkpointing:
+            yield self._one(stage, policy, spec)
+
+    def _one(self, stage: Stage, policy: str, spec: DeviceSpec) -> DeviceGrid:
+        choices = stage.choices
+        recipe = choices.with_checkpointing(policy)
+        source = self.problem.source(recipe, stage.facts, stage.teacher)
+        key = (id(source), choices.global_batch, choices.max_length, choices.padding)
+        shared = _kept(
+            self._shared, key, lambda: SourceGrid(source, self.problem, stage, self.plans)
+        )
+        # a device may be asked on several bases, each priced for itself
+        return _kept(self._device, (key, spec.key, spec.pricing), lambda: DeviceGrid(shared, spec))
+
+
+def _kept(kept: dict[tuple, _Made], key: tuple, make: Callable[[], _Made]) -> _Made:
+    if key not in kept:
+        kept[key] = make()
+    return kept[key]
+
+
+#: What is summed or read of a priced grid, one value a point.
+_FIGURES = (
+    "seconds",
+    "forward_seconds",
+    "backward_seconds",
+    "optimizer_seconds",
+    "device_busy_seconds",
+    "model_flops",
+    "hardware_flops",
+    "unmodelled_share",
+    "sigma_log",
+)
+
+
+def _column(time: StepTime, index: int) -> StepTime:
+    """One point of a priced grid."""
+
+    def at(value: np.ndarray | float) -> float:
+        return float(np.asarray(value)[index]) if np.ndim(value) else float(value)
+
+    figures = {name: at(getattr(time, name)) for name in _FIGURES}
+    by_kind = {kind: at(seconds) for kind, seconds in time.by_kind.items()}
+    return replace(time, **figures, by_kind=by_kind)

@@ -1,0 +1,128 @@
+"""A variant of a strategy on devices: its settings, one a stage, and its run. No price is in it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.devices.specification import DeviceSpec
+from planner.parallel.plan import ParallelPlan
+from planner.plan.inputs.problem import Problem
+from planner.plan.placement.grid import Grids
+from planner.plan.placement.run import Run, joined, whole_run
+from planner.plan.placement.search import Settled, promise, prove
+from planner.plan.placement.setting import Setting
+from planner.plan.placement.variants import CACHED, Stage, Variant
+from planner.trace.table import CATEGORIES
+
+Key = tuple[str, str | None, str, ParallelPlan]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """``settings``: of each stage. ``proven``: a replay has judged every stage's memory; until
+    then every stage fits by the grid's word."""
+
+    variant: Variant
+    spec: DeviceSpec
+    parallel: ParallelPlan
+    settings: tuple[Setting, ...]
+    run: Run
+    checkpoint_bytes: float
+    disk_bytes: int
+    proven: bool
+
+    @property
+    def key(self) -> Key:
+        return self.variant.strategy, self.variant.name, self.spec.key, self.parallel
+
+    @property
+    def strategy(self) -> str:
+        return self.variant.strategy
+
+    @property
+    def setting(self) -> Setting:
+        """Of the last stage, whose model is kept."""
+        return self.settings[-1]
+
+    @property
+    def heaviest(self) -> Setting:
+        """Of the stage that needs most memory, by the replays; the first of equally heavy ones."""
+        return max(self.settings, key=lambda s: s.proven_memory.device_used_bytes.p50)
+
+    @property
+    def fits(self) -> bool:
+        """Whether every stage does, by its replay or the grid's word."""
+        return all(s.memory is None or s.memory.fits for s in self.settings)
+
+
+def promised(
+    problem: Problem, grids: Grids, variant: Variant, spec: DeviceSpec, parallel: ParallelPlan
+) -> Placement | None:
+    """By the grid's word; None where a stage does not fit. Raises the errors of tracing, and
+    QuestionError where no source gives the link between devices."""
+    settled = []
+    for stage in variant.stages:
+        found = promise(grids.of(stage, spec), parallel)
+        if found is None:
+            return None
+        settled.append(found)
+    return _placement(problem, variant, spec, parallel, settled, is_proven=False)
+
+
+def proven(
+    problem: Problem, grids: Grids, variant: Variant, spec: DeviceSpec, parallel: ParallelPlan
+) -> Placement:
+    """By replays of the allocator; where a stage does not fit, its leanest setting. Raises as
+    ``promised``."""
+    settled = [prove(grids.of(stage, spec), parallel) for stage in variant.stages]
+    return _placement(problem, variant, spec, parallel, settled, is_proven=True)
+
+
+def _placement(
+    problem: Problem,
+    variant: Variant,
+    spec: DeviceSpec,
+    parallel: ParallelPlan,
+    settled: list[Settled],
+    *,
+    is_proven: bool,
+) -> Placement:
+    stages = zip(variant.stages, settled, strict=True)
+    runs = [_run(problem, stage, found) for stage, found in stages]
+    last = settled[-1].setting
+    cached = variant.name == CACHED
+    return Placement(
+        variant,
+        spec,
+        parallel,
+        tuple(found.setting for found in settled),
+        joined(runs, parallel),
+        last.checkpoint_bytes,
+        feature_bytes(last, problem.data.samples) if cached else 0,
+        is_proven,
+    )
+
+
+def _run(problem: Problem, stage: Stage, settled: Settled) -> Run:
+    return whole_run(
+        stage.question,
+        stage.choices,
+        settled.setting,
+        problem.data,
+        settled.grid.spec,
+        weights_bytes=settled.weights_bytes,
+        checkpoint_bytes=settled.setting.checkpoint_bytes,
+    )
+
+
+def feature_bytes(setting: Setting, samples: int) -> int:
+    """The cache's size on disk: what enters the head, in the precision it has there, for every
+    sample."""
+    point = {"B": max(2, setting.micro_batch), **setting.mean}
+    trace = setting.source.at(**point)
+    inputs = np.flatnonzero((trace.birth < 0) & (trace.category == CATEGORIES.index("activations")))
+    sizes = trace.storage_bytes(trace.dims(**point))[trace.size[inputs]]
+    return int(math.ceil(float(sizes.max()) / point["B"] * samples))

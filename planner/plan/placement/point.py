@@ -1,0 +1,300 @@
+"""One point: a trace at one batch and length on one device → memory, step time, and whether it
+fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from planner.devices.specification import DeviceSpec
+from planner.figures import Estimate
+from planner.memory.peak import PeakMemory, replay
+from planner.memory.replays import Replays
+from planner.memory.runtime import RuntimeMemory, runtime_memory
+from planner.models.facts import ModelFacts
+from planner.parallel.data_parallel import bucket_bytes
+from planner.parallel.plan import ALONE, ParallelPlan
+from planner.parallel.step import optimizer_step_seconds
+from planner.step_time.clock import StepClock, StepTime
+from planner.trace.source import TraceSource, trace_for
+from planner.trace.table import CATEGORIES
+from planner.training.recipe import Recipe
+from planner.uncertainty.spread import moved, spread
+
+#: A value of each symbol of a trace: B, and S and T where it has them.
+Point = dict[str, int | None]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Peak memory of one device. ``breakdown`` sums to ``device_used_bytes.p50``.
+    ``short_by_bytes``: how much the cautious figure (p90) is over the device's memory; None where
+    it fits. ``gives_back``: it fits because the allocator gives back cached memory when the device
+    is full, as a replay under that limit shows; the figures are then capped at the device."""
+
+    allocated_bytes: Estimate
+    reserved_bytes: Estimate
+    device_used_bytes: Estimate
+    device_total_bytes: int
+    breakdown: dict[str, float]
+    peak: PeakMemory
+    gives_back: bool = False
+    context_bytes: Estimate | None = None
+
+    @property
+    def short_by_bytes(self) -> int | None:
+        over = self.device_used_bytes.p90 - self.device_total_bytes
+        return int(over) if over > 0 else None
+
+    @property
+    def fits(self) -> bool:
+        return self.short_by_bytes is None
+
+    @property
+    def chance_out_of_memory(self) -> float:
+        """That what the run needs is more than the device has. Where the allocator gives back its
+        cache, what it needs is the live tensors and the context."""
+        need = (
+            self.allocated_bytes + Estimate.exact(self.breakdown["context"])
+            if self.gives_back
+            else self.device_used_bytes
+        )
+        return need.chance_above(self.device_total_bytes)
+
+    @property
+    def verdict(self) -> str:
+        """``fits``, ``tight`` (more likely than not, but not surely, or by giving back cached
+        memory) or ``does not fit``."""
+        if self.fits and not self.gives_back:
+            return "fits"
+        return (
+            "tight"
+            if self.fits or self.device_used_bytes.p50 <= self.device_total_bytes
+            else "does not fit"
+        )
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One optimizer step: ``seconds`` of the global batch, ``forward_seconds`` of one
+    micro-batch."""
+
+    seconds: Estimate
+    forward_seconds: Estimate
+    time: StepTime
+    micro_batch: int
+    accumulation: int
+    parallel: ParallelPlan
+
+    @property
+    def samples(self) -> int:
+        """Of one optimizer step, over all devices."""
+        return self.micro_batch * self.accumulation * self.parallel.data_parallel
+
+    @property
+    def samples_per_second(self) -> float:
+        return self.samples / self.seconds.p50
+
+
+@dataclass(frozen=True)
+class PointResult:
+    """What the accuracy benchmark compares with a measured run."""
+
+    step_seconds: Estimate
+    forward_seconds: Estimate
+    allocated_bytes: Estimate
+    reserved_bytes: Estimate
+    device_used_bytes: Estimate
+    device_total_bytes: int
+    fits: bool
+    basis: str
+    memory: Memory
+    step: StepResult
+
+
+def evaluate(
+    facts: ModelFacts,
+    recipe: Recipe,
+    spec: DeviceSpec,
+    *,
+    micro_batch: int,
+    sequence_length: int | None = None,
+    target_length: int | None = None,
+    accumulation: int = 1,
+    parallel: ParallelPlan = ALONE,
+    teacher: ModelFacts | None = None,
+    source: TraceSource | None = None,
+) -> PointResult:
+    """Step time and peak memory at one batch and length. Raises the errors of tracing, and
+    QuestionError for a device that does not run the precision."""
+    spec.check_trainable(recipe.precision)
+    source = source or trace_for(facts, recipe, teacher=teacher)
+    point = {"B": micro_batch, "S": sequence_length, "T": target_length}
+    memory = memory_at(source, spec, point, accumulation=accumulation, parallel=parallel)
+    step = step_at(source, spec, point, accumulation=accumulation, parallel=parallel)
+    return PointResult(
+        step.seconds,
+        step.forward_seconds,
+        memory.allocated_bytes,
+        memory.reserved_bytes,
+        memory.device_used_bytes,
+        memory.device_total_bytes,
+        memory.fits,
+        spec.pricing,
+        memory,
+        step,
+    )
+
+
+def memory_at(
+    source: TraceSource,
+    spec: DeviceSpec,
+    point: Point,
+    *,
+    accumulation: int = 1,
+    parallel: ParallelPlan = ALONE,
+    replays: Replays | None = None,
+) -> Memory:
+    """Replay the allocator at a point. With several devices the gradient buckets of data
+    parallelism are added. ``replays``: those that were made before, for a search of many points."""
+    trace, runtime, family = source.at(**point), _runtime(spec), source.facts.modality
+    peak = (replays or Replays()).peak(
+        trace, point, accumulation=accumulation, workspace=runtime.workspace
+    )
+    buckets = bucket_bytes(trace.meta.get("gradient_bytes", 0), parallel.dp_replicate)
+    memory = _memory(peak, buckets, runtime, spec, family)
+    if memory.fits:
+        return memory
+    room = room_bytes(spec, family) - buckets
+    if (
+        peak.allocated_bytes > room
+        or not replay(
+            trace,
+            point,
+            accumulation=accumulation,
+            workspace=runtime.workspace,
+            limit_bytes=int(room),
+        ).fits
+    ):
+        return memory
+    return _memory(peak, buckets, runtime, spec, family, gives_back=True)
+
+
+def room_bytes(spec: DeviceSpec, family: str) -> float:
+    """What live tensors may take of a device, cautiously: its memory without the context, and
+    without what the allocator wastes."""
+    waste = spread("reserved", spec.pricing, family, spec.key).around(1.0).p90
+    return (spec.total_memory_bytes - _runtime(spec).context_bytes.p90) / waste
+
+
+def _runtime(spec: DeviceSpec) -> RuntimeMemory:
+    runtime = runtime_memory(spec)
+    return replace(
+        runtime, context_bytes=moved(runtime.context_bytes, "context", spec.pricing, spec.key)
+    )
+
+
+def _memory(
+    peak: PeakMemory,
+    buckets: float,
+    runtime: RuntimeMemory,
+    spec: DeviceSpec,
+    family: str,
+    gives_back: bool = False,
+) -> Memory:
+    allocated = spread("allocated", spec.pricing, family, spec.key).around(
+        peak.allocated_bytes + buckets
+    )
+    # The same error moves both: what is allocated is part of what is reserved.
+    # malloc gives large blocks back at once
+    kept = peak.allocated_bytes if spec.one_clock else peak.reserved_bytes
+    reserved = spread("reserved", spec.pricing, family, spec.key).around(kept + buckets)
+    reserved = Estimate(
+        max(reserved.p10, allocated.p10),
+        max(reserved.p50, allocated.p50),
+        max(reserved.p90, allocated.p90),
+    )
+    used = reserved + runtime.context_bytes
+    if gives_back:
+        full = float(spec.total_memory_bytes)
+        used = Estimate(*(min(value, full) for value in (used.p10, used.p50, used.p90)))
+        reserved = Estimate(
+            *(
+                max(allocated.p10, min(value, full - runtime.context_bytes.p50))
+                for value in (reserved.p10, reserved.p50, reserved.p90)
+            )
+        )
+    scale = allocated.p50 / max(1.0, peak.allocated_bytes + buckets)
+    parts = {name: float(peak.breakdown.get(name, 0)) for name in CATEGORIES}
+    parts["gradients"] += buckets
+    breakdown = {name: value * scale for name, value in parts.items()}
+    breakdown["fragmentation"] = max(0.0, reserved.p50 - allocated.p50)
+    breakdown["context"] = used.p50 - sum(breakdown.values())
+    return Memory(
+        allocated,
+        reserved,
+        used,
+        spec.total_memory_bytes,
+        breakdown,
+        peak,
+        gives_back,
+        runtime.context_bytes,
+    )
+
+
+def step_at(
+    source: TraceSource,
+    spec: DeviceSpec,
+    point: Point,
+    *,
+    accumulation: int = 1,
+    parallel: ParallelPlan = ALONE,
+) -> StepResult:
+    """Price a point: ``accumulation`` micro-batches and one optimizer update, the gradients reduced
+    once."""
+    trace = source.at(**point)
+    time = StepClock(spec).price(
+        trace,
+        trace.dims(**point),
+        precision=source.recipe.precision,
+        compiled=source.recipe.compile,
+    )
+    return step_of(
+        time,
+        source,
+        spec,
+        gradient_bytes=float(trace.meta.get("gradient_bytes", 0)),
+        micro_batch=int(point["B"] or 1),
+        accumulation=accumulation,
+        parallel=parallel,
+    )
+
+
+def step_of(
+    time: StepTime,
+    source: TraceSource,
+    spec: DeviceSpec,
+    *,
+    gradient_bytes: float,
+    micro_batch: int,
+    accumulation: int,
+    parallel: ParallelPlan,
+) -> StepResult:
+    """The whole step around the time of one micro-batch on one device, with its error."""
+    total = optimizer_step_seconds(
+        time,
+        accumulation=accumulation,
+        parallel=parallel,
+        gradient_bytes=gradient_bytes,
+        spec=spec,
+    )
+    sure = spread("time", spec.pricing, source.facts.modality, spec.key).at_least(
+        float(time.sigma_log)
+    )
+    return StepResult(
+        seconds=sure.around(total),
+        forward_seconds=sure.around(float(time.forward_seconds)),
+        time=time,
+        micro_batch=micro_batch,
+        accumulation=accumulation,
+        parallel=parallel,
+    )

@@ -1,0 +1,97 @@
+"""Which micro-batch, with or without gradient checkpointing: the fastest that fits, found on the
+grid, proven by a replay where somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from planner.parallel.plan import ParallelPlan
+from planner.plan.placement.grid import DeviceGrid
+from planner.plan.placement.setting import Setting
+from planner.uncertainty.spread import spread
+
+#: A micro-batch from which on recomputing for the sake of a larger one is not considered.
+ENOUGH = 4
+#: How many micro-batches that fit by the grid a replay may refuse.
+TRIES = 3
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A setting and the grid it was found on."""
+
+    grid: DeviceGrid
+    setting: Setting
+
+    @property
+    def weights_bytes(self) -> float:
+        memory = self.setting.memory
+        return memory.peak.breakdown["weights"] if memory else self.grid.shared.weights_bytes
+
+
+def promise(grids: Iterable[DeviceGrid], parallel: ParallelPlan) -> Settled | None:
+    """The fastest setting by the grids' word, one grid a policy of checkpointing; None where none
+    fits. Raises QuestionError as ``DeviceGrid.promised``."""
+    found: list[Settled] = []
+    for grid in grids:
+        first = next((batch for batch in grid.candidates(parallel) if batch.surely), None)
+        if first is not None:
+            found.append(Settled(grid, grid.promised(first.micro_batch, parallel)))
+        if any(_large_enough(settled, parallel) for settled in found):
+            break
+    return min(found, key=lambda settled: settled.setting.seconds_per_sample, default=None)
+
+
+def prove(grids: Iterable[DeviceGrid], parallel: ParallelPlan) -> Settled:
+    """The fastest setting that a replay passes; where none does, the leanest (its memory does not
+    fit).
+
+    Recomputing costs about a third more work, which larger batches rarely give back: the later
+    policies are looked at only where the first leaves no micro-batch of ``ENOUGH`` (or the largest
+    wanted). Raises QuestionError as ``DeviceGrid.proven``.
+    """
+    tried: list[Settled] = []
+    grid = None
+    for grid in grids:
+        for batch in grid.candidates(parallel)[:TRIES]:
+            tried.append(Settled(grid, grid.proven(batch.micro_batch, parallel)))
+            if _fits(tried[-1]):
+                break
+        if any(_fits(settled) and _large_enough(settled, parallel) for settled in tried):
+            break
+    fitting = [settled for settled in tried if _fits(settled)]
+    if fitting:
+        return min(fitting, key=lambda settled: settled.setting.seconds_per_sample)
+    if grid is None:
+        raise ValueError("a stage has at least one policy of checkpointing")
+    least = grid.shared.micro_batches[parallel][0]
+    return min([*tried, Settled(grid, grid.proven(least, parallel))], key=_leanness)
+
+
+def device_seconds_at_least(grid: DeviceGrid, parallel: ParallelPlan, policies: int) -> float:
+    """A bound on the GPU seconds of one epoch, all devices together, without a replay; 0 where
+    none can be given. ``grid`` is of the first of ``policies``."""
+    found, sizes = grid.candidates(parallel), grid.shared.micro_batches[parallel]
+    enough = min(ENOUGH, sizes[-1])
+    if not found or policies > 1 and max(batch.micro_batch for batch in found) < enough:
+        return 0.0  # recomputation may allow larger batches than these
+    source, spec = grid.shared.source, grid.spec
+    epoch = min(grid.shared.batches[batch.micro_batch].samples_per_epoch for batch in found)
+    fastest = min(batch.seconds_per_sample for batch in found)
+    sure = spread("time", spec.pricing, source.facts.modality, spec.key)
+    return sure.around(fastest).p50 * epoch
+
+
+def _fits(settled: Settled) -> bool:
+    return settled.setting.proven_memory.fits
+
+
+def _large_enough(settled: Settled, parallel: ParallelPlan) -> bool:
+    largest = settled.grid.shared.micro_batches[parallel][-1]
+    return settled.setting.micro_batch >= min(ENOUGH, largest)
+
+
+def _leanness(settled: Settled) -> tuple[bool, float]:
+    memory = settled.setting.proven_memory
+    return not memory.fits, memory.device_used_bytes.p50

@@ -1,0 +1,91 @@
+"""A micro-batch and a recipe with what they cost on devices, and the small arithmetic that every
+search shares: which micro-batches, how many of them a step accumulates, at which lengths."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from planner.datasets.batching import BatchPlan
+from planner.parallel.plan import ParallelPlan
+from planner.plan.placement.point import Memory, StepResult
+from planner.trace.source import TraceSource
+from planner.trace.table import StepTrace
+from planner.training.recipe import Recipe
+
+LARGEST_MICRO_BATCH = 4096
+Lengths = dict[str, int | None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A micro-batch and a recipe, with what they cost on one device. ``memory`` is None as long as
+    only the grid says that it fits, and no replay has."""
+
+    source: TraceSource
+    micro_batch: int
+    accumulation: int
+    batches: BatchPlan
+    memory: Memory | None
+    step: StepResult
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.source.recipe
+
+    @property
+    def longest(self) -> Lengths:
+        """S and T of the longest batch, which memory is of."""
+        return longest_lengths(self.batches)
+
+    @property
+    def mean(self) -> Lengths:
+        """S and T of the mean padded batch, which time is of."""
+        return mean_lengths(self.batches)
+
+    def longest_trace(self) -> StepTrace:
+        """The trace at the longest batch: its ``meta`` counts parameters and checkpoint bytes."""
+        return self.source.at(B=self.micro_batch, **self.longest)
+
+    @property
+    def checkpoint_bytes(self) -> float:
+        return self.longest_trace().meta["checkpoint_bytes"]
+
+    @property
+    def proven_memory(self) -> Memory:
+        """The replayed memory. Raises ValueError for a setting that no replay has proven."""
+        if self.memory is None:
+            raise ValueError("a setting of the grid has no memory before a replay")
+        return self.memory
+
+    @property
+    def seconds_per_sample(self) -> float:
+        """Seconds of a step over the samples that one device gives it."""
+        return self.step.seconds.p50 / (self.micro_batch * self.accumulation)
+
+
+def longest_lengths(plan: BatchPlan) -> Lengths:
+    return {"S": _whole(plan.longest_length), "T": _whole(plan.target_longest_length)}
+
+
+def mean_lengths(plan: BatchPlan) -> Lengths:
+    return {"S": _whole(plan.mean_padded_length), "T": _whole(plan.target_mean_padded_length)}
+
+
+def accumulation_steps(global_batch: int, micro_batch: int, parallel: ParallelPlan) -> int:
+    """Micro-batches that each device runs before an update."""
+    return max(1, math.ceil(global_batch / (micro_batch * parallel.data_parallel)))
+
+
+def micro_batches(global_batch: int, parallel: ParallelPlan, asked: int | None) -> list[int]:
+    """Micro-batches to try: the asked one, or the powers of two up to each device's share of the
+    global batch, and that share."""
+    if asked:
+        return [asked]
+    share = max(1, math.ceil(global_batch / parallel.data_parallel))
+    sizes = {2**k for k in range(int(math.log2(min(share, LARGEST_MICRO_BATCH))) + 1)}
+    return sorted(sizes | ({share} if share <= LARGEST_MICRO_BATCH else set()))
+
+
+def _whole(length: float | None) -> int | None:
+    return None if length is None else max(1, round(length))

@@ -1,0 +1,148 @@
+"""What runs one after another for a strategy: most have one variant of one stage; cached features
+and gradual unfreezing have several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from planner.devices.specification import DeviceSpec
+from planner.errors import ModelError
+from planner.models.facts import ModelFacts
+from planner.plan.inputs.defaults import TrainingChoices, choose
+from planner.plan.inputs.problem import Problem
+from planner.plan.placement.setting import longest_lengths
+from planner.question import Question
+from planner.training.recipe import Recipe
+
+CACHED, EVERY_EPOCH, GRADUAL = "cached features", "every epoch", "gradual unfreezing"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What runs with one recipe. ``question`` says how it is run."""
+
+    question: Question
+    choices: TrainingChoices
+    facts: ModelFacts
+    teacher: ModelFacts | None = None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to carry a strategy out on a kind of device. ``name`` is None where there is but one.
+
+    ``choices`` are those that an answer shows: of the last stage, or what all stages share.
+    """
+
+    strategy: str
+    name: str | None
+    stages: tuple[Stage, ...]
+    choices: TrainingChoices
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What trains."""
+        return self.stages[-1].facts
+
+    @property
+    def teacher(self) -> ModelFacts | None:
+        return self.stages[-1].teacher
+
+
+def variants(problem: Problem, strategy: str, spec: DeviceSpec) -> Iterator[Variant]:
+    """Every variant of a strategy on a device that the question leaves open, the plainest first.
+
+    Cached features are left out, with a warning, for a model whose head is no module of its own,
+    unless the question insists on them. Raises the errors of choosing and, then, of recording.
+    """
+    made = _VARIANTS.get(strategy, _plain)
+    return made(problem, strategy, spec)
+
+
+def models_of(problem: Problem, strategy: str) -> tuple[ModelFacts, ModelFacts | None]:
+    """(what trains, its teacher): with --teacher the model is the student, else the teacher of a
+    smaller student."""
+    question = problem.question
+    if strategy != "distillation":
+        return problem.facts, None
+    if question.teacher:
+        from planner.models.resolve import resolve
+
+        return problem.facts, resolve(
+            question.teacher,
+            task=problem.facts.task,
+            trust_remote_code=question.trust_remote_code,
+            offline=question.offline,
+        )
+    from planner.models.students import default_student
+
+    return default_student(problem.facts), problem.facts
+
+
+def _plain(
+    problem: Problem, strategy: str, spec: DeviceSpec, name: str | None = None
+) -> Iterator[Variant]:
+    facts, teacher = models_of(problem, strategy)
+    choices = choose(problem.question, facts, problem.data, strategy, spec)
+    stage = Stage(problem.question, choices, facts, teacher)
+    yield Variant(strategy, name, (stage,), choices)
+
+
+def _feature_extraction(problem: Problem, strategy: str, spec: DeviceSpec) -> Iterator[Variant]:
+    """The backbone every epoch, its features computed once, or both, as the question wants."""
+    wanted = problem.question.cached_features
+    if wanted is not True:
+        yield from _plain(problem, strategy, spec, EVERY_EPOCH)
+    if wanted is not False:
+        yield from _cached(problem, strategy, spec)
+
+
+def _cached(problem: Problem, strategy: str, spec: DeviceSpec) -> Iterator[Variant]:
+    """A forward pass over the data, kept on disk, then epochs of the head alone."""
+    question, facts, data = problem.question, problem.facts, problem.data
+    try:
+        making = choose(question, facts, data, strategy, spec, variant="features")
+        head = choose(question, facts, data, strategy, spec, variant="cached")
+        _check_recordable(problem, head)
+    except ModelError as error:  # a head that is no module of its own cannot be trained apart
+        if question.cached_features is True:
+            raise
+        problem.warn(f"feature_extraction with cached features: {error}")
+        return
+    once = question.model_copy(
+        update={"evaluations_per_epoch": 0.0, "saves_per_epoch": 0.0, "max_steps": None}
+    )
+    stages = (Stage(once, replace(making, epochs=1.0), facts), Stage(question, head, facts))
+    yield Variant(strategy, CACHED, stages, head)
+
+
+def _check_recordable(problem: Problem, head: TrainingChoices) -> None:
+    """Raises ModelError where the head cannot be trained on features alone."""
+    micro_batch = problem.question.micro_batch or 2
+    plan = problem.data.batches(micro_batch, padding=head.padding, max_length=head.max_length)
+    recipe = head.with_checkpointing(head.checkpointing[0])
+    problem.source(recipe, problem.facts).at(B=micro_batch, **longest_lengths(plan))
+
+
+def _partial(problem: Problem, strategy: str, spec: DeviceSpec) -> Iterator[Variant]:
+    """The last blocks from the start, or one more each stage (gradual unfreezing, Howard and Ruder
+    2018, arXiv 1801.06146): the head first."""
+    if problem.question.unfreezing != "gradual":
+        yield from _plain(problem, strategy, spec)
+        return
+    top = choose(problem.question, problem.facts, problem.data, strategy, spec)
+    count = (top.recipe.unfrozen_blocks or 0) + 1
+
+    def stage(blocks: int) -> Stage:
+        recipe: Recipe = replace(top.recipe, unfrozen_blocks=blocks)
+        choices = replace(top, recipe=recipe, epochs=top.epochs / count)
+        return Stage(problem.question, choices, problem.facts)
+
+    yield Variant(strategy, GRADUAL, tuple(stage(blocks) for blocks in range(count)), top)
+
+
+_VARIANTS: dict[str, Callable[[Problem, str, DeviceSpec], Iterator[Variant]]] = {
+    "feature_extraction": _feature_extraction,
+    "partial_fine_tune": _partial,
+}
