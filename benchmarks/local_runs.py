@@ -22,7 +22,7 @@ from typing import Any
 from planner.errors import PlannerError
 from planner.validate.architectures import resolvable
 from planner.validate.cases import Case
-from planner.validate.judge import recipe_of
+from planner.validate.judge import recipe_of_case
 
 BASES = ("datasheet", "calibrated", "exact")
 TABLE = "local"
@@ -548,7 +548,7 @@ def question(case: Case, folder: Path) -> tuple[Any, Any, dict[str, int | None]]
     audio = case.task == "audio_classification"
     return (
         facts,
-        recipe_of(case, facts.image_size),
+        recipe_of_case(case, facts.image_size),
         dict(
             micro_batch=case.micro_batch,
             sequence_length=None if audio else case.sequence_length,

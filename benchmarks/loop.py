@@ -288,16 +288,9 @@ def disagreement(visits: Sequence) -> tuple[str, ...]:
 def as_record(case: Case, said, seen, notes: tuple[str, ...] = ()):
     """The run as the ledger holds it."""
     from planner.ledger.record import RunRecord
-    from planner.validate.gathering import NEEDED, WHOLE, WORDS
+    from planner.question.setup import for_record
 
-    names = dict.fromkeys(
-        (*NEEDED, *WHOLE, *WORDS, "architecture", "compile", "lora_targets", "lora_dropout")
-    )
-    setup = {
-        name: getattr(case, name)
-        for name in names
-        if name not in ("date", "trust", "memory_format")
-    } | {"gpu": seen.device_name}
+    setup = for_record(case) | {"gpu": seen.device_name}
     measured = (
         {
             "steps": seen.steps,

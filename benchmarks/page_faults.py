@@ -23,7 +23,7 @@ from benchmarks.local_runs import PROCESSOR_RUNS  # noqa: E402
 from planner.measure.real_step import RealStep  # noqa: E402
 from planner.models.resolve import resolve  # noqa: E402
 from planner.validate.architectures import resolvable  # noqa: E402
-from planner.validate.judge import recipe_of  # noqa: E402
+from planner.validate.judge import recipe_of_case  # noqa: E402
 
 USUAL = ("decoder-full", "encoder-full", "resnet-full", "mobilenet-full", "convnext-full")
 WARM_UP = 3
@@ -34,7 +34,7 @@ def charged(case, folder: Path, steps: int) -> tuple[float, float, float]:
     facts = resolve(resolvable(case.model, case.architecture, folder), task=case.task, offline=True)
     step = RealStep(
         facts,
-        recipe_of(case, facts.image_size),
+        recipe_of_case(case, facts.image_size),
         "cpu",
         micro_batch=case.micro_batch,
         sequence_length=case.sequence_length,

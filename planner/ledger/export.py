@@ -1,6 +1,7 @@
 """Runs as a flat table: one row a run, the names of ``setup`` as they stand in
-``profiles/measured/published.csv``, what was measured under ``measured_``, the estimate under
-``estimated_``. A blank is unknown. Lists and mappings are JSON in a cell."""
+``question/settings.py`` and ``profiles/measured/published.csv``, what was measured under
+``measured_``, the estimate under ``estimated_``. A blank is unknown. Lists and mappings are JSON in
+a cell."""
 
 from __future__ import annotations
 
@@ -12,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import MissingExtraError, ProfileError
-from planner.ledger.record import MEASUREMENT, SETUP, RunRecord
-from planner.ledger.store import LAYOUT
+from planner.ledger.database import LAYOUT
+from planner.ledger.record import MEASUREMENT, RunRecord, setup_types
 
 _HEAD = ("id", "created", "kind", "source")
 #: What a spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection,
 #: 2026-11).
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _GROUPS = ("", "measured_", "estimated_", "version_", "machine_")
-_ORDER = {0: (*_HEAD, *SETUP), 1: tuple(f"measured_{name}" for name in MEASUREMENT)}
 _PLAIN = (str, bool, int, float)
 
 
@@ -144,8 +144,14 @@ def _place(column: str) -> tuple[int, int]:
     group = next(
         (place for place, prefix in enumerate(_GROUPS) if prefix and column.startswith(prefix)), 0
     )
-    known = _ORDER.get(group, ())
+    known = _order(group)
     return group, known.index(column) if column in known else len(known)
+
+
+def _order(group: int) -> tuple[str, ...]:
+    if group == 0:
+        return (*_HEAD, *setup_types())
+    return tuple(f"measured_{name}" for name in MEASUREMENT) if group == 1 else ()
 
 
 def _typed(values: list[Any], pyarrow: Any) -> tuple[list[Any], Any]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from planner.question.optimizers import asked_as, asked_names, asked_of_classes
+from planner.question.settings import NUMBERS, called_by
 
 #: Heads of transformers' classes to tasks of a question.
 TASKS = {
@@ -175,13 +176,31 @@ def _adapted(model: Any, config: Any, notes: list[str]) -> dict[str, Any]:
     notes += [
         f"LoRA with {name}" for name in ("use_dora", "use_rslora") if getattr(config, name, False)
     ]
-    targets = config.target_modules
     return {
         "strategy": "qlora" if in_four_bits(model) else "lora",
-        "lora_rank": config.r,
-        "lora_dropout": config.lora_dropout,
-        "lora_targets": [targets] if isinstance(targets, str) else sorted(targets or []),
+        **held_by("peft", lambda name: getattr(config, name, None)),
     }
+
+
+def held_by(tool: str, get: Callable[[str], Any]) -> dict[str, Any]:
+    """What an object of the tool holds, by the names of a record's ``setup``: ``get`` gives its
+    value of a name. Numbers and flags as they stand, lists in order; words differ from ours and are
+    worked out where they are met."""
+    found: dict[str, Any] = {}
+    for setting, name in called_by(tool):
+        value = get(name)
+        if setting.value_type == "names":
+            found[setting.name] = in_order(value)
+        elif setting.value_type in (*NUMBERS, "flag"):
+            found[setting.name] = value
+    return without_unknown(found)
+
+
+def in_order(names: Any) -> list[str] | None:
+    """One name or several, as a sorted list; None where it is neither."""
+    if isinstance(names, str):
+        return [names]
+    return sorted(map(str, names)) if isinstance(names, list | tuple | set | frozenset) else None
 
 
 def in_four_bits(model: Any) -> bool:

@@ -1,60 +1,32 @@
 """One run: what was run, what was measured, and what had been estimated. Checked on the way in,
 never changed afterwards.
 
-The names of ``setup`` are the columns of ``profiles/measured/published.csv``; a value that is not
-known is None or left out, never a guess. Names that are not listed here are kept too, as long as
-JSON can hold them: a later release may know more.
+The names of ``setup`` are those of ``question/settings.py``; a value that is not known is None or
+left out, never a guess. Names that are not listed there are kept too, as long as JSON can hold
+them: a later release may know more.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
-import enum
 import json
 import math
-import numbers
 import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 from planner.errors import ProfileError, nearest
-from planner.question import ALL_STRATEGIES
+from planner.ledger.values import check, is_number, plain
+from planner.question.settings import SINGLE_VALUES, of_runs
 from planner.today import now
 
 #: ``planner measure``; the callbacks and the context manager; logs of past runs.
 KINDS = ("measured", "recorded", "imported")
 
-#: What each name must hold. ``count`` 1, 2, …; ``whole`` 0, 1, …; ``positive`` above 0; ``amount``
-#: 0 or above.
-SETUP = {
-    "model": "text",
-    "task": "text",
-    "strategy": "strategy",
-    "gpu": "text",
-    "gpus": "count",
-    "parallel": "text",
-    "micro_batch": "count",
-    "accumulation": "count",
-    "sequence_length": "count",
-    "target_length": "count",
-    "image_size": "count",
-    "precision": "text",
-    "optimizer": "text",
-    "gradient_checkpointing": "text",
-    "attention": "text",
-    "compile": "flag",
-    "lora_rank": "count",
-    "lora_dropout": "amount",
-    "unfrozen_blocks": "whole",
-    "classes": "count",
-    "samples": "count",
-    "epochs": "positive",
-    "steps": "count",
-}
+#: What each measured name must hold: a type of ``values.HOLDS``.
 MEASUREMENT = {
     "step_seconds": "positive",
     "step_seconds_p10": "positive",
@@ -78,22 +50,7 @@ MEASUREMENT = {
     "loss_last": "number",
     "phase_seconds": "amounts",
 }
-LARGEST_WHOLE = 2**63 - 1
-DEEPEST = 20
 LOSSES = ("loss_first", "loss_last")
-
-_WORDS = {
-    "text": "text",
-    "strategy": "a strategy",
-    "flag": "true or false",
-    "count": "a whole number of at least 1",
-    "whole": "a whole number of at least 0",
-    "positive": "a finite number above 0",
-    "amount": "a finite number of at least 0",
-    "number": "a finite number",
-    "positives": "a list of finite numbers above 0",
-    "amounts": "names with finite numbers of at least 0",
-}
 
 
 @dataclass(frozen=True)
@@ -107,7 +64,7 @@ class RunRecord:
     created: str  # ISO 8601
     kind: str  # one of KINDS
     source: str  # what wrote it: "planner measure", "transformers.Trainer", a citation
-    setup: Mapping[str, Any]  # what was run: SETUP, and architecture, lora_targets
+    setup: Mapping[str, Any]  # what was run: setup_types(), and architecture, lora_targets
     measurement: Mapping[str, Any]  # what was measured: MEASUREMENT
     # the full question as understood, where there was one
     question: Mapping[str, Any] | None = None
@@ -192,6 +149,16 @@ class RunRecord:
         return cls.from_dict(values)
 
 
+def setup_types() -> dict[str, str]:
+    """Name → type of each single value that a record's ``setup`` can hold, in the order of
+    columns."""
+    return {
+        name: setting.value_type
+        for name, setting in of_runs().items()
+        if setting.value_type in SINGLE_VALUES
+    }
+
+
 def step_error(record: RunRecord) -> float | None:
     """How far the estimate's median was from the measured step, relative to the measurement: 0.1 is
     10 % too long. None where either is not known."""
@@ -204,7 +171,7 @@ def estimated_step_seconds(record: RunRecord) -> float | None:
     """The median of the estimate beside the run; None where there is none."""
     figure = (record.estimate or {}).get("step_seconds")
     value = figure.get("p50") if isinstance(figure, Mapping) else figure
-    return value if _is_number(value) and value > 0 else None
+    return value if is_number(value) and value > 0 else None
 
 
 def peak_bytes(record: RunRecord) -> int | None:
@@ -238,7 +205,7 @@ def _cleaned(record: RunRecord) -> dict[str, Any]:
     return {
         "created": _utc(record.created, where),
         "source": plain(record.source, where),
-        "setup": _known(_mapping(record.setup, "setup", where), SETUP, f"{where}.setup"),
+        "setup": _known(_mapping(record.setup, "setup", where), setup_types(), f"{where}.setup"),
         "measurement": _ordered(_known(measurement, MEASUREMENT, f"{where}.measurement"), where),
         "question": None
         if record.question is None
@@ -278,50 +245,22 @@ def _finite_losses(measurement: Mapping[str, Any]) -> tuple[dict[str, Any], tupl
     lost = [
         name
         for name in LOSSES
-        if _is_number(measurement.get(name)) and not math.isfinite(measurement[name])
+        if is_number(measurement.get(name)) and not math.isfinite(measurement[name])
     ]
     kept = {name: None if name in lost else value for name, value in measurement.items()}
     return kept, tuple(f"{name} was not finite" for name in lost)
 
 
-def _known(values: Mapping[str, Any], names: Mapping[str, str], where: str) -> dict[str, Any]:
+def _known(values: Mapping[str, Any], types: Mapping[str, str], where: str) -> dict[str, Any]:
     clean = plain(values, where)
     for name, value in clean.items():
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
             raise ProfileError(
                 f"{name[:60]!r} is not a name: lower-case letters, digits and _", where=where
             )
-        if value is not None and name in names and not _holds(names[name], value):
-            raise ProfileError(
-                f"{str(value)[:60]!r} is not {_WORDS[names[name]]}",
-                where=f"{where}.{name}",
-                mend="Leave it out where it is not known",
-            )
+        if value is not None and name in types:
+            check(types[name], value, f"{where}.{name}")
     return clean
-
-
-def _holds(kind: str, value: Any) -> bool:
-    if kind == "text":
-        return isinstance(value, str)
-    if kind == "strategy":
-        return value in ALL_STRATEGIES
-    if kind == "flag":
-        return isinstance(value, bool)
-    if kind == "positives":
-        return isinstance(value, list) and all(_is_number(item) and item > 0 for item in value)
-    if kind == "amounts":
-        return isinstance(value, dict) and all(
-            _is_number(item) and item >= 0 for item in value.values() if item is not None
-        )
-    if not _is_number(value) or (kind in ("count", "whole") and not isinstance(value, int)):
-        return False
-    return {
-        "count": value >= 1,
-        "whole": value >= 0,
-        "positive": value > 0,
-        "amount": value >= 0,
-        "number": True,
-    }[kind]
 
 
 def _ordered(measurement: dict[str, Any], where: str) -> dict[str, Any]:
@@ -329,51 +268,3 @@ def _ordered(measurement: dict[str, Any], where: str) -> dict[str, Any]:
     if low is not None and high is not None and low > high:
         raise ProfileError(f"step_seconds_p10 {low} is above step_seconds_p90 {high}", where=where)
     return measurement
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) is float or (isinstance(value, numbers.Real) and not isinstance(value, bool))
-
-
-def plain(value: Any, where: str, depth: int = 0) -> Any:
-    """A copy as JSON holds it: plain numbers, lists and dicts; text that UTF-8 can hold. Raises
-    ProfileError for NaN, infinities, whole numbers beyond 63 bits, and values that are no data."""
-    # a run keeps thousands of samples: they come first
-    if type(value) is float and -math.inf < value < math.inf:
-        return value
-    if depth > DEEPEST:
-        raise ProfileError(f"nested deeper than {DEEPEST} levels", where=where)
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, enum.Enum):
-        return plain(value.value, where, depth + 1)
-    if isinstance(value, str | PurePath | datetime.date):
-        return str(value).encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, numbers.Integral):
-        return _within(int(value), where)
-    if isinstance(value, numbers.Real):
-        return _within(float(value), where)
-    if isinstance(value, Mapping):
-        return {
-            plain(str(name), where): plain(item, f"{where}.{str(name)[:60]}", depth + 1)
-            for name, item in value.items()
-        }
-    if isinstance(value, list | tuple | set | frozenset):
-        return [
-            plain(item, where, depth + 1)
-            for item in (sorted(value, key=str) if isinstance(value, set | frozenset) else value)
-        ]
-    # numpy's flags and a tensor of one number
-    if callable(getattr(value, "item", None)) and getattr(value, "ndim", 0) == 0:
-        return plain(value.item(), where, depth + 1)
-    raise ProfileError(f"a {type(value).__name__} cannot be kept in the ledger", where=where)
-
-
-def _within(value: float, where: str) -> float:
-    if (isinstance(value, int) and abs(value) > LARGEST_WHOLE) or not math.isfinite(value):
-        raise ProfileError(
-            "not a finite number of at most 63 bits",
-            where=where,
-            mend="Leave it out where it is not known",
-        )
-    return value

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from planner.errors import MachineError, ProfileError
+from planner.ledger.database import PAGE_BYTES, read_only
 from planner.ledger.record import RunRecord
-from planner.ledger.store import PAGE_BYTES, Ledger, digest_of, read_only
+from planner.ledger.store import Ledger, digest_of
 from planner.today import now
 
 _LEAF = 0x0D

@@ -15,47 +15,27 @@ import os
 import re
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import quote
 
-from planner.errors import MachineError, PlannerError, ProfileError, QuestionError, nearest
+from planner.errors import MachineError, ProfileError, QuestionError, nearest
+from planner.ledger.database import (
+    check,
+    connect,
+    damaged,
+    errors_of,
+    patiently,
+    read_only,
+    transaction,
+    unwritable,
+)
 from planner.ledger.record import KINDS, RunRecord
 from planner.question import ALL_STRATEGIES
 
-#: The layout of the database, in its ``user_version``. A newer one is refused, an older one will be
-#: brought forward here.
-LAYOUT = 1
-#: ``application_id``: "PLNR" in ASCII, so that another program's database is not taken for a
-#: ledger.
-APPLICATION = 0x504C4E52
-PAGE_BYTES = 4096
-#: How long a write waits for others before it gives up.
-PATIENCE_SECONDS = 60.0
-
-_SCHEMA = (
-    """CREATE TABLE runs (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
-       created TEXT NOT NULL, kind TEXT NOT NULL, model TEXT, gpu TEXT, strategy TEXT,
-       digest TEXT NOT NULL, record TEXT NOT NULL)""",
-    "CREATE INDEX runs_created ON runs (created)",
-    "CREATE TRIGGER runs_never_change BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'a run "
-    "is never changed'); END",
-    "CREATE TRIGGER runs_never_go BEFORE DELETE ON runs BEGIN SELECT RAISE(ABORT, 'a run is "
-    "never deleted'); END",
-    # INSERT OR REPLACE deletes without asking the trigger above
-    """CREATE TRIGGER runs_never_give_way BEFORE INSERT ON runs
-       WHEN EXISTS (SELECT 1 FROM runs WHERE id = NEW.id OR seq = NEW.seq)
-       BEGIN SELECT RAISE(ABORT, 'a run of this id is there already'); END""",
-    f"PRAGMA application_id = {APPLICATION}",
-    f"PRAGMA user_version = {LAYOUT}",
-)
 _INSERT = (
     "INSERT INTO runs (id, created, kind, model, gpu, strategy, digest, record) VALUES "
     "(?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_Result = TypeVar("_Result")
 
 
 def default_path() -> Path:
@@ -68,10 +48,6 @@ def default_path() -> Path:
         / "planner"
         / "runs.sqlite"
     )
-
-
-class DamagedLedger(ProfileError):
-    """What can be read of the ledger is saved by ``planner runs rescue``."""
 
 
 class Ledger:
@@ -88,9 +64,9 @@ class Ledger:
     def _opened(self) -> sqlite3.Connection:
         try:
             with errors_of(self.path):
-                return _patiently(lambda: _connect(self.path))
+                return patiently(lambda: connect(self.path))
         except MachineError:
-            if _unwritable(self.path):
+            if unwritable(self.path):
                 return read_only(self.path)
             raise
 
@@ -98,7 +74,7 @@ class Ledger:
         """Write one run; it is durable when this returns. Raises ProfileError where its id is there
         already, MachineError where it could not be written (nothing of it is then kept)."""
         with self._lock, errors_of(self.path):
-            with _transaction(self._database):
+            with transaction(self._database):
                 if _holds_id(self._database, record.id):
                     raise ProfileError(
                         f"run {record.id[:8]} is there already: a run is never changed",
@@ -126,7 +102,7 @@ class Ledger:
         """Write those whose ids are not there yet, in one transaction: (added, already there).
         Raises as append does."""
         added = present = 0
-        with self._lock, errors_of(self.path), _transaction(self._database):
+        with self._lock, errors_of(self.path), transaction(self._database):
             for record in records:
                 if _holds_id(self._database, record.id):
                     present += 1
@@ -193,23 +169,6 @@ def row_of(record: RunRecord) -> tuple[str | None, ...]:
     )
 
 
-def check(database: sqlite3.Connection, path: Path) -> None:
-    """Look through every page. Raises ProfileError where the file is damaged."""
-    with errors_of(path):
-        said = database.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if said != "ok":
-        raise damaged(path, said)
-
-
-def damaged(path: Path, detail: str) -> DamagedLedger:
-    detail = detail.splitlines()[-1][:120] if detail else "unreadable"
-    return DamagedLedger(
-        f"the ledger is damaged ({detail})",
-        where=str(path),
-        mend=f"What can be read is saved by: planner runs rescue {path}",
-    )
-
-
 # ---------------------------------------------------------------- opening
 
 
@@ -233,121 +192,7 @@ def _check_place(path: Path, create: bool) -> None:
         ) from None
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(
-        path, timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
-    )
-    try:
-        database.create_function(
-            "folded",
-            1,
-            lambda text: text.casefold() if isinstance(text, str) else None,
-            deterministic=True,
-        )
-        database.execute("PRAGMA synchronous = FULL")
-        if _checked_layout(database, path) == 0:
-            _create(database, path)
-        check(database, path)
-        return database
-    except BaseException:
-        database.close()
-        raise
-
-
-def read_only(path: Path) -> sqlite3.Connection:
-    """A connection that writes nothing, beside the file neither. Raises as opening does."""
-    log = path.with_name(path.name + "-wal")
-    pending = log.exists() and log.stat().st_size > 0
-    with errors_of(path):
-        address = f"file:{quote(str(path.absolute()))}?mode=ro{'' if pending else '&immutable=1'}"
-        database = sqlite3.connect(
-            address,
-            uri=True,
-            timeout=PATIENCE_SECONDS,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        database.create_function(
-            "folded",
-            1,
-            lambda text: text.casefold() if isinstance(text, str) else None,
-            deterministic=True,
-        )
-        if _checked_layout(database, path) == 0:
-            raise ProfileError("an empty file, not a ledger", where=str(path))
-        check(database, path)
-        return database
-
-
-def _unwritable(path: Path) -> bool:
-    return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
-
-
-def _checked_layout(database: sqlite3.Connection, path: Path) -> int:
-    """0 for a database in which nothing is yet. Raises ProfileError for another program's, and for
-    a newer planner's."""
-    layout = database.execute("PRAGMA user_version").fetchone()[0]
-    application = database.execute("PRAGMA application_id").fetchone()[0]
-    if application != APPLICATION:
-        if (
-            application
-            or layout
-            or database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        ):
-            raise ProfileError("a database of another program, not a ledger", where=str(path))
-        return 0
-    if layout > LAYOUT:
-        raise ProfileError(
-            f"written by a newer planner (layout {layout}; this one knows {LAYOUT})",
-            where=str(path),
-            mend="Update with: pip install -U planner",
-        )
-    return layout
-
-
-def _create(database: sqlite3.Connection, path: Path) -> None:
-    """Make the table, unless another process did so meanwhile."""
-    database.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-    _patiently(lambda: database.execute("PRAGMA journal_mode = WAL").fetchone())
-    with _transaction(database):
-        if _checked_layout(database, path) == 0:
-            for statement in _SCHEMA:
-                database.execute(statement)
-
-
 # ---------------------------------------------------------------- reading and writing
-
-
-@contextlib.contextmanager
-def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing. The write lock is taken first, so that what is looked up stands until the
-    commit."""
-    _patiently(lambda: database.execute("BEGIN IMMEDIATE"))
-    try:
-        yield
-        _patiently(lambda: database.execute("COMMIT"))
-    except BaseException:
-        if database.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
-                database.execute("ROLLBACK")
-        raise
-
-
-def _patiently(step: Callable[[], _Result]) -> _Result:
-    """SQLite's own waiting does not cover the change to the write-ahead log nor the recovery after
-    a crash."""
-    deadline, pause = time.monotonic() + PATIENCE_SECONDS, 0.002
-    while True:
-        try:
-            return step()
-        except sqlite3.OperationalError as error:
-            if (
-                _code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-                or time.monotonic() > deadline
-            ):
-                raise
-        time.sleep(pause)
-        pause = min(0.1, pause * 1.5)
 
 
 def _holds_id(database: sqlite3.Connection, identifier: str) -> bool:
@@ -421,61 +266,3 @@ def _moment(since: str | datetime.date) -> str:
             where="since",
             mend="2026-01-31 and 2026-01-31T12:00+01:00 are",
         ) from None
-
-
-# ---------------------------------------------------------------- errors
-
-
-@contextlib.contextmanager
-def errors_of(path: Path) -> Iterator[None]:
-    """SQLite's errors, as one line each with what to do."""
-    try:
-        yield
-    except PlannerError:
-        raise
-    except sqlite3.Error as error:
-        raise _said(error, path) from error
-    except UnicodeDecodeError as error:
-        raise damaged(path, "text that is not UTF-8") from error
-
-
-def _code(error: sqlite3.Error) -> int:
-    """The error's kind, without its extension."""
-    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-
-
-def _said(error: sqlite3.Error, path: Path) -> PlannerError:
-    code, where = _code(error), str(path)
-    if (
-        code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-        or "no such table" in str(error)
-        or "could not decode" in str(error).lower()
-    ):
-        return damaged(path, str(error))
-    if code == sqlite3.SQLITE_FULL:
-        return MachineError(
-            "the disk is full, the run was not written",
-            where=where,
-            mend="Make room, or set PLANNER_LEDGER to a file on another disk",
-        )
-    if code == sqlite3.SQLITE_IOERR:
-        return MachineError(
-            f"the disk failed a write or a read ({error}); nothing was half-written",
-            where=where,
-            mend="Is it full, or over a quota? PLANNER_LEDGER names another place",
-        )
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return MachineError(
-            f"the ledger cannot be written here ({error})",
-            where=where,
-            mend="Set PLANNER_LEDGER to a file that can be written",
-        )
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return MachineError(
-            f"other processes kept the ledger busy for {PATIENCE_SECONDS:.0f} s",
-            where=where,
-            mend="Try again",
-        )
-    if code == sqlite3.SQLITE_CONSTRAINT:
-        return ProfileError(str(error), where=where)
-    return MachineError(f"the ledger failed: {error}", where=where)

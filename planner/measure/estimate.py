@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from planner.plan.options import Option
 
 
-def estimate_of(asked: Problem, option: Option, work: Work, rented: RentedDevice) -> dict[str, Any]:
+def estimate_of(
+    problem: Problem, option: Option, work: Work, rented: RentedDevice
+) -> dict[str, Any]:
     """By the names of a record's ``estimate``; seconds, bytes and watts. ``wall_hours`` and ``usd``
     are those of the whole run that the question plans."""
-    source = asked.source(work.recipe, work.facts, work.teacher)
+    source = problem.source(work.recipe, work.facts, work.teacher)
     result = evaluate(
         work.facts,
         work.recipe,
@@ -63,13 +65,18 @@ def parts_of_time(result: PointResult, accumulation: int) -> dict[str, dict[str,
         for value in (time.forward_seconds, time.backward_seconds, time.optimizer_seconds)
     )
     total = accumulation * (forward + backward) + optimizer
-    moved = result.step_seconds.p50 / total if total > 0 else 1.0
+    correction = result.step_seconds.p50 / total if total > 0 else 1.0
     phases = {
-        "forward": accumulation * forward * moved,
-        "backward": accumulation * backward * moved,
-        "optimizer": optimizer * moved,
+        "forward": accumulation * forward * correction,
+        "backward": accumulation * backward * correction,
+        "optimizer": optimizer * correction,
     }
     kinds = {
-        kind: float(seconds) * moved for kind, seconds in time.by_kind.items() if float(seconds) > 0
+        kind: float(seconds) * correction
+        for kind, seconds in time.by_kind.items()
+        if float(seconds) > 0
     }
-    return {"phase_seconds": phases, "kind_seconds": within(kinds, float(time.seconds) * moved)}
+    return {
+        "phase_seconds": phases,
+        "kind_seconds": within(kinds, float(time.seconds) * correction),
+    }

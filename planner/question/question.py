@@ -17,6 +17,7 @@ from pydantic import (
 
 from planner.question.fields import OneOf
 from planner.question.optimizers import asked_as, asked_names
+from planner.question.settings import SETTINGS
 from planner.registry import declared
 
 #: Strategies that train something on a device: those of ``training/strategies``, a file each.
@@ -56,14 +57,9 @@ class Question(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = Field(
-        description="Local folder or config.json, hub id, catalogue name, timm:NAME, "
-        "torchvision:NAME, package.module:function, or a size such as 7B"
-    )
+    model: str = Field(description=SETTINGS["model"].words)
     data: str | None = Field(None, description="File or folder that is read and counted")
-    samples: int | None = Field(
-        None, ge=1, le=10**13, description="Number of training samples, instead of data"
-    )
+    samples: int | None = Field(None, ge=1, le=10**13, description=SETTINGS["samples"].words)
     tokens_per_sample: float | None = Field(
         None, gt=0, le=10**8, description="Mean tokens a sample, with samples"
     )
@@ -73,24 +69,13 @@ class Question(BaseModel):
     text_columns: list[str] | None = Field(
         None, description="Columns that hold the text; by default found from the names"
     )
-    task: Task | None = Field(
-        None, description="What the model is trained to do; by default what it was made for"
-    )
-    classes: int | None = Field(
-        None,
-        ge=1,
-        le=10**7,
-        description="Number of classes of a classifier; from the data where it has labels",
-    )
-    strategy: list[Strategy] | None = Field(
-        None, description="Strategies to compare; all when left out"
-    )
+    task: Task | None = Field(None, description=SETTINGS["task"].words)
+    classes: int | None = Field(None, ge=1, le=10**7, description=SETTINGS["classes"].words)
+    strategy: list[Strategy] | None = Field(None, description=SETTINGS["strategy"].words)
 
-    gpu: str | None = Field(
-        None, description="A name of profiles/, 'local', or a device profile file"
-    )
-    gpus: int = Field(1, ge=1, le=100_000, description="Devices to train on")
-    parallel: Literal["ddp"] | None = Field(None, description="How several devices share the work")
+    gpu: str | None = Field(None, description=SETTINGS["gpu"].words)
+    gpus: int = Field(1, ge=1, le=100_000, description=SETTINGS["gpus"].words)
+    parallel: Literal["ddp"] | None = Field(None, description=SETTINGS["parallel"].words)
     provider: str | None = Field(None, description="Only this provider's prices")
     region: str | None = Field(None, description="Only this region's prices and electricity")
     spot: bool = Field(False, description="Spot prices: cheaper, and can be taken away")
@@ -157,17 +142,11 @@ class Question(BaseModel):
         None, ge=0, le=100, description="Own hardware: price of electricity"
     )
 
-    epochs: float | None = Field(None, gt=0, le=10**6, description="Passes over the data")
+    epochs: float | None = Field(None, gt=0, le=10**6, description=SETTINGS["epochs"].words)
     max_steps: int | None = Field(
         None, ge=1, le=10**12, description="Stop after this many optimizer steps"
     )
-    micro_batch: int | None = Field(
-        None,
-        ge=1,
-        le=10**7,
-        description="Samples a device runs in one forward pass; by default the largest that "
-        "fits and pays",
-    )
+    micro_batch: int | None = Field(None, ge=1, le=10**7, description=SETTINGS["micro_batch"].words)
     global_batch: int | None = Field(
         None,
         ge=1,
@@ -178,30 +157,24 @@ class Question(BaseModel):
     max_length: int | None = Field(
         None, ge=1, le=10**8, description="Longest sample in tokens; the rest is cut off"
     )
-    image_size: int | None = Field(
-        None, ge=8, le=16384, description="Height and width in pixels; by default the model's own"
-    )
+    image_size: int | None = Field(None, ge=8, le=16384, description=SETTINGS["image_size"].words)
     padding: Padding = Field(
         "longest",
         description="To the longest of the batch, to max_length, or packed without padding",
     )
-    precision: Precision | None = Field(
-        None, description="Number format of the training; amp_ keeps float32 weights under autocast"
-    )
-    optimizer: Optimizer | None = Field(None, description="By default AdamW in its fastest form")
+    precision: Precision | None = Field(None, description=SETTINGS["precision"].words)
+    optimizer: Optimizer | None = Field(None, description=SETTINGS["optimizer"].words)
     gradient_checkpointing: Checkpointing = Field(
-        "auto", description="Recompute activations instead of keeping them"
+        "auto", description=SETTINGS["gradient_checkpointing"].words
     )
-    attention: Attention = Field("sdpa", description="Attention implementation")
-    compile: bool = Field(False, description="Train under torch.compile")
-    lora_rank: int = Field(16, ge=1, le=65536, description="Rank of lora and qlora")
+    attention: Attention = Field("sdpa", description=SETTINGS["attention"].words)
+    compile: bool = Field(False, description=SETTINGS["compile"].words)
+    lora_rank: int = Field(16, ge=1, le=65536, description=SETTINGS["lora_rank"].words)
     lora_alpha: float | None = Field(None, gt=0, description="Scale of lora; changes no cost")
-    lora_targets: list[str] | None = Field(
-        None, description="Module names; by default every linear layer but the head"
-    )
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before each adapter")
+    lora_targets: list[str] | None = Field(None, description=SETTINGS["lora_targets"].words)
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description=SETTINGS["lora_dropout"].words)
     unfrozen_blocks: int | None = Field(
-        None, ge=0, le=10_000, description="Last blocks that partial_fine_tune trains"
+        None, ge=0, le=10_000, description=SETTINGS["unfrozen_blocks"].words
     )
     unfreezing: Literal["last_blocks", "gradual"] = Field(
         "last_blocks",

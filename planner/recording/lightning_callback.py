@@ -145,7 +145,9 @@ class PlannerCallback(_callback_class()):
         strategy = type(trainer.strategy).__name__.lower()
         more = {
             "precision": precision,
-            "accumulation": trainer.accumulate_grad_batches,
+            "epochs": trainer.max_epochs
+            if (trainer.max_epochs or -1) > 0 and (trainer.max_steps or -1) < 0
+            else None,
             "gpus": trainer.world_size,
             "parallel": next((name for part, name in PARALLEL if part in strategy), None)
             if trainer.world_size > 1
@@ -154,9 +156,8 @@ class PlannerCallback(_callback_class()):
             if len(trainer.optimizers) == 1
             else None,
         }
-        if trainer.max_epochs and trainer.max_epochs > 0 and (trainer.max_steps or -1) < 0:
-            more["epochs"] = trainer.max_epochs
-        self.recording.set(**model_setup.without_unknown({**found, **more, **self.known}))
+        held = model_setup.held_by("lightning", lambda name: getattr(trainer, name, None))
+        self.recording.set(**model_setup.without_unknown({**found, **held, **more, **self.known}))
         self.recording.notes += notes
 
     def _see(self, batch: Any) -> None:

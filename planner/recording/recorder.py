@@ -9,7 +9,6 @@ of warning and nothing else.
 from __future__ import annotations
 
 import logging
-import os
 import statistics
 import sys
 import time
@@ -20,36 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from planner.devices.telemetry.device_watch import DeviceWatch, StepEvents, versions
 from planner.ledger.stopwatch import WARM_UP_STEPS, StepTimes
+from planner.recording.run_record import dumped, forgiving, found_out, is_first_rank, understood
 
 if TYPE_CHECKING:
     from planner.ledger.record import RunRecord
     from planner.question import Question
 
 _log = logging.getLogger("planner")
-
-#: Fields of a question that a record's ``setup`` names alike.
-SHARED_NAMES = (
-    "model",
-    "task",
-    "gpu",
-    "gpus",
-    "parallel",
-    "micro_batch",
-    "image_size",
-    "precision",
-    "optimizer",
-    "gradient_checkpointing",
-    "attention",
-    "compile",
-    "lora_rank",
-    "lora_targets",
-    "lora_dropout",
-    "unfrozen_blocks",
-    "classes",
-    "samples",
-    "epochs",
-)
-LORA_NAMES = ("lora_rank", "lora_targets", "lora_dropout")
 
 
 class BrokenOff(Exception):
@@ -263,7 +239,7 @@ class Recording:
         wall_seconds = self._clock() - self._begin
         for done in self._guarded(self._events.done) or []:
             self._keep(done)
-        if not _is_first_rank() or (error is not None and not out_of_memory and not self._steps):
+        if not is_first_rank() or (error is not None and not out_of_memory and not self._steps):
             # one process writes; a program that failed before its first step measured nothing
             return
         self._say_how_it_ended(error, out_of_memory)
@@ -276,10 +252,9 @@ class Recording:
 
     def _say_how_it_ended(self, error: BaseException | None, out_of_memory: bool) -> None:
         if error is not None and not out_of_memory:
-            how = (
-                "broken off" if isinstance(error, BrokenOff) else f"ended by {type(error).__name__}"
-            )
-            self.note(f"{how} after {self._steps} steps")
+            broken_off = isinstance(error, BrokenOff)
+            ending = "broken off" if broken_off else f"ended by {type(error).__name__}"
+            self.note(f"{ending} after {self._steps} steps")
         if not self._steps and not out_of_memory:
             self.note("no step was marked")
 
@@ -335,19 +310,19 @@ class Recording:
         )
 
     def _as_record(self, measurement: Mapping[str, Any]) -> RunRecord:
-        asked, setup = _understood(self.question)
+        question, setup = understood(self.question)
         setup = {
             **setup,
-            **_derived(self.watch, measurement),
+            **found_out(self.watch, measurement),
             **{name: value for name, value in self.known.items() if value is not None},
         }
         estimate = (
-            self._estimate(asked, setup) if self.with_estimate and asked is not None else None
+            self._estimate(question, setup) if self.with_estimate and question is not None else None
         )
         if self._on_host and self.watch.cuda is not None:
             self.note("step times are the host's clock, not the device's")
         more = dict(
-            question=_dumped(asked, self.question),
+            question=dumped(question, self.question),
             estimate=estimate,
             versions=versions(),
             machine=self._guarded(self.watch.machine) or {},
@@ -361,110 +336,14 @@ class Recording:
             **more,
         )
 
-    def _estimate(self, asked: Question, setup: Mapping[str, Any]) -> dict[str, Any] | None:
-        from planner.recording.beside import estimate_beside
+    def _estimate(self, question: Question, setup: Mapping[str, Any]) -> dict[str, Any] | None:
+        from planner.recording.estimate import estimate_for_run
 
         try:
-            return estimate_beside(asked, setup)
+            return estimate_for_run(question, setup)
         except Exception as error:
             self.note(f"no estimate beside it: {_line(error)}")
             return None
-
-
-def forgiving(
-    kind: str,
-    source: str,
-    setup: Mapping[str, Any],
-    measurement: Mapping[str, Any],
-    *,
-    notes: tuple[str, ...] = (),
-    **more: Any,
-) -> RunRecord:
-    """A record without those values of ``setup`` and ``measurement`` that it cannot hold, each with
-    a note: one wrong name must not lose the run. Raises ProfileError for what else is wrong."""
-    from planner.errors import ProfileError
-    from planner.ledger.record import RunRecord
-
-    parts = {"setup": dict(setup), "measurement": dict(measurement)}
-    while True:
-        try:
-            return RunRecord.new(
-                kind, source, parts["setup"], parts["measurement"], notes=notes, **more
-            )
-        except ProfileError as error:
-            _, part, name = [*(error.where or "").split(".", 2), "", ""][:3]
-            if parts.get(part, {}).pop(name.partition(".")[0], None) is None:
-                raise
-            notes = (*notes, f"{name} left out: {error.what}")
-
-
-def setup_of_question(question: Question) -> dict[str, Any]:
-    """What a question says of the run, by the names of a record's ``setup``; what it leaves to the
-    planner is left out."""
-    named = {
-        name: getattr(question, name) for name in SHARED_NAMES if name in question.model_fields_set
-    }
-    strategies = question.strategy or []
-    named |= {
-        "strategy": strategies[0] if len(strategies) == 1 else None,
-        "sequence_length": question.max_length if question.padding != "longest" else None,
-    }
-    if named["strategy"] not in ("lora", "qlora"):
-        named = {name: value for name, value in named.items() if name not in LORA_NAMES}
-    return {name: value for name, value in named.items() if value not in (None, "auto")}
-
-
-def _understood(question: Any) -> tuple[Question | None, dict[str, Any]]:
-    """The question where it is a whole one, and what it says of the run."""
-    if question is None:
-        return None, {}
-    from pydantic import ValidationError
-
-    from planner.question import Question
-
-    if isinstance(question, Question):
-        return question, setup_of_question(question)
-    values = dict(question)
-    try:
-        whole = Question(**values)
-        return whole, setup_of_question(whole)
-    except (ValidationError, TypeError):
-        named = {name: values.get(name) for name in (*SHARED_NAMES, "strategy")}
-        if isinstance(named["strategy"], list | tuple):
-            named["strategy"] = named["strategy"][0] if len(named["strategy"]) == 1 else None
-        if isinstance(named["strategy"], str):
-            named["strategy"] = named["strategy"].replace("-", "_")
-        return None, {name: value for name, value in named.items() if value not in (None, "auto")}
-
-
-def _dumped(asked: Question | None, given: Any) -> dict[str, Any] | None:
-    return asked.model_dump(mode="json") if asked is not None else dict(given) if given else None
-
-
-def _derived(watch: DeviceWatch, measurement: Mapping[str, Any]) -> dict[str, Any]:
-    found = {
-        "gpu": watch.name(),
-        "gpus": _world() if "torch" in sys.modules else None,
-        "steps": measurement.get("steps"),
-    }
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _distributed() -> Any:
-    module = getattr(sys.modules.get("torch"), "distributed", None)
-    return (
-        module if module is not None and module.is_available() and module.is_initialized() else None
-    )
-
-
-def _world() -> int:
-    group = _distributed()
-    return group.get_world_size() if group else 1
-
-
-def _is_first_rank() -> bool:
-    group = _distributed()
-    return (group.get_rank() if group else int(os.environ.get("RANK") or 0)) == 0
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -235,15 +235,13 @@ def setup_of_arguments(args: Any, model: Mapping[str, Any]) -> dict[str, Any]:
     weights = found.pop("precision_of_weights", None)
     autocast = "bf16" if args.bf16 else "fp16" if args.fp16 else None
     tf32 = bool(args.tf32) if args.tf32 is not None else model_setup.tf32_allowed()
-    compiled = bool(getattr(args, "torch_compile", False))
+    found |= model_setup.held_by("transformers", lambda name: getattr(args, name, None))
     found |= {
         "precision": model_setup.precision_of(weights, autocast, tf32),
-        "micro_batch": args.per_device_train_batch_size,
-        "accumulation": args.gradient_accumulation_steps,
-        "compile": compiled,
+        "compile": bool(found.get("compile")),
         "gpus": args.world_size * max(1, args.n_gpu),
         "parallel": parallel_of(args),
-        "epochs": args.num_train_epochs if args.max_steps <= 0 else None,
+        "epochs": found.get("epochs") if args.max_steps <= 0 else None,
         "gradient_checkpointing": "full"
         if args.gradient_checkpointing
         else found.get("gradient_checkpointing") or "none",

@@ -4,40 +4,51 @@ the model's fingerprint and the library versions. No torch here: the fast path b
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Any
+
+from planner.errors import UnknownNameError
+from planner.question import TRAINING_STRATEGIES
+from planner.question.settings import SETTINGS
+from planner.question.setup import TracedSettings, traced_values
+
+#: Training from nothing is a full fine-tune's step.
+TRACED_AS = {"scratch": "fine_tune"}
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How one micro-batch is trained. ``lora_*`` are None unless the strategy uses them, so that
-    equal work has an equal key."""
+class Recipe(TracedSettings):
+    """How one micro-batch is trained. What its strategy or task does not use is None, so that equal
+    work has an equal key; ``scratch`` is traced as ``fine_tune``."""
 
-    strategy: str  # one of question.TRAINING_STRATEGIES; ``scratch`` is traced as ``fine_tune``
-    task: str
-    precision: str  # fp32 | tf32 | fp16 | bf16 | amp_fp16 | amp_bf16
-    optimizer: str
-    gradient_checkpointing: str = "none"  # none | full | selective
-    attention: str = "sdpa"  # eager | sdpa | flash
-    compile: bool = False
-    classes: int | None = None
-    image_size: int | None = None
-    # length of a raw waveform, where the model's lengths are not linear in it
-    audio_samples: int | None = None
-    lora_rank: int | None = None
-    lora_targets: tuple[str, ...] | None = None  # None: every linear layer but the head
-    lora_dropout: float | None = None
-    unfrozen_blocks: int | None = None
-    teacher: str | None = None  # fingerprint of the teacher
-    # feature_extraction: "cached" traces the head on cached features; "features" the forward pass
-    # that makes them
-    variant: str | None = None
-
-    def as_dict(self) -> dict:
-        return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+    def as_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in traced_values(self).items() if value is not None}
 
     def key(self) -> str:
         """A short hash of the choices, the same on every machine."""
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def recipe_of(settled: TracedSettings, own_image_size: int | None = None) -> Recipe:
+    """The one way to a recipe: from a setup, or from its traced part alone, for questions and for
+    measured runs alike. What the strategy or the task does not use is left out, and so is the image
+    size that the model has by itself (pixels). Raises UnknownNameError for a strategy that trains
+    nothing."""
+    strategy = settled.strategy
+    if strategy not in TRAINING_STRATEGIES:
+        raise UnknownNameError("strategy", strategy, TRAINING_STRATEGIES)
+    values = {
+        name: _hashable(value)
+        for name, value in traced_values(settled).items()
+        if SETTINGS[name].used_by(strategy, settled.task)
+    }
+    if values.get("image_size") == own_image_size:
+        values.pop("image_size", None)
+    return Recipe(**values | {"strategy": TRACED_AS.get(strategy, strategy)})
+
+
+def _hashable(value: Any) -> Any:
+    """A list as a tuple; an empty one is none."""
+    return tuple(value) or None if isinstance(value, list | tuple) else value

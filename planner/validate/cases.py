@@ -14,8 +14,12 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+from planner.question.settings import published
+from planner.question.setup import Setup
 
 #: Which part of a step the source timed: a whole optimizer step, the passes without the optimizer,
 #: or a forward pass.
@@ -61,40 +65,17 @@ SALT = "measured848"
 LEDGER = "ledger"
 
 
-@dataclass(frozen=True)
-class Case:
-    """One measured configuration. Sizes in bytes, times in seconds; ``step_seconds`` is the time of
-    what ``measures`` names, over all micro-batches of the step. ``peaks`` maps a name of MEMORIES
-    to bytes."""
+@dataclass(frozen=True, kw_only=True)
+class Case(Setup):
+    """One measured configuration: its setup by a recipe's words (``gpu`` a key of
+    ``profiles/gpus/gpus.csv``), and what was measured. Sizes in bytes, times in seconds;
+    ``step_seconds`` is the time of what ``measures`` names, over all micro-batches of the step.
+    ``peaks`` maps a name of MEMORIES to bytes."""
 
     id: str
     table: str
     citation: str
-    model: str  # a name that planner.models resolves, or a label where ``architecture`` is given
-    task: str
-    strategy: str
-    gpu: str  # a key of profiles/gpus/gpus.csv
-    micro_batch: int
-    precision: str
-    optimizer: str
     date: str | None = None
-    # {"kind": ..., arguments of the library's configuration class}
-    architecture: dict | None = None
-    gpus: int = 1
-    parallel: str | None = None  # ddp | fsdp | data_parallel (one process, many devices)
-    accumulation: int = 1
-    sequence_length: int | None = None
-    target_length: int | None = None
-    image_size: int | None = None
-    gradient_checkpointing: str = "none"
-    attention: str = "sdpa"
-    compile: bool = False
-    lora_rank: int | None = None
-    lora_targets: tuple[str, ...] | None = None
-    lora_dropout: float | None = None
-    unfrozen_blocks: int | None = None
-    classes: int | None = None
-    memory_format: str | None = None  # contiguous | channels_last
     measures: str = "step"
     step_seconds: float | None = None
     forward_seconds: float | None = None
@@ -180,29 +161,7 @@ COLUMNS = (
     "table",
     "source",
     "date",
-    "model",
-    "architecture",
-    "task",
-    "strategy",
-    "gpu",
-    "gpus",
-    "parallel",
-    "micro_batch",
-    "accumulation",
-    "sequence_length",
-    "target_length",
-    "image_size",
-    "precision",
-    "optimizer",
-    "gradient_checkpointing",
-    "attention",
-    "compile",
-    "lora_rank",
-    "lora_targets",
-    "lora_dropout",
-    "unfrozen_blocks",
-    "classes",
-    "memory_format",
+    *(setting.column for setting in published()),
     "measures",
     "step_seconds",
     "forward_seconds",
@@ -215,19 +174,17 @@ COLUMNS = (
     "family",
     "split",
 )
-
-_INTEGERS = (
-    "gpus",
-    "micro_batch",
-    "accumulation",
-    "sequence_length",
-    "target_length",
-    "image_size",
-    "lora_rank",
-    "unfrozen_blocks",
-    "classes",
-)
-_FLOATS = ("lora_dropout", "step_seconds", "forward_seconds", "samples_per_second")
+TIMES = ("step_seconds", "forward_seconds", "samples_per_second")
+#: A type of setting → (its cell, its value of a cell). Text stands as it is.
+CELLS: dict[str, tuple[Callable[[Any], Any], Callable[[str], Any]]] = {
+    "count": (lambda value: value, int),
+    "whole": (lambda value: value, int),
+    "positive": (lambda value: _figures(value), float),
+    "amount": (lambda value: _figures(value), float),
+    "flag": (int, lambda cell: cell == "1"),
+    "names": (lambda value: " ".join(value) or None, lambda cell: tuple(cell.split())),
+    "object": (lambda value: json.dumps(value, sort_keys=True) if value else None, json.loads),
+}
 
 
 def to_csv(cases: Iterable[Case]) -> str:
@@ -239,22 +196,26 @@ def to_csv(cases: Iterable[Case]) -> str:
     for case in cases:
         if len(case.peaks) > 1:
             raise ValueError(f"{case.id}: the published table holds one memory a row")
-        row = {name: getattr(case, name, None) for name in COLUMNS}
+        row = {name: getattr(case, name, None) for name in COLUMNS} | _setup_cells(case)
         memory, peak = case.peaks[0] if case.peaks else (None, None)
         row |= {
             "source": case.citation,
             "peak_bytes": peak,
             "memory": memory,
-            "compile": int(case.compile),
             "oom": int(case.oom),
-            "architecture": json.dumps(case.architecture, sort_keys=True)
-            if case.architecture
-            else None,
-            "lora_targets": " ".join(case.lora_targets) if case.lora_targets else None,
-            **{name: _figures(getattr(case, name)) for name in _FLOATS},
+            **{name: _figures(getattr(case, name)) for name in TIMES},
         }
         writer.writerow({key: "" if value is None else value for key, value in row.items()})
     return out.getvalue()
+
+
+def _setup_cells(case: Case) -> dict[str, Any]:
+    values = {setting.name: getattr(case, setting.name) for setting in published()}
+    return {
+        setting.column: CELLS[setting.value_type][0](values[setting.name])
+        for setting in published()
+        if setting.value_type in CELLS and values[setting.name] is not None
+    }
 
 
 def _figures(value: float | None) -> str | None:
@@ -263,23 +224,18 @@ def _figures(value: float | None) -> str | None:
 
 def from_rows(rows: Iterable[dict[str, str]]) -> Iterator[Case]:
     """The cases of rows written by ``to_csv``; family and split are derived again, not believed."""
+    types = {setting.column: setting.value_type for setting in published()}
+    names = {field.name for field in dataclasses.fields(Case)}
     for row in rows:
-        values = {
-            f.name: row[f.name]
-            for f in dataclasses.fields(Case)
-            if row.get(f.name) not in (None, "")
+        cells = {
+            name: cell for name, cell in row.items() if name in names and cell not in (None, "")
         }
-        values |= {name: int(values[name]) for name in _INTEGERS if name in values}
-        values |= {name: float(values[name]) for name in _FLOATS if name in values}
-        values |= {
-            "citation": row["source"],
-            "compile": row["compile"] == "1",
-            "oom": row["oom"] == "1",
+        values: dict[str, Any] = {
+            name: CELLS[types[name]][1](cell) if types.get(name) in CELLS else cell
+            for name, cell in cells.items()
         }
-        if "architecture" in values:
-            values["architecture"] = json.loads(values["architecture"])
-        if "lora_targets" in values:
-            values["lora_targets"] = tuple(values["lora_targets"].split())
+        values |= {name: float(cells[name]) for name in TIMES if name in cells}
+        values |= {"citation": row["source"], "oom": row["oom"] == "1"}
         if row["peak_bytes"]:
             values["peaks"] = ((row["memory"], int(row["peak_bytes"])),)
         yield Case(**values)

@@ -10,7 +10,7 @@ each, and no code that they name is run.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from planner.ledger.importers.found import Problems
 from planner.ledger.importers.text import number, plain_text, table_of
 from planner.ledger.record import RunRecord
 from planner.question import TRAINING_STRATEGIES
-from planner.question.optimizers import recipe_names
+from planner.question.settings import SETTINGS, Setting, in_recipe_words, published
 from planner.validate.cases import LEDGER, MEASURES, MEMORIES, Case, Refused
 
 #: Without these a run cannot be asked again; each changes the answer too much to be assumed.
@@ -32,54 +32,15 @@ ASSUMED = {
     "gpus": 1,
     "accumulation": 1,
 }
-WHOLE = (
-    "gpus",
-    "micro_batch",
-    "accumulation",
-    "sequence_length",
-    "target_length",
-    "image_size",
-    "lora_rank",
-    "unfrozen_blocks",
-    "classes",
-)
-WORDS = (
-    "model",
-    "task",
-    "strategy",
-    "gpu",
-    "parallel",
-    "precision",
-    "optimizer",
-    "gradient_checkpointing",
-    "attention",
-    "memory_format",
-    "date",
-    "trust",
-)
-TIMES = ("step_seconds", "forward_seconds", "samples_per_second", "lora_dropout")
+#: Columns of a table of measured runs beside those of the settings.
+WORDS = ("date", "trust")
+TIMES = ("step_seconds", "forward_seconds", "samples_per_second")
 PEAKS = {
     "allocated": "peak_allocated_bytes",
     "reserved": "peak_reserved_bytes",
     "device": "device_used_bytes",
 }
-#: Beyond these no run is meant; a step of such a size would only be a way to keep the machine busy.
-LARGEST = {
-    "micro_batch": 10**6,
-    "sequence_length": 10**7,
-    "target_length": 10**7,
-    "image_size": 10**5,
-    "gpus": 10**5,
-    "lora_rank": 10**5,
-    "classes": 10**8,
-}
-LARGEST_WHOLE, MOST_LAYERS, LARGEST_WIDTH = 10**6, 500, 10**7
-#: A question's names that a recipe, and so a table, has in other words
-#: (planner.plan.inputs.defaults).
-RECIPE_NAMES = {
-    "optimizer": recipe_names(),
-    "attention": {"flash": "sdpa"},
-}
+MOST_LAYERS, LARGEST_WIDTH = 500, 10**7
 TRUE, FALSE = ("1", "true", "yes"), ("0", "false", "no", "")
 
 
@@ -94,23 +55,13 @@ def from_ledger(records: Iterable[RunRecord]) -> Iterator[Case | Refused]:
             "samples_per_second": measured.get("samples_per_second"),
         }
         peaks = tuple((name, measured[key]) for name, key in PEAKS.items() if measured.get(key))
-        values = {
-            name: record.setup.get(name)
-            for name in (
-                *NEEDED,
-                *WHOLE,
-                *WORDS,
-                "architecture",
-                "compile",
-                "lora_targets",
-                "lora_dropout",
-            )
-        }
-        if values.get("lora_targets") is not None:
-            values["lora_targets"] = tuple(values["lora_targets"])
+        values = in_recipe_words(
+            {setting.name: record.setup.get(setting.name) for setting in published()}
+        )
         values |= {
-            name: names.get(values.get(name), values.get(name))
-            for name, names in RECIPE_NAMES.items()
+            setting.name: tuple(values[setting.name])
+            for setting in published()
+            if setting.value_type == "names" and values[setting.name] is not None
         }
         values |= {
             **times,
@@ -210,8 +161,13 @@ def _case(
     for key, known in choices().items():
         if values.get(key) not in (None, "", *known):
             return Refused(name, table, f"{key} {str(values[key])[:40]!r} is not known")
-    if values["strategy"] in ("lora", "qlora") and not values.get("lora_rank"):
-        return Refused(name, table, "lora_rank not known")
+    for setting in published():
+        if (
+            setting.required
+            and values["strategy"] in setting.strategies
+            and not values.get(setting.name)
+        ):
+            return Refused(name, table, f"{setting.name} not known")
     open_ = {key: value for key, value in ASSUMED.items() if values.get(key) in (None, "")}
     said = [notes] if notes else []
     said += (
@@ -230,7 +186,7 @@ def _case(
 def _values(cells: Mapping[str, str]) -> tuple[dict[str, Any], str]:
     """(arguments of a Case, what the source left open). Raises ValueError naming the column."""
     found: dict[str, Any] = {}
-    for name in (*WORDS, *WHOLE, *TIMES, "compile", "architecture", "lora_targets", "measures"):
+    for name in (*(setting.column for setting in published()), *WORDS, *TIMES, "measures"):
         cell = cells.get(name) or ""
         if cell:
             try:
@@ -243,23 +199,34 @@ def _values(cells: Mapping[str, str]) -> tuple[dict[str, Any], str]:
 
 
 def _read(name: str, cell: str) -> Any:
-    if name in WHOLE:
-        return _whole(name, cell)
+    """Raises ValueError."""
     if name in TIMES:
-        value = number(cell)
-        if value is not None and (value < 0 or value == 0 and name != "lora_dropout"):
-            raise ValueError(f"{cell[:40]!r} is not above 0")
-        return value
-    if name == "compile":
-        return _flag(name, cell)
-    if name == "architecture":
-        return _architecture(cell)
-    text = plain_text(cell)
-    if name == "measures" and text not in MEASURES:
+        return _number(cell, zero=False)
+    if name == "measures":
+        return _measures(plain_text(cell))
+    if name not in SETTINGS:
+        return plain_text(cell)
+    return READERS[SETTINGS[name].value_type](SETTINGS[name], cell)
+
+
+def _measures(text: str) -> str:
+    if text not in MEASURES:
         raise ValueError(f"{text[:40]!r} is none of {', '.join(MEASURES)}")
-    if name == "model":
+    return text
+
+
+def _number(cell: str, *, zero: bool) -> float | None:
+    value = number(cell)
+    if value is not None and (value < 0 or value == 0 and not zero):
+        raise ValueError(f"{cell[:40]!r} is not above 0")
+    return value
+
+
+def _text(setting: Setting, cell: str) -> str:
+    text = plain_text(cell)
+    if setting.name == "model":
         _no_code(text)
-    return tuple(text.replace(",", " ").split()) if name == "lora_targets" else text
+    return text
 
 
 def _no_code(model: str) -> None:
@@ -270,16 +237,12 @@ def _no_code(model: str) -> None:
         )
 
 
-def _whole(name: str, cell: str) -> int | None:
+def _whole(setting: Setting, cell: str) -> int | None:
     value = number(cell)
     if value is None:
         return None
-    if (
-        value != int(value)
-        or not 0 <= value <= LARGEST.get(name, LARGEST_WHOLE)
-        or value < 1
-        and name != "unfrozen_blocks"
-    ):
+    least = 1 if setting.value_type == "count" else 0
+    if value != int(value) or not least <= value <= setting.largest:
         raise ValueError(f"{cell[:40]!r} is not a whole number that a run can have")
     return int(value)
 
@@ -332,14 +295,23 @@ def _architecture(cell: str) -> dict[str, Any]:
     return found
 
 
+#: How the cell of a setting is read, by its type.
+READERS: dict[str, Callable[[Setting, str], Any]] = {
+    "text": _text,
+    "strategy": _text,
+    "flag": lambda setting, cell: _flag(setting.name, cell),
+    "count": _whole,
+    "whole": _whole,
+    "positive": lambda setting, cell: _number(cell, zero=False),
+    "amount": lambda setting, cell: _number(cell, zero=True),
+    "names": lambda setting, cell: tuple(plain_text(cell).replace(",", " ").split()),
+    "object": lambda setting, cell: _architecture(cell),
+}
+
+
 def choices() -> dict[str, tuple[str, ...]]:
     """The names that a recipe knows, of what only certain names can stand for."""
-    return {
-        "optimizer": tuple(dict.fromkeys(recipe_names().values())),
-        "attention": ("eager", "sdpa", "flash"),
-        "gradient_checkpointing": ("none", "full", "selective"),
-        "memory_format": ("contiguous", "channels_last"),
-    }
+    return {setting.name: setting.choices for setting in published() if setting.choices}
 
 
 def known_filters(

@@ -11,11 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from planner.errors import PlannerError
 from planner.validate.architectures import resolvable
 from planner.validate.cases import Case, Refused
 from planner.validate.summaries import Comparison, Verdict
+
+if TYPE_CHECKING:
+    from planner.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,7 @@ def ask(case: Case, folder: Path, spec=None):
     audio = case.task == "audio_classification"
     return evaluate(
         facts,
-        recipe_of(case, facts.image_size),
+        recipe_of_case(case, facts.image_size),
         spec or find_device(case.gpu),
         micro_batch=case.micro_batch,
         sequence_length=None if audio else case.sequence_length,
@@ -174,27 +178,14 @@ def _facts(name: str, task: str | None):
     return resolve(name, task=task, offline=True)
 
 
-def recipe_of(case: Case, default_image_size: int | None = None):
-    """The recipe of a case: what changes its step trace. Training from scratch is a full
-    fine-tune's step."""
-    from planner.training.recipe import Recipe
+def recipe_of_case(case: Case, own_image_size: int | None = None) -> Recipe:
+    """The recipe of a case. A waveform's length is its sequence length, and where only the forward
+    pass was timed that pass is traced."""
+    from planner.training.recipe import recipe_of
 
-    image = case.task in ("image_classification", "contrastive")
-    lora = case.strategy in ("lora", "qlora")
-    return Recipe(
-        strategy="fine_tune" if case.strategy == "scratch" else case.strategy,
-        task=case.task,
-        precision=case.precision,
-        optimizer=case.optimizer,
-        gradient_checkpointing=case.gradient_checkpointing,
-        attention=case.attention,
-        compile=case.compile,
-        classes=case.classes,
-        image_size=(case.image_size or default_image_size) if image else None,
-        audio_samples=case.sequence_length if case.task == "audio_classification" else None,
-        lora_rank=case.lora_rank if lora else None,
-        lora_targets=case.lora_targets if lora else None,
-        lora_dropout=case.lora_dropout if lora else None,
-        unfrozen_blocks=case.unfrozen_blocks,
+    settled = replace(
+        case,
+        audio_samples=case.sequence_length,
         variant="features" if case.measures == "forward" else None,
     )
+    return recipe_of(settled, own_image_size)

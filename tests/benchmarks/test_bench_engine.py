@@ -13,7 +13,7 @@ from planner.figures import Estimate
 from planner.report.views import accuracy as accuracy_view
 from planner.validate.architectures import resolvable, task_of
 from planner.validate.cases import Case, Refused, to_csv
-from planner.validate.judge import compare, outcome, recipe_of
+from planner.validate.judge import compare, outcome, recipe_of_case
 
 CASE = Case(
     id="c",
@@ -90,21 +90,21 @@ def test_a_refusal_and_a_defect_are_told_apart(tmp_path):
 
 
 def test_recipes_hold_only_what_the_strategy_uses():
-    recipe = recipe_of(
+    recipe = recipe_of_case(
         dataclasses.replace(
             CASE, strategy="scratch", lora_rank=8, lora_targets=("q",), image_size=224
         ),
         96,
     )
     assert (recipe.strategy, recipe.lora_rank, recipe.image_size) == ("fine_tune", None, None)
-    image = recipe_of(
+    image = recipe_of_case(
         dataclasses.replace(
             CASE, task="image_classification", strategy="feature_extraction", measures="forward"
         ),
         96,
     )
-    assert (image.image_size, image.variant) == (96, "features")
-    audio = recipe_of(
+    assert (image.image_size, image.variant) == (None, "features")  # its own size
+    audio = recipe_of_case(
         dataclasses.replace(CASE, task="audio_classification", sequence_length=160000)
     )
     assert audio.audio_samples == 160000

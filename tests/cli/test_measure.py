@@ -15,11 +15,11 @@ if not all(
 from planner.cli import main  # noqa: E402
 from planner.errors import ModelError  # noqa: E402
 from planner.ledger.store import Ledger  # noqa: E402
-from planner.measure import measure as measuring  # noqa: E402
 from planner.measure import (  # noqa: E402
     memory_seen,  # noqa: E402
     timed_steps,
 )
+from planner.measure.measurement import busy_notes  # noqa: E402
 from planner.trace.table import CATEGORIES  # noqa: E402
 from planner.units import MIB  # noqa: E402
 
@@ -397,8 +397,8 @@ def test_a_fresh_process_is_smaller_than_this_one(monkeypatch):
 
 def test_a_busy_processor_is_said():
     assert (
-        measuring._busy(1.5, 2) == [] == measuring._busy(9.0, None)
-        and "load 3.2 on 2 cores" in measuring._busy(3.21, 2)[0]
+        busy_notes(1.5, 2) == [] == busy_notes(9.0, None)
+        and "load 3.2 on 2 cores" in busy_notes(3.21, 2)[0]
     )
 
 

@@ -13,9 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from planner.errors import MachineError, PlannerError, ProfileError
+from planner.ledger.database import PAGE_BYTES, DamagedLedger
 from planner.ledger.record import RunRecord
 from planner.ledger.rescue import carve, rescue
-from planner.ledger.store import PAGE_BYTES, DamagedLedger, Ledger
+from planner.ledger.store import Ledger
 
 PROCESSES, EACH, KILLS = 4, 50, 2
 #: Appends runs forever-unique ids; says each id on standard output only after the append has

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.errors import MachineError, ProfileError, QuestionError
-from planner.ledger import store
-from planner.ledger.record import RunRecord, plain, step_error
-from planner.ledger.store import Ledger
+from planner.ledger import database as layouts
+from planner.ledger.record import RunRecord, step_error
+from planner.ledger.store import Ledger, default_path
+from planner.ledger.values import plain
 
 
 def run_of(number: int = 0, **changes) -> RunRecord:
@@ -259,10 +260,10 @@ def test_merging_takes_each_run_once_and_leaves_the_other_file_alone(path, tmp_p
 
 def test_the_default_place(monkeypatch, tmp_path):
     monkeypatch.setenv("PLANNER_LEDGER", str(tmp_path / "mine.sqlite"))
-    assert store.default_path() == tmp_path / "mine.sqlite"
+    assert default_path() == tmp_path / "mine.sqlite"
     monkeypatch.delenv("PLANNER_LEDGER")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    assert store.default_path() == tmp_path / "planner" / "runs.sqlite"
+    assert default_path() == tmp_path / "planner" / "runs.sqlite"
 
 
 def test_files_that_are_no_ledger_are_refused(path, tmp_path):
@@ -286,7 +287,7 @@ def test_files_that_are_no_ledger_are_refused(path, tmp_path):
 def test_a_newer_planners_ledger_is_refused(path):
     Ledger(path).close()
     with sqlite3.connect(path) as database:
-        database.execute(f"PRAGMA user_version = {store.LAYOUT + 1}")
+        database.execute(f"PRAGMA user_version = {layouts.LAYOUT + 1}")
     with pytest.raises(ProfileError, match="newer planner") as caught:
         Ledger(path)
     assert "\n" not in str(caught.value)

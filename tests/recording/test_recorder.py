@@ -264,7 +264,7 @@ def test_a_whole_question_is_kept_and_asked_of_the_planner_afterwards(tmp_path, 
 def test_the_estimate_beside_a_run_is_of_the_device_that_it_ran_on(monkeypatch):
     from planner.answer import estimate as answering
     from planner.question import Question
-    from planner.recording.beside import estimate_beside
+    from planner.recording.estimate import estimate_for_run
 
     asked = []
     monkeypatch.setattr(
@@ -273,7 +273,7 @@ def test_the_estimate_beside_a_run_is_of_the_device_that_it_ran_on(monkeypatch):
         lambda question, **_: asked.append(question) or {"options": [{"strategy": "lora"}]},
     )
     question = Question(model="gpt2", samples=10, strategy="lora", gpu="h100-sxm", micro_batch=2)
-    estimate_beside(
+    estimate_for_run(
         question, {"strategy": "lora", "gpu": "NVIDIA A100-SXM4-80GB", "micro_batch": 4}
     )
     assert asked[0].gpu == "NVIDIA A100-SXM4-80GB" and asked[0].micro_batch == 2

@@ -203,7 +203,18 @@ def test_residuals_have_the_sign_of_what_was_measured():
 
 
 def test_batches_of_one_model_stay_together():
-    base = Case("a", "t", "s", "gpt2", "causal_lm", "lora", "t4", 1, "fp32", "adamw")
+    base = Case(
+        id="a",
+        table="t",
+        citation="s",
+        model="gpt2",
+        task="causal_lm",
+        strategy="lora",
+        gpu="t4",
+        micro_batch=1,
+        precision="fp32",
+        optimizer="adamw",
+    )
     cases = [
         dataclasses.replace(base, id=str(i), model=m) for i, m in enumerate(("gpt2", "b", "gpt2"))
     ]
@@ -329,7 +340,18 @@ def test_the_shipped_table_is_read_as_the_benchmarks_do():
 
 
 def test_filters_and_names():
-    base = Case("a", "t", "s", "gpt2", "causal_lm", "lora", "t4", 1, "fp32", "adamw")
+    base = Case(
+        id="a",
+        table="t",
+        citation="s",
+        model="gpt2",
+        task="causal_lm",
+        strategy="lora",
+        gpu="t4",
+        micro_batch=1,
+        precision="fp32",
+        optimizer="adamw",
+    )
     assert known_filters("T4", "gpt", "lora", [base]) == [base]
     with pytest.raises(QuestionError, match="no run is like that"):
         known_filters("h100", None, None, [base])

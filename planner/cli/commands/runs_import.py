@@ -23,9 +23,10 @@ _KINDS = {"count": int, "whole": int, "amount": float, "positive": float}
 
 
 def _setup_options(function: Callable) -> Callable:
-    from planner.ledger.record import SETUP
+    from planner.ledger.record import setup_types
+    from planner.question.settings import lists_of_runs
 
-    for name, kind in reversed(list(SETUP.items())):
+    for name, kind in reversed(list(setup_types().items())):
         flag = "--" + name.replace("_", "-")
         if kind == "flag":
             function = click.option(
@@ -41,9 +42,10 @@ def _setup_options(function: Callable) -> Callable:
                 type=_KINDS.get(kind, str),
                 metavar={int: "N", float: "X"}.get(_KINDS.get(kind), "NAME"),
             )(function)
-    return click.option("--lora-targets", metavar="NAMES", help="Of the run, with commas.")(
-        function
-    )
+    for name in reversed(lists_of_runs()):
+        flag = "--" + name.replace("_", "-")
+        function = click.option(flag, metavar="NAMES", help="Of the run, with commas.")(function)
+    return function
 
 
 @click.command("import")
@@ -106,6 +108,8 @@ def import_command(
 
 
 def _known(setup: dict[str, Any]) -> dict[str, Any]:
+    from planner.question.settings import lists_of_runs
+
     known = {name: value for name, value in setup.items() if value is not None}
     if "strategy" in known:
         from planner.question import ALL_STRATEGIES
@@ -115,10 +119,8 @@ def _known(setup: dict[str, Any]) -> dict[str, Any]:
             from planner.errors import UnknownNameError
 
             raise UnknownNameError("strategy", known["strategy"], ALL_STRATEGIES)
-    if "lora_targets" in known:
-        known["lora_targets"] = [
-            part.strip() for part in known["lora_targets"].split(",") if part.strip()
-        ]
+    for name in set(lists_of_runs()) & set(known):
+        known[name] = [part.strip() for part in known[name].split(",") if part.strip()]
     return known
 
 

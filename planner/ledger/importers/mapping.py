@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.errors import FieldName, QuestionError, UnknownNameError
-from planner.ledger.record import MEASUREMENT, SETUP
+from planner.ledger.record import MEASUREMENT
+from planner.question.settings import of_runs
 from planner.units import GB, GIB, JOULES_PER_KWH, KB, KIB, MB, MIB, SECONDS_PER_HOUR
 
-#: Texts that a record's ``setup`` holds beside SETUP.
-MORE_SETUP = {"architecture": "text", "lora_targets": "text"}
 SECONDS = {
     "s": 1.0,
     "ms": 1e-3,
@@ -38,11 +37,11 @@ ENDINGS = (
 
 @dataclass(frozen=True)
 class Column:
-    """A value of the record: its name, what it must hold (record.py), the column it stands in, and
-    how many of the record's unit one of the column's is."""
+    """A value of the record: its name, what it must hold, the column it stands in, and how many of
+    the record's unit one of the column's is."""
 
     name: str
-    kind: str
+    value_type: str
     column: str
     factor: float = 1.0
 
@@ -55,6 +54,7 @@ def parse(texts: Sequence[str]) -> dict[str, Column]:
     """``NAME=COLUMN`` or ``NAME=COLUMN:UNIT`` each. Raises QuestionError, UnknownNameError for a
     name that no record has."""
     found: dict[str, Column] = {}
+    types = value_types()
     for text in texts:
         name, equals, rest = text.partition("=")
         name = name.strip().replace("-", "_")
@@ -64,30 +64,33 @@ def parse(texts: Sequence[str]) -> dict[str, Column]:
                 where=FieldName("map"),
                 mend="For example step_seconds=iter_time_ms:ms",
             )
-        if name not in kinds():
-            raise UnknownNameError(
-                "name", name, kinds(), mend=f"A record has {', '.join(kinds())}."
-            )
-        column, colon, unit = rest.rpartition(":")
-        units = units_of(name)
-        if colon and unit.strip().lower() in units:
-            found[name] = Column(name, kinds()[name], column.strip(), units[unit.strip().lower()])
-        elif colon and units and column.strip():
-            raise QuestionError(
-                f"{name} is not measured in {unit.strip()[:20]!r}",
-                where=FieldName("map"),
-                mend=f"Units: {', '.join(units)}",
-            )
-        else:
-            found[name] = Column(name, kinds()[name], rest.strip())
+        if name not in types:
+            raise UnknownNameError("name", name, types, mend=f"A record has {', '.join(types)}.")
+        found[name] = _column(name, types[name], rest)
     return found
 
 
-def kinds() -> dict[str, str]:
+def _column(name: str, value_type: str, text: str) -> Column:
+    """Raises QuestionError for a unit that the name is not measured in."""
+    column, colon, unit = text.rpartition(":")
+    units = units_of(name)
+    if colon and unit.strip().lower() in units:
+        return Column(name, value_type, column.strip(), units[unit.strip().lower()])
+    if colon and units and column.strip():
+        raise QuestionError(
+            f"{name} is not measured in {unit.strip()[:20]!r}",
+            where=FieldName("map"),
+            mend=f"Units: {', '.join(units)}",
+        )
+    return Column(name, value_type, text.strip())
+
+
+def value_types() -> dict[str, str]:
     """Every name that a column may be mapped to."""
+    setup = {name: setting.value_type for name, setting in of_runs().items()}
     return {
-        name: kind
-        for name, kind in {**SETUP, **MORE_SETUP, **MEASUREMENT}.items()
+        name: value_type
+        for name, value_type in {**setup, **MEASUREMENT}.items()
         if name not in NO_COLUMN
     }
 

@@ -2,80 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from planner.ledger.importers.text import lenient
 from planner.ledger.model_setup import ATTENTION, in_folder, optimizer_named, without_unknown
+from planner.question.settings import SETTINGS, Setting
 
-#: The first name of a list that is there counts. Hugging Face's, TRL's and Lightning's names, and
-#: what people write.
-COUNTS = {
-    "micro_batch": (
-        "per_device_train_batch_size",
-        "micro_batch_size",
-        "micro_batch",
-        "train_micro_batch_size_per_gpu",
-        "device_batch_size",
-    ),
-    "accumulation": ("gradient_accumulation_steps", "accumulate_grad_batches", "grad_accum"),
-    "sequence_length": (
-        "max_seq_length",
-        "max_seq_len",
-        "max_length",
-        "sequence_length",
-        "seq_length",
-        "block_size",
-        "model_max_length",
-    ),
-    "image_size": ("image_size", "img_size"),
-    "gpus": ("world_size", "num_gpus", "n_gpus", "gpu_count", "_world_size"),
-    "lora_rank": ("lora_r", "lora_rank", "peft_config.default.r", "peft_config/default/r"),
-    "classes": ("num_classes", "num_labels"),
-    "samples": ("train_samples", "max_train_samples", "num_train_samples"),
+HALVES = {"bfloat16": "bf16", "float16": "fp16"}
+LIGHTNING_PRECISIONS = {
+    "bf16-mixed": "amp_bf16",
+    "16-mixed": "amp_fp16",
+    "bf16-true": "bf16",
+    "16-true": "fp16",
+    "32-true": "fp32",
+    "32": "fp32",
 }
-NUMBERS = {
-    "epochs": ("num_train_epochs", "epochs", "max_epochs"),
-    "lora_dropout": ("lora_dropout", "peft_config.default.lora_dropout"),
-}
-MODEL = (
-    "model_name_or_path",
-    "model_name",
-    "_name_or_path",
-    "base_model_name_or_path",
-    "model_id",
-    "model",
-)
 #: A length that is a limit, not what was run: only packed or padded batches have it.
 LIMITS = ("max_seq_length", "max_seq_len", "max_length", "model_max_length")
 
 
 def setup_of(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """(setup, notes) out of logged parameters; what is not understood is passed over."""
+    """(setup, notes) out of logged parameters, by the names that settings have in logs; what is not
+    understood is passed over."""
+    found = {
+        setting.name: _reader(setting)(values, setting.logged_names)
+        for setting in SETTINGS.values()
+        if setting.logged_names
+    }
     notes: list[str] = []
-    found: dict[str, Any] = {name: _whole(values, names) for name, names in COUNTS.items()}
-    found |= {name: lenient(_first(values, names)) for name, names in NUMBERS.items()}
-    if found["epochs"] is not None and (lenient(values.get("max_steps")) or 0) > 0:
-        found["epochs"] = None  # the steps decided
-    if found["sequence_length"] and _first(values, COUNTS["sequence_length"]) == _first(
-        values, LIMITS
-    ):
+    lengths = SETTINGS["sequence_length"].logged_names
+    if found["sequence_length"] and _first(values, lengths) == _first(values, LIMITS):
         notes.append(
             f"the sequences' length is the limit {found['sequence_length']}; what was run may "
             "have been shorter"
         )
-    model = _text(values, MODEL)
-    found |= {
-        "model": in_folder(model) if model else None,
-        "precision": _precision(values),
-        "optimizer": _optimizer(values),
-        "gradient_checkpointing": _checkpointing(values),
-        "compile": _flag(values.get("torch_compile")),
-        "attention": ATTENTION.get(
-            str(_first(values, ("attn_implementation", "_attn_implementation")))
-        ),
-    }
     return without_unknown(found), notes
+
+
+def _reader(setting: Setting) -> Reader:
+    return READERS.get(setting.name) or BY_TYPE[setting.value_type]
 
 
 def _first(values: Mapping[str, Any], names: tuple[str, ...]) -> Any:
@@ -94,49 +60,87 @@ def _whole(values: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     return int(value) if value is not None and value == int(value) and value < 2**53 else None
 
 
-def _flag(value: Any) -> bool | None:
-    return (
-        {"true": True, "false": False, "1": True, "0": False}.get(str(value).lower())
-        if value is not None
-        else None
-    )
+def _flag(values: Mapping[str, Any], names: tuple[str, ...]) -> bool | None:
+    value = _first(values, names)
+    known = {"true": True, "false": False, "1": True, "0": False}
+    return None if value is None else known.get(str(value).lower())
 
 
-def _precision(values: Mapping[str, Any]) -> str | None:
+def _number(values: Mapping[str, Any], names: tuple[str, ...]) -> float | None:
+    return lenient(_first(values, names))
+
+
+def _names(values: Mapping[str, Any], names: tuple[str, ...]) -> list[str] | None:
+    found = _first(values, names)
+    if isinstance(found, str):
+        found = found.replace(",", " ").split()
+    return [str(name) for name in found] if isinstance(found, list | tuple) else None
+
+
+def _object(values: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any] | None:
+    found = _first(values, names)
+    return found if isinstance(found, Mapping) else None
+
+
+def _model(values: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    name = _text(values, names)
+    return in_folder(name) if name else None
+
+
+def _epochs(values: Mapping[str, Any], names: tuple[str, ...]) -> float | None:
+    """None where a number of steps decided."""
+    return None if lenient(values.get("max_steps")) else _number(values, names)
+
+
+def _precision(values: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
     """Mixed precision as trainers switch it on, where nothing says that the weights are half too;
     ``None`` when it is off, as the weights' type is not logged then."""
     weights = str(_first(values, ("torch_dtype", "dtype")) or "").removeprefix("torch.")
-    if weights in ("bfloat16", "float16"):
-        return {"bfloat16": "bf16", "float16": "fp16"}[weights]
-    lightning = str(values.get("precision") or "")
-    if lightning in ("bf16-mixed", "16-mixed", "bf16-true", "16-true", "32-true", "32"):
-        return {
-            "bf16-mixed": "amp_bf16",
-            "16-mixed": "amp_fp16",
-            "bf16-true": "bf16",
-            "16-true": "fp16",
-        }.get(lightning, "fp32")
-    if weights == "float32":
-        half = (
-            "bf16" if _flag(values.get("bf16")) else "fp16" if _flag(values.get("fp16")) else None
-        )
-        return (
-            f"amp_{half}"
-            if half
-            else "tf32"
-            if _flag(values.get("tf32"))
-            else None
-            if values.get("bf16") is None
-            else "fp32"
-        )
-    return None
+    if weights in HALVES:
+        return HALVES[weights]
+    said = LIGHTNING_PRECISIONS.get(str(_first(values, names)))
+    if said or weights != "float32":
+        return said
+    for half in ("bf16", "fp16"):
+        if _flag(values, (half,)):
+            return f"amp_{half}"
+    if _flag(values, ("tf32",)):
+        return "tf32"
+    return None if values.get("bf16") is None else "fp32"
 
 
-def _optimizer(values: Mapping[str, Any]) -> str | None:
-    name = _text(values, ("optim", "optimizer"))
+def _optimizer(values: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    name = _text(values, names)
     return optimizer_named(name.rpartition(".")[2].lower()) if name else None
 
 
-def _checkpointing(values: Mapping[str, Any]) -> str | None:
-    flag = _flag(_first(values, ("gradient_checkpointing", "activation_checkpointing")))
+def _checkpointing(values: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    flag = _flag(values, names)
     return None if flag is None else "full" if flag else "none"
+
+
+def _attention(values: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    return ATTENTION.get(str(_first(values, names)))
+
+
+Reader = Callable[[Mapping[str, Any], tuple[str, ...]], Any]
+#: How a value of a type is read, unless READERS has a way for the setting's own words.
+BY_TYPE: dict[str, Reader] = {
+    "count": _whole,
+    "whole": _whole,
+    "positive": _number,
+    "amount": _number,
+    "flag": _flag,
+    "text": _text,
+    "strategy": _text,
+    "names": _names,
+    "object": _object,
+}
+READERS: dict[str, Reader] = {
+    "model": _model,
+    "epochs": _epochs,
+    "precision": _precision,
+    "optimizer": _optimizer,
+    "gradient_checkpointing": _checkpointing,
+    "attention": _attention,
+}

@@ -4,13 +4,13 @@ by a mapping."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from planner.errors import DataError, FieldName, QuestionError
 from planner.ledger.importers.found import Found, Problems
-from planner.ledger.importers.mapping import Column, kinds
+from planner.ledger.importers.mapping import Column, value_types
 from planner.ledger.importers.text import number, plain_text, table_of
 from planner.ledger.stopwatch import StepTimes
 
@@ -22,7 +22,6 @@ PEAKS = {
     "device": "device_used_bytes",
 }
 FLAGS = {"1": True, "0": False, "true": True, "false": False, "yes": True, "no": False}
-LISTS = ("lora_targets",)
 
 
 def recognises(place: Path) -> bool:
@@ -68,10 +67,9 @@ def _columns(place: Path, header: Mapping[str, str], mapping: Mapping[str, Colum
             mend=f"It has: {', '.join(list(header)[:30])}",
         )
     named = {ALIASES.get(name, name): name for name in header}
+    types = value_types()
     same = {
-        name: Column(name, kinds()[name], column)
-        for name, column in named.items()
-        if name in kinds()
+        name: Column(name, types[name], column) for name, column in named.items() if name in types
     }
     found = {**same, **mapping}
     if not any(column.measured for column in found.values()) and "peak_bytes" not in header:
@@ -125,41 +123,30 @@ def _value(column: Column, cell: str) -> Any:
     if cell in ("", "None", "null"):
         return None
     try:
-        if column.kind == "flag":
-            return _flag(cell)
-        if column.kind in ("text", "strategy"):
-            return _words(column, plain_text(cell))
-        found = number(cell)
-        if found is None:
-            return None
-        found *= column.factor
-        if column.kind in ("count", "whole"):
-            return _whole(
-                found, cell, rounded=column.factor != 1.0 or column.name.endswith("_bytes")
-            )
-        if (
-            column.kind in ("positive", "positives")
-            and found <= 0
-            or column.kind == "amount"
-            and found < 0
-        ):
-            raise ValueError(f"{cell[:40]!r} is not above 0")
-        return found
+        return READERS.get(column.value_type, _number)(column, cell)
     except ValueError as error:
         raise ValueError(f"{column.column}: {error}") from None
 
 
-def _words(column: Column, text: str) -> Any:
-    if column.name == "strategy":
-        return text.lower().replace("-", "_").replace(" ", "_")
-    if column.name in LISTS:
-        return text.replace(",", " ").split()
-    if column.name == "architecture":
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            raise ValueError("not JSON") from None
-    return text
+def _number(column: Column, cell: str) -> float | None:
+    found = number(cell)
+    if found is None:
+        return None
+    found *= column.factor
+    if column.value_type in ("count", "whole"):
+        return _whole(found, cell, rounded=column.factor != 1.0 or column.name.endswith("_bytes"))
+    positive = column.value_type in ("positive", "positives")
+    if positive and found <= 0 or column.value_type == "amount" and found < 0:
+        raise ValueError(f"{cell[:40]!r} is not above 0")
+    return found
+
+
+def _object(column: Column, cell: str) -> Any:
+    text = plain_text(cell)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("not JSON") from None
 
 
 def _flag(cell: str) -> bool:
@@ -172,6 +159,16 @@ def _whole(value: float, cell: str, rounded: bool) -> int:
     if not rounded and value != int(value):
         raise ValueError(f"{cell[:40]!r} is not a whole number")
     return round(value)
+
+
+#: How the cell of a type is read; all others are numbers.
+READERS: dict[str, Callable[[Column, str], Any]] = {
+    "flag": lambda column, cell: _flag(cell),
+    "text": lambda column, cell: plain_text(cell),
+    "strategy": lambda column, cell: plain_text(cell).lower().replace("-", "_").replace(" ", "_"),
+    "names": lambda column, cell: plain_text(cell).replace(",", " ").split(),
+    "object": _object,
+}
 
 
 def _one_run(

@@ -13,7 +13,8 @@ from typing import Any
 from planner.errors import DataError
 from planner.ledger.importers.found import Found, Problems
 from planner.ledger.importers.text import json_of, lenient, number
-from planner.ledger.model_setup import in_folder, task_of
+from planner.ledger.model_setup import held_by, in_folder, task_of
+from planner.question.settings import NUMBERS, SETTINGS
 
 NAME = "trainer_state.json"
 RESULTS = ("train_results.json", "all_results.json")
@@ -121,10 +122,7 @@ def _setup(
     file: Path, state: Mapping[str, Any], problems: Problems
 ) -> tuple[dict[str, Any], list[str]]:
     notes: list[str] = []
-    found: dict[str, Any] = {
-        "micro_batch": _whole(state.get("train_batch_size")),
-        "epochs": lenient(state.get("num_train_epochs")),
-    }
+    found = _read(held_by("trainer_state", state.get), zero_is_unknown=True)
     found |= _configured(_beside(file, "config.json", problems))
     adapter = _beside(file, "adapter_config.json", problems)
     if adapter:
@@ -189,21 +187,23 @@ def _configured(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _adapter(adapter: Mapping[str, Any]) -> dict[str, Any]:
-    base, targets = adapter.get("base_model_name_or_path"), adapter.get("target_modules")
+    base = adapter.get("base_model_name_or_path")
     named = {"model": in_folder(base)} if isinstance(base, str) and base else {}
     if adapter.get("peft_type") != "LORA":
         return named
-    chosen = (
-        sorted(map(str, targets))
-        if isinstance(targets, list)
-        else [targets]
-        if isinstance(targets, str)
-        else None
-    )
-    return named | {
-        "lora_rank": _whole(adapter.get("r")),
-        "lora_dropout": _number(adapter.get("lora_dropout")),
-        "lora_targets": chosen,
+    return named | _read(held_by("peft", adapter.get), zero_is_unknown=False)
+
+
+def _read(held: Mapping[str, Any], *, zero_is_unknown: bool) -> dict[str, Any]:
+    """What a tool's JSON holds, as the settings' types ask; None for what is no number."""
+    types = {name: SETTINGS[name].value_type for name in held}
+    return {
+        name: _whole(value)
+        if types[name] in ("count", "whole")
+        else (lenient(value) if zero_is_unknown else _number(value))
+        if types[name] in NUMBERS
+        else value
+        for name, value in held.items()
     }
 
 

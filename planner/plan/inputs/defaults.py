@@ -13,9 +13,8 @@ from planner.devices.specification import DeviceSpec
 from planner.errors import ProfileError
 from planner.models.facts import ModelFacts
 from planner.question import Question
-from planner.question.optimizers import recipe_names
-from planner.training.recipe import Recipe
-from planner.training.registry import registry
+from planner.question.setup import TracedSettings, asked_values
+from planner.training.recipe import Recipe, recipe_of
 
 
 @dataclass(frozen=True)
@@ -60,23 +59,22 @@ def choose(
     task = question.task or facts.task
     precision = question.precision or default_precision(facts, task, strategy, spec)
     spec.check_trainable(precision)
-    lora = registry()[strategy].uses_lora
-    recipe = Recipe(
-        strategy="fine_tune" if strategy == "scratch" else strategy,
-        task=task,
-        precision=precision,
-        optimizer=_optimizer(question),
-        attention="sdpa" if question.attention == "flash" else question.attention,
-        compile=question.compile,
-        classes=_classes(question, data, task),
-        image_size=question.image_size if question.image_size != facts.image_size else None,
-        audio_samples=_audio_samples(facts, data, task),
-        lora_rank=question.lora_rank if lora else None,
-        lora_targets=tuple(question.lora_targets) if lora and question.lora_targets else None,
-        lora_dropout=question.lora_dropout if lora else None,
-        unfrozen_blocks=_unfrozen(question, facts) if strategy == "partial_fine_tune" else None,
-        variant=variant,
+    asked = asked_values(question)
+    settled = TracedSettings(
+        **asked
+        | {
+            "strategy": strategy,
+            "task": task,
+            "precision": precision,
+            "optimizer": asked["optimizer"] or "adamw",
+            "gradient_checkpointing": "none",
+            "classes": question.classes or data.classes,
+            "audio_samples": _audio_samples(facts, data, task),
+            "unfrozen_blocks": _unfrozen(question, facts),
+            "variant": variant,
+        }
     )
+    recipe = recipe_of(settled, facts.image_size)
     batch = question.global_batch or _unasked_batch(question, strategy, task)
     epochs = question.epochs or default("epochs", strategy, task)[0]
     return TrainingChoices(
@@ -128,18 +126,6 @@ def _unasked_batch(question: Question, strategy: str, task: str) -> int:
     if question.micro_batch:
         return question.micro_batch * question.gpus
     return int(default("global_batch", strategy, task)[0])
-
-
-def _optimizer(question: Question) -> str:
-    """The recipe's name: on CUDA torch picks foreach by itself, and SGD is used with momentum
-    unless asked plain."""
-    return recipe_names()[question.optimizer or "adamw"]
-
-
-def _classes(question: Question, data: DatasetProfile, task: str) -> int | None:
-    if not task.endswith("classification"):
-        return None
-    return question.classes or data.classes
 
 
 def _audio_samples(facts: ModelFacts, data: DatasetProfile, task: str) -> int | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.question.importers import Imported, Importer, Keys, shown
+from planner.question.settings import called_by
 
 #: What else such a file has, beside ``base_model``: one of these tells it from any other.
 SIGNS = frozenset(
@@ -25,15 +26,10 @@ SIGNS = frozenset(
     }
 )
 #: Keys whose value is the question's, word for word.
-SAME = {
-    "base_model": "model",
+SAME = {name: setting.name for setting, name in called_by("axolotl")} | {
     "sequence_len": "max_length",
-    "micro_batch_size": "micro_batch",
-    "num_epochs": "epochs",
     "max_steps": "max_steps",
-    "lora_r": "lora_rank",
     "lora_alpha": "lora_alpha",
-    "lora_dropout": "lora_dropout",
     "evals_per_epoch": "evaluations_per_epoch",
     "saves_per_epoch": "saves_per_epoch",
 }

@@ -4,10 +4,11 @@ the ledger."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from planner.ledger.record import RunRecord, estimated_step_seconds, peak_bytes, step_error
+from planner.question.settings import SETTINGS
 from planner.report.views.device import Section
 from planner.report.views.table import DASH, Table
 from planner.report.words import bytes_text, clean, flat, seconds_text
@@ -15,6 +16,8 @@ from planner.report.words import bytes_text, clean, flat, seconds_text
 HEADERS = ("Id", "When", "Model", "Strategy", "Device", "Step", "Estimate", "Memory", "Kind")
 #: A step's samples are thousands: they are said by their number.
 LONGEST_LIST = 12
+#: How numbers of a setting's unit are worded; others as counts, or as their name says.
+UNIT_WORDS: Mapping[str, Callable[[float], str]] = {"seconds": seconds_text, "bytes": bytes_text}
 
 
 def listing(runs: Sequence[RunRecord]) -> Table:
@@ -106,10 +109,21 @@ def details(run: RunRecord) -> list[Section]:
             name: _short(name, value) for name, value in (values or {}).items() if value is not None
         }
         if known:
-            sections.append(Section(title, tuple(flat(known))))
+            pairs = _setup_pairs(known) if values is run.setup else flat(known)
+            sections.append(Section(title, tuple(pairs)))
     return sections + (
         [Section("Notes", lines=tuple(clean(note) for note in run.notes))] if run.notes else []
     )
+
+
+def _setup_pairs(setup: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Settings by their titles, their values by their units."""
+    for name, value in setup.items():
+        setting = SETTINGS.get(name)
+        word = UNIT_WORDS.get(setting.unit or "") if setting else None
+        for path, text in flat({name: value}, word=word):
+            first, arrow, rest = path.partition(" › ")
+            yield f"{setting.title if setting else first}{arrow}{rest}", text
 
 
 def _short(name: str, value: Any) -> Any:

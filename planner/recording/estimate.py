@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from planner.question import Question
 
 
-def estimate_beside(question: Question, setup: Mapping[str, Any]) -> dict[str, Any]:
+def estimate_for_run(question: Question, setup: Mapping[str, Any]) -> dict[str, Any]:
     """Ask the planner, offline, about the question as it was run: on the device of ``setup``,
     whichever was asked about, with its micro-batch where the question left that open. Raises the
     planner's errors, QuestionError where the answer holds no option of that strategy. The random

@@ -1,0 +1,377 @@
+"""Every setting of a training by name, once: what it holds, in which unit, what other tools call
+it, and what is said of it. Records, imports, callbacks, tables, questions and views read it here.
+
+A new setting is one entry here, in the place that its column has in tables. One that changes the
+step's operations is a line of ``setup.py`` too, one that can be asked about a field of
+``Question``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from planner.question.optimizers import recipe_names
+from planner.registry import declared
+
+#: What a value may be. ``count`` 1, 2, …; ``whole`` 0, 1, …; ``positive`` above 0; ``amount`` 0 or
+#: above; ``names`` a list of words; ``object`` names with values.
+NUMBERS = ("count", "whole", "positive", "amount")
+SINGLE_VALUES = ("text", "strategy", "flag", *NUMBERS)
+#: Files and objects of tools that are read themselves: what they call a setting, nobody logs under
+#: that name alone.
+OWN_OBJECTS = ("peft", "trainer_state", "axolotl")
+#: Strategies that train adapters.
+LORA: tuple[str, ...] = tuple(
+    strategy.name
+    for strategy in declared("planner.training.strategies", "STRATEGY")
+    if strategy.uses_lora
+)
+#: Tasks whose inputs may be images of any size.
+IMAGE_TASKS = ("image_classification", "contrastive", "custom")
+CLASSIFIERS = (
+    "text_classification",
+    "token_classification",
+    "image_classification",
+    "audio_classification",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One setting.
+
+    ``names``: (tool, what it is called there), in the order in which logged parameters are
+    searched. ``strategies`` and ``tasks``: those that use it, empty for all; ``required``: these
+    strategies cannot be asked about without it. ``largest``: beyond it no run is meant.
+    ``recipe_names``: a question's word → a recipe's, where they differ. ``question``: a field of
+    the question of this name means the same. ``flag``: it can be said of a run (a flag of
+    ``planner runs import``, a name of ``--map``). ``published``: a column of
+    ``profiles/measured/published.csv``.
+    """
+
+    name: str
+    value_type: str
+    unit: str | None = None
+    words: str = ""
+    label: str = ""
+    names: tuple[tuple[str, str], ...] = ()
+    choices: tuple[str, ...] = ()
+    largest: int = 10**6
+    strategies: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    required: bool = False
+    recipe_names: Mapping[str, str] = field(default_factory=dict)
+    question: bool = True
+    flag: bool = True
+    published: bool = True
+
+    @property
+    def logged_names(self) -> tuple[str, ...]:
+        """What it is called in parameters that trainers and trackers log; the first that is there
+        counts."""
+        return tuple(name for tool, name in self.names if tool not in OWN_OBJECTS)
+
+    @property
+    def column(self) -> str:
+        """Of tables of runs."""
+        return self.name
+
+    @property
+    def title(self) -> str:
+        """Of views: the label, else the name in words."""
+        return self.label or self.name.replace("_", " ")
+
+    def called_by(self, tool: str) -> str | None:
+        return next((name for owner, name in self.names if owner == tool), None)
+
+    def used_by(self, strategy: str, task: str) -> bool:
+        return (not self.strategies or strategy in self.strategies) and (
+            not self.tasks or task in self.tasks
+        )
+
+
+def _by_name(*settings: Setting) -> dict[str, Setting]:
+    return {setting.name: setting for setting in settings}
+
+
+#: name → setting, in the order of the columns of tables.
+SETTINGS: dict[str, Setting] = _by_name(
+    Setting(
+        name="model",
+        value_type="text",
+        words="Local folder or config.json, hub id, catalogue name, timm:NAME, torchvision:NAME, "
+        "package.module:function, or a size such as 7B",
+        names=(
+            ("transformers", "model_name_or_path"),
+            ("logs", "model_name"),
+            ("transformers", "_name_or_path"),
+            ("logs", "base_model_name_or_path"),
+            ("logs", "model_id"),
+            ("planner", "model"),
+            ("axolotl", "base_model"),
+        ),
+    ),
+    Setting(name="architecture", value_type="object", question=False),
+    Setting(
+        name="task",
+        value_type="text",
+        words="What the model is trained to do; by default what it was made for",
+    ),
+    Setting(
+        name="strategy",
+        value_type="strategy",
+        words="Strategies to compare; all when left out",
+    ),
+    Setting(
+        name="gpu",
+        value_type="text",
+        words="A name of profiles/, 'local', or a device profile file",
+    ),
+    Setting(
+        name="gpus",
+        value_type="count",
+        unit="devices",
+        words="Devices to train on",
+        largest=10**5,
+        names=(
+            ("torch", "world_size"),
+            ("logs", "num_gpus"),
+            ("logs", "n_gpus"),
+            ("wandb", "gpu_count"),
+            ("logs", "_world_size"),
+        ),
+    ),
+    Setting(name="parallel", value_type="text", words="How several devices share the work"),
+    Setting(
+        name="micro_batch",
+        value_type="count",
+        unit="samples",
+        words="Samples a device runs in one forward pass; by default the largest that fits and "
+        "pays",
+        names=(
+            ("transformers", "per_device_train_batch_size"),
+            ("logs", "micro_batch_size"),
+            ("planner", "micro_batch"),
+            ("deepspeed", "train_micro_batch_size_per_gpu"),
+            ("logs", "device_batch_size"),
+            ("trainer_state", "train_batch_size"),
+            ("axolotl", "micro_batch_size"),
+        ),
+    ),
+    Setting(
+        name="accumulation",
+        value_type="count",
+        unit="micro-batches",
+        question=False,
+        names=(
+            ("transformers", "gradient_accumulation_steps"),
+            ("lightning", "accumulate_grad_batches"),
+            ("logs", "grad_accum"),
+        ),
+    ),
+    Setting(
+        name="sequence_length",
+        value_type="count",
+        unit="tokens",
+        largest=10**7,
+        question=False,
+        names=(
+            ("trl", "max_seq_length"),
+            ("torchtune", "max_seq_len"),
+            ("trl", "max_length"),
+            ("planner", "sequence_length"),
+            ("megatron", "seq_length"),
+            ("transformers", "block_size"),
+            ("transformers", "model_max_length"),
+        ),
+    ),
+    Setting(name="target_length", value_type="count", unit="tokens", largest=10**7, question=False),
+    Setting(
+        name="image_size",
+        value_type="count",
+        unit="pixels",
+        words="Height and width in pixels; by default the model's own",
+        largest=10**5,
+        tasks=IMAGE_TASKS,
+        names=(("transformers", "image_size"), ("timm", "img_size")),
+    ),
+    Setting(
+        name="precision",
+        value_type="text",
+        words="Number format of the training; amp_ keeps float32 weights under autocast",
+        names=(("lightning", "precision"),),
+    ),
+    Setting(
+        name="optimizer",
+        value_type="text",
+        words="By default AdamW in its fastest form",
+        names=(("transformers", "optim"), ("logs", "optimizer")),
+        choices=tuple(dict.fromkeys(recipe_names().values())),
+        recipe_names=recipe_names(),
+    ),
+    Setting(
+        name="gradient_checkpointing",
+        value_type="text",
+        words="Recompute activations instead of keeping them",
+        names=(
+            ("transformers", "gradient_checkpointing"),
+            ("logs", "activation_checkpointing"),
+        ),
+        choices=("none", "full", "selective"),
+    ),
+    Setting(
+        name="attention",
+        value_type="text",
+        words="Attention implementation",
+        names=(
+            ("transformers", "attn_implementation"),
+            ("transformers", "_attn_implementation"),
+        ),
+        choices=("eager", "sdpa", "flash"),
+        recipe_names={"flash": "sdpa"},
+    ),
+    Setting(
+        name="compile",
+        value_type="flag",
+        words="Train under torch.compile",
+        names=(("transformers", "torch_compile"),),
+    ),
+    Setting(
+        name="lora_rank",
+        value_type="count",
+        words="Rank of lora and qlora",
+        largest=10**5,
+        strategies=LORA,
+        required=True,
+        names=(
+            ("logs", "lora_r"),
+            ("planner", "lora_rank"),
+            ("wandb", "peft_config.default.r"),
+            ("mlflow", "peft_config/default/r"),
+            ("peft", "r"),
+            ("axolotl", "lora_r"),
+        ),
+    ),
+    Setting(
+        name="lora_targets",
+        value_type="names",
+        words="Module names; by default every linear layer but the head",
+        strategies=LORA,
+        names=(("peft", "target_modules"),),
+    ),
+    Setting(
+        name="lora_dropout",
+        value_type="amount",
+        words="Dropout before each adapter",
+        strategies=LORA,
+        names=(
+            ("logs", "lora_dropout"),
+            ("wandb", "peft_config.default.lora_dropout"),
+            ("peft", "lora_dropout"),
+            ("axolotl", "lora_dropout"),
+        ),
+    ),
+    Setting(
+        name="unfrozen_blocks",
+        value_type="whole",
+        unit="blocks",
+        words="Last blocks that partial_fine_tune trains",
+        strategies=("partial_fine_tune",),
+    ),
+    Setting(
+        name="classes",
+        value_type="count",
+        words="Number of classes of a classifier; from the data where it has labels",
+        largest=10**8,
+        tasks=CLASSIFIERS,
+        names=(("timm", "num_classes"), ("transformers", "num_labels")),
+    ),
+    Setting(
+        name="memory_format",
+        value_type="text",
+        choices=("contiguous", "channels_last"),
+        question=False,
+        flag=False,
+    ),
+    Setting(
+        name="samples",
+        value_type="count",
+        unit="samples",
+        words="Number of training samples, instead of data",
+        published=False,
+        names=(
+            ("transformers", "train_samples"),
+            ("transformers", "max_train_samples"),
+            ("logs", "num_train_samples"),
+        ),
+    ),
+    Setting(
+        name="epochs",
+        value_type="positive",
+        words="Passes over the data",
+        published=False,
+        names=(
+            ("transformers", "num_train_epochs"),
+            ("logs", "epochs"),
+            ("lightning", "max_epochs"),
+            ("trainer_state", "num_train_epochs"),
+            ("axolotl", "num_epochs"),
+        ),
+    ),
+    Setting(name="steps", value_type="count", unit="steps", published=False, question=False),
+    # What the planner itself works out: kept in a record, and not to be said of a run.
+    Setting(name="teacher", value_type="text", question=False, flag=False, published=False),
+    Setting(name="variant", value_type="text", question=False, flag=False, published=False),
+    Setting(
+        name="audio_samples",
+        value_type="count",
+        unit="samples of the waveform",
+        tasks=("audio_classification",),
+        question=False,
+        flag=False,
+        published=False,
+    ),
+)
+
+
+def published() -> list[Setting]:
+    """The columns of published tables that say what was run, in their order."""
+    return [setting for setting in SETTINGS.values() if setting.published]
+
+
+def of_runs() -> dict[str, Setting]:
+    """What can be said of a run: single values in the order of their columns, then lists and
+    objects."""
+    said = [setting for setting in SETTINGS.values() if setting.flag]
+    said.sort(key=lambda setting: setting.value_type not in SINGLE_VALUES)
+    return {setting.name: setting for setting in said}
+
+
+def lists_of_runs() -> list[str]:
+    """Names of the settings that are lists of words."""
+    return [name for name, setting in of_runs().items() if setting.value_type == "names"]
+
+
+def asked() -> list[Setting]:
+    """Those that a question has a field of the same name and meaning for."""
+    return [setting for setting in SETTINGS.values() if setting.question]
+
+
+def called_by(tool: str) -> Iterator[tuple[Setting, str]]:
+    """(setting, what the tool calls it) of each that the tool has a name for."""
+    for setting in SETTINGS.values():
+        name = setting.called_by(tool)
+        if name is not None:
+            yield setting, name
+
+
+def in_recipe_words(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with a recipe's words in place of a question's."""
+    return {
+        name: SETTINGS[name].recipe_names.get(value, value)
+        if name in SETTINGS and SETTINGS[name].recipe_names
+        else value
+        for name, value in values.items()
+    }
