@@ -97,8 +97,6 @@ TOO_LONG = {
     "planner.plan.options",
     "planner.calibrate.session",
     "planner.recording.recorder",
-    "planner.datasets.loader.sources",
-    "planner.datasets.loader.measure",
     "planner.ledger.store",
     "planner.step_time.clock",
     "planner.choose.market",

@@ -66,7 +66,7 @@ def _folder(folder: Path) -> tuple[Reader, list[Path], tuple[str, ...]]:
         )
         raise DataError(problem, where=str(folder), mend=f"Supported: {supported()}")
     sizes = {name: sum(f.stat().st_size for f in files) for name, (_, files) in groups.items()}
-    best = max(sizes, key=sizes.get)
+    best = max(sizes, key=sizes.__getitem__)
     left = [f"{len(groups[name][1])} {name}" for name in sizes if name != best]
     said = (
         (

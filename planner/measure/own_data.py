@@ -13,8 +13,10 @@ import statistics
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from planner.datasets.loader.sources import Texts, open_source
-from planner.datasets.loader.stages import pipeline
+from planner.datasets.constants import constant
+from planner.datasets.loader.opening import open_source
+from planner.datasets.loader.pipelines import pipeline
+from planner.datasets.loader.sources import Texts
 from planner.datasets.tokens import TokenizerFile, template
 from planner.errors import DataError, MissingExtraError
 
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from planner.question import Question
 
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
-# of the tokens that masked language models are trained on (Devlin et al. 2019, arXiv 1810.04805)
-MASKED_SHARE = 0.15
 
 
 def synthetic(
@@ -178,7 +178,7 @@ class OwnData:
             own["labels"] = own["input_ids"].masked_fill(mask == 0, IGNORED)
         elif self.task == "masked_lm":
             own["labels"] = own["input_ids"].masked_fill(
-                (mask == 0) | (torch.rand(mask.shape) >= MASKED_SHARE), IGNORED
+                (mask == 0) | (torch.rand(mask.shape) >= constant("masked_share")), IGNORED
             )
         elif targets:
             wanted, kept = _padded(targets, target_length)

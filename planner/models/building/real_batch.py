@@ -11,13 +11,13 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from planner.datasets.constants import constant
+
 if TYPE_CHECKING:
     import torch
 
     from planner.models.building.built import BuiltModel
 
-# of the tokens that masked language models are trained on (Devlin et al. 2019, arXiv 1810.04805)
-MASKED_SHARE = 0.15
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
 SPECIAL_TOKENS = ("pad", "bos", "eos", "sep", "cls", "mask", "decoder_start")
 
@@ -79,7 +79,7 @@ def _tokens(name: str, shape: tuple[int, ...], config: Any, task: str, device: s
     if task == "text_classification" and isinstance(end, int) and 0 <= end < config.vocab_size:
         ids[:, -1] = end
     if name == "labels" and task == "masked_lm":
-        ids[torch.rand(shape) >= MASKED_SHARE] = IGNORED
+        ids[torch.rand(shape) >= constant("masked_share")] = IGNORED
     return ids.to(device)
 
 
