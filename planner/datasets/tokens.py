@@ -126,8 +126,8 @@ def script_bytes(text: str) -> dict[str, float]:
 
 
 def _western(text: str) -> list[tuple[str, float]]:
-    """(script, share) of a text in the Latin alphabet: numbers in lines full of them are numeric, what
-    is left is ascii, latin or code."""
+    """(script, share) of a text in the Latin alphabet: numbers in lines full of them are numeric,
+    the rest is ascii, latin or code."""
     numbers = ((sum(map(len, _NUMBERS.findall(line))), len(line)) for line in text.split("\n"))
     # numbers have far fewer bytes a token than words
     digits = constant("digits")
@@ -147,7 +147,7 @@ class TokenizerFile:
 
     relative_error = 0.0
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path) -> None:
         """``path``: the file or its folder. Raises DataError, MissingExtraError."""
         file = Path(path).expanduser()
         file = file / "tokenizer.json" if file.is_dir() else file

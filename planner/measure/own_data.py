@@ -133,7 +133,7 @@ class OwnData:
 
     def _sample(self) -> tuple[list[int], list[int] | None]:
         """The ids of a sample and, of an encoder-decoder, of its target."""
-        parts, kind = self.source.read(next(self.order)), self.source.layout.kind
+        parts, kind = self.source.read(next(self.order)), self.source.layout.record_type
         if kind == "ids":
             return list(parts), list(parts) if self.task == "seq2seq_lm" else None
         tokenizer = self.stages[0].run.tokenizer
@@ -217,7 +217,7 @@ def own_data(
     if facts.library == "factory":
         return None, "batches are the factory's own"
     source = open_source(question.data, task=task, text_columns=question.text_columns)
-    if isinstance(source, Texts) and source.layout.kind != "ids" and facts.tokenizer is None:
+    if isinstance(source, Texts) and source.layout.record_type != "ids" and facts.tokenizer is None:
         return (
             None,
             "batches are synthetic, of the data's mean padded length: the model comes without "

@@ -94,8 +94,8 @@ class Augment:
         )
         width, height = max(1, round(image.width * side)), max(1, round(image.height * side))
         left, top = (
-            chance.integers(0, image.width - width + 1),
-            chance.integers(0, image.height - height + 1),
+            int(chance.integers(0, image.width - width + 1)),
+            int(chance.integers(0, image.height - height + 1)),
         )
         image = image.resize(
             (self.size, self.size),

@@ -87,7 +87,7 @@ def measure_loader(
 class _Records:
     """The records of one measurement: ``base`` and ``data`` are what all of them share."""
 
-    def __init__(self, source: Source, pipe: Pipeline, measured: Measured):
+    def __init__(self, source: Source, pipe: Pipeline, measured: Measured) -> None:
         self.source, self.pipe, self.measured = source, pipe, measured
         self.data = _described(source, pipe, measured)
         self.base = {

@@ -241,7 +241,7 @@ def _texts(
     if not sample.records:
         raise DataError("there is no record to read", where=str(path))
     layout = find_layout(sample.records, task, text_columns, str(path))
-    if layout.kind == "none" or any(key in sample.records[0] for key in (IMAGE, AUDIO)):
+    if layout.record_type == "none" or any(key in sample.records[0] for key in (IMAGE, AUDIO)):
         raise DataError("no column of text and no medium that can be decoded", where=str(path))
     rows, library = _as_rows([sample.records[i] for i in spread(len(sample.records), most)])
     parser = READERS_LIBRARY.get(reader.format)

@@ -187,7 +187,7 @@ class Texts:
         record = json.loads(row) if isinstance(row, str) else row
         return (
             list(record.get(self.layout.inputs[0]) or ())
-            if self.layout.kind == "ids"
+            if self.layout.record_type == "ids"
             else parts_of(record, self.layout)
         )
 

@@ -11,7 +11,7 @@ from planner.datasets.tokens import TokenizerFile
 
 
 def text_pipeline(source: Texts, tokenizer_path: str | Path | None) -> Pipeline:
-    if source.layout.kind == "ids":
+    if source.layout.record_type == "ids":
         return Pipeline("token", (), amount=len, notes=("the data is tokenized already",))
     if tokenizer_path is None:
         return Pipeline(
