@@ -46,10 +46,12 @@ def codecarbon_figure(
     host = machines * (processor + (memory or 0.0))
     watts = gpu_watts.scale(gpus) + Estimate.exact(host)
     kwh = (wall_hours * watts).scale(constant("pue") / WATTS_PER_KW)
-    said = "memory left out, its size is unknown" if memory is None else f"memory {memory:.0f} W"
+    counted_memory = (
+        "memory left out, its size is unknown" if memory is None else f"memory {memory:.0f} W"
+    )
     method = (
         f"as codecarbon 3.3.2: GPUs {gpu_watts.p50:.0f} W each, processor {processor:g} W (its "
-        f"default), {said}; PUE {constant('pue'):g}; "
+        f"default), {counted_memory}; PUE {constant('pue'):g}; "
         f"{grams_per_kwh:.0f} g CO2e/kWh"
     )
     return CodecarbonFigure(kwh, kwh.scale(grams_per_kwh / GRAMS_PER_KG), method)

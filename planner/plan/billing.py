@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from planner import units
-from planner.cost.bill import NO_PROVIDER, Beside, Bill, bill
+from planner.cost.bill import NO_PROVIDER, SideCosts, Bill, bill
 from planner.cost.prices.offers import Offer
 from planner.cost.repeats import extra_runs
 from planner.cost.spot import interrupted
@@ -69,7 +69,7 @@ def project_bill(
         offer,
         gpus=gpus,
         prices=prices,
-        beside=Beside(
+        side_costs=SideCosts(
             lost,
             extra,
             labelling,

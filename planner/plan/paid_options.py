@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from planner.cost.api_prices import ApiPrice, model_prices, training_prices
 from planner.cost.prices.offers import Offer, price_rows
 from planner.cost.token_bills import (
-    Line,
+    CostCurve,
     RequestTokens,
     TuningRule,
     request_usd,
@@ -52,7 +52,7 @@ class PaidOption:
     usd: Estimate
     parts: dict[str, float]
     up_front_usd: float
-    line: Line | None
+    line: CostCurve | None
     tokens: RequestTokens | None
     fits: bool | None = None
     store: dict | None = None
@@ -129,13 +129,13 @@ def _option(
     strategy: str,
     variant: str,
     price: ApiPrice,
-    line: Line | None,
-    storage_line: Line,
+    line: CostCurve | None,
+    storage_line: CostCurve,
     tokens: RequestTokens | None,
     notes: list[str],
 ) -> PaidOption:
-    """Line without the store's share plus the store's: the whole, its parts and what to say of the
-    price."""
+    """The cost curve without the store's share plus the store's: the whole, its parts and what to say
+    of the price."""
     load, months = asked.question.requests_per_month, asked.question.horizon_months
     whole = None if line is None else _joined(line, storage_line)
     api, storage = (0.0 if line is None else line.up_front_usd), storage_line.up_front_usd
@@ -176,7 +176,7 @@ def _option(
     return option
 
 
-def _joined(line: Line, store: Line) -> Line:
+def _joined(line: CostCurve, store: CostCurve) -> CostCurve:
     """The store's metered part and minimum beside the model's price a request, and hosting beside
     both."""
     return replace(
@@ -203,8 +203,8 @@ def _prompting(asked: Asked) -> list[PaidOption]:
             "prompting",
             f"{price.provider} {_short(price.model)}",
             price,
-            Line(usd_per_request=request_usd(tokens, price)),
-            Line(),
+            CostCurve(usd_per_request=request_usd(tokens, price)),
+            CostCurve(),
             tokens,
             [*notes, *([chosen] if chosen else [])],
         )
@@ -239,14 +239,14 @@ def _rag(asked: Asked) -> list[PaidOption]:
     )
     found = []
     for price in models:
-        line = Line(up_front_usd=once, usd_per_request=request_usd(tokens, price) + per_query)
+        line = CostCurve(up_front_usd=once, usd_per_request=request_usd(tokens, price) + per_query)
         option = _option(
             asked,
             "rag",
             f"{price.provider} {_short(price.model)}",
             price,
             line,
-            place.line(store),
+            place.cost_curve(store),
             tokens,
             list(notes),
         )
@@ -306,7 +306,7 @@ def _offers(asked: Asked) -> list[ApiPrice]:
     parameters = asked.facts.parameters
     own = [
         row
-        for row in model_prices("", kind="training")
+        for row in model_prices("", price_type="training")
         if row.usd_per_training_token
         and row.captured_date
         and same_model(row.model, asked.facts.name)
@@ -361,7 +361,7 @@ def _tuned_at(asked: Asked, price: ApiPrice) -> PaidOption:
         f"{price.provider} {_short(price.model)}",
         price,
         whole,
-        Line(),
+        CostCurve(),
         tokens,
         [*notes, *served],
     )
@@ -384,7 +384,7 @@ def _spread_of_data(asked: Asked, usd: float) -> Estimate:
 
 def _answering(
     asked: Asked, price: ApiPrice, rule: TuningRule
-) -> tuple[Line | None, RequestTokens | None, list[str], list[str]]:
+) -> tuple[CostCurve | None, RequestTokens | None, list[str], list[str]]:
     """(what the tuned model's answers cost, tokens, notes, warnings); no line where the provider's
     price is not known."""
     try:
@@ -398,7 +398,7 @@ def _answering(
         why = "has no known price"
         return None, None, [], [f"serving what {price.provider} tuned {why}: it is not in the cost"]
     hosting = (rule.hosting_usd_per_hour or 0.0) * serving_default("hours_per_month")
-    line = Line(
+    line = CostCurve(
         usd_per_request=request_usd(tokens, served),
         usd_per_month=hosting,
         least_usd_per_month=hosting,
@@ -413,7 +413,7 @@ def _answering(
 
 def _deployed(
     asked: Asked, price: ApiPrice, tokens: RequestTokens
-) -> tuple[Line | None, RequestTokens | None, list[str], list[str]]:
+) -> tuple[CostCurve | None, RequestTokens | None, list[str], list[str]]:
     """A deployment of the tuned model on the provider's own devices, always on, as ``serve`` plans
     it; the cheapest that holds it."""
     if asked.question.requests_per_month is None:
@@ -504,7 +504,7 @@ def _tuned_price(price: ApiPrice, rule: TuningRule) -> ApiPrice | None:
     if rule.served == "token":
         tuned = [
             row
-            for row in model_prices("ft:", kind="inference of a fine-tuned model")
+            for row in model_prices("ft:", price_type="inference of a fine-tuned model")
             if row.model.lower().startswith(f"ft:{price.model.lower()}")
         ]
         return min(tuned, key=lambda row: len(row.model), default=None)
