@@ -134,7 +134,7 @@ def _option(
     tokens: RequestTokens | None,
     notes: list[str],
 ) -> PaidOption:
-    """The cost curve without the store's share plus the store's: the whole, its parts and what to say
+    """The curve without the store's share plus the store's: the whole, its parts and what to say
     of the price."""
     load, months = asked.question.requests_per_month, asked.question.horizon_months
     whole = None if line is None else _joined(line, storage_line)

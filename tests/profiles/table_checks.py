@@ -438,6 +438,13 @@ CHECKS = {
     "energy/codecarbon.csv": GENERIC
     + (mentioned, unique("parameter"), dated("date"), positive("value")),
     "defaults/**/*.csv": GENERIC,
+    "models/constants.csv": GENERIC
+    + (
+        unique("key", "family"),
+        dated("date"),
+        positive("value"),
+        rows_satisfying(has_unit, "no unit"),
+    ),
     "models/**/*.csv": GENERIC,
     "datasets/constants.csv": GENERIC
     + (unique("key"), dated("date"), positive("value"), rows_satisfying(has_unit, "no unit")),

@@ -18,7 +18,6 @@ from planner.devices.specification import all_devices
 from planner.errors import UnknownNameError
 from planner.today import today
 
-
 #: Prices whose ratio is below this differ by rounding.
 SAME_PRICE = 1.001
 
