@@ -12,7 +12,7 @@ from planner.today import today
 
 if TYPE_CHECKING:
     from planner.cost.break_even import Crossing
-    from planner.cost.token_bills import Line
+    from planner.cost.token_bills import CostCurve
     from planner.plan.by_token.paid_option import PaidOption
 
 
@@ -159,7 +159,7 @@ def break_even_document(question: Question, options: Sequence[Option | PaidOptio
 
 
 def _crossings(
-    paid: list[str], trained: list[str], lines: dict[str, Line], months: float
+    paid: list[str], trained: list[str], lines: dict[str, CostCurve], months: float
 ) -> list[Crossing]:
     """Each way that is paid by the token against the others of its kind, and against the served
     model that it meets first: those that are served on one device cost nearly the same."""

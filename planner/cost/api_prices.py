@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import cache
 
 from planner import tables
+from planner.cost.prices.offers import STALE_DAYS
 from planner.errors import UnknownNameError
 from planner.today import today
 
 PER_MILLION_TOKENS = 1e6
 TOKEN_UNITS = ("per 1M tokens", "per 1M training tokens")
-STALE_DAYS = 90  # an older price prints its age
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ApiPrice:
 
     provider: str
     model: str
-    kind: str  # training | inference | embedding | inference of a fine-tuned model
+    price_type: str  # training | inference | embedding | inference of a fine-tuned model
     method: str  # "LoRA SFT" and the like, "" where there is one price for all
     usd_per_input_token: float | None
     usd_per_output_token: float | None
@@ -63,7 +63,7 @@ def training_prices(total_params: int, *, provider: str | None = None) -> list[A
     found = [
         price
         for price in _prices("training")
-        if price.kind == "training" and price.usd_per_training_token and price.captured_date
+        if price.price_type == "training" and price.usd_per_training_token and price.captured_date
     ]
     _check_provider(provider, found)
     fitting = [
@@ -71,18 +71,23 @@ def training_prices(total_params: int, *, provider: str | None = None) -> list[A
         for price in found
         if provider in (None, price.provider)
         and price.most_params is not None
+        and price.above_params is not None
         and price.above_params < total_params <= price.most_params
     ]
     return sorted(fitting, key=lambda price: (price.usd_per_training_token, price.provider))
 
 
-def model_prices(model: str, *, kind: str = "inference") -> list[ApiPrice]:
+def model_prices(model: str, *, price_type: str = "inference") -> list[ApiPrice]:
     """Prices of the models whose name holds this text, whatever the case, cheapest input first;
-    kind inference, embedding or training."""
+    ``price_type`` as in ``ApiPrice``."""
     wanted = model.lower()
-    table = "training" if kind in ("training", "inference of a fine-tuned model") else "inference"
+    table = (
+        "training" if price_type in ("training", "inference of a fine-tuned model") else "inference"
+    )
     found = [
-        price for price in _prices(table) if price.kind == kind and wanted in price.model.lower()
+        price
+        for price in _prices(table)
+        if price.price_type == price_type and wanted in price.model.lower()
     ]
     return sorted(
         found,
@@ -117,20 +122,21 @@ def _price(row: dict[str, str]) -> ApiPrice:
         for column in ("class_above_billion_params", "class_to_billion_params")
     )
     most = math.inf if above is not None and to is None else to
-    per_token = [_per_token(row[column]) for column in ("usd_input", "usd_output", "usd_train")]
     captured = datetime.date.fromisoformat(row["captured_date"]) if row["captured_date"] else None
     return ApiPrice(
-        row["provider"],
-        row["model"],
-        row["kind"],
-        row["method"],
-        *per_token,
-        _billions(above),
-        _billions(most),
-        captured,
-        row["confidence"],
-        row["source"],
-        _per_token(row["usd_cached_input"]),
+        provider=row["provider"],
+        model=row["model"],
+        price_type=row["kind"],
+        method=row["method"],
+        usd_per_input_token=_per_token(row["usd_input"]),
+        usd_per_output_token=_per_token(row["usd_output"]),
+        usd_per_training_token=_per_token(row["usd_train"]),
+        above_params=_billions(above),
+        most_params=_billions(most),
+        captured_date=captured,
+        confidence=row["confidence"],
+        source=row["source"],
+        usd_per_cached_input_token=_per_token(row["usd_cached_input"]),
     )
 
 

@@ -14,7 +14,7 @@ NO_PROVIDER = ("given", "owned")
 
 
 @dataclass(frozen=True)
-class Beside:
+class SideCosts:
     """What a project pays beside the hours of one run. ``lost_gpu_hours`` are among those hours;
     ``extra_runs`` are whole runs more."""
 
@@ -52,7 +52,7 @@ def bill(
     gpus: int = 1,
     prices: Estimate | None = None,
     api_usd: float = 0.0,
-    beside: Beside | None = None,
+    side_costs: SideCosts | None = None,
 ) -> Bill:
     """The bill of ``gpu_hours`` device-hours (over all ``gpus`` used devices, one run) at an offer.
 
@@ -61,7 +61,7 @@ def bill(
     Time is rounded up as the provider rounds it, in every run; where that is not known the range
     reaches to the whole hour. ``api_usd`` is paid by the token.
     """
-    beside = beside or Beside()
+    side = side_costs or SideCosts()
     rate = offer.usd_per_hour_for(gpus) / gpus
     price = (
         Estimate.exact(rate)
@@ -71,29 +71,29 @@ def bill(
     hours, rounding, rounding_source = _on_the_bill(gpu_hours.scale(1 / gpus), offer)
     run = hours.scale(gpus) * price
     fixed = {
-        "data": beside.labels_usd,
-        "storage": beside.storage_usd,
-        "egress": beside.egress_usd,
-        "api": api_usd + beside.api_usd,
+        "data": side.labels_usd,
+        "storage": side.storage_usd,
+        "egress": side.egress_usd,
+        "api": api_usd + side.api_usd,
     }
-    usd = run * (Estimate.exact(1.0) + beside.extra_runs) + Estimate.exact(sum(fixed.values()))
-    lost = min(1.0, beside.lost_gpu_hours / gpu_hours.p50) if gpu_hours.p50 > 0 else 0.0
+    usd = run * (Estimate.exact(1.0) + side.extra_runs) + Estimate.exact(sum(fixed.values()))
+    lost = min(1.0, side.lost_gpu_hours / gpu_hours.p50) if gpu_hours.p50 > 0 else 0.0
     breakdown = {
         "compute": run.p50 * (1 - lost),
         "lost_work": run.p50 * lost,
-        "repeats": run.p50 * beside.extra_runs.p50,
+        "repeats": run.p50 * side.extra_runs.p50,
         **fixed,
     }
     source = f"{offer.provider} {offer.instance_type}".strip() + f", {offer.source}"
     return Bill(
-        usd,
-        breakdown,
-        rate,
-        source,
-        offer.captured_date.isoformat(),
-        (NOT_COUNTED, *rounding, *beside.assumptions),
-        (*offer.caveats(gpus), *beside.warnings),
-        (*rounding_source, *beside.sources),
+        usd=usd,
+        breakdown=breakdown,
+        usd_per_gpu_hour=rate,
+        price_source=source,
+        price_date=offer.captured_date.isoformat(),
+        assumptions=(NOT_COUNTED, *rounding, *side.assumptions),
+        warnings=(*offer.caveats(gpus), *side.warnings),
+        sources=(*rounding_source, *side.sources),
     )
 
 

@@ -1,7 +1,7 @@
 """At how many requests a month one way becomes cheaper than another, over a whole project.
 
-Every way is a ``Line`` (``planner/cost/token_bills.py``): straight between the loads at which a
-server is added or a minimum ends, so that between two such loads a crossing is worked out, not
+Every way is a ``CostCurve`` (``planner/cost/token_bills.py``): straight between the loads at which
+a server is added or a minimum ends, so that between two such loads a crossing is worked out, not
 searched.
 """
 
@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from planner.cost.token_bills import Line
+from planner.cost.token_bills import CostCurve
 
 #: Servers of one way beyond which loads are not looked at, and requests a month beyond which
 #: nothing is.
@@ -42,16 +42,18 @@ class Cheapest:
     from_requests_per_month: float
 
 
-def crossing(names: tuple[str, str], lines: tuple[Line, Line], months: float) -> Crossing | None:
+def crossing(
+    names: tuple[str, str], curves: tuple[CostCurve, CostCurve], months: float
+) -> Crossing | None:
     """The load from which the way that costs less at few requests costs more; None where one is
     cheaper at every load."""
-    one, other = lines
+    first_curve, second_curve = curves
     first, sign, place, times, level = None, 0, 0.0, 0, None
-    for load in _loads(lines, months):
-        difference = one.usd(load, months) - other.usd(load, months)
+    for load in _loads(curves, months):
+        difference = first_curve.usd(load, months) - second_curve.usd(load, months)
         now = (
             0
-            if abs(difference) <= SAME * max(1.0, one.usd(load, months))
+            if abs(difference) <= SAME * max(1.0, first_curve.usd(load, months))
             else int(math.copysign(1, difference))
         )
         if now and sign and now != sign:
@@ -64,26 +66,30 @@ def crossing(names: tuple[str, str], lines: tuple[Line, Line], months: float) ->
         return None
     below, above = names if first < 0 else names[::-1]
     return Crossing(
-        below, above, place, (other if first < 0 else one).usd(place, months), times > 1
+        below,
+        above,
+        place,
+        (second_curve if first < 0 else first_curve).usd(place, months),
+        times > 1,
     )
 
 
-def cheapest_by_load(lines: Mapping[str, Line], months: float) -> list[Cheapest]:
+def cheapest_by_load(curves: Mapping[str, CostCurve], months: float) -> list[Cheapest]:
     """The lower edge of all ways: which is cheapest from which load on, from one request a month; a
     way keeps its place until another is cheaper by ``WORTH``."""
     loads = sorted(
         {
             load
-            for one in lines.values()
-            for other in lines.values()
-            for load in _loads((one, other), months)
+            for first in curves.values()
+            for second in curves.values()
+            for load in _loads((first, second), months)
         }
     )
     found: list[Cheapest] = []
     for load in loads:
-        way = min(lines, key=lambda name: (lines[name].usd(load, months), name))
+        way = min(curves, key=lambda name: (curves[name].usd(load, months), name))
         if not found or found[-1].way != way:
-            kept = found and lines[found[-1].way].usd(load, months) <= lines[way].usd(
+            kept = found and curves[found[-1].way].usd(load, months) <= curves[way].usd(
                 load, months
             ) * (1 + WORTH)
             if not kept:
@@ -91,16 +97,16 @@ def cheapest_by_load(lines: Mapping[str, Line], months: float) -> list[Cheapest]
     return found
 
 
-def _loads(lines: tuple[Line, ...], months: float) -> list[float]:
+def _loads(curves: tuple[CostCurve, ...], months: float) -> list[float]:
     """Loads at which the order of two ways can change: just after each kink or step of either, and
     where they meet, or one gets cheaper by what is worth a change, between."""
     limit = min(
         [
             MOST_REQUESTS,
             *(
-                MOST_SERVERS * line.requests_per_server_month
-                for line in lines
-                if line.usd_per_server_month
+                MOST_SERVERS * curve.requests_per_server_month
+                for curve in curves
+                if curve.usd_per_server_month
             ),
         ]
     )
@@ -108,7 +114,7 @@ def _loads(lines: tuple[Line, ...], months: float) -> list[float]:
         {
             1.0,
             limit,
-            *(edge for line in lines for edge in _edges(line, limit) if 1.0 < edge < limit),
+            *(edge for curve in curves for edge in _edges(curve, limit) if 1.0 < edge < limit),
         }
     )
     loads = set(edges)
@@ -117,7 +123,7 @@ def _loads(lines: tuple[Line, ...], months: float) -> list[float]:
         loads.add(start)
         for ratio in (1.0, 1.0 + WORTH, 1.0 / (1.0 + WORTH)):
             gap = [
-                lines[0].usd(load, months) - ratio * lines[-1].usd(load, months)
+                curves[0].usd(load, months) - ratio * curves[-1].usd(load, months)
                 for load in (start, high)
             ]
             if gap[0] * gap[1] < 0:
@@ -126,12 +132,14 @@ def _loads(lines: tuple[Line, ...], months: float) -> list[float]:
     return sorted(loads)
 
 
-def _edges(line: Line, limit: float) -> list[float]:
-    """Where a line bends: another server, or the end of a minimum."""
+def _edges(curve: CostCurve, limit: float) -> list[float]:
+    """Where a curve bends: another server, or the end of a minimum."""
     found = []
-    if line.usd_per_server_month and math.isfinite(line.requests_per_server_month):
-        steps = min(MOST_SERVERS, math.ceil(limit / line.requests_per_server_month))
-        found += [step * line.requests_per_server_month for step in range(1, steps + 1)]
-    if line.metered_usd_per_request and line.least_usd_per_month > line.usd_per_month:
-        found.append((line.least_usd_per_month - line.usd_per_month) / line.metered_usd_per_request)
+    if curve.usd_per_server_month and math.isfinite(curve.requests_per_server_month):
+        steps = min(MOST_SERVERS, math.ceil(limit / curve.requests_per_server_month))
+        found += [step * curve.requests_per_server_month for step in range(1, steps + 1)]
+    if curve.metered_usd_per_request and curve.least_usd_per_month > curve.usd_per_month:
+        found.append(
+            (curve.least_usd_per_month - curve.usd_per_month) / curve.metered_usd_per_request
+        )
     return found

@@ -18,6 +18,8 @@ from planner.figures import Estimate
 WATTS_PER_KW = 1000.0
 GRAMS_PER_KG = 1000.0
 _MODULE_SIZES_GB = (128, 64, 32, 16, 8, 4)
+#: Sizes of memory up to which a row gives the number of modules.
+_FEW_MODULES_GB = (2, 16, 64, 128)
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,12 @@ def codecarbon_figure(
     host = machines * (processor + (memory or 0.0))
     watts = gpu_watts.scale(gpus) + Estimate.exact(host)
     kwh = (wall_hours * watts).scale(constant("pue") / WATTS_PER_KW)
-    said = "memory left out, its size is unknown" if memory is None else f"memory {memory:.0f} W"
+    counted_memory = (
+        "memory left out, its size is unknown" if memory is None else f"memory {memory:.0f} W"
+    )
     method = (
         f"as codecarbon 3.3.2: GPUs {gpu_watts.p50:.0f} W each, processor {processor:g} W (its "
-        f"default), {said}; PUE {constant('pue'):g}; "
+        f"default), {counted_memory}; PUE {constant('pue'):g}; "
         f"{grams_per_kwh:.0f} g CO2e/kWh"
     )
     return CodecarbonFigure(kwh, kwh.scale(grams_per_kwh / GRAMS_PER_KG), method)
@@ -68,16 +72,17 @@ def ram_watts(ram_gb: float) -> float:
     for room, factor in parts:
         taken = min(left, room)
         watts, left = watts + taken * factor * each, left - taken
-    return max(2 * each, watts)
+    return max(constant("ram_least_dimms") * each, watts)
 
 
 def memory_modules(ram_gb: float) -> int:
     """How many modules codecarbon supposes in a machine with this much memory."""
-    for limit, modules in ((2, 1), (16, 2), (64, 4), (128, 8)):
+    for limit in _FEW_MODULES_GB:
         if ram_gb <= limit:
-            return modules
-    size = next(size for size in _MODULE_SIZES_GB if size <= ram_gb / 8)
-    return min(32, math.ceil(ram_gb / size))
+            return int(constant(f"ram_dimms_to_{limit}_gb"))
+    fewest = constant(f"ram_dimms_to_{_FEW_MODULES_GB[-1]}_gb")
+    size = next(size for size in _MODULE_SIZES_GB if size <= ram_gb / fewest)
+    return min(int(constant("ram_most_dimms")), math.ceil(ram_gb / size))
 
 
 def constant(parameter: str) -> float:

@@ -14,6 +14,7 @@ from functools import cache
 
 from planner import tables
 from planner.devices.specification import DeviceSpec
+from planner.errors import ProfileError
 from planner.figures import Estimate
 from planner.units import JOULES_PER_KWH, SECONDS_PER_HOUR
 
@@ -61,36 +62,38 @@ def energy(
     was measured, else its TDP times a load factor."""
     if spec.tdp_watts is None and watts is None:
         return Energy(
-            None,
-            None,
-            (),
-            (),
-            (f"no energy figure: the board power of {spec.name} is not published",),
+            kwh=None,
+            co2_kg=None,
+            sources=(),
+            assumptions=(),
+            warnings=(f"no energy figure: the board power of {spec.name} is not published",),
         )
     power, load_source, boards = board_watts(spec, watts)
     pue, pue_source, pue_assumption = power_overhead(provider)
     kwh = (gpu_hours.scale(SECONDS_PER_HOUR * pue) * power).scale(1 / JOULES_PER_KWH)
     grid = grid_at(provider, region)
     return Energy(
-        kwh,
-        (kwh * grid.grams_co2e_per_kwh).scale(1 / GRAMS_PER_KG),
-        tuple(filter(None, (load_source, pue_source, grid.source))),
-        tuple(filter(None, (boards, pue_assumption, grid.assumption))),
-        (),
-        grid,
-        power,
+        kwh=kwh,
+        co2_kg=(kwh * grid.grams_co2e_per_kwh).scale(1 / GRAMS_PER_KG),
+        sources=tuple(filter(None, (load_source, pue_source, grid.source))),
+        assumptions=tuple(filter(None, (boards, pue_assumption, grid.assumption))),
+        warnings=(),
+        grid=grid,
+        watts=power,
     )
 
 
 def board_watts(spec: DeviceSpec, watts: Estimate | None) -> tuple[Estimate, str, str]:
-    """(watts of one device, their source, the sentence for the assumptions). The device has a TDP,
-    or ``watts`` are given."""
+    """(watts of one device, their source, the sentence for the assumptions). Raises
+    ProfileError for a device without a TDP where no ``watts`` are given."""
     if watts is not None:
         return (
             watts,
             "power measured while calibrating this device",
             f"energy counts the device at {watts.p50:.0f} W, as measured, not the host",
         )
+    if spec.tdp_watts is None:
+        raise ProfileError("its board power is not published", where=spec.name)
     load, source = load_factor()
     return (
         load.scale(spec.tdp_watts),
@@ -127,8 +130,8 @@ def grid_at(provider: str | None = None, region: str | None = None, *, of: str =
         for row in tables.rows("carbon", "carbon.csv")
         if row["source"].startswith(of) or row["scope"] == "default"
     ]
-    known = region and region != "any"
-    chosen = _row_of(rows, provider, region.lower()) if known else None
+    known = region is not None and region not in ("", "any")
+    chosen = _row_of(rows, provider, region.lower()) if region is not None and known else None
     if chosen:
         return _grid(chosen, None)
     world = next(row for row in rows if row["scope"] == "default")

@@ -55,11 +55,24 @@ def owned(
     power, overhead = board_watts(spec, watts)[0].p50, power_overhead(None)[0]
     purchase = usd / (years * HOURS_PER_YEAR * utilisation)
     electricity = power * overhead / WATTS_PER_KW * usd_per_kwh
-    said = (
+    source = (
         f"{usd:,.0f} USD a GPU over {years:g} years at {utilisation:.0%} of the hours is "
         f"{purchase:.3g} USD a GPU-hour, electricity "
         f"{electricity:.2g} ({power:.0f} W × PUE {overhead:.2f} × {usd_per_kwh:g} USD/kWh); "
         "repairs, space and people are not counted"
     )
     day, rate = on_date or today(), purchase + electricity
-    return Offer("owned", "any", "", spec.key, 1, rate, rate, False, day, 0, said, "owned")
+    return Offer(
+        provider="owned",
+        region="any",
+        instance_type="",
+        gpu_key=spec.key,
+        gpu_count=1,
+        usd_per_gpu_hour=rate,
+        usd_per_instance_hour=rate,
+        spot=False,
+        captured_date=day,
+        age_days=0,
+        source=source,
+        price_type="owned",
+    )

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from planner.errors import FieldName, QuestionError
 from planner.figures import Estimate
-
-#: A run that fails, fails at any moment alike: the 10th, 50th and 90th percentile of the share of
-#: it that was paid by then.
-PAID_BEFORE_FAILURE = Estimate(0.1, 0.5, 0.9)
+from planner.uncertainty.spread import overhead
 
 
 def extra_runs(trials: int, failed_share: float) -> Estimate:
@@ -20,4 +17,4 @@ def extra_runs(trials: int, failed_share: float) -> Estimate:
             where=FieldName("trials", "failed_share"),
         )
     failures = trials * failed_share / (1 - failed_share)
-    return Estimate.exact(trials - 1.0) + PAID_BEFORE_FAILURE.scale(failures)
+    return Estimate.exact(trials - 1.0) + overhead("paid_before_failure").scale(failures)

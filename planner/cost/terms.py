@@ -11,10 +11,9 @@ import math
 from dataclasses import dataclass
 
 from planner import tables
+from planner.cost.token_bills import serving_default
 from planner.figures import Estimate
 from planner.units import GIB, SECONDS_PER_HOUR
-
-HOURS_PER_MONTH = 730.0  # a year of 8,760 hours by twelve, as clouds bill
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def egress_rate(provider: str) -> Rate | None:
 
 def storage_usd(size_bytes: float, hours: float, rate: Rate) -> float:
     """USD of keeping this much for this long."""
-    return size_bytes / GIB * hours / HOURS_PER_MONTH * rate.usd_per_gib
+    return size_bytes / GIB * hours / serving_default("hours_per_month") * rate.usd_per_gib
 
 
 def egress_usd(size_bytes: float, rate: Rate) -> float:

@@ -18,9 +18,9 @@ from planner.units import GB, MEGA
 
 
 @dataclass(frozen=True)
-class Line:
-    """What a way of answering requests costs: ``up_front_usd`` once; ``usd_per_request``;
-    ``usd_per_month`` and ``metered_usd_per_request`` of a service that asks at least
+class CostCurve:
+    """What a way of answering requests costs over its load: ``up_front_usd`` once;
+    ``usd_per_request``; ``usd_per_month`` and ``metered_usd_per_request`` of a service that asks at least
     ``least_usd_per_month``; and ``usd_per_server_month`` for each whole server, of which one stands
     from the first request and holds ``requests_per_server_month``. Straight lines and stairs, so
     that where two cross can be worked out."""
@@ -118,11 +118,11 @@ def store_for(corpus_tokens: float, dimensions: int) -> Store:
     embedded = corpus_tokens + (vectors - 1) * overlap
     raw = vectors * dimensions * serving_default("bytes_per_dimension")
     return Store(
-        vectors,
-        dimensions,
-        embedded,
-        raw + embedded * serving_default("bytes_per_token"),
-        raw * serving_default("store_overhead"),
+        vectors=vectors,
+        dimensions=dimensions,
+        embedded_tokens=embedded,
+        stored_bytes=raw + embedded * serving_default("bytes_per_token"),
+        memory_bytes=raw * serving_default("store_overhead"),
     )
 
 
@@ -149,13 +149,13 @@ class StorePrice:
             self.usd_per_gb_scanned or 0.0
         )
 
-    def line(self, store: Store) -> Line:
+    def cost_curve(self, store: Store) -> CostCurve:
         """Filling, keeping and searching these vectors, one query a request."""
         kept = store.stored_bytes / GB * self.usd_per_gb_month
         kept += (
             store.vectors * store.dimensions / MEGA * (self.usd_per_million_dimensions_month or 0.0)
         )
-        return Line(
+        return CostCurve(
             up_front_usd=self.usd_to_fill(store),
             usd_per_month=kept,
             metered_usd_per_request=self.usd_per_query(store),
@@ -165,20 +165,18 @@ class StorePrice:
 
 @cache
 def store_prices() -> tuple[StorePrice, ...]:
-    columns = (
-        "usd_per_million_dimensions_month",
-        "usd_per_gb_written",
-        "usd_per_gb_scanned",
-        "least_gb_scanned",
-        "least_usd_per_month",
-    )
+    number = tables.number
     return tuple(
         StorePrice(
-            row["store"],
-            float(row["usd_per_gb_month"]),
-            *(tables.number(row[c]) for c in columns),
-            row["captured_date"],
-            row["source"],
+            store=row["store"],
+            usd_per_gb_month=float(row["usd_per_gb_month"]),
+            usd_per_million_dimensions_month=number(row["usd_per_million_dimensions_month"]),
+            usd_per_gb_written=number(row["usd_per_gb_written"]),
+            usd_per_gb_scanned=number(row["usd_per_gb_scanned"]),
+            least_gb_scanned=number(row["least_gb_scanned"]),
+            least_usd_per_month=number(row["least_usd_per_month"]),
+            date=row["captured_date"],
+            source=row["source"],
         )
         for row in tables.rows("api_prices", "vector_stores.csv")
     )
@@ -190,7 +188,7 @@ def store_price(name: str | None, store: Store, queries_per_month: float) -> Sto
     if name is None:
         return min(
             known.values(),
-            key=lambda price: (price.line(store).monthly_usd(queries_per_month), price.store),
+            key=lambda price: (price.cost_curve(store).monthly_usd(queries_per_month), price.store),
         )
     if name.lower() not in known:
         raise UnknownNameError("vector store", name, known, mend=f"Known: {', '.join(known)}")
@@ -230,14 +228,14 @@ def tuning_rules() -> dict[str, TuningRule]:
     number = tables.number
     return {
         row["provider"]: TuningRule(
-            row["provider"],
-            row["validation"] or None,
-            number(row["minimum_usd"]),
-            row["served"] or None,
-            number(row["hosting_usd_per_hour"]),
-            number(row["hour_step"]),
-            number(row["most_usd"]),
-            row["source"],
+            provider=row["provider"],
+            validation=row["validation"] or None,
+            least_usd=number(row["minimum_usd"]),
+            served=row["served"] or None,
+            hosting_usd_per_hour=number(row["hosting_usd_per_hour"]),
+            hour_step=number(row["hour_step"]),
+            most_usd=number(row["most_usd"]),
+            source=row["source"],
         )
         for row in tables.rows("api_prices", "fine_tuning_rules.csv")
     }
@@ -246,7 +244,14 @@ def tuning_rules() -> dict[str, TuningRule]:
 def tuning_rule(provider: str) -> TuningRule:
     """The provider's rule; one that states nothing where the table has no row."""
     return tuning_rules().get(provider) or TuningRule(
-        provider, None, None, None, None, None, None, "no source"
+        provider=provider,
+        validation=None,
+        least_usd=None,
+        served=None,
+        hosting_usd_per_hour=None,
+        hour_step=None,
+        most_usd=None,
+        source="no source",
     )
 
 

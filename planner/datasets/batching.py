@@ -48,7 +48,7 @@ class BatchPlan:
 
 @dataclass(frozen=True, slots=True)
 class PaddedLengths:
-    """One kind of length (inputs, targets, seconds) cut into micro-batches."""
+    """One of the lengths (inputs, targets, seconds) cut into micro-batches."""
 
     longest: float
     mean_padded: float
@@ -94,8 +94,14 @@ def pad(
     ordered = np.sort(lengths if limit is None else np.minimum(lengths, limit)).astype(np.float64)
     truncated = 0.0 if limit is None else float(np.mean(lengths > limit))
     real = float(ordered.mean()) * samples
-    if padding == "max":
-        return PaddedLengths(limit, float(limit), real, float(limit) * samples, truncated)
+    if padding == "max" and limit is not None:
+        return PaddedLengths(
+            longest=limit,
+            mean_padded=float(limit),
+            real=real,
+            padded=float(limit) * samples,
+            truncated_share=truncated,
+        )
     size = min(micro_batch, samples)
     full, rest = divmod(samples, size)
     mean_padded = expected_max(ordered, size, whole=whole)
@@ -103,7 +109,11 @@ def pad(
         rest * expected_max(ordered, rest, whole=whole) if rest else 0.0
     )
     return PaddedLengths(
-        longest(ordered, samples, limit, whole=whole), mean_padded, real, padded, truncated
+        longest=longest(ordered, samples, limit, whole=whole),
+        mean_padded=mean_padded,
+        real=real,
+        padded=padded,
+        truncated_share=truncated,
     )
 
 
@@ -125,7 +135,11 @@ def pack(lengths: np.ndarray, samples: int, max_length: int) -> tuple[int, Padde
     real = float(lengths.mean()) * samples
     sequences = max(1, math.ceil(real / max_length - 1e-9))
     return sequences, PaddedLengths(
-        max_length, float(max_length), real, float(sequences * max_length), 0.0
+        longest=max_length,
+        mean_padded=float(max_length),
+        real=real,
+        padded=float(sequences * max_length),
+        truncated_share=0.0,
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from planner.datasets.readers import AUDIO, IMAGE
 from planner.errors import DataError, FieldName, nearest
 
+Records = Sequence[dict[str, Any]]
+
 CHAT = ("messages", "conversations", "conversation", "dialog", "turns", "chosen")
 #: (prompt columns, answer column): prompts that are missing in a dataset are left out, the first
 #: and the answer are needed.
@@ -108,10 +110,10 @@ IDENTIFIERS = (
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """``kind``: chat, instruction, transfer (source → target), pair, text, ids (already tokens),
-    none. ``inputs`` and ``target`` are columns as they are spelled in the data."""
+    """``record_type``: chat, instruction, transfer (source → target), pair, text, ids (already
+    tokens), none. ``inputs`` and ``target`` are columns as they are spelled in the data."""
 
-    kind: str
+    record_type: str
     inputs: tuple[str, ...] = ()
     target: str | None = None
     label: str | None = None
@@ -119,7 +121,7 @@ class Layout:
 
     def as_columns(self) -> dict[str, str]:
         roles = {
-            "kind": self.kind,
+            "kind": self.record_type,
             "inputs": ", ".join(self.inputs),
             "target": self.target,
             "label": self.label,
@@ -128,7 +130,7 @@ class Layout:
 
 
 def find_layout(
-    records: Sequence[dict[str, Any]],
+    records: Records,
     task: str | None,
     text_columns: Sequence[str] | None,
     source: str,
@@ -172,7 +174,7 @@ def _given(
 
 
 def _known(
-    records: Sequence[dict[str, Any]], lower: dict[str, str], task: str | None, label: str | None
+    records: Records, lower: dict[str, str], task: str | None, label: str | None
 ) -> Layout | None:
     """The first shape of record that fits, in the order that the task makes likely."""
     if task == "seq2seq_lm":
@@ -188,7 +190,7 @@ def _known(
     return None
 
 
-def _chat(records, lower, label):
+def _chat(records: Records, lower: dict[str, str], label: str | None) -> Layout | None:
     for name in CHAT:
         if name in lower and messages_of(_first(records, lower[name])):
             note = (
@@ -198,7 +200,7 @@ def _chat(records, lower, label):
     return None
 
 
-def _instruction(records, lower, label):
+def _instruction(records: Records, lower: dict[str, str], label: str | None) -> Layout | None:
     for prompts, answer in INSTRUCTIONS:
         if prompts[0] in lower and answer in lower and answer != label:
             return Layout(
@@ -210,7 +212,7 @@ def _instruction(records, lower, label):
     return None
 
 
-def _transfer(records, lower, label):
+def _transfer(records: Records, lower: dict[str, str], label: str | None) -> Layout | None:
     translation = _first(records, lower.get("translation"))
     if isinstance(translation, dict) and len(translation) >= 2:
         first, second = list(translation)[:2]
@@ -226,17 +228,17 @@ def _transfer(records, lower, label):
     return None
 
 
-def _pair(records, lower, label):
+def _pair(records: Records, lower: dict[str, str], label: str | None) -> Layout | None:
     pair = next((p for p in PAIRS if p[0] in lower and p[1] in lower), None)
     return Layout("pair", (lower[pair[0]], lower[pair[1]]), label=label) if pair else None
 
 
-def _pair_as_transfer(records, lower, label):
+def _pair_as_transfer(records: Records, lower: dict[str, str], label: str | None) -> Layout | None:
     pair = _pair(records, lower, label)
     return Layout("transfer", pair.inputs[:1], pair.inputs[1], label) if pair else None
 
 
-def _single(records, lower, label):
+def _single(records: Records, lower: dict[str, str], label: str | None) -> Layout | None:
     name = next(
         (lower[n] for n in SINGLES if n in lower and as_text(_first(records, lower[n])).strip()),
         None,
@@ -244,7 +246,7 @@ def _single(records, lower, label):
     return Layout("text", (name,), label=label) if name else None
 
 
-def _ids(records, lower, label):
+def _ids(records: Records, lower: dict[str, str], label: str | None) -> Layout | None:
     if "input_ids" not in lower or not isinstance(
         _first(records, lower["input_ids"]), (list, tuple)
     ):
@@ -262,14 +264,14 @@ def _ids(records, lower, label):
     )
 
 
-def _longest(records, names: list[str], label: str | None, source: str) -> Layout:
+def _longest(records: Records, names: list[str], label: str | None, source: str) -> Layout:
     """No known name: the column of strings with the most text."""
     sizes = {
         name: sum(len(r[name]) for r in records[:200] if isinstance(r.get(name), str))
         for name in names
         if name != label and name.lower() not in IDENTIFIERS
     }
-    best = max(sizes, key=sizes.get, default=None)
+    best = max(sizes, key=sizes.__getitem__, default=None)
     if best is None or not sizes[best]:
         raise DataError(
             "no column holds text",
@@ -286,7 +288,7 @@ def _longest(records, names: list[str], label: str | None, source: str) -> Layou
     )
 
 
-def _first(records: Sequence[dict[str, Any]], name: str | None) -> Any:
+def _first(records: Records, name: str | None) -> Any:
     return (
         next((r[name] for r in records if r.get(name) not in (None, "", [])), None)
         if name
@@ -294,7 +296,7 @@ def _first(records: Sequence[dict[str, Any]], name: str | None) -> Any:
     )
 
 
-def _is_label(records: Sequence[dict[str, Any]], name: str) -> bool:
+def _is_label(records: Records, name: str) -> bool:
     """Numbers, short strings, or lists of numbers (a tag a token)."""
     value = _first(records, name)
     if isinstance(value, str):
@@ -324,8 +326,10 @@ def messages_of(value: Any) -> list[str]:
     return texts
 
 
-def cell(record: dict[str, Any], name: str) -> Any:
-    """The value of a column; ``translation.de`` looks inside of one."""
+def cell(record: dict[str, Any], name: str | None) -> Any:
+    """The value of a column; ``translation.de`` looks inside of one; None for no column."""
+    if name is None:
+        return None
     if name in record:
         return record[name]
     outer, _, inner = name.partition(".")

@@ -29,7 +29,7 @@ class Lengths:
 def count_lengths(
     records: Sequence[dict[str, Any]], layout: Layout, task: str | None, counter: TokenCounter
 ) -> Lengths:
-    if layout.kind == "ids":
+    if layout.record_type == "ids":
         inputs = np.array([len(r.get(layout.inputs[0]) or ()) for r in records], dtype=np.int64)
         targets = (
             np.array([len(r.get(layout.target) or ()) for r in records], dtype=np.int64)
@@ -37,14 +37,14 @@ def count_lengths(
             else None
         )
         return Lengths(inputs, targets, "", float(np.mean(inputs == 0)))
-    if layout.kind in ("instruction", "transfer") and task == "seq2seq_lm":
+    if layout.record_type in ("instruction", "transfer") and task == "seq2seq_lm":
         return _two_sides(records, layout, counter)
     texts = [parts_of(record, layout) for record in records]
     counts = _sum_parts(texts, counter)
-    per_message, per_record, said = _overhead(layout, task, counter)
+    per_message, per_record, notes = _overhead(layout, task, counter)
     messages = np.array([len(parts) for parts in texts], dtype=np.int64)
     return Lengths(
-        counts + per_message * messages + per_record, None, said, float(np.mean(counts == 0))
+        counts + per_message * messages + per_record, None, notes, float(np.mean(counts == 0))
     )
 
 
@@ -66,10 +66,10 @@ def _two_sides(records: Sequence[dict[str, Any]], layout: Layout, counter: Token
 def parts_of(record: dict[str, Any], layout: Layout) -> list[str]:
     """The texts of a record: one a message of a chat, prompt and answer of an instruction, one a
     column otherwise."""
-    if layout.kind == "chat":
+    if layout.record_type == "chat":
         return messages_of(cell(record, layout.inputs[0]))
     texts = [as_text(cell(record, name)) for name in layout.inputs]
-    if layout.kind == "instruction":
+    if layout.record_type == "instruction":
         return ["\n".join(filter(None, texts)), as_text(cell(record, layout.target))]
     return texts + ([as_text(cell(record, layout.target))] if layout.target else [])
 
@@ -84,11 +84,11 @@ def _sum_parts(texts: Sequence[Sequence[str]], counter: TokenCounter) -> np.ndar
 
 def _overhead(layout: Layout, task: str | None, counter: TokenCounter) -> tuple[int, int, str]:
     """(tokens a message, tokens a record, what to say)."""
-    if layout.kind in ("chat", "instruction"):
+    if layout.record_type in ("chat", "instruction"):
         message, record = template("chat")
         as_chat = (
             " (an instruction and its answer are two messages)"
-            if layout.kind == "instruction"
+            if layout.record_type == "instruction"
             else ""
         )
         return (
@@ -97,13 +97,13 @@ def _overhead(layout: Layout, task: str | None, counter: TokenCounter) -> tuple[
             f"the chat template adds {message} tokens a message and {record} a record{as_chat}",
         )
     if isinstance(counter, TokenizerFile):
-        extra = counter.special_tokens(layout.kind == "pair")
+        extra = counter.special_tokens(layout.record_type == "pair")
         return 0, extra, f"the tokenizer adds {extra} special tokens a record"
     name = (
         "text"
         if task not in ENCODER_TASKS
         else "encoder_pair"
-        if layout.kind == "pair"
+        if layout.record_type == "pair"
         else "encoder"
     )
     extra = template(name)[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from planner.datasets.readers import Reader, reader_for, registry, supported
@@ -66,9 +66,9 @@ def _folder(folder: Path) -> tuple[Reader, list[Path], tuple[str, ...]]:
         )
         raise DataError(problem, where=str(folder), mend=f"Supported: {supported()}")
     sizes = {name: sum(f.stat().st_size for f in files) for name, (_, files) in groups.items()}
-    best = max(sizes, key=sizes.get)
+    best = max(sizes, key=sizes.__getitem__)
     left = [f"{len(groups[name][1])} {name}" for name in sizes if name != best]
-    said = (
+    notes = (
         (
             f"the folder holds several formats; {best} files are counted, left out: "
             f"{', '.join(left)}",
@@ -78,10 +78,10 @@ def _folder(folder: Path) -> tuple[Reader, list[Path], tuple[str, ...]]:
     )
     reader, files = groups[best]
     files, split = _train_files(sorted(files), folder)
-    return reader, files, said + split
+    return reader, files, notes + split
 
 
-def _walk(folder: Path):
+def _walk(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
         yield from (Path(parent) / name for name in names if not name.startswith("."))

@@ -66,7 +66,13 @@ def measured(name: str, handle: BinaryIO | Path) -> dict[str, Any] | None:
     return None
 
 
-def kind_of(head: bytes) -> str | None:
+def modality_of(suffix: str) -> str | None:
+    """``image`` or ``audio`` by a file name's suffix, in small letters; None when it is of no
+    medium."""
+    return "image" if suffix in IMAGE_SUFFIXES else "audio" if suffix in AUDIO_SUFFIXES else None
+
+
+def suffix_of(head: bytes) -> str | None:
     """A file name's suffix from the first bytes, for media stored without a name; None when
     unknown."""
     if head[:4] == b"RIFF":
@@ -101,6 +107,6 @@ def replace_embedded(record: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(data, bytes):
             out[name] = value
             continue
-        suffix = kind_of(data[:16])
-        out |= measured(f"cell{suffix}", io.BytesIO(data)) if suffix else {name: None}
+        suffix = suffix_of(data[:16])
+        out |= (measured(f"cell{suffix}", io.BytesIO(data)) if suffix else None) or {name: None}
     return out

@@ -63,14 +63,14 @@ def read_media(
         for file in files
         if file.parent != root and file.parent.name.lower() not in SPLITS
     }
-    said = (f"each of the {len(labels)} folders is a class",) if labels else ()
+    notes = (f"each of the {len(labels)} folders is a class",) if labels else ()
     return Sample(
         format,
         records,
         len(files),
         len(chosen) == len(files) and not tally.bad,
         modality,
-        assumptions=said,
+        assumptions=notes,
         warnings=warnings,
         classes=len(labels) or None,
     )

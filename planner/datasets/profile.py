@@ -87,8 +87,8 @@ class DatasetProfile:
         run.
         """
         batching.check(micro_batch, padding, max_length, self.lengths is not None)
-        if padding == "packed" and self.lengths is not None:
-            return self._packed(micro_batch, max_length)
+        if padding == "packed" and self.lengths is not None and max_length is not None:
+            return self._packed(self.lengths, micro_batch, max_length)
         values: dict[str, Any] = {
             "longest_is_extrapolated": not self.whole and padding == "longest" and self._measured
         }
@@ -131,21 +131,21 @@ class DatasetProfile:
             lengths, self.samples, micro_batch, limit, whole=self.whole, padding=padding
         )
 
-    def _packed(self, micro_batch: int, max_length: int) -> BatchPlan:
+    def _packed(self, lengths: np.ndarray, micro_batch: int, max_length: int) -> BatchPlan:
         if self.target_lengths is not None:
             raise QuestionError(
                 "an encoder-decoder's pairs cannot be packed",
                 mend=f"Use {FieldName('padding')} longest or max",
             )
-        sequences, part = batching.pack(self.lengths, self.samples, max_length)
+        sequences, part = batching.pack(lengths, self.samples, max_length)
         return BatchPlan(
-            sequences,
-            math.ceil(sequences / micro_batch),
-            max_length,
-            part.mean_padded,
-            part.real,
-            part.padded,
-            0.0,
+            samples_per_epoch=sequences,
+            micro_batches_per_epoch=math.ceil(sequences / micro_batch),
+            longest_length=max_length,
+            mean_padded_length=part.mean_padded,
+            tokens_per_epoch=part.real,
+            padded_tokens_per_epoch=part.padded,
+            truncated_share=0.0,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def from_counts(
         raise QuestionError(f"unknown modality {modality!r}", mend=f"Use {', '.join(MODALITIES)}")
     if samples < 1:
         raise QuestionError(f"{samples} samples", mend="Give at least 1")
-    said = []
+    notes = []
     for name, value in (
         ("tokens_per_sample", tokens_per_sample),
         ("target_tokens_per_sample", target_tokens_per_sample),
@@ -199,7 +199,7 @@ def from_counts(
             continue
         if not (math.isfinite(value) and value > 0):
             raise QuestionError(f"{name} is {value}", mend="Give a positive number")
-        said.append(
+        notes.append(
             f"every sample has {round(max(1, value)):,} "
             f"{'target ' if 'target' in name else ''}tokens: no spread of lengths is "
             "known, so padding costs nothing here and the longest batch is no longer than the mean"
@@ -213,7 +213,7 @@ def from_counts(
         source="counts",
         format="counts",
         tokenizer="counts given",
-        assumptions=tuple(said),
+        assumptions=tuple(notes),
     )
 
 

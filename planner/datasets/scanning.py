@@ -20,7 +20,7 @@ from planner.errors import DataError, FieldName
 MAX_RECORDS = 200_000
 # beyond it records are counted in a spread part: a tokenizer does some MB a second
 MAX_TOKENIZED_BYTES = 8 * 2**20
-EMPTY_SHARE = 0.01  # from this share of records without text on, it is said
+EMPTY_SHARE = 0.01  # from this share of records without text on, it is notes
 
 
 def scan(
@@ -34,7 +34,7 @@ def scan(
     progress: Callable[[float], None] | None = None,
     budget: Budget | None = None,
 ) -> DatasetProfile:
-    """Counts a file or folder. Large ones are sampled; what is said of them carries the sampling
+    """Counts a file or folder. Large ones are sampled; what is notes of them carries the sampling
     error.
 
     ``task`` (of question.Task) decides between readings that fit several (a pair is one text for a
@@ -51,7 +51,7 @@ def scan(
     )
     budget = budget or Budget(progress=progress)
     try:
-        reader, files, said = locate(path)
+        reader, files, notes = locate(path)
         sample = reader.read(files, path if path.is_dir() else path.parent, budget)
         size = sum(f.stat().st_size for f in files)
     except PermissionError as error:
@@ -64,14 +64,14 @@ def scan(
         raise DataError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
     if not sample.records:
         raise DataError("there is no record to count", where=str(path))
-    return _profile(sample, path, size, said, task, counter, text_columns, max_records)
+    return _profile(sample, path, size, notes, task, counter, text_columns, max_records)
 
 
 def _profile(
     sample: Sample,
     path: Path,
     size: int,
-    said: tuple[str, ...],
+    notes: tuple[str, ...],
     task: str | None,
     counter: TokenCounter,
     text_columns: Sequence[str] | None,
@@ -84,14 +84,16 @@ def _profile(
     sampled = (
         sample.samples if sample.whole and kept is None else min(len(records), sample.samples - 1)
     )
-    lengths = None if layout.kind == "none" else count_lengths(records, layout, task, counter)
+    lengths = (
+        None if layout.record_type == "none" else count_lengths(records, layout, task, counter)
+    )
     seconds = _audio(records)
     measured = lengths.inputs if lengths else seconds
     error = 0.0 if measured is None else _sampling_error(measured, blocks, sampled, sample.samples)
     classes, class_notes = _classes(sample, layout)
-    tokens_from_text = lengths is not None and layout.kind != "ids"
+    tokens_from_text = lengths is not None and layout.record_type != "ids"
     notes = (
-        *said,
+        *notes,
         *sample.assumptions,
         *_notes(layout, lengths, counter if tokens_from_text else None),
         *_sampled_note(sampled, sample),
@@ -188,15 +190,14 @@ def _audio(records: Sequence[dict[str, Any]]) -> np.ndarray | None:
 
 def _image_sizes(records: Sequence[dict[str, Any]]) -> tuple[int, int, int, int] | None:
     sizes = np.array([r[IMAGE] for r in records if IMAGE in r])
-    return (
-        None
-        if not len(sizes)
-        else (*(int(v) for v in np.median(sizes, axis=0)), *(int(v) for v in sizes.max(axis=0)))
-    )
+    if not len(sizes):
+        return None
+    (width, height), (widest, highest) = np.median(sizes, axis=0), sizes.max(axis=0)
+    return int(width), int(height), int(widest), int(highest)
 
 
 def _classes(sample: Sample, layout: Layout) -> tuple[int | None, tuple[str, ...]]:
-    """Distinct labels; a part of the data may not hold them all, which is said."""
+    """Distinct labels; a part of the data may not hold them all, which is notes."""
     if sample.classes is not None:
         return sample.classes, ()
     if layout.label is None:

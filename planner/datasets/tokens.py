@@ -4,7 +4,7 @@ script."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,18 +13,10 @@ from typing import Protocol
 import numpy as np
 
 from planner import tables
+from planner.datasets.constants import constant
 from planner.errors import DataError, MissingExtraError, ProfileError
 
-#: Largest vocabulary of the classes of profiles/datasets/bytes_per_token.csv.
-SMALL_VOCABULARY, MEDIUM_VOCABULARY = 48_000, 100_000
 CODE_SIGNS = "(){}[];=_<>"
-# share of the characters above from which text counts as program code; prose has under 0.02
-CODE_SHARE = 0.04
-# share of numbers from which a line is a log or a table: numbers have far fewer bytes a token than
-# words
-DIGIT_SHARE = 0.15
-# share of accented letters from which text in the Latin alphabet is not English
-LATIN_SHARE = 0.005
 ENCODE_BYTES = 2**20  # handed to the tokenizer at once
 
 _SCRIPTS = {
@@ -45,11 +37,15 @@ class TokenCounter(Protocol):
     """``name`` for the report; ``relative_error``: one standard deviation of a mean count over its
     value."""
 
-    name: str
-    relative_error: float
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def relative_error(self) -> float: ...
 
     def count(self, texts: Sequence[str]) -> np.ndarray:
         """Tokens of each text without special tokens, int64 [texts]."""
+        ...
 
 
 @dataclass
@@ -64,15 +60,10 @@ class BytesPerToken:
     def for_vocabulary(cls, size: int | None) -> BytesPerToken:
         """``size`` entries of the model's vocabulary; None counts as large, as current models
         have."""
-        small = size is not None and size <= SMALL_VOCABULARY
-        return cls(
-            "small"
-            if small
-            else "medium"
-            if size is not None and size <= MEDIUM_VOCABULARY
-            else "large",
-            {},
-        )
+        for name in ("small", "medium"):
+            if size is not None and size <= constant(f"{name}_vocabulary"):
+                return cls(name, {})
+        return cls("large", {})
 
     @property
     def relative_error(self) -> float:
@@ -135,13 +126,16 @@ def script_bytes(text: str) -> dict[str, float]:
 
 
 def _western(text: str) -> list[tuple[str, float]]:
-    """(kind, share) of a text in the Latin alphabet: numbers in lines full of them are numeric, the
-    rest is ascii, latin or code."""
+    """(script, share) of a text in the Latin alphabet: numbers in lines full of them are numeric,
+    the rest is ascii, latin or code."""
     numbers = ((sum(map(len, _NUMBERS.findall(line))), len(line)) for line in text.split("\n"))
-    numeric = sum(size for size, line in numbers if size > DIGIT_SHARE * line) / len(text)
-    accented = not text.isascii() and len(_ACCENTED.findall(text)) > LATIN_SHARE * len(text)
-    code = sum(map(text.count, CODE_SIGNS)) > CODE_SHARE * len(text)
-    rest = "latin" if accented else "code" if code else "ascii"
+    # numbers have far fewer bytes a token than words
+    digits = constant("digits")
+    numeric = sum(size for size, line in numbers if size > digits * line) / len(text)
+    accented = constant("accented_letters") * len(text)
+    is_accented = not text.isascii() and len(_ACCENTED.findall(text)) > accented
+    is_code = sum(map(text.count, CODE_SIGNS)) > constant("code_signs") * len(text)
+    rest = "latin" if is_accented else "code" if is_code else "ascii"
     return [
         (name, share) for name, share in (("numeric", numeric), (rest, 1 - numeric)) if share > 0
     ]
@@ -153,7 +147,7 @@ class TokenizerFile:
 
     relative_error = 0.0
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path) -> None:
         """``path``: the file or its folder. Raises DataError, MissingExtraError."""
         file = Path(path).expanduser()
         file = file / "tokenizer.json" if file.is_dir() else file
@@ -201,7 +195,7 @@ def _unicode(text: str) -> str:
     return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
-def _pieces(texts: Sequence[str]):
+def _pieces(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
     """(start, stop) of runs of about ENCODE_BYTES, so that encodings of few texts are alive at
     once."""
     start = size = 0

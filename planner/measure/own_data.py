@@ -13,8 +13,10 @@ import statistics
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from planner.datasets.loader.sources import Texts, open_source
-from planner.datasets.loader.stages import pipeline
+from planner.datasets.constants import constant
+from planner.datasets.loader.opening import open_source
+from planner.datasets.loader.pipelines import pipeline
+from planner.datasets.loader.sources import Texts
 from planner.datasets.tokens import TokenizerFile, template
 from planner.errors import DataError, MissingExtraError
 
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from planner.question import Question
 
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
-# of the tokens that masked language models are trained on (Devlin et al. 2019, arXiv 1810.04805)
-MASKED_SHARE = 0.15
 
 
 def synthetic(
@@ -133,7 +133,7 @@ class OwnData:
 
     def _sample(self) -> tuple[list[int], list[int] | None]:
         """The ids of a sample and, of an encoder-decoder, of its target."""
-        parts, kind = self.source.read(next(self.order)), self.source.layout.kind
+        parts, kind = self.source.read(next(self.order)), self.source.layout.record_type
         if kind == "ids":
             return list(parts), list(parts) if self.task == "seq2seq_lm" else None
         tokenizer = self.stages[0].run.tokenizer
@@ -178,7 +178,7 @@ class OwnData:
             own["labels"] = own["input_ids"].masked_fill(mask == 0, IGNORED)
         elif self.task == "masked_lm":
             own["labels"] = own["input_ids"].masked_fill(
-                (mask == 0) | (torch.rand(mask.shape) >= MASKED_SHARE), IGNORED
+                (mask == 0) | (torch.rand(mask.shape) >= constant("masked_share")), IGNORED
             )
         elif targets:
             wanted, kept = _padded(targets, target_length)
@@ -217,7 +217,7 @@ def own_data(
     if facts.library == "factory":
         return None, "batches are the factory's own"
     source = open_source(question.data, task=task, text_columns=question.text_columns)
-    if isinstance(source, Texts) and source.layout.kind != "ids" and facts.tokenizer is None:
+    if isinstance(source, Texts) and source.layout.record_type != "ids" and facts.tokenizer is None:
         return (
             None,
             "batches are synthetic, of the data's mean padded length: the model comes without "

@@ -40,7 +40,7 @@ class DeviceOutOfMemory(Exception):
     """A request that does not fit even after every cached segment was given back: what torch raises
     as OutOfMemoryError."""
 
-    def __init__(self, requested_bytes: int, reserved_bytes: int, limit_bytes: int):
+    def __init__(self, requested_bytes: int, reserved_bytes: int, limit_bytes: int) -> None:
         super().__init__(f"{requested_bytes} B wanted, {reserved_bytes} B of {limit_bytes} B held")
         self.requested_bytes, self.reserved_bytes, self.limit_bytes = (
             requested_bytes,
@@ -67,7 +67,7 @@ class Block:
 
     def __init__(
         self, pool: _Pool, ptr: int, size: int, *, mapped: bool = True, expandable: bool = False
-    ):
+    ) -> None:
         self.pool, self.ptr, self.size, self.mapped, self.expandable = (
             pool,
             ptr,
@@ -87,11 +87,11 @@ class Block:
 
 
 class _Pool:
-    """Free blocks of one kind in best-fit order, (size, address)."""
+    """Free blocks, small ones or large ones, in best-fit order, (size, address)."""
 
     __slots__ = ("small", "order", "at", "unmapped")
 
-    def __init__(self, small: bool):
+    def __init__(self, small: bool) -> None:
         self.small = small
         self.order: list[tuple[int, int]] = []
         self.at: dict[int, Block] = {}
@@ -133,7 +133,9 @@ class CachingAllocator:
     rounded request.
     """
 
-    def __init__(self, config: AllocatorConfig = AllocatorConfig(), limit_bytes: int | None = None):
+    def __init__(
+        self, config: AllocatorConfig = AllocatorConfig(), limit_bytes: int | None = None
+    ) -> None:
         self.config, self.limit_bytes = config, limit_bytes
         self.small, self.large = _Pool(True), _Pool(False)
         self.allocated_bytes = self.reserved_bytes = self.requested_bytes = 0
@@ -252,7 +254,8 @@ class CachingAllocator:
             return None
         while candidate.size < size:
             after = candidate.next
-            if not self._map(after, min(size - candidate.size, after.size)):
+            # ``_expandable_candidate`` saw that enough stands behind it
+            if after is None or not self._map(after, min(size - candidate.size, after.size)):
                 return None
             candidate = after
         pool.remove(candidate)

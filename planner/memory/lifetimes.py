@@ -20,6 +20,8 @@ WEIGHTS, GRADIENTS, OPTIMIZER, ACTIVATIONS, TEMPORARY = (
 )
 _BEFORE, _DURING, _AFTER = 0, 1, 2  # order of what happens around one operation
 _SLOTS = 4
+#: (storages or ``~storages``, their operations, before, during or after them).
+_Events = tuple[np.ndarray, np.ndarray, int]
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def micro_batch(
         own &= ~gradient
     frees = own | gradient if last else own & ~gradient
     numbers = np.arange(count)
-    events = [
+    events: list[_Events] = [
         (numbers[own], trace.birth[own], _DURING),
         (~numbers[frees], np.minimum(trace.death[frees], horizon), _AFTER),
     ]
@@ -77,7 +79,7 @@ def micro_batch(
     return _ordered(events)
 
 
-def _ordered(events: list[tuple]) -> Schedule:
+def _ordered(events: list[_Events]) -> Schedule:
     storage = np.concatenate([e[0] for e in events]).astype(np.int64)
     operation = np.concatenate([e[1] for e in events]).astype(np.int64)
     slot = np.concatenate([np.full(len(e[0]), e[2]) for e in events])
@@ -87,7 +89,7 @@ def _ordered(events: list[tuple]) -> Schedule:
 
 
 def steady_step(trace: StepTrace, accumulation: int) -> list[Schedule]:
-    """The kinds of micro-batch of one step that can hold its peak: those after the third repeat the
+    """The micro-batches of one step that can hold its peak: those after the third repeat the
     second."""
     if accumulation == 1:
         return [micro_batch(trace)]

@@ -38,7 +38,7 @@ class NativeReplay:
     """``sizes``: bytes of each key, int64 [n_keys]. ``play`` lists of keys: ``key ≥ 0`` allocates,
     ``~key`` frees what is alive."""
 
-    def __init__(self, sizes: np.ndarray):
+    def __init__(self, sizes: np.ndarray) -> None:
         self._rounded = -(-sizes // MIN_BLOCK)
         units = self._rounded.tolist()
         self._pools = _Pool(units, 0), _Pool(units, _SMALL)
@@ -88,10 +88,10 @@ class NativeReplay:
 
 
 class _Pool:
-    """Blocks of one kind. ``units``: rounded size of each key; what is left of a block beyond
-    ``unsplit`` is split off."""
+    """Small blocks, or large ones. ``units``: rounded size of each key; what is left of a block
+    beyond ``unsplit`` is split off."""
 
-    def __init__(self, units: list[int], unsplit: int):
+    def __init__(self, units: list[int], unsplit: int) -> None:
         self.units, self.unsplit = units, unsplit
         self.reserved, self.top = 0, 0
         self.order: list[int] = []  # free blocks

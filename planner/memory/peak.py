@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 
-from planner.memory.allocator import MIN_BLOCK, AllocatorConfig, CachingAllocator, DeviceOutOfMemory
+from planner.memory.allocator import (
+    MIN_BLOCK,
+    AllocatorConfig,
+    Block,
+    CachingAllocator,
+    DeviceOutOfMemory,
+)
 from planner.memory.lifetimes import (
     OPTIMIZER,
     TEMPORARY,
@@ -69,7 +76,7 @@ _DEFAULT = AllocatorConfig()
 
 def replay(
     trace: StepTrace,
-    point: dict,
+    point: Mapping[str, int | None],
     *,
     accumulation: int = 1,
     config: AllocatorConfig = _DEFAULT,
@@ -101,7 +108,7 @@ class _Pieces:
 
     def __init__(
         self, trace: StepTrace, sizes: np.ndarray, accumulation: int, workspace: tuple[int, ...]
-    ):
+    ) -> None:
         self.sizes = np.concatenate([sizes, sizes, np.array(workspace, dtype=np.int64)])
         weights = before_training(trace, with_optimizer=False)
         self.start = weights, np.full(len(weights), -1)
@@ -126,7 +133,7 @@ def _with_workspaces(
     lengths: list[int],
     workspaces: list[tuple[int, int]],
     first_key: int,
-):
+) -> tuple[np.ndarray, np.ndarray]:
     """Each workspace before the first event, in the first micro-batch, of the operation that takes
     it."""
     keys, operations = events
@@ -152,10 +159,13 @@ def _replay_native(trace: StepTrace, pieces: _Pieces) -> PeakMemory:
 def replay_by_request(trace: StepTrace, pieces: _Pieces, allocator: CachingAllocator) -> PeakMemory:
     """As the native replay, one request at a time: for other settings of the allocator and for
     memory that runs out."""
-    sizes, blocks, log = pieces.sizes.tolist(), {}, []
+    sizes: list[int] = pieces.sizes.tolist()
+    blocks: dict[int, Block] = {}
+    log: list[tuple[int, int]] = []
     peak = (0, 0, -1)  # allocated, length of the log, operation
     for keys, operations in (pieces.start, pieces.first, *[pieces.steady] * STEADY_STEPS):
-        for key, operation in zip(keys.tolist(), operations.tolist()):
+        events: list[tuple[int, int]] = list(zip(keys.tolist(), operations.tolist()))
+        for key, operation in events:
             block = blocks.pop(~key, None) if key < 0 else allocator.allocate(sizes[key])
             if block is None:
                 continue
@@ -191,9 +201,9 @@ def _summary(
         breakdown=_breakdown(trace, moment),
         by_module=_by_module(trace, moment),
         peak_operation=operation,
-        phase=PHASES[trace.op_phase[at]] if known else "before",
-        operation=trace.signatures[trace.op_signature[at]].op if known else "",
-        module=trace.modules[trace.op_module[at]] if known else "",
+        phase=PHASES[int(trace.op_phase[at])] if known else "before",
+        operation=trace.signatures[int(trace.op_signature[at])].op if known else "",
+        module=trace.modules[int(trace.op_module[at])] if known else "",
         retries=retries,
     )
 
@@ -227,7 +237,7 @@ def _by_module(trace: StepTrace, moment: Moment) -> tuple[tuple[str, int], ...]:
     )
     held = np.zeros(int(module.max(initial=0)) + 3, dtype=np.int64)
     np.add.at(held, module, moment.block_bytes)  # the two below 0 come last
-    totals: Counter = Counter()
+    totals: Counter[str] = Counter()
     for index in dict.fromkeys(module.tolist()):
         totals[_part(trace, index)] += int(held[index])
     return tuple(totals.most_common())

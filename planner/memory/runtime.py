@@ -17,9 +17,6 @@ from planner.figures import Estimate
 from planner.units import MIB
 
 TABLE = ("gpus", "runtime_memory.csv")
-#: Kernels are loaded when they are first called; a run calls more of them than a calibration has by
-#: the time it looks (our prior).
-CONTEXT_GROWTH = 1.05
 UNITS = {"MiB": MIB, "B": 1, "count": 1}
 
 
@@ -52,7 +49,8 @@ def runtime_memory(spec: DeviceSpec) -> RuntimeMemory:
         )
     context, context_source = _measured_context(spec) or _context(spec)
     cublas, cublaslt, count = (
-        _single(spec, kind) for kind in ("cublas_workspace", "cublaslt_workspace", "workspaces")
+        _single(spec, quantity)
+        for quantity in ("cublas_workspace", "cublaslt_workspace", "workspaces")
     )
     source = "; ".join(dict.fromkeys([context_source, cublas["source"], cublaslt["source"]]))
     return RuntimeMemory(context, _value(cublas), _value(cublaslt), _value(count), source)
@@ -65,9 +63,8 @@ def _measured_context(spec: DeviceSpec) -> tuple[Estimate, str] | None:
     # of a processor: a process with torch alone, while the row holds the model's library too
     if not seen or spec.one_clock:
         return None
-    return Estimate(
-        seen, seen * CONTEXT_GROWTH, seen * CONTEXT_GROWTH**2
-    ), "calibration of this device"
+    growth = _ratio("context_growth")
+    return Estimate(seen, seen * growth, seen * growth**2), "calibration of this device"
 
 
 def _context(spec: DeviceSpec) -> tuple[Estimate, str]:
@@ -79,17 +76,27 @@ def _context(spec: DeviceSpec) -> tuple[Estimate, str]:
     own = [row for row in rows if row["compute_capability_from"] and _covers(row, spec)] or rows
     middle, every = statistics.median(map(_value, own)), [_value(row) for row in rows]
     if len(rows) == 1:
-        # one measurement, and libraries differ (our prior)
-        return Estimate(middle * 0.8, middle, middle * 2.0), own[0]["source"]
+        # one measurement, and libraries differ
+        low, high = _ratio("context_lowest"), _ratio("context_highest")
+        return Estimate(middle * low, middle, middle * high), own[0]["source"]
     spread = Estimate(min(*every, middle), middle, max(*every, middle))
     return spread, "; ".join(dict.fromkeys(row["source"] for row in own))
 
 
-def _single(spec: DeviceSpec, kind: str) -> dict[str, str]:
-    rows = [row for row in _rows(kind) if row["vendor"] in ("", spec.vendor) and _covers(row, spec)]
+def _ratio(quantity: str) -> float:
+    """A factor on the context of every device. Raises ProfileError."""
+    for row in _rows(quantity):
+        return float(row["value"])
+    raise ProfileError(f"no row of {quantity}", where="gpus/runtime_memory.csv")
+
+
+def _single(spec: DeviceSpec, quantity: str) -> dict[str, str]:
+    rows = [
+        row for row in _rows(quantity) if row["vendor"] in ("", spec.vendor) and _covers(row, spec)
+    ]
     if len(rows) != 1:
         raise ProfileError(
-            f"{len(rows)} rows of {kind} for {spec.key}, wanted one",
+            f"{len(rows)} rows of {quantity} for {spec.key}, wanted one",
             where="gpus/runtime_memory.csv",
         )
     return rows[0]
@@ -114,5 +121,5 @@ def _value(row: dict[str, str]) -> int:
     return round(float(row["value"]) * UNITS[row["unit"]])
 
 
-def _rows(kind: str) -> list[dict[str, str]]:
-    return [row for row in tables.rows(*TABLE) if row["kind"] == kind]
+def _rows(quantity: str) -> list[dict[str, str]]:
+    return [row for row in tables.rows(*TABLE) if row["kind"] == quantity]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from planner import tables
 from planner.errors import ProfileError
@@ -95,7 +96,7 @@ def config_file(name: str) -> Path:
     return tables.path("models", "configs", f"{name}.json")
 
 
-def _vision(row: Row, task: str, known: dict) -> ModelFacts:
+def _vision(row: Row, task: str, known: dict[str, Any]) -> ModelFacts:
     architecture = row["architecture"]
     return ModelFacts(
         library=row["library"],

@@ -101,12 +101,13 @@ def _tensor(name: str, entry: Any, file: Path) -> tuple[str, int]:
         and len(shape) <= 16
         and all(type(n) is int and 0 <= n <= 2**40 for n in shape)
     )
-    if not sane or not isinstance(entry.get("dtype"), str):
+    dtype = entry.get("dtype") if isinstance(entry, dict) else None
+    if shape is None or not sane or not isinstance(dtype, str):
         raise ModelError(
             f"tensor {name[:60]!r} of the safetensors header has no sane dtype and shape",
             where=str(file),
         )
-    return DTYPES.get(entry["dtype"], entry["dtype"].lower()), math.prod(shape)
+    return DTYPES.get(dtype, dtype.lower()), math.prod(shape)
 
 
 def _files(folder: Path) -> tuple[Path, ...]:

@@ -7,6 +7,7 @@ import importlib.util
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from planner import tables
 from planner.errors import FieldName, ModelError, UnknownNameError, nearest
@@ -135,7 +136,7 @@ def _from_config(file: Path, name: str, origin: str, task: str | None, trust: bo
     )
 
 
-def _check_remote_code(config: dict, file: Path, trust: bool) -> bool:
+def _check_remote_code(config: dict[str, Any], file: Path, trust: bool) -> bool:
     """True when the model's own code is needed and allowed. Raises ModelError when it asks for code
     that was not allowed."""
     if "auto_map" not in config:

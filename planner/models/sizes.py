@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 from planner import tables
 from planner.errors import ModelError
@@ -14,6 +15,10 @@ from planner.units import format_count, parse_count
 
 SIZE = re.compile(r"[0-9]*\.?[0-9]+[kmbt]", re.IGNORECASE)
 RANGE = (10**7, 4 * 10**12)
+#: A shape far from the interpolated one counts as this share of a count of parameters as far off.
+STRAIN_WEIGHT = 0.1
+#: Feed-forward widths are multiples of it.
+INNER_UNIT = 128
 
 
 def is_size(name: str) -> bool:
@@ -57,7 +62,7 @@ def facts(name: str, task: str | None) -> ModelFacts:
     )
 
 
-def shape(wanted: int) -> dict:
+def shape(wanted: int) -> dict[str, Any]:
     """A Llama config of about ``wanted`` parameters: the published shapes interpolated in log size,
     the depth fitted to each width.
 
@@ -82,7 +87,9 @@ def shape(wanted: int) -> dict:
         strain = abs(math.log(candidate / width)) + abs(
             math.log(config["num_hidden_layers"] / depth)
         )
-        fits.append((abs(math.log(parameters(config) / wanted)) + 0.1 * strain, candidate, config))
+        fits.append(
+            (abs(math.log(parameters(config) / wanted)) + STRAIN_WEIGHT * strain, candidate, config)
+        )
     return min(fits, key=lambda fit: fit[:2])[2]
 
 
@@ -93,7 +100,7 @@ def _widths(guess: float, near: dict[str, float]) -> list[int]:
     return [unit * n for n in range(max(1, int(guess / 2 / unit)), int(guess * 2 / unit) + 2)]
 
 
-def _fitted(width: int, inner_ratio: float, near: dict[str, float], wanted: int) -> dict:
+def _fitted(width: int, inner_ratio: float, near: dict[str, float], wanted: int) -> dict[str, Any]:
     """The config of a width whose depth brings it closest to ``wanted`` parameters."""
     head = int(near["head_dim"])
     heads = width // head
@@ -109,7 +116,7 @@ def _fitted(width: int, inner_ratio: float, near: dict[str, float], wanted: int)
         "num_hidden_layers": 0,
         "num_attention_heads": heads,
         "num_key_value_heads": kv,
-        "intermediate_size": max(128, round(width * inner_ratio / 128) * 128),
+        "intermediate_size": max(INNER_UNIT, round(width * inner_ratio / INNER_UNIT) * INNER_UNIT),
         "head_dim": head,
         "vocab_size": int(near["vocab_size"]),
         "max_position_embeddings": int(near["max_position_embeddings"]),
@@ -143,7 +150,7 @@ def _interpolate(rows: list[dict[str, float]], key: str, wanted: int) -> float:
     return math.exp(math.log(low[key]) + part * math.log(high[key] / low[key]))
 
 
-def parameters(config: dict) -> int:
+def parameters(config: dict[str, Any]) -> int:
     """Exact parameter count of a Llama decoder: embedding (and untied head), four attention and
     three feed-forward matrices, norms."""
     width, head, inner = config["hidden_size"], config["head_dim"], config["intermediate_size"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from planner.errors import FieldName, ModelError, nearest
 from planner.models.configs import SYNONYMS, model_types
+from planner.models.constants import constant, has
 
 #: The end of a transformers class name → the task it is for. Longer ends first.
 ARCHITECTURE_TASKS = (
@@ -100,19 +101,19 @@ def config_field(config: Mapping[str, Any], *names: str) -> Any:
 def describe(config: Mapping[str, Any], task: str) -> dict[str, Any]:
     """The ModelFacts fields that a config states: max_length (tokens), image_size (pixels), blocks,
     vocabulary, weights_dtype."""
-    vision = (
-        config.get("vision_config") if isinstance(config.get("vision_config"), Mapping) else config
-    )
+    own_vision = config.get("vision_config")
+    vision = own_vision if isinstance(own_vision, Mapping) else config
     image = vision.get("image_size") if modality_of(task) in ("image", "image_text") else None
     length = (
         config_field(config, "max_position_embeddings", "n_positions", "max_target_positions")
         if modality_of(task) != "image"
         else None
     )
-    if config["model_type"] in ("roberta", "xlm-roberta", "camembert") and length:
-        length -= 2  # the table starts after the padding position
-    if config["model_type"] in ("t5", "mt5", "umt5", "wav2vec2", "hubert", "wavlm"):
-        length = None  # relative positions: no limit
+    family = config["model_type"]
+    if length and has("reserved_positions", family):
+        length -= int(constant("reserved_positions", family))
+    if has("relative_positions", family):
+        length = None
     return {
         "max_length": length,
         "image_size": max(image) if isinstance(image, list) else image,

@@ -6,18 +6,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from planner import units
-from planner.cost.bill import NO_PROVIDER, Beside, Bill, bill
+from planner.cost.bill import NO_PROVIDER, Bill, SideCosts, bill
 from planner.cost.prices.offers import Offer
 from planner.cost.repeats import extra_runs
 from planner.cost.spot import interrupted
 from planner.cost.terms import (
-    HOURS_PER_MONTH,
     egress_rate,
     egress_usd,
     interruptions_per_day,
     storage_rate,
     storage_usd,
 )
+from planner.cost.token_bills import serving_default
 from planner.datasets.profile import DatasetProfile
 from planner.errors import FieldName
 from planner.figures import Estimate
@@ -70,7 +70,7 @@ def project_bill(
         offer,
         gpus=gpus,
         prices=prices,
-        beside=Beside(
+        side_costs=SideCosts(
             lost,
             extra,
             labelling,
@@ -147,7 +147,7 @@ def _storage(
     if rate is None:
         return 0.0, [f"storage at {offer.provider} is not in the cost: no price is known"], []
     size = checkpoint_bytes + disk_bytes + (data.bytes_on_disk or 0)
-    hours = run.wall_hours.p50 + question.keep_months * HOURS_PER_MONTH
+    hours = run.wall_hours.p50 + question.keep_months * serving_default("hours_per_month")
     what = "the data, " if data.bytes_on_disk else "without the data, whose size is not known, "
     return (
         storage_usd(size, hours, rate),

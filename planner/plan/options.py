@@ -27,7 +27,7 @@ from planner.step_time.power import mean_watts
 from planner.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
-    from planner.cost.token_bills import Line
+    from planner.cost.token_bills import CostCurve
     from planner.plan.serving import Serving
 
 
@@ -85,7 +85,7 @@ class Option:
         return self.setting.proven_memory.fits
 
     @property
-    def line(self) -> Line | None:
+    def line(self) -> CostCurve | None:
         """What training and then serving it costs at any load; None where nothing is served or no
         price is known."""
         if self.serving is None or self.serving.line is None or self.bill is None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from planner.cost.prices.offers import Offer
-from planner.cost.token_bills import Line, serving_default
+from planner.cost.token_bills import CostCurve, serving_default
 from planner.devices.priors import prior
 from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName, QuestionError
@@ -70,7 +70,7 @@ class Serving:
     busy_gpu_hours_per_month: float
     usd_always_on: Estimate | None  # a month
     usd_when_busy: float | None
-    line: Line | None  # without what training costs
+    line: CostCurve | None  # without what training costs
     assumptions: tuple[str, ...]
 
 
@@ -316,7 +316,7 @@ def _paid(
         return None, None, None
     per_server = offer.gpu_count or 1
     server = offer.usd_per_instance_hour * hours
-    line = Line(usd_per_server_month=server, requests_per_server_month=a_month * per_server)
+    line = CostCurve(usd_per_server_month=server, requests_per_server_month=a_month * per_server)
     usd = line.monthly_usd(load)
     high = max(1.0, prices.p90 / prices.p50) if prices is not None and prices.p50 > 0 else 1.0
     return (

@@ -35,12 +35,12 @@ def test_every_training_price_says_where_it_is_from_and_when():
 def test_models_are_found_by_name():
     found = model_prices("llama-3")
     assert found and all(
-        "llama-3" in price.model.lower() and price.kind == "inference" for price in found
+        "llama-3" in price.model.lower() and price.price_type == "inference" for price in found
     )
     assert all(
         price.usd_per_input_token is None or price.usd_per_input_token < 1e-3 for price in found
     )
-    assert model_prices("embedding", kind="embedding") and model_prices("no such model") == []
+    assert model_prices("embedding", price_type="embedding") and model_prices("no such model") == []
 
 
 def test_an_unknown_provider_is_refused():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cost.bill import Beside, bill
+from planner.cost.bill import SideCosts, bill
 from planner.cost.codecarbon import codecarbon_figure, constant, memory_modules, ram_watts
 from planner.cost.energy import energy, grid_at, intensity_spread, load_factor
 from planner.cost.owned import owned
@@ -93,8 +93,8 @@ def test_the_parts_sum_whatever_is_beside(
     hours, lost, trials, failed, labels, storage, egress, api, provider, gpus
 ):
     offer, gpu_hours = offer_of(provider, gpus=gpus), Estimate(hours * 0.8, hours, hours * 1.5)
-    beside = Beside(lost * hours, extra_runs(trials, failed), labels, storage, egress, api)
-    paid = bill(gpu_hours, offer, gpus=gpus, beside=beside)
+    beside = SideCosts(lost * hours, extra_runs(trials, failed), labels, storage, egress, api)
+    paid = bill(gpu_hours, offer, gpus=gpus, side_costs=beside)
     assert sum(paid.breakdown.values()) == pytest.approx(paid.usd.p50) and all(
         value >= 0 for value in paid.breakdown.values()
     )
@@ -107,7 +107,9 @@ def test_the_parts_sum_whatever_is_beside(
 def test_trials_multiply_the_run_not_the_labels():
     offer = given_price(2.0, "h100-sxm", on_date=DAY)
     paid = bill(
-        Estimate.exact(10.0), offer, beside=Beside(extra_runs=extra_runs(4, 0.0), labels_usd=500.0)
+        Estimate.exact(10.0),
+        offer,
+        side_costs=SideCosts(extra_runs=extra_runs(4, 0.0), labels_usd=500.0),
     )
     assert paid.usd.p50 == pytest.approx(4 * 20 + 500) and paid.breakdown == pytest.approx(
         {

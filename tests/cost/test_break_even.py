@@ -5,17 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.cost.break_even import MOST_SERVERS, WORTH, cheapest_by_load, crossing
-from planner.cost.token_bills import Line
+from planner.cost.token_bills import CostCurve
 
-by_token = st.builds(Line, up_front_usd=st.floats(0, 1e3), usd_per_request=st.floats(1e-6, 1e-2))
+by_token = st.builds(
+    CostCurve, up_front_usd=st.floats(0, 1e3), usd_per_request=st.floats(1e-6, 1e-2)
+)
 served = st.builds(
-    Line,
+    CostCurve,
     up_front_usd=st.floats(0, 1e3),
     usd_per_server_month=st.floats(10, 1e4),
     requests_per_server_month=st.floats(1e4, 1e7),
 )
 store = st.builds(
-    Line,
+    CostCurve,
     usd_per_request=st.floats(1e-6, 1e-2),
     usd_per_month=st.floats(0, 10),
     metered_usd_per_request=st.floats(1e-6, 1e-3),
@@ -27,8 +29,8 @@ def test_a_crossing_by_hand():
     """$0.001 a request against $1,000 a month and $50 once: over a year the same at 1,004,167
     requests a month."""
     api, own = (
-        Line(usd_per_request=0.001),
-        Line(up_front_usd=50, usd_per_server_month=1000, requests_per_server_month=5e6),
+        CostCurve(usd_per_request=0.001),
+        CostCurve(up_front_usd=50, usd_per_server_month=1000, requests_per_server_month=5e6),
     )
     met = crossing(("api", "own"), (api, own), 12)
     assert (met.below, met.above, met.again) == ("api", "own", False)
@@ -40,17 +42,18 @@ def test_a_crossing_by_hand():
 
 def test_stairs_of_servers_cross_more_than_once():
     api, own = (
-        Line(usd_per_request=0.0003),
-        Line(usd_per_server_month=1000, requests_per_server_month=5e6),
+        CostCurve(usd_per_request=0.0003),
+        CostCurve(usd_per_server_month=1000, requests_per_server_month=5e6),
     )
     assert crossing(("api", "own"), (api, own), 12).again
 
 
 def test_what_is_cheaper_at_every_load_has_no_crossing():
     assert (
-        crossing(("a", "b"), (Line(usd_per_request=1e-3), Line(usd_per_request=2e-3)), 12) is None
+        crossing(("a", "b"), (CostCurve(usd_per_request=1e-3), CostCurve(usd_per_request=2e-3)), 12)
+        is None
     )
-    assert crossing(("a", "a"), (Line(usd_per_request=1e-3),) * 2, 12) is None
+    assert crossing(("a", "a"), (CostCurve(usd_per_request=1e-3),) * 2, 12) is None
 
 
 @given(st.one_of(by_token, store), served, st.floats(0.5, 60))
@@ -107,8 +110,8 @@ def test_the_lower_edge_is_never_beaten_by_more_than_is_worth_a_change(lines, mo
 
 def test_a_way_that_got_cheaper_long_before_the_next_step_takes_over():
     ways = {
-        "api": Line(usd_per_request=0.001),
-        "own": Line(usd_per_server_month=1000, requests_per_server_month=1e9),
+        "api": CostCurve(usd_per_request=0.001),
+        "own": CostCurve(usd_per_server_month=1000, requests_per_server_month=1e9),
     }
     edge = cheapest_by_load(ways, 12)
     assert [e.way for e in edge] == ["api", "own"] and edge[

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from planner.cost.api_prices import ApiPrice, training_prices
 from planner.cost.token_bills import (
-    Line,
+    CostCurve,
     RequestTokens,
     hourly_tuning_usd,
     request_usd,
@@ -43,7 +43,7 @@ counts = st.floats(0, 1e6)
 shares = st.floats(0, 1)
 tokens = st.builds(RequestTokens, counts, counts, counts, counts, shares)
 rates = st.floats(0, 10)
-lines = st.builds(Line, rates, rates, rates, rates, rates, rates, st.floats(1, 1e6))
+lines = st.builds(CostCurve, rates, rates, rates, rates, rates, rates, st.floats(1, 1e6))
 
 
 @given(tokens, st.sampled_from(["prompt", "output", "examples", "retrieved"]), counts)
@@ -104,9 +104,11 @@ def test_qdrants_worked_example_of_memory():
 def test_the_chosen_store_is_the_cheapest_and_keeps_its_minimum(corpus, queries):
     store = store_for(corpus, 1536)
     chosen = store_price(None, store, queries)
-    month = chosen.line(store).monthly_usd(queries)
+    month = chosen.cost_curve(store).monthly_usd(queries)
     assert month >= (chosen.least_usd_per_month or 0) - 1e-9
-    assert all(month <= other.line(store).monthly_usd(queries) + 1e-9 for other in store_prices())
+    assert all(
+        month <= other.cost_curve(store).monthly_usd(queries) + 1e-9 for other in store_prices()
+    )
 
 
 def test_pinecones_read_units():

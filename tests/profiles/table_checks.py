@@ -206,6 +206,10 @@ def hand_cells_are_shipped(path, rows):
     ]
 
 
+def has_unit(row):
+    return bool(row["unit"].strip())
+
+
 GENERIC = (rectangular, sourced)
 PRICES = GENERIC + (
     mentioned,
@@ -275,7 +279,7 @@ CHECKS = {
     + (
         mentioned,
         dated("checked_date"),
-        one_of("unit", ("MiB", "B", "count")),
+        one_of("unit", ("MiB", "B", "count", "ratio")),
         one_of("use", ("yes", "no")),
         rows_satisfying(lambda row: float(row["value"]) >= 0, "negative"),
     ),
@@ -434,7 +438,16 @@ CHECKS = {
     "energy/codecarbon.csv": GENERIC
     + (mentioned, unique("parameter"), dated("date"), positive("value")),
     "defaults/**/*.csv": GENERIC,
+    "models/constants.csv": GENERIC
+    + (
+        unique("key", "family"),
+        dated("date"),
+        positive("value"),
+        rows_satisfying(has_unit, "no unit"),
+    ),
     "models/**/*.csv": GENERIC,
+    "datasets/constants.csv": GENERIC
+    + (unique("key"), dated("date"), positive("value"), rows_satisfying(has_unit, "no unit")),
     "datasets/**/*.csv": GENERIC,
     "measured/published_totals.csv": GENERIC
     + (

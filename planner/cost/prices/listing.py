@@ -9,13 +9,17 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
+from typing import Any
 
 from planner import tables
-from planner.cost.prices.offers import Offer, in_force, offers
+from planner.cost.prices.offers import Offer, in_force, is_provider, offers
 from planner.cost.prices.tables import price_rows, providers
 from planner.devices.specification import all_devices
 from planner.errors import UnknownNameError
 from planner.today import today
+
+#: Prices whose ratio is below this differ by rounding.
+SAME_PRICE = 1.001
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Listed:
     reason: str
     source: str
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
@@ -56,7 +60,7 @@ class Disagreement:
     dates: dict[str, str]
     ratio: float  # highest over lowest
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
@@ -69,64 +73,50 @@ def price_list(
     on_date: datetime.date | None = None,
     everything: bool = False,
 ) -> list[Listed]:
-    """Prices by device and then by USD a GPU-hour. ``spot`` None: both kinds. ``everything``: also
+    """Prices by device and then by USD a GPU-hour. ``spot`` None: both. ``everything``: also
     what is not offered. Raises UnknownNameError for a device or provider that no table has."""
     day = on_date or today()
     _check_provider(provider)
     keys = [gpu_key] if gpu_key else [spec.key for spec in all_devices()]
-    kinds = (False, True) if spot is None else (spot,)
-    offered = [
-        offer
+    markets = (False, True) if spot is None else (spot,)
+    listed = [
+        _of_offer(offer)
         for key in keys
-        for kind in kinds
-        for offer in _offered(key, provider, region, kind, day)
+        for is_spot in markets
+        for offer in _offered(key, provider, region, is_spot, day)
     ]
-    listed = [_of_offer(offer) for offer in offered]
     if everything:
-        seen = {
-            (
-                one.provider,
-                one.gpu_key,
-                one.instance_type,
-                one.region,
-                one.spot,
-                one.commitment,
-                one.captured_date,
-                one.source,
-            )
-            for one in listed
-        }
-        rest = (
-            _of_row(row, kind, day)
+        seen = {_identity(price) for price in listed}
+        others = (
+            _of_row(row, is_spot, day)
             for row in price_rows()
-            for kind in kinds
-            if _asked(row, gpu_key, provider, region)
+            for is_spot in markets
+            if _wanted(row, gpu_key, provider, region)
         )
-        listed += [
-            one
-            for one in rest
-            if one is not None
-            and (
-                one.provider,
-                one.gpu_key,
-                one.instance_type,
-                one.region,
-                one.spot,
-                one.commitment,
-                one.captured_date,
-                one.source,
-            )
-            not in seen
-        ]
+        listed += [price for price in others if price is not None and _identity(price) not in seen]
     order = {key: place for place, key in enumerate(keys)}
     return sorted(
         listed,
-        key=lambda one: (
-            order.get(one.gpu_key, math.inf),
-            one.usd_per_gpu_hour or math.inf,
-            one.provider,
-            one.region,
+        key=lambda price: (
+            order.get(price.gpu_key, math.inf),
+            price.usd_per_gpu_hour or math.inf,
+            price.provider,
+            price.region,
         ),
+    )
+
+
+def _identity(price: Listed) -> tuple[str | bool, ...]:
+    """What two prices of one row share."""
+    return (
+        price.provider,
+        price.gpu_key,
+        price.instance_type,
+        price.region,
+        price.spot,
+        price.commitment,
+        price.captured_date,
+        price.source,
     )
 
 
@@ -160,24 +150,20 @@ def _marketplaces() -> tuple[str, ...]:
 
 
 def _check_provider(provider: str | None) -> None:
-    if provider is not None and not any(
-        name == provider.lower() or name.startswith(provider.lower() + "-") for name in providers()
-    ):
+    if provider is not None and not any(is_provider(name, provider) for name in providers()):
         raise UnknownNameError(
             "provider", provider, providers(), mend=f"Known: {', '.join(providers())}"
         )
 
 
-def _asked(
+def _wanted(
     row: dict[str, str], gpu_key: str | None, provider: str | None, region: str | None
 ) -> bool:
     name = row["provider"]
     return (
         (gpu_key is None or row["gpu_key"] == gpu_key)
         and (region is None or row["region"] in ("any", region))
-        and (
-            provider is None or name == provider.lower() or name.startswith(provider.lower() + "-")
-        )
+        and (provider is None or is_provider(name, provider))
     )
 
 
@@ -186,22 +172,22 @@ def _of_offer(offer: Offer) -> Listed:
         text for text in offer.caveats(offer.gpu_count or 1) if "days old" not in text
     )
     return Listed(
-        offer.provider,
-        offer.gpu_key,
-        _names().get(offer.gpu_key, offer.gpu_key),
-        offer.instance_type,
-        offer.region,
-        offer.gpu_count,
-        offer.usd_per_gpu_hour,
-        offer.usd_per_instance_hour,
-        offer.spot,
-        offer.commitment,
-        offer.captured_date.isoformat(),
-        offer.age_days,
-        offer.is_stale,
-        "offered",
-        reason,
-        offer.source,
+        provider=offer.provider,
+        gpu_key=offer.gpu_key,
+        gpu=_names().get(offer.gpu_key, offer.gpu_key),
+        instance_type=offer.instance_type,
+        region=offer.region,
+        gpu_count=offer.gpu_count,
+        usd_per_gpu_hour=offer.usd_per_gpu_hour,
+        usd_per_instance_hour=offer.usd_per_instance_hour,
+        spot=offer.spot,
+        commitment=offer.commitment,
+        captured_date=offer.captured_date.isoformat(),
+        age_days=offer.age_days,
+        stale=offer.is_stale,
+        status="offered",
+        reason=reason,
+        source=offer.source,
     )
 
 
@@ -211,7 +197,7 @@ def _names() -> dict[str, str]:
 
 
 def _of_row(row: dict[str, str], spot: bool, day: datetime.date) -> Listed | None:
-    """A row that is not offered, with why; None where it has no price of this kind."""
+    """A row that is not offered, with why; None where it has no such price."""
     cell = row["spot_usd_per_instance_hour" if spot else "usd_per_instance_hour"]
     if not cell:
         return None
@@ -220,22 +206,22 @@ def _of_row(row: dict[str, str], spot: bool, day: datetime.date) -> Listed | Non
     why = refusal(row, price, day)
     each = price / count if count else None
     return Listed(
-        row["provider"],
-        row["gpu_key"],
-        row["gpu"],
-        row["instance_type"],
-        row["region"],
-        count,
-        each,
-        price,
-        spot,
-        row.get("commitment") or "",
-        row["captured_date"],
-        (day - captured).days if captured else None,
-        False,
-        "refused" if why else "superseded",
-        why or "a newer or fresher price of this provider stands in for it",
-        row["source"],
+        provider=row["provider"],
+        gpu_key=row["gpu_key"],
+        gpu=row["gpu"],
+        instance_type=row["instance_type"],
+        region=row["region"],
+        gpu_count=count,
+        usd_per_gpu_hour=each,
+        usd_per_instance_hour=price,
+        spot=spot,
+        commitment=row.get("commitment") or "",
+        captured_date=row["captured_date"],
+        age_days=(day - captured).days if captured else None,
+        stale=False,
+        status="refused" if why else "superseded",
+        reason=why or "a newer or fresher price of this provider stands in for it",
+        source=row["source"],
     )
 
 
@@ -278,15 +264,18 @@ def disagreements(rows: Iterable[dict[str, str]] | None = None) -> list[Disagree
                 by_source[name] = each, row["captured_date"]
     found = [
         Disagreement(
-            *key,
-            {name: price for name, (price, _) in prices.items()},
-            {name: day or "undated" for name, (_, day) in prices.items()},
-            _ratio(prices),
+            provider=provider,
+            gpu_key=gpu_key,
+            spot=spot,
+            usd_per_gpu_hour={name: price for name, (price, _) in prices.items()},
+            dates={name: day or "undated" for name, (_, day) in prices.items()},
+            ratio=_ratio(prices),
         )
-        for key, prices in cheapest.items()
+        for (provider, gpu_key, spot), prices in cheapest.items()
         if len(prices) > 1
     ]
-    return sorted((one for one in found if one.ratio > 1.001), key=lambda one: -one.ratio)
+    different = (entry for entry in found if entry.ratio > SAME_PRICE)
+    return sorted(different, key=lambda entry: -entry.ratio)
 
 
 def _ratio(prices: dict[str, tuple[float, str]]) -> float:

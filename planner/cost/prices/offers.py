@@ -23,7 +23,7 @@ __all__ = ["Offer", "given", "no_offer", "offers", "price_range", "price_rows", 
 
 # an older price prints its age and yields to a fresher one of the same provider and device
 STALE_DAYS = 90
-# the kind of a row whose price is per device, whatever the instance holds
+# the type of a row whose price is per device, whatever the instance holds
 PER_GPU = "per-GPU index row"
 
 
@@ -44,7 +44,7 @@ class Offer:
     captured_date: datetime.date
     age_days: int
     source: str
-    kind: str
+    price_type: str
     commitment: str = ""  # "" on demand, else the term that is committed to
     valid_until: datetime.date | None = None  # of a contract: until then its price does not age
     ram_gib: float | None = None  # of the instance's host
@@ -64,7 +64,7 @@ class Offer:
 
     @property
     def is_marketplace(self) -> bool:
-        return self.kind == "marketplace ask" or self.instance_type.startswith("marketplace")
+        return self.price_type == "marketplace ask" or self.instance_type.startswith("marketplace")
 
     def caveats(self, gpus: int) -> tuple[str, ...]:
         """What the reader must know of this price, one sentence each."""
@@ -146,18 +146,18 @@ def given(usd_per_gpu_hour: float, gpu_key: str, *, on_date: datetime.date | Non
             mend="Give USD per GPU-hour, for example 2.50",
         )
     return Offer(
-        "given",
-        "any",
-        "",
-        gpu_key,
-        1,
-        usd_per_gpu_hour,
-        usd_per_gpu_hour,
-        False,
-        on_date or today(),
-        0,
-        "given with the question",
-        "given",
+        provider="given",
+        region="any",
+        instance_type="",
+        gpu_key=gpu_key,
+        gpu_count=1,
+        usd_per_gpu_hour=usd_per_gpu_hour,
+        usd_per_instance_hour=usd_per_gpu_hour,
+        spot=False,
+        captured_date=on_date or today(),
+        age_days=0,
+        source="given with the question",
+        price_type="given",
     )
 
 
@@ -189,7 +189,7 @@ def no_offer(
 ) -> QuestionError:
     """The refusal for a question that no offer answers, naming where the device can be had. Raises
     UnknownNameError as ``offers``."""
-    asked = " ".join(filter(None, ["spot" if spot else "", provider, region])) or "any provider"
+    wanted = " ".join(filter(None, ["spot" if spot else "", provider, region])) or "any provider"
     anywhere = offers(gpu_key, provider=provider, spot=spot, on_date=on_date) or offers(
         gpu_key, on_date=on_date
     )
@@ -199,11 +199,11 @@ def no_offer(
         if places
         else f"Give the price with {FieldName('price')}"
     )
-    return QuestionError(f"no price of {gpu_key} is known at {asked}", where="price", mend=mend)
+    return QuestionError(f"no price of {gpu_key} is known at {wanted}", where="price", mend=mend)
 
 
 def _check_names(gpu_key: str, provider: str | None) -> None:
-    if provider is not None and not any(_is_provider(name, provider) for name in providers()):
+    if provider is not None and not any(is_provider(name, provider) for name in providers()):
         raise UnknownNameError(
             "provider", provider, providers(), mend=f"Known: {', '.join(providers())}"
         )
@@ -212,8 +212,9 @@ def _check_names(gpu_key: str, provider: str | None) -> None:
         raise UnknownNameError("GPU", gpu_key, known)
 
 
-def _is_provider(name: str, asked: str) -> bool:
-    return name == asked.lower() or name.startswith(asked.lower() + "-")
+def is_provider(name: str, wanted: str) -> bool:
+    """Whether a table's provider is the wanted one, or of its family."""
+    return name == wanted.lower() or name.startswith(wanted.lower() + "-")
 
 
 def _wanted(
@@ -225,7 +226,7 @@ def _wanted(
         and math.isfinite(price)
         and price > 0
         and in_force(row, day)
-        and (provider is None or _is_provider(row["provider"], provider))
+        and (provider is None or is_provider(row["provider"], provider))
         and (region is None or row["region"] in ("any", region))
     )
 
@@ -260,22 +261,22 @@ def _offer(row: dict[str, str], gpu_key: str, spot: bool, day: datetime.date) ->
     captured = datetime.date.fromisoformat(row["captured_date"])
     until = datetime.date.fromisoformat(row["valid_until"]) if row.get("valid_until") else None
     return Offer(
-        row["provider"],
-        row["region"],
-        row["instance_type"],
-        gpu_key,
-        count,
-        price / stated,
-        price / stated * (count or 1),
-        spot,
-        captured,
-        (day - captured).days,
-        row["source"],
-        row["kind"],
-        row.get("commitment") or "",
-        until,
-        tables.number(row["ram_gib"]),
-        bool(row.get("own")),
+        provider=row["provider"],
+        region=row["region"],
+        instance_type=row["instance_type"],
+        gpu_key=gpu_key,
+        gpu_count=count,
+        usd_per_gpu_hour=price / stated,
+        usd_per_instance_hour=price / stated * (count or 1),
+        spot=spot,
+        captured_date=captured,
+        age_days=(day - captured).days,
+        source=row["source"],
+        price_type=row["kind"],
+        commitment=row.get("commitment") or "",
+        valid_until=until,
+        ram_gib=tables.number(row["ram_gib"]),
+        own=bool(row.get("own")),
     )
 
 
@@ -284,7 +285,9 @@ def _current(found: list[Offer]) -> list[Offer]:
     instance's price; and no stale price of a provider that has a fresh one for an instance as
     small, since prices have moved by half within a year."""
     newest: dict[tuple[str, str, str, str], Offer] = {}
-    for offer in sorted(found, key=lambda offer: (offer.captured_date, offer.kind != PER_GPU)):
+    for offer in sorted(
+        found, key=lambda offer: (offer.captured_date, offer.price_type != PER_GPU)
+    ):
         newest[offer.provider, offer.region, offer.instance_type, offer.commitment] = offer
     smallest: dict[str, int] = {}
     for offer in newest.values():

@@ -66,7 +66,7 @@ def rows_of(
 ) -> tuple[list[dict[str, str]], set[str]]:
     """Rows of one provider's catalogue, and the GPUs' names that no key could be told for. Prices
     that are not above zero are left out."""
-    chosen: dict[tuple, Any] = {}
+    chosen: dict[tuple[str, bool, str], Any] = {}
     for item in items:
         if not item.gpu_count or not item.gpu_name or not item.price or item.price <= 0:
             continue

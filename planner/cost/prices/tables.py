@@ -18,6 +18,8 @@ from planner import tables
 from planner.errors import ProfileError
 
 GPU_NAMES = "gpu_names.csv"
+#: (name, time of change in ns, size in bytes) of each table of the user's own.
+Stamp = tuple[tuple[str, int, int], ...]
 #: The columns of a table of the user's own; ``gpu_key`` is settled when the row is written.
 OWN_COLUMNS = (
     "provider",
@@ -81,7 +83,7 @@ def gpu_names() -> dict[tuple[str, str, str], dict[str, str]]:
     return _names()
 
 
-def _stamp() -> tuple[tuple[str, int, int], ...]:
+def _stamp() -> Stamp:
     """The user's tables as they are now, so that a written table is read anew."""
     try:
         with os.scandir(user_folder()) as entries:
@@ -113,7 +115,7 @@ def _shipped_rows() -> tuple[dict[str, str], ...]:
 
 
 @cache
-def _all_rows(folder: str, stamp: tuple) -> tuple[dict[str, str], ...]:
+def _all_rows(folder: str, stamp: Stamp) -> tuple[dict[str, str], ...]:
     return _shipped_rows() + tuple(
         row for name, *_ in stamp for row in read_own(Path(folder) / name)
     )
@@ -171,7 +173,7 @@ def _check(row: dict[str, str], where: str) -> None:
 
 
 @cache
-def _by_gpu(folder: str, stamp: tuple) -> dict[str, list[dict[str, str]]]:
+def _by_gpu(folder: str, stamp: Stamp) -> dict[str, list[dict[str, str]]]:
     grouped: dict[str, list[dict[str, str]]] = {}
     for row in _all_rows(folder, stamp):
         if row["gpu_key"] and not row["unusable"]:
@@ -180,7 +182,7 @@ def _by_gpu(folder: str, stamp: tuple) -> dict[str, list[dict[str, str]]]:
 
 
 @cache
-def _sizes(folder: str, stamp: tuple) -> dict[tuple[str, str], int]:
+def _sizes(folder: str, stamp: Stamp) -> dict[tuple[str, str], int]:
     sized = (
         row
         for row in _all_rows(folder, stamp)

@@ -149,5 +149,5 @@ def slowest_stage(entry: Mapping[str, Any]) -> tuple[str, float] | None:
     total = sum(seconds.values())
     if not total:
         return None
-    name = max(seconds, key=seconds.get)
+    name = max(seconds, key=seconds.__getitem__)
     return name, seconds[name] / total

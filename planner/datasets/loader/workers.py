@@ -9,10 +9,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from planner.datasets.loader.sources import Source
 from planner.datasets.loader.stages import Stage, collate
 
 #: A batch is made to take about this long in one worker, within the batch sizes below.
@@ -29,14 +30,14 @@ CGROUP = Path("/sys/fs/cgroup")
 class Prepared:
     """A map-style dataset: the good samples of a source through every stage."""
 
-    source: Any
+    source: Source
     stages: tuple[Stage, ...]
     indices: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index: int):
+    def __getitem__(self, index: int) -> Any:
         value = self.source.read(self.indices[index])
         for stage in self.stages:
             value = stage.run(value)
@@ -119,10 +120,10 @@ def measure_workers(
 def _arrivals(prepared: Prepared, batch: int, workers: int, seconds: float) -> list[float]:
     """Times at which batches came. The first of each worker are left out: they wait for processes
     to start, and come at once."""
-    from torch.utils.data import DataLoader
+    from torch.utils.data import DataLoader, Dataset
 
     loader = DataLoader(
-        prepared,
+        cast("Dataset[Any]", prepared),
         batch_size=batch,
         sampler=Endless(len(prepared)),
         num_workers=workers,

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from planner.datasets.readers import Budget, Reader, Sample
-from planner.datasets.readers.parquet import collect
+from planner.datasets.readers.parquet import RowBatches, collect
 from planner.errors import DataError, MissingExtraError
 
 
 def claims(folder: Path) -> tuple[list[Path], tuple[str, ...]] | None:
-    """The Arrow files of a saved dataset, and what has to be said; None when the folder is no such
+    """The Arrow files of a saved dataset, and what has to be notes; None when the folder is no such
     thing. Raises DataError."""
     if (folder / "dataset_dict.json").is_file():
         splits = _json(folder / "dataset_dict.json").get("splits") or []
         if not splits:
             raise DataError("the saved dataset has no splits", where=str(folder))
         split = "train" if "train" in splits else splits[0]
-        files, said = claims(folder / split) or ([], ())
+        files, notes = claims(folder / split) or ([], ())
         if not files:
             raise DataError(
                 f"the split {split!r} has no Arrow files",
@@ -30,7 +32,7 @@ def claims(folder: Path) -> tuple[list[Path], tuple[str, ...]] | None:
         return files, (
             f"the split {split!r} is trained on"
             + (f"; left out: {', '.join(others)}" if others else ""),
-            *said,
+            *notes,
         )
     if not (folder / "state.json").is_file():
         return None
@@ -50,7 +52,7 @@ def claims(folder: Path) -> tuple[list[Path], tuple[str, ...]] | None:
     return files, ()
 
 
-def _json(file: Path) -> dict:
+def _json(file: Path) -> dict[str, Any]:
     try:
         value = json.loads(file.read_text("utf-8"))
     except ValueError as error:
@@ -85,7 +87,7 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     return collect("arrow", [_slices(batch) for batch in batches], samples, whole, budget)
 
 
-def _record_batches(pa, file: Path) -> list:
+def _record_batches(pa: ModuleType, file: Path) -> list[Any]:
     """Memory-mapped, so nothing is read until a row is; both kinds of Arrow files."""
     source = pa.memory_map(str(file))
     try:
@@ -95,8 +97,8 @@ def _record_batches(pa, file: Path) -> list:
         return [table.get_batch(i) for i in range(table.num_record_batches)]
 
 
-def _slices(batch):
-    def slices():
+def _slices(batch: Any) -> RowBatches:
+    def slices() -> Iterator[tuple[list[dict[str, Any]], int]]:
         for start in range(0, batch.num_rows, 64):
             part = batch.slice(start, 64)
             yield part.to_pylist(), part.nbytes

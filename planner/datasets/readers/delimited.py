@@ -47,7 +47,7 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
         )
     samples, error = extrapolate(counts, chunks)
     odd = sorted({d for _, d in headers.values()} - {",", "\t"})
-    said = tuple(f"cells are separated by {d!r}" for d in odd)
+    notes = tuple(f"cells are separated by {d!r}" for d in odd)
     return Sample(
         "csv",
         records,
@@ -55,7 +55,7 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
         chunks.whole,
         samples_relative_error=error,
         blocks=np.array(blocks, dtype=np.int64),
-        assumptions=said,
+        assumptions=notes,
         warnings=warnings,
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from planner.datasets.blocks import Tally, extrapolate, read_chunks
+from planner.datasets.blocks import Chunk, Tally, extrapolate, read_chunks
 from planner.datasets.readers import Budget, Reader, Sample
 
 MEND = "Each line must be one JSON object; blank lines are allowed"
@@ -43,7 +43,7 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     )
 
 
-def parse(line: bytes, tally: Tally, chunk, index: int) -> dict[str, Any] | None:
+def parse(line: bytes, tally: Tally, chunk: Chunk, index: int) -> dict[str, Any] | None:
     try:
         record = as_record(json.loads(line.decode("utf-8")))
     except UnicodeDecodeError as error:

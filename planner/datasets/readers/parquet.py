@@ -3,7 +3,7 @@ spread over the files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from planner.datasets.readers import Budget, Reader, Sample
 from planner.errors import DataError, MissingExtraError
 
 BATCH_ROWS = 256
+#: Yields rows and their bytes; nothing is opened before it is called.
+RowBatches = Callable[[], Iterator[tuple[list[dict[str, Any]], int]]]
 DAMAGED = "The file is damaged or still being written: write it again"
 
 
@@ -54,11 +56,11 @@ def _line(error: Exception) -> str:
     return str(error).split("\n")[0]
 
 
-def _batches(file: Path, group: int, whole: bool):
+def _batches(file: Path, group: int, whole: bool) -> RowBatches:
     """A function that yields (rows as dicts, bytes) of a row group: opened only when its turn
     comes."""
 
-    def batches():
+    def batches() -> Iterator[tuple[list[dict[str, Any]], int]]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -76,7 +78,7 @@ def _batches(file: Path, group: int, whole: bool):
 
 def collect(
     format: str,
-    groups: Sequence[Any],
+    groups: Sequence[RowBatches],
     samples: int,
     whole: bool,
     budget: Budget,

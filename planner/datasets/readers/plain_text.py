@@ -36,7 +36,7 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     if not records:
         raise DataError("the text is blank: there is nothing to count", where=str(files[0]))
     samples, error = extrapolate([len(part) for part in parts], chunks)
-    said = (
+    notes = (
         "a record is a block of text between blank lines"
         if paragraphs
         else "a record is a line of text that is not blank"
@@ -49,7 +49,7 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
         chunks.whole,
         samples_relative_error=error,
         blocks=blocks,
-        assumptions=(said,),
+        assumptions=(notes,),
         warnings=warnings,
     )
 

@@ -8,7 +8,7 @@ import math
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -102,7 +102,7 @@ def _samples(file: Path, limit: float, tally: Tally) -> Iterator[tuple[dict[str,
 def _member(
     shard: tarfile.TarFile, member: tarfile.TarInfo, suffix: str, file: Path, tally: Tally
 ) -> dict[str, Any]:
-    handle = shard.extractfile(member)
+    handle = cast("BinaryIO", shard.extractfile(member))  # a file's is never None
     last = Path(suffix).suffix or suffix
     try:
         if last in TEXT_SUFFIXES:

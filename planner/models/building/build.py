@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from planner.errors import ModelError, PlannerError
 from planner.models.building.built import BuiltModel
 from planner.models.building.real_batch import real_batches
@@ -39,7 +41,12 @@ def build(
         raise ModelError(
             f"weights cannot be trained in {dtype!r}", mend=f"Use one of {', '.join(DTYPES)}"
         )
-    weights = getattr(torch, dtype)
+    weights = {
+        "float32": torch.float32,
+        "float16": torch.float16,
+        "bfloat16": torch.bfloat16,
+        "float64": torch.float64,
+    }[dtype]
     try:
         built = _builder(facts)(
             facts,
@@ -67,7 +74,7 @@ def build(
     return built
 
 
-def _builder(facts: ModelFacts):
+def _builder(facts: ModelFacts) -> Callable[..., BuiltModel]:
     if facts.library == "transformers":
         from planner.models.building.hf import build_transformers
 

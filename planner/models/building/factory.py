@@ -14,7 +14,7 @@ import importlib
 import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from planner.errors import FieldName, ModelError
 from planner.models.building.built import BuiltModel, largest_module_list
@@ -25,6 +25,9 @@ from planner.models.facts import ModelFacts
 
 if TYPE_CHECKING:
     import torch
+
+    BatchFunction = Callable[..., Mapping[str, Any]]
+    LossFunction = Callable[[torch.nn.Module, Mapping[str, Any]], torch.Tensor]
 
 
 def build_factory(
@@ -86,13 +89,11 @@ def _call(make: Callable[[], Any], name: str) -> Any:
         ) from error
 
 
-def _parts(
-    made: Any, name: str
-) -> tuple[torch.nn.Module, Callable[..., Mapping[str, Any]], Callable]:
+def _parts(made: Any, name: str) -> tuple[torch.nn.Module, BatchFunction, LossFunction]:
     import torch
 
     if isinstance(made, torch.nn.Module) and callable(getattr(made, "example_batch", None)):
-        return made, made.example_batch, _own_loss
+        return made, cast("BatchFunction", made.example_batch), _own_loss
     if (
         isinstance(made, tuple)
         and len(made) == 3
@@ -100,7 +101,8 @@ def _parts(
         and callable(made[1])
         and callable(made[2])
     ):
-        return made
+        module, batch, loss = made
+        return module, cast("BatchFunction", batch), cast("LossFunction", loss)
     raise ModelError(
         "the factory must return (module, batch, loss), or a module with a method example_batch",
         where=name,
@@ -114,7 +116,7 @@ def _own_loss(module: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor
     return output.loss if hasattr(output, "loss") else output
 
 
-def _symbols(batch: Callable, name: str) -> tuple[str, ...]:
+def _symbols(batch: BatchFunction, name: str) -> tuple[str, ...]:
     symbols = tuple(inspect.signature(batch).parameters)
     if symbols not in (("B",), ("B", "S"), ("B", "S", "T")):
         raise ModelError(
@@ -124,7 +126,7 @@ def _symbols(batch: Callable, name: str) -> tuple[str, ...]:
 
 
 def _batch_maker(
-    batch: Callable, dtype: torch.dtype, device: str
+    batch: BatchFunction, dtype: torch.dtype, device: str
 ) -> Callable[[int, int | None, int | None], dict[str, Any]]:
     """The user's batch, on the device and with floating tensors in the weights' dtype."""
 
@@ -132,12 +134,12 @@ def _batch_maker(
         given = [size for size in (B, S, T)][: len(inspect.signature(batch).parameters)]
         with on_device(device, dtype), with_values(device):
             made = batch(*given)
-        return {key: _moved(value, dtype, device) for key, value in made.items()}
+        return {key: _placed(value, dtype, device) for key, value in made.items()}
 
     return make
 
 
-def _moved(value: Any, dtype: torch.dtype, device: str) -> Any:
+def _placed(value: Any, dtype: torch.dtype, device: str) -> Any:
     import torch
 
     if not isinstance(value, torch.Tensor):

@@ -85,7 +85,9 @@ def build_transformers(
     library = import_library("transformers", f"the model {facts.name}")
     config = _config(library, facts)
     _adapt(config, facts, task, classes, image_size)
-    module = _module(library, config, facts, task, attention, dtype, device)
+    module = _module(
+        library, config, facts, task=task, attention=attention, dtype=dtype, device=device
+    )
     make = batch_maker(module, config, task, dtype, audio_samples, facts.name)
     return BuiltModel(
         module=module,
@@ -112,7 +114,7 @@ def _config(library: Any, facts: ModelFacts) -> Any:
         if key not in ("torch_dtype", "dtype", "auto_map", "quantization_config")
     }
     try:
-        kind = library.CONFIG_MAPPING[plain["model_type"]]
+        config_class = library.CONFIG_MAPPING[plain["model_type"]]
     except KeyError as error:
         raise ModelError(
             f"the installed transformers {library.__version__} does not know model type "
@@ -120,7 +122,7 @@ def _config(library: Any, facts: ModelFacts) -> Any:
             where=facts.name,
             mend="Install a newer one: pip install -U transformers",
         ) from error
-    return kind.from_dict(plain)
+    return config_class.from_dict(plain)
 
 
 def _adapt(
@@ -153,6 +155,7 @@ def _module(
     library: Any,
     config: Any,
     facts: ModelFacts,
+    *,
     task: str,
     attention: str,
     dtype: torch.dtype,
@@ -177,7 +180,7 @@ def _module(
     return module
 
 
-def _untie(module: torch.nn.Module) -> None:
+def _untie(module: Any) -> None:
     """T5's config class ties the output embedding whatever its published config says; the
     checkpoints of Flan-T5 have their own."""
     import torch
@@ -215,7 +218,7 @@ def _logits(task: str) -> Callable[[torch.nn.Module, Mapping[str, torch.Tensor]]
     )
 
 
-def _head(module: torch.nn.Module, task: str) -> tuple[str, ...]:
+def _head(module: Any, task: str) -> tuple[str, ...]:
     """Prefixes of the head: the output embedding of language models, else the modules that the base
     checkpoint does not have (BERT's pooler is inside its base model and pretrained with it)."""
     names = {id(part): name for name, part in module.named_modules()}
@@ -250,7 +253,7 @@ def _descend(module: Any, path: str) -> Any:
     )
 
 
-def _checkpointing(module: torch.nn.Module, name: str) -> Callable[..., None]:
+def _checkpointing(module: Any, name: str) -> Callable[..., None]:
     def enable(**options: Any) -> None:
         if not getattr(module, "supports_gradient_checkpointing", False):
             raise ModelError(

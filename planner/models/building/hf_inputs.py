@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from planner.datasets.constants import speech_rate_hz
 from planner.errors import FieldName, ModelError
+from planner.models.constants import constant
 
 if TYPE_CHECKING:
     import torch
 
-MEL_FRAMES_PER_POSITION = 2  # Whisper's second convolution has stride 2
+    #: Sizes → a tensor on meta.
+    Maker = Callable[..., torch.Tensor]
+
 SYMBOLS = {
     "seq2seq_lm": ("B", "S", "T"),
     "image_classification": ("B",),
@@ -36,7 +40,7 @@ def batch_maker(
     import torch
 
     def ids(*shape: int | None) -> torch.Tensor:
-        return torch.empty(shape, dtype=torch.int64, device="meta")
+        return torch.empty(cast("tuple[int, ...]", shape), dtype=torch.int64, device="meta")
 
     def values(*shape: int) -> torch.Tensor:
         return torch.empty(shape, dtype=dtype, device="meta")
@@ -49,7 +53,7 @@ def batch_maker(
         )
 
     def mask(*shape: int | None) -> torch.Tensor:
-        return torch.ones(shape, dtype=torch.int64, device="meta")
+        return torch.ones(cast("tuple[int, ...]", shape), dtype=torch.int64, device="meta")
 
     makers = {
         "causal_lm": lambda b, s, t: {"input_ids": (x := ids(b, s)), "labels": x},
@@ -84,7 +88,7 @@ def batch_maker(
         raise ModelError(
             "reads raw sound: the length of a sample is needed",
             where=name,
-            mend="Give the data, or the length in samples (16,000 a second)",
+            mend=f"Give the data, or the length in samples ({speech_rate_hz():,} a second)",
         )
     return makers[task]
 
@@ -103,7 +107,7 @@ def _image(config: Any, name: str) -> tuple[int, int, int]:
 
 
 def _pairs(
-    config: Any, name: str, batch: int, ids: Callable, values: Callable, mask: Callable
+    config: Any, name: str, batch: int, ids: Maker, values: Maker, mask: Maker
 ) -> dict[str, Any]:
     """Images with captions of the text tower's full, fixed length (77 tokens in CLIP)."""
     length = config.text_config.max_position_embeddings
@@ -126,7 +130,7 @@ def _mel(config: Any, name: str) -> tuple[int, int]:
             where=name,
             mend="Give a factory package.module:function",
         )
-    return bins, positions * MEL_FRAMES_PER_POSITION
+    return bins, positions * int(constant("mel_frames_per_position"))
 
 
 def _reads_waveform(config: Any) -> bool:
@@ -134,7 +138,7 @@ def _reads_waveform(config: Any) -> bool:
 
 
 def _audio(
-    config: Any, name: str, audio_samples: int | None, batch: int, ids: Callable, values: Callable
+    config: Any, name: str, audio_samples: int | None, batch: int, ids: Maker, values: Maker
 ) -> dict[str, Any]:
     """A raw waveform for the wav2vec 2.0 family, a fixed window of mel frames for Whisper and
     spectrogram transformers."""

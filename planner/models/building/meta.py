@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import torch
@@ -89,7 +89,11 @@ def _parameters_to_meta() -> Iterator[None]:
             parameter.detach().to("meta"), requires_grad=parameter.requires_grad
         )
 
-    hook = register_module_parameter_registration_hook(move)
+    hook = register_module_parameter_registration_hook(
+        cast(
+            "Callable[..., None]", move
+        )  # torch takes what it returns, its annotation does not say so
+    )
     try:
         yield
     finally:

@@ -8,16 +8,16 @@ padded: the traces assume full masks too.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from planner.datasets.constants import constant
 
 if TYPE_CHECKING:
     import torch
 
     from planner.models.building.built import BuiltModel
 
-# of the tokens that masked language models are trained on (Devlin et al. 2019, arXiv 1810.04805)
-MASKED_SHARE = 0.15
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
 SPECIAL_TOKENS = ("pad", "bos", "eos", "sep", "cls", "mask", "decoder_start")
 
@@ -68,8 +68,8 @@ def _tokens(name: str, shape: tuple[int, ...], config: Any, task: str, device: s
 
     special = {
         value
-        for kind in SPECIAL_TOKENS
-        if isinstance(value := getattr(config, f"{kind}_token_id", None), int)
+        for name_of_token in SPECIAL_TOKENS
+        if isinstance(value := getattr(config, f"{name_of_token}_token_id", None), int)
     }
     allowed = torch.ones(config.vocab_size, dtype=torch.bool)
     allowed[[token for token in special if 0 <= token < config.vocab_size]] = False
@@ -79,12 +79,12 @@ def _tokens(name: str, shape: tuple[int, ...], config: Any, task: str, device: s
     if task == "text_classification" and isinstance(end, int) and 0 <= end < config.vocab_size:
         ids[:, -1] = end
     if name == "labels" and task == "masked_lm":
-        ids[torch.rand(shape) >= MASKED_SHARE] = IGNORED
+        ids[torch.rand(shape) >= constant("masked_share")] = IGNORED
     return ids.to(device)
 
 
 @contextlib.contextmanager
-def with_values(device: str):
+def with_values(device: str) -> Iterator[None]:
     """Inside, ``torch.empty`` of a factory's batch function holds values on a real device: zeros,
     which index anything, and normal floats. A function that draws its own values
     (``torch.randint``) is left alone."""
@@ -95,8 +95,12 @@ def with_values(device: str):
 
     class Fill(TorchFunctionMode):
         def __torch_function__(
-            self, function: Callable, types: Any, args: tuple = (), kwargs: Mapping | None = None
-        ):
+            self,
+            function: Callable[..., Any],
+            types: Any,
+            args: tuple[Any, ...] = (),
+            kwargs: Mapping[str, Any] | None = None,
+        ) -> Any:
             made = function(*args, **(kwargs or {}))
             if getattr(function, "__name__", "") in (
                 "empty",

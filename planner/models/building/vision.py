@@ -9,6 +9,7 @@ from planner.errors import FieldName, ModelError, UnknownNameError
 from planner.libraries import import_library
 from planner.models.building.built import BuiltModel, largest_module_list
 from planner.models.building.meta import make_on
+from planner.models.constants import constant
 from planner.models.facts import ModelFacts
 
 if TYPE_CHECKING:
@@ -45,7 +46,12 @@ def build_vision(
             f"{facts.library} models are image classifiers, not {task}", where=facts.name
         )
     module, head, size = (_timm if facts.library == "timm" else _torchvision)(
-        facts, dtype, classes, image_size, attention, device
+        facts,
+        dtype=dtype,
+        classes=classes,
+        image_size=image_size,
+        attention=attention,
+        device=device,
     )
     layout = _layout(module, channels_last)
     return BuiltModel(
@@ -64,6 +70,7 @@ def build_vision(
 
 def _timm(
     facts: ModelFacts,
+    *,
     dtype: torch.dtype,
     classes: int | None,
     image_size: int | None,
@@ -76,11 +83,13 @@ def _timm(
         raise UnknownNameError("timm model", name, timm.list_models())
     published = timm.get_pretrained_cfg(name)
     own_size = published.input_size[-1]
-    options: dict[str, Any] = {"num_classes": classes or (published.num_classes or 1000)}
+    options: dict[str, Any] = {
+        "num_classes": classes or (published.num_classes or int(constant("imagenet_classes")))
+    }
     if image_size is not None and image_size != own_size and published.fixed_input_size:
         options["img_size"] = image_size
     timm.layers.set_fused_attn(attention != "eager")
-    module = make_on(device, lambda: timm.create_model(name, **options), dtype)
+    module: Any = make_on(device, lambda: timm.create_model(name, **options), dtype)
     names = {id(part): path for path, part in module.named_modules()}
     return (
         module,
@@ -95,6 +104,7 @@ def _parts(classifier: Any) -> tuple[Any, ...]:
 
 def _torchvision(
     facts: ModelFacts,
+    *,
     dtype: torch.dtype,
     classes: int | None,
     image_size: int | None,
@@ -129,10 +139,11 @@ def vision_blocks(module: torch.nn.Module) -> list[torch.nn.Module]:
     """The repeated parts from input to output: a transformer's blocks, a convolutional network's
     stages."""
     for name in BLOCK_ATTRIBUTES:
-        part = getattr(module, name, None)
+        part: Any = getattr(module, name, None)
         # HRNet has a method of this name
-        if hasattr(part, "children") and len(list(part.children())):
-            return list(part.children())
+        children = list(part.children()) if hasattr(part, "children") else []
+        if children:
+            return children
     stages = next(
         (
             found
@@ -147,7 +158,7 @@ def vision_blocks(module: torch.nn.Module) -> list[torch.nn.Module]:
     )
 
 
-def _layout(module: torch.nn.Module, channels_last: bool) -> Any:
+def _layout(module: Any, channels_last: bool) -> Any:
     import torch
 
     if not channels_last:
@@ -203,7 +214,7 @@ def _wrap_blocks(module: torch.nn.Module, options: Mapping[str, Any]) -> None:
     """Run every block under torch.utils.checkpoint (non-reentrant)."""
     from torch.utils.checkpoint import checkpoint
 
-    def wrapped(forward: Callable) -> Callable:
+    def wrapped(forward: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args, **kwargs: checkpoint(
             forward, *args, use_reentrant=False, **options, **kwargs
         )

@@ -32,14 +32,15 @@ def named(wanted: str, *, kind: str = "inference") -> list[ApiPrice]:
     provider, colon, model = wanted.rpartition(":")
     rows = [
         row
-        for row in model_prices("", kind=kind)
+        for row in model_prices("", price_type=kind)
         if not colon or row.provider.lower() == provider.lower()
     ]
     if not rows or not (found := _matching(rows, model) or _matching(rows, wanted)):
         raise UnknownNameError(
             "API model",
             wanted,
-            [row.model for row in rows] or [row.provider for row in model_prices("", kind=kind)],
+            [row.model for row in rows]
+            or [row.provider for row in model_prices("", price_type=kind)],
             mend="Give MODEL or PROVIDER:MODEL of profiles/api_prices",
         )
     reason = why_not_chat(found[0].model) if kind == "inference" else None
@@ -113,7 +114,7 @@ def to_embed(wanted: str | None) -> tuple[ApiPrice, int, str | None]:
         row = min(
             (
                 r
-                for r in model_prices("", kind="embedding")
+                for r in model_prices("", price_type="embedding")
                 if r.model in sized and r.usd_per_input_token
             ),
             key=lambda r: r.usd_per_input_token,

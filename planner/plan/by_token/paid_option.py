@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from planner.cost.api_prices import ApiPrice
 from planner.cost.token_bills import (
-    Line,
+    CostCurve,
     RequestTokens,
 )
 from planner.errors import FieldName, QuestionError
@@ -32,7 +32,7 @@ class PaidOption:
     usd: Estimate
     parts: dict[str, float]
     up_front_usd: float
-    line: Line | None
+    line: CostCurve | None
     tokens: RequestTokens | None
     fits: bool | None = None
     store: dict | None = None
@@ -78,12 +78,12 @@ def option_of(
     strategy: str,
     variant: str,
     price: ApiPrice,
-    line: Line | None,
-    storage_line: Line,
+    line: CostCurve | None,
+    storage_line: CostCurve,
     tokens: RequestTokens | None,
     notes: list[str],
 ) -> PaidOption:
-    """Line without the store's share plus the store's: the whole, its parts and what to say of the
+    """The curve without the store's share plus the store's: the whole, its parts and what to say of the
     price."""
     load, months = problem.question.requests_per_month, problem.question.horizon_months
     whole = None if line is None else joined_lines(line, storage_line)
@@ -125,7 +125,7 @@ def option_of(
     return option
 
 
-def joined_lines(line: Line, store: Line) -> Line:
+def joined_lines(line: CostCurve, store: CostCurve) -> CostCurve:
     """The store's metered part and minimum beside the model's price a request, and hosting beside
     both."""
     return replace(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from planner.cost.token_bills import (
-    Line,
+    CostCurve,
     request_usd,
     store_for,
     store_price,
@@ -64,8 +64,8 @@ def _prompting(problem: Problem) -> list[PaidOption]:
             "prompting",
             f"{price.provider} {short_name(price.model)}",
             price,
-            Line(usd_per_request=request_usd(tokens, price)),
-            Line(),
+            CostCurve(usd_per_request=request_usd(tokens, price)),
+            CostCurve(),
             tokens,
             [*notes, *([chosen] if chosen else [])],
         )
@@ -100,14 +100,14 @@ def _rag(problem: Problem) -> list[PaidOption]:
     )
     found = []
     for price in models:
-        line = Line(up_front_usd=once, usd_per_request=request_usd(tokens, price) + per_query)
+        line = CostCurve(up_front_usd=once, usd_per_request=request_usd(tokens, price) + per_query)
         option = option_of(
             problem,
             "rag",
             f"{price.provider} {short_name(price.model)}",
             price,
             line,
-            place.line(store),
+            place.cost_curve(store),
             tokens,
             list(notes),
         )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from planner.cost.api_prices import ApiPrice, model_prices, training_prices
 from planner.cost.prices.offers import Offer, price_rows
 from planner.cost.token_bills import (
-    Line,
+    CostCurve,
     RequestTokens,
     TuningRule,
     request_usd,
@@ -74,7 +74,7 @@ def _offers(problem: Problem) -> list[ApiPrice]:
     parameters = problem.facts.parameters
     own = [
         row
-        for row in model_prices("", kind="training")
+        for row in model_prices("", price_type="training")
         if row.usd_per_training_token
         and row.captured_date
         and same_model(row.model, problem.facts.name)
@@ -129,7 +129,7 @@ def _tuned_at(problem: Problem, price: ApiPrice) -> PaidOption:
         f"{price.provider} {short_name(price.model)}",
         price,
         whole,
-        Line(),
+        CostCurve(),
         tokens,
         [*notes, *served],
     )
@@ -146,7 +146,7 @@ def _tuned_at(problem: Problem, price: ApiPrice) -> PaidOption:
 
 def _answering(
     problem: Problem, price: ApiPrice, rule: TuningRule
-) -> tuple[Line | None, RequestTokens | None, list[str], list[str]]:
+) -> tuple[CostCurve | None, RequestTokens | None, list[str], list[str]]:
     """(what the tuned model's answers cost, tokens, notes, warnings); no line where the provider's
     price is not known."""
     try:
@@ -160,7 +160,7 @@ def _answering(
         why = "has no known price"
         return None, None, [], [f"serving what {price.provider} tuned {why}: it is not in the cost"]
     hosting = (rule.hosting_usd_per_hour or 0.0) * serving_default("hours_per_month")
-    line = Line(
+    line = CostCurve(
         usd_per_request=request_usd(tokens, served),
         usd_per_month=hosting,
         least_usd_per_month=hosting,
@@ -175,7 +175,7 @@ def _answering(
 
 def _deployed(
     problem: Problem, price: ApiPrice, tokens: RequestTokens
-) -> tuple[Line | None, RequestTokens | None, list[str], list[str]]:
+) -> tuple[CostCurve | None, RequestTokens | None, list[str], list[str]]:
     """A deployment of the tuned model on the provider's own devices, always on, as ``serve`` plans
     it; the cheapest that holds it."""
     if problem.question.requests_per_month is None:
@@ -266,7 +266,7 @@ def _tuned_price(price: ApiPrice, rule: TuningRule) -> ApiPrice | None:
     if rule.served == "token":
         tuned = [
             row
-            for row in model_prices("ft:", kind="inference of a fine-tuned model")
+            for row in model_prices("ft:", price_type="inference of a fine-tuned model")
             if row.model.lower().startswith(f"ft:{price.model.lower()}")
         ]
         return min(tuned, key=lambda row: len(row.model), default=None)

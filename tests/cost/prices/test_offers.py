@@ -167,7 +167,7 @@ def test_a_newer_capture_of_an_offer_wins_and_the_older_one_stays_known():
         for offer in offers("h100-sxm", provider="coreweave", on_date=DAY)
         if offer.instance_type == "hgx-h100"
     ]
-    assert [(str(offer.captured_date), offer.kind != PER_GPU) for offer in now] == [
+    assert [(str(offer.captured_date), offer.price_type != PER_GPU) for offer in now] == [
         ("2026-10-10", True)
     ]
     before = offers("h100-sxm", provider="coreweave", on_date=datetime.date(2026, 9, 30))

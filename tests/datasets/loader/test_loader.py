@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.datasets.loader import sources
-from planner.datasets.loader import stages as loader_stages
+from planner.datasets.loader import image_stages, opening, pipelines, sound_stages
 from planner.datasets.loader.measure import loader_summary, measure_loader
 from planner.datasets.loader.rate import fit_seconds, slowest_stage, worker_gain, worker_seconds
 from planner.datasets.loader.workers import Prepared, measure_workers, usable_cores, worker_counts
@@ -168,7 +167,7 @@ def test_sounds(sounds, task):
 @pytest.mark.slow
 def test_a_library_that_is_missing_is_said_where_it_matters(sounds, tmp_path, monkeypatch):
     pytest.importorskip("soundfile"), pytest.importorskip("transformers")
-    monkeypatch.setattr(loader_stages, "RESAMPLERS", ())
+    monkeypatch.setattr(sound_stages, "RESAMPLERS", {})
     # these have the rate that models take
     assert not [r for r in measure(sounds)[0] if r["record"] == "trust"]
     with wave.open(str(sounds / "slow.wav"), "wb") as sound:
@@ -193,7 +192,7 @@ def test_media_in_tables_and_shards(images, tmp_path):
                 shard.add(f, f.name)
     wanted = {f.read_bytes() for f in files}
     for name in ("t.parquet", "s.tar", "s.tar.gz"):
-        source = sources.open_source(tmp_path / name)
+        source = opening.open_source(tmp_path / name)
         assert (
             source.modality == "image" and {source.read(i) for i in range(len(source))} == wanted
         ), name
@@ -201,7 +200,7 @@ def test_media_in_tables_and_shards(images, tmp_path):
 
 
 def test_without_torchvision_pillow_and_numpy_do_the_same(images, monkeypatch):
-    out = loader_stages.Augment(16)(Image.open(next(images.iterdir())))
+    out = image_stages.Augment(16)(Image.open(next(images.iterdir())))
     assert tuple(out.shape) == (3, 16, 16) and out.dtype.is_floating_point
     assert float(out.abs().max()) < 3  # ImageNet's normalisation maps 0…1 into -2.2…2.7
 
@@ -233,8 +232,8 @@ def test_bad_input_is_one_line(tmp_path):
 
 def test_a_dataset_travels_to_workers_that_are_started_afresh(images, texts, tokenizer):
     for path in (images, texts):
-        source = sources.open_source(path)
-        pipe = loader_stages.pipeline(source, tokenizer_path=tokenizer, image_size=16)
+        source = opening.open_source(path)
+        pipe = pipelines.pipeline(source, tokenizer_path=tokenizer, image_size=16)
         copy = pickle.loads(pickle.dumps(Prepared(source, pipe.stages, (0, 1))))
         assert len(copy) == 2 and len(copy[1])
 

@@ -1,0 +1,25 @@
+"""What training programs do to data by default, and how texts are told apart: rows of
+``profiles/datasets/constants.csv``."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from planner import tables
+from planner.errors import ProfileError
+
+TABLE = ("datasets", "constants.csv")
+
+
+@cache
+def constant(key: str) -> float:
+    """The value of a row, in the row's unit. Raises ProfileError."""
+    for row in tables.rows(*TABLE):
+        if row["key"] == key:
+            return float(row["value"])
+    raise ProfileError(f"no constant {key!r}", where="profiles/datasets/constants.csv")
+
+
+def speech_rate_hz() -> int:
+    """Samples a second of the sound that speech models take."""
+    return int(constant("speech_rate"))
