@@ -52,10 +52,10 @@ def _changes(question: Question, option: Option) -> list[tuple[str, dict]]:
     checkpoint = {"gradient_checkpointing": "full"}
     small = {"micro_batch": 1, "global_batch": option.choices.global_batch}
     # Where the state alone is too large, smaller activations do not help.
-    parts = setting.memory.breakdown
+    memory = setting.proven_memory
+    parts = memory.breakdown
     hopeless = (
-        parts["weights"] + parts["gradients"] + parts["optimizer"]
-        > setting.memory.device_total_bytes
+        parts["weights"] + parts["gradients"] + parts["optimizer"] > memory.device_total_bytes
     )
     if setting.micro_batch > 1 and not hopeless:
         changes.append(
@@ -114,15 +114,16 @@ def _larger(problem: Problem, option: Option) -> list[Fix]:
     enough = [
         r
         for r in offered
-        if r.spec.total_memory_bytes >= option.setting.memory.device_used_bytes.p90
+        if r.spec.total_memory_bytes >= option.setting.proven_memory.device_used_bytes.p90
         and r.spec.supports(option.setting.recipe.precision)
     ]
-    for larger in sorted(enough, key=lambda r: r.offer.usd_per_hour_for(r.parallel.devices))[:2]:
+    cheapest = sorted(enough, key=lambda r: r.known_offer.usd_per_hour_for(r.parallel.devices))
+    for larger in cheapest[:2]:
         memory = _memory(problem, {}, option, lambda larger=larger: larger)
         if memory is not None and memory.fits:
             return [
                 Fix(
-                    f"a larger GPU: {larger.spec.name} at {larger.offer.provider}",
+                    f"a larger GPU: {larger.spec.name} at {larger.known_offer.provider}",
                     memory.device_used_bytes,
                     True,
                     larger.spec.key,

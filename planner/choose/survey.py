@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from planner.choose.candidate import SLACK, Candidate, keeps_limits, near_front, pareto
-from planner.cost.owned import owned
 from planner.cost.prices.offers import Offer, given, no_offer, offers
 from planner.cost.terms import BillingRule, billing_rule
 from planner.devices.lookup import resolve_device
@@ -21,7 +20,7 @@ from planner.devices.specification import DeviceSpec, all_devices
 from planner.errors import PlannerError, QuestionError
 from planner.parallel.plan import ParallelPlan
 from planner.plan.billing import project_bill, with_interruptions
-from planner.plan.inputs.hardware import rentable
+from planner.plan.inputs.hardware import own_offer, rentable
 from planner.plan.inputs.problem import Problem
 from planner.plan.placement.grid import Grids
 from planner.plan.placement.place import Key, Placement, promised, proven
@@ -185,14 +184,8 @@ def _offers(question: Question, spec: DeviceSpec) -> list[tuple[Offer, BillingRu
     """Each offer with how it rounds time."""
     if question.price is not None:
         return [(given(question.price, spec.key), None)]
-    if question.owned_usd is not None:
-        own = owned(
-            spec,
-            usd=question.owned_usd,
-            years=question.owned_years,
-            utilisation=question.owned_utilisation,
-            usd_per_kwh=question.usd_per_kwh,
-        )
+    own = own_offer(question, spec)
+    if own is not None:
         return [(own, None)]
     if spec.key not in {known.key for known in all_devices()}:
         return []  # a device that only its profile knows: nobody's table has a price

@@ -235,10 +235,10 @@ def with_serving(problem: Problem, option: Option) -> None:
             problem.question,
             problem.whole_source(setting.source),
             rented.spec,
-            rented.offer,
-            rented.prices,
-            problem.data.mean_length,
-            setting.micro_batch,
+            offer=rented.offer,
+            prices=rented.prices,
+            mean_tokens=problem.data.mean_length,
+            micro_batch=setting.micro_batch,
         )
         option.assumptions += option.serving.assumptions
         if problem.question.gpu is None:

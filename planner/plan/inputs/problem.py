@@ -3,9 +3,9 @@ needs them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.plan.inputs.defaults import default
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
-from planner.trace.source import TraceSource, trace_for
+from planner.trace.source import Progress, TraceSource, trace_for
 from planner.training.recipe import Recipe
 
 #: The decoder of an encoder-decoder gets a quarter of the input's length where the data does not
@@ -32,11 +32,11 @@ class Problem:
     question: Question
     facts: ModelFacts
     data: DatasetProfile
-    progress: Callable[[str, int, int], None] | None = None
+    progress: Progress | None = None
     assumptions: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     replays: Replays = field(default_factory=Replays)
-    _sources: dict[tuple, TraceSource] = field(default_factory=dict)
+    _sources: dict[tuple[Any, ...], TraceSource] = field(default_factory=dict)
 
     @property
     def strategies(self) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ class Problem:
             self.warnings.append(text)
 
 
-def understand(question: Question, progress=None) -> Problem:
+def understand(question: Question, progress: Progress | None = None) -> Problem:
     """Resolve the model and count the data. Raises ModelError, DataError and QuestionError."""
     facts = resolve(
         question.model,
@@ -105,7 +105,7 @@ def understand(question: Question, progress=None) -> Problem:
     return problem
 
 
-def _data(question: Question, facts: ModelFacts, progress) -> DatasetProfile:
+def _data(question: Question, facts: ModelFacts, progress: Progress | None) -> DatasetProfile:
     if question.data is None:
         if facts.modality == "text" and question.tokens_per_sample is None:
             raise QuestionError(
@@ -113,6 +113,8 @@ def _data(question: Question, facts: ModelFacts, progress) -> DatasetProfile:
                 where="--tokens-per-sample",
                 mend="Give the mean tokens a sample",
             )
+        if question.samples is None:
+            raise QuestionError("no data", mend="Name a file or folder, or give samples")
         return from_counts(
             question.samples,
             question.tokens_per_sample,
