@@ -57,7 +57,7 @@ def document(
     }
 
 
-def _understood(problem: Problem) -> dict:
+def _understood(problem: Problem) -> dict[str, Any]:
     """The question as asked; where it left something open the option's ``training`` says what was
     chosen."""
     return problem.question.model_dump(mode="json") | {
@@ -66,7 +66,7 @@ def _understood(problem: Problem) -> dict:
     }
 
 
-def _model_facts(facts: ModelFacts) -> dict:
+def _model_facts(facts: ModelFacts) -> dict[str, Any]:
     return {
         "name": facts.name,
         "origin": facts.origin,
@@ -84,24 +84,24 @@ def _model_facts(facts: ModelFacts) -> dict:
     }
 
 
-def _recommended(chosen: tuple[Option | PaidOption, str] | None) -> dict | None:
+def _recommended(chosen: tuple[Option | PaidOption, str] | None) -> dict[str, Any] | None:
     if chosen is None:
         return None
-    option, why = chosen
+    option, reason = chosen
     if not isinstance(option, Option):  # one that is paid by the token
         return {
             "strategy": option.strategy,
             "variant": option.variant,
             "gpu": None,
             "gpus": 0,
-            "why": why,
+            "why": reason,
         }
     return {
         "strategy": option.strategy,
         "variant": option.variant,
         "gpu": option.rented.spec.name,
         "gpus": option.rented.parallel.devices,
-        "why": why,
+        "why": reason,
     }
 
 
@@ -113,7 +113,7 @@ def _common_assumptions(options: list[Option]) -> list[str]:
     ]
 
 
-def _sources(problem: Problem, options: list[Option]) -> list[dict]:
+def _sources(problem: Problem, options: list[Option]) -> list[dict[str, Any]]:
     found = [
         {"what": "model", "source": f"{problem.facts.origin}: {problem.facts.name}", "date": None}
     ]
@@ -173,7 +173,7 @@ def _sources(problem: Problem, options: list[Option]) -> list[dict]:
     return list(unique.values())
 
 
-def _calibrations(options: list[Option]) -> list[dict]:
+def _calibrations(options: list[Option]) -> list[dict[str, Any]]:
     """The measurements that times stand on, with their date."""
     found = []
     for spec in {option.rented.spec.key: option.rented.spec for option in options}.values():

@@ -119,12 +119,12 @@ class Survey:
         if spec.key not in self._offers:
             self._offers[spec.key] = _offers(self.problem.question, spec)
 
-        def order(offered: tuple[Offer, BillingRule | None]) -> tuple:
+        def order(offered: tuple[Offer, BillingRule | None]) -> tuple[float, str, str, str]:
             offer = offered[0]
             usd = offer.usd_per_hour_for(devices)
             return usd, offer.provider, offer.region, offer.instance_type
 
-        cheapest: dict[tuple, Offer] = {}
+        cheapest: dict[tuple[str, BillingRule | None, int], Offer] = {}
         for offer, rule in sorted(self._offers[spec.key], key=order):
             cheapest.setdefault((offer.provider, rule, offer.instances_for(devices)), offer)
         return list(cheapest.values())
@@ -202,11 +202,11 @@ def _offers(question: Question, spec: DeviceSpec) -> list[tuple[Offer, BillingRu
 def _fill(found: Survey, strategy: str, spec: DeviceSpec) -> None:
     """All variants and counts of a strategy on a device."""
     try:
-        every = list(variants(found.problem, strategy, spec))
+        planned = list(variants(found.problem, strategy, spec))
     except PlannerError as error:
         found.refused[strategy, spec.key] = str(error)
         return
-    for variant in every:
+    for variant in planned:
         for parallel in found.plans:
             try:
                 placement = promised(found.problem, found.grids, variant, spec, parallel)

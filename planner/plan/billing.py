@@ -70,11 +70,11 @@ def project_bill(
         gpus=gpus,
         prices=prices,
         beside=Beside(
-            lost,
-            extra,
-            labelling,
-            storage[0],
-            egress[0],
+            lost_gpu_hours=lost,
+            extra_runs=extra,
+            labels_usd=labelling,
+            storage_usd=storage[0],
+            egress_usd=egress[0],
             assumptions=tuple(assumptions),
             sources=tuple(sources),
         ),
@@ -147,11 +147,11 @@ def _storage(
         return 0.0, [f"storage at {offer.provider} is not in the cost: no price is known"], []
     size = checkpoint_bytes + disk_bytes + (data.bytes_on_disk or 0)
     hours = run.wall_hours.p50 + question.keep_months * HOURS_PER_MONTH
-    what = "the data, " if data.bytes_on_disk else "without the data, whose size is not known, "
+    stored = "the data, " if data.bytes_on_disk else "without the data, whose size is not known, "
     return (
         storage_usd(size, hours, rate),
         [
-            f"storage: {what}{units.format_bytes(size)} with one checkpoint, for "
+            f"storage: {stored}{units.format_bytes(size)} with one checkpoint, for "
             f"{units.format_seconds(hours * 3600)} at "
             f"{units.format_usd(rate.usd_per_gib)} a GiB and month"
         ],

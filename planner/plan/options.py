@@ -149,8 +149,8 @@ def _say_of_the_device(option: Option) -> None:
     option.warnings += getattr(spec.timer, "warnings", [])
     if spec.pricing != "datasheet" and spec.calibration is not None:
         option.warnings += [
-            f"the calibration of {spec.name} is doubtful: {what}"
-            for what, _ in spec.calibration.doubts
+            f"the calibration of {spec.name} is doubtful: {doubt}"
+            for doubt, _ in spec.calibration.doubts
         ]
 
 

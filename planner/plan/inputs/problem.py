@@ -3,6 +3,7 @@ needs them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,8 @@ from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
 from planner.trace.source import Progress, TraceSource, trace_for
 from planner.training.recipe import Recipe
 
-#: The decoder of an encoder-decoder gets a quarter of the input's length where the data does not
-#: say.
-TARGET_SHARE = 4
+#: A scan's progress is shown in so many parts.
+PERCENT = 100
 
 
 @dataclass
@@ -129,8 +129,18 @@ def _data(question: Question, facts: ModelFacts, progress: Progress | None) -> D
         tokenizer_path=facts.tokenizer,
         text_columns=question.text_columns,
         vocabulary_size=facts.vocabulary,
-        progress=progress,
+        progress=None if progress is None else _share_of(progress),
     )
+
+
+def _share_of(progress: Progress) -> Callable[[float], None]:
+    """A scan reports the share that is counted; a question's ``progress`` takes what, done and
+    total."""
+
+    def report(share: float) -> None:
+        progress("counting the data", round(PERCENT * share), PERCENT)
+
+    return report
 
 
 def _fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -> DatasetProfile:
@@ -140,14 +150,17 @@ def _fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) 
             f"{facts.name} reads {facts.modality}, the data holds {data.modality}", where="data"
         )
     if facts.task == "seq2seq_lm" and data.target_lengths is None and data.lengths is not None:
+        ratio = int(default("input_tokens_per_target_token")[0])
         assumptions.append(
-            f"targets are taken as a quarter of the inputs' length (1/{TARGET_SHARE}): the "
+            f"targets are taken as a quarter of the inputs' length (1/{ratio}): the "
             "data does not say"
         )
-        return replace(data, target_lengths=np.maximum(1, data.lengths // TARGET_SHARE))
+        return replace(data, target_lengths=np.maximum(1, data.lengths // ratio))
     if facts.task == "speech_recognition" and data.lengths is None:
         rate = default("transcript_tokens_per_second")[0]
-        seconds = data.audio_seconds if data.audio_seconds is not None else np.array([30.0])
+        seconds = data.audio_seconds
+        if seconds is None:
+            seconds = np.array([default("speech_seconds")[0]])
         assumptions.append(f"transcripts are taken at {rate:g} tokens a second of speech")
         return replace(data, lengths=np.maximum(1, np.round(seconds * rate)).astype(np.int64))
     return data

@@ -142,12 +142,12 @@ def _measured(data: DatasetProfile, entry: Mapping[str, Any], records: float) ->
     sigma = math.hypot(entry.get("scatter_log") or 0.0, entry["sigma_log"] * away)
     ratio = overhead("loader_seconds_ratio")
     return Feed(
-        Estimate.with_spread(middle, sigma) * ratio,
-        workers,
-        VERBS[data.modality],
-        f"measured {entry['date']}",
-        slowest_stage(entry),
-        cores,
+        sample_seconds=Estimate.with_spread(middle, sigma) * ratio,
+        workers=workers,
+        verb=VERBS[data.modality],
+        basis=f"measured {entry['date']}",
+        slowest=slowest_stage(entry),
+        most_workers=cores,
     )
 
 

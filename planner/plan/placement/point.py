@@ -132,16 +132,16 @@ def evaluate(
     memory = memory_at(source, spec, point, accumulation=accumulation, parallel=parallel)
     step = step_at(source, spec, point, accumulation=accumulation, parallel=parallel)
     return PointResult(
-        step.seconds,
-        step.forward_seconds,
-        memory.allocated_bytes,
-        memory.reserved_bytes,
-        memory.device_used_bytes,
-        memory.device_total_bytes,
-        memory.fits,
-        spec.pricing,
-        memory,
-        step,
+        step_seconds=step.seconds,
+        forward_seconds=step.forward_seconds,
+        allocated_bytes=memory.allocated_bytes,
+        reserved_bytes=memory.reserved_bytes,
+        device_used_bytes=memory.device_used_bytes,
+        device_total_bytes=memory.device_total_bytes,
+        fits=memory.fits,
+        basis=spec.pricing,
+        memory=memory,
+        step=step,
     )
 
 
@@ -235,14 +235,14 @@ def _memory(
     breakdown["fragmentation"] = max(0.0, reserved.p50 - allocated.p50)
     breakdown["context"] = used.p50 - sum(breakdown.values())
     return Memory(
-        allocated,
-        reserved,
-        used,
-        spec.total_memory_bytes,
-        breakdown,
-        peak,
-        gives_back,
-        runtime.context_bytes,
+        allocated_bytes=allocated,
+        reserved_bytes=reserved,
+        device_used_bytes=used,
+        device_total_bytes=spec.total_memory_bytes,
+        breakdown=breakdown,
+        peak=peak,
+        gives_back=gives_back,
+        context_bytes=runtime.context_bytes,
     )
 
 
