@@ -119,10 +119,10 @@ def _sources(problem: Problem, options: list[Option]) -> list[dict[str, Any]]:
     ]
     for option in options:
         trace = trace_of(option)
-        made = ", ".join(
+        versions = ", ".join(
             f"{name} {version}" for name, version in sorted(trace.meta.get("versions", {}).items())
         )
-        found.append({"what": "step trace", "source": f"recorded with {made}", "date": None})
+        found.append({"what": "step trace", "source": f"recorded with {versions}", "date": None})
         if option.rented.offer:
             found.append(
                 {
@@ -178,13 +178,13 @@ def _calibrations(options: list[Option]) -> list[dict[str, Any]]:
     found = []
     for spec in {option.rented.spec.key: option.rented.spec for option in options}.values():
         if spec.pricing != "datasheet" and spec.calibration is not None:
-            made = spec.calibration.provenance
+            provenance = spec.calibration.provenance
             found.append(
                 {
                     "what": f"calibration of {spec.name}",
-                    "date": str(made.get("date"))[:10] if made.get("date") else None,
+                    "date": str(provenance.get("date"))[:10] if provenance.get("date") else None,
                     "source": f"{spec.calibration.cases} operations timed with torch "
-                    f"{made.get('torch', 'of unknown version')}",
+                    f"{provenance.get('torch', 'of unknown version')}",
                 }
             )
     return found

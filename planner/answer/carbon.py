@@ -17,7 +17,7 @@ def carbon_document(question: Question, option: Option) -> dict[str, Any]:
     grid, watts = option.energy.grid, option.energy.watts
     if grid is None or watts is None:
         return {"grid": None, "codecarbon": None}
-    beside = _codecarbon(question, option, grid, watts)
+    codecarbon = _codecarbon(question, option, grid, watts)
     return {
         "grid": {
             "grams_co2e_per_kwh": grid.grams_co2e_per_kwh.as_dict(),
@@ -26,9 +26,9 @@ def carbon_document(question: Question, option: Option) -> dict[str, Any]:
             "source": grid.source,
         },
         "codecarbon": {
-            "kwh": beside.kwh.as_dict(),
-            "co2_kg": beside.co2_kg.as_dict(),
-            "method": beside.method,
+            "kwh": codecarbon.kwh.as_dict(),
+            "co2_kg": codecarbon.co2_kg.as_dict(),
+            "method": codecarbon.method,
         },
     }
 

@@ -70,7 +70,11 @@ def estimate(
         with_serving(problem, option)
     chosen = (
         recommend(
-            question, options, problem.data.samples, question.task or problem.facts.task, parameters
+            question,
+            options,
+            samples=problem.data.samples,
+            task=question.task or problem.facts.task,
+            parameters=parameters,
         )
         if options
         else _cheapest_paid(question, paid)

@@ -87,14 +87,14 @@ def _of_trace(trace: StepTrace) -> list[str]:
     """What the recording assumed. A model that asked for values of its data was answered, see
     ``trace/cuda_mode.py``."""
     texts = trace.meta.get("assumptions", [])
-    asked = [line for line in texts if line.startswith("a condition on the data")]
-    plain = [line for line in texts if line not in asked]
+    conditions = [line for line in texts if line.startswith("a condition on the data")]
+    plain = [line for line in texts if line not in conditions]
     return plain + (
         [
             "batches hold no padding mask: where the model asks its data, it is told that "
             "every token counts"
         ]
-        if asked
+        if conditions
         else []
     )
 

@@ -144,8 +144,8 @@ def survey(problem: Problem, *, counts: Sequence[int] | None = None) -> Survey:
             where="--exact",
             mend="Leave it out, or ask planner estimate",
         )
-    asked = (question.gpus,) if "gpus" in question.model_fields_set else COUNTS
-    plans = tuple(ParallelPlan(dp_replicate=count) for count in counts or asked)
+    asked_counts = (question.gpus,) if "gpus" in question.model_fields_set else COUNTS
+    plans = tuple(ParallelPlan(dp_replicate=count) for count in counts or asked_counts)
     found = Survey(problem, plans, Grids(problem, plans))
     specs = _devices(found) if problem.trained_strategies else []
     for strategy in problem.trained_strategies:
@@ -230,7 +230,7 @@ def _candidate(problem: Problem, placement: Placement, offer: Offer) -> Candidat
         run,
         offer,
         devices,
-        None,
+        prices=None,
         data=problem.data,
         checkpoint_bytes=placement.checkpoint_bytes,
         disk_bytes=placement.disk_bytes,

@@ -44,7 +44,14 @@ def project_bill(
     """The bill of a run (its interruptions counted already) with everything that the question says
     belongs to it."""
     storage, egress = (
-        _storage(question, run, offer, data, checkpoint_bytes, disk_bytes),
+        _storage(
+            question,
+            run,
+            offer,
+            data,
+            checkpoint_bytes=checkpoint_bytes,
+            disk_bytes=disk_bytes,
+        ),
         _egress(offer, checkpoint_bytes),
     )
     labels = question.labels if question.labels is not None else data.samples

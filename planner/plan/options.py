@@ -125,7 +125,7 @@ def priced(problem: Problem, placement: Placement, rented: RentedDevice) -> Opti
             run,
             offer,
             devices,
-            rented.prices,
+            prices=rented.prices,
             data=problem.data,
             checkpoint_bytes=saved,
             disk_bytes=placement.disk_bytes,

@@ -56,8 +56,8 @@ class SourceGrid:
         plans: Sequence[ParallelPlan],
     ) -> None:
         self.source, self.choices, self.problem = source, stage.choices, problem
-        asked, batch = stage.question.micro_batch, stage.choices.global_batch
-        self.micro_batches = {plan: micro_batches(batch, plan, asked) for plan in plans}
+        asked_size, batch = stage.question.micro_batch, stage.choices.global_batch
+        self.micro_batches = {plan: micro_batches(batch, plan, asked_size) for plan in plans}
         sizes = sorted(set().union(*self.micro_batches.values()))
         self.large = np.array([size for size in sizes if size > 1] or sizes)
         self.batches = {size: self._batches(size) for size in sizes}
