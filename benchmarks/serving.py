@@ -57,10 +57,10 @@ def served(row: Mapping[str, str]) -> Serving:
         question,
         asked.source(choices.with_checkpointing("none"), asked.facts),
         spec,
-        None,
-        None,
-        None,
-        PROMPTS_AT_ONCE,
+        offer=None,
+        prices=None,
+        mean_tokens=None,
+        micro_batch=PROMPTS_AT_ONCE,
     )
 
 

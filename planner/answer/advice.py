@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from planner.errors import PlannerError
 from planner.figures import Estimate
@@ -46,16 +47,16 @@ def fixes(problem: Problem, option: Option) -> list[Fix]:
     return sorted(found, key=lambda fix: not fix.fits)
 
 
-def _changes(question: Question, option: Option) -> list[tuple[str, dict]]:
+def _changes(question: Question, option: Option) -> list[tuple[str, dict[str, Any]]]:
     setting, recipe = option.setting, option.setting.recipe
-    changes: list[tuple[str, dict]] = []
+    changes: list[tuple[str, dict[str, Any]]] = []
     checkpoint = {"gradient_checkpointing": "full"}
     small = {"micro_batch": 1, "global_batch": option.choices.global_batch}
     # Where the state alone is too large, smaller activations do not help.
-    parts = setting.memory.breakdown
+    memory = setting.proven_memory
+    parts = memory.breakdown
     hopeless = (
-        parts["weights"] + parts["gradients"] + parts["optimizer"]
-        > setting.memory.device_total_bytes
+        parts["weights"] + parts["gradients"] + parts["optimizer"] > memory.device_total_bytes
     )
     if setting.micro_batch > 1 and not hopeless:
         changes.append(
@@ -83,7 +84,7 @@ def _changes(question: Question, option: Option) -> list[tuple[str, dict]]:
     return changes
 
 
-def _tried(problem: Problem, option: Option, change: str, update: dict) -> Fix | None:
+def _tried(problem: Problem, option: Option, change: str, update: dict[str, Any]) -> Fix | None:
     memory = _memory(problem, update, option, lambda: option.rented)
     return (
         None
@@ -93,7 +94,7 @@ def _tried(problem: Problem, option: Option, change: str, update: dict) -> Fix |
 
 
 def _memory(
-    problem: Problem, update: dict, option: Option, rented: Callable[[], RentedDevice]
+    problem: Problem, update: dict[str, Any], option: Option, rented: Callable[[], RentedDevice]
 ) -> Memory | None:
     """The peak under a changed question; None where the change is not possible for this model."""
     question = problem.question.model_copy(update=update)
@@ -114,18 +115,19 @@ def _larger(problem: Problem, option: Option) -> list[Fix]:
     enough = [
         r
         for r in offered
-        if r.spec.total_memory_bytes >= option.setting.memory.device_used_bytes.p90
+        if r.spec.total_memory_bytes >= option.setting.proven_memory.device_used_bytes.p90
         and r.spec.supports(option.setting.recipe.precision)
     ]
-    for larger in sorted(enough, key=lambda r: r.offer.usd_per_hour_for(r.parallel.devices))[:2]:
+    cheapest = sorted(enough, key=lambda r: r.known_offer.usd_per_hour_for(r.parallel.devices))
+    for larger in cheapest[:2]:
         memory = _memory(problem, {}, option, lambda larger=larger: larger)
         if memory is not None and memory.fits:
             return [
                 Fix(
-                    f"a larger GPU: {larger.spec.name} at {larger.offer.provider}",
-                    memory.device_used_bytes,
-                    True,
-                    larger.spec.key,
+                    change=f"a larger GPU: {larger.spec.name} at {larger.known_offer.provider}",
+                    used=memory.device_used_bytes,
+                    fits=True,
+                    gpu=larger.spec.key,
                 )
             ]
     return []

@@ -57,7 +57,7 @@ def document(
     }
 
 
-def _understood(problem: Problem) -> dict:
+def _understood(problem: Problem) -> dict[str, Any]:
     """The question as asked; where it left something open the option's ``training`` says what was
     chosen."""
     return problem.question.model_dump(mode="json") | {
@@ -66,7 +66,7 @@ def _understood(problem: Problem) -> dict:
     }
 
 
-def _model_facts(facts: ModelFacts) -> dict:
+def _model_facts(facts: ModelFacts) -> dict[str, Any]:
     return {
         "name": facts.name,
         "origin": facts.origin,
@@ -84,24 +84,24 @@ def _model_facts(facts: ModelFacts) -> dict:
     }
 
 
-def _recommended(chosen: tuple[Option | PaidOption, str] | None) -> dict | None:
+def _recommended(chosen: tuple[Option | PaidOption, str] | None) -> dict[str, Any] | None:
     if chosen is None:
         return None
-    option, why = chosen
+    option, reason = chosen
     if not isinstance(option, Option):  # one that is paid by the token
         return {
             "strategy": option.strategy,
             "variant": option.variant,
             "gpu": None,
             "gpus": 0,
-            "why": why,
+            "why": reason,
         }
     return {
         "strategy": option.strategy,
         "variant": option.variant,
         "gpu": option.rented.spec.name,
         "gpus": option.rented.parallel.devices,
-        "why": why,
+        "why": reason,
     }
 
 
@@ -113,16 +113,16 @@ def _common_assumptions(options: list[Option]) -> list[str]:
     ]
 
 
-def _sources(problem: Problem, options: list[Option]) -> list[dict]:
+def _sources(problem: Problem, options: list[Option]) -> list[dict[str, Any]]:
     found = [
         {"what": "model", "source": f"{problem.facts.origin}: {problem.facts.name}", "date": None}
     ]
     for option in options:
         trace = trace_of(option)
-        made = ", ".join(
+        versions = ", ".join(
             f"{name} {version}" for name, version in sorted(trace.meta.get("versions", {}).items())
         )
-        found.append({"what": "step trace", "source": f"recorded with {made}", "date": None})
+        found.append({"what": "step trace", "source": f"recorded with {versions}", "date": None})
         if option.rented.offer:
             found.append(
                 {
@@ -173,18 +173,18 @@ def _sources(problem: Problem, options: list[Option]) -> list[dict]:
     return list(unique.values())
 
 
-def _calibrations(options: list[Option]) -> list[dict]:
+def _calibrations(options: list[Option]) -> list[dict[str, Any]]:
     """The measurements that times stand on, with their date."""
     found = []
     for spec in {option.rented.spec.key: option.rented.spec for option in options}.values():
         if spec.pricing != "datasheet" and spec.calibration is not None:
-            made = spec.calibration.provenance
+            provenance = spec.calibration.provenance
             found.append(
                 {
                     "what": f"calibration of {spec.name}",
-                    "date": str(made.get("date"))[:10] if made.get("date") else None,
+                    "date": str(provenance.get("date"))[:10] if provenance.get("date") else None,
                     "source": f"{spec.calibration.cases} operations timed with torch "
-                    f"{made.get('torch', 'of unknown version')}",
+                    f"{provenance.get('torch', 'of unknown version')}",
                 }
             )
     return found

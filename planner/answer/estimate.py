@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -14,7 +14,7 @@ from planner.answer.advice import fixes
 from planner.answer.assemble import document
 from planner.answer.recommend import recommend
 from planner.errors import PlannerError, QuestionError
-from planner.plan.inputs.defaults import choose
+from planner.plan.inputs.defaults import choose, default
 from planner.plan.inputs.hardware import (
     PLANNED,
     Hardware,
@@ -27,14 +27,22 @@ from planner.plan.inputs.problem import Problem, understand
 from planner.plan.options import Option, options_for, training_usd_at_least, with_serving
 from planner.plan.placement.grid import Grids
 from planner.question import Question
+from planner.trace.source import Progress
+
+#: Forward and backward pass: Kaplan et al. 2020, arXiv 2001.08361, section 2.1.
+FLOPS_PER_PARAMETER_AND_TOKEN = 6
 
 if TYPE_CHECKING:
     from planner.plan.by_token.paid_option import PaidOption
 
 
 def estimate(
-    question: Question | str, data: str | Path | None = None, *, progress=None, **fields
-) -> dict:
+    question: Question | str,
+    data: str | Path | None = None,
+    *,
+    progress: Progress | None = None,
+    **fields: Any,
+) -> dict[str, Any]:
     """Answer a question: a ``Question``, or a model's name with data or ``samples=`` and any field
     of ``Question``.
 
@@ -62,7 +70,11 @@ def estimate(
         with_serving(problem, option)
     chosen = (
         recommend(
-            question, options, problem.data.samples, question.task or problem.facts.task, parameters
+            question,
+            options,
+            samples=problem.data.samples,
+            task=question.task or problem.facts.task,
+            parameters=parameters,
         )
         if options
         else _cheapest_paid(question, paid)
@@ -87,7 +99,7 @@ def _cheapest_paid(question: Question, paid: list[PaidOption]) -> tuple[PaidOpti
     return cheapest_paid(question, paid)
 
 
-def _question(model: str, data, fields: dict) -> Question:
+def _question(model: str, data: str | Path | None, fields: dict[str, Any]) -> Question:
     """Raises QuestionError naming the field that is wrong."""
     try:
         return Question(model=model, data=str(data) if data is not None else None, **fields)
@@ -166,22 +178,20 @@ def _bounded(
 def _promising(
     problem: Problem, strategy: str, rentable: list[RentedDevice]
 ) -> Iterator[RentedDevice]:
-    """Devices in the order of a bound on dollars: 6 FLOPs a parameter and sample token, weights
-    moved once a step."""
-    parameters = float(problem.facts.parameters or 1e8)
+    """Devices in the order of a bound on dollars: 6 FLOPs a parameter and sample token (Kaplan et
+    al. 2020, arXiv 2001.08361, section 2.1), the state moved once a step. What the model or the
+    data does not say is taken from rows: they only decide which devices are worth a plan."""
+    parameters = float(problem.facts.parameters or default("unknown_parameters")[0])
     spec = max(rentable, key=lambda rented: rented.spec.total_memory_bytes).spec
     choices = choose(problem.question, problem.facts, problem.data, strategy, spec)
-    tokens = 512.0 if problem.data.mean_length is None else problem.data.mean_length
-    state = {
-        "fine_tune": 8.0,
-        "scratch": 16.0,
-        "lora": 2.1,
-        "qlora": 0.6,
-        "feature_extraction": 2.1,
-    }.get(strategy, 2.1) * parameters
+    tokens = problem.data.mean_length
+    if tokens is None:
+        tokens = default("unknown_tokens_per_sample")[0]
+    state = default("state_bytes_per_parameter", strategy)[0] * parameters
     roomy = [rented for rented in rentable if rented.spec.total_memory_bytes > state] or rentable
-    flops, moved = 6 * parameters * tokens, 16 * parameters
-    yield from by_promise(roomy, flops, moved, choices.recipe.precision)
+    flops = FLOPS_PER_PARAMETER_AND_TOKEN * parameters * tokens
+    moved_bytes = default("moved_bytes_per_parameter")[0] * parameters
+    yield from by_promise(roomy, flops, moved_bytes, choices.recipe.precision)
 
 
 def _rank(option: Option) -> tuple[bool, float]:

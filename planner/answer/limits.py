@@ -65,7 +65,7 @@ def _broken_by(
     limit = question.get("max_usd")
     if limit is not None and usd is None:
         found.append(f"max_usd {format_usd(limit)}: no price is known for {name}")
-    elif limit is not None and usd > limit:
+    elif limit is not None and usd is not None and usd > limit:
         found.append(f"max_usd {format_usd(limit)} is broken: {name} costs {format_usd(usd)}")
     limit = question.get("max_hours")
     if limit is not None and hours is not None and hours > limit:

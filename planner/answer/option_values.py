@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from planner.answer.project_cost import (
 from planner.figures import Estimate
 from planner.plan.inputs.problem import Problem
 from planner.plan.options import Option
-from planner.plan.placement.point import Memory
 from planner.question import Question
 from planner.trace.table import StepTrace
 from planner.training.recipe import Recipe
@@ -25,11 +24,8 @@ from planner.training.recipe import Recipe
 #: Units of data that people can label one by one.
 LABELLED = ("samples",)
 
-if TYPE_CHECKING:
-    pass
 
-
-def option_values(problem: Problem, option: Option, advice: list[Fix]) -> dict:
+def option_values(problem: Problem, option: Option, advice: list[Fix]) -> dict[str, Any]:
     trace = trace_of(option)
     offer = option.rented.offer
     warnings = list(
@@ -91,19 +87,19 @@ def _of_trace(trace: StepTrace) -> list[str]:
     """What the recording assumed. A model that asked for values of its data was answered, see
     ``trace/cuda_mode.py``."""
     texts = trace.meta.get("assumptions", [])
-    asked = [line for line in texts if line.startswith("a condition on the data")]
-    plain = [line for line in texts if line not in asked]
+    conditions = [line for line in texts if line.startswith("a condition on the data")]
+    plain = [line for line in texts if line not in conditions]
     return plain + (
         [
             "batches hold no padding mask: where the model asks its data, it is told that "
             "every token counts"
         ]
-        if asked
+        if conditions
         else []
     )
 
 
-def _counts(trace: StepTrace) -> dict:
+def _counts(trace: StepTrace) -> dict[str, Any]:
     total, trainable = trace.meta["total_params"], trace.meta["trainable_params"]
     return {
         "total_params": total,
@@ -113,7 +109,7 @@ def _counts(trace: StepTrace) -> dict:
     }
 
 
-def _training(option: Option) -> dict:
+def _training(option: Option) -> dict[str, Any]:
     recipe, setting = option.setting.recipe, option.setting
     lora = (
         {
@@ -167,8 +163,9 @@ def optimizer_states(recipe: Recipe) -> str:
     )
 
 
-def _memory(option: Option) -> dict:
-    memory, peak = option.setting.memory, option.setting.memory.peak
+def _memory(option: Option) -> dict[str, Any]:
+    memory = option.setting.proven_memory
+    peak = memory.peak
     return {
         "allocated_bytes": memory.allocated_bytes.as_dict(),
         "reserved_bytes": memory.reserved_bytes.as_dict(),
@@ -187,7 +184,7 @@ def _memory(option: Option) -> dict:
     }
 
 
-def _step(option: Option, trace: StepTrace) -> dict:
+def _step(option: Option, trace: StepTrace) -> dict[str, Any]:
     setting, step = option.setting, option.setting.step
     # image models have none
     length = (
@@ -221,7 +218,7 @@ def _step(option: Option, trace: StepTrace) -> dict:
     }
 
 
-def _run(option: Option) -> dict:
+def _run(option: Option) -> dict[str, Any]:
     run = option.run
     return {
         "steps": run.steps,
@@ -232,7 +229,7 @@ def _run(option: Option) -> dict:
     }
 
 
-def _cost(question: Question, option: Option) -> dict | None:
+def _cost(question: Question, option: Option) -> dict[str, Any] | None:
     bill, offer = option.bill, option.rented.offer
     if bill is None or offer is None:
         return None
@@ -253,7 +250,7 @@ def _cost(question: Question, option: Option) -> dict | None:
     }
 
 
-def _scratch(question: Question, option: Option) -> dict | None:
+def _scratch(question: Question, option: Option) -> dict[str, Any] | None:
     enough = option.enough
     if enough is None:
         return None
@@ -269,7 +266,7 @@ def _scratch(question: Question, option: Option) -> dict | None:
     }
 
 
-def _fix(fix: Fix) -> dict:
+def _fix(fix: Fix) -> dict[str, Any]:
     return {
         "change": fix.change,
         "device_used_bytes": fix.used.as_dict(),
@@ -278,12 +275,12 @@ def _fix(fix: Fix) -> dict:
     }
 
 
-def _figure(value: Estimate | None) -> dict | None:
+def _figure(value: Estimate | None) -> dict[str, Any] | None:
     return None if value is None else value.as_dict()
 
 
 def _memory_warnings(option: Option) -> list[str]:
-    memory: Memory = option.setting.memory
+    memory = option.setting.proven_memory
     if not memory.fits and memory.device_used_bytes.p50 <= memory.device_total_bytes:
         return ["tight: it may fit, the middle of the range does, the cautious end does not"]
     if memory.gives_back:

@@ -4,7 +4,7 @@ ways cross."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from planner.plan.options import Option
 from planner.question import Question
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from planner.plan.by_token.paid_option import PaidOption
 
 
-def paid_document(question: Question, option: PaidOption) -> dict:
+def paid_document(question: Question, option: PaidOption) -> dict[str, Any]:
     """An option that trains nothing here, with the keys of one that does."""
     return {
         "strategy": option.strategy,
@@ -44,9 +44,9 @@ def paid_document(question: Question, option: PaidOption) -> dict:
     }
 
 
-def _paid_cost(question: Question, option: PaidOption) -> dict:
-    date, load = option.price.captured_date, question.requests_per_month
-    whole = option.line is not None and load is not None
+def _paid_cost(question: Question, option: PaidOption) -> dict[str, Any]:
+    date, load, line = option.price.captured_date, question.requests_per_month, option.line
+    usd_per_month = None if line is None or load is None else line.monthly_usd(load)
     offer = {
         "instance_type": None,
         "region": None,
@@ -64,35 +64,37 @@ def _paid_cost(question: Question, option: PaidOption) -> dict:
         "price_date": date.isoformat() if date else None,
         "offer": offer,
         "up_front_usd": option.up_front_usd,
-        "project_usd": option.usd.as_dict() if whole else None,
-        "usd_per_request": option.line.usd_per_request + option.line.metered_usd_per_request
-        if option.line
-        else None,
-        "usd_per_month": option.line.monthly_usd(load) if whole else None,
+        "project_usd": None if usd_per_month is None else option.usd.as_dict(),
+        "usd_per_request": line.usd_per_request + line.metered_usd_per_request if line else None,
+        "usd_per_month": usd_per_month,
     }
 
 
-def paid_sources(options: Iterable[PaidOption]) -> list[dict]:
-    found = {(what, source): date for option in options for what, source, date in option.sources}
+def paid_sources(options: Iterable[PaidOption]) -> list[dict[str, Any]]:
+    found = {
+        (subject, source): date for option in options for subject, source, date in option.sources
+    }
     return [
-        {"what": what, "source": source, "date": date} for (what, source), date in found.items()
+        {"what": subject, "source": source, "date": date}
+        for (subject, source), date in found.items()
     ]
 
 
-def project_cost(question: Question, option: Option) -> dict:
+def project_cost(question: Question, option: Option) -> dict[str, Any]:
     """Keys of ``cost`` for a model that is served here; none where no requests are asked for."""
-    project = option.project_usd(question.horizon_months)
-    if project is None:
+    project, bill = option.project_usd(question.horizon_months), option.bill
+    month = None if option.serving is None else option.serving.usd_always_on
+    if project is None or bill is None or month is None:
         return {}
     return {
-        "up_front_usd": option.bill.usd.p50,
+        "up_front_usd": bill.usd.p50,
         "project_usd": project.as_dict(),
         "usd_per_request": None,
-        "usd_per_month": option.serving.usd_always_on.p50,
+        "usd_per_month": month.p50,
     }
 
 
-def serving_document(option: Option) -> dict | None:
+def serving_document(option: Option) -> dict[str, Any] | None:
     serving = option.serving
     if serving is None:
         return None
@@ -112,7 +114,9 @@ def serving_document(option: Option) -> dict | None:
     }
 
 
-def break_even_document(question: Question, options: Sequence[Option | PaidOption]) -> dict | None:
+def break_even_document(
+    question: Question, options: Sequence[Option | PaidOption]
+) -> dict[str, Any] | None:
     """The cheapest option of each strategy at the asked load, against each other; None where
     nothing can be compared."""
     load, months = question.requests_per_month, question.horizon_months
@@ -168,9 +172,9 @@ def _crossings(
     def meet(first: str, second: str) -> Crossing | None:
         return crossing((first, second), (lines[first], lines[second]), months)
 
-    found = [meet(one, other) for i, one in enumerate(paid) for other in paid[i + 1 :]]
+    found = [meet(first, second) for i, first in enumerate(paid) for second in paid[i + 1 :]]
     for option in paid:
-        met = [c for c in (meet(option, other) for other in trained) if c is not None]
+        met = [c for c in (meet(option, served) for served in trained) if c is not None]
         found.append(min(met, key=lambda c: (c.requests_per_month, c.project_usd), default=None))
     return [c for c in found if c is not None]
 

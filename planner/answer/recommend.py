@@ -17,9 +17,9 @@ def recommend(
     """(option, why), or None when nothing fits and keeps the limits."""
     able = [o for o in options if o.fits and keeps_limits(question, o)]
     for strategy, reason in advised(task, parameters, samples):
-        same = [o for o in able if o.strategy == strategy]
-        if same:
-            best = min(same, key=_cost)
+        ways = [o for o in able if o.strategy == strategy]
+        if ways:
+            best = min(ways, key=_cost)
             return best, f"{reason}; {_among(best, able)}"
     return None
 
@@ -55,14 +55,16 @@ def _matches(row: dict[str, str], task: str, parameters: int | None, samples: in
         (parameters, row["min_params"], row["max_params"]),
         (samples, row["min_samples"], row["max_samples"]),
     ):
-        if (low or high) and value is None:
+        if not (low or high):
+            continue
+        if value is None:
             return False
         if low and value < float(low) or high and value > float(high):
             return False
     return True
 
 
-def _cost(option: Option) -> tuple:
+def _cost(option: Option) -> tuple[float, float]:
     return (option.bill.usd.p50 if option.bill else 0.0, option.run.gpu_hours.p50)
 
 

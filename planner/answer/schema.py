@@ -9,7 +9,7 @@ figure is missing or was forgotten. This module is not on the path of an answer:
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -35,7 +35,7 @@ class Figure(_Part):
     p90: float
 
     @model_validator(mode="after")
-    def _ordered(self):
+    def _ordered(self) -> Self:
         if not self.p10 <= self.p50 <= self.p90:
             raise ValueError("p10, p50 and p90 are out of order")
         return self
@@ -116,7 +116,7 @@ class Memory(_Part):
     )
 
     @model_validator(mode="after")
-    def _parts_sum(self):
+    def _parts_sum(self) -> Self:
         total, used = sum(self.breakdown.model_dump().values()), self.device_used_bytes.p50
         if abs(total - used) > max(1.0, SUM_TOLERANCE * used):
             raise ValueError(
@@ -208,7 +208,7 @@ class Cost(_Part):
     )
 
     @model_validator(mode="after")
-    def _parts_sum(self):
+    def _parts_sum(self) -> Self:
         total = sum(self.breakdown.model_dump().values())
         if abs(total - self.usd.p50) > max(1e-9, SUM_TOLERANCE * self.usd.p50):
             raise ValueError(f"the breakdown sums to ${total}, usd.p50 is ${self.usd.p50}")

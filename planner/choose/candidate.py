@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from planner.answer.limits import hours_allowed
 from planner.cost.bill import Bill
 from planner.cost.prices.offers import Offer
+from planner.parallel.plan import ParallelPlan
 from planner.plan.placement.place import Placement
 from planner.plan.placement.run import Run
 from planner.question import Question
@@ -47,7 +48,7 @@ def pareto(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Those that no other beats in dollars without being slower, nor in hours without being dearer;
     the cheapest first."""
 
-    def order(candidate: Candidate) -> tuple:
+    def order(candidate: Candidate) -> tuple[float, float, str, str, str, ParallelPlan]:
         strategy, variant, gpu, parallel = candidate.placement.key
         return (
             candidate.usd,

@@ -84,7 +84,7 @@ class Decision:
     """The cheapest candidate of each strategy under the limits, where its model would be served,
     and which one is advised."""
 
-    def __init__(self, found: Survey, paid: Sequence[PaidOption]):
+    def __init__(self, found: Survey, paid: Sequence[PaidOption]) -> None:
         self.survey, self.paid, self.question = found, paid, found.problem.question
         self.licence = licence_problem(self.question.licences, found.problem.facts.license)
         names = found.problem.trained_strategies
@@ -162,8 +162,8 @@ class Decision:
         """Of what trains; where only ways that are paid by the token are asked for, the cheapest of
         those."""
         if self._advised:
-            candidate, why = self._advised
-            return {**candidate_values(candidate), **self._project(candidate), "why": why}
+            candidate, reason = self._advised
+            return {**candidate_values(candidate), **self._project(candidate), "why": reason}
         paid = None if self.best else cheapest_paid(self.question, self.paid)
         return None if paid is None else documents.recommended_paid(*paid)
 
@@ -183,8 +183,8 @@ class Decision:
             }
         if self.is_barred(name):
             return {"strategy": name, "way": None, "why_not": self.licence}
-        why = documents.why_not(self.survey, name, self.serving_usd(name))
-        return {"strategy": name, "way": None, "why_not": why}
+        reason = documents.why_not(self.survey, name, self.serving_usd(name))
+        return {"strategy": name, "way": None, "why_not": reason}
 
 
 def _model(problem: Problem) -> Json:

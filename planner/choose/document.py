@@ -104,7 +104,7 @@ def paid_values(option: PaidOption) -> Json:
     }
 
 
-def recommended_paid(option: PaidOption, why: str) -> Json:
+def recommended_paid(option: PaidOption, reason: str) -> Json:
     """What is paid by the token, recommended."""
     return {
         "strategy": option.strategy,
@@ -115,7 +115,7 @@ def recommended_paid(option: PaidOption, why: str) -> Json:
         "usd": option.usd.as_dict(),
         "price_date": price_date(option),
         "warnings": list(option.warnings),
-        "why": why,
+        "why": reason,
     }
 
 
@@ -174,8 +174,8 @@ def assumptions_of(survey: Survey, shown: Candidate | None) -> list[str]:
 def refusals(survey: Survey) -> list[str]:
     """What a strategy cannot do on some devices, one sentence a reason."""
     devices: dict[str, list[str]] = {}
-    for (strategy, key), why in survey.refused.items():
-        devices.setdefault(f"{strategy} is left out on some devices: {why}", []).append(key)
+    for (strategy, key), reason in survey.refused.items():
+        devices.setdefault(f"{strategy} is left out on some devices: {reason}", []).append(key)
     return [
         f"{text} ({', '.join(keys[:4])}{' and others' if len(keys) > 4 else ''})"
         for text, keys in devices.items()
@@ -187,7 +187,7 @@ def why_not(survey: Survey, strategy: str, serving_usd: float) -> str:
     question = survey.problem.question
     any_one = survey.cheapest(strategy, lambda candidate: True)
     if any_one is None:
-        refused = [why for (name, _), why in survey.refused.items() if name == strategy]
+        refused = [reason for (name, _), reason in survey.refused.items() if name == strategy]
         return refused[0] if refused else "fits no device that is offered under these terms"
     allowed, cheapest = hours_allowed(question), any_one.usd + serving_usd
     if question.max_usd is not None and cheapest > question.max_usd:

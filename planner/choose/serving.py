@@ -56,10 +56,10 @@ def _offered(survey: Survey, placement: Placement) -> ServingOffer:
         problem.question,
         problem.whole_source(setting.source),
         placement.spec,
-        offer,
-        None,
-        problem.data.mean_length,
-        setting.micro_batch,
+        offer=offer,
+        prices=None,
+        mean_tokens=problem.data.mean_length,
+        micro_batch=setting.micro_batch,
     )
     if serving.usd_always_on is None:
         raise QuestionError("no price of serving is known", where=placement.spec.name)

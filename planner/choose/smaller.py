@@ -3,8 +3,9 @@ one that was asked for."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+from itertools import takewhile
+from string import ascii_lowercase
 
 from planner import tables
 from planner.errors import PlannerError
@@ -48,6 +49,6 @@ def _family_of(row: dict[str, str]) -> str | None:
 def _family(library: str, architecture: str | None, model_type: str | None) -> str:
     """``transformers`` by the config's model_type, image libraries by the letters that a name
     starts with: resnet, vit."""
-    return (
-        str(model_type) if library == "transformers" else re.match(r"[a-z]*", str(architecture))[0]
-    )
+    if library == "transformers":
+        return str(model_type)
+    return "".join(takewhile(ascii_lowercase.__contains__, str(architecture)))

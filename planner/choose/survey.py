@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from planner.choose.candidate import SLACK, Candidate, keeps_limits, near_front, pareto
-from planner.cost.owned import owned
 from planner.cost.prices.offers import Offer, given, no_offer, offers
 from planner.cost.terms import BillingRule, billing_rule
 from planner.devices.lookup import resolve_device
@@ -21,7 +20,7 @@ from planner.devices.specification import DeviceSpec, all_devices
 from planner.errors import FieldName, PlannerError, QuestionError
 from planner.parallel.plan import ParallelPlan
 from planner.plan.billing import project_bill, with_interruptions
-from planner.plan.inputs.hardware import rentable
+from planner.plan.inputs.hardware import own_offer, rentable
 from planner.plan.inputs.problem import Problem
 from planner.plan.placement.grid import Grids
 from planner.plan.placement.place import Key, Placement, promised, proven
@@ -120,12 +119,12 @@ class Survey:
         if spec.key not in self._offers:
             self._offers[spec.key] = _offers(self.problem.question, spec)
 
-        def order(offered: tuple[Offer, BillingRule | None]) -> tuple:
+        def order(offered: tuple[Offer, BillingRule | None]) -> tuple[float, str, str, str]:
             offer = offered[0]
             usd = offer.usd_per_hour_for(devices)
             return usd, offer.provider, offer.region, offer.instance_type
 
-        cheapest: dict[tuple, Offer] = {}
+        cheapest: dict[tuple[str, BillingRule | None, int], Offer] = {}
         for offer, rule in sorted(self._offers[spec.key], key=order):
             cheapest.setdefault((offer.provider, rule, offer.instances_for(devices)), offer)
         return list(cheapest.values())
@@ -145,8 +144,8 @@ def survey(problem: Problem, *, counts: Sequence[int] | None = None) -> Survey:
             where=FieldName("exact"),
             mend="Leave it out, or ask planner estimate",
         )
-    asked = (question.gpus,) if "gpus" in question.model_fields_set else COUNTS
-    plans = tuple(ParallelPlan(dp_replicate=count) for count in counts or asked)
+    asked_counts = (question.gpus,) if "gpus" in question.model_fields_set else COUNTS
+    plans = tuple(ParallelPlan(dp_replicate=count) for count in counts or asked_counts)
     found = Survey(problem, plans, Grids(problem, plans))
     specs = _devices(found) if problem.trained_strategies else []
     for strategy in problem.trained_strategies:
@@ -187,14 +186,8 @@ def _offers(question: Question, spec: DeviceSpec) -> list[tuple[Offer, BillingRu
     """Each offer with how it rounds time."""
     if question.price is not None:
         return [(given(question.price, spec.key), None)]
-    if question.owned_usd is not None:
-        own = owned(
-            spec,
-            usd=question.owned_usd,
-            years=question.owned_years,
-            utilisation=question.owned_utilisation,
-            usd_per_kwh=question.usd_per_kwh,
-        )
+    own = own_offer(question, spec)
+    if own is not None:
         return [(own, None)]
     if spec.key not in {known.key for known in all_devices()}:
         return []  # a device that only its profile knows: nobody's table has a price
@@ -211,11 +204,11 @@ def _offers(question: Question, spec: DeviceSpec) -> list[tuple[Offer, BillingRu
 def _fill(found: Survey, strategy: str, spec: DeviceSpec) -> None:
     """All variants and counts of a strategy on a device."""
     try:
-        every = list(variants(found.problem, strategy, spec))
+        planned = list(variants(found.problem, strategy, spec))
     except PlannerError as error:
         found.refused[strategy, spec.key] = str(error)
         return
-    for variant in every:
+    for variant in planned:
         for parallel in found.plans:
             try:
                 placement = promised(found.problem, found.grids, variant, spec, parallel)
@@ -239,7 +232,7 @@ def _candidate(problem: Problem, placement: Placement, offer: Offer) -> Candidat
         run,
         offer,
         devices,
-        None,
+        prices=None,
         data=problem.data,
         checkpoint_bytes=placement.checkpoint_bytes,
         disk_bytes=placement.disk_bytes,

@@ -45,7 +45,14 @@ def project_bill(
     """The bill of a run (its interruptions counted already) with everything that the question says
     belongs to it."""
     storage, egress = (
-        _storage(question, run, offer, data, checkpoint_bytes, disk_bytes),
+        _storage(
+            question,
+            run,
+            offer,
+            data,
+            checkpoint_bytes=checkpoint_bytes,
+            disk_bytes=disk_bytes,
+        ),
         _egress(offer, checkpoint_bytes),
     )
     labels = question.labels if question.labels is not None else data.samples
@@ -71,11 +78,11 @@ def project_bill(
         gpus=gpus,
         prices=prices,
         side_costs=SideCosts(
-            lost,
-            extra,
-            labelling,
-            storage[0],
-            egress[0],
+            lost_gpu_hours=lost,
+            extra_runs=extra,
+            labels_usd=labelling,
+            storage_usd=storage[0],
+            egress_usd=egress[0],
             assumptions=tuple(assumptions),
             sources=tuple(sources),
         ),
@@ -148,11 +155,11 @@ def _storage(
         return 0.0, [f"storage at {offer.provider} is not in the cost: no price is known"], []
     size = checkpoint_bytes + disk_bytes + (data.bytes_on_disk or 0)
     hours = run.wall_hours.p50 + question.keep_months * serving_default("hours_per_month")
-    what = "the data, " if data.bytes_on_disk else "without the data, whose size is not known, "
+    stored = "the data, " if data.bytes_on_disk else "without the data, whose size is not known, "
     return (
         storage_usd(size, hours, rate),
         [
-            f"storage: {what}{units.format_bytes(size)} with one checkpoint, for "
+            f"storage: {stored}{units.format_bytes(size)} with one checkpoint, for "
             f"{units.format_seconds(hours * 3600)} at "
             f"{units.format_usd(rate.usd_per_gib)} a GiB and month"
         ],

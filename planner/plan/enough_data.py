@@ -68,7 +68,12 @@ def enough_data(
         f"training from scratch wants about {units.format_count(amount)} {unit} ({source}){share}"
     )
     return EnoughData(
-        amount, unit, source, hours, usd, warning if have is None or have < amount else ""
+        amount=amount,
+        unit=unit,
+        source=source,
+        gpu_hours=hours,
+        usd=usd,
+        warning=warning if have is None or have < amount else "",
     )
 
 

@@ -125,7 +125,7 @@ def priced(problem: Problem, placement: Placement, rented: RentedDevice) -> Opti
             run,
             offer,
             devices,
-            rented.prices,
+            prices=rented.prices,
             data=problem.data,
             checkpoint_bytes=saved,
             disk_bytes=placement.disk_bytes,
@@ -149,8 +149,8 @@ def _say_of_the_device(option: Option) -> None:
     option.warnings += getattr(spec.timer, "warnings", [])
     if spec.pricing != "datasheet" and spec.calibration is not None:
         option.warnings += [
-            f"the calibration of {spec.name} is doubtful: {what}"
-            for what, _ in spec.calibration.doubts
+            f"the calibration of {spec.name} is doubtful: {doubt}"
+            for doubt, _ in spec.calibration.doubts
         ]
 
 
@@ -235,10 +235,10 @@ def with_serving(problem: Problem, option: Option) -> None:
             problem.question,
             problem.whole_source(setting.source),
             rented.spec,
-            rented.offer,
-            rented.prices,
-            problem.data.mean_length,
-            setting.micro_batch,
+            offer=rented.offer,
+            prices=rented.prices,
+            mean_tokens=problem.data.mean_length,
+            micro_batch=setting.micro_batch,
         )
         option.assumptions += option.serving.assumptions
         if problem.question.gpu is None:

@@ -78,58 +78,81 @@ def serve(
     question: Question,
     source: TraceSource,
     spec: DeviceSpec,
+    *,
     offer: Offer | None,
     prices: Estimate | None,
     mean_tokens: float | None,
     micro_batch: int,
 ) -> Serving:
     """Serving ``question.requests_per_month`` on one device at a time. Raises QuestionError where
-    the answer's length is not given or one device does not hold the model, and the errors of
-    tracing."""
+    the requests or the answer's length are not given or one device does not hold the model, and the
+    errors of tracing."""
+    load = _asked_load(question)
     prompt, output, note = _tokens(question, source, mean_tokens)
     trace, dims = _forward(source, prompt, micro_batch)
+    parameters: int = trace.meta["total_params"]
     decoding = (
-        _decoding(source.facts.config, trace.meta["total_params"], spec, prompt, output)
-        if output
+        _decoding(source.facts.config, spec, parameters=parameters, prompt=prompt, output=output)
+        if output and prompt is not None
         else None
     )
-    at_once = _at_once(question, spec, trace.meta["total_params"], decoding, prompt, output)
+    at_once = _at_once(
+        question, spec, decoding, parameters=parameters, prompt=prompt, output=output
+    )
     sure = spread("time", spec.pricing, source.facts.modality, spec.key)
     time = StepClock(spec).price(
         forward_only(trace), dims, precision=source.recipe.precision, compiled=source.recipe.compile
     )
     reading = float(time.seconds) / micro_batch
-    load = question.requests_per_month
     month = serving_default("hours_per_month")
     full = reading + (output * decoding.seconds(at_once) / at_once if decoding else 0.0)
     a_month = month * SECONDS_PER_HOUR / full
     standing = max(1, math.ceil(load / a_month))
-    busy = min(
-        _busy_seconds(load, reading, output, decoding, at_once) / SECONDS_PER_HOUR, standing * month
+    busy_seconds = _busy_seconds(
+        decoding, load=load, reading=reading, output=output, at_once=at_once
     )
-    line, always, when_busy = _paid(offer, prices, load, a_month, busy, month)
+    busy = min(busy_seconds / SECONDS_PER_HOUR, standing * month)
+    line, always, when_busy = _paid(
+        offer, prices, load=load, a_month=a_month, busy_hours=busy, hours=month
+    )
+    notes = _serving_notes(
+        source,
+        spec,
+        at_once=at_once,
+        prompt=prompt,
+        output=output,
+        standing=standing,
+        micro_batch=micro_batch,
+    )
     return Serving(
-        load,
-        prompt,
-        output,
-        at_once,
-        sure.around(reading),
-        sure.around(decoding.seconds(at_once)) if decoding else None,
-        standing,
-        standing * month,
-        busy,
-        always,
-        when_busy,
-        line,
-        tuple(
-            filter(
-                None, [*_said(source, at_once, prompt, output, standing, spec, micro_batch), note]
-            )
-        ),
+        requests_per_month=load,
+        prompt_tokens=prompt,
+        output_tokens=output,
+        at_once=at_once,
+        prompt_seconds=sure.around(reading),
+        token_seconds=sure.around(decoding.seconds(at_once)) if decoding else None,
+        gpus=standing,
+        gpu_hours_per_month=standing * month,
+        busy_gpu_hours_per_month=busy,
+        usd_always_on=always,
+        usd_when_busy=when_busy,
+        line=line,
+        assumptions=tuple(filter(None, [*notes, note])),
     )
 
 
 # ---------------------------------------------------------------- the work of a request
+
+
+def _asked_load(question: Question) -> float:
+    """Requests a month. Raises QuestionError where they are not given."""
+    if question.requests_per_month is None:
+        raise QuestionError(
+            "the load is not known",
+            where=FieldName("requests_per_month"),
+            mend="Give the requests that the finished model answers a month",
+        )
+    return question.requests_per_month
 
 
 def answer_tokens(question: Question) -> float:
@@ -179,7 +202,9 @@ def _tokens(
     return prompt, answer_tokens(question) if facts.task == "causal_lm" else 0.0, note
 
 
-def _forward(source: TraceSource, prompt: float | None, micro_batch: int):
+def _forward(
+    source: TraceSource, prompt: float | None, micro_batch: int
+) -> tuple[StepTrace, np.ndarray]:
     """(the trace, its dimensions): as many requests read together as training takes samples."""
     length = (
         None if prompt is None else max(2, round(min(prompt, source.facts.max_length or math.inf)))
@@ -193,24 +218,25 @@ def forward_only(trace: StepTrace) -> StepTrace:
     """The operations of the forward pass, one after another: no teacher, no backward pass, no
     update. Storages are left out, so that it can be priced and not replayed."""
     kept = trace.op_phase == PHASES.index("forward")
-    none = np.zeros(0, np.int32)
+    empty = np.zeros(0, np.int32)
     return replace(
         trace,
         op_signature=trace.op_signature[kept],
         op_phase=trace.op_phase[kept],
         op_module=trace.op_module[kept],
-        size=none,
-        birth=none,
-        death=none,
-        category=none.astype(np.uint8),
-        storage_module=none,
+        size=empty,
+        birth=empty,
+        death=empty,
+        category=empty.astype(np.uint8),
+        storage_module=empty,
     )
 
 
 def _decoding(
     config: Mapping[str, Any] | None,
-    parameters: int,
     spec: DeviceSpec,
+    *,
+    parameters: int,
     prompt: float,
     output: float,
 ) -> Decoding:
@@ -221,12 +247,15 @@ def _decoding(
             where="serving",
         )
     peak = spec.peak("bf16") or spec.peak("fp16") or spec.peak("fp32")
+    if peak is None:
+        raise QuestionError(f"no sourced rate of {spec.name} is known", where="serving")
+    bandwidth = spec.bandwidth_bytes_per_s()
     return Decoding(
-        parameters * serving_default("bytes_per_weight"),
-        kv * (prompt + output / 2),
-        2.0 * parameters,
-        spec.bandwidth_bytes_per_s() * prior(spec, "product_tensor", "bandwidth_share"),
-        peak * prior(spec, "product_tensor", "ceiling"),
+        weight_bytes=parameters * serving_default("bytes_per_weight"),
+        kv_bytes=kv * (prompt + output / 2),
+        flops=2.0 * parameters,
+        bytes_per_s=bandwidth * prior(spec, "product_tensor", "bandwidth_share"),
+        flops_per_s=peak * prior(spec, "product_tensor", "ceiling"),
     )
 
 
@@ -257,8 +286,9 @@ def kv_bytes_per_token(config: Mapping[str, Any]) -> float | None:
 def _at_once(
     question: Question,
     spec: DeviceSpec,
-    parameters: int,
     decoding: Decoding | None,
+    *,
+    parameters: int,
     prompt: float | None,
     output: float,
 ) -> int:
@@ -273,10 +303,10 @@ def _at_once(
             where="serving",
             mend="Take a larger GPU; serving on several is not planned",
         )
-    if decoding is None:
+    if decoding is None or prompt is None:
         return question.concurrent_requests or 1
-    each = decoding.kv_bytes / (prompt + output / 2) * (prompt + output)
-    holds = min(int(room // each), int(serving_default("most_sequences")))
+    request_bytes = decoding.kv_bytes / (prompt + output / 2) * (prompt + output)
+    holds = min(int(room // request_bytes), int(serving_default("most_sequences")))
     if holds < (question.concurrent_requests or 1):
         raise QuestionError(
             f"a {spec.name} holds the keys and values of {holds} requests at once",
@@ -287,7 +317,7 @@ def _at_once(
 
 
 def _busy_seconds(
-    load: float, reading: float, output: float, decoding: Decoding | None, at_once: int
+    decoding: Decoding | None, *, load: float, reading: float, output: float, at_once: int
 ) -> float:
     """Device seconds a month in which something is in flight. Requests in flight on the mean follow
     from the load (Little's law): few share the reading of the weights where few are asked."""
@@ -306,11 +336,12 @@ def _busy_seconds(
 def _paid(
     offer: Offer | None,
     prices: Estimate | None,
+    *,
     load: float,
     a_month: float,
     busy_hours: float,
     hours: float,
-):
+) -> tuple[CostCurve | None, Estimate | None, float | None]:
     """(line, USD a month of what stands, USD of the busy hours); None where no price is known."""
     if offer is None:
         return None, None, None
@@ -326,22 +357,23 @@ def _paid(
     )
 
 
-def _said(
+def _serving_notes(
     source: TraceSource,
+    spec: DeviceSpec,
+    *,
     at_once: int,
     prompt: float | None,
     output: float,
     standing: int,
-    spec: DeviceSpec,
     micro_batch: int,
 ) -> list[str]:
-    what = (
+    request = (
         f"{format_count(prompt)} tokens read and {format_count(output)} written a request"
         if prompt is not None
         else "one sample a request"
     )
     found = [
-        f"served on {standing} × {spec.name} that stay on all month, {what}, up to {at_once} "
+        f"served on {standing} × {spec.name} that stay on all month, {request}, up to {at_once} "
         "at once, an even load over the month",
         f"requests are read {micro_batch} at a time by the forward pass of training, without "
         "what a server's own kernels would save",

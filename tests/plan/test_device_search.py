@@ -4,7 +4,9 @@ import pytest
 
 from planner.answer import estimate as answering
 from planner.answer.estimate import PLANNED, _promising
-from planner.plan.inputs.hardware import find_hardware, parallel_plan
+from planner.devices.lookup import find_device
+from planner.errors import QuestionError
+from planner.plan.inputs.hardware import find_hardware, own_offer, parallel_plan
 from planner.plan.inputs.problem import understand
 from planner.plan.options import options_for, training_usd_at_least
 from planner.plan.placement.grid import Grids
@@ -60,3 +62,15 @@ def test_the_answer_is_that_of_planning_every_device(fields, monkeypatch):
 
     (fast, few), (full, all_of_them) = planned(True), planned(False)
     assert fast == full and few <= all_of_them
+
+
+def test_own_hardware_known_in_part_is_refused():
+    question = Question(model="gpt2", samples=10, tokens_per_sample=10)
+    spec = find_device("l4")
+    assert own_offer(question, spec) is None
+    with pytest.raises(QuestionError, match="whole or not at all"):
+        own_offer(question.model_copy(update={"owned_usd": 5000.0}), spec)
+    whole = {"owned_years": 4.0, "owned_utilisation": 0.5, "usd_per_kwh": 0.2}
+    assert own_offer(question.model_copy(update={"owned_usd": 5000.0} | whole), spec).provider == (
+        "owned"
+    )

@@ -12,8 +12,10 @@ from planner.datasets.profile import DatasetProfile
 from planner.devices.lookup import find_device
 from planner.devices.profile import DeviceProfile
 from planner.figures import Estimate
+from planner.plan.inputs.problem import understand
 from planner.plan.placement.input_pipeline import Feed, feed
 from planner.plan.placement.run import _paced
+from planner.question import Question
 from planner.uncertainty.spread import overhead
 
 
@@ -207,3 +209,13 @@ def test_the_estimate_says_when_the_loader_sets_the_pace(folder, tmp_path_factor
         "loader workers a GPU" in line and "measured" in line for line in fast["assumptions"]
     )
     json.dumps(slow)
+
+
+def test_a_scan_reports_to_the_progress_of_the_question(folder):
+    calls = []
+    understand(
+        Question(model="vit-base", data=str(folder)),
+        lambda text, done, total: calls.append((text, done, total)),
+    )
+    assert calls[-1] == ("counting the data", 100, 100)
+    assert [done for _, done, _ in calls] == sorted(done for _, done, _ in calls)

@@ -6,10 +6,12 @@ A check takes (path, rows) and returns the list of what is wrong, each naming it
 
 import datetime
 import re
+import typing
 from collections import Counter
 
 from planner import tables
 from planner.question import ALL_STRATEGIES
+from planner.question.question import Task
 from planner.today import system_date
 
 #: The system's day, not the one that the tests answer as of: nothing can have been captured later.
@@ -208,6 +210,16 @@ def hand_cells_are_shipped(path, rows):
 
 def has_unit(row):
     return bool(row["unit"].strip())
+
+
+#: What a default may be of.
+SCOPES = (*ALL_STRATEGIES, *typing.get_args(Task), "any")
+
+
+def every_key_has_a_row_for_any(path, rows):
+    """No strategy or task is left without a default."""
+    keys, general = {row["key"] for row in rows}, {r["key"] for r in rows if r["scope"] == "any"}
+    return [f"{key}: no row of scope any" for key in sorted(keys - general)]
 
 
 GENERIC = (rectangular, sourced)
@@ -437,6 +449,15 @@ CHECKS = {
     ),
     "energy/codecarbon.csv": GENERIC
     + (mentioned, unique("parameter"), dated("date"), positive("value")),
+    "defaults/training.csv": GENERIC
+    + (
+        unique("key", "scope"),
+        dated("date"),
+        rows_satisfying(lambda row: row["unit"] and row["why"], "no unit or no reason"),
+        rows_satisfying(lambda row: float(row["value"]) >= 0, "negative value"),
+        one_of("scope", SCOPES),
+        every_key_has_a_row_for_any,
+    ),
     "defaults/**/*.csv": GENERIC,
     "models/constants.csv": GENERIC
     + (

@@ -3,6 +3,7 @@ requests, said as such."""
 
 from __future__ import annotations
 
+import math
 import re
 
 from planner.cost.api_prices import ApiPrice, model_prices
@@ -81,7 +82,7 @@ def to_prompt(
     model where somebody serves it, and the cheapest of all, three in number. Rows without a date or
     a price are never chosen. Raises as ``named``."""
 
-    def cost(row: ApiPrice) -> tuple:
+    def cost(row: ApiPrice) -> tuple[float, str, str]:
         return request_usd(tokens, row), row.provider, row.model
 
     if wanted is not None:
@@ -117,7 +118,7 @@ def to_embed(wanted: str | None) -> tuple[ApiPrice, int, str | None]:
                 for r in model_prices("", price_type="embedding")
                 if r.model in sized and r.usd_per_input_token
             ),
-            key=lambda r: r.usd_per_input_token,
+            key=lambda r: r.usd_per_input_token or math.inf,
         )
         return (
             row,
@@ -125,7 +126,7 @@ def to_embed(wanted: str | None) -> tuple[ApiPrice, int, str | None]:
             f"embedded with {row.model}, the cheapest whose vectors' length is known "
             f"({sized[row.model]}); {FieldName('embedding_model')} names another",
         )
-    row = min(named(wanted, kind="embedding"), key=lambda r: r.usd_per_input_token or float("inf"))
+    row = min(named(wanted, kind="embedding"), key=lambda r: r.usd_per_input_token or math.inf)
     if row.model not in sized:
         raise QuestionError(
             f"the length of {row.model}'s vectors is not known",

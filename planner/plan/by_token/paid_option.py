@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from planner.cost.api_prices import ApiPrice
 from planner.cost.token_bills import (
@@ -35,7 +36,7 @@ class PaidOption:
     line: CostCurve | None
     tokens: RequestTokens | None
     fits: bool | None = None
-    store: dict | None = None
+    store: dict[str, Any] | None = None
     assumptions: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     sources: list[tuple[str, str, str | None]] = field(default_factory=list)  # what, source, date
@@ -60,7 +61,13 @@ def request_of(
                 "the length of an example is not known", where=FieldName("few_shot_examples")
             )
         shown = question.few_shot_examples * mean
-    tokens = RequestTokens(prompt, answer_tokens(question), shown, retrieved, question.cached_share)
+    tokens = RequestTokens(
+        prompt=prompt,
+        output=answer_tokens(question),
+        examples=shown,
+        retrieved=retrieved,
+        cached_share=question.cached_share,
+    )
     length_note = (
         f"{format_count(round(tokens.input))} tokens read and {format_count(tokens.output)} "
         "written a request"
@@ -75,6 +82,7 @@ def request_of(
 
 def option_of(
     problem: Problem,
+    *,
     strategy: str,
     variant: str,
     price: ApiPrice,
@@ -83,26 +91,26 @@ def option_of(
     tokens: RequestTokens | None,
     notes: list[str],
 ) -> PaidOption:
-    """The curve without the store's share plus the store's: the whole, its parts and what to say of the
-    price."""
+    """The curve without the store's share plus the store's: the whole, its parts and what to say
+    of the price."""
     load, months = problem.question.requests_per_month, problem.question.horizon_months
     whole = None if line is None else joined_lines(line, storage_line)
     api, storage = (0.0 if line is None else line.up_front_usd), storage_line.up_front_usd
     if load is not None and line is not None:
         api, storage = line.usd(load, months), storage_line.usd(load, months)
     option = PaidOption(
-        strategy,
-        variant,
-        price.provider,
-        price,
-        spread_of_counts(problem, api + storage),
-        {"api": api, "storage": storage},
-        (line.up_front_usd if line else 0.0) + storage_line.up_front_usd,
-        whole,
-        tokens,
+        strategy=strategy,
+        variant=variant,
+        provider=price.provider,
+        price=price,
+        usd=spread_of_counts(problem, api + storage),
+        parts={"api": api, "storage": storage},
+        up_front_usd=(line.up_front_usd if line else 0.0) + storage_line.up_front_usd,
+        line=whole,
+        tokens=tokens,
         assumptions=notes,
     )
-    if load is None and line is not None:
+    if load is None and whole is not None:
         option.warnings.append(
             "priced by the request: "
             f"{format_usd(whole.usd_per_request + whole.metered_usd_per_request)} each"

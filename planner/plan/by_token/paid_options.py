@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from planner.cost.api_prices import ApiPrice
 from planner.cost.token_bills import (
     CostCurve,
     request_usd,
@@ -61,13 +62,13 @@ def _prompting(problem: Problem) -> list[PaidOption]:
     return [
         option_of(
             problem,
-            "prompting",
-            f"{price.provider} {short_name(price.model)}",
-            price,
-            CostCurve(usd_per_request=request_usd(tokens, price)),
-            CostCurve(),
-            tokens,
-            [*notes, *([chosen] if chosen else [])],
+            strategy="prompting",
+            variant=f"{price.provider} {short_name(price.model)}",
+            price=price,
+            line=CostCurve(usd_per_request=request_usd(tokens, price)),
+            storage_line=CostCurve(),
+            tokens=tokens,
+            notes=[*notes, *([chosen] if chosen else [])],
         )
         for price in models
     ]
@@ -75,23 +76,14 @@ def _prompting(problem: Problem) -> list[PaidOption]:
 
 def _rag(problem: Problem) -> list[PaidOption]:
     question = problem.question
-    for name in ("corpus_tokens", "retrieved_tokens"):
-        if getattr(question, name) is None:
-            raise QuestionError(
-                "retrieval is not known",
-                where=FieldName(name),
-                mend=f"Give the tokens of the documents ({FieldName('corpus_tokens')}) and those "
-                f"put into a request ({FieldName('retrieved_tokens')})",
-            )
-    tokens, notes = request_of(problem, examples=True, retrieved=question.retrieved_tokens)
+    corpus_tokens, retrieved_tokens = _retrieval(question)
+    tokens, notes = request_of(problem, examples=True, retrieved=retrieved_tokens)
     embedder, dimensions, embedded_by = to_embed(question.embedding_model)
-    store = store_for(question.corpus_tokens, dimensions)
+    store = store_for(corpus_tokens, dimensions)
     place = store_price(question.vector_store, store, question.requests_per_month or 0.0)
     models, chosen = to_prompt(question.api_model, problem.facts.name, tokens)
-    once, per_query = (
-        store.embedded_tokens * embedder.usd_per_input_token,
-        tokens.prompt * embedder.usd_per_input_token,
-    )
+    usd_per_token = _embedding_usd_per_token(embedder)
+    once, per_query = store.embedded_tokens * usd_per_token, tokens.prompt * usd_per_token
     notes += [note for note in (chosen, embedded_by) if note]
     notes.append(
         f"{format_count(store.vectors)} vectors of {store.dimensions} kept at {place.store}: "
@@ -103,13 +95,13 @@ def _rag(problem: Problem) -> list[PaidOption]:
         line = CostCurve(up_front_usd=once, usd_per_request=request_usd(tokens, price) + per_query)
         option = option_of(
             problem,
-            "rag",
-            f"{price.provider} {short_name(price.model)}",
-            price,
-            line,
-            place.cost_curve(store),
-            tokens,
-            list(notes),
+            strategy="rag",
+            variant=f"{price.provider} {short_name(price.model)}",
+            price=price,
+            line=line,
+            storage_line=place.cost_curve(store),
+            tokens=tokens,
+            notes=list(notes),
         )
         option.store = {
             "store": place.store,
@@ -131,7 +123,32 @@ def _rag(problem: Problem) -> list[PaidOption]:
     return found
 
 
-# ---------------------------------------------------------------- fine-tuning as a service
+def _retrieval(question: Question) -> tuple[float, float]:
+    """(tokens of the documents, tokens put into a request). Raises QuestionError where one of them
+    is not given."""
+    corpus, retrieved = question.corpus_tokens, question.retrieved_tokens
+    if corpus is None or retrieved is None:
+        raise QuestionError(
+            "retrieval is not known",
+            where=FieldName("corpus_tokens") if corpus is None else FieldName("retrieved_tokens"),
+            mend=f"Give the tokens of the documents ({FieldName('corpus_tokens')}) and those put "
+            f"into a request ({FieldName('retrieved_tokens')})",
+        )
+    return corpus, retrieved
+
+
+def _embedding_usd_per_token(embedder: ApiPrice) -> float:
+    """Raises QuestionError for a model whose provider states no price."""
+    if embedder.usd_per_input_token is None:
+        raise QuestionError(
+            f"{embedder.provider} states no price of {embedder.model}",
+            where=FieldName("embedding_model"),
+            mend="Name another",
+        )
+    return embedder.usd_per_input_token
+
+
+# ---------------------------------------------------------------- which of them
 
 
 def cheapest_paid(
@@ -140,21 +157,21 @@ def cheapest_paid(
     """Among ways that are all paid by the token, the one that costs least and keeps the budget;
     None where none is priced whole."""
     whole = [
-        o
+        (o, o.line)
         for o in options
         if o.line is not None and (question.max_usd is None or o.usd.p50 <= question.max_usd)
     ]
     if not whole:
         return None
     load = question.requests_per_month
-    best = min(whole, key=lambda o: o.usd.p50 if load else o.line.monthly_usd(1.0))
-    what = (
+    best, line = min(whole, key=lambda way: way[0].usd.p50 if load else way[1].monthly_usd(1.0))
+    cost = (
         f"{format_usd(best.usd.p50)} over {question.horizon_months:g} months"
         if load
-        else f"{format_usd(best.line.monthly_usd(1.0))} for one request a month"
+        else f"{format_usd(line.monthly_usd(1.0))} for one request a month"
     )
     return (
         best,
-        f"The cheapest of the ways asked for, {what}; whether its answers are good enough is "
+        f"The cheapest of the ways asked for, {cost}; whether its answers are good enough is "
         "not known before they are tried",
     )

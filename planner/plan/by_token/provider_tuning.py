@@ -52,9 +52,7 @@ def tuned_by_providers(problem: Problem) -> list[PaidOption]:
             mend=f"Name one with {FieldName('api_model')}",
         )
     prices = _offers(problem)
-    options = []
-    for price in prices:
-        options.append(_tuned_at(problem, price))
+    options = [_tuned_at(problem, price, data.mean_length) for price in prices]
     if question.api_model is None:
         options[0].assumptions.append(
             f"of {len(prices)} offers for a model of this size or name, the cheapest to train first"
@@ -93,11 +91,22 @@ def _offers(problem: Problem) -> list[ApiPrice]:
     return list(cheapest.values())[:OFFERED]
 
 
-def _training_rank(row: ApiPrice) -> tuple:
-    return row.usd_per_training_token, row.provider, row.model
+def _training_rank(row: ApiPrice) -> tuple[float, str, str]:
+    return _training_usd(row), row.provider, row.model
 
 
-def _tuned_at(problem: Problem, price: ApiPrice) -> PaidOption:
+def _training_usd(row: ApiPrice) -> float:
+    """A token's training. Raises QuestionError for a row without that price."""
+    if row.usd_per_training_token is None:
+        raise QuestionError(
+            f"{row.provider} states no price of training {row.model}",
+            where=FieldName("api_model"),
+            mend="Name another",
+        )
+    return row.usd_per_training_token
+
+
+def _tuned_at(problem: Problem, price: ApiPrice, mean_length: float) -> PaidOption:
     question, data, rule = problem.question, problem.data, tuning_rule(price.provider)
     epochs = question.epochs or default("epochs", "lora", problem.facts.task)[0]
     checks = (
@@ -105,11 +114,12 @@ def _tuned_at(problem: Problem, price: ApiPrice) -> PaidOption:
         if question.evaluation_samples is not None
         else math.ceil(default("evaluation_share")[0] * data.samples)
     )
-    length = min(data.mean_length, question.max_length or math.inf)
+    length = min(mean_length, question.max_length or math.inf)
+    usd_per_token = _training_usd(price)
     bill = tuning_usd(
         data.samples * length,
         epochs,
-        price.usd_per_training_token,
+        usd_per_token,
         rule,
         validation_tokens=checks * length,
         evaluations=math.ceil(question.evaluations_per_epoch * epochs),
@@ -117,7 +127,7 @@ def _tuned_at(problem: Problem, price: ApiPrice) -> PaidOption:
     notes = [
         f"{format_count(bill.billed_tokens)} tokens billed: {data.samples} samples × "
         f"{epochs:g} epochs{' and validation' if bill.parts_usd['validation'] else ''}, "
-        f"packed, at {format_usd(price.usd_per_training_token * 1e6)} a million "
+        f"packed, at {format_usd(usd_per_token * 1e6)} a million "
         f"({price.method or 'one price for all methods'})",
         *bill.notes,
     ]
@@ -125,13 +135,13 @@ def _tuned_at(problem: Problem, price: ApiPrice) -> PaidOption:
     whole = None if line is None else replace(line, up_front_usd=bill.usd)
     option = option_of(
         problem,
-        "provider_fine_tune",
-        f"{price.provider} {short_name(price.model)}",
-        price,
-        whole,
-        CostCurve(),
-        tokens,
-        [*notes, *served],
+        strategy="provider_fine_tune",
+        variant=f"{price.provider} {short_name(price.model)}",
+        price=price,
+        line=whole,
+        storage_line=CostCurve(),
+        tokens=tokens,
+        notes=[*notes, *served],
     )
     option.up_front_usd = bill.usd
     if whole is None:
@@ -157,8 +167,8 @@ def _answering(
         return _deployed(problem, price, tokens)
     served = _tuned_price(price, rule)
     if served is None:
-        why = "has no known price"
-        return None, None, [], [f"serving what {price.provider} tuned {why}: it is not in the cost"]
+        warning = f"serving what {price.provider} tuned has no known price: it is not in the cost"
+        return None, None, [], [warning]
     hosting = (rule.hosting_usd_per_hour or 0.0) * serving_default("hours_per_month")
     line = CostCurve(
         usd_per_request=request_usd(tokens, served),
@@ -188,7 +198,7 @@ def _deployed(
                 f"in the cost; {FieldName('requests_per_month')} gives it"
             ],
         )
-    why = f"{price.provider} states no price of the devices it deploys on"
+    obstacle = f"{price.provider} states no price of the devices it deploys on"
     for offer in _deployments(price.provider):
         spec = find_device(offer.gpu_key)
         try:
@@ -198,13 +208,13 @@ def _deployed(
                 problem.question,
                 source,
                 spec,
-                offer,
-                None,
-                problem.data.mean_length,
-                min(PROMPTS_AT_ONCE, choices.global_batch),
+                offer=offer,
+                prices=None,
+                mean_tokens=problem.data.mean_length,
+                micro_batch=min(PROMPTS_AT_ONCE, choices.global_batch),
             )
         except PlannerError as error:
-            why = str(error)
+            obstacle = str(error)
             continue
         assumption = (
             f"{price.provider} serves what it tuned on a deployment of its own, "
@@ -217,7 +227,7 @@ def _deployed(
         [],
         [
             f"serving what {price.provider} tuned needs a deployment of its own and is not in "
-            f"the cost: {why}"
+            f"the cost: {obstacle}"
         ],
     )
 
@@ -241,18 +251,18 @@ def _deployments(provider: str) -> list[Offer]:
         )
         found.append(
             Offer(
-                provider,
-                row["region"],
-                row["instance_type"],
-                row["gpu_key"],
-                1,
-                usd,
-                usd,
-                False,
-                date,
-                (today() - date).days,
-                row["source"],
-                row["kind"],
+                provider=provider,
+                region=row["region"],
+                instance_type=row["instance_type"],
+                gpu_key=row["gpu_key"],
+                gpu_count=1,
+                usd_per_gpu_hour=usd,
+                usd_per_instance_hour=usd,
+                spot=False,
+                captured_date=date,
+                age_days=(today() - date).days,
+                source=row["source"],
+                kind=row["kind"],
             )
         )
     return sorted(found, key=lambda offer: (offer.usd_per_gpu_hour, offer.gpu_key))

@@ -78,12 +78,12 @@ def choose(
     batch = question.global_batch or _unasked_batch(question, strategy, task)
     epochs = question.epochs or default("epochs", strategy, task)[0]
     return TrainingChoices(
-        recipe,
-        _checkpointing(question, facts, strategy, variant),
-        min(batch, max(1, data.samples, question.micro_batch or 1)),
-        epochs,
-        default_length(question, facts, data),
-        question.padding,
+        recipe=recipe,
+        checkpointing=_checkpointing(question, facts, strategy, variant),
+        global_batch=min(batch, max(1, data.samples, question.micro_batch or 1)),
+        epochs=epochs,
+        max_length=default_length(question, facts, data),
+        padding=question.padding,
     )
 
 
@@ -129,16 +129,16 @@ def _unasked_batch(question: Question, strategy: str, task: str) -> int:
 
 
 def _audio_samples(facts: ModelFacts, data: DatasetProfile, task: str) -> int | None:
-    """A raw waveform's length: the 99th percentile of the data's seconds at 16 kHz, or ten seconds
-    where only counts are given."""
+    """A raw waveform's length: the 99th percentile of the data's seconds at the default sampling
+    rate, or a default clip where only counts are given."""
     if facts.modality != "audio" or task != "audio_classification":
         return None
-    rate = 16_000
+    rate = int(default("audio_samples_per_second")[0])
     if data.audio_seconds is not None:
         return int(math.ceil(percentiles(data.audio_seconds, (99,))[0])) * rate
     if data.lengths is not None:
         return int(data.lengths.max())
-    return 10 * rate
+    return int(default("clip_seconds")[0] * rate)
 
 
 def _unfrozen(question: Question, facts: ModelFacts) -> int:

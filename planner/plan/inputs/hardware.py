@@ -3,6 +3,7 @@ fits."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,7 @@ from planner.errors import FieldName, QuestionError
 from planner.figures import Estimate
 from planner.parallel.plan import ParallelPlan
 from planner.question import Question
+from planner.trace.source import Progress
 
 #: Of the devices that somebody rents, how many of the most promising are planned in full for each
 #: strategy.
@@ -29,6 +31,14 @@ class RentedDevice:
     parallel: ParallelPlan
     offer: Offer | None
     prices: Estimate | None = None
+
+    @property
+    def known_offer(self) -> Offer:
+        """The offer of a device that ``rentable`` found. Raises ValueError where no price is
+        known."""
+        if self.offer is None:
+            raise ValueError(f"no offer of {self.spec.name} is known")
+        return self.offer
 
 
 @dataclass
@@ -46,7 +56,7 @@ def parallel_plan(question: Question) -> ParallelPlan:
     return ParallelPlan(dp_replicate=question.gpus)
 
 
-def find_hardware(question: Question, progress=None) -> Hardware:
+def find_hardware(question: Question, progress: Progress | None = None) -> Hardware:
     """Raises UnknownNameError and QuestionError for a device or price that is not known, and those
     of timing operations here for ``--exact``."""
     if question.exact:
@@ -85,7 +95,7 @@ def find_hardware(question: Question, progress=None) -> Hardware:
     )
 
 
-def with_basis(spec: DeviceSpec, basis: str, progress=None) -> DeviceSpec:
+def with_basis(spec: DeviceSpec, basis: str, progress: Progress | None = None) -> DeviceSpec:
     """The device, its times on one basis: ``datasheet``, ``calibrated`` (raises QuestionError where
     it was not measured) or ``exact`` (the local device only; raises the errors of
     ``planner.calibrate.exact.exactly``)."""
@@ -102,7 +112,7 @@ def with_basis(spec: DeviceSpec, basis: str, progress=None) -> DeviceSpec:
     return replace(spec, pricing="calibrated", timer=None)
 
 
-def _timed_here(question: Question, progress) -> Hardware:
+def _timed_here(question: Question, progress: Progress | None) -> Hardware:
     """The local device, its operations timed."""
     if question.compile:
         raise QuestionError(
@@ -135,18 +145,9 @@ def rent(question: Question, spec: DeviceSpec, *, must: bool) -> RentedDevice:
             parallel_plan(question),
             replace(given(question.price, spec.key), spot=question.spot),
         )
-    if question.owned_usd is not None:
-        return RentedDevice(
-            spec,
-            parallel_plan(question),
-            owned(
-                spec,
-                usd=question.owned_usd,
-                years=question.owned_years,
-                utilisation=question.owned_utilisation,
-                usd_per_kwh=question.usd_per_kwh,
-            ),
-        )
+    own = own_offer(question, spec)
+    if own is not None:
+        return RentedDevice(spec, parallel_plan(question), own)
     found = _offers(question, spec)
     if not found:
         if must or question.provider or question.region or question.spot or question.commitment:
@@ -155,6 +156,22 @@ def rent(question: Question, spec: DeviceSpec, *, must: bool) -> RentedDevice:
             )
         return RentedDevice(spec, parallel_plan(question), None)
     return RentedDevice(spec, parallel_plan(question), found[0], _prices(question, found))
+
+
+def own_offer(question: Question, spec: DeviceSpec) -> Offer | None:
+    """The user's own machine as an offer; None where the question names none. Raises QuestionError
+    where only a part of it is known, and the errors of ``owned``."""
+    usd, years = question.owned_usd, question.owned_years
+    utilisation, usd_per_kwh = question.owned_utilisation, question.usd_per_kwh
+    if usd is None:
+        return None
+    if years is None or utilisation is None or usd_per_kwh is None:
+        raise QuestionError(
+            "own hardware is known whole or not at all",
+            where=FieldName("owned_usd"),
+            mend="Give --owned-years, --owned-utilisation and --usd-per-kwh too",
+        )
+    return owned(spec, usd=usd, years=years, utilisation=utilisation, usd_per_kwh=usd_per_kwh)
 
 
 def rentable(question: Question) -> list[RentedDevice]:
@@ -192,13 +209,16 @@ def by_promise(
     rented: list[RentedDevice], flops: float, read_write_bytes: float, precision: str
 ) -> Iterator[RentedDevice]:
     """Devices in the order of a roofline's dollars for this much work: a bound that needs no trace
-    at each device."""
+    at each device. One of unknown bandwidth comes last."""
 
     def dollars(rented_device: RentedDevice) -> float:
-        peak = rented_device.spec.peak(precision) or rented_device.spec.peak("fp32") or 1.0
-        return max(
-            flops / peak, read_write_bytes / rented_device.spec.bandwidth_bytes_per_s()
-        ) * rented_device.offer.usd_per_hour_for(rented_device.parallel.devices)
+        spec, devices = rented_device.spec, rented_device.parallel.devices
+        bandwidth = spec.bandwidth_bytes_per_s()
+        if bandwidth is None:
+            return math.inf
+        peak = spec.peak(precision) or spec.peak("fp32") or 1.0
+        seconds = max(flops / peak, read_write_bytes / bandwidth)
+        return seconds * rented_device.known_offer.usd_per_hour_for(devices)
 
     return iter(sorted((r for r in rented if r.spec.supports(precision)), key=dollars))
 
@@ -206,13 +226,11 @@ def by_promise(
 def _prices(question: Question, found: list[Offer]) -> Estimate | None:
     """From the cheapest offer up to the middle of the providers': the cheapest may be sold out.
     None for a named provider."""
-    if question.provider:
+    prices = None if question.provider else price_range(found, question.gpus)
+    if prices is None:
         return None
-    cheapest, every = (
-        found[0].usd_per_hour_for(question.gpus) / question.gpus,
-        price_range(found, question.gpus),
-    )
-    return Estimate(cheapest, cheapest, max(cheapest, every.p50))
+    cheapest = found[0].usd_per_hour_for(question.gpus) / question.gpus
+    return Estimate(cheapest, cheapest, max(cheapest, prices.p50))
 
 
 def _offers(question: Question, spec: DeviceSpec) -> list[Offer]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +17,11 @@ from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.plan.inputs.defaults import default
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
-from planner.trace.source import TraceSource, trace_for
+from planner.trace.source import Progress, TraceSource, trace_for
 from planner.training.recipe import Recipe
 
-#: The decoder of an encoder-decoder gets a quarter of the input's length where the data does not
-#: say.
-TARGET_SHARE = 4
+#: A scan's progress is shown in so many parts.
+PERCENT = 100
 
 
 @dataclass
@@ -32,11 +32,11 @@ class Problem:
     question: Question
     facts: ModelFacts
     data: DatasetProfile
-    progress: Callable[[str, int, int], None] | None = None
+    progress: Progress | None = None
     assumptions: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     replays: Replays = field(default_factory=Replays)
-    _sources: dict[tuple, TraceSource] = field(default_factory=dict)
+    _sources: dict[tuple[Any, ...], TraceSource] = field(default_factory=dict)
 
     @property
     def strategies(self) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ class Problem:
             self.warnings.append(text)
 
 
-def understand(question: Question, progress=None) -> Problem:
+def understand(question: Question, progress: Progress | None = None) -> Problem:
     """Resolve the model and count the data. Raises ModelError, DataError and QuestionError."""
     facts = resolve(
         question.model,
@@ -105,7 +105,7 @@ def understand(question: Question, progress=None) -> Problem:
     return problem
 
 
-def _data(question: Question, facts: ModelFacts, progress) -> DatasetProfile:
+def _data(question: Question, facts: ModelFacts, progress: Progress | None) -> DatasetProfile:
     if question.data is None:
         if facts.modality == "text" and question.tokens_per_sample is None:
             raise QuestionError(
@@ -113,6 +113,8 @@ def _data(question: Question, facts: ModelFacts, progress) -> DatasetProfile:
                 where=FieldName("tokens_per_sample"),
                 mend="Give the mean tokens a sample",
             )
+        if question.samples is None:
+            raise QuestionError("no data", mend="Name a file or folder, or give samples")
         return from_counts(
             question.samples,
             question.tokens_per_sample,
@@ -127,8 +129,18 @@ def _data(question: Question, facts: ModelFacts, progress) -> DatasetProfile:
         tokenizer_path=facts.tokenizer,
         text_columns=question.text_columns,
         vocabulary_size=facts.vocabulary,
-        progress=progress,
+        progress=None if progress is None else _share_of(progress),
     )
+
+
+def _share_of(progress: Progress) -> Callable[[float], None]:
+    """A scan reports the share that is counted; a question's ``progress`` takes what, done and
+    total."""
+
+    def report(share: float) -> None:
+        progress("counting the data", round(PERCENT * share), PERCENT)
+
+    return report
 
 
 def _fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -> DatasetProfile:
@@ -138,14 +150,17 @@ def _fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) 
             f"{facts.name} reads {facts.modality}, the data holds {data.modality}", where="data"
         )
     if facts.task == "seq2seq_lm" and data.target_lengths is None and data.lengths is not None:
+        ratio = int(default("input_tokens_per_target_token")[0])
         assumptions.append(
-            f"targets are taken as a quarter of the inputs' length (1/{TARGET_SHARE}): the "
+            f"targets are taken as a quarter of the inputs' length (1/{ratio}): the "
             "data does not say"
         )
-        return replace(data, target_lengths=np.maximum(1, data.lengths // TARGET_SHARE))
+        return replace(data, target_lengths=np.maximum(1, data.lengths // ratio))
     if facts.task == "speech_recognition" and data.lengths is None:
         rate = default("transcript_tokens_per_second")[0]
-        seconds = data.audio_seconds if data.audio_seconds is not None else np.array([30.0])
+        seconds = data.audio_seconds
+        if seconds is None:
+            seconds = np.array([default("speech_seconds")[0]])
         assumptions.append(f"transcripts are taken at {rate:g} tokens a second of speech")
         return replace(data, lengths=np.maximum(1, np.round(seconds * rate)).astype(np.int64))
     return data

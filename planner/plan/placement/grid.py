@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -54,14 +54,14 @@ class SourceGrid:
         problem: Problem,
         stage: Stage,
         plans: Sequence[ParallelPlan],
-    ):
+    ) -> None:
         self.source, self.choices, self.problem = source, stage.choices, problem
-        asked, batch = stage.question.micro_batch, stage.choices.global_batch
-        self.micro_batches = {plan: micro_batches(batch, plan, asked) for plan in plans}
-        every = sorted(set().union(*self.micro_batches.values()))
-        self.large = np.array([size for size in every if size > 1] or every)
-        self.batches = {size: self._batches(size) for size in every}
-        self.longest = longest_lengths(self.batches[every[-1]])
+        asked_size, batch = stage.question.micro_batch, stage.choices.global_batch
+        self.micro_batches = {plan: micro_batches(batch, plan, asked_size) for plan in plans}
+        sizes = sorted(set().union(*self.micro_batches.values()))
+        self.large = np.array([size for size in sizes if size > 1] or sizes)
+        self.batches = {size: self._batches(size) for size in sizes}
+        self.longest = longest_lengths(self.batches[sizes[-1]])
 
     def _batches(self, micro_batch: int) -> BatchPlan:
         choices = self.choices
@@ -172,7 +172,14 @@ class DeviceGrid:
             parallel=parallel,
         )
         batches = shared.batches[micro_batch]
-        return Setting(shared.source, micro_batch, accumulation, batches, None, step)
+        return Setting(
+            source=shared.source,
+            micro_batch=micro_batch,
+            accumulation=accumulation,
+            batches=batches,
+            memory=None,
+            step=step,
+        )
 
     def proven(self, micro_batch: int, parallel: ParallelPlan) -> Setting:
         """A setting whose memory a replay has found; whether it fits is in it. Raises
@@ -182,7 +189,14 @@ class DeviceGrid:
         memory = self._memory(micro_batch, accumulation, parallel)
         point = {"B": micro_batch, **mean_lengths(batches)}
         step = step_at(source, self.spec, point, accumulation=accumulation, parallel=parallel)
-        return Setting(source, micro_batch, accumulation, batches, memory, step)
+        return Setting(
+            source=source,
+            micro_batch=micro_batch,
+            accumulation=accumulation,
+            batches=batches,
+            memory=memory,
+            step=step,
+        )
 
     def _memory(self, micro_batch: int, accumulation: int, parallel: ParallelPlan) -> Memory:
         return memory_at(
@@ -215,10 +229,10 @@ def in_order(fitting: list[FittingBatch]) -> list[FittingBatch]:
 class Grids:
     """Hands out grids: one a trace source, one a device on it."""
 
-    def __init__(self, problem: Problem, plans: Sequence[ParallelPlan]):
+    def __init__(self, problem: Problem, plans: Sequence[ParallelPlan]) -> None:
         self.problem, self.plans = problem, tuple(plans)
-        self._shared: dict[tuple, SourceGrid] = {}
-        self._device: dict[tuple, DeviceGrid] = {}
+        self._shared: dict[tuple[Any, ...], SourceGrid] = {}
+        self._device: dict[tuple[Any, ...], DeviceGrid] = {}
 
     def of(self, stage: Stage, spec: DeviceSpec) -> Iterator[DeviceGrid]:
         """The grids of a stage on a device, one a policy of checkpointing in the order of
@@ -239,7 +253,9 @@ class Grids:
         return _kept(self._device, (key, spec.key, spec.pricing), lambda: DeviceGrid(shared, spec))
 
 
-def _kept(kept: dict[tuple, _Made], key: tuple, make: Callable[[], _Made]) -> _Made:
+def _kept(
+    kept: dict[tuple[Any, ...], _Made], key: tuple[Any, ...], make: Callable[[], _Made]
+) -> _Made:
     if key not in kept:
         kept[key] = make()
     return kept[key]

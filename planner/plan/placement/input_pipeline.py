@@ -142,12 +142,12 @@ def _measured(data: DatasetProfile, entry: Mapping[str, Any], records: float) ->
     sigma = math.hypot(entry.get("scatter_log") or 0.0, entry["sigma_log"] * away)
     ratio = overhead("loader_seconds_ratio")
     return Feed(
-        Estimate.with_spread(middle, sigma) * ratio,
-        workers,
-        VERBS[data.modality],
-        f"measured {entry['date']}",
-        slowest_stage(entry),
-        cores,
+        sample_seconds=Estimate.with_spread(middle, sigma) * ratio,
+        workers=workers,
+        verb=VERBS[data.modality],
+        basis=f"measured {entry['date']}",
+        slowest=slowest_stage(entry),
+        most_workers=cores,
     )
 
 
@@ -166,20 +166,10 @@ def _units(data: DatasetProfile) -> float | None:
 def _from_disk(data: DatasetProfile, entry: Mapping[str, Any]) -> float:
     """Extra seconds a sample for data that the page cache cannot hold: every epoch reads it from
     disk."""
-    dropped, memory, warm = (
-        entry.get("dropped_read_seconds"),
-        entry.get("memory_bytes"),
-        entry["stages"].get("read"),
-    )
-    if (
-        None in (dropped, memory, warm, data.bytes_on_disk)
-        or data.bytes_on_disk <= memory
-        or not entry.get("mean_bytes")
-    ):
+    dropped, memory = entry.get("dropped_read_seconds"), entry.get("memory_bytes")
+    warm, size = entry["stages"].get("read"), data.bytes_on_disk
+    if dropped is None or memory is None or warm is None or size is None:
         return 0.0
-    return (
-        max(0.0, dropped - warm["seconds"])
-        * data.bytes_on_disk
-        / max(1, data.samples)
-        / entry["mean_bytes"]
-    )
+    if size <= memory or not entry.get("mean_bytes"):
+        return 0.0
+    return max(0.0, dropped - warm["seconds"]) * size / max(1, data.samples) / entry["mean_bytes"]

@@ -95,14 +95,14 @@ def _placement(
     last = settled[-1].setting
     cached = variant.name == CACHED
     return Placement(
-        variant,
-        spec,
-        parallel,
-        tuple(found.setting for found in settled),
-        joined(runs, parallel),
-        last.checkpoint_bytes,
-        feature_bytes(last, problem.data.samples) if cached else 0,
-        is_proven,
+        variant=variant,
+        spec=spec,
+        parallel=parallel,
+        settings=tuple(found.setting for found in settled),
+        run=joined(runs, parallel),
+        checkpoint_bytes=last.checkpoint_bytes,
+        disk_bytes=feature_bytes(last, problem.data.samples) if cached else 0,
+        proven=is_proven,
     )
 
 

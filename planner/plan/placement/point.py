@@ -16,7 +16,7 @@ from planner.parallel.plan import ALONE, ParallelPlan
 from planner.parallel.step import optimizer_step_seconds
 from planner.step_time.clock import StepClock, StepTime
 from planner.trace.source import TraceSource, trace_for
-from planner.trace.table import CATEGORIES
+from planner.trace.table import CATEGORIES, StepTrace
 from planner.training.recipe import Recipe
 from planner.uncertainty.spread import moved, spread
 
@@ -132,16 +132,16 @@ def evaluate(
     memory = memory_at(source, spec, point, accumulation=accumulation, parallel=parallel)
     step = step_at(source, spec, point, accumulation=accumulation, parallel=parallel)
     return PointResult(
-        step.seconds,
-        step.forward_seconds,
-        memory.allocated_bytes,
-        memory.reserved_bytes,
-        memory.device_used_bytes,
-        memory.device_total_bytes,
-        memory.fits,
-        spec.pricing,
-        memory,
-        step,
+        step_seconds=step.seconds,
+        forward_seconds=step.forward_seconds,
+        allocated_bytes=memory.allocated_bytes,
+        reserved_bytes=memory.reserved_bytes,
+        device_used_bytes=memory.device_used_bytes,
+        device_total_bytes=memory.device_total_bytes,
+        fits=memory.fits,
+        basis=spec.pricing,
+        memory=memory,
+        step=step,
     )
 
 
@@ -156,7 +156,7 @@ def memory_at(
 ) -> Memory:
     """Replay the allocator at a point. With several devices the gradient buckets of data
     parallelism are added. ``replays``: those that were made before, for a search of many points."""
-    trace, runtime, family = source.at(**point), _runtime(spec), source.facts.modality
+    trace, runtime, family = _trace_at(source, point), _runtime(spec), source.facts.modality
     peak = (replays or Replays()).peak(
         trace, point, accumulation=accumulation, workspace=runtime.workspace
     )
@@ -184,6 +184,11 @@ def room_bytes(spec: DeviceSpec, family: str) -> float:
     without what the allocator wastes."""
     waste = spread("reserved", spec.pricing, family, spec.key).around(1.0).p90
     return (spec.total_memory_bytes - _runtime(spec).context_bytes.p90) / waste
+
+
+def _trace_at(source: TraceSource, point: Point) -> StepTrace:
+    """One sample where the point names no batch, as ``step_at`` counts it."""
+    return source.at(B=point["B"] or 1, S=point.get("S"), T=point.get("T"))
 
 
 def _runtime(spec: DeviceSpec) -> RuntimeMemory:
@@ -230,14 +235,14 @@ def _memory(
     breakdown["fragmentation"] = max(0.0, reserved.p50 - allocated.p50)
     breakdown["context"] = used.p50 - sum(breakdown.values())
     return Memory(
-        allocated,
-        reserved,
-        used,
-        spec.total_memory_bytes,
-        breakdown,
-        peak,
-        gives_back,
-        runtime.context_bytes,
+        allocated_bytes=allocated,
+        reserved_bytes=reserved,
+        device_used_bytes=used,
+        device_total_bytes=spec.total_memory_bytes,
+        breakdown=breakdown,
+        peak=peak,
+        gives_back=gives_back,
+        context_bytes=runtime.context_bytes,
     )
 
 
@@ -251,7 +256,7 @@ def step_at(
 ) -> StepResult:
     """Price a point: ``accumulation`` micro-batches and one optimizer update, the gradients reduced
     once."""
-    trace = source.at(**point)
+    trace = _trace_at(source, point)
     time = StepClock(spec).price(
         trace,
         trace.dims(**point),

@@ -64,13 +64,13 @@ def whole_run(
     }
     wall = sum(list(parts.values())[1:], parts["training"])
     return Run(
-        steps,
-        epochs,
-        wall,
-        wall.scale(parallel.devices),
-        {name: part.p50 for name, part in parts.items()},
-        notes,
-        warnings,
+        steps=steps,
+        epochs=epochs,
+        wall_hours=wall,
+        gpu_hours=wall.scale(parallel.devices),
+        parts_hours={name: part.p50 for name, part in parts.items()},
+        notes=notes,
+        warnings=warnings,
     )
 
 
@@ -86,13 +86,13 @@ def joined(runs: Sequence[Run], parallel: ParallelPlan) -> Run:
     wall = sum((run.wall_hours for run in runs[1:]), first.wall_hours)
     wall = Estimate(max(0.0, wall.p10 - spare), wall.p50 - spare, wall.p90 - spare)
     return Run(
-        sum(run.steps for run in runs),
-        sum(run.epochs for run in runs),
-        wall,
-        wall.scale(parallel.devices),
-        parts,
-        tuple(dict.fromkeys(note for run in runs for note in run.notes)),
-        tuple(dict.fromkeys(warning for run in runs for warning in run.warnings)),
+        steps=sum(run.steps for run in runs),
+        epochs=sum(run.epochs for run in runs),
+        wall_hours=wall,
+        gpu_hours=wall.scale(parallel.devices),
+        parts_hours=parts,
+        notes=tuple(dict.fromkeys(note for run in runs for note in run.notes)),
+        warnings=tuple(dict.fromkeys(warning for run in runs for warning in run.warnings)),
     )
 
 

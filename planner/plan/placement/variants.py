@@ -56,8 +56,8 @@ def variants(problem: Problem, strategy: str, spec: DeviceSpec) -> Iterator[Vari
     Cached features are left out, with a warning, for a model whose head is no module of its own,
     unless the question insists on them. Raises the errors of choosing and, then, of recording.
     """
-    made = _VARIANTS.get(strategy, _plain)
-    return made(problem, strategy, spec)
+    generator = _VARIANTS.get(strategy, _plain)
+    return generator(problem, strategy, spec)
 
 
 def models_of(problem: Problem, strategy: str) -> tuple[ModelFacts, ModelFacts | None]:
