@@ -1,48 +1,66 @@
-# make plan    from nothing to the first answer      (needs Python 3.11 or newer, and git)
-# make test    every test, with every optional library
-# make test-dates    the quick tests on the days that come 400 and 2,000 days after today
-# make lint    style
-# make refresh-tables DATA=DIR    newer tables of GPUs, prices and carbon into profiles/ (see profiles/refresh/README.md)
-# make loop    the planner checks itself here: calibrate, train small models, validate, correct, validate on others (minutes)
-#
-# A target installs only when pyproject.toml, .ci/constraints.txt or this file changed.
+# make help says what there is. A target installs only when pyproject.toml, .ci/constraints.txt or this file changed.
 # Without a GPU, torch's build for the processor is a much smaller download: see pytorch.org for its index and set
 # PIP_EXTRA_INDEX_URL to it.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: plan test test-dates lint refresh-tables loop clean
+.PHONY: help plan test test-slow test-all test-dates lint style types format wheel refresh-tables loop clean
 
 VENV := .venv
 PYTHON = $(VENV)/bin/python
 PIP = $(PYTHON) -m pip --disable-pip-version-check
 CONSTRAINTS := $(wildcard .ci/constraints.txt)
 INPUTS := pyproject.toml Makefile $(CONSTRAINTS)
+CODE := planner tests benchmarks
 MODEL ?= Llama-3.2-1B
 DATA ?= profiles/examples/support_tickets.jsonl
+# one process a core, each with one thread of torch (tests/conftest.py); a free process takes over waiting tests
+PYTEST = $(PYTHON) -m pytest -n logical --maxprocesses 8 --dist worksteal
 
-plan: $(VENV)/.installed-run
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
+
+plan: $(VENV)/.installed-run  ## from nothing to the first answer (needs Python 3.11 or newer, and git)
 	$(VENV)/bin/planner estimate $(MODEL) $(DATA)
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev  ## every test but the slow proofs, with every optional library, in parallel
 	@bash .ci/browser
-	$(PYTHON) -m pytest
+	$(PYTEST) -m "not slow"
 
-test-dates: $(VENV)/.installed-dev
+test-slow: $(VENV)/.installed-dev  ## the slow proofs alone
 	@bash .ci/browser
-	for days in 400 2000; do PLANNER_TEST_DAYS_AHEAD=$$days $(PYTHON) -m pytest -m "not slow"; done
+	$(PYTEST) -m slow
 
-lint: $(VENV)/.installed-dev
-	$(PYTHON) -m ruff check planner tests benchmarks
+test-all: test test-slow  ## every test
 
-refresh-tables: $(VENV)/.installed-run
+test-dates: $(VENV)/.installed-dev  ## the quick tests on the days that come 400 and 2,000 days after today
+	@bash .ci/browser
+	for days in 400 2000; do PLANNER_TEST_DAYS_AHEAD=$$days $(PYTEST) -m "not slow"; done
+
+lint: style types  ## style and types
+
+style: $(VENV)/.installed-dev  ## format, lines of at most 100 columns, import order
+	$(PYTHON) -m ruff format --check $(CODE)
+	$(PYTHON) -m ruff check $(CODE)
+
+types: $(VENV)/.installed-dev  ## pyright: basic for all of planner, strict for the rooms that pyproject.toml names
+	$(PYTHON) -m pyright
+
+format: $(VENV)/.installed-dev  ## format the code and sort its imports
+	$(PYTHON) -m ruff check --select I --fix $(CODE)
+	$(PYTHON) -m ruff format $(CODE)
+
+wheel: $(VENV)/.installed-dev  ## dist/planner-*.whl; tests/test_wheel.py asks it a question without the checkout
+	$(PYTHON) -m hatchling build -t wheel
+
+refresh-tables: $(VENV)/.installed-run  ## newer tables of GPUs, prices and carbon: DATA=DIR (see profiles/refresh/README.md)
 	$(PYTHON) benchmarks/refresh_tables.py $(DATA)
 
-loop: $(VENV)/.installed-dev
+loop: $(VENV)/.installed-dev  ## the planner checks itself here: calibrate, train, validate, correct, validate on others (minutes)
 	$(PYTHON) benchmarks/loop.py
 
-clean:
+clean:  ## remove the virtual environment and what was built
 	rm -rf $(VENV) build dist *.egg-info
 
 $(VENV)/bin/python:

@@ -1,11 +1,14 @@
 """How right the planner is, on runs that other people measured and on our own.
 
-    python benchmarks/accuracy.py                                   # the shipped tables of measured figures
-    python benchmarks/accuracy.py --split holdout --json            # families that no prior was fitted on
+    python benchmarks/accuracy.py                          # the shipped tables of measured figures
+    python benchmarks/accuracy.py --split holdout --json   # families that no prior was fitted on
     python benchmarks/accuracy.py --tables DIR --table timm_train --limit 200 --seed 7
     python benchmarks/accuracy.py --write-accuracy docs/accuracy.md
-    python benchmarks/accuracy.py --device cpu                      # trains here, and compares the three bases with the clock
-    python benchmarks/accuracy.py --device cpu --profile my.json --keep runs.csv; python benchmarks/accuracy.py --device cpu --runs runs.csv
+    python benchmarks/accuracy.py --device cpu --profile my.json --keep runs.csv
+    python benchmarks/accuracy.py --device cpu --runs runs.csv
+
+With ``--device`` it trains here, and compares the three bases with the clock; ``--runs`` reads what
+``--keep`` wrote.
 
 Prints medians, ninetieth percentiles and worst errors of time and memory, bias, the share of
 measurements that the 80 % intervals cover, the verdicts on memory, and every row that could not be
@@ -40,8 +43,9 @@ MEASURED = ROOT / "profiles" / "measured"
 WORKERS = 2
 HEAD = """# Accuracy
 
-Written by `python benchmarks/accuracy.py --write-accuracy docs/accuracy.md`; not edited by hand. With `--tables DIR` the whole public
-tables are replayed, of which `profiles/measured/published.csv` is a selection. `planner validate published` asks the same runs
+Written by `python benchmarks/accuracy.py --write-accuracy docs/accuracy.md`; not edited by hand.
+With `--tables DIR` the whole public tables are replayed, of which
+`profiles/measured/published.csv` is a selection. `planner validate published` asks the same runs
 with your own corrections, `planner validate` your own runs.
 
 """

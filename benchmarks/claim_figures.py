@@ -144,7 +144,7 @@ def at_list_price(gpu: str, hours: Estimate, gpus: int) -> Estimate:
     return Estimate(hours.p10 * price.p10, hours.p50 * price.p50, hours.p90 * price.p90)
 
 
-# ---------------------------------------------------------------- one function a kind of figure: (answers, case) → Case
+# -------------------------------- one function a kind of figure: (answers, case) → Case
 
 
 def _usd(answers: Answers, name: str) -> Case:

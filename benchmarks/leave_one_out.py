@@ -1,9 +1,9 @@
 """How well a curve predicts sizes that it was not fitted on, and a datasheet devices that were not
 fitted on.
 
-    python benchmarks/leave_one_out.py --journal FILE.journal.jsonl          # a calibration's own raw data
-    python benchmarks/leave_one_out.py --operations ops.csv [--gpu NAME]     # a table of timed operations
-    python benchmarks/leave_one_out.py --tables DIR                          # NeuSight's table, device by device
+    python benchmarks/leave_one_out.py --journal FILE.jsonl           # a calibration's own raw data
+    python benchmarks/leave_one_out.py --operations CSV [--gpu NAME]  # a table of timed operations
+    python benchmarks/leave_one_out.py --tables DIR                   # NeuSight's table by device
 
 Rows are split by size. ``half``: a random half of each family's sizes is fitted, the other half
 predicted. ``largest``: the tenth of the sizes with the most work is predicted from the rest, which

@@ -25,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import local_runs  # noqa: E402
-from benchmarks.local_runs import PROCESSOR_RUNS, _run  # noqa: E402
+from benchmarks.local_cases import PROCESSOR_RUNS, local_case  # noqa: E402
 from planner.validate.cases import Case  # noqa: E402
 
 BASES = ("datasheet", "calibrated")
@@ -84,7 +84,7 @@ _ELECTRA = dict(
 )
 #: Other models at other sizes: nothing here taught a correction.
 NEW: tuple[Case, ...] = (
-    _run(
+    local_case(
         "new-opt-full",
         "small-opt",
         "causal_lm",
@@ -92,7 +92,7 @@ NEW: tuple[Case, ...] = (
         sequence_length=100,
         architecture=_OPT,
     ),
-    _run(
+    local_case(
         "new-qwen2-lora",
         "small-qwen2",
         "causal_lm",
@@ -103,7 +103,7 @@ NEW: tuple[Case, ...] = (
         lora_rank=16,
         lora_dropout=0.0,
     ),
-    _run(
+    local_case(
         "new-roberta-full",
         "small-roberta",
         _TEXT,
@@ -112,7 +112,7 @@ NEW: tuple[Case, ...] = (
         architecture=_ROBERTA,
         classes=4,
     ),
-    _run(
+    local_case(
         "new-electra-partial",
         "small-electra",
         _TEXT,
@@ -123,7 +123,7 @@ NEW: tuple[Case, ...] = (
         classes=2,
         unfrozen_blocks=2,
     ),
-    _run(
+    local_case(
         "new-deit-full",
         "deit_tiny_patch16_224",
         _IMAGE,
@@ -131,7 +131,7 @@ NEW: tuple[Case, ...] = (
         architecture=dict(kind="timm"),
         classes=8,
     ),
-    _run(
+    local_case(
         "new-resnet26-full",
         "resnet26",
         _IMAGE,
@@ -140,7 +140,7 @@ NEW: tuple[Case, ...] = (
         architecture=dict(kind="timm"),
         classes=8,
     ),
-    _run(
+    local_case(
         "new-regnet-full",
         "regnetx_004",
         _IMAGE,
@@ -149,7 +149,7 @@ NEW: tuple[Case, ...] = (
         architecture=dict(kind="timm"),
         classes=8,
     ),
-    _run(
+    local_case(
         "new-squeezenet-frozen",
         "torchvision:squeezenet1_1",
         _IMAGE,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.local_runs import PROCESSOR_RUNS  # noqa: E402
+from benchmarks.local_cases import PROCESSOR_RUNS  # noqa: E402
 from planner.measure.real_step import RealStep  # noqa: E402
 from planner.models.resolve import resolve  # noqa: E402
 from planner.validate.architectures import resolvable  # noqa: E402

@@ -301,16 +301,19 @@ def _hours(bill: Bill) -> str:
 
 _HEAD = """# Published training bills beside ours
 
-Written by `python benchmarks/published_bills.py --write docs/published_bills.md`; every number comes out of it.
+Written by `python benchmarks/published_bills.py --write docs/published_bills.md`; every number
+comes out of it.
 
-Ours: the step time of the real model, from its trace and the GPU's datasheet, times the samples. Runs on at most eight GPUs
-are planned on such a host with data parallelism. The planner has no sharded, tensor or pipeline parallelism: for larger runs
-it is the step of a single device, whose memory is not judged, with the optimizer's work spread over {accumulation}
-micro-batches, divided by what a cluster keeps of a host's speed ({scaling:.2f}) and by the share of the time that trains
-({effective:.2f}); both are rows of `profiles/claims/facts.csv` with their sources, and neither is fitted to these bills.
-Which rows can be asked, and how, was written down before they were answered; afterwards only two things changed: Falcon 7B's
-row says why it is far off, and the two Stable Diffusion runs, refused at first, got a factory. Dollars: the cheapest list price for
-eight GPUs of the kind on {date}, without storage, people and failed attempts.
+Ours: the step time of the real model, from its trace and the GPU's datasheet, times the samples.
+Runs on at most eight GPUs are planned on such a host with data parallelism. The planner has no
+sharded, tensor or pipeline parallelism: for larger runs it is the step of a single device, whose
+memory is not judged, with the optimizer's work spread over {accumulation} micro-batches, divided
+by what a cluster keeps of a host's speed ({scaling:.2f}) and by the share of the time that trains
+({effective:.2f}); both are rows of `profiles/claims/facts.csv` with their sources, and neither is
+fitted to these bills. Which rows can be asked, and how, was written down before they were
+answered; afterwards only two things changed: Falcon 7B's row says why it is far off, and the two
+Stable Diffusion runs, refused at first, got a factory. Dollars: the cheapest list price for eight
+GPUs of the kind on {date}, without storage, people and failed attempts.
 """
 
 

@@ -8,6 +8,7 @@ import importlib.util
 import os
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 from planner.errors import MissingExtraError
 
@@ -20,7 +21,8 @@ TORCHVISION_SCHEMAS = (
 )
 
 EXTRAS = {"transformers": "hf", "peft": "hf", "timm": "vision", "torchvision": "vision"}
-_declared: list = []  # a torch.library.Library unregisters its operators when it is collected
+# a torch.library.Library unregisters its operators when it is collected
+_declared: list[object] = []
 
 
 def import_library(name: str, purpose: str) -> ModuleType:
@@ -51,7 +53,7 @@ def prepare_torchvision() -> None:
         _forget_torchvision()
     else:
         return
-    library = torch.library.Library("torchvision", "DEF")
+    library: Any = torch.library.Library("torchvision", "DEF")
     for schema in TORCHVISION_SCHEMAS:
         if not _registered(schema.partition("(")[0]):
             library.define(schema)
@@ -70,7 +72,8 @@ def _forget_torchvision() -> None:
 def _registered(operator: str) -> bool:
     import torch
 
-    return torch._C._dispatch_has_kernel(f"torchvision::{operator}") or hasattr(
+    core: Any = torch._C  # pyright: ignore[reportPrivateUsage]  # torch names no public way
+    return core._dispatch_has_kernel(f"torchvision::{operator}") or hasattr(
         torch.ops.torchvision, operator
     )
 

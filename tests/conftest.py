@@ -1,8 +1,9 @@
 """Tests neither see nor change what the user measured on this machine, and give the same answers on
-every day."""
+every day, alone or beside others."""
 
 import os
 import runpy
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 #: The day that every test and every command that it starts answers as of. It moves on when prices
 #: of a later day are shipped.
 DAY = "2026-11-28"
+#: Each process of a parallel run has one of its own.
 _HOME = tempfile.mkdtemp(prefix="planner-tests-")
 _AHEAD = Path(__file__).parent / "ahead"
 
@@ -19,6 +21,9 @@ for _name in ("DEVICES", "LEDGER", "PRICES"):
         _HOME, "runs.sqlite" if _name == "LEDGER" else _name.lower()
     )
 os.environ["PLANNER_TODAY"] = DAY
+# As many processes as cores (make test): one thread of torch each, they would wait for each other.
+if os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # make test-dates: a test that asks the system's clock sees another day, and must pass
 if os.environ.get("PLANNER_TEST_DAYS_AHEAD"):
     os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -27,12 +32,8 @@ if os.environ.get("PLANNER_TEST_DAYS_AHEAD"):
     runpy.run_path(str(_AHEAD / "sitecustomize.py"))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _a_home_of_its_own():
+def pytest_unconfigure() -> None:
     """The folders above, removed at the end; commands that tests start inherit them."""
-    yield
-    import shutil
-
     shutil.rmtree(_HOME, ignore_errors=True)
 
 

@@ -21,9 +21,9 @@ from planner.units import GB, MEGA
 class CostCurve:
     """What a way of answering requests costs over its load: ``up_front_usd`` once;
     ``usd_per_request``; ``usd_per_month`` and ``metered_usd_per_request`` of a service that asks
-    at least ``least_usd_per_month``; and ``usd_per_server_month`` for each whole server, of which one stands
-    from the first request and holds ``requests_per_server_month``. Straight lines and stairs, so
-    that where two cross can be worked out."""
+    at least ``least_usd_per_month``; and ``usd_per_server_month`` for each whole server, of which
+    one stands from the first request and holds ``requests_per_server_month``. Straight lines and
+    stairs, so that where two cross can be worked out."""
 
     up_front_usd: float = 0.0
     usd_per_request: float = 0.0

@@ -240,8 +240,8 @@ def _decoding(
     prompt: float,
     output: float,
 ) -> Decoding:
-    kv = kv_bytes_per_token(config or {})
-    if kv is None or spec.bandwidth_bytes_per_s() is None:
+    kv, bandwidth = kv_bytes_per_token(config or {}), spec.bandwidth_bytes_per_s()
+    if kv is None or bandwidth is None:
         raise QuestionError(
             "the size of its keys and values, or the device's bandwidth, is not known",
             where="serving",
@@ -249,7 +249,6 @@ def _decoding(
     peak = spec.peak("bf16") or spec.peak("fp16") or spec.peak("fp32")
     if peak is None:
         raise QuestionError(f"no sourced rate of {spec.name} is known", where="serving")
-    bandwidth = spec.bandwidth_bytes_per_s()
     return Decoding(
         weight_bytes=parameters * serving_default("bytes_per_weight"),
         kv_bytes=kv * (prompt + output / 2),

@@ -20,6 +20,7 @@ from benchmarks.claim_verdicts import (
     place,
     verdict,
 )
+from benchmarks.claim_words import percent
 from planner import tables
 from planner.errors import MachineError, PlannerError
 from planner.figures import Estimate
@@ -235,7 +236,7 @@ def test_large_runs_and_the_leak():
     ],
 )
 def test_percentages(value, text):
-    assert claims._percent(value) == text
+    assert percent(value) == text
 
 
 # ---------------------------------------------------------------- the document

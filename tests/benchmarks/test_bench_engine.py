@@ -172,7 +172,8 @@ def test_shipped_reads_published_and_measured_runs(tmp_path):
     )
     (tmp_path / "h200").mkdir()
     (tmp_path / "h200" / "runs.csv").write_text(
-        "run_id,status,architecture,step_ms_median,peak_allocated_bytes,note,model\nx,error,{},,,no driver,m\n"
+        "run_id,status,architecture,step_ms_median,peak_allocated_bytes,note,model\n"
+        "x,error,{},,,no driver,m\n"
     )
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     found = list(accuracy.shipped(tmp_path, None))

@@ -47,8 +47,11 @@ def only(items, kind=Case):
     return found[0]
 
 
-TIMM = """model,img_size,batch_size,train_samples_per_s,train_step_ms,params_M,gpu,precision,memory_format,torch,cuda,torch_compile,optimizer,loss,activation_ckpt,source,fwd_gmacs_same_img,fwd_macts_M_same_img,next_larger_batch_tried_and_failed
-resnet50,224,384,800,480,25.6,NVIDIA GeForce RTX 3090,AMP float16 (fp32 weights),channels_last,1.12,11.3,no,SGD,CrossEntropy,no,repo@abc file.csv,4.1,11.1,512
+TIMM = """model,img_size,batch_size,train_samples_per_s,train_step_ms,params_M,gpu,precision,\
+memory_format,torch,cuda,torch_compile,optimizer,loss,activation_ckpt,source,fwd_gmacs_same_img,\
+fwd_macts_M_same_img,next_larger_batch_tried_and_failed
+resnet50,224,384,800,480,25.6,NVIDIA GeForce RTX 3090,AMP float16 (fp32 weights),channels_last,\
+1.12,11.3,no,SGD,CrossEntropy,no,repo@abc file.csv,4.1,11.1,512
 """
 
 
@@ -151,7 +154,10 @@ def test_pycls_runs_an_eighth_of_the_batch():
 
 
 def test_ryujaehun_refuses_float64_and_data_parallel():
-    head = "folder,gpu,n_gpus,precision,mode,model_torchvision,img_size,median_ms,batch_size_per_gpu,source\n"
+    head = (
+        "folder,gpu,n_gpus,precision,mode,model_torchvision,img_size,median_ms,batch_size_per_gpu,"
+        "source\n"
+    )
     items = list(
         ryujaehun.cases(
             rows(
@@ -168,7 +174,10 @@ def test_ryujaehun_refuses_float64_and_data_parallel():
     ]
 
 
-LAMBDA = "results_set,system,gpu,n_gpus,task,precision,per_gpu_batch,throughput_median,peak_nvidia_smi_mem_MiB_max,oom_in_log,torch,source\n"
+LAMBDA = (
+    "results_set,system,gpu,n_gpus,task,precision,per_gpu_batch,throughput_median,"
+    "peak_nvidia_smi_mem_MiB_max,oom_in_log,torch,source\n"
+)
 
 
 def test_lambda_fp32_is_tf32_from_ampere_on():
@@ -217,7 +226,10 @@ def test_lambda_names_what_it_cannot_ask():
 
 
 def test_hf_docs_step_spans_the_accumulation():
-    head = "model,gpu,seq_len,step,gpu_mem_MB,batch_size,grad_accum,grad_ckpt,precision,optimizer,time_s,samples_per_s,source\n"
+    head = (
+        "model,gpu,seq_len,step,gpu_mem_MB,batch_size,grad_accum,grad_ckpt,precision,optimizer,"
+        "time_s,samples_per_s,source\n"
+    )
     items = list(
         hf_docs.cases(
             rows(
@@ -306,7 +318,10 @@ def test_torchtune_needs_batch_and_length():
 
 
 def test_torchtitan_is_sharded():
-    head = "model,n_gpus,gpu,techniques,local_batch,seq_len,act_ckpt,torch_compile,float8,tokens_per_s_per_gpu,peak_mem_GiB_per_gpu,note,peak_mem_GB,source\n"
+    head = (
+        "model,n_gpus,gpu,techniques,local_batch,seq_len,act_ckpt,torch_compile,float8,"
+        "tokens_per_s_per_gpu,peak_mem_GiB_per_gpu,note,peak_mem_GB,source\n"
+    )
     case = only(
         torchtitan.cases(rows(head + "Llama 2 13B,64,NVIDIA A100 80GB,,2,4096,no,,,2162,,,,s\n"))
     )
@@ -314,7 +329,10 @@ def test_torchtitan_is_sharded():
 
 
 def test_llmfoundry_step_spans_gpus_and_micro_batches():
-    head = "model,d_model,n_layers,n_heads,vocab_size,seq_len,n_gpus,gpu,micro_batch_size,grad_accum,throughput_tokens_per_s,precision,act_ckpt,act_cpu_offload,source\n"
+    head = (
+        "model,d_model,n_layers,n_heads,vocab_size,seq_len,n_gpus,gpu,micro_batch_size,grad_accum,"
+        "throughput_tokens_per_s,precision,act_ckpt,act_cpu_offload,source\n"
+    )
     case = only(
         llmfoundry.cases(
             rows(head + "mpt-1b,2048,24,16,50368,2048,8,a100_40gb,8,8,154171,bf16,False,False,s\n")
@@ -328,12 +346,16 @@ def test_llmfoundry_step_spans_gpus_and_micro_batches():
 
 
 def test_vtrain_keeps_data_parallel_rows():
-    head = "n_gpus,global_batch_size,micro_batch_size,hidden_size,n_heads,n_layers,sequence_length,tensor_parallel,data_parallel,pipeline_parallel,iteration_ms,gpu,source\n"
+    head = (
+        "n_gpus,global_batch_size,micro_batch_size,hidden_size,n_heads,n_layers,sequence_length,"
+        "tensor_parallel,data_parallel,pipeline_parallel,iteration_ms,gpu,source\n"
+    )
     items = list(
         vtrain.cases(
             rows(
                 head
-                + "4,32,2,2048,16,16,1024,1,4,1,406.3,A100,s\n2,16,8,1024,16,24,1024,1,1,2,372.1,A100,s\n"
+                + "4,32,2,2048,16,16,1024,1,4,1,406.3,A100,s\n"
+                + "2,16,8,1024,16,24,1024,1,1,2,372.1,A100,s\n"
             )
         )
     )
@@ -341,7 +363,10 @@ def test_vtrain_keeps_data_parallel_rows():
 
 
 def test_zeus_turns_epochs_into_steps():
-    head = "gpu,n_gpus,dataset,model,batch_size,optimizer,power_limit_W,time_per_epoch_s,is_max_power_limit,source\n"
+    head = (
+        "gpu,n_gpus,dataset,model,batch_size,optimizer,power_limit_W,time_per_epoch_s,"
+        "is_max_power_limit,source\n"
+    )
     items = list(
         zeus.cases(
             rows(
@@ -354,7 +379,10 @@ def test_zeus_turns_epochs_into_steps():
 
 
 def test_nvidia_micro_batch_out_of_accumulation():
-    head = "model_dir,gpu,n_gpus,batch_per_gpu_raw,grad_accum_raw,seq_len,precision,metric,value,source\n"
+    head = (
+        "model_dir,gpu,n_gpus,batch_per_gpu_raw,grad_accum_raw,seq_len,precision,metric,value,"
+        "source\n"
+    )
     case = only(
         nvidia_dle.cases(
             rows(

@@ -98,7 +98,7 @@ def test_bias_already_in_the_predictions_is_added():
 def test_table_and_program(tmp_path, monkeypatch, capsys):
     lines = ["case_id,table,quantity,basis,strategy,gpu,family,modality,split,measured,p10,p50,p90"]
     lines += [
-        f"c{i},t,time,datasheet,lora,g,f{i},text,{'fit' if i % 2 else 'holdout'},{1 + i / 100},1,1,1"
+        f"c{i},t,time,datasheet,lora,g,f{i},text,{('holdout', 'fit')[i % 2]},{1 + i / 100},1,1,1"
         for i in range(60)
     ]
     lines += ["z,t,time,datasheet,lora,g,f,text,fit,1,0,0,0"]

@@ -39,14 +39,27 @@ QUIET = (
 #: What the page is asked once it is laid out; the answer is written into it for ``--dump-dom`` to
 #: print.
 PROBE = """<script>addEventListener('load', () => {
+  const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
   const box = (e) => { const r = e.getBoundingClientRect(); return [r.width, r.height]; };
-  const texts = [...document.querySelectorAll('svg.chart')].map((svg) => [...svg.querySelectorAll('text')].map((t) => {
-    const r = t.getBoundingClientRect(); return [t.textContent, r.left, r.top, r.right, r.bottom]; }));
-  const out = {width: document.documentElement.clientWidth, scroll: document.documentElement.scrollWidth,
-    charts: [...document.querySelectorAll('svg.chart')].map(box), bars: [...document.querySelectorAll('svg.chart rect[x]')].map(box),
-    background: getComputedStyle(document.body).backgroundColor, ink: getComputedStyle(document.body).color,
-    fetched: performance.getEntriesByType('resource').map((e) => e.name), texts};
-  const holder = document.createElement('pre'); holder.id = 'probe'; holder.textContent = JSON.stringify(out); document.body.append(holder); });</script>"""
+  const text = (t) => {
+    const r = t.getBoundingClientRect();
+    return [t.textContent, r.left, r.top, r.right, r.bottom];
+  };
+  const out = {
+    width: document.documentElement.clientWidth,
+    scroll: document.documentElement.scrollWidth,
+    charts: all('svg.chart').map(box),
+    bars: all('svg.chart rect[x]').map(box),
+    background: getComputedStyle(document.body).backgroundColor,
+    ink: getComputedStyle(document.body).color,
+    fetched: performance.getEntriesByType('resource').map((e) => e.name),
+    texts: all('svg.chart').map((svg) => all('text', svg).map(text)),
+  };
+  const holder = document.createElement('pre');
+  holder.id = 'probe';
+  holder.textContent = JSON.stringify(out);
+  document.body.append(holder);
+});</script>"""
 
 pytestmark = [
     pytest.mark.browser,

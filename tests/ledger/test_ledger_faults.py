@@ -29,7 +29,8 @@ path, count = sys.argv[1], int(sys.argv[2])
 with Ledger(path) as ledger:
     for number in range(count):
         run = RunRecord.new("recorded", "a writer", {"model": "m", "micro_batch": number + 1},
-                            {"step_seconds": 0.5, "step_samples": [0.5 + i * 1e-9 for i in range(400)]})
+                            {"step_seconds": 0.5,
+                             "step_samples": [0.5 + i * 1e-9 for i in range(400)]})
         ledger.append(run)
         sys.stdout.write(run.id + "\\n")
         sys.stdout.flush()

@@ -133,7 +133,8 @@ def test_a_wrong_record_is_refused_in_one_line(changes, said):
         "1" * 5000,
         '{"id":"'
         + "a" * 32
-        + '","created":"2026-01-01T00:00:00Z","kind":"measured","source":"x","setup":{},"measurement":{},"z":1}',
+        + '","created":"2026-01-01T00:00:00Z","kind":"measured","source":"x","setup":{},'
+        + '"measurement":{},"z":1}',
     ],
 )
 def test_what_is_not_a_record_is_refused(text):

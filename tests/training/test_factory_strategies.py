@@ -13,8 +13,9 @@ FACTORY = """
 import torch
 
 def make():
-    net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
-                              torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 10))
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(), torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 10))
     batch = lambda B: {"x": torch.empty(B, 3, 64, 64), "y": torch.empty(B, dtype=torch.int64)}
     return net, batch, lambda m, b: torch.nn.functional.cross_entropy(m(b["x"]), b["y"])
 """

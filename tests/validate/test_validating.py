@@ -227,7 +227,10 @@ def test_batches_of_one_model_stay_together():
 
 # ---------------------------------------------------------------- tables from strangers
 
-HEAD = "id,model,task,strategy,gpu,micro_batch,sequence_length,precision,optimizer,step_seconds,peak_bytes,memory,architecture\n"
+HEAD = (
+    "id,model,task,strategy,gpu,micro_batch,sequence_length,precision,optimizer,step_seconds,"
+    "peak_bytes,memory,architecture\n"
+)
 GOOD = "a,gpt2,causal_lm,fine_tune,h100-sxm,8,256,amp_bf16,adamw,0.05,,,\n"
 
 

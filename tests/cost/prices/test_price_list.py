@@ -46,7 +46,10 @@ def contract(tmp_path, text):
     return path
 
 
-HEAD = "provider,gpu,usd_per_gpu_hour,usd_per_instance_hour,gpu_count,region,spot,commitment,valid_from,valid_until,currency\n"
+HEAD = (
+    "provider,gpu,usd_per_gpu_hour,usd_per_instance_hour,gpu_count,region,spot,commitment,"
+    "valid_from,valid_until,currency\n"
+)
 
 
 def test_every_price_has_a_status_a_date_or_a_reason():
@@ -297,7 +300,8 @@ def test_a_price_survives_import_in_every_currency(price, count, currency):
 
 # ---------------------------------------------------------------- refresh
 
-CATALOGUE = """instance_name,location,price,cpu,memory,gpu_count,gpu_name,gpu_memory,spot,disk_size,gpu_vendor,flags,cpu_arch,provider_data
+CATALOGUE = """instance_name,location,price,cpu,memory,gpu_count,gpu_name,gpu_memory,spot,\
+disk_size,gpu_vendor,flags,cpu_arch,provider_data
 p5.48xlarge,us-east-1,50.0,192,2048,8,H100,80,False,,nvidia,,x86,{}
 p5.48xlarge,eu-north-1,49.0,192,2048,8,H100,80,False,,nvidia,,x86,{}
 p5.48xlarge,us-east-1,20.0,192,2048,8,H100,80,True,,nvidia,,x86,{}
