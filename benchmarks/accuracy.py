@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import tables  # noqa: E402
 from benchmarks.tables import measured_runs  # noqa: E402
 from benchmarks.tables.common import read_rows  # noqa: E402
-from planner.cli.writing import write_text  # noqa: E402
+from planner.cli.writing import write  # noqa: E402
 from planner.report.views import accuracy as accuracy_view  # noqa: E402
 from planner.validate.cases import Case, Refused, from_rows  # noqa: E402
 from planner.validate.judge import Outcome, outcome  # noqa: E402
@@ -77,9 +77,9 @@ def main() -> int:
         else accuracy_view.markdown(*parts)
     )
     if args.residuals:
-        write_text(args.residuals, residuals_csv(comparisons))
+        write(args.residuals, residuals_csv(comparisons))
     if args.write_accuracy:
-        write_text(
+        write(
             args.write_accuracy,
             HEAD + accuracy_view.markdown(*parts),
         )
@@ -198,9 +198,7 @@ def _measure_and_predict(
         local_runs.visit(runs, args.device, folder, seconds, tell)
         local_runs.visit([run for run in runs if run.scattered], args.device, folder, seconds, tell)
     if args.keep:
-        write_text(
-            args.keep, local_runs.to_csv(runs, args.device, datetime.date.today().isoformat())
-        )
+        write(args.keep, local_runs.to_csv(runs, args.device, datetime.date.today().isoformat()))
     return doubts
 
 

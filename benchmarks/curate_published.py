@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import tables  # noqa: E402
 from benchmarks.tables.common import read_rows  # noqa: E402
-from planner.cli.writing import write_text  # noqa: E402
+from planner.cli.writing import write  # noqa: E402
 from planner.validate.cases import Case, to_csv, unique  # noqa: E402
 
 OUT = Path(__file__).resolve().parent.parent / "profiles" / "measured" / "published.csv"
@@ -163,7 +163,7 @@ def main() -> int:
     args = parser.parse_args()
     cases = curate(args.tables)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(args.out, to_csv(cases))
+    write(args.out, to_csv(cases))
     print(f"{len(cases)} rows: {args.out}")
     return 0
 

@@ -30,7 +30,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.tables.common import read_rows  # noqa: E402
-from planner.cli.writing import write_text  # noqa: E402
+from planner.cli.writing import write  # noqa: E402
 from planner.figures import Z90  # noqa: E402
 
 OUT = Path(__file__).resolve().parent.parent / "profiles" / "priors" / "uncertainty.csv"
@@ -221,7 +221,7 @@ def main() -> int:
     before = list(read_rows(args.applied)) if args.applied.is_file() else []
     spreads = add_applied(spreads, before)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(
+    write(
         args.out,
         to_csv(
             spreads, args.source, datetime.datetime.now(datetime.UTC).date().isoformat(), before

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planner.cli.writing import write_text
+from planner.cli.writing import write
 from planner.errors import DataError, ProfileError
 
 #: What a row of ``refresh/rules.csv`` does where its pattern is found in its column: rewrite
@@ -85,7 +85,7 @@ class Table:
         writer.writerows(rows)
         text = self.comments + out.getvalue()
         if not self.path.exists() or text != self.path.read_text(encoding="utf-8"):
-            write_text(self.path, text)
+            write(self.path, text)
 
 
 class NewTable(Table):

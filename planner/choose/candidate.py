@@ -36,6 +36,14 @@ class Candidate:
     def hours(self) -> float:
         return self.run.wall_hours.p50
 
+    @property
+    def names(self) -> tuple:
+        """Who offers what: the order of candidates that cost and take the same."""
+        strategy, variant, gpu, parallel = self.placement.key
+        offer = self.offer
+        place = (offer.provider, offer.region, offer.instance_type)
+        return strategy, variant or "", *place, gpu, parallel
+
 
 def keeps_limits(question: Question, candidate: Candidate, *, serving_usd: float = 0.0) -> bool:
     """``max_usd`` (of the training and of serving), ``max_hours`` and ``deadline``, by medians."""

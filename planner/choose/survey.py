@@ -154,9 +154,11 @@ def survey(problem: Problem, *, counts: Sequence[int] | None = None) -> Survey:
     return found
 
 
-def _ranked(candidate: Candidate) -> tuple[float, float, int, Candidate]:
+def _ranked(candidate: Candidate) -> tuple[float, float, tuple, int, Candidate]:
+    """In the order of dollars and hours; equal ones by their names, so that every run of the
+    program answers alike."""
     usd = candidate.usd if candidate.placement.proven else candidate.usd / SLACK
-    return usd, candidate.hours, id(candidate), candidate
+    return usd, candidate.hours, candidate.names, id(candidate), candidate
 
 
 def _devices(found: Survey) -> list[DeviceSpec]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from planner.datasets.loader.sources import Texts, version
 from planner.datasets.loader.stages import Pipeline, Stage
 from planner.datasets.tokens import TokenizerFile
+from planner.errors import FieldName
 
 
 def text_pipeline(source: Texts, tokenizer_path: str | Path | None) -> Pipeline:
@@ -21,7 +22,7 @@ def text_pipeline(source: Texts, tokenizer_path: str | Path | None) -> Pipeline:
             doubts=(
                 (
                     "without a tokenizer only reading and parsing of the text was measured",
-                    "Give one with --tokenizer FILE (tokenizer.json)",
+                    f"Give one with {FieldName('tokenizer')} FILE (tokenizer.json)",
                 ),
             ),
         )

@@ -262,7 +262,7 @@ def _deployments(provider: str) -> list[Offer]:
                 captured_date=date,
                 age_days=(today() - date).days,
                 source=row["source"],
-                kind=row["kind"],
+                price_type=row["kind"],
             )
         )
     return sorted(found, key=lambda offer: (offer.usd_per_gpu_hour, offer.gpu_key))

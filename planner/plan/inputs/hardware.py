@@ -169,7 +169,8 @@ def own_offer(question: Question, spec: DeviceSpec) -> Offer | None:
         raise QuestionError(
             "own hardware is known whole or not at all",
             where=FieldName("owned_usd"),
-            mend="Give --owned-years, --owned-utilisation and --usd-per-kwh too",
+            mend=f"Give {FieldName('owned_years')}, {FieldName('owned_utilisation')} and "
+            f"{FieldName('usd_per_kwh')} too",
         )
     return owned(spec, usd=usd, years=years, utilisation=utilisation, usd_per_kwh=usd_per_kwh)
 
