@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.errors import FieldName
-from planner.operations.registry import kind_named
 from planner.report.views.answer import DASH, Table
 from planner.report.words import bytes_text, clean, count_text, seconds_text, share_text, value_text
 from planner.units import GIGA, TERA
@@ -198,6 +197,8 @@ def _kinds(kinds: Sequence[Mapping[str, Any]]) -> Table:
 
 def _rate(one: Mapping[str, Any]) -> str:
     """Products by what they compute, all else by what it moves."""
+    from planner.operations.registry import kind_named  # numpy: a list of runs needs none
+
     flops, moved = one["fastest_flops_per_s"], one["fastest_bytes_per_s"]
     if flops and kind_named(one["kind"]).model_work:
         return f"{flops / TERA:.3g} TFLOP/s" if flops >= TERA else f"{flops / GIGA:.3g} GFLOP/s"
