@@ -49,6 +49,8 @@ def measure_question(
     device, question = local(question, device)
     problem = understand(question, progress)
     rented = find_hardware(question, progress).fixed
+    if rented is None:
+        raise MachineError("this machine's device is not found", where=FieldName("gpu"))
     for strategy in question.strategy or [recommended(question, progress)]:
         option = options_for(problem, strategy, rented)[0]
         work = work_of(option, rented, seconds)

@@ -234,7 +234,7 @@ def categories_at_peak(history: History) -> dict[str, int]:
             block.freed, total = index, total - block.size
         if total > peak:
             peak, at = total, index
-    found = dict.fromkeys(CATEGORIES, 0)
+    found: dict[str, int] = dict.fromkeys(CATEGORIES, 0)
     for block in blocks:
         if block.born <= at < block.freed:
             found[_category(history, block)] += block.size

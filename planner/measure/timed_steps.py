@@ -28,6 +28,10 @@ GROUP_SECONDS, GROUP_STEPS = 0.5, 50  # between two waits for a pipelined device
 PHASES = ("forward", "backward", "optimizer", "data")
 
 
+def _not_fed() -> dict[str, Any]:
+    raise RuntimeError("a measured step has no batches: set its feed first")
+
+
 class MeasuredStep:
     """``step(mark)`` runs one optimizer step; ``mark(phase)`` is called at the end of each stretch:
     ``data``, ``forward`` and ``backward`` of every micro-batch, ``optimizer``. ``feed()`` returns
@@ -62,7 +66,7 @@ class MeasuredStep:
             else optimizer_of(recipe.optimizer, self.prepared.trainable)
         )
         self.scaler = torch.amp.GradScaler(self.device_type, enabled=recipe.precision == "amp_fp16")
-        self.feed: Callable[[], dict[str, Any]] | None = None
+        self.feed: Callable[[], dict[str, Any]] = _not_fed
         self.waited_seconds = 0.0  # for data, by the host's clock
         self.loss: Any = None  # of the last micro-batch, on the device
         if recipe.compile:
@@ -263,7 +267,7 @@ def _own_weights(module: Any, facts: ModelFacts, recipe: Recipe) -> list[str]:
         if facts.folder is not None and facts.folder.is_dir()
         else []
     )
-    if not files:
+    if facts.folder is None or not files:
         return ["weights are random"]
     if recipe.strategy == "qlora" or recipe.variant == "cached":
         return [

@@ -7,6 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 #: What is compared: seconds of a step, seconds of its forward pass, the three memories and the
 #: runtime's context in bytes; of whole runs the wall-clock hours and the dollars.
@@ -131,7 +132,8 @@ def by(comparisons: Iterable[Comparison], *keys: str) -> dict[tuple[str, ...], E
         groups.setdefault(tuple(str(getattr(comparison, key)) for key in keys), []).append(
             comparison
         )
-    return {key: summarise(groups[key]) for key in sorted(groups)}
+    found = {key: summarise(groups[key]) for key in sorted(groups)}
+    return {key: summary for key, summary in found.items() if summary is not None}
 
 
 def judge(verdicts: Iterable[Verdict]) -> VerdictSummary:
@@ -146,7 +148,7 @@ def judge(verdicts: Iterable[Verdict]) -> VerdictSummary:
     )
 
 
-def count_by(items: Iterable, key: Callable) -> list[tuple[str, int]]:
+def count_by(items: Iterable[Any], key: Callable[[Any], str]) -> list[tuple[str, int]]:
     """How often each value of ``key`` occurs, most frequent first, ties by name."""
     return sorted(
         Counter(key(item) for item in items).items(), key=lambda pair: (-pair[1], pair[0])

@@ -205,7 +205,7 @@ def _one(case: Case, folder: Path, spec: Any, context: Any) -> Outcome:
         return outcome(case, folder, lambda c, f: ask(c, f, spec))
 
 
-def _device(name: str, basis: str, known: dict) -> Any:
+def _device(name: str, basis: str, known: dict[tuple[str, str], Any]) -> Any:
     """The device on a basis, or the error that says why not: once a batch."""
     from planner.plan.inputs.hardware import with_basis
 

@@ -255,10 +255,10 @@ def _metadata(file: Path, problems: Problems) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _nested(said: Mapping[str, Any], *names: str) -> Any:
+def _nested(value: Any, *names: str) -> Any:
     for name in names:
-        said = said.get(name) if isinstance(said, Mapping) else None
-    return said
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _moment(stamp: Any) -> datetime.datetime | None:
