@@ -87,9 +87,9 @@ def _replace(path: Path, runs: list[RunRecord]) -> Path:
     _into_one_file(new)
     _copy(path, kept)
     # a log that stayed would be applied to the new file
-    for old, moved in zip(_beside(path), _beside(kept)):
+    for old, target in zip(_beside(path), _beside(kept)):
         with contextlib.suppress(FileNotFoundError):
-            os.replace(old, moved)
+            os.replace(old, target)
     os.replace(new, path)
     return kept
 

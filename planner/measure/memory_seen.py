@@ -115,8 +115,8 @@ def fresh_process_bytes(library: str) -> int | None:
         )
     except (subprocess.TimeoutExpired, OSError):
         return None
-    said = done.stdout.split()
-    return int(said[-1]) if said and said[-1].isdigit() else None
+    fields = done.stdout.split()
+    return int(fields[-1]) if fields and fields[-1].isdigit() else None
 
 
 def forget_peak() -> bool:

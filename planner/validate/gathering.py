@@ -118,7 +118,7 @@ def table_path(name: str) -> Path:
 
 def _check_columns(path: Path, cells: Mapping[str, str]) -> None:
     missing = [name for name in NEEDED if name not in cells]
-    told = {
+    measured_columns = {
         "step_seconds",
         "forward_seconds",
         "peak_bytes",
@@ -126,7 +126,7 @@ def _check_columns(path: Path, cells: Mapping[str, str]) -> None:
         "out_of_memory",
         *PEAKS.values(),
     } & set(cells)
-    if missing or not told:
+    if missing or not measured_columns:
         what = (
             f"no column {missing[0]!r}"
             if missing
@@ -169,15 +169,15 @@ def _case(
         ):
             return Refused(name, table, f"{setting.name} not known")
     open_ = {key: value for key, value in ASSUMED.items() if values.get(key) in (None, "")}
-    said = [notes] if notes else []
-    said += (
+    assumptions = [notes] if notes else []
+    assumptions += (
         [f"{', '.join(f'{key} {value}' for key, value in open_.items() if key != 'gpus')} assumed"]
         if set(open_) - {"gpus"}
         else []
     )
     given = {key: value for key, value in values.items() if value is not None} | open_
     given["task"] = given.get("task") or ""
-    return Case(id=name, table=table, citation=citation, assumed="; ".join(said), **given)
+    return Case(id=name, table=table, citation=citation, assumed="; ".join(assumptions), **given)
 
 
 # ---------------------------------------------------------------- cells

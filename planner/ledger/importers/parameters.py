@@ -98,9 +98,9 @@ def _precision(values: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
     weights = str(_first(values, ("torch_dtype", "dtype")) or "").removeprefix("torch.")
     if weights in HALVES:
         return HALVES[weights]
-    said = LIGHTNING_PRECISIONS.get(str(_first(values, names)))
-    if said or weights != "float32":
-        return said
+    precision = LIGHTNING_PRECISIONS.get(str(_first(values, names)))
+    if precision or weights != "float32":
+        return precision
     for half in ("bf16", "fp16"):
         if _flag(values, (half,)):
             return f"amp_{half}"
