@@ -115,13 +115,13 @@ def summarise(comparisons: Iterable[Comparison]) -> ErrorSummary | None:
     worst = max(group, key=lambda c: (c.relative_error, c.case_id))
     errors = [c.relative_error for c in group]
     return ErrorSummary(
-        len(group),
-        statistics.median(errors),
-        quantile(errors, 0.9),
-        worst.relative_error,
-        worst.case_id,
-        statistics.median(c.log_ratio for c in group),
-        sum(c.covered for c in group) / len(group),
+        count=len(group),
+        median=statistics.median(errors),
+        p90=quantile(errors, 0.9),
+        worst=worst.relative_error,
+        worst_case=worst.case_id,
+        bias_log=statistics.median(c.log_ratio for c in group),
+        coverage=sum(c.covered for c in group) / len(group),
     )
 
 
