@@ -69,13 +69,13 @@ def setup_of_model(model: Any) -> tuple[dict[str, Any], list[str]]:
 def in_words_of(question: Any, found: Mapping[str, Any]) -> dict[str, Any]:
     """``found`` without what the question names better: its model's name, by which it can be asked
     again, and ``scratch``, which looks like fine-tuning."""
-    said = (
+    asked_value = (
         question.get
         if isinstance(question, Mapping)
         else lambda name: getattr(question, name, None)
     )
-    left = {name for name in ("model",) if said(name)}
-    if found.get("strategy") == "fine_tune" and said("strategy") in ("scratch", ["scratch"]):
+    left = {name for name in ("model",) if asked_value(name)}
+    if found.get("strategy") == "fine_tune" and asked_value("strategy") in ("scratch", ["scratch"]):
         left.add("strategy")
     return {name: value for name, value in found.items() if name not in left}
 

@@ -76,7 +76,7 @@ class RunRecord:
     machine: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         clean = _cleaned(self)
         for name, value in clean.items():
             object.__setattr__(self, name, value)
@@ -170,7 +170,7 @@ def step_error(record: RunRecord) -> float | None:
 def estimated_step_seconds(record: RunRecord) -> float | None:
     """The median of the estimate beside the run; None where there is none."""
     figure = (record.estimate or {}).get("step_seconds")
-    value = figure.get("p50") if isinstance(figure, Mapping) else figure
+    value: Any = figure.get("p50") if isinstance(figure, Mapping) else figure
     return value if is_number(value) and value > 0 else None
 
 

@@ -87,9 +87,9 @@ def _replace(path: Path, runs: list[RunRecord]) -> Path:
     _into_one_file(new)
     _copy(path, kept)
     # a log that stayed would be applied to the new file
-    for old, moved in zip(_beside(path), _beside(kept)):
+    for old, target in zip(_beside(path), _beside(kept)):
         with contextlib.suppress(FileNotFoundError):
-            os.replace(old, moved)
+            os.replace(old, target)
     os.replace(new, path)
     return kept
 
@@ -252,18 +252,13 @@ def _columns(payload: bytes) -> list[bytes | int | None]:
 
 def _run(columns: list[bytes | int | None]) -> RunRecord | None:
     """The run in a row, where it is one and its checksum is right."""
-    if (
-        len(columns) != _COLUMNS
-        or not isinstance(columns[_RECORD], bytes)
-        or not isinstance(columns[_DIGEST], bytes)
-    ):
+    if len(columns) != _COLUMNS:
+        return None
+    record, digest = columns[_RECORD], columns[_DIGEST]
+    if not isinstance(record, bytes) or not isinstance(digest, bytes):
         return None
     try:
-        text = columns[_RECORD].decode("utf-8")
-        return (
-            RunRecord.from_json(text)
-            if digest_of(text) == columns[_DIGEST].decode("ascii")
-            else None
-        )
+        text = record.decode("utf-8")
+        return RunRecord.from_json(text) if digest_of(text) == digest.decode("ascii") else None
     except (UnicodeDecodeError, ProfileError):
         return None

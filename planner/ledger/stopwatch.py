@@ -19,7 +19,7 @@ class BoundedSample:
     """Every 2^k-th value of a stream, with the smallest k at which fewer than ``2 * limit`` are
     kept."""
 
-    def __init__(self, limit: int = SAMPLE_STEPS):
+    def __init__(self, limit: int = SAMPLE_STEPS) -> None:
         self.limit, self.values, self.stride, self.seen = limit, [], 1, 0
 
     def add(self, value: float) -> None:

@@ -15,7 +15,7 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from planner.errors import MachineError, ProfileError, QuestionError, nearest
@@ -55,7 +55,7 @@ class Ledger:
     one, processes each open their own (also after a fork). Raises ProfileError for a file that is
     no ledger, is damaged or is of a newer planner, MachineError where the machine refuses."""
 
-    def __init__(self, path: Path | str | None = None, *, create: bool = True):
+    def __init__(self, path: Path | str | None = None, *, create: bool = True) -> None:
         self.path = default_path() if path is None else Path(path)
         self._lock = threading.RLock()
         _check_place(self.path, create)
@@ -200,7 +200,7 @@ def _holds_id(database: sqlite3.Connection, identifier: str) -> bool:
 
 
 def _read(
-    database: sqlite3.Connection, path: Path, query: str, values: list | tuple
+    database: sqlite3.Connection, path: Path, query: str, values: Sequence[object]
 ) -> Iterator[RunRecord]:
     with errors_of(path):
         for text, digest in database.execute(query, values):

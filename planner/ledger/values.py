@@ -90,8 +90,9 @@ def plain(value: Any, where: str, depth: int = 0) -> Any:
             for item in (sorted(value, key=str) if isinstance(value, set | frozenset) else value)
         ]
     # numpy's flags and a tensor of one number
-    if callable(getattr(value, "item", None)) and getattr(value, "ndim", 0) == 0:
-        return plain(value.item(), where, depth + 1)
+    item = getattr(value, "item", None)
+    if callable(item) and getattr(value, "ndim", 0) == 0:
+        return plain(item(), where, depth + 1)
     raise ProfileError(f"a {type(value).__name__} cannot be kept in the ledger", where=where)
 
 

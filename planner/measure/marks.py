@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 
@@ -12,7 +13,7 @@ class HostMarks:
 
     pipelined = False  # the host does not run ahead: every step can be timed on its own
 
-    def __init__(self, synchronise=lambda: None):
+    def __init__(self, synchronise: Callable[[], object] = lambda: None) -> None:
         self.synchronise = synchronise
 
     def mark(self) -> float:
@@ -29,7 +30,7 @@ class CudaMarks:
 
     pipelined = True
 
-    def __init__(self, device: Any):
+    def __init__(self, device: Any) -> None:
         import torch
 
         self.torch, self.device = torch, device

@@ -49,6 +49,8 @@ def measure_question(
     device, question = local(question, device)
     problem = understand(question, progress)
     rented = find_hardware(question, progress).fixed
+    if rented is None:
+        raise MachineError("this machine's device is not found", where=FieldName("gpu"))
     for strategy in question.strategy or [recommended(question, progress)]:
         option = options_for(problem, strategy, rented)[0]
         work = work_of(option, rented, seconds)
@@ -111,12 +113,12 @@ def local(question: Question, device: str | None) -> tuple[str, Question]:
     return wanted, question.model_copy(update={"gpu": name})
 
 
-def _check_same(asked: str | None, here: str) -> None:
+def _check_same(named: str | None, here: str) -> None:
     from planner.devices.lookup import resolve_device
 
-    if asked in (None, "local", here):
+    if named in (None, "local", here):
         return
-    found, own = resolve_device(asked).spec, resolve_device(here).spec
+    found, own = resolve_device(named).spec, resolve_device(here).spec
     if found.key != own.key:
         raise QuestionError(
             f"this machine trains on {own.name}, not on {found.name}",
@@ -132,8 +134,10 @@ def work_of(option: Option, rented: RentedDevice, seconds: float) -> Work:
     longest, mean = setting.longest, setting.mean
     accumulation = setting.accumulation
     if accumulation > 2 and STEPS_EXPECTED * setting.step.seconds.p50 > seconds:
-        one = setting.step.seconds.p50 / accumulation
-        accumulation = max(2, min(accumulation, int(seconds / STEPS_EXPECTED / one)))
+        micro_batch_seconds = setting.step.seconds.p50 / accumulation
+        accumulation = max(
+            2, min(accumulation, int(seconds / STEPS_EXPECTED / micro_batch_seconds))
+        )
         if accumulation < setting.accumulation:
             notes.append(
                 f"a step accumulates {accumulation} micro-batches instead of the plan's "

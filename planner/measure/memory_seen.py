@@ -115,8 +115,8 @@ def fresh_process_bytes(library: str) -> int | None:
         )
     except (subprocess.TimeoutExpired, OSError):
         return None
-    said = done.stdout.split()
-    return int(said[-1]) if said and said[-1].isdigit() else None
+    fields = done.stdout.split()
+    return int(fields[-1]) if fields and fields[-1].isdigit() else None
 
 
 def forget_peak() -> bool:
@@ -234,7 +234,7 @@ def categories_at_peak(history: History) -> dict[str, int]:
             block.freed, total = index, total - block.size
         if total > peak:
             peak, at = total, index
-    found = dict.fromkeys(CATEGORIES, 0)
+    found: dict[str, int] = dict.fromkeys(CATEGORIES, 0)
     for block in blocks:
         if block.born <= at < block.freed:
             found[_category(history, block)] += block.size

@@ -111,15 +111,9 @@ class OwnData:
     # ---- text
 
     def _tokens(self) -> dict[str, Any]:
-        inputs, targets = (
-            zip(*(self._sample() for _ in range(self.micro_batch)))
-            if self.padding != "packed"
-            else ([self._packed() for _ in range(self.micro_batch)], ())
-        )
-        inputs, targets = (
-            [self._short(ids) for ids in inputs],
-            [self._short(ids) for ids in targets if ids is not None],
-        )
+        samples = [self._packed_or_sample() for _ in range(self.micro_batch)]
+        inputs = [self._short(ids) for ids, _ in samples]
+        targets = [self._short(ids) for _, ids in samples if ids is not None]
         length = (
             self.max_length
             if self.padding in ("max", "packed") and self.max_length
@@ -145,10 +139,15 @@ class OwnData:
             )
         return _longer([*itertools.chain(*each)], _added(tokenizer, kind, len(parts))), None
 
-    def _packed(self) -> list[int]:
-        while len(self.spare) < self.max_length:
+    def _packed_or_sample(self) -> tuple[list[int], list[int] | None]:
+        if self.padding == "packed" and self.max_length:
+            return self._packed(self.max_length), None
+        return self._sample()
+
+    def _packed(self, length: int) -> list[int]:
+        while len(self.spare) < length:
             self.spare += self._sample()[0]
-        ids, self.spare = self.spare[: self.max_length], self.spare[self.max_length :]
+        ids, self.spare = self.spare[:length], self.spare[length:]
         return ids
 
     def _short(self, ids: list[int]) -> list[int]:
@@ -180,7 +179,7 @@ class OwnData:
             own["labels"] = own["input_ids"].masked_fill(
                 (mask == 0) | (torch.rand(mask.shape) >= constant("masked_share")), IGNORED
             )
-        elif targets:
+        elif targets and target_length is not None:
             wanted, kept = _padded(targets, target_length)
             own["labels"] = self._known(wanted, vocabulary).masked_fill(kept == 0, IGNORED)
         return batch | {name: value.to(self.device) for name, value in own.items()}
@@ -254,7 +253,8 @@ def own_data(
         made()
     except (DataError, MissingExtraError) as error:
         return None, f"batches are synthetic: {error}"
-    made.lengths.clear(), made.target_lengths.clear()
+    made.lengths.clear()
+    made.target_lengths.clear()
     return (
         made,
         f"batches are the data's own: {len(source):,} of its samples, read and prepared in "

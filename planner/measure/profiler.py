@@ -50,7 +50,7 @@ def seconds_by_kind(step: Any, device_type: str, steps: int = STEPS) -> dict[str
     finally:
         step.accumulation = accumulation
     found: dict[str, float] = defaultdict(float)
-    for kind, seconds in by_kind(profiler.events(), device_type):
+    for kind, seconds in by_kind(profiler.events() or (), device_type):
         found[kind] += seconds / steps
     return {kind: seconds for kind, seconds in found.items() if seconds > 0}
 

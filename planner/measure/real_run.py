@@ -13,7 +13,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +85,7 @@ def measure(
 
     _check(device, micro_batch, accumulation, seconds, min_steps)
     kind = torch.device(device).type
-    identity = dict(
-        device=device, device_name=device_name(device), versions=_versions(facts.library)
-    )
+    run = MeasuredRun(device, device_name(device), _versions(facts.library), steps=0)
     try:
         with quiet(), torch.random.fork_rng(_rng_devices(device)), tf32(recipe.precision == "tf32"):
             torch.manual_seed(0)
@@ -105,7 +103,7 @@ def measure(
             timed = time_steps(
                 step, marks_for(device), seconds=seconds, min_steps=min_steps, progress=progress
             )
-            return MeasuredRun(**identity, **timed, **_memory(kind, device))
+            return replace(run, **timed, **_memory(kind, device))
     except PlannerError:
         raise
     except Exception as error:
@@ -116,7 +114,7 @@ def measure(
                 where=facts.name,
             ) from error
         error.__traceback__ = None  # its frames hold the model
-        return MeasuredRun(**identity, steps=0, out_of_memory=True)
+        return replace(run, out_of_memory=True)
     finally:
         step = None
         release(kind)

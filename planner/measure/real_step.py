@@ -21,6 +21,8 @@ from planner.training.recipe import Recipe
 if TYPE_CHECKING:
     import torch
 
+    from planner.models.building.built import BuiltModel
+
 LEARNING_RATE = 1e-5  # small enough that random weights and data stay finite; changes no cost
 
 
@@ -102,14 +104,16 @@ def prepare(
         from planner.measure.real_qlora import apply_qlora
 
         return apply_qlora(built, recipe, device)
-    return strategy_of(recipe).apply(
-        built,
-        recipe,
-        lambda: build_for(teacher, replace(recipe, gradient_checkpointing="none"), device),
-    )
+
+    def build_teacher() -> BuiltModel:
+        if teacher is None:
+            raise ModelError("there is no teacher to build")
+        return build_for(teacher, replace(recipe, gradient_checkpointing="none"), device)
+
+    return strategy_of(recipe).apply(built, recipe, build_teacher)
 
 
-def optimizer_of(name: str, params: list) -> torch.optim.Optimizer:
+def optimizer_of(name: str, params: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
     """The optimizer that a user gets by this name: torch's own with torch's own choice of
     implementation, bitsandbytes' where the name is one of theirs. Raises ModelError for nothing to
     train, QuestionError for an unknown name, MissingExtraError."""
@@ -149,7 +153,8 @@ def tf32(allowed: bool) -> Iterator[None]:
     convolutions only)."""
     import torch
 
-    product, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
+    product: Any = torch.backends.cuda.matmul
+    convolution: Any = torch.backends.cudnn
     before = product.allow_tf32, convolution.allow_tf32
     product.allow_tf32 = convolution.allow_tf32 = allowed
     try:
@@ -187,7 +192,7 @@ def release(device_type: str) -> None:
         torch.mps.empty_cache()
 
 
-def _with_features(batch: dict, recipe: Recipe) -> dict:
+def _with_features(batch: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     """Cached features are recorded as empty tensors: on a real device they hold values."""
     if recipe.variant == "cached":
         for value in batch.values():

@@ -28,6 +28,10 @@ GROUP_SECONDS, GROUP_STEPS = 0.5, 50  # between two waits for a pipelined device
 PHASES = ("forward", "backward", "optimizer", "data")
 
 
+def _not_fed() -> dict[str, Any]:
+    raise RuntimeError("a measured step has no batches: set its feed first")
+
+
 class MeasuredStep:
     """``step(mark)`` runs one optimizer step; ``mark(phase)`` is called at the end of each stretch:
     ``data``, ``forward`` and ``backward`` of every micro-batch, ``optimizer``. ``feed()`` returns
@@ -62,7 +66,7 @@ class MeasuredStep:
             else optimizer_of(recipe.optimizer, self.prepared.trainable)
         )
         self.scaler = torch.amp.GradScaler(self.device_type, enabled=recipe.precision == "amp_fp16")
-        self.feed: Callable[[], dict[str, Any]] | None = None
+        self.feed: Callable[[], dict[str, Any]] = _not_fed
         self.waited_seconds = 0.0  # for data, by the host's clock
         self.loss: Any = None  # of the last micro-batch, on the device
         if recipe.compile:
@@ -173,13 +177,15 @@ def run_steps(
     ):
         group, spent, wait = _group(step, marks, size)
         kept += group
-        samples += [sum(part for name, part in one if name != "data") for one in group]
+        samples += [sum(part for name, part in stretches if name != "data") for stretches in group]
         wall, waited, steps = wall + spent, waited + wait, steps + size
         if progress:
             progress(
                 "training", int(1000 * min(1.0, (time.perf_counter() - begin) / seconds)), 1000
             )
-    forward = statistics.median(part for one in kept for name, part in one if name == "forward")
+    forward = statistics.median(
+        part for stretches in kept for name, part in stretches if name == "forward"
+    )
     return Timed(
         tuple(samples),
         forward,
@@ -231,11 +237,11 @@ def _group(
     marks.synchronise()
     wall = time.perf_counter() - wall
     kept = moments[1:] if marks.pipelined else moments
-    stretches = [
-        [(name, marks.seconds(before, at)) for (_, before), (name, at) in zip(one, one[1:])]
-        for one in kept
+    timed = [
+        [(name, marks.seconds(before, at)) for (_, before), (name, at) in zip(passed, passed[1:])]
+        for passed in kept
     ]
-    return stretches, wall, step.waited_seconds
+    return timed, wall, step.waited_seconds
 
 
 def _phases(steps: list[list[tuple[str, float]]], data_seconds: float) -> dict[str, float]:
@@ -243,9 +249,9 @@ def _phases(steps: list[list[tuple[str, float]]], data_seconds: float) -> dict[s
     found = {}
     for phase in PHASES[:-1]:
         each = [
-            sum(part for name, part in one if name == phase)
-            for one in steps
-            if any(name == phase for name, _ in one)
+            sum(part for name, part in stretches if name == phase)
+            for stretches in steps
+            if any(name == phase for name, _ in stretches)
         ]
         if each:
             found[phase] = statistics.median(each)
@@ -263,7 +269,7 @@ def _own_weights(module: Any, facts: ModelFacts, recipe: Recipe) -> list[str]:
         if facts.folder is not None and facts.folder.is_dir()
         else []
     )
-    if not files:
+    if facts.folder is None or not files:
         return ["weights are random"]
     if recipe.strategy == "qlora" or recipe.variant == "cached":
         return [

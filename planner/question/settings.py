@@ -39,7 +39,7 @@ CLASSIFIERS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class TrainingSetting:
     """One setting.
 
     ``names``: (tool, what it is called there), in the order in which logged parameters are
@@ -92,13 +92,13 @@ class Setting:
         )
 
 
-def _by_name(*settings: Setting) -> dict[str, Setting]:
+def _by_name(*settings: TrainingSetting) -> dict[str, TrainingSetting]:
     return {setting.name: setting for setting in settings}
 
 
 #: name → setting, in the order of the columns of tables.
-SETTINGS: dict[str, Setting] = _by_name(
-    Setting(
+SETTINGS: dict[str, TrainingSetting] = _by_name(
+    TrainingSetting(
         name="model",
         value_type="text",
         words="Local folder or config.json, hub id, catalogue name, timm:NAME, torchvision:NAME, "
@@ -113,23 +113,23 @@ SETTINGS: dict[str, Setting] = _by_name(
             ("axolotl", "base_model"),
         ),
     ),
-    Setting(name="architecture", value_type="object", question=False),
-    Setting(
+    TrainingSetting(name="architecture", value_type="object", question=False),
+    TrainingSetting(
         name="task",
         value_type="text",
         words="What the model is trained to do; by default what it was made for",
     ),
-    Setting(
+    TrainingSetting(
         name="strategy",
         value_type="strategy",
         words="Strategies to compare; all when left out",
     ),
-    Setting(
+    TrainingSetting(
         name="gpu",
         value_type="text",
         words="A name of profiles/, 'local', or a device profile file",
     ),
-    Setting(
+    TrainingSetting(
         name="gpus",
         value_type="count",
         unit="devices",
@@ -143,8 +143,8 @@ SETTINGS: dict[str, Setting] = _by_name(
             ("logs", "_world_size"),
         ),
     ),
-    Setting(name="parallel", value_type="text", words="How several devices share the work"),
-    Setting(
+    TrainingSetting(name="parallel", value_type="text", words="How several devices share the work"),
+    TrainingSetting(
         name="micro_batch",
         value_type="count",
         unit="samples",
@@ -160,7 +160,7 @@ SETTINGS: dict[str, Setting] = _by_name(
             ("axolotl", "micro_batch_size"),
         ),
     ),
-    Setting(
+    TrainingSetting(
         name="accumulation",
         value_type="count",
         unit="micro-batches",
@@ -171,7 +171,7 @@ SETTINGS: dict[str, Setting] = _by_name(
             ("logs", "grad_accum"),
         ),
     ),
-    Setting(
+    TrainingSetting(
         name="sequence_length",
         value_type="count",
         unit="tokens",
@@ -187,8 +187,10 @@ SETTINGS: dict[str, Setting] = _by_name(
             ("transformers", "model_max_length"),
         ),
     ),
-    Setting(name="target_length", value_type="count", unit="tokens", largest=10**7, question=False),
-    Setting(
+    TrainingSetting(
+        name="target_length", value_type="count", unit="tokens", largest=10**7, question=False
+    ),
+    TrainingSetting(
         name="image_size",
         value_type="count",
         unit="pixels",
@@ -197,13 +199,13 @@ SETTINGS: dict[str, Setting] = _by_name(
         tasks=IMAGE_TASKS,
         names=(("transformers", "image_size"), ("timm", "img_size")),
     ),
-    Setting(
+    TrainingSetting(
         name="precision",
         value_type="text",
         words="Number format of the training; amp_ keeps float32 weights under autocast",
         names=(("lightning", "precision"),),
     ),
-    Setting(
+    TrainingSetting(
         name="optimizer",
         value_type="text",
         words="By default AdamW in its fastest form",
@@ -211,7 +213,7 @@ SETTINGS: dict[str, Setting] = _by_name(
         choices=tuple(dict.fromkeys(recipe_names().values())),
         recipe_names=recipe_names(),
     ),
-    Setting(
+    TrainingSetting(
         name="gradient_checkpointing",
         value_type="text",
         words="Recompute activations instead of keeping them",
@@ -221,7 +223,7 @@ SETTINGS: dict[str, Setting] = _by_name(
         ),
         choices=("none", "full", "selective"),
     ),
-    Setting(
+    TrainingSetting(
         name="attention",
         value_type="text",
         words="Attention implementation",
@@ -232,13 +234,13 @@ SETTINGS: dict[str, Setting] = _by_name(
         choices=("eager", "sdpa", "flash"),
         recipe_names={"flash": "sdpa"},
     ),
-    Setting(
+    TrainingSetting(
         name="compile",
         value_type="flag",
         words="Train under torch.compile",
         names=(("transformers", "torch_compile"),),
     ),
-    Setting(
+    TrainingSetting(
         name="lora_rank",
         value_type="count",
         words="Rank of lora and qlora",
@@ -254,14 +256,14 @@ SETTINGS: dict[str, Setting] = _by_name(
             ("axolotl", "lora_r"),
         ),
     ),
-    Setting(
+    TrainingSetting(
         name="lora_targets",
         value_type="names",
         words="Module names; by default every linear layer but the head",
         strategies=LORA,
         names=(("peft", "target_modules"),),
     ),
-    Setting(
+    TrainingSetting(
         name="lora_dropout",
         value_type="amount",
         words="Dropout before each adapter",
@@ -273,14 +275,14 @@ SETTINGS: dict[str, Setting] = _by_name(
             ("axolotl", "lora_dropout"),
         ),
     ),
-    Setting(
+    TrainingSetting(
         name="unfrozen_blocks",
         value_type="whole",
         unit="blocks",
         words="Last blocks that partial_fine_tune trains",
         strategies=("partial_fine_tune",),
     ),
-    Setting(
+    TrainingSetting(
         name="classes",
         value_type="count",
         words="Number of classes of a classifier; from the data where it has labels",
@@ -288,14 +290,14 @@ SETTINGS: dict[str, Setting] = _by_name(
         tasks=CLASSIFIERS,
         names=(("timm", "num_classes"), ("transformers", "num_labels")),
     ),
-    Setting(
+    TrainingSetting(
         name="memory_format",
         value_type="text",
         choices=("contiguous", "channels_last"),
         question=False,
         flag=False,
     ),
-    Setting(
+    TrainingSetting(
         name="samples",
         value_type="count",
         unit="samples",
@@ -307,7 +309,7 @@ SETTINGS: dict[str, Setting] = _by_name(
             ("logs", "num_train_samples"),
         ),
     ),
-    Setting(
+    TrainingSetting(
         name="epochs",
         value_type="positive",
         words="Passes over the data",
@@ -320,11 +322,13 @@ SETTINGS: dict[str, Setting] = _by_name(
             ("axolotl", "num_epochs"),
         ),
     ),
-    Setting(name="steps", value_type="count", unit="steps", published=False, question=False),
+    TrainingSetting(
+        name="steps", value_type="count", unit="steps", published=False, question=False
+    ),
     # What the planner itself works out: kept in a record, and not to be said of a run.
-    Setting(name="teacher", value_type="text", question=False, flag=False, published=False),
-    Setting(name="variant", value_type="text", question=False, flag=False, published=False),
-    Setting(
+    TrainingSetting(name="teacher", value_type="text", question=False, flag=False, published=False),
+    TrainingSetting(name="variant", value_type="text", question=False, flag=False, published=False),
+    TrainingSetting(
         name="audio_samples",
         value_type="count",
         unit="samples of the waveform",
@@ -336,12 +340,12 @@ SETTINGS: dict[str, Setting] = _by_name(
 )
 
 
-def published() -> list[Setting]:
+def published() -> list[TrainingSetting]:
     """The columns of published tables that say what was run, in their order."""
     return [setting for setting in SETTINGS.values() if setting.published]
 
 
-def of_runs() -> dict[str, Setting]:
+def of_runs() -> dict[str, TrainingSetting]:
     """What can be said of a run: single values in the order of their columns, then lists and
     objects."""
     said = [setting for setting in SETTINGS.values() if setting.flag]
@@ -354,12 +358,12 @@ def lists_of_runs() -> list[str]:
     return [name for name, setting in of_runs().items() if setting.value_type == "names"]
 
 
-def asked() -> list[Setting]:
+def asked() -> list[TrainingSetting]:
     """Those that a question has a field of the same name and meaning for."""
     return [setting for setting in SETTINGS.values() if setting.question]
 
 
-def called_by(tool: str) -> Iterator[tuple[Setting, str]]:
+def called_by(tool: str) -> Iterator[tuple[TrainingSetting, str]]:
     """(setting, what the tool calls it) of each that the tool has a name for."""
     for setting in SETTINGS.values():
         name = setting.called_by(tool)

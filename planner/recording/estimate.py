@@ -45,10 +45,10 @@ def estimate_for_run(question: Question, setup: Mapping[str, Any]) -> dict[str, 
     return of_option(options[0])
 
 
-def _same_device(asked: str | None, ran: str) -> bool:
+def _same_device(named: str | None, ran: str) -> bool:
     from planner.devices.lookup import resolve_device
 
-    return asked is not None and resolve_device(asked).spec.key == resolve_device(ran).spec.key
+    return named is not None and resolve_device(named).spec.key == resolve_device(ran).spec.key
 
 
 def of_option(option: Mapping[str, Any]) -> dict[str, Any]:

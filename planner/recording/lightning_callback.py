@@ -62,7 +62,7 @@ class PlannerCallback(_callback_class()):
         with_estimate: bool = True,
         reset_peak: bool = True,
         **known: Any,
-    ):
+    ) -> None:
         super().__init__()
         self.question, self.ledger, self.known = question, ledger, known
         self.with_estimate, self.reset_peak = with_estimate, reset_peak
@@ -71,7 +71,7 @@ class PlannerCallback(_callback_class()):
 
     # ------------------------------------------------------------ Lightning's events
 
-    def on_train_start(self, trainer, pl_module):
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         if not trainer.is_global_zero:
             return
         self._steps, self._saving, self._batches, self._samples, self._tokens = (
@@ -89,10 +89,12 @@ class PlannerCallback(_callback_class()):
             reset_peak=self.reset_peak,
             source="lightning.Trainer",
         )
-        self._quietly(self._set_up, trainer, pl_module)
+        self._quietly(self._set_up, self.recording, trainer, pl_module)
         self.recording.start()
 
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx, *_):
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: Any, *_: Any
+    ) -> None:
         if self.recording is None:
             return
         if self._saving:  # the wait held a checkpoint
@@ -103,39 +105,41 @@ class PlannerCallback(_callback_class()):
         self._batches += 1
         self._quietly(self._see, batch)
 
-    def on_before_backward(self, trainer, pl_module, loss):
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         if self.recording is not None:
             self.recording.forward()
 
-    def on_after_backward(self, trainer, pl_module):
+    def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
         if self.recording is not None:
             self.recording.backward()
 
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, *_):
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: Any, *_: Any
+    ) -> None:
         if self.recording is not None and trainer.global_step != self._steps:
             self._steps = trainer.global_step
             self.recording.step()
 
-    def on_validation_start(self, trainer, pl_module):
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         if self.recording is not None:
             self.recording.skip()
 
-    def on_validation_end(self, trainer, pl_module):
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         if self.recording is not None:
             self.recording.skip(paused=True)
 
-    def on_save_checkpoint(self, trainer, pl_module, checkpoint):
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Any) -> None:
         self._saving = True
 
-    def on_train_end(self, trainer, pl_module):
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._finish(trainer, None)
 
-    def on_exception(self, trainer, pl_module, exception):
+    def on_exception(self, trainer: Any, pl_module: Any, exception: Any) -> None:
         self._finish(trainer, exception)
 
     # ------------------------------------------------------------ inside
 
-    def _set_up(self, trainer: Any, module: Any) -> None:
+    def _set_up(self, recording: Recording, trainer: Any, module: Any) -> None:
         found, notes = model_setup.setup_of_model(_inner(module))
         found = model_setup.in_words_of(self.question, found)
         weights = found.pop("precision_of_weights", None)
@@ -157,8 +161,8 @@ class PlannerCallback(_callback_class()):
             else None,
         }
         held = model_setup.held_by("lightning", lambda name: getattr(trainer, name, None))
-        self.recording.set(**model_setup.without_unknown({**found, **held, **more, **self.known}))
-        self.recording.notes += notes
+        recording.set(**model_setup.without_unknown({**found, **held, **more, **self.known}))
+        recording.notes += notes
 
     def _see(self, batch: Any) -> None:
         """Samples and, of text, padded tokens, by the shapes of the batch."""

@@ -285,12 +285,12 @@ class Recording:
         if "data_seconds" in found:
             phases["data"] = found["data_seconds"]
         passes = self._passes / self._steps
-        one = (
+        per_micro_batch = (
             {"forward_seconds": phases["forward"] / passes}
             if "forward" in phases and passes >= 1
             else {}
         )
-        return {"phase_seconds": phases, **one}
+        return {"phase_seconds": phases, **per_micro_batch}
 
     def _rates(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """Over the mean steady step and the wait for its data: what the run really got through."""

@@ -86,7 +86,7 @@ class PlannerCallback(_TrainerCallback):
         with_estimate: bool = True,
         reset_peak: bool = True,
         **known: Any,
-    ):
+    ) -> None:
         self.question, self.ledger, self.known = question, ledger, known
         self.with_estimate, self.reset_peak = with_estimate, reset_peak
         self.recording: Recording | None = None
@@ -96,8 +96,15 @@ class PlannerCallback(_TrainerCallback):
     # ------------------------------------------------------------ the Trainer's events
 
     def on_train_begin(
-        self, args, state, control, model=None, optimizer=None, train_dataloader=None, **kwargs
-    ):
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        model: Any = None,
+        optimizer: Any = None,
+        train_dataloader: Any = None,
+        **kwargs: Any,
+    ) -> None:
         if self.recording is not None:  # the one before broke off
             self._finish(BrokenOff())
         if not state.is_world_process_zero:
@@ -119,45 +126,56 @@ class PlannerCallback(_TrainerCallback):
             reset_peak=self.reset_peak,
             source="transformers.Trainer",
         )
-        self._quietly(self._set_up, args, model, optimizer, train_dataloader)
+        self._quietly(self._set_up, self.recording, args, model, optimizer, train_dataloader)
         atexit.register(self._broken_off)
         self.recording.start()
 
-    def on_step_begin(self, args, state, control, **kwargs):
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.recording is not None:
             self.recording.data()
 
-    def on_substep_end(self, args, state, control, **kwargs):
+    def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.recording is not None and self._hooks:
             self.recording.backward()
 
-    def on_pre_optimizer_step(self, args, state, control, **kwargs):
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.recording is not None and self._hooks:
             self.recording.backward()
 
-    def on_step_end(self, args, state, control, **kwargs):
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.recording is not None:
             self.recording.step()
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
+    def on_log(
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        logs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         if self.recording is not None:
             # said before on_evaluate
             self.recording.skip(paused=any(name.startswith("eval") for name in logs or ()))
-            self._quietly(self._keep_loss, logs or {})
+            loss = (logs or {}).get("loss")
+            if isinstance(loss, int | float):
+                self.recording.loss(loss)
 
-    def on_evaluate(self, args, state, control, **kwargs):
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.recording is not None:
             self.recording.skip(paused=True)
 
     on_save = on_predict = on_evaluate
 
-    def on_train_end(self, args, state, control, **kwargs):
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.recording is not None:
             self._finish(None)
 
     # ------------------------------------------------------------ inside
 
-    def _set_up(self, args: Any, model: Any, optimizer: Any, loader: Any) -> None:
+    def _set_up(
+        self, recording: Recording, args: Any, model: Any, optimizer: Any, loader: Any
+    ) -> None:
         found, notes = model_setup.setup_of_model(model)
         found = model_setup.in_words_of(self.question, found)
         named = (
@@ -168,8 +186,8 @@ class PlannerCallback(_TrainerCallback):
         more = model_setup.without_unknown(
             {"optimizer": named, "samples": _length(getattr(loader, "dataset", None))}
         )
-        self.recording.set(**{**setup_of_arguments(args, found), **more, **self.known})
-        self.recording.notes += notes
+        recording.set(**{**setup_of_arguments(args, found), **more, **self.known})
+        recording.notes += notes
         if not getattr(args, "torch_compile", False):  # a hook would be compiled into the model
             self._hooks = [
                 model.register_forward_pre_hook(self._enters, with_kwargs=True),
@@ -187,29 +205,26 @@ class PlannerCallback(_TrainerCallback):
         if module.training and self.recording is not None:
             self.recording.forward()
 
-    def _keep_loss(self, logs: Mapping[str, Any]) -> None:
-        loss = logs.get("loss")
-        if isinstance(loss, int | float):
-            self.recording.loss(loss)
-
-    def _count(self) -> None:
+    def _count(self, recording: Recording) -> None:
         seen, state, world = self._shapes, self._state, self._world
-        self.recording.set(**{**seen.setup(self._encoder_decoder), **self.known})
+        recording.set(**{**seen.setup(self._encoder_decoder), **self.known})
         tokens = state.num_input_tokens_seen - self._seen_before
         if seen.unit == "tokens" and seen.tokens:
-            self.recording.add(samples=seen.samples * world, tokens=seen.tokens * world)
+            recording.add(samples=seen.samples * world, tokens=seen.tokens * world)
         elif seen.samples or tokens:
-            self.recording.add(samples=seen.samples * world, tokens=tokens)
+            recording.add(samples=seen.samples * world, tokens=tokens)
         else:
-            self.recording.note("samples and tokens are not known: a compiled model has no hooks")
+            recording.note("samples and tokens are not known: a compiled model has no hooks")
 
     def _broken_off(self) -> None:
         if self.recording is not None:
             self._finish(getattr(sys, "last_value", None) or BrokenOff())
 
     def _finish(self, error: BaseException | None) -> None:
-        self._quietly(self._count)
         recording, self.recording = self.recording, None
+        if recording is None:
+            return
+        self._quietly(self._count, recording)
         for hook in self._hooks:
             hook.remove()
         self._hooks = []

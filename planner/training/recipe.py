@@ -39,14 +39,15 @@ def recipe_of(settled: TracedSettings, own_image_size: int | None = None) -> Rec
     strategy = settled.strategy
     if strategy not in TRAINING_STRATEGIES:
         raise UnknownNameError("strategy", strategy, TRAINING_STRATEGIES)
-    values = {
+    values: dict[str, Any] = {
         name: _hashable(value)
         for name, value in traced_values(settled).items()
         if SETTINGS[name].used_by(strategy, settled.task)
     }
     if values.get("image_size") == own_image_size:
         values.pop("image_size", None)
-    return Recipe(**values | {"strategy": TRACED_AS.get(strategy, strategy)})
+    values["strategy"] = TRACED_AS.get(strategy, strategy)
+    return Recipe(**values)
 
 
 def _hashable(value: Any) -> Any:

@@ -6,7 +6,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from planner.errors import ModelError
 
@@ -34,7 +36,7 @@ def task_of(kind: str) -> str:
     return TASKS.get(kind, "causal_lm")
 
 
-def resolvable(model: str, architecture: dict | None, folder: Path) -> str:
+def resolvable(model: str, architecture: Mapping[str, Any] | None, folder: Path) -> str:
     """The name to hand to ``planner.models``: the model's own, ``timm:NAME``, or a folder written
     under ``folder``.
 
@@ -55,7 +57,7 @@ def resolvable(model: str, architecture: dict | None, folder: Path) -> str:
     return str(target)
 
 
-def _write_config(kind: str, arguments: dict, target: Path) -> None:
+def _write_config(kind: str, arguments: dict[str, Any], target: Path) -> None:
     from planner.libraries import import_library
 
     if kind in LONG_CONTEXT:

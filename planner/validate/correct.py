@@ -15,22 +15,15 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
+from planner import tables
 from planner.figures import Z90
 from planner.today import system_date
 from planner.uncertainty.corrections import ANY, Correction
 
-#: Models that are enough for a quantile of their own; below, the prior spread counts as this many
-#: models.
-ENOUGH_MODELS, PRIOR_MODELS = 10, 5
-#: Spread of a device's bias before any run was seen, as a share of the basis's spread: most of an
-#: error is the device's own.
-DEVICE_SHARE = 0.7
-#: A kind of work differs from its device's mean by less than devices differ from each other.
-FAMILY_SHARE = 0.4
-LEAST_SPREAD = 0.03  # runs repeated on another day differ by as much
 COVERED = 0.80
 
 
@@ -55,6 +48,25 @@ class Learnt:
     models: int
 
 
+@dataclass(frozen=True)
+class Priors:
+    """Rows of ``profiles/priors/corrections.csv``: shares of a spread, spreads of a logarithm, and
+    numbers of models."""
+
+    device_share: float
+    family_share: float
+    least_spread: float
+    enough_models: float
+    prior_models: float
+
+
+@cache
+def priors() -> Priors:
+    """Raises ProfileError."""
+    found = tables.rows("priors", "corrections.csv")
+    return Priors(**{row["key"]: float(row["value"]) for row in found})
+
+
 def learn(residuals: Iterable[Residual], on_date: datetime.date | None = None) -> list[Correction]:
     """A correction for each device, basis and quantity with runs, and for each kind of work on it
     that has at least two models."""
@@ -66,58 +78,56 @@ def learn(residuals: Iterable[Residual], on_date: datetime.date | None = None) -
     found = []
     for (quantity, basis, device), mine in sorted(cells.items()):
         whole = learnt(mine)
-        found.append(
-            Correction(
-                quantity,
-                basis,
-                device,
-                ANY,
-                whole.bias_log,
-                whole.sigma_log,
-                len(mine),
-                whole.models,
-                made,
-            )
-        )
+        found.append(_correction((quantity, basis, device), ANY, whole, runs=len(mine), made=made))
         by_family: dict[str, list[Residual]] = defaultdict(list)
         for residual in mine:
             by_family[residual.family].append(residual)
         for family, own in sorted(by_family.items()):
             if len({r.group for r in own}) >= 2 and len(by_family) > 1:
-                part = learnt(own, centre=whole.bias_log, share=FAMILY_SHARE)
+                part = learnt(own, centre=whole.bias_log, share=priors().family_share)
                 found.append(
-                    Correction(
-                        quantity,
-                        basis,
-                        device,
-                        family,
-                        part.bias_log,
-                        part.sigma_log,
-                        len(own),
-                        part.models,
-                        made,
-                    )
+                    _correction((quantity, basis, device), family, part, runs=len(own), made=made)
                 )
     return found
 
 
+def _correction(
+    cell: tuple[str, str, str], family: str, learnt: Learnt, *, runs: int, made: str
+) -> Correction:
+    quantity, basis, device = cell
+    return Correction(
+        quantity=quantity,
+        basis=basis,
+        device=device,
+        family=family,
+        bias_log=learnt.bias_log,
+        sigma_log=learnt.sigma_log,
+        runs=runs,
+        models=learnt.models,
+        made=made,
+    )
+
+
 def learnt(
-    residuals: Sequence[Residual], centre: float = 0.0, share: float = DEVICE_SHARE
+    residuals: Sequence[Residual], centre: float = 0.0, share: float | None = None
 ) -> Learnt:
     """Bias and spread of residuals, shrunk towards ``centre`` (a device's kinds of work towards the
-    device)."""
+    device). ``share`` of the basis's spread is the bias's own, by default a device's."""
+    known = priors()
+    share = known.device_share if share is None else share
     groups = _by_group(residuals)
     prior = float(np.median([r.sigma_log for r in residuals]))
     bias, posterior = _shrunk([float(np.mean(g)) for g in groups.values()], centre, share * prior)
     left = _left_out(groups, centre, share * prior)
     count = len(groups)
     own = _quantile(np.abs(left)) / Z90
-    if count < ENOUGH_MODELS:
+    if count < known.enough_models:
         inside = float(np.mean(np.square(left)))
         own = math.sqrt(
-            (count * inside + PRIOR_MODELS * prior**2) / (count + PRIOR_MODELS) + posterior
+            (count * inside + known.prior_models * prior**2) / (count + known.prior_models)
+            + posterior
         )
-    return Learnt(bias, max(own, LEAST_SPREAD), count)
+    return Learnt(bias, max(own, known.least_spread), count)
 
 
 def _by_group(residuals: Iterable[Residual]) -> dict[str, list[float]]:
@@ -134,7 +144,7 @@ def _shrunk(means: Sequence[float], centre: float, spread: float) -> tuple[float
     if not count or spread <= 0:
         return centre, spread**2
     around = float(np.var(means)) if count > 1 else 0.0
-    scatter = ((count - 1) * around + 2 * spread**2) / (count + 1) + LEAST_SPREAD**2
+    scatter = ((count - 1) * around + 2 * spread**2) / (count + 1) + priors().least_spread ** 2
     precision = count / scatter + 1 / spread**2
     return (sum(means) / scatter + centre / spread**2) / precision, 1 / precision
 

@@ -20,7 +20,7 @@ from planner.ledger.importers.found import Problems
 from planner.ledger.importers.text import number, plain_text, table_of
 from planner.ledger.record import RunRecord
 from planner.question import TRAINING_STRATEGIES
-from planner.question.settings import SETTINGS, Setting, in_recipe_words, published
+from planner.question.settings import SETTINGS, TrainingSetting, in_recipe_words, published
 from planner.validate.cases import LEDGER, MEASURES, MEMORIES, Case, Refused
 
 #: Without these a run cannot be asked again; each changes the answer too much to be assumed.
@@ -118,7 +118,7 @@ def table_path(name: str) -> Path:
 
 def _check_columns(path: Path, cells: Mapping[str, str]) -> None:
     missing = [name for name in NEEDED if name not in cells]
-    told = {
+    measured_columns = {
         "step_seconds",
         "forward_seconds",
         "peak_bytes",
@@ -126,7 +126,7 @@ def _check_columns(path: Path, cells: Mapping[str, str]) -> None:
         "out_of_memory",
         *PEAKS.values(),
     } & set(cells)
-    if missing or not told:
+    if missing or not measured_columns:
         what = (
             f"no column {missing[0]!r}"
             if missing
@@ -169,15 +169,15 @@ def _case(
         ):
             return Refused(name, table, f"{setting.name} not known")
     open_ = {key: value for key, value in ASSUMED.items() if values.get(key) in (None, "")}
-    said = [notes] if notes else []
-    said += (
+    assumptions = [notes] if notes else []
+    assumptions += (
         [f"{', '.join(f'{key} {value}' for key, value in open_.items() if key != 'gpus')} assumed"]
         if set(open_) - {"gpus"}
         else []
     )
     given = {key: value for key, value in values.items() if value is not None} | open_
     given["task"] = given.get("task") or ""
-    return Case(id=name, table=table, citation=citation, assumed="; ".join(said), **given)
+    return Case(id=name, table=table, citation=citation, assumed="; ".join(assumptions), **given)
 
 
 # ---------------------------------------------------------------- cells
@@ -222,7 +222,7 @@ def _number(cell: str, *, zero: bool) -> float | None:
     return value
 
 
-def _text(setting: Setting, cell: str) -> str:
+def _text(setting: TrainingSetting, cell: str) -> str:
     text = plain_text(cell)
     if setting.name == "model":
         _no_code(text)
@@ -237,7 +237,7 @@ def _no_code(model: str) -> None:
         )
 
 
-def _whole(setting: Setting, cell: str) -> int | None:
+def _whole(setting: TrainingSetting, cell: str) -> int | None:
     value = number(cell)
     if value is None:
         return None
@@ -296,7 +296,7 @@ def _architecture(cell: str) -> dict[str, Any]:
 
 
 #: How the cell of a setting is read, by its type.
-READERS: dict[str, Callable[[Setting, str], Any]] = {
+READERS: dict[str, Callable[[TrainingSetting, str], Any]] = {
     "text": _text,
     "strategy": _text,
     "flag": lambda setting, cell: _flag(setting.name, cell),

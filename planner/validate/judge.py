@@ -8,10 +8,11 @@ the planner's rooms.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from planner.errors import PlannerError
 from planner.validate.architectures import resolvable
@@ -19,6 +20,10 @@ from planner.validate.cases import Case, Refused
 from planner.validate.summaries import Comparison, Verdict
 
 if TYPE_CHECKING:
+    from planner.devices.specification import DeviceSpec
+    from planner.figures import Estimate
+    from planner.models.facts import ModelFacts
+    from planner.plan.placement.point import PointResult
     from planner.training.recipe import Recipe
 
 
@@ -31,7 +36,12 @@ class Outcome:
     refused: Refused | None = None
 
 
-def outcome(case: Case, folder: Path, evaluate=None, sharded_as_ddp: bool = False) -> Outcome:
+def outcome(
+    case: Case,
+    folder: Path,
+    evaluate: Callable[[Case, Path], Any] | None = None,
+    sharded_as_ddp: bool = False,
+) -> Outcome:
     """Put one case to the planner. A question that the planner refuses is an Outcome with its
     reason; a crash too, named as one."""
     if case.parallel not in (None, "ddp") and not (sharded_as_ddp and case.parallel == "fsdp"):
@@ -52,10 +62,10 @@ def outcome(case: Case, folder: Path, evaluate=None, sharded_as_ddp: bool = Fals
     return compare(case, result)
 
 
-def compare(case: Case, result) -> Outcome:
+def compare(case: Case, result: Any) -> Outcome:
     """Every figure that was both measured and predicted, and whether the verdict was right. Sharded
     runs: time only."""
-    shared = dict(
+    shared: dict[str, Any] = dict(
         case_id=case.id,
         table=case.table,
         basis=str(getattr(result, "basis", "unknown")),
@@ -115,32 +125,37 @@ def _outside(case: Case) -> int | None:
     return seen if {"device", "reserved"} <= set(peaks) and seen > 0 and case.gpus == 1 else None
 
 
-def why(quantity: str, case: Case, result) -> str:
+def why(quantity: str, case: Case, result: Any) -> str:
     """What the figure rests on most, and what of it is not sure: where to look when it is wrong."""
-    said = []
+    reasons: list[str] = []
     step, memory = getattr(result, "step", None), getattr(result, "memory", None)
-    time = getattr(step, "time", None)
+    time: Any = getattr(step, "time", None)
     if quantity in ("time", "forward") and getattr(time, "by_kind", None):
-        kind, seconds = max(time.by_kind.items(), key=lambda item: float(item[1]))
-        busy = float(time.device_busy_seconds)
-        said = [f"{100 * float(seconds) / busy:.0f} % {kind}"] if busy > 0 else []
-        said += ["the host sets the pace"] if time.host_bound else []
-        said += (
-            [f"{100 * float(time.unmodelled_share):.0f} % without a formula"]
-            if float(time.unmodelled_share) > 0.005
-            else []
-        )
+        reasons = _why_so_long(time)
     elif memory is not None and quantity in ("allocated", "reserved", "device"):
         part, size = max(memory.breakdown.items(), key=lambda item: item[1])
-        said = [f"{100 * size / memory.device_used_bytes.p50:.0f} % {part}"]
+        reasons = [f"{100 * size / memory.device_used_bytes.p50:.0f} % {part}"]
     elif quantity == "context":
-        said = ["what the driver and the libraries hold; other processes on the device count too"]
+        reasons = [
+            "what the driver and the libraries hold; other processes on the device count too"
+        ]
     if case.compile:
-        said.append("compiled, which the planner treats roughly")
-    return "; ".join(said)
+        reasons.append("compiled, which the planner treats roughly")
+    return "; ".join(reasons)
 
 
-def timed(case: Case, result):
+def _why_so_long(time: Any) -> list[str]:
+    kind, seconds = max(time.by_kind.items(), key=lambda item: float(item[1]))
+    busy, unmodelled = float(time.device_busy_seconds), float(time.unmodelled_share)
+    reasons = [f"{100 * float(seconds) / busy:.0f} % {kind}"] if busy > 0 else []
+    if time.host_bound:
+        reasons.append("the host sets the pace")
+    if unmodelled > 0.005:
+        reasons.append(f"{100 * unmodelled:.0f} % without a formula")
+    return reasons
+
+
+def timed(case: Case, result: Any) -> Estimate:
     """The predicted time of the part that the source timed: the step, without the optimizer's share
     where that was not timed."""
     if case.measures != "forward_backward":
@@ -149,7 +164,7 @@ def timed(case: Case, result):
     return result.step_seconds.scale(1 - float(parts.optimizer_seconds) / float(parts.seconds))
 
 
-def ask(case: Case, folder: Path, spec=None):
+def ask(case: Case, folder: Path, spec: DeviceSpec | None = None) -> PointResult:
     """The planner's PointResult for a case, on ``spec`` or on its device's datasheet. Raises
     PlannerError where the planner refuses."""
     from planner.devices.lookup import find_device
@@ -172,7 +187,7 @@ def ask(case: Case, folder: Path, spec=None):
 
 
 @lru_cache(maxsize=64)
-def _facts(name: str, task: str | None):
+def _facts(name: str, task: str | None) -> ModelFacts:
     from planner.models.resolve import resolve
 
     return resolve(name, task=task, offline=True)

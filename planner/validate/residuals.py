@@ -32,7 +32,13 @@ def residual(comparison: Comparison) -> Residual:
     c = comparison
     sigma_log = math.log(c.p90 / c.p10) / (2 * Z90) if c.p10 > 0 else LEAST_SPREAD
     return Residual(
-        c.quantity, c.basis, c.gpu, c.modality, group(c), -c.log_ratio, max(sigma_log, LEAST_SPREAD)
+        quantity=c.quantity,
+        basis=c.basis,
+        device=c.gpu,
+        family=c.modality,
+        group=group(c),
+        log_ratio=-c.log_ratio,
+        sigma_log=max(sigma_log, LEAST_SPREAD),
     )
 
 

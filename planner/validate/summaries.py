@@ -7,6 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 #: What is compared: seconds of a step, seconds of its forward pass, the three memories and the
 #: runtime's context in bytes; of whole runs the wall-clock hours and the dollars.
@@ -114,13 +115,13 @@ def summarise(comparisons: Iterable[Comparison]) -> ErrorSummary | None:
     worst = max(group, key=lambda c: (c.relative_error, c.case_id))
     errors = [c.relative_error for c in group]
     return ErrorSummary(
-        len(group),
-        statistics.median(errors),
-        quantile(errors, 0.9),
-        worst.relative_error,
-        worst.case_id,
-        statistics.median(c.log_ratio for c in group),
-        sum(c.covered for c in group) / len(group),
+        count=len(group),
+        median=statistics.median(errors),
+        p90=quantile(errors, 0.9),
+        worst=worst.relative_error,
+        worst_case=worst.case_id,
+        bias_log=statistics.median(c.log_ratio for c in group),
+        coverage=sum(c.covered for c in group) / len(group),
     )
 
 
@@ -131,7 +132,8 @@ def by(comparisons: Iterable[Comparison], *keys: str) -> dict[tuple[str, ...], E
         groups.setdefault(tuple(str(getattr(comparison, key)) for key in keys), []).append(
             comparison
         )
-    return {key: summarise(groups[key]) for key in sorted(groups)}
+    found = {key: summarise(groups[key]) for key in sorted(groups)}
+    return {key: summary for key, summary in found.items() if summary is not None}
 
 
 def judge(verdicts: Iterable[Verdict]) -> VerdictSummary:
@@ -146,7 +148,7 @@ def judge(verdicts: Iterable[Verdict]) -> VerdictSummary:
     )
 
 
-def count_by(items: Iterable, key: Callable) -> list[tuple[str, int]]:
+def count_by(items: Iterable[Any], key: Callable[[Any], str]) -> list[tuple[str, int]]:
     """How often each value of ``key`` occurs, most frequent first, ties by name."""
     return sorted(
         Counter(key(item) for item in items).items(), key=lambda pair: (-pair[1], pair[0])

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planner.errors import FieldName, PlannerError, QuestionError, UnknownNameError
 from planner.uncertainty import corrections
@@ -23,6 +23,9 @@ from planner.validate import residuals
 from planner.validate.cases import Case, Refused
 from planner.validate.judge import Outcome, ask, outcome
 from planner.validate.summaries import Comparison, ErrorSummary, Verdict, by
+
+if TYPE_CHECKING:
+    from planner.devices.specification import DeviceSpec
 
 #: ``best``: calibrated where the device was measured, else its datasheet.
 BASES = ("best", "datasheet", "calibrated", "exact")
@@ -180,15 +183,15 @@ def _both(
 ) -> list[tuple[Outcome, Outcome]]:
     """(without corrections, with those in force) of each case on each basis; where there are none,
     the second is empty."""
-    devices: dict[tuple[str, str], Any] = {}
+    devices: dict[tuple[str, str], DeviceSpec | PlannerError] = {}
     found = []
     for case in batch:
         for basis in bases:
-            spec = _device(case.gpu, basis, devices)
-            if isinstance(spec, PlannerError):
-                found.append(
-                    (Outcome(refused=Refused(case.id, case.table, str(spec)[:160])), Outcome())
-                )
+            try:
+                spec = _device(case.gpu, basis, devices)
+            except PlannerError as error:
+                refused = Refused(case.id, case.table, str(error)[:160])
+                found.append((Outcome(refused=refused), Outcome()))
                 continue
             named = replace(case, gpu=spec.key)
             found.append(
@@ -205,8 +208,10 @@ def _one(case: Case, folder: Path, spec: Any, context: Any) -> Outcome:
         return outcome(case, folder, lambda c, f: ask(c, f, spec))
 
 
-def _device(name: str, basis: str, known: dict) -> Any:
-    """The device on a basis, or the error that says why not: once a batch."""
+def _device(
+    name: str, basis: str, known: dict[tuple[str, str], DeviceSpec | PlannerError]
+) -> DeviceSpec:
+    """The device on a basis, looked up once a batch. Raises the error that says why not."""
     from planner.plan.inputs.hardware import with_basis
 
     if (name, basis) not in known:
@@ -215,10 +220,13 @@ def _device(name: str, basis: str, known: dict) -> Any:
             known[name, basis] = spec if basis == "best" else with_basis(spec, basis)
         except PlannerError as error:
             known[name, basis] = error
-    return known[name, basis]
+    found = known[name, basis]
+    if isinstance(found, PlannerError):
+        raise found
+    return found
 
 
-def find(name: str) -> Any:
+def find(name: str) -> DeviceSpec:
     """The device of a key or of what its driver calls it; this machine's processor by its model.
     Raises UnknownNameError."""
     from planner.devices.lookup import resolve_device

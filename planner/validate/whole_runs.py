@@ -57,7 +57,7 @@ def _asked(record: RunRecord) -> Mapping[str, Any] | None:
 
     setup = record.setup
     try:
-        question = Question(**dict(record.question))
+        question = Question(**dict(record.question or {}))
         ran = {
             name: setup[name]
             for name in ("gpu", "micro_batch")
@@ -80,8 +80,10 @@ def _asked(record: RunRecord) -> Mapping[str, Any] | None:
 
 
 def _figures(record: RunRecord, option: Mapping[str, Any] | None) -> list[Comparison]:
+    if option is None:
+        return []
     steps, measured = record.measurement.get("steps"), record.measurement
-    run = (option or {}).get("run") or {}
+    run = option.get("run") or {}
     if not steps or not run.get("steps") or abs(steps / run["steps"] - 1) > SAME_STEPS:
         return []
     hours = measured["wall_seconds"] / SECONDS_PER_HOUR if measured.get("wall_seconds") else None
@@ -90,7 +92,7 @@ def _figures(record: RunRecord, option: Mapping[str, Any] | None) -> list[Compar
         ("usd", measured.get("usd"), (option.get("cost") or {}).get("usd")),
     ]
     setup, model = record.setup, str(record.setup.get("model") or option["model"].get("name") or "")
-    same = dict(
+    same: dict[str, Any] = dict(
         case_id=record.id[:12],
         table=LEDGER,
         basis=option["basis"],

@@ -17,7 +17,7 @@ from planner.ledger.store import Ledger
 from planner.ledger.values import HOLDS
 from planner.question import TRAINING_STRATEGIES, Question
 from planner.question.fields import choices
-from planner.question.settings import LORA, SETTINGS, Setting, asked, published
+from planner.question.settings import LORA, SETTINGS, TrainingSetting, asked, published
 from planner.question.setup import Setup, TracedSettings, asked_values, for_record
 from planner.report.views.runs import details
 from planner.training.recipe import recipe_of
@@ -34,7 +34,7 @@ TYPES = {
     "names": tuple,
     "object": dict,
 }
-BUCKET = Setting(
+BUCKET = TrainingSetting(
     name="bucket_size",
     value_type="count",
     unit="bytes",

@@ -107,9 +107,9 @@ def as_record(
 def content_of(found: Found, seen: Counter[str]) -> str:
     """A short hash of what the log says of the run, wherever it lies and whatever stands around it;
     of the ``seen`` equal ones each another."""
-    said = hashlib.sha256(_canonical([found.setup, found.measurement]).encode()).hexdigest()[:12]
-    seen[said] += 1
-    return said if seen[said] == 1 else f"{said}-{seen[said]}"
+    digest = hashlib.sha256(_canonical([found.setup, found.measurement]).encode()).hexdigest()[:12]
+    seen[digest] += 1
+    return digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
 
 
 def _canonical(value: Any) -> str:

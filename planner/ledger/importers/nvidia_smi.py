@@ -65,7 +65,7 @@ def read(place: Path, problems: Problems) -> Iterator[Found]:
     used = {
         key: device
         for key, device in devices.items()
-        if _peak(device) is None or _peak(device) >= IN_USE_BYTES
+        if (peak := _peak(device)) is None or peak >= IN_USE_BYTES
     }
     used = used or devices
     if not used:
@@ -126,7 +126,7 @@ def _run(devices: dict[str, Device], seen: int) -> Found:
     ]
     watts = [value for device in devices.values() if (value := _mean_watts(device)) is not None]
     length = max(moments) - min(moments) if moments else 0.0
-    joules = [_joules(device) for device in devices.values()]
+    joules = [value for device in devices.values() if (value := _joules(device)) is not None]
     names = {device.name for device in devices.values() if device.name}
     notes = [
         "the wall-clock time is the length of the log; memory is of all processes on the "
@@ -143,7 +143,9 @@ def _run(devices: dict[str, Device], seen: int) -> Found:
     found = {
         "device_used_bytes": int(max(peaks)) if peaks and max(peaks) >= 1 else None,
         "mean_watts": sum(watts) if watts and known else None,
-        "energy_joules": sum(joules) if known and None not in joules and sum(joules) > 0 else None,
+        "energy_joules": sum(joules)
+        if known and len(joules) == len(devices) and sum(joules) > 0
+        else None,
         "wall_seconds": length or None,
     }
     setup = {"gpu": names.pop() if len(names) == 1 else None, "gpus": known}

@@ -7,7 +7,7 @@ from typing import Any
 
 from planner.ledger.importers.text import lenient
 from planner.ledger.model_setup import ATTENTION, in_folder, optimizer_named, without_unknown
-from planner.question.settings import SETTINGS, Setting
+from planner.question.settings import SETTINGS, TrainingSetting
 
 HALVES = {"bfloat16": "bf16", "float16": "fp16"}
 LIGHTNING_PRECISIONS = {
@@ -40,7 +40,7 @@ def setup_of(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return without_unknown(found), notes
 
 
-def _reader(setting: Setting) -> Reader:
+def _reader(setting: TrainingSetting) -> Reader:
     return READERS.get(setting.name) or BY_TYPE[setting.value_type]
 
 
@@ -98,9 +98,9 @@ def _precision(values: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
     weights = str(_first(values, ("torch_dtype", "dtype")) or "").removeprefix("torch.")
     if weights in HALVES:
         return HALVES[weights]
-    said = LIGHTNING_PRECISIONS.get(str(_first(values, names)))
-    if said or weights != "float32":
-        return said
+    precision = LIGHTNING_PRECISIONS.get(str(_first(values, names)))
+    if precision or weights != "float32":
+        return precision
     for half in ("bf16", "fp16"):
         if _flag(values, (half,)):
             return f"amp_{half}"

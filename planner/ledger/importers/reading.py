@@ -76,14 +76,14 @@ def read(
         seen: Counter[str] = Counter()
         records = [
             as_record(
-                one,
+                run,
                 format_name=name,
                 place=place,
-                content=content_of(one, seen),
+                content=content_of(run, seen),
                 known=known or {},
                 problems=problems,
             )
-            for one in found
+            for run in found
         ]
     except OSError as error:
         raise DataError(

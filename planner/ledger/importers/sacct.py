@@ -120,18 +120,23 @@ def _sized(text: str | None) -> int | None:
     """``12345K``, ``1.5G``. Raises ValueError."""
     if not text:
         return None
-    match = re.fullmatch(r"(.*?)([KMGT]?)", text)
-    value = number(match[1])
+    digits, unit = _split_unit(text, "KMGT")
+    value = number(digits)
     if value is not None and value < 0:
         raise ValueError(f"{text[:40]!r} is below 0")
-    return None if value is None else round(value * _SIZES[match[2]]) or None
+    return None if value is None else round(value * _SIZES[unit]) or None
+
+
+def _split_unit(text: str, units: str) -> tuple[str, str]:
+    """``("1.5", "G")``; no unit is an empty one."""
+    return (text[:-1], text[-1]) if text[-1:] in tuple(units) else (text, "")
 
 
 def _joules(line: dict[str, str]) -> float | None:
     raw, short = line.get("ConsumedEnergyRaw"), line.get("ConsumedEnergy") or ""
-    match = re.fullmatch(r"(.*?)([KMG]?)", short)
-    value = number(raw) if raw else number(match[1])
-    value = value if raw or value is None else value * _THOUSANDS[match[2]]
+    digits, unit = _split_unit(short, "KMG")
+    value = number(raw) if raw else number(digits)
+    value = value if raw or value is None else value * _THOUSANDS[unit]
     if value is not None and value < 0:
         raise ValueError("ConsumedEnergy is below 0")
     return value if value and value < NO_ENERGY else None

@@ -53,7 +53,9 @@ def read(
             yield found
 
 
-def _chain(first: tuple, rest: Iterator[tuple]) -> Iterator[tuple[int, dict[str, str]]]:
+def _chain(
+    first: tuple[int, dict[str, str]], rest: Iterator[tuple[int, dict[str, str]]]
+) -> Iterator[tuple[int, dict[str, str]]]:
     yield first
     yield from rest
 

@@ -40,9 +40,9 @@ def read(place: Path, problems: Problems) -> Iterator[Found]:
         if place.is_file()
         else sorted({file.parent for file in place.rglob(f"*{EVENTS}*") if file.is_file()})
     )
-    for one in places:
-        key = "" if one == place else one.relative_to(place).as_posix()
-        found = _run(one, key, problems)
+    for source in places:
+        key = "" if source == place else source.relative_to(place).as_posix()
+        found = _run(source, key, problems)
         if found is not None:
             yield found
     if not places:
@@ -97,10 +97,10 @@ def _parameters(events: Any) -> dict[str, Any]:
         if tag in events.Tags().get("tensors", ()):
             text = events.Tensors(tag)[-1].tensor_proto.string_val[0].decode("utf-8", "replace")
             try:
-                said = json.loads(text)
+                logged = json.loads(text)
             except ValueError:
                 continue
-            found |= said if isinstance(said, dict) else {}
+            found |= logged if isinstance(logged, dict) else {}
     return found
 
 

@@ -112,8 +112,8 @@ def _measurement(
     losses = [value for entry in history if (value := _number(entry.get("loss"))) is not None]
     if losses:
         found |= {"loss_first": losses[0], "loss_last": losses[-1]}
-    memory = [_number(results.get(name)) for name in MEMORY]
-    if all(value is not None for value in memory):
+    memory = [value for name in MEMORY if (value := _number(results.get(name))) is not None]
+    if len(memory) == len(MEMORY):
         found["peak_allocated_bytes"] = _whole(sum(memory))
     return {name: value for name, value in found.items() if value is not None}, notes
 

@@ -62,14 +62,14 @@ def read(place: Path, problems: Problems) -> Iterator[Found]:
         if place.is_file() and place.name != SUMMARY
         else next((folder / name for name in HISTORIES if (folder / name).is_file()), None)
     )
-    said = _object(summary, problems) if summary.is_file() and place != history else {}
+    logged = _object(summary, problems) if summary.is_file() and place != history else {}
     rows = _rows(history, problems) if history else []
-    if not said and not rows:
+    if not logged and not rows:
         raise DataError(f"neither a {SUMMARY} nor a history", where=str(place))
-    beside = place.is_dir() or place.name == SUMMARY
-    setup, notes = setup_of(_config(folder / CONFIG, problems)) if beside else ({}, [])
-    machine = _metadata(folder / METADATA, problems) if beside else {}
-    measurement, more = _measurement(said, rows)
+    has_neighbours = place.is_dir() or place.name == SUMMARY
+    setup, notes = setup_of(_config(folder / CONFIG, problems)) if has_neighbours else ({}, [])
+    machine = _metadata(folder / METADATA, problems) if has_neighbours else {}
+    measurement, more = _measurement(logged, rows)
     if machine.get("device"):
         setup.setdefault("gpu", machine["device"])
     yield Found(
@@ -78,7 +78,7 @@ def read(place: Path, problems: Problems) -> Iterator[Found]:
         measurement,
         (*notes, *more),
         machine=machine,
-        ended=_moment(said.get("_timestamp") or (rows[-1].get("_timestamp") if rows else None)),
+        ended=_moment(logged.get("_timestamp") or (rows[-1].get("_timestamp") if rows else None)),
     )
 
 
@@ -114,7 +114,7 @@ def _json_lines(file: Path, problems: Problems) -> Iterator[dict[str, Any]]:
 
 
 def _measurement(
-    said: Mapping[str, Any], rows: list[dict[str, Any]]
+    logged: Mapping[str, Any], rows: list[dict[str, Any]]
 ) -> tuple[dict[str, Any], list[str]]:
     step = next(
         (name for name in STEPS if any(row.get(name) not in (None, "") for row in rows)), None
@@ -136,16 +136,16 @@ def _measurement(
             else "its history is too short for step times"
         )
     wall = (
-        lenient(said.get("_runtime"))
-        or lenient(_nested(said, "_wandb", "runtime"))
+        lenient(logged.get("_runtime"))
+        or lenient(_nested(logged, "_wandb", "runtime"))
         or _length(moments)
     )
     found |= {
         "wall_seconds": wall,
-        "steps": _steps(said)
+        "steps": _steps(logged)
         or (progress.last_step(moments) if step not in ("_step", "Step") else None),
     }
-    found |= _summed_up(said, found) | _losses(rows) | _devices(rows)
+    found |= _summed_up(logged, found) | _losses(rows) | _devices(rows)
     if "step_seconds" in found and "step_samples" not in found:
         notes.append("the step time is the mean of the run; waits, evaluation and saving are in it")
     return {name: value for name, value in found.items() if value is not None}, notes
@@ -164,18 +164,18 @@ def _length(moments: list[tuple[float, float]]) -> float | None:
     return (max(seconds) - min(seconds)) or None if seconds else None
 
 
-def _steps(said: Mapping[str, Any]) -> int | None:
+def _steps(logged: Mapping[str, Any]) -> int | None:
     value = next(
-        (found for name in STEPS[:3] if (found := lenient(said.get(name))) is not None), None
+        (found for name in STEPS[:3] if (found := lenient(logged.get(name))) is not None), None
     )
     return int(value) if value is not None and value >= 1 and value < 2**53 else None
 
 
-def _summed_up(said: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+def _summed_up(logged: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     """What transformers' integration leaves in the summary."""
-    runtime = lenient(said.get("train_runtime") or said.get("train/train_runtime"))
+    runtime = lenient(logged.get("train_runtime") or logged.get("train/train_runtime"))
     rate = lenient(
-        said.get("train_samples_per_second") or said.get("train/train_samples_per_second")
+        logged.get("train_samples_per_second") or logged.get("train/train_samples_per_second")
     )
     steps = found.get("steps")
     mean = runtime / steps if runtime and steps else None
@@ -242,23 +242,23 @@ def _metadata(file: Path, problems: Problems) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        said = _object(file, problems)
+        logged = _object(file, problems)
     except DataError as error:
         problems.say(file.name, error.what)
         return {}
-    name = said.get("gpu") if isinstance(said.get("gpu"), str) else None
+    name = logged.get("gpu") if isinstance(logged.get("gpu"), str) else None
     found = {
         "device": name,
-        "system": said.get("os") if isinstance(said.get("os"), str) else None,
-        "cores": said.get("cpu_count"),
+        "system": logged.get("os") if isinstance(logged.get("os"), str) else None,
+        "cores": logged.get("cpu_count"),
     }
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _nested(said: Mapping[str, Any], *names: str) -> Any:
+def _nested(value: Any, *names: str) -> Any:
     for name in names:
-        said = said.get(name) if isinstance(said, Mapping) else None
-    return said
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _moment(stamp: Any) -> datetime.datetime | None:

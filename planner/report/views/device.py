@@ -197,9 +197,9 @@ def _kinds(kinds: Sequence[Mapping[str, Any]]) -> Table:
 
 def _rate(one: Mapping[str, Any]) -> str:
     """Products by what they compute, all else by what it moves."""
-    flops, moved = one["fastest_flops_per_s"], one["fastest_bytes_per_s"]
-    from planner.operations.registry import kind_named  # and numpy: only where curves are shown
+    from planner.operations.registry import kind_named  # numpy: a list of runs needs none
 
+    flops, moved = one["fastest_flops_per_s"], one["fastest_bytes_per_s"]
     if flops and kind_named(one["kind"]).model_work:
         return f"{flops / TERA:.3g} TFLOP/s" if flops >= TERA else f"{flops / GIGA:.3g} GFLOP/s"
     return f"{moved / GIGA:.3g} GB/s" if moved else DASH
