@@ -7,7 +7,7 @@ exit codes.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -24,7 +24,7 @@ _spelling: ContextVar[Spelling] = ContextVar("spelling", default=flag)
 
 
 @contextmanager
-def fields_spelled(spelling: Spelling) -> Iterator[None]:
+def fields_spelled(spelling: Spelling) -> Generator[None, None, None]:
     """Inside, sentences call fields as ``spelling`` does: a form by its labels, a notebook by the
     names of arguments. Outside they are called as the command line calls them."""
     token = _spelling.set(spelling)

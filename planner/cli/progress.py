@@ -4,7 +4,10 @@ nothing."""
 from __future__ import annotations
 
 import time
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 DELAY_SECONDS = 1.0
 
@@ -18,7 +21,7 @@ class Progress:
         self._stream, self._enabled, self._single = stream, enabled, single
         self._started = time.monotonic()
         self._bar = None
-        self._tasks: dict[str, int] = {}
+        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Progress:
         return self

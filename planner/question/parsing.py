@@ -103,7 +103,7 @@ def _allowed(name: str, value: Any) -> bool:
     if not choices(Question.model_fields[name].annotation):
         return True
     try:
-        Question(**{"model": "any", "samples": 1, name: value})
+        Question.model_validate({"model": "any", "samples": 1, name: value})
     except ValidationError:
         return False
     return True
@@ -146,7 +146,7 @@ def _exists(path: Path) -> bool:
 def _validated(values: dict[str, Any], where: Mapping[str, FieldName], model: str) -> Question:
     values = {name: _number(name, value, where) for name, value in values.items()}
     try:
-        return Question(**values)
+        return Question.model_validate(values)
     except ValidationError as error:
         raise _refusal(error.errors(include_url=False)[0], where, model) from None
 

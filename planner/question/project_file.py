@@ -33,7 +33,7 @@ def read(path: Path, known: Iterable[str]) -> FileKeys:
     """The keys of a project file, or of a file that an importer knows. Raises QuestionError for a
     file that is missing, is not YAML, or has duplicate or unknown keys. Only plain YAML: no tags
     are run."""
-    loader = yaml.SafeLoader(_text(path))
+    loader: Any = yaml.SafeLoader(_text(path))  # PyYAML's stubs leave its methods untyped
     try:
         root = loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):
@@ -44,7 +44,9 @@ def read(path: Path, known: Iterable[str]) -> FileKeys:
             )
         importer = importer_of(str(key.value) for key, _ in root.value)
         lines = _lines(root, path, list(known) if importer is None else None)
-        values = {key.value: loader.construct_object(value, deep=True) for key, value in root.value}
+        values: dict[str, Any] = {
+            key.value: loader.construct_object(value, deep=True) for key, value in root.value
+        }
     except yaml.MarkedYAMLError as error:
         raise QuestionError(_problem(error), where=_place(path, error)) from None
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:

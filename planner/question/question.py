@@ -4,7 +4,7 @@ of ``planner.estimate`` are these fields (dashes become underscores)."""
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -281,7 +281,7 @@ class Question(BaseModel):
 
     @field_validator("strategy", mode="before")
     @classmethod
-    def _strategies(cls, value):
+    def _strategies(cls, value: Any) -> list[str] | None:
         """One name, a list, or ``all``; dashes allowed."""
         if value is None or value == "all" or value == ["all"] or value == ("all",):
             return None
@@ -293,19 +293,19 @@ class Question(BaseModel):
 
     @field_validator("precision", "task", "unfreezing", mode="before")
     @classmethod
-    def _dashes(cls, value):
+    def _dashes(cls, value: Any) -> Any:
         return value.replace("-", "_") if isinstance(value, str) else value
 
     @field_validator("optimizer", mode="before")
     @classmethod
-    def _optimizer_names(cls, value):
+    def _optimizer_names(cls, value: Any) -> Any:
         """Dashes, and the names that trainers use."""
         name = value.replace("-", "_") if isinstance(value, str) else value
         return asked_as(name) if isinstance(name, str) else name
 
     @field_validator("lora_targets", "text_columns", "licences", mode="before")
     @classmethod
-    def _comma_list(cls, value):
+    def _comma_list(cls, value: Any) -> Any:
         return (
             [part.strip() for part in value.split(",") if part.strip()]
             if isinstance(value, str)
@@ -313,7 +313,7 @@ class Question(BaseModel):
         )
 
     @model_validator(mode="after")
-    def _one_source_of_data(self):
+    def _one_source_of_data(self) -> Self:
         if self.data is not None and self.samples is not None:
             raise ValueError("give either data or samples, not both")
         if self.data is None and self.samples is None:
@@ -323,7 +323,7 @@ class Question(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _money_belongs_together(self):
+    def _money_belongs_together(self) -> Self:
         """Own hardware is known whole or not at all, and is no offer; labels have a price."""
         own = {
             "owned_usd": self.owned_usd,

@@ -117,12 +117,13 @@ class Lion(torch.optim.Optimizer):
                     self.state[p] = {"exp_avg": torch.zeros_like(p)}
             data, grads = [p.data for p in params], [p.grad for p in params]
             momenta = [self.state[p]["exp_avg"] for p in params]
-            torch._foreach_mul_(data, 1.0)
-            update = torch._foreach_mul(momenta, 0.9)
-            torch._foreach_add_(update, grads, alpha=0.1)
-            torch._foreach_sign_(update)
-            torch._foreach_add_(data, update, alpha=-1e-4)
-            torch._foreach_lerp_(momenta, grads, 0.01)
+            functions: Any = torch  # those over lists have private names
+            functions._foreach_mul_(data, 1.0)
+            update = functions._foreach_mul(momenta, 0.9)
+            functions._foreach_add_(update, grads, alpha=0.1)
+            functions._foreach_sign_(update)
+            functions._foreach_add_(data, update, alpha=-1e-4)
+            functions._foreach_lerp_(momenta, grads, 0.01)
 
 
 Build = Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
@@ -139,12 +140,12 @@ class Optimizer:
     real: Callable[..., torch.optim.Optimizer] | None = None
 
 
-def _own(kind: Callable[..., torch.optim.Optimizer], lr: float = 1e-5, **options: Any) -> Optimizer:
+def _own(own: Callable[..., torch.optim.Optimizer], lr: float = 1e-5, **options: Any) -> Optimizer:
     """One of torch's, which picks ``foreach`` by itself on CUDA; that is recorded unless asked
     otherwise."""
     return Optimizer(
-        recorded=lambda params: kind(params, lr=lr, **{"foreach": True} | options),
-        real=partial(kind, **options),
+        recorded=lambda params: own(params, lr=lr, **{"foreach": True} | options),
+        real=partial(own, **options),
     )
 
 

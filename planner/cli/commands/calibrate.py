@@ -149,12 +149,12 @@ def _measured(flags: dict[str, Any], started: float, quiet: bool):
 
 def _device(name: str | None, backend):
     """``cuda:1`` → the second CUDA device."""
-    kind, colon, index = (name or "").partition(":")
+    device_type, colon, index = (name or "").partition(":")
     if colon and not index.isdecimal():
         raise QuestionError(
             f"{name!r} is not a device", where="--device", mend="For example cuda:1"
         )
-    return backend(kind or None, int(index or 0))
+    return backend(device_type or None, int(index or 0))
 
 
 def _announced(device, asked: str | None) -> str:
@@ -174,14 +174,14 @@ def _loader(flags: dict[str, Any]):
     def measure(seconds: float) -> Iterator[dict]:
         from planner.datasets.loader.measure import measure_loader
 
-        how = {
+        options = {
             "tokenizer_path": flags["tokenizer"],
             "image_size": flags["image_size"],
             "task": flags["task"],
         }
         each = seconds / len(flags["data"])
         return itertools.chain.from_iterable(
-            measure_loader(path, seconds=each, **how) for path in flags["data"]
+            measure_loader(path, seconds=each, **options) for path in flags["data"]
         )
 
     return measure

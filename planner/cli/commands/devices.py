@@ -26,7 +26,7 @@ def command(name: str | None, plot: Path | None, as_json: bool) -> None:
     from planner.calibrate import known_devices
 
     found = known_devices.find(name) if name or plot else None
-    if plot is not None:
+    if plot is not None and found is not None:
         from planner.report.plots.device import draw
 
         draw(known_devices.profile_of(found), plot)

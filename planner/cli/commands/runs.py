@@ -124,7 +124,8 @@ def list_command(ledger: Path | None, limit: int | None, as_json: bool, **filter
     """List the runs, newest first."""
     shown = limit or (None if as_json else SHOWN)
     runs = _runs(ledger, newest_first=True, limit=None if shown is None else shown + 1, **filters)
-    runs, more = runs[:shown], shown is not None and len(runs) > shown
+    older = 0 if shown is None or len(runs) <= shown else shown * 4
+    runs = runs[:shown]
     if as_json:
         from planner.ledger.export import as_json as text
 
@@ -146,8 +147,8 @@ def list_command(ledger: Path | None, limit: int | None, as_json: bool, **filter
             "Estimate: how long the step was estimated, and how far that was off. planner runs "
             "show ID shows all of a run."
         )
-        if more:
-            click.echo(f"There are older ones: planner runs --limit {shown * 4}")
+        if older:
+            click.echo(f"There are older ones: planner runs --limit {older}")
 
 
 @click.command("show")

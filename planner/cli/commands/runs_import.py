@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from planner.cli.commands.runs import FILE, ledger_option
-from planner.errors import QuestionError
+from planner.errors import QuestionError, flag
 
 if TYPE_CHECKING:
     from planner.ledger.importers.reading import Import
@@ -26,25 +26,25 @@ def _setup_options(function: Callable) -> Callable:
     from planner.ledger.record import setup_types
     from planner.question.settings import lists_of_runs
 
-    for name, kind in reversed(list(setup_types().items())):
-        flag = "--" + name.replace("_", "-")
-        if kind == "flag":
+    for name, value_type in reversed(list(setup_types().items())):
+        if value_type == "flag":
             function = click.option(
-                f"{flag}/--no-{name.replace('_', '-')}",
+                f"{flag(name)}/{flag(name, off=True)}",
                 name,
                 default=None,
                 help="Of the run, where the log does not say it.",
             )(function)
         else:
             function = click.option(
-                flag,
+                flag(name),
                 name,
-                type=_KINDS.get(kind, str),
-                metavar={int: "N", float: "X"}.get(_KINDS.get(kind), "NAME"),
+                type=_KINDS.get(value_type, str),
+                metavar={int: "N", float: "X"}.get(_KINDS.get(value_type), "NAME"),
             )(function)
     for name in reversed(lists_of_runs()):
-        flag = "--" + name.replace("_", "-")
-        function = click.option(flag, metavar="NAMES", help="Of the run, with commas.")(function)
+        function = click.option(flag(name), metavar="NAMES", help="Of the run, with commas.")(
+            function
+        )
     return function
 
 
@@ -171,7 +171,7 @@ def _say(taken: Import) -> None:
         ]
         click.echo(
             f"  unknown: {', '.join(of_some)}; say them with "
-            f"{' '.join('--' + name.replace('_', '-') for name in unknown)}"
+            f"{' '.join(flag(name) for name in unknown)}"
         )
     for note in sorted({note for run in runs for note in run.notes})[:5]:
         click.echo(f"  note: {note}")

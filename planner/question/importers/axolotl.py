@@ -8,7 +8,7 @@ weights cannot be unscaled, so full fine-tuning under ``fp16`` keeps float32 wei
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from planner.question.importers import Imported, Importer, Keys, shown
 from planner.question.settings import called_by
@@ -104,21 +104,27 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
 def _data(keys: Keys) -> None:
     """The first dataset is counted; the others are listed."""
     for key in ("datasets", "pretraining_dataset"):
-        value = keys.take(key)
-        entries = value if isinstance(value, list) else [] if value is None else [value]
-        paths = [_path(entry) for entry in entries]
-        if paths and paths[0]:
-            keys.put("data", paths[0], key)
-        for entry, path in list(zip(entries, paths))[1 if paths and paths[0] else 0 :]:
-            keys.leave_out(shown(key, path or entry))
+        entries = _listed(keys.take(key))
+        first = _path(entries[0]) if entries else None
+        if first:
+            keys.put("data", first, key)
+        for entry in entries[1 if first else 0 :]:
+            keys.leave_out(shown(key, _path(entry) or entry))
+
+
+def _listed(value: Any) -> list[Any]:
+    if isinstance(value, list):
+        return cast(list[Any], value)
+    return [] if value is None else [value]
 
 
 def _path(entry: Any) -> str | None:
     if not isinstance(entry, dict):
         return entry if isinstance(entry, str) else None
-    path, files = entry.get("path"), entry.get("data_files")
+    keys = cast(dict[str, Any], entry)
+    path, files = keys.get("path"), _listed(keys.get("data_files"))
     if path in LOADERS and files:
-        path = files[0] if isinstance(files, list) and len(files) == 1 else files
+        path = files[0] if len(files) == 1 else None
     return path if isinstance(path, str) else None
 
 

@@ -86,13 +86,14 @@ def _panel(
     for axis in (axes.xaxis, axes.yaxis):
         _numbers(axis, high / low)
     whole = summarise(found)
-    axes.set_title(
-        f"{name}: {whole.count} figures, median error {100 * whole.median:.1f} %, p90 "
-        f"{100 * whole.p90:.0f} %, bias {round(whole.bias_percent) + 0:+d} %, "
-        f"intervals cover {100 * whole.coverage:.0f} %",
-        loc="left",
-        fontsize=9,
-    )
+    if whole is not None:
+        axes.set_title(
+            f"{name}: {whole.count} figures, median error {100 * whole.median:.1f} %, p90 "
+            f"{100 * whole.p90:.0f} %, bias {round(whole.bias_percent) + 0:+d} %, "
+            f"intervals cover {100 * whole.coverage:.0f} %",
+            loc="left",
+            fontsize=9,
+        )
     axes.legend(
         loc="upper left",
         title=f"line: equal; band: within {100 * (NEAR - 1):.0f} %; hollow: outside its interval",
@@ -126,7 +127,7 @@ def _points(
             continue
         middle = [c.p50 / scale for c in some]
         bars = ([(c.p50 - c.p10) / scale for c in some], [(c.p90 - c.p50) / scale for c in some])
-        said = (
+        entry = (
             f"{label} ({len(members)})" if covered or not any(c.covered for c in members) else None
         )
         axes.errorbar(
@@ -141,7 +142,7 @@ def _points(
             markerfacecolor=(colour, 0.75) if covered else "white",
             elinewidth=0.8,
             ecolor=(colour, 0.15 if pale else 0.45),
-            label=said,
+            label=entry,
         )
 
 

@@ -53,12 +53,12 @@ def _picture(profile: DeviceProfile):
 
 
 def _title(profile: DeviceProfile) -> str:
-    said = [
+    parts = [
         str(profile.device["name"]),
         str(profile.provenance.get("date") or ""),
         f"torch {profile.provenance['torch']}" if profile.provenance.get("torch") else "",
     ]
-    return _safe(" · ".join(filter(None, said)))
+    return _safe(" · ".join(filter(None, parts)))
 
 
 def _safe(text: str) -> str:
@@ -232,14 +232,14 @@ def _line(curve: Curve, points: Sequence[Point], computing: bool) -> tuple[np.nd
         np.exp(trend([p.features[i] for p in points]))
         for i in range(len(features_of(curve.family)))
     ]
-    flops, moved = (
+    flops, moved_bytes = (
         np.exp(trend([getattr(p, name) for p in points]))
         if any(getattr(p, name) for p in points)
         else np.zeros(STEPS)
         for name in ("flops", "bytes")
     )
-    sizes = flops if computing else moved
-    return sizes, sizes / curve.seconds(features, flops, moved)[0] / GIGA
+    sizes = flops if computing else moved_bytes
+    return sizes, sizes / curve.seconds(features, flops, moved_bytes)[0] / GIGA
 
 
 def _trend(order: np.ndarray, grid: np.ndarray) -> Callable[[Sequence[float]], np.ndarray]:

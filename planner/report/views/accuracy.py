@@ -149,7 +149,7 @@ def _left_open(comparisons: Sequence[Comparison]) -> str:
     runs = {(c.table, c.assumed, c.case_id) for c in comparisons if c.assumed}
     lines = ["### What the sources leave open, and what was assumed", ""]
     for table in sorted({table for table, _, _ in runs}):
-        found = count_by((one for one in runs if one[0] == table), lambda one: one[1])
+        found = count_by((entry for entry in runs if entry[0] == table), lambda entry: entry[1])
         lines += [
             f"- {table}, {count} run{'' if count == 1 else 's'}: {assumed}"
             for assumed, count in found[:MOST_ASSUMPTIONS]

@@ -54,28 +54,28 @@ def sections(document: Mapping[str, Any], *, brief: bool = False) -> list[Sectio
         ),
         Section(
             "When to go on and when to stop",
-            tuple((one["stage"], _rule(one)) for one in document["stages"]),
+            tuple((row["stage"], _rule(row)) for row in document["stages"]),
         ),
         Section(
             "What the data at hand supports",
-            tuple((one["strategy"], _support(one)) for one in document["data"]),
+            tuple((row["strategy"], _support(row)) for row in document["data"]),
         ),
         Section(
             "Speaks against tuning a pretrained model here",
             lines=tuple(
-                f"{_sentence(one['reason'])} ({one['source']})" for one in document["cautions"]
+                f"{_sentence(row['reason'])} ({row['source']})" for row in document["cautions"]
             ),
         ),
         Section(
             "Ask yourself",
             tuple(
-                (one["question"], f"If so: {one['reason']} ({one['source']})")
-                for one in document["questions"]
+                (row["question"], f"If so: {row['reason']} ({row['source']})")
+                for row in document["questions"]
             ),
         ),
         Section(
             "A smaller model",
-            tuple((clean(one["model"]), _smaller(one)) for one in document["smaller"]),
+            tuple((clean(row["model"]), _smaller(row)) for row in document["smaller"]),
         ),
         Section("Assumptions", lines=tuple(clean(line) for line in document["assumptions"])),
         Section(
@@ -188,11 +188,11 @@ def _strategies(document: Mapping[str, Any]) -> Table:
     """With a column for the whole project where requests are asked for."""
     project = document["question"]["requests_per_month"] is not None
     rows = []
-    for one in document["strategies"]:
-        way = one["way"]
+    for row in document["strategies"]:
+        way = row["way"]
         if way:
             whole = (
-                [usd_text(one["project_usd"]["p50"]) if one["project_usd"] else DASH]
+                [usd_text(row["project_usd"]["p50"]) if row["project_usd"] else DASH]
                 if project
                 else []
             )
@@ -227,24 +227,24 @@ def _not_done(document: Mapping[str, Any]) -> Section:
     return Section(
         "Not under these limits",
         tuple(
-            (one["strategy"], clean(one["why_not"]))
-            for one in document["strategies"]
-            if one["why_not"]
+            (row["strategy"], clean(row["why_not"]))
+            for row in document["strategies"]
+            if row["why_not"]
         ),
     )
 
 
 def _paid(document: Mapping[str, Any]) -> Section:
-    paid = [(one["strategy"], one["paid"]) for one in document["strategies"] if one.get("paid")]
+    paid = [(row["strategy"], row["paid"]) for row in document["strategies"] if row.get("paid")]
     rows = tuple(
         (
             strategy,
-            clean(one["variant"]),
-            usd_text(one["usd"]["p50"]) if one["usd"]["p50"] else DASH,
-            DASH if one["usd_per_request"] is None else usd_text(one["usd_per_request"]),
-            one["price_date"] or "undated",
+            clean(row["variant"]),
+            usd_text(row["usd"]["p50"]) if row["usd"]["p50"] else DASH,
+            DASH if row["usd_per_request"] is None else usd_text(row["usd_per_request"]),
+            row["price_date"] or "undated",
         )
-        for strategy, one in paid
+        for strategy, row in paid
     )
     return Section(
         "Paid by the token",
@@ -302,48 +302,48 @@ def _stages(stages: list[Mapping[str, Any]]) -> Table:
     return Table(
         ("Stage", "Strategy", "Costs", "Spent by then", "Where"),
         tuple(
-            (one["stage"], one["strategy"], _stage_cost(one), _spent(one), _stage_where(one))
-            for one in stages
+            (row["stage"], row["strategy"], _stage_cost(row), _spent(row), _stage_where(row))
+            for row in stages
         ),
     )
 
 
-def _stage_cost(one: Mapping[str, Any]) -> str:
-    if one["usd"] is not None:
-        return usd_text(one["usd"]) + (", instead" if one["instead"] else "")
+def _stage_cost(row: Mapping[str, Any]) -> str:
+    if row["usd"] is not None:
+        return usd_text(row["usd"]) + (", instead" if row["instead"] else "")
     return (
-        DASH if one["usd_per_request"] is None else f"{usd_text(one['usd_per_request'])} a request"
+        DASH if row["usd_per_request"] is None else f"{usd_text(row['usd_per_request'])} a request"
     )
 
 
-def _spent(one: Mapping[str, Any]) -> str:
-    return usd_text(one["spent_usd"]) + (
-        f" without {', '.join(one['sum_lacks'])}" if one["sum_lacks"] else ""
+def _spent(row: Mapping[str, Any]) -> str:
+    return usd_text(row["spent_usd"]) + (
+        f" without {', '.join(row['sum_lacks'])}" if row["sum_lacks"] else ""
     )
 
 
-def _stage_where(one: Mapping[str, Any]) -> str:
-    return clean(one["where"] or one["why_not"] or DASH)
+def _stage_where(row: Mapping[str, Any]) -> str:
+    return clean(row["where"] or row["why_not"] or DASH)
 
 
-def _rule(one: Mapping[str, Any]) -> str:
-    rate = f" Learning rate {one['learning_rate']}." if one["learning_rate"] else ""
+def _rule(row: Mapping[str, Any]) -> str:
+    rate = f" Learning rate {row['learning_rate']}." if row["learning_rate"] else ""
     return (
-        f"{_sentence(one['do'])}.{rate} Go on while {one['go_on_while']}; stop when "
-        f"{one['stop_when']}. {_sentence(one['reason'])} ({one['source']})"
+        f"{_sentence(row['do'])}.{rate} Go on while {row['go_on_while']}; stop when "
+        f"{row['stop_when']}. {_sentence(row['reason'])} ({row['source']})"
     )
 
 
-def _support(one: Mapping[str, Any]) -> str:
+def _support(row: Mapping[str, Any]) -> str:
     unit = {"class": " a class", "tokens": " tokens", "samples": " samples"}.get(
-        one["per"], " samples"
+        row["per"], " samples"
     )
-    have = DASH if one["have"] is None else count_text(round(one["have"])) + unit
+    have = DASH if row["have"] is None else count_text(round(row["have"])) + unit
     needed = (
         DASH
-        if one["min_samples"] is None
-        else f"from {count_text(one['min_samples'])}"
-        + (f" to {count_text(one['max_samples'])}" if one["max_samples"] else "")
+        if row["min_samples"] is None
+        else f"from {count_text(row['min_samples'])}"
+        + (f" to {count_text(row['max_samples'])}" if row["max_samples"] else "")
         + unit
     )
     verdict = {
@@ -351,22 +351,22 @@ def _support(one: Mapping[str, Any]) -> str:
         "fewer": "fewer than what was shown to work",
         "more": "more than what it was shown for",
         "unknown": "cannot be said",
-    }[one["verdict"]]
-    source = f" ({one['source']})" if one["source"] else ""
+    }[row["verdict"]]
+    source = f" ({row['source']})" if row["source"] else ""
     return (
-        f"{verdict}: {have}, published {needed}. {_sentence(one['reason'])}{source}"
-        if one["min_samples"] is not None
-        else f"{verdict}: {one['reason']}{source}"
+        f"{verdict}: {have}, published {needed}. {_sentence(row['reason'])}{source}"
+        if row["min_samples"] is not None
+        else f"{verdict}: {row['reason']}{source}"
     )
 
 
-def _smaller(one: Mapping[str, Any]) -> str:
-    size = f"{count_text(one['parameters'])} parameters"
-    if one["way"] is None:
-        return f"{size}; {clean(one['why_not'])}"
+def _smaller(row: Mapping[str, Any]) -> str:
+    size = f"{count_text(row['parameters'])} parameters"
+    if row["way"] is None:
+        return f"{size}; {clean(row['why_not'])}"
     return (
-        f"{size}; {_title(one['way'])}: {figure_text(one['way']['usd'], usd_text)}, "
-        f"{figure_text(one['way']['wall_hours'], hours_text)}"
+        f"{size}; {_title(row['way'])}: {figure_text(row['way']['usd'], usd_text)}, "
+        f"{figure_text(row['way']['wall_hours'], hours_text)}"
     )
 
 

@@ -33,13 +33,11 @@ def sections(
         )
         for device in devices
     ]
-    for device in devices if found is not None else ():
-        made.append(
-            Section(
-                f"What they do on {clean(device)}, each model and strategy judged by the others",
-                table=_effect(found, device),
-            )
-        )
+    if found is not None:
+        title = "What they do on {}, each model and strategy judged by the others"
+        made += [
+            Section(title.format(clean(device)), table=_effect(found, device)) for device in devices
+        ]
     if found is not None and found.refused:
         made += [
             Section(

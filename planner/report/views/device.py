@@ -38,84 +38,86 @@ def listing(known: Sequence[Mapping[str, Any]]) -> Table:
     """One row a measured device, of summaries with ``file`` and ``shipped``."""
     rows = tuple(
         (
-            clean(one["name"]),
-            one["key"],
-            "shipped" if one["shipped"] else "own",
-            clean(one["date"] or DASH),
-            clean(one["torch"] or DASH).partition("+")[0],
-            f"{one['cases']:,}",
-            error_text(one),
-            str(len(one["doubts"])) if one["doubts"] else DASH,
+            clean(record["name"]),
+            record["key"],
+            "shipped" if record["shipped"] else "own",
+            clean(record["date"] or DASH),
+            clean(record["torch"] or DASH).partition("+")[0],
+            f"{record['cases']:,}",
+            error_text(record),
+            str(len(record["doubts"])) if record["doubts"] else DASH,
         )
-        for one in known
+        for record in known
     )
     return Table(
         ("Device", "Name", "From", "Date", "torch", "Sizes", "Error (p95)", "Doubts"), rows
     )
 
 
-def error_text(one: Mapping[str, Any]) -> str:
+def error_text(record: Mapping[str, Any]) -> str:
     """``4.1 % (18 %)``: the median and the 95th percentile of what the curves did not see."""
-    if one["median_relative_error"] is None:
+    if record["median_relative_error"] is None:
         return DASH
-    return f"{_percent(one['median_relative_error'])} ({_percent(one['p95_relative_error'])})"
+    return f"{_percent(record['median_relative_error'])} ({_percent(record['p95_relative_error'])})"
 
 
 def _percent(share: float) -> str:
     return share_text(float(f"{share:.2g}"))
 
 
-def details(one: Mapping[str, Any], outcome: Mapping[str, Any] | None = None) -> list[Section]:
+def details(record: Mapping[str, Any], outcome: Mapping[str, Any] | None = None) -> list[Section]:
     """All of a device's profile; ``outcome``: what the run that wrote it says of itself."""
-    sections = [Section(clean(one["name"]), _facts(one, outcome))]
-    if one["kinds"]:
+    sections = [Section(clean(record["name"]), _facts(record, outcome))]
+    if record["kinds"]:
         sections.append(
             Section(
                 "Curves: error of predicting each measured size from the others",
-                table=_kinds(one["kinds"]),
+                table=_kinds(record["kinds"]),
             )
         )
-    if one["host_seconds"]:
+    if record["host_seconds"]:
         title = (
             "What the host needs beyond the operators themselves"
-            if one.get("kind") == "cpu"
+            if record.get("kind") == "cpu"
             else "What the host needs"
         )
         sections.append(
             Section(
                 title,
                 tuple(
-                    (text, seconds_text(one["host_seconds"][name]))
+                    (text, seconds_text(record["host_seconds"][name]))
                     for name, text in HOST.items()
-                    if name in one["host_seconds"]
+                    if name in record["host_seconds"]
                 ),
             )
         )
-    if one["facts"]:
+    if record["facts"]:
         sections.append(
             Section(
                 "Memory, copies and rates",
-                tuple((_named(name), _fact(name, value)) for name, value in one["facts"].items()),
+                tuple(
+                    (_named(name), _fact(name, value)) for name, value in record["facts"].items()
+                ),
             )
         )
-    if one["watts"]:
+    if record["watts"]:
         sections.append(
             Section(
                 "Mean power by kind",
-                tuple((kind, f"{watts:,.0f} W") for kind, watts in one["watts"].items()),
+                tuple((kind, f"{watts:,.0f} W") for kind, watts in record["watts"].items()),
             )
         )
-    if one["loader"]:
+    if record["loader"]:
         sections.append(
             Section(
                 "Input pipeline",
-                tuple((clean(name), _loader(entry)) for name, entry in one["loader"].items()),
+                tuple((clean(name), _loader(entry)) for name, entry in record["loader"].items()),
             )
         )
-    if one["doubts"]:
+    if record["doubts"]:
         lines = [
             f"{clean(d['what'])}{'. ' + clean(d['mend']) if d['mend'] else ''}"
-            for d in one["doubts"]
+            for d in record["doubts"]
         ]
         more = (
             [f"and {len(lines) - LISTED_DOUBTS} more: {FieldName('json')} shows all"]
@@ -127,9 +129,9 @@ def details(one: Mapping[str, Any], outcome: Mapping[str, Any] | None = None) ->
 
 
 def _facts(
-    one: Mapping[str, Any], outcome: Mapping[str, Any] | None
+    record: Mapping[str, Any], outcome: Mapping[str, Any] | None
 ) -> tuple[tuple[str, str], ...]:
-    memory = one["device"].get("total_memory_bytes")
+    memory = record["device"].get("total_memory_bytes")
     pairs = [
         ("Basis", "calibrated: timed on such a device"),
         (
@@ -138,17 +140,17 @@ def _facts(
                 filter(
                     None,
                     (
-                        one["date"],
-                        one["torch"] and f"torch {one['torch']}",
-                        one["source"] and f"from {one['source']}",
+                        record["date"],
+                        record["torch"] and f"torch {record['torch']}",
+                        record["source"] and f"from {record['source']}",
                     ),
                 )
             ),
         ),
-        ("Sizes", f"{one['cases']:,} in {one['curves']} curves, error {error_text(one)}"),
+        ("Sizes", f"{record['cases']:,} in {record['curves']} curves, error {error_text(record)}"),
     ]
-    if one["exact_operations"]:
-        pairs.append(("Exact", f"{one['exact_operations']:,} operations timed"))
+    if record["exact_operations"]:
+        pairs.append(("Exact", f"{record['exact_operations']:,} operations timed"))
     if memory:
         pairs.append(("Memory", bytes_text(memory)))
     return tuple(
@@ -184,25 +186,25 @@ def _run(outcome: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _kinds(kinds: Sequence[Mapping[str, Any]]) -> Table:
     rows = tuple(
         (
-            one["kind"],
-            str(one["sizes"]),
-            error_text(one),
-            f"{bytes_text(one['least_bytes'])}–{bytes_text(one['most_bytes'])}",
-            _rate(one),
+            record["kind"],
+            str(record["sizes"]),
+            error_text(record),
+            f"{bytes_text(record['least_bytes'])}–{bytes_text(record['most_bytes'])}",
+            _rate(record),
         )
-        for one in kinds
+        for record in kinds
     )
     return Table(("Kind", "Sizes", "Error (p95)", "Bytes moved", "Fastest"), rows)
 
 
-def _rate(one: Mapping[str, Any]) -> str:
+def _rate(record: Mapping[str, Any]) -> str:
     """Products by what they compute, all else by what it moves."""
     from planner.operations.registry import kind_named  # numpy: a list of runs needs none
 
-    flops, moved = one["fastest_flops_per_s"], one["fastest_bytes_per_s"]
-    if flops and kind_named(one["kind"]).model_work:
+    flops, bytes_per_second = record["fastest_flops_per_s"], record["fastest_bytes_per_s"]
+    if flops and kind_named(record["kind"]).model_work:
         return f"{flops / TERA:.3g} TFLOP/s" if flops >= TERA else f"{flops / GIGA:.3g} GFLOP/s"
-    return f"{moved / GIGA:.3g} GB/s" if moved else DASH
+    return f"{bytes_per_second / GIGA:.3g} GB/s" if bytes_per_second else DASH
 
 
 def _named(name: str) -> str:
@@ -247,42 +249,42 @@ def _loader(entry: Any) -> str:
     return "; ".join(filter(None, parts))
 
 
-def on_paper(one: Mapping[str, Any]) -> list[Section]:
+def on_paper(record: Mapping[str, Any]) -> list[Section]:
     """A device that nobody measured, by its datasheet."""
-    bandwidth = one["memory_bandwidth_bytes_per_s"]
+    bandwidth = record["memory_bandwidth_bytes_per_s"]
     pairs = [
         ("Basis", "datasheet: nobody has calibrated such a device yet"),
-        ("Memory", bytes_text(one["memory_bytes"])),
+        ("Memory", bytes_text(record["memory_bytes"])),
         ("Bandwidth", f"{bandwidth / GIGA:,.0f} GB/s" if bandwidth else DASH),
         *(
             (f"Peak {kind}", f"{rate / TERA:.3g} TFLOP/s")
-            for kind, rate in one["peak_flops_per_s"].items()
+            for kind, rate in record["peak_flops_per_s"].items()
         ),
     ]
     return [
         Section(
-            clean(one["name"]),
+            clean(record["name"]),
             tuple(pairs),
             lines=("planner calibrate, run on such a device, measures it",),
         )
     ]
 
 
-def usage(one: Mapping[str, Any], *, here: bool) -> str:
+def usage(record: Mapping[str, Any], *, here: bool) -> str:
     """How to plan with a profile that was just written; ``here``: on the machine that was
     measured."""
-    name = "cpu" if one["kind"] == "cpu" else "local"
+    name = "cpu" if record["kind"] == "cpu" else "local"
     if not here:
-        name = one["key"]
+        name = record["key"]
     return (
         "Plan with it: planner estimate MODEL DATA --gpu "
-        f"{name if one['own'] else clean(one['file'])}"
+        f"{name if record['own'] else clean(record['file'])}"
     )
 
 
-def stopped(one: Mapping[str, Any]) -> str:
+def stopped(record: Mapping[str, Any]) -> str:
     """Why a run ended early, and what became of what it measured."""
     return (
-        f"{one['run']['stopped']}. What was measured is in {one['file']}; running it again "
+        f"{record['run']['stopped']}. What was measured is in {record['file']}; running it again "
         "goes on from there"
     )

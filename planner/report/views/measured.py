@@ -42,7 +42,11 @@ def sections(run: RunRecord, *, brief: bool = False) -> list[Section]:
         Section("The run", pairs=tuple(_facts(run))),
         Section("Notes", lines=tuple(clean(note) for note in run.notes)),
     ]
-    return [one for one in shown if one.pairs or one.lines or (one.table and one.table.rows)]
+    return [
+        section
+        for section in shown
+        if section.pairs or section.lines or (section.table and section.table.rows)
+    ]
 
 
 def title(run: RunRecord) -> str:

@@ -28,11 +28,11 @@ def listed(
     prices = price_list(
         gpu_key=key, provider=provider, region=region, spot=spot, everything=everything
     )
-    shown = {(one.provider, one.gpu_key, one.spot) for one in prices}
-    differing = [one for one in disagreements() if (one.provider, one.gpu_key, one.spot) in shown]
+    shown = {(row.provider, row.gpu_key, row.spot) for row in prices}
+    differing = [row for row in disagreements() if (row.provider, row.gpu_key, row.spot) in shown]
     return {
-        "prices": [one.as_dict() for one in prices],
-        "disagreements": [one.as_dict() for one in differing],
+        "prices": [row.as_dict() for row in prices],
+        "disagreements": [row.as_dict() for row in differing],
         "stale_after_days": STALE_DAYS,
         "your_folder": str(user_folder()),
     }
@@ -40,34 +40,34 @@ def listed(
 
 def price_table(found: Mapping[str, Any]) -> Table:
     headers = ("GPU", "USD/GPU-h", "Provider", "Instance", "GPUs", "Date", "Age", "Notes")
-    return Table(headers, tuple(_row(one) for one in found["prices"]))
+    return Table(headers, tuple(_row(row) for row in found["prices"]))
 
 
-def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
     age = (
         DASH
-        if one["age_days"] is None
-        else f"{one['age_days']} d" + (", old" if one["stale"] else "")
+        if row["age_days"] is None
+        else f"{row['age_days']} d" + (", old" if row["stale"] else "")
     )
     notes = [
-        one["status"] if one["status"] != "offered" else "",
-        "spot" if one["spot"] else "",
-        one["commitment"],
-        "" if one["region"] == "any" else one["region"],
+        row["status"] if row["status"] != "offered" else "",
+        "spot" if row["spot"] else "",
+        row["commitment"],
+        "" if row["region"] == "any" else row["region"],
         "a marketplace's ask"
-        if "a marketplace" in one["reason"]
-        else one["reason"]
-        if one["status"] == "refused"
+        if "a marketplace" in row["reason"]
+        else row["reason"]
+        if row["status"] == "refused"
         else "",
     ]
-    price = DASH if one["usd_per_gpu_hour"] is None else usd_text(one["usd_per_gpu_hour"])
+    price = DASH if row["usd_per_gpu_hour"] is None else usd_text(row["usd_per_gpu_hour"])
     return (
-        one["gpu_key"] or clean(one["gpu"]),
+        row["gpu_key"] or clean(row["gpu"]),
         price,
-        clean(one["provider"]),
-        clean(one["instance_type"]) or DASH,
-        str(one["gpu_count"] or "?"),
-        one["captured_date"] or "undated",
+        clean(row["provider"]),
+        clean(row["instance_type"]) or DASH,
+        str(row["gpu_count"] or "?"),
+        row["captured_date"] or "undated",
         age,
         clean(", ".join(note for note in notes if note)),
     )
@@ -75,16 +75,16 @@ def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
 
 def disagreement_table(found: Mapping[str, Any]) -> Table:
     rows = []
-    for one in found["disagreements"]:
+    for row in found["disagreements"]:
         each = "; ".join(
-            f"{clean(name)} {usd_text(price)} ({one['dates'][name]})"
-            for name, price in one["usd_per_gpu_hour"].items()
+            f"{clean(name)} {usd_text(price)} ({row['dates'][name]})"
+            for name, price in row["usd_per_gpu_hour"].items()
         )
         rows.append(
             (
-                clean(one["provider"]),
-                one["gpu_key"] + (", spot" if one["spot"] else ""),
-                f"{one['ratio']:.2f} ×",
+                clean(row["provider"]),
+                row["gpu_key"] + (", spot" if row["spot"] else ""),
+                f"{row['ratio']:.2f} ×",
                 each,
             )
         )

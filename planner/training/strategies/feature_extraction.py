@@ -6,6 +6,8 @@ pass that makes the features once (``features``); the head alone on features rea
 
 from __future__ import annotations
 
+from typing import Any
+
 from planner.errors import FieldName, ModelError
 from planner.training.strategy import Prepared, Strategy, count, freeze, plain
 
@@ -59,14 +61,14 @@ def _head_only(built, total: int) -> Prepared:
         } | {"labels": whole.get("labels")}
 
     def forward(data):
-        ends = []
+        ends: list[Any] = []
         for number, chain in enumerate(chains):
             value = data[f"features{number}"]
             for module in chain:
                 value = module(value)
             ends.append(value)
-        value = ends[0] if len(ends) == 1 else sum(ends) / len(ends)
-        logits = value.reshape(-1, value.shape[-1]).float()
+        mean: Any = ends[0] if len(ends) == 1 else sum(ends) / len(ends)
+        logits = mean.reshape(-1, mean.shape[-1]).float()
         labels = (
             data["labels"]
             if data["labels"] is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from planner.training.strategies.lora import adapt
 from planner.training.strategy import Prepared, Strategy, count
 
@@ -26,20 +28,21 @@ def _lora_over_4bit():
         """PEFT's ``lora.bnb.Linear4bit``: the base result is cloned, the adapters' output is cast
         before it is added."""
 
-        def forward(self, x, *args, **kwargs):
+        def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
             import torch
 
             result = self.base_layer(x, *args, **kwargs).clone()
             for adapter in self.active_adapters:
                 convert = not torch.is_autocast_enabled()
-                kind = result.dtype
+                dtype: Any = result.dtype
                 if convert:
-                    x = self._cast_input_dtype(x, self.lora_A[adapter].weight.dtype)
+                    weight: Any = self.lora_A[adapter].weight
+                    x = self._cast_input_dtype(x, weight.dtype)
                 output = (
                     self.lora_B[adapter](self.lora_A[adapter](self.lora_dropout[adapter](x)))
                     * self.scaling[adapter]
                 )
-                result = result + (output.to(kind) if convert else output)
+                result = result + (output.to(dtype) if convert else output)
             return result
 
     return LoraLinear4bit
