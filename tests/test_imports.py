@@ -95,7 +95,6 @@ TOO_LONG = {
     "planner.report.views.answer",
     "planner.plan.paid_options",
     "planner.plan.options",
-    "planner.calibrate.session",
     "planner.recording.recorder",
     "planner.ledger.store",
     "planner.step_time.clock",

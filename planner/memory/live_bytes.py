@@ -8,8 +8,6 @@ matrix product.
 
 from __future__ import annotations
 
-import weakref
-
 import numpy as np
 
 from planner.memory.allocator import MIN_BLOCK
@@ -45,28 +43,10 @@ def peak_allocated(trace: StepTrace, dims: np.ndarray, *, accumulation: int = 1)
 def candidate_moments(trace: StepTrace, accumulation: int = 1) -> np.ndarray:
     """How many storages of each size are alive at each moment that can be the peak: int64
     [n_moments, n_sizes]."""
-    kept = _CANDIDATES.of(trace)
+    kept = trace.__dict__.setdefault("_candidate_moments", {})
     if accumulation not in kept:
         kept[accumulation] = _pruned(_moments(trace, accumulation))
     return kept[accumulation]
-
-
-class _Candidates:
-    """Candidate moments by accumulation for each living trace: forgotten together with the
-    trace."""
-
-    def __init__(self) -> None:
-        self._kept: dict[int, dict[int, np.ndarray]] = {}
-
-    def of(self, trace: StepTrace) -> dict[int, np.ndarray]:
-        key = id(trace)
-        if key not in self._kept:
-            self._kept[key] = {}
-            weakref.finalize(trace, self._kept.pop, key, None).atexit = False
-        return self._kept[key]
-
-
-_CANDIDATES = _Candidates()
 
 
 def _moments(trace: StepTrace, accumulation: int) -> np.ndarray:

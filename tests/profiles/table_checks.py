@@ -481,6 +481,9 @@ CHECKS = {
         at_most("middle", "high"),
         positive("low"),
     ),
+    "priors/calibration.csv": GENERIC
+    + (unique("key"), dated("date"), positive("value"), rows_satisfying(has_unit, "no unit")),
+    "priors/run.csv": GENERIC + (unique("key"), at_most("p10", "p50"), at_most("p50", "p90")),
     "priors/**/*.csv": GENERIC,
     "optimizers.csv": GENERIC + (unique("optimizer"), dated("date")),
     "rules/samples.csv": GENERIC
