@@ -437,6 +437,10 @@ CHECKS = {
     ),
     "energy/codecarbon.csv": GENERIC
     + (mentioned, unique("parameter"), dated("date"), positive("value")),
+    "defaults/training.csv": GENERIC
+    + (unique("key", "scope"), dated("date"), rows_satisfying(has_unit, "no unit")),
+    "defaults/serving.csv": GENERIC
+    + (unique("key"), dated("date"), positive("value"), rows_satisfying(has_unit, "no unit")),
     "defaults/**/*.csv": GENERIC,
     "models/constants.csv": GENERIC
     + (
