@@ -6,10 +6,9 @@ from planner import units
 from planner.devices.priors import prior
 from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName
+from planner.plan.inputs.defaults import default
 from planner.step_time.clock import StepTime
 
-#: The device idles for at least this share of the step before anything is worth saying.
-IDLE_SHARE = 0.10
 LARGEST_FACTOR = 64
 
 
@@ -25,7 +24,7 @@ def host_bound_advice(
         float(time.device_busy_seconds),
         float(time.host_seconds),
     )
-    if spec.one_clock or seconds - busy < IDLE_SHARE * seconds:
+    if spec.one_clock or seconds - busy < default("worthwhile_idle_share")[0] * seconds:
         return None
     factor = min(LARGEST_FACTOR, host / max(busy, 1e-9))
     means = [f"CUDA graphs bring a step to {units.format_seconds(busy)} at best"]

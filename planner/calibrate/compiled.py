@@ -71,13 +71,13 @@ def _pointwise_share(backend: Backend) -> float:
     return math.exp(statistics.fmean(logs))
 
 
-def _seconds(chain: Callable, backend: Backend, *tensors: torch.Tensor) -> float:
+def _seconds(chain: Callable[..., torch.Tensor], backend: Backend, *tensors: torch.Tensor) -> float:
     chain(*tensors)
     return time_calls([lambda: chain(*tensors)], backend, budget_seconds=_SECONDS).seconds
 
 
 class _Layer(torch.nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.norm, self.up, self.down = (
             torch.nn.LayerNorm(_TINY_WIDTH),
@@ -85,7 +85,7 @@ class _Layer(torch.nn.Module):
             torch.nn.Linear(_TINY_WIDTH, _TINY_WIDTH),
         )
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.down(functional.gelu(self.up(self.norm(x))))
 
 
@@ -95,8 +95,8 @@ def _host_share(backend: Backend) -> float:
     x = torch.randn(_TINY_ROWS, _TINY_WIDTH, device=backend.device)
     fused = torch.compile(stack, dynamic=False)
 
-    def stepping(module):
-        def step():
+    def stepping(module: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[], None]:
+        def step() -> None:
             module(x).sum().backward()
             for parameter in stack.parameters():
                 parameter.grad = None

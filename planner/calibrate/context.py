@@ -7,10 +7,11 @@ import os
 import subprocess
 import sys
 import threading
+from typing import IO, cast
 
 import torch
 
-from planner.calibrate.operations.backends import Backend
+from planner.calibrate.operations.backends import Backend, CudaBackend
 
 LEAST_SECONDS = 1.5  # of starting an interpreter with torch
 #: A product forward and backward, as every training run makes: the driver's context, the libraries'
@@ -38,14 +39,14 @@ print(psutil.Process().memory_info().rss, flush=True)
 def context_bytes(backend: Backend, seconds: float) -> tuple[int, str] | None:
     """(bytes, how they were measured), None where that cannot be told within ``seconds``."""
     if backend.kind == "cpu":
-        lines = _said(_ON_A_PROCESSOR, [], seconds) if seconds >= LEAST_SECONDS else []
+        lines = _printed(_ON_A_PROCESSOR, [], seconds) if seconds >= LEAST_SECONDS else []
         return (int(lines[-1]), "resident bytes of a process that ran torch") if lines else None
     if backend.kind == "cuda":
-        return _beside(backend, seconds) or _of_this_process(backend)
+        return _of_another_process(backend, seconds) or _of_this_process(backend)
     return None
 
 
-def _said(code: str, arguments: list[str], seconds: float) -> list[str]:
+def _printed(code: str, arguments: list[str], seconds: float) -> list[str]:
     """Lines that a Python of its own printed within ``seconds``."""
     try:
         done = subprocess.run(
@@ -60,7 +61,7 @@ def _said(code: str, arguments: list[str], seconds: float) -> list[str]:
     return [line for line in done.stdout.splitlines() if line.strip().isdigit()]
 
 
-def _beside(backend: Backend, seconds: float) -> tuple[int, str] | None:
+def _of_another_process(backend: Backend, seconds: float) -> tuple[int, str] | None:
     """What the device has less while another process with a context is there. None where that one
     did not start in time (or may not: a device in exclusive mode)."""
     if seconds < LEAST_SECONDS:
@@ -78,9 +79,10 @@ def _beside(backend: Backend, seconds: float) -> tuple[int, str] | None:
     except OSError:
         return None
     guard = threading.Timer(seconds, child.kill)
+    output = cast("IO[str]", child.stdout)  # a pipe was asked for
     guard.start()
     try:
-        line = child.stdout.readline().strip()
+        line = output.readline().strip()
         after, _ = torch.cuda.mem_get_info(backend.device)
     finally:
         guard.cancel()
@@ -95,7 +97,7 @@ def _beside(backend: Backend, seconds: float) -> tuple[int, str] | None:
 
 def _of_this_process(backend: Backend) -> tuple[int, str] | None:
     """What is used and not torch's, where nobody else is on the device."""
-    if backend.nvml.other_processes(os.getpid()) != []:
+    if cast("CudaBackend", backend).nvml.other_processes(os.getpid()) != []:
         return None
     free, total = torch.cuda.mem_get_info(backend.device)
     used = total - free - torch.cuda.memory_reserved(backend.device)

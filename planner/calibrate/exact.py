@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,11 +23,16 @@ from planner.operations.cases import Case, case_of
 from planner.operations.registry import kind_of
 from planner.trace.table import StepTrace
 
+if TYPE_CHECKING:
+    from planner.calibrate.operations.backends import Backend
+
 #: Seconds that timing one operation may take, and all operations of a trace.
 EACH_SECONDS, ALL_SECONDS = 0.12, 60.0
 #: All of them are visited so often, one after another: what disturbs one visit is over by the next,
 #: and the faster counts.
 VISITS = 2
+#: Of measuring the host's costs where no profile knows them.
+HOST_SECONDS = 8.0
 Progress = Callable[[str, int, int], None]
 
 
@@ -36,7 +41,7 @@ class ExactTimer:
     """Times the operations of traces on ``backend``; a ``DeviceSpec.timer``. ``unable``: reason by
     operation; ``doubts``: (what, how to mend it) of the monitor."""
 
-    backend: Any
+    backend: Backend
     profile: DeviceProfile
     file: Path | None
     progress: Progress | None = None
@@ -78,14 +83,12 @@ class ExactTimer:
         from planner.calibrate.operations.timing import time_case
         from planner.devices.telemetry.monitor import Monitor
 
-        each, what = (
-            min(EACH_SECONDS, ALL_SECONDS / len(wanted)) / VISITS,
-            f"timing the operations of {trace.meta.get('model', 'the model')}",
-        )
+        each = min(EACH_SECONDS, ALL_SECONDS / len(wanted)) / VISITS
+        doing = f"timing the operations of {trace.meta.get('model', 'the model')}"
         with Monitor(self.backend) as monitor:
             for number, (key, case) in enumerate(VISITS * list(wanted.items())):
                 if self.progress:
-                    self.progress(what, number, VISITS * len(wanted))
+                    self.progress(doing, number, VISITS * len(wanted))
                 if key in self.unable:
                     continue
                 try:
@@ -94,7 +97,7 @@ class ExactTimer:
                 except CannotRun as reason:
                     self.unable[key] = f"{case.signature.op}: {reason}"
         if self.progress:
-            self.progress(what, 1, 1)
+            self.progress(doing, 1, 1)
         self.doubts += [doubt for doubt in monitor.doubts() if doubt not in self.doubts]
         self.keep()
 
@@ -144,7 +147,7 @@ def exactly(spec: DeviceSpec | None = None, *, progress: Progress | None = None)
     return replace(known, pricing="exact", timer=ExactTimer(backend, profile, file, progress))
 
 
-def _local(spec: DeviceSpec | None) -> tuple[Any, dict]:
+def _local(spec: DeviceSpec | None) -> tuple[Backend, dict[str, Any]]:
     from planner.calibrate.operations.backends import backend
 
     wanted = None if spec is None else "cpu" if spec.vendor == "cpu" else None
@@ -167,14 +170,14 @@ def _local(spec: DeviceSpec | None) -> tuple[Any, dict]:
     return found, device
 
 
-def _same(spec: DeviceSpec, device: dict) -> bool:
+def _same(spec: DeviceSpec, device: dict[str, Any]) -> bool:
     return (
         profiles.file_name(device) == spec.key or str(device["name"]).lower() == spec.name.lower()
     )
 
 
 def _profile(
-    backend: Any, device: dict, progress: Progress | None
+    backend: Backend, device: dict[str, Any], progress: Progress | None
 ) -> tuple[DeviceProfile, Path | None]:
     """(the device's own profile, its file), or one of host costs alone. A shipped profile is not
     written to: its exact times would be another machine's, and what is timed here is kept in the
@@ -193,10 +196,7 @@ def _profile(
     return profile_from(records), own
 
 
-HOST_SECONDS = 8.0
-
-
-def _with_key(device: dict) -> dict:
+def _with_key(device: dict[str, Any]) -> dict[str, Any]:
     """With the key of the table's row that carries the driver's name, so that its file is found
     under it."""
     from planner.devices.specification import all_devices

@@ -8,13 +8,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from planner.calibrate.context import context_bytes
-from planner.calibrate.operations.backends import Backend
+from planner.calibrate.operations.backends import Backend, CudaBackend
 from planner.calibrate.operations.execute import CannotRun, guarded, precision
+from planner.calibrate.operations.tensors import dtype_of
 from planner.calibrate.operations.timing import time_calls
 from planner.operations.cases import precision_of, tensor_type
 
@@ -87,7 +88,7 @@ def product_rates(backend: Backend, end: float) -> Iterator[Record]:
             return
         width = _WIDTH[backend.kind][2 if dtype in ("bfloat16", "float16", "tf32") else 4]
         a, b = (
-            torch.randn(width, width, device=backend.device).to(getattr(torch, tensor_type(dtype)))
+            torch.randn(width, width, device=backend.device).to(dtype_of(tensor_type(dtype)))
             for _ in range(2)
         )
         with precision(precision_of(dtype)), guarded(backend):
@@ -115,7 +116,7 @@ def power_at_rest(backend: Backend, end: float) -> Iterator[Record]:
     for _ in range(_READINGS):
         time.sleep(_RESTING_SECONDS / _READINGS)
         if backend.kind == "cuda":
-            readings.append(backend.nvml.watts())
+            readings.append(cast("CudaBackend", backend).nvml.watts())
     known = [watts for watts in readings if watts is not None]
     after = backend.joules()
     if known:
@@ -141,13 +142,13 @@ def copies(backend: Backend, end: float) -> Iterator[Record]:
     there = torch.empty(size, dtype=torch.uint8, device=backend.device)
     pageable = torch.zeros(size, dtype=torch.uint8)
     pinned = torch.zeros(size, dtype=torch.uint8, pin_memory=True)
-    ways = {
+    directions = {
         "host_to_device_pinned": (there, pinned),
         "host_to_device_pageable": (there, pageable),
         "device_to_host_pinned": (pinned, there),
         "device_to_host_pageable": (pageable, there),
     }
-    for name, (to, source) in ways.items():
+    for name, (to, source) in directions.items():
         if time.monotonic() >= end:
             return
         samples = awaited(lambda to=to, source=source: to.copy_(source, non_blocking=True), backend)

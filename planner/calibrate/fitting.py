@@ -6,6 +6,7 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from planner.devices.curves import Curve, Point, fit_curve
@@ -56,21 +57,8 @@ def profile_from(records: Iterable[Mapping[str, Any]], search: bool = True) -> D
     Records are those of ``planner.calibrate.journal``; the last one of a case, host cost or fact
     counts. Raises ProfileError when nothing says which device, or nothing was measured.
     """
-    sessions, operations, host, facts, doubts, loader = [], {}, {}, {}, {}, []
-    for record in records:
-        kind = record.get("record")
-        if kind == "session":
-            sessions.append(record)
-        elif kind == "operation" and record.get("seconds"):
-            operations[record["key"]] = record
-        elif kind == "host":
-            host[record["name"]] = float(record["value"])
-        elif kind == "fact" and isinstance(record.get("value"), (int, float)):
-            facts[record["name"]] = float(record["value"])
-        elif kind == "trust":
-            doubts[record["what"]] = record.get("mend", "")
-        elif kind == "loader":
-            loader.append(record)
+    found = _sorted_out(records)
+    sessions, operations = found.sessions, found.operations
     if not sessions:
         raise ProfileError(
             "the journal does not say which device was measured",
@@ -78,7 +66,7 @@ def profile_from(records: Iterable[Mapping[str, Any]], search: bool = True) -> D
         )
     device = _device(sessions)
     points, watts = _points(operations.values())
-    if not points and not host and not loader:
+    if not points and not found.host and not found.loader:
         raise ProfileError(
             "nothing was measured",
             where=str(device["name"]),
@@ -86,20 +74,51 @@ def profile_from(records: Iterable[Mapping[str, Any]], search: bool = True) -> D
         )
     multiprocessors = int(device.get("sm_count") or 0) if device.get("kind") == "cuda" else 0
     curves = {
-        family: fit_curve(family, found, multiprocessors, search)
-        for family, found in sorted(points.items())
+        family: fit_curve(family, sizes, multiprocessors, search)
+        for family, sizes in sorted(points.items())
     }
     return DeviceProfile(
-        device,
-        _provenance(sessions, operations),
-        curves,
-        _floors(host),
-        facts,
-        watts,
-        tuple(doubts.items()),
-        _exact(operations),
-        _loader(loader),
+        device=device,
+        provenance=_provenance(sessions, operations),
+        curves=curves,
+        host=_floors(found.host),
+        facts=found.facts,
+        watts=watts,
+        doubts=tuple(found.doubts.items()),
+        exact=_exact(operations),
+        loader=_loader(found.loader),
     )
+
+
+@dataclass
+class _Measured:
+    """A journal's records by type: of a case, a host cost or a fact the last one."""
+
+    sessions: list[Mapping[str, Any]] = field(default_factory=list)
+    operations: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    host: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, float] = field(default_factory=dict)
+    doubts: dict[str, str] = field(default_factory=dict)
+    loader: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+def _sorted_out(records: Iterable[Mapping[str, Any]]) -> _Measured:
+    found = _Measured()
+    for record in records:
+        record_type = record.get("record")
+        if record_type == "session":
+            found.sessions.append(record)
+        elif record_type == "operation" and record.get("seconds"):
+            found.operations[record["key"]] = record
+        elif record_type == "host":
+            found.host[record["name"]] = float(record["value"])
+        elif record_type == "fact" and isinstance(record.get("value"), (int, float)):
+            found.facts[record["name"]] = float(record["value"])
+        elif record_type == "trust":
+            found.doubts[record["what"]] = record.get("mend", "")
+        elif record_type == "loader":
+            found.loader.append(record)
+    return found
 
 
 def _device(sessions: list[Mapping[str, Any]]) -> dict[str, Any]:
@@ -144,12 +163,12 @@ def _points(
             term, seconds = found[0], float(record["seconds"])
             points[term.family].append(
                 Point(
-                    tuple(float(x) for x in term.features),
-                    float(term.flops),
-                    float(term.bytes),
-                    seconds,
-                    float(record.get("low") or seconds),
-                    float(record.get("high") or seconds),
+                    features=tuple(float(x) for x in term.features),
+                    flops=float(term.flops),
+                    bytes=float(term.bytes),
+                    seconds=seconds,
+                    low_seconds=float(record.get("low") or seconds),
+                    high_seconds=float(record.get("high") or seconds),
                 )
             )
         if record.get("watts"):
@@ -177,23 +196,30 @@ def _loader(records: list[Mapping[str, Any]]) -> dict[str, Any]:
     return loader_summary(records)
 
 
-def curve_errors(profile: DeviceProfile) -> dict[str, tuple[float, float, int, int]]:
-    """By kind of operation: (median error, 95th percentile, curves, measured sizes) of
-    leave-one-out, weighted by sizes."""
+@dataclass(frozen=True)
+class CurveErrors:
+    """Of leave-one-out, relative (natural logarithm), weighted by sizes: the median, the 95th
+    percentile, and over how many curves and measured sizes."""
+
+    median: float
+    p95: float
+    curves: int
+    sizes: int
+
+
+def curve_errors(profile: DeviceProfile) -> dict[str, CurveErrors]:
+    """By kind of operation."""
     by_kind: dict[str, list[Curve]] = defaultdict(list)
     for family, curve in profile.curves.items():
         by_kind[family.split(".")[0]].append(curve)
-    return {
-        kind: (
-            _weighted(curves, "median"),
-            _weighted(curves, "p95"),
-            len(curves),
-            sum(len(c.points) for c in curves),
-        )
-        for kind, curves in sorted(by_kind.items())
-    }
+    return {kind: _errors(curves) for kind, curves in sorted(by_kind.items())}
 
 
-def _weighted(curves: list[Curve], name: str) -> float:
-    sizes = sum(curve.error.n for curve in curves)
-    return sum(getattr(curve.error, name) * curve.error.n for curve in curves) / max(1, sizes)
+def _errors(curves: list[Curve]) -> CurveErrors:
+    weights = max(1, sum(curve.error.n for curve in curves))
+    return CurveErrors(
+        median=sum(curve.error.median * curve.error.n for curve in curves) / weights,
+        p95=sum(curve.error.p95 * curve.error.n for curve in curves) / weights,
+        curves=len(curves),
+        sizes=sum(len(curve.points) for curve in curves),
+    )

@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from planner.calibrate.priors import prior
 from planner.errors import FieldName, MachineError, QuestionError
 
 #: A disk's own cache may hold this much of a run back when the power fails.
 SYNC_SECONDS = 1.0
-#: Two visits' medians further apart than this are not of the same state of the machine: our prior.
-DISAGREEING = 1.2
 Record = dict[str, Any]
+#: The record's type and what it names.
+Identity = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def elsewhere() -> str:
     return f"Name a place that can be written with {FieldName('out')} FILE"
 
 
-def beside(profile: Path) -> Path:
+def journal_file(profile: Path) -> Path:
     """The journal of a profile: ``h200.json`` → ``h200.journal.jsonl`` in the same folder."""
     return profile.with_name(f"{profile.name.removesuffix('.json')}.journal.jsonl")
 
@@ -104,7 +105,7 @@ class Journal:
     Raises MachineError on entry where the folder cannot be written or another run writes to it.
     """
 
-    def __init__(self, path: Path, *, again: bool = False):
+    def __init__(self, path: Path, *, again: bool = False) -> None:
         self.path = path
         self._again = again
         self._file: int | None = None
@@ -131,7 +132,7 @@ class Journal:
             raise _refused(self.path, "written", error) from error
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             if self._file is not None:
                 # what could be written is there; a last refusal changes nothing
@@ -151,22 +152,24 @@ class Journal:
             )
             + b"\n"
         )
+        if self._file is None:
+            raise ValueError("the journal is not open")
         try:
-            self._write(line)
+            self._write(self._file, line)
         except OSError as error:
             raise _refused(self.path, "written", error) from error
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, file: int, line: bytes) -> None:
         try:
             rest = memoryview(line)
             while rest:
-                rest = rest[os.write(self._file, rest) :]
+                rest = rest[os.write(file, rest) :]
             if time.monotonic() - self._synced > SYNC_SECONDS:
-                os.fsync(self._file)
+                os.fsync(file)
                 self._synced = time.monotonic()
         # a full disk, or Ctrl-C between two halves: no line may start inside another
         except BaseException:
-            os.ftruncate(self._file, self._size)
+            os.ftruncate(file, self._size)
             raise
         self._size += len(line)
 
@@ -219,7 +222,7 @@ def _refused(path: Path, verb: str, error: OSError) -> MachineError:
 def pooled(records: Iterable[Record]) -> list[Record]:
     """Records for fitting: those of one operation that was measured more than once become one over
     all its samples, host costs and facts keep their last value, doubts are said once."""
-    kept: dict[tuple, Record] = {}
+    kept: dict[Identity, Record] = {}
     for record in records:
         identity = _identity(record)
         if identity is None:
@@ -233,22 +236,26 @@ def pooled(records: Iterable[Record]) -> list[Record]:
     return list(kept.values())
 
 
-def _identity(record: Record) -> tuple | None:
+def _identity(record: Record) -> Identity | None:
     """Records with the same identity say the same thing; None for those that only the session
     itself reads."""
-    kind = record["record"]
-    if kind == "stage":
+    record_type = record["record"]
+    if record_type == "stage":
         return None
-    if kind == "trust":
-        return kind, "".join(c for c in str(record.get("what")) if not c.isdigit())
-    names = {
-        "session": ("started", "date"),
-        "operation": ("key",),
-        "host": ("name",),
-        "fact": ("name",),
-        "loader": ("modality", "stage", "per", "workers"),
-    }.get(kind, ())
-    return kind, *(str(record.get(name)) for name in names)
+    if record_type == "trust":
+        return record_type, "".join(c for c in str(record.get("what")) if not c.isdigit())
+    names = IDENTIFYING.get(record_type, ())
+    return record_type, *(str(record.get(name)) for name in names)
+
+
+#: Type of a record → the fields that say what it is about.
+IDENTIFYING = {
+    "session": ("started", "date"),
+    "operation": ("key",),
+    "host": ("name",),
+    "fact": ("name",),
+    "loader": ("modality", "stage", "per", "workers"),
+}
 
 
 def _merged(before: Record, after: Record) -> Record:
@@ -258,7 +265,7 @@ def _merged(before: Record, after: Record) -> Record:
     if after.get("seconds") is None or before.get("seconds") is None:
         return before if after.get("seconds") is None else after
     faster, slower = sorted((before, after), key=lambda record: record["seconds"])
-    if slower["seconds"] > DISAGREEING * faster["seconds"]:
+    if slower["seconds"] > prior("disagreeing_visits") * faster["seconds"]:
         return faster
     samples = sorted((*before.get("samples", ()), *after.get("samples", ())))
     if not samples:

@@ -61,14 +61,16 @@ def find(name: str | None) -> dict[str, Any]:
         return record(Path(name))
     if name.lower() in files:
         return record(files[name.lower()])
+    wanted = name.lower()
     matches = [
-        one for one in known() if name.lower() in one["name"].lower() or name.lower() in one["key"]
+        device for device in known() if wanted in device["name"].lower() or wanted in device["key"]
     ]
     if len(matches) == 1:
         return matches[0]
     if len(matches) > 1:
         raise QuestionError(
-            f"{name!r} could be {', '.join(one['key'] for one in matches)}", mend="Name one of them"
+            f"{name!r} could be {', '.join(device['key'] for device in matches)}",
+            mend="Name one of them",
         )
     return _of_the_table(name, files)
 

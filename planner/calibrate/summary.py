@@ -8,8 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from planner.calibrate.fitting import curve_errors
-from planner.calibrate.session import Outcome
+from planner.calibrate.fitting import CurveErrors, curve_errors
 from planner.devices.curves import Curve
 from planner.devices.profile import DeviceProfile
 
@@ -47,10 +46,8 @@ def _overall(curves: Sequence[Curve]) -> dict[str, float | None]:
     sizes = sum(curve.error.n for curve in curves)
     if not sizes:
         return {"median_relative_error": None, "p95_relative_error": None}
-    middle, high = (
-        sum(getattr(c.error, name) * c.error.n for c in curves) / sizes
-        for name in ("median", "p95")
-    )
+    middle = sum(curve.error.median * curve.error.n for curve in curves) / sizes
+    high = sum(curve.error.p95 * curve.error.n for curve in curves) / sizes
     return {"median_relative_error": math.expm1(middle), "p95_relative_error": math.expm1(high)}
 
 
@@ -58,19 +55,17 @@ def _kinds(profile: DeviceProfile) -> list[dict[str, Any]]:
     by_kind: dict[str, list[Curve]] = defaultdict(list)
     for family, curve in profile.curves.items():
         by_kind[family.partition(".")[0]].append(curve)
-    return [_kind(kind, by_kind[kind], *error) for kind, error in curve_errors(profile).items()]
+    return [_kind(kind, by_kind[kind], error) for kind, error in curve_errors(profile).items()]
 
 
-def _kind(
-    kind: str, curves: Sequence[Curve], middle: float, high: float, count: int, sizes: int
-) -> dict[str, Any]:
+def _kind(kind: str, curves: Sequence[Curve], error: CurveErrors) -> dict[str, Any]:
     points = [point for curve in curves for point in curve.points]
     return {
         "kind": kind,
-        "curves": count,
-        "sizes": sizes,
-        "median_relative_error": math.expm1(middle),
-        "p95_relative_error": math.expm1(high),
+        "curves": error.curves,
+        "sizes": error.sizes,
+        "median_relative_error": math.expm1(error.median),
+        "p95_relative_error": math.expm1(error.p95),
         "types": sorted({curve.family.rpartition(".")[2] for curve in curves}),
         "fastest_flops_per_s": max((p.flops / p.seconds for p in points if p.flops), default=None),
         "fastest_bytes_per_s": max((p.bytes / p.seconds for p in points if p.bytes), default=None),
@@ -78,18 +73,4 @@ def _kind(
         "most_bytes": max(p.bytes for p in points),
         "least_seconds": min(p.seconds for p in points),
         "most_seconds": max(p.seconds for p in points),
-    }
-
-
-def outcome_summary(outcome: Outcome) -> dict[str, Any]:
-    """What a run says of itself; ``stopped`` is why it ended before its time, None otherwise."""
-    return {
-        "measured": outcome.measured,
-        "remembered": outcome.remembered,
-        "failed": outcome.failed,
-        "left": outcome.left,
-        "elapsed_seconds": outcome.elapsed_seconds,
-        "stopped": outcome.stopped,
-        "notes": list(outcome.notes),
-        "raw": str(outcome.journal),
     }

@@ -27,7 +27,7 @@ class Tools:
     compiled: Callable[[Any], Iterator[Record]] | None = None
 
 
-def tools() -> Tools:
+def real_tools() -> Tools:
     """The real ones; imports torch."""
     from planner.calibrate.compiled import measure_compiled
     from planner.calibrate.facts import measure_facts
@@ -39,13 +39,13 @@ def tools() -> Tools:
     from planner.devices.telemetry.monitor import Monitor, doubts_of
 
     return Tools(
-        suite,
-        time_case,
-        CannotRun,
-        measure_host,
-        measure_facts,
-        Monitor,
-        doubts_of,
-        profile_from,
-        measure_compiled,
+        suite=suite,
+        time_case=time_case,
+        cannot_run=CannotRun,
+        host=measure_host,
+        facts=measure_facts,
+        monitor=Monitor,
+        doubts_of=doubts_of,
+        fit=profile_from,
+        compiled=measure_compiled,
     )

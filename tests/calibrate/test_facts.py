@@ -14,6 +14,7 @@ from planner.calibrate import compiled, facts, session
 from planner.calibrate import context as contexts
 from planner.calibrate.operations.backends import backend
 from planner.calibrate.operations.execute import CannotRun
+from planner.calibrate.session import recording
 
 CPU = backend("cpu")
 UNITS = {"_bytes_per_s": "B/s", "_bytes": "B", "_seconds": "s", "_watts": "W"}
@@ -146,7 +147,7 @@ def test_a_process_that_hangs_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (50, 100))
     monkeypatch.setattr(contexts, "_ON_CUDA", "import time; time.sleep(60)")
     start = time.monotonic()
-    assert contexts._beside(_Device(), 1.6) is None and time.monotonic() - start < 20
+    assert contexts._of_another_process(_Device(), 1.6) is None and time.monotonic() - start < 20
 
 
 def test_the_child_programs_are_python():
@@ -193,7 +194,7 @@ def test_facts_of_a_gpu():
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_session_measures_compiled_chains_where_it_is_asked_to(asked, tmp_path, monkeypatch):
     world = World(cases=4)
-    monkeypatch.setattr(session, "time", world.clock())
+    monkeypatch.setattr(recording, "time", world.clock())
     tools = replace(
         world.tools(),
         compiled=lambda _backend: iter(

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.calibrate import journal
-from planner.calibrate.journal import Journal, beside, pooled, read
+from planner.calibrate.journal import Journal, journal_file, pooled, read
 from planner.errors import MachineError, QuestionError
 
 
@@ -249,7 +249,7 @@ def test_pooling_says_everything_once():
 
 
 def test_the_journal_lies_beside_its_profile(tmp_path):
-    assert beside(tmp_path / "h200.json") == tmp_path / "h200.journal.jsonl"
+    assert journal_file(tmp_path / "h200.json") == tmp_path / "h200.journal.jsonl"
 
 
 def test_lines_reach_the_file_at_once(tmp_path):

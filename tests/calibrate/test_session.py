@@ -12,7 +12,7 @@ import pytest
 from session_fakes import Backend, CannotRun, Timing, World
 
 from planner.calibrate import journal, session
-from planner.calibrate.session import Plan, measure
+from planner.calibrate.session import Plan, measure, recording
 from planner.devices import profile
 from planner.devices.processors import processor_spec
 from planner.errors import MachineError, QuestionError
@@ -26,7 +26,7 @@ def run(tmp_path, monkeypatch):
     (tmp_path / "temporary").mkdir()
 
     def call(world, *, backend=None, path=None, seconds=10.0, **plan):
-        monkeypatch.setattr(session, "time", world.clock())
+        monkeypatch.setattr(recording, "time", world.clock())
         return measure(
             backend or Backend(),
             path or tmp_path / "fake.json",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from planner.calibrate import session
+from planner.calibrate.session import recording
 from planner.cli import main
 from planner.devices import profile
 from planner.errors import MachineError
@@ -33,7 +34,7 @@ def planner(capsys, monkeypatch, tmp_path):
         return box.backend
 
     def measure(backend, path, plan, **more):
-        monkeypatch.setattr(session, "time", box.world.clock())
+        monkeypatch.setattr(recording, "time", box.world.clock())
         return session_measure(
             backend, path, _replaced(plan, box.world.now), using=box.world.tools(), **more
         )
@@ -271,7 +272,7 @@ def test_the_real_processor_is_measured_and_ctrl_c_keeps_it(tmp_path):
     def timed():
         return sum(
             r["record"] == "operation" and r.get("seconds", 0) > 0
-            for r in journal.read(journal.beside(file)).records
+            for r in journal.read(journal.journal_file(file)).records
         )
 
     with subprocess.Popen([*command, "--seconds", "600"], **how) as process:

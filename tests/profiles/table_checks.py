@@ -458,6 +458,8 @@ CHECKS = {
         one_of("scope", SCOPES),
         every_key_has_a_row_for_any,
     ),
+    "defaults/serving.csv": GENERIC
+    + (unique("key"), dated("date"), positive("value"), rows_satisfying(has_unit, "no unit")),
     "defaults/**/*.csv": GENERIC,
     "models/constants.csv": GENERIC
     + (
@@ -502,6 +504,9 @@ CHECKS = {
         at_most("middle", "high"),
         positive("low"),
     ),
+    "priors/calibration.csv": GENERIC
+    + (unique("key"), dated("date"), positive("value"), rows_satisfying(has_unit, "no unit")),
+    "priors/run.csv": GENERIC + (unique("key"), at_most("p10", "p50"), at_most("p50", "p90")),
     "priors/**/*.csv": GENERIC,
     "optimizers.csv": GENERIC + (unique("optimizer"), dated("date")),
     "rules/samples.csv": GENERIC

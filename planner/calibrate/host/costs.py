@@ -4,8 +4,8 @@ in ``profiles/priors/device.csv``.
 
 Programs run over tiny tensors, on which a device takes next to nothing, through torch's public
 functions. A program issues several operations; views are charged their own cost and the rest is
-shared by what launches a kernel, as ``devices/clock.py`` charges a trace. On a processor, where the
-clock adds the operators' own time, that time is taken off here.
+shared by what launches a kernel, as ``step_time/clock.py`` charges a trace. On a processor, where
+the clock adds the operators' own time, that time is taken off here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ from planner.calibrate.host.timing import (
     replaying,
     tensors_in,
 )
+
+if TYPE_CHECKING:
+    from planner.calibrate.operations.backends import Backend
 
 #: Of one measurement. Some sixty take two thirds of a budget; the check against whole steps takes
 #: the rest.
@@ -49,7 +52,7 @@ _VIEW_COST = {
 }
 
 
-def measure_host(backend, *, budget_seconds: float) -> Iterator[dict[str, Any]]:
+def measure_host(backend: Backend, *, budget_seconds: float) -> Iterator[dict[str, Any]]:
     """Records of kind ``host``, most important first, until the budget (seconds of wall clock) is
     used up; what was reached by then also gives the overall forward, no_grad and backward costs.
     Raises MachineError when the device fails."""
@@ -78,7 +81,7 @@ class Row(NamedTuple):
 class _Measuring:
     """``costs``: what was found so far, by name."""
 
-    def __init__(self, backend, end: float, seconds: float):
+    def __init__(self, backend: Backend, end: float, seconds: float) -> None:
         self.backend, self.end, self.seconds = backend, end, seconds
         self.costs: dict[str, float] = {}
 
@@ -156,11 +159,19 @@ class _Measuring:
             what = issued(lambda: program.run(*arguments))
             sample = looping(lambda: program.run(*arguments), self.backend, what.launches)
             bare, launches = what, what.launches
-            if program.stands_for is not None:
+            stand_in = program.stands_for
+            if stand_in is not None:
                 with torch.no_grad():
-                    bare, launches = issued(lambda: program.stands_for(*arguments)), 1
+                    bare, launches = issued(lambda: stand_in(*arguments)), 1
             gross, alone = by_turns([sample, replaying(bare, self.backend)], self.seconds)
-        return Row(program, way, gross, statistics.median(alone), launches, what.views)
+        return Row(
+            program=program,
+            way=way,
+            samples=gross,
+            bare_seconds=statistics.median(alone),
+            launches=launches,
+            views=what.views,
+        )
 
     def _backward(self, program: Program) -> Row:
         """Several graphs of their own leaves at once, so that nothing is summed and gradients are
@@ -168,12 +179,12 @@ class _Measuring:
         leaves = [program.make(self.backend.device) for _ in range(GRAPHS)]
         gradient = torch.ones_like(program.run(*leaves[0]).detach())
 
-        def graphs(chosen):
+        def graphs(chosen: list[tuple[Any, ...]]) -> list[torch.Tensor]:
             for tensor in (tensor for arguments in chosen for tensor in arguments):
                 tensor.grad = None
             return [program.run(*arguments) for arguments in chosen]
 
-        def backward(outputs):
+        def backward(outputs: list[torch.Tensor]) -> None:
             torch.autograd.backward(outputs, [gradient] * len(outputs))
 
         once = graphs(leaves[:1])
@@ -186,12 +197,12 @@ class _Measuring:
             self.seconds,
         )
         return Row(
-            program,
-            "backward",
-            [seconds / GRAPHS for seconds in gross],
-            statistics.median(alone),
-            what.launches,
-            what.views,
+            program=program,
+            way="backward",
+            samples=[seconds / GRAPHS for seconds in gross],
+            bare_seconds=statistics.median(alone),
+            launches=what.launches,
+            views=what.views,
         )
 
     def _overall(self) -> Iterator[dict[str, Any]]:
@@ -267,11 +278,12 @@ class _Measuring:
     def _modules(self) -> Iterator[dict[str, Any]]:
         """Calling a module: a stack of linear layers against the same functions called on the same
         tensors."""
-        stack = torch.nn.Sequential(*(_Layer(WIDTH) for _ in range(LAYERS))).to(self.backend.device)
+        layers = [_Layer(WIDTH).to(self.backend.device) for _ in range(LAYERS)]
+        stack = torch.nn.Sequential(*layers)
         x = torch.randn(4, WIDTH, device=self.backend.device)
-        parameters = [(layer.inner.weight, layer.inner.bias) for layer in stack]
+        parameters = [(layer.inner.weight, layer.inner.bias) for layer in layers]
 
-        def plain():
+        def plain() -> torch.Tensor:
             y = x
             for weight, bias in parameters:
                 y = torch.nn.functional.linear(y, weight, bias)
@@ -297,12 +309,12 @@ class _Measuring:
         optimizer.step()
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
 
-        def prepare():
+        def prepare() -> Iterator[dict[str, torch.Tensor]]:
             for p, gradient in zip(optimizer.param_groups[0]["params"], gradients):
                 p.grad = gradient
             return iter([{"x": gradients[0]}])
 
-        def once(batches):
+        def once(batches: Iterable[dict[str, torch.Tensor]]) -> None:
             for batch in batches:
                 {
                     name: tensor.to(self.backend.device, non_blocking=True)
@@ -323,11 +335,11 @@ class _Measuring:
 class _Layer(torch.nn.Module):
     """A module that holds one: models are modules within modules."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.inner = torch.nn.Linear(width, width)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.inner(x)
 
 
@@ -358,15 +370,15 @@ def explained(rows: list[tuple[float, int, int, float]]) -> tuple[float, float]:
     explain rows of (seconds, count of the first, count of the second, weight) best: two unknowns,
     so where one comes out negative the other alone is the best."""
     table = np.array(
-        [[first * weight, second * weight] for _, first, second, weight in rows], dtype=float
+        [[firsts * weight, others * weight] for _, firsts, others, weight in rows], dtype=float
     )
     seconds = np.array([value * weight for value, _, _, weight in rows])
-    one, other = np.linalg.lstsq(table, seconds, rcond=None)[0]
-    if one < 0 or other < 0:
-        column = 1 if one < 0 else 0
+    first, second = np.linalg.lstsq(table, seconds, rcond=None)[0]
+    if first < 0 or second < 0:
+        column = 1 if first < 0 else 0
         alone = max(
             0.0,
             float(table[:, column] @ seconds) / max(float((table[:, column] ** 2).sum()), 1e-30),
         )
-        one, other = (0.0, alone) if column else (alone, 0.0)
-    return float(one), float(other)
+        first, second = (0.0, alone) if column else (alone, 0.0)
+    return float(first), float(second)

@@ -3,6 +3,8 @@ what single host costs are checked against."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -10,12 +12,13 @@ from torch.nn import functional
 LAYERS, WIDTH, HEADS, VOCABULARY, CLASSES = 6, 32, 2, 64, 4
 BATCH, LENGTH = 2, 16
 DROPPED = 0.1
+Batch = dict[str, torch.Tensor]
 
 
 class Block(nn.Module):
     """Pre-norm attention and feed-forward with dropout and residuals."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.first, self.second = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
         self.query, self.key, self.value, self.out = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
@@ -43,7 +46,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.embedding = nn.Embedding(VOCABULARY, WIDTH)
         self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
@@ -56,17 +59,19 @@ class Encoder(nn.Module):
         return self.head(self.norm(x).mean(1))
 
 
-def batch(B: int, S: int) -> dict[str, torch.Tensor]:
+def batch(B: int, S: int) -> Batch:
     return {
         "tokens": torch.zeros(B, S, dtype=torch.int64),
         "labels": torch.zeros(B, dtype=torch.int64),
     }
 
 
-def loss(module: nn.Module, of: dict[str, torch.Tensor]) -> torch.Tensor:
-    return functional.cross_entropy(module(of["tokens"]), of["labels"])
+def loss(module: nn.Module, samples: Batch) -> torch.Tensor:
+    return functional.cross_entropy(module(samples["tokens"]), samples["labels"])
 
 
-def encoder() -> tuple:
+def encoder() -> tuple[
+    Encoder, Callable[[int, int], Batch], Callable[[nn.Module, Batch], torch.Tensor]
+]:
     """A factory of planner's: (module, batch(B, S), loss)."""
     return Encoder(), batch, loss

@@ -24,7 +24,7 @@ class Program:
 
     kind: str
     share: float
-    make: Callable[[torch.device], tuple]
+    make: Callable[[torch.device], tuple[Any, ...]]
     run: Callable[..., torch.Tensor]
     stands_for: Callable[..., Any] | None = None
 
@@ -49,7 +49,7 @@ def _leaf(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.requires_grad_()
 
 
-def _linear(device):
+def _linear(device: torch.device) -> tuple[torch.Tensor, ...]:
     return (
         _leaf(_tokens(device)),
         _leaf(torch.randn(WIDTH, WIDTH, device=device)),
@@ -57,7 +57,7 @@ def _linear(device):
     )
 
 
-def _normed(device):
+def _normed(device: torch.device) -> tuple[torch.Tensor, ...]:
     return (
         _leaf(_tokens(device)),
         _leaf(torch.ones(WIDTH, device=device)),
@@ -65,37 +65,37 @@ def _normed(device):
     )
 
 
-def _two(device):
+def _pair(device: torch.device) -> tuple[torch.Tensor, ...]:
     return _leaf(_tokens(device)), _leaf(_tokens(device))
 
 
-def _one(device):
+def _single(device: torch.device) -> tuple[torch.Tensor, ...]:
     return (_leaf(_tokens(device)),)
 
 
-def _looked_up(device):
+def _looked_up(device: torch.device) -> tuple[torch.Tensor, ...]:
     return torch.randint(0, VOCABULARY, (BATCH, LENGTH), device=device), _leaf(
         torch.randn(VOCABULARY, WIDTH, device=device)
     )
 
 
-def _chosen(device):
+def _chosen(device: torch.device) -> tuple[torch.Tensor, ...]:
     return _leaf(_tokens(device)[0]), torch.arange(LENGTH, device=device)
 
 
-def _convolved(device):
+def _convolved(device: torch.device) -> tuple[torch.Tensor, ...]:
     return _leaf(torch.randn(BATCH, CHANNELS, SIDE, SIDE, device=device)), _leaf(
         torch.randn(CHANNELS, CHANNELS, 3, 3, device=device)
     )
 
 
-def _classified(device):
+def _classified(device: torch.device) -> tuple[torch.Tensor, ...]:
     return _leaf(torch.randn(LENGTH, VOCABULARY, device=device)), torch.randint(
         0, VOCABULARY, (LENGTH,), device=device
     )
 
 
-def _on(device):
+def _on(device: torch.device) -> tuple[torch.device]:
     return (device,)
 
 
@@ -105,7 +105,7 @@ PROGRAMS = (
     Program(
         "view",
         0.10,
-        _one,
+        _single,
         lambda x: (
             x.view(BATCH * LENGTH, WIDTH)
             .unsqueeze(0)
@@ -114,11 +114,11 @@ PROGRAMS = (
         ),
     ),
     Program("matmul", 0.30, _linear, functional.linear),
-    Program("elementwise", 0.25, _two, lambda x, y: functional.gelu(x + y) * y),
+    Program("elementwise", 0.25, _pair, lambda x, y: functional.gelu(x + y) * y),
     Program(
         "normalization", 0.12, _normed, lambda x, w, b: functional.layer_norm(x, (WIDTH,), w, b)
     ),
-    Program("copy", 0.12, _two, lambda x, y: torch.cat((x, y), -1)),
+    Program("copy", 0.12, _pair, lambda x, y: torch.cat((x, y), -1)),
     Program(
         "attention",
         0.06,
@@ -128,13 +128,13 @@ PROGRAMS = (
     Program(
         "random",
         0.09,
-        _one,
+        _single,
         lambda x: functional.dropout(x, DROPPED, True),
         lambda x: torch.ops.aten.native_dropout(x, DROPPED, True),
     ),
     Program("convolution", 0.0, _convolved, lambda x, w: functional.conv2d(x, w, padding=1)),
-    Program("reduction", 0.02, _one, lambda x: x.mean(-1, keepdim=True)),
-    Program("softmax", 0.01, _one, lambda x: functional.softmax(x, -1)),
+    Program("reduction", 0.02, _single, lambda x: x.mean(-1, keepdim=True)),
+    Program("softmax", 0.01, _single, lambda x: functional.softmax(x, -1)),
     Program("embedding", 0.01, _looked_up, functional.embedding),
     Program("loss", 0.01, _classified, functional.nll_loss),
     Program("gather", 0.0, _chosen, lambda x, rows: x[rows]),

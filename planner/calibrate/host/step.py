@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from planner.calibrate.host import model as host_model
 from planner.calibrate.host.timing import host_record, one_thread
 from planner.calibrate.operations.execute import CannotRun
 from planner.calibrate.operations.timing import time_case
+from planner.calibrate.priors import prior
 from planner.models.resolve import resolve
 from planner.operations.cases import case_of
 from planner.operations.registry import kind_of, work
@@ -23,17 +24,20 @@ from planner.step_time.clock import StepClock
 from planner.trace.table import StepTrace
 from planner.training.recipe import Recipe
 
-LIMITS = (0.5, 2.0)
+if TYPE_CHECKING:
+    from planner.calibrate.operations.backends import Backend
+    from planner.devices.specification import DeviceSpec
+
 WARM_UP, STEPS, ROUNDS = 3, 8, 5
 OPERATION_SECONDS = 0.004  # for timing one operation of the trace
-# where the host's part of a step is smaller, the rest's error would decide the scale
-LEAST_HOST_SHARE = 0.2
 
 
-def measured_scale(backend, costs: Mapping[str, float], end: float) -> Iterator[dict[str, Any]]:
+def measured_scale(
+    backend: Backend, costs: Mapping[str, float], end: float
+) -> Iterator[dict[str, Any]]:
     """One record: the host's seconds of a real step over those that ``costs`` give for its trace,
-    within 0.5 to 2. None when ``end`` (of time.monotonic) comes first, or where the host's part is
-    too small to tell."""
+    within its limits. None when ``end`` (of time.monotonic) comes first, or where the host's part
+    is too small to tell."""
     with one_thread(backend):
         trace = recorded()
         dims = trace.dims(B=host_model.BATCH, S=host_model.LENGTH)
@@ -42,12 +46,12 @@ def measured_scale(backend, costs: Mapping[str, float], end: float) -> Iterator[
             return
         step = statistics.median(step_seconds(backend))
         operations = operations_seconds(trace, dims, backend, end) if backend.kind == "cpu" else 0.0
-        if operations is None or predicted < LEAST_HOST_SHARE * step:
+        if operations is None or predicted < prior("least_host_share") * step:
             return
         ratio = float(step - operations) / predicted
         yield host_record(
             "scale",
-            min(max(ratio, LIMITS[0]), LIMITS[1]),
+            min(max(ratio, prior("scale_lowest")), prior("scale_highest")),
             unclipped=ratio,
             step_seconds=step,
             predicted_seconds=predicted,
@@ -79,11 +83,11 @@ def predicted_host_seconds(trace: StepTrace, dims: np.ndarray, costs: Mapping[st
     spec = SimpleNamespace(
         key="", vendor="", compute_capability=None, pricing="calibrated", calibration=calibration
     )
-    host = StepClock(spec).host(trace, work(trace, dims[:, None]))
+    host = StepClock(cast("DeviceSpec", spec)).host(trace, work(trace, dims[:, None]))
     return float(host.seconds.sum() + host.step_seconds)
 
 
-def step_seconds(backend) -> list[float]:
+def step_seconds(backend: Backend) -> list[float]:
     """Seconds of a step, a sample for each round of several: where the device has its own queue, as
     fast as the host fills it."""
     with torch.device(backend.device):
@@ -107,7 +111,9 @@ def step_seconds(backend) -> list[float]:
     return [steps(STEPS) for _ in range(ROUNDS)]
 
 
-def operations_seconds(trace: StepTrace, dims: np.ndarray, backend, end: float) -> float | None:
+def operations_seconds(
+    trace: StepTrace, dims: np.ndarray, backend: Backend, end: float
+) -> float | None:
     """What the operators of a trace alone take, each timed: None when ``end`` comes first or one of
     them cannot run."""
     counts, total = trace.counts.sum(axis=1), 0.0

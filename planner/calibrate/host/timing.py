@@ -1,4 +1,4 @@
-"""Host time of small programs, and which operations they issue: the tools of ``host.py``.
+"""Host time of small programs, and which operations they issue: the tools of ``costs.py``.
 
 On a GPU the host's clock runs while the device works; on a plain processor both are one, so what
 the bare operators take is measured apart and taken off.
@@ -12,18 +12,23 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from planner.operations.registry import kind_of
 
+if TYPE_CHECKING:
+    from planner.calibrate.operations.backends import Backend
+
 FEWEST_ROUNDS = 5
 ROUND_SECONDS = 5e-4  # of a loop over tiny programs, so that reading the clock does not count
 MOST_LAUNCHES = 400  # between two waits for the device: its queue holds about a thousand
 _WARM_UP = 3
 Sample = Callable[[], float]
+#: Operator, arguments, keyword arguments.
+Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class Issued:
     """Operations that a program issued below autograd: ``calls`` as (operator, arguments, keyword
     arguments), views apart."""
 
-    calls: tuple[tuple[Any, tuple, dict], ...]
+    calls: tuple[Call, ...]
     views: int
 
     @property
@@ -52,11 +57,18 @@ class Issued:
 
 
 class _Listening(TorchDispatchMode):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.calls, self.views = [], 0
+        self.calls: list[Call] = []
+        self.views = 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         kind = kind_of(str(func))
         if func.namespace == "profiler":  # marks around an optimizer's step
             pass
@@ -72,7 +84,7 @@ def tensors_in(value: Any) -> list[torch.Tensor]:
     if isinstance(value, torch.Tensor):
         return [value]
     return (
-        [tensor for one in value for tensor in tensors_in(one)]
+        [tensor for item in value for tensor in tensors_in(item)]
         if isinstance(value, (list, tuple))
         else []
     )
@@ -85,7 +97,7 @@ def issued(action: Callable[[], Any]) -> Issued:
     return Issued(tuple(listening.calls), listening.views)
 
 
-def looping(action: Callable[[], Any], backend, launches: int = 1) -> Sample:
+def looping(action: Callable[[], Any], backend: Backend, launches: int = 1) -> Sample:
     """A sample is the host's seconds of one call, in a loop of calls that each issue ``launches``
     kernels."""
     for _ in range(_WARM_UP):
@@ -94,9 +106,9 @@ def looping(action: Callable[[], Any], backend, launches: int = 1) -> Sample:
     start = time.perf_counter()
     for _ in range(_WARM_UP):
         action()
-    one = (time.perf_counter() - start) / _WARM_UP
+    each = (time.perf_counter() - start) / _WARM_UP
     repeats = int(
-        min(max(1, MOST_LAUNCHES // max(1, launches)), max(1, ROUND_SECONDS / max(one, 1e-8)))
+        min(max(1, MOST_LAUNCHES // max(1, launches)), max(1, ROUND_SECONDS / max(each, 1e-8)))
     )
 
     def sample() -> float:
@@ -109,7 +121,7 @@ def looping(action: Callable[[], Any], backend, launches: int = 1) -> Sample:
     return sample
 
 
-def prepared(prepare: Callable[[], Any], action: Callable[[Any], Any], backend) -> Sample:
+def prepared(prepare: Callable[[], Any], action: Callable[[Any], Any], backend: Backend) -> Sample:
     """A sample is the host's seconds of ``action(prepare())``, of the action alone."""
     action(prepare())
 
@@ -123,7 +135,7 @@ def prepared(prepare: Callable[[], Any], action: Callable[[Any], Any], backend) 
     return sample
 
 
-def replaying(what: Issued, backend) -> Sample:
+def replaying(what: Issued, backend: Backend) -> Sample:
     """What the operators alone take where host and device are one processor; 0 on a device with a
     queue of its own."""
     if backend.kind != "cpu" or not what.calls:
@@ -145,13 +157,13 @@ def by_turns(samples: Sequence[Sample], seconds: float) -> list[list[float]]:
     with _undisturbed():
         end = time.perf_counter() + seconds
         while len(taken[0]) < FEWEST_ROUNDS or time.perf_counter() < end:
-            for one, into in zip(samples, taken):
-                into.append(one())
+            for sample, into in zip(samples, taken):
+                into.append(sample())
     return taken
 
 
 @contextlib.contextmanager
-def one_thread(backend) -> Iterator[None]:
+def one_thread(backend: Backend) -> Iterator[None]:
     """Tiny operators on a processor do not wait for a pool of threads: enqueuing is the work of
     one."""
     before = torch.get_num_threads()

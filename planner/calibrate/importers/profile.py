@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from planner.calibrate import journal as journals
-from planner.calibrate import keeping
+from planner.calibrate import retention
 from planner.calibrate.fitting import profile_from
 from planner.calibrate.importers.operation_table import records
 from planner.calibrate.session import Outcome
@@ -37,24 +37,24 @@ def import_table(table: Path, gpu: str | None, out: Path | None) -> Outcome:
         out
         or device_profiles.user_folder() / f"{device_profiles.file_name(session['device'])}.json"
     )
-    if journals.beside(path).exists():
+    if journals.journal_file(path).exists():
         raise QuestionError(
             "this device was calibrated here; a table would replace that",
             where=str(path),
             mend=f"Name another file with {FieldName('out')}",
         )
     fitted = profile_from(journals.pooled(found))
-    aside = keeping.set_aside_unreadable(path)
+    aside = retention.set_aside_unreadable(path)
     device_profiles.save(fitted, path)
-    timed = len(keeping.timed(found))
+    timed = len(retention.timed(found))
     return Outcome(
-        path,
-        table,
-        fitted,
-        timed,
-        0,
-        0,
-        0,
-        time.monotonic() - began,
-        tuple(keeping.notes(0, 0, None, aside)),
+        path=path,
+        journal=table,
+        profile=fitted,
+        measured=timed,
+        remembered=0,
+        failed=0,
+        left=0,
+        elapsed_seconds=time.monotonic() - began,
+        notes=tuple(retention.notes(0, 0, None, aside)),
     )

@@ -191,7 +191,7 @@ def _show(outcome, as_json: bool, quiet: bool, *, from_table: bool) -> None:
     """What was measured on standard output; why it ended early, and what to know of it, on standard
     error."""
     from planner.calibrate import known_devices
-    from planner.calibrate.summary import outcome_summary
+    from planner.calibrate.session import outcome_summary
     from planner.cli.main import printable
     from planner.report.formats import terminal
     from planner.report.views import device as device_view

@@ -113,10 +113,14 @@ def default_length(question: Question, facts: ModelFacts, data: DatasetProfile) 
     limit = facts.max_length or math.inf
     if question.max_length:
         return int(min(question.max_length, limit))
-    longest, p99 = float(data.lengths.max()), percentiles(data.lengths, (99,))[0]
-    wanted = longest if longest <= 1.25 * p99 else p99
+    longest, p99 = (
+        float(data.lengths.max()),
+        percentiles(data.lengths, (default("kept_whole")[0],))[0],
+    )
+    wanted = longest if longest <= default("whole_length_ratio")[0] * p99 else p99
     if len(data.lengths) > 1:
-        wanted = math.ceil(wanted / 64) * 64
+        step = default("length_step")[0]
+        wanted = math.ceil(wanted / step) * step
     return int(max(1, min(wanted, limit)))
 
 

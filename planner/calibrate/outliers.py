@@ -6,18 +6,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from planner.calibrate.journal import Record
+from planner.calibrate.priors import prior
 from planner.devices.profile import DeviceProfile
 from planner.operations.cases import from_dict
 from planner.operations.registry import cost, terms
 
-#: Times the curve's own expectation from which on a measurement is timed again: our prior.
-#: Interference only adds time.
-TOO_SLOW = 1.5
 
-
-def doubtful(records: Iterable[Record], profile: DeviceProfile) -> list[str]:
+def outliers(records: Iterable[Record], profile: DeviceProfile) -> list[str]:
     """Keys of timed operations that took much longer than the curve through all of them says, the
-    worst first."""
+    worst first. Interference only adds time, so what is much faster is none."""
     found = []
     for record in records:
         if record["record"] != "operation" or not record.get("seconds"):
@@ -31,4 +28,5 @@ def doubtful(records: Iterable[Record], profile: DeviceProfile) -> list[str]:
         if curve is not None:
             expected, _ = curve.seconds(parts[0].features, parts[0].flops, parts[0].bytes)
             found.append((record["seconds"] / float(expected[0]), record["key"]))
-    return [key for ratio, key in sorted(found, reverse=True) if ratio > TOO_SLOW]
+    threshold = prior("outlier_ratio")
+    return [key for ratio, key in sorted(found, reverse=True) if ratio > threshold]

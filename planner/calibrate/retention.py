@@ -49,7 +49,7 @@ def counting(records: Sequence[Record], facts: dict[str, Any]) -> tuple[list[Rec
     return kept, other
 
 
-def _stand(facts: dict[str, Any]) -> tuple:
+def _stand(facts: dict[str, Any]) -> tuple[Any, ...]:
     """What two runs must share for their times to be those of one device."""
     return tuple(
         facts.get(name) for name in ("name", "kind", "torch", "cuda", "hip", "threads", "mig")
@@ -146,7 +146,7 @@ def rescued(fitted: DeviceProfile, records: Sequence[Record], path: Path) -> tup
     too."""
     folder = Path(tempfile.mkdtemp(prefix="planner-calibrate-"))
     saved = device_profiles.save(fitted, folder / path.name)
-    with Journal(journals.beside(saved)) as journal:
+    with Journal(journals.journal_file(saved)) as journal:
         for record in records:
             journal.append(record)
     return saved, journal.path
