@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from planner.operations.cases import Case
 from planner.trace.table import Operand
@@ -95,8 +95,7 @@ class Bench(Protocol):
     def dtype(self, name: str) -> torch.dtype: ...
 
 
-@dataclass(frozen=True)
-class Substitute:
+class Substitute(NamedTuple):
     """``build`` makes one call ready to be run; ``on_host_only``: other devices run the operator
     itself."""
 

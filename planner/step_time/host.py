@@ -116,9 +116,9 @@ class HostCosts:
 
 def _tensors(trace: StepTrace) -> np.ndarray:
     """Tensors of each signature's longer side: [n_signatures]."""
-    return np.array(
-        [
-            max(sum(o.count for o in side) for side in (s.inputs, s.outputs))
-            for s in trace.signatures
-        ]
-    )
+
+    def counted() -> np.ndarray:
+        sides = ((s.inputs, s.outputs) for s in trace.signatures)
+        return np.array([max(sum(o.count for o in side) for side in both) for both in sides])
+
+    return trace.memo.of("tensors", None, counted)

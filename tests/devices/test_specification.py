@@ -1,13 +1,24 @@
 import dataclasses
+import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from planner import tables
-from planner.devices import lookup
+from planner.devices import lookup, specification
+from planner.devices.curves import Point, fit_curve
 from planner.devices.lookup import find_device, local_device, resolve_device
-from planner.devices.specification import MATMUL_TYPES, all_devices, visible_memory_ratio
+from planner.devices.measured import measured_spec
+from planner.devices.profile import DeviceProfile
+from planner.devices.specification import (
+    MATMUL_TYPES,
+    all_devices,
+    visible_memory_ratio,
+    with_profile,
+)
 from planner.errors import PlannerError, QuestionError, UnknownNameError
 from planner.memory.runtime import runtime_memory
 
@@ -186,3 +197,45 @@ def test_the_local_device_is_matched_by_the_drivers_name(monkeypatch):
     assert local_device() is None
     with pytest.raises(QuestionError, match="no NVIDIA driver"):
         find_device("local")
+
+
+# ---- how fast the memory is
+
+DEVICE = {"name": "NVIDIA H100 80GB HBM3", "key": "h100-sxm", "total_memory_bytes": 8 << 30}
+
+
+def test_each_basis_has_one_bandwidth():
+    row = resolve_device("h100-sxm").spec
+    assert row.bandwidth_bytes_per_s() == row.bandwidth_bytes_per_s("datasheet") == 3.352e12
+    assert row.bandwidth_bytes_per_s("calibrated") is None  # nobody measured it
+    measured = with_profile(
+        row, DeviceProfile(DEVICE, {}, {}, facts={"memory_bytes_per_s": 2.9e12})
+    )
+    assert measured.bandwidth_bytes_per_s("calibrated") == 2.9e12
+    assert measured.bandwidth_bytes_per_s("exact") == 2.9e12
+    assert measured.bandwidth_bytes_per_s() == 3.352e12  # what shares are shares of
+
+
+def test_without_a_row_the_datasheets_bandwidth_is_what_was_measured():
+    curve = fit_curve(
+        "copy.plain.dense.float32",
+        [Point((n,), 0.0, n, n / (2e11 if n < 1e6 else 1e11), 0.0, 0.0) for n in (1e4, 1e8)],
+    )
+    unknown = DeviceProfile({**DEVICE, "name": "Unheard-of 1", "key": None}, {}, {"copy": curve})
+    spec = measured_spec(replace(unknown, curves={curve.family: curve}))
+    # of the largest operands: the small ones are in a cache
+    assert spec.bandwidth_bytes_per_s() == spec.bandwidth_bytes_per_s("calibrated") == 1e11
+    assert spec.calibration.fastest_bytes_per_s == 2e11
+    copied = replace(unknown, curves={}, facts={"memory_bytes_per_s": 9e10})
+    assert measured_spec(copied).bandwidth_bytes_per_s() == 9e10
+
+
+def test_nobody_reads_a_bandwidth_past_the_accessor():
+    package = Path(specification.__file__).parent.parent
+    field = re.compile(r"\.memory_bandwidth_bytes_per_s|(\[|get\()[\"']memory_bytes_per_s")
+    readers = {
+        file.relative_to(package).as_posix()
+        for file in package.rglob("*.py")
+        if field.search(file.read_text(encoding="utf-8"))
+    }
+    assert readers == {"devices/specification.py", "devices/profile.py"}
