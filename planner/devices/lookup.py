@@ -67,8 +67,9 @@ def resolve_device(name: str) -> FoundDevice:
         return FoundDevice(calibrated(processor_spec()))
     if wanted.lower().endswith(".json"):
         return FoundDevice(measured_spec(profile.load(wanted)))
-    if _exact(wanted) is None and profile.find(wanted.lower()):
-        return FoundDevice(measured_spec(profile.load(profile.find(wanted.lower()))))
+    file = profile.find(wanted.lower()) if _exact(wanted) is None else None
+    if file is not None:
+        return FoundDevice(measured_spec(profile.load(file)))
     found = _of_the_table(wanted)
     return FoundDevice(calibrated(found.spec), found.assumption)
 

@@ -3,6 +3,7 @@ there is none."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from planner.devices import profile as profiles
@@ -41,7 +42,7 @@ def measured_spec(profile: DeviceProfile) -> DeviceSpec:
     return with_profile(spec, profile)
 
 
-def _of_the_table(device: dict[str, Any]) -> DeviceSpec | None:
+def _of_the_table(device: Mapping[str, Any]) -> DeviceSpec | None:
     """A slice of a GPU (MIG) has its own memory and rates: the row does not speak of it."""
     if device.get("mig"):
         return None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,18 +50,17 @@ def local_processor() -> dict[str, Any]:
     }
 
 
-def processor_spec(device: dict[str, Any] | None = None) -> DeviceSpec:
+def processor_spec(device: Mapping[str, Any] | None = None) -> DeviceSpec:
     """A processor's datasheet as far as its instruction sets and clock give it: peaks of the types
     it has instructions for. Without a clock there are no peaks, and only a calibration prices it.
     """
     device = device or local_processor()
     cores, clock = int(device["cores"]), device.get("clock_hz")
     peaks: dict[str, float] = {}
-    for row in tables.rows(FOLDER, "rates.csv") if clock else ():
-        if row["flag"] in device["flags"]:
-            peaks[row["type"]] = max(
-                peaks.get(row["type"], 0.0), float(row["flop_per_cycle_per_core"]) * cores * clock
-            )
+    for row in tables.rows(FOLDER, "rates.csv"):
+        if clock and row["flag"] in device["flags"]:
+            rate = float(row["flop_per_cycle_per_core"]) * cores * clock
+            peaks[row["type"]] = max(peaks.get(row["type"], 0.0), rate)
     bandwidth = min(_memory("bytes_per_s_per_core") * cores, _memory("bytes_per_s_at_most"))
     return DeviceSpec(
         key=file_name(device),

@@ -11,6 +11,7 @@ hand-written curves in place of learnt ones.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +52,7 @@ def product_seconds(
     """Seconds of ``batch`` products (m × k)·(k × n); arrays broadcast."""
     batch, m, n, k = (_scalar_if_constant(x) for x in (batch, m, n, k))
     each = flops_per_s * priors.ceiling / multiprocessors
-    best: Number | None = None
+    ways: list[Number] = []
     for rows, columns, relative in priors.tiles:
         count = batch * np.ceil(m / rows) * np.ceil(n / columns)
         splits = (
@@ -61,7 +62,8 @@ def product_seconds(
         )
         waves = np.ceil(count * splits / multiprocessors)
         seconds = waves * (2 * rows * columns * (k / splits + priors.depth)) / (each * relative)
-        best = seconds if best is None else np.minimum(best, seconds)
+        ways.append(seconds)
+    best = functools.reduce(np.minimum, ways)
     return (
         np.maximum(best, moved_bytes / (bytes_per_s * priors.bandwidth_share))
         + priors.latency_seconds

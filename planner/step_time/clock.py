@@ -102,9 +102,11 @@ class StepClock:
             if points.shape[1] <= EXACT_POINTS
             else stretched
         )
-        chunks = []
         # a grid's arrays should stay in the processor's cache
-        for start in range(0, max(points.shape[1], 1), CHUNK):
+        starts = range(0, max(points.shape[1], 1), CHUNK)
+        first = _work(trace, points[:, :CHUNK])
+        host, chunks = self.host(trace, first, compiled), []
+        for start in starts:
             part = points[:, start : start + CHUNK]
             done = _work(trace, part)
             each, sigma = (
@@ -112,14 +114,8 @@ class StepClock:
                 if given is None
                 else (given[:, start : start + CHUNK], None)
             )
-            host = self.host(trace, done, compiled)
             chunks.append(_columns(trace, done, each, walk(trace, host, each), sigma))
-        return _step_time(
-            np.concatenate(chunks, axis=1),
-            _kinds(done),
-            host.total_seconds,
-            shape,
-        )
+        return _step_time(np.concatenate(chunks, axis=1), _kinds(first), host.total_seconds, shape)
 
     def _device(
         self, trace: StepTrace, dims: np.ndarray, done: Work, precision: str, compiled: bool
@@ -219,13 +215,18 @@ def _step_time(
     unmodelled = by_kind.get(UNMODELLED, np.zeros_like(busy)) / np.maximum(
         busy, np.finfo(float).tiny
     )
+    forward, backward, optimizer = (shaped(part) for part in parts)
+    model_flops, hardware_flops = (shaped(f) for f in flops)
     return StepTime(
-        shaped(parts.sum(axis=0)),
-        *(shaped(p) for p in parts),
-        shaped(busy),
-        host_seconds,
-        {kind: shaped(value) for kind, value in by_kind.items()},
-        *(shaped(f) for f in flops),
-        shaped(unmodelled),
-        shaped(sigma),
+        seconds=shaped(parts.sum(axis=0)),
+        forward_seconds=forward,
+        backward_seconds=backward,
+        optimizer_seconds=optimizer,
+        device_busy_seconds=shaped(busy),
+        host_seconds=host_seconds,
+        by_kind={kind: shaped(value) for kind, value in by_kind.items()},
+        model_flops=model_flops,
+        hardware_flops=hardware_flops,
+        unmodelled_share=shaped(unmodelled),
+        sigma_log=shaped(sigma),
     )

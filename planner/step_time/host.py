@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,7 +49,7 @@ class HostCosts:
 
     def __init__(self, spec: DeviceSpec):
         self.spec = spec
-        self._measured = (
+        self._measured: Mapping[str, float] = (
             spec.calibration.host
             if spec.pricing != "datasheet" and spec.calibration is not None
             else {}
@@ -56,7 +57,7 @@ class HostCosts:
 
     def measured(self, parameter: str) -> float | None:
         found = self._measured.get(parameter)
-        if found is None and self._measured:
+        if found is None and self._measured and self.spec.calibration is not None:
             found = self.spec.calibration.facts.get(parameter)
         return found
 

@@ -41,7 +41,7 @@ def walked(trace: StepTrace, host: HostTime, each: np.ndarray) -> np.ndarray:
     out = np.zeros((3, each.shape[1]))
     for point in range(each.shape[1]):
         device = each[trace.op_signature, point]
-        clock, end, previous = 0.0, 0.0, 0.0
+        ends, clock, end, previous = np.empty(0), 0.0, 0.0, 0.0
         for _ in range(SETTLING_STEPS + 1):
             previous = end
             ends, clock, end = walk(host, device, clock + host.step_seconds, end)
@@ -60,9 +60,9 @@ def walk(
             enqueued, busy = clock + np.cumsum(host.seconds[part]), np.cumsum(device[part])
             gaps = np.where(host.launches[part], enqueued - (busy - device[part]), -np.inf)
             ends[part] = busy + np.maximum(end, np.maximum.accumulate(gaps))
-            clock, end = enqueued[-1], ends[stop - 1]
+            clock, end = float(enqueued[-1]), float(ends[stop - 1])
         if stop < len(device):
-            clock = max(clock + host.seconds[stop], end) + host.wait_seconds
+            clock = max(clock + float(host.seconds[stop]), end) + host.wait_seconds
             ends[stop] = end
         position = stop + 1
     return ends, clock, end

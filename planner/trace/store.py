@@ -15,6 +15,7 @@ import os
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ def load(file: Path) -> TraceFamily:
 
 def dumps(family: TraceFamily) -> bytes:
     header = {"format": FORMAT, "traces": [_header(t) for t in family.traces]}
-    arrays = {
+    arrays: dict[str, Any] = {
         "header": np.frombuffer(json.dumps(header, separators=(",", ":")).encode(), dtype=np.uint8)
     }
     for index, trace in enumerate(family.traces):

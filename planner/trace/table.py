@@ -164,11 +164,11 @@ class StepTrace:
             )
         return out
 
-    def covers(self, **point: int) -> bool:
+    def covers(self, **point: int | None) -> bool:
+        """Whether the fit holds at a point; a symbol that is None or left out does not count."""
         return all(
-            low <= point[s] and (high is None or point[s] <= high)
-            for s, (low, high) in self.domain.items()
-            if point.get(s) is not None
+            value is None or (low <= value and (high is None or value <= high))
+            for value, low, high in ((point.get(s), *ends) for s, ends in self.domain.items())
         )
 
 
@@ -179,7 +179,7 @@ class TraceFamily:
 
     traces: tuple[StepTrace, ...]
 
-    def at(self, **point: int) -> StepTrace:
+    def at(self, **point: int | None) -> StepTrace:
         """The trace whose domain covers the point. Raises QuestionError naming the limits when none
         does."""
         for trace in self.traces:

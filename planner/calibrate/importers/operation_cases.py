@@ -56,20 +56,20 @@ def cases_of(op: str, direction: str, dtype: str, shape: Sizes) -> list[Case]:
     return build(op, direction, DTYPES[dtype], "tf32" if dtype == "tf32" else "fp32", shape)
 
 
-def _linear(_op, direction: str, kind: str, precision: str, s: Sizes) -> list[Case]:
+def _linear(_op, direction: str, dtype: str, precision: str, s: Sizes) -> list[Case]:
     m, n, k = s["m"], s["n"], s["k"]
     left, right, out = {
-        FORWARD: (((m, k), kind), ((k, n), kind, "t"), ((m, n), kind)),
-        "grad_input": (((m, n), kind), ((n, k), kind), ((m, k), kind)),
-        "grad_weight": (((n, m), kind, "t"), ((m, k), kind), ((n, k), kind)),
+        FORWARD: (((m, k), dtype), ((k, n), dtype, "t"), ((m, n), dtype)),
+        "grad_input": (((m, n), dtype), ((n, k), dtype), ((m, k), dtype)),
+        "grad_weight": (((n, m), dtype, "t"), ((m, k), dtype), ((n, k), dtype)),
     }[direction]
     return [case("aten.mm.default", [left, right], [out], precision=precision)]
 
 
-def _attention(_op, direction: str, kind: str, precision: str, s: Sizes) -> list[Case]:
-    if kind == "float32" and s["h"] != s["hk"]:
+def _attention(_op, direction: str, dtype: str, precision: str, s: Sizes) -> list[Case]:
+    if dtype == "float32" and s["h"] != s["hk"]:
         raise CannotMap("float32 attention with grouped heads, which no fused kernel computes")
-    q, k = (((s["b"], heads, s["s"], s["d"]), kind) for heads in (s["h"], s["hk"]))
+    q, k = (((s["b"], heads, s["s"], s["d"]), dtype) for heads in (s["h"], s["hk"]))
     out, sums = (*q, "s"), ((s["b"], s["h"], s["s"]), "float32")
     attrs: dict[str, Any] = {"causal": bool(s["causal"]), "dropout": 0.0, "precision": precision}
     if direction == FORWARD:
@@ -86,7 +86,7 @@ def _attention(_op, direction: str, kind: str, precision: str, s: Sizes) -> list
     ]
 
 
-def _convolution(_op, direction: str, kind: str, precision: str, s: Sizes) -> list[Case]:
+def _convolution(_op, direction: str, dtype: str, precision: str, s: Sizes) -> list[Case]:
     """Square images and kernels, padded to keep the size but for kernels no wider than their
     stride."""
     n, c, size, o, k, stride, groups = (
@@ -98,7 +98,7 @@ def _convolution(_op, direction: str, kind: str, precision: str, s: Sizes) -> li
         raise CannotMap("sizes that do not fit the operation")
     last = s["layout"] == "nhwc"
     image, weight, out = (
-        (shape, kind, _layout(shape, last))
+        (shape, dtype, _layout(shape, last))
         for shape in ((n, c, size, size), (o, c // groups, k, k), (n, o, after, after))
     )
     attrs: dict[str, Any] = {
@@ -131,24 +131,26 @@ def _layout(shape: tuple[int, ...], channels_last: bool) -> str:
     return "cl" if channels_last and shape[1] > 1 and max(shape[2:]) > 1 else "c"
 
 
-def _pointwise(op: str, _direction, kind: str, _precision, s: Sizes) -> list[Case]:
-    one = ((s["elements"],), kind)
+def _pointwise(op: str, _direction, dtype: str, _precision, s: Sizes) -> list[Case]:
+    flat = ((s["elements"],), dtype)
     if op == "mul_scalar":
-        return [case("aten.mul.Tensor", [one], [one], other=0.5)]
-    return [case(f"aten.{op}.Tensor", [one, one], [one])]
+        return [case("aten.mul.Tensor", [flat], [flat], other=0.5)]
+    return [case(f"aten.{op}.Tensor", [flat, flat], [flat])]
 
 
-def _moved(op: str, _direction, kind: str, _precision, s: Sizes) -> list[Case]:
-    one = ((s["elements"],), kind)
+def _moved(op: str, _direction, dtype: str, _precision, s: Sizes) -> list[Case]:
+    flat = ((s["elements"],), dtype)
     if op == "copy":
-        return [case("aten.copy_.default", [one, one], [one])]
+        return [case("aten.copy_.default", [flat, flat], [flat])]
     if op == "zero":
-        return [case("aten.zero_.default", [one], [one])]
+        return [case("aten.zero_.default", [flat], [flat])]
     if op == "sum":
-        return [case("aten.sum.default", [one], [((), kind)])]
+        return [case("aten.sum.default", [flat], [((), dtype)])]
     to_low = op == "cast_fp32_bf16"
     source, result = (
-        ("float32", "bfloat16") if to_low else (kind, "float64" if kind == "float32" else "float32")
+        ("float32", "bfloat16")
+        if to_low
+        else (dtype, "float64" if dtype == "float32" else "float32")
     )
     return [
         case(
@@ -160,30 +162,31 @@ def _moved(op: str, _direction, kind: str, _precision, s: Sizes) -> list[Case]:
     ]
 
 
-def _activation(op: str, direction: str, kind: str, _precision, s: Sizes) -> list[Case]:
-    one = ((s["elements"],), kind)
+def _activation(op: str, direction: str, dtype: str, _precision, s: Sizes) -> list[Case]:
+    flat = ((s["elements"],), dtype)
     if direction == FORWARD:
-        return [case(f"aten.{op}.default", [one], [one])]
-    name, attrs = ("threshold", {"threshold": 0}) if op == "relu" else (op, {})
-    return [case(f"aten.{name}_backward.default", [one, one], [one], **attrs)]
+        return [case(f"aten.{op}.default", [flat], [flat])]
+    name = "threshold" if op == "relu" else op
+    attrs: dict[str, Any] = {"threshold": 0} if op == "relu" else {}
+    return [case(f"aten.{name}_backward.default", [flat, flat], [flat], **attrs)]
 
 
-def _dropout(_op, _direction, kind: str, _precision, s: Sizes) -> list[Case]:
-    one = ((s["elements"],), kind)
+def _dropout(_op, _direction, dtype: str, _precision, s: Sizes) -> list[Case]:
+    flat = ((s["elements"],), dtype)
     return [
         case(
             "aten.native_dropout.default",
-            [one],
-            [one, ((s["elements"],), "bool")],
+            [flat],
+            [flat, ((s["elements"],), "bool")],
             p=0.1,
             train=True,
         )
     ]
 
 
-def _norm(op: str, direction: str, kind: str, _precision, s: Sizes) -> list[Case]:
+def _norm(op: str, direction: str, dtype: str, _precision, s: Sizes) -> list[Case]:
     rows, width = s["rows"], s["width"]
-    x, weight, each = ((rows, width), kind), ((width,), kind), ((rows, 1), "float32")
+    x, weight, each = ((rows, width), dtype), ((width,), dtype), ((rows, 1), "float32")
     if op == "rms_norm":
         if direction == FORWARD:
             return [case("planner.rms_norm.default", [x, weight], [x, each], shape=(width,))]
@@ -216,11 +219,11 @@ def _norm(op: str, direction: str, kind: str, _precision, s: Sizes) -> list[Case
     ]
 
 
-def _softmax(_op, direction: str, kind: str, _precision, s: Sizes) -> list[Case]:
-    x = ((s["rows"], s["width"]), kind)
+def _softmax(_op, direction: str, dtype: str, _precision, s: Sizes) -> list[Case]:
+    x = ((s["rows"], s["width"]), dtype)
     if direction == FORWARD:
         return [case("aten._softmax.default", [x], [x], dim=-1, half_to_float=False)]
-    return [case("aten._softmax_backward_data.default", [x, x], [x], dim=-1, input_dtype=kind)]
+    return [case("aten._softmax_backward_data.default", [x, x], [x], dim=-1, input_dtype=dtype)]
 
 
 def _cross_entropy(_op, direction: str, _kind, _precision, s: Sizes) -> list[Case]:
@@ -245,10 +248,10 @@ def _cross_entropy(_op, direction: str, _kind, _precision, s: Sizes) -> list[Cas
     ]
 
 
-def _embedding(_op, direction: str, kind: str, _precision, s: Sizes) -> list[Case]:
+def _embedding(_op, direction: str, dtype: str, _precision, s: Sizes) -> list[Case]:
     table, rows, ids = (
-        ((s["vocab"], s["width"]), kind),
-        ((s["rows"], s["width"]), kind),
+        ((s["vocab"], s["width"]), dtype),
+        ((s["rows"], s["width"]), dtype),
         ((s["rows"],), "int64"),
     )
     if direction == FORWARD:
@@ -265,15 +268,15 @@ def _embedding(_op, direction: str, kind: str, _precision, s: Sizes) -> list[Cas
     ]
 
 
-def _batch_norm(_op, direction: str, kind: str, _precision, s: Sizes) -> list[Case]:
+def _batch_norm(_op, direction: str, dtype: str, _precision, s: Sizes) -> list[Case]:
     shape = (s["n"], s["c"], s["hw"], s["hw"])
-    x, one = (shape, kind, _layout(shape, True)), ((s["c"],), "float32")
+    x, each = (shape, dtype, _layout(shape, True)), ((s["c"],), "float32")
     if direction == FORWARD:
         return [
             case(
                 "aten.native_batch_norm.default",
-                [x, one, one, one, one],
-                [x, one, one],
+                [x, each, each, each, each],
+                [x, each, each],
                 training=True,
                 momentum=0.1,
                 eps=1e-5,
@@ -282,8 +285,8 @@ def _batch_norm(_op, direction: str, kind: str, _precision, s: Sizes) -> list[Ca
     return [
         case(
             "aten.native_batch_norm_backward.default",
-            [x, x, one, one, one, one, one],
-            [x, one, one],
+            [x, x, each, each, each, each, each],
+            [x, each, each],
             train=True,
             eps=1e-5,
             output_mask=(True, True, True),
@@ -291,9 +294,9 @@ def _batch_norm(_op, direction: str, kind: str, _precision, s: Sizes) -> list[Ca
     ]
 
 
-def _optimizer(op: str, _direction, kind: str, _precision, s: Sizes) -> list[Case]:
+def _optimizer(op: str, _direction, dtype: str, _precision, s: Sizes) -> list[Case]:
     tensors = s["tensors"]
-    each = ((s["total"] // tensors,), kind, "c")
+    each = ((s["total"] // tensors,), dtype, "c")
     if s["total"] < tensors:
         raise CannotMap("sizes that do not fit the operation")
     if op == "adamw_fused":
@@ -309,7 +312,7 @@ def _optimizer(op: str, _direction, kind: str, _precision, s: Sizes) -> list[Cas
     ]
 
 
-def _nf4(_op, _direction, kind: str, _precision, s: Sizes) -> list[Case]:
+def _nf4(_op, _direction, dtype: str, _precision, s: Sizes) -> list[Case]:
     """Its scales are dequantised first, 2 % of the bytes: counted with it."""
     elements = s["n"] * s["k"]
     packed, scales = ((-(-elements // 2), 1), "uint8"), ((-(-elements // NF4_BLOCK),), "float32")
@@ -317,8 +320,8 @@ def _nf4(_op, _direction, kind: str, _precision, s: Sizes) -> list[Case]:
         case(
             "planner.dequantize_4bit.default",
             [packed, scales],
-            [((s["n"], s["k"]), kind)],
-            dtype=kind,
+            [((s["n"], s["k"]), dtype)],
+            dtype=dtype,
             shape=(s["n"], s["k"]),
         )
     ]

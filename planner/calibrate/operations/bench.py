@@ -29,7 +29,7 @@ def substitute_call(case: Case, device: torch.device) -> Callable[[], Run] | Non
     return lambda: found.build(TorchBench(case, device))
 
 
-@dataclass(frozen=True)
+@dataclass
 class TorchBench:
     """What ``planner.operations.bench.Bench`` promises to substitutes."""
 
@@ -78,7 +78,7 @@ def backward_call(out: torch.Tensor, wanted: Sequence[torch.Tensor], grad: torch
 
         def call() -> Any:
             with torch.no_grad():
-                return node(grad)
+                return node(grad)  # pyright: ignore[reportCallIssue]: C++ nodes are callable
 
         return call
     return lambda: torch.autograd.grad(out, wanted, grad, retain_graph=True)

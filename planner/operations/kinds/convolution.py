@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -322,7 +322,7 @@ def _passes(shape: Shape, layout: str, dtype: str) -> Iterator[Case]:
         element,
         _told_apart(layout, after, shape.outputs),
     )
-    attributes = {
+    attributes: dict[str, Any] = {
         "dilation": (1,) * shape.rank,
         "groups": shape.groups,
         "output_padding": (0,) * shape.rank,

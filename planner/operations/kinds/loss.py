@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from planner.operations import streams
 from planner.operations.call import Call, Cost, names
@@ -43,7 +44,7 @@ def _nll_backward(call: Call) -> Cost:
 
 
 def _suite(device: SuiteDevice) -> Iterator[Case]:
-    plain = {"ignore_index": -100, "reduction": 1}
+    plain: dict[str, Any] = {"ignore_index": -100, "reduction": 1}
     for dtype in device.plain_dtypes:
         for rows, width in device.sizes(*_SIZES):
             table, target, scalar = ((rows, width), dtype), ((rows,), "int64"), ((), dtype)

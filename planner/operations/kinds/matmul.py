@@ -136,13 +136,13 @@ def _orientation(operand: Operand) -> str:
 
 
 def _price(operation: Operation, device: Rates) -> Number:
-    left, right, *sizes = product_of(operation.call)
+    left, right, batch, m, n, k = product_of(operation.call)
     peak = device.peak(left.dtype)
     flops_per_s = peak.flops_per_s
     if peak.tensor and _is_unaligned(operation.call, (left, right)):
         flops_per_s *= device.parameter("product_tensor", "unaligned_share")
     return device.product_seconds(
-        tuple(sizes),
+        (batch, m, n, k),
         moved_bytes=operation.bytes,
         flops_per_s=flops_per_s,
         unit=device.unit(peak.tensor),
@@ -167,8 +167,10 @@ def _is_unaligned(call: Call, operands: tuple[Operand, ...]) -> bool:
 
 def _suite(device: SuiteDevice) -> Iterator[Case]:
     """Cases of every type in three layouts each."""
-    small_large = list(zip(_ROWS, _HEAD_ROWS, _LAYERS, _HEADS, _ADAPTERS))
-    rows, head_rows, layers, heads, adapters = (device.sizes(*pair) for pair in zip(*small_large))
+    rows, head_rows, layers, heads, adapters = (
+        device.sizes(small, large)
+        for small, large in (_ROWS, _HEAD_ROWS, _LAYERS, _HEADS, _ADAPTERS)
+    )
     shapes = [(m, n, k) for n, k in [*layers, *adapters] for m in rows] + [
         (m, n, k) for n, k in heads for m in head_rows
     ]
@@ -177,8 +179,8 @@ def _suite(device: SuiteDevice) -> Iterator[Case]:
             yield from _layer(m, n, k, dtype)
             if index % _WITH_BIAS == 0:
                 yield from _biased(m, n, k, dtype)
-        for shape in device.sizes(*_BATCHED):
-            yield from _batched(*shape, dtype)
+        for batch, length, width in device.sizes(*_BATCHED):
+            yield from _batched(batch, length, width, dtype)
 
 
 def _layer(rows: int, outputs: int, inputs: int, dtype: str) -> Iterator[Case]:

@@ -183,7 +183,7 @@ def _group_norms(shape: tuple[int, int, int], dtype: str) -> Iterator[Case]:
         ((channels,), dtype),
         ((batch, _GROUP_COUNT), dtype),
     )
-    plain = {"N": batch, "C": channels, "HxW": side * side, "group": _GROUP_COUNT}
+    plain: dict[str, Any] = {"N": batch, "C": channels, "HxW": side * side, "group": _GROUP_COUNT}
     yield case(
         "aten.native_group_norm.default", [x, each, each], [x, group, group], eps=1e-5, **plain
     )
@@ -223,7 +223,8 @@ def _rms_norm_backward(bench: Bench) -> Run:
 
 def _batch_norm_tensors(
     bench: Bench,
-) -> tuple[dict[str, torch.Tensor | None], dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(tensors or None by argument, every argument)."""
     named = dict(bench.bind().named)
     positive = ("running_var", "save_invstd")
     tensors = {
@@ -239,9 +240,7 @@ def _batch_norm_tensors(
     return tensors, named
 
 
-def _normalise(
-    tensors: dict[str, torch.Tensor | None], named: dict[str, Any], training: bool
-) -> torch.Tensor:
+def _normalise(tensors: dict[str, Any], named: dict[str, Any], training: bool) -> torch.Tensor:
     import torch
 
     return torch.batch_norm(
@@ -285,7 +284,9 @@ def _layer_norm_backward(bench: Bench) -> Run:
     import torch
 
     bound = bench.bind()
-    named = {n: bench.make(v) if isinstance(v, Slot) else v for n, v in bound.named.items()}
+    named: dict[str, Any] = {
+        n: bench.make(v) if isinstance(v, Slot) else v for n, v in bound.named.items()
+    }
     shape = list(named["normalized_shape"])
     _, named["mean"], named["rstd"] = torch.native_layer_norm(
         named["input"], shape, named["weight"], named["bias"], 1e-5

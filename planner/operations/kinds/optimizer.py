@@ -4,6 +4,7 @@ blockwise steps."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -196,7 +197,8 @@ def _fused_optimizer(bench: Bench) -> Run:
         for members in bench.equal_lists(others, 4)
     ]
     counts = [torch.ones((), dtype=torch.float32, device=bench.device) for _ in steps]
-    kernel = torch._fused_adam_ if algorithm == "adam" else torch._fused_adamw_
+    torch_kernels: Any = torch  # these are the optimizers' own, not part of the typed surface
+    kernel = torch_kernels._fused_adam_ if algorithm == "adam" else torch_kernels._fused_adamw_
     return lambda: kernel(
         *lists,
         [],
@@ -216,7 +218,8 @@ def _unscale(bench: Bench) -> Run:
 
     grads = [bench.make(s, Contents(written=True)) for s in bench.slots]
     found, inverse = torch.zeros(1, device=bench.device), torch.ones(1, device=bench.device)
-    return lambda: torch._amp_foreach_non_finite_check_and_unscale_(grads, found, inverse)
+    torch_kernels: Any = torch
+    return lambda: torch_kernels._amp_foreach_non_finite_check_and_unscale_(grads, found, inverse)
 
 
 _BLOCKWISE = {

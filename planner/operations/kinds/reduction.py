@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from planner.operations import streams
 from planner.operations.bench import Bench, Run, Substitute
@@ -72,7 +73,7 @@ def _on_images(shape: tuple[int, int, int], dtype: str) -> Iterator[Case]:
         ((batch, channels, after, after), dtype, "cl"),
         ((batch, channels, after, after), "int64", "cl"),
     )
-    plain = {"kernel_size": (3, 3), "padding": (1, 1), "stride": (2, 2)}
+    plain: dict[str, Any] = {"kernel_size": (3, 3), "padding": (1, 1), "stride": (2, 2)}
     yield case("aten.max_pool2d_with_indices.default", [image], [pooled, places], **plain)
     yield case(
         "aten.max_pool2d_with_indices_backward.default",
