@@ -12,7 +12,8 @@ from planner.errors import DataError, nearest
 
 #: Files that lie beside data and are none.
 BESIDE = re.compile(
-    r"(readme|license|licence|notice|changelog|citation|dataset_infos?|state|metadata|checksums?|requirements)\b.*",
+    r"(readme|license|licence|notice|changelog|citation|dataset_infos?|state|metadata|checksums?|"
+    r"requirements)\b.*",
     re.IGNORECASE,
 )
 TRAIN = re.compile(r"(^|[/_.\-])train(ing)?([/_.\-]|$)", re.IGNORECASE)

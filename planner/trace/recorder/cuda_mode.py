@@ -190,7 +190,7 @@ class CudaLike(TorchFunctionMode):
             return fused(tensor, dim, True)
         return func(*args, **kwargs)
 
-    def _on_dropout(self, func, input, p=0.5, training=True, inplace=False, train=None):  # noqa: A002  (torch's own name)
+    def _on_dropout(self, func, input, p=0.5, training=True, inplace=False, train=None):
         training = training if train is None else train
         if not training or p == 0.0:
             return input
