@@ -18,6 +18,10 @@ from planner.cost.token_bills import CostCurve
 MOST_SERVERS, MOST_REQUESTS = 64, 1e10
 #: A difference of this share of the cost is none.
 SAME = 1e-9
+#: Just past a step and just before the next, as a share of the load: the nearest numbers to a
+#: multiple of a server's requests may be rounded to the other side of the step when they are
+#: divided again.
+PAST = 1e-12
 #: A way that is cheaper by less than this share does not take over: figures are not that sure.
 WORTH = 0.01
 
@@ -119,16 +123,18 @@ def _loads(curves: tuple[CostCurve, ...], months: float) -> list[float]:
     )
     loads = set(edges)
     for low, high in zip(edges, edges[1:]):
-        start = math.nextafter(low, high)
-        loads.add(start)
+        start, end = low * (1 + PAST), high * (1 - PAST)
+        if start >= end:
+            continue
+        loads |= {start, end}
         for ratio in (1.0, 1.0 + WORTH, 1.0 / (1.0 + WORTH)):
             gap = [
                 curves[0].usd(load, months) - ratio * curves[-1].usd(load, months)
-                for load in (start, high)
+                for load in (start, end)
             ]
             if gap[0] * gap[1] < 0:
-                met = start + (high - start) * gap[0] / (gap[0] - gap[1])
-                loads |= {met, min(high, met * (1 + 1e-6))}
+                met = start + (end - start) * gap[0] / (gap[0] - gap[1])
+                loads |= {met, min(end, met * (1 + 1e-6))}
     return sorted(loads)
 
 

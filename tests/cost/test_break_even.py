@@ -56,9 +56,16 @@ def test_what_is_cheaper_at_every_load_has_no_crossing():
     assert crossing(("a", "a"), (CostCurve(usd_per_request=1e-3),) * 2, 12) is None
 
 
-# Known fault: where servers are added, a short reversal at a step is missed, for example of an API
-# at 437.36 USD and 1e-6 USD a request against servers of 10 USD a month for 4,764,336 requests.
-@pytest.mark.xfail(strict=False, reason="crossing() misses a short reversal at a server's step")
+def test_a_reversal_that_is_over_before_the_next_server_is_found():
+    """Just past its seventh step, where the load divided by a server's requests rounds to seven,
+    the eighth server makes the served way dearer until the next-but-one load."""
+    api = CostCurve(up_front_usd=437.36104548606625, usd_per_request=1e-6)
+    own = CostCurve(usd_per_server_month=10.0, requests_per_server_month=4764335.922817869)
+    met = crossing(("api", "own"), (api, own), 10.0)
+    assert (met.below, met.above, met.again) == ("own", "api", True)
+    assert met.requests_per_month == pytest.approx(7 * 4764335.922817869, rel=1e-9)
+
+
 @given(st.one_of(by_token, store), served, st.floats(0.5, 60))
 def test_a_crossing_is_the_first_load_at_which_the_order_turns(one, other, months):
     names, ways = ("one", "other"), {"one": one, "other": other}
