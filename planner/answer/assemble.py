@@ -13,6 +13,7 @@ from planner.answer.project_cost import (
     paid_document,
     paid_sources,
 )
+from planner.first_lines import ordered
 from planner.models.facts import ModelFacts
 from planner.plan.inputs.defaults import default
 from planner.plan.inputs.hardware import Hardware
@@ -38,6 +39,7 @@ def document(
     that train."""
     return {
         "schema": SCHEMA,
+        "first_lines": [line.as_dict() for line in ordered(problem.first_lines)],
         "question": _understood(problem),
         "dataset": problem.data.as_dict(),
         "model": _model_facts(problem.facts),

@@ -337,10 +337,19 @@ class Source(_Part):
     date: str | None
 
 
+class FirstLine(_Part):
+    """How the question was understood, and what of it was left out or assumed."""
+
+    topic: str
+    text: str
+    warning: bool
+
+
 class Answer(_Part):
     """The whole document. ``schema`` is the major version."""
 
     schema_version: Literal[1] = Field(alias="schema")
+    first_lines: list[FirstLine] = []
     question: dict[str, Any]
     dataset: dict[str, Any] | None
     model: dict[str, Any] | None

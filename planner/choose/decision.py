@@ -18,6 +18,7 @@ from planner.choose.smaller import smaller_siblings
 from planner.choose.stages import cautions, data_support, staged_plan
 from planner.choose.survey import Survey, survey
 from planner.errors import PlannerError
+from planner.first_lines import ordered
 from planner.plan.by_token.paid_option import PaidOption
 from planner.plan.by_token.paid_options import cheapest_paid, paid_options
 from planner.plan.inputs.problem import Problem, understand
@@ -47,6 +48,7 @@ def decide(
     holds, questions = cautions(problem)
     document = {
         "schema": SCHEMA,
+        "first_lines": [line.as_dict() for line in ordered(problem.first_lines)],
         "question": question.model_dump(mode="json") | {"strategy": list(problem.strategies)},
         "dataset": problem.data.as_dict(),
         "model": _model(problem),

@@ -13,6 +13,7 @@ import numpy as np
 from planner.datasets import batching
 from planner.datasets.batching import BatchPlan
 from planner.errors import FieldName, QuestionError
+from planner.first_lines import FirstLine
 
 MODALITIES = ("text", "image", "audio", "image_text")
 PERCENTILES = (1, 10, 25, 50, 75, 90, 95, 99)
@@ -46,6 +47,7 @@ class DatasetProfile:
     format: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     tokenizer: str = ""
+    first_lines: tuple[FirstLine, ...] = ()
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from planner.first_lines import FirstLine
+
 #: Keys of a config.json that say nothing about the architecture or the work of a step.
 IRRELEVANT_KEYS = frozenset(
     {
@@ -89,6 +91,7 @@ class ModelFacts:
     pretraining_source: str | None = None
     folder: Path | None = None  # where the config came from; needed only to run a model's own code
     assumptions: tuple[str, ...] = field(default=())
+    first_lines: tuple[FirstLine, ...] = field(default=())
     trust_remote_code: bool = False
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from planner.datasets.profile import DatasetProfile, from_counts
 from planner.errors import FieldName, QuestionError
+from planner.first_lines import FirstLine
 from planner.memory.replays import Replays
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
@@ -35,6 +36,7 @@ class Problem:
     progress: Progress | None = None
     assumptions: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    first_lines: list[FirstLine] = field(default_factory=list)
     replays: Replays = field(default_factory=Replays)
     _sources: dict[tuple[Any, ...], TraceSource] = field(default_factory=dict)
 
@@ -100,6 +102,7 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     data = _data(question, facts, progress)
     problem = Problem(question, facts, data, progress)
     problem.data = _fitted_to(facts, data, problem.assumptions)
+    problem.first_lines += [*facts.first_lines, *data.first_lines]
     problem.assumptions += [*facts.assumptions, *data.assumptions]
     problem.warnings += [*question.notes, *data.warnings]
     return problem

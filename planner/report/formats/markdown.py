@@ -18,6 +18,8 @@ def markdown(answer: Mapping[str, Any]) -> str:
     """The whole report, ending in a newline."""
     title, why = answer_view.recommendation(answer)
     parts = ["# Training budget", f"**Recommended: {_escape(title)}.** {_escape(why)}"]
+    if answer_view.first_lines(answer):
+        parts.append(_bullets([text for text, _ in answer_view.first_lines(answer)]))
     if answer_view.limits(answer):
         parts.append(_bullets(answer_view.limits(answer)))
     parts += [

@@ -21,6 +21,7 @@ PIPED_WIDTH, WIDEST, NARROWEST = 100, 140, 60
 def show(answer: Mapping[str, Any], stream: TextIO, *, brief: bool = False) -> None:
     """Print an answer. ``brief``: only the table, the recommendation and broken limits."""
     console = _console(stream)
+    _first_lines(console, answer)
     _comparison(console, answer)
     _recommendation(console, answer)
     if brief:
@@ -41,6 +42,11 @@ def show(answer: Mapping[str, Any], stream: TextIO, *, brief: bool = False) -> N
     _pairs(console, "Where the figures stand", answer_view.standing(answer))
     _list(console, "Assumptions", answer_view.lines(answer, "assumptions"))
     _list(console, "Warnings", answer_view.lines(answer, "warnings"), style="yellow")
+
+
+def _first_lines(console: Console, document: Mapping[str, Any]) -> None:
+    for text, warns in answer_view.first_lines(document):
+        console.print(Text(f"! {text}" if warns else text, style="yellow" if warns else ""))
 
 
 def show_table(

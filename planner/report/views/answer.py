@@ -138,6 +138,11 @@ def recommendation(answer: Mapping[str, Any]) -> tuple[str, str]:
     return title + where, clean(chosen["why"])
 
 
+def first_lines(document: Mapping[str, Any]) -> list[tuple[str, bool]]:
+    """(sentence, whether it warns) of what stands above every table."""
+    return [(clean(line["text"]), line["warning"]) for line in document.get("first_lines") or ()]
+
+
 def limits(answer: Mapping[str, Any]) -> list[str]:
     return [clean(line) for line in broken_limits(answer)]
 
