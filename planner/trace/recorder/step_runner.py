@@ -89,8 +89,8 @@ class StepRunner:
             loss = self._forward(recorder, batch)
             mode.clear_cache()
             recorder.forward_ends()
-            if not prepared.inference:
-                self._backward_and_update(recorder, mode, loss)
+            if self.optimizer is not None:
+                self._backward_and_update(recorder, mode, loss, self.optimizer)
         raw = recorder.finish()
         self.answers |= mode.answers
         self.module_calls = raw.module_calls
@@ -107,7 +107,13 @@ class StepRunner:
 
         return self.prepared.forward(batch, phase("teacher"), phase("forward"))
 
-    def _backward_and_update(self, recorder: Recorder, mode: CudaLike, loss: torch.Tensor) -> None:
+    def _backward_and_update(
+        self,
+        recorder: Recorder,
+        mode: CudaLike,
+        loss: torch.Tensor,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
         recorder.phase = "backward"
         # not the method: a function mode would be off inside it, and recomputation needs it
         torch.autograd.backward(loss)
@@ -121,7 +127,7 @@ class StepRunner:
         del grads
         # Adafactor scales by norms that it reads back: any number gives the same operations
         mode.numbers = 1.0
-        self.optimizer.step()
+        optimizer.step()
 
     def _mark_what_is_there(self, recorder: Recorder, batch: dict) -> None:
         for module in filter(None, (self.prepared.module, self.prepared.teacher)):
