@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import torch
 
+from planner.blame import failure
 from planner.errors import ModelError, PlannerError
 from planner.trace.recorder.cuda_mode import CudaLike, as_if_on_cuda
 from planner.trace.recorder.dispatch_mode import RawTrace, Recorder, quiet
@@ -50,8 +51,8 @@ class StepRunner:
         return optimizer
 
     def record(self, **point: int) -> RawTrace:
-        """Record the step at a point. Raises ModelError, in one line, when the model's own code
-        fails on meta."""
+        """Record the step at a point. Raises ModelError, in one line, when the model's own code or
+        torch fails on meta."""
         collecting = gc.isenabled()
         gc.collect()
         gc.disable()  # a cycle collected in the middle would end lifetimes at arbitrary operations
@@ -61,11 +62,8 @@ class StepRunner:
         except PlannerError:
             raise
         except Exception as error:
-            line = " ".join(str(error).split())[:200]
-            raise ModelError(
-                f"its own code fails when one step is traced: {type(error).__name__}: {line}",
-                where=self.built.facts.name,
-            ) from error
+            name = self.built.facts.name
+            raise failure(error, "when one step is traced", name) from error
         finally:
             if collecting:
                 gc.enable()
