@@ -13,10 +13,6 @@ from planner.cli.question_options import question_options
 @click.argument("model")
 @click.argument("data", required=False)
 @question_options
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON document.")
-@click.option(
-    "--quiet", "-q", is_flag=True, help="Only the table and the recommendation; no progress."
-)
 def command(model: str, data: str | None, as_json: bool, quiet: bool, **flags) -> int:
     """GPU hours, peak memory and dollars of every strategy.
 
@@ -26,7 +22,7 @@ def command(model: str, data: str | None, as_json: bool, quiet: bool, **flags) -
     """
     from planner.cli import answering
 
-    document = answering.answer(model, data, flags, quiet=quiet)
+    document = answering.answer(model, data, flags)
     if as_json:
         from planner.cli.writing import as_json as to_json
 
