@@ -40,7 +40,7 @@ def question(report: Report) -> Asked:
     task, asked.modality = words.task_of(report["task"])
     strategy = words.strategy_of(report["strategy"])
     if strategy is None:
-        asked.missing.append(f"strategy not understood: {_kind(report['strategy'])}")
+        asked.missing.append(f"strategy not understood: {report['strategy'] or 'not stated'}")
     if task is None:
         asked.missing.append(f"task not understood: {_kind(report['task'])}")
     _devices(report, asked)

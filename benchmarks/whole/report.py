@@ -105,7 +105,8 @@ def _walltimes(name: str, path: Path) -> Iterator[Report]:
     for line, row in enumerate(read_raw(path, needed), start=2):
         if not row["train_time_s"]:
             continue
-        gpus, micro = int(row["n_gpus"] or 1), row["batch_per_gpu"]
+        gpus = _found(r"^(\d+)$", row["n_gpus"]) or "1"
+        micro = _found(r"^(\d+)$", row["batch_per_gpu"])
         yield of_row(
             name,
             {
@@ -113,16 +114,16 @@ def _walltimes(name: str, path: Path) -> Iterator[Report]:
                 "model": row["model"],
                 "model_config_hint": row["model"].partition(" ")[0],
                 "strategy": row["strategy"],
-                "task": "text classification (3)" if "XNLI" in row["dataset"] else "causal LM",
+                "task": _TASKS.get(row["modality"], row["modality"]),
                 "dataset": row["dataset"],
                 "samples": _found(r"n_train=(\d+)", row["dataset"]),
                 "max_length": row["seq_len"] and f"{row['seq_len']} padded",
                 "epochs": row["epochs"],
                 "micro_batch": micro,
-                "global_batch": str(int(micro) * gpus) if micro else "",
+                "global_batch": str(int(micro) * int(gpus)) if micro else "",
                 "precision": row["precision"],
                 "gpu": row["gpu"],
-                "gpus": str(gpus),
+                "gpus": gpus,
                 "hours": f"{float(row['train_time_s']) / 3600:.4f}",
                 "source": row["source"],
                 "trust": "M",
@@ -176,6 +177,16 @@ def _amount(text: str, sequence_length: str) -> dict[str, str]:
         many /= float(sequence_length)
     epochs = _found(r"x (\d+) epochs", text) or "1"
     return {"samples": f"{many:.0f}", "epochs": epochs}
+
+
+#: What the rows of a modality in the table of wall-clock times are trained for.
+_TASKS = {
+    "LLM": "causal LM",
+    "text encoder": "text classification",
+    "vision": "image classification",
+    "speech": "speech recognition (CTC)",
+    "audio": "speech recognition (CTC)",
+}
 
 
 def _slug(text: str) -> str:

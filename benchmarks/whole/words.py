@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import re
 
-#: The beginning of a strategy's words → the planner's strategy. The first that matches counts.
+#: A strategy's words → the planner's strategy. The first that matches counts; None: another
+#: objective, or other parameters than the planner's strategies train.
 STRATEGIES = (
-    (r"^full( fine-tune)?( |$)(?!.*(ppo|grpo|orpo|dpo))", "fine_tune"),
-    (r"^scratch$", "scratch"),
-    (r"^lora$", "lora"),
-    (r"^qlora$", "qlora"),
-    (r"^distillation$", "distillation"),
+    (r"\b(d|or|p|grp|kt|rlo)po\b|grpo|\bkto\b|\brl(hf)?\b|reward|prefix|prompt tuning", None),
+    (r"partial|adapter|projection|backbone|self-supervised|/|inversion|dora|galore", None),
+    (r"distill", "distillation"),
+    (r"qlora|4-bit lora", "qlora"),
+    (r"lora", "lora"),
+    (r"linear prob|feature extraction|frozen", "feature_extraction"),
+    (r"scratch|pre-?training", "scratch"),
+    (r"^(full|fine-?tun)", "fine_tune"),
 )
-#: The beginning of a task's words → (task, modality). None: no task of the planner's.
+#: A task's words → (task, modality). The first that matches counts; None: no task of the planner's.
 TASKS = (
-    (r"^causal LM|^reasoning", "causal_lm", "language model"),
-    (r"^seq2seq", "seq2seq_lm", "sequence to sequence"),
-    (r"^text classification", "text_classification", "text encoder"),
-    (r"^extractive QA", "token_classification", "text encoder"),
-    (r"^masked LM", "masked_lm", "text encoder"),
-    (r"^sentence embedding|^contrastive retriever", "contrastive", "text embedder"),
-    (r"^image classification", "image_classification", "image"),
-    (r"^speech recognition", "speech_recognition", "speech"),
-    (r"^replaced token|^RLHF|^preference|^RL with", None, "language model"),
-    (r"^vision-language|^document image", None, "image and text"),
-    (r"^object detection|^masked image", None, "image"),
-    (r"diffusion|text-to-image|layout-to-image", None, "diffusion"),
-    (r"^text to speech", None, "speech"),
-    (r"^robot", None, "robot"),
+    (r"^replaced token|RLHF|preference|\bRL\b|reward model", None, "language model"),
+    (r"vision-language|document image|visual question|caption", None, "image and text"),
+    (r"detection|segmentation|masked image|depth", None, "image"),
+    (r"diffusion|text-to-image|layout-to-image|image generation", None, "diffusion"),
+    (r"text to speech|speech synthesis", None, "speech"),
+    (r"robot", None, "robot"),
+    (r"causal LM|^reasoning|language model(l?ing)?$", "causal_lm", "language model"),
+    (r"masked LM|masked language", "masked_lm", "text encoder"),
+    (r"speech recognition|transcription|\bCTC\b", "speech_recognition", "speech"),
+    (r"audio classification|keyword", "audio_classification", "speech"),
+    (r"image classification", "image_classification", "image"),
+    (r"image[- ]text|\bCLIP\b", "contrastive", "image and text"),
+    (r"embedding|retriever|similarity", "contrastive", "text embedder"),
+    (r"extractive QA|question answering", "token_classification", "text encoder"),
+    (r"token classification|\bNER\b|tagging", "token_classification", "text encoder"),
+    (r"seq2seq|summari[sz]ation|translation", "seq2seq_lm", "sequence to sequence"),
+    (r"classification|sentiment|\bNLI\b|\bGLUE\b", "text_classification", "text encoder"),
 )
 #: The linear modules of a decoder of Llama's kind, by the short names that reports use.
 LLAMA_LINEAR = ("q", "k", "v", "o", "gate", "up", "down")
@@ -62,7 +69,7 @@ def task_of(words: str) -> tuple[str | None, str]:
 
 def classes_of(words: str) -> int | None:
     """The count in words such as ``text classification (77)``."""
-    if re.search("extractive QA", words):
+    if re.search("extractive QA|question answering", words):
         return 2
     found = re.search(r"\((\d+)\)", words)
     return int(found[1]) if found else None

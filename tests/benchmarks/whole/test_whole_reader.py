@@ -114,7 +114,10 @@ def test_the_outcome_never_enters_the_question(outcome):
     ("cells", "said"),
     [
         ({"strategy": "dpo qlora"}, "strategy not understood: dpo qlora"),
-        ({"strategy": "partial (Spectrum, 30%)"}, "strategy not understood: partial"),
+        ({"strategy": "partial (Spectrum, 30%)"}, "not understood: partial (Spectrum, 30%)"),
+        ({"strategy": "grpo full"}, "strategy not understood: grpo full"),
+        ({"strategy": "scratch (ImageNet backbone)"}, "strategy not understood: scratch (Image"),
+        ({"strategy": ""}, "strategy not understood: not stated"),
         ({"task": "object detection"}, "task not understood: object detection"),
         ({"optimizer": "adamw (CPU offload)"}, "offloading"),
         ({"notes": "layers spread over 4 GPUs by device_map"}, "device_map"),
@@ -201,6 +204,46 @@ def test_evaluation_is_what_the_row_says():
 )
 def test_precisions(said, strategy, precision):
     assert words.precision_of(said, strategy, sharded=False) == precision
+
+
+@pytest.mark.parametrize(
+    ("said", "task", "modality"),
+    [
+        ("causal LM summarization", "causal_lm", "language model"),
+        ("seq2seq summarization", "seq2seq_lm", "sequence to sequence"),
+        ("text classification (77)", "text_classification", "text encoder"),
+        ("extractive QA", "token_classification", "text encoder"),
+        ("sentence embedding (triplets)", "contrastive", "text embedder"),
+        ("speech recognition (CTC)", "speech_recognition", "speech"),
+        ("image classification (37)", "image_classification", "image"),
+        ("vision-language questions", None, "image and text"),
+        ("text to speech", None, "speech"),
+        ("replaced token detection pre-training", None, "language model"),
+        ("", None, "other"),
+    ],
+)
+def test_tasks(said, task, modality):
+    assert words.task_of(said) == (task, modality)
+
+
+@pytest.mark.parametrize(
+    ("said", "strategy"),
+    [
+        ("full", "fine_tune"),
+        ("full fine-tune DDP + FP16", "fine_tune"),
+        ("qlora", "qlora"),
+        ("lora", "lora"),
+        ("linear probe", "feature_extraction"),
+        ("scratch", "scratch"),
+        ("distillation", "distillation"),
+        ("scratch (self-supervised)", None),
+        ("grpo lora", None),
+        ("prompt tuning (textual inversion, one embedding)", None),
+        ("feature extraction (one projection layer, all else frozen)", None),
+    ],
+)
+def test_strategies(said, strategy):
+    assert words.strategy_of(said) == strategy
 
 
 def test_modules_by_their_short_names():
