@@ -5,8 +5,8 @@
     python benchmarks/whole_runs.py --write docs/whole_runs.md
     python benchmarks/whole_runs.py --tables DIR --curate  # write the curated reports again
     python benchmarks/whole_runs.py --only ID ... --again
-    python benchmarks/whole_runs.py --figures old.csv      # keep every figure, and later
-    python benchmarks/whole_runs.py --before old.csv       # hold the totals beside them
+    python benchmarks/whole_runs.py --figures docs/whole_runs_baseline.csv   # keep every figure
+    python benchmarks/whole_runs.py --before docs/whole_runs_baseline.csv    # totals beside them
 
 Answers are kept in the planner's cache folder for one state of its code and tables, so that a run
 that was cut off goes on where it was; ``--again`` asks anew.
