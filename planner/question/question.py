@@ -4,6 +4,7 @@ of ``planner.estimate`` are these fields (dashes become underscores)."""
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -172,7 +173,25 @@ class Question(BaseModel):
     lora_rank: int = Field(16, ge=1, le=65536, description=SETTINGS["lora_rank"].words)
     lora_alpha: float | None = Field(None, gt=0, description="Scale of lora; changes no cost")
     lora_targets: list[str] | None = Field(None, description=SETTINGS["lora_targets"].words)
+    lora_exclude: list[str] | None = Field(None, description=SETTINGS["lora_exclude"].words)
+    lora_layers: list[str] | None = Field(None, description=SETTINGS["lora_layers"].words)
+    lora_layers_pattern: list[str] | None = Field(
+        None, description=SETTINGS["lora_layers_pattern"].words
+    )
+    lora_modules_to_save: list[str] | None = Field(
+        None, description=SETTINGS["lora_modules_to_save"].words
+    )
+    lora_rank_pattern: list[str] | None = Field(
+        None, description=SETTINGS["lora_rank_pattern"].words
+    )
     lora_dropout: float = Field(0.0, ge=0, lt=1, description=SETTINGS["lora_dropout"].words)
+    load_in: Literal["4bit", "8bit"] | None = Field(None, description=SETTINGS["load_in"].words)
+    kbit_preparation: Literal["peft", "none"] = Field(
+        "peft", description=SETTINGS["kbit_preparation"].words
+    )
+    quantised_layers: Literal["installed", "all"] = Field(
+        "installed", description=SETTINGS["quantised_layers"].words
+    )
     unfrozen_blocks: int | None = Field(
         None, ge=0, le=10_000, description=SETTINGS["unfrozen_blocks"].words
     )
@@ -303,7 +322,36 @@ class Question(BaseModel):
         name = value.replace("-", "_") if isinstance(value, str) else value
         return asked_as(name) if isinstance(name, str) else name
 
-    @field_validator("lora_targets", "text_columns", "licences", mode="before")
+    @field_validator("lora_targets", "lora_exclude", mode="before")
+    @classmethod
+    def _modules(cls, value: Any) -> Any:
+        """Names by commas; a text with other signs than names have is one regular expression, whose
+        commas are its own."""
+        if isinstance(value, str) and not re.fullmatch(r"[\w.,\s-]*", value):
+            return [value.strip()]
+        return cls._comma_list(value)
+
+    @field_validator("lora_rank_pattern", mode="before")
+    @classmethod
+    def _ranks(cls, value: Any) -> Any:
+        """``q_proj=8``, or a mapping as PEFT takes it."""
+        if isinstance(value, dict):
+            return [f"{name}={rank}" for name, rank in value.items()]
+        return cls._comma_list(value)
+
+    @field_validator("lora_layers", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        """One number, a list of them, or a text such as ``0-15,20``."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            return [str(value)]
+        if isinstance(value, list):
+            return [str(item) for item in value]
+        return cls._comma_list(value)
+
+    @field_validator(
+        "lora_layers_pattern", "lora_modules_to_save", "text_columns", "licences", mode="before"
+    )
     @classmethod
     def _comma_list(cls, value: Any) -> Any:
         return (

@@ -259,9 +259,71 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
     TrainingSetting(
         name="lora_targets",
         value_type="names",
-        words="Module names; by default every linear layer but the head",
+        words="Modules as PEFT names them: endings, all-linear, or one regular expression; by "
+        "default every linear layer but the head",
         strategies=LORA,
         names=(("peft", "target_modules"),),
+    ),
+    TrainingSetting(
+        name="lora_exclude",
+        value_type="names",
+        words="Modules that lora_targets would adapt and that stay as they are",
+        strategies=LORA,
+        names=(("peft", "exclude_modules"),),
+    ),
+    TrainingSetting(
+        name="lora_layers",
+        value_type="names",
+        words="Numbers of the blocks that get adapters, such as 0-15 or 3,7; by default all",
+        strategies=LORA,
+        names=(("peft", "layers_to_transform"),),
+    ),
+    TrainingSetting(
+        name="lora_layers_pattern",
+        value_type="names",
+        words="With lora_layers: name of the list that holds the blocks",
+        strategies=LORA,
+        names=(("peft", "layers_pattern"),),
+    ),
+    TrainingSetting(
+        name="lora_modules_to_save",
+        value_type="names",
+        words="Modules that train whole beside the adapters, such as embed_tokens,lm_head",
+        strategies=LORA,
+        names=(("peft", "modules_to_save"),),
+    ),
+    TrainingSetting(
+        name="lora_rank_pattern",
+        value_type="names",
+        words="Ranks of single modules, such as q_proj=8",
+        strategies=LORA,
+        names=(("peft", "rank_pattern"),),
+    ),
+    TrainingSetting(
+        name="load_in",
+        value_type="text",
+        words="Load the frozen weights under the adapters in fewer bits: 8bit is LLM.int8(), 4bit "
+        "NF4 (what qlora does by itself)",
+        choices=("4bit", "8bit"),
+        strategies=LORA,
+    ),
+    TrainingSetting(
+        name="kbit_preparation",
+        value_type="text",
+        words="What is done to weights that are not quantised: peft makes them float32 (its "
+        "prepare_model_for_kbit_training, as axolotl and TRL until 2025), none leaves them in 16 "
+        "bits (own loaders, unsloth, LLaMA-Factory, TRL since 2026)",
+        choices=("peft", "none"),
+        strategies=LORA,
+    ),
+    TrainingSetting(
+        name="quantised_layers",
+        value_type="text",
+        words="Layers that loading in few bits converts: those that the installed transformers "
+        "does, or all, with experts and layers of a class of their own (own loaders, transformers "
+        "before 5)",
+        choices=("installed", "all"),
+        strategies=LORA,
     ),
     TrainingSetting(
         name="lora_dropout",

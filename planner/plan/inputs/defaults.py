@@ -6,13 +6,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 from planner import tables
 from planner.datasets.profile import DatasetProfile, percentiles
 from planner.devices.specification import DeviceSpec
-from planner.errors import ProfileError
+from planner.errors import ModelError, ProfileError
 from planner.models.facts import ModelFacts
+from planner.models.quantization.stored import LOADED, Quantization
+from planner.models.quantization.words import refusal
 from planner.question import Question
+from planner.question.settings import LORA
 from planner.question.setup import TracedSettings, asked_values
 from planner.training.recipe import Recipe, recipe_of
 
@@ -56,6 +60,7 @@ def choose(
 ) -> TrainingChoices:
     """Settle everything that the question leaves open for one strategy on one device. Raises
     QuestionError when the device does not run the precision."""
+    _check_weights(facts, strategy)
     task = question.task or facts.task
     precision = question.precision or default_precision(facts, task, strategy, spec)
     spec.check_trainable(precision)
@@ -73,6 +78,7 @@ def choose(
             "unfrozen_blocks": _unfrozen(question, facts),
             "variant": variant,
         }
+        | _loading(question, facts, strategy)
     )
     recipe = recipe_of(settled, facts.image_size)
     batch = question.global_batch or _unasked_batch(question, strategy, task)
@@ -85,6 +91,39 @@ def choose(
         max_length=default_length(question, facts, data),
         padding=question.padding,
     )
+
+
+def _check_weights(facts: ModelFacts, strategy: str) -> None:
+    """Raises ModelError where the strategy trains weights that the checkpoint has quantised."""
+    refused = refusal(facts.quantization, strategy) if facts.quantization else None
+    if refused is not None:
+        raise ModelError(refused[0], where=facts.name, mend=refused[1])
+
+
+def quantised(question: Question, facts: ModelFacts, strategy: str) -> Quantization | None:
+    """How the weights under a strategy's adapters are stored: as the checkpoint has them, or as
+    they are asked to be loaded; None for plain weights."""
+    if facts.quantization is not None and facts.quantization.known:
+        return facts.quantization
+    if strategy not in LORA:
+        return None
+    loaded = question.load_in or ("4bit" if strategy == "qlora" else None)
+    return LOADED[loaded] if loaded else None
+
+
+def _loading(question: Question, facts: ModelFacts, strategy: str) -> dict[str, Any]:
+    """The settings of weights in few bits, where there are such."""
+    stored = quantised(question, facts, strategy)
+    if stored is None or strategy not in LORA:
+        return {"load_in": None, "kbit_preparation": None, "quantised_layers": None}
+    own = stored is facts.quantization
+    return {
+        # adapters over a quantised checkpoint are one thing, whichever strategy asks for them
+        "strategy": "lora" if own else strategy,
+        "load_in": None if own else question.load_in,
+        "kbit_preparation": question.kbit_preparation if stored.upcast else None,
+        "quantised_layers": question.quantised_layers,
+    }
 
 
 def default_precision(facts: ModelFacts, task: str, strategy: str, spec: DeviceSpec) -> str:
@@ -162,4 +201,9 @@ def _checkpointing(
         )
     if question.gradient_checkpointing != "auto":
         return (question.gradient_checkpointing,)
-    return ("none",) if strategy == "feature_extraction" else ("none", "full")
+    if strategy == "feature_extraction":
+        return ("none",)
+    stored = quantised(question, facts, strategy)
+    if stored is not None and question.kbit_preparation == "peft":
+        return ("full",)  # PEFT's prepare_model_for_kbit_training switches it on
+    return ("none", "full")

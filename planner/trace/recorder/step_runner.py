@@ -156,6 +156,16 @@ class StepRunner:
             ),
             "gradient_bytes": sum(p.numel() * p.element_size() for p in trainable),
             "module_calls": self.module_calls,
+            **self._kept_wide(),
+        }
+
+    def _kept_wide(self) -> dict[str, int]:
+        """Weights that loading in few bits leaves as they are, where there are such."""
+        if not self.prepared.kept_wide_bytes:
+            return {}
+        return {
+            "kept_wide_bytes": self.prepared.kept_wide_bytes,
+            "kept_stored_bytes": self.prepared.kept_stored_bytes,
         }
 
 
