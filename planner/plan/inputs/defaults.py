@@ -28,6 +28,7 @@ class TrainingChoices:
     epochs: float
     max_length: int | None
     padding: str
+    steps: int | None = None  # where given, they end the run and not the epochs
     notes: tuple[str, ...] = ()
 
     def with_checkpointing(self, policy: str) -> Recipe:
@@ -84,6 +85,7 @@ def choose(
         epochs=epochs,
         max_length=default_length(question, facts, data),
         padding=question.padding,
+        steps=question.max_steps,
     )
 
 

@@ -46,10 +46,9 @@ def whole_run(
     """Hours of the run that the question asks for, with the errors of the step, of the data's size
     and of the overheads."""
     parallel = setting.step.parallel
-    epoch_steps = max(1, math.ceil(setting.batches.samples_per_epoch / setting.step.samples))
-    steps = max(1, math.ceil(epoch_steps * choices.epochs))
-    if question.max_steps:
-        steps = min(steps, question.max_steps)
+    epoch_steps = steps_of_an_epoch(setting)
+    # as trainers do: a number of steps wins over epochs, and goes through the data again and again
+    steps = choices.steps or max(1, math.ceil(epoch_steps * choices.epochs))
     epochs = steps / epoch_steps
     host = _feed(setting, data, spec)
     seconds, notes, warnings = _step_seconds(setting, host, spec)
@@ -72,6 +71,11 @@ def whole_run(
         notes=notes,
         warnings=warnings,
     )
+
+
+def steps_of_an_epoch(setting: Setting) -> int:
+    """Optimizer steps of one pass over the data; the last may be smaller than the others."""
+    return max(1, math.ceil(setting.batches.samples_per_epoch / setting.step.samples))
 
 
 def joined(runs: Sequence[Run], parallel: ParallelPlan) -> Run:
