@@ -10,6 +10,7 @@ from typing import Any
 from planner import units
 from planner.answer.limits import licence_problem
 from planner.answer.recommend import advised
+from planner.answer.understood import first_lines
 from planner.choose import document as documents
 from planner.choose.candidate import Candidate, keeps_limits
 from planner.choose.document import Json, candidate_values, named
@@ -48,7 +49,7 @@ def decide(
     holds, questions = cautions(problem)
     document = {
         "schema": SCHEMA,
-        "first_lines": [line.as_dict() for line in ordered(problem.first_lines)],
+        "first_lines": [line.as_dict() for line in ordered(first_lines(problem, shown))],
         "question": question.model_dump(mode="json") | {"strategy": list(problem.strategies)},
         "dataset": problem.data.as_dict(),
         "model": _model(problem),

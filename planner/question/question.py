@@ -145,7 +145,11 @@ class Question(BaseModel):
 
     epochs: float | None = Field(None, gt=0, le=10**6, description=SETTINGS["epochs"].words)
     max_steps: int | None = Field(
-        None, ge=1, le=10**12, description="Stop after this many optimizer steps"
+        None,
+        ge=1,
+        le=10**12,
+        description="Optimizer steps of the run, through the data again and again; wins over "
+        "epochs",
     )
     micro_batch: int | None = Field(None, ge=1, le=10**7, description=SETTINGS["micro_batch"].words)
     global_batch: int | None = Field(
@@ -159,9 +163,10 @@ class Question(BaseModel):
         None, ge=1, le=10**8, description="Longest sample in tokens; the rest is cut off"
     )
     image_size: int | None = Field(None, ge=8, le=16384, description=SETTINGS["image_size"].words)
-    padding: Padding = Field(
-        "longest",
-        description="To the longest of the batch, to max_length, or packed without padding",
+    padding: Padding | None = Field(
+        None,
+        description="To the longest of the batch, to max_length, or packed without padding; by "
+        "default packed for text from scratch and plain text, else to the longest",
     )
     precision: Precision | None = Field(None, description=SETTINGS["precision"].words)
     optimizer: Optimizer | None = Field(None, description=SETTINGS["optimizer"].words)
@@ -206,7 +211,12 @@ class Question(BaseModel):
         "every epoch (false), or show both",
     )
     teacher: str | None = Field(None, description="Model that distillation learns from")
-    evaluations_per_epoch: float = Field(1.0, ge=0, le=10**4, description="Evaluations an epoch")
+    evaluations_per_epoch: float | None = Field(
+        None,
+        ge=0,
+        le=10**4,
+        description="Evaluations an epoch; by default as the published recipe, else 1",
+    )
     evaluation_samples: int | None = Field(
         None,
         ge=0,
