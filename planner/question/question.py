@@ -4,7 +4,6 @@ of ``planner.estimate`` are these fields (dashes become underscores)."""
 from __future__ import annotations
 
 import datetime
-import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -16,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from planner.question import lists
 from planner.question.fields import OneOf
 from planner.question.optimizers import asked_as, asked_names
 from planner.question.settings import SETTINGS
@@ -335,40 +335,24 @@ class Question(BaseModel):
     @field_validator("lora_targets", "lora_exclude", mode="before")
     @classmethod
     def _modules(cls, value: Any) -> Any:
-        """Names by commas; a text with other signs than names have is one regular expression, whose
-        commas are its own."""
-        if isinstance(value, str) and not re.fullmatch(r"[\w.,\s-]*", value):
-            return [value.strip()]
-        return cls._comma_list(value)
+        return lists.module_names(value)
 
     @field_validator("lora_rank_pattern", mode="before")
     @classmethod
     def _ranks(cls, value: Any) -> Any:
-        """``q_proj=8``, or a mapping as PEFT takes it."""
-        if isinstance(value, dict):
-            return [f"{name}={rank}" for name, rank in value.items()]
-        return cls._comma_list(value)
+        return lists.ranks(value)
 
     @field_validator("lora_layers", mode="before")
     @classmethod
     def _numbers(cls, value: Any) -> Any:
-        """One number, a list of them, or a text such as ``0-15,20``."""
-        if isinstance(value, int) and not isinstance(value, bool):
-            return [str(value)]
-        if isinstance(value, list):
-            return [str(item) for item in value]
-        return cls._comma_list(value)
+        return lists.numbers(value)
 
     @field_validator(
         "lora_layers_pattern", "lora_modules_to_save", "text_columns", "licences", mode="before"
     )
     @classmethod
     def _comma_list(cls, value: Any) -> Any:
-        return (
-            [part.strip() for part in value.split(",") if part.strip()]
-            if isinstance(value, str)
-            else value
-        )
+        return lists.by_commas(value)
 
     @model_validator(mode="after")
     def _one_source_of_data(self) -> Self:

@@ -1,9 +1,10 @@
-"""The first lines on weights that are loaded in few bits: what is done to the rest of them, and what
-the loader leaves as it is."""
+"""The first lines on weights that are loaded in few bits: what is done to the rest of them, and
+what the loader leaves as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from planner import units
 from planner.errors import FieldName
@@ -54,19 +55,21 @@ def _preparation(strategy: str, chosen: str) -> str:
     )
 
 
-def _kept(strategy: str, setting: Setting, stored: Quantization, meta: dict) -> str:
+def _kept(strategy: str, setting: Setting, stored: Quantization, meta: Mapping[str, Any]) -> str:
     """Both figures: of the installed loader, and of one that converts every layer."""
     wide, small = meta["kept_wide_bytes"], meta["kept_stored_bytes"]
     version = meta.get("versions", {}).get("transformers", "")
     line = (
-        f"{strategy} with transformers {version}, which converts no experts and no layer of a class "
-        f"of its own to {stored.words}: {units.format_bytes(wide)} of its weights stay as they are, "
-        f"elsewhere (own loaders, transformers before 5) they take {units.format_bytes(small)}"
+        f"{strategy} with transformers {version}, which converts no experts and no layer of a "
+        f"class of its own to {stored.words}: {units.format_bytes(wide)} of its weights stay as "
+        "they are, elsewhere (own loaders, transformers before 5) they take "
+        f"{units.format_bytes(small)}"
     )
     if setting.memory is None:
         return line
     used = setting.memory.device_used_bytes.p50
     return (
         f"{line}; {units.format_bytes(used)} on the card in all, about "
-        f"{units.format_bytes(used - wide + small)} so: {FieldName('quantised_layers')} all prices it"
+        f"{units.format_bytes(used - wide + small)} so: {FieldName('quantised_layers')} all prices "
+        "it"
     )
