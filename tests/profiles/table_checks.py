@@ -635,6 +635,14 @@ CHECKS = {
     ),
     "rules/*.csv": GENERIC
     + (unique("order"), dated("date"), rows_satisfying(lambda row: row["reason"], "no reason")),
+    "models/decoders.csv": GENERIC
+    + (
+        unique("name"),
+        dated("date"),
+        dated("released"),
+        positive("nominal_parameters"),
+        rows_satisfying(lambda row: int(row["recipes"]) >= 0, "negative"),
+    ),
     "recipes/families.csv": GENERIC + (unique("family"), dated("date"), starts_name_one_family),
     "recipes/tasks.csv": GENERIC
     + (
