@@ -275,7 +275,8 @@ def _line(
 def _batch_words(made: Practice, lowered: bool) -> str:
     words = f"global batch {made.global_batch}"
     if lowered and made.batch is not None:
-        words += f" (its {made.batch.value:g} lowered, as small data is trained)"
+        whose = "its " if made.batch.row is not None else ""
+        words += f" ({whose}{made.batch.value:g} lowered, as small data is trained)"
     return words
 
 

@@ -83,12 +83,14 @@ class Published:
 
 @dataclass(frozen=True)
 class Work:
-    """A published task that is ours, by a row of ``tasks.csv``. ``steps_win``: its recipes are made
-    of steps, whatever the data; ``packs``: its samples are packed."""
+    """A published task that is ours, by a row of ``tasks.csv``; of equal ``order`` none is nearer.
+    ``steps_win``: its recipes are made of steps, whatever the data; ``packs``: its samples are
+    packed."""
 
     task: str
     strategy: str
     group: str
+    order: int
     steps_win: bool
     packs: bool
 
@@ -211,6 +213,7 @@ def works(facts: ModelFacts, data: DatasetProfile, task: str, strategy: str) -> 
             task=row["published_task"],
             strategy=row["published_strategy"],
             group=row["group"],
+            order=int(row["order"]),
             steps_win=row["steps"] == "yes",
             packs=row["packs"] == "yes",
         )
@@ -237,7 +240,7 @@ def nearest(
     """The row to go by, of those that are ``usable``: the model's own family before the leading one
     of its architecture, its size class, data of alike size, strong evidence, then the nearest data;
     of equal ones the middle in epochs and batch, so that no odd recipe decides."""
-    order = {(work.task, work.strategy): place for place, work in enumerate(found)}
+    order = {(work.task, work.strategy): work.order for work in found}
     rows = [
         row
         for row in published()
