@@ -86,6 +86,8 @@ def _run(placement: Placement, run: Run) -> str:
     parts += [f"{step.accumulation:,} accumulated"] if step.accumulation > 1 else []
     parts += [f"{devices:,} GPUs"] if devices > 1 else []
     epochs = f"{run.epochs:.3g} epoch{'' if run.epochs == 1 else 's'}"
+    if variant.name == CACHED:
+        epochs = f"one pass for the features and {run.epochs - 1:.3g} epochs of the head"
     text = f"{variant.strategy}: {epochs}, {run.steps:,} steps of {step.samples:,} {what}"
     text += f" ({' × '.join(parts)})" if len(parts) > 1 else ""
     tokens = tokens_per_epoch(placement)
