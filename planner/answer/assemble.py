@@ -37,7 +37,8 @@ def document(
 ) -> dict[str, Any]:
     """The answer as plain JSON values; the options that are paid by the token stand after those
     that train."""
-    told = ordered(first_lines(problem, _shown(options, chosen)))
+    planned = [option.strategy for option in (*options, *paid)]
+    told = ordered(first_lines(problem, _shown(options, chosen), planned))
     return {
         "schema": SCHEMA,
         "first_lines": [line.as_dict() for line in told],

@@ -14,6 +14,7 @@ from planner.plan.placement.place import Placement
 from planner.plan.placement.run import Run, steps_of_an_epoch
 from planner.plan.placement.variants import CACHED, GRADUAL
 from planner.question import Question
+from planner.question.applies import in_vain
 from planner.units import SECONDS_PER_HOUR, format_count, format_seconds
 
 #: A number of epochs that differs by less is the asked one.
@@ -30,10 +31,16 @@ class Planned(Protocol):
     def run(self) -> Run: ...
 
 
-def first_lines(problem: Problem, shown: Planned | None) -> list[FirstLine]:
-    """Those of the question, and those of the option that is recommended (or comes first)."""
+def first_lines(
+    problem: Problem, shown: Planned | None, strategies: Iterable[str]
+) -> list[FirstLine]:
+    """Those of the question, and those of the option that is recommended (or comes first).
+    ``strategies``: what was planned, of which every asked field should change something."""
     own = of_option(problem, shown) if shown is not None else []
-    return [*_subject(problem), *problem.first_lines, *own]
+    question, facts = problem.question, problem.facts
+    vain = in_vain(question, set(strategies), question.task or facts.task, facts.modality)
+    idle = [FirstLine("run", text, warning=True) for text in vain]
+    return [*problem.first_lines, *idle, *_subject(problem), *own]
 
 
 def of_option(problem: Problem, planned: Planned) -> list[FirstLine]:
@@ -79,6 +86,8 @@ def _run(placement: Placement, run: Run) -> str:
     parts += [f"{step.accumulation:,} accumulated"] if step.accumulation > 1 else []
     parts += [f"{devices:,} GPUs"] if devices > 1 else []
     epochs = f"{run.epochs:.3g} epoch{'' if run.epochs == 1 else 's'}"
+    if variant.name == CACHED:
+        epochs = f"one pass for the features and {run.epochs - 1:.3g} epochs of the head"
     text = f"{variant.strategy}: {epochs}, {run.steps:,} steps of {step.samples:,} {what}"
     text += f" ({' × '.join(parts)})" if len(parts) > 1 else ""
     tokens = tokens_per_epoch(placement)

@@ -47,9 +47,12 @@ def decide(
     shown = decision.shown
     front = found.front(shown.placement.strategy) if shown else []
     holds, questions = cautions(problem)
+    # the stages before tuning are priced by the request, whatever is asked for
+    planned = [*found.planned_strategies, *(option.strategy for option in paid), "prompting", "rag"]
+    told = first_lines(problem, shown, planned)
     document = {
         "schema": SCHEMA,
-        "first_lines": [line.as_dict() for line in ordered(first_lines(problem, shown))],
+        "first_lines": [line.as_dict() for line in ordered(told)],
         "question": question.model_dump(mode="json") | {"strategy": list(problem.strategies)},
         "dataset": problem.data.as_dict(),
         "model": _model(problem),

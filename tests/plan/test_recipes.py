@@ -4,6 +4,7 @@ import pytest
 
 from planner.answer.estimate import estimate
 from planner.datasets.profile import from_counts
+from planner.datasets.scanning import scan
 from planner.models.resolve import resolve
 from planner.plan.inputs import recipes
 from planner.plan.inputs.practice import practice
@@ -80,6 +81,16 @@ def test_text_from_scratch_is_packed_to_the_models_or_the_recipes_length(model, 
     assert f"packed to {length:,} tokens" in choice.lines[0].text
 
 
+@pytest.mark.parametrize("strategy", ["fine_tune", "lora", "qlora", "partial_fine_tune"])
+@pytest.mark.parametrize("model", ["gpt2", "Llama-3.2-1B", "Qwen2.5-7B", "falcon-7b"])
+def test_plain_text_is_packed_to_a_length_that_is_trained_with(model, strategy, tmp_path):
+    file = tmp_path / "book.txt"
+    file.write_text("A line of a book that is long enough to be one.\n" * 400)
+    facts, question = resolve(model, offline=True), Question(model=model, data=str(file))
+    choice = practice(question, facts, scan(file), strategy, facts.task)
+    assert choice.packed and 512 <= choice.length <= 2048, choice.length
+
+
 def test_packing_and_length_are_the_users_first():
     assert not made("gpt2", "scratch", padding="longest").packed
     choice = made("gpt2", "scratch", max_length=256)
@@ -117,6 +128,13 @@ def test_examples_are_not_trusted_for_epochs():
 def test_epochs_of_other_amounts_of_data_are_not_taken():
     near, far = made("Llama-3.1-8B", samples=20_000), made("Llama-3.1-8B", samples=300)
     assert near.epochs_filled.row is not None and far.epochs_filled.row is None
+
+
+def test_epochs_of_models_of_another_size_are_not_taken():
+    # TinyLlama's 5 epochs on 9.8k conversations are for a model like it
+    assert made("Llama-3.2-1B", samples=3_000).epochs == 5
+    assert made("Llama-3.1-8B", samples=3_000).epochs == 3
+    assert made("gpt2", samples=3_000).epochs == 3
 
 
 def test_steps_win_for_recipes_of_steps_alone():
@@ -189,3 +207,10 @@ def test_the_document_names_the_row_and_its_source():
     assert any(line["topic"] == "recipe" for line in answer["first_lines"])
     assert any(one["what"] == "default global batch of fine_tune" for one in answer["sources"])
     assert option["run"]["evaluation_generates"] is False
+
+
+@pytest.mark.parametrize("model", ["Llama-3.1-8B", "Mistral-7B-v0.3", "Qwen2.5-7B", "gpt2"])
+@pytest.mark.parametrize("samples", [500, 5_000, 50_000, 500_000])
+def test_adapters_take_as_many_passes_over_4_bit_weights_as_over_others(model, samples):
+    one, other = (made(model, strategy, samples=samples) for strategy in ("lora", "qlora"))
+    assert one.epochs == other.epochs

@@ -294,6 +294,18 @@ def published_task_is_known(path, rows):
     ]
 
 
+def counted_recipes(path, rows):
+    from planner.plan.inputs.recipes import published
+
+    found = []
+    for row in rows:
+        tasks = row["published_tasks"].split("; ")
+        count = sum(one.family == row["family"] and one.task in tasks for one in published())
+        if count != int(row["recipes"]):
+            found.append(f"{label(row)}: {count} published recipes, not {row['recipes']}")
+    return found
+
+
 RECIPES = GENERIC + (
     has_a_day_or_says_why_not,
     batch_is_that_of_its_devices,
@@ -635,6 +647,14 @@ CHECKS = {
     ),
     "rules/*.csv": GENERIC
     + (unique("order"), dated("date"), rows_satisfying(lambda row: row["reason"], "no reason")),
+    "models/decoders.csv": GENERIC
+    + (
+        unique("name"),
+        dated("date"),
+        dated("released"),
+        positive("nominal_parameters"),
+        rows_satisfying(lambda row: int(row["recipes"]) >= 0, "negative"),
+    ),
     "recipes/families.csv": GENERIC + (unique("family"), dated("date"), starts_name_one_family),
     "recipes/tasks.csv": GENERIC
     + (
@@ -646,6 +666,14 @@ CHECKS = {
         one_of("steps", ("", "yes")),
         one_of("packs", ("", "yes")),
         published_task_is_known,
+    ),
+    "recipes/models.csv": GENERIC
+    + (
+        unique("data", "model"),
+        dated("date"),
+        positive("recipes"),
+        one_of("task", typing.get_args(Task)),
+        counted_recipes,
     ),
     "recipes/medians.csv": GENERIC
     + (

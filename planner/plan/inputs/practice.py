@@ -23,6 +23,7 @@ from planner.plan.inputs.recipes import (
 )
 from planner.plan.inputs.rows import default
 from planner.question import Question
+from planner.question.settings import LORA
 
 #: Once an epoch, where no strong recipe says otherwise: what the question's field means by itself.
 EVALUATIONS_PER_EPOCH = 1.0
@@ -80,12 +81,13 @@ def practice(
     who = asker(facts, data, found[0].group if found else "")
     shape = _shape_row(found, who, question.gpus, strategy == "scratch")
     packed = _is_packed(question, data, found)
-    length = _packed_length(question, facts, shape) if packed else None
+    length = _packed_length(question, facts, found, who) if packed else None
     batch = None if _batch_is_asked(question) else _batch(found, who, shape, strategy, task)
     size, lowered = _global_batch(question, data, batch, length)
     steps = _steps(question, found, shape)
     no_epochs = question.epochs is not None or steps is not None
-    epochs = None if no_epochs else _epochs(found, who, strategy, task)
+    passes = _epochs_works(facts, data, task, strategy)
+    epochs = None if no_epochs else _epochs(passes, who, strategy, task)
     every, after = _evaluations(question, found, shape)
     made = Practice(
         global_batch=size,
@@ -136,6 +138,15 @@ def _epochs_row(found: tuple[Work, ...], who: Asker, from_scratch: bool) -> Publ
     return nearest(found, who, usable)
 
 
+def _epochs_works(
+    facts: ModelFacts, data: DatasetProfile, task: str, strategy: str
+) -> tuple[Work, ...]:
+    """Adapters over 4-bit weights take as many passes as over others: what is published of one
+    holds for both, so that their costs compare."""
+    alike = LORA if strategy in LORA else (strategy,)
+    return tuple(work for one in alike for work in works(facts, data, task, one))
+
+
 def _batch(
     found: tuple[Work, ...], who: Asker, shape: Published | None, strategy: str, task: str
 ) -> Filled:
@@ -183,14 +194,29 @@ def _is_packed(question: Question, data: DatasetProfile, found: tuple[Work, ...]
     return bool(found) and found[0].packs
 
 
-def _packed_length(question: Question, facts: ModelFacts, shape: Published | None) -> int | None:
-    """The asked length; else the recipe's, no longer than the model's; the model's without one.
-    None leaves it to the data."""
+def _packed_length(
+    question: Question, facts: ModelFacts, found: tuple[Work, ...], who: Asker
+) -> int | None:
+    """The asked length; else that of the nearest recipe that packs, or the trainer's default; no
+    longer than the model's. None leaves it to the data."""
     if question.max_length is not None or question.padding is not None:
         return None
-    recipe = shape.max_length if shape is not None and shape.packing else None
-    limits = [length for length in (recipe, facts.max_length) if length is not None]
-    return min(limits, default=None)
+    row = _packing_row(found, who)
+    length = row.max_length if row is not None else None
+    length = int(default("packed_length")[0]) if length is None else length
+    return length if facts.max_length is None else min(length, facts.max_length)
+
+
+@cache
+def _packing_row(found: tuple[Work, ...], who: Asker) -> Published | None:
+    packing = tuple(work for work in found if work.packs)
+
+    def usable(row: Published) -> bool:
+        return bool(row.packing) and row.max_length is not None
+
+    return nearest(packing, who, lambda row: usable(row) and row.strong) or nearest(
+        packing, who, usable
+    )
 
 
 def _global_batch(
@@ -275,7 +301,8 @@ def _line(
 def _batch_words(made: Practice, lowered: bool) -> str:
     words = f"global batch {made.global_batch}"
     if lowered and made.batch is not None:
-        words += f" (its {made.batch.value:g} lowered, as small data is trained)"
+        whose = "its " if made.batch.row is not None else ""
+        words += f" ({whose}{made.batch.value:g} lowered, as small data is trained)"
     return words
 
 

@@ -18,8 +18,8 @@ from planner.units import SECONDS_PER_HOUR
 KINDS = ("recipe", "paper", "example", "community", "library_default")
 #: Those that made a published model, or reproduce a published figure.
 STRONG = ("recipe", "paper")
-#: Data is alike in size within this factor, a model within this power of two.
-ALIKE_FACTOR = 10.0
+#: Data is alike in size within this factor, models within this power of two.
+ALIKE_FACTOR, ALIKE_MODELS_LOG2 = 10.0, 2.0
 #: Models of one size class are within a factor of √8 of each other.
 SIZE_CLASS_LOG2 = 1.5
 SUBJECTS = ("language", "vision", "sound", "mixed", "preference", "embedding")
@@ -83,12 +83,14 @@ class Published:
 
 @dataclass(frozen=True)
 class Work:
-    """A published task that is ours, by a row of ``tasks.csv``. ``steps_win``: its recipes are made
-    of steps, whatever the data; ``packs``: its samples are packed."""
+    """A published task that is ours, by a row of ``tasks.csv``; of equal ``order`` none is nearer.
+    ``steps_win``: its recipes are made of steps, whatever the data; ``packs``: its samples are
+    packed."""
 
     task: str
     strategy: str
     group: str
+    order: int
     steps_win: bool
     packs: bool
 
@@ -211,6 +213,7 @@ def works(facts: ModelFacts, data: DatasetProfile, task: str, strategy: str) -> 
             task=row["published_task"],
             strategy=row["published_strategy"],
             group=row["group"],
+            order=int(row["order"]),
             steps_win=row["steps"] == "yes",
             packs=row["packs"] == "yes",
         )
@@ -237,7 +240,7 @@ def nearest(
     """The row to go by, of those that are ``usable``: the model's own family before the leading one
     of its architecture, its size class, data of alike size, strong evidence, then the nearest data;
     of equal ones the middle in epochs and batch, so that no odd recipe decides."""
-    order = {(work.task, work.strategy): place for place, work in enumerate(found)}
+    order = {(work.task, work.strategy): work.order for work in found}
     rows = [
         row
         for row in published()
@@ -283,10 +286,16 @@ def _family_rank(row: Published, who: Asker) -> int | None:
 
 def _size_class(row: Published, who: Asker) -> int:
     """How many classes of size lie between the models; unknown sizes are one off."""
+    distance = _size_distance(row, who)
+    return 1 if distance is None else int(distance / SIZE_CLASS_LOG2)
+
+
+def _size_distance(row: Published, who: Asker) -> float | None:
+    """Doublings between the models; None where one is of unknown size."""
     if not row.parameters or who.parameters is None:
-        return 1
-    nearest_log2 = min(abs(math.log2(size / who.parameters)) for size in row.parameters)
-    return int(nearest_log2 / SIZE_CLASS_LOG2)
+        return None
+    parameters = who.parameters
+    return min(abs(math.log2(size / parameters)) for size in row.parameters)
 
 
 def _data_distance(row: Published, who: Asker) -> float | None:
@@ -307,8 +316,11 @@ def _data_rank(row: Published, who: Asker) -> int:
 
 
 def holds_for(row: Published, who: Asker, *, from_scratch: bool) -> bool:
-    """Whether a row's epochs may be taken for this data: alike in size, or of unknown size; from
-    nothing also less of it, which wants no fewer passes."""
+    """Whether a row's epochs may be taken for this model and data: both alike in size, or of
+    unknown size; from nothing also less data, which wants no fewer passes."""
+    distance = _size_distance(row, who)
+    if distance is not None and distance > ALIKE_MODELS_LOG2 and not from_scratch:
+        return False
     if _data_rank(row, who) < 2:
         return True
     return from_scratch and row.data_samples is not None and who.samples < row.data_samples
