@@ -17,10 +17,12 @@ from planner.datasets.layout.find import find_layout
 from planner.datasets.layout.prepare import Prepared, prepare
 from planner.datasets.layout.sentences import left_out, understood
 from planner.datasets.layout.shape import Layout
+from planner.datasets.manifest import with_media
 from planner.datasets.profile import DatasetProfile
 from planner.datasets.readers import AUDIO, IMAGE, Budget, Sample
 from planner.datasets.tokens import BytesPerToken, TokenCounter, TokenizerFile
 from planner.errors import DataError, FieldName
+from planner.first_lines import FirstLine
 
 MAX_RECORDS = 200_000
 # beyond it records are counted in a spread part: a tokenizer does some MB a second
@@ -58,6 +60,7 @@ def scan(
     try:
         reader, files, notes = locate(path)
         sample = reader.read(files, path if path.is_dir() else path.parent, budget)
+        sample = with_media(sample, path if path.is_dir() else path.parent, budget)
         size = sum(f.stat().st_size for f in files)
     except PermissionError as error:
         raise DataError(
@@ -76,7 +79,7 @@ def _profile(
     sample: Sample,
     path: Path,
     size: int,
-    notes: tuple[str, ...],
+    located: tuple[str, ...],
     task: str | None,
     counter: TokenCounter,
     text_columns: Sequence[str] | None,
@@ -100,9 +103,7 @@ def _profile(
     mean = None if lengths is None else float(lengths.inputs.mean())
     tokens_from_text = lengths is not None and layout.record_type != "ids"
     notes = (
-        *notes,
         *sample.assumptions,
-        *prepared.notes,
         *_notes(layout, lengths, counter if tokens_from_text else None),
         *_sampled_note(sampled, sample),
     )
@@ -124,7 +125,8 @@ def _profile(
         columns=layout.as_columns(),
         tokenizer=counter.name if tokens_from_text else "",
         first_lines=(
-            understood(layout, sample.samples, mean),
+            *(FirstLine("data", said) for said in (*located, *sample.said, *prepared.notes)),
+            understood(layout, sample.samples, mean, _medium(records), classes),
             *(left_out(layout, account(records, layout), mean) if lengths is not None else ()),
         ),
         assumptions=tuple(filter(None, notes)),
@@ -221,6 +223,14 @@ def _image_sizes(records: Sequence[dict[str, Any]]) -> tuple[int, int, int, int]
         return None
     (width, height), (widest, highest) = np.median(sizes, axis=0), sizes.max(axis=0)
     return int(width), int(height), int(widest), int(highest)
+
+
+def _medium(records: Sequence[dict[str, Any]]) -> str:
+    """What the records hold beside text; "" where it is nothing."""
+    seconds, sizes = _audio(records), _image_sizes(records)
+    if seconds is not None:
+        return f"sounds of mean {seconds.mean():,.3g} s"
+    return f"images of median {sizes[0]} × {sizes[1]} pixels" if sizes else ""
 
 
 def _classes(sample: Sample, layout: Layout) -> tuple[int | None, tuple[str, ...]]:

@@ -122,7 +122,7 @@ def _label(columns: Mapping[str, Column], task: str | None, wanted: Sequence[str
         column = by_name.get(name)
         if column is not None and _can_label(column) and column.path not in wanted:
             return column.path
-    if task not in LABELLED:
+    if task not in (*LABELLED, *CLASSIFIERS):
         return None
     few = [
         c.path
@@ -134,6 +134,8 @@ def _label(columns: Mapping[str, Column], task: str | None, wanted: Sequence[str
     return few[-1] if few else None
 
 
+#: Tasks that need a label beside a picture or a sound.
+CLASSIFIERS = ("image_classification", "audio_classification")
 MOST_CLASSES = 100
 
 
