@@ -38,7 +38,7 @@ def count_lengths(
     two_sides = any(shape.target is not None for shape in shapes)
     if two_sides and (task == "seq2seq_lm" or layout.record_type == "ids"):
         return _two_sides(records, layout, counter)
-    texts = [parts_of(record, layout) for record in records]
+    texts = [_parts(record, layout, shape) for record, shape in zip(records, shapes)]
     counts = _sum_parts(texts, counter) + _ids(records, shapes, "text")
     messages = np.array([len(parts) for parts in texts], dtype=np.int64)
     overhead = {id(shape): _overhead(shape, task, counter) for shape in _unique(shapes)}
@@ -94,7 +94,10 @@ def sides_of(record: Record, layout: Layout) -> tuple[list[str], str]:
 def parts_of(record: Record, layout: Layout) -> list[str]:
     """The texts of a record: one a message of a conversation (its thoughts, its calls and the
     schemas of the tools go with a message), one a column otherwise."""
-    shape = layout.shape_of(record)
+    return _parts(record, layout, layout.shape_of(record))
+
+
+def _parts(record: Record, layout: Layout, shape: Shape) -> list[str]:
     if shape.record_type == "ids":
         return []
     if not shape.is_conversation:
@@ -106,6 +109,8 @@ def spoken(conversation: Conversation) -> list[str]:
     """One text a turn; schemas stand with the first one."""
     texts = [
         "\n".join(filter(None, (turn.reasoning, turn.content, *map(_json, turn.tool_calls))))
+        if turn.reasoning or turn.tool_calls
+        else turn.content
         for turn in conversation.turns
     ]
     schemas = [_json(tool) for tool in conversation.tools]
