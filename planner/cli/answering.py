@@ -3,9 +3,7 @@ code."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,24 +15,16 @@ from planner.errors import QuestionError
 LIMIT_BROKEN = 1
 
 
-def answer(
-    model: str, data: str | None, flags: Mapping[str, Any], *, quiet: bool
-) -> dict[str, Any]:
-    """Ask the planner. Progress shows on standard error when that is a terminal. Raises
-    PlannerError."""
-    from planner.cli.progress import Progress
+def answer(model: str, data: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask the planner. Progress shows on standard error. Raises PlannerError."""
     from planner.cli.question_options import question_from
+    from planner.cli.switches import working
 
     question = question_from(model, data, flags)
-    from planner.answer.estimate import (
-        estimate,  # after the question stands: a wrong one is refused before the planner is loaded
-    )
+    with working() as progress:
+        # after the question stands: a wrong one is refused before the planner is loaded
+        from planner.answer.estimate import estimate
 
-    with (
-        Progress(sys.stderr, enabled=not quiet)
-        if sys.stderr.isatty()
-        else contextlib.nullcontext() as progress
-    ):
         return estimate(question, progress=progress)
 
 
@@ -49,18 +39,14 @@ def names_no_model(model: str | None, flags: Mapping[str, Any]) -> bool:
     return is_data(model)
 
 
-def models_for(data: str | None, flags: Mapping[str, Any], *, quiet: bool) -> dict[str, Any]:
+def models_for(data: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
     """The models that people take for the data. Raises PlannerError."""
     from planner.answer.for_data import models_for as priced
-    from planner.cli.progress import Progress
     from planner.cli.question_options import question_from
+    from planner.cli.switches import working
 
     question = question_from("any", data, flags)
-    with (
-        Progress(sys.stderr, enabled=not quiet)
-        if sys.stderr.isatty()
-        else contextlib.nullcontext() as progress
-    ):
+    with working() as progress:
         return priced(question, progress)
 
 

@@ -14,11 +14,7 @@ from planner.cli.question_options import question_options
 @click.argument("model", required=False)
 @click.argument("data", required=False)
 @question_options
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON document.")
-@click.option(
-    "--quiet", "-q", is_flag=True, help="Only the table and the recommendation; no progress."
-)
-def command(model: str | None, data: str | None, as_json: bool, quiet: bool, **flags) -> int:
+def command(model: str | None, data: str | None, as_json: bool, quiet: bool, **flags: Any) -> int:
     """GPU hours, peak memory and dollars of every strategy.
 
     MODEL is a name, a folder, a config.json, a size such as 7B, or a project.yaml that holds the
@@ -31,7 +27,7 @@ def command(model: str | None, data: str | None, as_json: bool, quiet: bool, **f
         return _models_for(model, flags, as_json, quiet)
     if model is None:
         raise click.UsageError("Missing argument 'MODEL'.", click.get_current_context())
-    document = answering.answer(model, data, flags, quiet=quiet)
+    document = answering.answer(model, data, flags)
     if as_json:
         from planner.cli.writing import as_json as to_json
 
@@ -47,7 +43,7 @@ def _models_for(data: str | None, flags: dict[str, Any], as_json: bool, quiet: b
     """Data without a model: one row a model that people take for it."""
     from planner.cli import answering
 
-    document = answering.models_for(data, flags, quiet=quiet)
+    document = answering.models_for(data, flags)
     if as_json:
         from planner.cli.writing import as_json as to_json
 

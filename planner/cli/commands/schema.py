@@ -11,8 +11,9 @@ NAMES = ("question", "answer")
 
 @click.command("schema")
 @click.argument("name", type=click.Choice(NAMES), default="answer")
-def command(name: str) -> None:
-    """Print the JSON Schema of a question (project.yaml) or of an answer (--json)."""
+def command(name: str, as_json: bool) -> None:
+    """Print the JSON Schema of a question (project.yaml) or of an answer (--json): one JSON
+    document either way."""
     click.echo(text(name), nl=False)
 
 
