@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from planner.datasets.readers.json_document import records_of
 from planner.errors import DataError
 
 Row = dict[str, Any]
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.tsv")
+TABLE_FOLDERS = ("annotations", "meta", "metadata", "labels")
 TABLES = (".csv", ".tsv", ".jsonl", ".txt", ".json")
 MOST_TABLES, MOST_BYTES = 20, 64 * 2**20
 NAMED = 0.5  # of a table's cells that must name files of the folder
@@ -49,7 +51,8 @@ def _tables(root: Path) -> list[Path]:
     """Tables in the folder, those of the training split first."""
     tables = [
         file
-        for file in sorted(root.glob("*"))
+        for folder in (root, *(root / name for name in TABLE_FOLDERS))
+        for file in sorted(folder.glob("*"))
         if file.suffix.lower() in TABLES and file.stat().st_size <= MOST_BYTES
     ]
     return sorted(tables, key=lambda file: "train" not in file.name.lower())[:MOST_TABLES]
@@ -92,10 +95,11 @@ def _rows(file: Path, optional: bool = False) -> list[Row]:
         if file.suffix.lower() in (".jsonl", ".json"):
             lines = [text] if file.suffix.lower() == ".json" else text.splitlines()
             values = [json.loads(line) for line in lines if line.strip()]
-            values = values[0] if len(values) == 1 and isinstance(values[0], list) else values
+            if len(values) == 1:
+                values = records_of(values[0], file)[0]
             return [row for row in values if isinstance(row, dict)]
         return _delimited(text, file)
-    except (ValueError, csv.Error) as error:
+    except (ValueError, csv.Error, DataError) as error:
         if optional:
             return []
         raise DataError(

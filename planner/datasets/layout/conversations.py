@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Any
 
 from planner.datasets.conversation import Conversation, Turn
-from planner.datasets.layout.messages import is_chat, tools_of, turn, turns_of
+from planner.datasets.layout.messages import is_chat, tools_of, turn, turns_of, turns_of_text
 from planner.datasets.layout.shape import Layout, Shape
 from planner.datasets.layout.walk import empty, joined
 
@@ -48,7 +48,7 @@ def _asked(record: Record, shape: Shape) -> list[Turn]:
     for path in shape.paths("history"):
         turns += _turns(record.get(path), path, "user")
     for path in shape.paths("conversation"):
-        turns += _turns(record.get(path), path, "user")
+        turns += _turns(record.get(path), path, "assistant")
     texts: list[str] = []
     for path in shape.paths("prompt"):
         value = record.get(path)
@@ -81,6 +81,8 @@ def _text(record: Record, paths: tuple[str, ...]) -> str:
 def _turns(value: Any, path: str, role: str) -> list[Turn]:
     if empty(value):
         return []
+    if isinstance(value, str):
+        return turns_of_text(value, role)
     return turns_of(value) if is_chat(value, path) else [turn(role, joined(value))]
 
 

@@ -31,6 +31,8 @@ def as_record(value: Any) -> Record | None:
             return {"messages": value}
         if all(isinstance(item, str) for item in value):
             return {"texts": value}
+        if all(isinstance(item, int) for item in value):
+            return {"input_ids": value}
     return None
 
 
