@@ -16,8 +16,8 @@ from planner.models.facts import ModelFacts
 from planner.models.quantization.stored import LOADED, Quantization
 from planner.models.quantization.words import refusal
 from planner.question import Question
-from planner.question.settings import LORA
 from planner.question.setup import TracedSettings, asked_values
+from planner.question.training_setting import LORA
 from planner.training.recipe import Recipe, recipe_of
 
 

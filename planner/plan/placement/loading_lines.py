@@ -1,5 +1,5 @@
-"""The first lines on weights that are loaded in few bits: what is done to the rest of them, and what
-the loader leaves as it is."""
+"""The first lines on weights that are loaded in few bits: what is done to the rest of them, and
+what the loader leaves as it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from planner.models.quantization.stored import Quantization
 from planner.plan.inputs.defaults import quantised
 from planner.plan.inputs.problem import Problem
 from planner.plan.placement.setting import Setting
-from planner.question.settings import LORA
+from planner.question.training_setting import LORA
 
 
 def say_how_it_is_loaded(problem: Problem, strategy: str, setting: Setting) -> None:
@@ -59,14 +59,16 @@ def _kept(strategy: str, setting: Setting, stored: Quantization, meta: dict) -> 
     wide, small = meta["kept_wide_bytes"], meta["kept_stored_bytes"]
     version = meta.get("versions", {}).get("transformers", "")
     line = (
-        f"{strategy} with transformers {version}, which converts no experts and no layer of a class "
-        f"of its own to {stored.words}: {units.format_bytes(wide)} of its weights stay as they are, "
-        f"elsewhere (own loaders, transformers before 5) they take {units.format_bytes(small)}"
+        f"{strategy} with transformers {version}, which converts no experts and no layer of a "
+        f"class of its own to {stored.words}: {units.format_bytes(wide)} of its weights stay as "
+        "they are, elsewhere (own loaders, transformers before 5) they take "
+        f"{units.format_bytes(small)}"
     )
     if setting.memory is None:
         return line
     used = setting.memory.device_used_bytes.p50
     return (
         f"{line}; {units.format_bytes(used)} on the card in all, about "
-        f"{units.format_bytes(used - wide + small)} so: {FieldName('quantised_layers')} all prices it"
+        f"{units.format_bytes(used - wide + small)} so: {FieldName('quantised_layers')} all "
+        "prices it"
     )
