@@ -18,6 +18,7 @@ from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprin
 from planner.models.quantization.read import quantised_by
 from planner.models.quantization.read import read as read_quantization
 from planner.models.quantization.words import first_lines as quantised_lines
+from planner.models.quantization.words import unsaid
 from planner.models.tasks import check_task, choose_task, describe, modality_of, unstated_sizes
 
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -69,6 +70,7 @@ def from_folder(
             facts,
             parameters=checkpoint.parameters,
             weights_dtype=checkpoint.dtype or facts.weights_dtype,
+            first_lines=(*facts.first_lines, *unsaid(facts.quantization, checkpoint.quantised)),
         )
     return replace(facts, tokenizer=tokenizer if tokenizer.is_file() else None)
 

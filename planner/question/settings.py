@@ -12,26 +12,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from planner.question.optimizers import recipe_names
-from planner.question.training_setting import TrainingSetting
-from planner.registry import declared
-
-#: What a value may be. ``count`` 1, 2, …; ``whole`` 0, 1, …; ``positive`` above 0; ``amount`` 0 or
-#: above; ``names`` a list of words; ``object`` names with values.
-NUMBERS = ("count", "whole", "positive", "amount")
-SINGLE_VALUES = ("text", "strategy", "flag", *NUMBERS)
-#: Strategies that train adapters.
-LORA: tuple[str, ...] = tuple(
-    strategy.name
-    for strategy in declared("planner.training.strategies", "STRATEGY")
-    if strategy.uses_lora
-)
-#: Tasks whose inputs may be images of any size.
-IMAGE_TASKS = ("image_classification", "contrastive", "custom")
-CLASSIFIERS = (
-    "text_classification",
-    "token_classification",
-    "image_classification",
-    "audio_classification",
+from planner.question.training_setting import (
+    CLASSIFIERS,
+    IMAGE_TASKS,
+    LORA,
+    SINGLE_VALUES,
+    TrainingSetting,
 )
 
 
@@ -212,6 +198,7 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
         value_type="names",
         words="Modules that lora_targets would adapt and that stay as they are",
         strategies=LORA,
+        published=False,
         names=(("peft", "exclude_modules"),),
     ),
     TrainingSetting(
@@ -219,27 +206,31 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
         value_type="names",
         words="Numbers of the blocks that get adapters, such as 0-15 or 3,7; by default all",
         strategies=LORA,
-        names=(("peft", "layers_to_transform"),),
+        published=False,
+        names=(("peft", "layers_to_transform"), ("axolotl", "peft_layers_to_transform")),
     ),
     TrainingSetting(
         name="lora_layers_pattern",
         value_type="names",
         words="With lora_layers: name of the list that holds the blocks",
         strategies=LORA,
-        names=(("peft", "layers_pattern"),),
+        published=False,
+        names=(("peft", "layers_pattern"), ("axolotl", "peft_layers_pattern")),
     ),
     TrainingSetting(
         name="lora_modules_to_save",
         value_type="names",
         words="Modules that train whole beside the adapters, such as embed_tokens,lm_head",
         strategies=LORA,
-        names=(("peft", "modules_to_save"),),
+        published=False,
+        names=(("peft", "modules_to_save"), ("axolotl", "lora_modules_to_save")),
     ),
     TrainingSetting(
         name="lora_rank_pattern",
         value_type="names",
         words="Ranks of single modules, such as q_proj=8",
         strategies=LORA,
+        published=False,
         names=(("peft", "rank_pattern"),),
     ),
     TrainingSetting(
@@ -249,6 +240,7 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
         "NF4 (what qlora does by itself)",
         choices=("4bit", "8bit"),
         strategies=LORA,
+        published=False,
     ),
     TrainingSetting(
         name="kbit_preparation",
@@ -258,6 +250,7 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
         "bits (own loaders, unsloth, LLaMA-Factory, TRL since 2026)",
         choices=("peft", "none"),
         strategies=LORA,
+        published=False,
     ),
     TrainingSetting(
         name="quantised_layers",
@@ -267,6 +260,7 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
         "before 5)",
         choices=("installed", "all"),
         strategies=LORA,
+        published=False,
     ),
     TrainingSetting(
         name="lora_dropout",

@@ -1,13 +1,33 @@
-"""What one setting of a training is."""
+"""TrainingSetting: what is known of one choice of a training, by name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from planner.registry import declared
+
+#: What a value may be. ``count`` 1, 2, …; ``whole`` 0, 1, …; ``positive`` above 0; ``amount`` 0 or
+#: above; ``names`` a list of words; ``object`` names with values.
+NUMBERS = ("count", "whole", "positive", "amount")
+SINGLE_VALUES = ("text", "strategy", "flag", *NUMBERS)
 #: Files and objects of tools that are read themselves: what they call a setting, nobody logs under
 #: that name alone.
 OWN_OBJECTS = ("peft", "trainer_state", "axolotl")
+#: Strategies that train adapters.
+LORA: tuple[str, ...] = tuple(
+    strategy.name
+    for strategy in declared("planner.training.strategies", "STRATEGY")
+    if strategy.uses_lora
+)
+#: Tasks whose inputs may be images of any size.
+IMAGE_TASKS = ("image_classification", "contrastive", "custom")
+CLASSIFIERS = (
+    "text_classification",
+    "token_classification",
+    "image_classification",
+    "audio_classification",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

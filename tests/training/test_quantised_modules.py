@@ -65,7 +65,7 @@ def _theirs(monkeypatch, module, skipped, bits):
 def _compare(monkeypatch, name, *, bits=4, skipped=None):
     row = find(name)
     assert row is not None, name
-    built = build(catalogue_facts(row), dtype="bfloat16")
+    built = build(catalogue_facts(row), dtype="bfloat16", audio_samples=16_000)
     quantization = replace(LOADED[f"{bits}bit"], spared=None if skipped is None else tuple(skipped))
     ours = set(converted(built, quantization))
     theirs = _theirs(monkeypatch, built.module, skipped, bits)

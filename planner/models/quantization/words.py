@@ -41,6 +41,20 @@ def first_lines(quantization: Quantization | None) -> tuple[FirstLine, ...]:
     return tuple(lines)
 
 
+def unsaid(quantization: Quantization | None, packed: bool) -> tuple[FirstLine, ...]:
+    """Where a checkpoint holds quantised weights and its config does not say how."""
+    if not packed or quantization is not None:
+        return ()
+    return (
+        FirstLine(
+            "model",
+            "its checkpoint holds quantised weights, and no quantization_config says how: they are "
+            "counted as plain weights, too many bytes",
+            warning=True,
+        ),
+    )
+
+
 def refusal(quantization: Quantization, strategy: str) -> tuple[str, str] | None:
     """(why, how to mend it) where a strategy trains the stored weights themselves, else None."""
     if not quantization.known or strategy not in TRAIN_WEIGHTS:

@@ -17,8 +17,8 @@ from planner.models.quantization.words import refusal
 from planner.plan.inputs.practice import Practice, practice
 from planner.plan.inputs.rows import default
 from planner.question import Question
-from planner.question.settings import LORA
 from planner.question.setup import TracedSettings, asked_values
+from planner.question.training_setting import LORA
 from planner.training.recipe import Recipe, recipe_of
 
 

@@ -3,8 +3,7 @@ what the loader leaves as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from planner import units
 from planner.errors import FieldName
@@ -13,7 +12,7 @@ from planner.models.quantization.stored import Quantization
 from planner.plan.inputs.defaults import quantised
 from planner.plan.inputs.problem import Problem
 from planner.plan.placement.setting import Setting
-from planner.question.settings import LORA
+from planner.question.training_setting import LORA
 
 
 def say_how_it_is_loaded(problem: Problem, strategy: str, setting: Setting) -> None:
@@ -55,7 +54,7 @@ def _preparation(strategy: str, chosen: str) -> str:
     )
 
 
-def _kept(strategy: str, setting: Setting, stored: Quantization, meta: Mapping[str, Any]) -> str:
+def _kept(strategy: str, setting: Setting, stored: Quantization, meta: dict) -> str:
     """Both figures: of the installed loader, and of one that converts every layer."""
     wide, small = meta["kept_wide_bytes"], meta["kept_stored_bytes"]
     version = meta.get("versions", {}).get("transformers", "")
@@ -70,6 +69,6 @@ def _kept(strategy: str, setting: Setting, stored: Quantization, meta: Mapping[s
     used = setting.memory.device_used_bytes.p50
     return (
         f"{line}; {units.format_bytes(used)} on the card in all, about "
-        f"{units.format_bytes(used - wide + small)} so: {FieldName('quantised_layers')} all prices "
-        "it"
+        f"{units.format_bytes(used - wide + small)} so: {FieldName('quantised_layers')} all "
+        "prices it"
     )

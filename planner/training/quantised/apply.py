@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from planner.errors import ModelError
+from planner.errors import FieldName, ModelError
 from planner.models.quantization.stored import LOADED, Quantization
 from planner.training.quantised.chosen import converted, experts
 from planner.training.quantised.experts import store_experts
@@ -64,7 +64,9 @@ def quantise(built: BuiltModel, recipe: Recipe) -> Kept:
         chosen += [name for name, _, _ in _store_experts(built, quantization, compute)]
     if not chosen:
         raise ModelError(
-            f"{quantization.words} converts none of its layers", where=built.facts.name
+            f"it has no layer that {quantization.words} converts",
+            where=built.facts.name,
+            mend=f"Train adapters over its plain weights: {FieldName('strategy')} lora",
         )
     return kept
 

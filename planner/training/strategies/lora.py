@@ -7,7 +7,7 @@ from typing import Any
 
 from planner.errors import FieldName, ModelError, QuestionError
 from planner.libraries import import_library
-from planner.training.adapters import lora_config
+from planner.training.adapters import lora_config, targets
 from planner.training.strategy import Prepared, Strategy, count, plain
 
 
@@ -58,6 +58,7 @@ def apply(built, recipe, build) -> Prepared:
     from planner.training.quantised.adapters import adapter_classes
     from planner.training.quantised.apply import quantise
 
+    targets(built, recipe)  # what has no place for adapters is refused as such
     kept = quantise(built, recipe)
     prepared = adapt(built, recipe, total=total, custom_modules=adapter_classes())
     prepared.kept_wide_bytes, prepared.kept_stored_bytes = kept.wide_bytes, kept.stored_bytes
