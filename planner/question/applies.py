@@ -88,7 +88,7 @@ def use_of(name: str) -> Use:
 def in_vain(question: Question, strategies: Collection[str], task: str, modality: str) -> list[str]:
     """A sentence for each asked field that changes nothing of what is planned: ``strategies`` on
     this task and modality."""
-    found = []
+    found: list[str] = []
     for name in Question.model_fields:
         if name in question.model_fields_set and getattr(question, name) is not None:
             why = _why_not(question, use_of(name), strategies, task, modality)
