@@ -154,7 +154,10 @@ class _OnTheProcessor(TorchFunctionMode):
     """What is asked of a CUDA device is made on the processor."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        return func(*map(_there, args), **{k: _there(v) for k, v in (kwargs or {}).items()})
+        kwargs = kwargs or {}
+        if func is torch.device:  # a name for a device stays what it is
+            return func(*args, **kwargs)
+        return func(*map(_there, args), **{k: _there(v) for k, v in kwargs.items()})
 
 
 def _there(value: Any) -> Any:
