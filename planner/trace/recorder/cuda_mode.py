@@ -19,6 +19,7 @@ from planner.errors import ModelError
 from planner.trace.recorder import (
     cuda_attention,
     cuda_ops,  # noqa: F401  (cuda_ops declares torch.ops.planner)
+    grouped_products,  # noqa: F401  (grouped products in every type)
 )
 
 # CUDA's autocast lists: AT_FORALL_LOWER_PRECISION_FP, AT_FORALL_FP32, AT_FORALL_FP32_SET_OPT_DTYPE
@@ -29,8 +30,8 @@ LOWER_PRECISION = frozenset(
     "conv3d conv_tbc conv_transpose1d conv_transpose2d "
     "conv_transpose3d convolution einsum gru_cell linear lstm_cell matmul mm multi_dot mv "
     "prelu rnn_relu_cell rnn_tanh_cell "
-    "scaled_dot_product_attention vecdot".split()
-)
+    "scaled_dot_product_attention vecdot looped_linear".split()
+)  # looped_linear: a product an expert, of planner/models/building/experts.py
 FLOAT32 = frozenset(
     "__pow__ __rdiv__ __rpow__ __rtruediv__ acos asin binary_cross_entropy_with_logits cdist "
     "cosh cosine_embedding_loss cosine_similarity "
@@ -172,6 +173,14 @@ class CudaLike(TorchFunctionMode):
             return func(input, normalized_shape, weight, eps)
         return torch.ops.planner.rms_norm(input, list(normalized_shape), weight)[0]
 
+    def _on__grouped_mm(self, func, rows, weights, *args, **kwargs):
+        if self.autocasting and weights.dtype == torch.float32:
+            self.answers.add(
+                "the experts' products run in float32 under autocast: grouped_mm is in none of "
+                "torch's autocast lists and takes the weights' type"
+            )
+        return func(rows, weights, *args, **kwargs)
+
     def _on_softmax(self, func, *args, **kwargs):
         return self._softmax(func, _VF._softmax, *args, **kwargs)
 
@@ -257,6 +266,22 @@ class CudaLike(TorchFunctionMode):
             return self.numbers
         raise ModelError(
             "the model's forward pass depends on the values of its input (Tensor.item)",
+            mend="Such a model cannot be traced without data",
+        )
+
+    def _on_nonzero(self, func, *args, **kwargs):
+        return self._count_of_data(func, *args, **kwargs)
+
+    def _on_tolist(self, func, *args, **kwargs):
+        return self._count_of_data(func, *args, **kwargs)
+
+    def _count_of_data(self, func, *args, **kwargs):
+        tensor = args[0] if args else kwargs.get("input")
+        if not isinstance(tensor, torch.Tensor) or not tensor.is_meta:
+            return func(*args, **kwargs)
+        raise ModelError(
+            "the model's forward pass counts values of its input (a loop over the experts that "
+            "were hit, say)",
             mend="Such a model cannot be traced without data",
         )
 
