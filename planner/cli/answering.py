@@ -28,6 +28,28 @@ def answer(model: str, data: str | None, flags: Mapping[str, Any]) -> dict[str, 
         return estimate(question, progress=progress)
 
 
+def names_no_model(model: str | None, flags: Mapping[str, Any]) -> bool:
+    """Whether data stands in the place of the model, or only counts are given."""
+    if model is None:
+        return flags.get("samples") is not None
+    if model.endswith((".yaml", ".yml")):
+        return False
+    from planner.answer.for_data import is_data
+
+    return is_data(model)
+
+
+def models_for(data: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The models that people take for the data. Raises PlannerError."""
+    from planner.answer.for_data import models_for as priced
+    from planner.cli.question_options import question_from
+    from planner.cli.switches import working
+
+    question = question_from("any", data, flags)
+    with working() as progress:
+        return priced(question, progress)
+
+
 def read_answer(path: Path) -> dict[str, Any]:
     """A document that ``planner estimate --json`` wrote. Raises QuestionError naming the first key
     that is wrong."""

@@ -48,6 +48,7 @@ def command(
         from planner.report.formats import terminal
         from planner.report.views import choose as choose_view
 
+        terminal.show_first_lines(document, sys.stdout)
         terminal.show_sections(choose_view.sections(document, brief=quiet), sys.stdout)
     for line in broken(document):
         click.echo(f"planner: {printable(line)}", err=True)

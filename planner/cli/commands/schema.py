@@ -19,7 +19,7 @@ def command(name: str, as_json: bool) -> None:
 
 def text(name: str) -> str:
     """The schema as the file in ``profiles/schema/`` holds it."""
-    from planner.answer import schema as document
+    from planner.answer import json_schema as document
 
     schema = document.question_schema() if name == "question" else document.answer_schema()
     return json.dumps(schema, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
