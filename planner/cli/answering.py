@@ -20,8 +20,8 @@ def answer(model: str, data: str | None, flags: Mapping[str, Any]) -> dict[str, 
     from planner.cli.question_options import question_from
     from planner.cli.switches import working
 
-    question = question_from(model, data, flags)
     with working() as progress:
+        question = question_from(model, data, flags)
         # after the question stands: a wrong one is refused before the planner is loaded
         from planner.answer.estimate import estimate
 

@@ -7,16 +7,18 @@ seconds. Never on standard output.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-DELAY_SECONDS = 0.4
+DELAY_SECONDS = 0.3  # the interpreter's start comes before
 #: Between two looks for something new to say, and between two plain lines on the same part.
 LOOK_SECONDS, LINE_SECONDS = 0.5, 5.0
 
@@ -64,6 +66,13 @@ class Progress:
             self._now = (description, done, total)
             if self._visible:
                 self._show()
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Nothing is shown meanwhile: a part of the answer is printed on the same terminal."""
+        with self._lock:
+            self._shown.close()
+            yield
 
     def _watch(self) -> None:
         """The work may call nobody for seconds, while libraries are imported: a thread of its own
@@ -137,3 +146,4 @@ class _OnTerminal:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
+        self._bar, self._tasks = None, {}

@@ -164,7 +164,7 @@ def until(condition):
 
 
 def test_it_begins_within_half_a_second_though_nobody_was_told():
-    assert progress.DELAY_SECONDS < 0.5
+    assert progress.DELAY_SECONDS <= 0.3
 
 
 def test_work_that_says_nothing_is_said_to_go_on(soon, capsys):
@@ -222,3 +222,15 @@ def test_an_answer_in_json_and_its_progress(planner, soon, monkeypatch):
     code, out, err = planner("estimate m d --json")
     assert code == 0 and json.loads(out) and err == "tracing: 50%\n"
     assert planner("estimate m d --json --quiet")[2] == ""
+
+
+def test_nothing_is_drawn_while_a_part_of_the_answer_is_printed(soon):
+    stream = Terminal()
+    with Progress(stream) as report:
+        until(lambda: "starting" in stream.getvalue())
+        with report.aside():
+            before = stream.getvalue()
+            time.sleep(0.1)
+            assert stream.getvalue() == before
+        report("training", 1, 2)
+        until(lambda: "training" in stream.getvalue())

@@ -186,5 +186,9 @@ def on_cuda(monkeypatch: Any, **answers: Any) -> Iterator[Any]:
         patch.setitem(sys.modules, "torch.cuda", fake)
         patch.setattr(torch.version, "cuda", "12.8")
         patch.setattr(torch.profiler, "profile", _profile_of_the_host)
-        with _OnTheProcessor():
-            yield fake
+        torch.get_device_module.cache_clear()  # torch remembers the module that it found
+        try:
+            with _OnTheProcessor():
+                yield fake
+        finally:
+            torch.get_device_module.cache_clear()

@@ -34,8 +34,8 @@ def command(
     from planner.cli.question_options import question_from
     from planner.cli.switches import working
 
-    question = question_from(model, data, flags)
     with working() as progress:
+        question = question_from(model, data, flags)
         from planner.choose.decision import decide  # after the question stands
         from planner.choose.document import broken
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from planner.cli.question_options import question_options
-from planner.cli.switches import remark
+from planner.cli.switches import remark, working
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -62,12 +62,18 @@ def command(
     runs = []
     # a ledger that cannot be written is refused before the work
     with contextlib.nullcontext() if no_ledger else _opened(ledger) as book:
-        for run in _measured(question, device, seconds):
-            runs.append(run)
-            if not as_json:
-                _show(run, quiet, kept=book is not None)
-            if book is not None:
-                book.append(run)
+        with working() as progress:
+            from planner.measure.measure import measure_question
+
+            for run in measure_question(
+                question, device=device, seconds=seconds, progress=progress
+            ):
+                runs.append(run)
+                if not as_json:
+                    with progress.aside():
+                        _show(run, quiet, kept=book is not None)
+                if book is not None:
+                    book.append(run)
     if as_json:
         from planner.cli.writing import as_json as to_json
         from planner.measure.explain import explain
@@ -84,15 +90,6 @@ def command(
             )
         )
     return 0
-
-
-def _measured(question: Any, device: str | None, seconds: float):
-    from planner.cli.switches import working
-
-    with working() as progress:
-        from planner.measure.measure import measure_question
-
-        yield from measure_question(question, device=device, seconds=seconds, progress=progress)
 
 
 def _opened(path: Path | None):
