@@ -98,8 +98,10 @@ def serving_document(option: Option) -> dict[str, Any] | None:
     serving = option.serving
     if serving is None:
         return None
-    token, month = serving.token_seconds, serving.usd_always_on
+    token, month, place = serving.token_seconds, serving.usd_always_on, option.served_on
     return {
+        "gpu": place.spec.name if place else None,
+        "provider": place.offer.provider if place and place.offer else None,
         "requests_per_month": serving.requests_per_month,
         "prompt_tokens": serving.prompt_tokens,
         "output_tokens": serving.output_tokens,

@@ -100,13 +100,11 @@ def joined(runs: Sequence[Run], parallel: ParallelPlan) -> Run:
     )
 
 
-def fixed_hours_at_least(
-    question: Question, choices: TrainingChoices, checkpoint_bytes: float
-) -> float:
+def fixed_hours_at_least(question: Question, epochs: float, checkpoint_bytes: float) -> float:
     """Hours of a run that no device shortens: starting and saving, at their medians; reading the
     weights is left out."""
     return (
-        _saving(question, checkpoint_bytes, choices.epochs).p50
+        _saving(question, checkpoint_bytes, epochs).p50
         + overhead("start_up_seconds").p50 / units.SECONDS_PER_HOUR
     )
 
