@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from planner.answer.advice import fixes
 from planner.answer.assemble import document
 from planner.answer.recommend import among, recommend
+from planner.answer.verdict import limit_lines
 from planner.errors import QuestionError
 from planner.plan.inputs.hardware import Hardware, find_hardware
 from planner.plan.inputs.problem import Problem, understand
@@ -58,7 +59,9 @@ def estimate(
             "no strategy can be planned: " + "; ".join(problem.warnings[-3:]),
             where=problem.facts.name,
         )
-    chosen = _recommended(ways, shown, options) if options else _cheapest_paid(question, paid)
+    best = recommend(ways)
+    chosen = _recommended(ways, best, shown, options) if options else _cheapest_paid(question, paid)
+    problem.first_lines += limit_lines(ways, best[0] if best else None)
     advice = {id(option): fixes(problem, option, searched=hardware.searched) for option in options}
     return document(problem, hardware, options, advice, chosen, paid)
 
@@ -67,6 +70,7 @@ def _shown(ways: Ways) -> list[Candidate]:
     """Of each strategy and variant the way that ``Ways.shown`` finds. When all strategies are asked
     for, one that this model cannot do becomes a warning, not a failure."""
     found: list[Candidate] = []
+    refused: dict[str, list[str]] = {}
     for strategy in ways.strategies:
         names = ways.survey.variants(strategy)
         shown = {name: ways.shown(strategy, variant=name) for name in names}
@@ -75,14 +79,19 @@ def _shown(ways: Ways) -> list[Candidate]:
             error = ways.survey.refusal(strategy)
             if ways.question.strategy is not None:
                 raise error
-            ways.problem.warn(f"{strategy} is left out: {error}")
+            refused.setdefault(str(error), []).append(strategy)
+    for error, names in refused.items():
+        verb = "is" if len(names) == 1 else "are"
+        ways.problem.warn(f"{', '.join(names)} {verb} left out: {error}")
     return found
 
 
 def _recommended(
-    ways: Ways, shown: list[Candidate], options: list[Option]
+    ways: Ways,
+    found: tuple[Candidate, str] | None,
+    shown: list[Candidate],
+    options: list[Option],
 ) -> tuple[Option, str] | None:
-    found = recommend(ways)
     if found is None:
         return None
     best, reason = found

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from planner.plan.limits import limits_of
 from planner.plan.options import Option
 from planner.question import Question
 from planner.today import today
@@ -32,6 +33,12 @@ def paid_document(question: Question, option: PaidOption) -> dict[str, Any]:
         "step": None,
         "run": None,
         "cost": _paid_cost(question, option),
+        "limits": [
+            limit.as_dict()
+            for limit in limits_of(
+                question, usd=option.usd, fixed_usd=option.usd.p50, wall_hours=None
+            )
+        ],
         "energy_kwh": None,
         "co2_kg": None,
         "fixes": [],

@@ -9,6 +9,7 @@ from typing import Any
 
 from planner import units
 from planner.answer.recommend import recommend
+from planner.answer.verdict import limit_lines
 from planner.choose import document as documents
 from planner.choose.document import Json, candidate_values, named
 from planner.choose.smaller import smaller_siblings
@@ -45,6 +46,7 @@ def decide(
     shown = decision.shown
     front = found.front(shown.placement.strategy) if shown else []
     holds, questions = cautions(problem)
+    problem.first_lines += limit_lines(decision.ways, decision.chosen)
     document = {
         "schema": SCHEMA,
         "first_lines": [line.as_dict() for line in ordered(problem.first_lines)],
@@ -126,7 +128,8 @@ class Decision:
         return None if paid is None else documents.recommended_paid(*paid)
 
     def _project(self, candidate: Candidate) -> Json:
-        return documents.project_values(self.ways, candidate)
+        limits = [limit.as_dict() for limit in self.ways.limits(candidate)]
+        return documents.project_values(self.ways, candidate) | {"limits": limits}
 
     def strategy(self, name: str) -> Json:
         candidate = self.best[name]

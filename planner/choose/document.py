@@ -175,14 +175,26 @@ def assumptions_of(survey: Survey, shown: Candidate | None) -> list[str]:
 
 
 def refusals(survey: Survey) -> list[str]:
-    """What a strategy cannot do on some devices, one sentence a reason."""
+    """What strategies cannot do on some devices, one sentence a reason."""
     devices: dict[str, list[str]] = {}
+    strategies: dict[str, list[str]] = {}
     for (strategy, key), error in survey.refused.items():
-        devices.setdefault(f"{strategy} is left out on some devices: {error}", []).append(key)
+        devices.setdefault(str(error), []).append(key)
+        strategies.setdefault(str(error), []).append(strategy)
     return [
-        f"{text} ({', '.join(keys[:4])}{' and others' if len(keys) > 4 else ''})"
-        for text, keys in devices.items()
+        f"{_left_out(strategies[reason])} on some devices: {reason} ({_few(keys)})"
+        for reason, keys in devices.items()
     ]
+
+
+def _left_out(strategies: Sequence[str]) -> str:
+    names = list(dict.fromkeys(strategies))
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} left out"
+
+
+def _few(keys: Sequence[str]) -> str:
+    names = list(dict.fromkeys(keys))
+    return f"{', '.join(names[:4])}{' and others' if len(names) > 4 else ''}"
 
 
 def why_not(ways: Ways, strategy: str) -> str:

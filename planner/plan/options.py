@@ -16,6 +16,7 @@ from planner.plan.enough_data import EnoughData, enough_data
 from planner.plan.inputs.defaults import TrainingChoices
 from planner.plan.inputs.hardware import RentedDevice
 from planner.plan.inputs.problem import Problem
+from planner.plan.limits import Limit
 from planner.plan.placement.place import Placement
 from planner.plan.placement.run import Run
 from planner.plan.placement.setting import Setting
@@ -39,6 +40,7 @@ class Option:
     enough: EnoughData | None = None
     serving: Serving | None = None
     served_on: RentedDevice | None = None
+    limits: list[Limit] = field(default_factory=list)
     assumptions: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -178,7 +180,7 @@ def _say_what_is_enough(problem: Problem, option: Option) -> None:
         samples_per_second=Estimate(
             samples / seconds.p90, samples / seconds.p50, samples / seconds.p10
         ),
-        mean_length=option.setting.batches.mean_padded_length,
+        tokens_per_sample=option.setting.batches.real_tokens_per_sample,
         devices=option.rented.parallel.devices,
         usd_per_gpu_hour=option.bill.usd_per_gpu_hour if option.bill else None,
     )

@@ -81,7 +81,7 @@ def test_what_fits_nowhere_is_shown_where_least_is_missing():
     market = market_of("Llama-3.1-8B", strategy=["scratch"], micro_batch=512)
     shown = market.least_short("scratch")
     assert market.cheapest("scratch") is None and not shown.placement.fits
-    largest = max(spec.total_memory_bytes for spec in market.specs)
+    largest = max(spec.total_memory_bytes for spec in market.hardware.specs)
     assert shown.placement.spec.total_memory_bytes == largest
     assert shown.placement.shown.proven_memory.short_by_bytes > 0
 

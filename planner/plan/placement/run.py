@@ -155,12 +155,14 @@ def _evaluation(
     samples = question.evaluation_samples
     if samples is None:
         samples = math.ceil(default("evaluation_share")[0] * data.samples)
+    # records that are packed to be trained are packed to be evaluated
+    sequences = samples * setting.batches.samples_per_epoch / max(1, data.samples)
     passes = question.evaluations_per_epoch * epochs
     batch = setting.step.forward_seconds
     if host is not None:
         batch = _paced(batch, host.sample_seconds.scale(setting.micro_batch), spec)
     at_once = setting.micro_batch * setting.step.parallel.data_parallel
-    return batch.scale(passes * samples / at_once / units.SECONDS_PER_HOUR)
+    return batch.scale(passes * sequences / at_once / units.SECONDS_PER_HOUR)
 
 
 def _saving(question: Question, checkpoint_bytes: float, epochs: float) -> Estimate:

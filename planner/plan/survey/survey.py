@@ -69,8 +69,7 @@ class Survey:
     def __init__(
         self, problem: Problem, hardware: Hardware, plans: tuple[ParallelPlan, ...]
     ) -> None:
-        self.problem, self.specs, self.plans = problem, hardware.specs, plans
-        self.assumptions = [] if hardware.searched else hardware.assumptions
+        self.problem, self.hardware, self.plans = problem, hardware, plans
         self.grids, self.market = Grids(problem, plans), Market(problem.question)
         self.refused: dict[tuple[str, str], PlannerError] = {}
         self.too_small: set[tuple[str, str]] = set()
@@ -85,6 +84,10 @@ class Survey:
     @property
     def strategies(self) -> tuple[str, ...]:
         return self.problem.trained_strategies
+
+    @property
+    def assumptions(self) -> list[str]:
+        return [] if self.hardware.searched else self.hardware.assumptions
 
     def variants(self, strategy: str) -> list[str | None]:
         """Names of a strategy's variants, the plainest first."""
@@ -221,7 +224,7 @@ class Survey:
 
     def _found(self, strategy: str) -> Iterator[Place]:
         hours = start_hours_at_least(self.problem.question)
-        for spec in self.specs:
+        for spec in self.hardware.specs:
             try:
                 planned = list(variants(self.problem, strategy, spec))
             except PlannerError as error:

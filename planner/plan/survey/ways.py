@@ -111,6 +111,7 @@ class Ways:
         serving = self.serving[strategy]
         if not option.fits:
             return option
+        option.limits = self.limits(one)
         if serving is not None:
             option.serving, option.served_on = serving.serving, serving.rented
             option.assumptions += serving.serving.assumptions
