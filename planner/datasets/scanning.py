@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -144,9 +144,12 @@ def _rough_bytes(value: Any) -> int:
     return sum(map(_rough_bytes, value)) if isinstance(value, (list, tuple)) else 0
 
 
-def _sides(
-    lengths: Lengths | None, sample: Sample, task: str | None
-) -> dict[str, np.ndarray | None]:
+class _Sides(TypedDict):
+    lengths: np.ndarray | None
+    target_lengths: np.ndarray | None
+
+
+def _sides(lengths: Lengths | None, sample: Sample, task: str | None) -> _Sides:
     """Text beside a sound is what is to be written: the target. Otherwise text is the input."""
     if lengths is None:
         return {"lengths": None, "target_lengths": None}
