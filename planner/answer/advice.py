@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from planner import tables
 from planner.errors import PlannerError
 from planner.figures import Estimate
 from planner.parallel.plan import ParallelPlan
@@ -83,9 +84,16 @@ def _changes(problem: Problem, option: Option) -> Iterator[_Change]:
             yield _Change(
                 "8-bit AdamW states, gradient checkpointing, micro-batch 1",
                 {"optimizer": "adamw_8bit"} | checkpoint | small,
-                parts["weights"] + parts["gradients"],
+                parts["weights"] + parts["gradients"] + _states_8bit(option),
             )
     yield from _adapters(option, checkpoint | small)
+
+
+def _states_8bit(option: Option) -> float:
+    """Bytes of the 8-bit optimizer's states, by its row."""
+    row = next(r for r in tables.rows("optimizers.csv") if r["optimizer"] == "adamw_8bit")
+    trained: int = option.setting.longest_trace().meta["trainable_params"]
+    return float(row["bytes_per_param_bf16"]) * trained
 
 
 def _adapters(option: Option, update: dict[str, Any]) -> Iterator[_Change]:
