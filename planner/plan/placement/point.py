@@ -186,6 +186,16 @@ def room_bytes(spec: DeviceSpec, family: str) -> float:
     return (spec.total_memory_bytes - _runtime(spec).context_bytes.p90) / waste
 
 
+def short_bytes_at_least(spec: DeviceSpec, family: str, live_bytes: float) -> float:
+    """By how much a peak of so many live bytes, buckets included, is over the device's memory at
+    the least, whatever the allocator makes of it; at most 0 where a replay may pass."""
+    context = _runtime(spec).context_bytes
+    used = spread("reserved", spec.pricing, family, spec.key).around(live_bytes) + context
+    allocated = spread("allocated", spec.pricing, family, spec.key).around(live_bytes) + context
+    cautious = max(used.p90, allocated.p90) - spec.total_memory_bytes
+    return min(cautious, live_bytes - room_bytes(spec, family))
+
+
 def _trace_at(source: TraceSource, point: Point) -> StepTrace:
     """One sample where the point names no batch, as ``step_at`` counts it."""
     return source.at(B=point["B"] or 1, S=point.get("S"), T=point.get("T"))
