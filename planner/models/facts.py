@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.first_lines import FirstLine
+from planner.models.folders import Adapter
 
 #: Keys of a config.json that say nothing about the architecture or the work of a step.
 IRRELEVANT_KEYS = frozenset(
@@ -93,6 +94,8 @@ class ModelFacts:
     assumptions: tuple[str, ...] = field(default=())
     first_lines: tuple[FirstLine, ...] = field(default=())
     trust_remote_code: bool = False
+    task_is_open: bool = False  # nobody asked for the task and no class settles it: data may
+    adapter: Adapter | None = None  # the folder holds an adapter on this model
 
 
 def config_fingerprint(config: Mapping[str, Any]) -> str:

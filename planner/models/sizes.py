@@ -9,6 +9,7 @@ from typing import Any
 
 from planner import tables
 from planner.errors import ModelError
+from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts, config_fingerprint
 from planner.models.tasks import check_task
 from planner.units import format_count, parse_count
@@ -59,6 +60,7 @@ def facts(name: str, task: str | None) -> ModelFacts:
         blocks=layers,
         vocabulary=vocabulary,
         assumptions=(stated,),
+        first_lines=(FirstLine("task", "trained as causal_lm (a bare size)"),),
     )
 
 
