@@ -51,20 +51,20 @@ def choose_task(
     """The task of a config: the asked one, else what its class trains (``architectures``), else
     ``usual`` or the family's. Raises ModelError, naming what is not covered."""
     family = config["model_type"]
-    possible = model_types().get(family, frozenset())
+    possible = model_types().get(family)  # None: a newer release's, whose classes are believed
     if task is not None:
-        if possible and task not in possible:
+        if possible is not None and task not in possible:
             raise ModelError(
                 f"{task} is not covered for a {family} model",
                 where=where,
-                mend=f"Covered: {', '.join(sorted(possible))}",
+                mend=f"Covered: {', '.join(sorted(possible)) or 'nothing'}",
             )
         return Choice(task, FirstLine("task", f"trained as {task}, as asked"))
     name = class_of(config)
     return (
         (_usual(usual, family, name) if usual else None)
         or _by_class(name, possible, where)
-        or _by_family(family, possible, name, where)
+        or _by_family(family, possible or frozenset(), name, where)
     )
 
 
@@ -77,14 +77,14 @@ def _usual(task: str, family: str, name: str | None) -> Choice:
     )
 
 
-def _by_class(name: str | None, possible: frozenset[str], where: str) -> Choice | None:
+def _by_class(name: str | None, possible: frozenset[str] | None, where: str) -> Choice | None:
     row = class_task(name)
     if row is None:
         return None
-    task = next((task for task in row.tasks if task in possible or not possible), None)
+    task = next((task for task in row.tasks if possible is None or task in possible), None)
     if task is not None:
         return Choice(task, _line(task, name or "", changeable=row.base), row.base)
-    if row.nearest and (row.nearest in possible or not possible):
+    if row.nearest and (possible is None or row.nearest in possible):
         text = (
             f"{row.words} ({name}) is not covered: priced as {row.nearest}; "
             f"{FieldName('task')} changes it"
@@ -95,7 +95,7 @@ def _by_class(name: str | None, possible: frozenset[str], where: str) -> Choice 
     raise ModelError(
         f"{row.words} ({name}) is not covered",
         where=where,
-        mend=_instead(possible),
+        mend=_instead(possible or frozenset()),
     )
 
 
