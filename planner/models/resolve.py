@@ -16,6 +16,10 @@ from planner.models.checkpoint import read_checkpoint
 from planner.models.configs import SUPPLIED, library_knows, read_config
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
 from planner.models.names import renames, spelling
+from planner.models.quantization.read import quantised_by
+from planner.models.quantization.read import read as read_quantization
+from planner.models.quantization.words import first_lines as quantised_lines
+from planner.models.quantization.words import unsaid
 from planner.models.tasks import (
     Choice,
     check_task,
@@ -83,6 +87,7 @@ def from_folder(
             facts,
             parameters=checkpoint.parameters,
             weights_dtype=checkpoint.dtype or facts.weights_dtype,
+            first_lines=(*facts.first_lines, *unsaid(facts.quantization, checkpoint.quantised)),
         )
     if facts.config and facts.weights_dtype is None:
         facts = replace(facts, first_lines=(*facts.first_lines, *unstated_dtype(facts.task)))
@@ -164,6 +169,9 @@ def _from_config(
         if code
         else config_fingerprint(config)
     )
+    quantization = read_quantization(config, file.parent)
+    if quantization is not None and not quantised_by(config):
+        fingerprint = text_fingerprint(f"{fingerprint} {quantization}")
     return ModelFacts(
         name=name,
         origin=origin,
@@ -175,8 +183,9 @@ def _from_config(
         folder=file.parent,
         fingerprint=fingerprint,
         assumptions=assumed,
-        first_lines=(*lines, chosen.line),
+        first_lines=(*quantised_lines(quantization), *lines, chosen.line),
         trust_remote_code=own_code,
+        quantization=quantization,
         **describe(config, chosen.task),
     )
 

@@ -16,7 +16,7 @@ from planner.first_lines import FirstLine
 from planner.memory.replays import Replays
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
-from planner.plan.inputs.defaults import default
+from planner.plan.inputs.rows import default
 from planner.plan.inputs.speech import transcribed
 from planner.plan.inputs.tasks import adapted, by_data, shortest_lines
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question

@@ -8,10 +8,10 @@ What was answered is kept for the assumptions.
 
 from __future__ import annotations
 
-import contextlib
 import types
 
 import torch
+from torch import _VF
 from torch.overrides import TorchFunctionMode
 
 from planner.errors import ModelError
@@ -158,9 +158,10 @@ class CudaLike(DataQuestions, TorchFunctionMode):
 
     def _on_linear(self, func, input, weight, bias=None):  # noqa: A002
         # bitsandbytes' packed weights: the layer's own forward pass unpacks them
-        if weight.dtype == torch.uint8:
+        if not weight.dtype.is_floating_point:
             raise ModelError(
-                "it reads the weights of its linear layers itself, which 4-bit layers do not allow",
+                "it reads the weights of its linear layers itself, which 4-bit and other quantised "
+                "layers do not allow",
                 mend="Train it with LoRA instead",
             )
         return func(input, weight, bias)
@@ -180,10 +181,10 @@ class CudaLike(DataQuestions, TorchFunctionMode):
         return func(rows, weights, *args, **kwargs)
 
     def _on_softmax(self, func, *args, **kwargs):
-        return self._softmax(func, torch._softmax, *args, **kwargs)
+        return self._softmax(func, _VF._softmax, *args, **kwargs)
 
     def _on_log_softmax(self, func, *args, **kwargs):
-        return self._softmax(func, torch._log_softmax, *args, **kwargs)
+        return self._softmax(func, _VF._log_softmax, *args, **kwargs)
 
     def _softmax(self, func, fused, *args, **kwargs):
         """CUDA reads fp16 and writes float32 in one kernel; bf16 is copied to float32 first
@@ -194,7 +195,8 @@ class CudaLike(DataQuestions, TorchFunctionMode):
         tensor = args[0] if args else kwargs.get("input")
         dim = args[1] if len(args) > 1 else kwargs.get("dim")
         if (
-            kwargs.get("dtype") == torch.float32
+            isinstance(tensor, torch.Tensor)
+            and kwargs.get("dtype") == torch.float32
             and tensor.is_meta
             and tensor.dtype == torch.float16
         ):
@@ -248,12 +250,9 @@ class CudaLike(DataQuestions, TorchFunctionMode):
     def _cast_one(self, value, dtype):
         if isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.Tensor):
             return type(value)(self._cast_one(v, dtype) for v in value)
-        castable = (
-            isinstance(value, torch.Tensor)
-            and value.is_meta
-            and value.dtype in (torch.float32, torch.float16, torch.bfloat16)
-        )
-        if not castable or value.dtype == dtype:
+        if not isinstance(value, torch.Tensor) or not value.is_meta or value.dtype == dtype:
+            return value
+        if value.dtype not in (torch.float32, torch.float16, torch.bfloat16):
             return value
         if (
             dtype != torch.float32
@@ -281,51 +280,3 @@ def _tensors(values) -> list[torch.Tensor]:
         elif isinstance(value, (list, tuple)):
             out += [v for v in value if isinstance(v, torch.Tensor)]
     return out
-
-
-@contextlib.contextmanager
-def as_if_on_cuda(mode: CudaLike):
-    """The mode, with torch's own questions about autocast answered by it (PEFT asks; checkpointing
-    restores)."""
-    enabled, clear = torch.is_autocast_enabled, torch.clear_autocast_cache
-
-    def is_enabled(*_device) -> bool:
-        return mode.autocasting
-
-    def clear_both():
-        mode.clear_cache()
-        clear()
-
-    torch.is_autocast_enabled, torch.clear_autocast_cache = is_enabled, clear_both
-    try:
-        with mode, _own_blocks(mode):
-            yield mode
-    finally:
-        torch.is_autocast_enabled, torch.clear_autocast_cache = enabled, clear
-
-
-@contextlib.contextmanager
-def _own_blocks(mode: CudaLike):
-    """``with torch.autocast(…)`` in a model's code, which meta tensors do not have, told to the
-    mode. Only a block for CUDA names a type that counts: blocks for other devices come from code
-    that asks its tensors where they lie."""
-    kind = torch.amp.autocast_mode.autocast
-    own = {name: vars(kind)[name] for name in ("__init__", "__enter__", "__exit__")}
-
-    def init(self, device_type, dtype=None, enabled=True, cache_enabled=None):
-        self.told = (bool(enabled), dtype if device_type == "cuda" else None)
-
-    def enter(self):
-        mode.contexts.append(self.told)
-        return self
-
-    def leave(self, *_error):
-        mode.contexts.pop()
-        return False
-
-    kind.__init__, kind.__enter__, kind.__exit__ = init, enter, leave
-    try:
-        yield
-    finally:
-        for name, function in own.items():
-            setattr(kind, name, function)

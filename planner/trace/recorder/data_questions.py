@@ -9,6 +9,9 @@ import torch
 
 from planner.errors import ModelError
 
+#: Marks on meta tensors: what a condition on the data is taken as, and what a mask adds up to.
+_ANSWER, _SUM = "_planner_answer", "_planner_sum"
+
 
 class DataQuestions:
     """The part of a function mode that answers. ``answers`` keeps what was said, for the
@@ -33,12 +36,12 @@ class DataQuestions:
             and whole.dtype == torch.bool
             and total.dim() == 0
         ):
-            total._planner_sum = whole.numel()
+            setattr(total, _SUM, whole.numel())
         return total
 
     def _on___eq__(self, func, left, right):
         answer = func(left, right)
-        full = getattr(left, "_planner_sum", None)
+        full = getattr(left, _SUM, None)
         return (
             answer
             if full is None or not isinstance(right, int)
@@ -47,13 +50,13 @@ class DataQuestions:
 
     def _tag(self, tensor, answer: bool):
         if isinstance(tensor, torch.Tensor) and tensor.is_meta:
-            tensor._planner_answer = answer
+            setattr(tensor, _ANSWER, answer)
         return tensor
 
     def _on___bool__(self, func, tensor):
         if not tensor.is_meta:
             return func(tensor)
-        answer = getattr(tensor, "_planner_answer", False)
+        answer = getattr(tensor, _ANSWER, False)
         self.answers.add(f"a condition on the data was taken as {answer}")
         self.on_answer()
         return answer
