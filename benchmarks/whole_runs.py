@@ -5,6 +5,8 @@
     python benchmarks/whole_runs.py --write docs/whole_runs.md
     python benchmarks/whole_runs.py --tables DIR --curate  # write the curated reports again
     python benchmarks/whole_runs.py --only ID ... --again
+    python benchmarks/whole_runs.py --figures docs/whole_runs_baseline.csv   # keep every figure
+    python benchmarks/whole_runs.py --before docs/whole_runs_baseline.csv    # totals beside them
 
 Answers are kept in the planner's cache folder for one state of its code and tables, so that a run
 that was cut off goes on where it was; ``--again`` asks anew.
@@ -25,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.whole import answers as asking_them  # noqa: E402
 from benchmarks.whole.asking import question  # noqa: E402
 from benchmarks.whole.document import document  # noqa: E402
+from benchmarks.whole.figures import figures, read_figures, to_csv  # noqa: E402
 from benchmarks.whole.outcome import Outcome  # noqa: E402
 from benchmarks.whole.report import COLUMNS, Report, read, shipped  # noqa: E402
 from planner.cli.writing import write  # noqa: E402
@@ -82,9 +85,13 @@ def _document(reports: Sequence[Report], options: argparse.Namespace) -> str:
     answers = asking_them.Answers(estimate, store, asking_them.state_of_planner())
     chosen = [r for r in reports if not options.only or r.id in options.only]
     outcomes = judge(chosen, answers)
+    if options.figures:
+        write(options.figures, to_csv(figures(outcomes)))
+    before = read_figures(options.before) if options.before else None
     compared = sum(outcome.hours is not None for outcome in outcomes)
     source = "the raw tables" if options.tables else "profiles/measured/whole_runs"
-    return document(outcomes, f"{len(outcomes)} of {source}, {compared} asked and compared")
+    described = f"{len(outcomes)} of {source}, {compared} asked and compared"
+    return document(outcomes, described, before)
 
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -95,6 +102,8 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--curate", action="store_true", help="write the curated reports and end")
     parser.add_argument("--only", nargs="+", metavar="ID", help="ids of reports")
     parser.add_argument("--again", action="store_true", help="forget the answers that are kept")
+    parser.add_argument("--figures", type=Path, metavar="CSV", help="write every figure there too")
+    parser.add_argument("--before", type=Path, metavar="CSV", help="figures of an earlier planner")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the document there")
     parsed = parser.parse_args(arguments)
     if parsed.curate and not parsed.tables:

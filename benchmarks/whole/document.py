@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.whole import facts
 from benchmarks.whole.causes import causes
+from benchmarks.whole.figures import Figures, before_and_after
 from benchmarks.whole.outcome import Comparison, Outcome
 from benchmarks.whole.totals import Total, by, largest, total
 
@@ -29,11 +30,12 @@ partly unknown. Totals count H and M, unless they say otherwise.
 """
 
 
-def document(outcomes: Sequence[Outcome], described: str) -> str:
-    """The whole file as Markdown."""
+def document(outcomes: Sequence[Outcome], described: str, before: Figures | None = None) -> str:
+    """The whole file as Markdown; ``before`` are an earlier planner's figures."""
     trusted = [o for o in outcomes if o.report.trusted]
     parts = [
         HEAD + f"Runs: {described}.\n",
+        *([_before(outcomes, before)] if before is not None else []),
         _hours_totals(outcomes, trusted),
         _other_totals(trusted),
         _cause_totals(trusted),
@@ -43,6 +45,12 @@ def document(outcomes: Sequence[Outcome], described: str) -> str:
         _assumptions(outcomes),
     ]
     return "\n".join(parts)
+
+
+def _before(outcomes: Sequence[Outcome], before: Figures) -> str:
+    rows = before_and_after(outcomes, before)
+    totals = [one for _, old, new in rows for one in (old, new) if one is not None]
+    return "## Before and now\n\n" + _table(totals)
 
 
 def _hours_totals(outcomes: Sequence[Outcome], trusted: Sequence[Outcome]) -> str:

@@ -35,8 +35,8 @@ def count_lengths(
 ) -> Lengths:
     """Of prepared records. An encoder-decoder's have two lengths: source and target."""
     shapes = [layout.shape_of(record) for record in records]
-    two_sides = any(shape.target is not None for shape in shapes)
-    if two_sides and (task == "seq2seq_lm" or layout.record_type == "ids"):
+    two_sides = any(shape.target is not None or shape.is_conversation for shape in shapes)
+    if two_sides and (task == "seq2seq_lm" or (layout.record_type == "ids" and layout.target)):
         return _two_sides(records, layout, counter)
     texts = [_parts(record, layout, shape) for record, shape in zip(records, shapes)]
     counts = _sum_parts(texts, counter) + _ids(records, shapes, "text")

@@ -84,7 +84,9 @@ def _round_role(key: str) -> str:
 def is_message(value: Any) -> bool:
     """A dictionary that names a speaker and what was said."""
     plan = plan_of(tuple(value)) if isinstance(value, dict) else None
-    return plan is not None and bool(plan.speaker) and plan.speaker not in WEAK
+    if plan is None or not plan.speaker or plan.speaker in WEAK:
+        return False
+    return not isinstance(value[plan.speaker], (list, tuple))
 
 
 def is_chat(value: Any, path: str) -> bool:

@@ -9,10 +9,11 @@ from whole_reports import answer, outcome
 from benchmarks import whole_runs
 from benchmarks.whole.answers import Answer, Answers, of_document
 from benchmarks.whole.document import document
+from benchmarks.whole.figures import before_and_after, figures, read_figures, to_csv
 from benchmarks.whole.outcome import Comparison
 from benchmarks.whole.report import shipped
 from benchmarks.whole.totals import by, largest, total
-from planner.errors import QuestionError
+from planner.errors import DataError, QuestionError
 from planner.figures import Estimate
 
 DOCUMENT = whole_runs.ROOT / "docs" / "whole_runs.md"
@@ -135,6 +136,29 @@ def test_the_document_counts_and_explains():
     assert "- By rule, evaluation: evaluation each epoch; ours 0.025 h of their 2 h." in text
     assert "- 1 × task not understood: object detection" in text
     assert not re.search(r"\bnan\b|None", text)
+
+
+def test_an_earlier_planner_is_held_beside_this_one(tmp_path):
+    cells = {"id": "a", "usd": "4", "usd_per_gpu_hour": "2", "peak_gib": "9"}
+    old = [outcome(answer(0.5), **cells), outcome(answer(9.0), id="rumour", trust="L")]
+    kept = tmp_path / "old.csv"
+    kept.write_text(to_csv(figures(old)), encoding="utf-8")
+    before = read_figures(kept)
+    assert before["a", "hours"].error == pytest.approx(-0.75)
+    assert set(quantity for _, quantity in before) == {"hours", "dollars", "memory"}
+    hours, dollars, memory = before_and_after([outcome(answer(1.9), **cells)], before)
+    assert (hours[1].n, hours[2].n) == (1, 1), "a report without trust does not count"
+    assert hours[1].bias == pytest.approx(-0.75) and hours[2].bias == pytest.approx(-0.05)
+    assert dollars[1].bias == pytest.approx(-0.75) and memory[2].within == 1
+    text = document([outcome(answer(1.9), **cells)], "one", before)
+    assert "| hours, before | 1 | 75% | 0% | -75% |" in text and "| hours, now | 1 | 5% |" in text
+
+
+def test_figures_out_of_order_are_refused(tmp_path):
+    kept = tmp_path / "old.csv"
+    kept.write_text("id,quantity,reported,p10,p50,p90\na,hours,1,3,2,1\n", encoding="utf-8")
+    with pytest.raises(DataError, match="old.csv row 2"):
+        read_figures(kept)
 
 
 def test_the_written_document_is_of_the_curated_reports():
