@@ -16,7 +16,7 @@ from planner.parallel.plan import ALONE, ParallelPlan
 from planner.parallel.step import optimizer_step_seconds
 from planner.step_time.clock import StepClock, StepTime
 from planner.trace.source import TraceSource, trace_for
-from planner.trace.table import CATEGORIES, StepTrace
+from planner.trace.table import CATEGORIES, StepTrace, traced_length
 from planner.training.recipe import Recipe
 from planner.uncertainty.spread import moved, spread
 
@@ -128,7 +128,8 @@ def evaluate(
     QuestionError for a device that does not run the precision."""
     spec.check_trainable(recipe.precision)
     source = source or trace_for(facts, recipe, teacher=teacher)
-    point = {"B": micro_batch, "S": sequence_length, "T": target_length}
+    lengths = {"S": traced_length(sequence_length), "T": traced_length(target_length)}
+    point = {"B": micro_batch, **lengths}
     memory = memory_at(source, spec, point, accumulation=accumulation, parallel=parallel)
     step = step_at(source, spec, point, accumulation=accumulation, parallel=parallel)
     return PointResult(
