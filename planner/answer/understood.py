@@ -66,7 +66,9 @@ def _subject(problem: Problem) -> list[FirstLine]:
     size = f" of {format_count(facts.parameters)} parameters" if facts.parameters else ""
     task = (problem.question.task or facts.task).replace("_", " ")
     said = {line.topic for line in problem.first_lines if not line.warning}
-    lines = [FirstLine("model", f"{facts.name}{size}, trained for {task}")]
+    if all(line.topic != "task" for line in problem.first_lines):
+        size += f", trained for {task}"
+    lines = [FirstLine("model", f"{facts.name}{size}")] if size else []
     tokens = ""
     if data.mean_length is not None and data.modality == "text":
         total = format_count(data.mean_length * data.samples)
