@@ -152,7 +152,7 @@ def test_of_many_answers_the_first_is_counted_and_the_others_are_a_warning(tmp_p
         for i in range(9)
     ]
     (line,) = [line for line in scan(_written(tmp_path, records)).first_lines if line.warning]
-    assert "'responses'" in line.text
+    assert "'responses after the first' (5" in line.text
     rows, layout = understood(records)
     assert conversation_of(rows[0], layout).turns[1].content == records[0]["responses"][0]
 

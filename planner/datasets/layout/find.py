@@ -10,7 +10,6 @@ from typing import Any
 
 from planner.datasets.layout import names
 from planner.datasets.layout.assign import LABELLED, Assigner
-from planner.datasets.layout.assign import text_columns as text_columns_of
 from planner.datasets.layout.column import (
     NUMBERS,
     OBJECTS,
@@ -22,6 +21,7 @@ from planner.datasets.layout.column import (
     judge,
     sample_of,
 )
+from planner.datasets.layout.column import text_columns as text_columns_of
 from planner.datasets.layout.shape import Layout, Shape, signature
 from planner.datasets.layout.values import LABEL, ODD_KINDS, WORD
 from planner.datasets.readers import AUDIO, IMAGE
