@@ -16,7 +16,14 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from planner import tables
-from planner.errors import FieldName, MachineError, ModelError, ProfileError, QuestionError
+from planner.errors import (
+    FieldName,
+    MachineError,
+    ModelError,
+    PlannerError,
+    ProfileError,
+    QuestionError,
+)
 from planner.models.facts import ModelFacts
 from planner.trace import store
 from planner.trace.memo import Memo
@@ -62,6 +69,7 @@ class TraceSource:
     progress: Progress | None = None
     keep: bool = True
     _loaded: dict[str, TraceFamily] = field(default_factory=dict)
+    _failed: dict[tuple[str, int | None], PlannerError] = field(default_factory=dict)
     #: What was worked out of these traces: ``source.memo.of("fitting", key, make)``.
     memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
 
@@ -74,7 +82,7 @@ class TraceSource:
                     return trace
         self._refuse_what_is_known_not_to_work()
         regime = self.regime(B, S)
-        family = self._find(regime) or self._find_exact(regime, S) or self._record(regime, S)
+        family = self._find(regime) or self._find_exact(regime, S) or self._recorded(regime, S)
         self._loaded[
             regime + (f"-{S}" if family.traces[0].domain.get("S", (0, 1))[0] == S else "")
         ] = family
@@ -121,6 +129,15 @@ class TraceSource:
             ).encode()
         ).hexdigest()[:8]
         return cache_folder() / "traces" / f"{self.stem}-{regime}-{made_with}.trace"
+
+    def _recorded(self, regime: str, length: int | None) -> TraceFamily:
+        """What cannot be recorded is tried once, however many devices ask for it."""
+        if (regime, length) not in self._failed:
+            try:
+                return self._record(regime, length)
+            except PlannerError as error:
+                self._failed[regime, length] = error
+        raise self._failed[regime, length]
 
     def _record(self, regime: str, length: int | None) -> TraceFamily:
         from planner.trace.recorder.regimes import record_regime  # torch from here on

@@ -6,14 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner import estimate
+from planner.choose.decision import decide
 from planner.devices.lookup import find_device
-from planner.errors import QuestionError, UnknownNameError
+from planner.errors import ModelError, QuestionError, UnknownNameError
 from planner.plan.inputs.hardware import own_offer
 from planner.plan.inputs.problem import understand
 from planner.plan.limits import Allowed
 from planner.plan.survey.candidate import pareto
 from planner.plan.survey.survey import COUNTS, survey
 from planner.question import Question
+from planner.trace.source import TraceSource
 
 
 def question(model="gpt2", **fields):
@@ -94,6 +96,24 @@ def test_what_comes_nearest_to_a_limit(market):
     both = market.nearest("lora", Allowed(usd=cheapest.usd, hours=hours))
     assert both is market.cheapest("lora", Allowed(hours=hours)) and both.usd > cheapest.usd
     assert market.nearest("lora", Allowed(usd=2 * cheapest.usd)) is cheapest
+
+
+def test_what_cannot_be_recorded_is_tried_once_and_said_once(monkeypatch):
+    tried = []
+
+    def fails(source, regime, length):
+        tried.append((source.stem, source.recipe.strategy, regime))
+        raise ModelError("its forward pass asks for values")
+
+    monkeypatch.setattr(TraceSource, "_record", fails)
+    asked = question("Qwen3-0.6B", samples=100, strategy=None)
+    decision = decide(asked)
+    assert decision["recommended"] is None and len(tried) == len(set(tried))
+    (left_out,) = [line for line in decision["warnings"] if "left out" in line]
+    assert left_out.startswith("feature_extraction, partial_fine_tune, fine_tune, lora, qlora")
+    with pytest.raises(QuestionError, match="no strategy can be planned") as refused:
+        estimate(asked)
+    assert str(refused.value).count("fine_tune, lora, qlora") == 1
 
 
 def test_own_hardware_known_in_part_is_refused():

@@ -51,8 +51,9 @@ def prove(grids: Iterable[DeviceGrid], parallel: ParallelPlan) -> Settled:
     wanted). Raises QuestionError as ``DeviceGrid.proven``.
     """
     tried: list[Settled] = []
-    grid = None
+    seen: list[DeviceGrid] = []
     for grid in grids:
+        seen.append(grid)
         for batch in grid.candidates(parallel)[:TRIES]:
             tried.append(Settled(grid, grid.proven(batch.micro_batch, parallel)))
             if _fits(tried[-1]):
@@ -62,8 +63,8 @@ def prove(grids: Iterable[DeviceGrid], parallel: ParallelPlan) -> Settled:
     fitting = [settled for settled in tried if _fits(settled)]
     if fitting:
         return min(fitting, key=lambda settled: settled.setting.seconds_per_sample)
-    if grid is None:
-        raise ValueError("a stage has at least one policy of checkpointing")
+    # recomputing is not always leaner: transformers lets gradients flow through frozen blocks then
+    grid = min(seen, key=lambda grid: grid.short_bytes(parallel))
     least = grid.shared.micro_batches[parallel][0]
     return min([*tried, Settled(grid, grid.proven(least, parallel))], key=_leanness)
 

@@ -47,6 +47,9 @@ def _own_blocks(mode: CudaLike):
 
     def leave(self, exc_type, exc_val, exc_tb):
         mode.contexts.pop()
+        if not mode.contexts and not mode.inside():
+            # as torch does where the outermost block ends: a recomputed block casts for itself
+            mode.clear_cache()
         return False
 
     kind.__init__, kind.__enter__, kind.__exit__ = init, enter, leave

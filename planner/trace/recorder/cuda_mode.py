@@ -60,20 +60,21 @@ _PYTHON_WRAPPERS = ("has_torch_function", "has_torch_function_unary", "has_torch
 
 class CudaLike(DataQuestions, TorchFunctionMode):
     """``autocast``: the lower precision of mixed precision, or None. ``casting()`` says whether a
-    cast is due now. ``numbers``: what ``item()`` gives; None refuses, since a model's forward pass
-    must not depend on it. ``align_masks``: attention masks have a size of the model's own, not the
-    batch's."""
+    cast is due now, ``inside()`` whether a block of the training loop's own is open. ``numbers``:
+    what ``item()`` gives; None refuses, since a model's forward pass must not depend on it.
+    ``align_masks``: attention masks have a size of the model's own, not the batch's."""
 
     def __init__(
         self,
         autocast: torch.dtype | None = None,
         casting=lambda: True,
+        inside=lambda: True,
         numbers: float | None = None,
         align_masks: bool = False,
     ):
         super().__init__()
         self.numbers, self.align_masks = numbers, align_masks
-        self.autocast, self._casting = autocast, casting
+        self.autocast, self._casting, self.inside = autocast, casting, inside
         self.answers: set[str] = set()
         self.on_answer = lambda: None  # told of each one: the host waits for the device there
         # the model's own ``torch.autocast`` blocks, innermost last

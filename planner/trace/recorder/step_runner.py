@@ -75,6 +75,7 @@ class StepRunner:
         mode = CudaLike(
             amp,
             casting=lambda: recorder.phase in ("forward", "teacher") or recorder.recomputing,
+            inside=lambda: amp is not None and recorder.phase in ("forward", "teacher"),
             align_masks="S" not in self.built.symbols,
         )
         mode.on_answer = recorder.synchronise
