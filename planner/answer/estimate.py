@@ -14,6 +14,8 @@ from planner.answer.advice import fixes
 from planner.answer.assemble import document
 from planner.answer.recommend import recommend
 from planner.errors import PlannerError, QuestionError
+from planner.first_lines import FirstLine
+from planner.models.quantization.words import StoredWeightsError
 from planner.plan.inputs.defaults import choose, default
 from planner.plan.inputs.hardware import (
     PLANNED,
@@ -123,10 +125,20 @@ def _all_options(problem: Problem, hardware: Hardware) -> list[Option]:
                 else _cheapest(problem, strategy, hardware.choices, grids)
             )
         except PlannerError as error:
-            if problem.question.strategy is not None:
+            # of several strategies, one that a quantised checkpoint cannot do leaves the others
+            others = len(problem.trained_strategies) > 1 and isinstance(error, StoredWeightsError)
+            if problem.question.strategy is not None and not others:
                 raise
-            problem.warn(f"{strategy} is left out: {error}")
+            _leave_out(problem, strategy, error)
     return options
+
+
+def _leave_out(problem: Problem, strategy: str, error: PlannerError) -> None:
+    """A warning; where the strategy was asked for by name, in the first lines."""
+    text = f"{strategy} is left out: {error}"
+    problem.warn(text)
+    if problem.question.strategy is not None:
+        problem.first_lines.append(FirstLine("model", text, warning=True))
 
 
 def _cheapest(

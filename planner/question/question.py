@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
     BaseModel,
@@ -336,7 +336,8 @@ class Question(BaseModel):
     def _ranks(cls, value: Any) -> Any:
         """``q_proj=8``, or a mapping as PEFT takes it."""
         if isinstance(value, dict):
-            return [f"{name}={rank}" for name, rank in value.items()]
+            ranks = cast("dict[object, object]", value)
+            return [f"{name}={rank}" for name, rank in ranks.items()]
         return cls._comma_list(value)
 
     @field_validator("lora_layers", mode="before")
@@ -346,7 +347,7 @@ class Question(BaseModel):
         if isinstance(value, int) and not isinstance(value, bool):
             return [str(value)]
         if isinstance(value, list):
-            return [str(item) for item in value]
+            return [str(item) for item in cast("list[object]", value)]
         return cls._comma_list(value)
 
     @field_validator(

@@ -11,7 +11,7 @@ from typing import Any
 from planner import tables
 from planner.datasets.profile import DatasetProfile, percentiles
 from planner.devices.specification import DeviceSpec
-from planner.errors import ModelError, ProfileError
+from planner.errors import ProfileError
 from planner.models.facts import ModelFacts
 from planner.models.quantization.stored import LOADED, Quantization
 from planner.models.quantization.words import refusal
@@ -94,10 +94,10 @@ def choose(
 
 
 def _check_weights(facts: ModelFacts, strategy: str) -> None:
-    """Raises ModelError where the strategy trains weights that the checkpoint has quantised."""
-    refused = refusal(facts.quantization, strategy) if facts.quantization else None
+    """Raises StoredWeightsError where the strategy trains weights that are stored quantised."""
+    refused = refusal(facts.name, facts.quantization, strategy) if facts.quantization else None
     if refused is not None:
-        raise ModelError(refused[0], where=facts.name, mend=refused[1])
+        raise refused
 
 
 def quantised(question: Question, facts: ModelFacts, strategy: str) -> Quantization | None:

@@ -3,7 +3,8 @@ what the loader leaves as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from planner import units
 from planner.errors import FieldName
@@ -54,7 +55,7 @@ def _preparation(strategy: str, chosen: str) -> str:
     )
 
 
-def _kept(strategy: str, setting: Setting, stored: Quantization, meta: dict) -> str:
+def _kept(strategy: str, setting: Setting, stored: Quantization, meta: Mapping[str, Any]) -> str:
     """Both figures: of the installed loader, and of one that converts every layer."""
     wide, small = meta["kept_wide_bytes"], meta["kept_stored_bytes"]
     version = meta.get("versions", {}).get("transformers", "")

@@ -87,7 +87,9 @@ def _by_default(built: BuiltModel) -> list[str]:
     try:
         from transformers.quantizers.base import get_keys_to_not_convert
     except ImportError:
-        from transformers.integrations import get_keys_to_not_convert
+        from transformers.integrations import (
+            get_keys_to_not_convert,  # pyright: ignore[reportAttributeAccessIssue]
+        )
     return list(get_keys_to_not_convert(module))
 
 
