@@ -158,8 +158,7 @@ class CudaLike(TorchFunctionMode):
         )
 
     def _on_linear(self, func, input, weight, bias=None):  # noqa: A002
-        # packed weights: the layer's own forward pass unpacks them
-        if not weight.dtype.is_floating_point:
+        if not weight.dtype.is_floating_point:  # packed: the layer's own forward pass unpacks it
             raise ModelError(
                 "it reads its linear layers' weights itself, which 4-bit layers do not allow",
                 mend="Train it with LoRA instead",
