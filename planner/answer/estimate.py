@@ -77,13 +77,25 @@ def _shown(ways: Ways) -> list[Candidate]:
         found += [one for one in shown.values() if one is not None]
         if not any(shown.values()):
             error = ways.survey.refusal(strategy)
-            if ways.question.strategy is not None:
+            if ways.question.strategy is not None and not _leaves_others(ways, error):
                 raise error
             refused.setdefault(str(error), []).append(strategy)
     for error, names in refused.items():
-        verb = "is" if len(names) == 1 else "are"
-        ways.problem.warn(f"{', '.join(names)} {verb} left out: {error}")
+        _leave_out(ways, names, error)
     return found
+
+
+def _leaves_others(ways: Ways, error: PlannerError) -> bool:
+    """Of several strategies, one that a quantised checkpoint cannot do leaves the others."""
+    return len(ways.strategies) > 1 and isinstance(error, StoredWeightsError)
+
+
+def _leave_out(ways: Ways, names: list[str], error: str) -> None:
+    """A warning; where the strategies were asked for by name, in the first lines."""
+    text = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} left out: {error}"
+    ways.problem.warn(text)
+    if ways.question.strategy is not None:
+        ways.problem.first_lines.append(FirstLine("model", text, warning=True))
 
 
 def _recommended(

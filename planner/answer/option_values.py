@@ -18,6 +18,7 @@ from planner.answer.project_cost import (
 from planner.answer.understood import own_texts, tokens_per_epoch
 from planner.figures import Estimate
 from planner.first_lines import FirstLine
+from planner.models.quantization.stored import LOADED
 from planner.plan.inputs.problem import Problem
 from planner.plan.options import Option
 from planner.question import Question
@@ -133,7 +134,7 @@ def _training(option: Option) -> dict[str, Any]:
     return {
         "task": recipe.task,
         "precision": recipe.precision,
-        "precision_detail": PRECISION_DETAIL[recipe.precision],
+        "precision_detail": _precision_detail(option),
         "optimizer": recipe.optimizer,
         "optimizer_states": optimizer_states(recipe),
         "gradient_checkpointing": recipe.gradient_checkpointing,
@@ -154,6 +155,23 @@ def _published(option: Option) -> dict[str, Any] | None:
     return None if row is None else {**row.as_dict(), "warmup": row.warmup or None}
 
 
+def _precision_detail(option: Option) -> str:
+    """Under adapters over weights in few bits, the rest alone has the recipe's precision."""
+    recipe, own = option.setting.recipe, option.facts.quantization
+    if recipe.lora_rank is None or not (recipe.strategy == "qlora" or recipe.load_in or own):
+        return PRECISION_DETAIL[recipe.precision]
+    words = own.words if own else LOADED[recipe.load_in or "4bit"].words
+    return f"{words} weights; the rest and the adapters: {REST_DETAIL[recipe.precision]}"
+
+
+REST_DETAIL = {
+    "fp32": "float32",
+    "tf32": "float32, TF32 products",
+    "fp16": "float16, adapters in float32",
+    "bf16": "bfloat16, adapters in float32",
+    "amp_fp16": "float32, float16 products (autocast) with a gradient scaler",
+    "amp_bf16": "float32, bfloat16 products (autocast)",
+}
 PRECISION_DETAIL = {
     "fp32": "float32 weights, gradients and products",
     "tf32": "float32 weights and gradients, TF32 products",

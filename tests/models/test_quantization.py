@@ -200,6 +200,15 @@ def test_quantised_weights_are_not_trained(tmp_path, config, strategy):
         estimate(question)
 
 
+def test_of_several_strategies_the_others_are_answered(tmp_path):
+    from planner import estimate
+
+    answer = estimate(_question(tmp_path, PUBLISHED[0][0], strategy=["lora", "fine_tune"]))
+    assert [option["strategy"] for option in answer["options"]] == ["lora"]
+    first = answer["first_lines"][0]
+    assert first["warning"] and first["text"].startswith("fine_tune is left out")
+
+
 def test_adapters_and_frozen_backbones_are_not_refused():
     for strategy in ("lora", "qlora", "feature_extraction"):
-        assert refusal(LOADED["4bit"], strategy) is None
+        assert refusal("any", LOADED["4bit"], strategy) is None

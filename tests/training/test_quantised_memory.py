@@ -10,6 +10,7 @@ import json
 import pytest
 
 from planner import estimate
+from planner.errors import QuestionError
 from planner.models.quantization.read import read
 from planner.models.quantization.stored import LOADED
 from planner.models.resolve import resolve
@@ -123,6 +124,30 @@ def test_the_usual_recipe_of_eight_long_samples_does_not_fit_a_card_of_40_gb():
     )
     assert not answer["options"][0]["fits"]
     assert any("prepare_model_for_kbit_training" in line["text"] for line in answer["first_lines"])
+
+
+def _small_answer(**fields):
+    return estimate(
+        "Llama-3.2-1B",
+        samples=100,
+        tokens_per_sample=128,
+        gpu="a100-sxm-80",
+        micro_batch=4,
+        offline=True,
+        **fields,
+    )
+
+
+def test_the_answer_says_how_the_rest_is_prepared_and_checkpoints_as_peft_does():
+    (usual,) = _small_answer(strategy=["qlora"])["options"]
+    assert usual["training"]["precision_detail"].startswith("NF4 weights")
+    assert usual["training"]["gradient_checkpointing"] == "full"
+    assert usual["training"]["precision"] == "amp_bf16"
+
+
+def test_loading_in_few_bits_without_adapters_is_refused():
+    with pytest.raises(QuestionError, match="trains no adapters"):
+        _small_answer(strategy=["fine_tune"], load_in="8bit")
 
 
 # ---- what holds of any model

@@ -3,7 +3,7 @@ it."""
 
 from __future__ import annotations
 
-from planner.errors import FieldName
+from planner.errors import FieldName, ModelError
 from planner.first_lines import FirstLine
 from planner.models.quantization.stored import Quantization
 
@@ -25,8 +25,8 @@ def first_lines(quantization: Quantization | None) -> tuple[FirstLine, ...]:
         )
     text = (
         f"its weights are stored quantised ({quantization.words}, {quantization.detail}) and "
-        "counted so: adapters train over them; full and partial fine-tuning, training from "
-        "scratch and a distillation of it cannot train them"
+        "counted so: adapters train over them; full and partial fine-tuning and training from "
+        "scratch cannot train them"
     )
     lines = [FirstLine("model", text)]
     if quantization.dequantise_first:
@@ -55,14 +55,19 @@ def unsaid(quantization: Quantization | None, packed: bool) -> tuple[FirstLine, 
     )
 
 
-def refusal(quantization: Quantization, strategy: str) -> tuple[str, str] | None:
-    """(why, how to mend it) where a strategy trains the stored weights themselves, else None."""
+class StoredWeightsError(ModelError):
+    """A strategy trains the weights themselves, and the checkpoint holds them quantised."""
+
+
+def refusal(name: str, quantization: Quantization, strategy: str) -> StoredWeightsError | None:
+    """Why a strategy cannot train a model of stored weights, None where it can."""
     if not quantization.known or strategy not in TRAIN_WEIGHTS:
         return None
     kind = "8-bit float" if quantization.method == "fp8" else "integer"
-    return (
+    return StoredWeightsError(
         f"its weights are stored as {quantization.words} ({quantization.detail}), and {kind} "
         f"weights cannot be trained by {strategy}",
-        f"Ask for {FieldName('strategy')} lora, which trains adapters over them, or dequantise the "
-        "checkpoint first and name that folder",
+        where=name,
+        mend=f"Ask for {FieldName('strategy')} lora, which trains adapters over them, or "
+        "dequantise the checkpoint first and name that folder",
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from planner.datasets.profile import DatasetProfile, percentiles
 from planner.devices.specification import DeviceSpec
-from planner.errors import FieldName, ModelError
+from planner.errors import FieldName, QuestionError
 from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
 from planner.models.quantization.stored import LOADED, Quantization
@@ -58,7 +58,7 @@ def choose(
 ) -> TrainingChoices:
     """Settle everything that the question leaves open for one strategy on one device. Raises
     QuestionError when the device does not run the precision."""
-    _check_weights(facts, strategy)
+    _check_weights(question, facts, strategy)
     task = question.task or facts.task
     precision = question.precision or default_precision(facts, task, strategy, spec)
     spec.check_trainable(precision)
@@ -95,11 +95,18 @@ def choose(
     )
 
 
-def _check_weights(facts: ModelFacts, strategy: str) -> None:
-    """Raises ModelError where the strategy trains weights that the checkpoint has quantised."""
-    refused = refusal(facts.quantization, strategy) if facts.quantization else None
+def _check_weights(question: Question, facts: ModelFacts, strategy: str) -> None:
+    """Raises StoredWeightsError where the strategy trains weights that are stored quantised, and
+    QuestionError where none of those asked for can load them in fewer bits."""
+    if question.load_in and question.strategy and not set(question.strategy) & set(LORA):
+        raise QuestionError(
+            f"{', '.join(question.strategy)} trains no adapters over weights in {question.load_in}",
+            where=FieldName("load_in"),
+            mend=f"Ask for {FieldName('strategy')} {' or '.join(LORA)}",
+        )
+    refused = refusal(facts.name, facts.quantization, strategy) if facts.quantization else None
     if refused is not None:
-        raise ModelError(refused[0], where=facts.name, mend=refused[1])
+        raise refused
 
 
 def quantised(question: Question, facts: ModelFacts, strategy: str) -> Quantization | None:

@@ -35,21 +35,24 @@ def _lines(
     problem: Problem, strategy: str, setting: Setting, stored: Quantization
 ) -> Iterator[FirstLine]:
     if stored.upcast:
-        yield FirstLine("recipe", _preparation(strategy, problem.question.kbit_preparation))
+        yield FirstLine(
+            "recipe",
+            _preparation(f"{strategy} over {stored.words}", problem.question.kbit_preparation),
+        )
     meta = setting.longest_trace().meta
     if meta.get("kept_wide_bytes"):
         yield FirstLine("model", _kept(strategy, setting, stored, meta), warning=True)
 
 
-def _preparation(strategy: str, chosen: str) -> str:
+def _preparation(subject: str, chosen: str) -> str:
     field = FieldName("kbit_preparation")
     if chosen == "none":
         return (
-            f"{strategy} over quantised weights, the rest left in 16 bits ({field} none: own "
+            f"{subject} weights, the rest left in 16 bits ({field} none: own "
             "loaders, unsloth, LLaMA-Factory, TRL since 2026)"
         )
     return (
-        f"{strategy} over quantised weights, everything else made float32 and the blocks "
+        f"{subject} weights, everything else made float32 and the blocks "
         f"checkpointed, as PEFT's prepare_model_for_kbit_training does (axolotl, TRL until 2025); "
         f"{field} none leaves it in 16 bits and needs less memory"
     )

@@ -158,11 +158,9 @@ class CudaLike(DataQuestions, TorchFunctionMode):
         )
 
     def _on_linear(self, func, input, weight, bias=None):  # noqa: A002
-        # bitsandbytes' packed weights: the layer's own forward pass unpacks them
-        if not weight.dtype.is_floating_point:
+        if not weight.dtype.is_floating_point:  # packed: the layer's own forward pass unpacks it
             raise ModelError(
-                "it reads the weights of its linear layers itself, which 4-bit and other quantised "
-                "layers do not allow",
+                "it reads its linear layers' weights itself, which 4-bit layers do not allow",
                 mend="Train it with LoRA instead",
             )
         return func(input, weight, bias)

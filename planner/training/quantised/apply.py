@@ -11,7 +11,7 @@ from planner.errors import FieldName, ModelError
 from planner.models.quantization.stored import LOADED, Quantization
 from planner.training.quantised.chosen import converted, experts
 from planner.training.quantised.experts import store_experts
-from planner.training.quantised.layers import layer_for
+from planner.training.quantised.layers import Linear8bit, layer_for
 
 if TYPE_CHECKING:
     from planner.models.building.built import BuiltModel
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 #: Recipes that compute in float16; every other one in bfloat16, but for float32's own.
 HALF = ("fp16", "amp_fp16")
 WHOLE = ("fp32", "tf32")
+
+
+#: bitsandbytes ``MatMul8bitLt.forward`` puts its input on the context itself.
+INPUTS_KEPT = (
+    "LLM.int8() layers hold their inputs outside of autograd's saved tensors: checkpointing "
+    "without use_reentrant, the default of transformers 5, frees none of them; use_reentrant=True "
+    "does"
+)
 
 
 @dataclass(frozen=True)
@@ -96,3 +104,13 @@ def _kept(built: BuiltModel, quantization: Quantization, chosen: list[str]) -> K
                 wide += weight.numel() * weight.element_size()
                 stored += weight.shape[0] * quantization.stored_bytes(*shape)
     return Kept(wide, stored)
+
+
+def has_int8(module: torch.nn.Module) -> bool:
+    return any(isinstance(part, Linear8bit) for part in module.modules())
+
+
+def store_frozen(built: BuiltModel, recipe: Recipe) -> None:
+    """Weights that only run forward, as a quantised checkpoint stores them; plain ones stay."""
+    if built.facts.quantization is not None and built.facts.quantization.known:
+        quantise(built, recipe)

@@ -47,7 +47,7 @@ class _Int8Product(torch.autograd.Function):
         context.layer, context.shape, context.dtype = layer, x.shape, x.dtype
         rows = x.reshape(-1, x.shape[-1])
         quantised, _ = torch.ops.planner.quantize_rows(rows.to(torch.float16))
-        sums = torch._int_mm(quantised, layer.weight.t())  # pyright: ignore[reportPrivateImportUsage]
+        sums = torch.ops.aten._int_mm(quantised, layer.weight.t())
         result = torch.ops.planner.dequantize([sums], list(sums.shape), rows.dtype)
         columns = min(int(constant("int8_outlier_columns")), rows.shape[-1])
         outlying = rows[:, :columns].contiguous()

@@ -20,6 +20,10 @@ def apply(built, recipe, build) -> Prepared:
     from torch.nn import functional
 
     teacher = build()
+    if teacher.facts.quantization is not None:
+        from planner.training.quantised.apply import store_frozen
+
+        store_frozen(teacher, recipe)
     freeze(teacher.module)
     teacher.module.eval()
     student = built.module

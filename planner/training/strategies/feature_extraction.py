@@ -14,10 +14,16 @@ from planner.training.strategy import Prepared, Strategy, count, freeze, plain
 
 def apply(built, recipe, build) -> Prepared:
     total = count(built.module.parameters())
+    if built.facts.quantization is not None:
+        from planner.training.quantised.apply import store_frozen
+
+        store_frozen(built, recipe)
     freeze(built.module)
     head = list(built.head_parameters())
     if not head:
         raise ModelError(f"{built.facts.name} has no head to train")
+    if not all(parameter.is_floating_point() for parameter in head):
+        raise ModelError(f"the head of {built.facts.name} is quantised: it cannot be trained")
     for parameter in head:
         parameter.requires_grad_(True)
     if recipe.variant == "features":
