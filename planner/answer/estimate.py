@@ -12,7 +12,9 @@ from planner.answer.advice import fixes
 from planner.answer.assemble import document
 from planner.answer.recommend import among, recommend
 from planner.answer.verdict import limit_lines
-from planner.errors import QuestionError
+from planner.errors import PlannerError, QuestionError
+from planner.first_lines import FirstLine
+from planner.models.quantization.words import StoredWeightsError
 from planner.plan.inputs.hardware import Hardware, find_hardware
 from planner.plan.inputs.problem import Problem, understand
 from planner.plan.options import Option
