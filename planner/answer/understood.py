@@ -66,9 +66,8 @@ def _subject(problem: Problem) -> list[FirstLine]:
     size = f" of {format_count(facts.parameters)} parameters" if facts.parameters else ""
     task = (problem.question.task or facts.task).replace("_", " ")
     said = {line.topic for line in problem.first_lines if not line.warning}
-    if all(line.topic != "task" for line in problem.first_lines):
-        size += f", trained for {task}"
-    lines = [FirstLine("model", f"{facts.name}{size}")] if size else []
+    trained = "" if "task" in said else f", trained for {task}"
+    lines = [FirstLine("model", f"{facts.name}{size}{trained}")]
     tokens = ""
     if data.mean_length is not None and data.modality == "text":
         total = format_count(data.mean_length * data.samples)

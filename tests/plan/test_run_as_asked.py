@@ -102,8 +102,8 @@ def test_a_length_beyond_the_models_is_said():
 def test_the_first_lines_hold_model_task_data_run_and_recipe():
     answer, option, texts = ask(samples=2000)
     topics = [line["topic"] for line in answer["first_lines"]]
-    assert topics == ["model", "data", "run", "recipe"]
-    run = texts[2]
+    assert [topic for topic in topics if topic != "task"] == ["model", "data", "run", "recipe"]
+    run = texts[topics.index("run")]
     for word in ("epochs", "steps of", "tokens an epoch", "in all", "to start"):
         assert word in run, word
     assert option["run"]["tokens_per_epoch"] == 200_000

@@ -166,11 +166,9 @@ class DeviceGrid:
         """How far the smallest micro-batch is from passing any replay: at most 0 where it may."""
         shared = self.shared
         smallest = shared.micro_batches[parallel][0]
-        live = (
-            shared.least_bytes
-            if smallest == 1 and len(shared.large) > 1
-            else float(shared.peaks[list(shared.large).index(smallest)])
-        )
+        at = {int(size): float(peak) for size, peak in zip(shared.large, shared.peaks, strict=True)}
+        # a batch of one is recorded apart: no more than a bound is known of it
+        live = at[smallest] if smallest in at else shared.least_bytes
         live += bucket_bytes(shared.gradient_bytes, parallel.dp_replicate)
         return short_bytes_at_least(self.spec, shared.source.facts.modality, live)
 
