@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import click
 
+from planner.cli.progress import process_begins
 from planner.cli.switches import DEBUG, with_switches
 from planner.errors import PlannerError, nearest
 from planner.today import today
@@ -124,6 +125,7 @@ with_switches(cli)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
+    process_begins()
     # looking for plugins reads every installed package's metadata
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     # starting threads is half of numpy's import; the arrays here are small

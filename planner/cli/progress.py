@@ -18,9 +18,23 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-DELAY_SECONDS = 0.3  # the interpreter's start comes before
+DELAY_SECONDS = 0.4  # since the process began; the interpreter's own start comes before
 #: Between two looks for something new to say, and between two plain lines on the same part.
 LOOK_SECONDS, LINE_SECONDS = 0.5, 5.0
+
+
+#: Set by the command line's entry: importing what a command needs is waiting, too.
+_process_began: float | None = None
+
+
+def process_begins() -> None:
+    global _process_began
+    _process_began = time.monotonic()
+
+
+def _first_wait() -> float:
+    waited = 0.0 if _process_began is None else time.monotonic() - _process_began
+    return max(0.0, DELAY_SECONDS - waited)
 
 
 class Progress:
@@ -77,7 +91,7 @@ class Progress:
     def _watch(self) -> None:
         """The work may call nobody for seconds, while libraries are imported: a thread of its own
         says that it goes on."""
-        wait = DELAY_SECONDS
+        wait = _first_wait()
         while not self._stopping.wait(wait):
             with self._lock:
                 self._visible = True

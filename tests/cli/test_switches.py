@@ -164,7 +164,17 @@ def until(condition):
 
 
 def test_it_begins_within_half_a_second_though_nobody_was_told():
-    assert progress.DELAY_SECONDS <= 0.3
+    assert progress.DELAY_SECONDS < 0.5
+
+
+def test_what_a_command_imports_is_waited_for_too(monkeypatch):
+    """The half second is the user's: it begins with the process."""
+    monkeypatch.setattr(progress.time, "monotonic", lambda: 100.0)
+    assert progress._first_wait() == progress.DELAY_SECONDS
+    monkeypatch.setattr(progress, "_process_began", 99.8)
+    assert progress._first_wait() == pytest.approx(progress.DELAY_SECONDS - 0.2)
+    monkeypatch.setattr(progress, "_process_began", 90.0)
+    assert progress._first_wait() == 0.0
 
 
 def test_work_that_says_nothing_is_said_to_go_on(soon, capsys):
