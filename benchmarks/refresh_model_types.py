@@ -57,7 +57,7 @@ def main() -> int:
     for task in ("seq2seq_lm", "speech_recognition"):
         by_task[task] -= text  # they have no encoder whose length is their own
     by_task["speech_recognition"] -= {"dia", "pop2piano", "vibevoice"}  # they write sound
-    rows = tables.rows("models", "model_types.csv")
+    rows = [dict(row) for row in tables.rows("models", "model_types.csv")]
     for row in rows:
         found = {task for task, types in by_task.items() if row["model_type"] in types}
         kept = {KEPT} & set(row["tasks"].split())
@@ -71,7 +71,8 @@ def writes_text(model_type: str) -> bool:
     import torch
     from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoModelForMultimodalLM
 
-    from planner.trace.recorder.cuda_mode import CudaLike, as_if_on_cuda
+    from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
+    from planner.trace.recorder.cuda_mode import CudaLike
 
     try:
         config = CONFIG_MAPPING[model_type]()

@@ -31,11 +31,15 @@ def tags() -> list[tuple[str, int]]:
     """(NAME.TAG, pixels) where they differ from NAME's own."""
     import timm
 
+    def side(name: str) -> int:
+        config = timm.get_pretrained_cfg(name)
+        return config.input_size[-1] if config is not None else 0
+
     found = []
     for name in timm.list_models():
-        default = timm.get_pretrained_cfg(name).input_size[-1]
+        default = side(name)
         for full in timm.list_models(f"{name}.*", pretrained=True):
-            size = timm.get_pretrained_cfg(full).input_size[-1]
+            size = side(full)
             if full.partition(".")[0] == name and size != default:
                 found.append((full, size))
     return sorted(found)

@@ -71,9 +71,9 @@ def choose_task(
 def _usual(task: str, family: str, name: str | None) -> Choice:
     """What a row of the catalogue says that its model is trained on."""
     row = class_task(name)
-    if name is not None and row is not None and task in row.tasks and not row.base:
+    if name and row is not None and task in row.tasks and not row.base:
         return Choice(task, _line(task, name))
-    return Choice(task, _line(task, f"the usual task of {family}"), True)
+    return Choice(task, _line(task, f"the usual task of {family}"), open=True)
 
 
 def _by_class(name: str | None, possible: frozenset[str] | None, where: str) -> Choice | None:

@@ -87,7 +87,7 @@ class DataQuestions:
         if not log_probs.is_meta:
             return func(log_probs, targets, input_lengths, target_lengths, blank, **options)
         infinite = bool(options.get("zero_infinity", False))
-        losses = torch._ctc_loss(  # pyright: ignore[reportPrivateImportUsage]
+        losses = torch.ops.aten._ctc_loss.Tensor(
             log_probs, targets, input_lengths, target_lengths, blank, infinite
         )[0]
         self.on_answer()  # the lengths are read back by the host
