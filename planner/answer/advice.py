@@ -16,9 +16,9 @@ from planner import tables
 from planner.errors import PlannerError
 from planner.figures import Estimate
 from planner.parallel.plan import ParallelPlan
-from planner.plan.inputs.defaults import default
 from planner.plan.inputs.hardware import Hardware, rentable
 from planner.plan.inputs.problem import Problem
+from planner.plan.inputs.rows import default
 from planner.plan.options import Option
 from planner.plan.survey.survey import Survey, survey
 

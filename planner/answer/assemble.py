@@ -3,7 +3,7 @@ schema)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from planner.answer.advice import Fix
@@ -13,10 +13,9 @@ from planner.answer.project_cost import (
     paid_document,
     paid_sources,
 )
-from planner.answer.said_together import said_together
+from planner.answer.understood import first_lines
 from planner.first_lines import ordered
 from planner.models.facts import ModelFacts
-from planner.plan.inputs.defaults import default
 from planner.plan.inputs.hardware import Hardware
 from planner.plan.inputs.problem import Problem
 from planner.plan.options import Option
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from planner.plan.by_token.paid_option import PaidOption
 
 SCHEMA = 1
+#: Stands for the names of options before a line that all of them have.
+EVERY = "all options"
 
 
 def document(
@@ -38,8 +39,10 @@ def document(
 ) -> dict[str, Any]:
     """The answer as plain JSON values; the options that are paid by the token stand after those
     that train."""
+    planned = [option.strategy for option in (*options, *paid)]
+    told = ordered(first_lines(problem, _shown(options, chosen), planned))
     listed = [
-        *(option_values(problem, option, advice.get(id(option), [])) for option in options),
+        *(option_values(problem, option, advice.get(id(option), []), told) for option in options),
         *(paid_document(problem.question, option) for option in paid),
     ]
     common = [*hardware.assumptions, *problem.assumptions, *_common_assumptions(options)]
@@ -47,7 +50,7 @@ def document(
     warnings = [*dict.fromkeys(problem.warnings), *said_together(listed, "warnings")]
     return {
         "schema": SCHEMA,
-        "first_lines": [line.as_dict() for line in ordered(problem.first_lines)],
+        "first_lines": [line.as_dict() for line in told],
         "question": _understood(problem),
         "dataset": problem.data.as_dict(),
         "model": _model_facts(problem.facts),
@@ -58,6 +61,13 @@ def document(
         "sources": _sources(problem, options) + paid_sources(paid),
         "break_even": break_even_document(problem.question, [*options, *paid]),
     }
+
+
+def _shown(options: list[Option], chosen: tuple[Option | PaidOption, str] | None) -> Option | None:
+    """The option whose run stands in the first lines: the recommended one, else the first."""
+    if chosen is not None and isinstance(chosen[0], Option):
+        return chosen[0]
+    return options[0] if options and chosen is None else None
 
 
 def _understood(problem: Problem) -> dict[str, Any]:
@@ -157,14 +167,10 @@ def _sources(problem: Problem, options: list[Option]) -> list[dict[str, Any]]:
                     "date": None,
                 }
             )
-        for key in ("epochs", "global_batch"):
-            found.append(
-                {
-                    "what": f"default {key} of {option.strategy}",
-                    "source": default(key, option.strategy, option.setting.recipe.task)[1],
-                    "date": None,
-                }
-            )
+        found += [
+            {"what": f"default {what} of {option.strategy}", "source": source, "date": date}
+            for what, source, date in option.choices.practice.sources
+        ]
     for basis, device in sorted(
         {(option.rented.spec.pricing, option.rented.spec.key) for option in options}
     ):
@@ -191,3 +197,34 @@ def _calibrations(options: list[Option]) -> list[dict[str, Any]]:
                 }
             )
     return found
+
+
+def said_together(options: Sequence[Mapping[str, Any]], key: str) -> list[str]:
+    """The lines under ``key`` (warnings, assumptions) that more than one of the options' documents
+    has, each with the options it holds for before it; they are taken out of the options. Nothing is
+    lost: a line that one option has stays there."""
+    holders: dict[str, list[int]] = {}
+    for number, option in enumerate(options):
+        for line in option[key]:
+            holders.setdefault(line, []).append(number)
+    shared = {line: numbers for line, numbers in holders.items() if len(set(numbers)) > 1}
+    for option in options:
+        option[key][:] = [line for line in option[key] if line not in shared]
+    names = option_names(options)
+    return [
+        f"{', '.join(dict.fromkeys(names[number] for number in numbers))}: {line}"
+        if len(set(numbers)) < len(options)
+        else f"{EVERY}: {line}"
+        for line, numbers in shared.items()
+    ]
+
+
+def option_names(options: Sequence[Mapping[str, Any]]) -> list[str]:
+    """``lora``; ``feature_extraction (cached features)`` where the strategy has other variants that
+    are not meant."""
+    return [
+        f"{option['strategy']} ({option['variant']})"
+        if option.get("variant")
+        else option["strategy"]
+        for option in options
+    ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from planner import units
 from planner.answer.recommend import recommend
+from planner.answer.understood import first_lines
 from planner.answer.verdict import limit_lines
 from planner.choose import document as documents
 from planner.choose.document import Json, candidate_values, named
@@ -47,9 +48,14 @@ def decide(
     front = found.front(shown.placement.strategy) if shown else []
     holds, questions = cautions(problem)
     problem.first_lines += limit_lines(decision.ways, decision.chosen)
+    for best in filter(None, decision.best.values()):
+        decision.ways.say_how_it_is_loaded(best)
+    # the stages before tuning are priced by the request, whatever is asked for
+    planned = [*found.planned_strategies, *(option.strategy for option in paid), "prompting", "rag"]
+    told = first_lines(problem, shown, planned)
     document = {
         "schema": SCHEMA,
-        "first_lines": [line.as_dict() for line in ordered(problem.first_lines)],
+        "first_lines": [line.as_dict() for line in ordered(told)],
         "question": question.model_dump(mode="json") | {"strategy": list(problem.strategies)},
         "dataset": problem.data.as_dict(),
         "model": _model(problem),

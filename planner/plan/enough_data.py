@@ -9,7 +9,7 @@ from planner import units
 from planner.datasets.profile import DatasetProfile
 from planner.figures import Estimate
 from planner.models.facts import ModelFacts
-from planner.plan.inputs.defaults import default
+from planner.plan.inputs.rows import default
 
 
 @dataclass(frozen=True)

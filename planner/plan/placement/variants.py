@@ -110,9 +110,9 @@ def _cached(problem: Problem, strategy: str, spec: DeviceSpec) -> Iterator[Varia
             raise
         problem.warn(f"feature_extraction with cached features: {error}")
         return
-    once = question.model_copy(update={"evaluations_per_epoch": 0.0, "saves_per_epoch": 0.0})
+    once = question.model_copy(update={"saves_per_epoch": 0.0})
     stages = (
-        Stage(once, replace(making, epochs=1.0, steps=None), facts),
+        Stage(once, replace(making, epochs=1.0, steps=None, is_evaluated=False), facts),
         Stage(question, head, facts),
     )
     yield Variant(strategy, CACHED, stages, head)
