@@ -48,6 +48,8 @@ def decide(
     front = found.front(shown.placement.strategy) if shown else []
     holds, questions = cautions(problem)
     problem.first_lines += limit_lines(decision.ways, decision.chosen)
+    for best in filter(None, decision.best.values()):
+        decision.ways.say_how_it_is_loaded(best)
     # the stages before tuning are priced by the request, whatever is asked for
     planned = [name for name, best in decision.best.items() if best is not None]
     planned += [*(option.strategy for option in paid), "prompting", "rag"]

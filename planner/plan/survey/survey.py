@@ -108,6 +108,11 @@ class Survey:
         names = [strategy] if strategy else self.strategies
         return [place for name in names for place in self._of(name)]
 
+    @property
+    def planned_strategies(self) -> set[str]:
+        """Those that some device may do."""
+        return {place.variant.strategy for place in self.placed()}
+
     def promised(self, place: Place) -> Placement | None:
         """The place by the grid's word, whatever a proof has made of it since; None where it does
         not fit."""

@@ -9,6 +9,7 @@ from planner.errors import PlannerError
 from planner.figures import Estimate
 from planner.plan.limits import Allowed, Limit, allowed, licence_problem, limits_of
 from planner.plan.options import Option
+from planner.plan.placement.loading_lines import say_how_it_is_loaded
 from planner.plan.survey.candidate import Candidate, option_of
 from planner.plan.survey.survey import Survey
 
@@ -104,8 +105,14 @@ class Ways:
         near = self.survey.nearest(strategy, self.allowed(strategy), variant=variant)
         return near or self.survey.least_short(strategy, variant=variant)
 
+    def say_how_it_is_loaded(self, one: Candidate) -> None:
+        """Add to the problem's first lines how weights in few bits are loaded, with the figures of
+        this way."""
+        say_how_it_is_loaded(self.problem, one.placement.strategy, one.placement.shown)
+
     def option(self, one: Candidate) -> Option:
-        """A proven way priced in full, with what serving it costs."""
+        """A proven way priced in full, with what serving it costs; how it is loaded is said."""
+        self.say_how_it_is_loaded(one)
         option = option_of(self.problem, one)
         strategy = option.strategy
         serving = self.serving[strategy]
