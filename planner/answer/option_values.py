@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from planner.answer.project_cost import (
     project_cost,
     serving_document,
 )
+from planner.answer.understood import own_texts, tokens_per_epoch
 from planner.figures import Estimate
+from planner.first_lines import FirstLine
 from planner.models.quantization.stored import LOADED
 from planner.plan.inputs.problem import Problem
 from planner.plan.options import Option
@@ -26,7 +29,10 @@ from planner.training.recipe import Recipe
 LABELLED = ("samples",)
 
 
-def option_values(problem: Problem, option: Option, advice: list[Fix]) -> dict[str, Any]:
+def option_values(
+    problem: Problem, option: Option, advice: list[Fix], told: Sequence[FirstLine] = ()
+) -> dict[str, Any]:
+    """``told``: the answer's first lines, which are not said again."""
     trace = trace_of(option)
     offer = option.rented.offer
     warnings = list(
@@ -56,6 +62,7 @@ def option_values(problem: Problem, option: Option, advice: list[Fix]) -> dict[s
         "step": _step(option, trace),
         "run": _run(option),
         "cost": _cost(problem.question, option),
+        "limits": [limit.as_dict() for limit in option.limits],
         "energy_kwh": _figure(option.energy.kwh),
         "co2_kg": _figure(option.energy.co2_kg),
         **carbon_document(problem.question, option),
@@ -66,6 +73,7 @@ def option_values(problem: Problem, option: Option, advice: list[Fix]) -> dict[s
         "assumptions": list(
             dict.fromkeys(
                 [
+                    *own_texts(problem, option, told),
                     *option.assumptions,
                     *option.choices.notes,
                     *_of_trace(trace),
@@ -137,6 +145,7 @@ def _training(option: Option) -> dict[str, Any]:
         "padding": option.choices.padding,
         "unfrozen_blocks": recipe.unfrozen_blocks,
         "lora": lora,
+        "recipe": _published(option),
     }
 
 
@@ -157,6 +166,14 @@ REST_DETAIL = {
     "amp_fp16": "float32, float16 products (autocast) with a gradient scaler",
     "amp_bf16": "float32, bfloat16 products (autocast)",
 }
+
+
+def _published(option: Option) -> dict[str, Any] | None:
+    """The published recipe that the defaults are after, null where there is none."""
+    row = option.choices.practice.recipe
+    return None if row is None else {**row.as_dict(), "warmup": row.warmup or None}
+
+
 PRECISION_DETAIL = {
     "fp32": "float32 weights, gradients and products",
     "tf32": "float32 weights and gradients, TF32 products",
@@ -211,7 +228,8 @@ def _step(option: Option, trace: StepTrace) -> dict[str, Any]:
     target = setting.batches.target_mean_padded_length
     flops = float(step.time.model_flops) * step.accumulation
     peak = option.rented.spec.peak(setting.recipe.precision)
-    tokens = None if length is None else step.samples_per_second * (length + (target or 0.0))
+    real = None if length is None else setting.batches.real_tokens_per_sample
+    padded = None if length is None else setting.batches.padded_tokens_per_sample
     return {
         "micro_batch_size": step.micro_batch,
         "gradient_accumulation": step.accumulation,
@@ -223,7 +241,8 @@ def _step(option: Option, trace: StepTrace) -> dict[str, Any]:
         "model_flops": flops,
         "mfu": None if peak is None else flops / step.seconds.p50 / peak,
         "samples_per_second": step.samples_per_second,
-        "tokens_per_second": tokens,
+        "tokens_per_second": None if real is None else step.samples_per_second * real,
+        "padded_tokens_per_second": None if padded is None else step.samples_per_second * padded,
         "bound_by": str(step.time.bound),
         "pace_advice": host_bound_advice(
             option.rented.spec, step.time, step.micro_batch, setting.recipe.compile
@@ -243,6 +262,9 @@ def _run(option: Option) -> dict[str, Any]:
         "epochs": run.epochs,
         "wall_hours": run.wall_hours.as_dict(),
         "gpu_hours": run.gpu_hours.as_dict(),
+        "tokens_per_epoch": tokens_per_epoch(option.placement),
+        "evaluations": run.evaluations,
+        "evaluation_generates": option.choices.practice.generates,
         "breakdown_hours": dict(run.parts_hours),
     }
 

@@ -62,6 +62,11 @@ class Training(_Part):
     max_length: int | None
     padding: str
     lora: dict[str, Any] | None
+    recipe: dict[str, Any] | None = Field(
+        default=None,
+        description="The published recipe that defaults are after: model, task, kind, data, "
+        "warmup, source, date",
+    )
 
 
 class MemoryBreakdown(_Part):
@@ -136,7 +141,10 @@ class Step(_Part):
     )
     mfu: float | None = Field(ge=0, description="Model FLOPs over peak dense FLOPs")
     samples_per_second: float = Field(ge=0)
-    tokens_per_second: float | None = Field(ge=0)
+    tokens_per_second: float | None = Field(ge=0, description="Real tokens; padding is no data")
+    padded_tokens_per_second: float | None = Field(
+        default=None, ge=0, description="With padding: what is computed on"
+    )
     bound_by: Literal["host", "device"]
     pace_advice: str | None = Field(
         default=None, description="What would quicken a step whose device waits for the host"
@@ -160,6 +168,14 @@ class Run(_Part):
     epochs: float = Field(ge=0)
     wall_hours: Figure
     gpu_hours: Figure = Field(description="Device-hours over all devices")
+    tokens_per_epoch: float | None = Field(
+        default=None, ge=0, description="Real tokens, targets included, padding left out"
+    )
+    evaluations: float | None = Field(default=None, ge=0, description="Evaluations of the run")
+    evaluation_generates: bool | None = Field(
+        default=None,
+        description="Whether an evaluation generates text; its time is that of a forward pass",
+    )
     breakdown_hours: RunBreakdown = Field(description="Wall-clock hours, medians")
 
 
@@ -215,6 +231,20 @@ class Cost(_Part):
         return self
 
 
+class Limit(_Part):
+    """A limit of the question beside this option's figure, in USD or hours."""
+
+    limit: Literal["max_usd", "max_hours", "deadline"]
+    allowed: float = Field(description="Negative hours: the deadline has passed")
+    used: Figure
+    kept: bool = Field(description="By the median")
+    left: float = Field(description="Of what is allowed, at the median; negative: over it")
+    chance_kept: float = Field(ge=0, le=1)
+    runs: int | None = Field(
+        ge=0, description="Such runs that the limit pays, or leaves time for one after another"
+    )
+
+
 class Fix(_Part):
     """One change that lowers the peak, with what it would bring."""
 
@@ -237,7 +267,10 @@ class Scratch(_Part):
 
 
 class Serving(_Part):
-    """Answering requests with the tuned model on the option's device."""
+    """Answering requests with the tuned model on the device that does it for least."""
+
+    gpu: str | None = None
+    provider: str | None = None
 
     requests_per_month: float = Field(gt=0)
     prompt_tokens: float | None = Field(ge=0)
@@ -310,6 +343,7 @@ class Option(_Part):
     step: Step | None
     run: Run | None
     cost: Cost | None
+    limits: list[Limit] = []
     energy_kwh: Figure | None
     co2_kg: Figure | None
     grid: GridIntensity | None = None
@@ -359,33 +393,3 @@ class Answer(_Part):
     warnings: list[str]
     sources: list[Source]
     break_even: BreakEven | None = None
-
-
-def answer_schema() -> dict[str, Any]:
-    """The JSON Schema of the document, as shipped in ``profiles/schema/answer.schema.json``."""
-    return _published(Answer.model_json_schema(by_alias=True))
-
-
-def question_schema() -> dict[str, Any]:
-    """The JSON Schema of ``project.yaml``, as ``profiles/schema/question.schema.json``."""
-    from planner.question import Question
-
-    return _published(Question.model_json_schema())
-
-
-def _published(schema: dict[str, Any]) -> dict[str, Any]:
-    """With its dialect, and descriptions on one line: they come from wrapped docstrings."""
-    return _unwrapped(schema) | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-
-
-def _unwrapped(node: Any) -> Any:
-    if isinstance(node, list):
-        return [_unwrapped(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    return {
-        key: " ".join(value.split())
-        if key == "description" and isinstance(value, str)
-        else _unwrapped(value)
-        for key, value in node.items()
-    }

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 
-from planner.datasets.columns import Layout, find_layout
 from planner.datasets.counting import Lengths, count_lengths
 from planner.datasets.files import locate
+from planner.datasets.layout.accounting import account
+from planner.datasets.layout.find import find_layout
+from planner.datasets.layout.prepare import Prepared, prepare
+from planner.datasets.layout.sentences import left_out, understood
+from planner.datasets.layout.shape import Layout
+from planner.datasets.manifest import with_media
 from planner.datasets.profile import DatasetProfile
 from planner.datasets.readers import AUDIO, IMAGE, Budget, Sample
 from planner.datasets.tokens import BytesPerToken, TokenCounter, TokenizerFile
 from planner.errors import DataError, FieldName
+from planner.first_lines import FirstLine
 
 MAX_RECORDS = 200_000
 # beyond it records are counted in a spread part: a tokenizer does some MB a second
@@ -53,6 +60,7 @@ def scan(
     try:
         reader, files, notes = locate(path)
         sample = reader.read(files, path if path.is_dir() else path.parent, budget)
+        sample = with_media(sample, path if path.is_dir() else path.parent, budget)
         size = sum(f.stat().st_size for f in files)
     except PermissionError as error:
         raise DataError(
@@ -71,12 +79,13 @@ def _profile(
     sample: Sample,
     path: Path,
     size: int,
-    notes: tuple[str, ...],
+    located: tuple[str, ...],
     task: str | None,
     counter: TokenCounter,
     text_columns: Sequence[str] | None,
     max_records: int,
 ) -> DatasetProfile:
+    sample, prepared = _prepared(sample)
     layout = find_layout(sample.records, task, text_columns, str(path))
     kept = _kept(sample.records, counter, max_records)
     records = [sample.records[i] for i in kept] if kept is not None else sample.records
@@ -91,9 +100,9 @@ def _profile(
     measured = lengths.inputs if lengths else seconds
     error = 0.0 if measured is None else _sampling_error(measured, blocks, sampled, sample.samples)
     classes, class_notes = _classes(sample, layout)
+    mean = None if lengths is None else float(lengths.inputs.mean())
     tokens_from_text = lengths is not None and layout.record_type != "ids"
     notes = (
-        *notes,
         *sample.assumptions,
         *_notes(layout, lengths, counter if tokens_from_text else None),
         *_sampled_note(sampled, sample),
@@ -115,9 +124,29 @@ def _profile(
         format=sample.format,
         columns=layout.as_columns(),
         tokenizer=counter.name if tokens_from_text else "",
+        first_lines=(
+            *(FirstLine("data", said) for said in (*located, *sample.said, *prepared.notes)),
+            understood(layout, sample.samples, mean, _medium(records), classes),
+            *(left_out(layout, account(records, layout), mean) if lengths is not None else ()),
+        ),
         assumptions=tuple(filter(None, notes)),
         warnings=(*sample.warnings, *class_notes, *_empty_warning(lengths, layout)),
     )
+
+
+def _prepared(sample: Sample) -> tuple[Sample, Prepared]:
+    """Flat records; of records inside of records the number in all grows as in what was read."""
+    prepared = prepare(sample.records)
+    if prepared.owners is None:
+        return replace(sample, records=prepared.records), prepared
+    count = len(prepared.records)
+    grown = replace(
+        sample,
+        records=prepared.records,
+        samples=count if sample.whole else round(sample.samples * count / len(sample.records)),
+        blocks=None if sample.blocks is None else sample.blocks[prepared.owners],
+    )
+    return grown, prepared
 
 
 def _kept(
@@ -199,6 +228,14 @@ def _image_sizes(records: Sequence[dict[str, Any]]) -> tuple[int, int, int, int]
     return int(width), int(height), int(widest), int(highest)
 
 
+def _medium(records: Sequence[dict[str, Any]]) -> str:
+    """What the records hold beside text; "" where it is nothing."""
+    seconds, sizes = _audio(records), _image_sizes(records)
+    if seconds is not None:
+        return f"sounds of mean {seconds.mean():,.3g} s"
+    return f"images of median {sizes[0]} × {sizes[1]} pixels" if sizes else ""
+
+
 def _classes(sample: Sample, layout: Layout) -> tuple[int | None, tuple[str, ...]]:
     """Distinct labels; a part of the data may not hold them all, which is notes."""
     if sample.classes is not None:
@@ -240,7 +277,7 @@ def _notes(
         if isinstance(counter, BytesPerToken)
         else ""
     )
-    return layout.note, ratio, lengths.overhead
+    return ratio, lengths.overhead
 
 
 def _sampled_note(sampled: int, sample: Sample) -> tuple[str, ...]:

@@ -4,8 +4,7 @@ of ``planner.estimate`` are these fields (dashes become underscores)."""
 from __future__ import annotations
 
 import datetime
-import re
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -16,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from planner.question import lists
 from planner.question.fields import OneOf
 from planner.question.optimizers import asked_as, asked_names
 from planner.question.settings import SETTINGS
@@ -44,6 +44,7 @@ Task = Literal[
     "seq2seq_lm",
     "text_classification",
     "token_classification",
+    "question_answering",
     "image_classification",
     "audio_classification",
     "speech_recognition",
@@ -145,7 +146,11 @@ class Question(BaseModel):
 
     epochs: float | None = Field(None, gt=0, le=10**6, description=SETTINGS["epochs"].words)
     max_steps: int | None = Field(
-        None, ge=1, le=10**12, description="Stop after this many optimizer steps"
+        None,
+        ge=1,
+        le=10**12,
+        description="Optimizer steps of the run, through the data again and again; wins over "
+        "epochs",
     )
     micro_batch: int | None = Field(None, ge=1, le=10**7, description=SETTINGS["micro_batch"].words)
     global_batch: int | None = Field(
@@ -159,9 +164,10 @@ class Question(BaseModel):
         None, ge=1, le=10**8, description="Longest sample in tokens; the rest is cut off"
     )
     image_size: int | None = Field(None, ge=8, le=16384, description=SETTINGS["image_size"].words)
-    padding: Padding = Field(
-        "longest",
-        description="To the longest of the batch, to max_length, or packed without padding",
+    padding: Padding | None = Field(
+        None,
+        description="To the longest of the batch, to max_length, or packed without padding; by "
+        "default packed for text from scratch and plain text, else to the longest",
     )
     precision: Precision | None = Field(None, description=SETTINGS["precision"].words)
     optimizer: Optimizer | None = Field(None, description=SETTINGS["optimizer"].words)
@@ -206,7 +212,12 @@ class Question(BaseModel):
         "every epoch (false), or show both",
     )
     teacher: str | None = Field(None, description="Model that distillation learns from")
-    evaluations_per_epoch: float = Field(1.0, ge=0, le=10**4, description="Evaluations an epoch")
+    evaluations_per_epoch: float | None = Field(
+        None,
+        ge=0,
+        le=10**4,
+        description="Evaluations an epoch; by default as the published recipe, else 1",
+    )
     evaluation_samples: int | None = Field(
         None,
         ge=0,
@@ -325,41 +336,24 @@ class Question(BaseModel):
     @field_validator("lora_targets", "lora_exclude", mode="before")
     @classmethod
     def _modules(cls, value: Any) -> Any:
-        """Names by commas; a text with other signs than names have is one regular expression, whose
-        commas are its own."""
-        if isinstance(value, str) and not re.fullmatch(r"[\w.,\s-]*", value):
-            return [value.strip()]
-        return cls._comma_list(value)
+        return lists.module_names(value)
 
     @field_validator("lora_rank_pattern", mode="before")
     @classmethod
     def _ranks(cls, value: Any) -> Any:
-        """``q_proj=8``, or a mapping as PEFT takes it."""
-        if isinstance(value, dict):
-            ranks = cast("dict[object, object]", value)
-            return [f"{name}={rank}" for name, rank in ranks.items()]
-        return cls._comma_list(value)
+        return lists.ranks(value)
 
     @field_validator("lora_layers", mode="before")
     @classmethod
     def _numbers(cls, value: Any) -> Any:
-        """One number, a list of them, or a text such as ``0-15,20``."""
-        if isinstance(value, int) and not isinstance(value, bool):
-            return [str(value)]
-        if isinstance(value, list):
-            return [str(item) for item in cast("list[object]", value)]
-        return cls._comma_list(value)
+        return lists.numbers(value)
 
     @field_validator(
         "lora_layers_pattern", "lora_modules_to_save", "text_columns", "licences", mode="before"
     )
     @classmethod
     def _comma_list(cls, value: Any) -> Any:
-        return (
-            [part.strip() for part in value.split(",") if part.strip()]
-            if isinstance(value, str)
-            else value
-        )
+        return lists.by_commas(value)
 
     @model_validator(mode="after")
     def _one_source_of_data(self) -> Self:

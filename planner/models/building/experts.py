@@ -47,7 +47,9 @@ def looped_linear(rows: torch.Tensor, weights: torch.Tensor, ends: torch.Tensor)
 
     if has_torch_function((rows, weights)):
         return handle_torch_function(looped_linear, (rows, weights), rows, weights, ends)
-    grouped = getattr(torch.nn.functional, "grouped_mm", None) or torch._grouped_mm
+    public = getattr(torch.nn.functional, "grouped_mm", None)
+    # older torch has no public name
+    grouped = public or torch._grouped_mm  # pyright: ignore[reportPrivateImportUsage]
     return grouped(rows.to(weights.dtype), weights, offs=ends)
 
 

@@ -67,7 +67,7 @@ def refusal(name: str, quantization: Quantization, strategy: str) -> StoredWeigh
     kind = "8-bit float" if floats else "integer"
     return StoredWeightsError(
         f"its weights are stored as {quantization.words} ({quantization.detail}), and {kind} "
-        f"weights cannot be trained by {strategy}",
+        "weights cannot be trained",
         where=name,
         mend=f"Ask for {FieldName('strategy')} lora, which trains adapters over them, or "
         "dequantise the checkpoint first and name that folder",

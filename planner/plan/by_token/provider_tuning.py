@@ -27,8 +27,10 @@ from planner.plan.by_token.paid_option import (
     spread_of_counts,
     spread_of_data,
 )
-from planner.plan.inputs.defaults import choose, default
+from planner.plan.inputs.defaults import choose
+from planner.plan.inputs.practice import EVALUATIONS_PER_EPOCH
 from planner.plan.inputs.problem import Problem
+from planner.plan.inputs.rows import default
 from planner.plan.serving import serve
 from planner.today import today
 from planner.units import format_count, format_usd
@@ -52,7 +54,7 @@ def tuned_by_providers(problem: Problem) -> list[PaidOption]:
             mend=f"Name one with {FieldName('api_model')}",
         )
     prices = _offers(problem)
-    options = [_tuned_at(problem, price, data.mean_length) for price in prices]
+    options = [_tuned_at(problem, price) for price in prices]
     if question.api_model is None:
         options[0].assumptions.append(
             f"of {len(prices)} offers for a model of this size or name, the cheapest to train first"
@@ -106,23 +108,24 @@ def _training_usd(row: ApiPrice) -> float:
     return row.usd_per_training_token
 
 
-def _tuned_at(problem: Problem, price: ApiPrice, mean_length: float) -> PaidOption:
+def _tuned_at(problem: Problem, price: ApiPrice) -> PaidOption:
     question, data, rule = problem.question, problem.data, tuning_rule(price.provider)
     epochs = question.epochs or default("epochs", "lora", problem.facts.task)[0]
+    every = question.evaluations_per_epoch
     checks = (
         question.evaluation_samples
         if question.evaluation_samples is not None
         else math.ceil(default("evaluation_share")[0] * data.samples)
     )
-    length = min(mean_length, question.max_length or math.inf)
+    tokens = data.tokens_within(question.max_length) or 0.0  # real ones: providers bill no padding
     usd_per_token = _training_usd(price)
     bill = tuning_usd(
-        data.samples * length,
+        tokens,
         epochs,
         usd_per_token,
         rule,
-        validation_tokens=checks * length,
-        evaluations=math.ceil(question.evaluations_per_epoch * epochs),
+        validation_tokens=checks * tokens / data.samples,
+        evaluations=math.ceil((EVALUATIONS_PER_EPOCH if every is None else every) * epochs),
     )
     notes = [
         f"{format_count(bill.billed_tokens)} tokens billed: {data.samples} samples × "

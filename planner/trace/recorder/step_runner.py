@@ -10,7 +10,8 @@ import torch
 
 from planner.blame import failure
 from planner.errors import ModelError, PlannerError
-from planner.trace.recorder.cuda_mode import CudaLike, as_if_on_cuda
+from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
+from planner.trace.recorder.cuda_mode import CudaLike
 from planner.trace.recorder.dispatch_mode import RawTrace, Recorder, quiet
 from planner.training.optimizers import OPTIMIZERS, state_tensors
 from planner.training.recipe import Recipe

@@ -87,6 +87,7 @@ def _by_default(built: BuiltModel) -> list[str]:
     try:
         from transformers.quantizers.base import get_keys_to_not_convert
     except ImportError:
+        # where older releases of transformers keep it
         from transformers.integrations import (
             get_keys_to_not_convert,  # pyright: ignore[reportAttributeAccessIssue]
         )

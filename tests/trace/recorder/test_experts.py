@@ -13,7 +13,8 @@ from planner.models.resolve import resolve
 from planner.operations.call import Call, Lengths
 from planner.operations.registry import cost
 from planner.operations.shapes import product_of
-from planner.trace.recorder.cuda_mode import CudaLike, as_if_on_cuda
+from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
+from planner.trace.recorder.cuda_mode import CudaLike
 from planner.trace.recorder.regimes import record_regime
 from planner.trace.table import Operand, Signature
 from planner.training.recipe import Recipe
