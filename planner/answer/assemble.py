@@ -3,7 +3,7 @@ schema)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from planner.answer.advice import Fix

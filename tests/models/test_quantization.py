@@ -148,6 +148,11 @@ def test_no_config_no_quantisation():
     assert read({"quantization_config": {"quant_method": "mxfp4", "dequantize": True}}) is None
 
 
+def test_what_is_no_mapping_is_not_known():
+    found = read({"quantization_config": ["gptq"]})
+    assert found is not None and not found.known
+
+
 def test_it_may_stand_in_the_text_config_or_under_the_older_key():
     one = {"quant_method": "awq", "bits": 4}
     for config in ({"text_config": {"quantization_config": one}}, {"compression_config": one}):

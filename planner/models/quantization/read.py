@@ -36,8 +36,8 @@ def quantised_by(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
     for part in parts:
         for key in ("quantization_config", "compression_config"):
             found = part.get(key) if isinstance(part, Mapping) else None
-            if isinstance(found, Mapping) and found:
-                return found
+            if found:  # what is no mapping is a method that is not known
+                return found if isinstance(found, Mapping) else {"quant_method": str(found)[:40]}
     return None
 
 

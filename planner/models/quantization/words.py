@@ -63,10 +63,11 @@ def refusal(name: str, quantization: Quantization, strategy: str) -> StoredWeigh
     """Why a strategy cannot train a model of stored weights, None where it can."""
     if not quantization.known or strategy not in TRAIN_WEIGHTS:
         return None
-    kind = "8-bit float" if quantization.method == "fp8" else "integer"
+    floats = quantization.method == "fp8" or "float" in quantization.words
+    kind = "8-bit float" if floats else "integer"
     return StoredWeightsError(
         f"its weights are stored as {quantization.words} ({quantization.detail}), and {kind} "
-        f"weights cannot be trained by {strategy}",
+        "weights cannot be trained",
         where=name,
         mend=f"Ask for {FieldName('strategy')} lora, which trains adapters over them, or "
         "dequantise the checkpoint first and name that folder",

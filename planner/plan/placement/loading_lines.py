@@ -35,10 +35,9 @@ def _lines(
     problem: Problem, strategy: str, setting: Setting, stored: Quantization
 ) -> Iterator[FirstLine]:
     if stored.upcast:
-        yield FirstLine(
-            "recipe",
-            _preparation(f"{strategy} over {stored.words}", problem.question.kbit_preparation),
-        )
+        own = stored is setting.source.facts.quantization
+        subject = f"{'adapters' if own else strategy} over {stored.words}"
+        yield FirstLine("recipe", _preparation(subject, problem.question.kbit_preparation))
     meta = setting.longest_trace().meta
     if meta.get("kept_wide_bytes"):
         yield FirstLine("model", _kept(strategy, setting, stored, meta), warning=True)
