@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from planner.datasets.profile import DatasetProfile, from_counts
-from planner.errors import FieldName, QuestionError
+from planner.datasets.profile import DatasetProfile
+from planner.errors import QuestionError
 from planner.first_lines import FirstLine
 from planner.memory.replays import Replays
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
+from planner.plan.inputs.counts import counted, said_of
 from planner.plan.inputs.defaults import default
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
 from planner.trace.source import Progress, TraceSource, trace_for
@@ -102,7 +103,7 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     data = _data(question, facts, progress)
     problem = Problem(question, facts, data, progress)
     problem.data = _fitted_to(facts, data, problem.assumptions)
-    problem.first_lines += [*facts.first_lines, *data.first_lines]
+    problem.first_lines += [*facts.first_lines, *data.first_lines, *said_of(question, facts, data)]
     problem.assumptions += [*facts.assumptions, *data.assumptions]
     problem.warnings += [*question.notes, *data.warnings]
     return problem
@@ -110,20 +111,7 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
 
 def _data(question: Question, facts: ModelFacts, progress: Progress | None) -> DatasetProfile:
     if question.data is None:
-        if facts.modality == "text" and question.tokens_per_sample is None:
-            raise QuestionError(
-                "a text model needs the samples' length",
-                where=FieldName("tokens_per_sample"),
-                mend="Give the mean tokens a sample",
-            )
-        if question.samples is None:
-            raise QuestionError("no data", mend="Name a file or folder, or give samples")
-        return from_counts(
-            question.samples,
-            question.tokens_per_sample,
-            question.target_tokens_per_sample,
-            modality=facts.modality,
-        )
+        return counted(question, facts)
     from planner.datasets.scanning import scan
 
     return scan(

@@ -1,0 +1,135 @@
+"""Data that is only counts, and what is said first of sounds, images and classes."""
+
+from __future__ import annotations
+
+from planner import units
+from planner.datasets.profile import DatasetProfile, from_counts
+from planner.errors import FieldName, QuestionError
+from planner.first_lines import FirstLine
+from planner.models.facts import ModelFacts
+from planner.plan.inputs.defaults import default
+from planner.question import Question
+from planner.question.settings import CLASSIFIERS, IMAGE_TASKS
+
+#: Hours, clips and seconds that contradict each other by more are refused.
+TOLERANCE = 0.01
+
+
+def counted(question: Question, facts: ModelFacts) -> DatasetProfile:
+    """The data of a question that gives numbers. Raises QuestionError."""
+    if facts.modality == "audio":
+        samples, seconds = _clips(question, question.task or facts.task)
+    elif question.audio_hours or question.seconds_per_sample:
+        raise QuestionError(
+            f"{facts.name} reads {facts.modality}, not sounds",
+            where=FieldName("audio_hours" if question.audio_hours else "seconds_per_sample"),
+        )
+    else:
+        samples, seconds = question.samples, None
+    if facts.modality == "text" and question.tokens_per_sample is None:
+        raise QuestionError(
+            "a text model needs the samples' length",
+            where=FieldName("tokens_per_sample"),
+            mend="Give the mean tokens a sample",
+        )
+    if samples is None:
+        raise QuestionError("no data", mend="Name a file or folder, or give samples")
+    return from_counts(
+        samples,
+        question.tokens_per_sample,
+        question.target_tokens_per_sample,
+        modality=facts.modality,
+        seconds_per_sample=seconds,
+    )
+
+
+def _clips(question: Question, task: str) -> tuple[int | None, float]:
+    """(clips, seconds of each): what is given fixes what is not, and a default the rest. Raises
+    QuestionError where they contradict each other."""
+    samples, each = question.samples, question.seconds_per_sample
+    total = question.audio_hours and question.audio_hours * units.SECONDS_PER_HOUR
+    if total and samples and each and abs(samples * each / total - 1) > TOLERANCE:
+        raise QuestionError(
+            f"{samples:,} clips of {each:g} s are {samples * each / units.SECONDS_PER_HOUR:,.4g} "
+            f"hours, not {question.audio_hours:,.4g}",
+            where=FieldName("audio_hours"),
+            mend="Give two of the three",
+        )
+    if each is None:
+        each = total / samples if total and samples else assumed_seconds(task)
+    if samples is None and total:
+        samples = max(1, round(total / each))
+    return samples, each
+
+
+def assumed_seconds(task: str) -> float:
+    """Of a clip whose length nothing says."""
+    return default("speech_seconds" if task == "speech_recognition" else "clip_seconds")[0]
+
+
+def said_of(question: Question, facts: ModelFacts, data: DatasetProfile) -> list[FirstLine]:
+    """What stands first of sounds, images and classes: as given, as found, or as assumed."""
+    lines = [
+        _of_sounds(question, facts, data),
+        _of_images(question, facts, data),
+        _of_classes(question, facts, data),
+    ]
+    return [line for line in lines if line is not None]
+
+
+def _of_sounds(question: Question, facts: ModelFacts, data: DatasetProfile) -> FirstLine | None:
+    if facts.modality != "audio" or data.audio_seconds is None:
+        return None
+    each = float(data.audio_seconds.mean())
+    hours = each * data.samples / units.SECONDS_PER_HOUR
+    size = f"{data.samples:,} clips of {each:,.3g} s, {hours:,.4g} hours of audio"
+    if data.source != "counts":
+        return FirstLine("data", f"{size} (mean of the files that were measured)")
+    given = [
+        name
+        for name in ("audio_hours", "seconds_per_sample")
+        if getattr(question, name) is not None
+    ]
+    if not given or given == ["audio_hours"] and question.samples is None:
+        return FirstLine(
+            "data",
+            f"{size}: a clip's length is assumed; "
+            f"{FieldName('seconds_per_sample')}"
+            + (f" or {FieldName('audio_hours')} say it" if not given else " says it"),
+            warning=True,
+        )
+    return FirstLine("data", f"{size} (from {FieldName(*given)})")
+
+
+def _of_images(question: Question, facts: ModelFacts, data: DatasetProfile) -> FirstLine | None:
+    side = question.image_size or facts.image_size
+    if facts.modality not in ("image", "image_text") or side is None:
+        return None
+    found = ""
+    if data.image_sizes is not None:
+        width, height = data.image_sizes[:2]
+        found = f" (the files' median: {width:,} × {height:,})"
+    how = (
+        "as asked" if question.image_size else f"the model's; {FieldName('image_size')} changes it"
+    )
+    if question.image_size is None and (question.task or facts.task) not in IMAGE_TASKS:
+        how = "the model's"
+    return FirstLine(
+        "data", f"{data.samples:,} images{found}, trained at {side} × {side} pixels, {how}"
+    )
+
+
+def _of_classes(question: Question, facts: ModelFacts, data: DatasetProfile) -> FirstLine | None:
+    if (question.task or facts.task) not in CLASSIFIERS or facts.library == "factory":
+        return None
+    if question.classes:
+        return FirstLine("data", f"{question.classes:,} classes (from {FieldName('classes')})")
+    if data.classes is None:
+        return FirstLine(
+            "data",
+            "the number of classes is not known, the model's own is taken: "
+            f"{FieldName('classes')} says it",
+        )
+    column = data.columns.get("label")
+    where = f"the column {column!r}" if column else "the folders"
+    return FirstLine("data", f"{data.classes:,} classes, from {where}")
