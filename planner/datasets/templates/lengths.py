@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,23 +16,22 @@ from planner.datasets.templates.marks import count_marked
 from planner.datasets.templates.rendering import render
 from planner.datasets.tokens import BytesPerToken, TokenCounter
 
-#: What a conversation's length follows from, beside a constant.
-PARTS = 4
+#: What a conversation's length follows from, beside a constant: the first are tokens of texts.
+TEXTS, PARTS = 3, 4
 
 
 @dataclass(frozen=True, eq=False)
 class RenderedLengths:
     """``tokens`` int64 [conversations]; ``rendered`` of them really so, the others by their parts
     with ``relative_error`` of the mean. ``overhead``: mean tokens a conversation that the template
-    adds. ``merged_share``: of those whose roles the template did not take as they are;
-    ``refused_share``: of those that it took in no form."""
+    adds to its texts. ``forms``: how messages were changed for the template (environment.FORMS;
+    None where it took them in no form) → share of those that were rendered."""
 
     tokens: np.ndarray
     rendered: int
     relative_error: float
     overhead: float
-    merged_share: float
-    refused_share: float
+    forms: Mapping[str | None, float]
 
 
 def rendered_lengths(
@@ -45,14 +45,13 @@ def rendered_lengths(
     exact = count_text(counter, [item.text for item in found], template)
     parts = _parts(conversations, counter)
     tokens, error = _fitted(parts, chosen, exact) if count > most else (exact, 0.0)
-    merged = [item.form in ("system", "two_roles") for item in found]
+    forms = Counter(item.form for item in found)
     return RenderedLengths(
         tokens,
         len(chosen),
         error,
-        float(np.mean(tokens - parts[:, 0])),
-        float(np.mean(merged)),
-        float(np.mean([item.form is None for item in found])),
+        float(np.mean(tokens - parts[:, :TEXTS].sum(axis=1))),
+        {form: number / len(found) for form, number in forms.items()},
     )
 
 

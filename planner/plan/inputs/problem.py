@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from planner.datasets.profile import DatasetProfile
+from planner.datasets.readers import Budget
+from planner.datasets.templates.choosing import ModelText
 from planner.errors import QuestionError
 from planner.first_lines import FirstLine
 from planner.memory.replays import Replays
@@ -112,16 +114,23 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
 def _data(question: Question, facts: ModelFacts, progress: Progress | None) -> DatasetProfile:
     if question.data is None:
         return counted(question, facts)
-    from planner.datasets.scanning import scan
+    from planner.datasets.scanning import Reading, scanned
 
-    return scan(
-        Path(question.data),
+    reading = Reading(
         task=question.task or facts.task,
         tokenizer_path=facts.tokenizer,
         text_columns=question.text_columns,
         vocabulary_size=facts.vocabulary,
-        progress=None if progress is None else _share_of(progress),
+        model=text_of(facts),
     )
+    budget = Budget(progress=None if progress is None else _share_of(progress))
+    return scanned(Path(question.data), reading, budget).profile
+
+
+def text_of(facts: ModelFacts) -> ModelText:
+    """What tells how the model's text is written."""
+    model_type = (facts.config or {}).get("model_type")
+    return ModelText(facts.name, model_type, facts.vocabulary, facts.folder)
 
 
 def _share_of(progress: Progress) -> Callable[[float], None]:
