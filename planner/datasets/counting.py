@@ -1,77 +1,182 @@
-"""Records become lengths: text is gathered by the layout, counted once, and summed with what
-templates add."""
+"""Records become lengths: conversations by the model's chat template, other texts with the special
+tokens that a tokenizer adds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from planner.datasets.columns import Layout, as_text, cell, messages_of
+from planner.datasets.conversation import Conversation
+from planner.datasets.layout.conversations import conversation_of, texts_of
+from planner.datasets.layout.shape import Layout, Shape
+from planner.datasets.templates import sentences
+from planner.datasets.templates.chat_template import ChatTemplate
+from planner.datasets.templates.choosing import ModelText, chosen_template, stand_in
+from planner.datasets.templates.lengths import RenderedLengths, rendered_lengths
 from planner.datasets.tokens import TokenCounter, TokenizerFile, template
+from planner.errors import DataError
+from planner.first_lines import FirstLine
 
 ENCODER_TASKS = ("masked_lm", "text_classification", "token_classification", "contrastive")
+Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Lengths:
-    """Tokens of each record, int64 [records]; ``overhead`` says what was added for templates and
-    special tokens."""
+    """Tokens of each record, int64 [records]. ``relative_error``: of the mean, where only a part
+    was rendered. ``chat_template``: that of the records that are conversations."""
 
     inputs: np.ndarray
     targets: np.ndarray | None
-    overhead: str
     empty_share: float
+    relative_error: float = 0.0
+    first_lines: tuple[FirstLine, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    chat_template: ChatTemplate | None = None
 
 
 def count_lengths(
-    records: Sequence[dict[str, Any]], layout: Layout, task: str | None, counter: TokenCounter
+    records: Sequence[Record],
+    layout: Layout,
+    task: str | None,
+    counter: TokenCounter,
+    model: ModelText,
 ) -> Lengths:
-    if layout.record_type == "ids":
-        inputs = np.array([len(r.get(layout.inputs[0]) or ()) for r in records], dtype=np.int64)
-        targets = (
-            np.array([len(r.get(layout.target) or ()) for r in records], dtype=np.int64)
-            if layout.target
-            else None
-        )
-        return Lengths(inputs, targets, "", float(np.mean(inputs == 0)))
-    if layout.record_type in ("instruction", "transfer") and task == "seq2seq_lm":
+    """Of prepared records. An encoder-decoder's have two lengths: source and target."""
+    shapes = [layout.shape_of(record) for record in records]
+    if task == "seq2seq_lm" and any(shape.target is not None for shape in shapes):
         return _two_sides(records, layout, counter)
-    texts = [parts_of(record, layout) for record in records]
-    counts = _sum_parts(texts, counter)
-    per_message, per_record, notes = _overhead(layout, task, counter)
-    messages = np.array([len(parts) for parts in texts], dtype=np.int64)
+    spoken = np.array([is_rendered(shape, task) for shape in shapes])
+    tokens = np.zeros(len(records), dtype=np.int64)
+    empty = np.zeros(len(records), dtype=bool)
+    said: list[str] = []
+    beside = np.flatnonzero(~spoken).tolist()
+    if len(beside):
+        few = [records[i] for i in beside]
+        tokens[beside], empty[beside], said = _texts(few, layout, task, counter)
+    if not spoken.any():
+        return Lengths(tokens, None, float(empty.mean()), assumptions=tuple(said))
+    talks = np.flatnonzero(spoken).tolist()
+    conversations = [conversation_of(records[i], layout) for i in talks]
+    chat, found = _rendered(
+        conversations, template_of(conversations, layout, model), counter, model
+    )
+    tokens[talks] = found.tokens
+    empty[talks] = [not any(turn.content for turn in talk.turns) for talk in conversations]
     return Lengths(
-        counts + per_message * messages + per_record, None, notes, float(np.mean(counts == 0))
+        tokens,
+        None,
+        float(empty.mean()),
+        relative_error=found.relative_error,
+        first_lines=tuple(sentences.first_lines(chat, found)),
+        assumptions=(*said, *sentences.assumptions(chat, found)),
+        chat_template=chat,
     )
 
 
-def _two_sides(records: Sequence[dict[str, Any]], layout: Layout, counter: TokenCounter) -> Lengths:
+def is_rendered(shape: Shape, task: str | None) -> bool:
+    """Records of this shape go through a chat template: encoders have none."""
+    return shape.is_conversation and task not in ENCODER_TASKS
+
+
+def template_of(
+    conversations: Sequence[Conversation], layout: Layout, model: ModelText
+) -> ChatTemplate:
+    """The template that a trainer takes for these."""
+    chat = layout.record_type == "chat" or any(
+        len(talk.turns) > 2 or any(turn.role in ("system", "tool") for turn in talk.turns)
+        for talk in conversations
+    )
+    columns = frozenset(path.lower() for path in (*layout.inputs, layout.target or ""))
+    tools = any(talk.tools for talk in conversations)
+    return chosen_template(model, chat=chat, tools=tools, columns=columns)
+
+
+def _rendered(
+    conversations: Sequence[Conversation],
+    chat: ChatTemplate,
+    counter: TokenCounter,
+    model: ModelText,
+) -> tuple[ChatTemplate, RenderedLengths]:
+    """Where the model's own template fails, its family's stands in for it."""
+    try:
+        return chat, rendered_lengths(chat, conversations, counter)
+    except DataError as error:
+        if not chat.own:
+            raise
+        chat = stand_in(model, chat, error.what)
+        return chat, rendered_lengths(chat, conversations, counter)
+
+
+def _texts(
+    records: Sequence[Record], layout: Layout, task: str | None, counter: TokenCounter
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """(tokens, whether there is no text, what was added): of records that are no conversations."""
+    shapes = [layout.shape_of(record) for record in records]
+    counts = _sum_parts([parts_of(record, layout) for record in records], counter)
+    counts += [
+        len(record.get(shape.inputs[0]) or ()) if shape.record_type == "ids" else 0
+        for record, shape in zip(records, shapes)
+    ]
+    added = {shape.record_type: _overhead(shape, task, counter) for shape in shapes}
+    more = np.array([added[shape.record_type][0] for shape in shapes], dtype=np.int64)
+    said = dict.fromkeys(sentence for _, sentence in added.values() if sentence)
+    return counts + more, counts == 0, list(said)
+
+
+def _two_sides(records: Sequence[Record], layout: Layout, counter: TokenCounter) -> Lengths:
     """An encoder-decoder: the source is the encoder's, the target the decoder's."""
-    sources = _sum_parts(
-        [[as_text(cell(r, name)) for name in layout.inputs] for r in records], counter
-    )
-    targets = counter.count([as_text(cell(r, layout.target)) for r in records])
+    pairs = [sides_of(record, layout) for record in records]
+    sources = _sum_parts([source for source, _ in pairs], counter)
+    targets = counter.count([target for _, target in pairs])
     extra = template("seq2seq")[1]
     return Lengths(
         sources + extra,
         targets + extra,
-        f"{extra} end-of-sequence token on each side",
         float(np.mean(sources == 0)),
+        assumptions=(f"{extra} end-of-sequence token on each side",),
     )
 
 
-def parts_of(record: dict[str, Any], layout: Layout) -> list[str]:
-    """The texts of a record: one a message of a chat, prompt and answer of an instruction, one a
-    column otherwise."""
-    if layout.record_type == "chat":
-        return messages_of(cell(record, layout.inputs[0]))
-    texts = [as_text(cell(record, name)) for name in layout.inputs]
-    if layout.record_type == "instruction":
-        return ["\n".join(filter(None, texts)), as_text(cell(record, layout.target))]
-    return texts + ([as_text(cell(record, layout.target))] if layout.target else [])
+def sides_of(record: Record, layout: Layout) -> tuple[list[str], str]:
+    """(texts of the source, target): of a conversation its last answer is the target."""
+    shape = layout.shape_of(record)
+    if not shape.is_conversation:
+        *source, target = texts_of(record, shape) or [""]
+        return source, target
+    turns = conversation_of(record, layout).turns
+    last = max((i for i, turn in enumerate(turns) if turn.trained), default=len(turns))
+    answer = "".join(turn.content for turn in turns[last : last + 1])
+    return [turn.content for turn in turns[:last]], answer
+
+
+def parts_of(record: Record, layout: Layout) -> list[str]:
+    """The texts of a record: one a message of a conversation (its thoughts, its calls and the
+    schemas of the tools go with a message), one a column otherwise."""
+    shape = layout.shape_of(record)
+    if shape.record_type == "ids":
+        return []
+    if not shape.is_conversation:
+        return texts_of(record, shape)
+    return spoken_texts(conversation_of(record, layout))
+
+
+def spoken_texts(conversation: Conversation) -> list[str]:
+    """One text a turn; schemas stand with the first one."""
+    texts = [
+        "\n".join(filter(None, (turn.reasoning, turn.content, *map(_json, turn.tool_calls))))
+        for turn in conversation.turns
+    ]
+    schemas = [_json(tool) for tool in conversation.tools]
+    return ["\n".join((*schemas, *texts[:1])), *texts[1:]] if schemas else texts
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(dict(value), ensure_ascii=False, default=str)
 
 
 def _sum_parts(texts: Sequence[Sequence[str]], counter: TokenCounter) -> np.ndarray:
@@ -82,29 +187,19 @@ def _sum_parts(texts: Sequence[Sequence[str]], counter: TokenCounter) -> np.ndar
     return total
 
 
-def _overhead(layout: Layout, task: str | None, counter: TokenCounter) -> tuple[int, int, str]:
-    """(tokens a message, tokens a record, what to say)."""
-    if layout.record_type in ("chat", "instruction"):
-        message, record = template("chat")
-        as_chat = (
-            " (an instruction and its answer are two messages)"
-            if layout.record_type == "instruction"
-            else ""
-        )
-        return (
-            message,
-            record,
-            f"the chat template adds {message} tokens a message and {record} a record{as_chat}",
-        )
+def _overhead(shape: Shape, task: str | None, counter: TokenCounter) -> tuple[int, str]:
+    """(tokens a record, what to say) of a record that no chat template renders."""
+    if shape.record_type in ("ids", "none"):
+        return 0, ""
     if isinstance(counter, TokenizerFile):
-        extra = counter.special_tokens(layout.record_type == "pair")
-        return 0, extra, f"the tokenizer adds {extra} special tokens a record"
+        extra = counter.special_tokens(shape.record_type == "pair")
+        return extra, f"the tokenizer adds {extra} special tokens a record"
     name = (
         "text"
         if task not in ENCODER_TASKS
         else "encoder_pair"
-        if layout.record_type == "pair"
+        if shape.record_type == "pair"
         else "encoder"
     )
     extra = template(name)[1]
-    return 0, extra, f"{extra} special token{'s' if extra > 1 else ''} a record"
+    return extra, f"{extra} special token{'s' if extra > 1 else ''} a record"

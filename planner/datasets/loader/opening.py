@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from planner.datasets.columns import find_layout
 from planner.datasets.files import locate
+from planner.datasets.layout.find import find_layout
+from planner.datasets.layout.prepare import prepare
 from planner.datasets.loader.sources import (
     TEXT_BUDGET,
     Indexed,
@@ -240,10 +241,11 @@ def _texts(
     sample = reader.read(files, root, TEXT_BUDGET)
     if not sample.records:
         raise DataError("there is no record to read", where=str(path))
-    layout = find_layout(sample.records, task, text_columns, str(path))
-    if layout.record_type == "none" or any(key in sample.records[0] for key in (IMAGE, AUDIO)):
+    records = prepare(sample.records).records
+    layout = find_layout(records, task, text_columns, str(path))
+    if layout.record_type == "none" or any(key in records[0] for key in (IMAGE, AUDIO)):
         raise DataError("no column of text and no medium that can be decoded", where=str(path))
-    rows, library = _as_rows([sample.records[i] for i in spread(len(sample.records), most)])
+    rows, library = _as_rows([records[i] for i in spread(len(records), most)])
     parser = READERS_LIBRARY.get(reader.format)
     parser = version(parser) if parser is not None else f"{reader.format} reader"
     return Texts(

@@ -12,8 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
-from planner.datasets.columns import Layout
 from planner.datasets.counting import parts_of
+from planner.datasets.layout.shape import Layout
 from planner.datasets.readers import Budget, registry
 
 TEXT_BUDGET = Budget(whole_bytes=4 * 2**20, sample_bytes=4 * 2**20, blocks=8, media_files=8)

@@ -23,21 +23,22 @@ def count_marked(
 ) -> np.ndarray:
     """Tokens of each text, int64 [texts]."""
     split = [_split(text, special) for text in texts]
-    marks = np.array([number for number, _ in split], dtype=np.int64)
-    return marks + counter.count([rest for _, rest in split])
+    totals = np.array([number for number, _ in split], dtype=np.int64)
+    owners = np.repeat(np.arange(len(split)), [len(rest) for _, rest in split])
+    np.add.at(totals, owners, counter.count([text for _, rest in split for text in rest]))
+    return totals
 
 
-def _split(text: str, special: Mapping[str, int]) -> tuple[int, str]:
-    """(tokens of the marks, the text between them)."""
+def _split(text: str, special: Mapping[str, int]) -> tuple[int, list[str]]:
+    """(tokens of the marks, the texts between them)."""
     tokens, rest, end = 0, [], 0
     for found in _pattern(tuple(special)).finditer(text):
-        tokens += special.get(found[0], 1)
         number, inner = _between(text[end : found.start()])
-        tokens += number
+        tokens += special.get(found[0], 1) + number
         rest.append(inner)
         end = found.end()
     number, inner = _between(text[end:]) if end else (0, text)
-    return tokens + number, "".join([*rest, inner])
+    return tokens + number, [part for part in (*rest, inner) if part]
 
 
 def _between(text: str) -> tuple[int, str]:

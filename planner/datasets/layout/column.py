@@ -1,0 +1,168 @@
+"""A column as it was judged on a sample of the records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from planner.datasets.constants import constant
+from planner.datasets.layout import names
+from planner.datasets.layout.messages import is_chat
+from planner.datasets.layout.values import LABEL, LANGUAGE, WORD, few, kind_of_texts
+from planner.datasets.layout.walk import empty, joined, spread, strings, text_bytes
+from planner.datasets.readers import AUDIO, IMAGE
+
+#: What a cell may be: a text, texts in a list, words or tokens in a list, numbers in a list, a
+#: conversation, other lists and dictionaries, a number or a flag.
+TEXT, TEXTS, TOKENS, NUMBERS, CHAT, OBJECTS, VALUE = (
+    "text",
+    "texts",
+    "tokens",
+    "numbers",
+    "chat",
+    "objects",
+    "value",
+)
+JUDGED_ITEMS = 20  # of the list in a cell
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """``role``: by its name, "" when that says nothing; ``known``: the name stands in the table as
+    it is. ``kind``: what its texts are (values.py). ``size``: bytes of text in the judged records.
+    ``length``: mean items of a list, words of a text."""
+
+    path: str
+    role: str
+    known: bool
+    form: str
+    kind: str
+    size: int
+    length: float = 0.0
+    distinct: int = 0
+
+    @property
+    def is_language(self) -> bool:
+        return self.kind == LANGUAGE or self.form == CHAT
+
+    @property
+    def is_label(self) -> bool:
+        """Numbers, flags, short texts that come again, or a tag a token."""
+        return self.form == VALUE or self.kind in (LABEL, WORD, "number", "identifier")
+
+
+def sample_of(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Records spread over the data, and some of each column and type that those do not have."""
+    chosen = [records[i] for i in spread(len(records), int(constant("judged_records")))]
+    if len(chosen) == len(records):
+        return chosen
+    seen = {(key, type(value)) for record in chosen for key, value in record.items()}
+    found: Counter[Any] = Counter()
+    for record in records:
+        for key, value in record.items():
+            kind = (key, type(value))
+            if kind not in seen and found[kind] < JUDGED_ITEMS and not empty(value):
+                found[kind] += 1
+                chosen.append(record)
+    return chosen
+
+
+def judge(sample: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
+    """Every column of flat records, in the order in which they come."""
+    values: dict[str, list[Any]] = {}
+    for record in sample:
+        for path, value in record.items():
+            if path not in (IMAGE, AUDIO):
+                kept = values.setdefault(path, [])
+                if not empty(value):
+                    kept.append(value)
+    return {path: column_of(path, cells) for path, cells in values.items() if cells}
+
+
+def column_of(path: str, cells: Sequence[Any]) -> Column:
+    """Of cells that are not empty."""
+    role, known = names.role_of(path)
+    form = Counter(_form(value, path) for value in cells).most_common(1)[0][0]
+    size = sum(map(text_bytes, cells))
+    kind, length, distinct = DESCRIBE[form](cells)
+    if form == TEXTS:
+        form, kind = _list_form(role, kind, length, distinct, cells)
+    return Column(path, role, known, form, kind, size, length, distinct)
+
+
+def _form(value: Any, path: str) -> str:
+    if isinstance(value, str):
+        return TEXT
+    if not isinstance(value, (list, tuple, dict)):
+        return VALUE
+    if is_chat(value, path):
+        return CHAT
+    if isinstance(value, dict):
+        return OBJECTS
+    if all(isinstance(item, str) or item is None for item in value):
+        return TEXTS
+    numbers = all(isinstance(item, (int, float)) for item in islice(value, JUDGED_ITEMS))
+    return NUMBERS if numbers else OBJECTS
+
+
+def _texts(cells: Sequence[Any]) -> tuple[str, float, int]:
+    texts = [value for value in cells if isinstance(value, str)]
+    words = sum(len(text.split()) for text in texts) / max(1, len(texts))
+    return kind_of_texts(texts), words, len(set(texts))
+
+
+def _items(cells: Sequence[Any]) -> tuple[str, float, int]:
+    lists = [value for value in cells if isinstance(value, (list, tuple))]
+    items = [text for value in lists for text in value[:JUDGED_ITEMS] if isinstance(text, str)]
+    length = sum(map(len, lists)) / max(1, len(lists))
+    return kind_of_texts(items), length, len(set(items))
+
+
+def _list_form(
+    role: str, kind: str, length: float, distinct: int, cells: Sequence[Any]
+) -> tuple[str, str]:
+    """A list of words is a tokenized text, unless the same few come again and again."""
+    if kind == LANGUAGE and role != "token_list":
+        return TEXTS, kind
+    if role in ("token_list", "text") and length > 1:
+        return TOKENS, LANGUAGE
+    if kind in (WORD, "number") and length >= MANY_ITEMS and not _label_like(cells):
+        return TOKENS, LANGUAGE
+    return TEXTS, kind
+
+
+MANY_ITEMS = 5
+
+
+def _label_like(cells: Sequence[Any]) -> bool:
+    return few([joined(item) for value in cells for item in value[:JUDGED_ITEMS]])
+
+
+def _numbers(cells: Sequence[Any]) -> tuple[str, float, int]:
+    lists = [value for value in cells if isinstance(value, (list, tuple))]
+    items = {item for value in lists for item in value[:JUDGED_ITEMS] if isinstance(item, int)}
+    return "", sum(map(len, lists)) / max(1, len(lists)), len(items)
+
+
+def _objects(cells: Sequence[Any]) -> tuple[str, float, int]:
+    texts = [text for value in cells[:200] for text in islice(strings(value), JUDGED_ITEMS)]
+    lists = [len(value) for value in cells if isinstance(value, (list, tuple))]
+    return kind_of_texts(texts), sum(lists) / max(1, len(lists)), len(set(texts))
+
+
+def _values(cells: Sequence[Any]) -> tuple[str, float, int]:
+    return "", 1.0, len({str(value) for value in cells})
+
+
+DESCRIBE: dict[str, Callable[[Sequence[Any]], tuple[str, float, int]]] = {
+    TEXT: _texts,
+    TEXTS: _items,
+    TOKENS: _items,
+    NUMBERS: _numbers,
+    CHAT: _objects,
+    OBJECTS: _objects,
+    VALUE: _values,
+}

@@ -1,0 +1,167 @@
+"""find_layout(prepared records) → Layout: judges the columns, chooses those of text, gives them
+roles, shape by shape."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from planner.datasets.layout import names
+from planner.datasets.layout.assign import LABELLED, Assigner
+from planner.datasets.layout.assign import text_columns as text_columns_of
+from planner.datasets.layout.column import (
+    OBJECTS,
+    TEXT,
+    TEXTS,
+    TOKENS,
+    VALUE,
+    Column,
+    judge,
+    sample_of,
+)
+from planner.datasets.layout.shape import Layout, Shape, signature
+from planner.datasets.layout.values import LABEL, ODD_KINDS, WORD
+from planner.datasets.readers import AUDIO, IMAGE
+from planner.errors import DataError, FieldName, nearest
+
+Records = Sequence[Mapping[str, Any]]
+SHOWN_COLUMNS = 40
+
+
+def find_layout(
+    records: Records, task: str | None, text_columns: Sequence[str] | None, source: str
+) -> Layout:
+    """Of prepared records. Raises DataError naming the columns that exist when there is no text
+    among them, or none of the name that was given."""
+    sample = sample_of(records)
+    columns = judge(sample)
+    wanted = _wanted(text_columns, columns, source)
+    label = _label(columns, task, wanted)
+    paths = wanted or text_columns_of(columns, label)
+    said = ""
+    if not paths and not any(IMAGE in r or AUDIO in r for r in sample[:100]):
+        paths, said = _last_resort(columns, label, source)
+    assigner = Assigner(columns, sample, task, label, wanted)
+    return _layout(assigner, sample, paths, said)
+
+
+@dataclass
+class Assign:
+    """The shape of records that fill given columns: one that is known already where it reads all
+    of them, such as a record without its optional input."""
+
+    assigner: Assigner
+    shapes: dict[tuple[str, ...], Shape]
+
+    def __call__(self, filled: tuple[str, ...]) -> Shape:
+        for shape in self.shapes.values():
+            mine = set(shape.paths(*shape.roles))
+            if mine & set(filled) and set(filled) <= mine | set(shape.copies):
+                return shape
+        return self.assigner.shape(filled)
+
+
+def _layout(assigner: Assigner, sample: Records, paths: tuple[str, ...], said: str) -> Layout:
+    """Shapes by the columns that records fill, those that fill the most first: records that leave
+    out an optional column are of the same shape."""
+    counts = Counter(signature(record, paths) for record in sample)
+    shapes: dict[tuple[str, ...], Shape] = {}
+    assign = Assign(assigner, shapes)
+    for filled in sorted(counts, key=lambda f: (-len(f), -counts[f])):
+        if filled or len(counts) == 1:
+            shapes[filled] = assign(filled)
+    number: Counter[int] = Counter()
+    for filled, shape in shapes.items():
+        number[id(shape)] += counts[filled]
+    unique = {id(shape): shape for shape in shapes.values()}
+    total = sum(number.values())
+    ordered = tuple((unique[key], count / total) for key, count in number.most_common())
+    if said:
+        first = ordered[0][0]
+        first = Shape(first.record_type, first.roles, first.label, first.copies, (said,))
+        ordered = ((first, ordered[0][1]), *ordered[1:])
+    return Layout(assigner.columns, ordered, assign, paths, assigner.wanted, dict(shapes))
+
+
+def _wanted(
+    given: Sequence[str] | None, columns: Mapping[str, Column], source: str
+) -> tuple[str, ...]:
+    """The columns that the user named: whole names, or the outer one of ``prompt.system``, or the
+    last part of ``paragraphs.context``."""
+    found: list[str] = []
+    for name in given or ():
+        exact = [path for path in columns if path == name]
+        inside = [path for path in columns if path.startswith(f"{name}.")]
+        last = [path for path in columns if path.endswith(f".{name}")]
+        hits = exact or inside or last
+        if not hits:
+            near = nearest(name, list(columns))
+            hint = f"Did you mean {' or '.join(near)}? " if near else ""
+            raise DataError(
+                f"no column {name!r}",
+                where=source,
+                mend=f"{hint}The columns are: {_shown(columns)}",
+            )
+        found += [path for path in hits if path not in found]
+    return tuple(found)
+
+
+def _shown(columns: Mapping[str, Column]) -> str:
+    return ", ".join(list(columns)[:SHOWN_COLUMNS]) or "none"
+
+
+def _label(columns: Mapping[str, Column], task: str | None, wanted: Sequence[str]) -> str | None:
+    """By name in the table's order; where the task needs one and none is named, the last column of
+    few values."""
+    by_name = {names.normal(path): column for path, column in reversed(list(columns.items()))}
+    for name in names.words("column", "label"):
+        column = by_name.get(name)
+        if column is not None and _can_label(column) and column.path not in wanted:
+            return column.path
+    if task not in LABELLED:
+        return None
+    few = [
+        c.path
+        for c in columns.values()
+        if c.path not in wanted
+        and c.role in ("", "answer")
+        and (c.kind == LABEL or (c.form == VALUE and 1 < c.distinct <= MOST_CLASSES))
+    ]
+    return few[-1] if few else None
+
+
+MOST_CLASSES = 100
+
+
+def _can_label(column: Column) -> bool:
+    if column.form == OBJECTS or names.normal(column.path) == "labels" and column.form == "numbers":
+        return False
+    return column.is_label or column.form in ("numbers",)
+
+
+def _last_resort(
+    columns: Mapping[str, Column], label: str | None, source: str
+) -> tuple[tuple[str, ...], str]:
+    """No column reads as language: the one with the most text, where it is words at least."""
+    sizes = {
+        c.path: c.size
+        for c in columns.values()
+        if c.form in (TEXT, TEXTS, TOKENS) and c.kind in (WORD, LABEL) and c.path != label
+    }
+    if sizes:
+        best = max(sizes, key=sizes.__getitem__)
+        return (best,), (
+            f"no column reads as language; {best!r} holds the most words and is taken "
+            f"({FieldName('text_columns')} changes that)"
+        )
+    nested = [c.path for c in columns.values() if c.form == OBJECTS]
+    odd = {c.path: c.kind for c in columns.values() if c.kind in ODD_KINDS}
+    why = f"; {', '.join(nested[:5])} hold nested values that were not understood" if nested else ""
+    why += "".join(f"; {path!r} holds a {kind} each" for path, kind in list(odd.items())[:3])
+    raise DataError(
+        f"no column holds text{why}",
+        where=source,
+        mend=f"Name it with {FieldName('text_columns')}. The columns are: {_shown(columns)}",
+    )

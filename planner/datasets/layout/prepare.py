@@ -1,0 +1,150 @@
+"""Records become flat: JSON inside of cells is read, dictionaries become columns with dots in their
+names, lists of records become records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from planner.datasets.constants import constant
+from planner.datasets.layout import names
+from planner.datasets.layout.column import sample_of
+from planner.datasets.layout.messages import is_chat, is_message, parsed
+from planner.datasets.layout.unfold import nested_list, parallel_lists
+from planner.datasets.layout.walk import empty
+
+DEEPEST = 5  # dictionaries inside of dictionaries that become columns, lists that become records
+MOST_KEYS = 64  # a dictionary with more of them over the records is data, not columns
+DECODED = ("history", "conversation", "token_list", "label", "chosen", "rejected")
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """``owners``: int64 [records], which record of the file each came from; None where each is one.
+    ``notes``: what was done to them."""
+
+    records: list[Record]
+    owners: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+
+def prepare(records: Sequence[Record]) -> Prepared:
+    """Flat records; the given ones themselves where they are flat already."""
+    flat = _flat(list(records))
+    owners, notes = None, []
+    for _ in range(DEEPEST):
+        sample = sample_of(flat)
+        found = nested_list(sample) or parallel_lists(sample, len(flat))
+        if found is None:
+            break
+        expand, note = found
+        flat, mine = _expanded(flat, expand)
+        owners = mine if owners is None else owners[mine]
+        notes.append(note)
+        flat = _flat(flat)
+    return Prepared(flat, owners, tuple(notes))
+
+
+def _expanded(
+    records: list[Record], expand: Callable[[Record], list[Record]]
+) -> tuple[list[Record], np.ndarray]:
+    parts = [expand(record) for record in records]
+    owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return [record for part in parts for record in part], owners
+
+
+def _flat(records: list[Record]) -> list[Record]:
+    sample = sample_of(records)
+    coded = _coded(sample)
+    if coded:
+        records = [_decoded(record, coded) for record in records]
+        sample = sample_of(records)
+    for _ in range(DEEPEST):
+        opened = _opened(sample)
+        if not opened:
+            break
+        records = [_flattened(record, opened) for record in records]
+        sample = sample_of(records)
+    return records
+
+
+def _coded(sample: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Columns whose texts are JSON, or Python's literals, of something that is no text: messages, a
+    history, tokens, tags, SQuAD's answers."""
+    cells: dict[str, list[str]] = {}
+    for record in sample[:200]:
+        for path, value in record.items():
+            if isinstance(value, str) and value[:1] in ("[", "{"):
+                cells.setdefault(path, []).append(value)
+    found = []
+    for path, texts in cells.items():
+        filled = sum(not empty(record.get(path)) for record in sample[:200])
+        if len(texts) < constant("copy_share") * filled:
+            continue
+        values = [parsed(text) for text in texts[:50]]
+        good = sum(_is_structure(value, path) for value in values)
+        if good >= constant("copy_share") * len(values):
+            found.append(path)
+    return found
+
+
+def _is_structure(value: Any, path: str) -> bool:
+    if is_chat(value, path):
+        return True
+    if isinstance(value, dict):
+        return "answer_start" in value or (names.role_of(path)[0] in DECODED and bool(value))
+    return isinstance(value, list) and bool(value) and names.role_of(path)[0] in DECODED
+
+
+def _decoded(record: Record, paths: Sequence[str]) -> Record:
+    out = dict(record)
+    for path in paths:
+        if isinstance(out.get(path), str):
+            out[path] = parsed(out[path])
+    return out
+
+
+def _opened(sample: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
+    """Columns that hold dictionaries with few different keys; what is a message, the schema of a
+    tool or says things about the record stays as it is. True: lists under each key make turns."""
+    keys: dict[str, dict[str, None]] = {}
+    closed: set[str] = set()
+    for record in sample:
+        for path, value in record.items():
+            if isinstance(value, dict) and path not in closed:
+                if is_message(value) or names.role_of(path)[0] in ("tools", "aside"):
+                    closed.add(path)
+                keys.setdefault(path, {}).update(dict.fromkeys(map(str, value)))
+    return {
+        path: names.role_of(path)[0] in ("conversation", "history")
+        for path, inner in keys.items()
+        if path not in closed and len(inner) <= MOST_KEYS
+    }
+
+
+def _flattened(record: Record, opened: Mapping[str, bool]) -> Record:
+    if not any(isinstance(record.get(path), dict) for path in opened):
+        return record
+    out: Record = {}
+    for path, value in record.items():
+        if path not in opened or not isinstance(value, dict):
+            out[path] = value
+        elif opened[path] and (rows := _rows(value)) is not None:
+            out[path] = rows
+        else:
+            for key, inner in value.items():
+                out[f"{path}.{key}"] = inner
+    return out
+
+
+def _rows(value: Mapping[str, Any]) -> list[Record] | None:
+    """{"speaker": [...], "utterance": [...]} as a list of dictionaries; None where it is none."""
+    lists = [inner for inner in value.values() if isinstance(inner, (list, tuple))]
+    if not lists or len(lists) < len(value) or len(set(map(len, lists))) != 1:
+        return None
+    return [dict(zip(value, items)) for items in zip(*value.values())]

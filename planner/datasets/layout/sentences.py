@@ -1,0 +1,91 @@
+"""First lines on data: what was understood, and what of the text does not count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from planner.datasets.constants import constant
+from planner.datasets.layout.accounting import Account
+from planner.datasets.layout.shape import Layout, Shape
+from planner.errors import FieldName
+from planner.first_lines import FirstLine
+
+WORDS = {
+    "chat": "chat",
+    "instruction": "prompts with answers",
+    "preference": "preference pairs",
+    "transfer": "sources with targets",
+    "pair": "pairs of texts",
+    "text": "text",
+    "ids": "token lists",
+    "none": "no text",
+}
+MOST_NAMES = 4
+
+
+def understood(layout: Layout, samples: int, mean: float | None) -> FirstLine:
+    """One sentence: ``4 records of chat (messages, with system and tools), mean 1,020 tokens``.
+    ``mean``: tokens a record, None where there are none."""
+    kinds: dict[str, float] = {}
+    for shape, share in layout.shapes:
+        kinds[_described(shape)] = kinds.get(_described(shape), 0.0) + share
+    if len(kinds) == 1:
+        of = next(iter(kinds))
+    else:
+        of = "mixed shapes: " + "; ".join(
+            f"{_percent(share)} {words}" for words, share in list(kinds.items())[:MOST_NAMES]
+        )
+    tokens = "" if mean is None else f", mean {mean:,.0f} tokens"
+    return FirstLine("data", f"{samples:,} record{'s' if samples > 1 else ''} of {of}{tokens}")
+
+
+def _described(shape: Shape) -> str:
+    used = ", ".join(shape.inputs[:MOST_NAMES])
+    target = shape.target
+    arrow = f" → {target}" if target else ""
+    more = [role for role in ("system", "tools", "history", "reasoning") if shape.paths(role)]
+    beside = f", with {' and '.join(more)}" if more else ""
+    return (
+        f"{WORDS[shape.record_type]} ({used}{arrow}{beside})"
+        if used or arrow
+        else WORDS[shape.record_type]
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 else f"{share:.1%}"
+
+
+def left_out(layout: Layout, found: Account, mean: float | None) -> Iterator[FirstLine]:
+    """What of the text is left out, with the tokens that counting it would add; a warning above
+    the large share. ``mean``: tokens a record as counted."""
+    for said in dict.fromkeys(said for shape, _ in layout.shapes for said in shape.said):
+        yield FirstLine("data", said)
+    share = found.left_share
+    if share > constant("small_share"):
+        names = [f"{path!r} ({_percent(part)})" for path, part in found.shares().items()]
+        shown = ", ".join(names[:MOST_NAMES])
+        shown += f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        added = ""
+        if mean and found.counted:
+            tokens = mean * sum(found.left.values()) / found.counted
+            added = f"; counting them adds about {tokens:,.0f} tokens a record"
+        large = share > constant("large_share") and not layout.wanted
+        mend = f": name the columns with {FieldName('text_columns')}" if large else ""
+        yield FirstLine(
+            "left_out", f"{_percent(share)} of the text is left out: {shown}{added}{mend}", large
+        )
+    if found.rejected:
+        yield FirstLine(
+            "left_out",
+            f"the rejected answers ({_percent(found.rejected_share)} of the text) count only in "
+            "preference training",
+        )
+    odd = sum(found.odd.values())
+    if odd > constant("large_share") * max(1, found.total):
+        names = ", ".join(repr(path) for path, _ in found.odd.most_common(MOST_NAMES))
+        yield FirstLine(
+            "left_out",
+            f"{_percent(odd / found.total)} of what the records spell is no language and does not "
+            f"count: {names}",
+        )

@@ -1,0 +1,115 @@
+"""What records of one shape mean: which columns are read, and as what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from planner.datasets.layout.column import Column
+from planner.datasets.layout.walk import empty
+
+#: Kinds of records that a trainer renders as a conversation.
+CONVERSATIONS = ("chat", "instruction", "preference")
+#: Roles of columns in the order in which a conversation is put together.
+SPOKEN = ("system", "tools", "history", "prompt", "conversation", "reasoning", "answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """``record_type``: chat, instruction (prompt and answer), preference (a chosen and a rejected
+    answer), transfer (source → target), pair, text, ids (already tokens), none.
+
+    ``roles``: role → columns, as they are called in prepared records: of SPOKEN, and ``chosen``,
+    ``rejected``, ``source``, ``target``, ``text``. ``copies``: columns whose text is counted with
+    another. ``said``: choices among several readings, each with what was taken.
+    """
+
+    record_type: str
+    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    label: str | None = None
+    copies: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+
+    def paths(self, *roles: str) -> tuple[str, ...]:
+        """The columns of these roles, in the roles' order."""
+        return tuple(path for role in roles for path in self.roles.get(role, ()))
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """Columns whose text counts in the training of one answer."""
+        return tuple(p for role, paths in self.roles.items() if role != "rejected" for p in paths)
+
+    @property
+    def is_conversation(self) -> bool:
+        return self.record_type in CONVERSATIONS
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.paths("conversation", "prompt", "source", "text")
+
+    @property
+    def target(self) -> str | None:
+        return next(iter(self.paths("chosen", "answer", "target")), None)
+
+    def as_columns(self) -> dict[str, str]:
+        """For the answer: role → columns."""
+        named = {
+            "kind": self.record_type,
+            "inputs": ", ".join(self.inputs),
+            "target": self.target,
+            "label": self.label,
+        }
+        more = ("system", "tools", "history", "reasoning", "rejected")
+        named |= {role: ", ".join(self.paths(role)) for role in more}
+        return {role: value for role, value in named.items() if value}
+
+
+@dataclass(eq=False)
+class Layout:
+    """All shapes of a dataset. ``shapes``: with the share of the records that were judged, the
+    most frequent first. ``assign`` finds the shape of columns that were not met among them."""
+
+    columns: Mapping[str, Column]
+    shapes: tuple[tuple[Shape, float], ...]
+    assign: Callable[[tuple[str, ...]], Shape]
+    text_paths: tuple[str, ...]
+    wanted: tuple[str, ...] = ()
+    _known: dict[tuple[str, ...], Shape] = field(default_factory=dict)
+
+    @property
+    def main(self) -> Shape:
+        return self.shapes[0][0]
+
+    @property
+    def record_type(self) -> str:
+        return self.main.record_type
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.main.inputs
+
+    @property
+    def target(self) -> str | None:
+        return self.main.target
+
+    @property
+    def label(self) -> str | None:
+        return self.main.label
+
+    def as_columns(self) -> dict[str, str]:
+        """Of the most frequent shape."""
+        return self.main.as_columns()
+
+    def shape_of(self, record: Mapping[str, Any]) -> Shape:
+        """The shape of one prepared record, by the columns of text that it fills."""
+        key = signature(record, self.text_paths)
+        shape = self._known.get(key)
+        if shape is None:
+            shape = self._known[key] = self.assign(key)
+        return shape
+
+
+def signature(record: Mapping[str, Any], paths: Sequence[str]) -> tuple[str, ...]:
+    """The columns among ``paths`` that hold something in this record."""
+    return tuple(path for path in paths if not empty(record.get(path)))
