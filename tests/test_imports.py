@@ -15,7 +15,17 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "planner"
 #: What everyone may import.
-SHARED = ("version", "errors", "first_lines", "units", "figures", "today", "tables", "registry", "libraries")
+SHARED = (
+    "version",
+    "errors",
+    "first_lines",
+    "units",
+    "figures",
+    "today",
+    "tables",
+    "registry",
+    "libraries",
+)
 #: Folders in the order of the path: a file imports from those before its own and from its own.
 ROOMS = (
     "question",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from planner.datasets.conversation import Conversation
+from planner.datasets.layout.column import CHAT
 from planner.datasets.layout.conversations import conversation_of, texts_of
 from planner.datasets.layout.shape import Layout, Shape
 from planner.datasets.templates import sentences
@@ -28,7 +29,8 @@ Record = Mapping[str, Any]
 @dataclass(frozen=True, eq=False)
 class Lengths:
     """Tokens of each record, int64 [records]. ``relative_error``: of the mean, where only a part
-    was rendered. ``chat_template``: that of the records that are conversations."""
+    was rendered. ``chat_template``: that of the records that are conversations, and
+    ``trained_share`` the share of their text that the loss is taken on."""
 
     inputs: np.ndarray
     targets: np.ndarray | None
@@ -37,6 +39,7 @@ class Lengths:
     first_lines: tuple[FirstLine, ...] = ()
     assumptions: tuple[str, ...] = ()
     chat_template: ChatTemplate | None = None
+    trained_share: float | None = None
 
 
 def count_lengths(
@@ -72,9 +75,10 @@ def count_lengths(
         None,
         float(empty.mean()),
         relative_error=found.relative_error,
-        first_lines=tuple(sentences.first_lines(chat, found)),
+        first_lines=tuple(sentences.first_lines(chat, found, model.name)),
         assumptions=(*said, *sentences.assumptions(chat, found)),
         chat_template=chat,
+        trained_share=found.trained_share,
     )
 
 
@@ -87,7 +91,8 @@ def template_of(
     conversations: Sequence[Conversation], layout: Layout, model: ModelText
 ) -> ChatTemplate:
     """The template that a trainer takes for these."""
-    chat = layout.record_type == "chat" or any(
+    used = [layout.columns.get(path) for shape, _ in layout.shapes for path in shape.counted]
+    chat = any(column is not None and column.form == CHAT for column in used) or any(
         len(talk.turns) > 2 or any(turn.role in ("system", "tool") for turn in talk.turns)
         for talk in conversations
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from planner.datasets.constants import constant
 from planner.datasets.counting import Lengths, count_lengths
 from planner.datasets.files import locate
 from planner.datasets.layout.accounting import account
@@ -22,6 +23,7 @@ from planner.datasets.readers import AUDIO, IMAGE, Budget, Sample
 from planner.datasets.templates.choosing import ModelText
 from planner.datasets.tokens import BytesPerToken, TokenCounter, TokenizerFile
 from planner.errors import DataError, FieldName
+from planner.first_lines import FirstLine
 
 MAX_RECORDS = 200_000
 # beyond it records are counted in a spread part: a tokenizer does some MB a second
@@ -105,7 +107,10 @@ def _counted(
 ) -> Scanned:
     sample, prepared = _prepared(sample)
     layout = find_layout(sample.records, reading.task, reading.text_columns, str(path))
-    kept = _kept(sample.records, counter, reading.max_records)
+    limit = reading.max_records
+    if layout.main.is_conversation:  # taken apart and put together again, one by one
+        limit = min(limit, int(constant("counted_conversations")))
+    kept = _kept(sample.records, counter, limit)
     records = [sample.records[i] for i in kept] if kept is not None else sample.records
     lengths = (
         None
@@ -162,7 +167,7 @@ def _profile(
         columns=layout.as_columns(),
         tokenizer=counter.name if by_text else "",
         first_lines=(
-            understood(layout, sample.samples, mean),
+            _seen(sample) if lengths is None else understood(layout, sample.samples, mean),
             *(left_out(layout, account(records, layout), mean) if lengths is not None else ()),
             *(lengths.first_lines if lengths is not None else ()),
         ),
@@ -211,6 +216,12 @@ def _rough_bytes(value: Any) -> int:
     if isinstance(value, dict):
         return sum(map(_rough_bytes, value.values()))
     return sum(map(_rough_bytes, value)) if isinstance(value, (list, tuple)) else 0
+
+
+def _seen(sample: Sample) -> FirstLine:
+    """Of media without text."""
+    what = "sounds" if _modality(sample, None) == "audio" else "images"
+    return FirstLine("data", f"{sample.samples:,} {what} without text")
 
 
 def _sides(lengths: Lengths | None, sample: Sample) -> tuple[np.ndarray | None, np.ndarray | None]:

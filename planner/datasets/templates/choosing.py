@@ -26,15 +26,16 @@ class ModelText:
 def chosen_template(
     model: ModelText, *, chat: bool, tools: bool, columns: frozenset[str] = frozenset()
 ) -> ChatTemplate:
-    """The model's own template, else its family's. ``chat``: the records name roles; ``columns``,
-    in small letters, are those of records of a prompt and an answer: those are trained one after
-    the other where the model has no template and no family."""
+    """The model's own template, else its family's, and trainers' usual one where no model is named.
+    ``chat``: the records name roles; ``columns``, in small letters, are those of records of a
+    prompt and an answer: those are trained one after the other where the model has no template and
+    no family."""
     own = folder.own_template(model.folder, tools) if model.folder else None
     if own is not None:
         return own
     base = model.folder is not None and folder.has_tokenizer(model.folder)
     family = families.family_of(model.name, model.model_type, model.vocabulary)
-    if chat or (family is not None and not base):
+    if chat or not model.name or (family is not None and not base):
         return families.family_template(family or families.DEFAULT)
     return _unmarked(model, columns)
 

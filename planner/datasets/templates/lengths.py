@@ -25,13 +25,15 @@ class RenderedLengths:
     """``tokens`` int64 [conversations]; ``rendered`` of them really so, the others by their parts
     with ``relative_error`` of the mean. ``overhead``: mean tokens a conversation that the template
     adds to its texts. ``forms``: how messages were changed for the template (environment.FORMS;
-    None where it took them in no form) → share of those that were rendered."""
+    None where it took them in no form) → share of those that were rendered. ``trained_share``: of
+    their characters, those that the loss is taken on."""
 
     tokens: np.ndarray
     rendered: int
     relative_error: float
     overhead: float
     forms: Mapping[str | None, float]
+    trained_share: float
 
 
 def rendered_lengths(
@@ -52,6 +54,8 @@ def rendered_lengths(
         error,
         float(np.mean(tokens - parts[:, :TEXTS].sum(axis=1))),
         {form: number / len(found) for form, number in forms.items()},
+        sum(b - a for item in found for a, b in item.trained)
+        / max(1, sum(len(item.text) for item in found)),
     )
 
 

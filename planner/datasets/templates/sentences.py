@@ -19,8 +19,8 @@ MERGED_SYSTEM, TWO_ROLES = "system", "two_roles"
 FEW = 0.005
 
 
-def first_lines(template: ChatTemplate, found: RenderedLengths) -> Iterator[FirstLine]:
-    """The template where it is assumed, and what it refuses."""
+def first_lines(template: ChatTemplate, found: RenderedLengths, model: str) -> Iterator[FirstLine]:
+    """The template where it is assumed, and what it refuses. ``model``: its name, "" for none."""
     if template.note:
         yield FirstLine(
             "data",
@@ -37,8 +37,8 @@ def first_lines(template: ChatTemplate, found: RenderedLengths) -> Iterator[Firs
     elif template.assumed:
         yield FirstLine(
             "data",
-            f"the chat template of {template.name} is assumed, {_added(found)}: the model's own is "
-            "not at hand",
+            f"the chat template of {template.name} is assumed, {_added(found)}: "
+            + ("the model's own is not at hand" if model else "no model is named"),
         )
     yield from _refusals(template, found)
 

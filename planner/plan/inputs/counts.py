@@ -82,9 +82,10 @@ def _of_sounds(question: Question, facts: ModelFacts, data: DatasetProfile) -> F
         return None
     each = float(data.audio_seconds.mean())
     hours = each * data.samples / units.SECONDS_PER_HOUR
-    size = f"{data.samples:,} clips of {each:,.3g} s, {hours:,.4g} hours of audio"
+    whole = f"{hours:,.4g} hours" if hours >= 1 else units.format_seconds(each * data.samples)
+    size = f"{data.samples:,} clips of {each:,.3g} s, {whole} of audio"
     if data.source != "counts":
-        return FirstLine("data", f"{size} (mean of the files that were measured)")
+        return FirstLine("data", f"clips of {each:,.3g} s on average, {whole} of audio in all")
     given = [
         name
         for name in ("audio_hours", "seconds_per_sample")
@@ -105,18 +106,15 @@ def _of_images(question: Question, facts: ModelFacts, data: DatasetProfile) -> F
     side = question.image_size or facts.image_size
     if facts.modality not in ("image", "image_text") or side is None:
         return None
-    found = ""
-    if data.image_sizes is not None:
-        width, height = data.image_sizes[:2]
-        found = f" (the files' median: {width:,} × {height:,})"
-    how = (
-        "as asked" if question.image_size else f"the model's; {FieldName('image_size')} changes it"
-    )
-    if question.image_size is None and (question.task or facts.task) not in IMAGE_TASKS:
-        how = "the model's"
-    return FirstLine(
-        "data", f"{data.samples:,} images{found}, trained at {side} × {side} pixels, {how}"
-    )
+    how = "as asked"
+    if question.image_size is None:
+        free = (question.task or facts.task) in IMAGE_TASKS
+        how = f"the model's; {FieldName('image_size')} changes it" if free else "the model's"
+    trained = f"trained at {side} × {side} pixels, {how}"
+    if data.image_sizes is None:
+        return FirstLine("data", f"{data.samples:,} images, {trained}")
+    width, height = data.image_sizes[:2]
+    return FirstLine("data", f"images of {width:,} × {height:,} pixels (median), {trained}")
 
 
 def _of_classes(question: Question, facts: ModelFacts, data: DatasetProfile) -> FirstLine | None:

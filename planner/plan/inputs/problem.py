@@ -3,10 +3,11 @@ needs them."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from planner.plan.inputs.defaults import default
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
 from planner.trace.source import Progress, TraceSource, trace_for
 from planner.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from planner.datasets.scanning import Scanned
 
 #: A scan's progress is shown in so many parts.
 PERCENT = 100
@@ -104,27 +108,46 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     )
     data = _data(question, facts, progress)
     problem = Problem(question, facts, data, progress)
-    problem.data = _fitted_to(facts, data, problem.assumptions)
-    problem.first_lines += [*facts.first_lines, *data.first_lines, *said_of(question, facts, data)]
+    problem.data = fitted_to(facts, data, problem.assumptions)
+    problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
     problem.assumptions += [*facts.assumptions, *data.assumptions]
     problem.warnings += [*question.notes, *data.warnings]
     return problem
 
 
+def _shown_by(data: DatasetProfile) -> list[FirstLine]:
+    """The data's lines; the one on what was understood names the command that shows it."""
+    if data.source == "counts" or not data.first_lines:
+        return list(data.first_lines)
+    first, *others = data.first_lines
+    command = shlex.join(["planner", "data", data.source])
+    return [replace(first, text=f"{first.text} ({command} shows it)"), *others]
+
+
 def _data(question: Question, facts: ModelFacts, progress: Progress | None) -> DatasetProfile:
     if question.data is None:
         return counted(question, facts)
+    return scanned_for(question, facts, progress).profile
+
+
+def scanned_for(
+    question: Question, facts: ModelFacts | None, progress: Progress | None = None
+) -> Scanned:
+    """The question's file or folder, read and counted as its model reads it; without ``facts`` as
+    models with a large vocabulary do. Raises DataError."""
     from planner.datasets.scanning import Reading, scanned
 
-    reading = Reading(
-        task=question.task or facts.task,
-        tokenizer_path=facts.tokenizer,
-        text_columns=question.text_columns,
-        vocabulary_size=facts.vocabulary,
-        model=text_of(facts),
-    )
+    reading = Reading(task=question.task, text_columns=question.text_columns)
+    if facts is not None:
+        reading = replace(
+            reading,
+            task=question.task or facts.task,
+            tokenizer_path=facts.tokenizer,
+            vocabulary_size=facts.vocabulary,
+            model=text_of(facts),
+        )
     budget = Budget(progress=None if progress is None else _share_of(progress))
-    return scanned(Path(question.data), reading, budget).profile
+    return scanned(Path(question.data or ""), reading, budget)
 
 
 def text_of(facts: ModelFacts) -> ModelText:
@@ -143,7 +166,7 @@ def _share_of(progress: Progress) -> Callable[[float], None]:
     return report
 
 
-def _fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -> DatasetProfile:
+def fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -> DatasetProfile:
     """The data as this model reads it. Raises QuestionError where it cannot."""
     if data.modality != facts.modality and data.source != "counts":
         raise QuestionError(
