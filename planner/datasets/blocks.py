@@ -7,11 +7,7 @@ whatever its length.
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import math
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from planner.datasets.compressed import BROKEN_COMPRESSION, COMPRESSED, open_binary
 from planner.datasets.readers import Budget
 from planner.errors import DataError
 
@@ -27,8 +24,6 @@ BAD_SHARE = 0.01  # the share of unreadable records that is skipped with a warni
 SNIFF_BYTES = 8192
 TAIL_BYTES = 2**16
 RATIO_BYTES = 2**20
-COMPRESSED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-BROKEN_COMPRESSION = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError)
 _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
@@ -155,11 +150,6 @@ def sniff(file: Path) -> None:
                 where=str(file),
                 mend="Convert it, for example: iconv -f latin1 -t utf-8",
             ) from error
-
-
-def open_binary(file: Path) -> BinaryIO:
-    opener = COMPRESSED.get(file.suffix.lower())
-    return file.open("rb") if opener is None else opener(file, "rb")
 
 
 def extrapolate(counts: Sequence[int], chunks: Chunks) -> tuple[int, float]:

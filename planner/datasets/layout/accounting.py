@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from planner.datasets.layout.column import CHAT, TEXT, TEXTS, TOKENS, sample_of
-from planner.datasets.layout.conversations import first_answer
+from planner.datasets.layout.conversations import are_rounds, first_answer
 from planner.datasets.layout.messages import plan_of
 from planner.datasets.layout.shape import Layout, Shape
 from planner.datasets.layout.values import LANGUAGE, kind_of_text, size_of
@@ -56,17 +56,20 @@ def account(records: Sequence[Mapping[str, Any]], layout: Layout) -> Account:
         found.records += 1
         for path, value in record.items():
             if path not in (IMAGE, AUDIO) and not empty(value):
-                _add(found, path, value, shape, layout)
+                _add(found, path, record, shape, layout)
     return found
 
 
-def _add(found: Account, path: str, value: Any, shape: Shape, layout: Layout) -> None:
+def _add(
+    found: Account, path: str, record: Mapping[str, Any], shape: Shape, layout: Layout
+) -> None:
+    value = record[path]
     size = text_bytes(value)
     found.total += size
     if path in shape.paths("rejected"):
         found.rejected += size
     elif path in shape.counted:
-        beside = list(_beside(path, value, shape, layout))
+        beside = list(_beside(path, record, shape, layout))
         found.counted += size - sum(map(size_of, beside))
         _sort(found, path, beside)
     elif path in shape.copies:
@@ -83,10 +86,10 @@ def _add(found: Account, path: str, value: Any, shape: Shape, layout: Layout) ->
             _sort(found, path, strings(value))
 
 
-def _beside(path: str, value: Any, shape: Shape, layout: Layout) -> Iterator[str]:
+def _beside(path: str, record: Mapping[str, Any], shape: Shape, layout: Layout) -> Iterator[str]:
     """Texts inside of a counted column that are not rendered: further keys of messages, the second
     answer to a question."""
-    column = layout.columns.get(path)
+    column, value = layout.columns.get(path), record[path]
     if column is None:
         return
     if column.form == CHAT:
@@ -96,7 +99,7 @@ def _beside(path: str, value: Any, shape: Shape, layout: Layout) -> Iterator[str
                 yield from strings([v for key, v in item.items() if key not in plan.keys])
                 content = item.get(plan.content) if plan.content else None
                 yield from _data_of_parts(content)
-    elif path in shape.paths("answer"):
+    elif path in shape.paths("answer") and not are_rounds(record, shape):
         first = first_answer(value, path)
         if first is not value:
             yield from strings(value[1:])

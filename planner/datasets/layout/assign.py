@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from planner.datasets.constants import constant
 from planner.datasets.layout import names
 from planner.datasets.layout.column import (
     CHAT,
@@ -61,7 +62,7 @@ def _partners(columns: Sequence[Column]) -> set[str]:
     by_name = {_inner(c.path): c.path for c in columns}
     spoken = [c.path for c in columns if names.language(c.path)]
     found = set(spoken if len(spoken) > 1 else ())
-    for pair in (*names.pairs("transfer"), *names.pairs("pair")):
+    for pair in (*names.pairs("transfer"), *names.pairs("pair"), *names.pairs("asked")):
         if all(name in by_name for name in pair):
             found |= {by_name[name] for name in pair}
     return found
@@ -73,23 +74,25 @@ def _inner(path: str) -> str:
 
 @dataclass
 class Assigner:
-    """Finds the shape of records that fill given columns. ``records``: the judged ones, in which
-    columns are compared. ``wanted``: columns that the user named."""
+    """Finds the shape of records that fill given columns. ``sample``: the judged ones by columns
+    that they fill, in which texts are compared. ``wanted``: columns that the user named."""
 
     columns: Mapping[str, Column]
-    records: Sequence[Mapping[str, Any]]
+    sample: Mapping[tuple[str, ...], Sequence[Mapping[str, Any]]]
     task: str | None
     label: str | None
     wanted: tuple[str, ...] = ()
+    records: Sequence[Mapping[str, Any]] = ()
     _said: list[str] = field(default_factory=list)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the records: what travels to another process compares no columns."""
-        return {**self.__dict__, "records": ()}
+        return {**self.__dict__, "sample": {}, "records": ()}
 
     def shape(self, filled: tuple[str, ...]) -> Shape:
         """Of records that fill these columns of text."""
         self._said = []
+        self.records = self.sample.get(filled, ())
         columns = [self.columns[path] for path in filled]
         if not columns:
             return Shape("none", label=self.label)
@@ -171,7 +174,9 @@ class Assigner:
     def _transfer(self, columns: list[Column]) -> Shape | None:
         """A source and its target: by names that go together, or named by two languages."""
         by_name = {_inner(c.path): c.path for c in columns}
-        asked = [c for c in columns if c.role in ("prompt", "answer", "conversation") and c.known]
+        asked = [
+            c for c in columns if c.known and (c.role in ("prompt", "answer") or c.form == CHAT)
+        ]
         if not asked:
             for source, target in names.pairs("transfer"):
                 if source in by_name and target in by_name:
@@ -202,6 +207,9 @@ class Assigner:
         prompts, answers = self._completed(columns, prompts, answers, roles)
         if not prompts or not answers:
             return None
+        if len(answers) > 1:
+            shown = ", ".join(map(repr, answers))
+            self._said.append(f"{shown} are counted together as the answer")
         roles |= {"prompt": prompts, "answer": answers}
         if "reasoning" in by_role:
             roles["reasoning"] = by_role["reasoning"]
@@ -244,10 +252,10 @@ class Assigner:
         taken = {*prompts, *answers, *(p for paths in roles.values() for p in paths)}
         free = [c.path for c in columns if c.path not in taken and self._is_free(c)]
         if prompts and not answers and free:
-            self._say_taken(free[-1], "the answer")
+            self._say_taken(free[-1:], "the answer")
             return prompts, (free[-1],)
         if answers and not prompts and free:
-            self._say_taken(", ".join(free), "the prompt")
+            self._say_taken(free, "the prompt")
             return tuple(free), answers
         if not answers and len(prompts) > 1 and self._is_only_input(prompts):
             return (), ()
@@ -289,7 +297,8 @@ class Assigner:
 
     def _by_order(self, columns: list[Column]) -> Shape | None:
         """Two or more texts of which no name is known: the last answers the others."""
-        if any(c.role == "text" and c.known for c in columns) and self.task != "seq2seq_lm":
+        named = any(c.role in ("text", "prompt") and c.known for c in columns)
+        if named and self.task != "seq2seq_lm":
             return None
         paths = self._distinct([c for c in columns if c.path != self.label])
         if len(paths) < 2:
@@ -314,21 +323,32 @@ class Assigner:
 
     def _distinct(self, columns: Sequence[Column]) -> list[str]:
         """Columns in order, without those that repeat another; of two the larger is kept."""
-        kept = self._without_copies(tuple(c.path for c in columns if c.form != OBJECTS))
+        kept = self._without_copies(
+            tuple(c.path for c in columns if c.form != OBJECTS or c.path in self.wanted)
+        )
         return list(kept)
 
     def _by_role(self, columns: Sequence[Column]) -> dict[str, tuple[str, ...]]:
         """Role → columns; a name that is known only by its last word stands back where another is
         known as it is."""
         found: dict[str, list[Column]] = {}
+        asked = self._asked_pair(columns)
         for column in columns:
-            role = self._role(column)
+            role = asked.get(column.path) or self._role(column)
             if role:
                 found.setdefault(role, []).append(column)
         return {
             role: tuple(c.path for c in group if c.known or not any(o.known for o in group))
             for role, group in found.items()
         }
+
+    def _asked_pair(self, columns: Sequence[Column]) -> dict[str, str]:
+        """Names that mean a question and its answer only side by side: ``q`` and ``a``."""
+        by_name = {_inner(c.path): c.path for c in columns}
+        for first, second in names.pairs("asked"):
+            if first in by_name and second in by_name:
+                return {by_name[first]: "prompt", by_name[second]: "answer"}
+        return {}
 
     def _role(self, column: Column) -> str:
         if column.form == CHAT and column.role not in (
@@ -355,12 +375,18 @@ class Assigner:
             return shape
         role = next(r for r in ("prompt", "source", "text") if r in shape.roles)
         if role != "text":
-            self._say_taken(", ".join(rest), "a part of the prompt")
+            self._say_taken(rest, "a part of the prompt")
         roles = {**shape.roles, role: (*shape.roles[role], *rest)}
         return replace(shape, roles=roles)
 
-    def _say_taken(self, path: str, meaning: str) -> None:
+    def _say_taken(self, paths: Sequence[str], meaning: str) -> None:
+        """Of columns that hold more than a small share of the text."""
+        whole = sum(column.size for column in self.columns.values())
+        sizes = sum(self.columns[path].size for path in paths)
+        if sizes < constant("small_share") * whole:
+            return
+        shown = ", ".join(map(repr, paths))
+        has = "have no known names and are" if len(paths) > 1 else "has no known name and is"
         self._said.append(
-            f"{path!r} has no known name and is taken as {meaning} "
-            f"({FieldName('text_columns')} changes that)"
+            f"{shown} {has} taken as {meaning} ({FieldName('text_columns')} changes that)"
         )

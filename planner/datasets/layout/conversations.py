@@ -49,7 +49,7 @@ def _asked(record: Record, shape: Shape) -> list[Turn]:
     prompts = [(path, record.get(path)) for path in shape.paths("prompt")]
     chats = [t for path, value in prompts if is_chat(value, path) for t in turns_of(value)]
     text = "\n".join(filter(None, (joined(v) for p, v in prompts if not is_chat(v, p))))
-    if text and not _are_lists(record, shape):
+    if text and not are_rounds(record, shape):
         chats.append(turn("user", text))
     turns += chats
     system = "\n".join(filter(None, (joined(record.get(p)) for p in shape.paths("system"))))
@@ -68,7 +68,7 @@ def _turns(value: Any, path: str, role: str) -> list[Turn]:
     return turns_of(value) if is_chat(value, path) else [turn(role, joined(value))]
 
 
-def _are_lists(record: Record, shape: Shape) -> bool:
+def are_rounds(record: Record, shape: Shape) -> bool:
     """Questions and answers in two lists of one length: rounds of a conversation on one text."""
     answers = [record.get(path) for path in shape.paths("answer")]
     prompts = [v for p in shape.paths("prompt") if isinstance(v := record.get(p), (list, tuple))]
@@ -83,7 +83,7 @@ def _are_lists(record: Record, shape: Shape) -> bool:
 
 def _answers(record: Record, shape: Shape) -> list[Turn]:
     paths = shape.paths("answer")
-    if _are_lists(record, shape):
+    if are_rounds(record, shape):
         return _rounds(record, shape)
     thought = "\n".join(filter(None, (joined(record.get(p)) for p in shape.paths("reasoning"))))
     turns: list[Turn] = []
@@ -128,6 +128,8 @@ def _answered(turns: list[Turn], record: Record, paths: tuple[str, ...]) -> list
     it, as trl's implicit form has it."""
     answer = [t for path in paths for t in _turns(record.get(path), path, "assistant")]
     asked = [t for t in turns if t.role != "system"]
+    if len(answer) == len(asked) == 1 and answer[0].content.startswith(asked[0].content.strip()):
+        answer = [turn("assistant", answer[0].content[len(asked[0].content.strip()) :])]
     whole = len(answer) > 1 and answer[0].role != "assistant"
     if whole and asked and asked[-1].content.strip() in {t.content.strip() for t in answer}:
         system = [t for t in turns if t.role == "system"]

@@ -43,8 +43,10 @@ def find_layout(
     said = ""
     if not paths and not any(IMAGE in r or AUDIO in r for r in sample[:100]):
         paths, said = _last_resort(columns, label, source)
-    assigner = Assigner(columns, sample, task, label, wanted)
-    return _layout(assigner, sample, paths, said)
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for record in sample:
+        groups.setdefault(signature(record, paths), []).append(record)
+    return _layout(Assigner(columns, groups, task, label, wanted), paths, said)
 
 
 @dataclass
@@ -63,10 +65,10 @@ class Assign:
         return self.assigner.shape(filled)
 
 
-def _layout(assigner: Assigner, sample: Records, paths: tuple[str, ...], said: str) -> Layout:
+def _layout(assigner: Assigner, paths: tuple[str, ...], said: str) -> Layout:
     """Shapes by the columns that records fill, those that fill the most first: records that leave
     out an optional column are of the same shape."""
-    counts = Counter(signature(record, paths) for record in sample)
+    counts = {filled: len(records) for filled, records in assigner.sample.items()}
     shapes: dict[tuple[str, ...], Shape] = {}
     assign = Assign(assigner, shapes)
     for filled in sorted(counts, key=lambda f: (-len(f), -counts[f])):

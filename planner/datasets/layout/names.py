@@ -12,7 +12,7 @@ TABLE = ("datasets", "roles.csv")
 #: Inner names that say nothing: the outer name of ``answers.text`` decides.
 PLAIN = ("text", "content", "value", "string", "body", "data")
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_ODD = re.compile(r"[^0-9a-zA-Z]+")
+_ODD = re.compile(r"[\W_]+")
 _ORDINAL = re.compile(r"_?(\d+|[ab])$")
 
 
@@ -50,8 +50,16 @@ def pairs(meaning: str) -> tuple[tuple[str, ...], ...]:
 
 @cache
 def normal(name: str) -> str:
-    """``systemPrompt``, ``System Prompt`` → ``system_prompt``."""
-    return _ODD.sub("_", _WORD_START.sub("_", name.strip())).strip("_").lower()
+    """``System Prompt``, ``system-prompt`` → ``system_prompt``; capitals inside of a name part it
+    where the table knows the parts: ``systemPrompt``, but ``Complex_CoT`` → ``complex_cot``."""
+    plain = _ODD.sub("_", name.strip()).strip("_").lower()
+    parted = _ODD.sub("_", _WORD_START.sub("_", name.strip())).strip("_").lower()
+    return plain if plain in _all_names() or parted not in _all_names() else parted
+
+
+@cache
+def _all_names() -> frozenset[str]:
+    return frozenset(name for row in tables.rows(*TABLE) for name in row["names"].split())
 
 
 @cache
@@ -61,14 +69,17 @@ def role_of(path: str) -> tuple[str, bool]:
     False) where nothing is known."""
     parts = [normal(part) for part in path.split(".")]
     known = _meanings("column")
-    if any(known.get(part) == "aside" for part in parts):
+    roles = [known.get(part, "") for part in parts]
+    if "aside" in roles:
         return "aside", True
-    for part in reversed(parts):
-        if part in known and (part not in PLAIN or part == parts[0]):
-            return known[part], True
+    if "answer" in roles[:-1] and roles[-1] in ("", "input", "text", "answer"):
+        return "answer", True
+    for part, role in zip(reversed(parts), reversed(roles)):
+        if role and (part not in PLAIN or part == parts[0]):
+            return role, True
     for part in reversed(parts):
         last = part.rpartition("_")[2]
-        if last != part and last in known:
+        if last != part and last in known and known[last] != "identifier":
             return known[last], False
     return "", False
 

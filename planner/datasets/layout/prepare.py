@@ -13,7 +13,12 @@ from planner.datasets.constants import constant
 from planner.datasets.layout import names
 from planner.datasets.layout.column import sample_of
 from planner.datasets.layout.messages import is_chat, is_message, parsed
-from planner.datasets.layout.unfold import nested_list, parallel_lists
+from planner.datasets.layout.unfold import (
+    nested_list,
+    parallel_lists,
+    spoken_lists,
+    with_turns,
+)
 from planner.datasets.layout.walk import empty
 
 DEEPEST = 5  # dictionaries inside of dictionaries that become columns, lists that become records
@@ -63,6 +68,10 @@ def _flat(records: list[Record]) -> list[Record]:
     coded = _coded(sample)
     if coded:
         records = [_decoded(record, coded) for record in records]
+        sample = sample_of(records)
+    spoken = spoken_lists(sample)
+    if spoken:
+        records = [with_turns(record, spoken) for record in records]
         sample = sample_of(records)
     for _ in range(DEEPEST):
         opened = _opened(sample)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from planner.datasets.constants import constant
@@ -53,7 +54,7 @@ def _described(shape: Shape) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.01 else f"{share:.1%}"
+    return f"{share:.0%}" if 0.01 <= share < 0.995 or share == 1 else f"{share:.1%}"
 
 
 def left_out(layout: Layout, found: Account, mean: float | None) -> Iterator[FirstLine]:
@@ -81,9 +82,10 @@ def left_out(layout: Layout, found: Account, mean: float | None) -> Iterator[Fir
             f"the rejected answers ({_percent(found.rejected_share)} of the text) count only in "
             "preference training",
         )
-    odd = sum(found.odd.values())
+    kinds = Counter({path: n for path, n in found.odd.items() if path != layout.label})
+    odd = sum(kinds.values())
     if odd > constant("large_share") * max(1, found.total):
-        names = ", ".join(repr(path) for path, _ in found.odd.most_common(MOST_NAMES))
+        names = ", ".join(repr(path) for path, _ in kinds.most_common(MOST_NAMES))
         yield FirstLine(
             "left_out",
             f"{_percent(odd / found.total)} of what the records spell is no language and does not "

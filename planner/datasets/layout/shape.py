@@ -46,11 +46,13 @@ class Shape:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return self.paths("conversation", "prompt", "source", "text")
+        found = self.paths("conversation", "prompt", "source", "text")
+        return found or self.paths("history", "chosen", "answer")
 
     @property
     def target(self) -> str | None:
-        return next(iter(self.paths("chosen", "answer", "target")), None)
+        found = next(iter(self.paths("chosen", "answer", "target")), None)
+        return None if found in self.inputs else found
 
     def as_columns(self) -> dict[str, str]:
         """For the answer: role → columns."""

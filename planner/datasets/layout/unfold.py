@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from planner.datasets.constants import constant
 from planner.datasets.layout import names
 from planner.datasets.layout.column import (
     CHAT,
@@ -16,7 +17,8 @@ from planner.datasets.layout.column import (
     Column,
     judge,
 )
-from planner.datasets.layout.values import LANGUAGE
+from planner.datasets.layout.messages import is_chat
+from planner.datasets.layout.values import LABEL, LANGUAGE, kind_of_texts
 from planner.datasets.layout.walk import text_bytes
 
 Record = dict[str, Any]
@@ -92,6 +94,65 @@ def _expander(path: str) -> Callable[[Record], list[Record]]:
         return inner or ([beside] if text_bytes(beside) else [])
 
     return expand
+
+
+def spoken_lists(sample: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
+    """Lists of dictionaries that are turns by their structure, under keys of any name: one key
+    names few speakers who take turns, one holds language. Column → (speaker's key, text's key)."""
+    found = {}
+    for path in {path for record in sample for path, value in record.items() if _is_list(value)}:
+        cells = [record[path] for record in sample if _is_list(record.get(path))]
+        if names.role_of(path)[0] in ("answer", "tools", "aside") or is_chat(cells[0], path):
+            continue
+        keys = _turn_keys([item for value in cells for item in value])
+        if keys and sum(map(len, cells)) > len(cells) and _take_turns(cells, keys[0]):
+            found[path] = keys
+    return found
+
+
+def _is_list(value: Any) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and bool(value)
+        and all(isinstance(item, dict) for item in value)
+    )
+
+
+def _turn_keys(items: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
+    texts: dict[str, list[str]] = {}
+    for item in items[:400]:
+        for key, value in item.items():
+            if isinstance(value, str):
+                texts.setdefault(key, []).append(value)
+    kinds = {key: kind_of_texts(values) for key, values in texts.items()}
+    speakers = [k for k, kind in kinds.items() if kind == LABEL and len(set(texts[k])) > 1]
+    spoken = [k for k, kind in kinds.items() if kind == LANGUAGE]
+    if len(speakers) != 1 or len(spoken) != 1 or len(set(texts[speakers[0]])) > MOST_SPEAKERS:
+        return None
+    return speakers[0], spoken[0]
+
+
+MOST_SPEAKERS = 8
+
+
+def _take_turns(cells: Sequence[Sequence[Mapping[str, Any]]], speaker: str) -> bool:
+    """Hardly ever does one speak twice in a row."""
+    pairs = [
+        first.get(speaker) != second.get(speaker)
+        for value in cells
+        for first, second in zip(value, value[1:])
+    ]
+    return sum(pairs) >= constant("copy_share") * len(pairs)
+
+
+def with_turns(record: Record, spoken: Mapping[str, tuple[str, str]]) -> Record:
+    """The record with those lists under the names of messages."""
+    out = dict(record)
+    for path, (speaker, text) in spoken.items():
+        if _is_list(out.get(path)):
+            renamed = {speaker: "role", text: "content"}
+            out[path] = [{renamed.get(key, key): v for key, v in i.items()} for i in out[path]]
+    return out
 
 
 def parallel_lists(sample: Sequence[Mapping[str, Any]], records: int) -> Unfolding | None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from planner.datasets.blocks import Chunk, Tally, extrapolate, open_binary, read_chunks
+from planner.datasets.blocks import Chunk, Tally, extrapolate, read_chunks
+from planner.datasets.compressed import open_binary
 from planner.datasets.readers import Budget, Reader, Sample
 from planner.errors import DataError
 
@@ -145,7 +146,7 @@ def _sync(lines: list[str], width: int, delimiter: str) -> int:
 
 READER = Reader(
     "csv",
-    (".csv", ".tsv", ".tab", ".csv.gz", ".tsv.gz", ".csv.bz2", ".csv.xz"),
+    (".csv", ".tsv", ".tab", ".csv.gz", ".tsv.gz", ".csv.bz2", ".csv.xz", ".csv.zst", ".tsv.zst"),
     read,
     hint="a table with a header row",
 )

@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from planner.datasets.blocks import sniff
-from planner.datasets.readers import Budget, Reader, Sample, jsonl
+from planner.datasets.compressed import COMPRESSED, open_binary
+from planner.datasets.readers import Budget, Reader, Sample, json_document, lines
+from planner.datasets.readers.json_document import Record
 from planner.errors import DataError
+
+#: An object with lists inside is understood only whole: its share of the budget is larger.
+OBJECT_FACTOR = 8
+HEAD = 2**16
 
 
 def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
@@ -20,31 +26,57 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     size = sum(f.stat().st_size for f in files)
     if size == 0:
         raise DataError("the file is empty: there is nothing to count", where=str(file))
-    sniff(file)
-    if _is_lines(file):
-        return jsonl.read(files, root, budget)
-    if size <= budget.whole_bytes:
-        found = [_records(_load(f), f) for f in files]
-        notes = tuple(dict.fromkeys(note for _, note in found if note))
-        records = [record for part, _ in found for record in part]
-        return Sample("json", records, len(records), True, assumptions=notes)
-    return _beginning(files, size, budget)
+    files = [f for f in files if f.stat().st_size]
+    sniff(files[0])
+    if not is_document(files[0], budget):
+        return lines.read_lines("jsonl", files, budget)
+    return read_documents("json", files, size, budget)
 
 
-def _is_lines(file: Path) -> bool:
-    """A first line that is a whole JSON object, with something after it: JSON Lines under the name
-    .json."""
-    with file.open("rb") as handle:
-        first, rest = handle.readline(2**20), handle.read(1024)
+def is_document(file: Path, budget: Budget) -> bool:
+    """Whether a file is one JSON document, or objects over several lines: the first line is none by
+    itself, or a list that holds all records."""
+    with open_binary(file) as handle:
+        first = handle.readline(budget.longest_record_bytes)
+        while first and not first.strip():
+            first = handle.readline(budget.longest_record_bytes)
+        rest = handle.read(HEAD).strip()
     try:
-        return isinstance(json.loads(first), dict) and bool(rest.strip())
-    except (ValueError, RecursionError):
-        return False
+        value = json.loads(first.decode("utf-8-sig"))
+    except RecursionError:
+        return True
+    except ValueError:
+        return (
+            file.suffix.lower() == ".json"
+            or first.lstrip(b"\xef\xbb\xbf \t")[:1] in (b"[", b"{")
+            and _opens(first)
+        )
+    return not rest and (isinstance(value, list) or file.suffix.lower() == ".json")
+
+
+def _opens(line: bytes) -> bool:
+    """A line with more brackets opened than closed: a value that goes on, not a broken one."""
+    text = line.decode("utf-8-sig", errors="replace").rstrip()
+    return text[-1:] in ("[", "{", ",") or text in ("[", "{")
+
+
+def read_documents(format: str, files: Sequence[Path], size: int, budget: Budget) -> Sample:
+    """Whole files, or the beginning of the first of them."""
+    with open_binary(files[0]) as handle:
+        starts = handle.read(HEAD).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    factor = OBJECT_FACTOR if starts == b"{" else 1
+    if size > factor * budget.whole_bytes:
+        return _beginning(format, files, size, budget)
+    found = [json_document.records_of(_load(file), file) for file in files]
+    notes = tuple(dict.fromkeys(note for _, note in found if note))
+    records = [record for part, _ in found for record in part]
+    return Sample(format, records, len(records), True, assumptions=notes)
 
 
 def _load(file: Path) -> Any:
     try:
-        return json.loads(file.read_text("utf-8-sig"))
+        with open_binary(file) as handle:
+            return json_document.document(handle.read().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DataError(
             f"byte {error.start} is not UTF-8", where=str(file), mend="Convert it to UTF-8"
@@ -59,71 +91,22 @@ def _load(file: Path) -> Any:
         ) from error
 
 
-def _records(document: Any, file: Path) -> tuple[list[dict[str, Any]], str]:
-    """(records, what had to be said). A dict of which one value is a list of records stands for
-    that list."""
-    note = ""
-    if isinstance(document, dict):
-        lists = {
-            k: v
-            for k, v in document.items()
-            if isinstance(v, list) and v and isinstance(v[0], dict)
-        }
-        name = (
-            "train" if "train" in lists else "data" if "data" in lists else next(iter(lists), None)
-        )
-        if name is None:
-            raise DataError(
-                "the document holds no list of records",
-                where=str(file),
-                mend="Give a list of objects, or .jsonl with an object a line",
-            )
-        document, note = lists[name], f"the records are the list {name!r} of {file.name}"
-    if not isinstance(document, list):
-        raise DataError(
-            f"the document is a {type(document).__name__}, not a list of records",
-            where=str(file),
-            mend="Give a list of objects",
-        )
-    records = [r for r in map(jsonl.as_record, document) if r is not None]
-    if len(records) < len(document):
-        raise DataError(
-            f"{len(document) - len(records)} of {len(document)} items of the list are no objects",
-            where=str(file),
-            mend="Make each an object",
-        )
-    return records, note
-
-
-def _beginning(files: Sequence[Path], size: int, budget: Budget) -> Sample:
+def _beginning(format: str, files: Sequence[Path], size: int, budget: Budget) -> Sample:
     """Records of the first ``sample_bytes`` of one file, extrapolated by bytes."""
     file = files[0]
-    with file.open("rb") as handle:
+    with open_binary(file) as handle:
         text = handle.read(budget.sample_bytes).decode("utf-8-sig", errors="ignore")
-    place, decoder, records = text.find("[") + 1, json.JSONDecoder(), []
-    first = place
-    while place:
-        place += len(text[place : place + 1000]) - len(
-            text[place : place + 1000].lstrip(" \t\r\n,")
-        )
-        try:
-            value, end = decoder.raw_decode(text, place)
-        except (ValueError, RecursionError):
-            break
-        record = jsonl.as_record(value)
-        if record is None:
-            break
-        records.append(record)
-        place = end
+    records, first, place = _items(text)
     if not records:
         raise DataError(
             "no list of records at the start of a large JSON document",
             where=str(file),
             mend="Write it as .jsonl, an object a line",
         )
-    share = len(text[first:place].encode()) / size
+    whole = size if file.suffix.lower() not in COMPRESSED else _unpacked(file, size)
+    share = len(text[first:place].encode()) / whole
     return Sample(
-        "json",
+        format,
         records,
         max(len(records), round(len(records) / share)),
         False,
@@ -133,6 +116,36 @@ def _beginning(files: Sequence[Path], size: int, budget: Budget) -> Sample:
             "be entered in the middle; .jsonl can",
         ),
     )
+
+
+def _items(text: str) -> tuple[list[Record], int, int]:
+    """(records, where the list starts, where the last of them ends) of the first list of objects in
+    a text; none where the list holds no objects, as columns do."""
+    place, decoder = text.find("[") + 1, json.JSONDecoder()
+    first, records = place, []
+    while place:
+        place += len(text[place : place + 1000]) - len(
+            text[place : place + 1000].lstrip(" \t\r\n,")
+        )
+        try:
+            value, end = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            break
+        record = json_document.as_record(value)
+        if record is None or (isinstance(value, str) and not text.lstrip().startswith("[")):
+            break
+        records.append(record)
+        place = end
+    return records, first, place
+
+
+def _unpacked(file: Path, size: int) -> int:
+    """Bytes of a compressed file once it is unpacked; it is read through."""
+    total = 0
+    with open_binary(file) as handle:
+        while data := handle.read(2**22):
+            total += len(data)
+    return max(total, size)
 
 
 READER = Reader("json", (".json",), read, hint="a list of JSON objects")

@@ -1,75 +1,45 @@
-"""JSON Lines: a JSON object a line (also a bare string, or a bare list of chat messages)."""
+"""JSON Lines: a JSON object a line (also a bare string, or a bare list of chat messages). A file
+that is one JSON array under this name is read as the array that it is."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from planner.datasets.blocks import Chunk, Tally, extrapolate, read_chunks
+from planner.datasets.compressed import BROKEN_COMPRESSION
 from planner.datasets.readers import Budget, Reader, Sample
+from planner.datasets.readers.json_list import is_document, read_documents
+from planner.datasets.readers.lines import read_lines
+from planner.errors import DataError
 
-MEND = "Each line must be one JSON object; blank lines are allowed"
+PLAIN, PACKED = (".jsonl", ".ndjson", ".json"), (".gz", ".bz2", ".xz", ".zst")
 
 
 def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     """Raises DataError when more than a small share of the lines is no JSON object."""
-    chunks, tally = read_chunks(files, budget), Tally()
-    records, blocks, counts = [], [], []
-    for number, chunk in enumerate(chunks.chunks):
-        before = len(records)
-        for index, line in enumerate(chunk.lines):
-            if not line.strip():
-                continue
-            record = parse(line, tally, chunk, index)
-            if record is not None:
-                records.append(record)
-        blocks += [number] * (len(records) - before)
-        counts.append(len(records) - before)
-    tally.good = len(records)
-    warnings = tally.warnings(MEND) + chunks.warnings
-    samples, error = extrapolate(counts, chunks)
-    return Sample(
-        "jsonl",
-        records,
-        samples,
-        chunks.whole,
-        samples_relative_error=error,
-        blocks=np.array(blocks, dtype=np.int64),
-        warnings=warnings,
-    )
-
-
-def parse(line: bytes, tally: Tally, chunk: Chunk, index: int) -> dict[str, Any] | None:
+    filled = [file for file in files if file.stat().st_size]
+    if not filled or not _is_document(filled[0], budget):
+        return read_lines("jsonl", files, budget)
     try:
-        record = as_record(json.loads(line.decode("utf-8")))
-    except UnicodeDecodeError as error:
-        return tally.skip(chunk.place(index), f"not UTF-8: {error.reason}")
-    except (ValueError, RecursionError) as error:
-        return tally.skip(chunk.place(index), f"not JSON: {error}")
-    if record is None:
-        tally.skip(chunk.place(index), "the line holds no JSON object")
-    return record
+        size = sum(file.stat().st_size for file in filled)
+        sample = read_documents("json", filled, size, budget)
+    except DataError:
+        return read_lines("jsonl", files, budget)  # a broken line: said with its place
+    note = f"{filled[0].name} is a JSON document, not an object a line, and is read as one"
+    return replace(sample, assumptions=(note, *sample.assumptions))
 
 
-def as_record(value: Any) -> dict[str, Any] | None:
-    """An object as it is, a string as its text, a list of objects as a chat; None for anything
-    else."""
-    if isinstance(value, dict):
-        return value
-    if isinstance(value, str):
-        return {"text": value}
-    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        return {"messages": value}
-    return None
+def _is_document(file: Path, budget: Budget) -> bool:
+    try:
+        return is_document(file, budget)
+    except (UnicodeDecodeError, OSError, *BROKEN_COMPRESSION):
+        return False  # the reader of lines says what is wrong
 
 
 READER = Reader(
     "jsonl",
-    (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".jsonl.bz2", ".jsonl.xz", ".json.gz"),
+    (*PLAIN[:2], *(plain + packed for plain in PLAIN for packed in PACKED)),
     read,
     hint="a JSON object a line",
 )

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from planner.datasets.blocks import Chunk, Tally, extrapolate, open_binary, read_chunks
+from planner.datasets.blocks import Chunk, Tally, extrapolate, read_chunks
+from planner.datasets.compressed import open_binary
 from planner.datasets.readers import Budget, Reader, Sample
 from planner.errors import DataError
 
@@ -121,4 +122,20 @@ def _label(file: Path, root: Path) -> str:
     return file.parent.name if file.parent != root else ""
 
 
-READER = Reader("text", (".txt", ".md", ".text", ".txt.gz", ".rst"), read, hint="plain text")
+READER = Reader(
+    "text",
+    (
+        ".txt",
+        ".md",
+        ".text",
+        ".rst",
+        ".raw",
+        ".tokens",
+        ".txt.gz",
+        ".txt.bz2",
+        ".txt.xz",
+        ".txt.zst",
+    ),
+    read,
+    hint="plain text",
+)
