@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "planner"
 SHARED = (
     "version",
     "errors",
+    "blame",
     "first_lines",
     "units",
     "figures",

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from planner.blame import raised_by_planner
 from planner.calibrate.host.timing import by_turns, looping, one_thread
 from planner.calibrate.operations.backends import Backend
 from planner.calibrate.operations.timing import time_calls
@@ -33,6 +34,8 @@ def measure_compiled(backend: Backend) -> Iterator[dict[str, Any]]:
             yield {"record": "fact", "name": name, "value": measure(backend), "unit": "share"}
         # the compiler may fail in any way: none installed, a version too new
         except Exception as error:
+            if raised_by_planner(error):
+                raise
             line = " ".join(str(error).split())[:160] or type(error).__name__
             yield {
                 "record": "trust",

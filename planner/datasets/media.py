@@ -8,6 +8,7 @@ import wave
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from planner.blame import raised_by_planner
 from planner.datasets.readers import AUDIO, IMAGE
 from planner.errors import MissingExtraError
 
@@ -29,6 +30,8 @@ def image_size(handle: BinaryIO | Path) -> tuple[int, int]:
         with Image.open(handle) as image:
             return image.size
     except Exception as error:  # Pillow's plugins raise nearly anything for a broken file
+        if raised_by_planner(error):
+            raise
         raise BrokenMediumError(f"not a readable image: {error}") from error
 
 
@@ -53,6 +56,8 @@ def audio_seconds(handle: BinaryIO | Path, suffix: str) -> float:
         info = soundfile.info(str(handle) if isinstance(handle, Path) else handle)
         return info.frames / info.samplerate
     except Exception as error:  # soundfile raises its own and the codec's errors
+        if raised_by_planner(error):
+            raise
         raise BrokenMediumError(f"not a readable sound: {error}") from error
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from planner import tables
+from planner.blame import raised_by_planner
 from planner.datasets.constants import constant
 from planner.errors import DataError, MissingExtraError, ProfileError
 
@@ -166,6 +167,8 @@ class TokenizerFile:
         try:
             self._model = Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises bare Exception
+            if raised_by_planner(error):
+                raise
             raise DataError(f"not a tokenizer: {error}", where=str(file)) from error
         self._model.no_truncation()
         self._model.no_padding()

@@ -22,6 +22,7 @@ from functools import cached_property
 import numpy as np
 
 from planner.devices.priors import tiles
+from planner.operations.call import Number
 from planner.operations.products import ProductPriors, product_seconds
 from planner.operations.registry import family_kind, features_of
 
@@ -76,18 +77,20 @@ class Curve:
     weights: tuple[float, ...]  # one a knot
     error: Error
 
-    def seconds(self, features: Sequence, flops, moved) -> tuple[np.ndarray, np.ndarray]:
+    def seconds(
+        self, features: Sequence[Number], flops: Number, moved: Number
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(seconds, standard deviation of their logarithm) of one call at sizes that broadcast to
         one dimension [n]."""
         arrays = np.broadcast_arrays(
             *(np.atleast_1d(np.asarray(x, dtype=np.float64)) for x in (*features, flops, moved))
         )
-        sizes, (flops, moved) = np.stack(arrays[:-2]), arrays[-2:]
-        base = self._base(sizes, flops, moved)
+        sizes, (work, traffic) = np.stack(arrays[:-2]), arrays[-2:]
+        base = self._base(sizes, work, traffic)
         residual, known, beyond = self._residual(np.log(np.maximum(sizes, 1.0)))
         fastest = np.maximum(
-            flops / self.flops_per_s if self.flops_per_s else 0.0,
-            moved / self.bytes_per_s if self.bytes_per_s else 0.0,
+            work / self.flops_per_s if self.flops_per_s else 0.0,
+            traffic / self.bytes_per_s if self.bytes_per_s else 0.0,
         )
         return np.maximum(base * np.exp(residual), fastest), self._sigma(
             known
@@ -127,7 +130,7 @@ class Curve:
         inside = np.clip(logs, low, high)
         beyond = np.abs(logs - inside).sum(axis=0)
         if not self.weights:
-            return np.full(logs.shape[1], self.mean_log), np.ones(logs.shape[1]), beyond
+            return np.full_like(beyond, self.mean_log), np.ones_like(beyond), beyond
         near = _kernel(inside, self._knots, np.array(self.lengths))
         return self.mean_log + near @ np.array(self.weights), near.max(axis=1), beyond
 
@@ -138,9 +141,9 @@ class Curve:
 
 
 def base_seconds(
-    sizes,
-    flops,
-    moved,
+    sizes: np.ndarray,
+    flops: np.ndarray,
+    moved: np.ndarray,
     flops_per_s: float,
     bytes_per_s: float,
     latency: float,
@@ -209,7 +212,7 @@ def fit_curve(
 
 def _distinct(points: Sequence[Point]) -> list[Point]:
     """One a size: the median of those measured more than once (a bias or none, a visit more)."""
-    by_size: dict[tuple, list[Point]] = {}
+    by_size: dict[tuple[tuple[float, ...], float, float], list[Point]] = {}
     for point in points:
         if point.seconds > 0 and np.isfinite(point.seconds):
             by_size.setdefault((point.features, point.flops, point.bytes), []).append(point)
@@ -266,7 +269,7 @@ def _knots(logs: np.ndarray) -> np.ndarray:
     """Indices of at most ``MOST_KNOTS`` points, each the farthest from those before it."""
     count = logs.shape[1]
     if count <= MOST_KNOTS:
-        return np.arange(count)
+        return np.arange(count, dtype=np.int64)
     chosen = [int(np.argmin(logs.sum(axis=0)))]
     distance = np.full(count, np.inf)
     while len(chosen) < MOST_KNOTS:
@@ -332,7 +335,9 @@ def _solve(
     return _Solved(mean, weights, weights / np.diag(inverse))
 
 
-def _searched(logs, target, lengths, noise, noise_scale):
+def _searched(
+    logs: np.ndarray, target: np.ndarray, lengths: np.ndarray, noise: float, noise_scale: np.ndarray
+) -> tuple[np.ndarray, float, _Solved]:
     """Coordinate by coordinate, twice: a handful of small matrices."""
     best = _solve(logs, target, lengths, noise, noise_scale)
     for _ in range(2):

@@ -13,6 +13,7 @@ from functools import cache
 from planner import tables
 from planner.devices import profile
 from planner.devices.measured import calibrated, measured_spec
+from planner.devices.nvml_library import Handle, NvmlLibrary, nvml_library, started, text
 from planner.devices.processors import processor_spec
 from planner.devices.specification import DeviceSpec, all_devices
 from planner.errors import FieldName, MachineError, QuestionError, UnknownNameError
@@ -108,24 +109,32 @@ def _of_the_table(name: str) -> FoundDevice:
     return FoundDevice(matches[0])
 
 
-def local_device() -> tuple[DeviceSpec, dict] | None:
-    """The first device the NVIDIA driver shows and what it says of it; None without a driver or
-    device.
+@dataclass(frozen=True)
+class DriverFacts:
+    """What the driver says of its first device. ``total_memory_bytes`` as the driver counts, which
+    is more than torch shows; ``power_limit_watts`` None where it does not say."""
 
-    The dict holds name, driver_version, total_memory_bytes (as the driver counts, which is more
-    than torch shows), power_limit_watts and count. Raises QuestionError for a device that is
-    neither in the table nor calibrated.
+    name: str
+    count: int
+    driver_version: str
+    total_memory_bytes: int
+    power_limit_watts: float | None
+
+
+def local_device() -> tuple[DeviceSpec, DriverFacts] | None:
+    """The first device the NVIDIA driver shows and what it says of it; None without a driver or
+    device. Raises QuestionError for a device that is neither in the table nor calibrated.
     """
     facts = _driver_facts()
     if facts is None:
         return None
-    spec = _exact(facts["name"])
+    spec = _exact(facts.name)
     if spec is not None:
         return calibrated(spec), facts
-    file = profile.find(profile.file_name({"name": facts["name"]}))
+    file = profile.find(profile.file_name({"name": facts.name}))
     if file is None:
         raise QuestionError(
-            f"the local GPU {facts['name']!r} is not in the table",
+            f"the local GPU {facts.name!r} is not in the table",
             where="gpu",
             mend="planner calibrate measures it; or add a row with this name_reported to "
             "profiles/gpus/gpus.csv",
@@ -147,47 +156,39 @@ def _found_locally() -> FoundDevice:
     return FoundDevice(spec, f"no GPU here: the processor {spec.name} trains")
 
 
-def _driver_facts() -> dict | None:
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    # no library, no driver, no permission: all mean that there is no usable device here
-    except Exception:
+def _driver_facts() -> DriverFacts | None:
+    library = started(nvml_library())
+    if library is None:
         return None
     try:
-        return _query(pynvml)
-    except pynvml.NVMLError as error:
+        return _query(library)
+    except library.NVMLError as error:
         raise MachineError(
             f"the NVIDIA driver failed: {error}", where="gpu local", mend="Check nvidia-smi"
         ) from error
     finally:
-        pynvml.nvmlShutdown()
+        library.nvmlShutdown()
 
 
-def _query(pynvml) -> dict | None:
-    count = pynvml.nvmlDeviceGetCount()
+def _query(library: NvmlLibrary) -> DriverFacts | None:
+    count = library.nvmlDeviceGetCount()
     if count == 0:
         return None
-    handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-    return {
-        "name": _text(pynvml.nvmlDeviceGetName(handle)),
-        "count": count,
-        "driver_version": _text(pynvml.nvmlSystemGetDriverVersion()),
-        "total_memory_bytes": int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
-        "power_limit_watts": _power_limit(pynvml, handle),
-    }
+    board = library.nvmlDeviceGetHandleByIndex(0)
+    return DriverFacts(
+        name=text(library.nvmlDeviceGetName(board)),
+        count=count,
+        driver_version=text(library.nvmlSystemGetDriverVersion()),
+        total_memory_bytes=int(library.nvmlDeviceGetMemoryInfo(board).total),
+        power_limit_watts=_power_limit(library, board),
+    )
 
 
-def _power_limit(pynvml, handle) -> float | None:
+def _power_limit(library: NvmlLibrary, board: Handle) -> float | None:
     try:
-        return pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000  # NVML gives milliwatts
-    except pynvml.NVMLError:
+        return library.nvmlDeviceGetEnforcedPowerLimit(board) / 1000  # NVML gives milliwatts
+    except library.NVMLError:
         return None
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 @cache

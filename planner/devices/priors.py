@@ -69,7 +69,7 @@ def prior(spec: Device, kind: str, parameter: str) -> float:
 def tiles(unit: str) -> tuple[tuple[int, int, float], ...]:
     """Tile shapes of matrix kernels, both ways round, and their rate against the best: rows
     ``tile_128x64`` of kind ``product_tensor`` or ``product_simt``."""
-    found = []
+    found: list[tuple[int, int, float]] = []
     for (kind, parameter), values in _table().items():
         if kind == unit and parameter.startswith("tile_"):
             rows, columns = parameter.removeprefix("tile_").split("x")

@@ -17,16 +17,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from planner import tables
 from planner.devices.curves import Curve, Error, Point
+from planner.devices.layout import FORMAT, MARK, WrittenCurve, WrittenProfile
 from planner.errors import FieldName, MachineError, ProfileError
 from planner.operations.registry import family_kind, features_of
 
-#: The layout of a file. A reader refuses newer ones.
-FORMAT = 1
-MARK = "planner_device_profile"
 MOST_EXACT = 6000  # the newest are kept, so that a file stays under a megabyte
 MOST_BYTES = 64 * 2**20
 AGAIN = "Run planner calibrate again"
@@ -44,12 +42,12 @@ class DeviceProfile:
     device: Mapping[str, Any]
     provenance: Mapping[str, Any]
     curves: Mapping[str, Curve]
-    host: Mapping[str, float] = field(default_factory=dict)
-    facts: Mapping[str, float] = field(default_factory=dict)
-    watts: Mapping[str, float] = field(default_factory=dict)
+    host: Mapping[str, float] = field(default_factory=dict[str, float])
+    facts: Mapping[str, float] = field(default_factory=dict[str, float])
+    watts: Mapping[str, float] = field(default_factory=dict[str, float])
     doubts: tuple[tuple[str, str], ...] = ()
-    exact: Mapping[str, float] = field(default_factory=dict)
-    loader: Mapping[str, Any] = field(default_factory=dict)
+    exact: Mapping[str, float] = field(default_factory=dict[str, float])
+    loader: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def key(self) -> str:
@@ -161,16 +159,17 @@ def _load(path: Path, _changed: int) -> DeviceProfile:
 
 def parse(written: Any, where: str) -> DeviceProfile:
     """A profile from what ``as_written`` made. Raises ProfileError."""
-    if not isinstance(written, dict) or not isinstance(written.get(MARK), int):
+    layout = cast("dict[str, Any]", written).get(MARK) if isinstance(written, dict) else None
+    if not isinstance(layout, int):
         raise ProfileError("not a device profile", where=where, mend="planner calibrate writes one")
-    if written[MARK] > FORMAT:
+    if layout > FORMAT:
         raise ProfileError(
-            f"written by a newer planner (layout {written[MARK]}, this one reads up to {FORMAT})",
+            f"written by a newer planner (layout {layout}, this one reads up to {FORMAT})",
             where=where,
             mend="Update planner, or calibrate again with this one",
         )
     try:
-        return _parsed(written)
+        return _parsed(cast(WrittenProfile, written))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         detail = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ProfileError(
@@ -178,7 +177,7 @@ def parse(written: Any, where: str) -> DeviceProfile:
         ) from error
 
 
-def _parsed(written: dict) -> DeviceProfile:
+def _parsed(written: WrittenProfile) -> DeviceProfile:
     curves = [_curve(one) for one in written["curves"]]
     if not str(written["device"]["name"]):
         raise ValueError("the device has no name")
@@ -203,7 +202,7 @@ def _positive(table: Mapping[str, Any], name: str) -> dict[str, float]:
     return found
 
 
-def _curve(written: dict) -> Curve:
+def _curve(written: WrittenCurve) -> Curve:
     family, wide = str(written["family"]), len(features_of(str(written["family"])))
     points = tuple(
         Point(tuple(map(float, row[:wide])), *map(float, row[wide:])) for row in written["points"]

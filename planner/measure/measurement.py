@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from planner.errors import ModelError, PlannerError
+from planner.blame import blamed, failure
+from planner.errors import PlannerError
 from planner.ledger.record import RunRecord
 from planner.measure import memory_seen
 from planner.measure.explain import within
@@ -52,7 +53,8 @@ class Measurement:
         self.own_bytes = 0  # resident in this one, which has done more than that, without the model
 
     def records(self) -> Iterator[RunRecord]:
-        """Raises ModelError, in one line, where the model's own code fails when it is trained."""
+        """Raises ModelError, in one line, where the model's own code fails when it is trained,
+        MachineError where the device does."""
         import torch
 
         from planner.devices.telemetry.device_watch import DeviceWatch, cores
@@ -88,12 +90,9 @@ class Measurement:
 
         if isinstance(error, PlannerError):
             raise error
-        line = " ".join(str(error).split())[:200]
         if not is_out_of_memory(error):
-            raise ModelError(
-                f"its own code fails when it is trained: {type(error).__name__}: {line}",
-                where=work.facts.name,
-            ) from error
+            raise failure(error, "when it is trained", work.facts.name) from error
+        line = " ".join(str(error).split())[:200]
         error.__traceback__ = None  # its frames hold the model
         self.runs.append(
             (work, {"out_of_memory": True}, [*self.notes, f"ran out of memory: {line}"])
@@ -207,7 +206,7 @@ class Measurement:
             return within(seconds_by_kind(step, self.device_type), micro_batch_seconds)
         # the profiler needs memory and rights of its own; the measurement stands without it
         except Exception as error:
-            self.notes.append(f"not profiled: {' '.join(str(error).split())[:120]}")
+            self.notes.append(f"not profiled: {blamed(error)}")
             return None
 
     def _categories(self, step: Any, measurement: Mapping[str, Any]) -> dict[str, int] | None:
@@ -229,10 +228,7 @@ class Measurement:
             found = memory_seen.categories_at_peak(memory_seen.recorded_history(step, self.device))
         # the allocator's account is no stable interface of torch; the measurement stands without it
         except Exception as error:
-            self.notes.append(
-                f"memory is not broken down: {type(error).__name__}: "
-                f"{' '.join(str(error).split())[:120]}"
-            )
+            self.notes.append(f"memory is not broken down: {blamed(error)}")
             return None
         if reserved is not None and allocated is not None:
             found["fragmentation"] = reserved - allocated

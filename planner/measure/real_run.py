@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from planner.errors import FieldName, MachineError, ModelError, PlannerError, QuestionError
+from planner.blame import failure
+from planner.errors import FieldName, MachineError, PlannerError, QuestionError
 from planner.measure.marks import marks_for
 from planner.measure.real_step import RealStep, is_out_of_memory, release, tf32
 from planner.models.facts import ModelFacts
@@ -76,8 +77,8 @@ def measure(
     mps) and time its steps.
 
     ``seconds`` bounds warm-up and timing together (building comes on top); at least ``min_steps``
-    are timed whatever it takes. Raises MachineError for a device that is not there, the errors of
-    building a model, and ModelError in one line when the model's own code fails.
+    are timed whatever it takes. Raises MachineError for a device that is not there or fails, the
+    errors of building a model, and ModelError in one line when the model's own code fails.
     """
     import torch
 
@@ -108,11 +109,7 @@ def measure(
         raise
     except Exception as error:
         if not is_out_of_memory(error):
-            line = " ".join(str(error).split())[:200]
-            raise ModelError(
-                f"its own code fails when it is trained: {type(error).__name__}: {line}",
-                where=facts.name,
-            ) from error
+            raise failure(error, "when it is trained", facts.name) from error
         error.__traceback__ = None  # its frames hold the model
         return replace(run, out_of_memory=True)
     finally:

@@ -11,6 +11,7 @@ import os
 import re
 from pathlib import Path
 
+from planner.blame import raised_by_planner
 from planner.errors import FieldName
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
@@ -86,6 +87,8 @@ def download_config(hub_id: str) -> tuple[Path | None, str | None]:
         return None, "the hub has that model, but it has no config.json"
     # any transport's own error: the user is told, and the catalogue is asked next
     except Exception as error:
+        if raised_by_planner(error):
+            raise
         return None, f"the hub could not be reached ({type(error).__name__})"
     return Path(file).parent, None
 

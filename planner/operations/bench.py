@@ -10,6 +10,7 @@ Substitutes import torch inside: nothing here does.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -106,13 +107,12 @@ class Substitute(NamedTuple):
 def bitsandbytes() -> Any:
     """The library, loaded. Raises CannotRun where it is not there or does not load."""
     try:
-        import bitsandbytes
-        import bitsandbytes.functional  # noqa: F401
-        import bitsandbytes.optim  # noqa: F401
+        for part in ("bitsandbytes.functional", "bitsandbytes.optim"):
+            importlib.import_module(part)
+        return importlib.import_module("bitsandbytes")
     except Exception as error:  # its import probes drivers and fails in many ways
         raise CannotRun(
             "bitsandbytes is not installed"
             if isinstance(error, ImportError)
             else f"bitsandbytes does not load: {error}"
         ) from None
-    return bitsandbytes

@@ -62,7 +62,7 @@ class TrainingSetting:
     strategies: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     required: bool = False
-    recipe_names: Mapping[str, str] = field(default_factory=dict)
+    recipe_names: Mapping[str, str] = field(default_factory=dict[str, str])
     question: bool = True
     flag: bool = True
     published: bool = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from planner.question.settings import SETTINGS, asked, in_recipe_words
 
@@ -76,7 +76,7 @@ def for_record(setup: Setup) -> dict[str, Any]:
         if setting.flag or not setting.published
     }
     return {
-        name: list(value) if isinstance(value, tuple) else value
+        name: list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
         for name, value in values.items()
         if value is not None
     }

@@ -51,7 +51,7 @@ class CalibratedPrices:
         two float64 [n_signatures, n_points]; ``dims`` [n_forms, n_points]. Raises QuestionError
         where neither a measurement nor a datasheet says anything."""
         out, sigma = np.zeros_like(work.flops), np.zeros_like(work.flops)
-        missing = []
+        missing: list[int] = []
         for curve, extra, sizes in self._grouped(trace, dims, work, missing):
             self._add(curve, extra, sizes, out, sigma)
         if missing:

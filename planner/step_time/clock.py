@@ -105,7 +105,8 @@ class StepClock:
         # a grid's arrays should stay in the processor's cache
         starts = range(0, max(points.shape[1], 1), CHUNK)
         first = _work(trace, points[:, :CHUNK])
-        host, chunks = self.host(trace, first, compiled), []
+        host = self.host(trace, first, compiled)
+        chunks: list[np.ndarray] = []
         for start in starts:
             part = points[:, start : start + CHUNK]
             done = _work(trace, part)
@@ -190,7 +191,7 @@ def _spread(
     """Within a kind the curves err together, kinds apart: relative standard deviation of the sum,
     [n_points]."""
     if sigma is None:
-        return np.zeros(each.shape[1])
+        return np.zeros(each.shape[1:])
     busy = counts[:, None] * each
     variance = sum(
         (busy[names == kind] * sigma[names == kind]).sum(axis=0) ** 2

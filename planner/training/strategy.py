@@ -17,14 +17,15 @@ class Prepared:
     """A model with the strategy applied.
 
     ``forward(batch)`` returns the scalar loss to differentiate (with gradients) or, where
-    ``inference`` is true, runs the network without gradients and returns what is kept.
+    ``inference`` is true, runs the network without gradients and returns what is kept; with a
+    ``teacher`` it also takes two functions, called where the teacher's pass begins and ends.
     ``trainable`` are the parameters that the optimizer gets. ``total_parameters`` counts the base
     model once, 4-bit weights by their elements, adapters included.
     """
 
     module: Any
     trainable: list
-    forward: Callable[[dict], Any]
+    forward: Callable[..., Any]
     batch: Callable[..., dict]
     total_parameters: int
     teacher: Any = None

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from planner.blame import raised_by_planner
 from planner.errors import ModelError
 
 #: Kinds whose position limit the measuring programs raise, so that any sequence length is allowed.
@@ -66,6 +67,8 @@ def _write_config(kind: str, arguments: dict[str, Any], target: Path) -> None:
     try:
         transformers.AutoConfig.for_model(kind, **arguments).save_pretrained(target)
     except Exception as error:  # the library's own checks raise whatever they like
+        if raised_by_planner(error):
+            raise
         raise ModelError(
             f"is no architecture: {' '.join(str(error).split())[:120]}",
             where=f"{kind} {target.name}",

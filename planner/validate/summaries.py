@@ -7,11 +7,13 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 #: What is compared: seconds of a step, seconds of its forward pass, the three memories and the
 #: runtime's context in bytes; of whole runs the wall-clock hours and the dollars.
 QUANTITIES = ("time", "forward", "allocated", "reserved", "device", "context", "hours", "usd")
+#: What things are counted by: one word, or two.
+Key = TypeVar("Key", str, tuple[str, str])
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def judge(verdicts: Iterable[Verdict]) -> VerdictSummary:
     )
 
 
-def count_by(items: Iterable[Any], key: Callable[[Any], str]) -> list[tuple[str, int]]:
+def count_by(items: Iterable[Any], key: Callable[[Any], Key]) -> list[tuple[Key, int]]:
     """How often each value of ``key`` occurs, most frequent first, ties by name."""
     return sorted(
         Counter(key(item) for item in items).items(), key=lambda pair: (-pair[1], pair[0])

@@ -1,14 +1,17 @@
 import dataclasses
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pynvml
 import pytest
+from fakes.nvml import Refused, library, memory
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from planner import tables
-from planner.devices import lookup, specification
+from planner.devices import specification
 from planner.devices.curves import Point, fit_curve
 from planner.devices.lookup import find_device, local_device, resolve_device
 from planner.devices.measured import measured_spec
@@ -19,7 +22,7 @@ from planner.devices.specification import (
     visible_memory_ratio,
     with_profile,
 )
-from planner.errors import PlannerError, QuestionError, UnknownNameError
+from planner.errors import MachineError, PlannerError, QuestionError, UnknownNameError
 from planner.memory.runtime import runtime_memory
 
 GIB = 2**30
@@ -180,20 +183,27 @@ def test_workspaces_follow_torch():
 
 
 def test_the_local_device_is_matched_by_the_drivers_name(monkeypatch):
-    facts = {
-        "name": "NVIDIA H200",
-        "count": 1,
-        "driver_version": "550.1",
-        "total_memory_bytes": 150754820096,
-        "power_limit_watts": 700.0,
-    }
-    monkeypatch.setattr(lookup, "_driver_facts", lambda: facts)
+    def driver(**answers):
+        monkeypatch.setitem(
+            sys.modules, "pynvml", library(nvmlDeviceGetMemoryInfo=memory(150754820096), **answers)
+        )
+
+    driver(nvmlDeviceGetName="NVIDIA H200")
     spec, said = local_device()
-    assert spec.key == "h200-sxm" and said["count"] == 1 and find_device("local") is spec
-    monkeypatch.setattr(lookup, "_driver_facts", lambda: {**facts, "name": "NVIDIA Z9"})
+    assert spec.key == "h200-sxm" and find_device("local") is spec
+    assert (said.count, said.driver_version) == (1, "570.1")
+    assert (said.total_memory_bytes, said.power_limit_watts) == (150754820096, 700.0)
+    driver(nvmlDeviceGetName="NVIDIA H200", nvmlDeviceGetEnforcedPowerLimit=Refused())
+    assert local_device()[1].power_limit_watts is None
+    driver(nvmlDeviceGetName=Refused(pynvml.NVML_ERROR_GPU_IS_LOST))
+    with pytest.raises(MachineError, match="Check nvidia-smi"):
+        local_device()
+    driver(nvmlDeviceGetName="NVIDIA Z9")
     with pytest.raises(QuestionError, match="name_reported"):
         local_device()
-    monkeypatch.setattr(lookup, "_driver_facts", lambda: None)
+    driver(nvmlDeviceGetCount=0)
+    assert local_device() is None
+    driver(nvmlInit=Refused(pynvml.NVML_ERROR_DRIVER_NOT_LOADED))
     assert local_device() is None
     with pytest.raises(QuestionError, match="no NVIDIA driver"):
         find_device("local")

@@ -6,6 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from fakes.nvml import Refused, library, process
+from fakes.torch_cuda import cuda
 
 from planner.devices.telemetry.device_watch import DeviceWatch, StepEvents
 from planner.errors import QuestionError
@@ -384,70 +387,39 @@ def test_events_are_read_in_order_once_they_have_happened():
     assert len(events.done()) == 7
 
 
-class FakeCuda:
-    """torch.cuda as far as a watch asks it."""
+def watch_of(monkeypatch, millijoules, reset_peak=True, part=False, **answers):
+    """A watch of one board, or of a slice of it; what torch.cuda was asked."""
+    counter = iter(millijoules)
 
-    def __init__(self):
-        self.resets = self.ooms = 0
+    def handle(uuid):
+        return uuid if uuid.startswith("MIG-" if part else "GPU-") else Refused()()
 
-    def is_initialized(self):
-        return True
-
-    def current_device(self):
-        return 0
-
-    def reset_peak_memory_stats(self, device):
-        self.resets += 1
-
-    def get_device_properties(self, device):
-        return type("P", (), {"uuid": "u"})()
-
-    def get_device_name(self, device):
-        return "NVIDIA H100 80GB HBM3"
-
-    def memory_stats(self, device):
-        return {"num_ooms": self.ooms}
-
-    def max_memory_allocated(self, device):
-        return 7_000
-
-    def max_memory_reserved(self, device):
-        return 9_000
-
-    def mem_get_info(self, device):
-        return 40_000, 50_000
-
-
-class FakeNvml:
-    driver = "550.1"
-
-    def __init__(self, joules, mig=False):
-        self.values, self.mig = list(joules), mig
-
-    def mig_enabled(self):
-        return self.mig
-
-    def joules(self):
-        return self.values.pop(0)
-
-    def other_processes(self, own):
-        return [1234]
-
-
-def watch_of(monkeypatch, nvml, **more):
-    torch = type(sys)("torch")
-    torch.cuda, torch.version = FakeCuda(), type("V", (), {"cuda": "12.8"})
-    monkeypatch.setitem(sys.modules, "torch", torch)
-    watch = DeviceWatch(nvml=nvml, **more)
+    board = library(
+        nvmlDeviceGetHandleByUUID=handle,
+        nvmlDeviceGetTotalEnergyConsumption=lambda _board: next(counter, None) or Refused()(),
+        nvmlDeviceGetComputeRunningProcesses=[process(1234), process(1235)],
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", board)
+    device = cuda(**answers)
+    monkeypatch.setattr(torch, "cuda", device)
+    watch = DeviceWatch(reset_peak=reset_peak)
     watch.begin()
-    return watch, torch.cuda
+    return watch, device
 
 
 def test_the_devices_counters_are_read(monkeypatch):
-    watch, cuda = watch_of(monkeypatch, FakeNvml([100.0, 350.0]))
+    failures = {"num_ooms": 0}
+    watch, device = watch_of(
+        monkeypatch,
+        [100_000, 350_000],
+        memory_stats=failures,
+        max_memory_allocated=7_000,
+        max_memory_reserved=9_000,
+        mem_get_info=(40_000, 50_000),
+    )
     found = watch.measured()
     assert (
-        cuda.resets == 1
+        device.asked.count("reset_peak_memory_stats") == 1
         and found["peak_allocated_bytes"] == 7_000
         and found["peak_reserved_bytes"] == 9_000
         and found["device_used_bytes"] == 10_000
@@ -457,17 +429,23 @@ def test_the_devices_counters_are_read(monkeypatch):
         and found["mean_watts"] > 0
         and "other processes" in watch.notes[0]
     )
-    assert watch.name() == "NVIDIA H100 80GB HBM3" and watch.machine()["driver"] == "550.1"
+    assert watch.name() == "NVIDIA H100 80GB HBM3" and watch.machine()["driver"] == "570.1"
     assert not watch.ran_out()
-    cuda.ooms = 1
+    failures["num_ooms"] = 1
     assert watch.ran_out()
+    assert watch.stamp().query()
 
 
 def test_what_cannot_be_read_is_left_out(monkeypatch):
-    watch, cuda = watch_of(monkeypatch, FakeNvml([None]), reset_peak=False)
-    assert cuda.resets == 0 and "energy_joules" not in watch.measured()
-    sliced, _ = watch_of(monkeypatch, FakeNvml([100.0, 200.0], mig=True))
-    assert "energy_joules" not in sliced.measured()
+    watch, device = watch_of(monkeypatch, [], reset_peak=False)
+    assert "reset_peak_memory_stats" not in device.asked
+    assert "energy_joules" not in watch.measured()
+
+
+def test_a_slice_of_a_board_has_no_counter_of_energy(monkeypatch):
+    whole, _ = watch_of(monkeypatch, [100_000, 200_000])
+    part, _ = watch_of(monkeypatch, [100_000, 200_000], part=True)
+    assert "energy_joules" in whole.measured() and "energy_joules" not in part.measured()
 
 
 def test_a_name_of_torchs_device_is_not_asked_before_the_run_made_a_context(monkeypatch):

@@ -152,7 +152,7 @@ class CudaBackend(Backend):
     @functools.cached_property
     def nvml(self) -> Nvml:
         if torch.version.hip:
-            return Nvml(library=_NoLibrary())
+            return Nvml.of_no_device()
         uuid, parts = (
             getattr(self.properties, "uuid", None),
             [getattr(self.properties, f"pci_{n}_id", None) for n in ("domain", "bus", "device")],
@@ -315,10 +315,3 @@ class CpuBackend(Backend):
 
 def _has_bfloat16() -> bool:
     return bool(processor.BFLOAT16 & set(processor.flags()))
-
-
-class _NoLibrary:
-    """Stands for NVML on devices that are not NVIDIA's."""
-
-    def nvmlInit(self) -> None:
-        raise RuntimeError("not an NVIDIA device")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from planner.blame import raised_by_planner
 from planner.calibrate import journal as journals
 from planner.calibrate import retention
 from planner.calibrate.journal import Record
@@ -291,4 +292,5 @@ def _clipped(value: float, limits: tuple[float, float]) -> float:
 def _line(error: BaseException) -> str:
     """One line of an error, torch's advice on CUDA's environment variables left out."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return (text or type(error).__name__)[:200]
+    whose = "a fault of the planner itself: " if raised_by_planner(error) else ""
+    return whose + (text or type(error).__name__)[:200]

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from planner.blame import raised_by_planner
 from planner.cost.prices.tables import OWN_COLUMNS, gpu_names, price_rows
 from planner.errors import MachineError, MissingExtraError, PlannerError
 from planner.today import system_date
@@ -37,6 +38,8 @@ def fetch(
     try:
         catalog.load()
     except Exception as error:  # its errors, urllib's, and whatever a damaged file brings
+        if raised_by_planner(error):
+            raise
         raise MachineError(
             "the price catalogue of gpuhunt cannot be reached",
             where="planner prices refresh",

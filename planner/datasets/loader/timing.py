@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from planner.blame import raised_by_planner
 from planner.datasets.loader.page_cache import forget_pages
 from planner.datasets.loader.sources import Pieces, Source, Texts
 from planner.datasets.loader.stages import Pipeline, collate
@@ -137,6 +138,8 @@ def _prepare(source: Source, pipe: Pipeline, index: int) -> PreparedSample:
             units = stage.amount(value) if stage.amount else units
     # Pillow's and soundfile's codecs raise nearly anything for a broken file
     except Exception as error:
+        if raised_by_planner(error):
+            raise
         line = OBJECT.sub("", f"{type(error).__name__}: {error}".splitlines()[0])
         raise BrokenSampleError(line) from error
     return PreparedSample(spent, units, size, value)

@@ -13,10 +13,54 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+from planner.devices.telemetry.nvml import Nvml
 
 MOST_PENDING = 64  # pairs of events that wait to be read
+
+
+class Event(Protocol):
+    """``torch.cuda.Event``, in a stream."""
+
+    def record(self) -> None: ...
+
+    def query(self) -> bool: ...
+
+    def elapsed_time(self, end_event: Any, /) -> float: ...  # milliseconds
+
+
+class TorchCuda(Protocol):
+    """``torch.cuda``, as far as a watch asks it; bytes."""
+
+    @property
+    def Event(self) -> Any: ...
+
+    def is_initialized(self) -> bool: ...
+
+    def current_device(self) -> int: ...
+
+    def synchronize(self, device: int, /) -> None: ...
+
+    def reset_peak_memory_stats(self, device: int, /) -> None: ...
+
+    def memory_stats(self, device: int, /) -> dict[str, Any]: ...
+
+    def max_memory_allocated(self, device: int, /) -> int: ...
+
+    def max_memory_reserved(self, device: int, /) -> int: ...
+
+    def mem_get_info(self, device: int, /) -> tuple[int, int]: ...
+
+    def get_device_properties(self, device: int, /) -> Any: ...
+
+    def get_device_name(self, device: int, /) -> str: ...
+
+
+if TYPE_CHECKING:
+    import torch
+
+    _torch_has_it: TorchCuda = torch.cuda
 
 
 class DeviceWatch:
@@ -27,10 +71,10 @@ class DeviceWatch:
     before the run hides the run's own.
     """
 
-    def __init__(self, device: Any = None, *, reset_peak: bool = True, nvml: Any = None):
+    def __init__(self, device: Any = None, *, reset_peak: bool = True, nvml: Nvml | None = None):
         self.wanted, self.reset_peak, self._nvml = device, reset_peak, nvml
-        self.cuda: ModuleType | None = None
-        self.device: Any = None
+        self.cuda: TorchCuda | None = None
+        self.device = 0
         self.notes: list[str] = []
         self._joules: float | None = None
         self._since = self._began = 0.0
@@ -51,40 +95,37 @@ class DeviceWatch:
         wanted = None if self.wanted is None else torch.device(self.wanted)
         if wanted is not None and wanted.type != "cuda":
             return False
-        index = (
-            torch.cuda.current_device() if wanted is None or wanted.index is None else wanted.index
-        )
-        self.cuda, self.device = torch.cuda, index
+        cuda: TorchCuda = torch.cuda
+        index = cuda.current_device() if wanted is None or wanted.index is None else wanted.index
+        self.cuda, self.device = cuda, index
         if self.reset_peak:
-            torch.cuda.reset_peak_memory_stats(index)
-        self._failures = self._out_of_memory_errors()
-        self._start_energy()
+            cuda.reset_peak_memory_stats(index)
+        self._failures = self._out_of_memory_errors(cuda)
+        self._start_energy(cuda)
         return True
 
     def ran_out(self) -> bool:
         """Whether torch's allocator raised an out-of-memory error since the beginning: it counts
         them."""
-        return self.cuda is not None and self._out_of_memory_errors() > self._failures
+        return self.cuda is not None and self._out_of_memory_errors(self.cuda) > self._failures
 
-    def _out_of_memory_errors(self) -> int:
-        return self.cuda.memory_stats(self.device).get("num_ooms", 0)
+    def _out_of_memory_errors(self, cuda: TorchCuda) -> int:
+        return cuda.memory_stats(self.device).get("num_ooms", 0)
 
-    def _start_energy(self) -> None:
+    def _start_energy(self, cuda: TorchCuda) -> None:
         if self._nvml is None:
-            from planner.devices.telemetry.nvml import Nvml
-
-            properties = self.cuda.get_device_properties(self.device)
-            self._nvml = Nvml(self.device, uuid=str(getattr(properties, "uuid", "") or "") or None)
+            uuid = getattr(cuda.get_device_properties(self.device), "uuid", None)
+            self._nvml = Nvml(self.device, uuid=str(uuid) if uuid else None)
         self._since = time.perf_counter()
-        # a slice has no counter of its own
-        self._joules = None if self._nvml.mig_enabled() else self._nvml.joules()
+        # a slice has no counter of its own: the board's counts its neighbours too
+        self._joules = None if self._nvml.mig else self._nvml.joules()
 
-    def stamp(self) -> Any:
+    def stamp(self) -> Event | None:
         """An event in the current stream; None where the host's clock has to do. Costs a few
         microseconds."""
         if self.cuda is None:
             return None
-        event = self.cuda.Event(enable_timing=True)
+        event: Event = self.cuda.Event(enable_timing=True)
         event.record()
         return event
 
@@ -103,14 +144,14 @@ class DeviceWatch:
         )
         return {
             name: value
-            for name, value in (found | self._used() | self._energy()).items()
+            for name, value in (found | self._used(self.cuda) | self._energy()).items()
             if value is not None
         }
 
-    def _used(self) -> dict[str, Any]:
+    def _used(self, cuda: TorchCuda) -> dict[str, Any]:
         try:
-            free, total = self.cuda.mem_get_info(self.device)
-        except (RuntimeError, AttributeError):
+            free, total = cuda.mem_get_info(self.device)
+        except RuntimeError:
             return {}
         if self._nvml is not None and self._nvml.other_processes(os.getpid()):
             self.notes.append(
@@ -120,9 +161,9 @@ class DeviceWatch:
         return {"device_used_bytes": total - free}
 
     def _energy(self) -> dict[str, Any]:
-        now = self._nvml.joules() if self._joules is not None else None
+        before, now = self._joules, self._nvml.joules() if self._nvml is not None else None
         seconds = time.perf_counter() - self._since
-        if now is None or now < self._joules or seconds <= 0:
+        if before is None or now is None or now < before or seconds <= 0:
             return {}
         whole = time.perf_counter() - self._began
         if self._since - self._began > 0.02 * whole:
@@ -130,7 +171,7 @@ class DeviceWatch:
                 f"the energy is that of the last {seconds:.0f} s of {whole:.0f} s: the device "
                 "was not in use before"
             )
-        return dict(energy_joules=now - self._joules, mean_watts=(now - self._joules) / seconds)
+        return dict(energy_joules=now - before, mean_watts=(now - before) / seconds)
 
     def name(self) -> str | None:
         """The driver's name of the device; ``cpu`` where the run had no other."""
@@ -173,7 +214,7 @@ class StepEvents:
         return self.done() if len(self.pending) >= MOST_PENDING or not _waits(step) else []
 
     def done(self) -> list[list[tuple[str | None, float]]]:
-        found = []
+        found: list[list[tuple[str | None, float]]] = []
         while self.pending and not (_waits(self.pending[0]) and not self.pending[0][-1][2].query()):
             found.append(
                 [

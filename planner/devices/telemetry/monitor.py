@@ -42,6 +42,8 @@ class Watched(Protocol):
     @property
     def name(self) -> str: ...
 
+    def joules(self) -> float | None: ...
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -71,13 +73,9 @@ class Monitor:
         self, backend: Watched, nvml: Nvml | None = None, every_seconds: float = _EVERY_SECONDS
     ):
         self._backend, self._every = backend, every_seconds
-        self._nvml = (
-            nvml
-            if nvml is not None
-            else getattr(backend, "nvml", None)
-            if backend.kind == "cuda"
-            else None
-        )
+        self._nvml = nvml
+        if nvml is None and backend.kind == "cuda":
+            self._nvml = getattr(backend, "nvml", None)
         self._samples: list[Sample] = []
         self._read = 0
         self._joules: float | None = None
@@ -126,8 +124,7 @@ class Monitor:
             )
 
     def _counter(self) -> float | None:
-        counter = getattr(self._backend, "joules", None)
-        return counter() if callable(counter) else None
+        return self._backend.joules()
 
     def readings(self) -> dict[str, float | None]:
         """Means since the last call (one sample now where there is none): ``watts``,
@@ -140,11 +137,10 @@ class Monitor:
             for name in ("watts", "sm_clock_mhz", "temperature_c")
         }
         before, self._joules = self._joules, self._counter()
-        out["joules"] = (
-            self._joules - before
-            if None not in (before, self._joules) and self._joules >= before
-            else None
-        )
+        now = self._joules
+        out["joules"] = None
+        if before is not None and now is not None and now >= before:
+            out["joules"] = now - before
         return out
 
     def doubts(self) -> list[Doubt]:
@@ -181,7 +177,7 @@ def _of_processes(samples: Sequence[Sample]) -> list[Doubt]:
 
 
 def _of_throttling(samples: Sequence[Sample]) -> list[Doubt]:
-    out = []
+    out: list[Doubt] = []
     for reason in sorted({r for s in samples for r in s.throttles}):
         share = sum(reason in s.throttles for s in samples) / len(samples)
         if share >= _THROTTLED:
@@ -238,7 +234,7 @@ def _of_load(before: Load, after: Load) -> list[Doubt]:
         return []
     others = ((after.busy - before.busy) - (after.own - before.own)) / passed
     stolen = (after.stolen - before.stolen) / passed
-    out = []
+    out: list[Doubt] = []
     if others > _OTHERS:
         out.append(
             (f"other programs took {others:.0%} of the processor", "Close them and calibrate again")
@@ -254,7 +250,7 @@ def _of_load(before: Load, after: Load) -> list[Doubt]:
 
 
 def _of_power(kind: str) -> list[Doubt]:
-    out = []
+    out: list[Doubt] = []
     governor, driver = processor.governor(), processor.clock_driver()
     if (
         kind == "cpu"

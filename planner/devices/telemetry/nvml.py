@@ -1,10 +1,12 @@
-"""NVIDIA's management library, of which every question may go unanswered: a driver that is not
+"""One NVIDIA device as its driver sees it. Every question may go unanswered: a driver that is not
 there, a slice of a device, an older board. Every answer is None then, never 0."""
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
+
+from planner.devices.nvml_library import Handle, NvmlLibrary, nvml_library, started, text
 
 #: Bits of ``nvmlDeviceGetCurrentClocksThrottleReasons`` that slow a running kernel (nvml.h,
 #: ``nvmlClocksThrottleReason*``). Idle, application clock settings and sync boost are states that a
@@ -16,114 +18,128 @@ THROTTLES = {
     0x40: "temperature (hardware)",
     0x80: "power brake",
 }
+Answer = TypeVar("Answer")
 
 
 class Nvml:
     """One device. ``index`` counts as CUDA counts; ``uuid`` without its prefix tells it apart where
-    devices are masked."""
+    devices are masked. ``library``: another than the installed one. ``Nvml.of_no_device()`` for a
+    device that is not NVIDIA's."""
 
     def __init__(
         self,
         index: int = 0,
         uuid: str | None = None,
         pci: str | None = None,
-        library: ModuleType | Any = None,
+        library: NvmlLibrary | None = None,
     ):
-        self.library = _started(library)
-        self.mig: str | None = None
-        self.handle = self._find(index, uuid, pci) if self.library else None
+        self._start(started(library or nvml_library()), index, uuid, pci)
 
-    def _find(self, index: int, uuid: str | None, pci: str | None) -> Any:
+    @classmethod
+    def of_no_device(cls) -> Nvml:
+        """It answers nothing."""
+        nvml = cls.__new__(cls)
+        nvml._start(None, 0, None, None)
+        return nvml
+
+    def _start(
+        self, library: NvmlLibrary | None, index: int, uuid: str | None, pci: str | None
+    ) -> None:
+        self.library = library
+        #: Of a slice of a board (MIG), its name; None for a whole one.
+        self.mig: str | None = None
+        self.handle = self._find(index, uuid, pci)
+
+    def _find(self, index: int, uuid: str | None, pci: str | None) -> Handle | None:
         """The board; of a slice, the board that it is a slice of (clocks, power and temperature are
         the board's)."""
-        slice_ = self._of("nvmlDeviceGetHandleByUUID", f"MIG-{uuid}") if uuid else None
-        if slice_ is not None:
+        part = (
+            self._of(lambda nvml: nvml.nvmlDeviceGetHandleByUUID(f"MIG-{uuid}")) if uuid else None
+        )
+        if part is not None:
             self.mig = f"MIG-{uuid}"
-            return self._of("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", slice_) or slice_
-        found = self._of("nvmlDeviceGetHandleByUUID", f"GPU-{uuid}") if uuid else None
+            board = self._of(lambda nvml: nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(part))
+            return board or part
+        found = (
+            self._of(lambda nvml: nvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")) if uuid else None
+        )
         if found is None and pci:
-            found = self._of("nvmlDeviceGetHandleByPciBusId", pci)
-        return found if found is not None else self._of("nvmlDeviceGetHandleByIndex", index)
+            found = self._of(lambda nvml: nvml.nvmlDeviceGetHandleByPciBusId(pci))
+        if found is None:
+            found = self._of(lambda nvml: nvml.nvmlDeviceGetHandleByIndex(index))
+        return found
 
-    def _of(self, name: str, *args: Any) -> Any:
-        """One call of the library, None for whatever it refuses."""
-        function = getattr(self.library, name, None)
-        if function is None:
+    def _of(self, question: Callable[[NvmlLibrary], Answer]) -> Answer | None:
+        """None for whatever the driver refuses. A call that the library does not have is a fault of
+        the planner, and is raised."""
+        if self.library is None:
             return None
         try:
-            return function(*args)
-        except Exception:  # NVMLError and its many kin, or a library that another process tore down
+            return question(self.library)
+        except self.library.NVMLError:
             return None
 
-    def _ask(self, name: str, *args: Any) -> Any:
-        return self._of(name, self.handle, *args) if self.handle is not None else None
+    def _ask(self, question: Callable[[NvmlLibrary, Handle], Answer]) -> Answer | None:
+        board = self.handle
+        return None if board is None else self._of(lambda nvml: question(nvml, board))
 
     @property
     def driver(self) -> str | None:
-        return _text(self._of("nvmlSystemGetDriverVersion")) if self.library else None
+        return self._of(lambda nvml: text(nvml.nvmlSystemGetDriverVersion()))
 
     def watts(self) -> float | None:
-        return _scaled(self._ask("nvmlDeviceGetPowerUsage"), 1e-3)
+        return _thousandth(self._ask(lambda nvml, board: nvml.nvmlDeviceGetPowerUsage(board)))
 
     def limit_watts(self) -> float | None:
-        return _scaled(self._ask("nvmlDeviceGetEnforcedPowerLimit"), 1e-3)
+        return _thousandth(
+            self._ask(lambda nvml, board: nvml.nvmlDeviceGetEnforcedPowerLimit(board))
+        )
 
     def joules(self) -> float | None:
         """Energy since the driver was loaded (Volta and newer)."""
-        return _scaled(self._ask("nvmlDeviceGetTotalEnergyConsumption"), 1e-3)
+        return _thousandth(
+            self._ask(lambda nvml, board: nvml.nvmlDeviceGetTotalEnergyConsumption(board))
+        )
 
     def sm_clock_mhz(self) -> float | None:
-        return _scaled(
-            self._ask("nvmlDeviceGetClockInfo", getattr(self.library, "NVML_CLOCK_SM", 1))
+        return self._ask(
+            lambda nvml, board: float(nvml.nvmlDeviceGetClockInfo(board, nvml.NVML_CLOCK_SM))
         )
 
     def most_sm_clock_mhz(self) -> float | None:
-        return _scaled(
-            self._ask("nvmlDeviceGetMaxClockInfo", getattr(self.library, "NVML_CLOCK_SM", 1))
+        return self._ask(
+            lambda nvml, board: float(nvml.nvmlDeviceGetMaxClockInfo(board, nvml.NVML_CLOCK_SM))
         )
 
     def temperature_c(self) -> float | None:
-        return _scaled(
-            self._ask("nvmlDeviceGetTemperature", getattr(self.library, "NVML_TEMPERATURE_GPU", 0))
+        return self._ask(
+            lambda nvml, board: float(
+                nvml.nvmlDeviceGetTemperature(board, nvml.NVML_TEMPERATURE_GPU)
+            )
         )
 
     def throttles(self) -> set[str] | None:
         """Why the clocks are held down now."""
-        bits = self._ask("nvmlDeviceGetCurrentClocksEventReasons")
-        bits = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons") if bits is None else bits
-        return (
-            None
-            if bits is None
-            else {reason for bit, reason in THROTTLES.items() if int(bits) & bit}
-        )
+        bits = self._ask(lambda nvml, board: nvml.nvmlDeviceGetCurrentClocksEventReasons(board))
+        if bits is None:  # the name of drivers before 535
+            bits = self._ask(
+                lambda nvml, board: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(board)
+            )
+        if bits is None:
+            return None
+        return {reason for bit, reason in THROTTLES.items() if bits & bit}
 
     def other_processes(self, own: int) -> list[int] | None:
         """Process numbers that compute on the device, without ``own``. In a container the driver's
         numbers are those of the host: where the list cannot hold ``own`` only more than one process
         counts as others."""
-        found = self._ask("nvmlDeviceGetComputeRunningProcesses")
+        found = self._ask(lambda nvml, board: nvml.nvmlDeviceGetComputeRunningProcesses(board))
         if found is None:
             return None
-        numbers = [int(p.pid) for p in found]
+        numbers = [int(process.pid) for process in found]
         return [n for n in numbers if n != own] if own in numbers else numbers[1:]
 
 
-def _started(library: Any) -> Any:
-    if library is None:
-        try:
-            import pynvml as library
-        except ImportError:
-            return None
-    try:
-        library.nvmlInit()
-    except Exception:  # no driver
-        return None
-    return library
-
-
-def _scaled(value: Any, factor: float = 1.0) -> float | None:
-    return None if value is None else float(value) * factor
-
-
-def _text(value: Any) -> str | None:
-    return value.decode() if isinstance(value, bytes) else value
+def _thousandth(value: int | None) -> float | None:
+    """Watts of milliwatts, joules of millijoules."""
+    return None if value is None else value * 1e-3

@@ -85,11 +85,8 @@ def joules(root: Path = Path("/sys/class/powercap")) -> float | None:
         for zone in sorted(root.glob("intel-rapl:*"))
         if zone.name.count(":") == 1
     ]
-    return (
-        sum(int(v) for v in values) * 1e-6
-        if values and all(v and v.isdigit() for v in values)
-        else None
-    )
+    numbers = [int(v) for v in values if v and v.isdigit()]
+    return sum(numbers) * 1e-6 if values and len(numbers) == len(values) else None
 
 
 def container_free_bytes(root: Path = Path("/sys/fs/cgroup")) -> int | None:

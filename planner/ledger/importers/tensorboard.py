@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from planner.blame import raised_by_planner
 from planner.errors import DataError, MissingExtraError
 from planner.ledger.importers import progress
 from planner.ledger.importers.found import Found, Problems
@@ -62,6 +63,8 @@ def _run(place: Path, key: str, problems: Problems) -> Found | None:
         scalars = {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}
         values = _parameters(events)
     except Exception as error:  # a damaged file fails in whatever way its bytes lead to
+        if raised_by_planner(error):
+            raise
         problems.say(
             place.name, f"not readable as event files: {type(error).__name__}: {error}", row=True
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from planner.blame import raised_by_planner
 from planner.errors import ModelError, PlannerError
 from planner.models.building.built import BuiltModel
 from planner.models.building.real_batch import real_batches
@@ -63,6 +64,8 @@ def build(
         raise
     # any library's own complaint about a config: one line, not its traceback
     except Exception as error:
+        if raised_by_planner(error):
+            raise
         raise ModelError(
             f"{facts.library} cannot build it: {type(error).__name__}: {str(error)[:200]}",
             where=facts.name,

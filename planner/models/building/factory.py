@@ -16,6 +16,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from planner.blame import raised_by_planner
 from planner.errors import FieldName, ModelError
 from planner.models.building.built import BuiltModel, largest_module_list
 from planner.models.building.meta import on_device
@@ -82,6 +83,8 @@ def _call(make: Callable[[], Any], name: str) -> Any:
     try:
         return make()
     except Exception as error:
+        if raised_by_planner(error):
+            raise
         raise ModelError(
             f"the factory failed: {type(error).__name__}: {error}",
             where=name,

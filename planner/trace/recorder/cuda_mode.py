@@ -12,6 +12,7 @@ import contextlib
 import types
 
 import torch
+from torch import _VF
 from torch.overrides import TorchFunctionMode
 
 from planner.errors import ModelError
@@ -52,6 +53,8 @@ WIDEST = frozenset(
     "tensordot vdot".split()
 )
 
+#: Marks on meta tensors: what a condition on the data is taken as, and what a mask adds up to.
+_ANSWER, _SUM = "_planner_answer", "_planner_sum"
 _PYTHON_WRAPPERS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 
 
@@ -169,10 +172,10 @@ class CudaLike(TorchFunctionMode):
         return torch.ops.planner.rms_norm(input, list(normalized_shape), weight)[0]
 
     def _on_softmax(self, func, *args, **kwargs):
-        return self._softmax(func, torch._softmax, *args, **kwargs)
+        return self._softmax(func, _VF._softmax, *args, **kwargs)
 
     def _on_log_softmax(self, func, *args, **kwargs):
-        return self._softmax(func, torch._log_softmax, *args, **kwargs)
+        return self._softmax(func, _VF._log_softmax, *args, **kwargs)
 
     def _softmax(self, func, fused, *args, **kwargs):
         """CUDA reads fp16 and writes float32 in one kernel; bf16 is copied to float32 first
@@ -183,7 +186,8 @@ class CudaLike(TorchFunctionMode):
         tensor = args[0] if args else kwargs.get("input")
         dim = args[1] if len(args) > 1 else kwargs.get("dim")
         if (
-            kwargs.get("dtype") == torch.float32
+            isinstance(tensor, torch.Tensor)
+            and kwargs.get("dtype") == torch.float32
             and tensor.is_meta
             and tensor.dtype == torch.float16
         ):
@@ -217,12 +221,12 @@ class CudaLike(TorchFunctionMode):
             and whole.dtype == torch.bool
             and total.dim() == 0
         ):
-            total._planner_sum = whole.numel()
+            setattr(total, _SUM, whole.numel())
         return total
 
     def _on___eq__(self, func, left, right):
         answer = func(left, right)
-        full = getattr(left, "_planner_sum", None)
+        full = getattr(left, _SUM, None)
         return (
             answer
             if full is None or not isinstance(right, int)
@@ -231,13 +235,13 @@ class CudaLike(TorchFunctionMode):
 
     def _tag(self, tensor, answer: bool):
         if isinstance(tensor, torch.Tensor) and tensor.is_meta:
-            tensor._planner_answer = answer
+            setattr(tensor, _ANSWER, answer)
         return tensor
 
     def _on___bool__(self, func, tensor):
         if not tensor.is_meta:
             return func(tensor)
-        answer = getattr(tensor, "_planner_answer", False)
+        answer = getattr(tensor, _ANSWER, False)
         self.answers.add(f"a condition on the data was taken as {answer}")
         self.on_answer()
         return answer
@@ -292,12 +296,9 @@ class CudaLike(TorchFunctionMode):
     def _cast_one(self, value, dtype):
         if isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.Tensor):
             return type(value)(self._cast_one(v, dtype) for v in value)
-        castable = (
-            isinstance(value, torch.Tensor)
-            and value.is_meta
-            and value.dtype in (torch.float32, torch.float16, torch.bfloat16)
-        )
-        if not castable or value.dtype == dtype:
+        if not isinstance(value, torch.Tensor) or not value.is_meta or value.dtype == dtype:
+            return value
+        if value.dtype not in (torch.float32, torch.float16, torch.bfloat16):
             return value
         if (
             dtype != torch.float32
@@ -363,7 +364,7 @@ def _own_blocks(mode: CudaLike):
         mode.contexts.append(self.told)
         return self
 
-    def leave(self, *_error):
+    def leave(self, exc_type, exc_val, exc_tb):
         mode.contexts.pop()
         return False
 

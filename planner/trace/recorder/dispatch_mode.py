@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import torch
+from torch._C import _autograd
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from planner.trace.recorder.cuda_ops import scratch
@@ -108,7 +109,7 @@ class Recorder(TorchDispatchMode):
             module = self._of_sequence.get(node._sequence_nr(), 0) if node is not None else 0
             return _PHASE["backward"], module
         module = self._stack[-1]
-        number = torch.autograd._get_sequence_nr()
+        number = _autograd._get_sequence_nr()
         # Nodes made since the last operation belong to this one's module: composite operations make
         # several.
         for sequence in range(max(self._next_sequence, number - 64), number + 1):

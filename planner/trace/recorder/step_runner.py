@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import torch
 
+from planner.blame import failure
 from planner.errors import ModelError, PlannerError
 from planner.trace.recorder.cuda_mode import CudaLike, as_if_on_cuda
 from planner.trace.recorder.dispatch_mode import RawTrace, Recorder, quiet
@@ -50,8 +51,8 @@ class StepRunner:
         return optimizer
 
     def record(self, **point: int) -> RawTrace:
-        """Record the step at a point. Raises ModelError, in one line, when the model's own code
-        fails on meta."""
+        """Record the step at a point. Raises ModelError, in one line, when the model's own code or
+        torch fails on meta."""
         collecting = gc.isenabled()
         gc.collect()
         gc.disable()  # a cycle collected in the middle would end lifetimes at arbitrary operations
@@ -61,11 +62,8 @@ class StepRunner:
         except PlannerError:
             raise
         except Exception as error:
-            line = " ".join(str(error).split())[:200]
-            raise ModelError(
-                f"its own code fails when one step is traced: {type(error).__name__}: {line}",
-                where=self.built.facts.name,
-            ) from error
+            name = self.built.facts.name
+            raise failure(error, "when one step is traced", name) from error
         finally:
             if collecting:
                 gc.enable()
@@ -89,8 +87,8 @@ class StepRunner:
             loss = self._forward(recorder, batch)
             mode.clear_cache()
             recorder.forward_ends()
-            if not prepared.inference:
-                self._backward_and_update(recorder, mode, loss)
+            if self.optimizer is not None:
+                self._backward_and_update(recorder, mode, loss, self.optimizer)
         raw = recorder.finish()
         self.answers |= mode.answers
         self.module_calls = raw.module_calls
@@ -107,7 +105,13 @@ class StepRunner:
 
         return self.prepared.forward(batch, phase("teacher"), phase("forward"))
 
-    def _backward_and_update(self, recorder: Recorder, mode: CudaLike, loss: torch.Tensor) -> None:
+    def _backward_and_update(
+        self,
+        recorder: Recorder,
+        mode: CudaLike,
+        loss: torch.Tensor,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
         recorder.phase = "backward"
         # not the method: a function mode would be off inside it, and recomputation needs it
         torch.autograd.backward(loss)
@@ -121,7 +125,7 @@ class StepRunner:
         del grads
         # Adafactor scales by norms that it reads back: any number gives the same operations
         mode.numbers = 1.0
-        self.optimizer.step()
+        optimizer.step()
 
     def _mark_what_is_there(self, recorder: Recorder, batch: dict) -> None:
         for module in filter(None, (self.prepared.module, self.prepared.teacher)):

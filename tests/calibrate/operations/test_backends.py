@@ -1,11 +1,13 @@
-"""Devices and what is read of them, with a fake of NVIDIA's library."""
+"""Devices and what is read of them, with answers of a board in place of the driver's."""
 
 import json
 import os
 from types import SimpleNamespace
 
+import pynvml
 import pytest
 import torch
+from fakes.nvml import Refused, library, nvml, process
 
 from planner.calibrate.operations.backends import backend
 from planner.devices.telemetry import monitor, processor
@@ -13,48 +15,20 @@ from planner.devices.telemetry.monitor import Load, Monitor, doubts_of
 from planner.devices.telemetry.nvml import Nvml
 from planner.errors import MachineError, QuestionError
 
-
-class Library:
-    """NVML of one board that answers what the test says; None in ``answers``: refused."""
-
-    NVML_CLOCK_SM, NVML_TEMPERATURE_GPU = 1, 0
-
-    def __init__(self, **answers):
-        self.answers = {
-            "nvmlDeviceGetHandleByUUID": None,
-            "nvmlDeviceGetHandleByIndex": "board",
-            "nvmlDeviceGetPowerUsage": 250_000,
-            "nvmlDeviceGetTotalEnergyConsumption": 5_000,
-            "nvmlDeviceGetClockInfo": 1980,
-            "nvmlDeviceGetTemperature": 55,
-            "nvmlDeviceGetCurrentClocksThrottleReasons": 0,
-            "nvmlSystemGetDriverVersion": b"570.1",
-            "nvmlDeviceGetComputeRunningProcesses": [],
-        } | answers
-
-    def nvmlInit(self):
-        pass
-
-    def __getattr__(self, name):
-        if name not in self.answers:
-            raise AttributeError(name)
-
-        def function(*args):
-            value = self.answers[name]
-            value = value(*args) if callable(value) else value
-            if value is None:
-                raise RuntimeError("not supported")
-            return value
-
-        return function
+GPU = SimpleNamespace(kind="cuda", name="a GPU", joules=lambda: None)
 
 
-GPU = SimpleNamespace(kind="cuda", name="a GPU")
+def only(known):
+    """A board or a slice by this name; the driver finds no other."""
+
+    def found(name):
+        return name if name == known else Refused(pynvml.NVML_ERROR_NOT_FOUND)()
+
+    return found
 
 
 def watched(samples=12, **answers):
-    nvml = Nvml(library=Library(**answers))
-    with Monitor(GPU, nvml, every_seconds=60) as watch:
+    with Monitor(GPU, nvml(**answers), every_seconds=60) as watch:
         for _ in range(samples):
             watch._take()
     return watch
@@ -139,7 +113,7 @@ def test_a_cuda_device_as_torch_describes_it(monkeypatch, major, name, dtypes, m
     ):
         monkeypatch.setattr(torch.cuda, attribute, lambda *_a, value=value: value)
     cuda = backend("cuda:1")
-    cuda.__dict__["nvml"] = Nvml(library=Library())
+    cuda.__dict__["nvml"] = nvml()
     facts = json.loads(json.dumps(cuda.facts()))
     assert (
         facts["name"],
@@ -159,48 +133,44 @@ def test_a_cuda_device_as_torch_describes_it(monkeypatch, major, name, dtypes, m
 
 
 def test_nvml_reads_in_our_units():
-    nvml = Nvml(library=Library())
+    board = nvml()
     assert (
-        nvml.watts(),
-        nvml.joules(),
-        nvml.sm_clock_mhz(),
-        nvml.temperature_c(),
-        nvml.driver,
-    ) == (250.0, 5.0, 1980.0, 55.0, "570.1")
-    assert nvml.throttles() == set() and nvml.mig is None
+        board.watts(),
+        board.limit_watts(),
+        board.joules(),
+        board.sm_clock_mhz(),
+        board.most_sm_clock_mhz(),
+        board.temperature_c(),
+        board.driver,
+    ) == (250.0, 700.0, 5.0, 1980.0, 1980.0, 55.0, "570.1")
+    assert board.throttles() == set() and board.mig is None
 
 
 def test_what_nvml_refuses_is_unknown():
-    nvml = Nvml(
-        library=Library(
-            nvmlDeviceGetPowerUsage=None,
-            nvmlDeviceGetComputeRunningProcesses=None,
-            nvmlDeviceGetCurrentClocksThrottleReasons=None,
-        )
+    board = nvml(
+        nvmlDeviceGetPowerUsage=Refused(),
+        nvmlDeviceGetComputeRunningProcesses=Refused(),
+        nvmlDeviceGetCurrentClocksThrottleReasons=Refused(),
     )
-    assert nvml.watts() is None and nvml.other_processes(1) is None and nvml.throttles() is None
-    nowhere = Nvml(library=SimpleNamespace(nvmlInit=lambda: 1 / 0))
+    assert board.watts() is None and board.other_processes(1) is None and board.throttles() is None
+    nowhere = nvml(nvmlInit=Refused(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND))
     assert nowhere.watts() is None and nowhere.driver is None
+    assert Nvml.of_no_device().watts() is None
 
 
 def test_a_device_is_found_by_its_uuid():
-    nvml = Nvml(
-        0,
-        "ab-12",
-        library=Library(
-            nvmlDeviceGetHandleByUUID=lambda uuid: uuid if uuid == "GPU-ab-12" else None
-        ),
-    )
-    assert nvml.handle == "GPU-ab-12" and nvml.mig is None
+    known = library(nvmlDeviceGetHandleByUUID=only("GPU-ab-12"))
+    board = Nvml(0, "ab-12", library=known)
+    assert board.handle == "GPU-ab-12" and board.mig is None
 
 
 def test_a_slice_is_watched_on_its_board():
-    library = Library(
-        nvmlDeviceGetHandleByUUID=lambda uuid: uuid if uuid == "MIG-ab-12" else None,
+    known = library(
+        nvmlDeviceGetHandleByUUID=only("MIG-ab-12"),
         nvmlDeviceGetDeviceHandleFromMigDeviceHandle=lambda handle: f"board of {handle}",
     )
-    nvml = Nvml(0, "ab-12", library=library)
-    assert nvml.mig == "MIG-ab-12" and nvml.handle == "board of MIG-ab-12"
+    board = Nvml(0, "ab-12", library=known)
+    assert board.mig == "MIG-ab-12" and board.handle == "board of MIG-ab-12"
 
 
 def test_readings_are_means_since_the_last():
@@ -214,10 +184,8 @@ def test_energy_since_the_last_reading():
     counter = iter([10.0, 35.0, 36.0])
     watch = Monitor(SimpleNamespace(kind="cpu", name="x", joules=lambda: next(counter))).start()
     assert watch.readings()["joules"] == 25.0 and watch.readings()["joules"] == 1.0
-    assert (
-        watch.readings.__self__ is watch
-        and Monitor(SimpleNamespace(kind="cpu", name="x")).start().readings()["joules"] is None
-    )
+    uncounted = SimpleNamespace(kind="cpu", name="x", joules=lambda: None)
+    assert Monitor(uncounted).start().readings()["joules"] is None
 
 
 def test_a_quiet_device_raises_no_doubt():
@@ -225,14 +193,12 @@ def test_a_quiet_device_raises_no_doubt():
 
 
 def test_another_process_on_the_device():
-    own = SimpleNamespace(pid=os.getpid())
+    own = process(os.getpid())
     assert said(watched(nvmlDeviceGetComputeRunningProcesses=[own])) == []
-    ((what, mend),) = said(
-        watched(nvmlDeviceGetComputeRunningProcesses=[own, SimpleNamespace(pid=1)])
-    )
+    ((what, mend),) = said(watched(nvmlDeviceGetComputeRunningProcesses=[own, process(1)]))
     assert "1 other process used" in what and "nvidia-smi" in mend
     # Where process numbers are those of the host outside a container, one of them is this process.
-    assert said(watched(nvmlDeviceGetComputeRunningProcesses=[SimpleNamespace(pid=10**9)])) == []
+    assert said(watched(nvmlDeviceGetComputeRunningProcesses=[process(10**9)])) == []
 
 
 @pytest.mark.parametrize(
