@@ -18,7 +18,7 @@ from planner.datasets.templates import sentences
 from planner.datasets.templates.chat_template import ChatTemplate
 from planner.datasets.templates.choosing import ModelText, chosen_template, stand_in
 from planner.datasets.templates.lengths import RenderedLengths, rendered_lengths
-from planner.datasets.tokens import TokenCounter, TokenizerFile, template
+from planner.datasets.tokens import TokenCounter, TokenizerFile, special_tokens
 from planner.errors import DataError
 from planner.first_lines import FirstLine
 
@@ -138,7 +138,7 @@ def _two_sides(records: Sequence[Record], layout: Layout, counter: TokenCounter)
     pairs = [sides_of(record, layout) for record in records]
     sources = _sum_parts([source for source, _ in pairs], counter)
     targets = counter.count([target for _, target in pairs])
-    extra = template("seq2seq")[1]
+    extra = special_tokens("seq2seq")
     return Lengths(
         sources + extra,
         targets + extra,
@@ -206,5 +206,5 @@ def _overhead(shape: Shape, task: str | None, counter: TokenCounter) -> tuple[in
         if shape.record_type == "pair"
         else "encoder"
     )
-    extra = template(name)[1]
+    extra = special_tokens(name)
     return extra, f"{extra} special token{'s' if extra > 1 else ''} a record"
