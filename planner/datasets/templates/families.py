@@ -14,7 +14,7 @@ TABLE = ("datasets", "chat_templates.csv")
 TEXTS = ("datasets", "chat_templates")
 #: What trainers give a model that has no template, and what they do without one.
 DEFAULT, PLAIN, INSTRUCTIONS = "chatml", "plain", "alpaca"
-VARIABLES = ("bos_token", "eos_token", "default_system", "spaced")
+VARIABLES = ("bos_token", "eos_token", "default_system", "spaced", "marks")
 
 
 @cache

@@ -11,7 +11,9 @@ import numpy as np
 
 from planner.datasets.constants import constant
 from planner.datasets.conversation import Conversation
+from planner.datasets.templates.adapting import moved, unread
 from planner.datasets.templates.chat_template import ChatTemplate
+from planner.datasets.templates.losses import lost_shares
 from planner.datasets.templates.marks import count_marked
 from planner.datasets.templates.rendering import render
 from planner.datasets.tokens import BytesPerToken, TokenCounter
@@ -26,7 +28,9 @@ class RenderedLengths:
     with ``relative_error`` of the mean. ``overhead``: mean tokens a conversation that the template
     adds to its texts. ``forms``: how messages were changed for the template (environment.FORMS;
     None where it took them in no form) → share of those that were rendered. ``trained_share``: of
-    their characters, those that the loss is taken on."""
+    their characters, those that the loss is taken on. ``lost``: kind of part → share of the text
+    that the template leaves out. ``moved``: part that the template does not read and that stands
+    in a text instead → share of those rendered. ``pictures``: mean a conversation."""
 
     tokens: np.ndarray
     rendered: int
@@ -34,6 +38,9 @@ class RenderedLengths:
     overhead: float
     forms: Mapping[str | None, float]
     trained_share: float
+    lost: Mapping[str, float]
+    moved: Mapping[str, float]
+    pictures: float
 
 
 def rendered_lengths(
@@ -43,7 +50,8 @@ def rendered_lengths(
     rendered."""
     count, most = len(conversations), int(constant("rendered_records"))
     chosen = np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
-    found = render(template, [conversations[i] for i in chosen])
+    talks = [conversations[i] for i in chosen]
+    found = render(template, talks)
     exact = count_text(counter, [item.text for item in found], template)
     parts = _parts(conversations, counter)
     tokens, error = _fitted(parts, chosen, exact) if count > most else (exact, 0.0)
@@ -56,7 +64,16 @@ def rendered_lengths(
         {form: number / len(found) for form, number in forms.items()},
         sum(b - a for item in found for a, b in item.trained)
         / max(1, sum(len(item.text) for item in found)),
+        lost_shares(talks, found),
+        _moved(talks, template),
+        float(np.mean([sum(turn.images for turn in talk.turns) for talk in talks])),
     )
+
+
+def _moved(talks: Sequence[Conversation], template: ChatTemplate) -> Mapping[str, float]:
+    lacking = unread(template.text)
+    parts = Counter(part for talk in talks for part in moved(talk, lacking))
+    return {part: number / len(talks) for part, number in parts.items()}
 
 
 def count_text(counter: TokenCounter, texts: Sequence[str], template: ChatTemplate) -> np.ndarray:

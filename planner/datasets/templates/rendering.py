@@ -9,6 +9,7 @@ from typing import Any
 
 from planner.datasets.constants import constant
 from planner.datasets.conversation import Conversation, Turn
+from planner.datasets.templates.adapting import adapted, unread
 from planner.datasets.templates.chat_template import ChatTemplate
 from planner.errors import DataError
 from planner.today import today
@@ -26,9 +27,12 @@ class Rendered:
 
 
 def render(template: ChatTemplate, conversations: Sequence[Conversation]) -> list[Rendered]:
-    """One text a conversation. Raises DataError for a template that cannot be rendered at all."""
+    """One text a conversation; parts that the template does not read stand in its texts
+    (adapting.py). Raises DataError for a template that cannot be rendered at all."""
     from planner.datasets.templates import environment, isolated
 
+    lacking = unread(template.text)
+    conversations = [adapted(conversation, lacking) for conversation in conversations]
     job: dict[str, Any] = {
         "template": template.text,
         "day": today().isoformat(),
@@ -37,9 +41,7 @@ def render(template: ChatTemplate, conversations: Sequence[Conversation]) -> lis
         "characters": int(constant("template_characters")),
     }
     done = (
-        isolated.render_apart(job, template.source)
-        if template.own
-        else (environment.render_all(job))
+        isolated.render_apart(job, template.source) if template.own else environment.render_all(job)
     )
     if done["too_long"]:
         raise DataError("the chat template writes without an end", where=template.source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from planner.datasets.constants import constant
 from planner.datasets.templates.chat_template import ChatTemplate
 from planner.datasets.templates.families import INSTRUCTIONS
 from planner.datasets.templates.lengths import RenderedLengths
@@ -41,6 +42,7 @@ def first_lines(template: ChatTemplate, found: RenderedLengths, model: str) -> I
             + ("the model's own is not at hand" if model else "no model is named"),
         )
     yield from _refusals(template, found)
+    yield from _unread(template, found)
 
 
 def _refusals(template: ChatTemplate, found: RenderedLengths) -> Iterator[FirstLine]:
@@ -62,6 +64,32 @@ def _refusals(template: ChatTemplate, found: RenderedLengths) -> Iterator[FirstL
             "data",
             f"the chat template of {template.name} takes {refused:.0%} of the records in no form: "
             "their texts are counted without it",
+            warning=True,
+        )
+
+
+def _unread(template: ChatTemplate, found: RenderedLengths) -> Iterator[FirstLine]:
+    """What the template does not read, leaves out, or shows as a picture."""
+    for part, share in found.moved.items():
+        where = "the system text" if part == "tools" else "the answers"
+        yield FirstLine(
+            "data",
+            f"the chat template of {template.name} reads no {part}: in {share:.0%} of the records "
+            f"they are counted as a part of {where}",
+        )
+    for part, share in found.lost.items():
+        if share > constant("small_share"):
+            what = part if part in ("thoughts", "tools") else f"texts of the role {part!r}"
+            yield FirstLine(
+                "left_out",
+                f"the chat template of {template.name} leaves out {what}, {share:.0%} of the text",
+                warning=share > constant("large_share"),
+            )
+    if found.pictures:
+        yield FirstLine(
+            "left_out",
+            f"{found.pictures:.2g} pictures a record: their tokens are the model's to know and are "
+            "not counted",
             warning=True,
         )
 

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from planner.datasets.conversation import Conversation, Turn
 from planner.datasets.templates import families
+from planner.datasets.templates.adapting import adapted, unread
 from planner.datasets.templates.chat_template import ChatTemplate
 from planner.datasets.templates.choosing import ModelText, chosen_template, stand_in
 from planner.datasets.templates.folder import own_template
 from planner.datasets.templates.lengths import count_text, rendered_lengths
 from planner.datasets.templates.rendering import messages_of, render
+from planner.datasets.templates.sentences import first_lines
 from planner.datasets.tokens import BytesPerToken, TokenizerFile
 from planner.errors import DataError
 
@@ -65,7 +67,8 @@ def transformers_tokenizer():
 
 
 def applied(tokenizer, template: ChatTemplate, conversation: Conversation) -> str:
-    """By transformers' own ``apply_chat_template``."""
+    """By transformers' own ``apply_chat_template``, of what the template reads."""
+    conversation = adapted(conversation, unread(template.text))
     return tokenizer.apply_chat_template(
         messages_of(conversation),
         tools=[dict(tool) for tool in conversation.tools] or None,
@@ -157,7 +160,7 @@ def test_roles_that_a_template_refuses_become_question_and_answer():
 
 def test_arguments_are_written_as_text_for_templates_that_join_them():
     joined = (
-        "{% for m in messages %}{% for c in m.tool_calls or [] %}"
+        "{# tools, reasoning #}{% for m in messages %}{% for c in m.tool_calls or [] %}"
         "{{ 'c:' + c.function.arguments }}{% endfor %}{% endfor %}"
     )
     turns = (Turn("user", "rain?"), Turn("assistant", "", True, tool_calls=(CALL,)))
@@ -174,6 +177,50 @@ def test_templates_that_read_lists_of_parts_get_them():
     assert render(ChatTemplate("t", parts), [seen])[0].text == "<image><image>What?Cats."
     text_only = families.family_template("llama-3")
     assert "What?" in render(text_only, [seen])[0].text
+
+
+THOUGHT = Turn("assistant", "42.", True, reasoning="Six times seven.")
+
+
+def test_what_a_template_does_not_read_stands_in_the_texts():
+    talk = Conversation((Turn("user", "6 × 7?"), THOUGHT), (TOOL,))
+    (found,) = render(families.family_template("llama-3"), [talk])
+    assert "<think>\nSix times seven.\n</think>\n\n42." in found.text
+    assert "How the weather is in a city" in found.text
+    called = Conversation((Turn("user", "rain?"), Turn("assistant", "", True, tool_calls=(CALL,))))
+    assert '"Köln"' in render(families.family_template("phi-4"), [called])[0].text
+    counter = BytesPerToken.for_vocabulary(None)
+    lengths = rendered_lengths(families.family_template("llama-3"), [talk], counter)
+    assert lengths.moved == {"tools": 1.0, "thoughts": 1.0} and not lengths.lost
+    said = [line.text for line in first_lines(families.family_template("llama-3"), lengths, "m")]
+    assert any("reads no thoughts" in text for text in said)
+
+
+def test_what_a_template_leaves_out_is_said_with_its_share():
+    turns = (Turn("user", "6 × 7?"), replace(THOUGHT, reasoning="long " * 50), Turn("user", "Why?"))
+    talk = Conversation((*turns, Turn("assistant", "Because.", True)))
+    template = families.family_template("qwen3")
+    lengths = rendered_lengths(template, [talk], BytesPerToken.for_vocabulary(None))
+    assert lengths.lost["thoughts"] > 0.8
+    (line,) = [x for x in first_lines(template, lengths, "m") if x.topic == "left_out"]
+    assert line.warning and "leaves out thoughts" in line.text
+
+
+def test_roles_that_a_template_passes_over_are_left_out():
+    only_users = (
+        "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}"
+    )
+    template = ChatTemplate("t", only_users + "{# tools reasoning tool_calls #}")
+    lengths = rendered_lengths(template, [ASKED], BytesPerToken.for_vocabulary(None))
+    assert set(lengths.lost) == {"system", "assistant"}
+
+
+def test_pictures_are_said_not_to_be_counted():
+    seen = Conversation((Turn("user", "What?", images=2), Turn("assistant", "Cats.", True)))
+    template = families.family_template("chatml")
+    lengths = rendered_lengths(template, [seen], BytesPerToken.for_vocabulary(None))
+    said = [line for line in first_lines(template, lengths, "m") if "pictures" in line.text]
+    assert len(said) == 1 and said[0].warning and said[0].text.startswith("2 pictures a record")
 
 
 def test_a_record_that_no_form_suits_stands_one_text_after_the_other():
