@@ -51,7 +51,8 @@ def count_lengths(
 ) -> Lengths:
     """Of prepared records. An encoder-decoder's have two lengths: source and target."""
     shapes = [layout.shape_of(record) for record in records]
-    if task == "seq2seq_lm" and any(shape.target is not None for shape in shapes):
+    two_sides = any(shape.target is not None or shape.is_conversation for shape in shapes)
+    if two_sides and (task == "seq2seq_lm" or (layout.record_type == "ids" and layout.target)):
         return _two_sides(records, layout, counter)
     spoken = np.array([is_rendered(shape, task) for shape in shapes])
     tokens = np.zeros(len(records), dtype=np.int64)
@@ -122,34 +123,41 @@ def _texts(
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """(tokens, whether there is no text, what was added): of records that are no conversations."""
     shapes = [layout.shape_of(record) for record in records]
-    counts = _sum_parts([parts_of(record, layout) for record in records], counter)
-    counts += [
-        len(record.get(shape.inputs[0]) or ()) if shape.record_type == "ids" else 0
-        for record, shape in zip(records, shapes)
-    ]
+    parts = [_parts(record, layout, shape) for record, shape in zip(records, shapes)]
+    counts = _sum_parts(parts, counter) + _ids(records, shapes, "text")
     added = {shape.record_type: _overhead(shape, task, counter) for shape in shapes}
     more = np.array([added[shape.record_type][0] for shape in shapes], dtype=np.int64)
     said = dict.fromkeys(sentence for _, sentence in added.values() if sentence)
     return counts + more, counts == 0, list(said)
 
 
+def _ids(records: Sequence[Record], shapes: Sequence[Shape], role: str) -> np.ndarray:
+    """Tokens of records that are tokenized already, int64 [records]; 0 for the others."""
+    paths = [shape.paths(role) if shape.record_type == "ids" else () for shape in shapes]
+    counts = [sum(len(r.get(p) or ()) for p in own) for r, own in zip(records, paths)]
+    return np.array(counts, dtype=np.int64)
+
+
 def _two_sides(records: Sequence[Record], layout: Layout, counter: TokenCounter) -> Lengths:
     """An encoder-decoder: the source is the encoder's, the target the decoder's."""
+    shapes = [layout.shape_of(record) for record in records]
     pairs = [sides_of(record, layout) for record in records]
-    sources = _sum_parts([source for source, _ in pairs], counter)
-    targets = counter.count([target for _, target in pairs])
-    extra = special_tokens("seq2seq")
+    sources = _sum_parts([source for source, _ in pairs], counter) + _ids(records, shapes, "text")
+    targets = counter.count([target for _, target in pairs]) + _ids(records, shapes, "target")
+    extra = 0 if layout.record_type == "ids" else special_tokens("seq2seq")
     return Lengths(
         sources + extra,
         targets + extra,
         float(np.mean(sources == 0)),
-        assumptions=(f"{extra} end-of-sequence token on each side",),
+        assumptions=(f"{extra} end-of-sequence token on each side",) if extra else (),
     )
 
 
 def sides_of(record: Record, layout: Layout) -> tuple[list[str], str]:
     """(texts of the source, target): of a conversation its last answer is the target."""
     shape = layout.shape_of(record)
+    if shape.record_type == "ids":
+        return [], ""
     if not shape.is_conversation:
         *source, target = texts_of(record, shape) or [""]
         return source, target
@@ -162,7 +170,10 @@ def sides_of(record: Record, layout: Layout) -> tuple[list[str], str]:
 def parts_of(record: Record, layout: Layout) -> list[str]:
     """The texts of a record: one a message of a conversation (its thoughts, its calls and the
     schemas of the tools go with a message), one a column otherwise."""
-    shape = layout.shape_of(record)
+    return _parts(record, layout, layout.shape_of(record))
+
+
+def _parts(record: Record, layout: Layout, shape: Shape) -> list[str]:
     if shape.record_type == "ids":
         return []
     if not shape.is_conversation:
@@ -174,6 +185,8 @@ def spoken_texts(conversation: Conversation) -> list[str]:
     """One text a turn; schemas stand with the first one."""
     texts = [
         "\n".join(filter(None, (turn.reasoning, turn.content, *map(_json, turn.tool_calls))))
+        if turn.reasoning or turn.tool_calls
+        else turn.content
         for turn in conversation.turns
     ]
     schemas = [_json(tool) for tool in conversation.tools]

@@ -7,18 +7,24 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from planner.datasets.descriptions import is_companion
 from planner.datasets.readers import Reader, reader_for, registry, supported
 from planner.errors import DataError, nearest
 
+#: Formats in which a file is a sample, and what lies beside it describes it.
+MEDIA_FOLDERS = ("image_folder", "audio_folder")
 #: Files that lie beside data and are none.
 BESIDE = re.compile(
     r"(readme|license|licence|notice|changelog|citation|dataset_infos?|state|metadata|checksums?|"
     r"requirements)\b.*",
     re.IGNORECASE,
 )
-TRAIN = re.compile(r"(^|[/_.\-])train(ing)?([/_.\-]|$)", re.IGNORECASE)
+_SET = r"[_\-]?(set|split|data)?\d*"
+TRAIN = re.compile(rf"(^|[/_.\-])train(ing)?{_SET}([/_.\-]|$)", re.IGNORECASE)
 OTHER_SPLIT = re.compile(
-    r"(^|[/_.\-])(test|valid|validation|val|dev|eval)([/_.\-]|$)", re.IGNORECASE
+    rf"(^|[/_.\-])(test|valid|validation|val|dev|develop|eval|evaluation|heldout|holdout){_SET}"
+    r"([/_.\-]|$)",
+    re.IGNORECASE,
 )
 
 
@@ -66,8 +72,10 @@ def _folder(folder: Path) -> tuple[Reader, list[Path], tuple[str, ...]]:
             else "the folder is empty: there is nothing to count"
         )
         raise DataError(problem, where=str(folder), mend=f"Supported: {supported()}")
+    _drop_companions(groups)
     sizes = {name: sum(f.stat().st_size for f in files) for name, (_, files) in groups.items()}
-    best = max(sizes, key=sizes.__getitem__)
+    trained = {n: any(_is_train(f, folder) for f in files) for n, (_, files) in groups.items()}
+    best = max(sizes, key=lambda name: (trained[name], sizes[name]))
     left = [f"{len(groups[name][1])} {name}" for name in sizes if name != best]
     notes = (
         (
@@ -88,15 +96,50 @@ def _walk(folder: Path) -> Iterator[Path]:
         yield from (Path(parent) / name for name in names if not name.startswith("."))
 
 
+def _is_train(file: Path, root: Path) -> bool:
+    return bool(TRAIN.search(str(file.relative_to(root))))
+
+
+def _drop_companions(groups: dict[str, tuple[Reader, list[Path]]]) -> None:
+    """Texts beside media of the same name, and tables beside a folder of media, describe those."""
+    media = [name for name in groups if name in MEDIA_FOLDERS]
+    if not media:
+        return
+    files = [f for name in media for f in groups[name][1]]
+    stems, called = {(f.parent, f.stem) for f in files}, {f.name for f in files}
+    called |= {f.stem for f in files}
+    for name in [name for name in groups if name not in media]:
+        reader, files = groups[name]
+        kept = [file for file in files if not is_companion(file, stems, called)]
+        if kept:
+            groups[name] = (reader, kept)
+        else:
+            del groups[name]
+
+
 def _train_files(files: Sequence[Path], root: Path) -> tuple[list[Path], tuple[str, ...]]:
-    """Only the training split, where the names of files or folders tell splits apart."""
-    train = [f for f in files if TRAIN.search(str(f.relative_to(root)))]
+    """Only the training split, where the names of files or folders tell splits apart; without one
+    what is of no other split."""
+    train = [f for f in files if _is_train(f, root)]
     other = [
         f for f in files if OTHER_SPLIT.search(str(f.relative_to(root))) and f not in set(train)
     ]
-    if not train or not other:
-        return list(files), ()
-    return train, (
-        f"{len(train)} files of the training split are counted; left out: "
-        f"{len(files) - len(train)} of other splits",
-    )
+    if not other or len(other) == len(files):
+        split = ("all files are of a test or validation split: they are counted",) if other else ()
+        return list(files), split
+    if train:
+        taken = (
+            f"{len(train)} file{'s' if len(train) > 1 else ''} of the training split are counted"
+        )
+        kept = train
+    else:
+        kept = [f for f in files if f not in set(other)]
+        files_are = "1 file is" if len(kept) == 1 else f"{len(kept)} files are"
+        taken = f"{files_are} of no named split and counted as the training split"
+    left = ", ".join(sorted({_split_of(f, root) for f in other}))
+    return kept, (f"{taken}; left out: {len(files) - len(kept)} of other splits ({left})",)
+
+
+def _split_of(file: Path, root: Path) -> str:
+    found = OTHER_SPLIT.search(str(file.relative_to(root)))
+    return found.group(2).lower() if found else "other"

@@ -18,6 +18,7 @@ from planner.datasets.layout.find import find_layout
 from planner.datasets.layout.prepare import Prepared, prepare
 from planner.datasets.layout.sentences import left_out, understood
 from planner.datasets.layout.shape import Layout
+from planner.datasets.manifest import with_media
 from planner.datasets.profile import DatasetProfile
 from planner.datasets.readers import AUDIO, IMAGE, Budget, Sample
 from planner.datasets.templates.choosing import ModelText
@@ -83,6 +84,7 @@ def scanned(path: str | Path, reading: Reading, budget: Budget) -> Scanned:
     try:
         reader, files, notes = locate(path)
         sample = reader.read(files, path if path.is_dir() else path.parent, budget)
+        sample = with_media(sample, path if path.is_dir() else path.parent, budget)
         size = sum(f.stat().st_size for f in files)
     except PermissionError as error:
         raise DataError(
@@ -101,7 +103,7 @@ def _counted(
     sample: Sample,
     path: Path,
     size: int,
-    notes: tuple[str, ...],
+    located: tuple[str, ...],
     reading: Reading,
     counter: TokenCounter,
 ) -> Scanned:
@@ -122,12 +124,13 @@ def _counted(
         sample.samples if sample.whole and kept is None else min(len(records), sample.samples - 1)
     )
     profile = _profile(sample, records, blocks, sampled, layout, lengths, counter)
+    before = (*located, *sample.said, *prepared.notes)
     profile = replace(
         profile,
         bytes_on_disk=size,
         source=str(path),
-        assumptions=(*filter(None, (*notes, *sample.assumptions, *prepared.notes)),)
-        + profile.assumptions,
+        first_lines=tuple(FirstLine("data", said) for said in before) + profile.first_lines,
+        assumptions=sample.assumptions + profile.assumptions,
     )
     return Scanned(profile, records, layout, lengths, counter)
 
@@ -167,7 +170,7 @@ def _profile(
         columns=layout.as_columns(),
         tokenizer=counter.name if by_text else "",
         first_lines=(
-            _seen(sample) if lengths is None else understood(layout, sample.samples, mean),
+            understood(layout, sample.samples, mean, _medium(records), classes),
             *(left_out(layout, account(records, layout), mean) if lengths is not None else ()),
             *(lengths.first_lines if lengths is not None else ()),
         ),
@@ -216,12 +219,6 @@ def _rough_bytes(value: Any) -> int:
     if isinstance(value, dict):
         return sum(map(_rough_bytes, value.values()))
     return sum(map(_rough_bytes, value)) if isinstance(value, (list, tuple)) else 0
-
-
-def _seen(sample: Sample) -> FirstLine:
-    """Of media without text."""
-    what = "sounds" if _modality(sample, None) == "audio" else "images"
-    return FirstLine("data", f"{sample.samples:,} {what} without text")
 
 
 def _sides(lengths: Lengths | None, sample: Sample) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -273,6 +270,14 @@ def _image_sizes(records: Sequence[dict[str, Any]]) -> tuple[int, int, int, int]
         return None
     (width, height), (widest, highest) = np.median(sizes, axis=0), sizes.max(axis=0)
     return int(width), int(height), int(widest), int(highest)
+
+
+def _medium(records: Sequence[dict[str, Any]]) -> str:
+    """What the records hold beside text; "" where it is nothing."""
+    seconds, sizes = _audio(records), _image_sizes(records)
+    if seconds is not None:
+        return f"sounds of mean {seconds.mean():,.3g} s"
+    return f"images of median {sizes[0]} × {sizes[1]} pixels" if sizes else ""
 
 
 def _classes(sample: Sample, layout: Layout) -> tuple[int | None, tuple[str, ...]]:

@@ -365,7 +365,7 @@ def test_a_folder_takes_its_training_split(tmp_path, records):
     write_jsonl(tmp_path / "train.jsonl", records[:100])
     write_jsonl(tmp_path / "test.jsonl", records[:900])
     found = scan(tmp_path)
-    assert found.samples == 100 and any("training split" in a for a in found.assumptions)
+    assert found.samples == 100 and any("training split" in line.text for line in found.first_lines)
 
 
 def test_a_folder_of_texts_is_a_record_a_file(tmp_path):
@@ -387,7 +387,7 @@ def test_saved_datasets(tmp_path, records):
     assert (
         found.samples == 40
         and found.format == "arrow"
-        and any("left out: test" in a for a in found.assumptions)
+        and any("left out: test" in line.text for line in found.first_lines)
     )
 
 

@@ -32,7 +32,7 @@ def command(file: str, model: str | None, as_json: bool, quiet: bool, **flags) -
     FILE is a file or folder. Parts that the loss is taken on are green, or stand in [[ ]] where
     there are no colours.
     """
-    from planner.answer.data import ANY_MODEL, describe_data
+    from planner.answer.data.document import ANY_MODEL, describe_data
     from planner.cli.progress import Progress
 
     question = question_from(model or ANY_MODEL, file, flags)

@@ -18,8 +18,8 @@ def command(name: str) -> None:
 
 def text(name: str) -> str:
     """The schema as the file in ``profiles/schema/`` holds it."""
-    from planner.answer import data_schema
     from planner.answer import schema as document
+    from planner.answer.data import schema as data_schema
 
     schema = {
         "question": document.question_schema,

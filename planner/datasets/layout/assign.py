@@ -39,10 +39,10 @@ def is_text(column: Column) -> bool:
         return False
     if column.form == CHAT:
         return True
+    if column.form == NUMBERS:
+        return names.normal(column.path) == "input_ids" or column.role == "token_list"
     if column.role == "token_list":
         return column.form in (TOKENS, TEXTS, TEXT)
-    if column.form == NUMBERS:
-        return names.normal(column.path) == "input_ids"
     if column.known and column.role in TEXT_ROLES and column.kind not in NO_TEXT:
         by_form = {TEXT: True, TEXTS: True, TOKENS: True, VALUE: column.role == "answer"}
         return by_form.get(column.form, column.role in ("tools", "answer"))
@@ -203,7 +203,8 @@ class Assigner:
             return Shape("chat", roles | self._chat(chats, by_role))
         answers = by_role.get("answer", ())
         if not answers and not prompts:
-            return None
+            written = by_role.get("conversation", ())[:1]  # one text: USER: … ASSISTANT: …
+            return Shape("chat", roles | {"conversation": written}) if written else None
         prompts, answers = self._completed(columns, prompts, answers, roles)
         if not prompts or not answers:
             return None

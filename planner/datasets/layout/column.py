@@ -59,15 +59,22 @@ def sample_of(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     chosen = [records[i] for i in spread(len(records), int(constant("judged_records")))]
     if len(chosen) == len(records):
         return chosen
-    seen = {(key, type(value)) for record in chosen for key, value in record.items()}
+    met = {_types(record) for record in chosen}
+    seen = {pair for types in met for pair in zip(*types)}
     found: Counter[Any] = Counter()
     for record in records:
+        if _types(record) in met:
+            continue
         for key, value in record.items():
             kind = (key, type(value))
             if kind not in seen and found[kind] < JUDGED_ITEMS and not empty(value):
                 found[kind] += 1
                 chosen.append(record)
     return chosen
+
+
+def _types(record: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[type, ...]]:
+    return tuple(record), tuple(map(type, record.values()))
 
 
 def judge(sample: Sequence[Mapping[str, Any]]) -> dict[str, Column]:

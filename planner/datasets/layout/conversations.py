@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Any
 
 from planner.datasets.conversation import Conversation, Turn
-from planner.datasets.layout.messages import is_chat, tools_of, turn, turns_of
+from planner.datasets.layout.messages import is_chat, tools_of, turn, turns_of, turns_of_text
 from planner.datasets.layout.shape import Layout, Shape
 from planner.datasets.layout.walk import empty, joined
 
@@ -23,15 +23,15 @@ def conversation_of(record: Record, layout: Layout, side: str = "chosen") -> Con
     plain text is one turn of the assistant.
     """
     shape = layout.shape_of(record)
-    turns = _asked(record, shape)
+    turns = _asked(record, shape) if shape.is_conversation else []
     if shape.record_type == "preference":
         turns = _answered(turns, record, shape.paths(side))
     elif shape.is_conversation:
         turns += _answers(record, shape)
     else:
         turns = [turn("assistant", "\n".join(filter(None, texts_of(record, shape))))]
-    tools = tuple(tool for path in shape.paths("tools") for tool in tools_of(record.get(path)))
-    return Conversation(tuple(turns), tools)
+    schemas = [tool for path in shape.paths("tools") for tool in tools_of(record.get(path))]
+    return Conversation(tuple(turns), tuple(schemas))
 
 
 def conversations_of(record: Record, layout: Layout) -> tuple[Conversation, ...]:
@@ -44,15 +44,27 @@ def conversations_of(record: Record, layout: Layout) -> tuple[Conversation, ...]
 
 def _asked(record: Record, shape: Shape) -> list[Turn]:
     """Everything before the answer."""
-    turns = [t for p in shape.paths("history") for t in _turns(record.get(p), p, "user")]
-    turns += [t for p in shape.paths("conversation") for t in _turns(record.get(p), p, "user")]
-    prompts = [(path, record.get(path)) for path in shape.paths("prompt")]
-    chats = [t for path, value in prompts if is_chat(value, path) for t in turns_of(value)]
-    text = "\n".join(filter(None, (joined(v) for p, v in prompts if not is_chat(v, p))))
+    turns: list[Turn] = []
+    for path in shape.paths("history"):
+        turns += _turns(record.get(path), path, "user")
+    for path in shape.paths("conversation"):
+        turns += _turns(record.get(path), path, "assistant")
+    texts: list[str] = []
+    for path in shape.paths("prompt"):
+        value = record.get(path)
+        if isinstance(value, str):
+            texts.append(value)
+        elif is_chat(value, path):
+            turns += turns_of(value)
+        elif value is not None:
+            texts.append(joined(value))
+    text = "\n".join(filter(None, texts))
     if text and not are_rounds(record, shape):
-        chats.append(turn("user", text))
-    turns += chats
-    system = "\n".join(filter(None, (joined(record.get(p)) for p in shape.paths("system"))))
+        turns.append(turn("user", text))
+    return _with_system(turns, _text(record, shape.paths("system")))
+
+
+def _with_system(turns: list[Turn], system: str) -> list[Turn]:
     if not system:
         return turns
     if turns and turns[0].role == "system":  # the column's text stands before the message's
@@ -62,19 +74,26 @@ def _asked(record: Record, shape: Shape) -> list[Turn]:
     return [turn("system", system), *turns]
 
 
+def _text(record: Record, paths: tuple[str, ...]) -> str:
+    return "\n".join(filter(None, [joined(record.get(path)) for path in paths])) if paths else ""
+
+
 def _turns(value: Any, path: str, role: str) -> list[Turn]:
     if empty(value):
         return []
+    if isinstance(value, str):
+        return turns_of_text(value, role)
     return turns_of(value) if is_chat(value, path) else [turn(role, joined(value))]
 
 
 def are_rounds(record: Record, shape: Shape) -> bool:
     """Questions and answers in two lists of one length: rounds of a conversation on one text."""
+    if not shape.rounds_possible or isinstance(record.get(shape.paths("answer")[0]), str):
+        return False
     answers = [record.get(path) for path in shape.paths("answer")]
     prompts = [v for p in shape.paths("prompt") if isinstance(v := record.get(p), (list, tuple))]
     return (
-        len(answers) == 1
-        and isinstance(answers[0], (list, tuple))
+        isinstance(answers[0], (list, tuple))
         and len(answers[0]) > 1
         and any(len(value) == len(answers[0]) for value in prompts)
         and not any(isinstance(item, dict) for item in answers[0])
@@ -85,11 +104,11 @@ def _answers(record: Record, shape: Shape) -> list[Turn]:
     paths = shape.paths("answer")
     if are_rounds(record, shape):
         return _rounds(record, shape)
-    thought = "\n".join(filter(None, (joined(record.get(p)) for p in shape.paths("reasoning"))))
+    thought = _text(record, shape.paths("reasoning"))
     turns: list[Turn] = []
     for path in paths:
         value = record.get(path)
-        if is_chat(value, path):
+        if not isinstance(value, str) and is_chat(value, path):
             turns += turns_of(value)
         elif text := joined(first_answer(value, path)):
             turns.append(turn("assistant", text))
@@ -119,6 +138,8 @@ def _rounds(record: Record, shape: Shape) -> list[Turn]:
 def first_answer(value: Any, path: str) -> Any:
     """Of several answers to one question the first: SQuAD's annotators, sampled completions. A list
     under a name in the singular is one answer in pieces."""
+    if isinstance(value, str):
+        return value
     plural = path.rpartition(".")[2].lower().endswith("s") or path.lower().endswith("s.text")
     return value[0] if plural and isinstance(value, (list, tuple)) and value else value
 

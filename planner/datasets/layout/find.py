@@ -12,6 +12,7 @@ from planner.datasets.layout import names
 from planner.datasets.layout.assign import LABELLED, Assigner
 from planner.datasets.layout.assign import text_columns as text_columns_of
 from planner.datasets.layout.column import (
+    NUMBERS,
     OBJECTS,
     TEXT,
     TEXTS,
@@ -122,7 +123,7 @@ def _label(columns: Mapping[str, Column], task: str | None, wanted: Sequence[str
         column = by_name.get(name)
         if column is not None and _can_label(column) and column.path not in wanted:
             return column.path
-    if task not in LABELLED:
+    if task not in (*LABELLED, *CLASSIFIERS):
         return None
     few = [
         c.path
@@ -134,7 +135,10 @@ def _label(columns: Mapping[str, Column], task: str | None, wanted: Sequence[str
     return few[-1] if few else None
 
 
+#: Tasks that need a label beside a picture or a sound.
+CLASSIFIERS = ("image_classification", "audio_classification")
 MOST_CLASSES = 100
+LEAST_IDS = 8  # mean numbers in a list from which they are token ids
 
 
 def _can_label(column: Column) -> bool:
@@ -158,6 +162,9 @@ def _last_resort(
             f"no column reads as language; {best!r} holds the most words and is taken "
             f"({FieldName('text_columns')} changes that)"
         )
+    ids = [c.path for c in columns.values() if c.form == NUMBERS and c.length >= LEAST_IDS]
+    if ids:
+        return (ids[0],), f"{ids[0]!r} holds lists of numbers, which are taken as token ids"
     nested = [c.path for c in columns.values() if c.form == OBJECTS]
     odd = {c.path: c.kind for c in columns.values() if c.kind in ODD_KINDS}
     why = f"; {', '.join(nested[:5])} hold nested values that were not understood" if nested else ""

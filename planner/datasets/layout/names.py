@@ -77,6 +77,8 @@ def role_of(path: str) -> tuple[str, bool]:
     for part, role in zip(reversed(parts), reversed(roles)):
         if role and (part not in PLAIN or part == parts[0]):
             return role, True
+    if roles[-1]:  # {"row": {"text": …}}: the outer name says nothing either
+        return roles[-1], True
     for part in reversed(parts):
         last = part.rpartition("_")[2]
         if last != part and last in known and known[last] != "identifier":

@@ -24,20 +24,29 @@ WORDS = {
 MOST_NAMES = 4
 
 
-def understood(layout: Layout, samples: int, mean: float | None) -> FirstLine:
+def understood(
+    layout: Layout,
+    samples: int,
+    mean: float | None,
+    medium: str = "",
+    classes: int | None = None,
+) -> FirstLine:
     """One sentence: ``4 records of chat (messages, with system and tools), mean 1,020 tokens``.
-    ``mean``: tokens a record, None where there are none."""
+    ``mean``: tokens a record, None where there are none; ``medium``: ``sounds of mean 3.1 s``."""
     kinds: dict[str, float] = {}
     for shape, share in layout.shapes:
         kinds[_described(shape)] = kinds.get(_described(shape), 0.0) + share
-    if len(kinds) == 1:
-        of = next(iter(kinds))
+    if mean is None:
+        of = medium or "no text"
+    elif len(kinds) == 1:
+        of = f"{medium} with {next(iter(kinds))}" if medium else next(iter(kinds))
     else:
         of = "mixed shapes: " + "; ".join(
             f"{_percent(share)} {words}" for words, share in list(kinds.items())[:MOST_NAMES]
         )
-    tokens = "" if mean is None else f", mean {mean:,.0f} tokens"
-    return FirstLine("data", f"{samples:,} record{'s' if samples > 1 else ''} of {of}{tokens}")
+    said = f"{samples:,} record{'s' if samples > 1 else ''} of {of}"
+    said += "" if mean is None else f", mean {mean:,.0f} tokens"
+    return FirstLine("data", said + (f", {classes:,} classes" if classes else ""))
 
 
 def _described(shape: Shape) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from planner.datasets.layout.column import Column
@@ -15,7 +16,7 @@ CONVERSATIONS = ("chat", "instruction", "preference")
 SPOKEN = ("system", "tools", "history", "prompt", "conversation", "reasoning", "answer")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shape:
     """``record_type``: chat, instruction (prompt and answer), preference (a chosen and a rejected
     answer), transfer (source → target), pair, text, ids (already tokens), none.
@@ -33,23 +34,30 @@ class Shape:
 
     def paths(self, *roles: str) -> tuple[str, ...]:
         """The columns of these roles, in the roles' order."""
+        if len(roles) == 1:
+            return self.roles.get(roles[0], ())
         return tuple(path for role in roles for path in self.roles.get(role, ()))
 
-    @property
+    @cached_property
+    def rounds_possible(self) -> bool:
+        """One column of answers beside one of prompts: their lists may be rounds."""
+        return len(self.paths("answer")) == 1 and bool(self.paths("prompt"))
+
+    @cached_property
     def counted(self) -> tuple[str, ...]:
         """Columns whose text counts in the training of one answer."""
         return tuple(p for role, paths in self.roles.items() if role != "rejected" for p in paths)
 
-    @property
+    @cached_property
     def is_conversation(self) -> bool:
         return self.record_type in CONVERSATIONS
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[str, ...]:
         found = self.paths("conversation", "prompt", "source", "text")
         return found or self.paths("history", "chosen", "answer")
 
-    @property
+    @cached_property
     def target(self) -> str | None:
         found = next(iter(self.paths("chosen", "answer", "target")), None)
         return None if found in self.inputs else found
@@ -114,4 +122,5 @@ class Layout:
 
 def signature(record: Mapping[str, Any], paths: Sequence[str]) -> tuple[str, ...]:
     """The columns among ``paths`` that hold something in this record."""
-    return tuple(path for path in paths if not empty(record.get(path)))
+    get = record.get
+    return tuple([path for path in paths if not empty(get(path))])

@@ -56,6 +56,8 @@ class Sample:
     warnings: tuple[str, ...] = ()
     # where the reader itself knows the labels (class folders, a typed column)
     classes: int | None = None
+    # what belongs into an answer's first lines: which part of the files was taken
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from planner.datasets.blocks import Chunk, Tally, extrapolate, read_chunks
 from planner.datasets.compressed import open_binary
+from planner.datasets.descriptions import PLAIN_COLUMNS, headerless, with_spoken
 from planner.datasets.readers import Budget, Reader, Sample
 from planner.errors import DataError
 
@@ -34,8 +36,10 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
             if chunk.file not in headers:
                 headers[chunk.file] = header(chunk.file)
             names, delimiter = headers[chunk.file]
-            rows = list(_rows(chunk, names, delimiter, tally))
-            records += [dict(zip(names, row)) for row in rows]
+            has_header = not plain_table(chunk.file)
+            rows = list(_rows(chunk, names, delimiter, tally, has_header))
+            found = [dict(zip(names, row)) for row in rows]
+            records += found if has_header else map(with_spoken, found)
             blocks += [number] * len(rows)
             counts.append(len(rows))
     tally.good = len(records)
@@ -85,6 +89,8 @@ def header(file: Path) -> tuple[list[str], str]:
         cells = next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error as error:
         raise DataError(f"the header is not CSV: {error}", where=f"{file}:1", mend=MEND) from error
+    if delimiter == "|" and headerless(cells):
+        return list(PLAIN_COLUMNS[: len(cells)]), delimiter
     problem = _no_header(cells)
     if problem:
         raise DataError(
@@ -93,6 +99,14 @@ def header(file: Path) -> tuple[list[str], str]:
             mend="Add a first row with the columns' names, for example text,label",
         )
     return [cell.strip() for cell in cells], delimiter
+
+
+@cache
+def plain_table(file: Path) -> bool:
+    """LJSpeech's ``id|text|normalized text``: no header, and quotes are signs of the text."""
+    with open_binary(file) as handle:
+        line = handle.readline(2**20).decode("utf-8-sig", errors="replace").rstrip("\r\n")
+    return line.count("|") > max(line.count(d) for d in "\t;") and headerless(line.split("|"))
 
 
 def _no_header(cells: list[str]) -> str:
@@ -110,11 +124,16 @@ def _no_header(cells: list[str]) -> str:
     return f"{sorted(twice)[0]!r} stands there twice" if twice else ""
 
 
-def _rows(chunk: Chunk, names: list[str], delimiter: str, tally: Tally) -> Iterator[list[str]]:
+def _rows(
+    chunk: Chunk, names: list[str], delimiter: str, tally: Tally, has_header: bool = True
+) -> Iterator[list[str]]:
     """The rows that start in the chunk and have the header's width; others are tallied."""
     lines = [line.decode("utf-8", errors="replace") for line in (*chunk.lines, *chunk.tail)]
-    start = 1 if chunk.first_line is not None else _sync(lines, len(names), delimiter)
-    reader = csv.reader(lines[start:], delimiter=delimiter)
+    start = int(has_header) if chunk.first_line is not None else 0
+    if chunk.first_line is None and has_header:
+        start = _sync(lines, len(names), delimiter)
+    quoting = csv.QUOTE_MINIMAL if has_header else csv.QUOTE_NONE
+    reader = csv.reader(lines[start:], delimiter=delimiter, quoting=quoting)
     while start + reader.line_num < len(chunk.lines):
         place = start + reader.line_num
         try:

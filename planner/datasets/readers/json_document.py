@@ -31,6 +31,8 @@ def as_record(value: Any) -> Record | None:
             return {"messages": value}
         if all(isinstance(item, str) for item in value):
             return {"texts": value}
+        if all(isinstance(item, int) for item in value):
+            return {"input_ids": value}
     return None
 
 
@@ -71,11 +73,11 @@ def records_of(value: Any, file: Path, depth: int = DEEPEST) -> Found:
         name = _split(inner) or max(inner, key=lambda k: len(str(inner[k])[:10_000]))
         try:
             records, note = records_of(inner[name], file, depth - 1)
-            return records, note or f"the records stand under {name!r} in {file.name}"
+            return records, note or f"the records stand under {name!r}"
         except DataError:
             pass
     if any(isinstance(item, str) and " " in item.strip() for item in value.values()):
-        return [value], f"{file.name} is one record"
+        return [value], "the document is one record"
     raise DataError("the document holds no list of records", where=str(file), mend=MEND)
 
 
@@ -133,7 +135,7 @@ def _table(value: Mapping[str, Any], file: Path) -> Found | None:
     if not all(isinstance(row, list) and len(row) == len(columns) for row in rows):
         return None
     called = [c.get("name", "") if isinstance(c, dict) else str(c) for c in columns]
-    return [dict(zip(called, row)) for row in rows], f"{file.name} is a table of rows"
+    return [dict(zip(called, row)) for row in rows], "the document is a table of rows"
 
 
 def _lists(value: Mapping[str, Any], file: Path) -> Found | None:
@@ -146,10 +148,10 @@ def _lists(value: Mapping[str, Any], file: Path) -> Found | None:
     if not lists:
         return None
     if any(all(map(is_message, items)) for items in lists.values()):
-        return [dict(value)], f"{file.name} is one record"
+        return [dict(value)], "the document is one record"
     name = _split(lists) or ("data" if "data" in lists else max(lists, key=lambda k: len(lists[k])))
     left = [f"{len(v)} of {k!r}" for k, v in lists.items() if k != name]
-    note = f"the records are the list {name!r} of {file.name}"
+    note = f"the records are the list {name!r}"
     return _of_list(lists[name], file), note + (f"; left out: {', '.join(left)}" if left else "")
 
 
@@ -162,13 +164,13 @@ def _columns(value: Mapping[str, Any], file: Path) -> Found | None:
     lists = {k: v for k, v in value.items() if isinstance(v, list) and len(v) > 0}
     if lists and len(set(map(len, lists.values()))) == 1 and _hold_text(lists.values()):
         rows = [dict(zip(lists, row)) for row in zip(*lists.values())]
-        return rows, f"{file.name} holds columns: {', '.join(map(repr, lists))}"
+        return rows, f"the document holds columns: {', '.join(map(repr, lists))}"
     tables = {k: v for k, v in value.items() if isinstance(v, dict) and v}
     keys = [tuple(v) for v in tables.values()]
     numbered = keys and all(str(key).isdigit() for key in keys[0])
     if numbered and all(set(other) == set(keys[0]) for other in keys):
         rows = [{name: table[key] for name, table in tables.items()} for key in keys[0]]
-        return rows, f"{file.name} holds columns: {', '.join(map(repr, tables))}"
+        return rows, f"the document holds columns: {', '.join(map(repr, tables))}"
     return None
 
 
@@ -186,4 +188,4 @@ def _by_key(value: Mapping[str, Any], file: Path) -> Found | None:
     shared = set(inner[0]).intersection(*inner[1:])
     if not shared or not any(isinstance(inner[0][key], (str, list)) for key in shared):
         return None
-    return inner, f"each key of {file.name} holds a record"
+    return inner, "each key of the document holds a record"

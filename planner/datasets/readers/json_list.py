@@ -70,7 +70,7 @@ def read_documents(format: str, files: Sequence[Path], size: int, budget: Budget
     found = [json_document.records_of(_load(file), file) for file in files]
     notes = tuple(dict.fromkeys(note for _, note in found if note))
     records = [record for part, _ in found for record in part]
-    return Sample(format, records, len(records), True, assumptions=notes)
+    return Sample(format, records, len(records), True, said=notes)
 
 
 def _load(file: Path) -> Any:

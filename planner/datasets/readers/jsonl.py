@@ -27,7 +27,7 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     except DataError:
         return read_lines("jsonl", files, budget)  # a broken line: said with its place
     note = f"{filled[0].name} is a JSON document, not an object a line, and is read as one"
-    return replace(sample, assumptions=(note, *sample.assumptions))
+    return replace(sample, said=(note, *sample.said))
 
 
 def _is_document(file: Path, budget: Budget) -> bool:

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from planner.datasets.blocks import Chunk, Tally, extrapolate, read_chunks
-from planner.datasets.compressed import open_binary
-from planner.datasets.readers import Budget, Reader, Sample
+from planner.datasets.compressed import BROKEN_COMPRESSION, open_binary
+from planner.datasets.readers import Budget, Reader, Sample, tagged_text
 from planner.errors import DataError
 
 FILES_AS_RECORDS = 10  # from so many text files on, each is one record
+HEAD_BYTES = 2**15  # of a file, by which it is known what it holds
 BLANK_SHARE = 0.05  # so many blank lines between lines make paragraphs
 MEND = "Convert the text to UTF-8"
 
@@ -23,6 +24,8 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     """Raises DataError when it is no UTF-8 text."""
     if len(files) >= FILES_AS_RECORDS:
         return _a_record_a_file(files, root, budget)
+    if any(tagged_text.is_tagged(_head(file)) for file in files[:1] if file.stat().st_size):
+        return tagged_text.read(files, root, budget)
     chunks, tally = read_chunks(files, budget), Tally()
     texts = [_decode(chunk, tally) for chunk in chunks.chunks]
     tally.good = sum(text.count("\n") + 1 for text in texts)
@@ -33,7 +36,7 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
         for text, chunk in zip(texts, chunks.chunks)
     ]
     parts = [[record for record in part if record.strip()] for part in parts]
-    records = [{"text": record} for part in parts for record in part]
+    records = [_record(record) for part in parts for record in part]
     if not records:
         raise DataError("the text is blank: there is nothing to count", where=str(files[0]))
     samples, error = extrapolate([len(part) for part in parts], chunks)
@@ -55,6 +58,15 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
     )
 
 
+def _head(file: Path) -> str:
+    """The beginning of a file in whole lines; "" where it cannot be read, which is said later."""
+    try:
+        with open_binary(file) as handle:
+            return handle.read(HEAD_BYTES).decode("utf-8", errors="replace").rpartition("\n")[0]
+    except (OSError, *BROKEN_COMPRESSION):
+        return ""
+
+
 def _decode(chunk: Chunk, tally: Tally) -> str:
     lines = []
     for index, line in enumerate(chunk.lines):
@@ -63,6 +75,17 @@ def _decode(chunk: Chunk, tally: Tally) -> str:
         except UnicodeDecodeError as error:
             tally.skip(chunk.place(index), f"not UTF-8: {error.reason}")
     return "\n".join(lines)
+
+
+def _record(text: str) -> dict[str, str | list[str]]:
+    """A text; fastText's labels before it are its labels."""
+    labels = FASTTEXT.findall(text) if text.startswith("__label__") else []
+    if not labels:
+        return {"text": text}
+    return {"text": FASTTEXT.sub("", text).strip(), "labels": labels}
+
+
+FASTTEXT = re.compile(r"__label__(\S+)\s*")
 
 
 def _has_paragraphs(text: str) -> bool:

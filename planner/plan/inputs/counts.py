@@ -85,7 +85,7 @@ def _of_sounds(question: Question, facts: ModelFacts, data: DatasetProfile) -> F
     whole = f"{hours:,.4g} hours" if hours >= 1 else units.format_seconds(each * data.samples)
     size = f"{data.samples:,} clips of {each:,.3g} s, {whole} of audio"
     if data.source != "counts":
-        return FirstLine("data", f"clips of {each:,.3g} s on average, {whole} of audio in all")
+        return FirstLine("data", f"{whole} of audio in all")
     given = [
         name
         for name in ("audio_hours", "seconds_per_sample")
@@ -113,8 +113,7 @@ def _of_images(question: Question, facts: ModelFacts, data: DatasetProfile) -> F
     trained = f"trained at {side} × {side} pixels, {how}"
     if data.image_sizes is None:
         return FirstLine("data", f"{data.samples:,} images, {trained}")
-    width, height = data.image_sizes[:2]
-    return FirstLine("data", f"images of {width:,} × {height:,} pixels (median), {trained}")
+    return FirstLine("data", f"images are {trained}")
 
 
 def _of_classes(question: Question, facts: ModelFacts, data: DatasetProfile) -> FirstLine | None:
@@ -128,6 +127,4 @@ def _of_classes(question: Question, facts: ModelFacts, data: DatasetProfile) -> 
             "the number of classes is not known, the model's own is taken: "
             f"{FieldName('classes')} says it",
         )
-    column = data.columns.get("label")
-    where = f"the column {column!r}" if column else "the folders"
-    return FirstLine("data", f"{data.classes:,} classes, from {where}")
+    return None  # the data's own line says how many it has

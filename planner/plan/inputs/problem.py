@@ -117,11 +117,13 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
 
 def _shown_by(data: DatasetProfile) -> list[FirstLine]:
     """The data's lines; the one on what was understood names the command that shows it."""
-    if data.source == "counts" or not data.first_lines:
-        return list(data.first_lines)
-    first, *others = data.first_lines
     command = shlex.join(["planner", "data", data.source])
-    return [replace(first, text=f"{first.text} ({command} shows it)"), *others]
+    return [
+        replace(line, text=f"{line.text} ({command} shows it)")
+        if line.text.startswith(f"{data.samples:,} record")
+        else line
+        for line in data.first_lines
+    ]
 
 
 def _data(question: Question, facts: ModelFacts, progress: Progress | None) -> DatasetProfile:

@@ -21,7 +21,7 @@ ANY_MODEL = "any"
 def describe_data(question: Question, progress: Progress | None = None) -> dict[str, Any]:
     """The document. Its model ANY_MODEL stands for none: then tokens are counted for a large
     vocabulary and nothing is cut. Raises DataError, ModelError and QuestionError."""
-    from planner.datasets.description import describe
+    from planner.answer.data.description import describe
 
     if question.data is None:
         raise QuestionError("no data", mend="Name a file or folder")
