@@ -328,7 +328,7 @@ def improvement(since: str) -> str:
     from planner.validate.summaries import by
 
     items, _, _ = gather((), None, since)
-    found = validated(items, [], BASES, 1, True)
+    found = validated(items, [], BASES, 1)
     lines = [
         "",
         "Step time of models that taught no correction:",

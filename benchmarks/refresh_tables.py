@@ -1,11 +1,13 @@
-"""Takes a folder of raw tables (GPUs, prices, prices by the token, carbon) into ``profiles/``.
+"""Takes a folder of raw tables (GPUs, prices, prices by the token, carbon, recipes) into
+``profiles/``.
 
     python benchmarks/refresh_tables.py DIR [--profiles DIR] [--checked DATE]
 
-It reads gpus.csv, prices.csv, api_prices.csv and carbon.csv of DIR. The same folder gives the same
-tables, and a second run changes nothing. What people settled by hand is kept: it stands in
-``profiles/refresh/`` and ``profiles/prices/gpu_names.csv``, and the README there says how.
-A row that cannot be placed is printed with the reason, and the program then ends with 1.
+It reads gpus.csv, prices.csv, api_prices.csv and carbon.csv of DIR, and recipes.csv where it is
+there. The same folder gives the same tables, and a second run changes nothing. What people settled
+by hand is kept: it stands in ``profiles/refresh/`` and ``profiles/prices/gpu_names.csv``, and the
+README there says how. A row that cannot be placed is printed with the reason, and the program then
+ends with 1.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.raw_tables import Rules, Table, TableChanges, read_raw  # noqa: E402
 from benchmarks.refresh_prices import refresh_prices  # noqa: E402
+from benchmarks.refresh_recipes import refresh_recipes  # noqa: E402
 from planner import tables  # noqa: E402
 from planner.cost.prices.listing import source_name  # noqa: E402
 from planner.errors import PlannerError  # noqa: E402
@@ -202,7 +205,8 @@ def refresh(raw: Path, root: Path, checked: str | None = None) -> list[TableChan
     rules = Rules(root)
     found = refresh_gpus(rules, raw, checked or newest_day(raw))
     found += refresh_prices(rules, raw)
-    return found + refresh_api_prices(rules, raw) + refresh_carbon(rules, raw)
+    found += refresh_api_prices(rules, raw) + refresh_carbon(rules, raw)
+    return found + refresh_recipes(root, raw)
 
 
 def main(arguments: list[str] | None = None) -> int:

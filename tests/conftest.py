@@ -21,6 +21,8 @@ for _name in ("DEVICES", "LEDGER", "PRICES"):
         _HOME, "runs.sqlite" if _name == "LEDGER" else _name.lower()
     )
 os.environ["PLANNER_TODAY"] = DAY
+# a slow machine would say how far it is between the lines that tests compare
+os.environ["PLANNER_PROGRESS"] = "never"
 # As many processes as cores (make test): one thread of torch each, they would wait for each other.
 if os.environ.get("PYTEST_XDIST_WORKER"):
     os.environ.setdefault("OMP_NUM_THREADS", "1")

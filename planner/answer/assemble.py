@@ -13,9 +13,9 @@ from planner.answer.project_cost import (
     paid_document,
     paid_sources,
 )
+from planner.answer.understood import first_lines
 from planner.first_lines import ordered
 from planner.models.facts import ModelFacts
-from planner.plan.inputs.defaults import default
 from planner.plan.inputs.hardware import Hardware
 from planner.plan.inputs.problem import Problem
 from planner.plan.options import Option
@@ -37,14 +37,19 @@ def document(
 ) -> dict[str, Any]:
     """The answer as plain JSON values; the options that are paid by the token stand after those
     that train."""
+    planned = [option.strategy for option in (*options, *paid)]
+    told = ordered(first_lines(problem, _shown(options, chosen), planned))
     return {
         "schema": SCHEMA,
-        "first_lines": [line.as_dict() for line in ordered(problem.first_lines)],
+        "first_lines": [line.as_dict() for line in told],
         "question": _understood(problem),
         "dataset": problem.data.as_dict(),
         "model": _model_facts(problem.facts),
         "options": [
-            *(option_values(problem, option, advice.get(id(option), [])) for option in options),
+            *(
+                option_values(problem, option, advice.get(id(option), []), told)
+                for option in options
+            ),
             *(paid_document(problem.question, option) for option in paid),
         ],
         "recommended": _recommended(chosen),
@@ -57,6 +62,13 @@ def document(
         "sources": _sources(problem, options) + paid_sources(paid),
         "break_even": break_even_document(problem.question, [*options, *paid]),
     }
+
+
+def _shown(options: list[Option], chosen: tuple[Option | PaidOption, str] | None) -> Option | None:
+    """The option whose run stands in the first lines: the recommended one, else the first."""
+    if chosen is not None and isinstance(chosen[0], Option):
+        return chosen[0]
+    return options[0] if options and chosen is None else None
 
 
 def _understood(problem: Problem) -> dict[str, Any]:
@@ -156,14 +168,10 @@ def _sources(problem: Problem, options: list[Option]) -> list[dict[str, Any]]:
                     "date": None,
                 }
             )
-        for key in ("epochs", "global_batch"):
-            found.append(
-                {
-                    "what": f"default {key} of {option.strategy}",
-                    "source": default(key, option.strategy, option.setting.recipe.task)[1],
-                    "date": None,
-                }
-            )
+        found += [
+            {"what": f"default {what} of {option.strategy}", "source": source, "date": date}
+            for what, source, date in option.choices.practice.sources
+        ]
     for basis, device in sorted(
         {(option.rented.spec.pricing, option.rented.spec.key) for option in options}
     ):

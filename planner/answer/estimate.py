@@ -14,7 +14,7 @@ from planner.answer.advice import fixes
 from planner.answer.assemble import document
 from planner.answer.recommend import recommend
 from planner.errors import PlannerError, QuestionError
-from planner.plan.inputs.defaults import choose, default
+from planner.plan.inputs.defaults import choose
 from planner.plan.inputs.hardware import (
     PLANNED,
     Hardware,
@@ -24,6 +24,7 @@ from planner.plan.inputs.hardware import (
     parallel_plan,
 )
 from planner.plan.inputs.problem import Problem, understand
+from planner.plan.inputs.rows import default
 from planner.plan.options import Option, options_for, training_usd_at_least, with_serving
 from planner.plan.placement.grid import Grids
 from planner.question import Question

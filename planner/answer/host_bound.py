@@ -6,7 +6,7 @@ from planner import units
 from planner.devices.priors import prior
 from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName
-from planner.plan.inputs.defaults import default
+from planner.plan.inputs.rows import default
 from planner.step_time.clock import StepTime
 
 LARGEST_FACTOR = 64

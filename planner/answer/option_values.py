@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from planner.answer.project_cost import (
     project_cost,
     serving_document,
 )
+from planner.answer.understood import own_texts, tokens_per_epoch
 from planner.figures import Estimate
+from planner.first_lines import FirstLine
 from planner.plan.inputs.problem import Problem
 from planner.plan.options import Option
 from planner.question import Question
@@ -25,7 +28,10 @@ from planner.training.recipe import Recipe
 LABELLED = ("samples",)
 
 
-def option_values(problem: Problem, option: Option, advice: list[Fix]) -> dict[str, Any]:
+def option_values(
+    problem: Problem, option: Option, advice: list[Fix], told: Sequence[FirstLine] = ()
+) -> dict[str, Any]:
+    """``told``: the answer's first lines, which are not said again."""
     trace = trace_of(option)
     offer = option.rented.offer
     warnings = list(
@@ -65,6 +71,7 @@ def option_values(problem: Problem, option: Option, advice: list[Fix]) -> dict[s
         "assumptions": list(
             dict.fromkeys(
                 [
+                    *own_texts(problem, option, told),
                     *option.assumptions,
                     *option.choices.notes,
                     *_of_trace(trace),
@@ -136,7 +143,14 @@ def _training(option: Option) -> dict[str, Any]:
         "padding": option.choices.padding,
         "unfrozen_blocks": recipe.unfrozen_blocks,
         "lora": lora,
+        "recipe": _published(option),
     }
+
+
+def _published(option: Option) -> dict[str, Any] | None:
+    """The published recipe that the defaults are after, null where there is none."""
+    row = option.choices.practice.recipe
+    return None if row is None else {**row.as_dict(), "warmup": row.warmup or None}
 
 
 PRECISION_DETAIL = {
@@ -225,6 +239,9 @@ def _run(option: Option) -> dict[str, Any]:
         "epochs": run.epochs,
         "wall_hours": run.wall_hours.as_dict(),
         "gpu_hours": run.gpu_hours.as_dict(),
+        "tokens_per_epoch": tokens_per_epoch(option.placement),
+        "evaluations": run.evaluations,
+        "evaluation_generates": option.choices.practice.generates,
         "breakdown_hours": dict(run.parts_hours),
     }
 

@@ -62,6 +62,11 @@ class Training(_Part):
     max_length: int | None
     padding: str
     lora: dict[str, Any] | None
+    recipe: dict[str, Any] | None = Field(
+        default=None,
+        description="The published recipe that defaults are after: model, task, kind, data, "
+        "warmup, source, date",
+    )
 
 
 class MemoryBreakdown(_Part):
@@ -160,6 +165,14 @@ class Run(_Part):
     epochs: float = Field(ge=0)
     wall_hours: Figure
     gpu_hours: Figure = Field(description="Device-hours over all devices")
+    tokens_per_epoch: float | None = Field(
+        default=None, ge=0, description="Real tokens, targets included, padding left out"
+    )
+    evaluations: float | None = Field(default=None, ge=0, description="Evaluations of the run")
+    evaluation_generates: bool | None = Field(
+        default=None,
+        description="Whether an evaluation generates text; its time is that of a forward pass",
+    )
     breakdown_hours: RunBreakdown = Field(description="Wall-clock hours, medians")
 
 
@@ -359,33 +372,3 @@ class Answer(_Part):
     warnings: list[str]
     sources: list[Source]
     break_even: BreakEven | None = None
-
-
-def answer_schema() -> dict[str, Any]:
-    """The JSON Schema of the document, as shipped in ``profiles/schema/answer.schema.json``."""
-    return published(Answer.model_json_schema(by_alias=True))
-
-
-def question_schema() -> dict[str, Any]:
-    """The JSON Schema of ``project.yaml``, as ``profiles/schema/question.schema.json``."""
-    from planner.question import Question
-
-    return published(Question.model_json_schema())
-
-
-def published(schema: dict[str, Any]) -> dict[str, Any]:
-    """With its dialect, and descriptions on one line: they come from wrapped docstrings."""
-    return _unwrapped(schema) | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-
-
-def _unwrapped(node: Any) -> Any:
-    if isinstance(node, list):
-        return [_unwrapped(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    return {
-        key: " ".join(value.split())
-        if key == "description" and isinstance(value, str)
-        else _unwrapped(value)
-        for key, value in node.items()
-    }

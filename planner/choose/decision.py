@@ -10,6 +10,7 @@ from typing import Any
 from planner import units
 from planner.answer.limits import licence_problem
 from planner.answer.recommend import advised
+from planner.answer.understood import first_lines
 from planner.choose import document as documents
 from planner.choose.candidate import Candidate, keeps_limits
 from planner.choose.document import Json, candidate_values, named
@@ -46,9 +47,12 @@ def decide(
     shown = decision.shown
     front = found.front(shown.placement.strategy) if shown else []
     holds, questions = cautions(problem)
+    # the stages before tuning are priced by the request, whatever is asked for
+    planned = [*found.planned_strategies, *(option.strategy for option in paid), "prompting", "rag"]
+    told = first_lines(problem, shown, planned)
     document = {
         "schema": SCHEMA,
-        "first_lines": [line.as_dict() for line in ordered(problem.first_lines)],
+        "first_lines": [line.as_dict() for line in ordered(told)],
         "question": question.model_dump(mode="json") | {"strategy": list(problem.strategies)},
         "dataset": problem.data.as_dict(),
         "model": _model(problem),

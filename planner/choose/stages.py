@@ -11,8 +11,8 @@ from typing import Any
 
 from planner import tables
 from planner.models.facts import ModelFacts
-from planner.plan.inputs.defaults import default
 from planner.plan.inputs.problem import Problem
+from planner.plan.inputs.rows import default
 
 #: Tasks whose models write text; for all others a frozen model with a new head is the baseline.
 GENERATING = ("causal_lm", "seq2seq_lm")

@@ -50,6 +50,11 @@ class Survey:
     def counts(self) -> tuple[int, ...]:
         return tuple(plan.devices for plan in self.plans)
 
+    @property
+    def planned_strategies(self) -> set[str]:
+        """Those that some device may do."""
+        return {key[0] for key, candidates in self.candidates.items() if candidates}
+
     def of(self, strategy: str | None = None) -> list[Candidate]:
         """Candidates of one strategy, or of all."""
         return [

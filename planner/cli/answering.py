@@ -3,9 +3,7 @@ code."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,25 +15,39 @@ from planner.errors import QuestionError
 LIMIT_BROKEN = 1
 
 
-def answer(
-    model: str, data: str | None, flags: Mapping[str, Any], *, quiet: bool
-) -> dict[str, Any]:
-    """Ask the planner. Progress shows on standard error when that is a terminal. Raises
-    PlannerError."""
-    from planner.cli.progress import Progress
+def answer(model: str, data: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask the planner. Progress shows on standard error. Raises PlannerError."""
     from planner.cli.question_options import question_from
+    from planner.cli.switches import working
 
     question = question_from(model, data, flags)
-    from planner.answer.estimate import (
-        estimate,  # after the question stands: a wrong one is refused before the planner is loaded
-    )
+    with working() as progress:
+        # after the question stands: a wrong one is refused before the planner is loaded
+        from planner.answer.estimate import estimate
 
-    with (
-        Progress(sys.stderr, enabled=not quiet)
-        if sys.stderr.isatty()
-        else contextlib.nullcontext() as progress
-    ):
         return estimate(question, progress=progress)
+
+
+def names_no_model(model: str | None, flags: Mapping[str, Any]) -> bool:
+    """Whether data stands in the place of the model, or only counts are given."""
+    if model is None:
+        return flags.get("samples") is not None
+    if model.endswith((".yaml", ".yml")):
+        return False
+    from planner.answer.for_data import is_data
+
+    return is_data(model)
+
+
+def models_for(data: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The models that people take for the data. Raises PlannerError."""
+    from planner.answer.for_data import models_for as priced
+    from planner.cli.question_options import question_from
+    from planner.cli.switches import working
+
+    question = question_from("any", data, flags)
+    with working() as progress:
+        return priced(question, progress)
 
 
 def read_answer(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import click
 
+from planner.cli.switches import DEBUG, with_switches
 from planner.errors import PlannerError, nearest
 from planner.today import today
 
@@ -85,7 +86,9 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        return importlib.import_module(COMMANDS[name][0]).command if name in COMMANDS else None
+        if name not in COMMANDS:
+            return None
+        return with_switches(importlib.import_module(COMMANDS[name][0]).command)
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
@@ -106,8 +109,7 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="planner", prog_name="planner")
-@click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error.")
-def cli(debug: bool) -> None:
+def cli() -> None:
     """What will this training cost, and which way should I do it?
 
     \b
@@ -119,6 +121,9 @@ def cli(debug: bool) -> None:
     """
     # a wrong PLANNER_TODAY is refused here: further in, it would pass for a price that is not known
     today()
+
+
+with_switches(cli)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -189,12 +194,13 @@ def _reader_left() -> int:
 
 
 def _unexpected(error: Exception, arguments: list[str]) -> int:
-    if "--debug" in arguments:
+    debug = DEBUG in arguments
+    if debug:
         import traceback
 
         traceback.print_exc()
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    hint = "" if "--debug" in arguments else ". planner --debug shows the traceback"
+    hint = "" if debug else f". The same with {DEBUG} shows the traceback"
     return _fail(f"unexpected {what[:500]}{hint}", MACHINE_FAILED)
 
 

@@ -6,11 +6,16 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import click
+
+from planner.cli.switches import remark
 from planner.errors import MachineError, QuestionError
 from planner.report.formats.json_text import as_json
+from planner.report.formats.json_text import as_json as as_document
 
-__all__ = ["as_json", "write", "write_bytes"]
+__all__ = ["as_json", "done", "write", "write_bytes", "wrote"]
 
 
 def write(path: Path, made: str | bytes) -> None:
@@ -37,6 +42,19 @@ def write_bytes(path: Path, data: bytes) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise MachineError(f"cannot be written: {error.strerror}", where=str(path)) from error
+
+
+def done(as_json: bool, line: str, **document: Any) -> None:
+    """What a command that did something answers: ``document`` as JSON, else ``line``."""
+    if as_json:
+        click.echo(as_document({"schema": 1, **document}))
+    else:
+        remark(line)
+
+
+def wrote(path: Path, as_json: bool, line: str, **more: Any) -> None:
+    """As ``done``, of a command that writes a file."""
+    done(as_json, line, wrote=str(path), **more)
 
 
 def _umask() -> int:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from planner.question.optimizers import asked_as, asked_names, asked_of_classes
-from planner.question.settings import NUMBERS, called_by
+from planner.question.settings import called_by
+from planner.question.training_setting import NUMBERS
 
 #: Heads of transformers' classes to tasks of a question.
 TASKS = {
@@ -178,6 +179,7 @@ def _adapted(model: Any, config: Any, notes: list[str]) -> dict[str, Any]:
     ]
     return {
         "strategy": "qlora" if in_four_bits(model) else "lora",
+        **({"load_in": "8bit"} if getattr(base_of(model), "is_loaded_in_8bit", False) else {}),
         **held_by("peft", lambda name: getattr(config, name, None)),
     }
 

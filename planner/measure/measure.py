@@ -155,5 +155,6 @@ def work_of(option: Option, rented: RentedDevice, seconds: float) -> Work:
         lengths=mean,
         longest=longest,
         max_length=option.choices.max_length,
+        padding=option.choices.padding,
         notes=tuple(notes),
     )

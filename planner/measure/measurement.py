@@ -173,6 +173,7 @@ class Measurement:
                 task=work.recipe.task,
                 micro_batch=work.micro_batch,
                 max_length=work.max_length,
+                padding=work.padding,
                 image_size=work.recipe.image_size,
                 point=work.point,
             )

@@ -209,6 +209,7 @@ def own_data(
     task: str,
     micro_batch: int,
     max_length: int | None,
+    padding: str,
     image_size: int | None,
     point: dict[str, int | None],
 ) -> tuple[OwnData | None, str]:
@@ -252,7 +253,7 @@ def own_data(
             device,
             micro_batch=micro_batch,
             max_length=max_length,
-            padding=question.padding,
+            padding=padding,
             task=task,
         )
         made()

@@ -100,7 +100,7 @@ def prepare(
     built = build_for(facts, recipe, device)
     if recipe.gradient_checkpointing != "none":
         enable_checkpointing(built, recipe.gradient_checkpointing)
-    if recipe.strategy == "qlora":
+    if recipe.strategy == "qlora" or recipe.load_in or recipe.lora_rank and facts.quantization:
         from planner.measure.real_qlora import apply_qlora
 
         return apply_qlora(built, recipe, device)

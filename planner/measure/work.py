@@ -23,6 +23,7 @@ class Work:
     lengths: Mapping[str, int | None]  # S and T
     longest: Mapping[str, int | None]
     max_length: int | None
+    padding: str
     notes: tuple[str, ...]
 
     @property

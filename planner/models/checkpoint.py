@@ -37,9 +37,18 @@ DTYPES = {
     "BOOL": "bool",
     "C64": "complex64",
 }
-#: Weights packed several to an integer (GPTQ, AWQ, bitsandbytes): their element count is not the
-#: parameter count.
-PACKED = ("qweight", "qzeros", "g_idx", "quant_state", "absmax")
+#: Tensors of weights packed several to an integer (GPTQ, AWQ, bitsandbytes, compressed-tensors,
+#: MXFP4, AQLM): their element count is not the parameter count. By what a name begins with.
+PACKED = (
+    *("qweight", "qzeros", "g_idx", "quant_state", "absmax", "weight_packed"),
+    *("qscales", "codebooks", "codes", "SCB"),
+)
+#: By what a name ends in: MXFP4's experts.
+PACKED_ENDS = ("_blocks", "_packed")
+#: Scales beside 8-bit weights, which are no parameters.
+SCALES = ("weight_scale", "weight_scale_inv", "input_scale", "weight_zero_point")
+#: Types of 8 bits: what such weights compute in is told by the others.
+EIGHT_BITS = ("float8_e4m3fn", "float8_e5m2", "int8")
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,9 @@ class Checkpoint:
     the shapes."""
 
     parameters: int | None
-    dtype: str | None  # the dtype that holds most of the parameters
+    dtype: str | None  # the dtype of 16 or more bits that holds most of the parameters
     files: tuple[Path, ...]
+    quantised: bool = False  # it holds packed or 8-bit weights
 
 
 def read_checkpoint(folder: Path) -> Checkpoint | None:
@@ -62,15 +72,25 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
     packed, seen = False, set()
     for file in files:
         for name, (dtype, elements) in read_header(file).items():
-            packed = packed or name.rpartition(".")[2].startswith(PACKED)
-            if name not in seen and dtype.startswith(("float", "bfloat")):
+            last = name.rpartition(".")[2]
+            packed = packed or last.startswith(PACKED) or last.endswith(PACKED_ENDS)
+            if name not in seen and _counts(last, dtype):
                 counts[dtype] += elements
             seen.add(name)
+    wide = Counter({dtype: n for dtype, n in counts.items() if dtype not in EIGHT_BITS})
     return Checkpoint(
         None if packed or not counts else sum(counts.values()),
-        counts.most_common(1)[0][0] if counts else None,
+        wide.most_common(1)[0][0] if wide else None,
         files,
+        packed or wide != counts,
     )
+
+
+def _counts(last: str, dtype: str) -> bool:
+    """Whether a tensor of this name and type holds parameters: floats, and weights in int8."""
+    if last in SCALES:
+        return False
+    return dtype.startswith(("float", "bfloat")) or dtype == "int8" and last == "weight"
 
 
 def read_header(file: Path) -> dict[str, tuple[str, int]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.first_lines import FirstLine
+from planner.models.quantization.stored import Quantization
 
 #: Keys of a config.json that say nothing about the architecture or the work of a step.
 IRRELEVANT_KEYS = frozenset(
@@ -93,6 +94,7 @@ class ModelFacts:
     assumptions: tuple[str, ...] = field(default=())
     first_lines: tuple[FirstLine, ...] = field(default=())
     trust_remote_code: bool = False
+    quantization: Quantization | None = None  # how the checkpoint's weights are stored
 
 
 def config_fingerprint(config: Mapping[str, Any]) -> str:

@@ -15,6 +15,10 @@ from planner.models import catalogue, hub, sizes
 from planner.models.checkpoint import read_checkpoint
 from planner.models.configs import library_knows, read_config
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
+from planner.models.quantization.read import quantised_by
+from planner.models.quantization.read import read as read_quantization
+from planner.models.quantization.words import first_lines as quantised_lines
+from planner.models.quantization.words import unsaid
 from planner.models.tasks import check_task, choose_task, describe, modality_of, unstated_sizes
 
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -66,6 +70,7 @@ def from_folder(
             facts,
             parameters=checkpoint.parameters,
             weights_dtype=checkpoint.dtype or facts.weights_dtype,
+            first_lines=(*facts.first_lines, *unsaid(facts.quantization, checkpoint.quantised)),
         )
     return replace(facts, tokenizer=tokenizer if tokenizer.is_file() else None)
 
@@ -121,6 +126,9 @@ def _from_config(file: Path, name: str, origin: str, task: str | None, trust: bo
         if code
         else config_fingerprint(config)
     )
+    quantization = read_quantization(config, file.parent)
+    if quantization is not None and not quantised_by(config):
+        fingerprint = text_fingerprint(f"{fingerprint} {quantization}")
     return ModelFacts(
         name=name,
         origin=origin,
@@ -131,7 +139,9 @@ def _from_config(file: Path, name: str, origin: str, task: str | None, trust: bo
         folder=file.parent,
         fingerprint=fingerprint,
         assumptions=assumed,
+        first_lines=quantised_lines(quantization),
         trust_remote_code=own_code,
+        quantization=quantization,
         **describe(config, task),
     )
 

@@ -1,14 +1,18 @@
-"""A bare size such as ``7B`` becomes a Llama-shaped decoder, interpolated between the published
-shapes of the Llama family."""
+"""A bare size such as ``7B`` becomes the known decoder of that size that people train; where none
+is near, a Llama-shaped one, interpolated between the published shapes of the Llama family."""
 
 from __future__ import annotations
 
+import datetime
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 from planner import tables
 from planner.errors import ModelError
+from planner.first_lines import FirstLine
+from planner.models import catalogue
 from planner.models.facts import ModelFacts, config_fingerprint
 from planner.models.tasks import check_task
 from planner.units import format_count, parse_count
@@ -19,6 +23,12 @@ RANGE = (10**7, 4 * 10**12)
 STRAIN_WEIGHT = 0.1
 #: Feed-forward widths are multiples of it.
 INNER_UNIT = 128
+#: A model whose parameters are off by less is of the asked size, whatever its name says.
+NEAR = 0.1
+#: Of the models of a size those count that have at least this share of the most recipes.
+TAKEN_SHARE = 0.5
+#: Sizes that differ by less are equally near.
+EQUALLY_NEAR = 0.02
 
 
 def is_size(name: str) -> bool:
@@ -26,12 +36,66 @@ def is_size(name: str) -> bool:
 
 
 def facts(name: str, task: str | None) -> ModelFacts:
-    """The facts of a decoder of about that many parameters. Raises ModelError outside 10M to 4T."""
+    """The facts of the decoder that stands for a size. Raises ModelError outside 10M to 4T."""
     wanted = parse_count(name)
     if not RANGE[0] <= wanted <= RANGE[1]:
         raise ModelError(
             f"a model of {format_count(wanted)} parameters is outside 10M to 4T", where=name
         )
+    known = known_model(wanted)
+    return _invented(name, wanted, task) if known is None else _known(name, known, task)
+
+
+def known_model(wanted: int) -> str | None:
+    """The catalogue's decoder of a size: one that is named so, or is near; of those that have
+    about the most published recipes the nearest, of equally near ones the newest. None where none
+    is of this size."""
+    rows = [row for row in tables.rows("models", "decoders.csv") if _is_of(row, wanted)]
+    if not rows:
+        return None
+    named = [row for row in rows if float(row["nominal_parameters"]) == wanted] or rows
+    most = max(int(row["recipes"]) for row in named)
+    taken = [row for row in named if int(row["recipes"]) >= TAKEN_SHARE * most]
+
+    def order(row: dict[str, str]) -> tuple[int, int]:
+        released = datetime.date.fromisoformat(row["released"])
+        return round(_distance(row, wanted) / EQUALLY_NEAR), -released.toordinal()
+
+    return min(taken, key=order)["name"]
+
+
+def _is_of(row: dict[str, str], wanted: int) -> bool:
+    return float(row["nominal_parameters"]) == wanted or _distance(row, wanted) <= NEAR
+
+
+def _distance(row: dict[str, str], wanted: int) -> float:
+    """Share of the asked size by which a model is off."""
+    return abs(_parameters(row["name"]) / wanted - 1)
+
+
+def _parameters(model: str) -> int:
+    row = catalogue.find(model)
+    if row is None:
+        raise ModelError(f"{model} is no model of the catalogue", where="decoders.csv")
+    return int(row["parameters"])
+
+
+def _known(name: str, model: str, task: str | None) -> ModelFacts:
+    row = catalogue.find(model)
+    if row is None:
+        raise ModelError(f"{model} is no model of the catalogue", where="decoders.csv")
+    found = catalogue.facts(row, task)
+    size = format_count(int(row["parameters"]))
+    line = FirstLine(
+        "model",
+        f"{name} is taken as {model} ({size} parameters), the known model of this size; name "
+        "another for its own figures",
+    )
+    return replace(found, first_lines=(line, *found.first_lines))
+
+
+def _invented(name: str, wanted: int, task: str | None) -> ModelFacts:
+    """No known model is of this size: a Llama-shaped one."""
     config = shape(wanted)
     count = parameters(config)
     layers, width, vocabulary = (
@@ -59,6 +123,7 @@ def facts(name: str, task: str | None) -> ModelFacts:
         blocks=layers,
         vocabulary=vocabulary,
         assumptions=(stated,),
+        first_lines=(FirstLine("model", f"no known model is of the size {stated}"),),
     )
 
 

@@ -57,6 +57,7 @@ def _apply(row: dict[str, str], teacher: ModelFacts) -> ModelFacts:
             ),
         )
     config = copy.deepcopy(dict(teacher.config or {}))
+    config.pop("quantization_config", None)  # a student begins in 16 or 32 bits
     before, after = _shrink(config, row["rule"], teacher.name)
     stated = f"student of {teacher.name}: {after} of its {before} blocks, after {row['source']}"
     return replace(
@@ -67,6 +68,8 @@ def _apply(row: dict[str, str], teacher: ModelFacts) -> ModelFacts:
         parameters=None,
         blocks=after,
         folder=None,
+        quantization=None,
+        first_lines=(),
         pretraining_amount=None,
         pretraining_unit=None,
         pretraining_source=None,

@@ -38,10 +38,23 @@ def product_of(call: Call) -> Product:
     k = rows[-1] if rows else 1.0
     n = columns[0] if name == "linear" else columns[-1] if len(columns) > 1 else 1.0
     m = rows[-2] if len(rows) > 1 else 1.0
+    if name == "_grouped_mm":
+        return _grouped_product(call, left, right, m, n, k)
     batch = call.numel(left) / np.maximum(m * k, 1)
     if len(columns) <= 2 and len(rows) > 2:  # one matrix for all: the leading dimensions are rows
         m, batch = m * batch, 1.0
     return Product(left, right, batch, m, n, k)
+
+
+def _grouped_product(
+    call: Call, left: Operand, right: Operand, m: Number, n: Number, k: Number
+) -> Product:
+    """A product an expert, over an even share of the rows each."""
+    result = call.shape(call.outputs[0])
+    if len(result) > 2:  # the weights' gradients: the rows are what is summed over
+        return Product(left, right, result[0], m, n, k / result[0])
+    experts = call.shape(right)[0] if len(call.shape(right)) > 2 else 1.0
+    return Product(left, right, experts, m / experts, n, k)
 
 
 class Pass(NamedTuple):

@@ -9,7 +9,7 @@ from planner import units
 from planner.datasets.profile import DatasetProfile
 from planner.figures import Estimate
 from planner.models.facts import ModelFacts
-from planner.plan.inputs.defaults import default
+from planner.plan.inputs.rows import default
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def enough_data(
     amount, unit, source = _needed(facts, parameters)
     if amount is None:
         return None
-    have = _have(data, unit, mean_length)
+    have = _have(data, unit)
     rate = (
         samples_per_second
         if unit != "tokens" or mean_length is None
@@ -90,9 +90,10 @@ def _needed(facts: ModelFacts, parameters: int) -> tuple[float | None, str, str]
     return None, "", ""
 
 
-def _have(data: DatasetProfile, unit: str, mean_length: float | None) -> float | None:
+def _have(data: DatasetProfile, unit: str) -> float | None:
+    """What the data has, padding left out."""
     if unit == "tokens":
-        return data.samples * mean_length if mean_length else None
+        return data.samples * data.mean_length if data.mean_length else None
     if unit == "audio_hours":
         return (
             None

@@ -207,9 +207,11 @@ def training_usd_at_least(
     steps, start and checkpoints. 0 where no bound can be given."""
     question, parallel, offer = problem.question, rented.parallel, rented.offer
     first = next(variants(problem, strategy, rented.spec))
-    if question.max_steps or offer is None or first.name in (CACHED, GRADUAL):
+    if offer is None or first.name in (CACHED, GRADUAL):
         return 0.0
     (stage,) = first.stages
+    if stage.choices.steps is not None:
+        return 0.0
     grid = next(grids.of(stage, rented.spec))
     epoch = device_seconds_at_least(grid, parallel, len(stage.choices.checkpointing))
     if not epoch:

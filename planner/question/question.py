@@ -6,15 +6,9 @@ from __future__ import annotations
 import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
+from planner.question import lists
 from planner.question.fields import OneOf
 from planner.question.optimizers import asked_as, asked_names
 from planner.question.settings import SETTINGS
@@ -150,7 +144,11 @@ class Question(BaseModel):
 
     epochs: float | None = Field(None, gt=0, le=10**6, description=SETTINGS["epochs"].words)
     max_steps: int | None = Field(
-        None, ge=1, le=10**12, description="Stop after this many optimizer steps"
+        None,
+        ge=1,
+        le=10**12,
+        description="Optimizer steps of the run, through the data again and again; wins over "
+        "epochs",
     )
     micro_batch: int | None = Field(None, ge=1, le=10**7, description=SETTINGS["micro_batch"].words)
     global_batch: int | None = Field(
@@ -164,9 +162,10 @@ class Question(BaseModel):
         None, ge=1, le=10**8, description="Longest sample in tokens; the rest is cut off"
     )
     image_size: int | None = Field(None, ge=8, le=16384, description=SETTINGS["image_size"].words)
-    padding: Padding = Field(
-        "longest",
-        description="To the longest of the batch, to max_length, or packed without padding",
+    padding: Padding | None = Field(
+        None,
+        description="To the longest of the batch, to max_length, or packed without padding; by "
+        "default packed for text from scratch and plain text, else to the longest",
     )
     precision: Precision | None = Field(None, description=SETTINGS["precision"].words)
     optimizer: Optimizer | None = Field(None, description=SETTINGS["optimizer"].words)
@@ -178,7 +177,25 @@ class Question(BaseModel):
     lora_rank: int = Field(16, ge=1, le=65536, description=SETTINGS["lora_rank"].words)
     lora_alpha: float | None = Field(None, gt=0, description="Scale of lora; changes no cost")
     lora_targets: list[str] | None = Field(None, description=SETTINGS["lora_targets"].words)
+    lora_exclude: list[str] | None = Field(None, description=SETTINGS["lora_exclude"].words)
+    lora_layers: list[str] | None = Field(None, description=SETTINGS["lora_layers"].words)
+    lora_layers_pattern: list[str] | None = Field(
+        None, description=SETTINGS["lora_layers_pattern"].words
+    )
+    lora_modules_to_save: list[str] | None = Field(
+        None, description=SETTINGS["lora_modules_to_save"].words
+    )
+    lora_rank_pattern: list[str] | None = Field(
+        None, description=SETTINGS["lora_rank_pattern"].words
+    )
     lora_dropout: float = Field(0.0, ge=0, lt=1, description=SETTINGS["lora_dropout"].words)
+    load_in: Literal["4bit", "8bit"] | None = Field(None, description=SETTINGS["load_in"].words)
+    kbit_preparation: Literal["peft", "none"] = Field(
+        "peft", description=SETTINGS["kbit_preparation"].words
+    )
+    quantised_layers: Literal["installed", "all"] = Field(
+        "installed", description=SETTINGS["quantised_layers"].words
+    )
     unfrozen_blocks: int | None = Field(
         None, ge=0, le=10_000, description=SETTINGS["unfrozen_blocks"].words
     )
@@ -193,7 +210,12 @@ class Question(BaseModel):
         "every epoch (false), or show both",
     )
     teacher: str | None = Field(None, description="Model that distillation learns from")
-    evaluations_per_epoch: float = Field(1.0, ge=0, le=10**4, description="Evaluations an epoch")
+    evaluations_per_epoch: float | None = Field(
+        None,
+        ge=0,
+        le=10**4,
+        description="Evaluations an epoch; by default as the published recipe, else 1",
+    )
     evaluation_samples: int | None = Field(
         None,
         ge=0,
@@ -309,14 +331,27 @@ class Question(BaseModel):
         name = value.replace("-", "_") if isinstance(value, str) else value
         return asked_as(name) if isinstance(name, str) else name
 
-    @field_validator("lora_targets", "text_columns", "licences", mode="before")
+    @field_validator("lora_targets", "lora_exclude", mode="before")
+    @classmethod
+    def _modules(cls, value: Any) -> Any:
+        return lists.module_names(value)
+
+    @field_validator("lora_rank_pattern", mode="before")
+    @classmethod
+    def _ranks(cls, value: Any) -> Any:
+        return lists.ranks(value)
+
+    @field_validator("lora_layers", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        return lists.numbers(value)
+
+    @field_validator(
+        "lora_layers_pattern", "lora_modules_to_save", "text_columns", "licences", mode="before"
+    )
     @classmethod
     def _comma_list(cls, value: Any) -> Any:
-        return (
-            [part.strip() for part in value.split(",") if part.strip()]
-            if isinstance(value, str)
-            else value
-        )
+        return lists.by_commas(value)
 
     @model_validator(mode="after")
     def _one_source_of_data(self) -> Self:

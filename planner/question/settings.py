@@ -9,87 +9,16 @@ step's operations is a line of ``setup.py`` too, one that can be asked about a f
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from planner.question.optimizers import recipe_names
-from planner.registry import declared
-
-#: What a value may be. ``count`` 1, 2, …; ``whole`` 0, 1, …; ``positive`` above 0; ``amount`` 0 or
-#: above; ``names`` a list of words; ``object`` names with values.
-NUMBERS = ("count", "whole", "positive", "amount")
-SINGLE_VALUES = ("text", "strategy", "flag", *NUMBERS)
-#: Files and objects of tools that are read themselves: what they call a setting, nobody logs under
-#: that name alone.
-OWN_OBJECTS = ("peft", "trainer_state", "axolotl")
-#: Strategies that train adapters.
-LORA: tuple[str, ...] = tuple(
-    strategy.name
-    for strategy in declared("planner.training.strategies", "STRATEGY")
-    if strategy.uses_lora
+from planner.question.training_setting import (
+    CLASSIFIERS,
+    IMAGE_TASKS,
+    LORA,
+    SINGLE_VALUES,
+    TrainingSetting,
 )
-#: Tasks whose inputs may be images of any size.
-IMAGE_TASKS = ("image_classification", "contrastive", "custom")
-CLASSIFIERS = (
-    "text_classification",
-    "token_classification",
-    "image_classification",
-    "audio_classification",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSetting:
-    """One setting.
-
-    ``names``: (tool, what it is called there), in the order in which logged parameters are
-    searched. ``strategies`` and ``tasks``: those that use it, empty for all; ``required``: these
-    strategies cannot be asked about without it. ``largest``: beyond it no run is meant.
-    ``recipe_names``: a question's word → a recipe's, where they differ. ``question``: a field of
-    the question of this name means the same. ``flag``: it can be said of a run (a flag of
-    ``planner runs import``, a name of ``--map``). ``published``: a column of
-    ``profiles/measured/published.csv``.
-    """
-
-    name: str
-    value_type: str
-    unit: str | None = None
-    words: str = ""
-    label: str = ""
-    names: tuple[tuple[str, str], ...] = ()
-    choices: tuple[str, ...] = ()
-    largest: int = 10**6
-    strategies: tuple[str, ...] = ()
-    tasks: tuple[str, ...] = ()
-    required: bool = False
-    recipe_names: Mapping[str, str] = field(default_factory=dict[str, str])
-    question: bool = True
-    flag: bool = True
-    published: bool = True
-
-    @property
-    def logged_names(self) -> tuple[str, ...]:
-        """What it is called in parameters that trainers and trackers log; the first that is there
-        counts."""
-        return tuple(name for tool, name in self.names if tool not in OWN_OBJECTS)
-
-    @property
-    def column(self) -> str:
-        """Of tables of runs."""
-        return self.name
-
-    @property
-    def title(self) -> str:
-        """Of views: the label, else the name in words."""
-        return self.label or self.name.replace("_", " ")
-
-    def called_by(self, tool: str) -> str | None:
-        return next((name for owner, name in self.names if owner == tool), None)
-
-    def used_by(self, strategy: str, task: str) -> bool:
-        return (not self.strategies or strategy in self.strategies) and (
-            not self.tasks or task in self.tasks
-        )
 
 
 def _by_name(*settings: TrainingSetting) -> dict[str, TrainingSetting]:
@@ -259,9 +188,79 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
     TrainingSetting(
         name="lora_targets",
         value_type="names",
-        words="Module names; by default every linear layer but the head",
+        words="Modules as PEFT names them: endings, all-linear, or one regular expression; by "
+        "default every linear layer but the head",
         strategies=LORA,
         names=(("peft", "target_modules"),),
+    ),
+    TrainingSetting(
+        name="lora_exclude",
+        value_type="names",
+        words="Modules that lora_targets would adapt and that stay as they are",
+        strategies=LORA,
+        published=False,
+        names=(("peft", "exclude_modules"),),
+    ),
+    TrainingSetting(
+        name="lora_layers",
+        value_type="names",
+        words="Numbers of the blocks that get adapters, such as 0-15 or 3,7; by default all",
+        strategies=LORA,
+        published=False,
+        names=(("peft", "layers_to_transform"), ("axolotl", "peft_layers_to_transform")),
+    ),
+    TrainingSetting(
+        name="lora_layers_pattern",
+        value_type="names",
+        words="With lora_layers: name of the list that holds the blocks",
+        strategies=LORA,
+        published=False,
+        names=(("peft", "layers_pattern"), ("axolotl", "peft_layers_pattern")),
+    ),
+    TrainingSetting(
+        name="lora_modules_to_save",
+        value_type="names",
+        words="Modules that train whole beside the adapters, such as embed_tokens,lm_head",
+        strategies=LORA,
+        published=False,
+        names=(("peft", "modules_to_save"), ("axolotl", "lora_modules_to_save")),
+    ),
+    TrainingSetting(
+        name="lora_rank_pattern",
+        value_type="names",
+        words="Ranks of single modules, such as q_proj=8",
+        strategies=LORA,
+        published=False,
+        names=(("peft", "rank_pattern"),),
+    ),
+    TrainingSetting(
+        name="load_in",
+        value_type="text",
+        words="Load the frozen weights under the adapters in fewer bits: 8bit is LLM.int8(), 4bit "
+        "NF4 (what qlora does by itself)",
+        choices=("4bit", "8bit"),
+        strategies=LORA,
+        published=False,
+    ),
+    TrainingSetting(
+        name="kbit_preparation",
+        value_type="text",
+        words="What is done to weights that are not quantised: peft makes them float32 (its "
+        "prepare_model_for_kbit_training, as axolotl and TRL until 2025), none leaves them in 16 "
+        "bits (own loaders, unsloth, LLaMA-Factory, TRL since 2026)",
+        choices=("peft", "none"),
+        strategies=LORA,
+        published=False,
+    ),
+    TrainingSetting(
+        name="quantised_layers",
+        value_type="text",
+        words="Layers that loading in few bits converts: those that the installed transformers "
+        "does, or all, with experts and layers of a class of their own (own loaders, transformers "
+        "before 5)",
+        choices=("installed", "all"),
+        strategies=LORA,
+        published=False,
     ),
     TrainingSetting(
         name="lora_dropout",

@@ -31,7 +31,16 @@ class TracedSettings:
     audio_samples: int | None = None
     lora_rank: int | None = None
     lora_targets: tuple[str, ...] | None = None  # None: every linear layer but the head
+    lora_exclude: tuple[str, ...] | None = None
+    lora_layers: tuple[str, ...] | None = None
+    lora_layers_pattern: tuple[str, ...] | None = None
+    lora_modules_to_save: tuple[str, ...] | None = None
+    lora_rank_pattern: tuple[str, ...] | None = None
     lora_dropout: float | None = None
+    load_in: str | None = None  # 4bit | 8bit; None: as the checkpoint (qlora: 4bit)
+    # peft | none; a recipe has it in its precision: peft is mixed precision over float32
+    kbit_preparation: str | None = None
+    quantised_layers: str | None = None  # installed | all
     unfrozen_blocks: int | None = None
     teacher: str | None = None  # fingerprint of the teacher
     # feature_extraction: "cached" traces the head on cached features; "features" the forward pass

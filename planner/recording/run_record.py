@@ -32,7 +32,7 @@ def setup_of_question(question: Question) -> dict[str, Any]:
     }
     named |= {
         "strategy": strategy,
-        "sequence_length": question.max_length if question.padding != "longest" else None,
+        "sequence_length": question.max_length if question.padding in ("max", "packed") else None,
     }
     return _known(named)
 

@@ -16,6 +16,13 @@ from planner.question.setup import TracedSettings, traced_values
 
 #: Training from nothing is a full fine-tune's step.
 TRACED_AS = {"scratch": "fine_tune"}
+#: Under ``kbit_preparation`` peft all that is not quantised is float32 and the step runs under
+#: autocast: PEFT's ``prepare_model_for_kbit_training``, then a trainer's ``bf16`` or ``fp16``. none
+#: leaves it in 16 bits.
+PREPARED_PRECISION = {
+    "peft": {"bf16": "amp_bf16", "fp16": "amp_fp16"},
+    "none": {"amp_bf16": "bf16", "amp_fp16": "fp16"},
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,24 @@ def recipe_of(settled: TracedSettings, own_image_size: int | None = None) -> Rec
     if values.get("image_size") == own_image_size:
         values.pop("image_size", None)
     values["strategy"] = TRACED_AS.get(strategy, strategy)
-    return Recipe(**values)
+    return Recipe(**_loaded(values))
+
+
+def _loaded(values: dict[str, Any]) -> dict[str, Any]:
+    """The choices of loading in few bits as they change a step: LoRA over NF4 is ``qlora``, one
+    over int8 ``lora`` with ``load_in``; how the rest is prepared is the precision."""
+    preparation = values.pop("kbit_preparation", None)
+    if preparation is not None:
+        by_name = PREPARED_PRECISION[preparation]
+        values["precision"] = by_name.get(values["precision"], values["precision"])
+    if values.get("quantised_layers") == "installed":
+        values.pop("quantised_layers")
+    loaded = values.pop("load_in", None)
+    if loaded == "4bit":
+        values["strategy"] = "qlora"
+    elif loaded is not None:
+        values |= {"strategy": "lora", "load_in": loaded}
+    return values
 
 
 def _hashable(value: Any) -> Any:

@@ -20,7 +20,8 @@ class Prepared:
     ``inference`` is true, runs the network without gradients and returns what is kept; with a
     ``teacher`` it also takes two functions, called where the teacher's pass begins and ends.
     ``trainable`` are the parameters that the optimizer gets. ``total_parameters`` counts the base
-    model once, 4-bit weights by their elements, adapters included.
+    model once, 4-bit weights by their elements, adapters included. ``kept_wide_bytes``: weights
+    that the loader of few bits leaves as they are, ``kept_stored_bytes`` as others store them.
     """
 
     module: Any
@@ -30,6 +31,8 @@ class Prepared:
     total_parameters: int
     teacher: Any = None
     inference: bool = False
+    kept_wide_bytes: int = 0
+    kept_stored_bytes: int = 0
     assumptions: list[str] = field(default_factory=list)
 
 

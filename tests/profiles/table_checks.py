@@ -246,6 +246,105 @@ PRICES = GENERIC + (
     price_is_usable_or_explained,
 )
 
+RECIPE_KINDS = ("recipe", "paper", "example", "community", "library_default")
+FLAGS = ("", "yes", "no")
+
+
+def has_a_day_or_says_why_not(path, rows):
+    day = re.compile(r"\d{4}(-\d\d){0,2}|about \d{4}|undated stored version|not stated")
+    return [f"{label(row)}: date {row['date']!r}" for row in rows if not day.fullmatch(row["date"])]
+
+
+def batch_is_that_of_its_devices(path, rows):
+    """Where all are plain counts; 16 completions a prompt are one."""
+    found = []
+    for row in rows:
+        parts = [row[c] for c in ("global_batch", "micro_batch", "accumulation", "gpus")]
+        if all(re.fullmatch(r"\d+", part) for part in parts) and row["batch_unit"] != "completions":
+            whole, micro, accumulation, gpus = map(int, parts)
+            if whole != micro * accumulation * gpus:
+                found.append(f"{label(row)}: {whole} is not {micro} × {accumulation} × {gpus}")
+    return found
+
+
+def starts_name_one_family(path, rows):
+    starts = Counter(start for row in rows for start in row["starts"].split())
+    groups = Counter(row["group"] for row in rows if row["lead"] == "yes")
+    return [f"{start}: of several families" for start, count in starts.items() if count > 1] + [
+        f"{group}: {groups[group]} lead it"
+        for group in {row["group"] for row in rows}
+        if groups[group] != 1
+    ]
+
+
+def published_task_is_known(path, rows):
+    from planner.plan.inputs.recipes import published
+
+    known = {(row.task, row.strategy) for row in published()}
+    wanted = [(row["published_task"], row["published_strategy"]) for row in rows]
+    # some strategies are published of one of two near tasks only
+    return [
+        f"{row['task']} {row['strategy']}: nothing of it is published"
+        for row in rows
+        if not any(
+            pair in known
+            for pair, other in zip(wanted, rows, strict=True)
+            if (other["task"], other["strategy"]) == (row["task"], row["strategy"])
+        )
+    ]
+
+
+def counted_recipes(path, rows):
+    from planner.plan.inputs.recipes import published
+
+    found = []
+    for row in rows:
+        tasks = row["published_tasks"].split("; ")
+        count = sum(one.family == row["family"] and one.task in tasks for one in published())
+        if count != int(row["recipes"]):
+            found.append(f"{label(row)}: {count} published recipes, not {row['recipes']}")
+    return found
+
+
+RECIPES = GENERIC + (
+    has_a_day_or_says_why_not,
+    batch_is_that_of_its_devices,
+    one_of("kind", RECIPE_KINDS),
+    one_of("packing", FLAGS),
+    one_of("gradient_checkpointing", FLAGS),
+    one_of("evaluation_generates", FLAGS),
+    one_of("precision", ("", "fp32", "fp16", "bf16", "fp8")),
+    positive(
+        "data_samples",
+        "data_hours",
+        "global_batch",
+        "micro_batch",
+        "accumulation",
+        "epochs",
+        "steps",
+        "max_length",
+        "lora_rank",
+        "lora_alpha",
+        "evaluation_steps",
+    ),
+    rows_satisfying(
+        lambda row: all(float(size) > 0 for size in row["parameters"].split()), "no sizes"
+    ),
+    rows_satisfying(
+        lambda row: (
+            (number(row, "evaluations_per_epoch") or 0) >= 0
+            and not (row["evaluations_per_epoch"] and row["evaluation_steps"])
+        ),
+        "evaluated by epochs or by steps",
+    ),
+    rows_satisfying(
+        lambda row: all(row[c] for c in ("family", "model", "task", "strategy")), "nameless"
+    ),
+    rows_satisfying(
+        lambda row: not (row["lora_rank"] and row["strategy"] == "full"), "a rank without LoRA"
+    ),
+)
+
 #: Glob under profiles/ → checks. The first pattern that matches a table is the one that counts.
 CHECKS = {
     "gpus/gpus.csv": GENERIC
@@ -548,6 +647,42 @@ CHECKS = {
     ),
     "rules/*.csv": GENERIC
     + (unique("order"), dated("date"), rows_satisfying(lambda row: row["reason"], "no reason")),
+    "models/decoders.csv": GENERIC
+    + (
+        unique("name"),
+        dated("date"),
+        dated("released"),
+        positive("nominal_parameters"),
+        rows_satisfying(lambda row: int(row["recipes"]) >= 0, "negative"),
+    ),
+    "recipes/families.csv": GENERIC + (unique("family"), dated("date"), starts_name_one_family),
+    "recipes/tasks.csv": GENERIC
+    + (
+        unique("task", "strategy", "published_task", "data"),
+        dated("date"),
+        one_of("task", typing.get_args(Task)),
+        one_of("strategy", ALL_STRATEGIES),
+        one_of("data", ("", "plain text")),
+        one_of("steps", ("", "yes")),
+        one_of("packs", ("", "yes")),
+        published_task_is_known,
+    ),
+    "recipes/models.csv": GENERIC
+    + (
+        unique("data", "model"),
+        dated("date"),
+        positive("recipes"),
+        one_of("task", typing.get_args(Task)),
+        counted_recipes,
+    ),
+    "recipes/medians.csv": GENERIC
+    + (
+        unique("task", "strategy", "key"),
+        dated("date"),
+        positive("value", "rows"),
+        one_of("key", ("global_batch", "epochs", "least_epoch_steps", "least_batch")),
+    ),
+    "recipes/*.csv": RECIPES,
     "traces/refused.csv": GENERIC
     + (unique("stem"), dated("date"), rows_satisfying(lambda row: row["reason"], "no reason")),
     "traces/shipped.csv": GENERIC

@@ -14,7 +14,6 @@ import pytest
 from markdown_it import MarkdownIt
 
 from planner.answer.schema import Answer
-from planner.cli.progress import Progress
 from planner.report import words
 from planner.report.formats import chart
 from planner.report.formats.html import html
@@ -320,24 +319,6 @@ def test_unknown_is_said_as_unknown(answer):
 )
 def test_words(key, value, text):
     assert words.value_text(key, value) == text
-
-
-def test_progress_shows_only_after_a_second(monkeypatch):
-    from planner.cli import progress
-
-    now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    stream = io.StringIO()
-    with Progress(stream) as report:
-        report("tracing", 1, 4)
-        assert stream.getvalue() == "" and report._bar is None
-        now[0] += 1.5
-        report("tracing [red]", 2, 4)
-        assert report._bar is not None and len(report._tasks) == 1
-        assert (
-            report._bar.tasks[0].description == "tracing [red]"
-            and report._bar.tasks[0].completed == 2
-        )
 
 
 def test_limits_are_judged_on_the_recommended_option(answer):

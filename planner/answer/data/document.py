@@ -8,8 +8,9 @@ from planner.errors import QuestionError
 from planner.first_lines import FirstLine, ordered
 from planner.models.facts import ModelFacts
 from planner.plan.inputs.counts import said_of
-from planner.plan.inputs.defaults import default, default_length
+from planner.plan.inputs.defaults import default_length
 from planner.plan.inputs.problem import fitted_to, scanned_for
+from planner.plan.inputs.rows import default
 from planner.question import Question
 from planner.trace.source import Progress
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from planner.answer.schema import FirstLine, published
+from planner.answer.json_schema import published
+from planner.answer.schema import FirstLine
 
 
 class _Part(BaseModel):

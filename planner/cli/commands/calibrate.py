@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import sys
 import time
@@ -74,8 +73,6 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--task", metavar="NAME", help="With --data: the task, for audio's features and text's columns."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what was measured as JSON.")
-@click.option("--quiet", "-q", is_flag=True, help="Only the file's name; no progress.")
 def command(table: Path | None, as_json: bool, quiet: bool, **flags: Any) -> int:
     """Time what this machine really does, and keep it as a device profile.
 
@@ -89,7 +86,7 @@ def command(table: Path | None, as_json: bool, quiet: bool, **flags: Any) -> int
 
         outcome = import_table(table, flags["gpu"], flags["out"])
     else:
-        outcome = _measured(flags, started, quiet)
+        outcome = _measured(flags, started)
     _show(outcome, as_json, quiet, from_table=table is not None)
     return outcome.exit_code
 
@@ -128,22 +125,17 @@ def _check(table: Path | None, flags: dict[str, Any]) -> None:
             raise QuestionError("no such file or folder", where=f"--data {path}")
 
 
-def _measured(flags: dict[str, Any], started: float, quiet: bool):
+def _measured(flags: dict[str, Any], started: float):
     from planner.calibrate.session import Plan  # refuses wrong seconds before torch is imported
 
     plan = Plan(flags["seconds"], flags["again"], flags["compiled"], started, _loader(flags))
     from planner.calibrate.operations.backends import backend
     from planner.calibrate.session import measure, place
-    from planner.cli.progress import Progress
+    from planner.cli.switches import remark, working
 
     device = _device(flags["device"], backend)
-    if not quiet:
-        click.echo(_announced(device, flags["device"]), err=True)
-    with (
-        Progress(sys.stderr, enabled=not quiet, single=True)
-        if sys.stderr.isatty()
-        else contextlib.nullcontext() as progress
-    ):
+    remark(_announced(device, flags["device"]), err=True)
+    with working("measuring", single=True) as progress:
         return measure(device, flags["out"] or place(device), plan, progress=progress)
 
 

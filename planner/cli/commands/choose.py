@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 
 import click
@@ -21,13 +20,6 @@ LIMIT_BROKEN = 1
     is_flag=True,
     help="Also the strategy on every GPU at every provider, with the age of each price.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the decision as one JSON document.")
-@click.option(
-    "--quiet",
-    "-q",
-    is_flag=True,
-    help="Only the recommendation and the table of strategies; no progress.",
-)
 def command(
     model: str, data: str | None, everywhere: bool, as_json: bool, quiet: bool, **flags
 ) -> int:
@@ -39,18 +31,14 @@ def command(
     2, 4 and 8 GPUs are looked at.
     """
     from planner.cli.main import printable
-    from planner.cli.progress import Progress
     from planner.cli.question_options import question_from
+    from planner.cli.switches import working
 
     question = question_from(model, data, flags)
-    from planner.choose.decision import decide  # after the question stands
-    from planner.choose.document import broken
+    with working() as progress:
+        from planner.choose.decision import decide  # after the question stands
+        from planner.choose.document import broken
 
-    with (
-        Progress(sys.stderr, enabled=not quiet)
-        if sys.stderr.isatty()
-        else contextlib.nullcontext() as progress
-    ):
         document = decide(question, progress, everywhere=everywhere)
     if as_json:
         from planner.cli.writing import as_json as to_json
@@ -60,6 +48,7 @@ def command(
         from planner.report.formats import terminal
         from planner.report.views import choose as choose_view
 
+        terminal.show_first_lines(document, sys.stdout)
         terminal.show_sections(choose_view.sections(document, brief=quiet), sys.stdout)
     for line in broken(document):
         click.echo(f"planner: {printable(line)}", err=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from planner.cli.switches import remark
 from planner.errors import QuestionError
 
 FILE = click.Path(path_type=Path)
@@ -42,8 +43,6 @@ NOT_CALIBRATED = "Run planner calibrate on such a device"
 )
 @click.option("--show", is_flag=True, help="Show those in force and learn nothing.")
 @click.option("--remove", is_flag=True, help="Forget those in force.")
-@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def command(
     tables: tuple[str, ...],
     ledger: Path | None,
@@ -54,7 +53,6 @@ def command(
     show: bool,
     remove: bool,
     as_json: bool,
-    quiet: bool,
 ) -> None:
     """Learn from measured runs how far estimates are off on your devices.
 
@@ -81,7 +79,7 @@ def command(
     from planner.validate import correct, residuals
 
     items, _, problems = gather(tables, ledger, since, gpu)
-    found = validated(items, [], bases or BASES, 1, quiet)
+    found = validated(items, [], bases or BASES, 1)
     # the calibrated basis was only tried: a device without it has nothing to answer for
     if not bases:
         found = replace(
@@ -131,7 +129,7 @@ def _shown(as_json: bool) -> None:
         )
     else:
         terminal.show_sections(correction_view.sections(known), sys.stdout)
-        click.echo(f"\nIn force, from {corrections_file()}; planner correct --remove forgets them.")
+        remark(f"\nIn force, from {corrections_file()}; planner correct --remove forgets them.")
 
 
 def _show(learnt: list, found, problems: list[str], kept: bool, as_json: bool) -> None:
@@ -149,7 +147,7 @@ def _show(learnt: list, found, problems: list[str], kept: bool, as_json: bool) -
         )
         return
     terminal.show_sections(correction_view.sections(learnt, found, problems), sys.stdout)
-    click.echo(
+    remark(
         f"\nIn force now, kept in {corrections_file()}; planner correct --remove forgets them."
         if kept
         else "\nNothing was kept: --no-keep."

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
+from typing import Any
 
 import click
 
@@ -23,9 +23,7 @@ FIELDS = (
     help="As this model reads it: its task, chat template, tokenizer and length.",
 )
 @some_options(*FIELDS)
-@click.option("--json", "as_json", is_flag=True, help="Print what was understood as JSON.")
-@click.option("--quiet", "-q", is_flag=True, help="Without the records; no progress.")
-def command(file: str, model: str | None, as_json: bool, quiet: bool, **flags) -> None:
+def command(file: str, model: str | None, as_json: bool, quiet: bool, **flags: Any) -> None:
     """What was understood of a dataset: its columns, three records as they will be trained, its
     lengths, and what is cut, padded and packed.
 
@@ -33,14 +31,10 @@ def command(file: str, model: str | None, as_json: bool, quiet: bool, **flags) -
     there are no colours.
     """
     from planner.answer.data.document import ANY_MODEL, describe_data
-    from planner.cli.progress import Progress
+    from planner.cli.switches import working
 
     question = question_from(model or ANY_MODEL, file, flags)
-    with (
-        Progress(sys.stderr, enabled=not quiet)
-        if sys.stderr.isatty()
-        else contextlib.nullcontext() as progress
-    ):
+    with working() as progress:
         document = describe_data(question, progress=progress)
     if as_json:
         from planner.cli.writing import as_json as to_json

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from planner.cli.switches import remark
+
 
 @click.command("devices")
 @click.argument("name", required=False)
@@ -16,7 +18,6 @@ import click
     metavar="FILE",
     help="Draw its roofline and curves: FILE.png or FILE.svg.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what is known as JSON.")
 def command(name: str | None, plot: Path | None, as_json: bool) -> None:
     """What was measured on which device, from when, and how far to trust it.
 
@@ -30,7 +31,7 @@ def command(name: str | None, plot: Path | None, as_json: bool) -> None:
         from planner.report.plots.device import draw
 
         draw(known_devices.profile_of(found), plot)
-        click.echo(f"Wrote {plot}", err=as_json)
+        remark(f"Wrote {plot}")
     if as_json:
         from planner.cli.writing import as_json as to_json
 
@@ -62,7 +63,7 @@ def _show(found) -> None:
         terminal.show_table(
             "Measured devices", device_view.listing(known), sys.stdout, whole=(1, 3, 6)
         )
-        click.echo(
+        remark(
             "Error: of predicting each measured size from the others. planner devices NAME "
             "shows all; planner gpus those known by datasheet."
         )

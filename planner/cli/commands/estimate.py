@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
@@ -10,23 +11,23 @@ from planner.cli.question_options import question_options
 
 
 @click.command("estimate")
-@click.argument("model")
+@click.argument("model", required=False)
 @click.argument("data", required=False)
 @question_options
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON document.")
-@click.option(
-    "--quiet", "-q", is_flag=True, help="Only the table and the recommendation; no progress."
-)
-def command(model: str, data: str | None, as_json: bool, quiet: bool, **flags) -> int:
+def command(model: str | None, data: str | None, as_json: bool, quiet: bool, **flags: Any) -> int:
     """GPU hours, peak memory and dollars of every strategy.
 
     MODEL is a name, a folder, a config.json, a size such as 7B, or a project.yaml that holds the
     whole question. DATA is a file or folder that is read and counted; or give --samples and
-    --tokens-per-sample.
+    --tokens-per-sample. DATA alone, without MODEL, prices the models that people take for it.
     """
     from planner.cli import answering
 
-    document = answering.answer(model, data, flags, quiet=quiet)
+    if data is None and answering.names_no_model(model, flags):
+        return _models_for(model, flags, as_json, quiet)
+    if model is None:
+        raise click.UsageError("Missing argument 'MODEL'.", click.get_current_context())
+    document = answering.answer(model, data, flags)
     if as_json:
         from planner.cli.writing import as_json as to_json
 
@@ -36,3 +37,21 @@ def command(model: str, data: str | None, as_json: bool, quiet: bool, **flags) -
 
         show(document, sys.stdout, brief=quiet)
     return answering.exit_code(document)
+
+
+def _models_for(data: str | None, flags: dict[str, Any], as_json: bool, quiet: bool) -> int:
+    """Data without a model: one row a model that people take for it."""
+    from planner.cli import answering
+
+    document = answering.models_for(data, flags)
+    if as_json:
+        from planner.cli.writing import as_json as to_json
+
+        click.echo(to_json(document))
+    else:
+        from planner.report.formats import terminal
+        from planner.report.views import for_data
+
+        terminal.show_first_lines(document, sys.stdout)
+        terminal.show_sections(for_data.sections(document, brief=quiet), sys.stdout)
+    return 0

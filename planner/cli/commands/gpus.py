@@ -8,7 +8,6 @@ import click
 
 
 @click.command("gpus")
-@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @click.option("--like", metavar="TEXT", help="Only names that contain this.")
 def command(as_json: bool, like: str | None) -> None:
     """List the known GPUs with their memory, peak rates and the range of their prices."""

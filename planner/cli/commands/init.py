@@ -12,7 +12,7 @@ from planner.errors import QuestionError
 @click.command("init")
 @click.argument("path", default="project.yaml")
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
-def command(path: str, force: bool) -> None:
+def command(path: str, force: bool, as_json: bool) -> None:
     """Write a commented project.yaml at PATH (a file, or a folder to put it in)."""
     from planner.cli import writing
     from planner.question import project_file
@@ -21,4 +21,4 @@ def command(path: str, force: bool) -> None:
     if target.exists() and not force:
         raise QuestionError("is already there", where=str(target), mend="--force overwrites it")
     writing.write(target, project_file.template())
-    click.echo(f"wrote {target}; edit it, then: planner estimate {target}")
+    writing.wrote(target, as_json, f"wrote {target}; edit it, then: planner estimate {target}")

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from planner.cli.question_options import question_options
+from planner.cli.switches import remark
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -37,8 +38,6 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     help="Another ledger than yours (PLANNER_LEDGER names yours too).",
 )
 @click.option("--no-ledger", is_flag=True, help="Keep nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the runs as one JSON document.")
-@click.option("--quiet", "-q", is_flag=True, help="Only measured beside estimated; no progress.")
 def command(
     model: str,
     data: str | None,
@@ -63,7 +62,7 @@ def command(
     runs = []
     # a ledger that cannot be written is refused before the work
     with contextlib.nullcontext() if no_ledger else _opened(ledger) as book:
-        for run in _measured(question, device, seconds, quiet):
+        for run in _measured(question, device, seconds):
             runs.append(run)
             if not as_json:
                 _show(run, quiet, kept=book is not None)
@@ -87,15 +86,12 @@ def command(
     return 0
 
 
-def _measured(question: Any, device: str | None, seconds: float, quiet: bool):
-    from planner.cli.progress import Progress
-    from planner.measure.measure import measure_question
+def _measured(question: Any, device: str | None, seconds: float):
+    from planner.cli.switches import working
 
-    with (
-        Progress(sys.stderr, enabled=not quiet)
-        if sys.stderr.isatty()
-        else contextlib.nullcontext() as progress
-    ):
+    with working() as progress:
+        from planner.measure.measure import measure_question
+
         yield from measure_question(question, device=device, seconds=seconds, progress=progress)
 
 
@@ -110,5 +106,5 @@ def _show(run: Any, quiet: bool, *, kept: bool) -> None:
     from planner.report.views import measured as measured_view
 
     terminal.show_sections(measured_view.sections(run, brief=quiet), sys.stdout)
-    if kept and not quiet:
-        click.echo(f"\nKept as run {run.id[:6]}: planner runs show {run.id[:6]}")
+    if kept:
+        remark(f"\nKept as run {run.id[:6]}: planner runs show {run.id[:6]}")

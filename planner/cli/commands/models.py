@@ -6,9 +6,10 @@ import sys
 
 import click
 
+from planner.cli.switches import remark
+
 
 @click.command("models")
-@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @click.option("--like", metavar="TEXT", help="Only names that contain this.")
 def command(as_json: bool, like: str | None) -> None:
     """List the models that are answered without a download."""
@@ -22,7 +23,7 @@ def command(as_json: bool, like: str | None) -> None:
         click.echo(to_json({"models": known}))
     else:
         terminal.show_table("Models", catalogue_view.model_table(known), sys.stdout)
-        click.echo(
+        remark(
             "Also: a folder, a config.json, a hub id, timm:NAME, torchvision:NAME, "
             "package.module:function, a size such as 7B."
         )

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from planner.cli.switches import with_switches, working
+
 
 @click.group("prices", invoke_without_command=True)
 @click.option("--gpu", metavar="NAME", help="Only this GPU.")
@@ -24,7 +26,6 @@ import click
     is_flag=True,
     help="Also what is not offered: superseded, undated, expired, and why.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -87,35 +88,43 @@ def _show(found: dict) -> None:
     metavar="NAME",
     help="Keep this region's prices too; else each instance's cheapest. Repeatable.",
 )
-def refresh(regions: tuple[str, ...]) -> None:
+def refresh(regions: tuple[str, ...], as_json: bool) -> None:
     """Fetch today's prices through gpuhunt into your own folder; the shipped tables stay."""
+    from planner.cli import writing
     from planner.cost.prices import contracts
     from planner.cost.prices import refresh as price_refresh
 
-    rows, unknown = price_refresh.fetch(_gpu_key, regions=regions)
-    written = contracts.keep(rows)
-    click.echo(
-        f"{len(rows)} prices of {len(written)} providers written to "
-        f"{written[0].parent if written else contracts.user_folder()}"
+    with working("fetching prices"):
+        rows, unknown = price_refresh.fetch(_gpu_key, regions=regions)
+        written = contracts.keep(rows)
+    place = written[0].parent if written else contracts.user_folder()
+    writing.done(
+        as_json,
+        f"{len(rows)} prices of {len(written)} providers written to {place}",
+        wrote=[str(path) for path in written],
+        prices=len(rows),
+        left_out=list(unknown),
     )
-    if unknown:
+    if unknown and not as_json:
         click.echo(f"Left out, since their device cannot be told: {', '.join(unknown)}", err=True)
 
 
 @command.command("import")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def import_(file: Path) -> None:
+def import_(file: Path, as_json: bool) -> None:
     """Read your contract prices from a CSV.
 
     Columns: provider, gpu, and usd_per_gpu_hour or usd_per_instance_hour with gpu_count; optional
     region, instance_type, spot (yes or no), commitment (such as 1y), valid_from, valid_until
     (dates) and currency.
     """
+    from planner.cli import writing
     from planner.cost.prices import contracts
 
     rows = contracts.read_contracts(file, _gpu_key)
-    written = contracts.keep(rows)
-    click.echo(f"{len(rows)} prices kept in {', '.join(str(path) for path in written)}")
+    written = [str(path) for path in contracts.keep(rows)]
+    line = f"{len(rows)} prices kept in {', '.join(written)}"
+    writing.done(as_json, line, wrote=written, prices=len(rows))
 
 
 def _gpu_key(name: str) -> str:
@@ -130,3 +139,7 @@ def _gpu_key(name: str) -> str:
             mend=f"Write {found.spec.key}, or another key of planner gpus",
         )
     return found.spec.key
+
+
+for _command in command.commands.values():  # those that stand above
+    with_switches(_command)

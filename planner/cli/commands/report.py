@@ -19,8 +19,7 @@ EXAMPLES = f"{', '.join(_others)} or {_last}"
 @click.argument("data", required=False)
 @click.option("--output", "-o", required=True, metavar="FILE", help=f"{EXAMPLES}.")
 @question_options
-@click.option("--quiet", "-q", is_flag=True, help="No progress and no closing line.")
-def command(question: str, data: str | None, output: str, quiet: bool, **flags) -> int:
+def command(question: str, data: str | None, output: str, as_json: bool, **flags) -> int:
     """Write a budget report.
 
     QUESTION is a project.yaml, an answer that `planner estimate --json` wrote (.json), or a model
@@ -36,18 +35,17 @@ def command(question: str, data: str | None, output: str, quiet: bool, **flags) 
             where=FieldName("output"),
             mend=f"End it in {' or '.join(formats_of('answer'))}",
         )
-    document = _document(question, data, flags, quiet)
+    document = _document(question, data, flags)
     writing.write(target, chosen.render(document))
-    if not quiet:
-        click.echo(f"wrote {target}")
+    writing.wrote(target, as_json, f"wrote {target}")
     return answering.exit_code(document)
 
 
-def _document(question: str, data: str | None, flags: dict, quiet: bool) -> dict:
+def _document(question: str, data: str | None, flags: dict) -> dict:
     from planner.cli import answering
 
     if not (question.lower().endswith(".json") and Path(question).name != "config.json"):
-        return answering.answer(question, data, flags, quiet=quiet)
+        return answering.answer(question, data, flags)
     if given := [name for name, value in flags.items() if value not in (None, ())] + (
         [] if data is None else ["data"]
     ):

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from planner.cli.switches import remark, with_switches, without, working
 from planner.errors import QuestionError, nearest
 
 FILE = click.Path(path_type=Path)
@@ -50,19 +51,19 @@ class RunsGroup(click.Group):
         return list(SUBCOMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        return (
-            getattr(importlib.import_module(SUBCOMMANDS[name][0]), SUBCOMMANDS[name][1])
-            if name in SUBCOMMANDS
-            else None
-        )
+        if name not in SUBCOMMANDS:
+            return None
+        module, attribute, _ = SUBCOMMANDS[name]
+        return with_switches(getattr(importlib.import_module(module), attribute))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+        first = next(iter(without(args)), "-")
+        if first.startswith("-") and first not in ctx.help_option_names:
             args = ["list", *args]
-        elif args[0] not in SUBCOMMANDS and not args[0].startswith("-"):
-            near = nearest(args[0], SUBCOMMANDS)
+        elif first not in SUBCOMMANDS and not first.startswith("-"):
+            near = nearest(first, SUBCOMMANDS)
             raise click.UsageError(
-                f"no such command {args[0]!r}. "
+                f"no such command {first!r}. "
                 + (
                     f"Did you mean {' or '.join(near)}?"
                     if near
@@ -119,7 +120,6 @@ def _filters(function: Callable) -> Callable:
     metavar="N",
     help=f"At most this many, the newest. [default: {SHOWN} in the table, all as JSON]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the runs as JSON.")
 def list_command(ledger: Path | None, limit: int | None, as_json: bool, **filters: Any) -> None:
     """List the runs, newest first."""
     shown = limit or (None if as_json else SHOWN)
@@ -143,18 +143,17 @@ def list_command(ledger: Path | None, limit: int | None, as_json: bool, **filter
         from planner.report.views import runs as runs_view
 
         terminal.show_table("Measured runs", runs_view.listing(runs), sys.stdout)
-        click.echo(
+        remark(
             "Estimate: how long the step was estimated, and how far that was off. planner runs "
             "show ID shows all of a run."
         )
         if older:
-            click.echo(f"There are older ones: planner runs --limit {older}")
+            remark(f"There are older ones: planner runs --limit {older}")
 
 
 @click.command("show")
 @click.argument("run_id", metavar="ID")
 @ledger_option
-@click.option("--json", "as_json", is_flag=True, help="Print the run as JSON.")
 def show_command(run_id: str, ledger: Path | None, as_json: bool) -> None:
     """All that is known of one run. ID: the beginning of its id, as the list shows it."""
     runs = _runs(ledger, id=run_id, limit=4)
@@ -179,7 +178,7 @@ def show_command(run_id: str, ledger: Path | None, as_json: bool) -> None:
 @click.command("export")
 @click.argument("file", type=FILE)
 @_filters
-def export_command(file: Path, ledger: Path | None, **filters: Any) -> None:
+def export_command(file: Path, ledger: Path | None, as_json: bool, **filters: Any) -> None:
     """Write the runs, oldest first, to FILE.csv, FILE.parquet (flat tables) or FILE.json
     (everything)."""
     from planner.cli import writing
@@ -192,43 +191,58 @@ def export_command(file: Path, ledger: Path | None, **filters: Any) -> None:
             where=str(file),
             mend=f"Known: {', '.join(formats_of('runs'))}",
         )
-    runs = _runs(ledger, **filters)
-    writing.write(file, chosen.render(runs))
-    click.echo(f"Wrote {_runs_text(len(runs))} to {file}")
+    with working("writing the runs"):
+        runs = _runs(ledger, **filters)
+        writing.write(file, chosen.render(runs))
+    writing.wrote(file, as_json, f"Wrote {_runs_text(len(runs))} to {file}", runs=len(runs))
 
 
 @click.command("merge")
 @click.argument("file", type=FILE)
 @ledger_option
-def merge_command(file: Path, ledger: Path | None) -> None:
+def merge_command(file: Path, ledger: Path | None, as_json: bool) -> None:
     """Take over the runs of another ledger, or of a JSON export. Those that are here already are
     left as they are."""
+    from planner.cli import writing
     from planner.ledger import export
     from planner.ledger.store import Ledger
 
-    with Ledger(ledger) as mine:
+    with working("merging"), Ledger(ledger) as mine:
         added, present = (
             mine.append_new(export.read_json(file))
             if file.suffix.lower() == ".json"
             else mine.merge(file)
         )
-    click.echo(
-        f"Added {_runs_text(added)}; {present:,} {'was' if present == 1 else 'were'} here already"
+    writing.done(
+        as_json,
+        f"Added {_runs_text(added)}; {present:,} {'was' if present == 1 else 'were'} here already",
+        added=added,
+        present=present,
     )
 
 
 @click.command("rescue")
 @click.argument("file", type=FILE, required=False)
-def rescue_command(file: Path | None) -> None:
+def rescue_command(file: Path | None, as_json: bool) -> None:
     """Save what can be read of a damaged ledger (without FILE: yours), and keep the damaged file
     beside it."""
+    from planner.cli import writing
     from planner.ledger.rescue import rescue
     from planner.ledger.store import default_path
 
     path = file or default_path()
-    done = rescue(path)
+    with working("reading the ledger"):
+        done = rescue(path)
+    document: dict[str, Any] = {
+        "ledger": str(path),
+        "saved": done.saved,
+        "lost": done.lost,
+        "damaged_file": None if done.kept is None else str(done.kept),
+    }
     if done.kept is None:
-        click.echo(f"{path} is not damaged: {_runs_text(done.saved)}")
+        writing.done(
+            as_json, f"{path} is not damaged: {_runs_text(done.saved)}", **document | {"lost": 0}
+        )
         return
     lost = (
         "how many were lost is not known"
@@ -237,9 +251,11 @@ def rescue_command(file: Path | None) -> None:
         if done.lost
         else "none lost"
     )
-    click.echo(
+    writing.done(
+        as_json,
         f"Saved {_runs_text(done.saved)}, {lost}; the damaged file is kept as "
-        f"{shlex.quote(str(done.kept))}"
+        f"{shlex.quote(str(done.kept))}",
+        **document,
     )
 
 

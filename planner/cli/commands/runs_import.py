@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from planner.cli.commands.runs import FILE, ledger_option
+from planner.cli.switches import working
 from planner.errors import QuestionError, flag
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def import_command(
     rows_are_steps: bool,
     dry_run: bool,
     ledger: Path | None,
+    as_json: bool,
     **setup: Any,
 ) -> None:
     """Take past runs over into the ledger.
@@ -97,14 +99,38 @@ def import_command(
     """
     from planner.ledger.importers.reading import read
 
-    taken = read(place, format=format_, known=_known(setup), mapping=mapping, steps=rows_are_steps)
-    _say(taken)
+    known = _known(setup)
+    with working(f"reading {place.name}"):
+        taken = read(place, format=format_, known=known, mapping=mapping, steps=rows_are_steps)
+    if not as_json:
+        _say(taken)
+    _say_left_out(taken)
     if not taken.records:
         raise QuestionError("nothing could be taken", where=str(place))
-    if dry_run:
+    added = None if dry_run else _write(taken.records, ledger)
+    if as_json:
+        _document(taken, added)
+    elif added is None:
         click.echo(f"Would add {_count(len(taken.records), 'run')}; nothing was written")
-        return
-    _write(taken.records, ledger)
+    else:
+        _say_added(*added)
+
+
+def _document(taken: Import, added: tuple[int, int, int] | None) -> None:
+    from planner.cli.writing import as_json as to_json
+
+    new, present, others = added or (None, None, None)
+    document = {
+        "schema": 1,
+        "format": taken.format,
+        "runs": [run.as_dict() for run in taken.records],
+        "left_out": [*taken.problems],
+        "more_left_out": taken.more_problems,
+        "added": new,
+        "present": present,
+        "with_another_setup": others,
+    }
+    click.echo(to_json(document))
 
 
 def _known(setup: dict[str, Any]) -> dict[str, Any]:
@@ -124,7 +150,8 @@ def _known(setup: dict[str, Any]) -> dict[str, Any]:
     return known
 
 
-def _write(records: tuple[RunRecord, ...], path: Path | None) -> None:
+def _write(records: tuple[RunRecord, ...], path: Path | None) -> tuple[int, int, int]:
+    """How many were added, were here already, and had been imported with another setup."""
     from planner.ledger.store import Ledger
 
     with Ledger(path) as ledger:
@@ -133,19 +160,23 @@ def _write(records: tuple[RunRecord, ...], path: Path | None) -> None:
             record.id for record in records
         }
         added, present = ledger.append_new(iter(records))
+    return added, present, len(before) if added else 0
+
+
+def _say_added(added: int, present: int, others: int) -> None:
     click.echo(
         f"Added {_count(added, 'run')}"
         + (f"; {present:,} {'was' if present == 1 else 'were'} here already" if present else "")
     )
-    if before and added:
+    if others:
         click.echo(
-            f"{_count(len(before), 'run')} of this very file had been imported with another "
+            f"{_count(others, 'run')} of this very file had been imported with another "
             "setup, and stay beside the new ones"
         )
 
 
 def _say(taken: Import) -> None:
-    """What was taken, what stays unknown, what was left out."""
+    """What was taken, and what stays unknown."""
     runs = taken.records
     click.echo(f"Read as {taken.format}: {_count(len(runs), 'run')}")
     for title, part in (("measured", "measurement"), ("setup", "setup")):
@@ -175,6 +206,9 @@ def _say(taken: Import) -> None:
         )
     for note in sorted({note for run in runs for note in run.notes})[:5]:
         click.echo(f"  note: {note}")
+
+
+def _say_left_out(taken: Import) -> None:
     for line in taken.problems:
         click.echo(f"  left out: {_printable(line)}", err=True)
     if taken.more_problems:

@@ -11,14 +11,15 @@ NAMES = ("question", "answer", "data")
 
 @click.command("schema")
 @click.argument("name", type=click.Choice(NAMES), default="answer")
-def command(name: str) -> None:
-    """Print the JSON Schema of a question (project.yaml), of an answer, or of planner data."""
+def command(name: str, as_json: bool) -> None:
+    """Print the JSON Schema of a question (project.yaml), of an answer (--json) or of planner data:
+    one JSON document either way."""
     click.echo(text(name), nl=False)
 
 
 def text(name: str) -> str:
     """The schema as the file in ``profiles/schema/`` holds it."""
-    from planner.answer import schema as document
+    from planner.answer import json_schema as document
     from planner.answer.data import schema as data_schema
 
     schema = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import click
 
+from planner.cli.switches import remark
 from planner.errors import QuestionError
 
 FILE = click.Path(path_type=Path)
@@ -76,13 +76,10 @@ SHARE = click.FloatRange(min=0)
     show_default=True,
     help="Processes that ask at once.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def command(
     tables: tuple[str, ...],
     ledger: Path | None,
     as_json: bool,
-    quiet: bool,
     plot: Path | None,
     write: Path | None,
     **flags: Any,
@@ -104,7 +101,7 @@ def command(
     items, records, problems = gather(
         tables, ledger, flags["since"], flags["gpu"], flags["family"], flags["strategy"]
     )
-    validation = validated(items, records, flags["bases"] or ("best",), flags["workers"], quiet)
+    validation = validated(items, records, flags["bases"] or ("best",), flags["workers"])
     account = getattr(validation, validation.today)
     broken = limits.broken(account)
     if limits.any and not any(c.quantity in limits.quantities for c in account):
@@ -190,11 +187,11 @@ def gather(
     return known_filters(gpu, family, strategy, items), records, problems
 
 
-def validated(items: list, records: list, bases: Iterable[str], workers: int, quiet: bool):
+def validated(items: list, records: list, bases: Iterable[str], workers: int):
     """The validation of what was gathered, whole runs of the ledger included."""
     import dataclasses
 
-    from planner.cli.progress import Progress
+    from planner.cli.switches import working
     from planner.validate.cases import LEDGER, Case, Refused
     from planner.validate.validate import validate
     from planner.validate.whole_runs import compared
@@ -203,11 +200,7 @@ def validated(items: list, records: list, bases: Iterable[str], workers: int, qu
         [i for i in items if isinstance(i, Case)],
         tuple(i for i in items if isinstance(i, Refused)),
     )
-    with (
-        Progress(sys.stderr, enabled=not quiet, single=True)
-        if sys.stderr.isatty()
-        else contextlib.nullcontext() as progress
-    ):
+    with working("asking again", single=True) as progress:
         found = validate(cases, bases=tuple(bases), workers=workers, progress=progress)
     kept = {case.id for case in cases if case.table == LEDGER}
     whole = compared([r for r in records if r.id[:12] in kept])
@@ -257,8 +250,6 @@ def _show(validation, asked: dict[str, Any], broken: list[str], problems, as_jso
         terminal.show_sections(
             validation_view.sections(validation, problems.lines, problems.rows), sys.stdout
         )
-        click.echo(
-            f"\n{validation.cases:,} runs asked again; broken down: {asked['limits_hold_for']}."
-        )
+        remark(f"\n{validation.cases:,} runs asked again; broken down: {asked['limits_hold_for']}.")
     for line in broken:
         click.echo(f"planner: limit broken: {line}", err=True)

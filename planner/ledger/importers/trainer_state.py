@@ -14,7 +14,8 @@ from planner.errors import DataError
 from planner.ledger.importers.found import Found, Problems
 from planner.ledger.importers.text import json_of, lenient, number
 from planner.ledger.model_setup import held_by, in_folder, task_of
-from planner.question.settings import NUMBERS, SETTINGS
+from planner.question.settings import SETTINGS
+from planner.question.training_setting import NUMBERS
 
 NAME = "trainer_state.json"
 RESULTS = ("train_results.json", "all_results.json")

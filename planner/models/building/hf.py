@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from planner.errors import FieldName, ModelError
 from planner.libraries import import_library
 from planner.models.building.built import BuiltModel, largest_module_list
+from planner.models.building.experts import group_experts
 from planner.models.building.hf_inputs import batch_maker, symbols_of
 from planner.models.building.meta import make_on
 from planner.models.facts import ModelFacts
@@ -88,6 +89,7 @@ def build_transformers(
     module = _module(
         library, config, facts, task=task, attention=attention, dtype=dtype, device=device
     )
+    experts = group_experts(module) if device == "meta" else ()
     make = batch_maker(module, config, task, dtype, audio_samples, facts.name)
     return BuiltModel(
         module=module,
@@ -100,6 +102,7 @@ def build_transformers(
         head=_head(module, task),
         blocks=_blocks(module),
         checkpoint=_checkpointing(module, facts.name),
+        assumptions=experts,
     )
 
 

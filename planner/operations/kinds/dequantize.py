@@ -1,4 +1,5 @@
-"""4-bit weights back in 16 bits, and the scales that were themselves quantised (bitsandbytes)."""
+"""Weights stored in few bits back in 16, scales that were themselves quantised, and rows of a
+layer's input in 8 bits (bitsandbytes' kernels; other methods' by what they read and write)."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from planner.operations.call import names
 from planner.operations.cases import Case, case
 from planner.operations.kind import OperationKind, SuiteDevice
 
-# bitsandbytes' blocks of 4-bit weights and of their scales, as ``planner/training/nf4.py``
+# bitsandbytes' blocks of 4-bit weights and of their scales, as
+# ``planner/models/quantization/stored.py``
 _BLOCK, _NESTED_BLOCK = 64, 256
 
 
@@ -54,11 +56,31 @@ def _dequantize_blockwise(bench: Bench) -> Run:
     return lambda: library.functional.dequantize_blockwise(packed, state)
 
 
+def _dequantize(bench: Bench) -> Run:
+    """What is stored is read as bytes, a scale a row multiplied in: one pass over both."""
+    import torch
+
+    signature = bench.case.signature
+    shape, dtype = list(signature.attr("shape")), bench.dtype(signature.attr("dtype"))
+    stored = torch.randint(-8, 8, shape, dtype=torch.int8, device=bench.device)
+    scales = torch.rand([*shape[:-1], 1], dtype=dtype, device=bench.device)
+    return lambda: torch.mul(stored, scales)
+
+
+def _quantize_rows(bench: Bench) -> Run:
+    import torch
+
+    library = bitsandbytes()
+    rows = torch.randn(bench.slots[0].shape, dtype=torch.float16, device=bench.device)
+    return lambda: library.functional.int8_vectorwise_quant(rows)
+
+
 KIND = OperationKind(
     name="dequantize",
     place=140,
     formulas=dict.fromkeys(
-        names("dequantize_4bit dequantize_blockwise", "planner"), streams.touched_once
+        names("dequantize_4bit dequantize_blockwise dequantize quantize_rows", "planner"),
+        streams.touched_once,
     ),
     price=streams.price,
     terms=streams.named_terms,
@@ -67,5 +89,7 @@ KIND = OperationKind(
     substitutes={
         "planner.dequantize_4bit": Substitute(_dequantize_4bit),
         "planner.dequantize_blockwise": Substitute(_dequantize_blockwise),
+        "planner.dequantize": Substitute(_dequantize),
+        "planner.quantize_rows": Substitute(_quantize_rows),
     },
 )

@@ -27,8 +27,10 @@ from planner.plan.by_token.paid_option import (
     spread_of_counts,
     spread_of_data,
 )
-from planner.plan.inputs.defaults import choose, default
+from planner.plan.inputs.defaults import choose
+from planner.plan.inputs.practice import EVALUATIONS_PER_EPOCH
 from planner.plan.inputs.problem import Problem
+from planner.plan.inputs.rows import default
 from planner.plan.serving import serve
 from planner.today import today
 from planner.units import format_count, format_usd
@@ -109,6 +111,7 @@ def _training_usd(row: ApiPrice) -> float:
 def _tuned_at(problem: Problem, price: ApiPrice, mean_length: float) -> PaidOption:
     question, data, rule = problem.question, problem.data, tuning_rule(price.provider)
     epochs = question.epochs or default("epochs", "lora", problem.facts.task)[0]
+    every = question.evaluations_per_epoch
     checks = (
         question.evaluation_samples
         if question.evaluation_samples is not None
@@ -122,7 +125,7 @@ def _tuned_at(problem: Problem, price: ApiPrice, mean_length: float) -> PaidOpti
         usd_per_token,
         rule,
         validation_tokens=checks * length,
-        evaluations=math.ceil(question.evaluations_per_epoch * epochs),
+        evaluations=math.ceil((EVALUATIONS_PER_EPOCH if every is None else every) * epochs),
     )
     notes = [
         f"{format_count(bill.billed_tokens)} tokens billed: {data.samples} samples × "

@@ -7,7 +7,7 @@ from planner.datasets.profile import DatasetProfile, from_counts
 from planner.errors import FieldName, QuestionError
 from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
-from planner.plan.inputs.defaults import default
+from planner.plan.inputs.rows import default
 from planner.question import Question
 from planner.question.settings import CLASSIFIERS, IMAGE_TASKS
 

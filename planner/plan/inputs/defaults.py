@@ -5,15 +5,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cache
+from typing import Any
 
-from planner import tables
 from planner.datasets.profile import DatasetProfile, percentiles
 from planner.devices.specification import DeviceSpec
-from planner.errors import ProfileError
+from planner.errors import FieldName, ModelError
+from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
+from planner.models.quantization.stored import LOADED, Quantization
+from planner.models.quantization.words import refusal
+from planner.plan.inputs.practice import Practice, practice
+from planner.plan.inputs.rows import default
 from planner.question import Question
 from planner.question.setup import TracedSettings, asked_values
+from planner.question.training_setting import LORA
 from planner.training.recipe import Recipe, recipe_of
 
 
@@ -28,22 +33,19 @@ class TrainingChoices:
     epochs: float
     max_length: int | None
     padding: str
+    practice: Practice
+    micro_batch: int | None = None  # the asked one
+    steps: int | None = None  # where given, they end the run and not the epochs
+    is_evaluated: bool = True
+    first_lines: tuple[FirstLine, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def evaluations(self, steps: int, epochs: float) -> float:
+        """Evaluations of a run of so many steps and epochs."""
+        return self.practice.evaluations(steps, epochs) if self.is_evaluated else 0.0
 
     def with_checkpointing(self, policy: str) -> Recipe:
         return replace(self.recipe, gradient_checkpointing=policy)
-
-
-@cache
-def default(key: str, *scopes: str) -> tuple[float, str]:
-    """(value, source) of the first row that matches: a strategy, a task, any. Raises ProfileError
-    when there is none."""
-    rows = [row for row in tables.rows("defaults", "training.csv") if row["key"] == key]
-    for scope in (*scopes, "any"):
-        for row in rows:
-            if row["scope"] == scope:
-                return float(row["value"]), row["source"]
-    raise ProfileError(f"no default for {key}", where="profiles/defaults/training.csv")
 
 
 def choose(
@@ -56,6 +58,7 @@ def choose(
 ) -> TrainingChoices:
     """Settle everything that the question leaves open for one strategy on one device. Raises
     QuestionError when the device does not run the precision."""
+    _check_weights(facts, strategy)
     task = question.task or facts.task
     precision = question.precision or default_precision(facts, task, strategy, spec)
     spec.check_trainable(precision)
@@ -73,18 +76,56 @@ def choose(
             "unfrozen_blocks": _unfrozen(question, facts),
             "variant": variant,
         }
+        | _loading(question, facts, strategy)
     )
     recipe = recipe_of(settled, facts.image_size)
-    batch = question.global_batch or _unasked_batch(question, strategy, task)
-    epochs = question.epochs or default("epochs", strategy, task)[0]
+    made = practice(question, facts, data, strategy, task)
+    batch, micro_batch, capped = _capped(question, data, made)
     return TrainingChoices(
         recipe=recipe,
         checkpointing=_checkpointing(question, facts, strategy, variant),
-        global_batch=min(batch, max(1, data.samples, question.micro_batch or 1)),
-        epochs=epochs,
-        max_length=default_length(question, facts, data),
-        padding=question.padding,
+        global_batch=batch,
+        micro_batch=micro_batch,
+        epochs=made.epochs,
+        max_length=made.length or default_length(question, facts, data),
+        padding=question.padding or ("packed" if made.packed else "longest"),
+        practice=made,
+        steps=made.steps,
+        first_lines=(*made.lines, *capped, *_beyond_the_model(question, facts)),
     )
+
+
+def _check_weights(facts: ModelFacts, strategy: str) -> None:
+    """Raises ModelError where the strategy trains weights that the checkpoint has quantised."""
+    refused = refusal(facts.quantization, strategy) if facts.quantization else None
+    if refused is not None:
+        raise ModelError(refused[0], where=facts.name, mend=refused[1])
+
+
+def quantised(question: Question, facts: ModelFacts, strategy: str) -> Quantization | None:
+    """How the weights under a strategy's adapters are stored: as the checkpoint has them, or as
+    they are asked to be loaded; None for plain weights."""
+    if facts.quantization is not None and facts.quantization.known:
+        return facts.quantization
+    if strategy not in LORA:
+        return None
+    loaded = question.load_in or ("4bit" if strategy == "qlora" else None)
+    return LOADED[loaded] if loaded else None
+
+
+def _loading(question: Question, facts: ModelFacts, strategy: str) -> dict[str, Any]:
+    """The settings of weights in few bits, where there are such."""
+    stored = quantised(question, facts, strategy)
+    if stored is None or strategy not in LORA:
+        return {"load_in": None, "kbit_preparation": None, "quantised_layers": None}
+    own = stored is facts.quantization
+    return {
+        # adapters over a quantised checkpoint are one thing, whichever strategy asks for them
+        "strategy": "lora" if own else strategy,
+        "load_in": None if own else question.load_in,
+        "kbit_preparation": question.kbit_preparation if stored.upcast else None,
+        "quantised_layers": question.quantised_layers,
+    }
 
 
 def default_precision(facts: ModelFacts, task: str, strategy: str, spec: DeviceSpec) -> str:
@@ -124,12 +165,28 @@ def default_length(question: Question, facts: ModelFacts, data: DatasetProfile) 
     return int(max(1, min(wanted, limit)))
 
 
-def _unasked_batch(question: Question, strategy: str, task: str) -> int:
-    """With a micro-batch of the user's own, one of it on each device and no accumulation, as
-    trainers do; else the recipe's."""
-    if question.micro_batch:
-        return question.micro_batch * question.gpus
-    return int(default("global_batch", strategy, task)[0])
+def _beyond_the_model(question: Question, facts: ModelFacts) -> tuple[FirstLine, ...]:
+    """A length that is asked and the model does not have."""
+    asked, most = question.max_length, facts.max_length
+    if asked is None or most is None or asked <= most:
+        return ()
+    text = f"{FieldName('max_length')} {asked:,} is more than {facts.name} takes: {most:,} tokens"
+    return (FirstLine("run", text, warning=True),)
+
+
+def _capped(
+    question: Question, data: DatasetProfile, made: Practice
+) -> tuple[int, int | None, tuple[FirstLine, ...]]:
+    """(global batch, micro-batch, what is said): no step takes more than all samples."""
+    batch, micro_batch, lines = made.global_batch, question.micro_batch, []
+    if made.packed:  # sequences are counted when they are cut
+        return batch, micro_batch, ()
+    most = max(1, data.samples)
+    for name, asked in (("global_batch", batch), ("micro_batch", micro_batch or 0)):
+        if asked > most and getattr(question, name) is not None:
+            text = f"{FieldName(name)} {asked:,} is more than the data: {most:,} samples are taken"
+            lines.append(FirstLine("run", text, warning=True))
+    return min(batch, most), micro_batch and min(micro_batch, most), tuple(lines)
 
 
 def _audio_samples(facts: ModelFacts, data: DatasetProfile, task: str) -> int | None:
@@ -165,4 +222,9 @@ def _checkpointing(
         )
     if question.gradient_checkpointing != "auto":
         return (question.gradient_checkpointing,)
-    return ("none",) if strategy == "feature_extraction" else ("none", "full")
+    if strategy == "feature_extraction":
+        return ("none",)
+    stored = quantised(question, facts, strategy)
+    if stored is not None and question.kbit_preparation == "peft":
+        return ("full",)  # PEFT's prepare_model_for_kbit_training switches it on
+    return ("none", "full")

@@ -20,7 +20,7 @@ from planner.memory.replays import Replays
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.plan.inputs.counts import counted, said_of
-from planner.plan.inputs.defaults import default
+from planner.plan.inputs.rows import default
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
 from planner.trace.source import Progress, TraceSource, trace_for
 from planner.training.recipe import Recipe

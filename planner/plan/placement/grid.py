@@ -56,7 +56,7 @@ class SourceGrid:
         plans: Sequence[ParallelPlan],
     ) -> None:
         self.source, self.choices, self.problem = source, stage.choices, problem
-        asked_size, batch = stage.question.micro_batch, stage.choices.global_batch
+        asked_size, batch = stage.choices.micro_batch, stage.choices.global_batch
         self.micro_batches = {plan: micro_batches(batch, plan, asked_size) for plan in plans}
         sizes = sorted(set().union(*self.micro_batches.values()))
         self.large = np.array([size for size in sizes if size > 1] or sizes)

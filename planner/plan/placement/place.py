@@ -11,6 +11,7 @@ from planner.devices.specification import DeviceSpec
 from planner.parallel.plan import ParallelPlan
 from planner.plan.inputs.problem import Problem
 from planner.plan.placement.grid import Grids
+from planner.plan.placement.loading_lines import say_how_it_is_loaded
 from planner.plan.placement.run import Run, joined, whole_run
 from planner.plan.placement.search import Settled, promise, prove
 from planner.plan.placement.setting import Setting
@@ -78,6 +79,7 @@ def proven(
     """By replays of the allocator; where a stage does not fit, its leanest setting. Raises as
     ``promised``."""
     settled = [prove(grids.of(stage, spec), parallel) for stage in variant.stages]
+    say_how_it_is_loaded(problem, variant.strategy, settled[-1].setting)
     return _placement(problem, variant, spec, parallel, settled, is_proven=True)
 
 

@@ -12,7 +12,8 @@ from planner.datasets.profile import DatasetProfile
 from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
 from planner.parallel.plan import ParallelPlan
-from planner.plan.inputs.defaults import TrainingChoices, default
+from planner.plan.inputs.defaults import TrainingChoices
+from planner.plan.inputs.rows import default
 from planner.plan.placement.input_pipeline import Feed, feed
 from planner.plan.placement.setting import Setting
 from planner.question import Question
@@ -29,6 +30,7 @@ class Run:
     wall_hours: Estimate
     gpu_hours: Estimate
     parts_hours: dict[str, float]
+    evaluations: float = 0.0
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -46,11 +48,11 @@ def whole_run(
     """Hours of the run that the question asks for, with the errors of the step, of the data's size
     and of the overheads."""
     parallel = setting.step.parallel
-    epoch_steps = max(1, math.ceil(setting.batches.samples_per_epoch / setting.step.samples))
-    steps = max(1, math.ceil(epoch_steps * choices.epochs))
-    if question.max_steps:
-        steps = min(steps, question.max_steps)
+    epoch_steps = steps_of_an_epoch(setting)
+    # as trainers do: a number of steps wins over epochs, and goes through the data again and again
+    steps = choices.steps or max(1, math.ceil(epoch_steps * choices.epochs))
     epochs = steps / epoch_steps
+    evaluations = choices.evaluations(steps, epochs)
     host = _feed(setting, data, spec)
     seconds, notes, warnings = _step_seconds(setting, host, spec)
     data_error = Estimate.with_spread(
@@ -58,7 +60,7 @@ def whole_run(
     )
     parts = {
         "training": (seconds * data_error).scale(steps / units.SECONDS_PER_HOUR),
-        "evaluation": _evaluation(question, setting, data, epochs, host, spec),
+        "evaluation": _evaluation(question, setting, data, evaluations, host, spec),
         "saving": _saving(question, checkpoint_bytes, epochs),
         "start_up": _start_up(weights_bytes),
     }
@@ -69,9 +71,15 @@ def whole_run(
         wall_hours=wall,
         gpu_hours=wall.scale(parallel.devices),
         parts_hours={name: part.p50 for name, part in parts.items()},
+        evaluations=evaluations,
         notes=notes,
         warnings=warnings,
     )
+
+
+def steps_of_an_epoch(setting: Setting) -> int:
+    """Optimizer steps of one pass over the data; the last may be smaller than the others."""
+    return max(1, math.ceil(setting.batches.samples_per_epoch / setting.step.samples))
 
 
 def joined(runs: Sequence[Run], parallel: ParallelPlan) -> Run:
@@ -91,6 +99,7 @@ def joined(runs: Sequence[Run], parallel: ParallelPlan) -> Run:
         wall_hours=wall,
         gpu_hours=wall.scale(parallel.devices),
         parts_hours=parts,
+        evaluations=sum(run.evaluations for run in runs),
         notes=tuple(dict.fromkeys(note for run in runs for note in run.notes)),
         warnings=tuple(dict.fromkeys(warning for run in runs for warning in run.warnings)),
     )
@@ -146,19 +155,18 @@ def _evaluation(
     question: Question,
     setting: Setting,
     data: DatasetProfile,
-    epochs: float,
+    evaluations: float,
     host: Feed | None,
     spec: DeviceSpec,
 ) -> Estimate:
     samples = question.evaluation_samples
     if samples is None:
         samples = math.ceil(default("evaluation_share")[0] * data.samples)
-    passes = question.evaluations_per_epoch * epochs
     batch = setting.step.forward_seconds
     if host is not None:
         batch = _paced(batch, host.sample_seconds.scale(setting.micro_batch), spec)
     at_once = setting.micro_batch * setting.step.parallel.data_parallel
-    return batch.scale(passes * samples / at_once / units.SECONDS_PER_HOUR)
+    return batch.scale(evaluations * samples / at_once / units.SECONDS_PER_HOUR)
 
 
 def _saving(question: Question, checkpoint_bytes: float, epochs: float) -> Estimate:

@@ -110,10 +110,11 @@ def _cached(problem: Problem, strategy: str, spec: DeviceSpec) -> Iterator[Varia
             raise
         problem.warn(f"feature_extraction with cached features: {error}")
         return
-    once = question.model_copy(
-        update={"evaluations_per_epoch": 0.0, "saves_per_epoch": 0.0, "max_steps": None}
+    once = question.model_copy(update={"saves_per_epoch": 0.0})
+    stages = (
+        Stage(once, replace(making, epochs=1.0, steps=None, is_evaluated=False), facts),
+        Stage(question, head, facts),
     )
-    stages = (Stage(once, replace(making, epochs=1.0), facts), Stage(question, head, facts))
     yield Variant(strategy, CACHED, stages, head)
 
 
@@ -123,6 +124,14 @@ def _check_recordable(problem: Problem, head: TrainingChoices) -> None:
     plan = problem.data.batches(micro_batch, padding=head.padding, max_length=head.max_length)
     recipe = head.with_checkpointing(head.checkpointing[0])
     problem.source(recipe, problem.facts).at(B=micro_batch, **longest_lengths(plan))
+
+
+def _share(steps: int | None, stage: int, stages: int) -> int | None:
+    """Of so many steps, those of one stage: all stages together take them all, each at least
+    one."""
+    if steps is None:
+        return None
+    return max(1, steps * (stage + 1) // stages - steps * stage // stages)
 
 
 def _partial(problem: Problem, strategy: str, spec: DeviceSpec) -> Iterator[Variant]:
@@ -136,7 +145,9 @@ def _partial(problem: Problem, strategy: str, spec: DeviceSpec) -> Iterator[Vari
 
     def stage(blocks: int) -> Stage:
         recipe: Recipe = replace(top.recipe, unfrozen_blocks=blocks)
-        choices = replace(top, recipe=recipe, epochs=top.epochs / count)
+        choices = replace(
+            top, recipe=recipe, epochs=top.epochs / count, steps=_share(top.steps, blocks, count)
+        )
         return Stage(problem.question, choices, problem.facts)
 
     yield Variant(strategy, GRADUAL, tuple(stage(blocks) for blocks in range(count)), top)

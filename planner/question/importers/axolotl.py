@@ -42,7 +42,6 @@ SWITCHES = (
     "flash_attn_rms_norm",
     "fsdp",
     "group_by_length",
-    "load_in_8bit",
     "s2_attention",
     "xformers_attention",
 )
@@ -131,15 +130,19 @@ def _path(entry: Any) -> str | None:
 def _strategy(keys: Keys) -> bool:
     """Whether adapters train."""
     adapter, four_bit = keys.take("adapter"), keys.take("load_in_4bit")
+    eight_bit = keys.take("load_in_8bit")
     if adapter in ADAPTERS:
         keys.put("strategy", ["qlora" if four_bit else adapter], "adapter")
+        if eight_bit and not four_bit:
+            keys.put("load_in", "8bit", "load_in_8bit")
         return True
     if adapter is None:
         keys.put("strategy", ["fine_tune"], "adapter")
     else:
         keys.leave_out(shown("adapter", adapter))
-    if four_bit:
-        keys.leave_out(shown("load_in_4bit", four_bit))
+    for key, asked in (("load_in_4bit", four_bit), ("load_in_8bit", eight_bit)):
+        if asked:
+            keys.leave_out(shown(key, asked))
     return False
 
 
@@ -148,7 +151,7 @@ def _targets(keys: Keys) -> None:
     every, modules = keys.take("lora_target_linear"), keys.take("lora_target_modules")
     if modules is None or every or modules == "all-linear":
         return
-    if isinstance(modules, list):
+    if isinstance(modules, list | str):
         keys.put("lora_targets", modules, "lora_target_modules")
     else:
         keys.leave_out(shown("lora_target_modules", modules))

@@ -19,7 +19,8 @@ def markdown(answer: Mapping[str, Any]) -> str:
     title, why = answer_view.recommendation(answer)
     parts = ["# Training budget", f"**Recommended: {_escape(title)}.** {_escape(why)}"]
     if answer_view.first_lines(answer):
-        parts.append(_bullets([text for text, _ in answer_view.first_lines(answer)]))
+        told = answer_view.first_lines(answer)
+        parts.append(_bullets(f"Warning: {text}" if warns else text for text, warns in told))
     if answer_view.limits(answer):
         parts.append(_bullets(answer_view.limits(answer)))
     parts += [

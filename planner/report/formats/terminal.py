@@ -45,6 +45,11 @@ def show(answer: Mapping[str, Any], stream: TextIO, *, brief: bool = False) -> N
     _list(console, "Warnings", answer_view.lines(answer, "warnings"), style="yellow")
 
 
+def show_first_lines(document: Mapping[str, Any], stream: TextIO) -> None:
+    """How the question was understood, above all that a document shows."""
+    _first_lines(_console(stream), document)
+
+
 def _first_lines(console: Console, document: Mapping[str, Any]) -> None:
     for text, warns in answer_view.first_lines(document):
         console.print(Text(f"! {text}" if warns else text, style="yellow" if warns else ""))

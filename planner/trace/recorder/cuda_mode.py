@@ -8,7 +8,6 @@ What was answered is kept for the assumptions.
 
 from __future__ import annotations
 
-import contextlib
 import types
 
 import torch
@@ -19,6 +18,7 @@ from planner.errors import ModelError
 from planner.trace.recorder import (
     cuda_attention,
     cuda_ops,  # noqa: F401  (cuda_ops declares torch.ops.planner)
+    grouped_products,  # noqa: F401  (grouped products in every type)
 )
 
 # CUDA's autocast lists: AT_FORALL_LOWER_PRECISION_FP, AT_FORALL_FP32, AT_FORALL_FP32_SET_OPT_DTYPE
@@ -29,8 +29,8 @@ LOWER_PRECISION = frozenset(
     "conv3d conv_tbc conv_transpose1d conv_transpose2d "
     "conv_transpose3d convolution einsum gru_cell linear lstm_cell matmul mm multi_dot mv "
     "prelu rnn_relu_cell rnn_tanh_cell "
-    "scaled_dot_product_attention vecdot".split()
-)
+    "scaled_dot_product_attention vecdot looped_linear".split()
+)  # looped_linear: a product an expert, of planner/models/building/experts.py
 FLOAT32 = frozenset(
     "__pow__ __rdiv__ __rpow__ __rtruediv__ acos asin binary_cross_entropy_with_logits cdist "
     "cosh cosine_embedding_loss cosine_similarity "
@@ -158,9 +158,10 @@ class CudaLike(TorchFunctionMode):
 
     def _on_linear(self, func, input, weight, bias=None):  # noqa: A002
         # bitsandbytes' packed weights: the layer's own forward pass unpacks them
-        if weight.dtype == torch.uint8:
+        if not weight.dtype.is_floating_point:
             raise ModelError(
-                "it reads the weights of its linear layers itself, which 4-bit layers do not allow",
+                "it reads the weights of its linear layers itself, which 4-bit and other quantised "
+                "layers do not allow",
                 mend="Train it with LoRA instead",
             )
         return func(input, weight, bias)
@@ -170,6 +171,14 @@ class CudaLike(TorchFunctionMode):
             # CUDA has no fused kernel for two types
             return func(input, normalized_shape, weight, eps)
         return torch.ops.planner.rms_norm(input, list(normalized_shape), weight)[0]
+
+    def _on__grouped_mm(self, func, rows, weights, *args, **kwargs):
+        if self.autocasting and weights.dtype == torch.float32:
+            self.answers.add(
+                "the experts' products run in float32 under autocast: grouped_mm is in none of "
+                "torch's autocast lists and takes the weights' type"
+            )
+        return func(rows, weights, *args, **kwargs)
 
     def _on_softmax(self, func, *args, **kwargs):
         return self._softmax(func, _VF._softmax, *args, **kwargs)
@@ -259,6 +268,22 @@ class CudaLike(TorchFunctionMode):
             mend="Such a model cannot be traced without data",
         )
 
+    def _on_nonzero(self, func, *args, **kwargs):
+        return self._count_of_data(func, *args, **kwargs)
+
+    def _on_tolist(self, func, *args, **kwargs):
+        return self._count_of_data(func, *args, **kwargs)
+
+    def _count_of_data(self, func, *args, **kwargs):
+        tensor = args[0] if args else kwargs.get("input")
+        if not isinstance(tensor, torch.Tensor) or not tensor.is_meta:
+            return func(*args, **kwargs)
+        raise ModelError(
+            "the model's forward pass counts values of its input (a loop over the experts that "
+            "were hit, say)",
+            mend="Such a model cannot be traced without data",
+        )
+
     # ---- autocast
 
     def _autocast_arguments(self, name, args, kwargs):
@@ -326,51 +351,3 @@ def _tensors(values) -> list[torch.Tensor]:
         elif isinstance(value, (list, tuple)):
             out += [v for v in value if isinstance(v, torch.Tensor)]
     return out
-
-
-@contextlib.contextmanager
-def as_if_on_cuda(mode: CudaLike):
-    """The mode, with torch's own questions about autocast answered by it (PEFT asks; checkpointing
-    restores)."""
-    enabled, clear = torch.is_autocast_enabled, torch.clear_autocast_cache
-
-    def is_enabled(*_device) -> bool:
-        return mode.autocasting
-
-    def clear_both():
-        mode.clear_cache()
-        clear()
-
-    torch.is_autocast_enabled, torch.clear_autocast_cache = is_enabled, clear_both
-    try:
-        with mode, _own_blocks(mode):
-            yield mode
-    finally:
-        torch.is_autocast_enabled, torch.clear_autocast_cache = enabled, clear
-
-
-@contextlib.contextmanager
-def _own_blocks(mode: CudaLike):
-    """``with torch.autocast(…)`` in a model's code, which meta tensors do not have, told to the
-    mode. Only a block for CUDA names a type that counts: blocks for other devices come from code
-    that asks its tensors where they lie."""
-    kind = torch.amp.autocast_mode.autocast
-    own = {name: vars(kind)[name] for name in ("__init__", "__enter__", "__exit__")}
-
-    def init(self, device_type, dtype=None, enabled=True, cache_enabled=None):
-        self.told = (bool(enabled), dtype if device_type == "cuda" else None)
-
-    def enter(self):
-        mode.contexts.append(self.told)
-        return self
-
-    def leave(self, exc_type, exc_val, exc_tb):
-        mode.contexts.pop()
-        return False
-
-    kind.__init__, kind.__enter__, kind.__exit__ = init, enter, leave
-    try:
-        yield
-    finally:
-        for name, function in own.items():
-            setattr(kind, name, function)

@@ -10,7 +10,8 @@ import torch
 
 from planner.blame import failure
 from planner.errors import ModelError, PlannerError
-from planner.trace.recorder.cuda_mode import CudaLike, as_if_on_cuda
+from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
+from planner.trace.recorder.cuda_mode import CudaLike
 from planner.trace.recorder.dispatch_mode import RawTrace, Recorder, quiet
 from planner.training.optimizers import OPTIMIZERS, state_tensors
 from planner.training.recipe import Recipe
@@ -156,6 +157,16 @@ class StepRunner:
             ),
             "gradient_bytes": sum(p.numel() * p.element_size() for p in trainable),
             "module_calls": self.module_calls,
+            **self._kept_wide(),
+        }
+
+    def _kept_wide(self) -> dict[str, int]:
+        """Weights that loading in few bits leaves as they are, where there are such."""
+        if not self.prepared.kept_wide_bytes:
+            return {}
+        return {
+            "kept_wide_bytes": self.prepared.kept_wide_bytes,
+            "kept_stored_bytes": self.prepared.kept_stored_bytes,
         }
 
 

@@ -3,8 +3,11 @@ arXiv 2106.09685)."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from planner.errors import FieldName, ModelError, QuestionError
 from planner.libraries import import_library
+from planner.training.adapters import lora_config, targets
 from planner.training.strategy import Prepared, Strategy, count, plain
 
 
@@ -12,22 +15,7 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
     """Adapters on ``recipe.lora_targets`` (every linear layer but the head when None). Raises
     QuestionError for names that the model does not have, MissingExtraError without PEFT."""
     peft = import_library("peft", "LoRA")
-    known = sorted(built.linear_names())
-    targets = list(recipe.lora_targets) if recipe.lora_targets else known
-    if not targets:
-        raise QuestionError(
-            f"{built.facts.name} has no linear layer but its head: adapters have no place in it",
-            where=FieldName("strategy"),
-            mend=f"Name layers that it has with {FieldName('lora_targets')} (LoRA also takes "
-            "convolutions), or train it otherwise",
-        )
-    config = peft.LoraConfig(
-        r=recipe.lora_rank,
-        lora_alpha=2 * recipe.lora_rank,
-        lora_dropout=recipe.lora_dropout or 0.0,
-        target_modules=targets,
-        bias="none",
-    )
+    config = lora_config(peft, built, recipe)
     if custom_modules:
         config._register_custom_module(custom_modules)
     module = built.module
@@ -37,18 +25,9 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
         parameter.requires_grad_(False)
     try:
         adapted = peft.get_peft_model(module, config)
-    except ValueError as error:
-        if not recipe.lora_targets:
-            raise ModelError(
-                f"PEFT cannot adapt it: {' '.join(str(error).split())[:200]}",
-                where=built.facts.name,
-                mend=f"Name the layers to adapt with {FieldName('lora_targets')}",
-            ) from error
-        raise QuestionError(
-            f"no such modules in {built.facts.name}: {', '.join(targets)}",
-            where=FieldName("lora_targets"),
-            mend=f"It has: {', '.join(known)}",
-        ) from error
+    # PEFT refuses modules that it has no adapter for, and tensors that cannot train, as they come
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise _refusal(built, recipe, error) from error
     built.module = adapted
     trainable = [p for p in adapted.parameters() if p.requires_grad]
     prepared = plain(built, trainable)
@@ -56,8 +35,34 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
     return prepared
 
 
+def _refusal(built: Any, recipe: Any, error: Exception) -> ModelError | QuestionError:
+    line = " ".join(str(error).split())[:200]
+    if not recipe.lora_targets and not recipe.lora_modules_to_save:
+        return ModelError(
+            f"PEFT cannot adapt it: {line}",
+            where=built.facts.name,
+            mend=f"Name the layers to adapt with {FieldName('lora_targets')}",
+        )
+    return QuestionError(
+        f"PEFT cannot adapt {built.facts.name} so: {line}",
+        where=FieldName("lora_targets" if recipe.lora_targets else "lora_modules_to_save"),
+        mend=f"Its linear layers are: {', '.join(sorted(built.linear_names()))}",
+    )
+
+
 def apply(built, recipe, build) -> Prepared:
-    return adapt(built, recipe, total=count(built.module.parameters()))
+    """Over weights as the checkpoint or ``recipe.load_in`` stores them."""
+    total = count(built.module.parameters())
+    if built.facts.quantization is None and recipe.load_in is None and recipe.strategy != "qlora":
+        return adapt(built, recipe, total=total)
+    from planner.training.quantised.adapters import adapter_classes
+    from planner.training.quantised.apply import quantise
+
+    targets(built, recipe)  # what has no place for adapters is refused as such
+    kept = quantise(built, recipe)
+    prepared = adapt(built, recipe, total=total, custom_modules=adapter_classes())
+    prepared.kept_wide_bytes, prepared.kept_stored_bytes = kept.wide_bytes, kept.stored_bytes
+    return prepared
 
 
 STRATEGY = Strategy(

@@ -10,7 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from planner.errors import ModelError, QuestionError
 from planner.models.resolve import resolve
 from planner.trace.recorder import cuda_attention
-from planner.trace.recorder.cuda_mode import CudaLike, as_if_on_cuda
+from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
+from planner.trace.recorder.cuda_mode import CudaLike
 from planner.trace.recorder.regimes import record_regime, runner_for
 from planner.trace.source import trace_for
 from planner.training.optimizers import OPTIMIZERS

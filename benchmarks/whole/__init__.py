@@ -1,0 +1,1 @@
+"""The judge of whole runs: reports read, asked, answered, attributed, counted, written."""

@@ -1,0 +1,214 @@
+"""A report becomes a question, from what its row states before the outcome: model, strategy, data,
+recipe and device. Its hours, dollars and memory never enter."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.whole import facts, words
+from benchmarks.whole.report import HOST_GPUS, TOTALS, Report
+
+#: Of a price that a report leaves out: dollars are then not judged.
+NO_PRICE = 1.0
+SHARDED = r"ZeRO|FSDP|DeepSpeed"
+PACKED = r"(?<!not )(?<!no sample )\bpacked\b"
+OFFLOADED = r"(?<!no )(?<!without )(?<!no CPU )offload"
+
+
+@dataclass
+class Asked:
+    """A question's fields, or why there are none. ``assumed`` says what the row leaves open and how
+    it was filled; ``missing`` what it lacks, or what the planner has no words for."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    assumed: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    modality: str = "other"
+    judges_memory: bool = True
+
+    @property
+    def askable(self) -> bool:
+        return not self.missing
+
+
+def question(report: Report) -> Asked:
+    """The planner's question for a run, or what keeps it from being asked."""
+    asked = Asked()
+    task, asked.modality = words.task_of(report["task"])
+    strategy = words.strategy_of(report["strategy"])
+    if strategy is None:
+        asked.missing.append(f"strategy not understood: {report['strategy'] or 'not stated'}")
+    if task is None:
+        asked.missing.append(f"task not understood: {_kind(report['task'])}")
+    _devices(report, asked)
+    if asked.missing:
+        return asked
+    name, taken = facts.model_of(report["model"], report["model_config_hint"])
+    if taken:
+        asked.assumed.append(taken)
+    asked.fields = {"model": name, "strategy": strategy, "task": task, "offline": True}
+    _recipe(report, asked)
+    _amount(report, asked)
+    _lengths(report, asked)
+    _surroundings(report, asked)
+    return asked
+
+
+def _kind(text: str) -> str:
+    """The words of a cell without what stands in brackets: rows of a kind read alike."""
+    return re.sub(r"\s*\(.*?\)", "", text).strip() or "not stated"
+
+
+def _devices(report: Report, asked: Asked) -> None:
+    if report.says(OFFLOADED):
+        asked.missing.append("offloading of weights or optimizer to the host is not understood")
+    if report.says(r"device_map|naive model parallel"):
+        asked.missing.append("layers spread over devices (device_map) are not understood")
+    if report.gpus > HOST_GPUS:
+        asked.missing.append("more devices than one machine holds")
+    if not report["gpu"] or "likely" in report["gpu"]:
+        asked.missing.append("the device is not named")
+    if report.gpus > 1 and report.says(SHARDED):
+        asked.judges_memory = False
+        asked.assumed.append("state sharded over the devices, asked as copies: its time alone")
+
+
+def _recipe(report: Report, asked: Asked) -> None:
+    fields, strategy = asked.fields, asked.fields["strategy"]
+    sharded = bool(report.says(SHARDED))
+    fields["precision"] = words.precision_of(report["precision"], strategy, sharded)
+    fields["optimizer"] = words.optimizer_of(report["optimizer"])
+    if re.match(r"yes|unsloth", report["gradient_checkpointing"]):
+        fields["gradient_checkpointing"] = "full"
+    if report.says(r"eager attention"):
+        fields["attention"] = "eager"
+    if report.says(r"torch\.compile"):
+        fields["compile"] = True
+    if strategy in ("lora", "qlora"):
+        _adapters(report, asked)
+    if strategy == "distillation":
+        fields["teacher"] = re.sub(r".*?(\S+) teacher.*", r"\1", report["model_config_hint"])
+    if (classes := words.classes_of(report["task"])) and fields["task"] != "causal_lm":
+        fields["classes"] = classes
+    if report.says(r"int8 base"):
+        asked.assumed.append("8-bit base weights (LLM.int8) asked as 16-bit")
+        asked.judges_memory = False
+    if report.says(r"fake[- ]quant"):
+        asked.assumed.append("fake quantisation of the weights is left out")
+    fields["gpu"], fields["gpus"] = report["gpu"], report.gpus
+    fields["price"] = report.number("usd_per_gpu_hour") or NO_PRICE
+
+
+def _adapters(report: Report, asked: Asked) -> None:
+    if rank := report.number("lora_rank"):
+        asked.fields["lora_rank"] = int(rank)
+    else:
+        asked.assumed.append("rank of the adapters: the planner's own")
+    model = asked.fields["model"].rpartition("/")[2]
+    asked.fields["lora_targets"] = words.targets_of(report["lora_targets"], model)
+    if re.search(r"lm_head|embed", report["lora_targets"]):
+        asked.assumed.append("embeddings and head that are trained whole are left out")
+
+
+def _amount(report: Report, asked: Asked) -> None:
+    """Samples, epochs, steps and batches."""
+    known = facts.data_set(report["dataset"])
+    samples, steps = report.number("samples"), report.number("steps")
+    batch, micro = report.number("global_batch"), report.number("micro_batch")
+    if found := report.says(r"([\d,]+) features"):
+        samples = float(found[1].replace(",", ""))
+    if samples is None and known and known["samples"]:
+        samples = float(known["samples"])
+    if steps and batch and (samples is None or report.says(PACKED)):
+        samples = steps * batch
+    if samples is None:
+        asked.missing.append("number of samples not stated")
+        return
+    asked.fields["samples"] = math.ceil(samples)
+    if batch is None and micro is None:
+        asked.assumed.append("batch: the planner's own")
+    asked.fields |= {
+        "global_batch": int(batch) if batch else None,
+        "micro_batch": int(micro) if micro else None,
+        "epochs": report.number("epochs"),
+        "max_steps": int(steps) if steps else None,
+    }
+    if asked.fields["epochs"] is None:
+        if steps and batch:
+            asked.fields["epochs"] = max(1, math.ceil(steps * batch / samples))
+        else:
+            asked.missing.append("neither epochs nor steps with a batch are stated")
+
+
+def _lengths(report: Report, asked: Asked) -> None:
+    if asked.modality == "image":
+        _image(report, asked)
+    elif asked.modality != "speech":
+        _tokens(report, asked)
+
+
+def _image(report: Report, asked: Asked) -> None:
+    text = report["max_length"]
+    if found := re.search(r"(\d+) to (\d+) px", text):
+        middle = (int(found[1]) + int(found[2])) / 2
+        asked.fields["image_size"] = int(16 * round(middle / 16))
+        asked.assumed.append(f"images that grow from {found[1]} to {found[2]} pixels: their middle")
+    elif found := re.match(r"(\d+)x\d+|(\d+)$", text):
+        asked.fields["image_size"] = int(found[1] or found[2])
+
+
+def _tokens(report: Report, asked: Asked) -> None:
+    fields, text = asked.fields, report["max_length"]
+    if both := re.match(r"(\d+) in / (\d+) out", text):
+        fields |= {"tokens_per_sample": int(both[1]), "max_length": int(both[1])}
+        # Every sample has these lengths; padding to the maximum would lengthen the target to the
+        # input's.
+        fields |= {"target_tokens_per_sample": int(both[2]), "padding": "longest"}
+        return
+    limit = re.match(r"(\d+)", text)
+    if limit:
+        fields["max_length"] = int(limit[1])
+    tokens, full = report.number("tokens_per_sample"), bool(report.says(r"padded(?! in batch)"))
+    packed = bool(report.says(PACKED))
+    if packed and limit and (fields.get("max_steps") or report["table"] == TOTALS):
+        tokens, full = float(limit[1]), True
+    elif full and limit and report.says(r"flash attention unpads") is None:
+        tokens = float(limit[1])
+    if tokens is None:
+        tokens = _known_length(report, asked, packed)
+    if tokens is None:
+        asked.missing.append("mean length of the samples: neither stated nor known of the data")
+        return
+    fields["tokens_per_sample"] = min(tokens, fields.get("max_length") or tokens)
+    if packed and not full:
+        fields["tokens_per_sample"] = tokens
+    fields["padding"] = "max" if full else "packed" if packed else "longest"
+
+
+def _known_length(report: Report, asked: Asked, packed: bool) -> float | None:
+    known = facts.data_set(report["dataset"])
+    if known and (tokens := facts.mean_tokens(known, asked.fields["model"])):
+        asked.assumed.append(f"{tokens:,.0f} tokens a sample: {known['counted_how']}")
+        if not packed and (report.number("micro_batch") or 2) > 1:
+            asked.assumed.append("every sample of that length: the padding of batches is left out")
+        return tokens
+    if (found := report.says(r"cut at (\d+)")) is not None:
+        asked.assumed.append(f"every sample cut at {found[1]} tokens")
+        return float(found[1])
+    return None
+
+
+def _surroundings(report: Report, asked: Asked) -> None:
+    """Evaluation and saving, where the row says something of them."""
+    fields = asked.fields
+    if report.says(r"no evaluation"):
+        fields["evaluations_per_epoch"] = 0
+    elif found := report.says(r"evaluation of (\d+) \w+ each epoch"):
+        fields["evaluation_samples"] = int(found[1])
+    elif (found := report.says(r"evaluation every (\d+) steps")) and fields.get("max_steps"):
+        fields["evaluations_per_epoch"] = fields["max_steps"] / int(found[1])
+    elif report.says(r"run is the max_steps shown"):
+        fields |= {"evaluations_per_epoch": 0, "saves_per_epoch": 0}

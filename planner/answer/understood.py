@@ -1,0 +1,137 @@
+"""The first lines of an answer: the model, the data, the run and the recipe as they were
+understood, and where what runs differs from what was asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Protocol
+
+from planner.errors import FieldName
+from planner.first_lines import FirstLine
+from planner.plan.inputs.problem import Problem
+from planner.plan.placement.place import Placement
+from planner.plan.placement.run import Run, steps_of_an_epoch
+from planner.plan.placement.variants import CACHED, GRADUAL
+from planner.question import Question
+from planner.question.applies import in_vain
+from planner.units import SECONDS_PER_HOUR, format_count, format_seconds
+
+#: A number of epochs that differs by less is the asked one.
+SAME = 0.005
+
+
+class Planned(Protocol):
+    """An option of ``estimate`` or a candidate of ``choose``."""
+
+    @property
+    def placement(self) -> Placement: ...
+
+    @property
+    def run(self) -> Run: ...
+
+
+def first_lines(
+    problem: Problem, shown: Planned | None, strategies: Iterable[str]
+) -> list[FirstLine]:
+    """Those of the question, and those of the option that is recommended (or comes first).
+    ``strategies``: what was planned, of which every asked field should change something."""
+    own = of_option(problem, shown) if shown is not None else []
+    question, facts = problem.question, problem.facts
+    vain = in_vain(question, set(strategies), question.task or facts.task, facts.modality)
+    idle = [FirstLine("run", text, warning=True) for text in vain]
+    return [*problem.first_lines, *idle, *_subject(problem), *own]
+
+
+def of_option(problem: Problem, planned: Planned) -> list[FirstLine]:
+    """What one option runs, after which recipe, and where that is not what was asked."""
+    placement, run = planned.placement, planned.run
+    return [
+        FirstLine("run", _run(placement, run)),
+        *placement.variant.choices.first_lines,
+        *_not_as_asked(problem.question, placement, run),
+    ]
+
+
+def own_texts(problem: Problem, planned: Planned, shown: Iterable[FirstLine]) -> list[str]:
+    """The sentences of an option that the first lines of the answer do not hold."""
+    above, strategy = set(shown), planned.placement.strategy
+    own = [line.text for line in of_option(problem, planned) if line not in above]
+    return [text.removeprefix(f"{strategy}: ") for text in own]
+
+
+def _subject(problem: Problem) -> list[FirstLine]:
+    """The model, its task, and how much data there is."""
+    facts, data = problem.facts, problem.data
+    size = f" of {format_count(facts.parameters)} parameters" if facts.parameters else ""
+    task = (problem.question.task or facts.task).replace("_", " ")
+    said = {line.topic for line in problem.first_lines if not line.warning}
+    lines = [FirstLine("model", f"{facts.name}{size}, trained for {task}")]
+    tokens = ""
+    if data.mean_length is not None and data.modality == "text":
+        total = format_count(data.mean_length * data.samples)
+        tokens = f" of {data.mean_length:,.0f} tokens on average, {total} in all"
+    text = f"data: {data.samples:,} samples{tokens}"
+    return lines + ([] if "data" in said else [FirstLine("data", text)])
+
+
+def _run(placement: Placement, run: Run) -> str:
+    """Epochs, steps, the global batch as it comes about, tokens and the start."""
+    variant, setting, step = placement.variant, placement.setting, placement.setting.step
+    batches = setting.batches
+    packed = variant.choices.padding == "packed" and batches.longest_length is not None
+    what = f"sequences of {batches.longest_length:,} tokens" if packed else "samples"
+    devices = step.parallel.devices
+    parts = [f"micro-batch {step.micro_batch:,}"]
+    parts += [f"{step.accumulation:,} accumulated"] if step.accumulation > 1 else []
+    parts += [f"{devices:,} GPUs"] if devices > 1 else []
+    epochs = f"{run.epochs:.3g} epoch{'' if run.epochs == 1 else 's'}"
+    if variant.name == CACHED:
+        epochs = f"one pass for the features and {run.epochs - 1:.3g} epochs of the head"
+    text = f"{variant.strategy}: {epochs}, {run.steps:,} steps of {step.samples:,} {what}"
+    text += f" ({' × '.join(parts)})" if len(parts) > 1 else ""
+    tokens = tokens_per_epoch(placement)
+    if tokens is not None and variant.name not in (CACHED, GRADUAL):
+        each, all_of_them = format_count(tokens), format_count(tokens * run.epochs)
+        text += f"; {each} tokens an epoch, {all_of_them} in all"
+    start = format_seconds(run.parts_hours["start_up"] * SECONDS_PER_HOUR)
+    return f"{text}; {start} to start"
+
+
+def tokens_per_epoch(placement: Placement) -> float | None:
+    """Real tokens of an epoch, padding left out, targets included; None where there are none."""
+    batches = placement.setting.batches
+    if batches.tokens_per_epoch is None:
+        return None
+    return batches.tokens_per_epoch + (batches.target_tokens_per_epoch or 0.0)
+
+
+def _not_as_asked(question: Question, placement: Placement, run: Run) -> list[FirstLine]:
+    """What the question says and this run cannot keep."""
+    found = [_steps_over_epochs(question, placement, run), _larger_step(question, placement)]
+    return [FirstLine("run", text, warning=True) for text in found if text]
+
+
+def _steps_over_epochs(question: Question, placement: Placement, run: Run) -> str:
+    if question.max_steps is None or question.epochs is None:
+        return ""
+    each = sum(map(steps_of_an_epoch, placement.settings)) / len(placement.settings)
+    asked = max(1, math.ceil(each * question.epochs))
+    if placement.variant.name == CACHED or abs(asked - run.steps) <= SAME * asked:
+        return ""
+    return (
+        f"{FieldName('max_steps')} {question.max_steps:,} ends the run, after {run.epochs:.3g} "
+        f"epochs: {FieldName('epochs')} {question.epochs:g} would be {asked:,} steps"
+    )
+
+
+def _larger_step(question: Question, placement: Placement) -> str:
+    """Every device takes whole micro-batches: a step may be larger than the asked batch."""
+    step, asked = placement.setting.step, question.global_batch
+    if asked is None or step.samples <= asked:
+        return ""
+    return (
+        f"{FieldName('global_batch')} {asked:,} is no whole number of micro-batches on "
+        f"{step.parallel.devices:,} GPU{'s' if step.parallel.devices > 1 else ''}: a step takes "
+        f"{step.samples:,} samples"
+    )

@@ -1,0 +1,335 @@
+"""Published recipes: which row of ``profiles/recipes`` is nearest to a question, and what it says.
+
+Facts only: what a row fills, and what its kind is not trusted for, ``practice.py`` decides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from planner import tables
+from planner.datasets.profile import DatasetProfile
+from planner.models.facts import ModelFacts
+from planner.units import SECONDS_PER_HOUR
+
+#: From strong to weak evidence.
+KINDS = ("recipe", "paper", "example", "community", "library_default")
+#: Those that made a published model, or reproduce a published figure.
+STRONG = ("recipe", "paper")
+#: Data is alike in size within this factor, models within this power of two.
+ALIKE_FACTOR, ALIKE_MODELS_LOG2 = 10.0, 2.0
+#: Models of one size class are within a factor of √8 of each other.
+SIZE_CLASS_LOG2 = 1.5
+SUBJECTS = ("language", "vision", "sound", "mixed", "preference", "embedding")
+AUDIO_SECONDS = "audio seconds"
+#: Batches that are no number of samples.
+OTHER_UNITS = ("tokens", "words")
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published recipe, its blanks None. ``global_batch`` samples (or packed sequences, or
+    seconds of audio, by ``batch_unit``) over all devices; None where only ``per_device`` is known,
+    which grows with the devices. ``parameters`` of each model that it trained. ``epochs_derived``:
+    it counted steps, and the epochs were worked out of them. ``max_length`` in tokens."""
+
+    family: str
+    model: str
+    parameters: tuple[float, ...]
+    task: str
+    strategy: str
+    kind: str
+    data: str
+    data_samples: float | None
+    data_hours: float | None
+    batch_unit: str
+    global_batch: float | None
+    per_device: float | None
+    epochs: float | None
+    epochs_derived: bool
+    steps: int | None
+    max_length: int | None
+    packing: bool | None
+    evaluations_per_epoch: float | None
+    evaluation_steps: int | None
+    evaluation_generates: bool | None
+    warmup: str
+    source: str
+    date: str
+
+    @property
+    def strong(self) -> bool:
+        return self.kind in STRONG
+
+    @property
+    def named(self) -> str:
+        """What it trained, and where it says so, short enough for a first line."""
+        data = self.data.removeprefix("datasets: ").removeprefix("demo dataset ")
+        on = f" on {data}" if data else ""
+        return f"{self.model}{on} ({self.kind.replace('_', ' ')}, {self.source})"
+
+    def as_dict(self) -> dict[str, str]:
+        return {
+            "model": self.model,
+            "task": self.task,
+            "kind": self.kind,
+            "data": self.data,
+            "source": self.source,
+            "date": self.date,
+        }
+
+
+@dataclass(frozen=True)
+class Work:
+    """A published task that is ours, by a row of ``tasks.csv``; of equal ``order`` none is nearer.
+    ``steps_win``: its recipes are made of steps, whatever the data; ``packs``: its samples are
+    packed."""
+
+    task: str
+    strategy: str
+    group: str
+    order: int
+    steps_win: bool
+    packs: bool
+
+
+@dataclass(frozen=True)
+class Asker:
+    """What a recipe is sought for."""
+
+    family: str | None
+    group: str
+    parameters: float | None
+    samples: int
+    hours: float | None
+
+    def batch_samples(self, row: Published, devices: int) -> float | None:
+        """A row's global batch in samples of this data; None where it cannot be said."""
+        batch = row.global_batch
+        if batch is None:
+            batch = None if row.per_device is None else row.per_device * devices
+        if row.batch_unit in OTHER_UNITS or batch is None:
+            return None
+        if row.batch_unit != AUDIO_SECONDS:
+            return batch
+        if self.hours is None:
+            return None
+        return max(1.0, batch / (self.hours * SECONDS_PER_HOUR / self.samples))
+
+
+@cache
+def published() -> tuple[Published, ...]:
+    """Every row, in the order of the tables."""
+    return tuple(
+        _published(row) for subject in SUBJECTS for row in tables.rows("recipes", f"{subject}.csv")
+    )
+
+
+def _published(row: dict[str, str]) -> Published:
+    micro, accumulation = tables.number(row["micro_batch"]), tables.number(row["accumulation"])
+    in_tokens = row["length_unit"] == "tokens"
+    return Published(
+        family=row["family"],
+        model=row["model"],
+        parameters=tuple(map(float, row["parameters"].split())),
+        task=row["task"],
+        strategy=row["strategy"],
+        kind=row["kind"],
+        data=row["data_size_range"],
+        data_samples=tables.number(row["data_samples"]),
+        data_hours=tables.number(row["data_hours"]),
+        batch_unit=row["batch_unit"],
+        global_batch=tables.number(row["global_batch"]),
+        per_device=None if micro is None else micro * (accumulation or 1),
+        epochs=tables.number(row["epochs"]),
+        epochs_derived="epochs: (about)" in row["qualifiers"],
+        steps=_whole(row["steps"]),
+        max_length=_whole(row["max_length"]) if in_tokens else None,
+        packing=_flag(row["packing"]),
+        evaluations_per_epoch=tables.number(row["evaluations_per_epoch"]),
+        evaluation_steps=_whole(row["evaluation_steps"]),
+        evaluation_generates=_flag(row["evaluation_generates"]),
+        warmup=row["warmup"],
+        source=row["source"],
+        date=row["date"],
+    )
+
+
+def _whole(cell: str) -> int | None:
+    value = tables.number(cell)
+    return None if value is None else int(value)
+
+
+def _flag(cell: str) -> bool | None:
+    return {"yes": True, "no": False}.get(cell)
+
+
+@cache
+def _families() -> tuple[tuple[str, str, str, bool], ...]:
+    """(start of a name, family, group, whether it leads the group), the longest start first."""
+    found = [
+        (start, row["family"], row["group"], row["lead"] == "yes")
+        for row in tables.rows("recipes", "families.csv")
+        for start in row["starts"].split()
+    ]
+    return tuple(sorted(found, key=lambda one: -len(one[0])))
+
+
+def family_of(facts: ModelFacts) -> tuple[str, str] | None:
+    """(family, its group of architectures) by the model's name, else by its type or architecture;
+    None where no row knows it."""
+    short = facts.name.rpartition("/")[2].rpartition(":")[2].lower()
+    kind = (facts.config or {}).get("model_type") or facts.architecture or ""
+    for name in (short, str(kind).lower()):
+        for start, family, group, _ in _families():
+            if name.startswith(start):
+                return family, group
+    return None
+
+
+@cache
+def group_members(group: str) -> dict[str, bool]:
+    """Family → whether its recipes stand for the others of the group."""
+    return {family: lead for _, family, of, lead in _families() if of == group}
+
+
+def works(facts: ModelFacts, data: DatasetProfile, task: str, strategy: str) -> list[Work]:
+    """The published tasks that this one is, the nearest first."""
+    found = family_of(facts)
+    family = found[0] if found else None
+    kind = "plain text" if data.format == "text" else ""
+    rows = [
+        row
+        for row in tables.rows("recipes", "tasks.csv")
+        if row["task"] == task
+        and row["strategy"] == strategy
+        and row["data"] in ("", kind)
+        and (not row["families"] or family in row["families"].split())
+    ]
+    return [
+        Work(
+            task=row["published_task"],
+            strategy=row["published_strategy"],
+            group=row["group"],
+            order=int(row["order"]),
+            steps_win=row["steps"] == "yes",
+            packs=row["packs"] == "yes",
+        )
+        for row in sorted(rows, key=lambda row: int(row["order"]))
+    ]
+
+
+def asker(facts: ModelFacts, data: DatasetProfile, group: str) -> Asker:
+    found = family_of(facts)
+    seconds = data.audio_seconds
+    hours = None if seconds is None else float(seconds.mean()) * data.samples / SECONDS_PER_HOUR
+    return Asker(
+        family=found[0] if found else None,
+        group=found[1] if found else group,
+        parameters=facts.parameters,
+        samples=data.samples,
+        hours=hours,
+    )
+
+
+def nearest(
+    found: Sequence[Work], who: Asker, usable: Callable[[Published], bool]
+) -> Published | None:
+    """The row to go by, of those that are ``usable``: the model's own family before the leading one
+    of its architecture, its size class, data of alike size, strong evidence, then the nearest data;
+    of equal ones the middle in epochs and batch, so that no odd recipe decides."""
+    order = {(work.task, work.strategy): work.order for work in found}
+    rows = [
+        row
+        for row in published()
+        if (row.task, row.strategy) in order and _family_rank(row, who) is not None and usable(row)
+    ]
+    if not rows:
+        return None
+
+    def rank(row: Published) -> tuple[float, ...]:
+        return (
+            _family_rank(row, who) or 0,
+            order[row.task, row.strategy],
+            _size_class(row, who),
+            row.global_batch is None,  # how many devices it ran on is not known
+            _data_rank(row, who),
+            KINDS.index(row.kind),
+            round(_data_distance(row, who) or 0.0, 3),
+        )
+
+    best = min(map(rank, rows))
+    return _middle(row for row in rows if rank(row) == best)
+
+
+def _middle(rows: Iterable[Published]) -> Published:
+    """The middle in epochs, then in batch."""
+    ordered = sorted(rows, key=lambda row: (row.epochs or math.inf, row.source))
+    epochs = ordered[(len(ordered) - 1) // 2].epochs
+    alike = [row for row in ordered if row.epochs == epochs]
+    alike.sort(key=lambda row: (row.global_batch or math.inf, row.source))
+    return alike[(len(alike) - 1) // 2]
+
+
+def _family_rank(row: Published, who: Asker) -> int | None:
+    """0 the model's own, 1 the one that leads its architecture, 2 another of it, 3 what a trainer
+    does when it is told nothing; None for any other."""
+    if row.family == who.family:
+        return 0
+    members = group_members(who.group)
+    if row.family in members:
+        return 1 if members[row.family] else 2
+    return 3 if row.family == "any" else None
+
+
+def _size_class(row: Published, who: Asker) -> int:
+    """How many classes of size lie between the models; unknown sizes are one off."""
+    distance = _size_distance(row, who)
+    return 1 if distance is None else int(distance / SIZE_CLASS_LOG2)
+
+
+def _size_distance(row: Published, who: Asker) -> float | None:
+    """Doublings between the models; None where one is of unknown size."""
+    if not row.parameters or who.parameters is None:
+        return None
+    parameters = who.parameters
+    return min(abs(math.log2(size / parameters)) for size in row.parameters)
+
+
+def _data_distance(row: Published, who: Asker) -> float | None:
+    """Logarithm of how many times larger or smaller its data is; None where that is not known."""
+    if row.data_hours is not None and who.hours:
+        return abs(math.log(row.data_hours / who.hours))
+    if row.data_samples is None:
+        return None
+    return abs(math.log(row.data_samples / max(1, who.samples)))
+
+
+def _data_rank(row: Published, who: Asker) -> int:
+    """0 alike in size, 1 unknown, 2 another size."""
+    distance = _data_distance(row, who)
+    if distance is None:
+        return 1
+    return 0 if distance <= math.log(ALIKE_FACTOR) else 2
+
+
+def holds_for(row: Published, who: Asker, *, from_scratch: bool) -> bool:
+    """Whether a row's epochs may be taken for this model and data: both alike in size, or of
+    unknown size; from nothing also less data, which wants no fewer passes."""
+    distance = _size_distance(row, who)
+    if distance is not None and distance > ALIKE_MODELS_LOG2 and not from_scratch:
+        return False
+    if _data_rank(row, who) < 2:
+        return True
+    return from_scratch and row.data_samples is not None and who.samples < row.data_samples
+
+
+@cache
+def median(task: str, strategy: str, key: str) -> tuple[float, str] | None:
+    """(value, source) over the published rows of a task and strategy; None where too few say."""
+    for row in tables.rows("recipes", "medians.csv"):
+        if (row["task"], row["strategy"], row["key"]) == (task, strategy, key):
+            return float(row["value"]), row["source"]
+    return None

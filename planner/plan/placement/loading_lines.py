@@ -1,0 +1,75 @@
+"""The first lines on weights that are loaded in few bits: what is done to the rest of them, and
+what the loader leaves as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from planner import units
+from planner.errors import FieldName
+from planner.first_lines import FirstLine
+from planner.models.quantization.stored import Quantization
+from planner.plan.inputs.defaults import quantised
+from planner.plan.inputs.problem import Problem
+from planner.plan.placement.setting import Setting
+from planner.question.training_setting import LORA
+
+
+def say_how_it_is_loaded(problem: Problem, strategy: str, setting: Setting) -> None:
+    """Add to the problem's first lines, each subject once however many devices are asked."""
+    if strategy not in LORA:
+        return
+    stored = quantised(problem.question, setting.source.facts, strategy)
+    if stored is None:
+        return
+    said = {line.text.partition(",")[0] for line in problem.first_lines}
+    problem.first_lines += [
+        line
+        for line in _lines(problem, strategy, setting, stored)
+        if line.text.partition(",")[0] not in said
+    ]
+
+
+def _lines(
+    problem: Problem, strategy: str, setting: Setting, stored: Quantization
+) -> Iterator[FirstLine]:
+    if stored.upcast:
+        yield FirstLine("recipe", _preparation(strategy, problem.question.kbit_preparation))
+    meta = setting.longest_trace().meta
+    if meta.get("kept_wide_bytes"):
+        yield FirstLine("model", _kept(strategy, setting, stored, meta), warning=True)
+
+
+def _preparation(strategy: str, chosen: str) -> str:
+    field = FieldName("kbit_preparation")
+    if chosen == "none":
+        return (
+            f"{strategy} over quantised weights, the rest left in 16 bits ({field} none: own "
+            "loaders, unsloth, LLaMA-Factory, TRL since 2026)"
+        )
+    return (
+        f"{strategy} over quantised weights, everything else made float32 and the blocks "
+        f"checkpointed, as PEFT's prepare_model_for_kbit_training does (axolotl, TRL until 2025); "
+        f"{field} none leaves it in 16 bits and needs less memory"
+    )
+
+
+def _kept(strategy: str, setting: Setting, stored: Quantization, meta: Mapping[str, Any]) -> str:
+    """Both figures: of the installed loader, and of one that converts every layer."""
+    wide, small = meta["kept_wide_bytes"], meta["kept_stored_bytes"]
+    version = meta.get("versions", {}).get("transformers", "")
+    line = (
+        f"{strategy} with transformers {version}, which converts no experts and no layer of a "
+        f"class of its own to {stored.words}: {units.format_bytes(wide)} of its weights stay as "
+        "they are, elsewhere (own loaders, transformers before 5) they take "
+        f"{units.format_bytes(small)}"
+    )
+    if setting.memory is None:
+        return line
+    used = setting.memory.device_used_bytes.p50
+    return (
+        f"{line}; {units.format_bytes(used)} on the card in all, about "
+        f"{units.format_bytes(used - wide + small)} so: {FieldName('quantised_layers')} all "
+        "prices it"
+    )

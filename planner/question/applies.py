@@ -1,0 +1,127 @@
+"""Which fields of a question have an effect on what: a field that is asked and changes none of the
+planned options is said, with what it is of. Training settings say it themselves (``settings.py``);
+a new field that is not for everything is an entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from planner.errors import FieldName
+from planner.question.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
+from planner.question.settings import LORA, SETTINGS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """What a field is of; empty for everything. ``needs``: fields of which one has to be asked
+    too, but for the strategies ``needless_for``. ``loses_to``: a field beside which it is not
+    used."""
+
+    strategies: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    needless_for: tuple[str, ...] = ()
+    loses_to: str | None = None
+
+
+TRAINED = Use(strategies=TRAINING_STRATEGIES)
+PAID = Use(strategies=PAID_STRATEGIES)
+RAG = Use(strategies=("rag",))
+WITH_TOKENS = ("text", "image_text", "audio")
+HIRED = Use(strategies=TRAINING_STRATEGIES, loses_to="price")
+SERVED = Use(needs=("requests_per_month",))
+REQUESTED = Use(needs=("requests_per_month",), needless_for=PAID_STRATEGIES)
+
+#: Of the fields that are no training setting, those that are not for everything.
+USES: dict[str, Use] = {
+    "tokens_per_sample": Use(modalities=WITH_TOKENS, loses_to="data"),
+    "target_tokens_per_sample": Use(tasks=("seq2seq_lm", "speech_recognition"), loses_to="data"),
+    "text_columns": Use(modalities=WITH_TOKENS, needs=("data",)),
+    "max_steps": TRAINED,
+    "global_batch": TRAINED,
+    "micro_batch": TRAINED,
+    "max_length": Use(modalities=WITH_TOKENS),
+    "padding": Use(strategies=TRAINING_STRATEGIES, modalities=WITH_TOKENS),
+    "precision": TRAINED,
+    "optimizer": TRAINED,
+    "gradient_checkpointing": TRAINED,
+    "attention": TRAINED,
+    "compile": TRAINED,
+    "saves_per_epoch": TRAINED,
+    "parallel": TRAINED,
+    "gpu": TRAINED,
+    "gpus": TRAINED,
+    "spot": TRAINED,
+    "exact": TRAINED,
+    "provider": HIRED,
+    "commitment": HIRED,
+    "lora_alpha": Use(strategies=LORA),
+    "unfreezing": Use(strategies=("partial_fine_tune",)),
+    "cached_features": Use(strategies=("feature_extraction",)),
+    "teacher": Use(strategies=("distillation",)),
+    "prompt_tokens": REQUESTED,
+    "output_tokens": REQUESTED,
+    "concurrent_requests": SERVED,
+    "horizon_months": SERVED,
+    "few_shot_examples": Use(strategies=("prompting", "rag")),
+    "cached_share": PAID,
+    "api_model": PAID,
+    "corpus_tokens": RAG,
+    "retrieved_tokens": RAG,
+    "embedding_model": RAG,
+    "vector_store": RAG,
+}
+
+
+def use_of(name: str) -> Use:
+    """Of any field; one that no table names is for everything."""
+    if name in USES:
+        return USES[name]
+    setting = SETTINGS.get(name)
+    if setting is None:
+        return Use()
+    return Use(strategies=setting.strategies, tasks=setting.tasks)
+
+
+def in_vain(question: Question, strategies: Collection[str], task: str, modality: str) -> list[str]:
+    """A sentence for each asked field that changes nothing of what is planned: ``strategies`` on
+    this task and modality."""
+    found: list[str] = []
+    for name in Question.model_fields:
+        if name in question.model_fields_set and getattr(question, name) is not None:
+            why = _why_not(question, use_of(name), strategies, task, modality)
+            found += [f"{FieldName(name)} has no effect: {why}"] if why else []
+    return found
+
+
+def _why_not(
+    question: Question, use: Use, strategies: Collection[str], task: str, modality: str
+) -> str:
+    """Why a field has no effect; empty where it has one."""
+    if use.loses_to is not None and getattr(question, use.loses_to) is not None:
+        return (
+            "the data itself is counted"
+            if use.loses_to == "data"
+            else f"{FieldName(use.loses_to)} is given"
+        )
+    alone = use.needs and all(getattr(question, name) is None for name in use.needs)
+    if alone and not set(use.needless_for) & set(strategies):
+        return f"it goes with {FieldName(*use.needs)}"
+    if use.strategies and not set(use.strategies) & set(strategies):
+        return f"it is of {_listed(use.strategies)}, not of {_listed(strategies)}"
+    if use.tasks and task not in use.tasks:
+        return f"it is of {_listed(use.tasks)}, not of {task}"
+    if use.modalities and modality not in use.modalities:
+        return f"it is of {_listed(use.modalities)}, not of {modality}"
+    return ""
+
+
+def _listed(names: Collection[str]) -> str:
+    """All training strategies, or all that are paid by the token, in a word."""
+    if set(TRAINING_STRATEGIES) <= set(names):
+        return "training"
+    if len(names) > 1 and set(names) == set(PAID_STRATEGIES):
+        return "what is paid by the token"
+    return ", ".join(names)

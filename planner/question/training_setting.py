@@ -1,0 +1,84 @@
+"""TrainingSetting: what is known of one choice of a training, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from planner.registry import declared
+
+#: What a value may be. ``count`` 1, 2, …; ``whole`` 0, 1, …; ``positive`` above 0; ``amount`` 0 or
+#: above; ``names`` a list of words; ``object`` names with values.
+NUMBERS = ("count", "whole", "positive", "amount")
+SINGLE_VALUES = ("text", "strategy", "flag", *NUMBERS)
+#: Files and objects of tools that are read themselves: what they call a setting, nobody logs under
+#: that name alone.
+OWN_OBJECTS = ("peft", "trainer_state", "axolotl")
+#: Strategies that train adapters.
+LORA: tuple[str, ...] = tuple(
+    strategy.name
+    for strategy in declared("planner.training.strategies", "STRATEGY")
+    if strategy.uses_lora
+)
+#: Tasks whose inputs may be images of any size.
+IMAGE_TASKS = ("image_classification", "contrastive", "custom")
+CLASSIFIERS = (
+    "text_classification",
+    "token_classification",
+    "image_classification",
+    "audio_classification",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSetting:
+    """One setting.
+
+    ``names``: (tool, what it is called there), in the order in which logged parameters are
+    searched. ``strategies`` and ``tasks``: those that use it, empty for all; ``required``: these
+    strategies cannot be asked about without it. ``largest``: beyond it no run is meant.
+    ``recipe_names``: a question's word → a recipe's, where they differ. ``question``: a field of
+    the question of this name means the same. ``flag``: it can be said of a run (a flag of
+    ``planner runs import``, a name of ``--map``). ``published``: a column of
+    ``profiles/measured/published.csv``.
+    """
+
+    name: str
+    value_type: str
+    unit: str | None = None
+    words: str = ""
+    label: str = ""
+    names: tuple[tuple[str, str], ...] = ()
+    choices: tuple[str, ...] = ()
+    largest: int = 10**6
+    strategies: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    required: bool = False
+    recipe_names: Mapping[str, str] = field(default_factory=dict[str, str])
+    question: bool = True
+    flag: bool = True
+    published: bool = True
+
+    @property
+    def logged_names(self) -> tuple[str, ...]:
+        """What it is called in parameters that trainers and trackers log; the first that is there
+        counts."""
+        return tuple(name for tool, name in self.names if tool not in OWN_OBJECTS)
+
+    @property
+    def column(self) -> str:
+        """Of tables of runs."""
+        return self.name
+
+    @property
+    def title(self) -> str:
+        """Of views: the label, else the name in words."""
+        return self.label or self.name.replace("_", " ")
+
+    def called_by(self, tool: str) -> str | None:
+        return next((name for owner, name in self.names if owner == tool), None)
+
+    def used_by(self, strategy: str, task: str) -> bool:
+        return (not self.strategies or strategy in self.strategies) and (
+            not self.tasks or task in self.tasks
+        )

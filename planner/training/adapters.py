@@ -1,0 +1,161 @@
+"""Where PEFT puts adapters, by PEFT's own words: its ``LoraConfig``, checked against the modules
+that a model has."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from planner.errors import FieldName, QuestionError, nearest
+
+if TYPE_CHECKING:
+    from planner.models.building.built import BuiltModel
+    from planner.training.recipe import Recipe
+
+#: PEFT's word for every linear layer but the output.
+ALL_LINEAR = "all-linear"
+_NAME = re.compile(r"[\w.-]+")
+#: How many names an error lists.
+SHOWN = 40
+
+
+def lora_config(peft: Any, built: BuiltModel, recipe: Recipe) -> Any:
+    """PEFT's configuration of a recipe. Raises QuestionError for what names no module of the
+    model."""
+    options: dict[str, Any] = {
+        "r": recipe.lora_rank,
+        "lora_alpha": 2 * (recipe.lora_rank or 1),
+        "lora_dropout": recipe.lora_dropout or 0.0,
+        "target_modules": targets(built, recipe),
+        "bias": "none",
+    }
+    if recipe.lora_exclude:
+        options["exclude_modules"] = _modules(built, recipe.lora_exclude, "lora_exclude")
+    if recipe.lora_layers:
+        options |= _layers(built, recipe)
+    if recipe.lora_modules_to_save:
+        _check_names(built, recipe.lora_modules_to_save, "lora_modules_to_save")
+        options["modules_to_save"] = list(recipe.lora_modules_to_save)
+    if recipe.lora_rank_pattern:
+        options["rank_pattern"] = _ranks(built, recipe.lora_rank_pattern)
+    return peft.LoraConfig(**options)
+
+
+def targets(built: BuiltModel, recipe: Recipe) -> list[str] | str:
+    """As ``target_modules`` takes them. Raises QuestionError for a model without a linear layer but
+    its head, and for names that match nothing."""
+    if recipe.lora_targets == (ALL_LINEAR,):
+        return ALL_LINEAR
+    if recipe.lora_targets:
+        return _modules(built, recipe.lora_targets, "lora_targets")
+    known = sorted(built.linear_names())
+    if not known:
+        raise QuestionError(
+            f"{built.facts.name} has no linear layer but its head: adapters have no place in it",
+            where=FieldName("strategy"),
+            mend=f"Name layers that it has with {FieldName('lora_targets')} (LoRA also takes "
+            "convolutions), or train it otherwise",
+        )
+    return known
+
+
+def _modules(built: BuiltModel, asked: tuple[str, ...], field: str) -> list[str] | str:
+    """Names that modules have or end in, or one regular expression over whole names."""
+    if len(asked) == 1 and not _NAME.fullmatch(asked[0]):
+        return _expression(built, asked[0], field)
+    _check_names(built, asked, field)
+    return list(asked)
+
+
+def _expression(built: BuiltModel, text: str, field: str) -> str:
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise QuestionError(
+            f"{text!r} is no regular expression: {error}", where=FieldName(field)
+        ) from error
+    if not any(pattern.fullmatch(name) for name in _names(built)):
+        raise QuestionError(
+            f"no module of {built.facts.name} matches the whole of {text!r}",
+            where=FieldName(field),
+            mend=f"Its modules are called like {', '.join(_names(built)[-3:])}",
+        )
+    return text
+
+
+def _check_names(built: BuiltModel, asked: tuple[str, ...], field: str) -> None:
+    names = _names(built)
+    missing = [
+        word for word in asked if not any(n == word or n.endswith(f".{word}") for n in names)
+    ]
+    if not missing:
+        return
+    last = dict.fromkeys(n.rpartition(".")[2] for n in names)
+    known = sorted(name for name in last if not name.isdigit())
+    near = list(dict.fromkeys(hit for word in missing for hit in nearest(word, known)))
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    linear = sorted(built.linear_names()) or known
+    more = "" if len(linear) <= SHOWN else f" and {len(linear) - SHOWN} more"
+    raise QuestionError(
+        f"no such modules in {built.facts.name}: {', '.join(missing)}",
+        where=FieldName(field),
+        mend=f"{hint}It has: {', '.join(linear[:SHOWN])}{more}",
+    )
+
+
+def _names(built: BuiltModel) -> list[str]:
+    return [name for name, _ in built.module.named_modules() if name]
+
+
+def _layers(built: BuiltModel, recipe: Recipe) -> dict[str, Any]:
+    """``layers_to_transform`` and ``layers_pattern``."""
+    if isinstance(targets(built, recipe), str):
+        raise QuestionError(
+            "PEFT takes numbers of blocks with names of modules only, not with a regular "
+            "expression or all-linear",
+            where=FieldName("lora_layers"),
+            mend=f"Name the modules with {FieldName('lora_targets')}, or put the numbers into the "
+            "expression",
+        )
+    numbers = _numbers(recipe.lora_layers or ())
+    blocks = len(built.blocks)
+    if blocks and max(numbers) >= blocks:
+        raise QuestionError(
+            f"{built.facts.name} has {blocks} blocks, numbered 0 to {blocks - 1}: none is "
+            f"{max(numbers)}",
+            where=FieldName("lora_layers"),
+        )
+    pattern = {"layers_pattern": list(recipe.lora_layers_pattern or ())}
+    return {"layers_to_transform": numbers, **(pattern if recipe.lora_layers_pattern else {})}
+
+
+def _numbers(texts: tuple[str, ...]) -> list[int]:
+    """``0-3`` and ``7`` → 0, 1, 2, 3, 7."""
+    found: set[int] = set()
+    for text in texts:
+        match = re.fullmatch(r"\s*(\d{1,6})\s*(?:-\s*(\d{1,6}))?\s*", text)
+        if match is None or match[2] is not None and int(match[2]) < int(match[1]):
+            raise QuestionError(
+                f"{text!r} is no number of a block",
+                where=FieldName("lora_layers"),
+                mend="Give numbers and ranges, such as 0-15,20",
+            )
+        found.update(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return sorted(found)
+
+
+def _ranks(built: BuiltModel, texts: tuple[str, ...]) -> dict[str, int]:
+    """``q_proj=8`` → its rank. A name may be an expression for the end of a module's name."""
+    found: dict[str, int] = {}
+    for text in texts:
+        name, sign, rank = text.rpartition("=")
+        if not sign or not name.strip() or not rank.strip().isdigit() or int(rank) < 1:
+            raise QuestionError(
+                f"{text!r} is no rank of a module",
+                where=FieldName("lora_rank_pattern"),
+                mend="Give NAME=RANK, such as q_proj=8",
+            )
+        found[name.strip()] = int(rank)
+    plain = tuple(name for name in found if _NAME.fullmatch(name))
+    _check_names(built, plain, "lora_rank_pattern")
+    return found

@@ -1,0 +1,1 @@
+"""Stand-ins on meta for layers whose weights are stored in few bits, and which layers they are."""

@@ -1,0 +1,137 @@
+"""Linear layers whose frozen weight is stored in few bits, on meta."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from planner.models.constants import constant
+from planner.models.quantization.stored import Quantization
+from planner.training.quantised.kernels import dequantised
+
+#: Of what is stored: 8-bit floats as bytes, since meta only counts them.
+TYPES = {
+    "uint8": torch.uint8,
+    "float8": torch.uint8,
+    "int8": torch.int8,
+    "int16": torch.int16,
+    "float16": torch.float16,
+    "int32": torch.int32,
+    "float32": torch.float32,
+}
+
+
+class _Product(torch.autograd.Function):
+    """bitsandbytes' ``MatMul4Bit``: the weight becomes a 16-bit copy for one product in the forward
+    pass and again in the backward pass; only what is stored lives between them."""
+
+    @staticmethod
+    def forward(context: Any, x: torch.Tensor, layer: StoredLinear) -> torch.Tensor:
+        context.layer = layer
+        bias = None if layer.bias is None else layer.bias.to(x.dtype)
+        return torch.nn.functional.linear(x, layer.dequantised().to(x.dtype), bias)
+
+    @staticmethod
+    def backward(context: Any, *grads: torch.Tensor) -> Any:
+        return torch.matmul(grads[0], context.layer.dequantised().to(grads[0].dtype)), None
+
+
+class _Int8Product(torch.autograd.Function):
+    """bitsandbytes' ``MatMul8bitLt`` with a threshold: the input in 16 bits is kept, quantised by
+    rows and multiplied in integers; its few outlying columns are multiplied in 16 bits and added
+    to a copy of the result. The backward pass multiplies with a 16-bit copy of the weight."""
+
+    @staticmethod
+    def forward(context: Any, x: torch.Tensor, layer: StoredLinear) -> torch.Tensor:
+        context.layer, context.shape, context.dtype = layer, x.shape, x.dtype
+        rows = x.reshape(-1, x.shape[-1])
+        quantised, _ = torch.ops.planner.quantize_rows(rows.to(torch.float16))
+        sums = torch._int_mm(quantised, layer.weight.t())  # pyright: ignore[reportPrivateImportUsage]
+        result = torch.ops.planner.dequantize([sums], list(sums.shape), rows.dtype)
+        columns = min(int(constant("int8_outlier_columns")), rows.shape[-1])
+        outlying = rows[:, :columns].contiguous()
+        weights = layer.weight[:, :columns].contiguous().to(rows.dtype)
+        result = result.addmm(outlying, weights.t())
+        if layer.bias is not None:
+            result = result.add_(layer.bias.to(rows.dtype))
+        context.kept = (rows, outlying)
+        return result.reshape(*x.shape[:-1], result.shape[-1])
+
+    @staticmethod
+    def backward(context: Any, *grads: torch.Tensor) -> Any:
+        grad = grads[0].reshape(-1, grads[0].shape[-1]).contiguous()
+        weight = context.layer.weight.to(context.dtype, copy=True).mul_(
+            context.layer.SCB.unsqueeze(1).mul(1.0)
+        )
+        found = torch.matmul(grad.to(context.dtype), weight).view(context.shape)
+        context.kept = None
+        return found, None
+
+
+class StoredLinear(torch.nn.Linear):
+    """A frozen linear layer of which only the tensors of its method lie in memory; they are
+    parameters, so that they count as weights. ``elements`` is the weight's own count."""
+
+    product: type[torch.autograd.Function] = _Product
+
+    def __init__(
+        self, source: torch.nn.Module, quantization: Quantization, compute_dtype: torch.dtype
+    ):
+        super().__init__(1, 1, bias=False, device="meta")
+        weight: Any = source.weight
+        turned = not isinstance(source, torch.nn.Linear)  # transformers' Conv1D: inputs first
+        outputs, inputs = weight.shape[::-1] if turned else weight.shape
+        self.in_features, self.out_features = inputs, outputs
+        self.compute_dtype, self.elements = compute_dtype, weight.numel()
+        del self.weight
+        self.names = []
+        for name, shape, kind in quantization.stored(outputs, inputs):
+            self.names.append(name)
+            setattr(self, name, _frozen(torch.empty(shape, dtype=TYPES[kind], device="meta")))
+        if not hasattr(self, "weight"):
+            # PEFT asks a layer's weight where it lies; these have it under another name
+            object.__setattr__(self, "weight", getattr(self, self.names[0]))
+        bias: Any = source.bias
+        self.bias = None if bias is None else _frozen(bias.detach().to(compute_dtype))
+
+    def dequantised(self) -> torch.Tensor:
+        return dequantised(
+            {name: getattr(self, name) for name in self.names},
+            [self.out_features, self.in_features],
+            self.compute_dtype,
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        expected = x.dtype
+        return self.product.apply(x.to(self.compute_dtype), self).to(expected)
+
+
+class Linear4bit(StoredLinear):
+    """bitsandbytes' ``Linear4bit``."""
+
+
+class Linear8bit(StoredLinear):
+    """bitsandbytes' ``Linear8bitLt`` with int8 weights."""
+
+    product = _Int8Product
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.product.apply(x, self)
+
+
+#: Methods with a layer of their own; every other one multiplies as a 4-bit layer does.
+LAYERS: dict[str, type[StoredLinear]] = {
+    "bitsandbytes_4bit": Linear4bit,
+    "bitsandbytes_8bit": Linear8bit,
+}
+
+
+def layer_for(
+    source: torch.nn.Module, quantization: Quantization, compute_dtype: torch.dtype
+) -> StoredLinear:
+    return LAYERS.get(quantization.method, StoredLinear)(source, quantization, compute_dtype)
+
+
+def _frozen(tensor: torch.Tensor) -> torch.nn.Parameter:
+    return torch.nn.Parameter(tensor, requires_grad=False)

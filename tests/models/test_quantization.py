@@ -1,0 +1,205 @@
+"""``quantization_config`` as it is read, the bytes of the tensors that it means, what is said of
+it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from planner.errors import ModelError
+from planner.models.quantization.read import read
+from planner.models.quantization.stored import LOADED
+from planner.models.quantization.words import refusal
+from planner.models.resolve import resolve
+from planner.plan.inputs.problem import understand
+from planner.question import Question
+
+MISTRAL = {
+    "architectures": ["MistralForCausalLM"],
+    "model_type": "mistral",
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 1000,
+    "torch_dtype": "float16",
+}
+#: Published configs, shortened: (quantization_config, words, bits, bytes of a 4096 × 4096 layer).
+N = 4096 * 4096
+PUBLISHED = [
+    # TheBloke/Mistral-7B-v0.1-GPTQ: words, scales and zeros a group of 128, an index an input
+    (
+        {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": True, "sym": True},
+        "GPTQ",
+        4,
+        N // 2 + 32 * 4096 * 2 + 32 * 4096 // 2 + 4096 * 4,
+    ),
+    (
+        {"quant_method": "gptq", "bits": 3, "group_size": -1},
+        "GPTQ",
+        3,
+        N * 3 // 8 + 4096 * 2 + 4096 * 3 // 8 + 4096 * 4,
+    ),
+    # casperhansen/llama-3-8b-instruct-awq
+    (
+        {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"},
+        "AWQ",
+        4,
+        N // 2 + 32 * 4096 * 2 + 32 * 4096 // 2,
+    ),
+    # unsloth/mistral-7b-v0.3-bnb-4bit
+    (
+        {
+            "_load_in_4bit": True,
+            "bnb_4bit_quant_type": "nf4",
+            "bnb_4bit_use_double_quant": True,
+            "load_in_4bit": True,
+            "quant_method": "bitsandbytes",
+        },
+        "bitsandbytes NF4",
+        4,
+        N // 2 + N // 64 + N // 64 // 256 * 4 + (16 + 256 + 1) * 4,
+    ),
+    (
+        {"load_in_4bit": True, "bnb_4bit_use_double_quant": False, "bnb_4bit_quant_type": "fp4"},
+        "bitsandbytes FP4",
+        4,
+        N // 2 + N // 64 * 4 + 16 * 4,
+    ),
+    (
+        {"load_in_8bit": True, "quant_method": "bitsandbytes"},
+        "bitsandbytes LLM.int8()",
+        8,
+        N + 4096 * 4,
+    ),
+    # deepseek-ai/DeepSeek-V3
+    (
+        {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]},
+        "fp8",
+        8,
+        N + 32 * 32 * 4,
+    ),
+    # openai/gpt-oss-20b: a byte of scale for 32 values
+    (
+        {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]},
+        "MXFP4",
+        4,
+        N // 2 + N // 32,
+    ),
+    # RedHatAI/…-quantized.w4a16
+    (
+        {
+            "quant_method": "compressed-tensors",
+            "format": "pack-quantized",
+            "ignore": ["lm_head"],
+            "config_groups": {
+                "group_0": {
+                    "targets": ["Linear"],
+                    "weights": {"num_bits": 4, "type": "int", "group_size": 128},
+                }
+            },
+        },
+        "compressed-tensors, int4",
+        4,
+        N // 2 + 32 * 4096 * 2,
+    ),
+    (
+        {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4}}},
+        "HQQ",
+        4,
+        N // 2 + N // 64 * 4,
+    ),
+    ({"quant_method": "eetq", "weights": "int8"}, "EETQ int8", 8, N + 4096 * 2),
+    ({"quant_method": "quanto", "weights": "int8"}, "quanto int8", 8, N + 4096 * 2),
+    (
+        {
+            "quant_method": "torchao",
+            "quant_type": {
+                "default": {"_type": "Int4WeightOnlyConfig", "_data": {"group_size": 64}}
+            },
+        },
+        "torchao Int4WeightOnlyConfig",
+        4,
+        N // 2 + N // 64 * 4,
+    ),
+    # ISTA-DASLab/…-AQLM-2Bit-1x16: a code of 16 bits for 8 weights, one codebook a layer
+    (
+        {"quant_method": "aqlm", "in_group_size": 8, "nbits_per_codebook": 16, "num_codebooks": 1},
+        "AQLM",
+        2,
+        N // 8 * 2 + 2**16 * 8 * 2 + 4096 * 2,
+    ),
+]
+
+
+@pytest.mark.parametrize(("config", "words", "bits", "size"), PUBLISHED, ids=lambda v: str(v)[:24])
+def test_published_configs_are_read_and_their_layers_counted(config, words, bits, size):
+    found = read({"quantization_config": config})
+    assert found is not None and found.known
+    assert (found.words, found.bits) == (words, bits)
+    assert found.stored_bytes(4096, 4096) == size
+    assert found.stored_bytes(4096, 4096) < 2 * N
+
+
+def test_no_config_no_quantisation():
+    assert read({}) is None and read({"quantization_config": {}}) is None
+    assert read({"quantization_config": {"quant_method": "mxfp4", "dequantize": True}}) is None
+
+
+def test_it_may_stand_in_the_text_config_or_under_the_older_key():
+    one = {"quant_method": "awq", "bits": 4}
+    for config in ({"text_config": {"quantization_config": one}}, {"compression_config": one}):
+        found = read(config)
+        assert found is not None and found.words == "AWQ"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("quantize_config.json", {"bits": 4, "group_size": 32, "desc_act": False}, "GPTQ"),
+        ("quant_config.json", {"w_bit": 4, "q_group_size": 32, "zero_point": True}, "AWQ"),
+    ],
+)
+def test_files_of_older_libraries_are_read(tmp_path, file, content, words):
+    (tmp_path / "config.json").write_text(json.dumps(MISTRAL))
+    plain = resolve(str(tmp_path))
+    (tmp_path / file).write_text(json.dumps(content))
+    facts = resolve(str(tmp_path))
+    assert facts.quantization is not None
+    assert (facts.quantization.words, facts.quantization.group) == (words, 32)
+    assert facts.fingerprint != plain.fingerprint, "two models under one key of the trace cache"
+
+
+def _question(folder, config, **fields):
+    (folder / "config.json").write_text(json.dumps(MISTRAL | {"quantization_config": config}))
+    return Question(
+        model=str(folder), samples=100, tokens_per_sample=64, gpu="a100-sxm-80", **fields
+    )
+
+
+def test_a_method_that_is_not_known_is_a_warning_in_the_first_lines(tmp_path):
+    problem = understand(_question(tmp_path, {"quant_method": "fancy", "bits": 4}))
+    lines = [line for line in problem.first_lines if "'fancy'" in line.text]
+    assert len(lines) == 1 and lines[0].warning
+
+
+def test_a_known_one_is_named_in_the_first_lines(tmp_path):
+    problem = understand(_question(tmp_path, PUBLISHED[0][0]))
+    assert any("GPTQ, 4 bits, groups of 128" in line.text for line in problem.first_lines)
+
+
+@pytest.mark.parametrize("config", [config for config, *_ in PUBLISHED], ids=lambda v: str(v)[:24])
+@pytest.mark.parametrize("strategy", ["fine_tune", "partial_fine_tune", "scratch"])
+def test_quantised_weights_are_not_trained(tmp_path, config, strategy):
+    from planner import estimate
+
+    question = _question(tmp_path, config, strategy=[strategy])
+    with pytest.raises(ModelError, match="cannot be trained"):
+        estimate(question)
+
+
+def test_adapters_and_frozen_backbones_are_not_refused():
+    for strategy in ("lora", "qlora", "feature_extraction"):
+        assert refusal(LOADED["4bit"], strategy) is None

@@ -1,0 +1,124 @@
+"""Steps, epochs and batches are those that were asked for, or the answer says what runs."""
+
+import pytest
+
+from planner.answer.estimate import estimate
+
+TINY = {"gpu": "a100-sxm-80", "strategy": "fine_tune", "tokens_per_sample": 100}
+
+
+def ask(model="gpt2", **fields):
+    answer = estimate(model, **TINY | fields)
+    return answer, answer["options"][0], [line["text"] for line in answer["first_lines"]]
+
+
+def warned(answer):
+    return [line["text"] for line in answer["first_lines"] if line["warning"]]
+
+
+def test_max_steps_is_the_number_of_steps_through_the_data_again_and_again():
+    # a public run: whisper-small, 5,000 steps of 32, about 2.0 h of work on a V100
+    answer = estimate(
+        "whisper-small",
+        samples=6540,
+        max_steps=5000,
+        micro_batch=16,
+        global_batch=32,
+        precision="amp_fp16",
+        gradient_checkpointing="full",
+        strategy="fine_tune",
+        gpu="v100-sxm2-16",
+    )
+    run = answer["options"][0]["run"]
+    assert run["steps"] == 5000
+    assert run["epochs"] == pytest.approx(5000 * 32 / 6540, rel=0.01)
+    assert 1.5 < run["gpu_hours"]["p50"] < 2.6
+    assert any("5,000 steps of 32 samples" in line["text"] for line in answer["first_lines"])
+
+
+@pytest.mark.parametrize("steps", [1, 50, 400, 5000])
+def test_any_number_of_steps_is_run(steps):
+    _, option, texts = ask(samples=1000, global_batch=10, max_steps=steps)
+    assert option["run"]["steps"] == steps
+    assert option["run"]["epochs"] == pytest.approx(steps / 100)
+    assert any(f"{steps:,} steps of 10 samples" in text for text in texts)
+
+
+def test_more_steps_are_never_cheaper():
+    hours = [
+        ask(samples=1000, global_batch=10, max_steps=n)[1]["run"]["gpu_hours"]["p50"]
+        for n in (10, 100, 1000, 10_000)
+    ]
+    assert hours == sorted(hours)
+
+
+def test_the_answer_says_which_one_ended_the_run():
+    answer, option, _ = ask(samples=1000, global_batch=10, max_steps=500, epochs=3)
+    assert option["run"]["steps"] == 500
+    (line,) = warned(answer)
+    assert line.startswith("--max-steps 500 ends the run, after 5 epochs: --epochs 3 would be 300")
+
+
+def test_nothing_is_said_where_both_agree():
+    answer, option, _ = ask(samples=1000, global_batch=10, max_steps=300, epochs=3)
+    assert option["run"]["steps"] == 300 and not warned(answer)
+
+
+def test_gradual_unfreezing_shares_the_steps_among_its_stages():
+    answer = estimate(
+        "gpt2",
+        samples=1000,
+        tokens_per_sample=100,
+        gpu="l4",
+        strategy="partial_fine_tune",
+        unfreezing="gradual",
+        max_steps=101,
+    )
+    assert answer["options"][0]["run"]["steps"] == 101
+
+
+def test_no_step_takes_more_than_the_data_and_that_is_said():
+    answer, option, _ = ask(samples=20, global_batch=64, micro_batch=32)
+    assert option["training"]["global_batch_size"] == 20
+    assert option["step"]["micro_batch_size"] == 20
+    assert warned(answer) == [
+        "--global-batch 64 is more than the data: 20 samples are taken",
+        "--micro-batch 32 is more than the data: 20 samples are taken",
+    ]
+
+
+def test_a_step_that_takes_more_than_was_asked_is_said():
+    answer, option, _ = ask(samples=5000, global_batch=10, micro_batch=4)
+    assert option["training"]["global_batch_size"] == 12
+    assert any("a step takes 12 samples" in text for text in warned(answer))
+
+
+def test_a_length_beyond_the_models_is_said():
+    answer, option, _ = ask(samples=500, max_length=4000, tokens_per_sample=3000)
+    assert option["training"]["max_length"] == 1024
+    assert "--max-length 4,000 is more than gpt2 takes: 1,024 tokens" in warned(answer)
+
+
+def test_the_first_lines_hold_model_task_data_run_and_recipe():
+    answer, option, texts = ask(samples=2000)
+    topics = [line["topic"] for line in answer["first_lines"]]
+    assert topics == ["model", "data", "run", "recipe"]
+    run = texts[2]
+    for word in ("epochs", "steps of", "tokens an epoch", "in all", "to start"):
+        assert word in run, word
+    assert option["run"]["tokens_per_epoch"] == 200_000
+
+
+def test_tokens_are_real_ones_whatever_the_padding():
+    for padding in ("longest", "max", "packed"):
+        _, option, _ = ask(samples=2000, padding=padding, max_length=512)
+        assert option["run"]["tokens_per_epoch"] == 200_000, padding
+
+
+def test_each_option_says_its_own_run_once():
+    answer = estimate("gpt2", samples=2000, tokens_per_sample=100, gpu="l4")
+    said = [line["text"] for line in answer["first_lines"]]
+    for option in answer["options"]:
+        runs = [text for text in option["assumptions"] if "to start" in text]
+        above = [text for text in said if text.startswith(f"{option['strategy']}:")]
+        assert len(runs) + len(above) >= 1 and len(runs) <= 1
