@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from planner.errors import FieldName
 from planner.report.views.table import DASH, Table
 from planner.report.words import bytes_text, clean, count_text, seconds_text, share_text
 
@@ -30,7 +31,7 @@ def understood(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Format", f"{document['format']}, {bytes_text(document['bytes_on_disk'])}"),
         ("Records", _records(document)),
         ("Kind", RECORD_WORDS.get(document["record_type"]) or document["modality"]),
-        ("Model", clean(document["model"]) if document["model"] else "none named (--model)"),
+        ("Model", clean(document["model"]) if document["model"] else f"none named ({FieldName('model')})"),
     ]
     if chat is not None:
         how = "assumed, " if chat["assumed"] else "the model's own, "
