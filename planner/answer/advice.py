@@ -1,23 +1,33 @@
 """When it does not fit: what would make it fit, least disruptive first, each change with the figure
-it would bring."""
+it would bring.
+
+Which changes are tried follows from the question alone, never from a clock or from what was
+recorded before: those whose state alone is too large are left out by arithmetic, and ``ENOUGH``
+that fit end the search.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
+from planner import tables
 from planner.errors import PlannerError
 from planner.figures import Estimate
-from planner.plan.inputs.hardware import RentedDevice, rentable
+from planner.parallel.plan import ParallelPlan
+from planner.plan.inputs.hardware import Hardware, rentable
 from planner.plan.inputs.problem import Problem
-from planner.plan.options import Option, options_for
-from planner.plan.placement.point import Memory
-from planner.question import Question
+from planner.plan.inputs.rows import default
+from planner.plan.options import Option
+from planner.plan.survey.survey import Survey, survey
 
-#: Changes whose steps have to be recorded first are tried for so long.
-PATIENCE_SECONDS = 8.0
+#: Changes that fit: with so many the search ends.
+ENOUGH = 2
+#: Strategies whose optimizer holds a state of most parameters.
+_TRAINS_MUCH = ("fine_tune", "scratch", "partial_fine_tune", "distillation")
+#: Strategies that adapters can stand in for.
+_ADAPTABLE = ("fine_tune", "partial_fine_tune")
 
 
 @dataclass(frozen=True)
@@ -28,106 +38,115 @@ class Fix:
     gpu: str
 
 
-def fixes(problem: Problem, option: Option) -> list[Fix]:
+@dataclass(frozen=True)
+class _Change:
+    """``update`` of the question; ``state_bytes``: what the weights and their state take at the
+    least then."""
+
+    text: str
+    update: dict[str, Any]
+    state_bytes: float
+    strategy: str = field(default="")
+
+
+def fixes(problem: Problem, option: Option, *, searched: bool = False) -> list[Fix]:
     """Changes in the order of how little they disturb, those that fit first; empty for an option
-    that fits."""
+    that fits. ``searched``: every device was looked at, so that no larger one is left."""
     if option.fits:
         return []
-    found, started = [], time.monotonic()
-    for change, update in _changes(problem.question, option):
-        if time.monotonic() - started > PATIENCE_SECONDS:
-            problem.warnings.append(
-                f"{option.strategy}: not every change that might make it fit was tried, "
-                "recording its steps takes long"
-            )
+    found: list[Fix] = []
+    room = option.setting.proven_memory.device_total_bytes
+    for change in _changes(problem, option):
+        if sum(fix.fits for fix in found) >= ENOUGH:
             break
-        fix = _tried(problem, option, change, update)
+        fix = _tried(problem, option, change) if change.state_bytes <= room else None
         found += [fix] if fix else []
-    found += _larger(problem, option)
+    found += [] if searched else _larger(problem, option)
     return sorted(found, key=lambda fix: not fix.fits)
 
 
-def _changes(question: Question, option: Option) -> list[tuple[str, dict[str, Any]]]:
+def _changes(problem: Problem, option: Option) -> Iterator[_Change]:
     setting, recipe = option.setting, option.setting.recipe
-    changes: list[tuple[str, dict[str, Any]]] = []
+    parts = setting.proven_memory.breakdown
     checkpoint = {"gradient_checkpointing": "full"}
     small = {"micro_batch": 1, "global_batch": option.choices.global_batch}
-    # Where the state alone is too large, smaller activations do not help.
-    memory = setting.proven_memory
-    parts = memory.breakdown
-    hopeless = (
-        parts["weights"] + parts["gradients"] + parts["optimizer"] > memory.device_total_bytes
-    )
-    if setting.micro_batch > 1 and not hopeless:
-        changes.append(
-            (f"micro-batch 1 with {option.choices.global_batch} accumulation steps", small)
-        )
-    if recipe.gradient_checkpointing == "none" and not hopeless:
-        changes.append(("gradient checkpointing", checkpoint))
+    state = parts["weights"] + parts["gradients"] + parts["optimizer"]
+    if setting.micro_batch > 1:
+        accumulated = f"micro-batch 1 with {option.choices.global_batch} accumulation steps"
+        yield _Change(accumulated, small, state)
+    if recipe.gradient_checkpointing == "none":
+        yield _Change("gradient checkpointing", checkpoint, state)
         if setting.micro_batch > 1:
-            changes.append(("gradient checkpointing and micro-batch 1", checkpoint | small))
-    if (
-        recipe.optimizer.startswith("adam")
-        and "8bit" not in recipe.optimizer
-        and option.strategy in ("fine_tune", "scratch", "partial_fine_tune", "distillation")
-    ):
-        changes.append(
-            (
+            text = "gradient checkpointing and micro-batch 1"
+            yield _Change(text, checkpoint | small, state)
+    if recipe.optimizer.startswith("adam") and "8bit" not in recipe.optimizer:
+        if option.strategy in _TRAINS_MUCH:
+            yield _Change(
                 "8-bit AdamW states, gradient checkpointing, micro-batch 1",
                 {"optimizer": "adamw_8bit"} | checkpoint | small,
+                parts["weights"] + parts["gradients"] + _states_8bit(option),
             )
-        )
-    if option.strategy in ("fine_tune", "partial_fine_tune"):
-        changes.append(("LoRA instead", {"strategy": ["lora"]} | checkpoint | small))
-    if option.strategy in ("fine_tune", "partial_fine_tune", "lora"):
-        changes.append(("QLoRA instead", {"strategy": ["qlora"]} | checkpoint | small))
-    return changes
+    yield from _adapters(option, checkpoint | small)
 
 
-def _tried(problem: Problem, option: Option, change: str, update: dict[str, Any]) -> Fix | None:
-    memory = _memory(problem, update, option, lambda: option.rented)
-    return (
-        None
-        if memory is None
-        else Fix(change, memory.device_used_bytes, memory.fits, option.rented.spec.key)
-    )
+def _states_8bit(option: Option) -> float:
+    """Bytes of the 8-bit optimizer's states, by its row."""
+    row = next(r for r in tables.rows("optimizers.csv") if r["optimizer"] == "adamw_8bit")
+    trained: int = option.setting.longest_trace().meta["trainable_params"]
+    return float(row["bytes_per_param_bf16"]) * trained
 
 
-def _memory(
-    problem: Problem, update: dict[str, Any], option: Option, rented: Callable[[], RentedDevice]
-) -> Memory | None:
-    """The peak under a changed question; None where the change is not possible for this model."""
-    question = problem.question.model_copy(update=update)
-    changed = problem.changed(question)
-    strategy = update.get("strategy", [option.strategy])[0]
+def _adapters(option: Option, update: dict[str, Any]) -> Iterator[_Change]:
+    """LoRA over the weights as they are, then over 4-bit weights."""
+    total = option.setting.longest_trace().meta["total_params"]
+    instead = [] if option.strategy not in _ADAPTABLE else ["lora", "qlora"]
+    if option.strategy == "lora":
+        instead = ["qlora"]
+    for strategy in instead:
+        least = default("state_bytes_per_parameter_at_least", strategy)[0] * total
+        name = {"lora": "LoRA", "qlora": "QLoRA"}[strategy]
+        yield _Change(f"{name} instead", {"strategy": [strategy]} | update, least, strategy)
+
+
+def _tried(problem: Problem, option: Option, change: _Change) -> Fix | None:
+    """The option under a changed question, on its own devices; None where the change is not
+    possible for this model."""
+    changed = problem.changed(problem.question.model_copy(update=change.update))
+    place = Hardware([option.rented.spec], searched=False)
+    found = _surveyed(changed, place, option.rented.parallel)
+    strategy = change.strategy or option.strategy
     try:
-        return options_for(changed, strategy, rented())[0].setting.memory
+        one = found.nearest(strategy) or found.least_short(strategy)
     except PlannerError:
         return None
+    if one is None:
+        return None
+    memory = one.placement.shown.proven_memory
+    return Fix(change.text, memory.device_used_bytes, one.placement.fits, option.rented.spec.key)
 
 
 def _larger(problem: Problem, option: Option) -> list[Fix]:
-    """The cheapest rentable device that holds this very option."""
+    """The cheapest rentable device that does this strategy."""
+    anywhere = problem.question.model_copy(update={"price": None, "owned_usd": None, "gpu": None})
     try:
-        offered = rentable(problem.question.model_copy(update={"price": None, "gpu": None}))
+        specs = rentable(anywhere)
+        found = _surveyed(
+            problem.changed(anywhere), Hardware(specs, searched=True), option.rented.parallel
+        )
+        one = found.nearest(option.strategy, variant=option.variant)
     except PlannerError:
         return []
-    enough = [
-        r
-        for r in offered
-        if r.spec.total_memory_bytes >= option.setting.proven_memory.device_used_bytes.p90
-        and r.spec.supports(option.setting.recipe.precision)
+    if one is None:
+        return []
+    return [
+        Fix(
+            change=f"a larger GPU: {one.rented.spec.name} at {one.offer.provider}",
+            used=one.placement.shown.proven_memory.device_used_bytes,
+            fits=True,
+            gpu=one.rented.spec.key,
+        )
     ]
-    cheapest = sorted(enough, key=lambda r: r.known_offer.usd_per_hour_for(r.parallel.devices))
-    for larger in cheapest[:2]:
-        memory = _memory(problem, {}, option, lambda larger=larger: larger)
-        if memory is not None and memory.fits:
-            return [
-                Fix(
-                    change=f"a larger GPU: {larger.spec.name} at {larger.known_offer.provider}",
-                    used=memory.device_used_bytes,
-                    fits=True,
-                    gpu=larger.spec.key,
-                )
-            ]
-    return []
+
+
+def _surveyed(problem: Problem, hardware: Hardware, parallel: ParallelPlan) -> Survey:
+    return survey(problem, hardware, counts=(parallel.devices,))

@@ -13,6 +13,7 @@ from planner.answer.project_cost import (
     paid_document,
     paid_sources,
 )
+from planner.answer.said_together import said_together
 from planner.answer.understood import first_lines
 from planner.first_lines import ordered
 from planner.models.facts import ModelFacts
@@ -39,26 +40,23 @@ def document(
     that train."""
     planned = [option.strategy for option in (*options, *paid)]
     told = ordered(first_lines(problem, _shown(options, chosen), planned))
+    listed = [
+        *(option_values(problem, option, advice.get(id(option), []), told) for option in options),
+        *(paid_document(problem.question, option) for option in paid),
+    ]
+    common = [*hardware.assumptions, *problem.assumptions, *_common_assumptions(options)]
+    assumptions = [*dict.fromkeys(common), *said_together(listed, "assumptions")]
+    warnings = [*dict.fromkeys(problem.warnings), *said_together(listed, "warnings")]
     return {
         "schema": SCHEMA,
         "first_lines": [line.as_dict() for line in told],
         "question": _understood(problem),
         "dataset": problem.data.as_dict(),
         "model": _model_facts(problem.facts),
-        "options": [
-            *(
-                option_values(problem, option, advice.get(id(option), []), told)
-                for option in options
-            ),
-            *(paid_document(problem.question, option) for option in paid),
-        ],
+        "options": listed,
         "recommended": _recommended(chosen),
-        "assumptions": list(
-            dict.fromkeys(
-                [*hardware.assumptions, *problem.assumptions, *_common_assumptions(options)]
-            )
-        ),
-        "warnings": list(dict.fromkeys(problem.warnings)),
+        "assumptions": assumptions,
+        "warnings": warnings,
         "sources": _sources(problem, options) + paid_sources(paid),
         "break_even": break_even_document(problem.question, [*options, *paid]),
     }

@@ -3,8 +3,6 @@ reports show comes from here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,26 +10,17 @@ from pydantic import ValidationError
 
 from planner.answer.advice import fixes
 from planner.answer.assemble import document
-from planner.answer.recommend import recommend
-from planner.errors import PlannerError, QuestionError
-from planner.plan.inputs.defaults import choose
-from planner.plan.inputs.hardware import (
-    PLANNED,
-    Hardware,
-    RentedDevice,
-    by_promise,
-    find_hardware,
-    parallel_plan,
-)
+from planner.answer.recommend import among, recommend
+from planner.answer.verdict import limit_lines
+from planner.errors import QuestionError
+from planner.plan.inputs.hardware import Hardware, find_hardware
 from planner.plan.inputs.problem import Problem, understand
-from planner.plan.inputs.rows import default
-from planner.plan.options import Option, options_for, training_usd_at_least, with_serving
-from planner.plan.placement.grid import Grids
+from planner.plan.options import Option
+from planner.plan.survey.candidate import Candidate
+from planner.plan.survey.survey import survey
+from planner.plan.survey.ways import Ways
 from planner.question import Question
 from planner.trace.source import Progress
-
-#: Forward and backward pass: Kaplan et al. 2020, arXiv 2001.08361, section 2.1.
-FLOPS_PER_PARAMETER_AND_TOKEN = 6
 
 if TYPE_CHECKING:
     from planner.plan.by_token.paid_option import PaidOption
@@ -58,30 +47,57 @@ def estimate(
     problem = understand(question, progress)
     paid = _paid(problem)
     hardware = (
-        find_hardware(question, progress) if problem.trained_strategies else Hardware(None, [])
+        find_hardware(question, progress)
+        if problem.trained_strategies
+        else Hardware([], searched=True)
     )
-    options = _all_options(problem, hardware)
+    ways = Ways(survey(problem, hardware, counts=(question.gpus,)))
+    shown = _shown(ways)
+    options = [ways.option(one) for one in shown]
     if not options and not paid:
         raise QuestionError(
             "no strategy can be planned: " + "; ".join(problem.warnings[-3:]),
             where=problem.facts.name,
         )
-    parameters = problem.facts.parameters or _parameters(options)
-    for option in options:
-        with_serving(problem, option)
-    chosen = (
-        recommend(
-            question,
-            options,
-            samples=problem.data.samples,
-            task=question.task or problem.facts.task,
-            parameters=parameters,
-        )
-        if options
-        else _cheapest_paid(question, paid)
-    )
-    advice = {id(option): fixes(problem, option) for option in options}
+    best = recommend(ways)
+    chosen = _recommended(ways, best, shown, options) if options else _cheapest_paid(question, paid)
+    problem.first_lines += limit_lines(ways, best[0] if best else None)
+    advice = {id(option): fixes(problem, option, searched=hardware.searched) for option in options}
     return document(problem, hardware, options, advice, chosen, paid)
+
+
+def _shown(ways: Ways) -> list[Candidate]:
+    """Of each strategy and variant the way that ``Ways.shown`` finds. When all strategies are asked
+    for, one that this model cannot do becomes a warning, not a failure."""
+    found: list[Candidate] = []
+    refused: dict[str, list[str]] = {}
+    for strategy in ways.strategies:
+        names = ways.survey.variants(strategy)
+        shown = {name: ways.shown(strategy, variant=name) for name in names}
+        found += [one for one in shown.values() if one is not None]
+        if not any(shown.values()):
+            error = ways.survey.refusal(strategy)
+            if ways.question.strategy is not None:
+                raise error
+            refused.setdefault(str(error), []).append(strategy)
+    for error, names in refused.items():
+        verb = "is" if len(names) == 1 else "are"
+        ways.problem.warn(f"{', '.join(names)} {verb} left out: {error}")
+    return found
+
+
+def _recommended(
+    ways: Ways,
+    found: tuple[Candidate, str] | None,
+    shown: list[Candidate],
+    options: list[Option],
+) -> tuple[Option, str] | None:
+    if found is None:
+        return None
+    best, reason = found
+    able = [option for one, option in zip(shown, options) if option.fits and ways.keeps(one)]
+    chosen = options[next(place for place, one in enumerate(shown) if one is best)]
+    return chosen, f"{reason}; {among(chosen, able)}"
 
 
 def _paid(problem: Problem) -> list[PaidOption]:
@@ -109,100 +125,3 @@ def _question(model: str, data: str | Path | None, fields: dict[str, Any]) -> Qu
         raise QuestionError(
             first["msg"], where=".".join(str(part) for part in first["loc"]) or None
         ) from error
-
-
-def _all_options(problem: Problem, hardware: Hardware) -> list[Option]:
-    """Every strategy asked for. When all were, one that this model cannot do becomes a warning, not
-    a failure."""
-    options: list[Option] = []
-    grids = Grids(problem, (parallel_plan(problem.question),))
-    for strategy in problem.trained_strategies:
-        try:
-            options += (
-                options_for(problem, strategy, hardware.fixed, grids)
-                if hardware.fixed
-                else _cheapest(problem, strategy, hardware.choices, grids)
-            )
-        except PlannerError as error:
-            if problem.question.strategy is not None:
-                raise
-            problem.warn(f"{strategy} is left out: {error}")
-    return options
-
-
-def _cheapest(
-    problem: Problem, strategy: str, rentable: list[RentedDevice], grids: Grids
-) -> list[Option]:
-    """The options on the device that does this strategy for the fewest dollars among the most
-    promising ones that fit."""
-    best: list[Option] = []
-    refused: PlannerError | None = None
-    promising = list(islice(_promising(problem, strategy, rentable), 4 * PLANNED))
-    bounded = _bounded(problem, strategy, promising[:PLANNED], grids)
-    others = [(0.0, rented) for rented in promising[PLANNED:]]
-    for planned, (least_usd, rented) in enumerate([*bounded, *others]):
-        if best and _is_enough(best[0], planned, least_usd):
-            break
-        try:
-            found = options_for(problem, strategy, rented, grids)
-        except PlannerError as error:
-            refused = error
-            continue
-        if not best or _rank(found[0]) < _rank(best[0]):
-            best = found
-    if not best and refused is not None:
-        raise refused
-    return best
-
-
-def _is_enough(best: Option, planned: int, least_usd: float) -> bool:
-    """Whether no other device needs a plan: enough were planned, or none can be cheaper."""
-    if not best.fits:
-        return False
-    return planned >= PLANNED or (best.bill is not None and best.bill.usd.p50 < least_usd)
-
-
-def _bounded(
-    problem: Problem, strategy: str, promising: list[RentedDevice], grids: Grids
-) -> list[tuple[float, RentedDevice]]:
-    """(a bound on its dollars, device), the lowest bound first: most devices then need no plan in
-    full."""
-    found = []
-    for rented in promising:
-        try:
-            found.append((training_usd_at_least(problem, strategy, rented, grids), rented))
-        except PlannerError:
-            found.append((0.0, rented))  # refused again when planned, and reported then
-    return sorted(found, key=lambda bounded: bounded[0])
-
-
-def _promising(
-    problem: Problem, strategy: str, rentable: list[RentedDevice]
-) -> Iterator[RentedDevice]:
-    """Devices in the order of a bound on dollars: 6 FLOPs a parameter and sample token (Kaplan et
-    al. 2020, arXiv 2001.08361, section 2.1), the state moved once a step. What the model or the
-    data does not say is taken from rows: they only decide which devices are worth a plan."""
-    parameters = float(problem.facts.parameters or default("unknown_parameters")[0])
-    spec = max(rentable, key=lambda rented: rented.spec.total_memory_bytes).spec
-    choices = choose(problem.question, problem.facts, problem.data, strategy, spec)
-    tokens = problem.data.mean_length
-    if tokens is None:
-        tokens = default("unknown_tokens_per_sample")[0]
-    state = default("state_bytes_per_parameter", strategy)[0] * parameters
-    roomy = [rented for rented in rentable if rented.spec.total_memory_bytes > state] or rentable
-    flops = FLOPS_PER_PARAMETER_AND_TOKEN * parameters * tokens
-    moved_bytes = default("moved_bytes_per_parameter")[0] * parameters
-    yield from by_promise(roomy, flops, moved_bytes, choices.recipe.precision)
-
-
-def _rank(option: Option) -> tuple[bool, float]:
-    usd = option.bill.usd.p50 if option.bill else float("inf")
-    short = option.setting.proven_memory.short_by_bytes or 0
-    return not option.fits, usd if option.fits else short
-
-
-def _parameters(options: list[Option]) -> int | None:
-    for option in options:
-        if option.strategy in ("fine_tune", "scratch"):
-            return option.setting.longest_trace().meta["total_params"]
-    return None

@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from planner.question import Question
-from planner.today import as_of
+from planner.plan.limits import hours_left, licence_problem
 from planner.units import SECONDS_PER_HOUR, format_seconds, format_usd
 
 
@@ -78,38 +77,11 @@ def _broken_by(
     return found
 
 
-def licence_problem(licences: Sequence[str] | None, licence: str | None) -> str | None:
-    """Why a model may not be taken under ``licences``; None where it may. A model of unknown
-    licence may not."""
-    if (
-        licences is None
-        or licence is not None
-        and licence.lower() in {name.lower() for name in licences}
-    ):
-        return None
-    return f"licences {', '.join(licences)}: the model's is {licence or 'not known'}"
-
-
-def hours_allowed(question: Question, *, now: datetime.datetime | None = None) -> float | None:
-    """Wall-clock hours that ``max_hours`` and ``deadline`` leave; None without either, negative for
-    a deadline that has passed."""
-    left = None if question.deadline is None else _hours_left(question.deadline, now)
-    return min((hours for hours in (question.max_hours, left) if hours is not None), default=None)
-
-
-def _hours_left(moment: datetime.datetime, now: datetime.datetime | None) -> float:
-    """A deadline without a zone is local time, as a person would mean it."""
-    start = now or as_of()
-    return (
-        moment.astimezone(datetime.UTC) - start.astimezone(datetime.UTC)
-    ).total_seconds() / SECONDS_PER_HOUR
-
-
 def _missed(
     deadline: str | datetime.datetime, hours: float, name: str, now: datetime.datetime | None
 ) -> list[str]:
     moment = datetime.datetime.fromisoformat(deadline) if isinstance(deadline, str) else deadline
-    if hours <= _hours_left(moment, now):
+    if hours <= hours_left(moment, now):
         return []
     return [
         f"deadline {moment.isoformat()} is broken: {name} takes "

@@ -61,6 +61,7 @@ def option_values(
         "step": _step(option, trace),
         "run": _run(option),
         "cost": _cost(problem.question, option),
+        "limits": [limit.as_dict() for limit in option.limits],
         "energy_kwh": _figure(option.energy.kwh),
         "co2_kg": _figure(option.energy.co2_kg),
         **carbon_document(problem.question, option),
@@ -207,7 +208,8 @@ def _step(option: Option, trace: StepTrace) -> dict[str, Any]:
     target = setting.batches.target_mean_padded_length
     flops = float(step.time.model_flops) * step.accumulation
     peak = option.rented.spec.peak(setting.recipe.precision)
-    tokens = None if length is None else step.samples_per_second * (length + (target or 0.0))
+    real = None if length is None else setting.batches.real_tokens_per_sample
+    padded = None if length is None else setting.batches.padded_tokens_per_sample
     return {
         "micro_batch_size": step.micro_batch,
         "gradient_accumulation": step.accumulation,
@@ -219,7 +221,8 @@ def _step(option: Option, trace: StepTrace) -> dict[str, Any]:
         "model_flops": flops,
         "mfu": None if peak is None else flops / step.seconds.p50 / peak,
         "samples_per_second": step.samples_per_second,
-        "tokens_per_second": tokens,
+        "tokens_per_second": None if real is None else step.samples_per_second * real,
+        "padded_tokens_per_second": None if padded is None else step.samples_per_second * padded,
         "bound_by": str(step.time.bound),
         "pace_advice": host_bound_advice(
             option.rented.spec, step.time, step.micro_batch, setting.recipe.compile

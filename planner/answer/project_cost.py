@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from planner.plan.limits import limits_of
 from planner.plan.options import Option
 from planner.question import Question
 from planner.today import today
@@ -32,6 +33,12 @@ def paid_document(question: Question, option: PaidOption) -> dict[str, Any]:
         "step": None,
         "run": None,
         "cost": _paid_cost(question, option),
+        "limits": [
+            limit.as_dict()
+            for limit in limits_of(
+                question, usd=option.usd, fixed_usd=option.usd.p50, wall_hours=None
+            )
+        ],
         "energy_kwh": None,
         "co2_kg": None,
         "fixes": [],
@@ -98,8 +105,10 @@ def serving_document(option: Option) -> dict[str, Any] | None:
     serving = option.serving
     if serving is None:
         return None
-    token, month = serving.token_seconds, serving.usd_always_on
+    token, month, place = serving.token_seconds, serving.usd_always_on, option.served_on
     return {
+        "gpu": place.spec.name if place else None,
+        "provider": place.offer.provider if place and place.offer else None,
         "requests_per_month": serving.requests_per_month,
         "prompt_tokens": serving.prompt_tokens,
         "output_tokens": serving.output_tokens,

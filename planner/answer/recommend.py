@@ -3,24 +3,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from planner import tables, units
-from planner.answer.limits import hours_allowed
 from planner.plan.options import Option
-from planner.question import Question
+from planner.plan.survey.candidate import Candidate
+from planner.plan.survey.ways import Ways
 
 
-def recommend(
-    question: Question, options: list[Option], samples: int, task: str, parameters: int | None
-) -> tuple[Option, str] | None:
-    """(option, why), or None when nothing fits and keeps the limits."""
-    able = [o for o in options if o.fits and keeps_limits(question, o)]
-    for strategy, reason in advised(task, parameters, samples):
-        ways = [o for o in able if o.strategy == strategy]
-        if ways:
-            best = min(ways, key=_cost)
-            return best, f"{reason}; {_among(best, able)}"
+def recommend(ways: Ways) -> tuple[Candidate, str] | None:
+    """(the cheapest way of the first strategy that the rules advise and the limits allow, why), or
+    None when nothing fits and keeps the limits."""
+    problem, question = ways.problem, ways.question
+    if ways.licence is not None and not question.strategy:
+        return None  # a licence is no reason to train from scratch
+    task = question.task or problem.facts.task
+    for strategy, reason in advised(task, ways.parameters, problem.data.samples):
+        best = ways.best(strategy) if strategy in ways.strategies else None
+        if best is not None:
+            return best, reason
     return None
 
 
@@ -32,20 +33,6 @@ def advised(task: str, parameters: int | None, samples: int) -> Iterator[tuple[s
                 row["strategy"],
                 f"{row['reason'][:1].upper()}{row['reason'][1:]} ({row['source']})",
             )
-
-
-def keeps_limits(question: Question, option: Option) -> bool:
-    usd = total_usd(question, option)
-    if question.max_usd is not None and (usd is None or usd > question.max_usd):
-        return False
-    allowed = hours_allowed(question)
-    return allowed is None or option.run.wall_hours.p50 <= allowed
-
-
-def total_usd(question: Question, option: Option) -> float | None:
-    """The whole project where it is served, else the training; None where no price is known."""
-    project = option.project_usd(question.horizon_months)
-    return project.p50 if project is not None else option.bill.usd.p50 if option.bill else None
 
 
 def _matches(row: dict[str, str], task: str, parameters: int | None, samples: int) -> bool:
@@ -64,12 +51,8 @@ def _matches(row: dict[str, str], task: str, parameters: int | None, samples: in
     return True
 
 
-def _cost(option: Option) -> tuple[float, float]:
-    return (option.bill.usd.p50 if option.bill else 0.0, option.run.gpu_hours.p50)
-
-
-def _among(chosen: Option, able: list[Option]) -> str:
-    """What it costs beside the cheapest and the dearest that fit."""
+def among(chosen: Option, able: Sequence[Option]) -> str:
+    """What it costs beside the cheapest and the dearest that fit and keep the limits."""
     if chosen.bill is None:
         return (
             f"{units.format_seconds(chosen.run.wall_hours.p50 * units.SECONDS_PER_HOUR)} on "

@@ -141,7 +141,10 @@ class Step(_Part):
     )
     mfu: float | None = Field(ge=0, description="Model FLOPs over peak dense FLOPs")
     samples_per_second: float = Field(ge=0)
-    tokens_per_second: float | None = Field(ge=0)
+    tokens_per_second: float | None = Field(ge=0, description="Real tokens; padding is no data")
+    padded_tokens_per_second: float | None = Field(
+        default=None, ge=0, description="With padding: what is computed on"
+    )
     bound_by: Literal["host", "device"]
     pace_advice: str | None = Field(
         default=None, description="What would quicken a step whose device waits for the host"
@@ -228,6 +231,20 @@ class Cost(_Part):
         return self
 
 
+class Limit(_Part):
+    """A limit of the question beside this option's figure, in USD or hours."""
+
+    limit: Literal["max_usd", "max_hours", "deadline"]
+    allowed: float = Field(description="Negative hours: the deadline has passed")
+    used: Figure
+    kept: bool = Field(description="By the median")
+    left: float = Field(description="Of what is allowed, at the median; negative: over it")
+    chance_kept: float = Field(ge=0, le=1)
+    runs: int | None = Field(
+        ge=0, description="Such runs that the limit pays, or leaves time for one after another"
+    )
+
+
 class Fix(_Part):
     """One change that lowers the peak, with what it would bring."""
 
@@ -250,7 +267,10 @@ class Scratch(_Part):
 
 
 class Serving(_Part):
-    """Answering requests with the tuned model on the option's device."""
+    """Answering requests with the tuned model on the device that does it for least."""
+
+    gpu: str | None = None
+    provider: str | None = None
 
     requests_per_month: float = Field(gt=0)
     prompt_tokens: float | None = Field(ge=0)
@@ -323,6 +343,7 @@ class Option(_Part):
     step: Step | None
     run: Run | None
     cost: Cost | None
+    limits: list[Limit] = []
     energy_kwh: Figure | None
     co2_kg: Figure | None
     grid: GridIntensity | None = None

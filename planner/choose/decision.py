@@ -8,21 +8,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from planner import units
-from planner.answer.limits import licence_problem
-from planner.answer.recommend import advised
+from planner.answer.recommend import recommend
 from planner.answer.understood import first_lines
+from planner.answer.verdict import limit_lines
 from planner.choose import document as documents
-from planner.choose.candidate import Candidate, keeps_limits
 from planner.choose.document import Json, candidate_values, named
-from planner.choose.serving import ServingOffer, cheapest_serving
 from planner.choose.smaller import smaller_siblings
 from planner.choose.stages import cautions, data_support, staged_plan
-from planner.choose.survey import Survey, survey
 from planner.errors import PlannerError
 from planner.first_lines import ordered
 from planner.plan.by_token.paid_option import PaidOption
 from planner.plan.by_token.paid_options import cheapest_paid, paid_options
 from planner.plan.inputs.problem import Problem, understand
+from planner.plan.survey.candidate import Candidate
+from planner.plan.survey.survey import Survey, survey
+from planner.plan.survey.ways import Ways
 from planner.question import Question
 
 SCHEMA = 1
@@ -43,12 +43,14 @@ def decide(
     problem = understand(question, progress)
     found = survey(problem)
     paid = paid_options(problem)
-    decision = Decision(found, paid)
+    decision = Decision(Ways(found), paid)
     shown = decision.shown
     front = found.front(shown.placement.strategy) if shown else []
     holds, questions = cautions(problem)
+    problem.first_lines += limit_lines(decision.ways, decision.chosen)
     # the stages before tuning are priced by the request, whatever is asked for
-    planned = [*found.planned_strategies, *(option.strategy for option in paid), "prompting", "rag"]
+    planned = [name for name, best in decision.best.items() if best is not None]
+    planned += [*(option.strategy for option in paid), "prompting", "rag"]
     told = first_lines(problem, shown, planned)
     document = {
         "schema": SCHEMA,
@@ -66,7 +68,7 @@ def decide(
         "front": {
             "strategy": shown.placement.strategy if shown else None,
             "ways": [
-                {**candidate_values(candidate), "keeps_limits": decision.keeps(candidate)}
+                {**candidate_values(candidate), "keeps_limits": decision.ways.keeps(candidate)}
                 for candidate in documents.thinned(front)
             ],
             "of": len(front),
@@ -87,25 +89,13 @@ def decide(
 
 
 class Decision:
-    """The cheapest candidate of each strategy under the limits, where its model would be served,
-    and which one is advised."""
+    """The cheapest candidate of each strategy under the limits, and which one is advised."""
 
-    def __init__(self, found: Survey, paid: Sequence[PaidOption]) -> None:
-        self.survey, self.paid, self.question = found, paid, found.problem.question
-        self.licence = licence_problem(self.question.licences, found.problem.facts.license)
-        names = found.problem.trained_strategies
-        self.serving: dict[str, ServingOffer | None] = {}
-        self.serving_refused: dict[str, str] = {}
-        for name in names:
-            self._choose_serving(name)
-        self.best = {name: found.cheapest(name, self.keeps) for name in names}
-        self._advised = self._find_advised()
-
-    def _choose_serving(self, strategy: str) -> None:
-        try:
-            self.serving[strategy] = cheapest_serving(self.survey, strategy)
-        except PlannerError as error:
-            self.serving[strategy], self.serving_refused[strategy] = None, str(error)
+    def __init__(self, ways: Ways, paid: Sequence[PaidOption]) -> None:
+        self.ways, self.paid, self.question = ways, paid, ways.question
+        self.survey, self.licence = ways.survey, ways.licence
+        self.best = {name: ways.best(name) for name in ways.strategies}
+        self._advised = recommend(ways)
 
     @property
     def chosen(self) -> Candidate | None:
@@ -115,47 +105,15 @@ class Decision:
     def cheapest(self) -> Candidate | None:
         """Of all strategies; of equally cheap ones the fastest."""
         best = filter(None, self.best.values())
-        return min(best, key=lambda candidate: (candidate.usd, candidate.hours), default=None)
+        return min(best, key=lambda candidate: candidate.order, default=None)
 
     @property
     def shown(self) -> Candidate | None:
         """What front and assumptions are of: the chosen one, else the cheapest."""
-        best = filter(None, self.best.values())
-        return self.chosen or min(best, key=lambda candidate: candidate.usd, default=None)
-
-    def is_barred(self, strategy: str) -> bool:
-        """The licence is that of the weights, which training from scratch does not use."""
-        return self.licence is not None and strategy != "scratch"
-
-    def serving_usd(self, strategy: str) -> float:
-        serving = self.serving[strategy]
-        if serving is None:
-            return 0.0
-        return serving.usd_per_month.p50 * self.question.horizon_months
-
-    def keeps(self, candidate: Candidate) -> bool:
-        strategy = candidate.placement.strategy
-        return not self.is_barred(strategy) and keeps_limits(
-            self.question, candidate, serving_usd=self.serving_usd(strategy)
-        )
-
-    def _find_advised(self) -> tuple[Candidate, str] | None:
-        """The cheapest candidate of the first strategy that the rules advise and the limits
-        allow."""
-        problem = self.survey.problem
-        for strategy, reason in advised(
-            self.question.task or problem.facts.task,
-            problem.facts.parameters or _parameters(self.survey),
-            problem.data.samples,
-        ):
-            candidate = self.best.get(strategy)
-            # a licence is no reason to train from scratch
-            if candidate is not None and (self.licence is None or self.question.strategy):
-                return candidate, f"{reason}; {self._among(candidate)}"
-        return None
+        return self.chosen or self.cheapest
 
     def _among(self, candidate: Candidate) -> str:
-        able = [c for c in self.survey.of(candidate.placement.strategy) if self.keeps(c)]
+        able = [c for c in self.survey.of(candidate.placement.strategy) if self.ways.keeps(c)]
         dearest = max(able, key=lambda other: other.usd)
         limited = any(documents.limits(self.question).values())
         return (
@@ -165,17 +123,18 @@ class Decision:
         )
 
     def recommended(self) -> Json | None:
-        """Of what trains; where only ways that are paid by the token are asked for, the cheapest of
+        """Of what trains; where only ways that are paid by the token can be had, the cheapest of
         those."""
         if self._advised:
             candidate, reason = self._advised
-            return {**candidate_values(candidate), **self._project(candidate), "why": reason}
-        paid = None if self.best else cheapest_paid(self.question, self.paid)
+            why = f"{reason}; {self._among(candidate)}"
+            return {**candidate_values(candidate), **self._project(candidate), "why": why}
+        paid = None if self.ways.can_train else cheapest_paid(self.question, self.paid)
         return None if paid is None else documents.recommended_paid(*paid)
 
     def _project(self, candidate: Candidate) -> Json:
-        serving = self.serving[candidate.placement.strategy]
-        return documents.project_values(candidate, serving, self.question.horizon_months)
+        limits = [limit.as_dict() for limit in self.ways.limits(candidate)]
+        return documents.project_values(self.ways, candidate) | {"limits": limits}
 
     def strategy(self, name: str) -> Json:
         candidate = self.best[name]
@@ -185,11 +144,9 @@ class Decision:
                 "way": candidate_values(candidate),
                 "why_not": None,
                 **self._project(candidate),
-                "serving_why_not": self.serving_refused.get(name),
+                "serving_why_not": self.ways.serving_refused.get(name),
             }
-        if self.is_barred(name):
-            return {"strategy": name, "way": None, "why_not": self.licence}
-        reason = documents.why_not(self.survey, name, self.serving_usd(name))
+        reason = self.licence if self.ways.is_barred(name) else documents.why_not(self.ways, name)
         return {"strategy": name, "way": None, "why_not": reason}
 
 
@@ -207,19 +164,11 @@ def _distinct(*texts: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(text for several in texts for text in several))
 
 
-def _parameters(found: Survey) -> int | None:
-    """Of a model whose facts do not say, as its trace counts them."""
-    for placement in found.placements.values():
-        if placement.strategy in ("fine_tune", "scratch"):
-            return placement.setting.longest_trace().meta["total_params"]
-    return None
-
-
 def _costs(found: Survey, paid: Sequence[PaidOption]) -> dict[str, Json]:
     """Strategy → what it costs at its cheapest, whatever the limits, for the staged plan."""
     costs: dict[str, Json] = {}
     for strategy in found.problem.trained_strategies:
-        best = found.cheapest(strategy, lambda candidate: True)
+        best = found.cheapest(strategy)
         costs[strategy] = (
             {"usd": None, "why_not": "fits no device"}
             if best is None
@@ -270,7 +219,8 @@ def _priced_sibling(problem: Problem, name: str, chosen: Candidate | None) -> Js
         return {"way": None, "why_not": f"ask for it: planner choose {name}"}
     update = {"model": name, "strategy": [chosen.placement.strategy]}
     try:
-        best = survey(understand(problem.question.model_copy(update=update))).cheapest()
+        found = survey(understand(problem.question.model_copy(update=update)))
+        best = Ways(found).best(chosen.placement.strategy)
     except PlannerError as error:
         return {"way": None, "why_not": str(error)}
     return {
@@ -287,7 +237,7 @@ def _everywhere(found: Survey, strategy: str) -> list[Json]:
         for candidate in found.of(strategy):
             key = (candidate.placement.spec.key, candidate.offer.provider)
             known = best.get(key)
-            if known is None or (candidate.usd, candidate.hours) < (known.usd, known.hours):
+            if known is None or candidate.order < known.order:
                 best[key] = candidate
         unproven = {c.placement.key for c in best.values() if not c.placement.proven}
         if not unproven:

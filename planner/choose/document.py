@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from planner import units
-from planner.answer.limits import hours_allowed
-from planner.choose.candidate import Candidate
-from planner.choose.serving import ServingOffer
-from planner.choose.survey import Survey
 from planner.plan.by_token.paid_option import PaidOption
+from planner.plan.limits import hours_allowed
+from planner.plan.survey.candidate import Candidate
+from planner.plan.survey.survey import Survey
+from planner.plan.survey.ways import Ways
 from planner.question import Question
 
 #: Candidates of the front that are shown.
@@ -19,8 +19,8 @@ Json = dict[str, Any]
 
 
 def candidate_values(candidate: Candidate) -> Json:
-    placement, offer, bill = candidate.placement, candidate.offer, candidate.bill
-    setting = placement.setting
+    placement, offer, bill = candidate.placement, candidate.offer, candidate.known_bill
+    setting = placement.shown
     return {
         "strategy": placement.strategy,
         "variant": placement.variant.name,
@@ -69,18 +69,20 @@ def named(candidate: Candidate) -> str:
     return f"{count}{placement.spec.name} at {candidate.offer.provider}"
 
 
-def project_values(candidate: Candidate, serving: ServingOffer | None, months: float) -> Json:
-    """Serving beside the training, and the project of so many months; nulls without serving."""
-    if serving is None:
+def project_values(ways: Ways, candidate: Candidate) -> Json:
+    """Serving beside the training, and the project of the months; nulls without serving."""
+    serving = ways.serving[candidate.placement.strategy]
+    project = ways.project_usd(candidate)
+    if serving is None or serving.usd_per_month is None or project is None:
         return {"serving": None, "project_usd": None}
-    project = candidate.bill.usd + serving.usd_per_month.scale(months)
+    rented = serving.rented
     return {
         "serving": {
-            "gpu": serving.spec.name,
+            "gpu": rented.spec.name,
             "gpus": serving.serving.gpus,
-            "provider": serving.offer.provider,
+            "provider": rented.offer.provider if rented.offer else None,
             "usd_per_month": serving.usd_per_month.as_dict(),
-            "price_date": serving.offer.captured_date.isoformat(),
+            "price_date": rented.offer.captured_date.isoformat() if rented.offer else None,
             "assumptions": list(serving.serving.assumptions),
         },
         "project_usd": project.as_dict(),
@@ -144,7 +146,7 @@ def surveyed(survey: Survey) -> Json:
     providers = {candidate.offer.provider.partition("-")[0] for candidate in candidates}
     return {
         "ways": len(candidates),
-        "places": len(survey.placements),
+        "places": len(survey.placed()),
         "gpus": len({candidate.placement.spec.key for candidate in candidates}),
         "providers": len(providers),
         "gpu_counts": list(survey.counts),
@@ -164,40 +166,56 @@ def assumptions_of(survey: Survey, shown: Candidate | None) -> list[str]:
     general = [
         f"devices counted: {', '.join(map(str, survey.counts))}, on one host",
         "NVIDIA devices only where none is named: the time model was not held against others",
-        "a price holds for its named offer, which may be sold out; the range is that of the hours",
+        "a price holds for its named offer, which may be sold out: the range reaches to the middle "
+        "of the providers' prices",
     ]
     if shown is None:
         return general
-    return [*general, *dict.fromkeys([*shown.placement.run.notes, *shown.bill.assumptions])]
+    return [*general, *dict.fromkeys([*shown.placement.run.notes, *shown.known_bill.assumptions])]
 
 
 def refusals(survey: Survey) -> list[str]:
-    """What a strategy cannot do on some devices, one sentence a reason."""
+    """What strategies cannot do on some devices, one sentence a reason."""
     devices: dict[str, list[str]] = {}
-    for (strategy, key), reason in survey.refused.items():
-        devices.setdefault(f"{strategy} is left out on some devices: {reason}", []).append(key)
+    strategies: dict[str, list[str]] = {}
+    for (strategy, key), error in survey.refused.items():
+        devices.setdefault(str(error), []).append(key)
+        strategies.setdefault(str(error), []).append(strategy)
     return [
-        f"{text} ({', '.join(keys[:4])}{' and others' if len(keys) > 4 else ''})"
-        for text, keys in devices.items()
+        f"{_left_out(strategies[reason])} on some devices: {reason} ({_few(keys)})"
+        for reason, keys in devices.items()
     ]
 
 
-def why_not(survey: Survey, strategy: str, serving_usd: float) -> str:
+def _left_out(strategies: Sequence[str]) -> str:
+    names = list(dict.fromkeys(strategies))
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} left out"
+
+
+def _few(keys: Sequence[str]) -> str:
+    names = list(dict.fromkeys(keys))
+    return f"{', '.join(names[:4])}{' and others' if len(names) > 4 else ''}"
+
+
+def why_not(ways: Ways, strategy: str) -> str:
     """Why nothing of a strategy is advised."""
-    question = survey.problem.question
-    any_one = survey.cheapest(strategy, lambda candidate: True)
+    survey = ways.survey
+    any_one = survey.cheapest(strategy)
     if any_one is None:
-        refused = [reason for (name, _), reason in survey.refused.items() if name == strategy]
-        return refused[0] if refused else "fits no device that is offered under these terms"
-    allowed, cheapest = hours_allowed(question), any_one.usd + serving_usd
-    if question.max_usd is not None and cheapest > question.max_usd:
+        refused = [error for (name, _), error in survey.refused.items() if name == strategy]
+        if refused:
+            return str(refused[0])
+        return "fits no device that is offered under these terms"
+    allowed, serving = ways.allowed(strategy), ways.serving_usd(strategy)
+    if allowed.usd is not None and any_one.usd > allowed.usd:
+        cheapest = ways.project_usd(any_one) or any_one.known_bill.usd
         return (
             "the cheapest way costs "
-            f"{units.format_usd(cheapest)}{' with serving' if serving_usd else ''}, "
+            f"{units.format_usd(cheapest.p50)}{' with serving' if serving else ''}, "
             f"{named(any_one)}"
         )
-    fastest = survey.front(strategy)[-1]
-    if allowed is not None and fastest.hours > allowed:
+    fastest = survey.fastest(strategy) or any_one
+    if allowed.hours is not None and fastest.hours > allowed.hours:
         return f"the fastest way takes {_time(fastest)}, {named(fastest)}"
     return (
         f"no way keeps both limits: the cheapest takes {_time(any_one)}, the fastest costs "

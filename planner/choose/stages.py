@@ -11,6 +11,7 @@ from typing import Any
 
 from planner import tables
 from planner.models.facts import ModelFacts
+from planner.plan.enough_data import amount_of
 from planner.plan.inputs.problem import Problem
 from planner.plan.inputs.rows import default
 
@@ -150,11 +151,12 @@ def _scratch(problem: Problem) -> dict[str, Any]:
 def _wanted_from_scratch(
     facts: ModelFacts, problem: Problem
 ) -> tuple[float | None, float | None, str | None, str | None]:
-    if _task(problem) in GENERATING and facts.parameters and problem.data.mean_length:
+    tokens = amount_of(problem.data, "tokens")
+    if _task(problem) in GENERATING and facts.parameters and tokens:
         ratio, source = default("tokens_per_parameter")
         return (
             ratio * facts.parameters,
-            problem.data.samples * problem.data.mean_length,
+            tokens,
             "tokens",
             source,
         )
@@ -165,10 +167,10 @@ def _wanted_from_scratch(
             "samples",
             facts.pretraining_source,
         )
-    if facts.pretraining_amount and facts.pretraining_unit == "tokens" and problem.data.mean_length:
+    if facts.pretraining_amount and facts.pretraining_unit == "tokens" and tokens:
         return (
             facts.pretraining_amount,
-            problem.data.samples * problem.data.mean_length,
+            tokens,
             "tokens",
             facts.pretraining_source,
         )

@@ -34,14 +34,14 @@ def names_no_model(model: str | None, flags: Mapping[str, Any]) -> bool:
         return flags.get("samples") is not None
     if model.endswith((".yaml", ".yml")):
         return False
-    from planner.answer.for_data import is_data
+    from planner.choose.for_data import is_data
 
     return is_data(model)
 
 
 def models_for(data: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
     """The models that people take for the data. Raises PlannerError."""
-    from planner.answer.for_data import models_for as priced
+    from planner.choose.for_data import models_for as priced
     from planner.cli.question_options import question_from
     from planner.cli.switches import working
 

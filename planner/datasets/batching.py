@@ -45,6 +45,23 @@ class BatchPlan:
     mean_padded_seconds: float | None = None
     longest_is_extrapolated: bool = False
 
+    @property
+    def real_tokens_per_sample(self) -> float | None:
+        """Mean real tokens of a sample (of a packed sequence: without what fills the last one),
+        those of the target included; None where there are none."""
+        return self._tokens_per_sample(self.tokens_per_epoch, self.target_tokens_per_epoch)
+
+    @property
+    def padded_tokens_per_sample(self) -> float | None:
+        """The same with the padding of full micro-batches: what is computed on."""
+        sides = (self.mean_padded_length, self.target_mean_padded_length)
+        return sum(side or 0.0 for side in sides) if sides[0] is not None else None
+
+    def _tokens_per_sample(self, inputs: float | None, targets: float | None) -> float | None:
+        if inputs is None:
+            return None
+        return (inputs + (targets or 0.0)) / max(1, self.samples_per_epoch)
+
 
 @dataclass(frozen=True, slots=True)
 class PaddedLengths:

@@ -60,6 +60,20 @@ class DatasetProfile:
     def mean_length(self) -> float | None:
         return None if self.lengths is None else float(self.lengths.mean())
 
+    @property
+    def tokens(self) -> float | None:
+        """Real tokens of all samples, those of the targets included, before anything is cut; None
+        where there are none."""
+        sides = [side for side in (self.lengths, self.target_lengths) if side is not None]
+        return sum(float(side.mean()) for side in sides) * self.samples if sides else None
+
+    def tokens_within(self, limit: float | None) -> float | None:
+        """Real tokens of all inputs, each cut at ``limit``."""
+        if self.lengths is None:
+            return None
+        cut = self.lengths if limit is None else np.minimum(self.lengths, limit)
+        return float(cut.mean()) * self.samples
+
     @classmethod
     def from_counts(
         cls,

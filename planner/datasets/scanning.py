@@ -171,6 +171,7 @@ def _profile(
         tokenizer=counter.name if by_text else "",
         first_lines=(
             understood(layout, sample.samples, mean, _medium(records), classes),
+            *_flags_said(layout),
             *(left_out(layout, account(records, layout), mean) if lengths is not None else ()),
             *(lengths.first_lines if lengths is not None else ()),
         ),
@@ -272,6 +273,11 @@ def _image_sizes(records: Sequence[dict[str, Any]]) -> tuple[int, int, int, int]
     return int(width), int(height), int(widest), int(highest)
 
 
+def _flags_said(layout: Layout) -> tuple[FirstLine, ...]:
+    shown = ", ".join(map(repr, layout.flags))
+    return (FirstLine("data", f"each of {shown} is a class"),) if layout.flags else ()
+
+
 def _medium(records: Sequence[dict[str, Any]]) -> str:
     """What the records hold beside text; "" where it is nothing."""
     seconds, sizes = _audio(records), _image_sizes(records)
@@ -284,6 +290,8 @@ def _classes(sample: Sample, layout: Layout) -> tuple[int | None, tuple[str, ...
     """Distinct labels; a part of the data may not hold them all, which is notes."""
     if sample.classes is not None:
         return sample.classes, ()
+    if layout.flags:
+        return len(layout.flags), ()
     if layout.label is None:
         return None, ()
     seen: set[Any] = set()

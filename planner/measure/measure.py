@@ -14,9 +14,11 @@ from planner.errors import FieldName, MachineError, QuestionError
 from planner.ledger.record import RunRecord
 from planner.measure.measurement import Measurement, Progress
 from planner.measure.work import Work
-from planner.plan.inputs.hardware import RentedDevice, find_hardware
-from planner.plan.inputs.problem import understand
-from planner.plan.options import Option, options_for
+from planner.plan.inputs.hardware import Hardware, RentedDevice, find_hardware
+from planner.plan.inputs.problem import Problem, understand
+from planner.plan.options import Option
+from planner.plan.survey.survey import survey
+from planner.plan.survey.ways import Ways
 from planner.question import TRAINING_STRATEGIES, Question
 
 STEPS_EXPECTED = 10  # timed and warm-up steps of a measurement that is as short as it can be
@@ -48,16 +50,29 @@ def measure_question(
         )
     device, question = local(question, device)
     problem = understand(question, progress)
-    rented = find_hardware(question, progress).fixed
-    if rented is None:
+    hardware = find_hardware(question, progress)
+    if hardware.searched:
         raise MachineError("this machine's device is not found", where=FieldName("gpu"))
     for strategy in question.strategy or [recommended(question, progress)]:
-        option = options_for(problem, strategy, rented)[0]
+        option = planned(problem, hardware, strategy)
+        rented = option.rented
         work = work_of(option, rented, seconds)
         measurement = Measurement(
             problem, rented, option, work, device=device, seconds=seconds, progress=progress
         )
         yield from measurement.records()
+
+
+def planned(problem: Problem, hardware: Hardware, strategy: str) -> Option:
+    """The plainest variant of a strategy as ``planner estimate`` shows it. Raises the errors of
+    planning it."""
+    own = problem.changed(problem.question.model_copy(update={"strategy": [strategy]}))
+    ways = Ways(survey(own, hardware, counts=(problem.question.gpus,)))
+    first = next(iter(ways.survey.variants(strategy)), None)
+    shown = ways.shown(strategy, variant=first)
+    if shown is None:
+        raise ways.survey.refusal(strategy)
+    return ways.option(shown)
 
 
 def recommended(question: Question, progress: Progress | None = None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from planner import tables
 from planner.errors import ProfileError
+from planner.first_lines import FirstLine
 from planner.models.configs import read_config
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
 from planner.models.tasks import check_task, choose_task, describe, modality_of
@@ -65,7 +66,8 @@ def facts(row: Row, task: str | None = None) -> ModelFacts:
         return _vision(row, check_task(task, row["task"], row["name"]), known)
     file = config_file(row["name"])
     config = read_config(file)
-    task, assumptions = choose_task(config, task or row["task"], row["name"])
+    chosen = choose_task(config, task, row["name"], usual=row["task"])
+    task = chosen.task
     stated = describe(config, task)
     stated.pop("weights_dtype")
     return ModelFacts(
@@ -75,7 +77,8 @@ def facts(row: Row, task: str | None = None) -> ModelFacts:
         fingerprint=config_fingerprint(config),
         config=config,
         parameters=int(row["parameters"]) if task == row["task"] else None,
-        assumptions=assumptions,
+        task_is_open=chosen.open,
+        first_lines=(chosen.line,),
         **known,
         **stated,
     )
@@ -106,5 +109,8 @@ def _vision(row: Row, task: str, known: dict[str, Any]) -> ModelFacts:
         fingerprint=text_fingerprint(f"{row['library']}:{architecture}"),
         parameters=int(row["parameters"]),
         image_size=int(row["image_size"]),
+        first_lines=(
+            FirstLine("task", f"trained as {task} ({row['library']} models classify images)"),
+        ),
         **known,
     )

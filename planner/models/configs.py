@@ -18,9 +18,12 @@ from typing import Any
 
 from planner import tables
 from planner.errors import ModelError, UnknownNameError
+from planner.models.class_names import class_of, model_type_of
 
 MAX_CONFIG_BYTES = 4 * 2**20
 MAX_NESTING = 12
+#: Key under which the class stands that a missing model_type was read from.
+SUPPLIED = "_model_type_from"
 
 #: Upper bounds that no sane architecture passes; a config beyond them would hang the machine or
 #: overflow the arithmetic.
@@ -117,8 +120,18 @@ def parse_config(text: str, where: str) -> dict[str, Any]:
         config = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"not a JSON config: {error}", where=where) from error
+    _supply_model_type(config)
     check_config(config, where)
     return config
+
+
+def _supply_model_type(config: Any) -> None:
+    """A config without a family gets that of its class, which is kept beside it."""
+    if isinstance(config, dict) and "model_type" not in config:
+        name = class_of(config)
+        family = model_type_of(name, model_types())
+        if family is not None:
+            config |= {"model_type": family, SUPPLIED: name}
 
 
 def check_config(config: Any, where: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.first_lines import FirstLine
+from planner.models.folders import Adapter
 from planner.models.quantization.stored import Quantization
 
 #: Keys of a config.json that say nothing about the architecture or the work of a step.
@@ -94,6 +95,8 @@ class ModelFacts:
     assumptions: tuple[str, ...] = field(default=())
     first_lines: tuple[FirstLine, ...] = field(default=())
     trust_remote_code: bool = False
+    task_is_open: bool = False  # nobody asked for the task and no class settles it: data may
+    adapter: Adapter | None = None  # the folder holds an adapter on this model
     quantization: Quantization | None = None  # how the checkpoint's weights are stored
 
 

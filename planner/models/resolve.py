@@ -9,18 +9,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from planner import tables
-from planner.errors import FieldName, ModelError, UnknownNameError, nearest
-from planner.models import catalogue, hub, sizes
+from planner.errors import FieldName, ModelError, nearest
+from planner.first_lines import FirstLine
+from planner.models import catalogue, folders, hub, sizes
 from planner.models.checkpoint import read_checkpoint
-from planner.models.configs import library_knows, read_config
+from planner.models.configs import SUPPLIED, library_knows, read_config
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
+from planner.models.names import renames, spelling
 from planner.models.quantization.read import quantised_by
 from planner.models.quantization.read import read as read_quantization
 from planner.models.quantization.words import first_lines as quantised_lines
 from planner.models.quantization.words import unsaid
-from planner.models.tasks import check_task, choose_task, describe, modality_of, unstated_sizes
+from planner.models.tasks import (
+    Choice,
+    check_task,
+    choose_task,
+    describe,
+    modality_of,
+    unstated_dtype,
+    unstated_sizes,
+    weights_dtype,
+)
 
+#: The class that transformers has for the part of an omni model that writes text.
+THINKER = "ThinkerForConditionalGeneration"
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -44,11 +56,11 @@ def resolve(
     if _exists(path) and not (
         path.is_dir() and catalogue.find(name) and not (path / "config.json").is_file()
     ):
-        return _from_path(path, name, task, trust_remote_code)
+        return _from_path(path, name, task, trust_remote_code, offline)
     prefix, _, rest = name.partition(":")
     if prefix in ("timm", "torchvision"):
         return _vision(prefix, rest, task)
-    if FACTORY.fullmatch(name):
+    if FACTORY.fullmatch(name) and not spelling.match(name, catalogue.index()):
         return _factory(name, task)
     if sizes.is_size(name):
         return sizes.facts(name, task)
@@ -58,11 +70,16 @@ def resolve(
 
 
 def from_folder(
-    folder: Path, name: str, origin: str, task: str | None, trust_remote_code: bool
+    folder: Path,
+    name: str,
+    origin: str,
+    task: str | None,
+    trust_remote_code: bool,
+    usual: str | None = None,
 ) -> ModelFacts:
     """The facts of a folder with a config.json; a safetensors file beside it gives the exact
     parameters and dtype."""
-    facts = _from_config(folder / "config.json", name, origin, task, trust_remote_code)
+    facts = _from_config(folder / "config.json", name, origin, task, trust_remote_code, usual)
     checkpoint = read_checkpoint(folder)
     tokenizer = folder / "tokenizer.json"
     if checkpoint is not None:
@@ -72,6 +89,8 @@ def from_folder(
             weights_dtype=checkpoint.dtype or facts.weights_dtype,
             first_lines=(*facts.first_lines, *unsaid(facts.quantization, checkpoint.quantised)),
         )
+    if facts.config and facts.weights_dtype is None:
+        facts = replace(facts, first_lines=(*facts.first_lines, *unstated_dtype(facts.task)))
     return replace(facts, tokenizer=tokenizer if tokenizer.is_file() else None)
 
 
@@ -82,37 +101,61 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _from_path(path: Path, name: str, task: str | None, trust: bool) -> ModelFacts:
+def _from_path(path: Path, name: str, task: str | None, trust: bool, offline: bool) -> ModelFacts:
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            pickles = sorted(item.name for item in path.glob("*.bin"))[:1]
-            more = f" ({pickles[0]} is a pickle, which is never opened)" if pickles else ""
-            raise ModelError(
-                f"the folder has no config.json{more}",
-                where=name,
-                mend="Name a folder that save_pretrained wrote, or a hub id",
-            )
-        return from_folder(path, name, "folder", task, trust)
-    if path.suffix == ".json" or path.name == "config.json":
-        if path.name == "config.json":
-            return from_folder(path.parent, name, "folder", task, trust)
+        return _from_any_folder(path, name, task, trust, offline)
+    if path.name == "config.json":
+        return from_folder(path.parent, name, "folder", task, trust)
+    if path.suffix == ".json":
         return _from_config(path, name, "folder", task, trust)
     raise ModelError(
         "not a model: a folder with a config.json, or that file, is wanted", where=name
     )
 
 
-def _from_config(file: Path, name: str, origin: str, task: str | None, trust: bool) -> ModelFacts:
-    config = read_config(file)
+def _from_any_folder(
+    path: Path, name: str, task: str | None, trust: bool, offline: bool
+) -> ModelFacts:
+    adapter = folders.read_adapter(path)
+    if adapter is not None:
+        base = folders.base_of(adapter, path)
+        own = (path / "config.json").is_file()
+        facts = (
+            from_folder(path, name, "folder", task, trust)
+            if own
+            else resolve(base, task=task, trust_remote_code=trust, offline=offline)
+        )
+        lines = (adapter.line(name), *facts.first_lines)
+        return replace(facts, name=name, adapter=adapter, first_lines=lines)
+    if (path / "config.json").is_file():
+        facts = from_folder(path, name, "folder", task, trust)
+    else:
+        encoder = folders.encoder_folder(path)
+        if encoder is None:
+            raise folders.refuse(path, name)
+        facts = from_folder(encoder, name, "folder", task, trust)
+    if (path / folders.MODULES).is_file() and facts.modality == "text":
+        facts = replace(facts, first_lines=(folders.sentence_line(name), *facts.first_lines))
+    return facts
+
+
+def _from_config(
+    file: Path,
+    name: str,
+    origin: str,
+    task: str | None,
+    trust: bool,
+    usual: str | None = None,
+) -> ModelFacts:
+    config, lines = _understood(read_config(file), name)
     own_code = _check_remote_code(config, file, trust)
     if own_code:
-        task, assumed = (
-            task or "causal_lm",
-            (f"the model's own code is run, as {FieldName('trust_remote_code')} allows",),
-        )
+        task = task or "causal_lm"
+        chosen = Choice(task, FirstLine("task", f"trained as {task} (its own code's class)"))
+        assumed = (f"the model's own code is run, as {FieldName('trust_remote_code')} allows",)
     else:
-        task, assumed = choose_task(config, task, str(file))
-        assumed = (*assumed, *unstated_sizes(config, str(file)))
+        chosen = choose_task(config, task, str(file), usual)
+        assumed = unstated_sizes(config, str(file))
     code = (
         [
             item.read_text(encoding="utf-8", errors="replace")
@@ -133,17 +176,33 @@ def _from_config(file: Path, name: str, origin: str, task: str | None, trust: bo
         name=name,
         origin=origin,
         library="transformers",
-        task=task,
-        modality=modality_of(task),
+        task=chosen.task,
+        task_is_open=chosen.open,
+        modality=modality_of(chosen.task),
         config=config,
         folder=file.parent,
         fingerprint=fingerprint,
         assumptions=assumed,
-        first_lines=quantised_lines(quantization),
+        first_lines=(*quantised_lines(quantization), *lines, chosen.line),
         trust_remote_code=own_code,
         quantization=quantization,
-        **describe(config, task),
+        **describe(config, chosen.task),
     )
+
+
+def _understood(config: dict[str, Any], name: str) -> tuple[dict[str, Any], tuple[FirstLine, ...]]:
+    """The config of the part that is trained, and what is said of it."""
+    lines = []
+    supplied = config.pop(SUPPLIED, None)
+    if supplied:
+        text = f"its config names no model_type: taken as {config['model_type']}, after {supplied}"
+        lines.append(FirstLine("model", text))
+    thinker = config.get("thinker_config")
+    if isinstance(thinker, dict) and isinstance(thinker.get("model_type"), str):
+        dtype = weights_dtype(config)
+        config = {**thinker, "architectures": [THINKER], **({"dtype": dtype} if dtype else {})}
+        lines.append(FirstLine("model", f"the thinker of {name} is planned, the part that writes"))
+    return config, tuple(lines)
 
 
 def _check_remote_code(config: dict[str, Any], file: Path, trust: bool) -> bool:
@@ -167,28 +226,25 @@ def _vision(library: str, name: str, task: str | None) -> ModelFacts:
     installed library to refuse."""
     row = catalogue.find(name) if library == "timm" else None
     task = check_task(task, "image_classification", f"{library}:{name}")
+    lines = (FirstLine("task", f"trained as {task} ({library} models classify images)"),)
     if row is not None and row["library"] == library and row["architecture"] == name:
-        return replace(catalogue.facts(row, task), name=f"{library}:{name}", origin=library)
-    table = {row["name"]: row for row in tables.rows("models", f"{library}_models.csv")}
-    base = name.partition(".")[0]  # timm's NAME.TAG: the tag names weights
-    known = table.get(base) or table.get(base.lower())
+        facts = catalogue.facts(row, task)
+        return replace(facts, name=f"{library}:{name}", origin=library, first_lines=lines)
+    known = renames.vision_name(library, name)
     if known is None and not _newer(library, name):
-        raise UnknownNameError(
-            f"{library} model", name, table, mend=f"{library} lists its names with list_models()"
-        )
-    architecture = known["name"] if known else name
-    size = tables.number(known["image_size"]) if known else None
-    count = tables.number(known["parameters"]) if known else None
+        raise renames.unknown(library, name)
+    known = known or renames.VisionName(name, None, None)
     return ModelFacts(
         name=f"{library}:{name}",
         origin=library,
         library=library,
-        architecture=architecture,
+        architecture=known.architecture,
         task=task,
         modality="image",
-        fingerprint=text_fingerprint(f"{library}:{architecture}"),
-        image_size=int(size) if size else None,
-        parameters=int(count) if count else None,
+        fingerprint=text_fingerprint(f"{library}:{known.architecture}"),
+        image_size=known.image_size,
+        parameters=known.parameters,
+        first_lines=(known.line, *lines) if known.line else lines,
     )
 
 
@@ -213,6 +269,7 @@ def _factory(name: str, task: str | None) -> ModelFacts:
         task=task or "custom",
         modality=modality_of(task or ""),
         fingerprint=source_fingerprint(name),
+        first_lines=(FirstLine("task", f"trained as {task or 'custom'} (the factory's own loss)"),),
     )
 
 
@@ -226,36 +283,49 @@ def _from_hub(name: str, task: str | None, trust: bool, offline: bool) -> ModelF
         folder = hub.cached_snapshot(hub_id)
         if folder is not None and (row is None or row["library"] == "transformers"):
             try:
-                cached = from_folder(folder, name, "hub cache", task, trust)
+                usual = row["task"] if row is not None else None
+                cached = from_folder(folder, name, "hub cache", task, trust, usual)
                 return replace(cached, **catalogue.published(row)) if row is not None else cached
             except ModelError:
                 if row is None:
                     raise
         tried.append(f"not in the local hub cache ({hub.cache_root()})")
     if row is not None:
-        facts = catalogue.facts(row, task)
-        return replace(
-            facts,
-            name=name,
-            assumptions=(
-                *facts.assumptions,
-                f"{name}: the shipped config of {row['hub_id'] or row['name']} was used",
-            ),
-        )
+        return _shipped(row, name, task)
     if "/" in name and hub.is_hub_id(name):
         refusal = hub.network_refusal(offline)
         folder, why = (None, refusal) if refusal else hub.download_config(name)
         if folder is not None:
             return from_folder(folder, name, "hub", task, trust)
         tried.append(why or "")
+    near = spelling.match(name, catalogue.index())
+    if near is not None:
+        found = catalogue.index()[near]
+        known = found["hub_id"] or found["name"]
+        line = FirstLine("model", f"{name} is planned as {known}, the nearest name", warning=True)
+        facts = _shipped(found, name, task)
+        return replace(facts, first_lines=(line, *facts.first_lines))
+    if spelling.for_running(name):
+        raise ModelError(
+            f"{name!r} is a name of weights for running (GGUF, MLX), not for training",
+            mend=_suggestions(spelling.plain(name)),
+        )
     raise ModelError(
         f"unknown model {name!r}: {'; '.join([*tried, 'not in the shipped catalogue'])}",
-        mend=_suggestions(name),
+        mend=_suggestions(spelling.plain(name)),
     )
+
+
+def _shipped(row: catalogue.Row, name: str, task: str | None) -> ModelFacts:
+    facts = catalogue.facts(row, task)
+    stated = f"{name}: the shipped config of {row['hub_id'] or row['name']} was used"
+    return replace(facts, name=name, assumptions=(*facts.assumptions, stated))
 
 
 def _suggestions(name: str) -> str:
     wanted = name.rpartition("/")[2]
-    near = nearest(wanted, catalogue.names()) or nearest(name, catalogue.index())
+    spelled = spelling.match(wanted, catalogue.index())
+    near = [catalogue.index()[spelled]["name"]] if spelled else nearest(wanted, catalogue.names())
+    near = near or nearest(name, catalogue.index())
     hint = f"Did you mean {' or '.join(near)}? " if near else ""
     return f"{hint}Or name a folder with its config.json, or a size such as 7B"

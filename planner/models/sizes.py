@@ -123,7 +123,10 @@ def _invented(name: str, wanted: int, task: str | None) -> ModelFacts:
         blocks=layers,
         vocabulary=vocabulary,
         assumptions=(stated,),
-        first_lines=(FirstLine("model", f"no known model is of the size {stated}"),),
+        first_lines=(
+            FirstLine("model", f"no known model is of the size {stated}"),
+            FirstLine("task", "trained as causal_lm (a bare size)"),
+        ),
     )
 
 

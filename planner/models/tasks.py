@@ -3,27 +3,19 @@ the families' many names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from planner.errors import FieldName, ModelError, nearest
+from planner.first_lines import FirstLine
+from planner.models.class_names import class_of, class_task
 from planner.models.configs import SYNONYMS, model_types
 from planner.models.constants import constant, has
 
-#: The end of a transformers class name → the task it is for. Longer ends first.
-ARCHITECTURE_TASKS = (
-    ("ForSequenceClassification", "text_classification"),
-    ("ForTokenClassification", "token_classification"),
-    ("ForImageClassification", "image_classification"),
-    ("ForAudioClassification", "audio_classification"),
-    ("ForSpeechSeq2Seq", "speech_recognition"),
-    ("ForCausalLM", "causal_lm"),
-    ("LMHeadModel", "causal_lm"),
-)
-
 #: Where a class name does not decide, the first of these that the library can train the model type
 #: on.
-PREFERENCE = (
+PREFERENCE: tuple[str, ...] = (
     "contrastive",
     "speech_recognition",
     "image_classification",
@@ -43,35 +35,101 @@ MODALITY = {
 }
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A task, and what is said of it first. ``open``: nobody asked for it and no class name settles
+    it, so that the data may decide otherwise."""
+
+    task: str
+    line: FirstLine
+    open: bool = False
+
+
 def choose_task(
-    config: Mapping[str, Any], task: str | None, where: str
-) -> tuple[str, tuple[str, ...]]:
-    """The task and what was assumed to choose it. Raises ModelError for a task that the model type
-    has no class for."""
-    possible = model_types().get(config["model_type"], frozenset())
+    config: Mapping[str, Any], task: str | None, where: str, usual: str | None = None
+) -> Choice:
+    """The task of a config: the asked one, else what its class trains (``architectures``), else
+    ``usual`` or the family's. Raises ModelError, naming what is not covered."""
+    family = config["model_type"]
+    possible = model_types().get(family)  # None: a newer release's, whose classes are believed
     if task is not None:
-        if possible and task not in possible:
+        if possible is not None and task not in possible:
             raise ModelError(
-                f"a {config['model_type']} model cannot be trained on the task {task!r}",
+                f"{task} is not covered for a {family} model",
                 where=where,
-                mend=f"It can be trained on: {', '.join(sorted(possible))}",
+                mend=f"Covered: {', '.join(sorted(possible)) or 'nothing'}",
             )
-        return task, ()
-    names = [name for name in config.get("architectures") or [] if isinstance(name, str)]
-    for end, found in ARCHITECTURE_TASKS:
-        if any(name.endswith(end) for name in names) and (not possible or found in possible):
-            return found, ()
-    found = next((name for name in PREFERENCE if name in possible), None)
+        return Choice(task, FirstLine("task", f"trained as {task}, as asked"))
+    name = class_of(config)
+    return (
+        (_usual(usual, family, name) if usual else None)
+        or _by_class(name, possible, where)
+        or _by_family(family, possible or frozenset(), name, where)
+    )
+
+
+def _usual(task: str, family: str, name: str | None) -> Choice:
+    """What a row of the catalogue says that its model is trained on."""
+    row = class_task(name)
+    settled = row is not None and task in row.tasks and not row.base
+    return Choice(
+        task, _line(task, name if settled else f"the usual task of {family}"), not settled
+    )
+
+
+def _by_class(name: str | None, possible: frozenset[str] | None, where: str) -> Choice | None:
+    row = class_task(name)
+    if row is None:
+        return None
+    task = next((task for task in row.tasks if possible is None or task in possible), None)
+    if task is not None:
+        return Choice(task, _line(task, name or "", changeable=row.base), row.base)
+    if row.nearest and (possible is None or row.nearest in possible):
+        text = (
+            f"{row.words} ({name}) is not covered: priced as {row.nearest}; "
+            f"{FieldName('task')} changes it"
+        )
+        return Choice(row.nearest, FirstLine("task", text, warning=True), row.base)
+    if row.base and possible:
+        return None
+    raise ModelError(
+        f"{row.words} ({name}) is not covered",
+        where=where,
+        mend=_instead(possible or frozenset()),
+    )
+
+
+def _by_family(family: str, possible: frozenset[str], name: str | None, where: str) -> Choice:
+    order = PREFERENCE
+    if "masked_lm" not in possible:  # a decoder's usual training is to write
+        order = (*PREFERENCE[:4], "seq2seq_lm", "causal_lm", *PREFERENCE)
+    if has("frame_samples", family):  # as the catalogue's models of these families
+        order = ("audio_classification", *PREFERENCE)
+    found = next((task for task in order if task in possible), None)
     if found is None:
         raise ModelError(
-            f"no training task is known for model type {config['model_type']!r}",
+            f"training a {family} model is not covered",
             where=where,
             mend=f"Give {FieldName('task')}, or a factory package.module:function",
         )
-    return found, (
-        f"task {found}: the usual one for a {config['model_type']} model ({FieldName('task')} "
-        "changes it)",
-    )
+    if class_task(name) is not None:
+        reason = f"{name} is its pre-training class; the usual task of a {family} model"
+    else:
+        reason = f"the usual task of a {family} model"
+    return Choice(found, _line(found, reason), open=True)
+
+
+def _instead(possible: frozenset[str]) -> str:
+    if not possible:
+        return "Give a factory package.module:function"
+    named = " or ".join(sorted(possible))
+    return f"{FieldName('task')} {named} prices the same body with that head"
+
+
+def _line(task: str, reason: str, *, changeable: bool = True) -> FirstLine:
+    """``reason``: a class's name, or a sentence's part."""
+    change = f"; {FieldName('task')} changes it" if changeable and " " in reason else ""
+    return FirstLine("task", f"trained as {task} ({reason}){change}")
 
 
 def modality_of(task: str) -> str:
@@ -89,11 +147,23 @@ def check_task(task: str | None, only: str, where: str) -> str:
     return only
 
 
+#: Where the configs of multimodal models keep their language model.
+TEXT_PARTS = ("text_config", "llm_config", "language_config", "thinker_config", "language_model")
+
+
+def text_parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """A config, then the parts of it that describe its language model, outermost first."""
+    yield config
+    for name in TEXT_PARTS:
+        if isinstance(config.get(name), Mapping):
+            yield from text_parts(config[name])
+
+
 def config_field(config: Mapping[str, Any], *names: str) -> Any:
     """The first of the names that the config, or its text part, holds; None where none does."""
-    for part in (config, config.get("text_config") or {}):
+    for part in text_parts(config):
         for name in names:
-            if isinstance(part, Mapping) and part.get(name) is not None:
+            if part.get(name) is not None:
                 return part[name]
     return None
 
@@ -130,8 +200,27 @@ def describe(config: Mapping[str, Any], task: str) -> dict[str, Any]:
         "vocabulary": config_field(config, "vocab_size")
         if modality_of(task) in ("text", "image_text") or task == "speech_recognition"
         else None,
-        "weights_dtype": config.get("dtype") or config.get("torch_dtype"),
+        "weights_dtype": weights_dtype(config),
     }
+
+
+def weights_dtype(config: Mapping[str, Any]) -> str | None:
+    """The type of a checkpoint's weights as its config, or its text part, states it; None where it
+    does not."""
+    found = config_field(config, "dtype", "torch_dtype")
+    return found.removeprefix("torch.") if isinstance(found, str) and found != "auto" else None
+
+
+def unstated_dtype(task: str) -> tuple[FirstLine, ...]:
+    """What is said of a language model of which neither config nor weights state a dtype: mixed
+    precision is then taken for what may be 16-bit weights."""
+    if task != "causal_lm":
+        return ()
+    text = (
+        "its config states no dtype: the weights are taken as float32, as transformers makes them "
+        f"then; {FieldName('precision')} bf16 trains 16-bit weights"
+    )
+    return (FirstLine("model", text),)
 
 
 def unstated_sizes(config: Mapping[str, Any], where: str) -> tuple[str, ...]:

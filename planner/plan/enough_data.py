@@ -31,19 +31,20 @@ def enough_data(
     parameters: int,
     *,
     samples_per_second: Estimate,
-    mean_length: float | None,
+    tokens_per_sample: float | None,
     devices: int,
     usd_per_gpu_hour: float | None,
 ) -> EnoughData | None:
-    """None when neither a law nor a published recipe says how much is enough."""
+    """None when neither a law nor a published recipe says how much is enough.
+    ``tokens_per_sample``: real ones of what ``samples_per_second`` counts; padding is no data."""
     amount, unit, source = _needed(facts, parameters)
     if amount is None:
         return None
-    have = _have(data, unit)
+    have = amount_of(data, unit)
     rate = (
         samples_per_second
-        if unit != "tokens" or mean_length is None
-        else samples_per_second.scale(mean_length)
+        if unit != "tokens" or tokens_per_sample is None
+        else samples_per_second.scale(tokens_per_sample)
     )
     hours = (
         Estimate(
@@ -90,10 +91,10 @@ def _needed(facts: ModelFacts, parameters: int) -> tuple[float | None, str, str]
     return None, "", ""
 
 
-def _have(data: DatasetProfile, unit: str) -> float | None:
-    """What the data has, padding left out."""
+def amount_of(data: DatasetProfile, unit: str) -> float | None:
+    """What the data has of a unit (tokens, audio_hours, samples); None where it does not say."""
     if unit == "tokens":
-        return data.samples * data.mean_length if data.mean_length else None
+        return data.tokens
     if unit == "audio_hours":
         return (
             None

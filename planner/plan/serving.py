@@ -25,7 +25,7 @@ from planner.figures import Estimate
 from planner.question import Question
 from planner.step_time.clock import StepClock
 from planner.trace.source import TraceSource
-from planner.trace.table import PHASES, StepTrace
+from planner.trace.table import PHASES, StepTrace, traced_length
 from planner.uncertainty.spread import spread
 from planner.units import SECONDS_PER_HOUR, format_count
 
@@ -206,9 +206,8 @@ def _forward(
     source: TraceSource, prompt: float | None, micro_batch: int
 ) -> tuple[StepTrace, np.ndarray]:
     """(the trace, its dimensions): as many requests read together as training takes samples."""
-    length = (
-        None if prompt is None else max(2, round(min(prompt, source.facts.max_length or math.inf)))
-    )
+    longest = source.facts.max_length or math.inf
+    length = traced_length(None if prompt is None else min(prompt, longest))
     point: dict[str, Any] = {"B": micro_batch, "S": length, "T": None}
     trace = source.at(**point)
     return trace, trace.dims(**point)

@@ -37,6 +37,7 @@ Task = Literal[
     "seq2seq_lm",
     "text_classification",
     "token_classification",
+    "question_answering",
     "image_classification",
     "audio_classification",
     "speech_recognition",

@@ -104,12 +104,12 @@ class StepClock:
         )
         # a grid's arrays should stay in the processor's cache
         starts = range(0, max(points.shape[1], 1), CHUNK)
-        first = _work(trace, points[:, :CHUNK])
+        first = work_at(trace, points[:, :CHUNK])
         host = self.host(trace, first, compiled)
         chunks: list[np.ndarray] = []
         for start in starts:
             part = points[:, start : start + CHUNK]
-            done = _work(trace, part)
+            done = work_at(trace, part)
             each, sigma = (
                 self._device(trace, part, done, precision, compiled)
                 if given is None
@@ -144,7 +144,7 @@ class StepClock:
         return self._costs.time(trace, done, compiled)
 
 
-def _work(trace: StepTrace, dims: np.ndarray) -> Work:
+def work_at(trace: StepTrace, dims: np.ndarray) -> Work:
     """What the operations do is the same on every device: kept with the trace for the next ones, of
     one grid or of few points."""
     return trace.memo.of(

@@ -50,6 +50,17 @@ ITEMSIZE = {
 }
 
 
+#: The shortest sequence that is recorded: at one token torch drops copies and dimensions, which no
+#: training does.
+SHORTEST = 2
+
+
+def traced_length(tokens: float | None) -> int | None:
+    """The length at which a sequence of so many tokens is traced and priced: whole, and never
+    shorter than the shortest that is recorded."""
+    return None if tokens is None else max(SHORTEST, round(tokens))
+
+
 @dataclass(frozen=True, slots=True)
 class Operand:
     """One tensor that an operation reads or writes.

@@ -2,12 +2,15 @@
 it."""
 
 import json
+import os
 import time
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
+from fakes.nvml import Refused, nvml, process
+from fakes.torch_cuda import cuda
 from session_fakes import Backend, World
 
 from planner.calibrate import compiled, facts, session
@@ -87,7 +90,7 @@ def test_power_at_rest_comes_from_readings_or_from_the_counter(
         kind="cuda",
         synchronise=lambda: None,
         joules=lambda: next(counter),
-        nvml=SimpleNamespace(watts=lambda: next(readings)),
+        nvml=nvml(nvmlDeviceGetPowerUsage=lambda _board: _milliwatts(next(readings))),
     )
     found = list(facts.power_at_rest(device, time.monotonic() + 60))
     if expected is None:
@@ -97,6 +100,10 @@ def test_power_at_rest_comes_from_readings_or_from_the_counter(
     else:
         assert found[0]["value"] == expected
     assert list(facts.power_at_rest(device, time.monotonic())) == []
+
+
+def _milliwatts(watts):
+    return Refused()() if watts is None else int(watts * 1000)
 
 
 def test_power_is_not_asked_of_a_processor_without_a_counter():
@@ -119,7 +126,8 @@ class _Device:
     kind, device = "cuda", "cuda:0"
 
     def __init__(self, others=()):
-        self.nvml = SimpleNamespace(other_processes=lambda own: list(others))
+        shown = [process(number) for number in (os.getpid(), *others)]
+        self.nvml = nvml(nvmlDeviceGetComputeRunningProcesses=shown)
 
     def synchronise(self):
         pass
@@ -127,7 +135,7 @@ class _Device:
 
 def test_a_context_is_what_is_missing_while_another_process_is_there(monkeypatch):
     free = iter([(100_000_000, 0), (60_000_000, 0)])
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: next(free))
+    monkeypatch.setattr(torch, "cuda", cuda(mem_get_info=lambda _: next(free)))
     monkeypatch.setattr(
         contexts, "_ON_CUDA", "import sys; print(1000, flush=True); sys.stdin.readline()"
     )
@@ -136,15 +144,14 @@ def test_a_context_is_what_is_missing_while_another_process_is_there(monkeypatch
 
 @pytest.mark.parametrize("others, expected", [((), 30), ((4711,), None)])
 def test_where_no_other_process_may_start_this_one_is_asked(others, expected, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (50, 100))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 20)
+    monkeypatch.setattr(torch, "cuda", cuda(mem_get_info=(50, 100), memory_reserved=20))
     monkeypatch.setattr(contexts, "_ON_CUDA", "raise SystemExit(1)")
     found = contexts.context_bytes(_Device(others), 30.0)
     assert (found and found[0]) == expected
 
 
 def test_a_process_that_hangs_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (50, 100))
+    monkeypatch.setattr(torch, "cuda", cuda(mem_get_info=(50, 100)))
     monkeypatch.setattr(contexts, "_ON_CUDA", "import time; time.sleep(60)")
     start = time.monotonic()
     assert contexts._of_another_process(_Device(), 1.6) is None and time.monotonic() - start < 20

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from planner.answer.for_data import is_data, kind_of
+from planner.choose.for_data import is_data, kind_of
 from planner.cli.main import run
 from planner.datasets.scanning import scan
 

@@ -152,7 +152,7 @@ def test_of_many_answers_the_first_is_counted_and_the_others_are_a_warning(tmp_p
         for i in range(9)
     ]
     (line,) = [line for line in scan(_written(tmp_path, records)).first_lines if line.warning]
-    assert "'responses'" in line.text
+    assert "'responses after the first' (5" in line.text
     rows, layout = understood(records)
     assert conversation_of(rows[0], layout).turns[1].content == records[0]["responses"][0]
 
@@ -213,3 +213,13 @@ def test_a_classifier_finds_the_label_without_its_name(tmp_path):
     build = SHAPES["one text of no known name"][3]
     found = scan(_written(tmp_path, [build(i) for i in range(9)]), task="text_classification")
     assert (found.columns["label"], found.classes) == ("kind", 2)
+
+
+def test_columns_of_flags_are_a_class_each(tmp_path):
+    records = [
+        {"comment_text": text(i), "toxic": i % 2, "obscene": i // 2 % 2, "threat": 0}
+        for i in range(9)
+    ]
+    found = scan(_written(tmp_path, records), task="text_classification")
+    assert found.classes == 3 and found.columns["inputs"] == "comment_text"
+    assert any("'threat' is a class" in line.text for line in found.first_lines)

@@ -164,7 +164,8 @@ class _OnTheProcessor(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is torch.device:  # a name for a device stays what it is
             return func(*args, **kwargs)
-        return func(*map(_there, args), **{k: _there(v) for k, v in kwargs.items()})
+        kwargs = {k: _there(v) for k, v in kwargs.items() if k != "pin_memory"}
+        return func(*map(_there, args), **kwargs)
 
 
 def _there(value: Any) -> Any:

@@ -15,7 +15,6 @@ import contextlib
 import io
 import itertools
 import json
-import math
 import os
 import random
 import sys
@@ -205,10 +204,7 @@ def slow_ones() -> list[str]:
 def ask(arguments: tuple[str, ...]) -> dict:
     """What one call prints, writes and exits with; JSON as a document, so that a difference reads
     as one."""
-    from planner.answer import advice
     from planner.cli.main import run
-
-    advice.PATIENCE_SECONDS = math.inf  # on a loaded machine advice would end earlier
 
     with tempfile.TemporaryDirectory() as folder, _no_traces_kept():
         call = [part.replace("{out}", folder) for part in arguments if part != "--text"]

@@ -7,6 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from fakes.surface import Surface  # noqa: E402
+from fakes.torch_cuda import CUDA, cuda  # noqa: E402
+
 from planner.measure import memory_seen  # noqa: E402
 from planner.units import MIB  # noqa: E402
 
@@ -80,12 +83,14 @@ def test_an_allocators_account_is_read(monkeypatch):
         for t in (step.layer.weight, step.optimizer.state[0]["exp_avg"], step.batch["x"])
     )
     allocator.blocks = {weight: 1024, state: 1024, batch: 512, 99: 2048}
-    for name, value in {
-        "memory": allocator,
-        "synchronize": lambda *_: None,
-        "current_device": lambda: 0,
-    }.items():
-        monkeypatch.setattr(torch.cuda, name, value)
+    account = Surface(
+        CUDA.memory,
+        dict(
+            _snapshot=allocator._snapshot,
+            _record_memory_history=allocator._record_memory_history,
+        ),
+    )
+    monkeypatch.setattr(torch, "cuda", cuda(memory=account))
     found = memory_seen.categories_at_peak(memory_seen.recorded_history(step, "cuda"))
     assert found == {
         "weights": 1024,

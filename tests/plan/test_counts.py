@@ -23,7 +23,7 @@ def data_of(model: str = AUDIO, **fields) -> tuple[DatasetProfile, list[str], li
 
 def test_an_assumed_clip_is_the_first_warning_with_the_flags_that_mend_it():
     data, lines, warns = data_of(samples=51094)
-    each = assumed_seconds("audio_classification")
+    each = assumed_seconds(resolve(AUDIO, offline=True))
     assert data.audio_seconds.tolist() == [each]
     assert "51,094 clips of 10 s, 141.9 hours" in lines[0] and warns[0]
     assert "--seconds-per-sample" in lines[0] and "--audio-hours" in lines[0]

@@ -11,6 +11,7 @@ from planner.plan.inputs.counts import said_of
 from planner.plan.inputs.defaults import default_length
 from planner.plan.inputs.problem import fitted_to, scanned_for
 from planner.plan.inputs.rows import default
+from planner.plan.inputs.tasks import by_data
 from planner.question import Question
 from planner.trace.source import Progress
 
@@ -28,6 +29,11 @@ def describe_data(question: Question, progress: Progress | None = None) -> dict[
         raise QuestionError("no data", mend="Name a file or folder")
     facts = _facts(question)
     found = scanned_for(question, facts, progress)
+    if facts is not None:
+        asked, profile = facts, found.profile
+        facts, _ = by_data(question, asked, profile, lambda _: profile)
+        if facts is not asked:
+            found = scanned_for(question, facts, progress)
     task = question.task or (facts.task if facts else None)
     lines = [*found.profile.first_lines]
     max_length = question.max_length

@@ -12,7 +12,7 @@ from planner.datasets.layout.conversations import are_rounds, first_answer
 from planner.datasets.layout.messages import plan_of
 from planner.datasets.layout.shape import Layout, Shape
 from planner.datasets.layout.values import LANGUAGE, kind_of_text, size_of
-from planner.datasets.layout.walk import empty, strings, text_bytes
+from planner.datasets.layout.walk import empty, strings, text_bytes, told
 from planner.datasets.readers import AUDIO, IMAGE
 
 
@@ -70,8 +70,9 @@ def _add(
         found.rejected += size
     elif path in shape.counted:
         beside = list(_beside(path, record, shape, layout))
-        found.counted += size - sum(map(size_of, beside))
-        _sort(found, path, beside)
+        found.counted += size - sum(size_of(text) for _, text in beside)
+        for name, text in beside:
+            _sort(found, name, (text,))
     elif path in shape.copies:
         found.copies += size
     else:
@@ -86,31 +87,47 @@ def _add(
             _sort(found, path, strings(value))
 
 
-def _beside(path: str, record: Mapping[str, Any], shape: Shape, layout: Layout) -> Iterator[str]:
-    """Texts inside of a counted column that are not rendered: further keys of messages, the second
-    answer to a question."""
+def _beside(
+    path: str, record: Mapping[str, Any], shape: Shape, layout: Layout
+) -> Iterator[tuple[str, str]]:
+    """(name, text) of what is in a counted column and not rendered: further keys of messages, the
+    second answer to a question, what stands beside an answer."""
     column, value = layout.columns.get(path), record[path]
     if column is None:
         return
     if column.form == CHAT:
         for item in value if isinstance(value, (list, tuple)) else (value,):
-            plan = plan_of(tuple(item)) if isinstance(item, dict) else None
-            if plan is not None:
-                yield from strings([v for key, v in item.items() if key not in plan.keys])
-                content = item.get(plan.content) if plan.content else None
-                yield from _data_of_parts(content)
+            yield from _beside_turn(path, item)
+    elif path in shape.paths("tools") or isinstance(value, str):
+        return
     elif path in shape.paths("answer") and not are_rounds(record, shape):
         first = first_answer(value, path)
+        yield from _untold(path, first)
         if first is not value:
-            yield from strings(value[1:])
+            yield from ((f"{path} after the first", text) for text in strings(value[1:]))
+    else:
+        yield from _untold(path, value)
 
 
-def _data_of_parts(content: Any) -> Iterator[str]:
-    """Addresses and bytes of pictures, and the types of parts."""
-    if isinstance(content, (list, tuple)):
-        for part in content:
-            if isinstance(part, dict) and isinstance(part.get("text"), str):
-                yield from strings([v for key, v in part.items() if key != "text"])
+def _untold(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    """What a cell's dictionaries hold beside their text."""
+    if isinstance(value, (dict, list, tuple)):
+        for text in (Counter(strings(value)) - Counter(told(value))).elements():
+            yield f"{path}[]", text
+
+
+def _beside_turn(path: str, item: Any) -> Iterator[tuple[str, str]]:
+    plan = plan_of(tuple(item)) if isinstance(item, dict) else None
+    if plan is None:
+        return
+    for key, value in item.items():
+        if key not in plan.keys:
+            yield from ((f"{path}[].{key}", text) for text in strings(value))
+    content = item.get(plan.content) if plan.content else None
+    for part in content if isinstance(content, (list, tuple)) else ():
+        if isinstance(part, dict) and isinstance(part.get("text"), str):
+            others = [value for key, value in part.items() if key != "text"]
+            yield from ((f"{path}[].{plan.content}", text) for text in strings(others))
 
 
 def _sort(found: Account, path: str, texts: Any) -> None:

@@ -13,10 +13,12 @@ from planner.datasets.layout.column import (
     NUMBERS,
     OBJECTS,
     TEXT,
+    TEXT_ROLES,
     TEXTS,
     TOKENS,
-    VALUE,
     Column,
+    inner_name,
+    languages,
 )
 from planner.datasets.layout.copies import is_copy
 from planner.datasets.layout.messages import turns_of
@@ -26,50 +28,6 @@ from planner.errors import FieldName
 
 #: Tasks that read one text or a pair with a label.
 LABELLED = ("text_classification", "token_classification", "contrastive")
-TEXT_ROLES = ("system", "tools", "history", "conversation", "prompt", "input", "answer")
-TEXT_ROLES += ("reasoning", "chosen", "rejected", "text", "token_list")
-#: What no trainer reads as text even under the name of a text.
-NO_TEXT = ("url", "path", "hash", "base64")
-
-
-def is_text(column: Column) -> bool:
-    """Whether a column counts: a conversation, a known name of a text, or language under a name
-    that says nothing else."""
-    if column.role == "aside":
-        return False
-    if column.form == CHAT:
-        return True
-    if column.form == NUMBERS:
-        return names.normal(column.path) == "input_ids" or column.role == "token_list"
-    if column.role == "token_list":
-        return column.form in (TOKENS, TEXTS, TEXT)
-    if column.known and column.role in TEXT_ROLES and column.kind not in NO_TEXT:
-        by_form = {TEXT: True, TEXTS: True, TOKENS: True, VALUE: column.role == "answer"}
-        return by_form.get(column.form, column.role in ("tools", "answer"))
-    return column.kind == LANGUAGE and column.form in (TEXT, TEXTS, TOKENS)
-
-
-def text_columns(columns: Mapping[str, Column], label: str | None) -> tuple[str, ...]:
-    """The columns that count, in order: each by itself, and those whose names go together, such as
-    ``summary`` beside ``document`` or ``de`` beside ``en``."""
-    partners = _partners([c for c in columns.values() if c.form in (TEXT, TEXTS)])
-    found = [c for p, c in columns.items() if (is_text(c) or p in partners) and p != label]
-    return tuple(c.path for c in found) if any(c.form != VALUE for c in found) else ()
-
-
-def _partners(columns: Sequence[Column]) -> set[str]:
-    columns = [c for c in columns if c.kind not in NO_TEXT]
-    by_name = {_inner(c.path): c.path for c in columns}
-    spoken = [c.path for c in columns if names.language(c.path)]
-    found = set(spoken if len(spoken) > 1 else ())
-    for pair in (*names.pairs("transfer"), *names.pairs("pair"), *names.pairs("asked")):
-        if all(name in by_name for name in pair):
-            found |= {by_name[name] for name in pair}
-    return found
-
-
-def _inner(path: str) -> str:
-    return names.normal(path.rpartition(".")[2])
 
 
 @dataclass
@@ -173,7 +131,7 @@ class Assigner:
 
     def _transfer(self, columns: list[Column]) -> Shape | None:
         """A source and its target: by names that go together, or named by two languages."""
-        by_name = {_inner(c.path): c.path for c in columns}
+        by_name = {inner_name(c.path): c.path for c in columns}
         asked = [
             c for c in columns if c.known and (c.role in ("prompt", "answer") or c.form == CHAT)
         ]
@@ -182,12 +140,12 @@ class Assigner:
                 if source in by_name and target in by_name:
                     roles = {"source": (by_name[source],), "target": (by_name[target],)}
                     return Shape("transfer", roles)
-        spoken = [c for c in columns if names.language(c.path) and c.form == TEXT]
-        if len(spoken) < 2 or asked:
+        spoken = languages([c for c in columns if c.form == TEXT])
+        if not spoken or asked:
             return None
         first, second = spoken[:2]
-        self._said.append(f"translated from {first.path!r} to {second.path!r}")
-        return Shape("transfer", {"source": (first.path,), "target": (second.path,)})
+        self._said.append(f"translated from {first!r} to {second!r}")
+        return Shape("transfer", {"source": (first,), "target": (second,)})
 
     def _conversation(self, columns: list[Column]) -> Shape | None:
         """Prompt and answer, messages, or a pair of answers."""
@@ -276,7 +234,7 @@ class Assigner:
         return tuple(path for path in paths if path in kept)
 
     def _pair(self, columns: list[Column]) -> Shape | None:
-        by_name = {_inner(c.path): c.path for c in columns}
+        by_name = {inner_name(c.path): c.path for c in columns}
         for pair in names.pairs("pair"):
             if all(name in by_name for name in pair):
                 return self._paired([by_name[name] for name in pair])
@@ -345,7 +303,7 @@ class Assigner:
 
     def _asked_pair(self, columns: Sequence[Column]) -> dict[str, str]:
         """Names that mean a question and its answer only side by side: ``q`` and ``a``."""
-        by_name = {_inner(c.path): c.path for c in columns}
+        by_name = {inner_name(c.path): c.path for c in columns}
         for first, second in names.pairs("asked"):
             if first in by_name and second in by_name:
                 return {by_name[first]: "prompt", by_name[second]: "answer"}

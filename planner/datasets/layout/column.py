@@ -173,3 +173,62 @@ DESCRIBE: dict[str, Callable[[Sequence[Any]], tuple[str, float, int]]] = {
     OBJECTS: _objects,
     VALUE: _values,
 }
+
+
+TEXT_ROLES = ("system", "tools", "history", "conversation", "prompt", "input", "answer")
+TEXT_ROLES += ("reasoning", "chosen", "rejected", "text", "token_list")
+#: Roles of lists and dictionaries that are understood: schemas, answers with their places.
+OBJECT_ROLES = ("tools", "answer", "prompt")
+#: What no trainer reads as text even under the name of a text.
+NO_TEXT = ("url", "path", "hash", "base64")
+
+
+def is_text(column: Column) -> bool:
+    """Whether a column counts: a conversation, a known name of a text, or language under a name
+    that says nothing else."""
+    if column.role == "aside":
+        return False
+    if column.form == CHAT:
+        return True
+    if column.form == NUMBERS:
+        return names.normal(column.path) == "input_ids" or column.role == "token_list"
+    if column.role == "token_list":
+        return column.form in (TOKENS, TEXTS, TEXT)
+    if column.known and column.role in TEXT_ROLES and column.kind not in NO_TEXT:
+        by_form = {TEXT: True, TEXTS: True, TOKENS: True, VALUE: column.role == "answer"}
+        return by_form.get(column.form, column.role in OBJECT_ROLES)
+    return column.kind == LANGUAGE and column.form in (TEXT, TEXTS, TOKENS)
+
+
+def text_columns(columns: Mapping[str, Column], label: str | None) -> tuple[str, ...]:
+    """The columns that count, in order: each by itself, and those whose names go together, such as
+    ``summary`` beside ``document`` or ``de`` beside ``en``."""
+    partners = _partners([c for c in columns.values() if c.form in (TEXT, TEXTS)])
+    found = [c for p, c in columns.items() if (is_text(c) or p in partners) and p != label]
+    return tuple(c.path for c in found) if any(c.form != VALUE for c in found) else ()
+
+
+def _partners(columns: Sequence[Column]) -> set[str]:
+    columns = [c for c in columns if c.kind not in NO_TEXT]
+    by_name = {inner_name(c.path): c.path for c in columns}
+    found = set(languages(columns))
+    for pair in (*names.pairs("transfer"), *names.pairs("pair"), *names.pairs("asked")):
+        if all(name in by_name for name in pair):
+            found |= {by_name[name] for name in pair}
+    return found
+
+
+def languages(columns: Sequence[Column]) -> list[str]:
+    """Columns that are named by two languages or more; none where they name one, as ``id`` may."""
+    spoken = {
+        c.path: names.language(c.path)
+        for c in columns
+        if c.role != "identifier" or c.kind == LANGUAGE
+    }
+    spoken = {path: language for path, language in spoken.items() if language}
+    return list(spoken) if len(set(spoken.values())) > 1 else []
+
+
+def inner_name(path: str) -> str:
+    """The last part of a column's name, as the table spells names."""
+    return names.normal(path.rpartition(".")[2])

@@ -90,13 +90,15 @@ def are_rounds(record: Record, shape: Shape) -> bool:
     """Questions and answers in two lists of one length: rounds of a conversation on one text."""
     if not shape.rounds_possible or isinstance(record.get(shape.paths("answer")[0]), str):
         return False
-    answers = [record.get(path) for path in shape.paths("answer")]
+    answers = record.get(shape.paths("answer")[0])
+    if not isinstance(answers, (list, tuple)) or len(answers) < 2:
+        return False
+    # dictionaries are several answers to one question, where the questions are none themselves
+    objects = any(isinstance(item, dict) for item in answers)
     prompts = [v for p in shape.paths("prompt") if isinstance(v := record.get(p), (list, tuple))]
-    return (
-        isinstance(answers[0], (list, tuple))
-        and len(answers[0]) > 1
-        and any(len(value) == len(answers[0]) for value in prompts)
-        and not any(isinstance(item, dict) for item in answers[0])
+    return any(
+        len(value) == len(answers) and (not objects or isinstance(value[0], dict))
+        for value in prompts
     )
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from planner.datasets.layout import names
 from planner.datasets.layout.assign import LABELLED, Assigner
-from planner.datasets.layout.assign import text_columns as text_columns_of
 from planner.datasets.layout.column import (
     NUMBERS,
     OBJECTS,
@@ -22,6 +21,7 @@ from planner.datasets.layout.column import (
     judge,
     sample_of,
 )
+from planner.datasets.layout.column import text_columns as text_columns_of
 from planner.datasets.layout.shape import Layout, Shape, signature
 from planner.datasets.layout.values import LABEL, ODD_KINDS, WORD
 from planner.datasets.readers import AUDIO, IMAGE
@@ -47,7 +47,9 @@ def find_layout(
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for record in sample:
         groups.setdefault(signature(record, paths), []).append(record)
-    return _layout(Assigner(columns, groups, task, label, wanted), paths, said)
+    layout = _layout(Assigner(columns, groups, task, label, wanted), paths, said)
+    layout.flags = _flags(columns, sample) if task in (*LABELLED, *CLASSIFIERS) else ()
+    return layout
 
 
 @dataclass
@@ -85,7 +87,7 @@ def _layout(assigner: Assigner, paths: tuple[str, ...], said: str) -> Layout:
         first = ordered[0][0]
         first = Shape(first.record_type, first.roles, first.label, first.copies, (said,))
         ordered = ((first, ordered[0][1]), *ordered[1:])
-    return Layout(assigner.columns, ordered, assign, paths, assigner.wanted, dict(shapes))
+    return Layout(assigner.columns, ordered, assign, paths, assigner.wanted, _known=dict(shapes))
 
 
 def _wanted(
@@ -130,11 +132,23 @@ def _label(columns: Mapping[str, Column], task: str | None, wanted: Sequence[str
         for c in columns.values()
         if c.path not in wanted
         and c.role in ("", "answer")
-        and (c.kind == LABEL or (c.form == VALUE and 1 < c.distinct <= MOST_CLASSES))
+        and (c.kind == LABEL or (_names_classes(c) and 1 < c.distinct <= MOST_CLASSES))
     ]
     return few[-1] if few else None
 
 
+def _names_classes(column: Column) -> bool:
+    return column.form == VALUE or column.kind in (WORD, "number")
+
+
+def _flags(columns: Mapping[str, Column], sample: Records) -> tuple[str, ...]:
+    """Three or more columns of 0 and 1: each is a class that a record may have."""
+    few = [c.path for c in columns.values() if c.distinct <= 2 and _names_classes(c)]
+    found = [p for p in few if all(str(r.get(p)) in FLAGS for r in sample)]
+    return tuple(found) if len(found) >= LEAST_FLAGS else ()
+
+
+FLAGS, LEAST_FLAGS = ("0", "1", "0.0", "1.0", "True", "False"), 3
 #: Tasks that need a label beside a picture or a sound.
 CLASSIFIERS = ("image_classification", "audio_classification")
 MOST_CLASSES = 100

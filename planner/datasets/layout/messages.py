@@ -122,7 +122,7 @@ def _is_questions(value: Sequence[dict[str, Any]], path: str) -> bool:
         return True
     asked = {key for key, role in plan.rounds if role in ("user", "assistant")}
     others = [key for item in value[:3] for key in item if key not in plan.keys]
-    nested = any(isinstance(item[key], (dict, list)) for item in value[:3] for key in asked)
+    nested = any(isinstance(item.get(key), (dict, list)) for item in value[:3] for key in asked)
     return nested or any(names.role_of(key)[0] == "identifier" for key in others)
 
 

@@ -14,6 +14,7 @@ from planner.datasets.layout import names
 from planner.datasets.layout.column import sample_of
 from planner.datasets.layout.messages import is_chat, is_message, parsed
 from planner.datasets.layout.unfold import (
+    NESTED,
     nested_list,
     parallel_lists,
     spoken_lists,
@@ -41,7 +42,8 @@ class Prepared:
 def prepare(records: Sequence[Record]) -> Prepared:
     """Flat records; the given ones themselves where they are flat already."""
     flat = _flat(list(records))
-    owners, notes = None, []
+    owners: np.ndarray | None = None
+    notes: list[str] = []
     for _ in range(DEEPEST):
         sample = sample_of(flat)
         found = nested_list(sample) or parallel_lists(sample, len(flat))
@@ -50,7 +52,7 @@ def prepare(records: Sequence[Record]) -> Prepared:
         expand, note = found
         flat, mine = _expanded(flat, expand)
         owners = mine if owners is None else owners[mine]
-        notes.append(note)
+        notes = [said for said in notes if not said.startswith(NESTED)] + [note]
         flat = _flat(flat)
     return Prepared(flat, owners, tuple(notes))
 

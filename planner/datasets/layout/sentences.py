@@ -80,8 +80,8 @@ def left_out(layout: Layout, found: Account, mean: float | None) -> Iterator[Fir
         if mean and found.counted:
             tokens = mean * sum(found.left.values()) / found.counted
             added = f"; counting them adds about {tokens:,.0f} tokens a record"
-        large = share > constant("large_share") and not layout.wanted
-        mend = f": name the columns with {FieldName('text_columns')}" if large else ""
+        mend = _mend(layout, found) if share > constant("large_share") else ""
+        large = bool(mend) and not layout.wanted
         yield FirstLine(
             "left_out", f"{_percent(share)} of the text is left out: {shown}{added}{mend}", large
         )
@@ -93,10 +93,17 @@ def left_out(layout: Layout, found: Account, mean: float | None) -> Iterator[Fir
         )
     kinds = Counter({path: n for path, n in found.odd.items() if path != layout.label})
     odd = sum(kinds.values())
-    if odd > constant("large_share") * max(1, found.total):
+    if odd > constant("odd_share") * max(1, found.total):
         names = ", ".join(repr(path) for path, _ in kinds.most_common(MOST_NAMES))
         yield FirstLine(
             "left_out",
             f"{_percent(odd / found.total)} of what the records spell is no language and does not "
             f"count: {names}",
         )
+
+
+def _mend(layout: Layout, found: Account) -> str:
+    """How the text that is left out comes to count."""
+    if any(path in layout.columns for path in found.left):
+        return f": name the columns with {FieldName('text_columns')}"
+    return ": give it a column of its own"

@@ -78,13 +78,15 @@ class Shape:
 @dataclass(eq=False)
 class Layout:
     """All shapes of a dataset. ``shapes``: with the share of the records that were judged, the
-    most frequent first. ``assign`` finds the shape of columns that were not met among them."""
+    most frequent first. ``assign`` finds the shape of columns that were not met among them.
+    ``flags``: columns of 0 and 1 that are a class each."""
 
     columns: Mapping[str, Column]
     shapes: tuple[tuple[Shape, float], ...]
     assign: Callable[[tuple[str, ...]], Shape]
     text_paths: tuple[str, ...]
     wanted: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
     _known: dict[tuple[str, ...], Shape] = field(default_factory=dict)
 
     @property

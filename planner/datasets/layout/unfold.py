@@ -35,6 +35,7 @@ BELONGS = (
     "token_list",
 )
 NESTED_SHARE = 0.5  # of the language in a list from which its items are the records
+NESTED = "records are nested:"
 BATCH = 8  # mean items from which lists under every column are a batch, not a record
 
 
@@ -59,7 +60,7 @@ def nested_list(sample: Sequence[Mapping[str, Any]]) -> Unfolding | None:
     whole = sum(c.size for c in columns.values() if c.is_language)
     if not named and lists[path].size < NESTED_SHARE * whole:
         return None
-    note = f"each item of {path!r} is a record, with what stands beside the list"
+    note = f"{NESTED} each item of {path!r} is one, with what stands around the list"
     return _expander(path), note
 
 

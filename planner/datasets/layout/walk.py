@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
+from planner.datasets.layout.names import role_of
 from planner.datasets.layout.values import size_of
 
 
@@ -30,21 +32,32 @@ def empty(value: Any) -> bool:
     return value is None or (isinstance(value, (str, list, tuple, dict)) and not value)
 
 
-def joined(value: Any) -> str:
-    """A cell as one text: lists are joined, of a part its text, of other dictionaries all that
-    they say."""
+def told(value: Any) -> Iterator[str]:
+    """The texts of a cell that are trained on: all of lists; of a dictionary its text, its answer
+    or its question where a key says so, else all."""
     if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    if isinstance(value, (list, tuple)):
-        return " ".join(filter(None, map(joined, value)))
-    if isinstance(value, dict):
-        for key in ("text", "content", "value"):
-            if key in value:
-                return joined(value[key])
-        return "\n".join(filter(None, map(joined, value.values())))
-    return str(value)
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from told(item)
+    elif isinstance(value, dict):
+        key = _text_key(tuple(value))
+        for item in value.values() if key is None else (value[key],):
+            yield from told(item)
+    elif value is not None:
+        yield str(value)
+
+
+@lru_cache(4096)
+def _text_key(keys: tuple[str, ...]) -> str | None:
+    plain = next((key for key in ("text", "content", "value", "input_text") if key in keys), None)
+    roles = {role_of(str(key))[0]: key for key in reversed(keys)}
+    return plain or roles.get("answer") or roles.get("prompt")
+
+
+def joined(value: Any) -> str:
+    """A cell as one text."""
+    return value if isinstance(value, str) else " ".join(filter(None, told(value)))
 
 
 def spread(count: int, most: int) -> range | list[int]:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class BuiltModel:
-    """``symbols`` are what a batch's sizes depend on: B (samples), S (sequence length; of a speech
-    model the decoder's), T (an encoder-decoder's target length). ``head`` are prefixes of parameter
+    """``symbols`` are what a batch's sizes depend on: B (samples), S (sequence length; of Whisper
+    the decoder's, of a CTC model frames of sound), T (an encoder-decoder's target length, the
+    characters of a CTC model). ``head`` are prefixes of parameter
     names: what feature extraction trains. ``blocks`` are the repeated blocks from input to output,
     ``block_names`` their names: what partial fine-tuning counts.
     """
@@ -34,6 +35,8 @@ class BuiltModel:
     head: tuple[str, ...]
     blocks: list[torch.nn.Module]
     checkpoint: Callable[..., None]
+    #: Parameters that a full fine-tuning leaves alone too, as the task's usual recipe does.
+    frozen: frozenset[str] = frozenset()
     assumptions: tuple[str, ...] = ()
 
     def batch(self, B: int, S: int | None = None, T: int | None = None) -> dict[str, Any]:

@@ -12,22 +12,39 @@ from planner.models.building.built import BuiltModel, largest_module_list
 from planner.models.building.experts import group_experts
 from planner.models.building.hf_inputs import batch_maker, symbols_of
 from planner.models.building.meta import make_on
+from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 
 if TYPE_CHECKING:
     import torch
 
-AUTO_CLASSES = {
-    "causal_lm": "AutoModelForCausalLM",
-    "masked_lm": "AutoModelForMaskedLM",
-    "seq2seq_lm": "AutoModelForSeq2SeqLM",
-    "text_classification": "AutoModelForSequenceClassification",
-    "token_classification": "AutoModelForTokenClassification",
-    "image_classification": "AutoModelForImageClassification",
-    "audio_classification": "AutoModelForAudioClassification",
-    "speech_recognition": "AutoModelForSpeechSeq2Seq",
-    "contrastive": "AutoModel",
+#: Task → the library's classes for it, the first that has the model's type.
+AUTO_CLASSES: dict[str, tuple[str, ...]] = {
+    "causal_lm": (
+        "AutoModelForCausalLM",
+        "AutoModelForImageTextToText",
+        "AutoModelForMultimodalLM",
+    ),
+    "masked_lm": ("AutoModelForMaskedLM",),
+    "seq2seq_lm": ("AutoModelForSeq2SeqLM",),
+    "text_classification": ("AutoModelForSequenceClassification",),
+    "token_classification": ("AutoModelForTokenClassification",),
+    "question_answering": ("AutoModelForQuestionAnswering",),
+    "image_classification": ("AutoModelForImageClassification",),
+    "audio_classification": ("AutoModelForAudioClassification",),
+    "speech_recognition": ("AutoModelForSpeechSeq2Seq", "AutoModelForCTC"),
+    "contrastive": ("AutoModel",),
 }
+
+#: Parts of a multimodal config that text does not reach.
+OTHER_SENSES = ("vision_config", "audio_config", "image_config", "vision_tower_config")
+FROZEN_SENSES = (
+    "trained on text alone: what reads images or sound gets no gradient and stays as it is"
+)
+FROZEN_ENCODER = (
+    "the convolutions that read the waveform are frozen, as transformers' CTC example does "
+    "(freeze_feature_encoder)"
+)
 
 #: Modules of the classes above that fine-tuning starts from scratch: the head. Language models have
 #: their output embedding instead.
@@ -91,18 +108,20 @@ def build_transformers(
     )
     experts = group_experts(module) if device == "meta" else ()
     make = batch_maker(module, config, task, dtype, audio_samples, facts.name)
+    frozen, said = _frozen(module, config, task)
     return BuiltModel(
         module=module,
         facts=facts,
         task=task,
-        symbols=symbols_of(task),
+        symbols=symbols_of(task, ctc=is_ctc(task, config)),
         make_batch=make,
         loss_function=_loss,
-        logits_function=_logits(task),
+        logits_function=_logits(task, is_ctc(task, config)),
         head=_head(module, task),
         blocks=_blocks(module),
         checkpoint=_checkpointing(module, facts.name),
-        assumptions=experts,
+        frozen=frozen,
+        assumptions=(*experts, *said),
     )
 
 
@@ -150,8 +169,10 @@ def _adapt(
     for name in ("layerdrop", "encoder_layerdrop", "decoder_layerdrop"):
         if getattr(config, name, 0):
             setattr(config, name, 0.0)  # a step that skips random layers has no fixed operations
-    if getattr(config, "apply_spec_augment", False) and task == "audio_classification":
+    if hasattr(config, "mask_time_prob"):  # data2vec's config does not name the switch
         config.apply_spec_augment = False  # masks of random, data-dependent size
+    if is_ctc(task, config) and getattr(config, "pad_token_id", None) is None:
+        config.pad_token_id = 0  # the blank of CTC
 
 
 def _module(
@@ -164,7 +185,7 @@ def _module(
     dtype: torch.dtype,
     device: str,
 ) -> torch.nn.Module:
-    maker = getattr(library, AUTO_CLASSES[task]).from_config
+    maker = _auto_class(library, config, task).from_config
     trust = {"trust_remote_code": True} if facts.trust_remote_code else {}
 
     def make() -> torch.nn.Module:
@@ -183,6 +204,13 @@ def _module(
     return module
 
 
+def _auto_class(library: Any, config: Any, task: str) -> Any:
+    """The first of the task's classes that the installed library has the config's type for; the
+    first of all where none has, which then says so."""
+    found = [getattr(library, name) for name in AUTO_CLASSES[task] if hasattr(library, name)]
+    return next((auto for auto in found if type(config) in auto._model_mapping), found[0])
+
+
 def _untie(module: Any) -> None:
     """T5's config class ties the output embedding whatever its published config says; the
     checkpoints of Flan-T5 have their own."""
@@ -197,7 +225,9 @@ def _loss(module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.T
     return module(**batch).loss
 
 
-def _logits(task: str) -> Callable[[torch.nn.Module, Mapping[str, torch.Tensor]], torch.Tensor]:
+def _logits(
+    task: str, ctc: bool
+) -> Callable[[torch.nn.Module, Mapping[str, torch.Tensor]], torch.Tensor]:
     def text(module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return module(**{key: value for key, value in batch.items() if key != "labels"}).logits
 
@@ -216,9 +246,40 @@ def _logits(task: str) -> Callable[[torch.nn.Module, Mapping[str, torch.Tensor]]
             **{key: value for key, value in batch.items() if key != "return_loss"}
         ).logits_per_image
 
-    return {"contrastive": pairs, "seq2seq_lm": decoder, "speech_recognition": decoder}.get(
-        task, text
-    )
+    def spans(module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        left_out = ("start_positions", "end_positions")
+        return module(**{k: v for k, v in batch.items() if k not in left_out}).start_logits
+
+    own = {"contrastive": pairs, "seq2seq_lm": decoder, "question_answering": spans}
+    if task == "speech_recognition" and not ctc:
+        return decoder
+    return own.get(task, text)
+
+
+def _frozen(module: Any, config: Any, task: str) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Names of parameters that stay as they are in a full fine-tuning, and what is said of it."""
+    if is_ctc(task, config) and hasattr(module, "freeze_feature_encoder"):
+        before = {name for name, p in module.named_parameters() if p.requires_grad}
+        module.freeze_feature_encoder()
+        now = {name for name, p in module.named_parameters() if p.requires_grad}
+        return frozenset(before - now), (FROZEN_ENCODER,)
+    if task == "causal_lm" and any(hasattr(config, part) for part in OTHER_SENSES):
+        language = _language_model(module)
+        names = {name for name, p in module.named_parameters() if id(p) not in language}
+        if names and language:
+            for name, parameter in module.named_parameters():
+                parameter.requires_grad_(name not in names)
+            return frozenset(names), (FROZEN_SENSES,)
+    return frozenset(), ()
+
+
+def _language_model(module: Any) -> set[int]:
+    """Ids of the parameters that text reaches: the decoder, the embeddings, the head."""
+    decoder = module.get_decoder() if hasattr(module, "get_decoder") else None
+    if decoder is None or decoder is module or decoder is getattr(module, "model", None):
+        return set()
+    parts = (decoder, module.get_input_embeddings(), module.get_output_embeddings())
+    return {id(p) for part in parts if part is not None for p in part.parameters()}
 
 
 def _head(module: Any, task: str) -> tuple[str, ...]:
@@ -226,6 +287,8 @@ def _head(module: Any, task: str) -> tuple[str, ...]:
     checkpoint does not have (BERT's pooler is inside its base model and pretrained with it)."""
     names = {id(part): name for name, part in module.named_modules()}
     if task in ("causal_lm", "masked_lm", "seq2seq_lm", "speech_recognition"):
+        if task == "speech_recognition" and hasattr(module, "lm_head"):
+            return ("lm_head",)
         output = module.get_output_embeddings()
         return (names[id(output)],) if output is not None else ()
     children = [name for name, _ in module.named_children()] + [

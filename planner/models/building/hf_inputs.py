@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from planner.datasets.constants import speech_rate_hz
 from planner.errors import FieldName, ModelError
+from planner.models.building.speech import is_ctc, waveform_samples
 from planner.models.constants import constant
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ SYMBOLS = {
 }
 
 
-def symbols_of(task: str) -> tuple[str, ...]:
-    return SYMBOLS.get(task, ("B", "S"))
+def symbols_of(task: str, *, ctc: bool = False) -> tuple[str, ...]:
+    return ("B", "S", "T") if ctc else SYMBOLS.get(task, ("B", "S"))
 
 
 def batch_maker(
@@ -78,10 +79,17 @@ def batch_maker(
             "labels": ids(b),
         },
         "contrastive": lambda b, s, t: _pairs(config, name, b, ids, values, mask),
+        "question_answering": lambda b, s, t: {
+            "input_ids": ids(b, s),
+            "attention_mask": mask(b, s),
+            "start_positions": ids(b),
+            "end_positions": ids(b),
+        },
         "speech_recognition": lambda b, s, t: {
             "input_features": values(b, *_mel(config, name)),
             "labels": ids(b, s),
         },
+        "ctc": lambda b, s, t: {**_frames(config, b, s, values), "labels": ids(b, t)},
         "audio_classification": lambda b, s, t: _audio(config, name, audio_samples, b, ids, values),
     }
     if task == "audio_classification" and audio_samples is None and _reads_waveform(config):
@@ -90,7 +98,15 @@ def batch_maker(
             where=name,
             mend=f"Give the data, or the length in samples ({speech_rate_hz():,} a second)",
         )
-    return makers[task]
+    return makers["ctc" if is_ctc(task, config) else task]
+
+
+def _frames(config: Any, batch: int, frames: int, values: Maker) -> dict[str, torch.Tensor]:
+    """Sound of so many frames of the encoder: filter banks (wav2vec2-bert), else a waveform."""
+    bands = getattr(config, "feature_projection_input_dim", None)
+    if bands is not None and not hasattr(config, "conv_stride"):
+        return {"input_features": values(batch, frames, bands)}
+    return {"input_values": values(batch, waveform_samples(config, frames))}
 
 
 def _image(config: Any, name: str) -> tuple[int, int, int]:

@@ -54,7 +54,7 @@ def tuned_by_providers(problem: Problem) -> list[PaidOption]:
             mend=f"Name one with {FieldName('api_model')}",
         )
     prices = _offers(problem)
-    options = [_tuned_at(problem, price, data.mean_length) for price in prices]
+    options = [_tuned_at(problem, price) for price in prices]
     if question.api_model is None:
         options[0].assumptions.append(
             f"of {len(prices)} offers for a model of this size or name, the cheapest to train first"
@@ -108,7 +108,7 @@ def _training_usd(row: ApiPrice) -> float:
     return row.usd_per_training_token
 
 
-def _tuned_at(problem: Problem, price: ApiPrice, mean_length: float) -> PaidOption:
+def _tuned_at(problem: Problem, price: ApiPrice) -> PaidOption:
     question, data, rule = problem.question, problem.data, tuning_rule(price.provider)
     epochs = question.epochs or default("epochs", "lora", problem.facts.task)[0]
     every = question.evaluations_per_epoch
@@ -117,14 +117,14 @@ def _tuned_at(problem: Problem, price: ApiPrice, mean_length: float) -> PaidOpti
         if question.evaluation_samples is not None
         else math.ceil(default("evaluation_share")[0] * data.samples)
     )
-    length = min(mean_length, question.max_length or math.inf)
+    tokens = data.tokens_within(question.max_length) or 0.0  # real ones: providers bill no padding
     usd_per_token = _training_usd(price)
     bill = tuning_usd(
-        data.samples * length,
+        tokens,
         epochs,
         usd_per_token,
         rule,
-        validation_tokens=checks * length,
+        validation_tokens=checks * tokens / data.samples,
         evaluations=math.ceil((EVALUATIONS_PER_EPOCH if every is None else every) * epochs),
     )
     notes = [

@@ -6,6 +6,7 @@ from planner import units
 from planner.datasets.profile import DatasetProfile, from_counts
 from planner.errors import FieldName, QuestionError
 from planner.first_lines import FirstLine
+from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 from planner.plan.inputs.rows import default
 from planner.question import Question
@@ -18,7 +19,7 @@ TOLERANCE = 0.01
 def counted(question: Question, facts: ModelFacts) -> DatasetProfile:
     """The data of a question that gives numbers. Raises QuestionError."""
     if facts.modality == "audio":
-        samples, seconds = _clips(question, question.task or facts.task)
+        samples, seconds = _clips(question, assumed_seconds(facts))
     elif question.audio_hours or question.seconds_per_sample:
         raise QuestionError(
             f"{facts.name} reads {facts.modality}, not sounds",
@@ -43,8 +44,8 @@ def counted(question: Question, facts: ModelFacts) -> DatasetProfile:
     )
 
 
-def _clips(question: Question, task: str) -> tuple[int | None, float]:
-    """(clips, seconds of each): what is given fixes what is not, and a default the rest. Raises
+def _clips(question: Question, assumed: float) -> tuple[int | None, float]:
+    """(clips, seconds of each): what is given fixes what is not, ``assumed`` the rest. Raises
     QuestionError where they contradict each other."""
     samples, each = question.samples, question.seconds_per_sample
     total = question.audio_hours and question.audio_hours * units.SECONDS_PER_HOUR
@@ -56,15 +57,16 @@ def _clips(question: Question, task: str) -> tuple[int | None, float]:
             mend="Give two of the three",
         )
     if each is None:
-        each = total / samples if total and samples else assumed_seconds(task)
+        each = total / samples if total and samples else assumed
     if samples is None and total:
         samples = max(1, round(total / each))
     return samples, each
 
 
-def assumed_seconds(task: str) -> float:
-    """Of a clip whose length nothing says."""
-    return default("speech_seconds" if task == "speech_recognition" else "clip_seconds")[0]
+def assumed_seconds(facts: ModelFacts) -> float:
+    """Of a clip whose length nothing says: a decoder of speech fills its window."""
+    fills = facts.task == "speech_recognition" and not is_ctc(facts.task, facts.config or {})
+    return default("speech_seconds" if fills else "clip_seconds")[0]
 
 
 def said_of(question: Question, facts: ModelFacts, data: DatasetProfile) -> list[FirstLine]:

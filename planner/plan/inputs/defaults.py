@@ -179,12 +179,14 @@ def _capped(
 ) -> tuple[int, int | None, tuple[FirstLine, ...]]:
     """(global batch, micro-batch, what is said): no step takes more than all samples."""
     batch, micro_batch, lines = made.global_batch, question.micro_batch, []
-    if made.packed:  # sequences are counted when they are cut
-        return batch, micro_batch, ()
-    most = max(1, data.samples)
+    most, what = max(1, data.samples), "samples"
+    length = made.length or question.max_length
+    if made.packed and length is not None and data.mean_length is not None:
+        most = max(1, math.ceil(data.mean_length * data.samples / length))
+        what = f"sequences of {length:,} tokens"
     for name, asked in (("global_batch", batch), ("micro_batch", micro_batch or 0)):
         if asked > most and getattr(question, name) is not None:
-            text = f"{FieldName(name)} {asked:,} is more than the data: {most:,} samples are taken"
+            text = f"{FieldName(name)} {asked:,} is more than the data: {most:,} {what} are taken"
             lines.append(FirstLine("run", text, warning=True))
     return min(batch, most), micro_batch and min(micro_batch, most), tuple(lines)
 

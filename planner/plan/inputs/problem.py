@@ -21,6 +21,8 @@ from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.plan.inputs.counts import counted, said_of
 from planner.plan.inputs.rows import default
+from planner.plan.inputs.speech import transcribed
+from planner.plan.inputs.tasks import adapted, by_data, shortest_lines
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
 from planner.trace.source import Progress, TraceSource, trace_for
 from planner.training.recipe import Recipe
@@ -107,9 +109,12 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
         offline=question.offline,
     )
     data = _data(question, facts, progress)
+    facts, data = by_data(question, facts, data, lambda other: _data(question, other, progress))
+    question = adapted(question, facts)
     problem = Problem(question, facts, data, progress)
     problem.data = fitted_to(facts, data, problem.assumptions)
     problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
+    problem.first_lines += shortest_lines(problem.data, question.max_length)
     problem.assumptions += [*facts.assumptions, *data.assumptions]
     problem.warnings += [*question.notes, *data.warnings]
     return problem
@@ -181,11 +186,6 @@ def fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -
             "data does not say"
         )
         return replace(data, target_lengths=np.maximum(1, data.lengths // ratio))
-    if facts.task == "speech_recognition" and data.lengths is None:
-        rate = default("transcript_tokens_per_second")[0]
-        seconds = data.audio_seconds
-        if seconds is None:
-            seconds = np.array([default("speech_seconds")[0]])
-        assumptions.append(f"transcripts are taken at {rate:g} tokens a second of speech")
-        return replace(data, lengths=np.maximum(1, np.round(seconds * rate)).astype(np.int64))
+    if facts.task == "speech_recognition":
+        return transcribed(facts, data, assumptions)
     return data

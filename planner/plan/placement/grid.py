@@ -3,7 +3,7 @@ once, so that a count of devices, a provider or a checkpointing policy costs ari
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -13,9 +13,17 @@ import numpy as np
 from planner.datasets.batching import BatchPlan
 from planner.devices.specification import DeviceSpec
 from planner.memory.peak import peak_allocated
+from planner.parallel.data_parallel import bucket_bytes
 from planner.parallel.plan import ALONE, ParallelPlan
 from planner.plan.inputs.problem import Problem
-from planner.plan.placement.point import Memory, memory_at, room_bytes, step_at, step_of
+from planner.plan.placement.point import (
+    Memory,
+    memory_at,
+    room_bytes,
+    short_bytes_at_least,
+    step_at,
+    step_of,
+)
 from planner.plan.placement.setting import (
     Setting,
     accumulation_steps,
@@ -25,6 +33,7 @@ from planner.plan.placement.setting import (
 )
 from planner.plan.placement.variants import Stage
 from planner.step_time.clock import StepClock, StepTime
+from planner.step_time.least import least_seconds
 from planner.trace.source import TraceSource
 from planner.trace.table import CATEGORIES, StepTrace
 
@@ -37,12 +46,10 @@ _Made = TypeVar("_Made")
 
 @dataclass(frozen=True)
 class FittingBatch:
-    """A micro-batch whose live tensors leave room for the context, and its seconds a sample.
-    ``surely``: the grid says so; else only a replay can."""
+    """A micro-batch whose live tensors leave room for the context, and its seconds a sample."""
 
     micro_batch: int
     seconds_per_sample: float
-    surely: bool = True
 
 
 class SourceGrid:
@@ -82,11 +89,16 @@ class SourceGrid:
 
     @property
     def least_bytes(self) -> float:
-        """A bound on the peak of a batch of one: the peak is convex in the batch."""
+        """A bound on the peak of a batch of one: the peak is convex in the batch, and a batch of
+        one, traced for itself, never holds less."""
         if len(self.large) < 2:
             return 0.0
         (first, second), (low, high) = self.large[:2], self.peaks[:2]
         return float(low - (high - low) / (second - first) * (first - 1))
+
+    @property
+    def gradient_bytes(self) -> float:
+        return float(self.trace.meta.get("gradient_bytes", 0))
 
     @cached_property
     def weights_bytes(self) -> float:
@@ -140,16 +152,61 @@ class DeviceGrid:
         return {size: _column(time, index) for index, size in enumerate(sizes)}
 
     def candidates(self, parallel: ParallelPlan) -> list[FittingBatch]:
-        """Micro-batches that fit or may, the best first. An asked micro-batch, and a batch of one
-        where nothing larger fits, are for a replay to judge."""
+        """Micro-batches that fit by the grid, the best first. Where none does the smallest, if a
+        replay might still pass it: a replay is less cautious than the grid."""
         sizes = self.shared.micro_batches[parallel]
-        if len(sizes) == 1:
-            return [FittingBatch(sizes[0], 0.0, sizes[0] in self.fitting or sizes[0] == 1)]
         fitting = [size for size in sizes if size in self.fitting][-LARGEST:]
         if not fitting:
-            alone = FittingBatch(1, 0.0, self.shared.least_bytes <= self.room)
-            return [alone] if sizes[0] == 1 else []
+            return [FittingBatch(sizes[0], 0.0)] if self.short_bytes(parallel) <= 0 else []
+        if len(sizes) == 1:
+            return [FittingBatch(sizes[0], 0.0)]
         return in_order([FittingBatch(size, self._seconds_per_sample(size)) for size in fitting])
+
+    def short_bytes(self, parallel: ParallelPlan) -> float:
+        """How far the smallest micro-batch is from passing any replay: at most 0 where it may."""
+        shared = self.shared
+        smallest = shared.micro_batches[parallel][0]
+        live = (
+            shared.least_bytes
+            if smallest == 1 and len(shared.large) > 1
+            else float(shared.peaks[list(shared.large).index(smallest)])
+        )
+        live += bucket_bytes(shared.gradient_bytes, parallel.dp_replicate)
+        return short_bytes_at_least(self.spec, shared.source.facts.modality, live)
+
+    def least_seconds_per_sample(self, parallel: ParallelPlan) -> float:
+        """A bound on the seconds that all devices together give to one sample at any micro-batch
+        that ``candidates`` of this policy of checkpointing or a later one name; 0 where none can be
+        given."""
+        shared, trace = self.shared, self.shared.trace
+        every = shared.micro_batches[parallel]
+        sizes = [size for size in every if size > 1] if self.fitting else every
+        sizes = sizes or every
+        means = [mean_lengths(shared.batches[size]) for size in sizes]
+        # a batch of one has a trace of its own, with the same products: half of a batch of two
+        batch = np.array([max(size, min(2, int(shared.large[-1]))) for size in sizes])
+        point = {"B": batch} | {
+            name: np.array([mean[name] for mean in means])
+            for name in ("S", "T")
+            if means[0][name] is not None
+        }
+        if not all(trace.covers(**at) for at in _points(point)):
+            return 0.0
+        recipe = shared.source.recipe
+        least = least_seconds(
+            trace,
+            trace.dims(**point),
+            self.spec,
+            precision=recipe.precision,
+            compiled=recipe.compile,
+        )
+        alone = np.array(sizes) < batch
+        passes = np.where(alone, least.products, least.micro_batch) / batch
+        steps = [
+            size * accumulation_steps(shared.choices.global_batch, size, parallel) for size in sizes
+        ]
+        each = passes + np.where(alone, 0.0, least.update) / np.array(steps)
+        return float(each.min()) / parallel.data_parallel
 
     def _seconds_per_sample(self, micro_batch: int) -> float:
         """On one device, the update shared by the global batch."""
@@ -166,7 +223,7 @@ class DeviceGrid:
             self.time(micro_batch),
             shared.source,
             self.spec,
-            gradient_bytes=float(shared.trace.meta.get("gradient_bytes", 0)),
+            gradient_bytes=shared.gradient_bytes,
             micro_batch=micro_batch,
             accumulation=accumulation,
             parallel=parallel,
@@ -210,6 +267,12 @@ class DeviceGrid:
 
     def _accumulation(self, micro_batch: int, parallel: ParallelPlan) -> int:
         return accumulation_steps(self.shared.choices.global_batch, micro_batch, parallel)
+
+
+def _points(point: Mapping[str, np.ndarray]) -> Iterator[dict[str, int]]:
+    """A grid's points one by one."""
+    for values in zip(*point.values(), strict=True):
+        yield dict(zip(point, map(int, values), strict=True))
 
 
 def in_order(fitting: list[FittingBatch]) -> list[FittingBatch]:

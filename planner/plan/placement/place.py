@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,6 +52,18 @@ class Placement:
     def heaviest(self) -> Setting:
         """Of the stage that needs most memory, by the replays; the first of equally heavy ones."""
         return max(self.settings, key=lambda s: s.proven_memory.device_used_bytes.p50)
+
+    @property
+    def shown(self) -> Setting:
+        """What answers show: the stage that needs most memory, but of cached features the training
+        of the head, with the memory of the heavier stage. Of a promised placement the last
+        stage."""
+        if not self.proven:
+            return self.setting
+        heaviest = self.heaviest
+        if self.variant.name != CACHED:
+            return heaviest
+        return replace(self.setting, memory=heaviest.memory)
 
     @property
     def fits(self) -> bool:

@@ -16,7 +16,7 @@ from planner.parallel.plan import ALONE, ParallelPlan
 from planner.parallel.step import optimizer_step_seconds
 from planner.step_time.clock import StepClock, StepTime
 from planner.trace.source import TraceSource, trace_for
-from planner.trace.table import CATEGORIES, StepTrace
+from planner.trace.table import CATEGORIES, StepTrace, traced_length
 from planner.training.recipe import Recipe
 from planner.uncertainty.spread import moved, spread
 
@@ -128,7 +128,8 @@ def evaluate(
     QuestionError for a device that does not run the precision."""
     spec.check_trainable(recipe.precision)
     source = source or trace_for(facts, recipe, teacher=teacher)
-    point = {"B": micro_batch, "S": sequence_length, "T": target_length}
+    lengths = {"S": traced_length(sequence_length), "T": traced_length(target_length)}
+    point = {"B": micro_batch, **lengths}
     memory = memory_at(source, spec, point, accumulation=accumulation, parallel=parallel)
     step = step_at(source, spec, point, accumulation=accumulation, parallel=parallel)
     return PointResult(
@@ -184,6 +185,16 @@ def room_bytes(spec: DeviceSpec, family: str) -> float:
     without what the allocator wastes."""
     waste = spread("reserved", spec.pricing, family, spec.key).around(1.0).p90
     return (spec.total_memory_bytes - _runtime(spec).context_bytes.p90) / waste
+
+
+def short_bytes_at_least(spec: DeviceSpec, family: str, live_bytes: float) -> float:
+    """By how much a peak of so many live bytes, buckets included, is over the device's memory at
+    the least, whatever the allocator makes of it; at most 0 where a replay may pass."""
+    context = _runtime(spec).context_bytes
+    used = spread("reserved", spec.pricing, family, spec.key).around(live_bytes) + context
+    allocated = spread("allocated", spec.pricing, family, spec.key).around(live_bytes) + context
+    cautious = max(used.p90, allocated.p90) - spec.total_memory_bytes
+    return min(cautious, live_bytes - room_bytes(spec, family))
 
 
 def _trace_at(source: TraceSource, point: Point) -> StepTrace:

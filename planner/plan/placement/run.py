@@ -105,13 +105,11 @@ def joined(runs: Sequence[Run], parallel: ParallelPlan) -> Run:
     )
 
 
-def fixed_hours_at_least(
-    question: Question, choices: TrainingChoices, checkpoint_bytes: float
-) -> float:
+def fixed_hours_at_least(question: Question, epochs: float, checkpoint_bytes: float) -> float:
     """Hours of a run that no device shortens: starting and saving, at their medians; reading the
     weights is left out."""
     return (
-        _saving(question, checkpoint_bytes, choices.epochs).p50
+        _saving(question, checkpoint_bytes, epochs).p50
         + overhead("start_up_seconds").p50 / units.SECONDS_PER_HOUR
     )
 
@@ -162,11 +160,13 @@ def _evaluation(
     samples = question.evaluation_samples
     if samples is None:
         samples = math.ceil(default("evaluation_share")[0] * data.samples)
+    # records that are packed to be trained are packed to be evaluated
+    sequences = samples * setting.batches.samples_per_epoch / max(1, data.samples)
     batch = setting.step.forward_seconds
     if host is not None:
         batch = _paced(batch, host.sample_seconds.scale(setting.micro_batch), spec)
     at_once = setting.micro_batch * setting.step.parallel.data_parallel
-    return batch.scale(evaluations * samples / at_once / units.SECONDS_PER_HOUR)
+    return batch.scale(evaluations * sequences / at_once / units.SECONDS_PER_HOUR)
 
 
 def _saving(question: Question, checkpoint_bytes: float, epochs: float) -> Estimate:

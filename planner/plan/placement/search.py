@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from planner.parallel.plan import ParallelPlan
 from planner.plan.placement.grid import DeviceGrid
 from planner.plan.placement.setting import Setting
-from planner.uncertainty.spread import spread
 
 #: A micro-batch from which on recomputing for the sake of a larger one is not considered.
 ENOUGH = 4
@@ -35,7 +34,7 @@ def promise(grids: Iterable[DeviceGrid], parallel: ParallelPlan) -> Settled | No
     fits. Raises QuestionError as ``DeviceGrid.promised``."""
     found: list[Settled] = []
     for grid in grids:
-        first = next((batch for batch in grid.candidates(parallel) if batch.surely), None)
+        first = next(iter(grid.candidates(parallel)), None)
         if first is not None:
             found.append(Settled(grid, grid.promised(first.micro_batch, parallel)))
         if any(_large_enough(settled, parallel) for settled in found):
@@ -67,20 +66,6 @@ def prove(grids: Iterable[DeviceGrid], parallel: ParallelPlan) -> Settled:
         raise ValueError("a stage has at least one policy of checkpointing")
     least = grid.shared.micro_batches[parallel][0]
     return min([*tried, Settled(grid, grid.proven(least, parallel))], key=_leanness)
-
-
-def device_seconds_at_least(grid: DeviceGrid, parallel: ParallelPlan, policies: int) -> float:
-    """A bound on the GPU seconds of one epoch, all devices together, without a replay; 0 where
-    none can be given. ``grid`` is of the first of ``policies``."""
-    found, sizes = grid.candidates(parallel), grid.shared.micro_batches[parallel]
-    enough = min(ENOUGH, sizes[-1])
-    if not found or policies > 1 and max(batch.micro_batch for batch in found) < enough:
-        return 0.0  # recomputation may allow larger batches than these
-    source, spec = grid.shared.source, grid.spec
-    epoch = min(grid.shared.batches[batch.micro_batch].samples_per_epoch for batch in found)
-    fastest = min(batch.seconds_per_sample for batch in found)
-    sure = spread("time", spec.pricing, source.facts.modality, spec.key)
-    return sure.around(fastest).p50 * epoch
 
 
 def _fits(settled: Settled) -> bool:

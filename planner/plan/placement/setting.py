@@ -10,7 +10,7 @@ from planner.datasets.batching import BatchPlan
 from planner.parallel.plan import ParallelPlan
 from planner.plan.placement.point import Memory, StepResult
 from planner.trace.source import TraceSource
-from planner.trace.table import StepTrace
+from planner.trace.table import StepTrace, traced_length
 from planner.training.recipe import Recipe
 
 LARGEST_MICRO_BATCH = 4096
@@ -65,11 +65,14 @@ class Setting:
 
 
 def longest_lengths(plan: BatchPlan) -> Lengths:
-    return {"S": _whole(plan.longest_length), "T": _whole(plan.target_longest_length)}
+    return {"S": traced_length(plan.longest_length), "T": traced_length(plan.target_longest_length)}
 
 
 def mean_lengths(plan: BatchPlan) -> Lengths:
-    return {"S": _whole(plan.mean_padded_length), "T": _whole(plan.target_mean_padded_length)}
+    return {
+        "S": traced_length(plan.mean_padded_length),
+        "T": traced_length(plan.target_mean_padded_length),
+    }
 
 
 def accumulation_steps(global_batch: int, micro_batch: int, parallel: ParallelPlan) -> int:
@@ -85,7 +88,3 @@ def micro_batches(global_batch: int, parallel: ParallelPlan, asked: int | None) 
     share = max(1, math.ceil(global_batch / parallel.data_parallel))
     sizes = {2**k for k in range(int(math.log2(min(share, LARGEST_MICRO_BATCH))) + 1)}
     return sorted(sizes | ({share} if share <= LARGEST_MICRO_BATCH else set()))
-
-
-def _whole(length: float | None) -> int | None:
-    return None if length is None else max(1, round(length))

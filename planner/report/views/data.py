@@ -31,7 +31,7 @@ def understood(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Format", f"{document['format']}, {bytes_text(document['bytes_on_disk'])}"),
         ("Records", _records(document)),
         ("Kind", RECORD_WORDS.get(document["record_type"]) or document["modality"]),
-        ("Model", clean(document["model"]) if document["model"] else f"none named ({FieldName('model')})"),
+        ("Model", clean(document["model"] or f"none named ({FieldName('model')})")),
     ]
     if chat is not None:
         how = "assumed, " if chat["assumed"] else "the model's own, "

@@ -279,6 +279,9 @@ def _step(option: Mapping[str, Any]) -> Pairs:
     if not step:
         return []
     rate = one_line(speed(option))
+    padded = step.get("padded_tokens_per_second")
+    if padded is not None and count_text(padded) != count_text(step["tokens_per_second"]):
+        rate = f"{rate} of the data, {count_text(padded)} tokens/s with padding"
     if step.get("mfu") is not None:
         rate = f"{rate}, {share_text(step['mfu'])} of peak (MFU)"
     seconds, flop = figure_text(step["seconds"], seconds_text), flop_text(step["model_flops"])

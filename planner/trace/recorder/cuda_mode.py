@@ -16,10 +16,12 @@ from torch.overrides import TorchFunctionMode
 
 from planner.errors import ModelError
 from planner.trace.recorder import (
+    ctc_loss,  # noqa: F401  (CTC's loss on meta)
     cuda_attention,
     cuda_ops,  # noqa: F401  (cuda_ops declares torch.ops.planner)
     grouped_products,  # noqa: F401  (grouped products in every type)
 )
+from planner.trace.recorder.data_questions import DataQuestions
 
 # CUDA's autocast lists: AT_FORALL_LOWER_PRECISION_FP, AT_FORALL_FP32, AT_FORALL_FP32_SET_OPT_DTYPE
 # and AT_FORALL_PROMOTE of ATen/autocast_mode.h in torch 2.13, by the names that Python calls. What
@@ -53,12 +55,10 @@ WIDEST = frozenset(
     "tensordot vdot".split()
 )
 
-#: Marks on meta tensors: what a condition on the data is taken as, and what a mask adds up to.
-_ANSWER, _SUM = "_planner_answer", "_planner_sum"
 _PYTHON_WRAPPERS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 
 
-class CudaLike(TorchFunctionMode):
+class CudaLike(DataQuestions, TorchFunctionMode):
     """``autocast``: the lower precision of mixed precision, or None. ``casting()`` says whether a
     cast is due now. ``numbers``: what ``item()`` gives; None refuses, since a model's forward pass
     must not depend on it. ``align_masks``: attention masks have a size of the model's own, not the
@@ -212,77 +212,6 @@ class CudaLike(TorchFunctionMode):
         if inplace:  # CUDA's in-place form has no fused kernel: its mask has the input's type
             return func(input, p, training, True)
         return torch.native_dropout(input, p, True)[0]
-
-    # ---- questions to the data
-
-    def _on_all(self, func, *args, **kwargs):
-        return self._tag(func(*args, **kwargs), True)
-
-    def _on_any(self, func, *args, **kwargs):
-        return self._tag(func(*args, **kwargs), False)
-
-    def _on_sum(self, func, *args, **kwargs):
-        """The sum of a mask is its size: masks are full."""
-        total, whole = func(*args, **kwargs), args[0] if args else None
-        if (
-            isinstance(whole, torch.Tensor)
-            and whole.is_meta
-            and whole.dtype == torch.bool
-            and total.dim() == 0
-        ):
-            setattr(total, _SUM, whole.numel())
-        return total
-
-    def _on___eq__(self, func, left, right):
-        answer = func(left, right)
-        full = getattr(left, _SUM, None)
-        return (
-            answer
-            if full is None or not isinstance(right, int)
-            else self._tag(answer, full == right)
-        )
-
-    def _tag(self, tensor, answer: bool):
-        if isinstance(tensor, torch.Tensor) and tensor.is_meta:
-            setattr(tensor, _ANSWER, answer)
-        return tensor
-
-    def _on___bool__(self, func, tensor):
-        if not tensor.is_meta:
-            return func(tensor)
-        answer = getattr(tensor, _ANSWER, False)
-        self.answers.add(f"a condition on the data was taken as {answer}")
-        self.on_answer()
-        return answer
-
-    def _on_item(self, func, tensor):
-        if not tensor.is_meta:
-            return func(tensor)
-        if tensor.dtype == torch.bool:
-            return self._on___bool__(func, tensor)
-        if self.numbers is not None:
-            self.on_answer()
-            return self.numbers
-        raise ModelError(
-            "the model's forward pass depends on the values of its input (Tensor.item)",
-            mend="Such a model cannot be traced without data",
-        )
-
-    def _on_nonzero(self, func, *args, **kwargs):
-        return self._count_of_data(func, *args, **kwargs)
-
-    def _on_tolist(self, func, *args, **kwargs):
-        return self._count_of_data(func, *args, **kwargs)
-
-    def _count_of_data(self, func, *args, **kwargs):
-        tensor = args[0] if args else kwargs.get("input")
-        if not isinstance(tensor, torch.Tensor) or not tensor.is_meta:
-            return func(*args, **kwargs)
-        raise ModelError(
-            "the model's forward pass counts values of its input (a loop over the experts that "
-            "were hit, say)",
-            mend="Such a model cannot be traced without data",
-        )
 
     # ---- autocast
 

@@ -113,6 +113,8 @@ def scratch(op: str, tensors: list[torch.Tensor]) -> list[tuple[tuple[int, ...],
     """
     if op == "aten._safe_softmax.default":
         return [(tuple(tensors[0].shape), tensors[0].element_size()), (tuple(tensors[0].shape), 1)]
+    if op == "aten._ctc_loss_backward.Tensor":  # log β, as large as the log α that it reads
+        return [(tuple(tensors[-1].shape), tensors[-1].element_size())]
     if op != "planner.attention_backward.default":
         return []
     q, k = tensors[1], tensors[2]

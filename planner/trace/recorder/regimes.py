@@ -9,7 +9,7 @@ from functools import lru_cache
 from planner.models.facts import ModelFacts
 from planner.trace.recorder.fit import StructureChanges, fit
 from planner.trace.recorder.step_runner import WEIGHTS, StepRunner
-from planner.trace.table import StepTrace, TraceFamily
+from planner.trace.table import SHORTEST, StepTrace, TraceFamily
 from planner.trace.versions import versions
 from planner.training.recipe import Recipe
 from planner.version import __version__
@@ -34,7 +34,7 @@ def record_regime(
     alone."""
     runner = runner_for(facts, recipe, teacher)
     symbols = "".join(runner.built.symbols)
-    low = window if regime.endswith("w") else 2 if "S" in symbols else None
+    low = window if regime.endswith("w") else SHORTEST if "S" in symbols else None
     high = None if regime.endswith("w") or not window else window - 1
     try:
         return TraceFamily((_fit(runner, regime, symbols, (low, high), None, progress),)), False
@@ -85,7 +85,9 @@ def _points(
     """As many points as monomials, telling them apart."""
     batches = (1,) if regime.startswith("b1") else BATCHES
     first, second = (
-        LENGTHS if longest is None or longest >= LENGTHS[1] else (max(2, longest // 2), longest)
+        LENGTHS
+        if longest is None or longest >= LENGTHS[1]
+        else (max(SHORTEST, longest // 2), longest)
     )
     lengths = (exact,) if exact else (past, past + 64) if past else (first, second)
     if "S" not in symbols:

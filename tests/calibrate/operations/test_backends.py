@@ -2,12 +2,15 @@
 
 import json
 import os
+import sys
 from types import SimpleNamespace
 
 import pynvml
 import pytest
 import torch
 from fakes.nvml import Refused, library, nvml, process
+from fakes.torch_cuda import cuda as torch_cuda
+from fakes.torch_cuda import properties
 
 from planner.calibrate.operations.backends import backend
 from planner.devices.telemetry import monitor, processor
@@ -93,27 +96,16 @@ def test_best_device_there_is():
     ],
 )
 def test_a_cuda_device_as_torch_describes_it(monkeypatch, major, name, dtypes, mig):
-    properties = SimpleNamespace(
-        name=name,
-        major=major,
-        minor=0,
-        total_memory=2**37,
-        multi_processor_count=132,
-        L2_cache_size=50 * 2**20,
-        uuid="ab-12",
+    answers = dict(
+        device_count=2,
+        get_device_properties=properties(name=name, major=major, L2_cache_size=50 * 2**20),
+        mem_get_info=(100, 200),
+        memory_reserved=30,
+        memory_allocated=10,
     )
-    for attribute, value in (
-        ("is_available", True),
-        ("device_count", 2),
-        ("set_device", None),
-        ("get_device_properties", properties),
-        ("mem_get_info", (100, 200)),
-        ("memory_reserved", 30),
-        ("memory_allocated", 10),
-    ):
-        monkeypatch.setattr(torch.cuda, attribute, lambda *_a, value=value: value)
+    monkeypatch.setattr(torch, "cuda", torch_cuda(**answers))
+    monkeypatch.setitem(sys.modules, "pynvml", library())
     cuda = backend("cuda:1")
-    cuda.__dict__["nvml"] = nvml()
     facts = json.loads(json.dumps(cuda.facts()))
     assert (
         facts["name"],

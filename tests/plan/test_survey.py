@@ -6,10 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner import estimate
-from planner.choose.candidate import keeps_limits, pareto
-from planner.choose.survey import COUNTS, survey
+from planner.devices.lookup import find_device
 from planner.errors import QuestionError, UnknownNameError
+from planner.plan.inputs.hardware import own_offer
 from planner.plan.inputs.problem import understand
+from planner.plan.limits import Allowed
+from planner.plan.survey.candidate import pareto
+from planner.plan.survey.survey import COUNTS, survey
 from planner.question import Question
 
 
@@ -35,9 +38,74 @@ def market():
 def proven():
     """The same market with every place replayed: what brute force looks through."""
     whole = market_of()
-    whole.prove_all(whole.placements)
-    assert all(placement.proven for placement in whole.placements.values())
+    whole.prove_all()
+    assert all(place.is_proven for place in whole.placed())
     return whole
+
+
+@pytest.mark.parametrize(
+    "model, fields",
+    [
+        ("gpt2", {"strategy": None}),
+        ("Llama-3.1-8B", {"samples": 3000, "strategy": None}),
+        ("resnet50", {"tokens_per_sample": None, "strategy": ["fine_tune", "distillation"]}),
+        ("Llama-3.2-1B", {"gpus": 2, "padding": "max", "max_length": 1024}),
+        ("gpt2", {"micro_batch": 4, "max_steps": 300, "strategy": ["partial_fine_tune"]}),
+        ("gpt2", {"unfreezing": "gradual", "strategy": ["partial_fine_tune"]}),
+        ("bert-base-uncased", {"global_batch": 1, "strategy": ["fine_tune"]}),
+        ("Llama-3.2-1B", {"compile": True, "strategy": ["lora", "scratch"]}),
+    ],
+)
+def test_a_bound_is_below_every_price_and_the_walk_finds_what_looking_at_all_finds(model, fields):
+    counts = (fields.get("gpus", 1),)
+    hasty, thorough = (
+        survey(understand(question(model, **fields)), counts=counts) for _ in range(2)
+    )
+    for place in thorough.places():
+        thorough._bound(place)
+    bounds = {place.key: (place.usd, place.hours) for place in thorough.places()}
+    for place in thorough.placed():
+        usd, hours = bounds[place.key]
+        assert 0 < usd <= min(way.usd for way in place.candidates)
+        assert 0 < hours <= min(way.hours for way in place.candidates)
+    looked = 0
+    for strategy in hasty.strategies:
+        quick, whole = hasty.cheapest(strategy), thorough.cheapest(strategy)
+        assert (quick and quick.order) == (whole and whole.order)
+        assert hasty.fastest(strategy).order == thorough.fastest(strategy).order
+        looked += sum(place.promise is not None for place in hasty.places(strategy))
+    assert looked < len(thorough.placed())
+
+
+def test_what_fits_nowhere_is_shown_where_least_is_missing():
+    market = market_of("Llama-3.1-8B", strategy=["scratch"], micro_batch=512)
+    shown = market.least_short("scratch")
+    assert market.cheapest("scratch") is None and not shown.placement.fits
+    largest = max(spec.total_memory_bytes for spec in market.hardware.specs)
+    assert shown.placement.spec.total_memory_bytes == largest
+    assert shown.placement.shown.proven_memory.short_by_bytes > 0
+
+
+def test_what_comes_nearest_to_a_limit(market):
+    cheapest, fastest = market.cheapest("lora"), market.fastest("lora")
+    assert market.nearest("lora", Allowed(usd=cheapest.usd / 2)) is cheapest
+    assert market.nearest("lora", Allowed(hours=fastest.hours / 2)) is fastest
+    hours = (fastest.hours + cheapest.hours) / 2
+    both = market.nearest("lora", Allowed(usd=cheapest.usd, hours=hours))
+    assert both is market.cheapest("lora", Allowed(hours=hours)) and both.usd > cheapest.usd
+    assert market.nearest("lora", Allowed(usd=2 * cheapest.usd)) is cheapest
+
+
+def test_own_hardware_known_in_part_is_refused():
+    asked = question()
+    spec = find_device("l4")
+    assert own_offer(asked, spec) is None
+    with pytest.raises(QuestionError, match="whole or not at all"):
+        own_offer(asked.model_copy(update={"owned_usd": 5000.0}), spec)
+    whole = {"owned_years": 4.0, "owned_utilisation": 0.5, "usd_per_kwh": 0.2}
+    assert own_offer(asked.model_copy(update={"owned_usd": 5000.0} | whole), spec).provider == (
+        "owned"
+    )
 
 
 def test_at_least_ten_providers_and_twenty_gpus_with_the_age_of_every_price(market):
@@ -66,11 +134,11 @@ def test_a_way_costs_what_the_full_plan_of_it_costs(model, strategy, gpu, gpus, 
     would make."""
     fields = {"strategy": [strategy], "gpu": gpu, "gpus": gpus, "provider": provider}
     market = market_of(model, **fields)
-    market.prove_all(market.placements)
+    market.prove_all()
     planned = [
         option for option in estimate(question(model, **fields))["options"] if option["fits"]
     ]
-    assert planned and len(planned) == len(market.placements)
+    assert planned and len(planned) == len(market.placed())
     for option in planned:
         way = min(
             (way for way in market.of() if way.placement.variant.name == option["variant"]),
@@ -88,22 +156,20 @@ def test_no_cheaper_way_exists_under_the_same_limits(market, proven, share, hour
     """Brute force over every strategy's ways on every device, count and provider, all of them
     replayed."""
     dearest = max(way.usd for way in proven.of())
-    limited = question(max_usd=max(1e-6, share**4 * dearest), max_hours=hours)
-    able = [way for way in proven.of() if keeps_limits(limited, way)]
-    found = market.cheapest("lora", lambda way: keeps_limits(limited, way))
-    assert (found is None) == (not able)
-    if found is not None:
-        assert found.placement.proven and keeps_limits(limited, found)
-        assert found.usd == pytest.approx(min(way.usd for way in able), rel=1e-9)
+    limited = Allowed(usd=max(1e-6, share**4 * dearest), hours=hours)
+    able = [way for way in proven.of() if way.keeps(limited)]
+    for asked in (market, market_of()):  # all of it looked at, or nothing yet
+        found = asked.cheapest("lora", limited)
+        assert (found is None) == (not able)
+        if found is not None:
+            assert found.placement.proven and found.keeps(limited)
+            assert found.order == min(way.order for way in able)
 
 
 @settings(max_examples=40, deadline=None)
 @given(low=st.floats(0.02, 20), more=st.floats(1, 10))
 def test_raising_a_limit_never_raises_the_price(market, low, more):
-    tight, loose = (
-        market.cheapest("lora", lambda way, hours=hours: way.hours <= hours)
-        for hours in (low, low * more)
-    )
+    tight, loose = (market.cheapest("lora", Allowed(hours=hours)) for hours in (low, low * more))
     assert tight is None or loose is not None and loose.usd <= tight.usd
 
 

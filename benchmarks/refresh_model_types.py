@@ -1,0 +1,107 @@
+"""Rewrites the tasks of ``profiles/models/model_types.csv`` from the installed transformers.
+
+    python benchmarks/refresh_model_types.py
+
+A type has a task where ``modeling_auto.py`` maps it to a class of that task. A multimodal class is
+a language model (causal_lm) where a step of text alone can be traced: a small one is run on meta
+from the type's default config. What a default config cannot build is taken to work. The columns
+that people settled (unusual sizes, contrastive) are kept.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from planner import tables  # noqa: E402
+from planner.libraries import import_library  # noqa: E402
+from planner.models.constants import has  # noqa: E402
+
+MAPPINGS = {
+    "causal_lm": "CAUSAL_LM",
+    "masked_lm": "MASKED_LM",
+    "seq2seq_lm": "SEQ_TO_SEQ_CAUSAL_LM",
+    "text_classification": "SEQUENCE_CLASSIFICATION",
+    "token_classification": "TOKEN_CLASSIFICATION",
+    "question_answering": "QUESTION_ANSWERING",
+    "image_classification": "IMAGE_CLASSIFICATION",
+    "audio_classification": "AUDIO_CLASSIFICATION",
+    "speech_recognition": "SPEECH_SEQ_2_SEQ",
+}
+KEPT = "contrastive"
+#: A diffusion model, speech in and out, and parts that train one by one.
+NO_WRITERS = {"diffusion_gemma", "kyutai_speech_to_text", "qwen3_omni_moe"}
+#: What a class that cannot do without an image or a sound says.
+NEEDS_MORE = re.compile(
+    "pixel_values|flattened_patches|encoder_|image_embeds|required|input_features|input batch_size"
+    "|Unrecognized configuration"
+)
+
+
+def main() -> int:
+    import_library("transformers", "the table of model types")
+    from transformers.models.auto import modeling_auto
+
+    def mapping(name: str) -> dict:
+        return dict(getattr(modeling_auto, f"MODEL_FOR_{name}_MAPPING_NAMES"))
+
+    by_task = {task: set(mapping(name)) for task, name in MAPPINGS.items()}
+    by_task["speech_recognition"] |= {name for name in mapping("CTC") if has("frame_samples", name)}
+    several = {**mapping("IMAGE_TEXT_TO_TEXT"), **mapping("MULTIMODAL_LM")}
+    text = {name for name in several if name not in NO_WRITERS and writes_text(name)}
+    by_task["causal_lm"] = (by_task["causal_lm"] - set(several)) | text
+    for task in ("seq2seq_lm", "speech_recognition"):
+        by_task[task] -= text  # they have no encoder whose length is their own
+    by_task["speech_recognition"] -= {"dia", "pop2piano", "vibevoice"}  # they write sound
+    rows = tables.rows("models", "model_types.csv")
+    for row in rows:
+        found = {task for task, types in by_task.items() if row["model_type"] in types}
+        kept = {KEPT} & set(row["tasks"].split())
+        row["tasks"] = " ".join(sorted(found | kept))
+    write(rows)
+    return 0
+
+
+def writes_text(model_type: str) -> bool:
+    """Whether its class trains on text alone."""
+    import torch
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoModelForMultimodalLM
+
+    from planner.trace.recorder.cuda_mode import CudaLike, as_if_on_cuda
+
+    try:
+        config = CONFIG_MAPPING[model_type]()
+        if getattr(config, "is_encoder_decoder", False):
+            return False
+        auto = (
+            AutoModelForCausalLM
+            if type(config) in AutoModelForCausalLM._model_mapping
+            else AutoModelForMultimodalLM
+        )
+        with torch.device("meta"):
+            module = auto.from_config(config).to("meta").train()
+        ids = torch.empty(2, 16, dtype=torch.int64, device="meta")
+        with as_if_on_cuda(CudaLike()):
+            module(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+    except Exception as error:  # whatever a model's own code raises
+        print(f"{model_type}: {type(error).__name__}: {str(error)[:120]}", file=sys.stderr)
+        return not NEEDS_MORE.search(str(error)) and "_unimplemented" not in str(error)
+    return True
+
+
+def write(rows: list[dict[str, str]]) -> None:
+    file = tables.path("models", "model_types.csv")
+    head = [line for line in file.read_text("utf-8").splitlines() if line.startswith("#")]
+    with file.open("w", encoding="utf-8", newline="") as handle:
+        handle.write("\n".join(head) + "\n")
+        writer = csv.DictWriter(handle, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

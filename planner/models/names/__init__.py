@@ -1,0 +1,1 @@
+"""What a model's name may be beside the name itself: old names, other spellings."""

@@ -1,0 +1,59 @@
+"""Sounds with transcripts as speech models read them: a decoder's tokens, or frames and characters
+of CTC."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from planner.datasets.profile import DatasetProfile
+from planner.models.building.speech import frames_per_second, is_ctc
+from planner.models.facts import ModelFacts
+from planner.plan.inputs.defaults import default
+
+
+def transcribed(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -> DatasetProfile:
+    """The data with ``lengths`` of a decoder's tokens; for CTC ``lengths`` are frames of the model
+    and ``target_lengths`` characters. What is not known is assumed and said."""
+    if is_ctc(facts.task, facts.config or {}):
+        return _by_ctc(facts, data, assumptions)
+    if data.lengths is not None:
+        return data
+    if data.target_lengths is not None:
+        return replace(data, lengths=data.target_lengths, target_lengths=None)
+    rate = default("transcript_tokens_per_second")[0]
+    assumptions.append(f"transcripts are taken at {rate:g} tokens a second of speech")
+    return replace(data, lengths=_whole(_seconds(data, "speech_seconds") * rate))
+
+
+def _by_ctc(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -> DatasetProfile:
+    seconds = _seconds(data, "clip_seconds")
+    letters = default("transcript_characters_per_second")[0]
+    words = default("transcript_tokens_per_second")[0]
+    if data.target_lengths is None:
+        targets = _whole(seconds * letters)
+        assumptions.append(f"transcripts are taken at {letters:g} characters a second of speech")
+    else:
+        targets = _whole(data.target_lengths * (letters / words))
+        assumptions.append(
+            f"a token of the transcripts is taken as {letters / words:.1f} characters"
+        )
+    if data.audio_seconds is None:
+        assumptions.append(f"a clip is taken as {float(seconds.mean()):g} s of speech")
+    rate = frames_per_second(facts.config or {})
+    assumptions.append(
+        f"CTC over {facts.vocabulary or 'the config’s'} characters and {rate:g} frames a second: "
+        "lengths are frames of the encoder"
+    )
+    return replace(data, lengths=_whole(seconds * rate), target_lengths=targets)
+
+
+def _seconds(data: DatasetProfile, assumed: str) -> np.ndarray:
+    if data.audio_seconds is not None:
+        return data.audio_seconds
+    return np.array([default(assumed)[0]])
+
+
+def _whole(lengths: np.ndarray) -> np.ndarray:
+    return np.maximum(1, np.round(lengths)).astype(np.int64)

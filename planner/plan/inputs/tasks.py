@@ -1,0 +1,107 @@
+"""What model and data make of a question together: the task where neither the question nor the
+model's class settles one, an adapter's settings, lengths that are too short to be traced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from planner.datasets.profile import DatasetProfile
+from planner.errors import FieldName
+from planner.first_lines import FirstLine
+from planner.models.configs import model_types
+from planner.models.facts import ModelFacts
+from planner.models.resolve import resolve
+from planner.question import Question
+from planner.trace.table import SHORTEST
+
+SPEECH = ("speech_recognition", "audio_classification")
+
+
+def by_data(
+    question: Question,
+    facts: ModelFacts,
+    data: DatasetProfile,
+    read_again: Callable[[ModelFacts], DatasetProfile],
+) -> tuple[ModelFacts, DatasetProfile]:
+    """Model and data under the task that the data asks for; as they are where the question names
+    one, a class settles it, or the data fits. ``read_again``: the data as that task reads it."""
+    task, reason = _wanted(question, facts, data)
+    if task is None or task == facts.task:
+        return facts, data
+    other = resolve(
+        question.model,
+        task=task,
+        trust_remote_code=question.trust_remote_code,
+        offline=question.offline,
+    )
+    said = FirstLine("task", f"trained as {task}: {reason}; {FieldName('task')} changes it")
+    kept = [line for line in facts.first_lines if line.topic != "task"]
+    other = replace(other, first_lines=(*kept, said))
+    return other, read_again(other)
+
+
+def _wanted(question: Question, facts: ModelFacts, data: DatasetProfile) -> tuple[str | None, str]:
+    """(task, why) of the data, (None, "") where it says nothing that this model may follow."""
+    if question.task is not None or facts.library != "transformers":
+        return None, ""
+    possible = model_types().get((facts.config or {}).get("model_type", ""), frozenset())
+    task, reason = _of_data(question, facts, data, possible)
+    free = facts.task_is_open or facts.task in SPEECH or facts.task == "contrastive"
+    return (task, reason) if free and task in possible else (None, "")
+
+
+def _of_data(
+    question: Question, facts: ModelFacts, data: DatasetProfile, possible: frozenset[str]
+) -> tuple[str | None, str]:
+    labelled = bool(question.classes) or (data.classes or 0) > 1
+    if data.modality == "audio" and data.target_lengths is not None:
+        return "speech_recognition", "the sounds have transcripts"
+    if data.modality == "audio" and labelled:
+        return "audio_classification", "the sounds have classes"
+    if data.modality == "image" and labelled:
+        return "image_classification", "the images have classes"
+    if data.source == "counts" or data.modality != "text":
+        return None, ""
+    return _of_text(facts, data, labelled, possible)
+
+
+def _of_text(
+    facts: ModelFacts, data: DatasetProfile, labelled: bool, possible: frozenset[str]
+) -> tuple[str | None, str]:
+    """An encoder classifies labelled text and fills masks in other text; a decoder writes."""
+    if facts.task == "token_classification" or "masked_lm" not in possible:
+        return None, ""
+    if labelled:
+        return "text_classification", "the text has labels"
+    if data.target_lengths is None and facts.task != "question_answering":
+        return "masked_lm", "the text has no labels"
+    return None, ""
+
+
+def adapted(question: Question, facts: ModelFacts) -> Question:
+    """The question with the LoRA settings of the adapter that its model is, where it asks for no
+    others."""
+    adapter = facts.adapter
+    if adapter is None or not adapter.is_lora:
+        return question
+    own = {
+        "lora_rank": adapter.rank,
+        "lora_targets": list(adapter.targets) if adapter.targets else None,
+        "lora_dropout": adapter.dropout,
+    }
+    unasked = {
+        name: value
+        for name, value in own.items()
+        if value is not None and name not in question.model_fields_set
+    }
+    return question.model_copy(update=unasked)
+
+
+def shortest_lines(data: DatasetProfile, max_length: int | None) -> list[FirstLine]:
+    """What is said where every sample is shorter than the shortest length that is traced."""
+    lengths = [side for side in (data.lengths, data.target_lengths) if side is not None]
+    if not any(side.max() < SHORTEST for side in lengths) and (max_length or SHORTEST) >= SHORTEST:
+        return []
+    text = f"samples of one token are priced at {SHORTEST}, the shortest length that is traced"
+    return [FirstLine("data", text)]

@@ -1,0 +1,110 @@
+"""What is answered when a model asks its data (``if mask.all():``), which meta tensors cannot say:
+masks are full, nothing is infinite, and what counts values is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from planner.errors import ModelError
+
+#: Marks on meta tensors: what a condition on the data is taken as, and what a mask adds up to.
+_ANSWER, _SUM = "_planner_answer", "_planner_sum"
+
+
+class DataQuestions:
+    """The part of a function mode that answers. ``answers`` keeps what was said, for the
+    assumptions; ``numbers``: what ``item()`` gives, None refuses; ``on_answer`` is told of each."""
+
+    answers: set[str]
+    numbers: float | None
+    on_answer: Callable[[], None]
+
+    def _on_all(self, func, *args, **kwargs):
+        return self._tag(func(*args, **kwargs), True)
+
+    def _on_any(self, func, *args, **kwargs):
+        return self._tag(func(*args, **kwargs), False)
+
+    def _on_sum(self, func, *args, **kwargs):
+        """The sum of a mask is its size: masks are full."""
+        total, whole = func(*args, **kwargs), args[0] if args else None
+        if (
+            isinstance(whole, torch.Tensor)
+            and whole.is_meta
+            and whole.dtype == torch.bool
+            and total.dim() == 0
+        ):
+            setattr(total, _SUM, whole.numel())
+        return total
+
+    def _on___eq__(self, func, left, right):
+        answer = func(left, right)
+        full = getattr(left, _SUM, None)
+        return (
+            answer
+            if full is None or not isinstance(right, int)
+            else self._tag(answer, full == right)
+        )
+
+    def _tag(self, tensor, answer: bool):
+        if isinstance(tensor, torch.Tensor) and tensor.is_meta:
+            setattr(tensor, _ANSWER, answer)
+        return tensor
+
+    def _on___bool__(self, func, tensor):
+        if not tensor.is_meta:
+            return func(tensor)
+        answer = getattr(tensor, _ANSWER, False)
+        self.answers.add(f"a condition on the data was taken as {answer}")
+        self.on_answer()
+        return answer
+
+    def _on_item(self, func, tensor):
+        if not tensor.is_meta:
+            return func(tensor)
+        if tensor.dtype == torch.bool:
+            return self._on___bool__(func, tensor)
+        if self.numbers is not None:
+            self.on_answer()
+            return self.numbers
+        raise ModelError(
+            "the model's forward pass depends on the values of its input (Tensor.item)",
+            mend="Such a model cannot be traced without data",
+        )
+
+    def _on_masked_select(self, func, tensor, mask, **kwargs):
+        """Everything: masks are full."""
+        if not tensor.is_meta:
+            return func(tensor, mask, **kwargs)
+        return tensor.expand(torch.broadcast_shapes(tensor.shape, mask.shape)).reshape(-1)
+
+    def _on_ctc_loss(
+        self, func, log_probs, targets, input_lengths, target_lengths, blank=0, **options
+    ):
+        """torch.nn.functional's: the lengths would be read back."""
+        if not log_probs.is_meta:
+            return func(log_probs, targets, input_lengths, target_lengths, blank, **options)
+        infinite = bool(options.get("zero_infinity", False))
+        losses = torch._ctc_loss(
+            log_probs, targets, input_lengths, target_lengths, blank, infinite
+        )[0]
+        self.on_answer()  # the lengths are read back by the host
+        return losses if options.get("reduction") == "none" else losses.sum()
+
+    def _on_nonzero(self, func, *args, **kwargs):
+        return self._count_of_data(func, *args, **kwargs)
+
+    def _on_tolist(self, func, *args, **kwargs):
+        return self._count_of_data(func, *args, **kwargs)
+
+    def _count_of_data(self, func, *args, **kwargs):
+        tensor = args[0] if args else kwargs.get("input")
+        if not isinstance(tensor, torch.Tensor) or not tensor.is_meta:
+            return func(*args, **kwargs)
+        raise ModelError(
+            "the model's forward pass counts values of its input (a loop over the experts that "
+            "were hit, say)",
+            mend="Such a model cannot be traced without data",
+        )
