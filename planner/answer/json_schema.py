@@ -9,17 +9,17 @@ from planner.answer.schema import Answer
 
 def answer_schema() -> dict[str, Any]:
     """The JSON Schema of the document, as shipped in ``profiles/schema/answer.schema.json``."""
-    return _published(Answer.model_json_schema(by_alias=True))
+    return published(Answer.model_json_schema(by_alias=True))
 
 
 def question_schema() -> dict[str, Any]:
     """The JSON Schema of ``project.yaml``, as ``profiles/schema/question.schema.json``."""
     from planner.question import Question
 
-    return _published(Question.model_json_schema())
+    return published(Question.model_json_schema())
 
 
-def _published(schema: dict[str, Any]) -> dict[str, Any]:
+def published(schema: dict[str, Any]) -> dict[str, Any]:
     """With its dialect, and descriptions on one line: they come from wrapped docstrings."""
     return _unwrapped(schema) | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 

@@ -29,6 +29,10 @@ COMMANDS = {
         "planner.cli.commands.choose",
         "What to rent and which way to go: the cheapest that keeps your limits.",
     ),
+    "data": (
+        "planner.cli.commands.data",
+        "What was understood of a dataset, and records as they will be trained.",
+    ),
     "init": ("planner.cli.commands.init", "Write a commented project.yaml to fill in."),
     "report": ("planner.cli.commands.report", "Write a budget report as Markdown, HTML or JSON."),
     "calibrate": (

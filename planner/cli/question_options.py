@@ -27,6 +27,17 @@ def question_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def some_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """As ``question_options``, for a command that reads some fields only."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for name in reversed(names):
+            command = _option(name, Question.model_fields[name])(command)
+        return command
+
+    return decorate
+
+
 def _option(name: str, info: FieldInfo) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     types = plain_types(info.annotation)
     if bool in types:

@@ -1,5 +1,5 @@
-"""Records become lengths: the texts of each are gathered by its shape, counted once, and summed
-with what templates add."""
+"""Records become lengths: conversations by the model's chat template, other texts with the special
+tokens that a tokenizer adds."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ from typing import Any
 import numpy as np
 
 from planner.datasets.conversation import Conversation
+from planner.datasets.layout.column import CHAT
 from planner.datasets.layout.conversations import conversation_of, texts_of
 from planner.datasets.layout.shape import Layout, Shape
-from planner.datasets.tokens import TokenCounter, TokenizerFile, template
+from planner.datasets.templates import sentences
+from planner.datasets.templates.chat_template import ChatTemplate
+from planner.datasets.templates.choosing import ModelText, chosen_template, stand_in
+from planner.datasets.templates.lengths import RenderedLengths, rendered_lengths
+from planner.datasets.tokens import TokenCounter, TokenizerFile, special_tokens
+from planner.errors import DataError
+from planner.first_lines import FirstLine
 
 ENCODER_TASKS = ("masked_lm", "text_classification", "token_classification", "contrastive")
 Record = Mapping[str, Any]
@@ -21,37 +28,107 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Lengths:
-    """Tokens of each record, int64 [records]; ``overhead`` says what was added for templates and
-    special tokens."""
+    """Tokens of each record, int64 [records]. ``relative_error``: of the mean, where only a part
+    was rendered. ``chat_template``: that of the records that are conversations, and
+    ``trained_share`` the share of their text that the loss is taken on."""
 
     inputs: np.ndarray
     targets: np.ndarray | None
-    overhead: str
     empty_share: float
+    relative_error: float = 0.0
+    first_lines: tuple[FirstLine, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    chat_template: ChatTemplate | None = None
+    trained_share: float | None = None
 
 
 def count_lengths(
-    records: Sequence[Record], layout: Layout, task: str | None, counter: TokenCounter
+    records: Sequence[Record],
+    layout: Layout,
+    task: str | None,
+    counter: TokenCounter,
+    model: ModelText,
 ) -> Lengths:
     """Of prepared records. An encoder-decoder's have two lengths: source and target."""
     shapes = [layout.shape_of(record) for record in records]
     two_sides = any(shape.target is not None or shape.is_conversation for shape in shapes)
     if two_sides and (task == "seq2seq_lm" or (layout.record_type == "ids" and layout.target)):
         return _two_sides(records, layout, counter)
-    texts = [_parts(record, layout, shape) for record, shape in zip(records, shapes)]
-    counts = _sum_parts(texts, counter) + _ids(records, shapes, "text")
-    messages = np.array([len(parts) for parts in texts], dtype=np.int64)
-    overhead = {id(shape): _overhead(shape, task, counter) for shape in _unique(shapes)}
-    by_message, by_record = (
-        np.array([overhead[id(shape)][i] for shape in shapes], dtype=np.int64) for i in (0, 1)
+    spoken = np.array([is_rendered(shape, task) for shape in shapes])
+    tokens = np.zeros(len(records), dtype=np.int64)
+    empty = np.zeros(len(records), dtype=bool)
+    said: list[str] = []
+    beside = np.flatnonzero(~spoken).tolist()
+    if len(beside):
+        few = [records[i] for i in beside]
+        tokens[beside], empty[beside], said = _texts(few, layout, task, counter)
+    if not spoken.any():
+        return Lengths(tokens, None, float(empty.mean()), assumptions=tuple(said))
+    talks = np.flatnonzero(spoken).tolist()
+    conversations = [conversation_of(records[i], layout) for i in talks]
+    chat, found = _rendered(
+        conversations, template_of(conversations, layout, model), counter, model
     )
-    said = "; ".join(dict.fromkeys(said for _, _, said in overhead.values() if said))
-    lengths = counts + by_message * messages + by_record
-    return Lengths(lengths, None, said, float(np.mean(counts == 0)))
+    tokens[talks] = found.tokens
+    empty[talks] = [not any(turn.content for turn in talk.turns) for talk in conversations]
+    return Lengths(
+        tokens,
+        None,
+        float(empty.mean()),
+        relative_error=found.relative_error,
+        first_lines=tuple(sentences.first_lines(chat, found, model.name)),
+        assumptions=(*said, *sentences.assumptions(chat, found)),
+        chat_template=chat,
+        trained_share=found.trained_share,
+    )
 
 
-def _unique(shapes: Sequence[Shape]) -> list[Shape]:
-    return list({id(shape): shape for shape in shapes}.values())
+def is_rendered(shape: Shape, task: str | None) -> bool:
+    """Records of this shape go through a chat template: encoders have none."""
+    return shape.is_conversation and task not in ENCODER_TASKS
+
+
+def template_of(
+    conversations: Sequence[Conversation], layout: Layout, model: ModelText
+) -> ChatTemplate:
+    """The template that a trainer takes for these."""
+    used = [layout.columns.get(path) for shape, _ in layout.shapes for path in shape.counted]
+    chat = any(column is not None and column.form == CHAT for column in used) or any(
+        len(talk.turns) > 2 or any(turn.role in ("system", "tool") for turn in talk.turns)
+        for talk in conversations
+    )
+    columns = frozenset(path.lower() for path in (*layout.inputs, layout.target or ""))
+    tools = any(talk.tools for talk in conversations)
+    return chosen_template(model, chat=chat, tools=tools, columns=columns)
+
+
+def _rendered(
+    conversations: Sequence[Conversation],
+    chat: ChatTemplate,
+    counter: TokenCounter,
+    model: ModelText,
+) -> tuple[ChatTemplate, RenderedLengths]:
+    """Where the model's own template fails, its family's stands in for it."""
+    try:
+        return chat, rendered_lengths(chat, conversations, counter)
+    except DataError as error:
+        if not chat.own:
+            raise
+        chat = stand_in(model, chat, error.what)
+        return chat, rendered_lengths(chat, conversations, counter)
+
+
+def _texts(
+    records: Sequence[Record], layout: Layout, task: str | None, counter: TokenCounter
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """(tokens, whether there is no text, what was added): of records that are no conversations."""
+    shapes = [layout.shape_of(record) for record in records]
+    parts = [_parts(record, layout, shape) for record, shape in zip(records, shapes)]
+    counts = _sum_parts(parts, counter) + _ids(records, shapes, "text")
+    added = {shape.record_type: _overhead(shape, task, counter) for shape in shapes}
+    more = np.array([added[shape.record_type][0] for shape in shapes], dtype=np.int64)
+    said = dict.fromkeys(sentence for _, sentence in added.values() if sentence)
+    return counts + more, counts == 0, list(said)
 
 
 def _ids(records: Sequence[Record], shapes: Sequence[Shape], role: str) -> np.ndarray:
@@ -67,12 +144,12 @@ def _two_sides(records: Sequence[Record], layout: Layout, counter: TokenCounter)
     pairs = [sides_of(record, layout) for record in records]
     sources = _sum_parts([source for source, _ in pairs], counter) + _ids(records, shapes, "text")
     targets = counter.count([target for _, target in pairs]) + _ids(records, shapes, "target")
-    extra = 0 if layout.record_type == "ids" else template("seq2seq")[1]
+    extra = 0 if layout.record_type == "ids" else special_tokens("seq2seq")
     return Lengths(
         sources + extra,
         targets + extra,
-        f"{extra} end-of-sequence token on each side" if extra else "",
         float(np.mean(sources == 0)),
+        assumptions=(f"{extra} end-of-sequence token on each side",) if extra else (),
     )
 
 
@@ -86,9 +163,8 @@ def sides_of(record: Record, layout: Layout) -> tuple[list[str], str]:
         return source, target
     turns = conversation_of(record, layout).turns
     last = max((i for i, turn in enumerate(turns) if turn.trained), default=len(turns))
-    return [turn.content for turn in turns[:last]], "".join(
-        t.content for t in turns[last : last + 1]
-    )
+    answer = "".join(turn.content for turn in turns[last : last + 1])
+    return [turn.content for turn in turns[:last]], answer
 
 
 def parts_of(record: Record, layout: Layout) -> list[str]:
@@ -102,10 +178,10 @@ def _parts(record: Record, layout: Layout, shape: Shape) -> list[str]:
         return []
     if not shape.is_conversation:
         return texts_of(record, shape)
-    return spoken(conversation_of(record, layout))
+    return spoken_texts(conversation_of(record, layout))
 
 
-def spoken(conversation: Conversation) -> list[str]:
+def spoken_texts(conversation: Conversation) -> list[str]:
     """One text a turn; schemas stand with the first one."""
     texts = [
         "\n".join(filter(None, (turn.reasoning, turn.content, *map(_json, turn.tool_calls))))
@@ -129,25 +205,13 @@ def _sum_parts(texts: Sequence[Sequence[str]], counter: TokenCounter) -> np.ndar
     return total
 
 
-def _overhead(shape: Shape, task: str | None, counter: TokenCounter) -> tuple[int, int, str]:
-    """(tokens a message, tokens a record, what to say)."""
+def _overhead(shape: Shape, task: str | None, counter: TokenCounter) -> tuple[int, str]:
+    """(tokens a record, what to say) of a record that no chat template renders."""
     if shape.record_type in ("ids", "none"):
-        return 0, 0, ""
-    if shape.is_conversation:
-        message, record = template("chat")
-        as_chat = (
-            ""
-            if shape.record_type == "chat"
-            else " (an instruction and its answer are two messages)"
-        )
-        return (
-            message,
-            record,
-            f"the chat template adds {message} tokens a message and {record} a record{as_chat}",
-        )
+        return 0, ""
     if isinstance(counter, TokenizerFile):
         extra = counter.special_tokens(shape.record_type == "pair")
-        return 0, extra, f"the tokenizer adds {extra} special tokens a record"
+        return extra, f"the tokenizer adds {extra} special tokens a record"
     name = (
         "text"
         if task not in ENCODER_TASKS
@@ -155,5 +219,5 @@ def _overhead(shape: Shape, task: str | None, counter: TokenCounter) -> tuple[in
         if shape.record_type == "pair"
         else "encoder"
     )
-    extra = template(name)[1]
-    return 0, extra, f"{extra} special token{'s' if extra > 1 else ''} a record"
+    extra = special_tokens(name)
+    return extra, f"{extra} special token{'s' if extra > 1 else ''} a record"

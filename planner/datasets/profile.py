@@ -81,9 +81,12 @@ class DatasetProfile:
         tokens_per_sample: float | None = None,
         target_tokens_per_sample: float | None = None,
         modality: str = "text",
+        seconds_per_sample: float | None = None,
     ) -> DatasetProfile:
         """See ``from_counts`` below."""
-        return from_counts(samples, tokens_per_sample, target_tokens_per_sample, modality)
+        return from_counts(
+            samples, tokens_per_sample, target_tokens_per_sample, modality, seconds_per_sample
+        )
 
     def batches(
         self,
@@ -199,9 +202,10 @@ def from_counts(
     tokens_per_sample: float | None = None,
     target_tokens_per_sample: float | None = None,
     modality: str = "text",
+    seconds_per_sample: float | None = None,
 ) -> DatasetProfile:
-    """A dataset that is only a number of samples, all of one length (a point mass). Raises
-    QuestionError."""
+    """A dataset that is only a number of samples, all of one length (a point mass), in tokens or in
+    seconds of sound. Raises QuestionError."""
     if modality not in MODALITIES:
         raise QuestionError(f"unknown modality {modality!r}", mend=f"Use {', '.join(MODALITIES)}")
     if samples < 1:
@@ -210,14 +214,19 @@ def from_counts(
     for name, value in (
         ("tokens_per_sample", tokens_per_sample),
         ("target_tokens_per_sample", target_tokens_per_sample),
+        ("seconds_per_sample", seconds_per_sample),
     ):
         if value is None:
             continue
         if not (math.isfinite(value) and value > 0):
             raise QuestionError(f"{name} is {value}", mend="Give a positive number")
+        size = (
+            f"{value:,.3g} seconds"
+            if "seconds" in name
+            else f"{round(max(1, value)):,} {'target ' if 'target' in name else ''}tokens"
+        )
         notes.append(
-            f"every sample has {round(max(1, value)):,} "
-            f"{'target ' if 'target' in name else ''}tokens: no spread of lengths is "
+            f"every sample has {size}: no spread of lengths is "
             "known, so padding costs nothing here and the longest batch is no longer than the mean"
         )
     return DatasetProfile(
@@ -225,6 +234,7 @@ def from_counts(
         int(samples),
         _point(tokens_per_sample),
         _point(target_tokens_per_sample),
+        None if seconds_per_sample is None else np.array([float(seconds_per_sample)]),
         sampled=int(samples),
         source="counts",
         format="counts",

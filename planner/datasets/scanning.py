@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
+from planner.datasets.constants import constant
 from planner.datasets.counting import Lengths, count_lengths
 from planner.datasets.files import locate
 from planner.datasets.layout.accounting import account
@@ -20,6 +21,7 @@ from planner.datasets.layout.shape import Layout
 from planner.datasets.manifest import with_media
 from planner.datasets.profile import DatasetProfile
 from planner.datasets.readers import AUDIO, IMAGE, Budget, Sample
+from planner.datasets.templates.choosing import ModelText
 from planner.datasets.tokens import BytesPerToken, TokenCounter, TokenizerFile
 from planner.errors import DataError, FieldName
 from planner.first_lines import FirstLine
@@ -30,33 +32,55 @@ MAX_TOKENIZED_BYTES = 8 * 2**20
 EMPTY_SHARE = 0.01  # from this share of records without text on, it is notes
 
 
+@dataclass(frozen=True, eq=False)
+class Scanned:
+    """What a scan saw: ``profile`` is what is kept of it. ``records``: those that were counted,
+    prepared; ``lengths`` None where no text is trained on."""
+
+    profile: DatasetProfile
+    records: Sequence[dict[str, Any]]
+    layout: Layout
+    lengths: Lengths | None
+    counter: TokenCounter
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How data is read. ``task`` (of question.Task) decides between readings that fit several (a
+    pair is one text for a classifier, source and target for seq2seq_lm). Without
+    ``tokenizer_path`` (a tokenizer.json or its folder) tokens come from bytes, by measured ratios
+    for a vocabulary of ``vocabulary_size``. ``model``: whose chat template renders conversations.
+    At most ``max_records`` are counted, spread evenly."""
+
+    task: str | None = None
+    tokenizer_path: str | Path | None = None
+    text_columns: Sequence[str] | None = None
+    vocabulary_size: int | None = None
+    max_records: int = MAX_RECORDS
+    model: ModelText = ModelText()
+
+
 def scan(
     path: str | Path,
     *,
-    task: str | None = None,
-    tokenizer_path: str | Path | None = None,
-    text_columns: Sequence[str] | None = None,
-    vocabulary_size: int | None = None,
-    max_records: int = MAX_RECORDS,
     progress: Callable[[float], None] | None = None,
     budget: Budget | None = None,
+    **reading: Any,
 ) -> DatasetProfile:
-    """Counts a file or folder. Large ones are sampled; what is notes of them carries the sampling
-    error.
+    """Counts a file or folder; ``reading``: fields of ``Reading``. Large data is sampled; what is
+    said of it carries the sampling error. ``progress`` is called with the share of the reading
+    that is done. Raises DataError, MissingExtraError."""
+    return scanned(path, Reading(**reading), budget or Budget(progress=progress)).profile
 
-    ``task`` (of question.Task) decides between readings that fit several (a pair is one text for a
-    classifier, source and target for seq2seq_lm). Without ``tokenizer_path`` (a tokenizer.json or
-    its folder) tokens come from bytes, by measured ratios for a vocabulary of ``vocabulary_size``.
-    At most ``max_records`` are counted, spread evenly. ``progress`` is called with the share of the
-    reading that is done. Raises DataError, MissingExtraError.
-    """
+
+def scanned(path: str | Path, reading: Reading, budget: Budget) -> Scanned:
+    """As ``scan``, with what the profile was made from."""
     path = Path(path).expanduser()
     counter = (
-        TokenizerFile(tokenizer_path)
-        if tokenizer_path
-        else BytesPerToken.for_vocabulary(vocabulary_size)
+        TokenizerFile(reading.tokenizer_path)
+        if reading.tokenizer_path
+        else BytesPerToken.for_vocabulary(reading.vocabulary_size)
     )
-    budget = budget or Budget(progress=progress)
     try:
         reader, files, notes = locate(path)
         sample = reader.read(files, path if path.is_dir() else path.parent, budget)
@@ -72,65 +96,89 @@ def scan(
         raise DataError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
     if not sample.records:
         raise DataError("there is no record to count", where=str(path))
-    return _profile(sample, path, size, notes, task, counter, text_columns, max_records)
+    return _counted(sample, path, size, notes, reading, counter)
 
 
-def _profile(
+def _counted(
     sample: Sample,
     path: Path,
     size: int,
     located: tuple[str, ...],
-    task: str | None,
+    reading: Reading,
     counter: TokenCounter,
-    text_columns: Sequence[str] | None,
-    max_records: int,
-) -> DatasetProfile:
+) -> Scanned:
     sample, prepared = _prepared(sample)
-    layout = find_layout(sample.records, task, text_columns, str(path))
-    kept = _kept(sample.records, counter, max_records)
+    layout = find_layout(sample.records, reading.task, reading.text_columns, str(path))
+    limit = reading.max_records
+    if layout.main.is_conversation:  # taken apart and put together again, one by one
+        limit = min(limit, int(constant("counted_conversations")))
+    kept = _kept(sample.records, counter, limit)
     records = [sample.records[i] for i in kept] if kept is not None else sample.records
+    lengths = (
+        None
+        if layout.record_type == "none"
+        else count_lengths(records, layout, reading.task, counter, reading.model)
+    )
     blocks = sample.blocks if kept is None or sample.blocks is None else sample.blocks[kept]
     sampled = (
         sample.samples if sample.whole and kept is None else min(len(records), sample.samples - 1)
     )
-    lengths = (
-        None if layout.record_type == "none" else count_lengths(records, layout, task, counter)
+    profile = _profile(sample, records, blocks, sampled, layout, lengths, counter)
+    before = (*located, *sample.said, *prepared.notes)
+    profile = replace(
+        profile,
+        bytes_on_disk=size,
+        source=str(path),
+        first_lines=tuple(FirstLine("data", said) for said in before) + profile.first_lines,
+        assumptions=sample.assumptions + profile.assumptions,
     )
+    return Scanned(profile, records, layout, lengths, counter)
+
+
+def _profile(
+    sample: Sample,
+    records: Sequence[dict[str, Any]],
+    blocks: np.ndarray | None,
+    sampled: int,
+    layout: Layout,
+    lengths: Lengths | None,
+    counter: TokenCounter,
+) -> DatasetProfile:
     seconds = _audio(records)
     measured = lengths.inputs if lengths else seconds
-    error = 0.0 if measured is None else _sampling_error(measured, blocks, sampled, sample.samples)
+    errors = [
+        0.0 if measured is None else _sampling_error(measured, blocks, sampled, sample.samples)
+    ]
     classes, class_notes = _classes(sample, layout)
     mean = None if lengths is None else float(lengths.inputs.mean())
-    tokens_from_text = lengths is not None and layout.record_type != "ids"
-    notes = (
-        *sample.assumptions,
-        *_notes(layout, lengths, counter if tokens_from_text else None),
-        *_sampled_note(sampled, sample),
-    )
+    by_text = lengths is not None and layout.record_type != "ids"
+    if lengths is not None and by_text:
+        errors += [counter.relative_error, lengths.relative_error]
+    inputs, targets = _sides(lengths, sample)
     return DatasetProfile(
         modality=_modality(sample, lengths),
         samples=sample.samples,
-        **_sides(lengths, sample, task),
+        lengths=inputs,
+        target_lengths=targets,
         audio_seconds=seconds,
         image_sizes=_image_sizes(records),
         classes=classes,
         sampled=sampled,
-        length_relative_error=math.hypot(
-            error, counter.relative_error if tokens_from_text else 0.0
-        ),
+        length_relative_error=math.hypot(*errors),
         samples_relative_error=sample.samples_relative_error,
-        bytes_on_disk=size,
-        source=str(path),
         format=sample.format,
         columns=layout.as_columns(),
-        tokenizer=counter.name if tokens_from_text else "",
+        tokenizer=counter.name if by_text else "",
         first_lines=(
-            *(FirstLine("data", said) for said in (*located, *sample.said, *prepared.notes)),
             understood(layout, sample.samples, mean, _medium(records), classes),
             *_flags_said(layout),
             *(left_out(layout, account(records, layout), mean) if lengths is not None else ()),
+            *(lengths.first_lines if lengths is not None else ()),
         ),
-        assumptions=tuple(filter(None, notes)),
+        assumptions=(
+            *_notes(lengths, counter if by_text else None),
+            *_sampled_note(sampled, sample),
+        ),
         warnings=(*sample.warnings, *class_notes, *_empty_warning(lengths, layout)),
     )
 
@@ -174,18 +222,14 @@ def _rough_bytes(value: Any) -> int:
     return sum(map(_rough_bytes, value)) if isinstance(value, (list, tuple)) else 0
 
 
-class _Sides(TypedDict):
-    lengths: np.ndarray | None
-    target_lengths: np.ndarray | None
-
-
-def _sides(lengths: Lengths | None, sample: Sample, task: str | None) -> _Sides:
-    """Text beside a sound is what is to be written: the target. Otherwise text is the input."""
+def _sides(lengths: Lengths | None, sample: Sample) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """(inputs, targets): text beside a sound is what is to be written, the target. Otherwise text
+    is the input."""
     if lengths is None:
-        return {"lengths": None, "target_lengths": None}
-    if sample.modality == "audio":
-        return {"lengths": None, "target_lengths": lengths.inputs}
-    return {"lengths": lengths.inputs, "target_lengths": lengths.targets}
+        return None, None
+    return (
+        (None, lengths.inputs) if sample.modality == "audio" else (lengths.inputs, lengths.targets)
+    )
 
 
 def _modality(sample: Sample, lengths: Lengths | None) -> str:
@@ -274,18 +318,16 @@ def _classes(sample: Sample, layout: Layout) -> tuple[int | None, tuple[str, ...
     return len(seen) or None, partial
 
 
-def _notes(
-    layout: Layout, lengths: Lengths | None, counter: TokenCounter | None
-) -> tuple[str, ...]:
+def _notes(lengths: Lengths | None, counter: TokenCounter | None) -> tuple[str, ...]:
     if lengths is None:
         return ()
-    ratio = (
+    if not isinstance(counter, BytesPerToken):
+        return lengths.assumptions
+    return (
         f"tokens are counted by bytes: {counter.name}, ±{counter.relative_error:.0%}; a "
-        "tokenizer on disk counts exactly"
-        if isinstance(counter, BytesPerToken)
-        else ""
+        "tokenizer on disk counts exactly",
+        *lengths.assumptions,
     )
-    return ratio, lengths.overhead
 
 
 def _sampled_note(sampled: int, sample: Sample) -> tuple[str, ...]:

@@ -212,10 +212,10 @@ def _pieces(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 
 @cache
-def template(name: str) -> tuple[int, int]:
-    """(tokens a message, tokens a record) of profiles/datasets/templates.csv. Raises
-    ProfileError."""
-    for row in tables.rows("datasets", "templates.csv"):
-        if row["template"] == name:
-            return int(row["tokens_per_message"]), int(row["tokens_per_record"])
-    raise ProfileError(f"no template {name!r}", where="profiles/datasets/templates.csv")
+def special_tokens(kind: str) -> int:
+    """Tokens that are added to a record of a kind (text, encoder, encoder_pair, seq2seq: a side) of
+    profiles/datasets/special_tokens.csv. Raises ProfileError."""
+    for row in tables.rows("datasets", "special_tokens.csv"):
+        if row["kind"] == kind:
+            return int(row["tokens_per_record"])
+    raise ProfileError(f"no kind {kind!r}", where="profiles/datasets/special_tokens.csv")

@@ -17,8 +17,10 @@ from planner.datasets.constants import constant
 from planner.datasets.loader.opening import open_source
 from planner.datasets.loader.pipelines import pipeline
 from planner.datasets.loader.sources import Texts
-from planner.datasets.tokens import TokenizerFile, template
+from planner.datasets.loader.spoken import as_trained
+from planner.datasets.tokens import special_tokens
 from planner.errors import DataError, MissingExtraError
+from planner.plan.inputs.problem import text_of
 
 if TYPE_CHECKING:
     from planner.models.facts import ModelFacts
@@ -133,11 +135,12 @@ class OwnData:
         tokenizer = self.stages[0].run.tokenizer
         each = [tokenizer.encode(text) for text in parts]
         if self.task == "seq2seq_lm":
-            added = template("seq2seq")[1]
+            added = special_tokens("seq2seq")
             return _longer([*itertools.chain(*(each[:-1] or each))], added), _longer(
                 each[-1], added
             )
-        return _longer([*itertools.chain(*each)], _added(tokenizer, kind, len(parts))), None
+        added = 0 if self.source.spoken else tokenizer.special_tokens(kind == "pair")
+        return _longer([*itertools.chain(*each)], added), None
 
     def _packed_or_sample(self) -> tuple[list[int], list[int] | None]:
         if self.padding == "packed" and self.max_length:
@@ -235,6 +238,8 @@ def own_data(
             f"with labels for {task}",
         )
     try:
+        if isinstance(source, Texts):
+            source = as_trained(source, text_of(facts), task)
         stages = pipeline(
             source,
             task=task,
@@ -261,14 +266,6 @@ def own_data(
         f"batches are the data's own: {len(source):,} of its samples, read and prepared in "
         "this process",
     )
-
-
-def _added(tokenizer: TokenizerFile, kind: str, messages: int) -> int:
-    """Special tokens of a sample, as the planner counts them."""
-    if kind in ("chat", "instruction"):
-        message, record = template("chat")
-        return message * messages + record
-    return tokenizer.special_tokens(kind == "pair")
 
 
 def _longer(ids: list[int], added: int) -> list[int]:

@@ -6,14 +6,7 @@ from __future__ import annotations
 import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from planner.question import lists
 from planner.question.fields import OneOf
@@ -67,6 +60,12 @@ class Question(BaseModel):
     )
     target_tokens_per_sample: float | None = Field(
         None, gt=0, le=10**8, description="Mean tokens of an encoder-decoder's target"
+    )
+    audio_hours: float | None = Field(
+        None, gt=0, le=10**8, description="Hours of audio in all, with samples or seconds a sample"
+    )
+    seconds_per_sample: float | None = Field(
+        None, gt=0, le=10**6, description="Mean seconds of a clip, with samples or hours of audio"
     )
     text_columns: list[str] | None = Field(
         None, description="Columns that hold the text; by default found from the names"
@@ -359,9 +358,14 @@ class Question(BaseModel):
     def _one_source_of_data(self) -> Self:
         if self.data is not None and self.samples is not None:
             raise ValueError("give either data or samples, not both")
-        if self.data is None and self.samples is None:
+        if self.data is not None and (self.audio_hours or self.seconds_per_sample):
             raise ValueError(
-                "no data: name a file or folder, or give samples (and tokens_per_sample for text)"
+                "audio_hours and seconds_per_sample go with samples: data has its own lengths"
+            )
+        if self.data is None and self.samples is None and self.audio_hours is None:
+            raise ValueError(
+                "no data: name a file or folder, or give samples (and tokens_per_sample for text, "
+                "or audio_hours)"
             )
         return self
 

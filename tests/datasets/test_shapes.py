@@ -86,7 +86,7 @@ def test_a_scan_says_what_it_understood(tmp_path):
         for i in range(9)
     ]
     file.write_text("\n".join(map(json.dumps, records)))
-    data, left = scan(file).first_lines
+    data, left, _ = scan(file).first_lines  # the third: the assumed chat template
     assert data.topic == "data"
     assert data.text.startswith("9 records of chat (messages, with system), mean ")
     assert left.topic == "left_out" and left.warning and "'note' (5" in left.text

@@ -6,20 +6,25 @@ import json
 
 import click
 
-NAMES = ("question", "answer")
+NAMES = ("question", "answer", "data")
 
 
 @click.command("schema")
 @click.argument("name", type=click.Choice(NAMES), default="answer")
 def command(name: str, as_json: bool) -> None:
-    """Print the JSON Schema of a question (project.yaml) or of an answer (--json): one JSON
-    document either way."""
+    """Print the JSON Schema of a question (project.yaml), of an answer (--json) or of planner data:
+    one JSON document either way."""
     click.echo(text(name), nl=False)
 
 
 def text(name: str) -> str:
     """The schema as the file in ``profiles/schema/`` holds it."""
     from planner.answer import json_schema as document
+    from planner.answer.data import schema as data_schema
 
-    schema = document.question_schema() if name == "question" else document.answer_schema()
+    schema = {
+        "question": document.question_schema,
+        "answer": document.answer_schema,
+        "data": data_schema.data_schema,
+    }[name]()
     return json.dumps(schema, indent=1, ensure_ascii=False, sort_keys=True) + "\n"

@@ -166,7 +166,8 @@ class Parse:
 class Texts:
     """Records as a training loop holds them once they are parsed: rows of a datasets.Dataset (JSON
     strings where that cannot hold them). ``parse`` reads and parses a part of the files again and
-    returns (seconds, records)."""
+    returns (seconds, records). ``spoken``: each row as a chat template renders it, where one
+    does."""
 
     format: str
     rows: Indexed
@@ -177,14 +178,22 @@ class Texts:
     notes: tuple[str, ...] = ()
     library: str = ""
     modality: str = "text"
+    spoken: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def read(self, index: int) -> list[str] | list[int]:
-        """The record's texts; its tokens where it is tokenized already."""
+    def record(self, index: int) -> dict[str, Any]:
+        """One row, parsed."""
         row = self.rows[index]
-        record = json.loads(row) if isinstance(row, str) else row
+        return json.loads(row) if isinstance(row, str) else row
+
+    def read(self, index: int) -> list[str] | list[int]:
+        """The record's texts, one where it was rendered; its tokens where it is tokenized
+        already."""
+        record = self.record(index)
+        if self.spoken:
+            return [self.spoken[index]]
         return (
             list(record.get(self.layout.inputs[0]) or ())
             if self.layout.record_type == "ids"

@@ -205,7 +205,10 @@ def _audio_samples(facts: ModelFacts, data: DatasetProfile, task: str) -> int | 
         return None
     rate = int(default("audio_samples_per_second")[0])
     if data.audio_seconds is not None:
-        return int(math.ceil(percentiles(data.audio_seconds, (99,))[0])) * rate
+        step = default("clip_step_seconds")[0]
+        seconds = percentiles(data.audio_seconds, (99,))[0]
+        # a mean that hours were divided into is no round number: half of a hundredth is no step
+        return max(1, math.ceil(seconds / step - 0.05)) * round(step * rate)
     if data.lengths is not None:
         return int(data.lengths.max())
     return int(default("clip_seconds")[0] * rate)

@@ -3,25 +3,32 @@ needs them."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from planner.datasets.profile import DatasetProfile, from_counts
-from planner.errors import FieldName, QuestionError
+from planner.datasets.profile import DatasetProfile
+from planner.datasets.readers import Budget
+from planner.datasets.templates.choosing import ModelText
+from planner.errors import QuestionError
 from planner.first_lines import FirstLine
 from planner.memory.replays import Replays
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
+from planner.plan.inputs.counts import counted, said_of
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.speech import transcribed
 from planner.plan.inputs.tasks import adapted, by_data, shortest_lines
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
 from planner.trace.source import Progress, TraceSource, trace_for
 from planner.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from planner.datasets.scanning import Scanned
 
 #: A scan's progress is shown in so many parts.
 PERCENT = 100
@@ -105,40 +112,55 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     facts, data = by_data(question, facts, data, lambda other: _data(question, other, progress))
     question = adapted(question, facts)
     problem = Problem(question, facts, data, progress)
-    problem.data = _fitted_to(facts, data, problem.assumptions)
-    problem.first_lines += [*facts.first_lines, *data.first_lines]
+    problem.data = fitted_to(facts, data, problem.assumptions)
+    problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
     problem.first_lines += shortest_lines(problem.data, question.max_length)
     problem.assumptions += [*facts.assumptions, *data.assumptions]
     problem.warnings += [*question.notes, *data.warnings]
     return problem
 
 
+def _shown_by(data: DatasetProfile) -> list[FirstLine]:
+    """The data's lines; the one on what was understood names the command that shows it."""
+    command = shlex.join(["planner", "data", data.source])
+    return [
+        replace(line, text=f"{line.text} ({command} shows it)")
+        if line.text.startswith(f"{data.samples:,} record")
+        else line
+        for line in data.first_lines
+    ]
+
+
 def _data(question: Question, facts: ModelFacts, progress: Progress | None) -> DatasetProfile:
     if question.data is None:
-        if facts.modality == "text" and question.tokens_per_sample is None:
-            raise QuestionError(
-                "a text model needs the samples' length",
-                where=FieldName("tokens_per_sample"),
-                mend="Give the mean tokens a sample",
-            )
-        if question.samples is None:
-            raise QuestionError("no data", mend="Name a file or folder, or give samples")
-        return from_counts(
-            question.samples,
-            question.tokens_per_sample,
-            question.target_tokens_per_sample,
-            modality=facts.modality,
-        )
-    from planner.datasets.scanning import scan
+        return counted(question, facts)
+    return scanned_for(question, facts, progress).profile
 
-    return scan(
-        Path(question.data),
-        task=question.task or facts.task,
-        tokenizer_path=facts.tokenizer,
-        text_columns=question.text_columns,
-        vocabulary_size=facts.vocabulary,
-        progress=None if progress is None else _share_of(progress),
-    )
+
+def scanned_for(
+    question: Question, facts: ModelFacts | None, progress: Progress | None = None
+) -> Scanned:
+    """The question's file or folder, read and counted as its model reads it; without ``facts`` as
+    models with a large vocabulary do. Raises DataError."""
+    from planner.datasets.scanning import Reading, scanned
+
+    reading = Reading(task=question.task, text_columns=question.text_columns)
+    if facts is not None:
+        reading = replace(
+            reading,
+            task=question.task or facts.task,
+            tokenizer_path=facts.tokenizer,
+            vocabulary_size=facts.vocabulary,
+            model=text_of(facts),
+        )
+    budget = Budget(progress=None if progress is None else _share_of(progress))
+    return scanned(Path(question.data or ""), reading, budget)
+
+
+def text_of(facts: ModelFacts) -> ModelText:
+    """What tells how the model's text is written."""
+    model_type = (facts.config or {}).get("model_type")
+    return ModelText(facts.name, model_type, facts.vocabulary, facts.folder)
 
 
 def _share_of(progress: Progress) -> Callable[[float], None]:
@@ -151,7 +173,7 @@ def _share_of(progress: Progress) -> Callable[[float], None]:
     return report
 
 
-def _fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -> DatasetProfile:
+def fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -> DatasetProfile:
     """The data as this model reads it. Raises QuestionError where it cannot."""
     if data.modality != facts.modality and data.source != "counts":
         raise QuestionError(

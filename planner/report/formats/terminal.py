@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from planner.report.views import answer as answer_view
+from planner.report.views import data as data_view
 from planner.report.views import option as option_view
 from planner.report.views import table as table_view
 
@@ -188,3 +189,33 @@ def show_sections(sections: Iterable[Any], stream: TextIO) -> None:
         if section.table is not None:
             _heading(console, section.title)
             console.print(_table(section.table, None, right=range(1, len(section.table.headers))))
+
+
+def show_data(document: Mapping[str, Any], stream: TextIO, *, brief: bool = False) -> None:
+    """What was understood of a dataset. Parts that the loss is taken on are green on a terminal and
+    stand in [[ ]] elsewhere. ``brief``: without the records."""
+    console = _console(stream)
+    _first_lines(console, document)
+    _pairs(console, "Understood", data_view.understood(document))
+    if document["columns"]:
+        _heading(console, "Columns")
+        console.print(_table(data_view.columns(document), None, right=(2,)))
+    if not brief:
+        for title, parts in data_view.records(document):
+            _heading(console, title)
+            console.print(_marked(parts, plain=not stream.isatty()))
+    if document["histogram"]:
+        _heading(console, "Lengths")
+        console.print(_table(data_view.histogram(document), None, right=(0, 1)))
+    _pairs(console, "In batches", data_view.batches(document))
+    _list(console, "Assumptions", data_view.lines(document, "assumptions"))
+    _list(console, "Warnings", data_view.lines(document, "warnings"), style="yellow")
+
+
+def _marked(parts: list[tuple[str, bool]], *, plain: bool) -> Text:
+    text = Text()
+    for part, trained in parts:
+        text.append(
+            f"[[{part}]]" if plain and trained else part, style="bold green" if trained else "dim"
+        )
+    return text

@@ -1,0 +1,1 @@
+"""``planner data``: what was understood of a dataset, as one JSON document."""
