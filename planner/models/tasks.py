@@ -72,9 +72,8 @@ def _usual(task: str, family: str, name: str | None) -> Choice:
     """What a row of the catalogue says that its model is trained on."""
     row = class_task(name)
     settled = row is not None and task in row.tasks and not row.base
-    return Choice(
-        task, _line(task, name if settled else f"the usual task of {family}"), not settled
-    )
+    reason = name if settled and name is not None else f"the usual task of {family}"
+    return Choice(task, _line(task, reason), not settled)
 
 
 def _by_class(name: str | None, possible: frozenset[str] | None, where: str) -> Choice | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import _VF
 
 from planner.errors import ModelError
 
@@ -87,9 +88,9 @@ class DataQuestions:
         if not log_probs.is_meta:
             return func(log_probs, targets, input_lengths, target_lengths, blank, **options)
         infinite = bool(options.get("zero_infinity", False))
-        losses = torch._ctc_loss(
-            log_probs, targets, input_lengths, target_lengths, blank, infinite
-        )[0]
+        losses = _VF._ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, infinite)[
+            0
+        ]
         self.on_answer()  # the lengths are read back by the host
         return losses if options.get("reduction") == "none" else losses.sum()
 
