@@ -45,7 +45,7 @@ class Account:
     def shares(self) -> dict[str, float]:
         """Column → share of the language that is left out with it, the largest first."""
         whole = self.counted + sum(self.left.values())
-        return {path: size / whole for path, size in self.left.most_common()}
+        return {path: size / whole for path, size in self.left.most_common() if size}
 
 
 def account(records: Sequence[Mapping[str, Any]], layout: Layout) -> Account:
