@@ -3,7 +3,7 @@ schema)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from planner.answer.advice import Fix
@@ -13,7 +13,6 @@ from planner.answer.project_cost import (
     paid_document,
     paid_sources,
 )
-from planner.answer.said_together import said_together
 from planner.answer.understood import first_lines
 from planner.first_lines import ordered
 from planner.models.facts import ModelFacts
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from planner.plan.by_token.paid_option import PaidOption
 
 SCHEMA = 1
+#: Stands for the names of options before a line that all of them have.
+EVERY = "all options"
 
 
 def document(
@@ -196,3 +197,34 @@ def _calibrations(options: list[Option]) -> list[dict[str, Any]]:
                 }
             )
     return found
+
+
+def said_together(options: Sequence[Mapping[str, Any]], key: str) -> list[str]:
+    """The lines under ``key`` (warnings, assumptions) that more than one of the options' documents
+    has, each with the options it holds for before it; they are taken out of the options. Nothing is
+    lost: a line that one option has stays there."""
+    holders: dict[str, list[int]] = {}
+    for number, option in enumerate(options):
+        for line in option[key]:
+            holders.setdefault(line, []).append(number)
+    shared = {line: numbers for line, numbers in holders.items() if len(set(numbers)) > 1}
+    for option in options:
+        option[key][:] = [line for line in option[key] if line not in shared]
+    names = option_names(options)
+    return [
+        f"{', '.join(dict.fromkeys(names[number] for number in numbers))}: {line}"
+        if len(set(numbers)) < len(options)
+        else f"{EVERY}: {line}"
+        for line, numbers in shared.items()
+    ]
+
+
+def option_names(options: Sequence[Mapping[str, Any]]) -> list[str]:
+    """``lora``; ``feature_extraction (cached features)`` where the strategy has other variants that
+    are not meant."""
+    return [
+        f"{option['strategy']} ({option['variant']})"
+        if option.get("variant")
+        else option["strategy"]
+        for option in options
+    ]
