@@ -95,6 +95,9 @@ def _run(placement: Placement, run: Run) -> str:
     if tokens is not None and variant.name not in (CACHED, GRADUAL):
         each, all_of_them = format_count(tokens), format_count(tokens * run.epochs)
         text += f"; {each} tokens an epoch, {all_of_them} in all"
+    if run.evaluations and run.evaluated_samples:
+        times = f"{run.evaluations:,.3g} time{'' if run.evaluations == 1 else 's'}"
+        text += f"; evaluated {times} on {run.evaluated_samples:,} samples"
     start = format_seconds(run.parts_hours["start_up"] * SECONDS_PER_HOUR)
     return f"{text}; {start} to start"
 

@@ -28,7 +28,7 @@ from planner.plan.by_token.paid_option import (
     spread_of_data,
 )
 from planner.plan.inputs.defaults import choose
-from planner.plan.inputs.practice import EVALUATIONS_PER_EPOCH
+from planner.plan.inputs.practice import EVALUATIONS_PER_EPOCH, held_out_samples
 from planner.plan.inputs.problem import Problem
 from planner.plan.inputs.rows import default
 from planner.plan.serving import serve
@@ -112,11 +112,7 @@ def _tuned_at(problem: Problem, price: ApiPrice) -> PaidOption:
     question, data, rule = problem.question, problem.data, tuning_rule(price.provider)
     epochs = question.epochs or default("epochs", "lora", problem.facts.task)[0]
     every = question.evaluations_per_epoch
-    checks = (
-        question.evaluation_samples
-        if question.evaluation_samples is not None
-        else math.ceil(default("evaluation_share")[0] * data.samples)
-    )
+    checks = held_out_samples(question, data.samples, problem.facts.task)
     tokens = data.tokens_within(question.max_length) or 0.0  # real ones: providers bill no padding
     usd_per_token = _training_usd(price)
     bill = tuning_usd(

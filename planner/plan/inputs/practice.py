@@ -266,6 +266,15 @@ def _evaluations(
     return every, None
 
 
+def held_out_samples(question: Question, samples: int, task: str) -> int:
+    """Samples of one evaluation: as asked; else a share of the data, up to a number of them, since
+    nobody holds out a twentieth of a web corpus."""
+    if question.evaluation_samples is not None:
+        return question.evaluation_samples
+    most = default("evaluation_samples_most", task)[0]
+    return math.ceil(min(default("evaluation_share")[0] * samples, most))
+
+
 def _with_line(
     made: Practice, question: Question, facts: ModelFacts, strategy: str, lowered: bool
 ) -> Practice:

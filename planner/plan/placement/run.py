@@ -13,7 +13,7 @@ from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
 from planner.parallel.plan import ParallelPlan
 from planner.plan.inputs.defaults import TrainingChoices
-from planner.plan.inputs.rows import default
+from planner.plan.inputs.practice import held_out_samples
 from planner.plan.placement.input_pipeline import Feed, feed
 from planner.plan.placement.setting import Setting
 from planner.question import Question
@@ -31,6 +31,7 @@ class Run:
     gpu_hours: Estimate
     parts_hours: dict[str, float]
     evaluations: float = 0.0
+    evaluated_samples: int = 0  # of one evaluation
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -72,6 +73,7 @@ def whole_run(
         gpu_hours=wall.scale(parallel.devices),
         parts_hours={name: part.p50 for name, part in parts.items()},
         evaluations=evaluations,
+        evaluated_samples=held_out_samples(question, data.samples, setting.recipe.task),
         notes=notes,
         warnings=warnings,
     )
@@ -100,6 +102,7 @@ def joined(runs: Sequence[Run], parallel: ParallelPlan) -> Run:
         gpu_hours=wall.scale(parallel.devices),
         parts_hours=parts,
         evaluations=sum(run.evaluations for run in runs),
+        evaluated_samples=first.evaluated_samples,
         notes=tuple(dict.fromkeys(note for run in runs for note in run.notes)),
         warnings=tuple(dict.fromkeys(warning for run in runs for warning in run.warnings)),
     )
@@ -157,9 +160,7 @@ def _evaluation(
     host: Feed | None,
     spec: DeviceSpec,
 ) -> Estimate:
-    samples = question.evaluation_samples
-    if samples is None:
-        samples = math.ceil(default("evaluation_share")[0] * data.samples)
+    samples = held_out_samples(question, data.samples, setting.recipe.task)
     # records that are packed to be trained are packed to be evaluated
     sequences = samples * setting.batches.samples_per_epoch / max(1, data.samples)
     batch = setting.step.forward_seconds
