@@ -13,7 +13,7 @@ from planner.answer.project_cost import (
     paid_document,
     paid_sources,
 )
-from planner.answer.understood import first_lines
+from planner.answer.understood import first_lines, other_lengths
 from planner.first_lines import ordered
 from planner.models.facts import ModelFacts
 from planner.plan.inputs.hardware import Hardware
@@ -40,7 +40,8 @@ def document(
     """The answer as plain JSON values; the options that are paid by the token stand after those
     that train."""
     planned = [option.strategy for option in (*options, *paid)]
-    told = ordered(first_lines(problem, _shown(options, chosen), planned))
+    shown = _shown(options, chosen)
+    told = ordered([*first_lines(problem, shown, planned), *other_lengths(shown, options)])
     listed = [
         *(option_values(problem, option, advice.get(id(option), []), told) for option in options),
         *(paid_document(problem.question, option) for option in paid),

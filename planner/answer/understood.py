@@ -19,6 +19,8 @@ from planner.units import SECONDS_PER_HOUR, format_count, format_seconds
 
 #: A number of epochs that differs by less is the asked one.
 SAME = 0.005
+#: Epochs of two strategies that differ by less (whole steps of other batches) are as many.
+MANY_SAME = 0.05
 
 
 class Planned(Protocol):
@@ -51,6 +53,23 @@ def of_option(problem: Problem, planned: Planned) -> list[FirstLine]:
         *placement.variant.choices.first_lines,
         *_not_as_asked(problem.question, placement, run),
     ]
+
+
+def other_lengths(shown: Planned | None, options: Iterable[Planned]) -> list[FirstLine]:
+    """The strategies beside the shown one that go through the data more or less often: their hours
+    and dollars are not those of the same training."""
+    if shown is None:
+        return []
+    epochs = shown.run.epochs
+    others: dict[str, list[str]] = {}
+    for option in options:
+        strategy, own = option.placement.strategy, option.run.epochs
+        kind = option.placement.variant.name
+        if kind not in (CACHED, GRADUAL) and abs(own - epochs) > MANY_SAME * epochs:
+            names = others.setdefault(f"{own:.3g}", [])
+            names += [strategy] if strategy not in names else []
+    text = "; ".join(f"{', '.join(names)} {own} epochs" for own, names in others.items())
+    return [FirstLine("run", f"not all run as long: {text}")] if text else []
 
 
 def own_texts(problem: Problem, planned: Planned, shown: Iterable[FirstLine]) -> list[str]:

@@ -151,7 +151,9 @@ def training(option: Mapping[str, Any]) -> tuple[str, ...]:
     part, step = option.get("training"), option.get("step")
     if not part or not step:
         return ()
+    run = option["run"]
     pieces = [
+        f"{value_text('epochs', run['epochs'])} epochs",
         f"precision {part['precision']}",
         f"optimizer {part['optimizer']}: {part['optimizer_states']}",
         f"micro-batch {step['micro_batch_size']}",
