@@ -72,10 +72,10 @@ def test_checkpointing_never_holds_more():
 
 def test_no_recomputed_block_leaves_anything_behind():
     """Casts of weights end with the block that is computed again, as torch's cache of them does at
-    the end of the outermost autocast block. Traces of QLoRA that ship were recorded before that."""
+    the end of the outermost autocast block."""
     seen = 0
     for step in shipped.steps():
-        if step.policy == "full" and step.strategy != "qlora":
+        if step.policy == "full":
             for batch in (1, 2):
                 trace = step.trace(batch, 64)
                 if trace is None:

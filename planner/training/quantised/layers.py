@@ -102,9 +102,8 @@ class StoredLinear(torch.nn.Linear):
             self.compute_dtype,
         )
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        expected = x.dtype
-        return self.product.apply(x.to(self.compute_dtype), self).to(expected)
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  # torch's own name
+        return self.product.apply(input.to(self.compute_dtype), self).to(input.dtype)
 
 
 class Linear4bit(StoredLinear):
