@@ -137,6 +137,9 @@ def _question(row: dict[str, str], count: int, steps: int) -> dict:
         optimizer="adamw",
         lora_rank=8,
         lora_targets=targets,
+        # own loaders: every linear layer is converted, the rest stays in 16 bits
+        kbit_preparation="none" if row["strategy"] == "qlora" else None,
+        quantised_layers="all" if row["strategy"] == "qlora" else None,
         lora_dropout=0.05,
         date="2023-12",
     )

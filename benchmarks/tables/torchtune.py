@@ -70,6 +70,9 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
             gradient_checkpointing="full",
             lora_rank=8 if lora else None,
             lora_targets=("q_proj", "v_proj") if lora else None,
+            # own loaders: every linear layer is converted, the rest stays in 16 bits
+            kbit_preparation="none" if STRATEGIES[row["method"]] == "qlora" else None,
+            quantised_layers="all" if STRATEGIES[row["method"]] == "qlora" else None,
             lora_dropout=0.05 if lora else None,
             compile="torch.compile" in row["notes"],
             step_seconds=batch * length * count / rate if rate else None,

@@ -83,6 +83,10 @@ def _recipe(report: Report, asked: Asked) -> None:
     fields["optimizer"] = words.optimizer_of(report["optimizer"])
     if re.match(r"yes|unsloth", report["gradient_checkpointing"]):
         fields["gradient_checkpointing"] = "full"
+    if strategy == "qlora" and report.says("Unsloth"):
+        # its own prepare_model_for_kbit_training leaves all but the adapters in 16 bits
+        # (unslothai/unsloth, unsloth/models/_utils.py)
+        fields["kbit_preparation"] = "none"
     if report.says(r"eager attention"):
         fields["attention"] = "eager"
     if report.says(r"torch\.compile"):

@@ -250,7 +250,6 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
         "bits (own loaders, unsloth, LLaMA-Factory, TRL since 2026)",
         choices=("peft", "none"),
         strategies=LORA,
-        published=False,
     ),
     TrainingSetting(
         name="quantised_layers",
@@ -260,7 +259,6 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
         "before 5)",
         choices=("installed", "all"),
         strategies=LORA,
-        published=False,
     ),
     TrainingSetting(
         name="lora_dropout",
