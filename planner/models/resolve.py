@@ -89,6 +89,8 @@ def from_folder(
             weights_dtype=checkpoint.dtype or facts.weights_dtype,
             first_lines=(*facts.first_lines, *unsaid(facts.quantization, checkpoint.quantised)),
         )
+    if facts.weights_dtype is None and facts.quantization and facts.quantization.known:
+        facts = replace(facts, weights_dtype=facts.quantization.rest_dtype)
     if facts.config and facts.weights_dtype is None:
         facts = replace(facts, first_lines=(*facts.first_lines, *unstated_dtype(facts.task)))
     return replace(facts, tokenizer=tokenizer if tokenizer.is_file() else None)
