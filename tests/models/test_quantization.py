@@ -235,7 +235,10 @@ def test_adapters_and_frozen_backbones_are_not_refused():
         ({"quant_method": "hqq", "quant_config": {"nbits": "x"}}, "nbits"),
         ({"quant_method": "aqlm", "num_codebooks": "x"}, "num_codebooks"),
         (
-            {"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"num_bits": "w"}}}},
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {"a": {"weights": {"num_bits": "w"}}},
+            },
             "num_bits",
         ),
     ],
