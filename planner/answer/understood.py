@@ -82,17 +82,26 @@ def own_texts(problem: Problem, planned: Planned, shown: Iterable[FirstLine]) ->
 def _subject(problem: Problem) -> list[FirstLine]:
     """The model, its task, and how much data there is."""
     facts, data = problem.facts, problem.data
-    size = f" of {format_count(facts.parameters)} parameters" if facts.parameters else ""
+    size = f"{format_count(facts.parameters)} parameters" if facts.parameters else ""
+    above = [line for line in problem.first_lines if not line.warning]
+    named = any(facts.name in line.text and size in line.text for line in above)
     task = (problem.question.task or facts.task).replace("_", " ")
-    said = {line.topic for line in problem.first_lines if not line.warning}
+    said = {line.topic for line in above}
+    counted = any(
+        line.topic == "data" and line.text.startswith(f"{data.samples:,} ")
+        for line in problem.first_lines
+    )
     trained = "" if "task" in said else f", trained for {task}"
-    lines = [FirstLine("model", f"{facts.name}{size}{trained}")]
+    lines = []
+    if trained or not named:
+        of = f" of {size}" if size else ""
+        lines.append(FirstLine("model", f"{facts.name}{of}{trained}"))
     tokens = ""
     if data.mean_length is not None and data.modality == "text":
         total = format_count(data.mean_length * data.samples)
         tokens = f" of {data.mean_length:,.0f} tokens on average, {total} in all"
     text = f"data: {data.samples:,} samples{tokens}"
-    return lines + ([] if "data" in said else [FirstLine("data", text)])
+    return lines + ([] if "data" in said or counted else [FirstLine("data", text)])
 
 
 def _run(placement: Placement, run: Run) -> str:

@@ -1,9 +1,10 @@
-"""What ``estimate`` and ``report`` share: get the document, say what is broken, choose the exit
-code."""
+"""What ``estimate``, ``choose`` and ``report`` share: get the document, say what is broken, choose
+the exit code."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,24 @@ def models_for(data: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
     question = question_from("any", data, flags)
     with working() as progress:
         return priced(question, progress)
+
+
+def show_models_for(
+    data: str | None, flags: Mapping[str, Any], *, as_json: bool, quiet: bool
+) -> int:
+    """Data without a model: one row a model that people take for it. Raises PlannerError."""
+    document = models_for(data, flags)
+    if as_json:
+        from planner.cli.writing import as_json as to_json
+
+        click.echo(to_json(document))
+    else:
+        from planner.report.formats import terminal
+        from planner.report.views import for_data
+
+        terminal.show_first_lines(document, sys.stdout)
+        terminal.show_sections(for_data.sections(document, brief=quiet), sys.stdout)
+    return 0
 
 
 def read_answer(path: Path) -> dict[str, Any]:

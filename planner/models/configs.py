@@ -24,6 +24,7 @@ MAX_CONFIG_BYTES = 4 * 2**20
 MAX_NESTING = 12
 #: Key under which the class stands that a missing model_type was read from.
 SUPPLIED = "_model_type_from"
+FLOAT_TAG = "__float__"
 
 #: Upper bounds that no sane architecture passes; a config beyond them would hang the machine or
 #: overflow the arithmetic.
@@ -117,7 +118,7 @@ def read_config(file: Path) -> dict[str, Any]:
 def parse_config(text: str, where: str) -> dict[str, Any]:
     """JSON text → checked config. Raises ModelError."""
     try:
-        config = json.loads(text, parse_constant=_refuse_constant)
+        config = json.loads(text, parse_constant=_open_end, object_hook=_encoded)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"not a JSON config: {error}", where=where) from error
     _supply_model_type(config)
@@ -196,8 +197,32 @@ def _installed_knows(model_type: str) -> bool:
     )
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number that a config may hold")
+def _open_end(name: str) -> float:
+    """``Infinity`` as the open end of a range (``time_step_limit`` of Mamba-2 and Granite 4);
+    where it stands for a single number, it is refused with the other fields."""
+    if name == "NaN":
+        raise ValueError("NaN is not a number that a config may hold")
+    return float(name)
+
+
+def _encoded(found: dict[str, Any]) -> Any:
+    """transformers 5 writes ``Infinity`` as ``{"__float__": "Infinity"}``."""
+    tag = found.get(FLOAT_TAG)
+    if len(found) == 1 and tag in ("Infinity", "-Infinity", "NaN"):
+        return _open_end(tag)
+    return found
+
+
+def _is_unfit(value: Any) -> bool:
+    """A number that no arithmetic stands. A range of two ends may be open."""
+    if isinstance(value, list):
+        open_ends = len(value) == 2
+        return any(
+            _is_unfit(item) and not (open_ends and isinstance(item, float)) for item in value
+        )
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return isinstance(value, int) and abs(value) > 2**63
 
 
 def _check_fields(
@@ -218,12 +243,7 @@ def _check_fields(
                 name + ".",
                 frozenset(item.partition(".")[2] for item in unusual if item.startswith(key + ".")),
             )
-        elif (
-            isinstance(value, float)
-            and not math.isfinite(value)
-            or isinstance(value, int)
-            and abs(value) > 2**63
-        ):
+        elif _is_unfit(value):
             raise ModelError(f"key {name!r} is not a finite number of sane size", where=where)
     if "heads" not in unusual:
         _check_heads(config, where, prefix)

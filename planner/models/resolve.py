@@ -89,6 +89,8 @@ def from_folder(
             weights_dtype=checkpoint.dtype or facts.weights_dtype,
             first_lines=(*facts.first_lines, *unsaid(facts.quantization, checkpoint.quantised)),
         )
+    if facts.weights_dtype is None and facts.quantization and facts.quantization.known:
+        facts = replace(facts, weights_dtype=facts.quantization.rest_dtype)
     if facts.config and facts.weights_dtype is None:
         facts = replace(facts, first_lines=(*facts.first_lines, *unstated_dtype(facts.task)))
     return replace(facts, tokenizer=tokenizer if tokenizer.is_file() else None)
@@ -119,12 +121,10 @@ def _from_any_folder(
     adapter = folders.read_adapter(path)
     if adapter is not None:
         base = folders.base_of(adapter, path)
-        own = (path / "config.json").is_file()
-        facts = (
-            from_folder(path, name, "folder", task, trust)
-            if own
-            else resolve(base, task=task, trust_remote_code=trust, offline=offline)
-        )
+        if (path / "config.json").is_file():
+            facts = from_folder(path, name, "folder", task, trust)
+        else:
+            facts = _base(base, path, task, trust, offline)
         lines = (adapter.line(name), *facts.first_lines)
         return replace(facts, name=name, adapter=adapter, first_lines=lines)
     if (path / "config.json").is_file():
@@ -137,6 +137,15 @@ def _from_any_folder(
     if (path / folders.MODULES).is_file() and facts.modality == "text":
         facts = replace(facts, first_lines=(folders.sentence_line(name), *facts.first_lines))
     return facts
+
+
+def _base(base: str, adapter: Path, task: str | None, trust: bool, offline: bool) -> ModelFacts:
+    """The model under an adapter. A refusal says whose base it is."""
+    try:
+        return resolve(base, task=task, trust_remote_code=trust, offline=offline)
+    except ModelError as error:
+        where = f"{adapter / folders.ADAPTER}, key 'base_model_name_or_path'"
+        raise ModelError(f"its base: {error}", where=where) from error
 
 
 def _from_config(

@@ -109,3 +109,16 @@ def test_the_kind_of_data(chat, tmp_path):
     labelled = tmp_path / "labelled.jsonl"
     labelled.write_text(LABELLED * 30)
     assert kind_of(scan(chat)) == "text" and kind_of(scan(labelled)) == "labelled text"
+
+
+def test_choose_is_answered_as_estimate_is_and_a_report_says_how(tmp_path, capsys):
+    file = tmp_path / "labelled.jsonl"
+    file.write_text(LABELLED * 60)
+    code, asked, _ = ask(capsys, str(file), "--gpu", "l4")
+    chosen = run(["choose", str(file), "--gpu", "l4", "--offline", "--json", "--quiet"])
+    document = json.loads(capsys.readouterr().out)
+    assert code == chosen == 0
+    assert [one["model"] for one in document["models"]] == [one["model"] for one in asked["models"]]
+    assert run(["report", str(file), "-o", str(tmp_path / "budget.html")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "no model is named" in line and "planner estimate" in line

@@ -59,7 +59,11 @@ HOSTILE = [
             ("rms_norm_eps", 10**40),
         ]
     ),
-    (json.dumps(GOOD)[:-1] + ', "rope_theta": Infinity}', "Infinity"),
+    (json.dumps(GOOD)[:-1] + ', "rope_theta": Infinity}', "rope_theta"),
+    (json.dumps(GOOD)[:-1] + ', "limits": [0.0, NaN]}', "NaN"),
+    (json.dumps(GOOD)[:-1] + ', "rope_theta": {"__float__": "Infinity"}}', "rope_theta"),
+    (json.dumps(GOOD)[:-1] + ', "hidden_size": Infinity}', "hidden_size"),
+    (json.dumps(GOOD)[:-1] + ', "factors": [1.0, Infinity, 2.0]}', "factors"),
     (json.dumps(GOOD)[:-1] + ', "rope_theta": 1e999}', "rope_theta"),
     (json.dumps({**GOOD, "text_config": {"hidden_size": -1}}), "text_config.hidden_size"),
 ]
@@ -73,6 +77,13 @@ def test_hostile_configs_are_refused_in_one_line(tmp_path, text, names):
         resolve(str(tmp_path))
     line = str(error.value)
     assert names in line and str(file) in line and "\n" not in line and len(line) < 600
+
+
+@pytest.mark.parametrize("end", ["Infinity", '{"__float__": "Infinity"}', "1e999"])
+def test_a_range_may_be_open(end):
+    """``time_step_limit`` of the published Mamba-2 and Granite 4 configs."""
+    config = parse_config(json.dumps(GOOD)[:-1] + f', "time_step_limit": [0.0, {end}]}}', "x")
+    assert config["time_step_limit"] == [0.0, float("inf")]
 
 
 def test_oversized_and_binary_configs(tmp_path):

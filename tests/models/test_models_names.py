@@ -203,3 +203,12 @@ def test_other_programs_weights_are_one_line(tmp_path, name, words):
     folder = written(tmp_path / "m", name, {"dim": 4096})
     with pytest.raises(ModelError, match=words):
         resolve(str(folder))
+
+
+def test_a_base_that_nobody_knows_is_said_to_be_the_adapters(tmp_path):
+    folder = adapter(tmp_path / "a", "acme/secret-9b")
+    with pytest.raises(ModelError) as error:
+        resolve(str(folder), offline=True)
+    line = str(error.value)
+    assert str(folder) in line and "base_model_name_or_path" in line and "acme/secret-9b" in line
+    assert "\n" not in line

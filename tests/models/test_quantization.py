@@ -217,3 +217,58 @@ def test_of_several_strategies_the_others_are_answered(tmp_path):
 def test_adapters_and_frozen_backbones_are_not_refused():
     for strategy in ("lora", "qlora", "feature_extraction"):
         assert refusal("any", LOADED["4bit"], strategy) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ({"quant_method": "gptq", "bits": "four", "group_size": 128}, "bits"),
+        ({"quant_method": "gptq", "bits": True}, "bits"),
+        ({"quant_method": "gptq", "bits": 0}, "bits"),
+        ({"quant_method": "gptq", "bits": 10**9}, "bits"),
+        ({"quant_method": "gptq", "bits": 4.5}, "bits"),
+        ({"quant_method": "gptq", "bits": [4]}, "bits"),
+        ({"quant_method": "gptq", "group_size": 128}, "bits"),
+        ({"quant_method": "gptq", "bits": 4, "group_size": "all"}, "group_size"),
+        ({"quant_method": "gptq", "bits": 4, "group_size": -128}, "group_size"),
+        ({"quant_method": "awq", "bits": "x"}, "bits"),
+        ({"quant_method": "hqq", "quant_config": {"nbits": "x"}}, "nbits"),
+        ({"quant_method": "aqlm", "num_codebooks": "x"}, "num_codebooks"),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {"a": {"weights": {"num_bits": "w"}}},
+            },
+            "num_bits",
+        ),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_no_number_is_refused_and_not_taken_as_another(tmp_path, config, key):
+    (tmp_path / "config.json").write_text(json.dumps(MISTRAL | {"quantization_config": config}))
+    with pytest.raises(ModelError) as error:
+        resolve(str(tmp_path))
+    line = str(error.value)
+    assert repr(key) in line and str(tmp_path) in line and "\n" not in line
+
+
+def test_numbers_written_as_texts_are_numbers():
+    found = read({"quantization_config": {"quant_method": "gptq", "bits": "8", "group_size": "64"}})
+    assert found is not None and (found.bits, found.group) == (8, 64)
+
+
+def test_compressed_tensors_that_say_nothing_of_weights_are_not_known():
+    found = read({"quantization_config": {"quant_method": "compressed-tensors"}})
+    assert found is not None and not found.known
+
+
+@pytest.mark.parametrize(
+    ("config", "dtype"), [({"quant_method": "mxfp4"}, "bfloat16"), (PUBLISHED[0][0], "float16")]
+)
+def test_quantised_weights_without_a_dtype_are_loaded_in_16_bits(tmp_path, config, dtype):
+    """gpt-oss states none; its loader takes bfloat16, and nothing of it is float32."""
+    bare = {key: value for key, value in MISTRAL.items() if key != "torch_dtype"}
+    (tmp_path / "config.json").write_text(json.dumps(bare | {"quantization_config": config}))
+    facts = resolve(str(tmp_path))
+    assert facts.weights_dtype == dtype
+    assert not any("float32" in line.text for line in facts.first_lines)

@@ -1,5 +1,7 @@
 """Steps, epochs and batches are those that were asked for, or the answer says what runs."""
 
+import json
+
 import pytest
 
 from planner.answer.estimate import estimate
@@ -42,6 +44,14 @@ def test_any_number_of_steps_is_run(steps):
     assert option["run"]["steps"] == steps
     assert option["run"]["epochs"] == pytest.approx(steps / 100)
     assert any(f"{steps:,} steps of 10 samples" in text for text in texts)
+
+
+def test_a_run_within_its_first_epoch_is_evaluated_once_at_its_end():
+    _, option, texts = ask(samples=100_000, global_batch=10, max_steps=50)
+    assert any("; evaluated 1 time on" in text for text in texts)
+    part = option["run"]["breakdown_hours"]["evaluation"]
+    _, longer, _ = ask(samples=100_000, global_batch=10, max_steps=10_000)
+    assert part == pytest.approx(longer["run"]["breakdown_hours"]["evaluation"])
 
 
 def test_more_steps_are_never_cheaper():
@@ -93,10 +103,17 @@ def test_a_step_that_takes_more_than_was_asked_is_said():
     assert any("a step takes 12 samples" in text for text in warned(answer))
 
 
+def test_a_batch_that_is_asked_does_not_hide_that_there_is_a_recipe():
+    _, _, texts = ask("Llama-3.2-1B", strategy="lora", samples=1000, global_batch=64)
+    assert any("epochs (" in text for text in texts)
+    assert not any("no published recipe" in text for text in texts)
+
+
 def test_a_length_beyond_the_models_is_said():
     answer, option, _ = ask(samples=500, max_length=4000, tokens_per_sample=3000)
     assert option["training"]["max_length"] == 1024
-    assert "--max-length 4,000 is more than gpt2 takes: 1,024 tokens" in warned(answer)
+    (line,) = warned(answer)
+    assert line.startswith("--max-length 4,000 is more than gpt2 takes: its 1,024 tokens")
 
 
 def test_the_first_lines_hold_model_task_data_run_and_recipe():
@@ -126,3 +143,25 @@ def test_each_option_says_its_own_run_once():
         above = [text for text in said if text.startswith(f"{name}:")]
         shared = [text for text in together if name in text.partition(": ")[0]]
         assert len(own) <= 1 and own + above + shared, name
+
+
+@pytest.mark.parametrize("padding", ["longest", "max"])
+def test_targets_longer_than_inputs_are_kept_whole(tmp_path, padding):
+    """Short questions with long answers: an input's length is none of a target's."""
+    file = tmp_path / "stories.jsonl"
+    asked, told = "write a story", "once upon a time there was a small house by the sea " * 20
+    rows = [{"prompt": asked, "completion": told[: 900 + i]} for i in range(100)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    fields = {"data": str(file), "strategy": "fine_tune", "gpu": "l4", "padding": padding}
+    (option,) = estimate("t5-base", **fields)["options"]
+    (long,) = estimate("t5-base", **fields | {"max_length": 512, "padding": "longest"})["options"]
+    assert option["run"]["tokens_per_epoch"] == long["run"]["tokens_per_epoch"] > 100 * 150
+
+
+def test_a_model_and_its_data_are_said_once():
+    answer = estimate("7B", samples=1000, tokens_per_sample=100, gpu="h100", strategy="lora")
+    said = [line["text"] for line in answer["first_lines"] if line["topic"] == "model"]
+    assert len(said) == 1 and said[0].startswith("7B is taken as")
+    answer = estimate("whisper-small", audio_hours=40, gpu="l4", strategy="fine_tune")
+    (said,) = [line["text"] for line in answer["first_lines"] if line["topic"] == "data"]
+    assert said.startswith("4,800 clips of 30 s, 40 hours")

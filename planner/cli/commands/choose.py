@@ -12,7 +12,7 @@ LIMIT_BROKEN = 1
 
 
 @click.command("choose")
-@click.argument("model")
+@click.argument("model", required=False)
 @click.argument("data", required=False)
 @question_options
 @click.option(
@@ -21,15 +21,22 @@ LIMIT_BROKEN = 1
     help="Also the strategy on every GPU at every provider, with the age of each price.",
 )
 def command(
-    model: str, data: str | None, everywhere: bool, as_json: bool, quiet: bool, **flags
+    model: str | None, data: str | None, everywhere: bool, as_json: bool, quiet: bool, **flags
 ) -> int:
     """What to rent and which way to go: the cheapest that keeps your limits, among strategies,
     GPUs, counts and providers.
 
     Limits: --max-usd, --max-hours, --deadline, --gpu, --gpus, --provider, --region, --spot,
     --licences, --data-must-stay. MODEL and DATA are those of planner estimate. With no --gpus, 1,
-    2, 4 and 8 GPUs are looked at.
+    2, 4 and 8 GPUs are looked at. DATA alone, without MODEL, prices the models that people take
+    for it.
     """
+    from planner.cli import answering
+
+    if data is None and answering.names_no_model(model, flags):
+        return answering.show_models_for(model, flags, as_json=as_json, quiet=quiet)
+    if model is None:
+        raise click.UsageError("Missing argument 'MODEL'.", click.get_current_context())
     from planner.cli.main import printable
     from planner.cli.question_options import question_from
     from planner.cli.switches import working

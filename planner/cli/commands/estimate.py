@@ -24,7 +24,7 @@ def command(model: str | None, data: str | None, as_json: bool, quiet: bool, **f
     from planner.cli import answering
 
     if data is None and answering.names_no_model(model, flags):
-        return _models_for(model, flags, as_json, quiet)
+        return answering.show_models_for(model, flags, as_json=as_json, quiet=quiet)
     if model is None:
         raise click.UsageError("Missing argument 'MODEL'.", click.get_current_context())
     document = answering.answer(model, data, flags)
@@ -37,21 +37,3 @@ def command(model: str | None, data: str | None, as_json: bool, quiet: bool, **f
 
         show(document, sys.stdout, brief=quiet)
     return answering.exit_code(document)
-
-
-def _models_for(data: str | None, flags: dict[str, Any], as_json: bool, quiet: bool) -> int:
-    """Data without a model: one row a model that people take for it."""
-    from planner.cli import answering
-
-    document = answering.models_for(data, flags)
-    if as_json:
-        from planner.cli.writing import as_json as to_json
-
-        click.echo(to_json(document))
-    else:
-        from planner.report.formats import terminal
-        from planner.report.views import for_data
-
-        terminal.show_first_lines(document, sys.stdout)
-        terminal.show_sections(for_data.sections(document, brief=quiet), sys.stdout)
-    return 0

@@ -8,10 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from planner.errors import ModelError
 from planner.models.quantization.stored import NF4_BLOCK, Quantization
 
 #: Files beside a config.json where libraries of before ``quantization_config`` wrote theirs.
 OLD_FILES = (("quantize_config.json", "gptq"), ("quant_config.json", "awq"))
+#: A weight of more bits is not quantised; a group is no longer than a row of inputs.
+MOST_BITS, LARGEST_GROUP = 16, 10**6
 
 
 def read(config: Mapping[str, Any], folder: Path | None = None) -> Quantization | None:
@@ -25,9 +28,17 @@ def read(config: Mapping[str, Any], folder: Path | None = None) -> Quantization 
     method = _method(found)
     reader = _READERS.get(method)
     if reader is None:
-        bits = _number(found, "bits", "nbits", "w_bit", "num_bits")
-        return Quantization(method, bits or 16, method, known=False)
-    return reader(found)
+        return Quantization(method, 16, method, known=False)
+    try:
+        return reader(found)
+    except _Unfit as error:
+        where = "a config" if folder is None else str(folder)
+        raise ModelError(str(error), where=f"{where}, {method}'s config") from None
+
+
+class _Unfit(ValueError):
+    """A value that its library would not take: it is refused, since another one taken in its place
+    would be a guess."""
 
 
 def quantised_by(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -65,17 +76,28 @@ def _method(found: Mapping[str, Any]) -> str:
     return name or "unnamed"
 
 
-def _number(found: Mapping[str, Any], *names: str) -> float | None:
+def _number(
+    found: Mapping[str, Any], *names: str, least: int = 1, most: int = MOST_BITS
+) -> float | None:
+    """The first of the keys that is there; a number written as a text is one. None where there is
+    none. Raises _Unfit."""
     for name in names:
         value = found.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
+        if value is None:
+            continue
+        text = "" if isinstance(value, bool) else str(value)
+        number = int(float(text)) if re.fullmatch(r"-?\d{1,9}(\.0)?", text) else None
+        if number is None or not least <= number <= most:
+            raise _Unfit(
+                f"key {name!r} must be a whole number from {least} to {most}, not {value!r:.40}"
+            )
+        return float(number)
     return None
 
 
 def _whole(found: Mapping[str, Any], default: int, *names: str) -> int:
     """A group's size: a group of -1 is a whole row of inputs, written 0 here."""
-    value = _number(found, *names)
+    value = _number(found, *names, least=-1, most=LARGEST_GROUP)
     return default if value is None else max(0, int(value))
 
 
@@ -120,10 +142,12 @@ def _gptq(found: Mapping[str, Any]) -> Quantization:
         for item in (listed if isinstance(listed, list) else [])
         for name in (item if isinstance(item, list) else [item])
     )
-    name = _method(found)
+    name, bits = _method(found), _number(found, "bits")
+    if bits is None:
+        raise _Unfit("key 'bits' is missing")
     return Quantization(
         "gptq",
-        _number(found, "bits") or 4,
+        bits,
         "AutoRound" if name.startswith("auto") else "GPTQ",
         group=_whole(found, 128, "group_size"),
         only=only,
@@ -191,7 +215,9 @@ def _compressed(found: Mapping[str, Any]) -> Quantization:
         ),
         {},
     )
-    bits = _number(weights, "num_bits") or 8
+    bits = _number(weights, "num_bits")
+    if bits is None:
+        return Quantization("compressed-tensors", 16, "compressed-tensors", known=False)
     words = f"compressed-tensors, {weights.get('type', 'int')}{bits:g}"
     ignored = _names(found, "ignore") or ()
     spared = tuple(name.removeprefix("re:") for name in ignored)

@@ -67,6 +67,12 @@ class Quantization:
         )
 
     @property
+    def rest_dtype(self) -> str:
+        """What is not quantised is loaded as, where no config states it (transformers 5.23,
+        ``quantizers``: bfloat16 beside 8-bit floats and MXFP4, else float16)."""
+        return "bfloat16" if self.method in ("fp8", "microscaled") else "float16"
+
+    @property
     def detail(self) -> str:
         """``4 bits, groups of 128``."""
         parts = [f"{self.bits:g} bits"]

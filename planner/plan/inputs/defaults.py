@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from planner.datasets.profile import DatasetProfile, percentiles
 from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName, QuestionError
@@ -37,6 +39,7 @@ class TrainingChoices:
     micro_batch: int | None = None  # the asked one
     steps: int | None = None  # where given, they end the run and not the epochs
     is_evaluated: bool = True
+    target_max_length: int | None = None  # of an encoder-decoder's targets, where none is asked
     first_lines: tuple[FirstLine, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -88,6 +91,7 @@ def choose(
         micro_batch=micro_batch,
         epochs=made.epochs,
         max_length=made.length or default_length(question, facts, data),
+        target_max_length=default_target_length(question, facts, data),
         padding=question.padding or ("packed" if made.packed else "longest"),
         practice=made,
         steps=made.steps,
@@ -161,12 +165,23 @@ def default_length(question: Question, facts: ModelFacts, data: DatasetProfile) 
     limit = facts.max_length or math.inf
     if question.max_length:
         return int(min(question.max_length, limit))
-    longest, p99 = (
-        float(data.lengths.max()),
-        percentiles(data.lengths, (default("kept_whole")[0],))[0],
-    )
+    return _keeping(data.lengths, limit)
+
+
+def default_target_length(
+    question: Question, facts: ModelFacts, data: DatasetProfile
+) -> int | None:
+    """The same of an encoder-decoder's targets, which may be longer than its inputs; None where a
+    length is asked, which then holds for both."""
+    if question.max_length or data.target_lengths is None:
+        return None
+    return _keeping(data.target_lengths, facts.max_length or math.inf)
+
+
+def _keeping(lengths: np.ndarray, limit: float) -> int:
+    longest, p99 = (float(lengths.max()), percentiles(lengths, (default("kept_whole")[0],))[0])
     wanted = longest if longest <= default("whole_length_ratio")[0] * p99 else p99
-    if len(data.lengths) > 1:
+    if len(lengths) > 1:
         step = default("length_step")[0]
         wanted = math.ceil(wanted / step) * step
     return int(max(1, min(wanted, limit)))
@@ -177,7 +192,10 @@ def _beyond_the_model(question: Question, facts: ModelFacts) -> tuple[FirstLine,
     asked, most = question.max_length, facts.max_length
     if asked is None or most is None or asked <= most:
         return ()
-    text = f"{FieldName('max_length')} {asked:,} is more than {facts.name} takes: {most:,} tokens"
+    text = (
+        f"{FieldName('max_length')} {asked:,} is more than {facts.name} takes: its {most:,} tokens "
+        "are the length"
+    )
     return (FirstLine("run", text, warning=True),)
 
 

@@ -302,7 +302,7 @@ def _line(
     own += _other_words(made, question)
     parts = [f"{', '.join(words)} after {row}" for row, words in by_row.items() if row and words]
     if by_row.get(None):
-        none = "" if parts else f"no published recipe for {facts.name}: "
+        none = "" if parts or shape is not None else f"no published recipe for {facts.name}: "
         parts.append(none + ", ".join(by_row[None]))
     return f"{strategy} by default: {'; '.join(parts)}" if parts else ""
 

@@ -73,7 +73,10 @@ class SourceGrid:
     def _batches(self, micro_batch: int) -> BatchPlan:
         choices = self.choices
         return self.problem.data.batches(
-            micro_batch, padding=choices.padding, max_length=choices.max_length
+            micro_batch,
+            padding=choices.padding,
+            max_length=choices.max_length,
+            target_max_length=choices.target_max_length,
         )
 
     @cached_property

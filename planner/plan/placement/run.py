@@ -54,6 +54,9 @@ def whole_run(
     steps = choices.steps or max(1, math.ceil(epoch_steps * choices.epochs))
     epochs = steps / epoch_steps
     evaluations = choices.evaluations(steps, epochs)
+    is_whole = choices.steps is not None and choices.steps == choices.practice.steps
+    if is_whole and 0 < evaluations < 1:
+        evaluations = 1.0  # a run that ends within its first epoch is evaluated at its end
     host = _feed(setting, data, spec)
     seconds, notes, warnings = _step_seconds(setting, host, spec)
     data_error = Estimate.with_spread(
