@@ -128,10 +128,9 @@ def _train_files(files: Sequence[Path], root: Path) -> tuple[list[Path], tuple[s
         split = ("all files are of a test or validation split: they are counted",) if other else ()
         return list(files), split
     if train:
-        taken = (
-            f"{len(train)} file{'s' if len(train) > 1 else ''} of the training split are counted"
-        )
-        kept = train
+        files_are = "1 file of the training split is" if len(train) == 1 else ""
+        files_are = files_are or f"{len(train)} files of the training split are"
+        taken, kept = f"{files_are} counted", train
     else:
         kept = [f for f in files if f not in set(other)]
         files_are = "1 file is" if len(kept) == 1 else f"{len(kept)} files are"

@@ -17,6 +17,7 @@ from planner.datasets.layout.column import (
     TEXTS,
     TOKENS,
     Column,
+    alternatives,
     inner_name,
     languages,
 )
@@ -85,7 +86,15 @@ class Assigner:
                 self._by_order,
                 self._text,
             )
-        return self._ids, self._transfer, self._conversation, self._pair, self._by_order, self._text
+        return (
+            self._ids,
+            self._transfer,
+            self._triple,
+            self._conversation,
+            self._pair,
+            self._by_order,
+            self._text,
+        )
 
     def _ids(self, columns: list[Column]) -> Shape | None:
         ids = [c.path for c in columns if c.form == NUMBERS]
@@ -152,10 +161,16 @@ class Assigner:
         by_role = self._by_role(columns)
         roles = {role: by_role[role] for role in ("system", "tools", "history") if role in by_role}
         chosen, rejected = by_role.get("chosen"), by_role.get("rejected")
+        if not (chosen and rejected) and (two := alternatives(columns, frozenset(by_role))):
+            chosen, rejected = two[:1], two[1:]
+            self._said.append(
+                f"{two[0]!r} and {two[1]!r} are taken as two answers to compare, the first as the "
+                f"chosen one ({FieldName('text_columns')} changes that)"
+            )
         chats = [path for path in by_role.get("conversation", ()) if self._is_chat(path)]
-        prompts = by_role.get("prompt", ()) + by_role.get("input", ())
+        prompts = self._without_copies(by_role.get("prompt", ()) + by_role.get("input", ()))
         if chosen and rejected:
-            roles |= self._asked(prompts, chats, chosen)
+            roles |= self._asked(prompts, chats, chosen, rejected)
             return Shape("preference", roles | {"chosen": chosen[:1], "rejected": rejected[:1]})
         if chats:
             return Shape("chat", roles | self._chat(chats, by_role))
@@ -179,10 +194,18 @@ class Assigner:
         return self.columns[path].form == CHAT
 
     def _asked(
-        self, prompts: tuple[str, ...], chats: list[str], chosen: tuple[str, ...]
+        self,
+        prompts: tuple[str, ...],
+        chats: list[str],
+        chosen: tuple[str, ...],
+        rejected: tuple[str, ...],
     ) -> dict[str, tuple[str, ...]]:
         """What comes before both answers of a preference pair."""
-        chats = [path for path in chats if not is_copy(self.records, path, chosen)]
+        chats = [
+            path
+            for path in chats
+            if path not in (*chosen, *rejected) and not is_copy(self.records, path, chosen)
+        ]
         found = {"conversation": tuple(chats[:1]), "prompt": prompts}
         return {role: paths for role, paths in found.items() if paths}
 
@@ -232,6 +255,14 @@ class Assigner:
             if not kept or not is_copy(self.records, path, kept):
                 kept.append(path)
         return tuple(path for path in paths if path in kept)
+
+    def _triple(self, columns: list[Column]) -> Shape | None:
+        """A query with a passage that answers it and one that does not: nothing is said."""
+        by_name = {inner_name(c.path): c.path for c in columns}
+        for names_of in names.pairs("pair"):
+            if len(names_of) > 2 and all(name in by_name for name in names_of):
+                return self._paired([by_name[name] for name in names_of])
+        return None
 
     def _pair(self, columns: list[Column]) -> Shape | None:
         by_name = {inner_name(c.path): c.path for c in columns}
@@ -311,6 +342,7 @@ class Assigner:
 
     def _role(self, column: Column) -> str:
         if column.form == CHAT and column.role not in (
+            "system",
             "history",
             "prompt",
             "answer",

@@ -179,6 +179,8 @@ TEXT_ROLES = ("system", "tools", "history", "conversation", "prompt", "input", "
 TEXT_ROLES += ("reasoning", "chosen", "rejected", "text", "token_list")
 #: Roles of lists and dictionaries that are understood: schemas, answers with their places.
 OBJECT_ROLES = ("tools", "answer", "prompt")
+#: Roles of lists and dictionaries that count where they hold language: blocks, passages.
+SPOKEN_OBJECT_ROLES = ("system", "input")
 #: What no trainer reads as text even under the name of a text.
 NO_TEXT = ("url", "path", "hash", "base64")
 
@@ -195,9 +197,22 @@ def is_text(column: Column) -> bool:
     if column.role == "token_list":
         return column.form in (TOKENS, TEXTS, TEXT)
     if column.known and column.role in TEXT_ROLES and column.kind not in NO_TEXT:
-        by_form = {TEXT: True, TEXTS: True, TOKENS: True, VALUE: column.role == "answer"}
-        return by_form.get(column.form, column.role in OBJECT_ROLES)
+        by_form = {TEXT: True, TEXTS: True, TOKENS: True, VALUE: _is_answer(column)}
+        return by_form.get(column.form, _is_told(column))
     return column.kind == LANGUAGE and column.form in (TEXT, TEXTS, TOKENS)
+
+
+def _is_answer(column: Column) -> bool:
+    """A number or a flag answers by its own name: not ``response.usage.total_tokens``."""
+    return column.role == "answer" and inner_name(column.path) in (
+        *names.words("column", "answer"),
+        *names.PLAIN,
+    )
+
+
+def _is_told(column: Column) -> bool:
+    spoken = column.role in SPOKEN_OBJECT_ROLES and column.kind == LANGUAGE
+    return column.role in OBJECT_ROLES or spoken
 
 
 def text_columns(columns: Mapping[str, Column], label: str | None) -> tuple[str, ...]:
@@ -227,6 +242,23 @@ def languages(columns: Sequence[Column]) -> list[str]:
     }
     spoken = {path: language for path, language in spoken.items() if language}
     return list(spoken) if len(set(spoken.values())) > 1 else []
+
+
+def alternatives(columns: Sequence[Column], roles: frozenset[str]) -> tuple[str, ...]:
+    """Two answers to one question, or two conversations, that a number or a letter tells apart:
+    ``response_0`` and ``response_1``; none where a further answer stands beside them. ``roles``:
+    of all columns, among which something must be asked."""
+    asked = bool(roles & {"prompt", "input", "history", "conversation"})
+    for stem in dict.fromkeys(filter(None, (names.stem(c.path) for c in columns))):
+        role = names.role_of(stem)[0]
+        alike = [c for c in columns if names.stem(c.path) == stem]
+        forms = {column.form for column in alike}
+        fits = role == "conversation" and forms == {CHAT}
+        fits = fits or (role == "answer" and asked and forms in ({TEXT}, {CHAT}))
+        other = any(c.role == role and c.known and c not in alike for c in columns)
+        if fits and not other and len(alike) == 2:
+            return tuple(column.path for column in alike)
+    return ()
 
 
 def inner_name(path: str) -> str:

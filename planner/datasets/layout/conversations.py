@@ -61,7 +61,7 @@ def _asked(record: Record, shape: Shape) -> list[Turn]:
     text = "\n".join(filter(None, texts))
     if text and not are_rounds(record, shape):
         turns.append(turn("user", text))
-    return _with_system(turns, _text(record, shape.paths("system")))
+    return _with_system(turns, _system(record, shape.paths("system")))
 
 
 def _with_system(turns: list[Turn], system: str) -> list[Turn]:
@@ -72,6 +72,18 @@ def _with_system(turns: list[Turn], system: str) -> list[Turn]:
         same = system.strip() == own.content.strip()
         return turns if same else [replace(own, content=f"{system}\n{own.content}"), *turns[1:]]
     return [turn("system", system), *turns]
+
+
+def _system(record: Record, paths: tuple[str, ...]) -> str:
+    """Also of a message of its own: ``{"role": "system", "parts": […]}``."""
+    texts = (
+        "\n".join(turn.content for turn in turns_of(value))
+        if is_chat(value, path)
+        else joined(value)
+        for path in paths
+        if not empty(value := record.get(path))
+    )
+    return "\n".join(filter(None, texts))
 
 
 def _text(record: Record, paths: tuple[str, ...]) -> str:

@@ -123,18 +123,19 @@ def _label(columns: Mapping[str, Column], task: str | None, wanted: Sequence[str
     by_name = {names.normal(path): column for path, column in reversed(list(columns.items()))}
     for name in names.words("column", "label"):
         column = by_name.get(name)
-        if column is not None and _can_label(column) and column.path not in wanted:
+        if column is not None and _can_label(column, columns) and column.path not in wanted:
             return column.path
     if task not in (*LABELLED, *CLASSIFIERS):
         return None
     few = [
-        c.path
+        c
         for c in columns.values()
         if c.path not in wanted
-        and c.role in ("", "answer")
+        and c.role in ("", "answer", "label")
         and (c.kind == LABEL or (_names_classes(c) and 1 < c.distinct <= MOST_CLASSES))
     ]
-    return few[-1] if few else None
+    named = [c for c in few if c.role == "label" and c.form in (TEXT, VALUE)]  # gold_label
+    return (named or few)[-1].path if few else None
 
 
 def _names_classes(column: Column) -> bool:
@@ -155,10 +156,12 @@ MOST_CLASSES = 100
 LEAST_IDS = 8  # mean numbers in a list from which they are token ids
 
 
-def _can_label(column: Column) -> bool:
-    if column.form == OBJECTS or names.normal(column.path) == "labels" and column.form == "numbers":
-        return False
-    return column.is_label or column.form in ("numbers",)
+def _can_label(column: Column, columns: Mapping[str, Column]) -> bool:
+    """Lists of numbers beside token ids are what a decoder answers, not classes."""
+    if column.form == NUMBERS:
+        ids = any(names.normal(path) == "input_ids" for path in columns)
+        return not (ids and names.normal(column.path) == "labels")
+    return column.form != OBJECTS and column.is_label
 
 
 def _last_resort(

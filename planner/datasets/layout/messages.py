@@ -102,11 +102,21 @@ def is_chat(value: Any, path: str) -> bool:
         if not all(plans):
             return False
         if all(plan and plan.speaker and plan.speaker not in WEAK for plan in plans):
-            return True
+            return names.role_of(path)[0] not in ALTERNATIVES or _is_spoken(value)
         return named or not _is_questions(value, path)
     if all(isinstance(item, (list, tuple)) for item in value):
         return all(_is_round(item) for item in value) and (named or len(value[0]) == 2)
     return named and any(isinstance(item, str) for item in value)
+
+
+#: Roles of columns whose lists hold several answers to one question, each with its author.
+ALTERNATIVES = ("answer",)
+
+
+def _is_spoken(value: Sequence[dict[str, Any]]) -> bool:
+    """A known speaker says each of them."""
+    plans = [(item, plan_of(tuple(item))) for item in value]
+    return all(plan and names.speaker(_name(item.get(plan.speaker))) for item, plan in plans)
 
 
 def _is_round(item: Sequence[Any]) -> bool:

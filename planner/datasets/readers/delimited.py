@@ -21,6 +21,9 @@ DELIMITERS = ",;\t|"
 SYNC_ROWS = 5
 SYNC_TRIES = 200
 NAME_CHARACTERS = 80
+BELOW_BYTES = 2**16  # read below the header, to see whether it is one
+SENTENCE_WORDS = 5
+REPEATED = 2  # a name that stands in as many rows of its own column is a value
 MEND = (
     "Each row needs as many cells as the header; put text with commas or line ends in double quotes"
 )
@@ -79,6 +82,7 @@ def header(file: Path) -> tuple[list[str], str]:
     """(column names, delimiter). Raises DataError when the first row looks like data."""
     with open_binary(file) as handle:
         line = handle.readline(2**20).decode("utf-8-sig", errors="replace").rstrip("\r\n")
+        below = handle.read(BELOW_BYTES).decode("utf-8", errors="replace").splitlines()
     names = file.name.lower().removesuffix(".gz")
     delimiter = (
         "\t"
@@ -91,7 +95,7 @@ def header(file: Path) -> tuple[list[str], str]:
         raise DataError(f"the header is not CSV: {error}", where=f"{file}:1", mend=MEND) from error
     if delimiter == "|" and headerless(cells):
         return list(PLAIN_COLUMNS[: len(cells)]), delimiter
-    problem = _no_header(cells)
+    problem = _no_header(cells) or _is_row(cells, below[:-1], delimiter)
     if problem:
         raise DataError(
             f"the first row is not a header: {problem}",
@@ -122,6 +126,23 @@ def _no_header(cells: list[str]) -> str:
             return f"{cell[:40]!r}… is too long for a name"
     twice = {cell for cell in cells if cell.strip() and cells.count(cell) > 1}
     return f"{sorted(twice)[0]!r} stands there twice" if twice else ""
+
+
+def _is_row(cells: list[str], below: list[str], delimiter: str) -> str:
+    """Why these cells are values: one is a sentence, or stands again below itself. A row that
+    repeats all of them is a header again, where files were put together."""
+    for cell in cells:
+        if len(cell.split()) >= SENTENCE_WORDS and cell.rstrip().endswith((".", "!")):
+            return f"{cell[:40]!r}… is a sentence, not a name"
+    try:
+        rows = [row for row in csv.reader(below, delimiter=delimiter) if row != cells]
+    except csv.Error:
+        return ""
+    for place, cell in enumerate(cells):
+        again = sum(len(row) == len(cells) and row[place] == cell for row in rows)
+        if cell.strip() and again >= REPEATED:
+            return f"{cell[:40]!r} is also in {again} of the rows below it"
+    return ""
 
 
 def _rows(

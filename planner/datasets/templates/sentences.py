@@ -41,6 +41,12 @@ def first_lines(template: ChatTemplate, found: RenderedLengths, model: str) -> I
             f"the chat template of {template.name} is assumed, {_added(found)}: "
             + ("the model's own is not at hand" if model else "no model is named"),
         )
+    if not found.trained_share:
+        yield FirstLine(
+            "data",
+            "no record has an answer of an assistant: the loss is taken on nothing",
+            warning=True,
+        )
     yield from _refusals(template, found)
     yield from _unread(template, found)
 
@@ -88,8 +94,8 @@ def _unread(template: ChatTemplate, found: RenderedLengths) -> Iterator[FirstLin
     if found.pictures:
         yield FirstLine(
             "left_out",
-            f"{found.pictures:.2g} pictures a record: their tokens are the model's to know and are "
-            "not counted",
+            f"{found.pictures:.2g} picture{'s' if found.pictures > 1 else ''} a record: their "
+            "tokens are the model's to know and are not counted",
             warning=True,
         )
 
