@@ -197,3 +197,20 @@ def test_names_that_are_sentences_or_come_again_stay_names(tmp_path):
     assert header(write(tmp_path / "survey.csv", rows, ","))[0] == names
     twice = write(tmp_path / "joined.csv", [*rows, *rows, *rows], ",")
     assert header(twice)[0] == names
+
+
+@pytest.mark.parametrize("names", ["option_a option_b option_c option_d", "opa opb opc opd"])
+def test_options_do_not_answer_each_other(names):
+    options = names.split()
+    _, layout = understood(lambda i: {n: text((i, n), 6) for n in ("question", *options)})
+    assert layout.record_type == "text"
+    assert set(layout.inputs) == {"question", *options}
+    _, layout = understood(lambda i: {n: text((i, n), 6) for n in ("question", *options, "exp")})
+    assert layout.main.paths("answer") == ("exp",)
+
+
+def test_names_of_users_are_no_texts():
+    _, layout = understood(lambda i: {"user": f"anna_{i}", "tweet": text(i)})
+    assert layout.text_paths == ("tweet",)
+    _, layout = understood(lambda i: {"user": text(i), "assistant": text((i, 1))})
+    assert layout.main.roles == {"prompt": ("user",), "answer": ("assistant",)}

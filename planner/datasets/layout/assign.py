@@ -29,6 +29,7 @@ from planner.errors import FieldName
 
 #: Tasks that read one text or a pair with a label.
 LABELLED = ("text_classification", "token_classification", "contrastive")
+LEAST_OPTIONS = 3
 
 
 @dataclass
@@ -233,6 +234,7 @@ class Assigner:
         """Where only prompts or only answers are named, a column without a role is the other."""
         taken = {*prompts, *answers, *(p for paths in roles.values() for p in paths)}
         free = [c.path for c in columns if c.path not in taken and self._is_free(c)]
+        free = [path for path in free if not self._is_option(path, columns)]
         if prompts and not answers and free:
             self._say_taken(free[-1:], "the answer")
             return prompts, (free[-1],)
@@ -242,6 +244,12 @@ class Assigner:
         if not answers and len(prompts) > 1 and self._is_only_input(prompts):
             return (), ()
         return prompts, self._without_copies(answers)
+
+    def _is_option(self, path: str, columns: Sequence[Column]) -> bool:
+        """One of three or more that a number or a letter tells apart: the options of a question,
+        none of which answers the others."""
+        stem = names.stem(path)
+        return bool(stem) and sum(names.stem(c.path) == stem for c in columns) >= LEAST_OPTIONS
 
     def _is_free(self, column: Column) -> bool:
         return column.kind == LANGUAGE and column.role not in ("reasoning", "text", "label")

@@ -196,6 +196,8 @@ def is_text(column: Column) -> bool:
         return names.normal(column.path) == "input_ids" or column.role == "token_list"
     if column.role == "token_list":
         return column.form in (TOKENS, TEXTS, TEXT)
+    if column.kind == "identifier" and names.speaker(column.path):  # ``user`` names who speaks
+        return False
     if column.known and column.role in TEXT_ROLES and column.kind not in NO_TEXT:
         by_form = {TEXT: True, TEXTS: True, TOKENS: True, VALUE: _is_answer(column)}
         return by_form.get(column.form, _is_told(column))

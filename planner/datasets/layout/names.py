@@ -13,7 +13,7 @@ TABLE = ("datasets", "roles.csv")
 PLAIN = ("text", "content", "value", "string", "body", "data")
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _ODD = re.compile(r"[\W_]+")
-_ORDINAL = re.compile(r"_?(\d+|[ab])$")
+_ORDINAL = re.compile(r"_?(\d+|[ab])$|_[c-h]$|(?<=..)[c-h]$")
 
 
 @cache
