@@ -301,6 +301,8 @@ def _from_hub(name: str, task: str | None, trust: bool, offline: bool) -> ModelF
         tried.append(f"not in the local hub cache ({hub.cache_root()})")
     if row is not None:
         return _shipped(row, name, task)
+    if renames.is_old_name(name.removeprefix("timm/")):
+        return _vision("timm", name.removeprefix("timm/"), task)
     if "/" in name and hub.is_hub_id(name):
         refusal = hub.network_refusal(offline)
         folder, why = (None, refusal) if refusal else hub.download_config(name)

@@ -205,6 +205,22 @@ def test_other_programs_weights_are_one_line(tmp_path, name, words):
         resolve(str(folder))
 
 
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [
+        ("vit_base_patch16_224_in21k", "vit_base_patch16_224.augreg_in21k"),
+        ("tf_efficientnet_b0_ns", "tf_efficientnet_b0.ns_jft_in1k"),
+        ("timm/convnext_base_in22k", "convnext_base.fb_in22k"),
+    ],
+)
+def test_old_names_of_timm_need_no_prefix(name, architecture):
+    """They are other weights than those of the nearest name in the catalogue."""
+    bare, full = resolve(name, offline=True), resolve(f"timm:{name.removeprefix('timm/')}")
+    assert bare.architecture == full.architecture and bare.fingerprint == full.fingerprint
+    assert any(architecture in line.text for line in bare.first_lines)
+    assert not any(line.warning for line in bare.first_lines)
+
+
 def test_a_base_that_nobody_knows_is_said_to_be_the_adapters(tmp_path):
     folder = adapter(tmp_path / "a", "acme/secret-9b")
     with pytest.raises(ModelError) as error:

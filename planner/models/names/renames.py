@@ -54,6 +54,13 @@ def _renamed(name: str) -> str:
     return rows[name]
 
 
+def is_old_name(name: str) -> bool:
+    """Is it a name that timm gave up, or a present one with its tag? Such a name needs no
+    ``timm:`` to be told from a hub id."""
+    rows = {row["name"] for row in tables.rows("models", "timm_renames.csv")}
+    return name in rows or name in _tag_sizes()
+
+
 def _tag_sizes() -> dict[str, float]:
     rows = tables.rows("models", "timm_tags.csv")
     return {row["name"]: float(row["image_size"]) for row in rows}
