@@ -315,7 +315,7 @@ def _classes(sample: Sample, layout: Layout) -> tuple[int | None, tuple[str, ...
             f"{FieldName('classes')} if there are more",
         )
     )
-    return len(seen) or None, partial
+    return len(seen) if len(seen) > 1 else None, partial
 
 
 def _notes(lengths: Lengths | None, counter: TokenCounter | None) -> tuple[str, ...]:

@@ -115,10 +115,16 @@ def test_passages_in_dictionaries_are_read_with_the_question():
         documents = [{"title": "a b", "text": text((i, n))} for n in range(3)]
         return {"question": text((i, "q")), "documents": documents, "answer": text((i, "a"))}
 
-    rows, layout = understood(rag)
-    for i, row in enumerate(rows):
-        asked = conversation_of(row, layout).turns[0].content
-        assert all(text((i, n)) in asked for n in range(3))
+    def hotpot(i):
+        sentences = [[text((i, n)), text((i, n, 1))] for n in range(3)]
+        context = {"title": ["a b"] * 3, "sentences": sentences}
+        return {"question": text((i, "q")), "context": context, "answer": text((i, "a"))}
+
+    for build in (rag, hotpot):
+        rows, layout = understood(build)
+        for i, row in enumerate(rows):
+            asked = conversation_of(row, layout).turns[0].content
+            assert all(text((i, n)) in asked for n in range(3))
 
 
 def test_counters_beside_a_response_are_no_answer():

@@ -11,6 +11,7 @@ import numpy as np
 from planner.datasets.counting import is_rendered, sides_of
 from planner.datasets.layout.accounting import account
 from planner.datasets.layout.conversations import conversation_of, texts_of
+from planner.datasets.layout.sentences import is_classified
 from planner.datasets.layout.shape import Layout
 from planner.datasets.profile import DatasetProfile, percentiles
 from planner.datasets.readers import AUDIO, IMAGE
@@ -40,7 +41,10 @@ def describe(
     chat = lengths.chat_template if lengths is not None else None
     return {
         **{name: known[name] for name in ("source", "format", "modality", "samples", "sampled")},
-        **{name: known[name] for name in ("bytes_on_disk", "classes", "tokenizer")},
+        **{name: known[name] for name in ("bytes_on_disk", "tokenizer")},
+        "classes": known["classes"]
+        if is_classified(found.layout, profile.modality != "text")
+        else None,
         "record_type": found.layout.record_type,
         "length_relative_error": profile.length_relative_error,
         "chat_template": None

@@ -105,7 +105,8 @@ def is_chat(value: Any, path: str) -> bool:
             return names.role_of(path)[0] not in ALTERNATIVES or _is_spoken(value)
         return named or not _is_questions(value, path)
     if all(isinstance(item, (list, tuple)) for item in value):
-        return all(_is_round(item) for item in value) and (named or len(value[0]) == 2)
+        passages = names.role_of(path)[0] == "input"  # of two sentences each
+        return not passages and all(map(_is_round, value))
     return named and any(isinstance(item, str) for item in value)
 
 

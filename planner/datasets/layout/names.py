@@ -74,6 +74,8 @@ def role_of(path: str) -> tuple[str, bool]:
         return "aside", True
     if "answer" in roles[:-1] and roles[-1] in ("", "input", "text", "answer"):
         return "answer", True
+    if "input" in roles[:-1] and roles[-1] == "text":  # ``context.sentences``
+        return "input", True
     for part, role in zip(reversed(parts), reversed(roles)):
         if role and (part not in PLAIN or part == parts[0]):
             return role, True

@@ -46,14 +46,15 @@ def understood(
         )
     said = f"{samples:,} record{'s' if samples > 1 else ''} of {of}"
     said += "" if mean is None else f", mean {mean:,.0f} tokens"
-    said += f", {classes:,} classes" if classes and classes > 1 and _sorted(layout, medium) else ""
+    if classes and classes > 1 and is_classified(layout, bool(medium)):
+        said += f", {classes:,} classes"
     return FirstLine("data", said)
 
 
-def _sorted(layout: Layout, medium: str) -> bool:
+def is_classified(layout: Layout, media: bool) -> bool:
     """Texts and media are told by their label; beside questions and answers it says how records
     were gathered."""
-    return bool(medium) or layout.record_type in ("text", "pair", "none")
+    return media or layout.record_type in ("text", "pair", "none")
 
 
 def _described(shape: Shape) -> str:

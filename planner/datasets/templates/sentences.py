@@ -81,7 +81,8 @@ def _unread(template: ChatTemplate, found: RenderedLengths) -> Iterator[FirstLin
         yield FirstLine(
             "data",
             f"the chat template of {template.name} reads no {part}: in {share:.0%} of the records "
-            f"they are counted as a part of {where}",
+            f"they are counted as a part of {where}"
+            + (", save where it leaves those out" if part in found.lost else ""),
         )
     for part, share in found.lost.items():
         if share > constant("small_share"):
