@@ -108,7 +108,8 @@ def _run(problem: Problem, placement: Placement, run: Run) -> str:
         text += f"; {each} tokens an epoch, {all_of_them} in all"
     if run.evaluations and run.evaluated_samples:
         times = f"{run.evaluations:,.3g} time{'' if run.evaluations == 1 else 's'}"
-        text += f"; evaluated {times} on {run.evaluated_samples:,} samples"
+        held_out = f"{run.evaluated_samples:,} sample{'' if run.evaluated_samples == 1 else 's'}"
+        text += f"; evaluated {times} on {held_out}"
     start = format_seconds(run.parts_hours["start_up"] * SECONDS_PER_HOUR)
     return f"{text}; {start} to start"
 

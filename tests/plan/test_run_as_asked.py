@@ -58,6 +58,10 @@ def test_a_run_within_its_first_epoch_is_evaluated_once_at_its_end():
     assert part == pytest.approx(longer["run"]["breakdown_hours"]["evaluation"])
 
 
+def test_one_sample_is_one():
+    assert any(text.count(" on 1 sample;") for text in ask(samples=5)[2])
+
+
 def test_more_steps_are_never_cheaper():
     hours = [
         ask(samples=1000, global_batch=10, max_steps=n)[1]["run"]["gpu_hours"]["p50"]
