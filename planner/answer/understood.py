@@ -49,7 +49,7 @@ def of_option(problem: Problem, planned: Planned) -> list[FirstLine]:
     """What one option runs, after which recipe, and where that is not what was asked."""
     placement, run = planned.placement, planned.run
     return [
-        FirstLine("run", _run(placement, run)),
+        FirstLine("run", _run(problem, placement, run)),
         *placement.variant.choices.first_lines,
         *_not_as_asked(problem.question, placement, run),
     ]
@@ -104,7 +104,7 @@ def _subject(problem: Problem) -> list[FirstLine]:
     return lines + ([] if "data" in said or counted else [FirstLine("data", text)])
 
 
-def _run(placement: Placement, run: Run) -> str:
+def _run(problem: Problem, placement: Placement, run: Run) -> str:
     """Epochs, steps, the global batch as it comes about, tokens and the start."""
     variant, setting, step = placement.variant, placement.setting, placement.setting.step
     batches = setting.batches
@@ -120,12 +120,15 @@ def _run(placement: Placement, run: Run) -> str:
     text = f"{variant.strategy}: {epochs}, {run.steps:,} steps of {step.samples:,} {what}"
     text += f" ({' × '.join(parts)})" if len(parts) > 1 else ""
     tokens = tokens_per_epoch(placement)
+    if problem.reads_frames:  # lengths of CTC are frames of the encoder, which nobody calls tokens
+        tokens = None
     if tokens is not None and variant.name not in (CACHED, GRADUAL):
         each, all_of_them = format_count(tokens), format_count(tokens * run.epochs)
         text += f"; {each} tokens an epoch, {all_of_them} in all"
     if run.evaluations and run.evaluated_samples:
         times = f"{run.evaluations:,.3g} time{'' if run.evaluations == 1 else 's'}"
-        text += f"; evaluated {times} on {run.evaluated_samples:,} samples"
+        held_out = f"{run.evaluated_samples:,} sample{'' if run.evaluated_samples == 1 else 's'}"
+        text += f"; evaluated {times} on {held_out}"
     start = format_seconds(run.parts_hours["start_up"] * SECONDS_PER_HOUR)
     return f"{text}; {start} to start"
 

@@ -5,6 +5,10 @@ import json
 import pytest
 
 from planner.answer.estimate import estimate
+from planner.datasets.profile import DatasetProfile
+from planner.errors import QuestionError
+from planner.models.resolve import resolve
+from planner.plan.inputs.problem import fitted_to
 
 TINY = {"gpu": "a100-sxm-80", "strategy": "fine_tune", "tokens_per_sample": 100}
 
@@ -52,6 +56,10 @@ def test_a_run_within_its_first_epoch_is_evaluated_once_at_its_end():
     part = option["run"]["breakdown_hours"]["evaluation"]
     _, longer, _ = ask(samples=100_000, global_batch=10, max_steps=10_000)
     assert part == pytest.approx(longer["run"]["breakdown_hours"]["evaluation"])
+
+
+def test_one_sample_is_one():
+    assert any(text.count(" on 1 sample;") for text in ask(samples=5)[2])
 
 
 def test_more_steps_are_never_cheaper():
@@ -165,3 +173,34 @@ def test_a_model_and_its_data_are_said_once():
     answer = estimate("whisper-small", audio_hours=40, gpu="l4", strategy="fine_tune")
     (said,) = [line["text"] for line in answer["first_lines"] if line["topic"] == "data"]
     assert said.startswith("4,800 clips of 30 s, 40 hours")
+
+
+@pytest.mark.parametrize("strategy", ["lora", "scratch"])
+def test_ctc_has_defaults_of_its_own_and_no_tokens(strategy):
+    fields = {"audio_hours": 40, "task": "speech_recognition", "gpu": "l4", "strategy": strategy}
+    answer = estimate("wav2vec2-base", **fields)
+    texts = [line["text"] for line in answer["first_lines"]]
+    (run,) = [text for text in texts if text.startswith(f"{strategy}: ")]
+    (recipe,) = [text for text in texts if text.startswith(f"{strategy} by default")]
+    assert "steps of 32 samples" in run and "tokens" not in run
+    assert "Whisper" not in recipe
+    assert answer["options"][0]["run"]["epochs"] == {"lora": 15, "scratch": 10}[strategy]
+
+
+def test_images_for_a_model_that_writes_about_them_are_refused_with_the_way(tmp_path):
+    text, vision = {"model_type": "gemma3_text"}, {"model_type": "siglip_vision_model"}
+    config = {
+        "architectures": ["Gemma3ForConditionalGeneration"],
+        "model_type": "gemma3",
+        "text_config": text,
+        "vision_config": vision,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    photos = DatasetProfile("image", 100, None, sampled=100, source="scanned", format="images")
+    for model, mend in (
+        (str(tmp_path), "--samples and --tokens-per-sample"),
+        ("Llama-3.2-1B", "Name a model for such data"),
+    ):
+        with pytest.raises(QuestionError) as error:
+            fitted_to(resolve(model, offline=True), photos, [])
+        assert "the data holds image" in str(error.value) and mend in str(error.value)

@@ -10,6 +10,7 @@ import typing
 from collections import Counter
 
 from planner import tables
+from planner.plan.inputs.practice import CTC
 from planner.question import ALL_STRATEGIES
 from planner.question.question import Task
 from planner.today import system_date
@@ -213,7 +214,8 @@ def has_unit(row):
 
 
 #: What a default may be of.
-SCOPES = (*ALL_STRATEGIES, *typing.get_args(Task), "any")
+#: Speech recognition without a decoder is none of the tasks and has rows of its own.
+SCOPES = (*ALL_STRATEGIES, *typing.get_args(Task), CTC, "any")
 
 
 def every_key_has_a_row_for_any(path, rows):

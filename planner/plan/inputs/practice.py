@@ -10,6 +10,7 @@ from functools import cache
 
 from planner.datasets.profile import DatasetProfile
 from planner.first_lines import FirstLine
+from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 from planner.plan.inputs.recipes import (
     Asker,
@@ -27,6 +28,8 @@ from planner.question.settings import LORA
 
 #: Once an epoch, where no strong recipe says otherwise: what the question's field means by itself.
 EVALUATIONS_PER_EPOCH = 1.0
+#: Scope of the defaults for speech recognition without a decoder.
+CTC = "ctc"
 
 
 @dataclass(frozen=True)
@@ -78,16 +81,17 @@ def practice(
 ) -> Practice:
     """What the question says first, then the nearest recipe's, then medians and our defaults."""
     found = tuple(works(facts, data, task, strategy))
+    scopes = (strategy, *((CTC,) if is_ctc(task, facts.config or {}) else ()), task)
     who = asker(facts, data, found[0].group if found else "")
     shape = _shape_row(found, who, question.gpus, strategy == "scratch")
     packed = _is_packed(question, data, found)
     length = _packed_length(question, facts, found, who) if packed else None
-    batch = None if _batch_is_asked(question) else _batch(found, who, shape, strategy, task)
+    batch = None if _batch_is_asked(question) else _batch(found, who, shape, scopes)
     size, lowered = _global_batch(question, data, batch, length)
     steps = _steps(question, found, shape)
     no_epochs = question.epochs is not None or steps is not None
     passes = _epochs_works(facts, data, task, strategy)
-    epochs = None if no_epochs else _epochs(passes, who, strategy, task)
+    epochs = None if no_epochs else _epochs(passes, who, scopes)
     every, after = _evaluations(question, found, shape)
     made = Practice(
         global_batch=size,
@@ -148,7 +152,7 @@ def _epochs_works(
 
 
 def _batch(
-    found: tuple[Work, ...], who: Asker, shape: Published | None, strategy: str, task: str
+    found: tuple[Work, ...], who: Asker, shape: Published | None, scopes: tuple[str, ...]
 ) -> Filled:
     if shape is not None:
         value = who.batch_samples(shape, 1)
@@ -157,16 +161,17 @@ def _batch(
     middle = _median(found, "global_batch")
     if middle is not None:
         return Filled(*middle)
-    return Filled(*default("global_batch", strategy, task))
+    return Filled(*default("global_batch", *scopes))
 
 
-def _epochs(found: tuple[Work, ...], who: Asker, strategy: str, task: str) -> Filled:
-    row = _epochs_row(found, who, strategy == "scratch")
+def _epochs(found: tuple[Work, ...], who: Asker, scopes: tuple[str, ...]) -> Filled:
+    is_scratch = scopes[0] == "scratch"
+    row = _epochs_row(found, who, is_scratch)
     if row is not None and row.epochs is not None:
         return Filled(row.epochs, row.source, row, row.date)
     # the median of whole trainings holds for one; fine-tuning on other data has other epochs
-    middle = _median(found, "epochs") if strategy == "scratch" else None
-    return Filled(*(middle or default("epochs", strategy, task)))
+    middle = _median(found, "epochs") if is_scratch else None
+    return Filled(*(middle or default("epochs", *scopes)))
 
 
 def _median(found: tuple[Work, ...], key: str) -> tuple[float, str] | None:

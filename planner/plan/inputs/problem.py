@@ -14,9 +14,10 @@ import numpy as np
 from planner.datasets.profile import DatasetProfile
 from planner.datasets.readers import Budget
 from planner.datasets.templates.choosing import ModelText
-from planner.errors import QuestionError
+from planner.errors import FieldName, QuestionError
 from planner.first_lines import FirstLine
 from planner.memory.replays import Replays
+from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.plan.inputs.counts import counted, said_of
@@ -59,6 +60,11 @@ class Problem:
                 PAID_STRATEGIES if self.question.requests_per_month else ()
             )
         return tuple(wanted)
+
+    @property
+    def reads_frames(self) -> bool:
+        """Whether the data's lengths are frames of sound."""
+        return is_ctc(self.question.task or self.facts.task, self.facts.config or {})
 
     @property
     def trained_strategies(self) -> tuple[str, ...]:
@@ -173,11 +179,24 @@ def _share_of(progress: Progress) -> Callable[[float], None]:
     return report
 
 
+def _counted_as_tokens(facts: ModelFacts, data: DatasetProfile) -> str:
+    """How images can be counted for a model that writes text about them."""
+    config = facts.config or {}
+    if data.modality not in ("image", "image_text") or "vision_config" not in config:
+        return "Name a model for such data"
+    return (
+        "Its images are not read here: give their tokens together with the text's, as "
+        f"{FieldName('samples')} and {FieldName('tokens_per_sample')}"
+    )
+
+
 def fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -> DatasetProfile:
     """The data as this model reads it. Raises QuestionError where it cannot."""
     if data.modality != facts.modality and data.source != "counts":
         raise QuestionError(
-            f"{facts.name} reads {facts.modality}, the data holds {data.modality}", where="data"
+            f"{facts.name} reads {facts.modality}, the data holds {data.modality}",
+            where="data",
+            mend=_counted_as_tokens(facts, data),
         )
     if facts.task == "seq2seq_lm" and data.target_lengths is None and data.lengths is not None:
         ratio = int(default("input_tokens_per_target_token")[0])
