@@ -13,12 +13,12 @@ import pytest
 import time_machine
 
 from planner import today
-from planner.answer.limits import hours_allowed
 from planner.cli.main import run
 from planner.cost.prices.offers import STALE_DAYS, offers
 from planner.cost.prices.tables import price_rows
 from planner.errors import QuestionError
 from planner.ledger.record import RunRecord
+from planner.plan.limits import hours_allowed
 from planner.question import Question
 
 ASKED = ["gpt2", "--samples", "5000", "--tokens-per-sample", "200", "--strategy", "lora"]
