@@ -169,8 +169,9 @@ def _evaluation(
     batch = setting.step.forward_seconds
     if host is not None:
         batch = _paced(batch, host.sample_seconds.scale(setting.micro_batch), spec)
-    at_once = setting.micro_batch * setting.step.parallel.data_parallel
-    return batch.scale(evaluations * sequences / at_once / units.SECONDS_PER_HOUR)
+    # a batch that is not full takes the host as long as a full one
+    batches = math.ceil(sequences / (setting.micro_batch * setting.step.parallel.data_parallel))
+    return batch.scale(evaluations * batches / units.SECONDS_PER_HOUR)
 
 
 def _saving(question: Question, checkpoint_bytes: float, epochs: float) -> Estimate:
