@@ -286,7 +286,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    os.environ |= {"PLANNER_TODAY": TODAY, "COLUMNS": "100"}
+    os.environ |= {"PLANNER_TODAY": TODAY, "COLUMNS": "100", "PLANNER_PROGRESS": "never"}
     home = tempfile.mkdtemp()
     os.environ |= {
         f"PLANNER_{name}": os.path.join(home, name.lower())
