@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from planner.datasets.layout.sentences import WORDS
 from planner.errors import FieldName
 from planner.report.views.table import DASH, Table
 from planner.report.words import bytes_text, clean, count_text, seconds_text, share_text
@@ -12,15 +13,12 @@ from planner.report.words import bytes_text, clean, count_text, seconds_text, sh
 BAR = "█"
 #: Characters of the longest bar.
 BAR_WIDTH = 40
-RECORD_WORDS = {
-    "chat": "chat",
-    "instruction": "prompts with answers",
-    "preference": "preference pairs",
-    "transfer": "sources with targets",
-    "pair": "pairs of texts",
-    "text": "text",
-    "ids": "token lists",
-}
+
+
+def _kind(document: Mapping[str, Any]) -> str:
+    """The shape of the records, or the medium where they hold no text."""
+    shape = document["record_type"]
+    return document["modality"] if shape in (None, "none") else WORDS[shape]
 
 
 def understood(document: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -30,7 +28,7 @@ def understood(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("File", clean(document["source"])),
         ("Format", f"{document['format']}, {bytes_text(document['bytes_on_disk'])}"),
         ("Records", _records(document)),
-        ("Kind", RECORD_WORDS.get(document["record_type"]) or document["modality"]),
+        ("Kind", _kind(document)),
         ("Model", clean(document["model"] or f"none named ({FieldName('model')})")),
     ]
     if chat is not None:
