@@ -11,7 +11,7 @@ import numpy as np
 from planner.datasets.counting import is_rendered, sides_of
 from planner.datasets.layout.accounting import account
 from planner.datasets.layout.conversations import conversation_of, texts_of
-from planner.datasets.layout.sentences import is_classified
+from planner.datasets.layout.sentences import WORDS, is_classified
 from planner.datasets.layout.shape import Layout
 from planner.datasets.profile import DatasetProfile, percentiles
 from planner.datasets.readers import AUDIO, IMAGE
@@ -46,6 +46,7 @@ def describe(
         if is_classified(found.layout, profile.modality != "text")
         else None,
         "record_type": found.layout.record_type,
+        "records_are": _kind(found.layout.record_type, profile.modality),
         "length_relative_error": profile.length_relative_error,
         "chat_template": None
         if chat is None
@@ -62,6 +63,11 @@ def describe(
         "assumptions": known["assumptions"],
         "warnings": known["warnings"],
     }
+
+
+def _kind(record_type: str | None, modality: str) -> str:
+    """The shape of the records in words, or the medium where they hold no text."""
+    return modality if record_type in (None, "none") else WORDS[record_type]
 
 
 def _columns(found: Scanned) -> list[dict[str, Any]]:

@@ -71,6 +71,7 @@ class DataDocument(_Part):
     format: str
     modality: str
     record_type: str
+    records_are: str = Field(description="The record type in words, or the medium without text")
     samples: int
     sampled: int = Field(description="Records that were really counted")
     bytes_on_disk: int | None

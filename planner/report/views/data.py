@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from planner.datasets.layout.sentences import WORDS
 from planner.errors import FieldName
 from planner.report.views.table import DASH, Table
 from planner.report.words import bytes_text, clean, count_text, seconds_text, share_text
@@ -15,12 +14,6 @@ BAR = "█"
 BAR_WIDTH = 40
 
 
-def _kind(document: Mapping[str, Any]) -> str:
-    """The shape of the records, or the medium where they hold no text."""
-    shape = document["record_type"]
-    return document["modality"] if shape in (None, "none") else WORDS[shape]
-
-
 def understood(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What the file is and how its text is counted."""
     chat = document["chat_template"]
@@ -28,7 +21,7 @@ def understood(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("File", clean(document["source"])),
         ("Format", f"{document['format']}, {bytes_text(document['bytes_on_disk'])}"),
         ("Records", _records(document)),
-        ("Kind", _kind(document)),
+        ("Kind", clean(document["records_are"])),
         ("Model", clean(document["model"] or f"none named ({FieldName('model')})")),
     ]
     if chat is not None:
