@@ -13,7 +13,7 @@ throughout.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -83,10 +83,12 @@ class StepClock:
         precision: str,
         compiled: bool = False,
         device_seconds: np.ndarray | None = None,
+        in_loop: bool = True,
     ) -> StepTime:
         """The time of a step at ``dims = trace.dims(...)`` [n_forms, *points].
 
         ``device_seconds`` [n_signatures, *points] replaces the price of one call of each signature.
+        ``in_loop``: with what a training loop does around a step; else the operations alone.
         Raises QuestionError for a type of number whose peak has no source and that was not
         measured.
         """
@@ -106,6 +108,7 @@ class StepClock:
         starts = range(0, max(points.shape[1], 1), CHUNK)
         first = work_at(trace, points[:, :CHUNK])
         host = self.host(trace, first, compiled)
+        host = host if in_loop else replace(host, step_seconds=0.0)
         chunks: list[np.ndarray] = []
         for start in starts:
             part = points[:, start : start + CHUNK]
