@@ -18,12 +18,17 @@ def forward_seconds(
     lengths: Mapping[str, int | None],
     trained_batch: int,
 ) -> float:
-    """``lengths``: S and T. A batch of one is recorded apart: it is taken from larger batches where
-    training has larger ones (``trained_batch``). Raises the errors of tracing."""
+    """``lengths``: S and T. A batch of one is recorded apart: it is taken from larger batches
+    unless training has it too (``trained_batch``). Raises the errors of tracing."""
     key = (spec.key, spec.pricing, batch, *sorted(lengths.items()), trained_batch == 1)
     return source.memo.of(
         "evaluation", key, lambda: _forward_seconds(source, spec, batch, lengths, trained_batch)
     )
+
+
+def recorded_batch(batch: int, trained_batch: int) -> int:
+    """The batch whose trace an evaluated one is priced by."""
+    return 1 if batch == trained_batch == 1 else max(2, batch)
 
 
 def _forward_seconds(
@@ -33,8 +38,7 @@ def _forward_seconds(
     lengths: Mapping[str, int | None],
     trained_batch: int,
 ) -> float:
-    recorded = 1 if batch == trained_batch == 1 else max(2, batch)
-    trace = inference(source.at(B=recorded, **lengths))
+    trace = inference(source.at(B=recorded_batch(batch, trained_batch), **lengths))
     # what is timed for real is a step of training
     time = StepClock(replace(spec, timer=None)).price(
         trace,

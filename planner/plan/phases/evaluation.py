@@ -11,12 +11,12 @@ from planner.datasets.batching import BatchPlan
 from planner.errors import FieldName
 from planner.figures import Estimate
 from planner.plan.decoding.generation import Batch, Generation, generation
-from planner.plan.decoding.inference import forward_seconds
+from planner.plan.decoding.inference import forward_seconds, recorded_batch
 from planner.plan.decoding.memory import result_bytes
 from planner.plan.inputs.evaluating import held_out_samples, writing
 from planner.plan.phases.course import Course, Phase
 from planner.plan.phases.training import paced
-from planner.plan.steps.setting import Lengths, longest_lengths, mean_lengths
+from planner.plan.steps.setting import Lengths, mean_lengths
 from planner.uncertainty.spread import Spread, overhead, spread
 
 
@@ -166,10 +166,9 @@ def _memory_warnings(
     setting, memory = course.setting, course.setting.memory
     if memory is None:
         return ()
-    lengths = longest_lengths(_batches(course, made.batch))
-    trace = setting.longest_trace()
-    point = {"B": made.batch, **{k: lengths[k] or v for k, v in setting.longest.items()}}
-    logits = result_bytes(trace, trace.dims(**point)) if trace.covers(**point) else 0.0
+    recorded = recorded_batch(made.batch, setting.micro_batch)
+    trace = setting.source.at(B=recorded, **setting.longest)
+    logits = result_bytes(trace, trace.dims(B=made.batch, **setting.longest))
     cache = 0.0 if written is None else written.cache_bytes
     held = memory.breakdown["weights"] + memory.breakdown["optimizer"]
     taken = held + logits + cache
