@@ -264,6 +264,7 @@ def _run(option: Option) -> dict[str, Any]:
         "evaluations": run.evaluations,
         "evaluation_generates": option.choices.practice.generates,
         "breakdown_hours": dict(run.parts_hours),
+        "training_hours": dict(run.training_hours),
     }
 
 

@@ -58,14 +58,19 @@ def stack_lines(question: Question, facts: ModelFacts) -> list[FirstLine]:
     """The stack by its name, and what of the run is not as today's."""
     stack, found = stack_of(question.stack), of_its_day(question, facts)
     changed = list(found.changed)
-    if fuses(stack, facts):
-        share = stack.number("fused_share") or 1.0
-        changed.append(f"kernels that leave {share:.0%} of the traffic between products")
+    share = fused_share(stack, facts)
+    if share != 1.0:
+        changed.append(
+            f"kernels that leave {share:.0%} of the time of all but products (our prior)"
+        )
     text = f"runs as {stack.title} of {stack.day}"
     text += f", with {' and '.join(changed)}" if changed else ""
     return [FirstLine("run", f"{text}; {FieldName('stack')} changes it")]
 
 
-def fuses(stack: Stack, facts: ModelFacts) -> bool:
-    """Does the stack have fused kernels for this family?"""
-    return family(facts) in (stack.word("fused_families") or "").split()
+def fused_share(stack: Stack, facts: ModelFacts) -> float:
+    """What the stack's kernels leave of the time of operations that fuse with their neighbours; 1
+    where it has none for this family."""
+    if family(facts) not in (stack.word("fused_families") or "").split():
+        return 1.0
+    return stack.number("fused_share") or 1.0

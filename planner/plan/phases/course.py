@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from planner.datasets.profile import DatasetProfile
 from planner.devices.specification import DeviceSpec
@@ -36,8 +37,10 @@ class Course:
 
 @dataclass(frozen=True)
 class Phase:
-    """Wall-clock ``hours`` of a phase, with what has to be said of it."""
+    """Wall-clock ``hours`` of a phase, with what has to be said of it; ``parts``: the medians of
+    what it is made of, where there is more than one."""
 
     hours: Estimate
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    parts: Mapping[str, float] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from planner.datasets.profile import DatasetProfile
 from planner.devices.specification import DeviceSpec
@@ -45,6 +45,7 @@ class Run:
     wall_hours: Estimate
     gpu_hours: Estimate
     parts_hours: dict[str, float]
+    training_hours: dict[str, float] = field(default_factory=dict)  # sum to its part
     evaluations: float = 0.0
     evaluated_samples: int = 0  # of one evaluation
     notes: tuple[str, ...] = ()
@@ -89,6 +90,7 @@ def whole_run(
         wall_hours=wall,
         gpu_hours=wall.scale(setting.step.parallel.devices),
         parts_hours={name: phase.hours.p50 for name, phase in phases.items()},
+        training_hours=dict(phases["training"].parts),
         evaluations=course.evaluations,
         evaluated_samples=held_out_samples(question, data.samples, setting.recipe.task),
         notes=tuple(note for phase in phases.values() for note in phase.notes),
@@ -125,6 +127,9 @@ def joined(runs: Sequence[Run], parallel: ParallelPlan) -> Run:
         wall_hours=wall,
         gpu_hours=wall.scale(parallel.devices),
         parts_hours=parts,
+        training_hours={
+            name: sum(run.training_hours[name] for run in runs) for name in first.training_hours
+        },
         evaluations=sum(run.evaluations for run in runs),
         evaluated_samples=first.evaluated_samples,
         notes=tuple(dict.fromkeys(note for run in runs for note in run.notes)),
