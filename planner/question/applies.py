@@ -44,6 +44,7 @@ USES: dict[str, Use] = {
     "global_batch": TRAINED,
     "micro_batch": TRAINED,
     "max_length": Use(modalities=WITH_TOKENS),
+    "length_spread": Use(modalities=("text",), loses_to="data"),
     "padding": Use(strategies=TRAINING_STRATEGIES, modalities=WITH_TOKENS),
     "precision": TRAINED,
     "optimizer": TRAINED,

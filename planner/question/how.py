@@ -40,6 +40,13 @@ class How(What):
     max_length: int | None = Field(
         None, ge=1, le=10**8, description="Longest sample in tokens; the rest is cut off"
     )
+    length_spread: float | None = Field(
+        None,
+        ge=0,
+        le=3,
+        description="How lengths spread around tokens_per_sample: the standard deviation of "
+        "their logarithm, 0 for samples of one length; by default as in published sets of the task",
+    )
     image_size: int | None = Field(None, ge=8, le=16384, description=SETTINGS["image_size"].words)
     padding: Padding | None = Field(
         None,

@@ -97,7 +97,12 @@ def choose(
         padding=question.padding or ("packed" if made.packed else "longest"),
         practice=made,
         steps=made.steps,
-        first_lines=(*made.lines, *capped, *_beyond_the_model(question, facts)),
+        first_lines=(
+            *made.lines,
+            *capped,
+            *_beyond_the_model(question, facts),
+            *_of_spread(question, facts, data, made),
+        ),
     )
 
 
@@ -199,6 +204,22 @@ def _beyond_the_model(question: Question, facts: ModelFacts) -> tuple[FirstLine,
         "are the length"
     )
     return (FirstLine("run", text, warning=True),)
+
+
+def _of_spread(
+    question: Question, facts: ModelFacts, data: DatasetProfile, made: Practice
+) -> tuple[FirstLine, ...]:
+    """How lengths spread of which only the mean is given, and the longest that memory is of."""
+    length = default_length(question, facts, data)
+    if data.longest_input is None or data.spread is None or length is None or made.packed:
+        return ()
+    text = (
+        f"lengths spread as {data.spread.sigma_log:.2g} (standard deviation of their logarithm, "
+        f"{data.spread.source}), the longest taken as "
+        f"{math.ceil(min(length, data.longest_input)):,} tokens: "
+        f"{FieldName('max_length', 'length_spread')} change it"
+    )
+    return (FirstLine("data", text),)
 
 
 def _capped(

@@ -29,6 +29,7 @@ from planner.plan.steps.point import (
 from planner.plan.steps.setting import (
     Setting,
     accumulation_steps,
+    keeping,
     longest_lengths,
     mean_lengths,
     micro_batches,
@@ -164,6 +165,7 @@ class DeviceGrid:
         fitting = [size for size in sizes if size in self.fitting][-LARGEST:]
         if not fitting:
             return [FittingBatch(sizes[0], 0.0)] if self.short_bytes(parallel) <= 0 else []
+        fitting = keeping(fitting, self.shared.choices.global_batch, parallel)
         if len(sizes) == 1:
             return [FittingBatch(sizes[0], 0.0)]
         return in_order([FittingBatch(size, self._seconds_per_sample(size)) for size in fitting])
