@@ -10,6 +10,7 @@ from typing import Protocol
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
 from planner.plan.inputs.problem import Problem
+from planner.plan.phases.evaluation import Evaluated
 from planner.plan.placement.place import Placement
 from planner.plan.placement.run import Run, steps_of_an_epoch
 from planner.plan.placement.variants import CACHED, GRADUAL
@@ -125,12 +126,24 @@ def _run(problem: Problem, placement: Placement, run: Run) -> str:
     if tokens is not None and variant.name not in (CACHED, GRADUAL):
         each, all_of_them = format_count(tokens), format_count(tokens * run.epochs)
         text += f"; {each} tokens an epoch, {all_of_them} in all"
-    if run.evaluations and run.evaluated_samples:
-        times = f"{run.evaluations:,.3g} time{'' if run.evaluations == 1 else 's'}"
-        held_out = f"{run.evaluated_samples:,} sample{'' if run.evaluated_samples == 1 else 's'}"
-        text += f"; evaluated {times} on {held_out}"
+    if run.evaluations and run.evaluated is not None and run.evaluated.samples:
+        text += f"; {_evaluated(run, run.evaluated)}"
     start = format_seconds(run.parts_hours["start_up"] * SECONDS_PER_HOUR)
     return f"{text}; {start} to start"
+
+
+def _evaluated(run: Run, one: Evaluated) -> str:
+    """How often, on how much, what it writes, and what it takes of the run."""
+    times = f"{run.evaluations:,.3g} time{'' if run.evaluations == 1 else 's'}"
+    held_out = f"{one.samples:,} sample{'' if one.samples == 1 else 's'}"
+    text = f"evaluated {times} on {held_out}"
+    text += f" in batches of {one.batch:,}" if one.batches > 1 else ""
+    if one.tokens is not None and one.beams is not None:
+        beams = f"{one.beams} beam{'' if one.beams == 1 else 's'}"
+        text += f", writing up to {one.tokens:,.0f} tokens each with {beams}"
+    hours = run.parts_hours["evaluation"]
+    share = hours / max(run.wall_hours.p50, hours)
+    return f"{text}: {format_seconds(hours * SECONDS_PER_HOUR)}, {share:.0%} of the run"
 
 
 def tokens_per_epoch(placement: Placement) -> float | None:

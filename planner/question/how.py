@@ -113,4 +113,25 @@ class How(What):
         le=10**13,
         description="Samples of one evaluation; by default a stated share of the data",
     )
+    evaluation_batch: int | None = Field(
+        None,
+        ge=1,
+        le=10**6,
+        description="Samples that a device evaluates at once; by default as the trainer does",
+    )
+    evaluation_generates: bool | None = Field(
+        None,
+        description="Whether an evaluation writes text token by token, as metrics of text need; by "
+        "default as the published recipe, else as the task's examples",
+    )
+    generated_tokens: float | None = Field(
+        None,
+        gt=0,
+        le=10**7,
+        description="Tokens that an evaluation writes until the longest text of a batch ends; by "
+        "default the longest target of a batch, up to a common maximum",
+    )
+    beams: int | None = Field(
+        None, ge=1, le=1000, description="Beams of a generation that evaluates; by default 1"
+    )
     saves_per_epoch: float = Field(1.0, ge=0, le=10**4, description="Checkpoints an epoch")

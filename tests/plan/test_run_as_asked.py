@@ -59,7 +59,7 @@ def test_a_run_within_its_first_epoch_is_evaluated_once_at_its_end():
 
 
 def test_one_sample_is_one():
-    assert any(text.count(" on 1 sample;") for text in ask(samples=5)[2])
+    assert any(text.count(" on 1 sample: ") for text in ask(samples=5)[2])
 
 
 def test_more_steps_are_never_cheaper():

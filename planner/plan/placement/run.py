@@ -11,9 +11,8 @@ from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
 from planner.parallel.plan import ParallelPlan
 from planner.plan.inputs.defaults import TrainingChoices
-from planner.plan.inputs.practice import held_out_samples
 from planner.plan.phases.course import Course, Phase
-from planner.plan.phases.evaluation import evaluation
+from planner.plan.phases.evaluation import Evaluated, evaluated, evaluation
 from planner.plan.phases.loading import Feed, feed
 from planner.plan.phases.preparation import preparation
 from planner.plan.phases.saving import saving, saving_hours
@@ -47,7 +46,7 @@ class Run:
     parts_hours: dict[str, float]
     training_hours: dict[str, float] = field(default_factory=dict)  # sum to its part
     evaluations: float = 0.0
-    evaluated_samples: int = 0  # of one evaluation
+    evaluated: Evaluated | None = None  # one evaluation
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -92,7 +91,7 @@ def whole_run(
         parts_hours={name: phase.hours.p50 for name, phase in phases.items()},
         training_hours=dict(phases["training"].parts),
         evaluations=course.evaluations,
-        evaluated_samples=held_out_samples(question, data.samples, setting.recipe.task),
+        evaluated=evaluated(course),
         notes=tuple(note for phase in phases.values() for note in phase.notes),
         warnings=tuple(warning for phase in phases.values() for warning in phase.warnings),
     )
@@ -131,7 +130,7 @@ def joined(runs: Sequence[Run], parallel: ParallelPlan) -> Run:
             name: sum(run.training_hours[name] for run in runs) for name in first.training_hours
         },
         evaluations=sum(run.evaluations for run in runs),
-        evaluated_samples=first.evaluated_samples,
+        evaluated=first.evaluated,
         notes=tuple(dict.fromkeys(note for run in runs for note in run.notes)),
         warnings=tuple(dict.fromkeys(warning for run in runs for warning in run.warnings)),
     )
