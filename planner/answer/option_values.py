@@ -264,6 +264,7 @@ def _run(option: Option) -> dict[str, Any]:
         "evaluations": run.evaluations,
         "evaluation_generates": option.choices.practice.generates,
         "breakdown_hours": dict(run.parts_hours),
+        "of_which_hours": {name: dict(of) for name, of in run.of_which_hours.items() if of},
     }
 
 

@@ -180,6 +180,7 @@ class Run(_Part):
         description="Whether an evaluation generates text; its time is that of a forward pass",
     )
     breakdown_hours: RunBreakdown = Field(description="Wall-clock hours, medians")
+    of_which_hours: dict[str, dict[str, float]] = {}  # of a phase what is told apart
 
 
 class PricedOffer(_Part):

@@ -7,7 +7,6 @@ import math
 from planner import units
 from planner.plan.inputs.practice import held_out_samples
 from planner.plan.phases.course import Course, Phase
-from planner.plan.phases.training import paced
 
 
 def evaluation(course: Course) -> Phase:
@@ -17,7 +16,7 @@ def evaluation(course: Course) -> Phase:
     sequences = samples * setting.batches.samples_per_epoch / max(1, data.samples)
     batch = setting.step.forward_seconds
     if host is not None:
-        batch = paced(batch, host.sample_seconds.scale(setting.micro_batch), course.spec)
+        batch = host.fed(batch, setting.micro_batch).seconds
     # a batch that is not full takes the host as long as a full one
     batches = math.ceil(sequences / (setting.micro_batch * setting.step.parallel.data_parallel))
     return Phase(batch.scale(course.evaluations * batches / units.SECONDS_PER_HOUR))

@@ -4,7 +4,10 @@ price."""
 from __future__ import annotations
 
 from planner.devices.specification import DeviceSpec
+from planner.figures import Estimate
 from planner.parallel.plan import ParallelPlan
+from planner.plan.phases.loading import feed_of
+from planner.plan.phases.stages import Work
 from planner.plan.placement.grid import DeviceGrid, Grids
 from planner.plan.placement.run import fixed_hours_at_least
 from planner.plan.placement.variants import Stage, Variant
@@ -13,9 +16,9 @@ from planner.uncertainty.spread import spread
 from planner.units import SECONDS_PER_HOUR
 
 
-def start_hours_at_least(question: Question) -> float:
-    """Of any run: starting alone."""
-    return fixed_hours_at_least(question, 0.0, 0.0)
+def start_hours_at_least(question: Question, spec: DeviceSpec) -> float:
+    """Of any run on a device: starting alone."""
+    return fixed_hours_at_least(question, spec, 0.0, 0.0)
 
 
 def wall_hours_at_least(
@@ -30,7 +33,7 @@ def wall_hours_at_least(
     )
     last = variant.stages[-1]
     epochs = 0.0 if last.choices.steps else last.choices.epochs
-    return training + fixed_hours_at_least(last.question, epochs, saved)
+    return training + fixed_hours_at_least(last.question, spec, epochs, saved)
 
 
 def _training_hours(stage: Stage, grid: DeviceGrid, parallel: ParallelPlan) -> float:
@@ -38,5 +41,11 @@ def _training_hours(stage: Stage, grid: DeviceGrid, parallel: ParallelPlan) -> f
     epoch = min(plan.samples_per_epoch for plan in grid.shared.batches.values())
     samples = choices.steps * choices.global_batch if choices.steps else choices.epochs * epoch
     sure = spread("time", spec.pricing, grid.shared.source.facts.modality, spec.key)
+    shared, devices = grid.shared, parallel.data_parallel
     each = sure.around(grid.least_seconds_per_sample(parallel)).p50
+    recipe, plan = shared.source.recipe, next(iter(shared.batches.values()))
+    work = Work(shared.source.facts, recipe.task, plan)
+    host = feed_of(stage.question, recipe, work, shared.problem.data, spec)
+    if host is not None:  # each device loads its own share
+        each = host.fed(Estimate.exact(each * devices), 1.0).seconds.p50 / devices
     return samples * each / SECONDS_PER_HOUR
