@@ -81,7 +81,7 @@ def work_on(task="image_classification", **facts):
     plan = BatchPlan(1000, 100, **facts.pop("batches", {}))
     about = {"name": "m", "origin": "timm", "library": "timm", "task": task} | facts
     about.setdefault("modality", "image")
-    return Work(ModelFacts(fingerprint="x", **about), task, plan)
+    return Work(ModelFacts(fingerprint="x", **about), "fine_tune", task, plan)
 
 
 def fed(data, spec, pipeline=PHOTOS, machine=MACHINE, work=None, **how):

@@ -37,6 +37,7 @@ class TrainingChoices:
     padding: str
     practice: Practice
     micro_batch: int | None = None  # the asked one
+    strategy: str = ""  # as asked; a recipe has scratch as fine_tune
     steps: int | None = None  # where given, they end the run and not the epochs
     is_evaluated: bool = True
     target_max_length: int | None = None  # of an encoder-decoder's targets, where none is asked
@@ -94,6 +95,7 @@ def choose(
         target_max_length=default_target_length(question, facts, data),
         padding=question.padding or ("packed" if made.packed else "longest"),
         practice=made,
+        strategy=strategy,
         steps=made.steps,
         first_lines=(*made.lines, *capped, *_beyond_the_model(question, facts)),
     )

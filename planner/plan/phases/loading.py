@@ -156,7 +156,7 @@ def feed_of(
     return feed(
         data,
         spec,
-        pipeline_of(recipe, work.facts, data, stack_of(question.stack)),
+        pipeline_of(work, data, stack_of(question.stack)),
         sample_of(question, work, data),
         host_of(question, spec),
         asked_workers=question.loader_workers,
@@ -186,7 +186,7 @@ def feed(
     wanted = pipeline.loader_workers if asked_workers is None else asked_workers
     entry = None if is_prepared else measured_entry(data, spec)
     copy = sample.device_bytes * link_seconds_a_byte(spec)
-    done = MEASURED_STAGES.get(_kind(data), ())
+    done = MEASURED_STAGES.get(kind_of(data), ())
     if entry is not None and set(stages) & set(done) - {"collate"}:
         return _measured(data, entry, wanted, copy, adds=spec.one_clock or not wanted)
     seconds = {stage: seconds_of(stage, sample) for stage in stages}
@@ -206,7 +206,8 @@ def feed(
     )
 
 
-def _kind(data: DatasetProfile) -> str:
+def kind_of(data: DatasetProfile) -> str:
+    """Of a measured loader."""
     return "image" if data.modality == "image_text" else data.modality
 
 
@@ -215,7 +216,7 @@ def measured_entry(data: DatasetProfile, spec: DeviceSpec) -> Mapping[str, Any] 
     not tokenized yet."""
     if spec.calibration is None:
         return None
-    modality = _kind(data)
+    modality = kind_of(data)
     entry = spec.calibration.loader.get(modality)
     if not isinstance(entry, Mapping) or entry.get("unit") != UNIT_OF[modality]:
         return None

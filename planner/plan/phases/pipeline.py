@@ -10,10 +10,9 @@ from planner import tables
 from planner.datasets.profile import DatasetProfile
 from planner.errors import ProfileError
 from planner.models.building.speech import is_ctc
-from planner.models.facts import ModelFacts
 from planner.plan.inputs.practice import CTC
+from planner.plan.phases.stages import Work
 from planner.question.stack import ANY, Stack
-from planner.training.recipe import Recipe
 
 #: What a row is found by, the strongest first.
 BY = ("trainer", "library", "strategy", "task")
@@ -35,12 +34,13 @@ class Pipeline:
     source: str
 
 
-def pipeline_of(recipe: Recipe, facts: ModelFacts, data: DatasetProfile, stack: Stack) -> Pipeline:
+def pipeline_of(work: Work, data: DatasetProfile, stack: Stack) -> Pipeline:
     """Of the trainer, the model's library, the strategy and the task. Raises ProfileError."""
-    task = CTC if is_ctc(recipe.task, facts.config or {}) else recipe.task
+    facts = work.facts
+    task = CTC if is_ctc(work.task, facts.config or {}) else work.task
     if facts.library == "factory":
         task = TASK_OF.get(data.modality, ANY)
-    return _pipeline(stack.trainer, facts.library, recipe.strategy, task)
+    return _pipeline(stack.trainer, facts.library, work.strategy, task)
 
 
 @cache

@@ -4,14 +4,27 @@ tokenizing, features, packing, and fetching it to a rented machine."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from planner import units
+from planner.datasets.profile import DatasetProfile
+from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName
 from planner.figures import Estimate
 from planner.plan.phases.course import Course, Phase
-from planner.plan.phases.loading import MEASURED_STAGES, measured_entry, measured_seconds
-from planner.plan.phases.pipeline import Pipeline, pipeline_of
+from planner.plan.phases.host import host_of
+from planner.plan.phases.loading import (
+    MEASURED_STAGES,
+    kind_of,
+    measured_entry,
+    measured_seconds,
+)
+from planner.plan.phases.pipeline import pipeline_of
 from planner.plan.phases.stages import WORDS, Sample, Work, record_of, seconds_of
+from planner.question import Question
+from planner.question.stack import stack_of
+from planner.training.recipe import Recipe
 from planner.uncertainty.spread import overhead
 
 BITS = 8
@@ -25,22 +38,124 @@ TOKENIZING = ("render", "encode", "encode_batched", "map_tokens")
 
 
 def preparation(course: Course) -> Phase:
-    """Nothing where the question says that the data is prepared, or for a head on features that a
-    stage before made."""
-    question, setting, data = course.question, course.setting, course.data
-    if question.prepared or setting.recipe.variant == "cached":
+    recipe, batches = course.setting.recipe, course.setting.batches
+    facts, strategy = course.setting.source.facts, course.choices.strategy
+    work = Work(facts, strategy, recipe.task, batches)
+    devices = course.setting.step.parallel.devices
+    preparing = preparing_of(course.question, recipe, work, course.data, course.spec, devices)
+    if preparing is None:
         return Phase(Estimate.exact(0.0))
-    work = Work(setting.source.facts, setting.recipe.task, setting.batches)
-    record = record_of(question, work, data)
-    pipeline = pipeline_of(setting.recipe, setting.source.facts, data, course.stack)
-    seconds = _stages(course, pipeline, record)
-    workers, cores = _workers(course, pipeline), _cores(course)
-    if course.machine.is_rented:
-        seconds[DOWNLOAD] = data_bytes(course, record) * _each("download_bytes_per_second")
+    seconds = preparing.seconds()
     total = sum(seconds.values(), Estimate.exact(0.0))
     each = {name: value.p50 / units.SECONDS_PER_HOUR for name, value in seconds.items()}
     hours = total.scale(1 / units.SECONDS_PER_HOUR)
-    return Phase(hours, of_which=each, said=_said(seconds, workers, cores))
+    said = _said(seconds, preparing.workers, preparing.cores)
+    return Phase(hours, of_which=each, said=said)
+
+
+def preparation_hours_at_least(
+    question: Question,
+    recipe: Recipe,
+    work: Work,
+    data: DatasetProfile,
+    spec: DeviceSpec,
+    devices: int,
+) -> float:
+    """The phase's median, which needs no setting."""
+    preparing = preparing_of(question, recipe, work, data, spec, devices)
+    seconds = {} if preparing is None else preparing.seconds()
+    return sum(value.p50 for value in seconds.values()) / units.SECONDS_PER_HOUR
+
+
+def preparing_of(
+    question: Question,
+    recipe: Recipe,
+    work: Work,
+    data: DatasetProfile,
+    spec: DeviceSpec,
+    devices: int,
+) -> Preparing | None:
+    """None where the question says that the data is prepared, and for a head on features that a
+    stage before made."""
+    if question.prepared or recipe.variant == "cached":
+        return None
+    pipeline = pipeline_of(work, data, stack_of(question.stack))
+    machine = host_of(question, spec)
+    cores = max(1, machine.cores * devices)
+    wanted = question.preparation_workers or pipeline.map_workers
+    return Preparing(
+        data=data,
+        record=record_of(question, work, data),
+        stages=tuple(
+            stage for stage in pipeline.before if data.tokenizer or stage not in TOKENIZING
+        ),
+        measured=measured_entry(data, spec),
+        workers=max(1, min(wanted, cores)),
+        cores=cores,
+        is_fetched=machine.is_rented,
+    )
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """What is done to each record of the data, by so many processes on the cores of all devices;
+    ``measured``: a calibrated loader of such data."""
+
+    data: DatasetProfile
+    record: Sample
+    stages: tuple[str, ...]
+    measured: Mapping[str, Any] | None
+    workers: int
+    cores: int
+    is_fetched: bool
+
+    def seconds(self) -> dict[str, Estimate]:
+        """Of each thing that is done, by all processes together."""
+        found = self._measured()
+        for stage in self.stages:
+            if stage in self._measured_stages:
+                continue
+            seconds = seconds_of(stage, self.record).scale(self.data.samples / self._gain(stage))
+            if seconds.p50:
+                found[WORDS[stage]] = found.get(WORDS[stage], Estimate.exact(0.0)) + seconds
+        if self.is_fetched:
+            found[DOWNLOAD] = self.data_bytes * _seconds_a_byte("download_bytes_per_second")
+        return found
+
+    @property
+    def data_bytes(self) -> Estimate:
+        """As they lie on disk where that is known, else by what a record holds."""
+        if self.data.bytes_on_disk is not None:
+            return Estimate.exact(float(self.data.bytes_on_disk))
+        text = self.record.tokens * overhead("token_bytes")
+        sound = self.record.seconds * overhead("sound_bytes_per_second")
+        image = self.record.pixels * overhead("photo_bits_per_pixel").scale(1 / BITS)
+        return (text + sound + image).scale(self.data.samples)
+
+    @property
+    def _measured_stages(self) -> set[str]:
+        if self.measured is None:
+            return set()
+        return set(MEASURED_STAGES.get(kind_of(self.data), ())) & set(self.stages)
+
+    def _measured(self) -> dict[str, Estimate]:
+        """By a calibrated loader, which went through several stages at once."""
+        stages = self._measured_stages
+        if self.measured is None or not stages:
+            return {}
+        name = "tokenize" if kind_of(self.data) == "text" else "decode and make features"
+        gain = max(self._gain(stage) for stage in stages)
+        whole = measured_seconds(self.data, self.measured).scale(self.data.samples)
+        return {name: whole.scale(1 / gain)}
+
+    def _gain(self, stage: str) -> int:
+        """Cores that a stage is spread over."""
+        return self.cores if stage == THREADED and self.workers == 1 else self.workers
+
+
+def _seconds_a_byte(key: str) -> Estimate:
+    rate = overhead(key)
+    return Estimate(*(1 / value for value in (rate.p90, rate.p50, rate.p10)))
 
 
 def _said(seconds: Mapping[str, Estimate], workers: int, cores: int) -> str:
@@ -57,58 +172,3 @@ def _said(seconds: Mapping[str, Estimate], workers: int, cores: int) -> str:
         f"before the first step: {done} ({changed}{FieldName('prepared')} says that nothing is "
         "left to do)"
     )
-
-
-def _stages(course: Course, pipeline: Pipeline, record: Sample) -> dict[str, Estimate]:
-    """Seconds of each thing that is done, by all processes together. A measured loader's rate
-    stands for the stages that it went through."""
-    data = course.data
-    stages = [stage for stage in pipeline.before if data.tokenizer or stage not in TOKENIZING]
-    found: dict[str, Estimate] = {}
-    entry = measured_entry(data, course.spec)
-    kind = "image" if data.modality == "image_text" else data.modality
-    done = set(MEASURED_STAGES[kind]) & set(stages) if entry is not None else set[str]()
-    if entry is not None and done:
-        name = "tokenize" if kind == "text" else "decode and make features"
-        whole = measured_seconds(data, entry).scale(data.samples)
-        found[name] = whole.scale(1 / _gain(course, pipeline, next(iter(sorted(done)))))
-    for stage in stages:
-        if stage in done:
-            continue
-        seconds = seconds_of(stage, record).scale(data.samples / _gain(course, pipeline, stage))
-        if seconds.p50:
-            found[WORDS[stage]] = found.get(WORDS[stage], Estimate.exact(0.0)) + seconds
-    return found
-
-
-def _gain(course: Course, pipeline: Pipeline, stage: str) -> int:
-    """Cores that a stage is spread over."""
-    workers = _workers(course, pipeline)
-    return _cores(course) if stage == THREADED and workers == 1 else workers
-
-
-def _workers(course: Course, pipeline: Pipeline) -> int:
-    wanted = course.question.preparation_workers or pipeline.map_workers
-    return max(1, min(wanted, _cores(course)))
-
-
-def _cores(course: Course) -> int:
-    """Of all devices of the run together."""
-    return max(1, course.machine.cores * course.setting.step.parallel.devices)
-
-
-def _each(key: str) -> Estimate:
-    """Seconds a byte of a rate's row."""
-    rate = overhead(key)
-    return Estimate(*(1 / value for value in (rate.p90, rate.p50, rate.p10)))
-
-
-def data_bytes(course: Course, record: Sample) -> Estimate:
-    """As they lie on disk where that is known, else by what a record holds."""
-    data = course.data
-    if data.bytes_on_disk is not None:
-        return Estimate.exact(float(data.bytes_on_disk))
-    text = record.tokens * overhead("token_bytes")
-    sound = record.seconds * overhead("sound_bytes_per_second")
-    image = record.pixels * overhead("photo_bits_per_pixel").scale(1 / BITS)
-    return (text + sound + image).scale(data.samples)

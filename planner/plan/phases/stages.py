@@ -63,9 +63,10 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Work:
-    """What is trained, how it is cut into batches, and for which task."""
+    """What is trained, how, for which task, and how it is cut into batches."""
 
     facts: ModelFacts
+    strategy: str
     task: str
     batches: BatchPlan
 

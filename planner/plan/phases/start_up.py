@@ -25,15 +25,23 @@ def start_up(course: Course) -> Phase:
 
 def _seconds(course: Course) -> dict[str, Estimate]:
     setting = course.setting
+    facts, strategy = setting.source.facts, course.choices.strategy
+    size = stored_bytes(facts, strategy, course.weights_bytes)
     parts = _without_model(course.spec, course.machine)
-    size = stored_bytes(setting.source.facts, course.weights_bytes, setting.recipe.strategy)
-    if size:
-        parts["read the weights"] = _at(size, "read_bytes_per_second")
-        if course.machine.is_rented and _is_fetched(course):
-            parts["download the weights"] = _at(size, "download_bytes_per_second")
+    parts |= _weights(facts, size, course.machine)
     if setting.recipe.compile:
         operations = setting.longest_trace().op_count
         parts["compile"] = overhead("compile_operation_seconds").scale(operations)
+    return parts
+
+
+def _weights(facts: ModelFacts, size: float, machine: Host) -> dict[str, Estimate]:
+    """Read from disk, and before that fetched to a rented machine; a local folder lies there."""
+    if not size:
+        return {}
+    parts = {"read the weights": _at(size, "read_bytes_per_second")}
+    if machine.is_rented and facts.origin != "folder":
+        parts["download the weights"] = _at(size, "download_bytes_per_second")
     return parts
 
 
@@ -53,19 +61,15 @@ def _imports(spec: DeviceSpec) -> Estimate:
     return Estimate.exact(measured) if measured else overhead(IMPORTS)
 
 
-def _is_fetched(course: Course) -> bool:
-    """A local folder's weights lie on the machine."""
-    return course.setting.source.facts.origin != "folder"
-
-
 def _at(size: float, key: str) -> Estimate:
     rate = overhead(key)
     return Estimate(*(size / value for value in (rate.p90, rate.p50, rate.p10)))
 
 
-def stored_bytes(facts: ModelFacts, weights_bytes: float, strategy: str) -> float:
+def stored_bytes(facts: ModelFacts, strategy: str, weights_bytes: float = 0.0) -> float:
     """Of the checkpoint that a run starts from; 0 from scratch. Weights that are quantised while
-    they are loaded lie in full on disk."""
+    they are loaded lie in full on disk. ``weights_bytes``: on the device, where nothing else is
+    known."""
     if strategy == "scratch":
         return 0.0
     if facts.parameters is None or facts.quantization is not None:
@@ -75,7 +79,12 @@ def stored_bytes(facts: ModelFacts, weights_bytes: float, strategy: str) -> floa
     return float(facts.parameters * (WIDE_BYTES if wide else HALF_BYTES))
 
 
-def start_up_hours_at_least(question: Question, spec: DeviceSpec) -> float:
-    """Of any run on a device, at the median: what needs no model."""
-    parts = _without_model(spec, host_of(question, spec))
+def start_up_hours_at_least(
+    question: Question, spec: DeviceSpec, facts: ModelFacts | None = None, strategy: str = ""
+) -> float:
+    """Of any run on a device, at the median; with the weights where ``facts`` tell them."""
+    machine = host_of(question, spec)
+    parts = _without_model(spec, machine)
+    if facts is not None:
+        parts |= _weights(facts, stored_bytes(facts, strategy), machine)
     return sum(part.p50 for part in parts.values()) / units.SECONDS_PER_HOUR

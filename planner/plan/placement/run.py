@@ -17,9 +17,9 @@ from planner.plan.phases.evaluation import evaluation
 from planner.plan.phases.host import host_of
 from planner.plan.phases.loading import feed_of
 from planner.plan.phases.preparation import preparation
-from planner.plan.phases.saving import saving, saving_hours_at_least
+from planner.plan.phases.saving import saving
 from planner.plan.phases.stages import Work
-from planner.plan.phases.start_up import start_up, start_up_hours_at_least
+from planner.plan.phases.start_up import start_up
 from planner.plan.phases.training import training
 from planner.plan.steps.setting import Setting
 from planner.question import Question
@@ -75,7 +75,8 @@ def whole_run(
     # as trainers do: a number of steps wins over epochs, and goes through the data again and again
     steps = choices.steps or max(1, math.ceil(epoch_steps * choices.epochs))
     epochs = steps / epoch_steps
-    work = Work(setting.source.facts, setting.recipe.task, setting.batches)
+    facts, recipe = setting.source.facts, setting.recipe
+    work = Work(facts, choices.strategy, recipe.task, setting.batches)
     course = Course(
         question=question,
         choices=choices,
@@ -83,7 +84,7 @@ def whole_run(
         data=data,
         spec=spec,
         stack=stack_of(question.stack),
-        host=feed_of(question, setting.recipe, work, data, spec),
+        host=feed_of(question, recipe, work, data, spec),
         machine=host_of(question, spec),
         steps=steps,
         epochs=epochs,
@@ -163,11 +164,3 @@ def _joined_parts(runs: Sequence[Run], phase: str) -> dict[str, float]:
         name: sum(run.of_which_hours.get(phase, {}).get(name, 0.0) for run in having)
         for name in names
     }
-
-
-def fixed_hours_at_least(
-    question: Question, spec: DeviceSpec, epochs: float, checkpoint_bytes: float
-) -> float:
-    """Hours of a run beside its steps that are sure: imports and saving, at their medians."""
-    saved = saving_hours_at_least(question, spec, checkpoint_bytes, epochs)
-    return saved + start_up_hours_at_least(question, spec)
