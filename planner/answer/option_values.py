@@ -266,7 +266,7 @@ def _run(option: Option) -> dict[str, Any]:
         "evaluation_generates": option.choices.practice.generates,
         **_evaluated(run.evaluated),
         "breakdown_hours": dict(run.parts_hours),
-        "training_hours": dict(run.training_hours),
+        "of_which_hours": {name: dict(of) for name, of in run.of_which_hours.items() if of},
     }
 
 

@@ -166,15 +166,6 @@ class RunBreakdown(_Part):
     )
 
 
-class TrainingParts(_Part):
-    steps: float = Field(ge=0, description="The steps themselves")
-    clipping: float = Field(default=0.0, ge=0, description="Clipping the gradients")
-    trainer: float = Field(
-        default=0.0, ge=0, description="Reading the loss and the trainer's own work on the host"
-    )
-    loading: float = Field(default=0.0, ge=0, description="Waiting for the data loader")
-
-
 class Run(_Part):
     steps: int = Field(ge=0)
     epochs: float = Field(ge=0)
@@ -190,8 +181,8 @@ class Run(_Part):
     generated_tokens: float | None = Field(default=None, gt=0, description="Of a batch's longest")
     beams: int | None = Field(default=None, ge=1)
     breakdown_hours: RunBreakdown = Field(description="Wall-clock hours, medians")
-    training_hours: TrainingParts | None = Field(
-        default=None, description="What the hours of training are made of, medians"
+    of_which_hours: dict[str, dict[str, float]] = Field(
+        default={}, description="Of a phase what is told apart, medians; of training they sum to it"
     )
 
 

@@ -16,6 +16,7 @@ from planner.plan.placement.run import Run, steps_of_an_epoch
 from planner.plan.placement.variants import CACHED, GRADUAL
 from planner.question import Question
 from planner.question.applies import in_vain
+from planner.uncertainty.spread import overhead
 from planner.units import SECONDS_PER_HOUR, format_count, format_seconds
 
 #: A number of epochs that differs by less is the asked one.
@@ -51,9 +52,16 @@ def of_option(problem: Problem, planned: Planned) -> list[FirstLine]:
     placement, run = planned.placement, planned.run
     return [
         FirstLine("run", _run(problem, placement, run)),
+        *_around(run),
         *placement.variant.choices.first_lines,
         *_not_as_asked(problem.question, placement, run),
     ]
+
+
+def _around(run: Run) -> list[FirstLine]:
+    """What is assumed of the data's way to the device, where it takes a worthwhile share."""
+    least = overhead("said_share").p50 * run.wall_hours.p50
+    return [FirstLine("run", text) for hours, text in run.said if hours > least]
 
 
 def other_lengths(shown: Planned | None, options: Iterable[Planned]) -> list[FirstLine]:

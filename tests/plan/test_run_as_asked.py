@@ -38,7 +38,9 @@ def test_max_steps_is_the_number_of_steps_through_the_data_again_and_again():
     run = answer["options"][0]["run"]
     assert run["steps"] == 5000
     assert run["epochs"] == pytest.approx(5000 * 32 / 6540, rel=0.01)
-    assert 1.5 < run["gpu_hours"]["p50"] < 2.6
+    # rows of features as lists, read by the training process, take as long again: the run took 8 h
+    stall = run["of_which_hours"]["training"]["loader_stall"]
+    assert 1.5 < run["gpu_hours"]["p50"] - stall < 2.6 and 0.8 < stall < 1.6
     assert any("5,000 steps of 32 samples" in line["text"] for line in answer["first_lines"])
 
 

@@ -39,6 +39,7 @@ class TrainingChoices:
     padding: str
     practice: Practice
     micro_batch: int | None = None  # the asked one
+    strategy: str = ""  # as asked; a recipe has scratch as fine_tune
     steps: int | None = None  # where given, they end the run and not the epochs
     is_evaluated: bool = True
     target_max_length: int | None = None  # of an encoder-decoder's targets, where none is asked
@@ -96,6 +97,7 @@ def choose(
         target_max_length=default_target_length(question, facts, data),
         padding=question.padding or ("packed" if made.packed else "longest"),
         practice=made,
+        strategy=strategy,
         steps=made.steps,
         first_lines=(
             *made.lines,

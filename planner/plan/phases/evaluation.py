@@ -15,7 +15,6 @@ from planner.plan.decoding.inference import forward_seconds
 from planner.plan.decoding.memory import result_bytes
 from planner.plan.inputs.evaluating import held_out_samples, writing
 from planner.plan.phases.course import Course, Phase
-from planner.plan.phases.training import paced
 from planner.plan.steps.setting import Lengths, longest_lengths, mean_lengths
 from planner.uncertainty.spread import Spread, overhead, spread
 
@@ -79,7 +78,7 @@ def _batch_seconds(
     if written is not None:
         work += sure.around(written.reading_seconds) + _tokens_seconds(course, written, sure)
     if host is not None:
-        work = paced(work, host.sample_seconds.scale(made.batch), spec)
+        work = host.fed(work, made.batch).seconds
     return work, written, notes
 
 
