@@ -19,7 +19,7 @@ from planner.trace.table import CATEGORIES, ITEMSIZE, PHASES, Operand, Signature
 _GRADIENTS, _OPTIMIZER = CATEGORIES.index("gradients"), PHASES.index("optimizer")
 _BACKWARD = PHASES.index("backward")
 _NUMBER = Operand((), "float32")
-#: Questions that transformers' Trainer asks of a micro-batch's loss: is it no number, is it infinite.
+#: Questions that transformers' Trainer asks of a micro-batch's loss: no number? infinite?
 QUESTIONS = 2
 
 
