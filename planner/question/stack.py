@@ -2,8 +2,8 @@
 
 Rows of ``profiles/stacks/stacks.csv`` say what a trainer does by itself, and since when: how many
 samples it evaluates at once, whether it clips gradients, which attention it runs, which optimizer
-it takes. ``--stack trainer-2022`` asks for the versions in the middle of a year, ``trainer-2023-03``
-for those of a month; without a date for today's.
+it takes. ``--stack trainer-2022`` asks for the versions in the middle of a year,
+``trainer-2023-03`` for those of a month; without a date for today's.
 """
 
 from __future__ import annotations
