@@ -36,6 +36,7 @@ def _tokens(report: Report, asked: Asked) -> None:
         # Every sample has these lengths; padding to the maximum would lengthen the target to the
         # input's.
         fields |= {"target_tokens_per_sample": int(both[2]), "padding": "longest"}
+        fields["length_spread"] = 0
         return
     limit = re.match(r"(\d+)", text)
     if limit:
@@ -62,7 +63,7 @@ def _known_length(report: Report, asked: Asked, packed: bool) -> float | None:
     if known and (tokens := facts.mean_tokens(known, asked.fields["model"])):
         asked.assumed.append(f"{tokens:,.0f} tokens a sample: {known['counted_how']}")
         if not packed and (report.number("micro_batch") or 2) > 1:
-            asked.assumed.append("every sample of that length: the padding of batches is left out")
+            asked.assumed.append("lengths spread as in published sets of the task")
         return tokens
     if (found := report.says(r"cut at (\d+)")) is not None:
         asked.assumed.append(f"every sample cut at {found[1]} tokens")

@@ -22,6 +22,7 @@ from planner.plan.phases.training import training
 from planner.plan.steps.setting import Setting
 from planner.question import Question
 from planner.question.stack import stack_of
+from planner.uncertainty.runs import basis_of_runs, kinds, run_spread
 
 #: In the order in which they begin.
 PHASES: Mapping[str, Callable[[Course], Phase]] = {
@@ -31,6 +32,8 @@ PHASES: Mapping[str, Callable[[Course], Phase]] = {
     "evaluation": evaluation,
     "saving": saving,
 }
+#: Phases that are made of steps.
+OF_STEPS = ("training", "evaluation")
 #: Phases that runs one after another in one process have once.
 ONCE = ("start_up", "preparation")
 
@@ -82,7 +85,7 @@ def whole_run(
         checkpoint_bytes=checkpoint_bytes,
     )
     phases = {name: hours(course) for name, hours in PHASES.items()}
-    wall = sum((phase.hours for phase in phases.values()), Estimate.exact(0.0))
+    wall, of_range = _with_range(course, phases)
     return Run(
         steps=steps,
         epochs=epochs,
@@ -91,9 +94,22 @@ def whole_run(
         parts_hours={name: phase.hours.p50 for name, phase in phases.items()},
         evaluations=course.evaluations,
         evaluated_samples=held_out_samples(question, data.samples, setting.recipe.task),
-        notes=tuple(note for phase in phases.values() for note in phase.notes),
+        notes=(*(note for phase in phases.values() for note in phase.notes), *of_range),
         warnings=tuple(warning for phase in phases.values() for warning in phase.warnings),
     )
+
+
+def _with_range(course: Course, phases: Mapping[str, Phase]) -> tuple[Estimate, tuple[str, ...]]:
+    """(wall hours, what is said of their range): what is made of steps has the range of whole runs,
+    every other phase its own."""
+    step, recipe, spec = course.setting.step, course.setting.recipe, course.spec
+    own = kinds(recipe.task, recipe.strategy, course.stack.trainer, step.parallel.devices)
+    spread = run_spread(basis_of_runs(spec.pricing, spec.key), own)
+    wall = Estimate.exact(0.0)
+    for name, phase in phases.items():
+        timed = name in OF_STEPS
+        wall += spread.around(phase.hours, step.seconds) if timed else phase.hours
+    return wall, (spread.words,) if spread.runs else ()
 
 
 def _evaluations(choices: TrainingChoices, steps: int, epochs: float) -> float:
