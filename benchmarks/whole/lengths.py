@@ -41,11 +41,13 @@ def _tokens(report: Report, asked: Asked) -> None:
     limit = re.match(r"(\d+)", text)
     if limit:
         fields["max_length"] = int(limit[1])
-    tokens, full = report.number("tokens_per_sample"), bool(report.says(r"padded(?! in batch)"))
+    unpadded = report.says(r"flash attention unpads") is not None
+    tokens = report.number("tokens_per_sample")
+    full = bool(report.says(r"padded(?! in batch)")) and not unpadded
     packed = bool(report.says(PACKED))
     if packed and limit and (fields.get("max_steps") or report["table"] == TOTALS):
         tokens, full = float(limit[1]), True
-    elif full and limit and report.says(r"flash attention unpads") is None:
+    elif full and limit:
         tokens = float(limit[1])
     if tokens is None:
         tokens = _known_length(report, asked, packed)
@@ -56,6 +58,8 @@ def _tokens(report: Report, asked: Asked) -> None:
     if packed and not full:
         fields["tokens_per_sample"] = tokens
     fields["padding"] = "max" if full else "packed" if packed else "longest"
+    if unpadded:
+        fields["length_spread"] = 0  # real tokens alone are computed on
 
 
 def _known_length(report: Report, asked: Asked, packed: bool) -> float | None:
