@@ -221,6 +221,7 @@ class Cost(_Part):
     project_usd: Figure | None = Field(
         default=None, description="Training and answering the asked requests for the asked months"
     )
+    project_range_usd: dict[str, float] | None = None  # run; the project's low and high
     usd_per_request: float | None = Field(
         default=None,
         ge=0,

@@ -7,8 +7,11 @@ import math
 from collections.abc import Iterable
 from typing import Protocol
 
+from planner.cost.bill import Bill
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
+from planner.plan.billing import as_people_run
+from planner.plan.inputs.hardware import RentedDevice
 from planner.plan.inputs.problem import Problem
 from planner.plan.phases.evaluation import Evaluated
 from planner.plan.placement.place import Placement
@@ -34,6 +37,12 @@ class Planned(Protocol):
     @property
     def run(self) -> Run: ...
 
+    @property
+    def rented(self) -> RentedDevice: ...
+
+    @property
+    def bill(self) -> Bill | None: ...
+
 
 def first_lines(
     problem: Problem, shown: Planned | None, strategies: Iterable[str]
@@ -44,7 +53,16 @@ def first_lines(
     question, facts = problem.question, problem.facts
     vain = in_vain(question, set(strategies), question.task or facts.task, facts.modality)
     idle = [FirstLine("run", text, warning=True) for text in vain]
-    return [*problem.first_lines, *idle, *_subject(problem), *own]
+    paid = _project(question, shown)
+    return [*problem.first_lines, *idle, *_subject(problem), *own, *paid]
+
+
+def _project(question: Question, shown: Planned | None) -> list[FirstLine]:
+    """The run's dollars beside those of the project; nothing where no price is known."""
+    if shown is None or shown.bill is None:
+        return []
+    project = as_people_run(question, shown.bill, shown.rented.parallel.devices)
+    return [FirstLine("cost", project.words)]
 
 
 def of_option(problem: Problem, planned: Planned) -> list[FirstLine]:

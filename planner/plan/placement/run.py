@@ -23,6 +23,7 @@ from planner.plan.phases.training import training
 from planner.plan.steps.setting import Setting
 from planner.question import Question
 from planner.question.stack import stack_of
+from planner.uncertainty.runs import basis_of_runs, kinds, run_spread
 
 #: In the order in which they begin.
 PHASES: Mapping[str, Callable[[Course], Phase]] = {
@@ -32,6 +33,8 @@ PHASES: Mapping[str, Callable[[Course], Phase]] = {
     "evaluation": evaluation,
     "saving": saving,
 }
+#: Phases that are made of steps.
+OF_STEPS = ("training", "evaluation")
 #: Phases that runs one after another in one process have once.
 ONCE = ("start_up", "preparation")
 
@@ -93,7 +96,7 @@ def whole_run(
         optimizer_bytes=optimizer_bytes,
     )
     phases = {name: hours(course) for name, hours in PHASES.items()}
-    wall = sum((phase.hours for phase in phases.values()), Estimate.exact(0.0))
+    wall, of_range = _with_range(course, phases)
     return Run(
         steps=steps,
         epochs=epochs,
@@ -104,7 +107,7 @@ def whole_run(
         said=_said(phases.values()),
         evaluations=course.evaluations,
         evaluated=evaluated(course),
-        notes=tuple(note for phase in phases.values() for note in phase.notes),
+        notes=(*(note for phase in phases.values() for note in phase.notes), *of_range),
         warnings=tuple(warning for phase in phases.values() for warning in phase.warnings),
     )
 
@@ -115,6 +118,19 @@ def _said(phases: Iterable[Phase]) -> tuple[tuple[float, str], ...]:
         for phase in phases
         if phase.said
     )
+
+
+def _with_range(course: Course, phases: Mapping[str, Phase]) -> tuple[Estimate, tuple[str, ...]]:
+    """(wall hours, what is said of their range): what is made of steps has the range of whole runs,
+    every other phase its own."""
+    step, recipe, spec = course.setting.step, course.setting.recipe, course.spec
+    own = kinds(recipe.task, recipe.strategy, course.stack.trainer, step.parallel.devices)
+    spread = run_spread(basis_of_runs(spec.pricing, spec.key), own)
+    wall = Estimate.exact(0.0)
+    for name, phase in phases.items():
+        timed = name in OF_STEPS
+        wall += spread.around(phase.hours, step.seconds) if timed else phase.hours
+    return wall, (spread.words,) if spread.runs else ()
 
 
 def _evaluations(choices: TrainingChoices, steps: int, epochs: float) -> float:
