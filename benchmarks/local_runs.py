@@ -216,7 +216,7 @@ def _spec(device: str) -> Any:
 def _asked(case: Case, spec: Any, folder: Path) -> Predicted:
     if isinstance(spec, str):
         return Predicted(refused=spec)
-    from planner.plan.placement.point import evaluate
+    from planner.plan.steps.point import evaluate
 
     try:
         facts, recipe, sizes = question(case, folder)

@@ -241,7 +241,7 @@ def train(cases: Sequence[Case], folder: Path, seconds: float) -> int:
     from planner.errors import PlannerError
     from planner.ledger.store import Ledger
     from planner.measure.real_run import measure
-    from planner.plan.placement.point import evaluate
+    from planner.plan.steps.point import evaluate
 
     spec, done = resolve_device("cpu").spec, 0
     print(f"\nTraining {len(cases)} models for about {seconds:g} s each", flush=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.whole.asking import Asked
+from benchmarks.whole.asked import Asked
 from benchmarks.whole.report import Report
 from planner.cli.writing import write
 from planner.errors import PlannerError

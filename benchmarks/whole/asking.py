@@ -5,33 +5,17 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
-from typing import Any
 
 from benchmarks.whole import facts, words
-from benchmarks.whole.report import HOST_GPUS, TOTALS, Report
+from benchmarks.whole.asked import Asked
+from benchmarks.whole.lengths import PACKED, lengths
+from benchmarks.whole.report import HOST_GPUS, Report
+from benchmarks.whole.surroundings import surroundings
 
 #: Of a price that a report leaves out: dollars are then not judged.
 NO_PRICE = 1.0
 SHARDED = r"ZeRO|FSDP|DeepSpeed"
-PACKED = r"(?<!not )(?<!no sample )\bpacked\b"
 OFFLOADED = r"(?<!no )(?<!without )(?<!no CPU )offload"
-
-
-@dataclass
-class Asked:
-    """A question's fields, or why there are none. ``assumed`` says what the row leaves open and how
-    it was filled; ``missing`` what it lacks, or what the planner has no words for."""
-
-    fields: dict[str, Any] = field(default_factory=dict)
-    assumed: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    modality: str = "other"
-    judges_memory: bool = True
-
-    @property
-    def askable(self) -> bool:
-        return not self.missing
 
 
 def question(report: Report) -> Asked:
@@ -52,8 +36,8 @@ def question(report: Report) -> Asked:
     asked.fields = {"model": name, "strategy": strategy, "task": task, "offline": True}
     _recipe(report, asked)
     _amount(report, asked)
-    _lengths(report, asked)
-    _surroundings(report, asked)
+    lengths(report, asked)
+    surroundings(report, asked)
     return asked
 
 
@@ -145,74 +129,3 @@ def _amount(report: Report, asked: Asked) -> None:
             asked.fields["epochs"] = max(1, math.ceil(steps * batch / samples))
         else:
             asked.missing.append("neither epochs nor steps with a batch are stated")
-
-
-def _lengths(report: Report, asked: Asked) -> None:
-    if asked.modality == "image":
-        _image(report, asked)
-    elif asked.modality != "speech":
-        _tokens(report, asked)
-
-
-def _image(report: Report, asked: Asked) -> None:
-    text = report["max_length"]
-    if found := re.search(r"(\d+) to (\d+) px", text):
-        middle = (int(found[1]) + int(found[2])) / 2
-        asked.fields["image_size"] = int(16 * round(middle / 16))
-        asked.assumed.append(f"images that grow from {found[1]} to {found[2]} pixels: their middle")
-    elif found := re.match(r"(\d+)x\d+|(\d+)$", text):
-        asked.fields["image_size"] = int(found[1] or found[2])
-
-
-def _tokens(report: Report, asked: Asked) -> None:
-    fields, text = asked.fields, report["max_length"]
-    if both := re.match(r"(\d+) in / (\d+) out", text):
-        fields |= {"tokens_per_sample": int(both[1]), "max_length": int(both[1])}
-        # Every sample has these lengths; padding to the maximum would lengthen the target to the
-        # input's.
-        fields |= {"target_tokens_per_sample": int(both[2]), "padding": "longest"}
-        return
-    limit = re.match(r"(\d+)", text)
-    if limit:
-        fields["max_length"] = int(limit[1])
-    tokens, full = report.number("tokens_per_sample"), bool(report.says(r"padded(?! in batch)"))
-    packed = bool(report.says(PACKED))
-    if packed and limit and (fields.get("max_steps") or report["table"] == TOTALS):
-        tokens, full = float(limit[1]), True
-    elif full and limit and report.says(r"flash attention unpads") is None:
-        tokens = float(limit[1])
-    if tokens is None:
-        tokens = _known_length(report, asked, packed)
-    if tokens is None:
-        asked.missing.append("mean length of the samples: neither stated nor known of the data")
-        return
-    fields["tokens_per_sample"] = min(tokens, fields.get("max_length") or tokens)
-    if packed and not full:
-        fields["tokens_per_sample"] = tokens
-    fields["padding"] = "max" if full else "packed" if packed else "longest"
-
-
-def _known_length(report: Report, asked: Asked, packed: bool) -> float | None:
-    known = facts.data_set(report["dataset"])
-    if known and (tokens := facts.mean_tokens(known, asked.fields["model"])):
-        asked.assumed.append(f"{tokens:,.0f} tokens a sample: {known['counted_how']}")
-        if not packed and (report.number("micro_batch") or 2) > 1:
-            asked.assumed.append("every sample of that length: the padding of batches is left out")
-        return tokens
-    if (found := report.says(r"cut at (\d+)")) is not None:
-        asked.assumed.append(f"every sample cut at {found[1]} tokens")
-        return float(found[1])
-    return None
-
-
-def _surroundings(report: Report, asked: Asked) -> None:
-    """Evaluation and saving, where the row says something of them."""
-    fields = asked.fields
-    if report.says(r"no evaluation"):
-        fields["evaluations_per_epoch"] = 0
-    elif found := report.says(r"evaluation of (\d+) \w+ each epoch"):
-        fields["evaluation_samples"] = int(found[1])
-    elif (found := report.says(r"evaluation every (\d+) steps")) and fields.get("max_steps"):
-        fields["evaluations_per_epoch"] = fields["max_steps"] / int(found[1])
-    elif report.says(r"run is the max_steps shown"):
-        fields |= {"evaluations_per_epoch": 0, "saves_per_epoch": 0}

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from benchmarks.whole.answers import Answer
-from benchmarks.whole.asking import Asked
+from benchmarks.whole.asked import Asked
 from benchmarks.whole.report import Report
 from planner.figures import Estimate
 

@@ -158,6 +158,9 @@ class RunBreakdown(_Part):
     evaluation: float = Field(ge=0)
     saving: float = Field(ge=0)
     start_up: float = Field(ge=0)
+    preparation: float = Field(
+        default=0.0, ge=0, description="What is done to the data once, before the first step"
+    )
     interruptions: float = Field(
         default=0.0, ge=0, description="Checkpoints, lost work and restarts on spot"
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from planner.measure.explain import within
-from planner.plan.placement.point import PointResult, evaluate
+from planner.plan.steps.point import PointResult, evaluate
 from planner.step_time.power import mean_watts
 
 if TYPE_CHECKING:

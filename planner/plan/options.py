@@ -19,8 +19,8 @@ from planner.plan.inputs.problem import Problem
 from planner.plan.limits import Limit
 from planner.plan.placement.place import Placement
 from planner.plan.placement.run import Run
-from planner.plan.placement.setting import Setting
 from planner.plan.placement.variants import CACHED, GRADUAL
+from planner.plan.steps.setting import Setting
 from planner.step_time.power import mean_watts
 
 if TYPE_CHECKING:

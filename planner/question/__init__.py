@@ -1,10 +1,10 @@
 """What is asked: ``Question``, its fields for flags and forms, ``project.yaml``."""
 
-from planner.question.question import (
+from planner.question.question import Question
+from planner.question.what import (
     ALL_STRATEGIES,
     PAID_STRATEGIES,
     TRAINING_STRATEGIES,
-    Question,
 )
 
 __all__ = [

@@ -8,8 +8,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from planner.errors import FieldName
-from planner.question.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
+from planner.question.question import Question
 from planner.question.settings import LORA, SETTINGS
+from planner.question.what import PAID_STRATEGIES, TRAINING_STRATEGIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,7 @@ USES: dict[str, Use] = {
     "attention": TRAINED,
     "compile": TRAINED,
     "saves_per_epoch": TRAINED,
+    "stack": TRAINED,
     "parallel": TRAINED,
     "gpu": TRAINED,
     "gpus": TRAINED,

@@ -1,6 +1,6 @@
 """Asks the planner for a case, and sets its answer beside the measurement.
 
-``planner.plan.placement.point.evaluate`` prices one step without the run, the money and the report
+``planner.plan.steps.point.evaluate`` prices one step without the run, the money and the report
 around it.
 Everything is imported inside the functions: the tables and the statistics need neither torch nor
 the planner's rooms.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from planner.devices.specification import DeviceSpec
     from planner.figures import Estimate
     from planner.models.facts import ModelFacts
-    from planner.plan.placement.point import PointResult
+    from planner.plan.steps.point import PointResult
     from planner.training.recipe import Recipe
 
 
@@ -169,7 +169,7 @@ def ask(case: Case, folder: Path, spec: DeviceSpec | None = None) -> PointResult
     PlannerError where the planner refuses."""
     from planner.devices.lookup import find_device
     from planner.parallel.plan import ParallelPlan
-    from planner.plan.placement.point import evaluate
+    from planner.plan.steps.point import evaluate
 
     facts = _facts(resolvable(case.model, case.architecture, folder), case.task or None)
     case = case if case.task else replace(case, task=facts.task)

@@ -17,7 +17,7 @@ from planner.devices.processors import processor_spec
 from planner.errors import QuestionError
 from planner.models.resolve import resolve
 from planner.operations.registry import kind_of
-from planner.plan.placement.point import evaluate
+from planner.plan.steps.point import evaluate
 from planner.trace.source import trace_for
 from planner.training.recipe import Recipe
 

@@ -11,7 +11,7 @@ from planner.models.configs import model_types
 from planner.models.resolve import resolve
 from planner.models.tasks import choose_task
 from planner.question import Question
-from planner.question.question import Task
+from planner.question.what import Task
 
 SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 

@@ -9,7 +9,7 @@ from planner.datasets.profile import from_counts
 from planner.devices.lookup import find_device
 from planner.models.resolve import resolve
 from planner.plan.inputs.defaults import choose
-from planner.plan.placement.point import evaluate, memory_at
+from planner.plan.steps.point import evaluate, memory_at
 from planner.question import Question
 from planner.trace.source import trace_for
 

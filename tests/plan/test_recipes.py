@@ -9,7 +9,7 @@ from planner.models.resolve import resolve
 from planner.plan.inputs import recipes
 from planner.plan.inputs.practice import practice
 from planner.question import Question
-from planner.question.question import TRAINING_STRATEGIES
+from planner.question.what import TRAINING_STRATEGIES
 
 
 def made(model, strategy="fine_tune", samples=20_000, tokens=300, **fields):

@@ -12,7 +12,7 @@ from collections import Counter
 from planner import tables
 from planner.plan.inputs.practice import CTC
 from planner.question import ALL_STRATEGIES
-from planner.question.question import Task
+from planner.question.what import Task
 from planner.today import system_date
 
 #: The system's day, not the one that the tests answer as of: nothing can have been captured later.
@@ -609,6 +609,11 @@ CHECKS = {
     + (unique("key"), dated("date"), positive("value"), rows_satisfying(has_unit, "no unit")),
     "priors/run.csv": GENERIC + (unique("key"), at_most("p10", "p50"), at_most("p50", "p90")),
     "priors/**/*.csv": GENERIC,
+    "stacks/stacks.csv": GENERIC
+    + (
+        dated("date"),
+        rows_satisfying(lambda row: (row["value"] == "") != (row["word"] == ""), "value or word"),
+    ),
     "optimizers.csv": GENERIC + (unique("optimizer"), dated("date")),
     "rules/samples.csv": GENERIC
     + (

@@ -5,8 +5,8 @@ import pytest
 from planner.answer.estimate import estimate
 from planner.question import Question
 from planner.question.applies import USES, in_vain, use_of
-from planner.question.question import ALL_STRATEGIES, Task
 from planner.question.settings import SETTINGS
+from planner.question.what import ALL_STRATEGIES, Task
 
 TEXT = {"model": "gpt2", "samples": 100, "tokens_per_sample": 50}
 

@@ -23,7 +23,7 @@ from planner.operations.call import Call, Lengths
 from planner.operations.cases import case
 from planner.operations.registry import cost, kinds, terms, work
 from planner.plan.inputs.hardware import with_basis
-from planner.plan.placement.point import evaluate
+from planner.plan.steps.point import evaluate
 from planner.step_time.calibrated import CalibratedPrices, sizes_asked
 from planner.step_time.clock import StepClock
 from planner.step_time.host import HostCosts

@@ -16,7 +16,8 @@ from planner.memory.peak import peak_allocated
 from planner.parallel.data_parallel import bucket_bytes
 from planner.parallel.plan import ALONE, ParallelPlan
 from planner.plan.inputs.problem import Problem
-from planner.plan.placement.point import (
+from planner.plan.placement.variants import Stage
+from planner.plan.steps.point import (
     Memory,
     memory_at,
     room_bytes,
@@ -24,14 +25,13 @@ from planner.plan.placement.point import (
     step_at,
     step_of,
 )
-from planner.plan.placement.setting import (
+from planner.plan.steps.setting import (
     Setting,
     accumulation_steps,
     longest_lengths,
     mean_lengths,
     micro_batches,
 )
-from planner.plan.placement.variants import Stage
 from planner.step_time.clock import StepClock, StepTime
 from planner.step_time.least import least_seconds
 from planner.trace.source import TraceSource

@@ -12,7 +12,7 @@ from planner.first_lines import FirstLine
 from planner.models.quantization.stored import Quantization
 from planner.plan.inputs.defaults import quantised
 from planner.plan.inputs.problem import Problem
-from planner.plan.placement.setting import Setting
+from planner.plan.steps.setting import Setting
 from planner.question.training_setting import LORA
 
 

@@ -13,8 +13,8 @@ from planner.plan.inputs.problem import Problem
 from planner.plan.placement.grid import Grids
 from planner.plan.placement.run import Run, joined, whole_run
 from planner.plan.placement.search import Settled, promise, prove
-from planner.plan.placement.setting import Setting
 from planner.plan.placement.variants import CACHED, Stage, Variant
+from planner.plan.steps.setting import Setting
 from planner.trace.table import CATEGORIES
 
 Key = tuple[str, str | None, str, ParallelPlan]

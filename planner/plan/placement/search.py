@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from planner.parallel.plan import ParallelPlan
 from planner.plan.placement.grid import DeviceGrid
-from planner.plan.placement.setting import Setting
+from planner.plan.steps.setting import Setting
 
 #: A micro-batch from which on recomputing for the sake of a larger one is not considered.
 ENOUGH = 4

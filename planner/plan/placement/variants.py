@@ -11,7 +11,7 @@ from planner.errors import ModelError
 from planner.models.facts import ModelFacts
 from planner.plan.inputs.defaults import TrainingChoices, choose
 from planner.plan.inputs.problem import Problem
-from planner.plan.placement.setting import longest_lengths
+from planner.plan.steps.setting import longest_lengths
 from planner.question import Question
 from planner.training.recipe import Recipe
 

@@ -1,7 +1,8 @@
 """Reports and answers that the tests of the judge are made of."""
 
 from benchmarks.whole.answers import Answer
-from benchmarks.whole.asking import Asked, question
+from benchmarks.whole.asked import Asked
+from benchmarks.whole.asking import question
 from benchmarks.whole.outcome import Outcome
 from benchmarks.whole.report import Report, of_row
 from planner.figures import Estimate

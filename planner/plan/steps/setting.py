@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from planner.datasets.batching import BatchPlan
 from planner.parallel.plan import ParallelPlan
-from planner.plan.placement.point import Memory, StepResult
+from planner.plan.steps.point import Memory, StepResult
 from planner.trace.source import TraceSource
 from planner.trace.table import StepTrace, traced_length
 from planner.training.recipe import Recipe

@@ -13,8 +13,8 @@ from planner.devices.lookup import find_device
 from planner.devices.profile import DeviceProfile
 from planner.figures import Estimate
 from planner.plan.inputs.problem import understand
-from planner.plan.placement.input_pipeline import Feed, feed
-from planner.plan.placement.run import _paced
+from planner.plan.phases.loading import Feed, feed
+from planner.plan.phases.training import paced
 from planner.question import Question
 from planner.uncertainty.spread import overhead
 
@@ -148,8 +148,8 @@ def test_the_warning_says_what_would_help():
 
 def test_a_processor_loads_and_trains_in_turn_a_gpu_beside():
     gpu, step, load = find_device("h100-sxm"), Estimate(1, 2, 3), Estimate(0.5, 1, 4)
-    assert _paced(step, load, gpu) == Estimate(1, 2, 4)
-    assert _paced(step, load, dataclasses.replace(gpu, vendor="cpu")).p50 == 3
+    assert paced(step, load, gpu) == Estimate(1, 2, 4)
+    assert paced(step, load, dataclasses.replace(gpu, vendor="cpu")).p50 == 3
 
 
 @pytest.fixture

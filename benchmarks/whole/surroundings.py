@@ -1,0 +1,40 @@
+"""What a report says of the run around its steps, as fields of the question: a function a subject,
+listed in ``SUBJECTS``. Each reads the report's words and adds to ``asked.fields``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks.whole.asked import Asked
+from benchmarks.whole.report import Report
+
+
+def surroundings(report: Report, asked: Asked) -> None:
+    """Every subject, in their order."""
+    for subject in SUBJECTS:
+        subject(report, asked)
+
+
+def _evaluation(report: Report, asked: Asked) -> None:
+    fields = asked.fields
+    if report.says(r"no evaluation"):
+        fields["evaluations_per_epoch"] = 0
+    elif found := report.says(r"evaluation of (\d+) \w+ each epoch"):
+        fields["evaluation_samples"] = int(found[1])
+    elif (found := report.says(r"evaluation every (\d+) steps")) and fields.get("max_steps"):
+        fields["evaluations_per_epoch"] = fields["max_steps"] / int(found[1])
+    elif _is_cut_short(report):
+        fields["evaluations_per_epoch"] = 0
+
+
+def _saving(report: Report, asked: Asked) -> None:
+    if _is_cut_short(report):
+        asked.fields["saves_per_epoch"] = 0
+
+
+def _is_cut_short(report: Report) -> bool:
+    """A notebook's demonstration: some steps, then nothing."""
+    return bool(report.says(r"run is the max_steps shown"))
+
+
+SUBJECTS: tuple[Callable[[Report, Asked], None], ...] = (_evaluation, _saving)

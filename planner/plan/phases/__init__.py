@@ -1,0 +1,1 @@
+"""The phases of a run, one file each: what surrounds the steps, in hours that sum."""

@@ -1,0 +1,109 @@
+"""How it is trained: what a practitioner chooses, or leaves to the planner."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from planner.question.fields import OneOf
+from planner.question.optimizers import asked_names
+from planner.question.settings import SETTINGS
+from planner.question.what import What
+
+Optimizer = Annotated[str, OneOf(asked_names())]
+Precision = Literal["fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"]
+Padding = Literal["longest", "max", "packed"]
+Checkpointing = Literal["auto", "none", "full", "selective"]
+Attention = Literal["eager", "sdpa", "flash"]
+
+
+class How(What):
+    """The fields of a run, after those of ``What``."""
+
+    epochs: float | None = Field(None, gt=0, le=10**6, description=SETTINGS["epochs"].words)
+    max_steps: int | None = Field(
+        None,
+        ge=1,
+        le=10**12,
+        description="Optimizer steps of the run, through the data again and again; wins over "
+        "epochs",
+    )
+    micro_batch: int | None = Field(None, ge=1, le=10**7, description=SETTINGS["micro_batch"].words)
+    global_batch: int | None = Field(
+        None,
+        ge=1,
+        le=10**9,
+        description="Samples of one optimizer step over all devices; accumulates what a device "
+        "cannot hold",
+    )
+    max_length: int | None = Field(
+        None, ge=1, le=10**8, description="Longest sample in tokens; the rest is cut off"
+    )
+    image_size: int | None = Field(None, ge=8, le=16384, description=SETTINGS["image_size"].words)
+    padding: Padding | None = Field(
+        None,
+        description="To the longest of the batch, to max_length, or packed without padding; by "
+        "default packed for text from scratch and plain text, else to the longest",
+    )
+    precision: Precision | None = Field(None, description=SETTINGS["precision"].words)
+    optimizer: Optimizer | None = Field(None, description=SETTINGS["optimizer"].words)
+    gradient_checkpointing: Checkpointing = Field(
+        "auto", description=SETTINGS["gradient_checkpointing"].words
+    )
+    attention: Attention = Field("sdpa", description=SETTINGS["attention"].words)
+    compile: bool = Field(False, description=SETTINGS["compile"].words)
+    lora_rank: int = Field(16, ge=1, le=65536, description=SETTINGS["lora_rank"].words)
+    lora_alpha: float | None = Field(None, gt=0, description="Scale of lora; changes no cost")
+    lora_targets: list[str] | None = Field(None, description=SETTINGS["lora_targets"].words)
+    lora_exclude: list[str] | None = Field(None, description=SETTINGS["lora_exclude"].words)
+    lora_layers: list[str] | None = Field(None, description=SETTINGS["lora_layers"].words)
+    lora_layers_pattern: list[str] | None = Field(
+        None, description=SETTINGS["lora_layers_pattern"].words
+    )
+    lora_modules_to_save: list[str] | None = Field(
+        None, description=SETTINGS["lora_modules_to_save"].words
+    )
+    lora_rank_pattern: list[str] | None = Field(
+        None, description=SETTINGS["lora_rank_pattern"].words
+    )
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description=SETTINGS["lora_dropout"].words)
+    load_in: Literal["4bit", "8bit"] | None = Field(None, description=SETTINGS["load_in"].words)
+    kbit_preparation: Literal["peft", "none"] = Field(
+        "peft", description=SETTINGS["kbit_preparation"].words
+    )
+    quantised_layers: Literal["installed", "all"] = Field(
+        "installed", description=SETTINGS["quantised_layers"].words
+    )
+    unfrozen_blocks: int | None = Field(
+        None, ge=0, le=10_000, description=SETTINGS["unfrozen_blocks"].words
+    )
+    unfreezing: Literal["last_blocks", "gradual"] = Field(
+        "last_blocks",
+        description="Whether partial_fine_tune trains its blocks from the start or unfreezes "
+        "them one by one",
+    )
+    cached_features: bool | None = Field(
+        None,
+        description="feature_extraction: compute the features once (true), run the backbone "
+        "every epoch (false), or show both",
+    )
+    teacher: str | None = Field(None, description="Model that distillation learns from")
+    stack: str | None = Field(
+        None,
+        description="Software of the run: a trainer, with the year of its versions or without, "
+        "such as trainer-2022; by default Hugging Face's Trainer of today",
+    )
+    evaluations_per_epoch: float | None = Field(
+        None,
+        ge=0,
+        le=10**4,
+        description="Evaluations an epoch; by default as the published recipe, else 1",
+    )
+    evaluation_samples: int | None = Field(
+        None,
+        ge=0,
+        le=10**13,
+        description="Samples of one evaluation; by default a stated share of the data",
+    )
+    saves_per_epoch: float = Field(1.0, ge=0, le=10**4, description="Checkpoints an epoch")
