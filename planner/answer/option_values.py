@@ -19,6 +19,7 @@ from planner.answer.understood import own_texts, tokens_per_epoch
 from planner.figures import Estimate
 from planner.first_lines import FirstLine
 from planner.models.quantization.stored import LOADED
+from planner.plan.billing import as_people_run
 from planner.plan.inputs.problem import Problem
 from planner.plan.options import Option
 from planner.plan.phases.evaluation import Evaluated
@@ -266,6 +267,7 @@ def _run(option: Option) -> dict[str, Any]:
         "evaluation_generates": option.choices.practice.generates,
         **_evaluated(run.evaluated),
         "breakdown_hours": dict(run.parts_hours),
+        "of_which_hours": {name: dict(of) for name, of in run.of_which_hours.items() if of},
     }
 
 
@@ -297,8 +299,16 @@ def _cost(question: Question, option: Option) -> dict[str, Any] | None:
             "age_days": offer.age_days,
             "source": offer.source,
         },
+        "project_range_usd": _project_range(question, option),
         **project_cost(question, option),
     }
+
+
+def _project_range(question: Question, option: Option) -> dict[str, float] | None:
+    if option.bill is None:
+        return None
+    project = as_people_run(question, option.bill, option.rented.parallel.devices)
+    return {"run": project.run_usd, "low": project.low_usd, "high": project.high_usd}
 
 
 def _scratch(question: Question, option: Option) -> dict[str, Any] | None:

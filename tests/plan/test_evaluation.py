@@ -47,8 +47,10 @@ def test_larger_batches_spare_a_host_that_sets_the_pace():
 def test_metrics_of_text_need_text():
     answer, run = ask("t5-base", target_tokens_per_sample=40)
     assert run["evaluation_generates"] is True
-    assert (run["generated_tokens"], run["beams"]) == (40, 1)
-    assert "writing up to 40 tokens each with 1 beam: " in line(answer)
+    # until the longest of 8 texts ends, whose mean is 40 tokens
+    assert 40 < run["generated_tokens"] < 128 and run["beams"] == 1
+    written = f"writing up to {run['generated_tokens']:,.0f} tokens each with 1 beam: "
+    assert written in line(answer)
     assert "of the run" in line(answer)
     # cut where run_summarization.py cuts it
     assert ask("t5-base", target_tokens_per_sample=400)[1]["generated_tokens"] == 128
@@ -69,7 +71,7 @@ def test_text_is_written_where_it_is_asked():
 
 
 def test_a_token_of_t5_on_a_t4_is_some_milliseconds_and_is_said():
-    answer = ask("t5-base", target_tokens_per_sample=40)[0]
+    answer = ask("t5-base", generated_tokens=40)[0]
     said = [
         text for text in answer["options"][0]["assumptions"] if "each" in text and "token" in text
     ]

@@ -18,6 +18,7 @@ from planner.plan.decoding.inference import forward_seconds
 from planner.plan.inputs.defaults import choose
 from planner.plan.inputs.problem import understand
 from planner.question import Question
+from planner.step_time.clock import StepClock
 from planner.trace.table import PHASES
 
 MODELS = ("gpt2", "t5-base", "whisper-small")
@@ -36,7 +37,7 @@ def source_of(model, device="t4"):
 
 def written(model, device="t4", samples=8, beams=1, tokens=20.0, lengths=None):
     batch = Batch(samples, beams, tokens, *(lengths or LENGTHS[model]))
-    return generation(source_of(model), find_device(device), batch)
+    return generation(source_of(model), StepClock(find_device(device)), batch)
 
 
 def operations(trace):
@@ -170,5 +171,5 @@ def _longer(model):
 def test_a_batch_of_one_is_taken_from_larger_ones_where_training_has_them():
     source, spec = source_of("gpt2"), find_device("t4")
     point = {"S": 100, "T": None}
-    one, eight = (forward_seconds(source, spec, n, point, 8) for n in (1, 8))
+    one, eight = (forward_seconds(source, StepClock(spec), n, point, 8) for n in (1, 8))
     assert 0 < one <= eight

@@ -19,6 +19,7 @@ from planner.cost.token_bills import (
 )
 from planner.devices.lookup import find_device
 from planner.errors import FieldName, PlannerError, QuestionError
+from planner.first_lines import FirstLine
 from planner.plan.by_token.api_models import named, same_model
 from planner.plan.by_token.paid_option import (
     PaidOption,
@@ -56,11 +57,24 @@ def tuned_by_providers(problem: Problem) -> list[PaidOption]:
         )
     prices = _offers(problem)
     options = [_tuned_at(problem, price) for price in prices]
+    problem.first_lines += _default_epochs(problem)
     if question.api_model is None:
         options[0].assumptions.append(
             f"of {len(prices)} offers for a model of this size or name, the cheapest to train first"
         )
     return options
+
+
+def _default_epochs(problem: Problem) -> list[FirstLine]:
+    """Providers take epochs of their own where none are asked for, which few of them state."""
+    if problem.question.epochs is not None:
+        return []
+    epochs, source = default("epochs", "lora", problem.facts.task)[:2]
+    text = (
+        f"provider_fine_tune by default: {epochs:g} epoch{'' if epochs == 1 else 's'} ({source}); "
+        f"a provider takes a number of its own where {FieldName('epochs')} is not given"
+    )
+    return [FirstLine("run", text)]
 
 
 def _offers(problem: Problem) -> list[ApiPrice]:

@@ -4,7 +4,7 @@ text written token by token where the metric is of text."""
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner import units
 from planner.datasets.batching import BatchPlan
@@ -14,9 +14,10 @@ from planner.plan.decoding.generation import Batch, Generation, generation
 from planner.plan.decoding.inference import forward_seconds, recorded_batch
 from planner.plan.decoding.memory import result_bytes
 from planner.plan.inputs.evaluating import held_out_samples, writing
+from planner.plan.inputs.of_its_day import fused_share
 from planner.plan.phases.course import Course, Phase
-from planner.plan.phases.training import paced
 from planner.plan.steps.setting import Lengths, mean_lengths
+from planner.step_time.clock import StepClock
 from planner.uncertainty.spread import Spread, overhead, spread
 
 
@@ -61,8 +62,13 @@ def evaluation(course: Course) -> Phase:
         return Phase(Estimate.exact(0.0))
     passes = times * made.batches + min(sanity, made.batches)
     batch, written, notes = _batch_seconds(course, made)
-    hours = batch.scale(passes / units.SECONDS_PER_HOUR)
-    return Phase(hours + _best_read(course), notes, _memory_warnings(course, made, written))
+    share = passes / units.SECONDS_PER_HOUR
+    return Phase(
+        batch.scale(share) + _best_read(course),
+        notes,
+        _memory_warnings(course, made, written),
+        of_which={} if written is None else {"generation": written.seconds * share},
+    )
 
 
 def _batch_seconds(
@@ -73,14 +79,20 @@ def _batch_seconds(
     lengths = _lengths(course, made.batch)
     sure = spread("time", spec.pricing, setting.source.facts.modality, spec.key)
     work = sure.around(
-        forward_seconds(setting.source, spec, made.batch, lengths, setting.micro_batch)
+        forward_seconds(setting.source, _clock(course), made.batch, lengths, setting.micro_batch)
     )
     written, notes = _written(course, made, lengths)
     if written is not None:
         work += sure.around(written.reading_seconds) + _tokens_seconds(course, written, sure)
     if host is not None:
-        work = paced(work, host.sample_seconds.scale(made.batch), spec)
+        work = host.fed(work, made.batch).seconds
     return work, written, notes
+
+
+def _clock(course: Course) -> StepClock:
+    """As the stack's kernels run; what ``exact`` times for real is a step of training."""
+    share = fused_share(course.stack, course.setting.source.facts)
+    return StepClock(replace(course.spec, timer=None), share)
 
 
 def _tokens_seconds(course: Course, written: Generation, sure: Spread) -> Estimate:
@@ -97,7 +109,7 @@ def _written(
     if made.tokens is None or made.beams is None:
         return None, ()
     batch = Batch(made.batch, made.beams, made.tokens, lengths.get("S"), lengths.get("T"))
-    found = generation(course.setting.source, course.spec, batch)
+    found = generation(course.setting.source, _clock(course), batch)
     if found is None:
         return None, ("evaluation writes text, whose time cannot be told for this model",)
     each = units.format_seconds(found.token_seconds)
