@@ -173,4 +173,5 @@ def _parts(text: str) -> tuple[str, int | None, int | None]:
     found = re.fullmatch(r"([a-z_]+)?(?:-?(\d{4})(?:-(\d{1,2}))?)?", text.strip().lower())
     if found is None or not text.strip():
         return text, None, None
-    return found[1] or DEFAULT, found[2] and int(found[2]), found[3] and int(found[3])
+    year, month = (int(text) if text else None for text in found.groups()[1:])
+    return found[1] or DEFAULT, year, month
