@@ -166,15 +166,6 @@ class RunBreakdown(_Part):
     )
 
 
-class TrainingParts(_Part):
-    steps: float = Field(ge=0, description="The steps themselves")
-    clipping: float = Field(default=0.0, ge=0, description="Clipping the gradients")
-    trainer: float = Field(
-        default=0.0, ge=0, description="Reading the loss and the trainer's own work on the host"
-    )
-    loading: float = Field(default=0.0, ge=0, description="Waiting for the data loader")
-
-
 class Run(_Part):
     steps: int = Field(ge=0)
     epochs: float = Field(ge=0)
@@ -189,9 +180,7 @@ class Run(_Part):
         description="Whether an evaluation generates text; its time is that of a forward pass",
     )
     breakdown_hours: RunBreakdown = Field(description="Wall-clock hours, medians")
-    training_hours: TrainingParts | None = Field(
-        default=None, description="What the hours of training are made of, medians"
-    )
+    training_hours: dict[str, float] = Field({}, description="What training is made of, medians")
 
 
 class PricedOffer(_Part):

@@ -115,7 +115,8 @@ def _gradients(trace: StepTrace) -> tuple[Operand, ...]:
     """Those that reach the update, equal ones together."""
     update = int(np.argmax(trace.op_phase == _OPTIMIZER))
     there = (trace.category == _GRADIENTS) & (trace.death >= update)
-    counts = Counter(trace.sizes[index] for index in trace.size[there].tolist())
+    indices: list[int] = trace.size[there].tolist()
+    counts = Counter(trace.sizes[index] for index in indices)
     types = _types(trace)
     return tuple(
         Operand(shape, types.get(itemsize, "float32"), count=count)

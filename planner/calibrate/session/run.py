@@ -13,7 +13,15 @@ from planner.calibrate.journal import Record
 from planner.calibrate.outliers import outliers
 from planner.calibrate.provenance import provenance
 from planner.calibrate.session.outcome import Ended, Outcome
-from planner.calibrate.session.plan import FACTS, HOST, LOADER, OUTLIERS, QUICK, Portion
+from planner.calibrate.session.plan import (
+    FACTS,
+    HOST,
+    LOADER,
+    OUTLIERS,
+    QUICK,
+    TRAINER,
+    Portion,
+)
 from planner.calibrate.session.recording import Recording
 from planner.errors import MachineError, PlannerError
 from planner.operations.cases import Case, as_dict
@@ -29,7 +37,11 @@ SCATTERED = 1.1
 #: So many operations that fail one after another on a device that still answers mean a fault that
 #: no next one escapes.
 MOST_FAILURES = 20
-STAGES = {"host": "what the host needs", "facts": "memory and copies"}
+STAGES = {
+    "host": "what the host needs",
+    "facts": "memory and copies",
+    "trainer": "a step of Hugging Face's Trainer",
+}
 #: So many times the seconds that host costs or facts had in the journal make it worth measuring
 #: them again.
 MORE_TIME = 1.5
@@ -60,6 +72,8 @@ class Run:
             self._quick()
             self._stage("host", self._tools.host, HOST)
             self._stage("facts", self._tools.facts, FACTS)
+            if self._tools.trainer is not None:
+                self._stage("trainer", self._tools.trainer, TRAINER)
             self._cases(self._recording.end - OUTLIERS.of(self._plan.seconds))
             self._outliers()
             self._cases(self._recording.end)

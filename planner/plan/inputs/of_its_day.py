@@ -1,5 +1,5 @@
-"""What a stack runs where the question does not say: its attention and its optimizer, by the rows of
-``profiles/stacks``."""
+"""What a stack runs where the question does not say: its attention and its optimizer, by the rows
+of ``profiles/stacks``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The optimizer steps, or the loading of their samples, whichever is longer.
 
-A step of a run is the clean step and what its trainer does beside it (``profiles/stacks``): clipping
-the gradients, reading the loss, the host's own work.
+A step of a run is the clean step and what its trainer does beside it (``profiles/stacks``):
+clipping the gradients, reading the loss, the host's own work.
 """
 
 from __future__ import annotations
@@ -45,16 +45,12 @@ def _own_work(course: Course) -> tuple[Estimate, dict[str, float]]:
     if not course.setting.step.time.optimizer_seconds:
         return clean, dict.fromkeys(PARTS[:2], 0.0)  # features of a frozen model: no update
     low, middle, high = (_added(course, each) for each in work)
-    clipping = _added(course, TrainerWork(clips=middle_clips(work)))
-    sure = clean.p50 or 1.0
+    clipping = min(middle, _added(course, TrainerWork(clips=work[1].clips)))
+    sure = clean.p50
     found = Estimate(
         clean.p10 + low * clean.p10 / sure, clean.p50 + middle, clean.p90 + high * clean.p90 / sure
     )
     return found, {"clipping": clipping, "trainer": middle - clipping}
-
-
-def middle_clips(work: tuple[TrainerWork, ...]) -> bool:
-    return work[0].clips
 
 
 def _added(course: Course, work: TrainerWork) -> float:
