@@ -6,10 +6,10 @@ import json
 import pytest
 
 from planner import Question, estimate
-from planner.cli.main import main
+from planner.cli.main import run as run_command
 from planner.models.resolve import resolve
 from planner.plan.inputs.of_its_day import fused_share, of_its_day
-from planner.question.stack import Stack, stack_of
+from planner.question.stack import Stack
 
 BERT = dict(
     model="bert-base-uncased",
@@ -97,7 +97,7 @@ def test_no_accumulated_micro_batch_is_clipped():
 
 def test_older_versions_of_the_same_optimizer_are_never_faster():
     hours = [
-        run_of(stack=stack, optimizer="sgd")["breakdown_hours"]["training"]
+        run_of(stack=stack, optimizer="sgd")["training_hours"]["steps"]
         for stack in ("trainer-2020", "trainer-2023-12", "trainer-2024-06", "trainer")
     ]
     assert hours == sorted(hours, reverse=True) and hours[0] > hours[-1]
@@ -108,26 +108,25 @@ def test_the_first_lines_name_the_stack_and_what_it_changed():
         lines = estimate(question(**more))["first_lines"]
         return next(one["text"] for one in lines if one["text"].startswith("runs as"))
 
-    assert line() == "runs as Hugging Face Trainer of today; stack changes it"
+    assert line() == "runs as Hugging Face Trainer of today; --stack changes it"
     old = line(stack="trainer-2021")
     assert "of 2021" in old and "eager attention" in old and "adamw_hf" in old
 
 
 def test_the_command_line_refuses_an_unknown_stack_at_once(capsys):
     arguments = "estimate no/such-model --samples 10 --tokens-per-sample 8 --offline".split()
-    assert main([*arguments, "--stack", "keras-2022"]) == 2
+    assert run_command([*arguments, "--stack", "keras-2022"]) == 2
     told = capsys.readouterr().err
     assert "--stack: no stack 'keras-2022'. One of trainer" in told and "Traceback" not in told
 
 
-def test_the_command_line_answers_with_the_stack(tmp_path, capsys):
-    out = tmp_path / "answer.json"
-    code = main(
+def test_the_command_line_answers_with_the_stack(capsys):
+    code = run_command(
         "estimate bert-base-uncased --task text-classification --strategy fine-tune "
         "--samples 2000 --tokens-per-sample 128 --gpu t4 --price 1 --offline "
-        f"--stack loop-2024-06 --output {out}".split()
+        "--stack loop-2024-06 --json".split()
     )
-    assert code == 0, capsys.readouterr().err
-    texts = [line["text"] for line in json.loads(out.read_text())["first_lines"]]
+    told = capsys.readouterr()
+    assert code == 0, told.err
+    texts = [line["text"] for line in json.loads(told.out)["first_lines"]]
     assert any("a plain loop of 2024-06" in text for text in texts)
-    assert stack_of("loop-2024-06").day == "2024-06"
