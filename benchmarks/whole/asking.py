@@ -80,6 +80,8 @@ def _recipe(report: Report, asked: Asked) -> None:
         fields["compile"] = True
     if strategy in ("lora", "qlora"):
         _adapters(report, asked)
+    if strategy == "partial_fine_tune":
+        _some_blocks(report, asked)
     if strategy == "distillation":
         fields["teacher"] = re.sub(r".*?(\S+) teacher.*", r"\1", report["model_config_hint"])
     if (classes := words.classes_of(report["task"])) and fields["task"] != "causal_lm":
@@ -90,6 +92,19 @@ def _recipe(report: Report, asked: Asked) -> None:
     eight_bit(report, asked)
     fields["gpu"], fields["gpus"] = report["gpu"], report.gpus
     fields["price"] = report.number("usd_per_gpu_hour") or NO_PRICE
+
+
+def _some_blocks(report: Report, asked: Asked) -> None:
+    share = words.trained_share_of(report["strategy"])
+    blocks = facts.blocks_of(asked.fields["model"])
+    if share is None or blocks is None:
+        asked.missing.append("which blocks are trained is not stated")
+        return
+    asked.fields["unfrozen_blocks"] = max(1, round(share * blocks))
+    asked.assumed.append(
+        "layers that are trained all over the model asked as its last blocks: the backward pass "
+        "through the others is left out"
+    )
 
 
 def _adapters(report: Report, asked: Asked) -> None:

@@ -26,6 +26,7 @@ class Tools:
     fit: Callable[..., DeviceProfile]
     compiled: Callable[[Any], Iterator[Record]] | None = None
     trainer: Callable[..., Iterator[Record]] | None = None
+    start_up: Callable[..., Iterator[Record]] | None = None
 
 
 def real_tools() -> Tools:
@@ -37,6 +38,7 @@ def real_tools() -> Tools:
     from planner.calibrate.host.trainers import measured_trainer
     from planner.calibrate.operations.execute import CannotRun
     from planner.calibrate.operations.timing import time_case
+    from planner.calibrate.start_up import measure_start_up
     from planner.calibrate.suites import suite
     from planner.devices.telemetry.monitor import Monitor, doubts_of
 
@@ -51,4 +53,5 @@ def real_tools() -> Tools:
         fit=profile_from,
         compiled=measure_compiled,
         trainer=measured_trainer,
+        start_up=measure_start_up,
     )

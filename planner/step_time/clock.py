@@ -86,11 +86,13 @@ class StepClock:
         compiled: bool = False,
         device_seconds: np.ndarray | None = None,
         added_host_seconds: float = 0.0,
+        in_loop: bool = True,
     ) -> StepTime:
         """The time of a step at ``dims = trace.dims(...)`` [n_forms, *points].
 
         ``device_seconds`` [n_signatures, *points] replaces the price of one call of each signature;
-        ``added_host_seconds``: what the host does once a step beside the step itself.
+        ``added_host_seconds``: what the host does once a step beside the step itself; ``in_loop``:
+        with what a training loop does around a step, else the operations alone.
         Raises QuestionError for a type of number whose peak has no source and that was not
         measured.
         """
@@ -110,7 +112,8 @@ class StepClock:
         starts = range(0, max(points.shape[1], 1), CHUNK)
         first = work_at(trace, points[:, :CHUNK])
         host = self.host(trace, first, compiled)
-        host = replace(host, step_seconds=host.step_seconds + added_host_seconds)
+        around = host.step_seconds if in_loop else 0.0
+        host = replace(host, step_seconds=around + added_host_seconds)
         chunks: list[np.ndarray] = []
         for start in starts:
             part = points[:, start : start + CHUNK]

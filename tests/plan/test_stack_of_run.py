@@ -71,11 +71,17 @@ def run_of(**more) -> dict:
 def test_the_parts_of_training_sum_to_its_hours_and_a_loop_clips_nothing():
     trainer, loop = run_of(), run_of(stack="loop")
     for run in (trainer, loop):
-        assert sum(run["training_hours"].values()) == pytest.approx(
+        assert sum(run["of_which_hours"]["training"].values()) == pytest.approx(
             run["breakdown_hours"]["training"]
         )
-    assert trainer["training_hours"]["clipping"] > 0 == loop["training_hours"]["clipping"]
-    assert trainer["training_hours"]["steps"] == pytest.approx(loop["training_hours"]["steps"])
+    assert (
+        trainer["of_which_hours"]["training"]["clipping"]
+        > 0
+        == loop["of_which_hours"]["training"]["clipping"]
+    )
+    assert trainer["of_which_hours"]["training"]["steps"] == pytest.approx(
+        loop["of_which_hours"]["training"]["steps"]
+    )
     assert trainer["breakdown_hours"]["training"] > loop["breakdown_hours"]["training"]
 
 
@@ -85,19 +91,19 @@ def test_clipping_berts_gradients_on_a_t4_by_hand():
     run = run_of()
     hours = 625 * 3 * 4 * 109.5e6 / (320e9 * 0.75) / 3600
     assert run["steps"] == 625
-    assert run["training_hours"]["clipping"] == pytest.approx(hours, rel=0.1)
+    assert run["of_which_hours"]["training"]["clipping"] == pytest.approx(hours, rel=0.1)
 
 
 def test_no_accumulated_micro_batch_is_clipped():
     often, seldom = run_of(), run_of(global_batch=256)
-    assert seldom["training_hours"]["clipping"] == pytest.approx(
-        often["training_hours"]["clipping"] * seldom["steps"] / often["steps"], rel=0.05
+    assert seldom["of_which_hours"]["training"]["clipping"] == pytest.approx(
+        often["of_which_hours"]["training"]["clipping"] * seldom["steps"] / often["steps"], rel=0.05
     )
 
 
 def test_older_versions_of_the_same_optimizer_are_never_faster():
     hours = [
-        run_of(stack=stack, optimizer="sgd")["training_hours"]["steps"]
+        run_of(stack=stack, optimizer="sgd")["of_which_hours"]["training"]["steps"]
         for stack in ("trainer-2020", "trainer-2023-12", "trainer-2024-06", "trainer")
     ]
     assert hours == sorted(hours, reverse=True) and hours[0] > hours[-1]

@@ -19,6 +19,7 @@ from planner.calibrate.session.plan import (
     LOADER,
     OUTLIERS,
     QUICK,
+    START_UP,
     TRAINER,
     Portion,
 )
@@ -41,6 +42,7 @@ STAGES = {
     "host": "what the host needs",
     "facts": "memory and copies",
     "trainer": "a step of Hugging Face's Trainer",
+    "start_up": "how long a script takes to start",
 }
 #: So many times the seconds that host costs or facts had in the journal make it worth measuring
 #: them again.
@@ -74,6 +76,8 @@ class Run:
             self._stage("facts", self._tools.facts, FACTS)
             if self._tools.trainer is not None:
                 self._stage("trainer", self._tools.trainer, TRAINER)
+            if self._tools.start_up is not None:
+                self._stage("start_up", self._tools.start_up, START_UP)
             self._cases(self._recording.end - OUTLIERS.of(self._plan.seconds))
             self._outliers()
             self._cases(self._recording.end)

@@ -39,6 +39,7 @@ class TrainingChoices:
     padding: str
     practice: Practice
     micro_batch: int | None = None  # the asked one
+    strategy: str = ""  # as asked; a recipe has scratch as fine_tune
     steps: int | None = None  # where given, they end the run and not the epochs
     is_evaluated: bool = True
     target_max_length: int | None = None  # of an encoder-decoder's targets, where none is asked
@@ -96,8 +97,14 @@ def choose(
         target_max_length=default_target_length(question, facts, data),
         padding=question.padding or ("packed" if made.packed else "longest"),
         practice=made,
+        strategy=strategy,
         steps=made.steps,
-        first_lines=(*made.lines, *capped, *_beyond_the_model(question, facts)),
+        first_lines=(
+            *made.lines,
+            *capped,
+            *_beyond_the_model(question, facts),
+            *_of_spread(question, facts, data, made),
+        ),
     )
 
 
@@ -199,6 +206,22 @@ def _beyond_the_model(question: Question, facts: ModelFacts) -> tuple[FirstLine,
         "are the length"
     )
     return (FirstLine("run", text, warning=True),)
+
+
+def _of_spread(
+    question: Question, facts: ModelFacts, data: DatasetProfile, made: Practice
+) -> tuple[FirstLine, ...]:
+    """How lengths spread of which only the mean is given, and the longest that memory is of."""
+    length = default_length(question, facts, data)
+    if data.longest_input is None or data.spread is None or length is None or made.packed:
+        return ()
+    text = (
+        f"lengths spread as {data.spread.sigma_log:.2g} (standard deviation of their logarithm, "
+        f"{data.spread.source}), the longest taken as "
+        f"{math.ceil(min(length, data.longest_input)):,} tokens: "
+        f"{FieldName('max_length', 'length_spread')} change it"
+    )
+    return (FirstLine("data", text),)
 
 
 def _capped(

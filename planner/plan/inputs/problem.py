@@ -208,7 +208,10 @@ def fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -
             f"targets are taken as a quarter of the inputs' length (1/{ratio}): the "
             "data does not say"
         )
-        return replace(data, target_lengths=np.maximum(1, data.lengths // ratio))
+        longest = None if data.longest_input is None else max(1.0, data.longest_input // ratio)
+        return replace(
+            data, target_lengths=np.maximum(1, data.lengths // ratio), longest_target=longest
+        )
     if facts.task == "speech_recognition":
         return transcribed(facts, data, assumptions)
     return data

@@ -1,4 +1,4 @@
-"""The optimizer steps, or the loading of their samples, whichever is longer.
+"""The optimizer steps, with the loading of their samples: beside them by workers, else between.
 
 A step of a run is the clean step and what its trainer does beside it (``profiles/stacks``):
 clipping the gradients, reading the loss, the host's own work.
@@ -16,26 +16,40 @@ from planner.plan.phases.course import Course, Phase
 from planner.question.stack import Stack
 from planner.step_time.clock import StepClock
 from planner.step_time.trainer import Priced, TrainerWork
+from planner.uncertainty.spread import overhead
 
-#: What the hours of training are made of, besides the steps themselves.
-PARTS = ("clipping", "trainer", "loading")
+#: What a trainer adds to a step.
+ADDED = ("clipping", "trainer")
 
 
 def training(course: Course) -> Phase:
-    """All steps, with the errors of the step and of the data's size. Its parts sum to its hours."""
+    """All steps, with the errors of the step and of the data's size. What is told apart of it sums
+    to its hours."""
+    setting, host, data = course.setting, course.host, course.data
     step, own = _own_work(course)
-    seconds, notes, warnings = _step_seconds(course, step)
-    data = course.data
+    samples = setting.micro_batch * setting.accumulation
     data_error = Estimate.with_spread(
         1.0, math.hypot(data.length_relative_error, data.samples_relative_error)
     )
-    hours = course.steps / units.SECONDS_PER_HOUR
-    parts = {"steps": course.setting.step.seconds.p50, **own, "loading": seconds.p50 - step.p50}
+    all_steps = course.steps / units.SECONDS_PER_HOUR
+    parts = {"steps": setting.step.seconds.p50, **own}
+    of_which = {name: value * all_steps for name, value in parts.items()}
+    if host is None:
+        return Phase((step * data_error).scale(all_steps), _said(course, own), of_which=of_which)
+    fed = host.fed(step, samples)
+    epochs = host.first_batch(setting.micro_batch).scale(course.epochs / units.SECONDS_PER_HOUR)
+    stall = fed.stall * all_steps + epochs.p50
+    hours = (fed.seconds * data_error).scale(all_steps) + epochs
+    device = "training" if course.spec.one_clock else "GPU"
+    told = data.modality != "text" or stall > overhead("said_share").p50 * hours.p50
+    slow = host.sample_seconds.p50 * samples > step.p50
     return Phase(
-        (seconds * data_error).scale(hours),
-        (*notes, *_said(course, own)),
-        warnings,
-        {name: value * hours for name, value in parts.items()},
+        hours,
+        notes=((host.note,) if told else ()) + _said(course, own),
+        warnings=(host.too_slow(samples, step, device),) if slow else (),
+        of_which={**of_which, "loader_stall": stall, "host_copy": fed.copy * all_steps},
+        said=host.said(samples, step, stall / hours.p50 if hours.p50 else 0.0),
+        said_hours=stall,
     )
 
 
@@ -43,7 +57,7 @@ def _own_work(course: Course) -> tuple[Estimate, dict[str, float]]:
     """(a step with its trainer's work, seconds of each part of that work)."""
     clean, work = course.setting.step.seconds, trainer_work(course.stack, course.spec)
     if not course.setting.step.time.optimizer_seconds:
-        return clean, dict.fromkeys(PARTS[:2], 0.0)  # features of a frozen model: no update
+        return clean, dict.fromkeys(ADDED, 0.0)  # features of a frozen model: no update
     low, middle, high = (_added(course, each) for each in work)
     clipping = min(middle, _added(course, TrainerWork(clips=work[1].clips)))
     sure = clean.p50
@@ -107,28 +121,4 @@ def _said(course: Course, own: dict[str, float]) -> tuple[str, ...]:
     return (
         f"{course.stack.title} adds {units.format_seconds(added)} to a step of "
         f"{units.format_seconds(step)}{clips}",
-    )
-
-
-def _step_seconds(
-    course: Course, step: Estimate
-) -> tuple[Estimate, tuple[str, ...], tuple[str, ...]]:
-    """The step, or the time in which the host loads its samples, whichever is longer; their sum on
-    a processor, which does both."""
-    setting, host, spec = course.setting, course.host, course.spec
-    samples = setting.micro_batch * setting.accumulation
-    if host is None:
-        return step, (), ()
-    loading = host.sample_seconds.scale(samples)
-    slow = loading.p50 > step.p50
-    device = "training" if spec.one_clock else "GPU"
-    warnings = (host.too_slow(samples, step, device),) if slow else ()
-    return paced(step, loading, spec), (host.note,), warnings
-
-
-def paced(work: Estimate, loading: Estimate, spec: DeviceSpec) -> Estimate:
-    if spec.one_clock:
-        return work + loading
-    return Estimate(
-        max(work.p10, loading.p10), max(work.p50, loading.p50), max(work.p90, loading.p90)
     )

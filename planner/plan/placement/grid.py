@@ -29,6 +29,7 @@ from planner.plan.steps.point import (
 from planner.plan.steps.setting import (
     Setting,
     accumulation_steps,
+    keeping,
     longest_lengths,
     mean_lengths,
     micro_batches,
@@ -48,10 +49,12 @@ _Made = TypeVar("_Made")
 
 @dataclass(frozen=True)
 class FittingBatch:
-    """A micro-batch whose live tensors leave room for the context, and its seconds a sample."""
+    """A micro-batch whose live tensors leave room for the context, and its seconds a padded token
+    (a sample where there are none): trainers take the batch that keeps the device busy, not the one
+    that pads least."""
 
     micro_batch: int
-    seconds_per_sample: float
+    seconds_each: float
 
 
 class SourceGrid:
@@ -164,9 +167,10 @@ class DeviceGrid:
         fitting = [size for size in sizes if size in self.fitting][-LARGEST:]
         if not fitting:
             return [FittingBatch(sizes[0], 0.0)] if self.short_bytes(parallel) <= 0 else []
+        fitting = keeping(fitting, self.shared.choices.global_batch, parallel)
         if len(sizes) == 1:
             return [FittingBatch(sizes[0], 0.0)]
-        return in_order([FittingBatch(size, self._seconds_per_sample(size)) for size in fitting])
+        return in_order([FittingBatch(size, self._seconds_each(size)) for size in fitting])
 
     def short_bytes(self, parallel: ParallelPlan) -> float:
         """How far the smallest micro-batch is from passing any replay: at most 0 where it may."""
@@ -213,11 +217,12 @@ class DeviceGrid:
         each = passes + np.where(alone, 0.0, least.update) / np.array(steps)
         return float(each.min()) / parallel.data_parallel
 
-    def _seconds_per_sample(self, micro_batch: int) -> float:
-        """On one device, the update shared by the global batch."""
+    def _seconds_each(self, micro_batch: int) -> float:
+        """A padded token (or sample) on one device, the update shared by the global batch."""
         time, batch = self.time(micro_batch), self.shared.choices.global_batch
         shared = time.optimizer_seconds / accumulation_steps(batch, micro_batch, ALONE)
-        return float((time.seconds - time.optimizer_seconds + shared) / micro_batch)
+        tokens = self.shared.batches[micro_batch].padded_tokens_per_sample or 1.0
+        return float((time.seconds - time.optimizer_seconds + shared) / micro_batch / tokens)
 
     def promised(self, micro_batch: int, parallel: ParallelPlan) -> Setting:
         """A setting that fits by the grid's word. Raises QuestionError where no source gives the
@@ -291,12 +296,12 @@ def in_order(fitting: list[FittingBatch]) -> list[FittingBatch]:
     """Fastest first; within ``NEAR`` of the fastest the smaller batch."""
     if not fitting:
         return []
-    fastest = min(batch.seconds_per_sample for batch in fitting)
-    near = [batch for batch in fitting if batch.seconds_per_sample <= NEAR * fastest]
+    fastest = min(batch.seconds_each for batch in fitting)
+    near = [batch for batch in fitting if batch.seconds_each <= NEAR * fastest]
     first = min(near, key=lambda batch: batch.micro_batch)
     others = sorted(
         (batch for batch in fitting if batch is not first),
-        key=lambda batch: batch.seconds_per_sample,
+        key=lambda batch: batch.seconds_each,
     )
     return [first, *others]
 
