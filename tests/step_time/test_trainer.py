@@ -65,7 +65,9 @@ def test_operations_stand_before_the_update_and_lifetimes_move_with_theirs():
     assert names[-1] == "aten._foreach_add_.List" and added == 2 + len(clipping(TRACE))
     assert (whole.death[TRACE.death == 4] == 4 + added).all()
     assert (whole.birth[TRACE.birth >= 0] == TRACE.birth[TRACE.birth >= 0]).all()
-    assert as_run(TRACE, TrainerWork()) is TRACE
+    bare = as_run(TRACE, TrainerWork())
+    assert bare.signatures == whole.signatures  # so that each is priced once
+    assert (bare.op_signature == TRACE.op_signature).all() and (bare.death == TRACE.death).all()
 
 
 def test_an_accumulated_micro_batch_is_the_step_without_its_update():
