@@ -48,7 +48,7 @@ def _weights(facts: ModelFacts, size: float, machine: Host) -> dict[str, Estimat
 
 def _without_model(spec: DeviceSpec, machine: Host, stack: Stack) -> dict[str, Estimate]:
     measured = _measured(spec, stack)
-    parts = {"import": overhead(IMPORTS) if measured is None else Estimate.exact(measured)}
+    parts = {"import": overhead(IMPORTS) if measured is None else measured}
     if machine.is_rented:
         parts["start the machine"] = overhead("machine_start_seconds")
     if not spec.one_clock and measured is None:
@@ -56,12 +56,13 @@ def _without_model(spec: DeviceSpec, machine: Host, stack: Stack) -> dict[str, E
     return parts
 
 
-def _measured(spec: DeviceSpec, stack: Stack) -> float | None:
-    """Seconds of a script's start on this device's host, the device's included, as calibrated: of
-    the stack's trainer, else of the default one; None where it was not."""
+def _measured(spec: DeviceSpec, stack: Stack) -> Estimate | None:
+    """A script's start and end on this device's host, the device's included, as calibrated: of the
+    stack's trainer or the one that it runs in, else of the default one; None where it was not."""
     facts = spec.calibration.facts if spec.calibration is not None else {}
-    names = (f"{IMPORTS}.{trainer}" for trainer in (stack.trainer, DEFAULT))
-    return next((facts[name] for name in names if facts.get(name)), None)
+    names = (f"{IMPORTS}.{trainer}" for trainer in (*stack.line, DEFAULT))
+    found = next((facts[name] for name in names if facts.get(name)), None)
+    return None if found is None else overhead("start_again_ratio").scale(found)
 
 
 def _at(size: float, key: str) -> Estimate:
