@@ -40,6 +40,13 @@ class How(What):
     max_length: int | None = Field(
         None, ge=1, le=10**8, description="Longest sample in tokens; the rest is cut off"
     )
+    length_spread: float | None = Field(
+        None,
+        ge=0,
+        le=3,
+        description="How lengths spread around tokens_per_sample: the standard deviation of "
+        "their logarithm, 0 for samples of one length; by default as in published sets of the task",
+    )
     image_size: int | None = Field(None, ge=8, le=16384, description=SETTINGS["image_size"].words)
     padding: Padding | None = Field(
         None,
@@ -105,6 +112,27 @@ class How(What):
         ge=0,
         le=10**13,
         description="Samples of one evaluation; by default a stated share of the data",
+    )
+    evaluation_batch: int | None = Field(
+        None,
+        ge=1,
+        le=10**6,
+        description="Samples that a device evaluates at once; by default as the trainer does",
+    )
+    evaluation_generates: bool | None = Field(
+        None,
+        description="Whether an evaluation writes text token by token, as metrics of text need; by "
+        "default as the published recipe, else as the task's examples",
+    )
+    generated_tokens: float | None = Field(
+        None,
+        gt=0,
+        le=10**7,
+        description="Tokens that an evaluation writes until the longest text of a batch ends; by "
+        "default the longest target of a batch, up to a common maximum",
+    )
+    beams: int | None = Field(
+        None, ge=1, le=1000, description="Beams of a generation that evaluates; by default 1"
     )
     saves_per_epoch: float | None = Field(
         None,

@@ -11,9 +11,8 @@ from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
 from planner.parallel.plan import ParallelPlan
 from planner.plan.inputs.defaults import TrainingChoices
-from planner.plan.inputs.practice import held_out_samples
 from planner.plan.phases.course import Course, Phase
-from planner.plan.phases.evaluation import evaluation
+from planner.plan.phases.evaluation import Evaluated, evaluated, evaluation
 from planner.plan.phases.host import host_of
 from planner.plan.phases.loading import feed_of
 from planner.plan.phases.preparation import preparation
@@ -24,6 +23,7 @@ from planner.plan.phases.training import training
 from planner.plan.steps.setting import Setting
 from planner.question import Question
 from planner.question.stack import stack_of
+from planner.uncertainty.runs import basis_of_runs, kinds, run_spread
 
 #: In the order in which they begin.
 PHASES: Mapping[str, Callable[[Course], Phase]] = {
@@ -33,6 +33,8 @@ PHASES: Mapping[str, Callable[[Course], Phase]] = {
     "evaluation": evaluation,
     "saving": saving,
 }
+#: Phases that are made of steps.
+OF_STEPS = ("training", "evaluation")
 #: Phases that runs one after another in one process have once.
 ONCE = ("start_up", "preparation")
 
@@ -53,7 +55,7 @@ class Run:
     )
     said: tuple[tuple[float, str], ...] = ()
     evaluations: float = 0.0
-    evaluated_samples: int = 0  # of one evaluation
+    evaluated: Evaluated | None = None  # one evaluation
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -94,7 +96,7 @@ def whole_run(
         optimizer_bytes=optimizer_bytes,
     )
     phases = {name: hours(course) for name, hours in PHASES.items()}
-    wall = sum((phase.hours for phase in phases.values()), Estimate.exact(0.0))
+    wall, of_range = _with_range(course, phases)
     return Run(
         steps=steps,
         epochs=epochs,
@@ -104,8 +106,8 @@ def whole_run(
         of_which_hours={name: dict(phase.of_which) for name, phase in phases.items()},
         said=_said(phases.values()),
         evaluations=course.evaluations,
-        evaluated_samples=held_out_samples(question, data.samples, setting.recipe.task),
-        notes=tuple(note for phase in phases.values() for note in phase.notes),
+        evaluated=evaluated(course),
+        notes=(*(note for phase in phases.values() for note in phase.notes), *of_range),
         warnings=tuple(warning for phase in phases.values() for warning in phase.warnings),
     )
 
@@ -116,6 +118,19 @@ def _said(phases: Iterable[Phase]) -> tuple[tuple[float, str], ...]:
         for phase in phases
         if phase.said
     )
+
+
+def _with_range(course: Course, phases: Mapping[str, Phase]) -> tuple[Estimate, tuple[str, ...]]:
+    """(wall hours, what is said of their range): what is made of steps has the range of whole runs,
+    every other phase its own."""
+    step, recipe, spec = course.setting.step, course.setting.recipe, course.spec
+    own = kinds(recipe.task, recipe.strategy, course.stack.trainer, step.parallel.devices)
+    spread = run_spread(basis_of_runs(spec.pricing, spec.key), own)
+    wall = Estimate.exact(0.0)
+    for name, phase in phases.items():
+        timed = name in OF_STEPS
+        wall += spread.around(phase.hours, step.seconds) if timed else phase.hours
+    return wall, (spread.words,) if spread.runs else ()
 
 
 def _evaluations(choices: TrainingChoices, steps: int, epochs: float) -> float:
@@ -150,7 +165,7 @@ def joined(runs: Sequence[Run], parallel: ParallelPlan) -> Run:
         of_which_hours={name: _joined_parts(runs, name) for name in parts},
         said=tuple(dict.fromkeys(said for run in runs for said in run.said)),
         evaluations=sum(run.evaluations for run in runs),
-        evaluated_samples=first.evaluated_samples,
+        evaluated=first.evaluated,
         notes=tuple(dict.fromkeys(note for run in runs for note in run.notes)),
         warnings=tuple(dict.fromkeys(warning for run in runs for warning in run.warnings)),
     )

@@ -96,3 +96,16 @@ def micro_batches(global_batch: int, parallel: ParallelPlan, asked: int | None) 
     share = max(1, math.ceil(global_batch / parallel.data_parallel))
     sizes = {2**k for k in range(int(math.log2(min(share, LARGEST_MICRO_BATCH))) + 1)}
     return sorted(sizes | ({share} if share <= LARGEST_MICRO_BATCH else set()))
+
+
+def keeping(sizes: list[int], global_batch: int, parallel: ParallelPlan) -> list[int]:
+    """Of micro-batches, ascending, those of which accumulation makes the global batch, and those
+    larger than any that does: a smaller one that changes it is never needed."""
+    kept = [
+        size
+        for size in sizes
+        if size * accumulation_steps(global_batch, size, parallel) * parallel.data_parallel
+        == global_batch
+    ]
+    most = kept[-1] if kept else 0
+    return [size for size in sizes if size in kept or size > most]
