@@ -134,6 +134,8 @@ def test_without_workers_the_training_process_loads_between_two_steps():
     assert found.fed(step, 10).seconds.p50 == pytest.approx(
         1.0 + 10 * found.one_worker.p50 + 10 * found.copy_seconds.p50
     )
+    ahead = fed(images(), spec(), asked_workers=0, is_awaited=False).fed(step, 10)
+    assert ahead.stall == 0.0  # a process that never waits for the device loads while it works
     beside_it = fed(images(), spec(), asked_workers=2).fed(step, 10)
     assert beside_it.stall == 0.0 and beside_it.seconds.p50 == pytest.approx(1.0 + beside_it.copy)
     assert "the training process loads" in found.note
