@@ -41,10 +41,14 @@ SPARED = {
     "read rows": "pack short texts",
 }
 UNIT_OF = {"image": "pixel", "audio": "audio_second", "text": "token"}
+#: Stages that are left of a pipeline where samples are decoded and transformed already.
+JOINING = ("collate", "collate_bytes")
+#: Images that travel as bytes, on a stream of their own, while the device works: timm's prefetcher.
+AHEAD = "collate_bytes"
 #: Stages whose work a measured loader of the modality did.
 MEASURED_STAGES = {
-    "image": ("decode_image", "resize", "normalise", "collate"),
-    "audio": ("decode", "log_mel", "waveform", "collate"),
+    "image": ("decode_image", "resize", "normalise", *JOINING),
+    "audio": ("decode", "log_mel", "waveform", *JOINING),
     "text": ("encode", "encode_batched"),
 }
 
@@ -185,15 +189,16 @@ def feed(
     """
     stages = pipeline.loaded
     if is_prepared:
-        stages = tuple(stage for stage in stages if stage in ("collate", "token_row"))
+        stages = tuple(stage for stage in stages if stage in (*JOINING, "token_row"))
     if not stages:
         return None
     wanted = pipeline.loader_workers if asked_workers is None else asked_workers
     entry = None if is_prepared else measured_entry(data, spec)
     copy = sample.device_bytes * link_seconds_a_byte(spec)
+    copy = Estimate.exact(0.0) if AHEAD in stages else copy
     adds = spec.one_clock or (is_awaited and not wanted)
     done = MEASURED_STAGES.get(kind_of(data), ())
-    if entry is not None and set(stages) & set(done) - {"collate"}:
+    if entry is not None and set(stages) & set(done) - set(JOINING):
         return _measured(data, entry, wanted, copy, adds=adds)
     seconds = {stage: seconds_of(stage, sample) for stage in stages}
     one = sum(seconds.values(), Estimate.exact(0.0))
