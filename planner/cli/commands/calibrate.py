@@ -175,9 +175,7 @@ def _loader(flags: dict[str, Any]):
         }
         each = seconds / len(flags["data"])
         loaders = (measure_loader(path, seconds=each, **options) for path in flags["data"])
-        return itertools.chain(
-            itertools.chain.from_iterable(loaders), measure_surroundings(seconds)
-        )
+        return itertools.chain(itertools.chain.from_iterable(loaders), measure_surroundings())
 
     return measure
 

@@ -44,7 +44,7 @@ config = BertConfig(
 model = BertForSequenceClassification(config)
 ids, labels = torch.ones(2, 8, dtype=torch.long), torch.zeros(2, dtype=torch.long)
 """
-_PLAIN = """
+_LOOP = """
 from transformers import get_linear_schedule_with_warmup
 model.to(device)
 optimizer = torch.optim.AdamW(model.parameters())
@@ -64,7 +64,7 @@ samples = [{"input_ids": ids[0], "labels": labels[0]}]
 Trainer(model=model, args=arguments, train_dataset=samples).train()
 """
 #: By the names of ``profiles/stacks``.
-PROGRAMS: Mapping[str, str] = {"trainer": _BEGIN + _TRAINER, "plain": _BEGIN + _PLAIN}
+PROGRAMS: Mapping[str, str] = {"trainer": _BEGIN + _TRAINER, "loop": _BEGIN + _LOOP}
 
 
 def measure_start_up(backend: Backend, *, budget_seconds: float) -> Iterator[dict[str, Any]]:
