@@ -286,6 +286,36 @@ named_turns("history as {role, text}", "history", "role", "text", ("user", "assi
 named_turns("chat as {role, content}", "chat", "role", "content", ("user", "assistant"))
 
 
+@shape("data as a list of texts (UltraChat)")
+def _ultrachat(w: Writer) -> Made:
+    turns = rounds_of(w)
+    return Made({"id": str(w.random.random()), "data": [text for _, text in turns]}, said(*turns))
+
+
+def written(name: str, marks: tuple[str, str], between: str = "", **kind: Any) -> None:
+    """A whole conversation in one column."""
+
+    @shape(name, **kind)
+    def _(w: Writer) -> Made:
+        turns = rounds_of(w)
+        of = dict(zip(("user", "assistant"), marks))
+        return Made({"text": between.join(f"{of[r]}{t}" for r, t in turns)}, said(*turns))
+
+
+written("one text, ### Human: (guanaco)", ("### Human: ", "### Assistant: "))
+written("one text, User: and Bot:", ("User: ", "Bot: "), "\n")
+written("one text, [INST]", ("<s>[INST] ", " [/INST] "), " </s>", template="gemma")
+
+
+@shape("preference, one text each (Anthropic HH)")
+def _hh(w: Writer) -> Made:
+    *turns, (_, answer) = rounds_of(w)
+    of = {"user": "\n\nHuman: ", "assistant": "\n\nAssistant: "}
+    before = "".join(f"{of[r]}{t}" for r, t in turns) + of["assistant"]
+    record = {"chosen": before + answer, "rejected": before + w.answer()}
+    return Made(record, said(*turns, ("assistant", answer)))
+
+
 @shape("reasoning column", template="qwen3")
 def _reasoning_column(w: Writer) -> Made:
     question, thought, answer = w.question(), w.long(), w.answer()

@@ -3,13 +3,13 @@ listed in ``SUBJECTS``. Each reads the report's words and adds to ``asked.fields
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from benchmarks.whole.asked import Asked
 from benchmarks.whole.report import Report
-from planner.errors import QuestionError
-from planner.question.stack import DEFAULT, stack_of, trainers
+
+#: More than any host has for a device: the planner takes as many as there are.
+EVERY_CORE = 1000
 
 
 def surroundings(report: Report, asked: Asked) -> None:
@@ -35,45 +35,16 @@ def _saving(report: Report, asked: Asked) -> None:
         asked.fields["saves_per_epoch"] = 0
 
 
+def _loading(report: Report, asked: Asked) -> None:
+    """Loaders of their own that a device never waits for: decoded data in memory, on every core."""
+    if report.says(r"no loading bottleneck|loader in memory|\bFFCV\b"):
+        asked.fields |= {"prepared": True, "loader_workers": EVERY_CORE}
+        asked.assumed.append("a loader that the device does not wait for")
+
+
 def _is_cut_short(report: Report) -> bool:
     """A notebook's demonstration: some steps, then nothing."""
     return bool(report.says(r"run is the max_steps shown"))
 
 
-def _stack(report: Report, asked: Asked) -> None:
-    """The trainer that the words name and the month of the report, as far as the planner has rows:
-    the software of the day, not of today."""
-    named = next((name for pattern, name in TRAINERS if _names(report, pattern)), DEFAULT)
-    if named not in trainers():
-        return
-    for day in _days(report["date"]):
-        try:
-            stack_of(f"{named}{day}")
-        except QuestionError:
-            continue
-        if named != DEFAULT or day:
-            asked.fields["stack"] = f"{named}{day}"
-        return
-
-
-def _names(report: Report, pattern: str) -> bool:
-    return bool(report.says(pattern) or re.search(pattern, report["source"], re.IGNORECASE))
-
-
-def _days(date: str) -> tuple[str, ...]:
-    """Of ``2023-02`` the month, else the year, else none, as a stack's name ends in it."""
-    found = re.match(r"(\d{4})(-\d{2})?$", date)
-    if not found:
-        return ("",)
-    return tuple(f"-{day}" for day in dict.fromkeys((found[0], found[1]))) + ("",)
-
-
-#: Words of a report → the trainer of the stack. The first that matches counts.
-TRAINERS = (
-    (r"unsloth", "unsloth"),
-    (r"liger", "liger"),
-    (r"lightning", "lightning"),
-    (r"ffcv|llm\.c|mosaic|detr|plain loop", "loop"),
-    (r"\btrl\b|axolotl|SFTTrainer", "trl"),
-)
-SUBJECTS: tuple[Callable[[Report, Asked], None], ...] = (_evaluation, _saving, _stack)
+SUBJECTS: tuple[Callable[[Report, Asked], None], ...] = (_evaluation, _saving, _loading)

@@ -13,17 +13,21 @@ from planner.first_lines import FirstLine
 from planner.plan.billing import as_people_run
 from planner.plan.inputs.hardware import RentedDevice
 from planner.plan.inputs.problem import Problem
+from planner.plan.phases.evaluation import Evaluated
 from planner.plan.placement.place import Placement
 from planner.plan.placement.run import Run, steps_of_an_epoch
 from planner.plan.placement.variants import CACHED, GRADUAL
 from planner.question import Question
 from planner.question.applies import in_vain
+from planner.uncertainty.spread import overhead
 from planner.units import SECONDS_PER_HOUR, format_count, format_seconds
 
 #: A number of epochs that differs by less is the asked one.
 SAME = 0.005
 #: Epochs of two strategies that differ by less (whole steps of other batches) are as many.
 MANY_SAME = 0.05
+#: Recipes whose trace holds the whole model and no other.
+WHOLE_MODEL = ("fine_tune", "partial_fine_tune", "lora", "qlora")
 
 
 class Planned(Protocol):
@@ -48,11 +52,13 @@ def first_lines(
     """Those of the question, and those of the option that is recommended (or comes first).
     ``strategies``: what was planned, of which every asked field should change something."""
     own = of_option(problem, shown) if shown is not None else []
+    counted = _counted_parameters(shown.placement) if shown is not None else None
     question, facts = problem.question, problem.facts
-    vain = in_vain(question, set(strategies), question.task or facts.task, facts.modality)
+    task, stored = question.task or facts.task, facts.quantization is not None
+    vain = in_vain(question, set(strategies), task, facts.modality, stored=stored)
     idle = [FirstLine("run", text, warning=True) for text in vain]
     paid = _project(question, shown)
-    return [*problem.first_lines, *idle, *_subject(problem), *own, *paid]
+    return [*problem.first_lines, *idle, *_subject(problem, counted), *own, *paid]
 
 
 def _project(question: Question, shown: Planned | None) -> list[FirstLine]:
@@ -68,9 +74,16 @@ def of_option(problem: Problem, planned: Planned) -> list[FirstLine]:
     placement, run = planned.placement, planned.run
     return [
         FirstLine("run", _run(problem, placement, run)),
+        *_around(run),
         *placement.variant.choices.first_lines,
         *_not_as_asked(problem.question, placement, run),
     ]
+
+
+def _around(run: Run) -> list[FirstLine]:
+    """What is assumed of the data's way to the device, where it takes a worthwhile share."""
+    least = overhead("said_share").p50 * run.wall_hours.p50
+    return [FirstLine("run", text) for hours, text in run.said if hours > least]
 
 
 def other_lengths(shown: Planned | None, options: Iterable[Planned]) -> list[FirstLine]:
@@ -78,16 +91,22 @@ def other_lengths(shown: Planned | None, options: Iterable[Planned]) -> list[Fir
     and dollars are not those of the same training."""
     if shown is None:
         return []
-    epochs = shown.run.epochs
+    epochs = _epochs(shown)
     others: dict[str, list[str]] = {}
     for option in options:
-        strategy, own = option.placement.strategy, option.run.epochs
+        strategy, own = option.placement.strategy, _epochs(option)
         kind = option.placement.variant.name
         if kind not in (CACHED, GRADUAL) and abs(own - epochs) > MANY_SAME * epochs:
             names = others.setdefault(f"{own:.3g}", [])
             names += [strategy] if strategy not in names else []
     text = "; ".join(f"{', '.join(names)} {own} epochs" for own, names in others.items())
     return [FirstLine("run", f"not all run as long: {text}")] if text else []
+
+
+def _epochs(planned: Planned) -> float:
+    """Of what is trained: the pass that makes features trains nothing."""
+    cached = planned.placement.variant.name == CACHED
+    return planned.run.epochs - 1 if cached else planned.run.epochs
 
 
 def own_texts(problem: Problem, planned: Planned, shown: Iterable[FirstLine]) -> list[str]:
@@ -97,10 +116,22 @@ def own_texts(problem: Problem, planned: Planned, shown: Iterable[FirstLine]) ->
     return [text.removeprefix(f"{strategy}: ") for text in own]
 
 
-def _subject(problem: Problem) -> list[FirstLine]:
-    """The model, its task, and how much data there is."""
+def _counted_parameters(placement: Placement) -> int | None:
+    """Of the model itself, as the trace counts them; None where it holds a part or another one."""
+    variant, recipe = placement.variant, placement.setting.recipe
+    if variant.name == CACHED or recipe.strategy not in WHOLE_MODEL:
+        return None
+    meta = placement.setting.longest_trace().meta
+    adapters = meta["trainable_params"] if recipe.lora_rank else 0
+    return meta["total_params"] - adapters
+
+
+def _subject(problem: Problem, counted_parameters: int | None) -> list[FirstLine]:
+    """The model, its task, and how much data there is. ``counted_parameters``: for a model whose
+    facts do not say."""
     facts, data = problem.facts, problem.data
-    size = f"{format_count(facts.parameters)} parameters" if facts.parameters else ""
+    parameters = facts.parameters or counted_parameters
+    size = f"{format_count(parameters)} parameters" if parameters else ""
     above = [line for line in problem.first_lines if not line.warning]
     named = any(facts.name in line.text and size in line.text for line in above)
     task = (problem.question.task or facts.task).replace("_", " ")
@@ -143,12 +174,24 @@ def _run(problem: Problem, placement: Placement, run: Run) -> str:
     if tokens is not None and variant.name not in (CACHED, GRADUAL):
         each, all_of_them = format_count(tokens), format_count(tokens * run.epochs)
         text += f"; {each} tokens an epoch, {all_of_them} in all"
-    if run.evaluations and run.evaluated_samples:
-        times = f"{run.evaluations:,.3g} time{'' if run.evaluations == 1 else 's'}"
-        held_out = f"{run.evaluated_samples:,} sample{'' if run.evaluated_samples == 1 else 's'}"
-        text += f"; evaluated {times} on {held_out}"
+    if run.evaluations and run.evaluated is not None and run.evaluated.samples:
+        text += f"; {_evaluated(run, run.evaluated)}"
     start = format_seconds(run.parts_hours["start_up"] * SECONDS_PER_HOUR)
     return f"{text}; {start} to start"
+
+
+def _evaluated(run: Run, one: Evaluated) -> str:
+    """How often, on how much, what it writes, and what it takes of the run."""
+    times = f"{run.evaluations:,.3g} time{'' if run.evaluations == 1 else 's'}"
+    held_out = f"{one.samples:,} sample{'' if one.samples == 1 else 's'}"
+    text = f"evaluated {times} on {held_out}"
+    text += f" in batches of {one.batch:,}" if one.batches > 1 else ""
+    if one.tokens is not None and one.beams is not None:
+        beams = f"{one.beams} beam{'' if one.beams == 1 else 's'}"
+        text += f", writing up to {one.tokens:,.0f} tokens each with {beams}"
+    hours = run.parts_hours["evaluation"]
+    share = hours / max(run.wall_hours.p50, hours)
+    return f"{text}: {format_seconds(hours * SECONDS_PER_HOUR)}, {share:.0%} of the run"
 
 
 def tokens_per_epoch(placement: Placement) -> float | None:
@@ -161,8 +204,26 @@ def tokens_per_epoch(placement: Placement) -> float | None:
 
 def _not_as_asked(question: Question, placement: Placement, run: Run) -> list[FirstLine]:
     """What the question says and this run cannot keep."""
-    found = [_steps_over_epochs(question, placement, run), _larger_step(question, placement)]
-    return [FirstLine("run", text, warning=True) for text in found if text]
+    found = [
+        _steps_over_epochs(question, placement, run),
+        _larger_step(question, placement),
+        _no_checkpointing(question, placement),
+        _no_evaluation(question, run),
+    ]
+    lines = [FirstLine("run", text, warning=True) for text in found if text]
+    short = _fewer_than_a_step(placement)
+    return lines + ([FirstLine("run", short)] if short else [])
+
+
+def _fewer_than_a_step(placement: Placement) -> str:
+    """Every device takes whole micro-batches, of whatever data."""
+    step, batches = placement.setting.step, placement.setting.batches
+    if step.samples <= batches.samples_per_epoch:
+        return ""
+    return (
+        f"the data fills no step: {batches.samples_per_epoch:,} of {step.samples:,} samples, and "
+        "every step is counted as a full one"
+    )
 
 
 def _steps_over_epochs(question: Question, placement: Placement, run: Run) -> str:
@@ -187,4 +248,25 @@ def _larger_step(question: Question, placement: Placement) -> str:
         f"{FieldName('global_batch')} {asked:,} is no whole number of micro-batches on "
         f"{step.parallel.devices:,} GPU{'s' if step.parallel.devices > 1 else ''}: a step takes "
         f"{step.samples:,} samples"
+    )
+
+
+def _no_checkpointing(question: Question, placement: Placement) -> str:
+    """No backward pass goes through what made the features."""
+    asked = question.gradient_checkpointing
+    if asked in ("auto", "none") or placement.variant.name != CACHED:
+        return ""
+    return (
+        f"{FieldName('gradient_checkpointing')} {asked} has no effect: no backward pass goes "
+        f"through the model whose features are cached ({FieldName('cached_features')})"
+    )
+
+
+def _no_evaluation(question: Question, run: Run) -> str:
+    if not question.evaluation_samples or run.evaluations:
+        return ""
+    why = "nothing is evaluated" if question.evaluations_per_epoch == 0 else "the run is too short"
+    return (
+        f"{FieldName('evaluation_samples')} {question.evaluation_samples:,} has no effect: {why} "
+        f"({FieldName('evaluations_per_epoch')} evaluates)"
     )

@@ -70,7 +70,8 @@ def _ruled_out(ways: Ways) -> str:
     if not broken:
         return f"no price of {best.rented.spec.name} is known: give {FieldName('price')}"
     names = " and ".join(FieldName(limit.field) for limit in broken)
-    words = "; ".join(limit_words(limit, ways.question.trials) for limit in broken)
+    kept = [limit for limit in ways.limits(best) if limit.kept]
+    words = "; ".join(limit_words(limit, ways.question.trials) for limit in (*broken, *kept))
     return f"nothing keeps {names}; the nearest is {named(best)}: {words}{_with_more(ways, best)}"
 
 

@@ -9,6 +9,8 @@ from planner import tables
 from planner.errors import ProfileError
 
 TABLE = ("datasets", "constants.csv")
+#: Of encoders, which read no conversations.
+ENCODER_TASKS = ("masked_lm", "text_classification", "token_classification", "contrastive")
 
 
 @cache

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from planner.datasets.constants import ENCODER_TASKS
 from planner.datasets.conversation import Conversation
 from planner.datasets.layout.column import CHAT
 from planner.datasets.layout.conversations import conversation_of, texts_of
@@ -22,7 +23,6 @@ from planner.datasets.tokens import TokenCounter, TokenizerFile, special_tokens
 from planner.errors import DataError
 from planner.first_lines import FirstLine
 
-ENCODER_TASKS = ("masked_lm", "text_classification", "token_classification", "contrastive")
 Record = Mapping[str, Any]
 
 

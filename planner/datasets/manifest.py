@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from planner.datasets import media
-from planner.datasets.layout import names
-from planner.datasets.layout.walk import spread
+from planner.datasets.layout.cells import names
+from planner.datasets.layout.cells.walk import spread
 from planner.datasets.readers import AUDIO, IMAGE, Budget, Sample
 from planner.errors import MissingExtraError
 

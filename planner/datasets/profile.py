@@ -106,9 +106,9 @@ class DatasetProfile:
 
         ``longest`` pads each micro-batch to its longest sample, ``max`` every one to
         ``max_length``, ``packed`` joins the samples and cuts them every ``max_length`` tokens.
-        Targets are truncated at ``target_max_length`` (``max_length`` when left out). ``seed``
-        changes nothing: the expectation is exact; it is there for callers that pass the seed of the
-        run.
+        Targets are truncated at ``target_max_length``, or at ``max_length`` when that is left out;
+        ``max`` pads them to the longest of their own then. ``seed`` changes nothing: the
+        expectation is exact; it is there for callers that pass the seed of the run.
         """
         batching.check(micro_batch, padding, max_length, self.lengths is not None)
         if padding == "packed" and self.lengths is not None and max_length is not None:
@@ -120,7 +120,11 @@ class DatasetProfile:
             self._pad(a, micro_batch, limit, padding, longest)
             for a, limit, longest in (
                 (self.lengths, max_length, self.longest_input),
-                (self.target_lengths, target_max_length or max_length, self.longest_target),
+                (
+                    self.target_lengths,
+                    target_max_length or self._target_limit(max_length, padding),
+                    self.longest_target,
+                ),
             )
         )
         for prefix, part in (("", inputs), ("target_", targets)):
@@ -138,6 +142,13 @@ class DatasetProfile:
             )
             values |= {"longest_seconds": part.longest, "mean_padded_seconds": part.mean_padded}
         return BatchPlan(self.samples, math.ceil(self.samples / micro_batch), **values)
+
+    def _target_limit(self, max_length: int | None, padding: str) -> int | None:
+        if padding != "max" or max_length is None or self.target_lengths is None:
+            return max_length
+        ordered = np.sort(self.target_lengths).astype(np.float64)
+        own = batching.longest(ordered, self.samples, max_length, whole=self.whole)
+        return min(max_length, math.ceil(own))
 
     @property
     def _measured(self) -> bool:

@@ -107,7 +107,7 @@ def _counted(
     reading: Reading,
     counter: TokenCounter,
 ) -> Scanned:
-    sample, prepared = _prepared(sample)
+    sample, prepared = _prepared(sample, reading)
     layout = find_layout(sample.records, reading.task, reading.text_columns, str(path))
     limit = reading.max_records
     if layout.main.is_conversation:  # taken apart and put together again, one by one
@@ -183,9 +183,9 @@ def _profile(
     )
 
 
-def _prepared(sample: Sample) -> tuple[Sample, Prepared]:
+def _prepared(sample: Sample, reading: Reading) -> tuple[Sample, Prepared]:
     """Flat records; of records inside of records the number in all grows as in what was read."""
-    prepared = prepare(sample.records)
+    prepared = prepare(sample.records, reading.task, reading.text_columns or ())
     if prepared.owners is None:
         return replace(sample, records=prepared.records), prepared
     count = len(prepared.records)

@@ -181,6 +181,8 @@ def _from_config(
     quantization = read_quantization(config, file.parent)
     if quantization is not None and not quantised_by(config):
         fingerprint = text_fingerprint(f"{fingerprint} {quantization}")
+    if quantization is not None and quantization.targets:  # traces of before read one group only
+        fingerprint = text_fingerprint(f"{fingerprint} {quantization.detail}")
     return ModelFacts(
         name=name,
         origin=origin,

@@ -17,7 +17,13 @@ from planner.models.facts import ModelFacts, config_fingerprint
 from planner.models.tasks import check_task
 from planner.units import format_count, parse_count
 
-SIZE = re.compile(r"[0-9]*\.?[0-9]+[kmbt]", re.IGNORECASE)
+SIZE = re.compile(r"([0-9]*\.?[0-9]+)[ -]?([kmbt]|bn|[mb]illion)", re.IGNORECASE)
+#: Words around a size that name no model: ``7b-instruct``, ``an 8B model``, ``7B parameters``.
+WORDS = re.compile(
+    r"^(?:an?|the)\s+|[\s_-]*\b(?:instruct|chat|it|base|hf|model|llm|params?|parameters?|"
+    r"decoder|language model)\b\s*$",
+    re.IGNORECASE,
+)
 RANGE = (10**7, 4 * 10**12)
 #: A shape far from the interpolated one counts as this share of a count of parameters as far off.
 STRAIN_WEIGHT = 0.1
@@ -32,12 +38,23 @@ EQUALLY_NEAR = 0.02
 
 
 def is_size(name: str) -> bool:
-    return SIZE.fullmatch(name.strip().replace("_", "")) is not None
+    """``8B``, ``7 B``, ``7b-instruct``: a size and words that name no model."""
+    return bare(name) is not None
+
+
+def bare(name: str) -> str | None:
+    """The size that a name consists of (``7B``), None where it holds more."""
+    joined = name.strip().replace("_", "")  # 1_500M
+    rest, before = joined if SIZE.fullmatch(joined) else name.strip().replace("_", " "), ""
+    while rest != before:
+        before, rest = rest, WORDS.sub("", rest).strip()
+    found = SIZE.fullmatch(rest)
+    return None if found is None else f"{found[1]}{found[2][0]}"
 
 
 def facts(name: str, task: str | None) -> ModelFacts:
     """The facts of the decoder that stands for a size. Raises ModelError outside 10M to 4T."""
-    wanted = parse_count(name)
+    wanted = parse_count(bare(name) or name)
     if not RANGE[0] <= wanted <= RANGE[1]:
         raise ModelError(
             f"a model of {format_count(wanted)} parameters is outside 10M to 4T", where=name

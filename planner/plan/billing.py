@@ -66,7 +66,8 @@ def _project_words(
         f"{units.format_usd(low)} to {units.format_usd(high)}: "
         f"{_to(few.trials, many.trials, ',')} trials, "
         f"{_to(few.failed_share, many.failed_share, '.0%')} of runs failed, "
-        f"{debugging} h of debugging, {_to(few.idle_share, many.idle_share, '.0%')} idle, {labels}; "
+        f"{debugging} h of debugging, {_to(few.idle_share, many.idle_share, '.0%')} idle, "
+        f"{labels}; "
         f"{FieldName('trials', 'failed_share', 'usd_per_label')} say it"
     )
 

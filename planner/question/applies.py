@@ -5,7 +5,7 @@ a new field that is not for everything is an entry here."""
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.errors import FieldName
 from planner.question.question import Question
@@ -31,6 +31,9 @@ TRAINED = Use(strategies=TRAINING_STRATEGIES)
 PAID = Use(strategies=PAID_STRATEGIES)
 RAG = Use(strategies=("rag",))
 WITH_TOKENS = ("text", "image_text", "audio")
+WRITTEN = Use(
+    strategies=TRAINING_STRATEGIES, tasks=("causal_lm", "seq2seq_lm", "speech_recognition")
+)
 HIRED = Use(strategies=TRAINING_STRATEGIES, loses_to="price")
 SERVED = Use(needs=("requests_per_month",))
 REQUESTED = Use(needs=("requests_per_month",), needless_for=PAID_STRATEGIES)
@@ -52,6 +55,13 @@ USES: dict[str, Use] = {
     "attention": TRAINED,
     "compile": TRAINED,
     "saves_per_epoch": TRAINED,
+    "evaluation_batch": TRAINED,
+    "evaluation_generates": WRITTEN,
+    "generated_tokens": WRITTEN,
+    "beams": WRITTEN,
+    "loader_workers": TRAINED,
+    "preparation_workers": TRAINED,
+    "prepared": TRAINED,
     "stack": TRAINED,
     "parallel": TRAINED,
     "gpu": TRAINED,
@@ -77,6 +87,9 @@ USES: dict[str, Use] = {
     "vector_store": RAG,
 }
 
+#: Training settings of adapters over weights that are loaded in few bits, or stored so.
+FEW_BITS = ("kbit_preparation", "quantised_layers")
+
 
 def use_of(name: str) -> Use:
     """Of any field; one that no table names is for everything."""
@@ -85,16 +98,28 @@ def use_of(name: str) -> Use:
     setting = SETTINGS.get(name)
     if setting is None:
         return Use()
-    return Use(strategies=setting.strategies, tasks=setting.tasks)
+    found = Use(strategies=setting.strategies, tasks=setting.tasks)
+    if name not in FEW_BITS:
+        return found
+    return replace(found, needs=("load_in",), needless_for=("qlora",))
 
 
-def in_vain(question: Question, strategies: Collection[str], task: str, modality: str) -> list[str]:
+def in_vain(
+    question: Question,
+    strategies: Collection[str],
+    task: str,
+    modality: str,
+    *,
+    stored: bool = False,
+) -> list[str]:
     """A sentence for each asked field that changes nothing of what is planned: ``strategies`` on
-    this task and modality."""
+    this task and modality. ``stored``: the checkpoint holds weights in few bits."""
     found: list[str] = []
     for name in Question.model_fields:
         if name in question.model_fields_set and getattr(question, name) is not None:
-            why = _why_not(question, use_of(name), strategies, task, modality)
+            use = use_of(name)
+            use = replace(use, needs=()) if stored and name in FEW_BITS else use
+            why = _why_not(question, use, strategies, task, modality)
             found += [f"{FieldName(name)} has no effect: {why}"] if why else []
     return found
 

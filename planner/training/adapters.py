@@ -43,10 +43,14 @@ def lora_config(peft: Any, built: BuiltModel, recipe: Recipe) -> Any:
 
 def targets(built: BuiltModel, recipe: Recipe) -> list[str] | str:
     """As ``target_modules`` takes them. Raises QuestionError for a model without a linear layer but
-    its head, and for names that match nothing."""
+    its head, and where no name matches a module: PEFT leaves out those that match none beside
+    others (``unmatched``)."""
     if recipe.lora_targets == (ALL_LINEAR,):
         return ALL_LINEAR
     if recipe.lora_targets:
+        lost = unmatched(built, recipe)
+        if lost and len(lost) < len(recipe.lora_targets):
+            return list(recipe.lora_targets)
         return _modules(built, recipe.lora_targets, "lora_targets")
     known = sorted(built.linear_names())
     if not known:
@@ -57,6 +61,20 @@ def targets(built: BuiltModel, recipe: Recipe) -> list[str] | str:
             "convolutions), or train it otherwise",
         )
     return known
+
+
+def unmatched(built: BuiltModel, recipe: Recipe) -> list[str]:
+    """The targets that are the name, or the end of the name, of no module. Published lists name
+    those of several models (StarCoder's ``q_attn``)."""
+    asked = recipe.lora_targets or ()
+    if asked == (ALL_LINEAR,) or len(asked) < 2:
+        return []
+    names = _names(built)
+    return [word for word in asked if not _is_name(word, names)]
+
+
+def _is_name(word: str, names: list[str]) -> bool:
+    return any(name == word or name.endswith(f".{word}") for name in names)
 
 
 def _modules(built: BuiltModel, asked: tuple[str, ...], field: str) -> list[str] | str:
@@ -85,9 +103,7 @@ def _expression(built: BuiltModel, text: str, field: str) -> str:
 
 def _check_names(built: BuiltModel, asked: tuple[str, ...], field: str) -> None:
     names = _names(built)
-    missing = [
-        word for word in asked if not any(n == word or n.endswith(f".{word}") for n in names)
-    ]
+    missing = [word for word in asked if not _is_name(word, names)]
     if not missing:
         return
     last = dict.fromkeys(n.rpartition(".")[2] for n in names)

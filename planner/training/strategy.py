@@ -22,6 +22,7 @@ class Prepared:
     ``trainable`` are the parameters that the optimizer gets. ``total_parameters`` counts the base
     model once, 4-bit weights by their elements, adapters included. ``kept_wide_bytes``: weights
     that the loader of few bits leaves as they are, ``kept_stored_bytes`` as others store them.
+    ``unmatched_targets``: names of adapters' places that the model does not have.
     """
 
     module: Any
@@ -33,6 +34,7 @@ class Prepared:
     inference: bool = False
     kept_wide_bytes: int = 0
     kept_stored_bytes: int = 0
+    unmatched_targets: list[str] = field(default_factory=list)
     assumptions: list[str] = field(default_factory=list)
 
 

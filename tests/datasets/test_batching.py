@@ -1,5 +1,6 @@
 """The expected padding against enumeration, and its properties."""
 
+from dataclasses import replace
 from itertools import combinations, product
 
 import numpy as np
@@ -154,3 +155,17 @@ def test_senseless_batches_are_refused(arguments):
 def test_senseless_counts_are_refused(arguments):
     with pytest.raises(QuestionError):
         from_counts(*arguments)
+
+
+@settings(max_examples=40, deadline=None)
+@given(lengths, st.integers(1, 400), st.integers(1, 2000))
+def test_targets_are_padded_to_the_longest_of_their_own(values, size, limit):
+    """A target of a few words is not stretched to the length that inputs are padded to."""
+    targets = np.maximum(1, np.array(values) // 7)
+    both = replace(profile(values), target_lengths=targets)
+    plan = both.batches(size, padding="max", max_length=limit)
+    assert plan.longest_length == limit
+    assert plan.target_longest_length == min(limit, targets.max())
+    assert plan.target_padded_tokens_per_epoch == plan.target_longest_length * len(values)
+    given_one = both.batches(size, padding="max", max_length=limit, target_max_length=9)
+    assert given_one.target_longest_length == 9

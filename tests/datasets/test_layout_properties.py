@@ -11,12 +11,12 @@ from shapes_of_records import WORDS
 
 from planner.datasets import scan
 from planner.datasets.layout.accounting import account
+from planner.datasets.layout.cells.names import role_of
+from planner.datasets.layout.cells.values import kind_of_text, size_of
+from planner.datasets.layout.cells.walk import strings, text_bytes
 from planner.datasets.layout.conversations import conversation_of, conversations_of
 from planner.datasets.layout.find import find_layout
-from planner.datasets.layout.names import role_of
 from planner.datasets.layout.prepare import prepare
-from planner.datasets.layout.values import kind_of_text, size_of
-from planner.datasets.layout.walk import strings, text_bytes
 from planner.errors import DataError, PlannerError
 
 NAMES = st.sampled_from(

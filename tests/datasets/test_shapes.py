@@ -8,10 +8,10 @@ from shapes_of_records import SHAPES, says, text
 
 from planner.datasets import scan
 from planner.datasets.layout.accounting import account
+from planner.datasets.layout.cells.walk import joined, strings
 from planner.datasets.layout.conversations import conversation_of, conversations_of
 from planner.datasets.layout.find import find_layout
 from planner.datasets.layout.prepare import prepare
-from planner.datasets.layout.walk import joined, strings
 
 COUNT = 12
 

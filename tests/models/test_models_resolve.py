@@ -288,6 +288,26 @@ def test_a_size_stands_for_a_real_model_of_that_size(size):
     assert abs(math.log(facts.parameters / sizes.parse_count(size))) < 0.26
 
 
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [
+        *(("7 B", "7b"), ("7b-instruct", "7b"), ("8B_chat", "8b"), ("an 8B model", "8b")),
+        *(("13B parameters", "13b"), ("8 billion", "8b"), ("500 million", "500m")),
+        *(("70b-chat-hf", "70b"), ("0.5b", "0.5b"), ("1_500M", "1500m")),
+    ],
+)
+def test_a_size_with_words_that_name_no_model_is_that_size(written, size):
+    assert sizes.bare(written).lower() == size
+    found = resolve(written)
+    assert found.fingerprint == resolve(size).fingerprint
+    assert found.first_lines[0].text.startswith((f"{written} is taken as", "no known model"))
+
+
+@pytest.mark.parametrize("written", ["llama-7b", "7b-instruct-v2", "gpt-7b", "7", "b", "qwen 7b"])
+def test_a_size_beside_a_name_is_no_bare_size(written):
+    assert not sizes.is_size(written)
+
+
 def test_the_table_of_decoders_counts_the_published_recipes():
     from planner.plan.inputs.recipes import published
 

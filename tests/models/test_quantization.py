@@ -272,3 +272,63 @@ def test_quantised_weights_without_a_dtype_are_loaded_in_16_bits(tmp_path, confi
     facts = resolve(str(tmp_path))
     assert facts.weights_dtype == dtype
     assert not any("float32" in line.text for line in facts.first_lines)
+
+
+def group(bits, *targets, kind="int", **weights):
+    return {"targets": list(targets), "weights": {"num_bits": bits, "type": kind, **weights}}
+
+
+def compressed(*groups, ignore=("lm_head",)):
+    """A config of compressed-tensors with these groups."""
+    named = {f"group_{place}": one for place, one in enumerate(groups)}
+    config = {"quant_method": "compressed-tensors", "config_groups": named, "ignore": list(ignore)}
+    return read({"quantization_config": config})
+
+
+def test_every_group_of_compressed_tensors_is_read_with_what_it_is_of():
+    mlp = group(4, "re:.*mlp.*", group_size=128)
+    found = compressed(group(8, "Linear", kind="float"), mlp)
+    assert found is not None and found.words == "compressed-tensors, float8 and int4"
+    assert found.detail == "8 bits for Linear; 4 bits, groups of 128 for re:.*mlp.*"
+    of = {
+        name: found.of(name, ("Linear", "Module"))
+        for name in ("model.layers.0.mlp.up_proj", "model.layers.0.self_attn.q_proj")
+    }
+    assert [part.bits if part else None for part in of.values()] == [4, 8]
+    assert found.of("model.norm", ("RMSNorm", "Module")) is None
+
+
+def test_an_exact_name_goes_before_an_expression_and_that_before_a_class():
+    """As compressed-tensors' ``match_targets`` orders them, whatever the order of the groups."""
+    name = "model.layers.0.mlp.down_proj"
+    groups = [group(2, name), group(4, "re:.*down_proj"), group(8, "Linear")]
+    for order in (groups, groups[::-1]):
+        found = compressed(*order)
+        bits = [found.of(n, ("Linear",)).bits for n in (name, f"x.{name}", "q_proj")]
+        assert bits == [2, 4, 8]
+
+
+def test_one_group_of_some_layers_leaves_the_others_as_they_are():
+    found = compressed(group(4, "re:.*mlp.*", group_size=128))
+    assert found.of("model.layers.0.self_attn.q_proj", ("Linear",)) is None
+    assert found.detail == "4 bits, groups of 128 for re:.*mlp.*"
+    whole = compressed(group(4, "Linear", group_size=128))
+    assert whole.of("anything", ()) is whole and whole.detail == "4 bits, groups of 128"
+
+
+def test_a_group_without_weights_stores_nothing_otherwise():
+    cache = {"targets": ["re:.*k_proj", "re:.*v_proj"], "output_activations": {"num_bits": 8}}
+    found = compressed(cache, group(4, "Linear"))
+    assert found is not None and found.groups == () and found.bits == 4
+
+
+def test_two_readings_of_one_config_have_traces_of_their_own(tmp_path):
+    kept = set()
+    for groups in ([group(4, "Linear")], [group(4, "re:.*mlp.*")]):
+        named = {f"group_{place}": one for place, one in enumerate(groups)}
+        config = {"quant_method": "compressed-tensors", "config_groups": named}
+        (tmp_path / "config.json").write_text(json.dumps(MISTRAL | {"quantization_config": config}))
+        facts = resolve(str(tmp_path))
+        kept.add(facts.fingerprint)
+        assert ("for re:.*mlp.*" in " ".join(x.text for x in facts.first_lines)) == (len(kept) == 2)
+    assert len(kept) == 2

@@ -1,5 +1,7 @@
 """Which published recipe a question goes by, and what it fills."""
 
+import math
+
 import pytest
 
 from planner.answer.estimate import estimate
@@ -214,3 +216,73 @@ def test_the_document_names_the_row_and_its_source():
 def test_adapters_take_as_many_passes_over_4_bit_weights_as_over_others(model, samples):
     one, other = (made(model, strategy, samples=samples) for strategy in ("lora", "qlora"))
     assert one.epochs == other.epochs
+
+
+def spoken(model, hours, strategy="fine_tune", samples=5_000, task=None, **fields):
+    facts = resolve(model, offline=True)
+    question = Question(model=model, samples=samples, audio_hours=hours, **fields)
+    data = from_counts(
+        samples, None, None, modality="audio", seconds_per_sample=hours * 3600 / samples
+    )
+    return practice(question, facts, data, strategy, task or facts.task)
+
+
+@pytest.mark.parametrize("samples, is_taken", [(2_000, True), (23_900, True), (24_100, False)])
+def test_a_recipe_on_a_hundred_times_less_data_is_no_neighbour(samples, is_taken):
+    """The tutorial on resnet18 has 240 images."""
+    choice = made("resnet50", samples=samples)
+    assert (choice.recipe is not None) == is_taken
+    assert ("no neighbour" in choice.lines[0].text) != is_taken
+    if not is_taken:
+        assert choice.global_batch == min(512, 2 ** int(math.log2(samples / 78)))
+        assert "resnet18" in choice.lines[0].text and "100 times less data" in choice.lines[0].text
+
+
+def test_nothing_is_said_of_a_far_recipe_where_the_batch_is_asked():
+    assert not made("resnet50", samples=50_000, global_batch=32, epochs=4).lines
+
+
+@pytest.mark.parametrize("model", ["facebook/wav2vec2-base", "facebook/wav2vec2-large-lv60"])
+@pytest.mark.parametrize("hours, steps", [(1, 13_000), (10, 20_000), (80, 80_000), (900, 320_000)])
+def test_steps_follow_the_hours_of_sound_before_the_size_of_the_model(model, hours, steps):
+    """fairseq's recipes of wav2vec2 have as many for base and large."""
+    choice = spoken(model, hours, samples=hours * 500, task="speech_recognition")
+    assert choice.steps == steps
+
+
+def test_steps_on_a_hundred_times_more_data_are_not_taken():
+    assert spoken("whisper-small", 0.05, samples=30).steps is None
+    assert spoken("whisper-small", 10).steps == 5_000
+
+
+@pytest.mark.parametrize("model", ["whisper-small", "whisper-tiny"])
+@pytest.mark.parametrize("hours", [1, 10, 100])
+def test_scratch_takes_no_fewer_passes_than_fine_tuning(model, hours):
+    samples = hours * 500
+    tuned = spoken(model, hours, samples=samples)
+    scratch = spoken(model, hours, "scratch", samples=samples)
+    passes = tuned.epochs if tuned.steps is None else tuned.steps * tuned.global_batch / samples
+    assert scratch.epochs == pytest.approx(max(10, passes))
+    if passes > 10:
+        assert "as many as fine-tuning takes" in scratch.lines[0].text
+
+
+def test_what_is_published_of_scratch_is_kept():
+    choice = made("resnet50", "scratch", samples=1_200_000)
+    assert choice.epochs == 90 and "fine-tuning" not in choice.lines[0].text
+
+
+@pytest.mark.parametrize("strategy", ["lora", "qlora"])
+@pytest.mark.parametrize("model", ["distilbert-base-uncased", "bert-base-uncased"])
+def test_epochs_are_not_those_of_another_family(model, strategy):
+    """Of adapters on encoders RoBERTa's 30 epochs on MNLI alone are published."""
+    assert made(model, strategy, samples=250_000, tokens=120).epochs == 3
+    assert made("roberta-base", strategy, samples=250_000, tokens=120).epochs == 30
+
+
+@pytest.mark.parametrize("samples", [10, 1_000, 100_000, 10**7])
+@pytest.mark.parametrize("model, strategy", [("gpt2", "lora"), ("resnet50", "fine_tune")])
+def test_no_recipe_that_is_taken_has_a_hundred_times_less_data(model, strategy, samples):
+    row = made(model, strategy, samples=samples).recipe
+    if row is not None and row.data_samples is not None:
+        assert row.data_samples * recipes.FAR_FACTOR >= samples

@@ -38,7 +38,9 @@ def test_max_steps_is_the_number_of_steps_through_the_data_again_and_again():
     run = answer["options"][0]["run"]
     assert run["steps"] == 5000
     assert run["epochs"] == pytest.approx(5000 * 32 / 6540, rel=0.01)
-    assert 1.5 < run["gpu_hours"]["p50"] < 2.6
+    # rows of features as lists, read by the training process, take as long again: the run took 8 h
+    stall = run["of_which_hours"]["training"]["loader_stall"]
+    assert 1.5 < run["gpu_hours"]["p50"] - stall < 2.6 and 0.8 < stall < 1.6
     assert any("5,000 steps of 32 samples" in line["text"] for line in answer["first_lines"])
 
 
@@ -59,7 +61,7 @@ def test_a_run_within_its_first_epoch_is_evaluated_once_at_its_end():
 
 
 def test_one_sample_is_one():
-    assert any(text.count(" on 1 sample;") for text in ask(samples=5)[2])
+    assert any(text.count(" on 1 sample: ") for text in ask(samples=5)[2])
 
 
 def test_more_steps_are_never_cheaper():
@@ -183,16 +185,21 @@ def test_a_model_and_its_data_are_said_once():
     assert said.startswith("4,800 clips of 30 s, 40 hours")
 
 
+CTC = {"audio_hours": 40, "task": "speech_recognition", "gpu": "l4"}
+
+
 @pytest.mark.parametrize("strategy", ["lora", "scratch"])
 def test_ctc_has_defaults_of_its_own_and_no_tokens(strategy):
-    fields = {"audio_hours": 40, "task": "speech_recognition", "gpu": "l4", "strategy": strategy}
-    answer = estimate("wav2vec2-base", **fields)
+    answer = estimate("wav2vec2-base", strategy=strategy, **CTC)
     texts = [line["text"] for line in answer["first_lines"]]
     (run,) = [text for text in texts if text.startswith(f"{strategy}: ")]
     (recipe,) = [text for text in texts if text.startswith(f"{strategy} by default")]
     assert "steps of 32 samples" in run and "tokens" not in run
     assert "Whisper" not in recipe
-    assert answer["options"][0]["run"]["epochs"] == {"lora": 15, "scratch": 10}[strategy]
+    # nothing is published of scratch, which takes no fewer passes than fine-tuning
+    tuned = estimate("wav2vec2-base", strategy="fine_tune", **CTC)["options"][0]["run"]["epochs"]
+    passes = {"lora": 15, "scratch": pytest.approx(tuned, rel=0.01)}[strategy]
+    assert answer["options"][0]["run"]["epochs"] == passes
 
 
 def test_images_for_a_model_that_writes_about_them_are_refused_with_the_way(tmp_path):

@@ -31,6 +31,8 @@ def vain(strategies, task="causal_lm", modality="text", **fields):
         ({"api_model": "x"}, {"lora"}, "--api-model"),
         ({"output_tokens": 9}, {"lora"}, "--output-tokens has no effect: it goes with"),
         ({"provider": "runpod", "price": 2.0}, {"lora"}, "--provider has no effect: --price is"),
+        ({"kbit_preparation": "none"}, {"lora"}, "--kbit-preparation has no effect: it goes with"),
+        ({"quantised_layers": "all"}, {"lora"}, "--quantised-layers has no effect: it goes with"),
         ({"max_steps": 9}, {"prompting"}, "--max-steps has no effect: it is of training"),
     ],
 )
@@ -69,6 +71,13 @@ def test_lengths_of_images_are_said():
     answer = estimate("resnet50", samples=500, max_length=9, gpu="l4", strategy="fine_tune")
     warned = [line["text"] for line in answer["first_lines"] if line["warning"]]
     assert warned == ["--max-length has no effect: it is of text, image_text, audio, not of image"]
+
+
+def test_over_weights_in_few_bits_their_settings_are_in_use():
+    asked = {"kbit_preparation": "none", "quantised_layers": "all"}
+    assert vain({"qlora"}, **asked) == vain({"lora"}, load_in="8bit", **asked) == []
+    stored = Question(**TEXT | asked)
+    assert in_vain(stored, {"lora"}, "causal_lm", "text", stored=True) == []
 
 
 def test_nothing_is_said_of_what_was_not_asked():

@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from planner.answer.estimate import estimate
 from planner.errors import QuestionError
 from planner.models.building.build import build
 from planner.models.resolve import resolve
@@ -159,11 +160,31 @@ def test_convolutions_take_adapters_as_in_peft():
     assert ours == _peft(facts, target_modules=["conv1"]) and len(ours) == 2 * 9
 
 
+def test_names_of_other_models_beside_those_it_has_are_left_out_as_peft_leaves_them(facts_of):
+    """StarCoder's published list, of which it has two."""
+    facts, names = facts_of("llama"), ["q_proj", "o_proj", "q_attn"]
+    ours = _ours(facts, lora_targets=",".join(names))
+    assert ours == _peft(facts, target_modules=names) == _ours(facts, lora_targets="q_proj,o_proj")
+
+
+def test_what_is_left_out_is_a_warning_in_the_first_lines():
+    asked = {"samples": 100, "tokens_per_sample": 50, "gpu": "l4", "strategy": "lora"}
+    answer = estimate("gpt2", lora_targets="c_proj,c_attn,q_attn", **asked)
+    warned = [line["text"] for line in answer["first_lines"] if line["warning"]]
+    assert warned == [
+        "lora: gpt2 has no module called q_attn: PEFT leaves that out of --lora-targets and adapts "
+        "the others"
+    ]
+    same = estimate("gpt2", lora_targets="c_proj,c_attn", **asked)
+    assert same["options"][0]["memory"] == answer["options"][0]["memory"]
+    assert not [line for line in same["first_lines"] if line["warning"]]
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
         ({"lora_targets": "q_prj"}, r"q_prj.*Did you mean q_proj"),
-        ({"lora_targets": "q_proj,nothing"}, r"no such modules .*: nothing"),
+        ({"lora_targets": "wq,nothing"}, r"no such modules .*: wq, nothing"),
         ({"lora_targets": r".*\.zz(1|2)"}, "no module .* matches"),
         ({"lora_targets": "(q"}, "no regular expression"),
         ({"lora_targets": "q_proj", "lora_modules_to_save": "lm_hed"}, "Did you mean lm_head"),

@@ -4,6 +4,7 @@ model on meta with bitsandbytes' two layers faked."""
 from __future__ import annotations
 
 import importlib.util
+import json
 import types
 from dataclasses import replace
 
@@ -14,7 +15,11 @@ from planner.models.building.build import build
 from planner.models.catalogue import facts as catalogue_facts
 from planner.models.catalogue import find
 from planner.models.quantization.stored import LOADED
+from planner.models.resolve import resolve
+from planner.question.setup import TracedSettings
+from planner.training.quantised.apply import quantise
 from planner.training.quantised.chosen import converted, should_convert
+from planner.training.recipe import recipe_of
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("transformers") is None, reason="needs the extra hf"
@@ -107,3 +112,68 @@ def test_one_key_spares_what_it_spares_in_the_library(key, name):
     except re.error:
         theirs = not name.endswith(key)  # theirs fails; ours takes the key as an ending alone
     assert should_convert(name, [key]) == theirs
+
+
+SMALL = {
+    "architectures": ["MistralForCausalLM"],
+    "model_type": "mistral",
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 512,
+    "torch_dtype": "bfloat16",
+}
+MIXTURE = SMALL | {
+    "architectures": ["MixtralForCausalLM"],
+    "model_type": "mixtral",
+    "num_local_experts": 8,
+    "num_experts_per_tok": 2,
+}
+
+
+def _quantised(tmp_path, config, *groups):
+    """The module after a checkpoint of compressed-tensors with these groups was loaded."""
+    named = {f"group_{place}": one for place, one in enumerate(groups)}
+    stored = {"quant_method": "compressed-tensors", "config_groups": named, "ignore": ["lm_head"]}
+    (tmp_path / "config.json").write_text(json.dumps(config | {"quantization_config": stored}))
+    built = build(resolve(str(tmp_path)))
+    settled = TracedSettings(
+        strategy="lora", task="causal_lm", optimizer="adamw", precision="bf16", lora_rank=8
+    )
+    quantise(built, recipe_of(settled))
+    return built.module
+
+
+def _bytes(part):
+    return sum(p.numel() * p.element_size() for p in part.parameters())
+
+
+MLP = {"targets": ["re:.*mlp.*"], "weights": {"num_bits": 4, "type": "int", "group_size": 128}}
+REST = {"targets": ["Linear"], "weights": {"num_bits": 8, "type": "float"}}
+
+
+def test_each_group_stores_its_own_layers(tmp_path):
+    module = _quantised(tmp_path, SMALL, REST, MLP)
+    block = module.model.layers[0]
+    n = 256 * 512
+    assert _bytes(block.mlp.up_proj) == n // 2 + n // 128 * 2
+    assert _bytes(block.self_attn.q_proj) == 256 * 256 + 256 * 2
+    assert _bytes(module.lm_head) == 256 * 512 * 4  # as it was built
+
+
+def test_a_group_of_some_layers_leaves_the_others_as_they_were_built(tmp_path):
+    block = _quantised(tmp_path, SMALL, MLP).model.layers[0]
+    assert _bytes(block.self_attn.q_proj) == 256 * 256 * 4
+    assert _bytes(block.mlp.down_proj) < 256 * 512
+
+
+def test_experts_are_stored_by_the_layers_that_stand_for_them(tmp_path):
+    other = {"targets": ["re:.*self_attn.*"], "weights": {"num_bits": 4, "type": "int"}}
+    named = {"targets": ["re:.*experts.*"], "weights": {"num_bits": 4, "type": "int"}}
+    plain = _quantised(tmp_path, MIXTURE, other).model.layers[0].mlp.experts
+    n = 8 * 3 * 256 * 512
+    assert _bytes(plain) == 4 * n
+    few = _quantised(tmp_path, MIXTURE, named).model.layers[0].mlp.experts
+    assert n // 2 < _bytes(few) < 0.6 * n

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from planner.datasets.layout.cells.messages import plan_of
+from planner.datasets.layout.cells.values import LANGUAGE, kind_of_text, size_of
+from planner.datasets.layout.cells.walk import empty, strings, text_bytes, told
 from planner.datasets.layout.column import CHAT, TEXT, TEXTS, TOKENS, sample_of
 from planner.datasets.layout.conversations import are_rounds, first_answer
-from planner.datasets.layout.messages import plan_of
 from planner.datasets.layout.shape import Layout, Shape
-from planner.datasets.layout.values import LANGUAGE, kind_of_text, size_of
-from planner.datasets.layout.walk import empty, strings, text_bytes, told
 from planner.datasets.readers import AUDIO, IMAGE
 
 

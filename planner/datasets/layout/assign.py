@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from planner.datasets.constants import constant
-from planner.datasets.layout import names
+from planner.datasets.layout.cells import names
+from planner.datasets.layout.cells.messages import turns_of
+from planner.datasets.layout.cells.values import LANGUAGE
 from planner.datasets.layout.column import (
     CHAT,
     NUMBERS,
@@ -19,12 +21,11 @@ from planner.datasets.layout.column import (
     Column,
     alternatives,
     inner_name,
+    is_listed,
     languages,
 )
 from planner.datasets.layout.copies import is_copy
-from planner.datasets.layout.messages import turns_of
 from planner.datasets.layout.shape import Shape
-from planner.datasets.layout.values import LANGUAGE
 from planner.errors import FieldName
 
 #: Tasks that read one text or a pair with a label.
@@ -313,6 +314,12 @@ class Assigner:
     def _text(self, columns: list[Column]) -> Shape | None:
         paths = self._distinct([c for c in columns if c.path != self.label] or columns)
         chats = [path for path in paths if self._is_chat(path)]
+        self._said += [
+            f"each list under {path!r} is taken as one text (as turns, where the column is called "
+            "'dialogue')"
+            for path in paths
+            if path not in self.wanted and is_listed(self.columns[path])
+        ]
         return (
             Shape("chat", {"conversation": tuple(chats[:1])})
             if chats

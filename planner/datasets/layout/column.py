@@ -9,10 +9,10 @@ from itertools import islice
 from typing import Any
 
 from planner.datasets.constants import constant
-from planner.datasets.layout import names
-from planner.datasets.layout.messages import is_chat
-from planner.datasets.layout.values import LABEL, LANGUAGE, WORD, few, kind_of_texts
-from planner.datasets.layout.walk import empty, joined, spread, strings, text_bytes
+from planner.datasets.layout.cells import names
+from planner.datasets.layout.cells.messages import is_chat
+from planner.datasets.layout.cells.values import LABEL, LANGUAGE, WORD, few, kind_of_texts
+from planner.datasets.layout.cells.walk import empty, joined, spread, strings, text_bytes
 from planner.datasets.readers import AUDIO, IMAGE
 
 #: What a cell may be: a text, texts in a list, words or tokens in a list, numbers in a list, a
@@ -261,6 +261,11 @@ def alternatives(columns: Sequence[Column], roles: frozenset[str]) -> tuple[str,
         if fits and not other and len(alike) == 2:
             return tuple(column.path for column in alike)
     return ()
+
+
+def is_listed(column: Column) -> bool:
+    """Several texts of language in a list, under a name that does not say what they are."""
+    return (column.form, column.kind, column.role) == (TEXTS, LANGUAGE, "") and column.length >= 2
 
 
 def inner_name(path: str) -> str:

@@ -8,9 +8,10 @@ from itertools import zip_longest
 from typing import Any
 
 from planner.datasets.conversation import Conversation, Turn
-from planner.datasets.layout.messages import is_chat, tools_of, turn, turns_of, turns_of_text
+from planner.datasets.layout.cells.messages import is_chat, tools_of, turn, turns_of
+from planner.datasets.layout.cells.walk import empty, joined
+from planner.datasets.layout.cells.written import turns_of_text
 from planner.datasets.layout.shape import Layout, Shape
-from planner.datasets.layout.walk import empty, joined
 
 Record = Mapping[str, Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from planner.datasets.constants import constant
-from planner.datasets.layout.walk import empty, joined, strings
+from planner.datasets.layout.cells.walk import empty, joined, strings
 
 RECORDS = 40  # that two columns are compared in
 COMPARED = 4000  # characters of each text

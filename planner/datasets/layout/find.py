@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planner.datasets.layout import names
 from planner.datasets.layout.assign import LABELLED, Assigner
+from planner.datasets.layout.cells import names
+from planner.datasets.layout.cells.values import LABEL, ODD_KINDS, WORD
 from planner.datasets.layout.column import (
     NUMBERS,
     OBJECTS,
@@ -23,7 +24,6 @@ from planner.datasets.layout.column import (
 )
 from planner.datasets.layout.column import text_columns as text_columns_of
 from planner.datasets.layout.shape import Layout, Shape, signature
-from planner.datasets.layout.values import LABEL, ODD_KINDS, WORD
 from planner.datasets.readers import AUDIO, IMAGE
 from planner.errors import DataError, FieldName, nearest
 

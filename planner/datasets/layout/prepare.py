@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from planner.datasets.constants import constant
-from planner.datasets.layout import names
+from planner.datasets.constants import ENCODER_TASKS, constant
+from planner.datasets.layout.cells import names
+from planner.datasets.layout.cells.messages import is_chat, is_message, parsed
+from planner.datasets.layout.cells.walk import empty
 from planner.datasets.layout.column import sample_of
-from planner.datasets.layout.messages import is_chat, is_message, parsed
+from planner.datasets.layout.spoken import converted, listed_turns, written_turns
 from planner.datasets.layout.unfold import (
     NESTED,
     nested_list,
@@ -20,7 +22,6 @@ from planner.datasets.layout.unfold import (
     spoken_lists,
     with_turns,
 )
-from planner.datasets.layout.walk import empty
 
 DEEPEST = 5  # dictionaries inside of dictionaries that become columns, lists that become records
 MOST_KEYS = 64  # a dictionary with more of them over the records is data, not columns
@@ -39,11 +40,18 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
 
-def prepare(records: Sequence[Record]) -> Prepared:
-    """Flat records; the given ones themselves where they are flat already."""
+def prepare(
+    records: Sequence[Record], task: str | None = None, named: Sequence[str] = ()
+) -> Prepared:
+    """Flat records; the given ones themselves where they are flat already. Conversations in lists
+    of texts and in texts become messages, but for a ``task`` of encoders and in the columns that
+    the user ``named``."""
+    turns = task not in ENCODER_TASKS
     flat = _flat(list(records))
     owners: np.ndarray | None = None
     notes: list[str] = []
+    if turns:
+        flat, notes = _talking(flat, listed_turns, named)
     for _ in range(DEEPEST):
         sample = sample_of(flat)
         found = nested_list(sample) or parallel_lists(sample, len(flat))
@@ -54,7 +62,17 @@ def prepare(records: Sequence[Record]) -> Prepared:
         owners = mine if owners is None else owners[mine]
         notes = [said for said in notes if not said.startswith(NESTED)] + [note]
         flat = _flat(flat)
+    if turns:
+        flat, said = _talking(flat, written_turns, named)
+        notes += said
     return Prepared(flat, owners, tuple(notes))
+
+
+def _talking(
+    records: list[Record], find: Callable[..., Any], named: Sequence[str]
+) -> tuple[list[Record], list[str]]:
+    columns, said = find(sample_of(records), named)
+    return ([converted(record, columns) for record in records] if columns else records), said
 
 
 def _expanded(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from planner.datasets.layout.cells.walk import empty
 from planner.datasets.layout.column import Column
-from planner.datasets.layout.walk import empty
 
 #: Kinds of records that a trainer renders as a conversation.
 CONVERSATIONS = ("chat", "instruction", "preference")

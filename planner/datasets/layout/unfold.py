@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from planner.datasets.constants import constant
-from planner.datasets.layout import names
+from planner.datasets.layout.cells import names
+from planner.datasets.layout.cells.messages import is_chat
+from planner.datasets.layout.cells.values import LABEL, LANGUAGE, kind_of_texts
+from planner.datasets.layout.cells.walk import text_bytes
 from planner.datasets.layout.column import (
     CHAT,
     NUMBERS,
@@ -17,9 +20,6 @@ from planner.datasets.layout.column import (
     Column,
     judge,
 )
-from planner.datasets.layout.messages import is_chat
-from planner.datasets.layout.values import LABEL, LANGUAGE, kind_of_texts
-from planner.datasets.layout.walk import text_bytes
 
 Record = dict[str, Any]
 Unfolding = tuple[Callable[[Record], list[Record]], str]

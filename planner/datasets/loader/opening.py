@@ -241,7 +241,7 @@ def _texts(
     sample = reader.read(files, root, TEXT_BUDGET)
     if not sample.records:
         raise DataError("there is no record to read", where=str(path))
-    records = prepare(sample.records).records
+    records = prepare(sample.records, task, text_columns or ()).records
     layout = find_layout(records, task, text_columns, str(path))
     if layout.record_type == "none" or any(key in records[0] for key in (IMAGE, AUDIO)):
         raise DataError("no column of text and no medium that can be decoded", where=str(path))

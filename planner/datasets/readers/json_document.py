@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from planner.datasets.layout import names
-from planner.datasets.layout.messages import is_message
+from planner.datasets.layout.cells import names
+from planner.datasets.layout.cells.messages import is_message
 from planner.datasets.readers import IMAGE
 from planner.errors import DataError
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,23 +205,37 @@ def _microscaled(
     return read_one
 
 
+#: The class that stands for every linear layer.
+LINEAR = ("Linear",)
+
+
 def _compressed(found: Mapping[str, Any]) -> Quantization:
+    """One group of layers that are stored alike, or several; those without ``weights`` quantise
+    what passes through a layer only."""
     groups = found.get("config_groups")
-    groups = groups.values() if isinstance(groups, Mapping) else groups or ()
-    weights: Mapping[str, Any] = next(
-        (
-            one["weights"]
-            for one in groups
-            if isinstance(one, Mapping) and isinstance(one.get("weights"), Mapping)
-        ),
-        {},
-    )
+    listed = groups.values() if isinstance(groups, Mapping) else groups or ()
+    ignored = tuple(name.removeprefix("re:") for name in _names(found, "ignore") or ())
+    parts = [
+        part
+        for one in listed
+        if isinstance(one, Mapping) and (part := _group(one, ignored)) is not None
+    ]
+    if not parts:
+        return Quantization("compressed-tensors", 16, "compressed-tensors", known=False)
+    first, *others = parts
+    if not others and first.targets in ((), LINEAR):
+        return replace(first, targets=())
+    kinds = dict.fromkeys(part.words.removeprefix("compressed-tensors, ") for part in parts)
+    words = f"compressed-tensors, {' and '.join(kinds)}"
+    return replace(first, words=words, groups=tuple(others))
+
+
+def _group(one: Mapping[str, Any], ignored: tuple[str, ...]) -> Quantization | None:
+    weights = one.get("weights")
+    weights = weights if isinstance(weights, Mapping) else {}
     bits = _number(weights, "num_bits")
     if bits is None:
-        return Quantization("compressed-tensors", 16, "compressed-tensors", known=False)
-    words = f"compressed-tensors, {weights.get('type', 'int')}{bits:g}"
-    ignored = _names(found, "ignore") or ()
-    spared = tuple(name.removeprefix("re:") for name in ignored)
+        return None
     structure = weights.get("block_structure")
     block = (
         (int(structure[0]), int(structure[1]))
@@ -230,10 +245,11 @@ def _compressed(found: Mapping[str, Any]) -> Quantization:
     return Quantization(
         "compressed",
         bits,
-        words,
+        f"compressed-tensors, {weights.get('type', 'int')}{bits:g}",
         group=_whole(weights, 0, "group_size"),
         block=block,
-        spared=spared,
+        spared=ignored,
+        targets=_names(one, "targets") or LINEAR,
     )
 
 

@@ -12,8 +12,9 @@ torchao, AQLM (codes and codebooks), BitNet.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 #: dtype → bytes, of the tensors that are stored.
 ITEM_BYTES = {
@@ -37,8 +38,10 @@ class Quantization:
     two-dimensional one (outputs, inputs). ``method`` is the config's name of it, ``words`` what
     people call it. ``spared``: names, beginnings or expressions of modules that are not converted,
     None where the library chooses them; ``only``: the endings of those that are, where the config
-    lists them. ``upcast``: PEFT's ``prepare_model_for_kbit_training`` makes everything else
-    float32. ``known`` is false for a method whose tensors are not known here.
+    lists them; ``targets``: names, expressions (``re:…``) or classes of modules that are stored so
+    (empty: every linear layer), and ``groups`` others that are stored otherwise, both as
+    compressed-tensors has them. ``upcast``: PEFT's ``prepare_model_for_kbit_training`` makes
+    everything else float32. ``known`` is false for a method whose tensors are not known here.
     """
 
     method: str
@@ -54,12 +57,26 @@ class Quantization:
     dequantise_first: bool = False  # transformers 5.23: ``HfQuantizer.is_trainable`` is false
     codebooks: int = 1
     codebook_bits: int = 16
+    targets: tuple[str, ...] = field(default=(), repr=False)
+    groups: tuple[Quantization, ...] = field(default=(), repr=False)
     linears: bool = True  # linear layers are stored so
     experts: bool = True  # three-dimensional weights of experts are stored so too
 
     def stored(self, outputs: int, inputs: int) -> list[Stored]:
         """The tensors of one layer. Raises KeyError for a method that is not known."""
         return _LAYOUTS[self.method](self, outputs, inputs)
+
+    def of(self, name: str, classes: Sequence[str]) -> Quantization | None:
+        """How the module of a name is stored, None for one that is not. ``classes``: its own and
+        those that it is derived from. As compressed-tensors' ``match_targets``: an exact name goes
+        before an expression, and that before a class."""
+        parts = (self, *self.groups)
+        if not any(part.targets for part in parts):
+            return self
+        owners = {target: part for part in parts for target in part.targets}
+        ordered = sorted(owners, key=lambda target: ("re:" in target, target))
+        found = [t for t in ordered if _is_named(name, t)] or [t for t in ordered if t in classes]
+        return owners[found[0]] if found else None
 
     def stored_bytes(self, outputs: int, inputs: int) -> int:
         return sum(
@@ -74,6 +91,16 @@ class Quantization:
 
     @property
     def detail(self) -> str:
+        """``4 bits, groups of 128``; of several groups, which modules each is of."""
+        if self.groups:
+            return "; ".join(
+                f"{part.inner} for {', '.join(part.targets)}" for part in (self, *self.groups)
+            )
+        of = f" for {', '.join(self.targets)}" if self.targets else ""
+        return f"{self.inner}{of}"
+
+    @property
+    def inner(self) -> str:
         """``4 bits, groups of 128``."""
         parts = [f"{self.bits:g} bits"]
         if self.block:
@@ -83,6 +110,12 @@ class Quantization:
         if self.double:
             parts.append("double quantisation")
         return ", ".join(parts)
+
+
+def _is_named(name: str, target: str) -> bool:
+    if not target.startswith("re:"):
+        return name == target
+    return re.match(target.removeprefix("re:"), name) is not None
 
 
 #: What ``--load-in`` makes of a 16-bit checkpoint, with QLoRA's settings (arXiv 2305.14314).

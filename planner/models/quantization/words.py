@@ -64,7 +64,7 @@ def refusal(name: str, quantization: Quantization, strategy: str) -> StoredWeigh
     if not quantization.known or strategy not in TRAIN_WEIGHTS:
         return None
     floats = quantization.method == "fp8" or "float" in quantization.words
-    kind = "8-bit float" if floats else "integer"
+    kind = "quantised" if quantization.groups else "8-bit float" if floats else "integer"
     return StoredWeightsError(
         f"its weights are stored as {quantization.words} ({quantization.detail}), and {kind} "
         "weights cannot be trained",

@@ -19,6 +19,7 @@ from planner.cost.token_bills import (
 )
 from planner.devices.lookup import find_device
 from planner.errors import FieldName, PlannerError, QuestionError
+from planner.first_lines import FirstLine
 from planner.plan.by_token.api_models import named, same_model
 from planner.plan.by_token.paid_option import (
     PaidOption,
@@ -28,7 +29,8 @@ from planner.plan.by_token.paid_option import (
     spread_of_data,
 )
 from planner.plan.inputs.defaults import choose
-from planner.plan.inputs.practice import EVALUATIONS_PER_EPOCH, held_out_samples
+from planner.plan.inputs.evaluating import held_out_samples
+from planner.plan.inputs.practice import EVALUATIONS_PER_EPOCH
 from planner.plan.inputs.problem import Problem
 from planner.plan.inputs.rows import default
 from planner.plan.serving import serve
@@ -55,11 +57,24 @@ def tuned_by_providers(problem: Problem) -> list[PaidOption]:
         )
     prices = _offers(problem)
     options = [_tuned_at(problem, price) for price in prices]
+    problem.first_lines += _default_epochs(problem)
     if question.api_model is None:
         options[0].assumptions.append(
             f"of {len(prices)} offers for a model of this size or name, the cheapest to train first"
         )
     return options
+
+
+def _default_epochs(problem: Problem) -> list[FirstLine]:
+    """Providers take epochs of their own where none are asked for, which few of them state."""
+    if problem.question.epochs is not None:
+        return []
+    epochs, source = default("epochs", "lora", problem.facts.task)[:2]
+    text = (
+        f"provider_fine_tune by default: {epochs:g} epoch{'' if epochs == 1 else 's'} ({source}); "
+        f"a provider takes a number of its own where {FieldName('epochs')} is not given"
+    )
+    return [FirstLine("run", text)]
 
 
 def _offers(problem: Problem) -> list[ApiPrice]:

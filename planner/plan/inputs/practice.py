@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from planner.datasets.profile import DatasetProfile
 from planner.first_lines import FirstLine
 from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
+from planner.plan.inputs.evaluating import CTC, generates
 from planner.plan.inputs.recipes import (
     Asker,
     Published,
     Work,
     asker,
+    far_one,
     holds_for,
     median,
     nearest,
@@ -28,8 +30,6 @@ from planner.question.settings import LORA
 
 #: Once an epoch, where no strong recipe says otherwise: what the question's field means by itself.
 EVALUATIONS_PER_EPOCH = 1.0
-#: Scope of the defaults for speech recognition without a decoder.
-CTC = "ctc"
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Practice:
     """How a strategy is run. ``steps`` end the run where given, else ``epochs``. ``length``: what
     samples are packed to, in tokens, None where they are not packed. ``evaluation_steps``: steps
     between evaluations, which then count instead of ``evaluations_per_epoch``. ``generates``:
-    whether an evaluation generates text, None where no recipe says. ``asked`` names what the
-    question itself settled."""
+    whether an evaluation writes text. ``far``: what is said of a recipe that was not taken for its
+    data alone."""
 
     global_batch: int
     batch: Filled | None
@@ -59,8 +59,9 @@ class Practice:
     length: int | None
     evaluations_per_epoch: float
     evaluation_steps: int | None
-    generates: bool | None
+    generates: bool
     recipe: Published | None
+    far: str = ""
     lines: tuple[FirstLine, ...] = ()
 
     def evaluations(self, steps: int, epochs: float) -> float:
@@ -103,10 +104,29 @@ def practice(
         length=length,
         evaluations_per_epoch=every,
         evaluation_steps=after,
-        generates=shape.evaluation_generates if shape else None,
+        generates=generates(question, facts, task, shape.evaluation_generates if shape else None),
         recipe=shape,
+        far=far_one(found, who, lambda row: who.batch_samples(row, question.gpus) is not None),
     )
+    if strategy == "scratch" and epochs is not None and not _is_published(epochs, found):
+        tuned = practice(question, facts, data, "fine_tune", task)
+        made = _no_shorter_than_tuning(made, tuned, data)
     return _with_line(made, question, facts, strategy, lowered)
+
+
+def _is_published(epochs: Filled, found: tuple[Work, ...]) -> bool:
+    return epochs.row is not None or _median(found, "epochs") is not None
+
+
+def _no_shorter_than_tuning(made: Practice, tuned: Practice, data: DatasetProfile) -> Practice:
+    """Where nothing is published of training it from nothing: that takes no fewer passes than
+    fine-tuning the same model on the same data."""
+    steps = tuned.steps
+    least = tuned.epochs if steps is None else steps * tuned.global_batch / data.samples
+    if least <= made.epochs:
+        return made
+    filled = Filled(least, "as many as fine-tuning takes, since none are published of scratch")
+    return replace(made, epochs=least, epochs_filled=filled)
 
 
 def _batch_is_asked(question: Question) -> bool:
@@ -271,15 +291,6 @@ def _evaluations(
     return every, None
 
 
-def held_out_samples(question: Question, samples: int, task: str) -> int:
-    """Samples of one evaluation: as asked; else a share of the data, up to a number of them, since
-    nobody holds out a twentieth of a web corpus."""
-    if question.evaluation_samples is not None:
-        return question.evaluation_samples
-    most = default("evaluation_samples_most", task)[0]
-    return math.ceil(min(default("evaluation_share")[0] * samples, most))
-
-
 def _with_line(
     made: Practice, question: Question, facts: ModelFacts, strategy: str, lowered: bool
 ) -> Practice:
@@ -295,7 +306,7 @@ def _line(
     by_row: dict[str | None, list[str]] = {}
     for one, words in (
         (made.batch, _batch_words(made, lowered)),
-        (made.epochs_filled, f"{made.epochs:g} epoch{'s' if made.epochs != 1 else ''}"),
+        (made.epochs_filled, f"{made.epochs:.3g} epoch{'s' if made.epochs != 1 else ''}"),
     ):
         if one is not None:
             named = None if one.row is None else _named(one.row)
@@ -306,6 +317,7 @@ def _line(
     own = by_row.setdefault(_named(shape), []) if shape is not None else []
     own += _other_words(made, question)
     parts = [f"{', '.join(words)} after {row}" for row, words in by_row.items() if row and words]
+    parts += [made.far] if made.far and made.batch is not None else []
     if by_row.get(None):
         none = "" if parts or shape is not None else f"no published recipe for {facts.name}: "
         parts.append(none + ", ".join(by_row[None]))
@@ -332,8 +344,8 @@ def _other_words(made: Practice, question: Question) -> list[str]:
             words.append(f"evaluated every {made.evaluation_steps:,} steps")
         elif made.evaluations_per_epoch == 0:
             words.append("no evaluation")
-    if made.generates:
-        words.append("evaluation generates text (its time is not counted yet)")
+    if made.generates and made.recipe is not None and made.recipe.evaluation_generates:
+        words.append("evaluation generates text")
     return words
 
 

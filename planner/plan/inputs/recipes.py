@@ -20,6 +20,12 @@ KINDS = ("recipe", "paper", "example", "community", "library_default")
 STRONG = ("recipe", "paper")
 #: Data is alike in size within this factor, models within this power of two.
 ALIKE_FACTOR, ALIKE_MODELS_LOG2 = 10.0, 2.0
+#: A recipe on so many times less data than ours is no neighbour; one of steps neither on more.
+FAR_FACTOR = 100.0
+#: Data of one class are within a factor of √10 of each other.
+DATA_CLASS = math.log(10) / 2
+#: ``_family_rank`` of the family that leads an architecture.
+LEADING = 1
 #: Models of one size class are within a factor of √8 of each other.
 SIZE_CLASS_LOG2 = 1.5
 SUBJECTS = ("language", "vision", "sound", "mixed", "preference", "embedding")
@@ -237,22 +243,51 @@ def asker(facts: ModelFacts, data: DatasetProfile, group: str) -> Asker:
 def nearest(
     found: Sequence[Work], who: Asker, usable: Callable[[Published], bool]
 ) -> Published | None:
-    """The row to go by, of those that are ``usable``: the model's own family before the leading one
-    of its architecture, its size class, data of alike size, strong evidence, then the nearest data;
-    of equal ones the middle in epochs and batch, so that no odd recipe decides."""
-    order = {(work.task, work.strategy): work.order for work in found}
-    rows = [
+    """The row to go by, of those that are ``usable`` and not of far less data: the model's own
+    family before the leading one of its architecture, its size class, data of alike size, strong
+    evidence, then the nearest data; of equal ones the middle in epochs and batch, so that no odd
+    recipe decides. Steps depend on the data more than on the model's size."""
+    of = {(work.task, work.strategy): work for work in found}
+    near = [row for row in _related(of, who, usable) if not _is_far(row, who, of)]
+    return _best(near, who, of)
+
+
+def far_one(found: Sequence[Work], who: Asker, usable: Callable[[Published], bool]) -> str:
+    """What is said of the recipe that its data alone rules out; "" where another is taken."""
+    of = {(work.task, work.strategy): work for work in found}
+    rows = _related(of, who, usable)
+    if not rows or not all(_is_far(row, who, of) for row in rows):
+        return ""
+    row = _best(rows, who, of)
+    ratio = None if row is None else _data_ratio(row, who)
+    if row is None or ratio is None:
+        return ""
+    times = f"{1 / ratio:,.0f} times less" if ratio < 1 else f"{ratio:,.0f} times more"
+    return f"{row.named.partition(' (')[0]} has {times} data and is no neighbour"
+
+
+#: (task, strategy) as published → which work of ours it is.
+Of = dict[tuple[str, str], Work]
+
+
+def _related(of: Of, who: Asker, usable: Callable[[Published], bool]) -> list[Published]:
+    return [
         row
         for row in published()
-        if (row.task, row.strategy) in order and _family_rank(row, who) is not None and usable(row)
+        if (row.task, row.strategy) in of and _family_rank(row, who) is not None and usable(row)
     ]
+
+
+def _best(rows: Sequence[Published], who: Asker, of: Of) -> Published | None:
     if not rows:
         return None
 
     def rank(row: Published) -> tuple[float, ...]:
+        work = of[row.task, row.strategy]
         return (
             _family_rank(row, who) or 0,
-            order[row.task, row.strategy],
+            work.order,
+            _data_class(row, who) if work.steps_win else 0,
             _size_class(row, who),
             row.global_batch is None,  # how many devices it ran on is not known
             _data_rank(row, who),
@@ -262,6 +297,15 @@ def nearest(
 
     best = min(map(rank, rows))
     return _middle(row for row in rows if rank(row) == best)
+
+
+def _is_far(row: Published, who: Asker, of: Of) -> bool:
+    """Of so much less data that nothing of it holds; a batch from larger data is lowered as small
+    data asks, a number of steps is not."""
+    ratio = _data_ratio(row, who)
+    if ratio is None:
+        return False
+    return ratio * FAR_FACTOR < 1 or (of[row.task, row.strategy].steps_win and ratio > FAR_FACTOR)
 
 
 def _middle(rows: Iterable[Published]) -> Published:
@@ -298,13 +342,24 @@ def _size_distance(row: Published, who: Asker) -> float | None:
     return min(abs(math.log2(size / parameters)) for size in row.parameters)
 
 
+def _data_ratio(row: Published, who: Asker) -> float | None:
+    """Its data over ours; None where that is not known."""
+    if row.data_hours is not None and who.hours:
+        return row.data_hours / who.hours
+    return None if row.data_samples is None else row.data_samples / max(1, who.samples)
+
+
 def _data_distance(row: Published, who: Asker) -> float | None:
     """Logarithm of how many times larger or smaller its data is; None where that is not known."""
-    if row.data_hours is not None and who.hours:
-        return abs(math.log(row.data_hours / who.hours))
-    if row.data_samples is None:
-        return None
-    return abs(math.log(row.data_samples / max(1, who.samples)))
+    ratio = _data_ratio(row, who)
+    return None if ratio is None else abs(math.log(ratio))
+
+
+def _data_class(row: Published, who: Asker) -> int:
+    """How many classes of size lie between the data; unknown data are as far as alike ones may
+    be."""
+    distance = _data_distance(row, who)
+    return int((math.log(ALIKE_FACTOR) if distance is None else distance) / DATA_CLASS)
 
 
 def _data_rank(row: Published, who: Asker) -> int:
@@ -317,7 +372,11 @@ def _data_rank(row: Published, who: Asker) -> int:
 
 def holds_for(row: Published, who: Asker, *, from_scratch: bool) -> bool:
     """Whether a row's epochs may be taken for this model and data: both alike in size, or of
-    unknown size; from nothing also less data, which wants no fewer passes."""
+    unknown size; from nothing also less data, which wants no fewer passes. Tuned models are of the
+    row's own family, or of an architecture that it leads."""
+    rank = _family_rank(row, who)
+    if not from_scratch and (rank is None or rank > LEADING):
+        return False
     distance = _size_distance(row, who)
     if distance is not None and distance > ALIKE_MODELS_LOG2 and not from_scratch:
         return False

@@ -15,6 +15,7 @@ from planner.devices.specification import DeviceSpec
 from planner.memory.peak import peak_allocated
 from planner.parallel.data_parallel import bucket_bytes
 from planner.parallel.plan import ALONE, ParallelPlan
+from planner.plan.inputs.of_its_day import fused_share
 from planner.plan.inputs.problem import Problem
 from planner.plan.placement.variants import Stage
 from planner.plan.steps.point import (
@@ -33,6 +34,7 @@ from planner.plan.steps.setting import (
     mean_lengths,
     micro_batches,
 )
+from planner.question.stack import stack_of
 from planner.step_time.clock import StepClock, StepTime
 from planner.step_time.least import least_seconds
 from planner.trace.source import TraceSource
@@ -72,6 +74,7 @@ class SourceGrid:
         self.large = np.array([size for size in sizes if size > 1] or sizes)
         self.batches = {size: self._batches(size) for size in sizes}
         self.longest = longest_lengths(self.batches[sizes[-1]])
+        self.fused_share = fused_share(stack_of(problem.question.stack), source.facts)
 
     def _batches(self, micro_batch: int) -> BatchPlan:
         choices = self.choices
@@ -152,7 +155,7 @@ class DeviceGrid:
             if means[0][name] is not None
         }
         trace = shared.source.at(**{name: int(values[-1]) for name, values in point.items()})
-        time = StepClock(self.spec).price(
+        time = StepClock(self.spec, shared.fused_share).price(
             trace, trace.dims(**point), precision=recipe.precision, compiled=recipe.compile
         )
         return {size: _column(time, index) for index, size in enumerate(sizes)}
@@ -204,6 +207,7 @@ class DeviceGrid:
             self.spec,
             precision=recipe.precision,
             compiled=recipe.compile,
+            fused_share=shared.fused_share,
         )
         alone = np.array(sizes) < batch
         passes = np.where(alone, least.products, least.micro_batch) / batch
@@ -251,7 +255,14 @@ class DeviceGrid:
         accumulation = self._accumulation(micro_batch, parallel)
         memory = self._memory(micro_batch, accumulation, parallel)
         point = {"B": micro_batch, **mean_lengths(batches)}
-        step = step_at(source, self.spec, point, accumulation=accumulation, parallel=parallel)
+        step = step_at(
+            source,
+            self.spec,
+            point,
+            accumulation=accumulation,
+            parallel=parallel,
+            fused_share=self.shared.fused_share,
+        )
         return Setting(
             source=source,
             micro_batch=micro_batch,

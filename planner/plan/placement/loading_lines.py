@@ -20,6 +20,7 @@ def say_how_it_is_loaded(problem: Problem, strategy: str, setting: Setting) -> N
     """Add to the problem's first lines, each subject once however many devices are asked."""
     if strategy not in LORA:
         return
+    problem.first_lines += _unmatched(problem, strategy, setting)
     stored = quantised(problem.question, setting.source.facts, strategy)
     if stored is None:
         return
@@ -29,6 +30,18 @@ def say_how_it_is_loaded(problem: Problem, strategy: str, setting: Setting) -> N
         for line in _lines(problem, strategy, setting, stored)
         if line.text.partition(",")[0] not in said
     ]
+
+
+def _unmatched(problem: Problem, strategy: str, setting: Setting) -> list[FirstLine]:
+    lost = setting.longest_trace().meta.get("unmatched_targets")
+    if not lost:
+        return []
+    text = (
+        f"{strategy}: {problem.facts.name} has no module called {', '.join(lost)}: PEFT leaves "
+        f"that out of {FieldName('lora_targets')} and adapts the others"
+    )
+    line = FirstLine("recipe", text, warning=True)
+    return [] if line in problem.first_lines else [line]
 
 
 def _lines(

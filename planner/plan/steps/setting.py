@@ -10,7 +10,7 @@ from planner.datasets.batching import BatchPlan
 from planner.parallel.plan import ParallelPlan
 from planner.plan.steps.point import Memory, StepResult
 from planner.trace.source import TraceSource
-from planner.trace.table import StepTrace, traced_length
+from planner.trace.table import CATEGORIES, StepTrace, traced_length
 from planner.training.recipe import Recipe
 
 LARGEST_MICRO_BATCH = 4096
@@ -50,6 +50,14 @@ class Setting:
     @property
     def checkpoint_bytes(self) -> float:
         return self.longest_trace().meta["checkpoint_bytes"]
+
+    @property
+    def optimizer_bytes(self) -> float:
+        """What the optimizer holds between two steps, as a checkpoint keeps it."""
+        point = {"B": self.micro_batch, **self.longest}
+        trace = self.longest_trace()
+        held = (trace.birth < 0) & (trace.category == CATEGORIES.index("optimizer"))
+        return float(trace.storage_bytes(trace.dims(**point))[trace.size[held]].sum())
 
     @property
     def proven_memory(self) -> Memory:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -141,7 +142,7 @@ class StepRunner:
             recorder.mark(state_tensors(self.optimizer), "optimizer")
         recorder.mark([t for t in batch.values() if isinstance(t, torch.Tensor)], "activations")
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, Any]:
         """Parameters, total and trainable, and the bytes a saved checkpoint takes (trained weights,
         or all of them)."""
         trainable = self.prepared.trainable
@@ -159,7 +160,13 @@ class StepRunner:
             "gradient_bytes": sum(p.numel() * p.element_size() for p in trainable),
             "module_calls": self.module_calls,
             **self._kept_wide(),
+            **self._unmatched(),
         }
+
+    def _unmatched(self) -> dict[str, list[str]]:
+        """Places of adapters that the model does not have, where such are named."""
+        lost = self.prepared.unmatched_targets
+        return {"unmatched_targets": lost} if lost else {}
 
     def _kept_wide(self) -> dict[str, int]:
         """Weights that loading in few bits leaves as they are, where there are such."""

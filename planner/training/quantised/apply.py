@@ -9,7 +9,7 @@ import torch
 
 from planner.errors import FieldName, ModelError
 from planner.models.quantization.stored import LOADED, Quantization
-from planner.training.quantised.chosen import converted, experts
+from planner.training.quantised.chosen import classes, converted, expert_storage, experts
 from planner.training.quantised.experts import store_experts
 from planner.training.quantised.layers import Linear8bit, layer_for
 
@@ -66,8 +66,9 @@ def quantise(built: BuiltModel, recipe: Recipe) -> Kept:
     chosen = converted(built, quantization, every=every)
     kept = Kept() if every else _kept(built, quantization, chosen)
     for name in chosen:
-        layer = layer_for(built.module.get_submodule(name), quantization, compute)
-        built.module.set_submodule(name, layer)
+        part = built.module.get_submodule(name)
+        own = quantization.of(name, classes(part)) or quantization
+        built.module.set_submodule(name, layer_for(part, own, compute))
     if every or quantization.experts:
         chosen += [name for name, _, _ in _store_experts(built, quantization, compute)]
     if not chosen:
@@ -82,9 +83,16 @@ def quantise(built: BuiltModel, recipe: Recipe) -> Kept:
 def _store_experts(
     built: BuiltModel, quantization: Quantization, compute: torch.dtype
 ) -> list[tuple[str, torch.nn.Module, list[str]]]:
-    found = list(experts(built.module))
-    for _, part, names in found:
-        store_experts(part, names, quantization, compute)
+    found = []
+    for name, part, names in list(experts(built.module)):
+        stored = {
+            weight: own
+            for weight in names
+            if (own := expert_storage(name, weight, quantization)) is not None
+        }
+        if stored:
+            store_experts(part, stored, compute)
+            found.append((name, part, names))
     return found
 
 

@@ -38,7 +38,13 @@ def converted(built: BuiltModel, quantization: Quantization, *, every: bool = Fa
         and should_convert(name, spared)
         and (not blocks or name.startswith(blocks))
         and (not quantization.only or name.endswith(quantization.only))
+        and quantization.of(name, classes(part)) is not None
     ]
+
+
+def classes(part: torch.nn.Module) -> list[str]:
+    """The names of a module's class and of those that it is derived from."""
+    return [own.__name__ for own in type(part).__mro__]
 
 
 def _in_blocks(quantization: Quantization) -> bool:
@@ -106,6 +112,22 @@ def should_convert(name: str, spared: list[str]) -> bool:
         except re.error:
             continue
     return True
+
+
+#: Part of a three-dimensional weight's name → the layers of one expert in checkpoints.
+EXPERT_LAYERS = {
+    "gate": ("gate_proj", "up_proj", "w1", "w3"),
+    "up": ("up_proj", "w1"),
+    "": ("down_proj", "w2"),
+}
+
+
+def expert_storage(name: str, weight: str, quantization: Quantization) -> Quantization | None:
+    """How a three-dimensional weight of a mixture is stored, by the linear layers that a checkpoint
+    has in its place; None for one that is not."""
+    parts = next(parts for kind, parts in EXPERT_LAYERS.items() if kind in weight)
+    found = (quantization.of(f"{name}.0.{part}", ("Linear",)) for part in parts)
+    return next(filter(None, found), None)
 
 
 def experts(module: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module, list[str]]]:

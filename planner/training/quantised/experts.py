@@ -5,6 +5,7 @@ them."""
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -62,29 +63,34 @@ class _Product(torch.autograd.Function):
 
 def _grouped_linear(
     input: torch.Tensor,  # noqa: A002  (transformers' names)
-    weight: StoredExperts,
+    weight: StoredExperts | torch.Tensor,
     offs: torch.Tensor,
     bias: torch.Tensor | None = None,
     is_transposed: bool = False,
 ) -> torch.Tensor:
-    """transformers' ``_grouped_linear`` over stored experts."""
+    """transformers' ``_grouped_linear`` over stored experts; over plain ones its own."""
+    if not isinstance(weight, StoredExperts):
+        from transformers.integrations import moe
+
+        own: Any = moe
+        return own._grouped_linear(input, weight, offs, bias=bias, is_transposed=is_transposed)
     out: Any = _Product.apply(input.to(weight.compute_dtype), weight)
     out = out.to(input.dtype)
     return out if bias is None else out + bias
 
 
 def store_experts(
-    module: Any, names: list[str], quantization: Quantization, compute_dtype: torch.dtype
+    module: Any, stored: Mapping[str, Quantization], compute_dtype: torch.dtype
 ) -> None:
     """Put stand-ins in the place of a mixture's weights, and its grouped forward pass over them, in
-    place."""
+    place. ``stored``: weight → how."""
     from transformers.integrations import moe
 
     own: Any = moe.grouped_mm_experts_forward
     scope = {**own.__globals__, "_grouped_linear": _grouped_linear}
     run = types.FunctionType(own.__code__, scope, own.__name__, own.__defaults__, own.__closure__)
     turned = bool(getattr(module, "is_transposed", False))
-    for name in names:
+    for name, quantization in stored.items():
         weight = getattr(module, name)
         delattr(module, name)
         setattr(module, name, StoredExperts(weight, quantization, compute_dtype, transposed=turned))

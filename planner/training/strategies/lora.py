@@ -7,7 +7,7 @@ from typing import Any
 
 from planner.errors import FieldName, ModelError, QuestionError
 from planner.libraries import import_library
-from planner.training.adapters import lora_config, targets
+from planner.training.adapters import lora_config, targets, unmatched
 from planner.training.strategy import Prepared, Strategy, count, plain
 
 
@@ -15,7 +15,7 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
     """Adapters on ``recipe.lora_targets`` (every linear layer but the head when None). Raises
     QuestionError for names that the model does not have, MissingExtraError without PEFT."""
     peft = import_library("peft", "LoRA")
-    config = lora_config(peft, built, recipe)
+    config, lost = lora_config(peft, built, recipe), unmatched(built, recipe)
     if custom_modules:
         config._register_custom_module(custom_modules)
     module = built.module
@@ -32,6 +32,7 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
     trainable = [p for p in adapted.parameters() if p.requires_grad]
     prepared = plain(built, trainable)
     prepared.total_parameters = total + count(trainable)
+    prepared.unmatched_targets = lost
     return prepared
 
 

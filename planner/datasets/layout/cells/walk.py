@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from planner.datasets.layout.names import role_of
-from planner.datasets.layout.values import size_of
+from planner.datasets.layout.cells.names import role_of
+from planner.datasets.layout.cells.values import size_of
 
 
 def strings(value: Any) -> Iterator[str]:

@@ -97,6 +97,13 @@ def speaker(name: str) -> str:
 
 
 @cache
+def written(name: str) -> str:
+    """Who speaks after a mark in a text that names a part of a prompt (``Instruction``, ``Q``);
+    "" for any other."""
+    return _meanings("mark").get(normal(name), "")
+
+
+@cache
 def language(path: str) -> str:
     """The language that a column is named by (``en``, ``de_DE``, ``translation.fr``, ``French``),
     or ""."""

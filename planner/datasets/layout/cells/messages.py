@@ -4,15 +4,14 @@ utterance, rounds of {human, assistant}, pairs, lists of texts."""
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from planner.datasets.conversation import Turn
-from planner.datasets.layout import names
-from planner.datasets.layout.walk import joined
+from planner.datasets.layout.cells import names
+from planner.datasets.layout.cells.walk import joined
 
 PICTURES = ("image", "image_url", "input_image")
 PLACEHOLDER = "<image>"  # where LLaMA-Factory, LLaVA and others put a picture into a text
@@ -155,21 +154,6 @@ def turns_of(value: Any) -> list[Turn]:
         elif item is not None:
             turns.append(turn(("user", "assistant")[len(turns) % 2], str(item)))
     return turns
-
-
-def turns_of_text(text: str, role: str) -> list[Turn]:
-    """A conversation written as one text, ``Human: … Assistant: …`` or ``USER: … ASSISTANT: …``, by
-    its speakers; one turn of ``role`` where those are not found."""
-    marks = [m for m in _MARK.finditer(text) if names.speaker(m.group(1))]
-    roles = [names.speaker(mark.group(1)) for mark in marks]
-    if not {"user", "assistant"} <= set(roles) or text[: marks[0].start()].strip(" \n#*"):
-        return [turn(role, text)]
-    ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    spoken = [text[mark.end() : end].strip() for mark, end in zip(marks, ends)]
-    return [turn(who, said) for who, said in zip(roles, spoken) if said]
-
-
-_MARK = re.compile(r"(?:^|\n)[ #*\[<]{0,4}([A-Za-z]+(?: [A-Za-z]+)?)[ *\]>]{0,3}:[ *]*")
 
 
 def turn(role: str, content: str, **more: Any) -> Turn:
