@@ -5,15 +5,12 @@ from types import SimpleNamespace
 import pytest
 
 from planner.calibrate.host import start_up
-<<<<<<< HEAD:tests/calibrate/test_start_up.py
 
 
 @pytest.fixture(autouse=True)
 def nothing_written(monkeypatch):
     monkeypatch.setattr(start_up, "measure_writing", lambda: iter(()))
 
-=======
->>>>>>> realruns:tests/calibrate/host/test_start_up.py
 
 CPU = SimpleNamespace(device="cpu")
 
