@@ -1,6 +1,7 @@
 """Conversations that only their structure tells: lists of texts, and whole conversations in one
 text."""
 
+import csv
 import json
 import random
 
@@ -71,6 +72,16 @@ def test_lists_of_texts_are_turns_where_they_alternate(column, tmp_path):
         assert [t.trained for t in turns] == [False, True] * (len(turns) // 2)
     said = lines(scanned(tmp_path, ultrachat))
     assert f"{column!r} are taken as turns of user and assistant" in said
+
+
+def test_turns_as_json_in_a_cell_are_read(tmp_path):
+    path = tmp_path / "talks.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "data"])
+        writer.writerows((i, json.dumps(rounds(i))) for i in range(COUNT))
+    found = scan(path)
+    assert found.columns["kind"] == "chat" and "taken as turns" in lines(found)
 
 
 def test_a_line_that_is_a_list_is_a_conversation_too(tmp_path):
