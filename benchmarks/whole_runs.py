@@ -79,7 +79,7 @@ def _document(reports: Sequence[Report], options: argparse.Namespace) -> str:
     from planner import estimate
 
     asking_them.isolated()
-    store = asking_them.default_store()
+    store = options.answers or asking_them.default_store()
     if options.again:
         store.unlink(missing_ok=True)
     answers = asking_them.Answers(estimate, store, asking_them.state_of_planner())
@@ -102,6 +102,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--curate", action="store_true", help="write the curated reports and end")
     parser.add_argument("--only", nargs="+", metavar="ID", help="ids of reports")
     parser.add_argument("--again", action="store_true", help="forget the answers that are kept")
+    parser.add_argument("--answers", type=Path, metavar="FILE", help="where answers are kept")
     parser.add_argument("--figures", type=Path, metavar="CSV", help="write every figure there too")
     parser.add_argument("--before", type=Path, metavar="CSV", help="figures of an earlier planner")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the document there")

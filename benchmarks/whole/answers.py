@@ -48,10 +48,10 @@ class Answer:
 
     @property
     def without_start_up(self) -> Estimate | None:
-        """Hours as a trainer's own clock counts them: from the first batch."""
+        """Hours as a trainer's own clock counts them: from the first batch, the data prepared."""
         if self.hours is None or self.parts is None:
             return None
-        start = self.parts["start_up"]
+        start = self.parts["start_up"] + self.parts.get("preparation", 0.0)
         middle = self.hours.p50 - start
         low = min(middle, max(0.0, self.hours.p10 - start))
         return Estimate(low, middle, max(middle, self.hours.p90 - start))

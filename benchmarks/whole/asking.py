@@ -10,6 +10,7 @@ from benchmarks.whole import facts, words
 from benchmarks.whole.asked import Asked
 from benchmarks.whole.lengths import PACKED, lengths
 from benchmarks.whole.report import HOST_GPUS, Report
+from benchmarks.whole.stacks import eight_bit, stack
 from benchmarks.whole.surroundings import surroundings
 
 #: Of a price that a report leaves out: dollars are then not judged.
@@ -73,21 +74,37 @@ def _recipe(report: Report, asked: Asked) -> None:
         fields["kbit_preparation"] = "none"
     if report.says(r"eager attention"):
         fields["attention"] = "eager"
+    elif report.says(r"(?<!no )(?<!without )flash attention"):
+        fields["attention"] = "flash"
     if report.says(r"torch\.compile"):
         fields["compile"] = True
     if strategy in ("lora", "qlora"):
         _adapters(report, asked)
+    if strategy == "partial_fine_tune":
+        _some_blocks(report, asked)
     if strategy == "distillation":
         fields["teacher"] = re.sub(r".*?(\S+) teacher.*", r"\1", report["model_config_hint"])
     if (classes := words.classes_of(report["task"])) and fields["task"] != "causal_lm":
         fields["classes"] = classes
-    if report.says(r"int8 base"):
-        asked.assumed.append("8-bit base weights (LLM.int8) asked as 16-bit")
-        asked.judges_memory = False
     if report.says(r"fake[- ]quant"):
         asked.assumed.append("fake quantisation of the weights is left out")
+    stack(report, asked)
+    eight_bit(report, asked)
     fields["gpu"], fields["gpus"] = report["gpu"], report.gpus
     fields["price"] = report.number("usd_per_gpu_hour") or NO_PRICE
+
+
+def _some_blocks(report: Report, asked: Asked) -> None:
+    share = words.trained_share_of(report["strategy"])
+    blocks = facts.blocks_of(asked.fields["model"])
+    if share is None or blocks is None:
+        asked.missing.append("which blocks are trained is not stated")
+        return
+    asked.fields["unfrozen_blocks"] = max(1, round(share * blocks))
+    asked.assumed.append(
+        "layers that are trained all over the model asked as its last blocks: the backward pass "
+        "through the others is left out"
+    )
 
 
 def _adapters(report: Report, asked: Asked) -> None:

@@ -27,6 +27,15 @@ def model_of(label: str, hint: str) -> tuple[str, str]:
 
 
 @cache
+def blocks_of(name: str) -> int | None:
+    """Blocks of a model that the planner resolves; None where it does not."""
+    try:
+        return resolve(name, offline=True).blocks
+    except PlannerError:
+        return None
+
+
+@cache
 def data_set(name: str) -> dict[str, str] | None:
     """The row of a data set whose name the report's words begin with."""
     for row in tables.rows("measured", "whole_runs", "data_sets.csv"):

@@ -36,15 +36,18 @@ def _tokens(report: Report, asked: Asked) -> None:
         # Every sample has these lengths; padding to the maximum would lengthen the target to the
         # input's.
         fields |= {"target_tokens_per_sample": int(both[2]), "padding": "longest"}
+        fields["length_spread"] = 0
         return
     limit = re.match(r"(\d+)", text)
     if limit:
         fields["max_length"] = int(limit[1])
-    tokens, full = report.number("tokens_per_sample"), bool(report.says(r"padded(?! in batch)"))
+    unpadded = report.says(r"flash attention unpads") is not None
+    tokens = report.number("tokens_per_sample")
+    full = bool(report.says(r"padded(?! in batch)")) and not unpadded
     packed = bool(report.says(PACKED))
     if packed and limit and (fields.get("max_steps") or report["table"] == TOTALS):
         tokens, full = float(limit[1]), True
-    elif full and limit and report.says(r"flash attention unpads") is None:
+    elif full and limit:
         tokens = float(limit[1])
     if tokens is None:
         tokens = _known_length(report, asked, packed)
@@ -55,6 +58,8 @@ def _tokens(report: Report, asked: Asked) -> None:
     if packed and not full:
         fields["tokens_per_sample"] = tokens
     fields["padding"] = "max" if full else "packed" if packed else "longest"
+    if unpadded:
+        fields["length_spread"] = 0  # real tokens alone are computed on
 
 
 def _known_length(report: Report, asked: Asked, packed: bool) -> float | None:
@@ -62,7 +67,7 @@ def _known_length(report: Report, asked: Asked, packed: bool) -> float | None:
     if known and (tokens := facts.mean_tokens(known, asked.fields["model"])):
         asked.assumed.append(f"{tokens:,.0f} tokens a sample: {known['counted_how']}")
         if not packed and (report.number("micro_batch") or 2) > 1:
-            asked.assumed.append("every sample of that length: the padding of batches is left out")
+            asked.assumed.append("lengths spread as in published sets of the task")
         return tokens
     if (found := report.says(r"cut at (\d+)")) is not None:
         asked.assumed.append(f"every sample cut at {found[1]} tokens")

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from benchmarks.whole.asked import Asked
 from benchmarks.whole.report import Report
 
+#: More than any host has for a device: the planner takes as many as there are.
+EVERY_CORE = 1000
+
 
 def surroundings(report: Report, asked: Asked) -> None:
     """Every subject, in their order."""
@@ -32,9 +35,16 @@ def _saving(report: Report, asked: Asked) -> None:
         asked.fields["saves_per_epoch"] = 0
 
 
+def _loading(report: Report, asked: Asked) -> None:
+    """Loaders of their own that a device never waits for: decoded data in memory, on every core."""
+    if report.says(r"no loading bottleneck|loader in memory|\bFFCV\b"):
+        asked.fields |= {"prepared": True, "loader_workers": EVERY_CORE}
+        asked.assumed.append("a loader that the device does not wait for")
+
+
 def _is_cut_short(report: Report) -> bool:
     """A notebook's demonstration: some steps, then nothing."""
     return bool(report.says(r"run is the max_steps shown"))
 
 
-SUBJECTS: tuple[Callable[[Report, Asked], None], ...] = (_evaluation, _saving)
+SUBJECTS: tuple[Callable[[Report, Asked], None], ...] = (_evaluation, _saving, _loading)

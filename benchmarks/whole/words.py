@@ -8,6 +8,7 @@ import re
 #: objective, or other parameters than the planner's strategies train.
 STRATEGIES = (
     (r"\b(d|or|p|grp|kt|rlo)po\b|grpo|\bkto\b|\brl(hf)?\b|reward|prefix|prompt tuning", None),
+    (r"partial.*\d+ ?%", "partial_fine_tune"),
     (r"partial|adapter|projection|backbone|self-supervised|/|inversion|dora|galore", None),
     (r"distill", "distillation"),
     (r"qlora|4-bit lora", "qlora"),
@@ -45,6 +46,8 @@ ALL_LINEAR = (
     (r"opt-", ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")),
     (r"", tuple(f"{name}_proj" for name in LLAMA_LINEAR)),
 )
+#: Modules that reports name beside others and the architecture lacks: PEFT passes over them.
+ABSENT = ((r"starcoder", ("q_attn",)),)
 #: Optimizers as reports write them → as a question may.
 OPTIMIZERS = (
     (r"^adamw? 8-bit", "adamw_8bit"),
@@ -57,6 +60,12 @@ OPTIMIZERS = (
 def strategy_of(words: str) -> str | None:
     """The planner's strategy, None where the words say another."""
     return next((name for pattern, name in STRATEGIES if re.search(pattern, words, re.I)), None)
+
+
+def trained_share_of(words: str) -> float | None:
+    """The share of the layers in words such as ``30% of layers trained``."""
+    found = re.search(r"(\d+) ?% of (?:the )?(?:layers|blocks)", words)
+    return int(found[1]) / 100 if found else None
 
 
 def task_of(words: str) -> tuple[str | None, str]:
@@ -109,4 +118,6 @@ def targets_of(words: str, model: str) -> list[str] | None:
     if not names or " " in plain.replace(", ", ","):
         return None
     t5 = re.search(r"t5", model, re.I)
+    absent = {name for pattern, gone in ABSENT for name in gone if re.search(pattern, model, re.I)}
+    names = [name for name in names if name not in absent]
     return [f"{name}_proj" if name in LLAMA_LINEAR and not t5 else name for name in names]

@@ -19,8 +19,10 @@ from planner.answer.understood import own_texts, tokens_per_epoch
 from planner.figures import Estimate
 from planner.first_lines import FirstLine
 from planner.models.quantization.stored import LOADED
+from planner.plan.billing import as_people_run
 from planner.plan.inputs.problem import Problem
 from planner.plan.options import Option
+from planner.plan.phases.evaluation import Evaluated
 from planner.question import Question
 from planner.trace.table import StepTrace
 from planner.training.recipe import Recipe
@@ -263,7 +265,20 @@ def _run(option: Option) -> dict[str, Any]:
         "tokens_per_epoch": tokens_per_epoch(option.placement),
         "evaluations": run.evaluations,
         "evaluation_generates": option.choices.practice.generates,
+        **_evaluated(run.evaluated),
         "breakdown_hours": dict(run.parts_hours),
+        "of_which_hours": {name: dict(of) for name, of in run.of_which_hours.items() if of},
+    }
+
+
+def _evaluated(one: Evaluated | None) -> dict[str, Any]:
+    if one is None:
+        return {}
+    return {
+        "evaluated_samples": one.samples,
+        "evaluation_batch": one.batch,
+        "generated_tokens": one.tokens,
+        "beams": one.beams,
     }
 
 
@@ -284,8 +299,16 @@ def _cost(question: Question, option: Option) -> dict[str, Any] | None:
             "age_days": offer.age_days,
             "source": offer.source,
         },
+        "project_range_usd": _project_range(question, option),
         **project_cost(question, option),
     }
+
+
+def _project_range(question: Question, option: Option) -> dict[str, float] | None:
+    if option.bill is None:
+        return None
+    project = as_people_run(question, option.bill, option.rented.parallel.devices)
+    return {"run": project.run_usd, "low": project.low_usd, "high": project.high_usd}
 
 
 def _scratch(question: Question, option: Option) -> dict[str, Any] | None:

@@ -175,11 +175,15 @@ class Run(_Part):
         default=None, ge=0, description="Real tokens, targets included, padding left out"
     )
     evaluations: float | None = Field(default=None, ge=0, description="Evaluations of the run")
-    evaluation_generates: bool | None = Field(
-        default=None,
-        description="Whether an evaluation generates text; its time is that of a forward pass",
-    )
+    evaluation_generates: bool | None = Field(default=None, description="Writes text")
+    evaluated_samples: int | None = Field(default=None, ge=0, description="Of one evaluation")
+    evaluation_batch: int | None = Field(default=None, ge=1, description="Samples of a device")
+    generated_tokens: float | None = Field(default=None, gt=0, description="Of a batch's longest")
+    beams: int | None = Field(default=None, ge=1)
     breakdown_hours: RunBreakdown = Field(description="Wall-clock hours, medians")
+    of_which_hours: dict[str, dict[str, float]] = Field(
+        default={}, description="Of a phase what is told apart, medians; of training they sum to it"
+    )
 
 
 class PricedOffer(_Part):
@@ -217,6 +221,7 @@ class Cost(_Part):
     project_usd: Figure | None = Field(
         default=None, description="Training and answering the asked requests for the asked months"
     )
+    project_range_usd: dict[str, float] | None = None  # run; the project's low and high
     usd_per_request: float | None = Field(
         default=None,
         ge=0,

@@ -7,14 +7,19 @@ import math
 from collections.abc import Iterable
 from typing import Protocol
 
+from planner.cost.bill import Bill
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
+from planner.plan.billing import as_people_run
+from planner.plan.inputs.hardware import RentedDevice
 from planner.plan.inputs.problem import Problem
+from planner.plan.phases.evaluation import Evaluated
 from planner.plan.placement.place import Placement
 from planner.plan.placement.run import Run, steps_of_an_epoch
 from planner.plan.placement.variants import CACHED, GRADUAL
 from planner.question import Question
 from planner.question.applies import in_vain
+from planner.uncertainty.spread import overhead
 from planner.units import SECONDS_PER_HOUR, format_count, format_seconds
 
 #: A number of epochs that differs by less is the asked one.
@@ -34,6 +39,12 @@ class Planned(Protocol):
     @property
     def run(self) -> Run: ...
 
+    @property
+    def rented(self) -> RentedDevice: ...
+
+    @property
+    def bill(self) -> Bill | None: ...
+
 
 def first_lines(
     problem: Problem, shown: Planned | None, strategies: Iterable[str]
@@ -46,7 +57,16 @@ def first_lines(
     task, stored = question.task or facts.task, facts.quantization is not None
     vain = in_vain(question, set(strategies), task, facts.modality, stored=stored)
     idle = [FirstLine("run", text, warning=True) for text in vain]
-    return [*problem.first_lines, *idle, *_subject(problem, counted), *own]
+    paid = _project(question, shown)
+    return [*problem.first_lines, *idle, *_subject(problem, counted), *own, *paid]
+
+
+def _project(question: Question, shown: Planned | None) -> list[FirstLine]:
+    """The run's dollars beside those of the project; nothing where no price is known."""
+    if shown is None or shown.bill is None:
+        return []
+    project = as_people_run(question, shown.bill, shown.rented.parallel.devices)
+    return [FirstLine("cost", project.words)]
 
 
 def of_option(problem: Problem, planned: Planned) -> list[FirstLine]:
@@ -54,9 +74,16 @@ def of_option(problem: Problem, planned: Planned) -> list[FirstLine]:
     placement, run = planned.placement, planned.run
     return [
         FirstLine("run", _run(problem, placement, run)),
+        *_around(run),
         *placement.variant.choices.first_lines,
         *_not_as_asked(problem.question, placement, run),
     ]
+
+
+def _around(run: Run) -> list[FirstLine]:
+    """What is assumed of the data's way to the device, where it takes a worthwhile share."""
+    least = overhead("said_share").p50 * run.wall_hours.p50
+    return [FirstLine("run", text) for hours, text in run.said if hours > least]
 
 
 def other_lengths(shown: Planned | None, options: Iterable[Planned]) -> list[FirstLine]:
@@ -147,12 +174,24 @@ def _run(problem: Problem, placement: Placement, run: Run) -> str:
     if tokens is not None and variant.name not in (CACHED, GRADUAL):
         each, all_of_them = format_count(tokens), format_count(tokens * run.epochs)
         text += f"; {each} tokens an epoch, {all_of_them} in all"
-    if run.evaluations and run.evaluated_samples:
-        times = f"{run.evaluations:,.3g} time{'' if run.evaluations == 1 else 's'}"
-        held_out = f"{run.evaluated_samples:,} sample{'' if run.evaluated_samples == 1 else 's'}"
-        text += f"; evaluated {times} on {held_out}"
+    if run.evaluations and run.evaluated is not None and run.evaluated.samples:
+        text += f"; {_evaluated(run, run.evaluated)}"
     start = format_seconds(run.parts_hours["start_up"] * SECONDS_PER_HOUR)
     return f"{text}; {start} to start"
+
+
+def _evaluated(run: Run, one: Evaluated) -> str:
+    """How often, on how much, what it writes, and what it takes of the run."""
+    times = f"{run.evaluations:,.3g} time{'' if run.evaluations == 1 else 's'}"
+    held_out = f"{one.samples:,} sample{'' if one.samples == 1 else 's'}"
+    text = f"evaluated {times} on {held_out}"
+    text += f" in batches of {one.batch:,}" if one.batches > 1 else ""
+    if one.tokens is not None and one.beams is not None:
+        beams = f"{one.beams} beam{'' if one.beams == 1 else 's'}"
+        text += f", writing up to {one.tokens:,.0f} tokens each with {beams}"
+    hours = run.parts_hours["evaluation"]
+    share = hours / max(run.wall_hours.p50, hours)
+    return f"{text}: {format_seconds(hours * SECONDS_PER_HOUR)}, {share:.0%} of the run"
 
 
 def tokens_per_epoch(placement: Placement) -> float | None:

@@ -25,6 +25,7 @@ class Tools:
     doubts_of: Callable[[Sequence[Any]], list[tuple[str, str]]]
     fit: Callable[..., DeviceProfile]
     compiled: Callable[[Any], Iterator[Record]] | None = None
+    start_up: Callable[..., Iterator[Record]] | None = None
 
 
 def real_tools() -> Tools:
@@ -35,6 +36,7 @@ def real_tools() -> Tools:
     from planner.calibrate.host.costs import measure_host
     from planner.calibrate.operations.execute import CannotRun
     from planner.calibrate.operations.timing import time_case
+    from planner.calibrate.start_up import measure_start_up
     from planner.calibrate.suites import suite
     from planner.devices.telemetry.monitor import Monitor, doubts_of
 
@@ -48,4 +50,5 @@ def real_tools() -> Tools:
         doubts_of=doubts_of,
         fit=profile_from,
         compiled=measure_compiled,
+        start_up=measure_start_up,
     )

@@ -1,18 +1,27 @@
 """Lengths become batches: what a random micro-batch pads to, computed from order statistics, not by
-drawing batches."""
+drawing batches. Lengths that only a mean is known of are log-normal, with the spread of published
+sets of their kind; quantiles stand for them, so that they are cut and batched as counted ones."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
+from functools import cache
+from statistics import NormalDist
 
 import numpy as np
 
-from planner.errors import FieldName, QuestionError
+from planner import tables
+from planner.errors import FieldName, ProfileError, QuestionError
 
 # the longest share of the records whose mean excess is the scale of the extrapolated tail
 TAIL_SHARE = 0.01
 TAIL_RECORDS = 10  # and at least this many
+#: Quantiles that stand for a distribution.
+POINTS = 2048
+ANY_TASK = "any task"
+_HALVINGS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +114,10 @@ def pad(
     *,
     whole: bool,
     padding: str = "longest",
+    most: float | None = None,
 ) -> PaddedLengths:
     """Pads each micro-batch to its longest record (``longest``) or to ``limit`` (``max``), in the
-    unit of ``lengths``."""
+    unit of ``lengths``. ``most``: the longest of all samples, where it is known apart."""
     ordered = np.sort(lengths if limit is None else np.minimum(lengths, limit)).astype(np.float64)
     truncated = 0.0 if limit is None else float(np.mean(lengths > limit))
     real = float(ordered.mean()) * samples
@@ -126,7 +136,9 @@ def pad(
         rest * expected_max(ordered, rest, whole=whole) if rest else 0.0
     )
     return PaddedLengths(
-        longest=longest(ordered, samples, limit, whole=whole),
+        longest=longest(ordered, samples, limit, whole=whole)
+        if most is None
+        else min(most, math.inf if limit is None else float(limit)),
         mean_padded=mean_padded,
         real=real,
         padded=padded,
@@ -172,3 +184,62 @@ def check(micro_batch: int, padding: str, max_length: int | None, has_tokens: bo
         raise QuestionError(
             f"padding {padding!r} needs a maximum length", mend=f"Give {FieldName('max_length')}"
         )
+
+
+@dataclass(frozen=True)
+class Spread:
+    """``sigma_log``: standard deviation of the logarithm of the lengths; ``source``: whose."""
+
+    sigma_log: float
+    source: str
+
+
+@cache
+def published_spread(task: str, side: str = "input") -> Spread:
+    """The median of the published sets of a task, of all where it has none. ``side`` input or
+    target. Raises ProfileError."""
+    rows = [row for row in tables.rows("datasets", "length_spread.csv") if row["side"] == side]
+    own = [row for row in rows if row["task"] == task] or rows
+    if not own:
+        raise ProfileError(f"no spread of {side}s", where="profiles/datasets/length_spread.csv")
+    name = task if own[0]["task"] == task else ANY_TASK
+    sigma = statistics.median(float(row["sigma_log"]) for row in own)
+    many = f"median of {len(own)} published sets" if len(own) > 1 else "a published set"
+    return Spread(sigma, f"{many} of {name}")
+
+
+def quantile(mean: float, spread: Spread, share: float) -> float:
+    """Of a log-normal of this mean and spread, in the unit of the mean."""
+    sigma = spread.sigma_log
+    return mean * math.exp(sigma * NormalDist().inv_cdf(share) - sigma**2 / 2)
+
+
+def spread_lengths(
+    mean: float, sigma_log: float, samples: int, limit: float | None
+) -> tuple[np.ndarray, float]:
+    """(lengths, the longest of all ``samples``) in tokens: float64 quantiles of a log-normal cut at
+    ``limit`` and at one token, whose mean is ``mean``. A mean at or above the limit leaves nothing
+    to spread: one length."""
+    most = math.inf if limit is None else float(limit)
+    if sigma_log <= 0 or samples < 2 or mean <= 1 or mean >= most:
+        return np.array([max(1.0, mean)]), max(1.0, mean)
+    count = min(samples, POINTS)
+    normal = NormalDist()
+    scores = np.array([normal.inv_cdf((i + 0.5) / count) for i in range(count)])
+    shape = np.exp(sigma_log * scores)
+    scale = _scale(shape, mean, most)
+    longest = scale * math.exp(sigma_log * normal.inv_cdf(1 - 0.5 / samples))
+    return np.clip(scale * shape, 1.0, most), float(min(max(longest, 1.0), most))
+
+
+def _scale(shape: np.ndarray, mean: float, most: float) -> float:
+    """What ``shape`` is multiplied with so that the cut lengths have the mean: by halving, as the
+    mean grows with it."""
+    low, high = 0.0, mean / float(shape.min())
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if float(np.clip(middle * shape, 1.0, most).mean()) < mean:
+            low = middle
+        else:
+            high = middle
+    return high

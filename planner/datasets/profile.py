@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from planner.datasets import batching
-from planner.datasets.batching import BatchPlan
+from planner.datasets.batching import BatchPlan, Spread, spread_lengths
 from planner.errors import FieldName, QuestionError
 from planner.first_lines import FirstLine
 
@@ -29,7 +29,9 @@ class DatasetProfile:
     (median width, median height, largest width, largest height) in pixels. ``classes``: distinct
     labels seen. ``samples_relative_error`` and ``length_relative_error``: one standard deviation
     over the value, of the number of records and of their mean length (sampling and tokenizer
-    together). ``columns``: role → column. ``tokenizer``: what turned text into tokens.
+    together). ``columns``: role → column. ``tokenizer``: what turned text into tokens. ``spread``:
+    of lengths that only a mean is known of; ``lengths`` are then quantiles (float64) that stand for
+    all samples, and ``longest_input`` and ``longest_target`` the longest of all.
     """
 
     modality: str
@@ -47,6 +49,9 @@ class DatasetProfile:
     format: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     tokenizer: str = ""
+    spread: Spread | None = None
+    longest_input: float | None = None
+    longest_target: float | None = None
     first_lines: tuple[FirstLine, ...] = ()
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -112,10 +117,14 @@ class DatasetProfile:
             "longest_is_extrapolated": not self.whole and padding == "longest" and self._measured
         }
         inputs, targets = (
-            self._pad(a, micro_batch, limit, padding)
-            for a, limit in (
-                (self.lengths, max_length),
-                (self.target_lengths, target_max_length or self._target_limit(max_length, padding)),
+            self._pad(a, micro_batch, limit, padding, longest)
+            for a, limit, longest in (
+                (self.lengths, max_length, self.longest_input),
+                (
+                    self.target_lengths,
+                    target_max_length or self._target_limit(max_length, padding),
+                    self.longest_target,
+                ),
             )
         )
         for prefix, part in (("", inputs), ("target_", targets)):
@@ -149,12 +158,23 @@ class DatasetProfile:
         )
 
     def _pad(
-        self, lengths: np.ndarray | None, micro_batch: int, limit: int | None, padding: str
+        self,
+        lengths: np.ndarray | None,
+        micro_batch: int,
+        limit: int | None,
+        padding: str,
+        longest: float | None,
     ) -> batching.PaddedLengths | None:
         if lengths is None:
             return None
         return batching.pad(
-            lengths, self.samples, micro_batch, limit, whole=self.whole, padding=padding
+            lengths,
+            self.samples,
+            micro_batch,
+            limit,
+            whole=self.whole and longest is None,
+            padding=padding,
+            most=longest,
         )
 
     def _packed(self, lengths: np.ndarray, micro_batch: int, max_length: int) -> BatchPlan:
@@ -210,44 +230,84 @@ def from_counts(
     target_tokens_per_sample: float | None = None,
     modality: str = "text",
     seconds_per_sample: float | None = None,
+    *,
+    spread: Spread | None = None,
+    target_spread: Spread | None = None,
+    limit: int | None = None,
+    target_limit: int | None = None,
 ) -> DatasetProfile:
-    """A dataset that is only a number of samples, all of one length (a point mass), in tokens or in
-    seconds of sound. Raises QuestionError."""
+    """A dataset that is only a number of samples with a mean length, in tokens or in seconds of
+    sound. Tokens spread log-normally around their mean, cut at ``limit`` (targets at
+    ``target_limit``); without ``spread`` every sample has the mean. Raises QuestionError."""
     if modality not in MODALITIES:
         raise QuestionError(f"unknown modality {modality!r}", mend=f"Use {', '.join(MODALITIES)}")
     if samples < 1:
         raise QuestionError(f"{samples} samples", mend="Give at least 1")
-    notes = []
-    for name, value in (
-        ("tokens_per_sample", tokens_per_sample),
-        ("target_tokens_per_sample", target_tokens_per_sample),
-        ("seconds_per_sample", seconds_per_sample),
-    ):
-        if value is None:
-            continue
-        if not (math.isfinite(value) and value > 0):
-            raise QuestionError(f"{name} is {value}", mend="Give a positive number")
-        size = (
-            f"{value:,.3g} seconds"
-            if "seconds" in name
-            else f"{round(max(1, value)):,} {'target ' if 'target' in name else ''}tokens"
-        )
-        notes.append(
-            f"every sample has {size}: no spread of lengths is "
-            "known, so padding costs nothing here and the longest batch is no longer than the mean"
-        )
+    _check_means(tokens_per_sample, target_tokens_per_sample, seconds_per_sample)
+    inputs = _around(tokens_per_sample, spread, samples, limit)
+    targets = _around(target_tokens_per_sample, target_spread, samples, target_limit)
+    spreads = inputs[1] is not None or targets[1] is not None
     return DatasetProfile(
         modality,
         int(samples),
-        _point(tokens_per_sample),
-        _point(target_tokens_per_sample),
+        inputs[0],
+        targets[0],
         None if seconds_per_sample is None else np.array([float(seconds_per_sample)]),
         sampled=int(samples),
         source="counts",
         format="counts",
         tokenizer="counts given",
-        assumptions=tuple(notes),
+        spread=spread if spreads else None,
+        longest_input=inputs[1],
+        longest_target=targets[1],
+        assumptions=(
+            *_said("", tokens_per_sample, inputs[1] and spread),
+            *_said("target ", target_tokens_per_sample, targets[1] and target_spread),
+            *_said_of_seconds(seconds_per_sample),
+        ),
     )
+
+
+def _check_means(tokens: float | None, targets: float | None, seconds: float | None) -> None:
+    for name, value in (
+        ("tokens_per_sample", tokens),
+        ("target_tokens_per_sample", targets),
+        ("seconds_per_sample", seconds),
+    ):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise QuestionError(f"{name} is {value}", mend="Give a positive number")
+
+
+def _around(
+    mean: float | None, spread: Spread | None, samples: int, limit: int | None
+) -> tuple[np.ndarray | None, float | None]:
+    """(lengths, the longest of all), the longest None where every sample has one length."""
+    if mean is None or spread is None:
+        return _point(mean), None
+    lengths, longest = spread_lengths(mean, spread.sigma_log, samples, limit)
+    return (lengths, longest) if len(lengths) > 1 else (_point(mean), None)
+
+
+def _said(what: str, mean: float | None, spread: Spread | None) -> list[str]:
+    if mean is None:
+        return []
+    size = f"{round(max(1, mean)):,} {what}tokens"
+    if spread is None:
+        return [f"every sample has {size}: {_NO_SPREAD}"]
+    return [
+        f"{size} are the mean: lengths spread log-normally around it, with {spread.sigma_log:.2g} "
+        f"as the standard deviation of their logarithm ({spread.source})"
+    ]
+
+
+def _said_of_seconds(mean: float | None) -> list[str]:
+    return [] if mean is None else [f"every sample has {mean:,.3g} seconds: {_NO_SPREAD}"]
+
+
+_NO_SPREAD = (
+    "no spread of lengths is known, so padding costs nothing here and the longest batch is no "
+    "longer than the mean"
+)
 
 
 def _point(mean: float | None) -> np.ndarray | None:

@@ -3,12 +3,12 @@ Facts come from ``planner.cost``."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from planner import units
 from planner.cost.bill import NO_PROVIDER, Bill, SideCosts, bill
 from planner.cost.prices.offers import Offer
-from planner.cost.repeats import extra_runs
+from planner.cost.repeats import Habits, extra_runs, habits
 from planner.cost.spot import interrupted
 from planner.cost.terms import (
     egress_rate,
@@ -29,6 +29,51 @@ from planner.uncertainty.spread import overhead
 def runs_in_all(question: Question) -> Estimate:
     """Whole runs that are paid: the one that is kept, the other trials, and what failed."""
     return Estimate.exact(1.0) + extra_runs(question.trials, question.failed_share)
+
+
+@dataclass(frozen=True)
+class Project:
+    """The run's dollars, and those of the project as people run it: from few repeats to many."""
+
+    run_usd: float
+    low_usd: float
+    high_usd: float
+    words: str
+
+
+def as_people_run(question: Question, bill: Bill, gpus: int) -> Project:
+    """What a project pays around the run that a bill is of. Trials, the share that fails and labels
+    that the question gives win over our rows."""
+    given = question.model_fields_set
+    few, many = habits(
+        question.trials if "trials" in given else None,
+        question.failed_share if "failed_share" in given else None,
+    )
+    parts = bill.breakdown
+    run = parts["compute"] + parts["lost_work"]
+    fixed = sum(parts[name] for name in ("data", "storage", "egress", "api"))
+    low, high = (one.usd(run, bill.usd_per_gpu_hour * gpus, fixed) for one in (few, many))
+    return Project(run, low, high, _project_words(question, run, low, high, few, many))
+
+
+def _project_words(
+    question: Question, run: float, low: float, high: float, few: Habits, many: Habits
+) -> str:
+    labels = "labels as given" if question.usd_per_label is not None else "labels not counted"
+    debugging = _to(few.debug_hours, many.debug_hours, "g")
+    return (
+        f"this run {units.format_usd(run)}; the project as people run it "
+        f"{units.format_usd(low)} to {units.format_usd(high)}: "
+        f"{_to(few.trials, many.trials, ',')} trials, "
+        f"{_to(few.failed_share, many.failed_share, '.0%')} of runs failed, "
+        f"{debugging} h of debugging, {_to(few.idle_share, many.idle_share, '.0%')} idle, "
+        f"{labels}; "
+        f"{FieldName('trials', 'failed_share', 'usd_per_label')} say it"
+    )
+
+
+def _to(low: float, high: float, form: str) -> str:
+    return f"{low:{form}}" if low == high else f"{low:{form}} to {high:{form}}"
 
 
 def project_bill(

@@ -10,46 +10,28 @@ queues, peaks above the mean load, what the server's own software takes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from planner.cost.prices.offers import Offer
 from planner.cost.token_bills import CostCurve, serving_default
-from planner.devices.priors import prior
 from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName, QuestionError
 from planner.figures import Estimate
+from planner.plan.decoding.cut import forward_only
+from planner.plan.decoding.served import Decoding
+from planner.plan.decoding.served import decoding as served_decoding
 from planner.question import Question
 from planner.step_time.clock import StepClock
 from planner.trace.source import TraceSource
-from planner.trace.table import PHASES, StepTrace, traced_length
+from planner.trace.table import StepTrace, traced_length
 from planner.uncertainty.spread import spread
 from planner.units import SECONDS_PER_HOUR, format_count
 
 #: Rounds in which the number of requests in flight settles.
 ROUNDS = 50
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """What one step of decoding reads and multiplies. ``kv_bytes`` are of one request in the middle
-    of its answer."""
-
-    weight_bytes: float
-    kv_bytes: float
-    flops: float  # of one request's token
-    bytes_per_s: float
-    flops_per_s: float
-
-    def seconds(self, requests: float) -> float:
-        """One token for each of ``requests`` in flight."""
-        return max(
-            (self.weight_bytes + requests * self.kv_bytes) / self.bytes_per_s,
-            requests * self.flops / self.flops_per_s,
-        )
 
 
 @dataclass(frozen=True)
@@ -92,7 +74,9 @@ def serve(
     trace, dims = _forward(source, prompt, micro_batch)
     parameters: int = trace.meta["total_params"]
     decoding = (
-        _decoding(source.facts.config, spec, parameters=parameters, prompt=prompt, output=output)
+        served_decoding(
+            source.facts.config, spec, parameters=parameters, prompt=prompt, output=output
+        )
         if output and prompt is not None
         else None
     )
@@ -211,74 +195,6 @@ def _forward(
     point: dict[str, Any] = {"B": micro_batch, "S": length, "T": None}
     trace = source.at(**point)
     return trace, trace.dims(**point)
-
-
-def forward_only(trace: StepTrace) -> StepTrace:
-    """The operations of the forward pass, one after another: no teacher, no backward pass, no
-    update. Storages are left out, so that it can be priced and not replayed."""
-    kept = trace.op_phase == PHASES.index("forward")
-    empty = np.zeros(0, np.int32)
-    return replace(
-        trace,
-        op_signature=trace.op_signature[kept],
-        op_phase=trace.op_phase[kept],
-        op_module=trace.op_module[kept],
-        size=empty,
-        birth=empty,
-        death=empty,
-        category=empty.astype(np.uint8),
-        storage_module=empty,
-    )
-
-
-def _decoding(
-    config: Mapping[str, Any] | None,
-    spec: DeviceSpec,
-    *,
-    parameters: int,
-    prompt: float,
-    output: float,
-) -> Decoding:
-    kv, bandwidth = kv_bytes_per_token(config or {}), spec.bandwidth_bytes_per_s()
-    if kv is None or bandwidth is None:
-        raise QuestionError(
-            "the size of its keys and values, or the device's bandwidth, is not known",
-            where="serving",
-        )
-    peak = spec.peak("bf16") or spec.peak("fp16") or spec.peak("fp32")
-    if peak is None:
-        raise QuestionError(f"no sourced rate of {spec.name} is known", where="serving")
-    return Decoding(
-        weight_bytes=parameters * serving_default("bytes_per_weight"),
-        kv_bytes=kv * (prompt + output / 2),
-        flops=2.0 * parameters,
-        bytes_per_s=bandwidth * prior(spec, "product_tensor", "bandwidth_share"),
-        flops_per_s=peak * prior(spec, "product_tensor", "ceiling"),
-    )
-
-
-def kv_bytes_per_token(config: Mapping[str, Any]) -> float | None:
-    """Bytes of keys and values that one token leaves: 2 × layers × key-value heads × head size, in
-    16 bits. None where the config does not say."""
-
-    def first(*keys: str) -> float | None:
-        return next((float(config[key]) for key in keys if isinstance(config.get(key), int)), None)
-
-    layers, heads, width = (
-        first("num_hidden_layers", "n_layer"),
-        first("num_attention_heads", "n_head"),
-        first("hidden_size", "n_embd"),
-    )
-    if layers is None or heads is None or width is None:
-        return None
-    head = first("head_dim") or width / heads
-    return (
-        2
-        * layers
-        * (first("num_key_value_heads") or heads)
-        * head
-        * serving_default("bytes_per_weight")
-    )
 
 
 def _at_once(

@@ -31,6 +31,9 @@ TRAINED = Use(strategies=TRAINING_STRATEGIES)
 PAID = Use(strategies=PAID_STRATEGIES)
 RAG = Use(strategies=("rag",))
 WITH_TOKENS = ("text", "image_text", "audio")
+WRITTEN = Use(
+    strategies=TRAINING_STRATEGIES, tasks=("causal_lm", "seq2seq_lm", "speech_recognition")
+)
 HIRED = Use(strategies=TRAINING_STRATEGIES, loses_to="price")
 SERVED = Use(needs=("requests_per_month",))
 REQUESTED = Use(needs=("requests_per_month",), needless_for=PAID_STRATEGIES)
@@ -44,6 +47,7 @@ USES: dict[str, Use] = {
     "global_batch": TRAINED,
     "micro_batch": TRAINED,
     "max_length": Use(modalities=WITH_TOKENS),
+    "length_spread": Use(modalities=("text",), loses_to="data"),
     "padding": Use(strategies=TRAINING_STRATEGIES, modalities=WITH_TOKENS),
     "precision": TRAINED,
     "optimizer": TRAINED,
@@ -51,6 +55,13 @@ USES: dict[str, Use] = {
     "attention": TRAINED,
     "compile": TRAINED,
     "saves_per_epoch": TRAINED,
+    "evaluation_batch": TRAINED,
+    "evaluation_generates": WRITTEN,
+    "generated_tokens": WRITTEN,
+    "beams": WRITTEN,
+    "loader_workers": TRAINED,
+    "preparation_workers": TRAINED,
+    "prepared": TRAINED,
     "stack": TRAINED,
     "parallel": TRAINED,
     "gpu": TRAINED,

@@ -40,6 +40,13 @@ class How(What):
     max_length: int | None = Field(
         None, ge=1, le=10**8, description="Longest sample in tokens; the rest is cut off"
     )
+    length_spread: float | None = Field(
+        None,
+        ge=0,
+        le=3,
+        description="How lengths spread around tokens_per_sample: the standard deviation of "
+        "their logarithm, 0 for samples of one length; by default as in published sets of the task",
+    )
     image_size: int | None = Field(None, ge=8, le=16384, description=SETTINGS["image_size"].words)
     padding: Padding | None = Field(
         None,
@@ -106,4 +113,50 @@ class How(What):
         le=10**13,
         description="Samples of one evaluation; by default a stated share of the data",
     )
-    saves_per_epoch: float = Field(1.0, ge=0, le=10**4, description="Checkpoints an epoch")
+    evaluation_batch: int | None = Field(
+        None,
+        ge=1,
+        le=10**6,
+        description="Samples that a device evaluates at once; by default as the trainer does",
+    )
+    evaluation_generates: bool | None = Field(
+        None,
+        description="Whether an evaluation writes text token by token, as metrics of text need; by "
+        "default as the published recipe, else as the task's examples",
+    )
+    generated_tokens: float | None = Field(
+        None,
+        gt=0,
+        le=10**7,
+        description="Tokens that an evaluation writes until the longest text of a batch ends; by "
+        "default the longest target of a batch, up to a common maximum",
+    )
+    beams: int | None = Field(
+        None, ge=1, le=1000, description="Beams of a generation that evaluates; by default 1"
+    )
+    saves_per_epoch: float | None = Field(
+        None,
+        ge=0,
+        le=10**4,
+        description="Checkpoints an epoch; by default as often as the recipe evaluates by steps, "
+        "else as the trainer does by itself: every 500 steps",
+    )
+    loader_workers: int | None = Field(
+        None,
+        ge=0,
+        le=10**4,
+        description="Processes a GPU that load samples; 0: the training process does. By default "
+        "as the script of the model's library, bounded by the cores for a GPU",
+    )
+    preparation_workers: int | None = Field(
+        None,
+        ge=1,
+        le=10**5,
+        description="Processes that tokenize or make features before the first step; by default "
+        "as the trainer's script",
+    )
+    prepared: bool = Field(
+        False,
+        description="The data lies on the machine, tokenized, decoded or as features: nothing is "
+        "prepared or fetched before the first step",
+    )

@@ -13,7 +13,7 @@ throughout.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -71,8 +71,10 @@ class StepTime:
 class StepClock:
     """Prices traces on one device, on the basis that ``spec.pricing`` names."""
 
-    def __init__(self, spec: DeviceSpec):
-        self.spec = spec
+    def __init__(self, spec: DeviceSpec, fused_share: float = 1.0):
+        """``fused_share``: what kernels written by hand leave of the time of operations that fuse
+        with their neighbours."""
+        self.spec, self.fused_share = spec, fused_share
         self._costs = HostCosts(spec)
 
     def price(
@@ -83,10 +85,14 @@ class StepClock:
         precision: str,
         compiled: bool = False,
         device_seconds: np.ndarray | None = None,
+        added_host_seconds: float = 0.0,
+        in_loop: bool = True,
     ) -> StepTime:
         """The time of a step at ``dims = trace.dims(...)`` [n_forms, *points].
 
-        ``device_seconds`` [n_signatures, *points] replaces the price of one call of each signature.
+        ``device_seconds`` [n_signatures, *points] replaces the price of one call of each signature;
+        ``added_host_seconds``: what the host does once a step beside the step itself; ``in_loop``:
+        with what a training loop does around a step, else the operations alone.
         Raises QuestionError for a type of number whose peak has no source and that was not
         measured.
         """
@@ -106,6 +112,8 @@ class StepClock:
         starts = range(0, max(points.shape[1], 1), CHUNK)
         first = work_at(trace, points[:, :CHUNK])
         host = self.host(trace, first, compiled)
+        around = host.step_seconds if in_loop else 0.0
+        host = replace(host, step_seconds=around + added_host_seconds)
         chunks: list[np.ndarray] = []
         for start in starts:
             part = points[:, start : start + CHUNK]
@@ -137,6 +145,9 @@ class StepClock:
             each[known, 0] = timed[known]
             if sigma is not None:
                 sigma[known] = TIMED_SPREAD
+        if self.fused_share != 1.0 and not compiled:
+            each = each.copy()
+            each[[kind_named(kind).fusable for kind in done.kinds]] *= self.fused_share
         return each, sigma
 
     def host(self, trace: StepTrace, done: Work, compiled: bool = False) -> HostTime:

@@ -44,9 +44,16 @@ class _Signatures:
 
 
 def least_seconds(
-    trace: StepTrace, dims: np.ndarray, spec: DeviceSpec, *, precision: str, compiled: bool
+    trace: StepTrace,
+    dims: np.ndarray,
+    spec: DeviceSpec,
+    *,
+    precision: str,
+    compiled: bool,
+    fused_share: float = 1.0,
 ) -> LeastSeconds:
     """At ``dims = trace.dims(...)`` [n_forms, *points]; zeros for a device that was measured.
+    ``fused_share`` as ``StepClock`` takes it, here of every operation that is no product.
     Raises QuestionError as ``Efficiency``."""
     done, known = work_at(trace, dims), _signatures(trace)
     if spec.pricing != "datasheet":
@@ -59,6 +66,7 @@ def least_seconds(
         moved = moved * rates.parameter("compile", "pointwise_bytes_share")
     carried = np.asarray(rates.memory_seconds(moved, 1.0))
     carried[known.convolution] = 0.0  # its kernels have a traffic of their own
+    carried[~known.product] *= fused_share
     each = np.where(known.runs[:, None], np.maximum(computed, carried), 0.0)
     counts = trace.counts
     passes = counts.sum(axis=1) - counts[:, _OPTIMIZER]

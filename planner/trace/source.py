@@ -32,6 +32,8 @@ from planner.trace.versions import versions
 from planner.training.recipe import Recipe
 
 Progress = Callable[[str, int, int], None]
+#: The version of what is recorded of LLM.int8() layers alone.
+EIGHT_BIT = 2
 
 
 def cache_folder() -> Path:
@@ -125,7 +127,12 @@ class TraceSource:
     def _cache_file(self, regime: str) -> Path:
         made_with = hashlib.sha256(
             repr(
-                (store.FORMAT, store.RECORDING, sorted(versions(self.facts.library).items()))
+                (
+                    store.FORMAT,
+                    store.RECORDING,
+                    sorted(versions(self.facts.library).items()),
+                    *([EIGHT_BIT] if self.recipe.load_in == "8bit" else []),
+                )
             ).encode()
         ).hexdigest()[:8]
         return cache_folder() / "traces" / f"{self.stem}-{regime}-{made_with}.trace"

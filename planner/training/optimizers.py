@@ -126,6 +126,25 @@ class Lion(torch.optim.Optimizer):
             functions._foreach_lerp_(momenta, grads, 0.01)
 
 
+class LoopedAdamW(torch.optim.Optimizer):
+    """transformers' own AdamW, its Trainer's default until 2023: seven operations on one parameter
+    after another, in Python, without weight decay as the Trainer calls it. Source:
+    ``transformers/optimization.py`` of 4.x (``class AdamW``, removed by pull request 36177)."""
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["exp_avg"], state["exp_avg_sq"] = (torch.zeros_like(p) for _ in range(2))
+                state["exp_avg"].mul_(0.9).add_(p.grad, alpha=0.1)
+                state["exp_avg_sq"].mul_(0.999).addcmul_(p.grad, p.grad, value=0.001)
+                denominator = state["exp_avg_sq"].sqrt().add_(1e-6)
+                p.data.addcdiv_(state["exp_avg"], denominator, value=-group["lr"])
+
+
 Build = Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
 
 
@@ -166,6 +185,10 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "adamw_fused": Optimizer(
         recorded=lambda params: Fused(params, 2, "adamw"),
         real=partial(torch.optim.AdamW, fused=True),
+    ),
+    "adamw_hf": Optimizer(
+        recorded=lambda params: LoopedAdamW(params, {"lr": 1e-5}),
+        real=lambda params, lr: LoopedAdamW(params, {"lr": lr}),
     ),
     "adam": _own(torch.optim.Adam),
     "adamw_8bit": _blockwise(2, "adamw", eight_bit=True),

@@ -114,6 +114,10 @@ class World:
         self.now += 3
         yield {"record": "fact", "name": "compile_host_share", "value": 0.4, "unit": "share"}
 
+    def start_up(self, _backend, *, budget_seconds):
+        self.now += min(1.0, budget_seconds)
+        yield {"record": "fact", "name": "import_seconds.plain", "value": 3.0, "unit": "s"}
+
     def fit(self, records, search=True):
         self.fits += 1
         self.now += 0.5 if search else 0.05
@@ -143,4 +147,5 @@ class World:
             lambda _timings: [],
             self.fit,
             self.compiled,
+            self.start_up,
         )

@@ -47,7 +47,7 @@ VIT = dict(
     num_hidden_layers=2,
     num_attention_heads=4,
 )
-COUNTS = ("--samples", 64, "--tokens-per-sample", 20)
+COUNTS = ("--samples", 64, "--tokens-per-sample", 20, "--length-spread", 0)
 QUICK = ("--device", "cpu", "--seconds", 0.1, "--micro-batch", 2, "--precision", "fp32")
 
 

@@ -19,7 +19,10 @@ from planner.devices.telemetry.nvml import Nvml  # noqa: E402
 from planner.ledger.store import Ledger  # noqa: E402
 from planner.trace.table import CATEGORIES  # noqa: E402
 
-ASKED = ("--samples", "64", "--tokens-per-sample", "20", "--seconds", "0.05")
+ASKED = (
+    *("--samples", "64", "--tokens-per-sample", "20", "--length-spread", "0"),
+    *("--seconds", "0.05"),
+)
 ASKED += ("--micro-batch", "2", "--global-batch", "2")
 
 

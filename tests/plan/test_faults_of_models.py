@@ -24,6 +24,7 @@ def test_gemma_3_for_conditional_generation_is_a_language_model():
         FAULTS / "cfg-gemma3",
         samples=1000,
         tokens_per_sample=512,
+        length_spread=0,
         micro_batch=1,
         strategy=["lora"],
         gpu="a100-sxm-80",

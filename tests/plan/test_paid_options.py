@@ -15,7 +15,7 @@ from planner.cli import main
 from planner.errors import PlannerError, QuestionError, UnknownNameError
 from planner.models.resolve import resolve
 from planner.plan.by_token.api_models import named, same_model
-from planner.plan.serving import kv_bytes_per_token
+from planner.plan.decoding.cache import kv_bytes_per_token
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES
 
 SMALL = {"samples": 2000, "tokens_per_sample": 300, "gpu": "h100-sxm"}
@@ -295,10 +295,10 @@ def test_names_of_models_whoever_serves_them():
 
 def test_keys_and_values_of_llama_3_8b():
     """2 × 32 layers × 8 heads × 128 × 2 B: 128 KiB a token."""
-    assert kv_bytes_per_token(resolve("Llama-3.1-8B").config) == 128 * 1024
+    assert kv_bytes_per_token(resolve("Llama-3.1-8B").config, 2) == 128 * 1024
     assert (
-        kv_bytes_per_token({"n_layer": 12, "n_head": 12, "n_embd": 768}) == 2 * 12 * 768 * 2
-        and kv_bytes_per_token({}) is None
+        kv_bytes_per_token({"n_layer": 12, "n_head": 12, "n_embd": 768}, 2) == 2 * 12 * 768 * 2
+        and kv_bytes_per_token({}, 2) is None
     )
 
 

@@ -38,7 +38,9 @@ def test_max_steps_is_the_number_of_steps_through_the_data_again_and_again():
     run = answer["options"][0]["run"]
     assert run["steps"] == 5000
     assert run["epochs"] == pytest.approx(5000 * 32 / 6540, rel=0.01)
-    assert 1.5 < run["gpu_hours"]["p50"] < 2.6
+    # rows of features as lists, read by the training process, take as long again: the run took 8 h
+    stall = run["of_which_hours"]["training"]["loader_stall"]
+    assert 1.5 < run["gpu_hours"]["p50"] - stall < 2.6 and 0.8 < stall < 1.6
     assert any("5,000 steps of 32 samples" in line["text"] for line in answer["first_lines"])
 
 
@@ -59,7 +61,7 @@ def test_a_run_within_its_first_epoch_is_evaluated_once_at_its_end():
 
 
 def test_one_sample_is_one():
-    assert any(text.count(" on 1 sample;") for text in ask(samples=5)[2])
+    assert any(text.count(" on 1 sample: ") for text in ask(samples=5)[2])
 
 
 def test_more_steps_are_never_cheaper():
@@ -127,17 +129,25 @@ def test_a_length_beyond_the_models_is_said():
 def test_the_first_lines_hold_model_task_data_run_and_recipe():
     answer, option, texts = ask(samples=2000)
     topics = [line["topic"] for line in answer["first_lines"]]
-    assert [topic for topic in topics if topic != "task"] == ["model", "data", "run", "recipe"]
+    assert [topic for topic in topics if topic != "task"] == [
+        "model",
+        "data",
+        "data",
+        "run",
+        "recipe",
+        "cost",
+    ]
+    assert any("lengths spread as 0.63" in text for text in texts)
     run = texts[topics.index("run")]
     for word in ("epochs", "steps of", "tokens an epoch", "in all", "to start"):
         assert word in run, word
-    assert option["run"]["tokens_per_epoch"] == 200_000
+    assert option["run"]["tokens_per_epoch"] == pytest.approx(200_000)
 
 
 def test_tokens_are_real_ones_whatever_the_padding():
     for padding in ("longest", "max", "packed"):
         _, option, _ = ask(samples=2000, padding=padding, max_length=512)
-        assert option["run"]["tokens_per_epoch"] == 200_000, padding
+        assert option["run"]["tokens_per_epoch"] == pytest.approx(200_000), padding
 
 
 def test_each_option_says_its_own_run_once():

@@ -50,7 +50,16 @@ def proven():
     [
         ("gpt2", {"strategy": None}),
         ("Llama-3.1-8B", {"samples": 3000, "strategy": None}),
-        ("resnet50", {"tokens_per_sample": None, "strategy": ["fine_tune", "distillation"]}),
+        # with the loader's default of 4 workers all devices wait for them, and all have to be asked
+        (
+            "resnet50",
+            {
+                "tokens_per_sample": None,
+                "strategy": ["fine_tune", "distillation"],
+                "prepared": True,
+                "loader_workers": 16,
+            },
+        ),
         ("Llama-3.2-1B", {"gpus": 2, "padding": "max", "max_length": 1024}),
         ("gpt2", {"micro_batch": 4, "max_steps": 300, "strategy": ["partial_fine_tune"]}),
         ("gpt2", {"unfreezing": "gradual", "strategy": ["partial_fine_tune"]}),

@@ -283,6 +283,7 @@ def test_one_token_costs_what_the_shortest_length_costs():
                 model="SmolLM2-135M",
                 samples=100,
                 tokens_per_sample=tokens,
+                length_spread=0,
                 strategy=["lora"],
                 micro_batch=8,
                 gpu="l4",

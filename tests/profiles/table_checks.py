@@ -11,6 +11,7 @@ from collections import Counter
 
 from planner import tables
 from planner.plan.inputs.practice import CTC
+from planner.plan.phases.stages import STAGES
 from planner.question import ALL_STRATEGIES
 from planner.question.what import Task
 from planner.today import system_date
@@ -39,6 +40,10 @@ def rows_satisfying(rule, message):
         return [f"{label(row)}: {message}" for row in rows if not rule(row)]
 
     return check
+
+
+def knows_its_stages(row):
+    return set(row["before"].split() + row["loaded"].split()) <= set(STAGES)
 
 
 def rectangular(path, rows):
@@ -609,6 +614,12 @@ CHECKS = {
     + (unique("key"), dated("date"), positive("value"), rows_satisfying(has_unit, "no unit")),
     "priors/run.csv": GENERIC + (unique("key"), at_most("p10", "p50"), at_most("p50", "p90")),
     "priors/**/*.csv": GENERIC,
+    "stacks/pipelines.csv": GENERIC
+    + (
+        dated("date"),
+        positive("map_workers"),
+        rows_satisfying(knows_its_stages, "a stage that nothing prices"),
+    ),
     "stacks/stacks.csv": GENERIC
     + (
         dated("date"),

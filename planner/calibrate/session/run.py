@@ -13,7 +13,7 @@ from planner.calibrate.journal import Record
 from planner.calibrate.outliers import outliers
 from planner.calibrate.provenance import provenance
 from planner.calibrate.session.outcome import Ended, Outcome
-from planner.calibrate.session.plan import FACTS, HOST, LOADER, OUTLIERS, QUICK, Portion
+from planner.calibrate.session.plan import FACTS, HOST, LOADER, OUTLIERS, QUICK, START_UP, Portion
 from planner.calibrate.session.recording import Recording
 from planner.errors import MachineError, PlannerError
 from planner.operations.cases import Case, as_dict
@@ -29,7 +29,11 @@ SCATTERED = 1.1
 #: So many operations that fail one after another on a device that still answers mean a fault that
 #: no next one escapes.
 MOST_FAILURES = 20
-STAGES = {"host": "what the host needs", "facts": "memory and copies"}
+STAGES = {
+    "host": "what the host needs",
+    "facts": "memory and copies",
+    "start_up": "how long a script takes to start",
+}
 #: So many times the seconds that host costs or facts had in the journal make it worth measuring
 #: them again.
 MORE_TIME = 1.5
@@ -60,6 +64,8 @@ class Run:
             self._quick()
             self._stage("host", self._tools.host, HOST)
             self._stage("facts", self._tools.facts, FACTS)
+            if self._tools.start_up is not None:
+                self._stage("start_up", self._tools.start_up, START_UP)
             self._cases(self._recording.end - OUTLIERS.of(self._plan.seconds))
             self._outliers()
             self._cases(self._recording.end)

@@ -59,7 +59,8 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Also time what this host can feed from these files. Repeatable.",
+    help="Also time what this host can feed from these files, its imports and how fast it saves. "
+    "Repeatable.",
 )
 @click.option(
     "--tokenizer",
@@ -164,6 +165,7 @@ def _loader(flags: dict[str, Any]):
         return None
 
     def measure(seconds: float) -> Iterator[dict]:
+        from planner.calibrate.surroundings import measure_surroundings
         from planner.datasets.loader.measure import measure_loader
 
         options = {
@@ -172,8 +174,9 @@ def _loader(flags: dict[str, Any]):
             "task": flags["task"],
         }
         each = seconds / len(flags["data"])
-        return itertools.chain.from_iterable(
-            measure_loader(path, seconds=each, **options) for path in flags["data"]
+        loaders = (measure_loader(path, seconds=each, **options) for path in flags["data"])
+        return itertools.chain(
+            itertools.chain.from_iterable(loaders), measure_surroundings(seconds)
         )
 
     return measure

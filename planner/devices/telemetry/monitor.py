@@ -224,7 +224,9 @@ def _load() -> Load | None:
         float(getattr(times, n, 0.0))
         for n in ("user", "system", "idle", "nice", "iowait", "irq", "softirq", "steal")
     )
-    return Load(total, total - idle - stolen, stolen, time.process_time())
+    children = os.times()  # a calibration starts processes of its own
+    own = time.process_time() + children.children_user + children.children_system
+    return Load(total, total - idle - stolen, stolen, own)
 
 
 def _of_load(before: Load, after: Load) -> list[Doubt]:

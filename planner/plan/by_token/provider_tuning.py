@@ -29,7 +29,8 @@ from planner.plan.by_token.paid_option import (
     spread_of_data,
 )
 from planner.plan.inputs.defaults import choose
-from planner.plan.inputs.practice import EVALUATIONS_PER_EPOCH, held_out_samples
+from planner.plan.inputs.evaluating import held_out_samples
+from planner.plan.inputs.practice import EVALUATIONS_PER_EPOCH
 from planner.plan.inputs.problem import Problem
 from planner.plan.inputs.rows import default
 from planner.plan.serving import serve

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from planner import units
+from planner.datasets.batching import Spread, published_spread, quantile
 from planner.datasets.profile import DatasetProfile, from_counts
 from planner.errors import FieldName, QuestionError
 from planner.first_lines import FirstLine
@@ -35,13 +38,42 @@ def counted(question: Question, facts: ModelFacts) -> DatasetProfile:
         )
     if samples is None:
         raise QuestionError("no data", mend="Name a file or folder, or give samples")
+    spread, target_spread = (_spread(question, facts, side) for side in ("input", "target"))
     return from_counts(
         samples,
         question.tokens_per_sample,
         question.target_tokens_per_sample,
         modality=facts.modality,
         seconds_per_sample=seconds,
+        spread=spread,
+        target_spread=target_spread,
+        limit=_longest_allowed(question, facts, question.tokens_per_sample, spread),
+        target_limit=_longest_allowed(
+            question, facts, question.target_tokens_per_sample, target_spread
+        ),
     )
+
+
+def _spread(question: Question, facts: ModelFacts, side: str) -> Spread | None:
+    """How lengths spread around their mean: as asked, else as in published sets of the task; None
+    where batches are not padded to their longest, and for what is no text."""
+    if facts.modality != "text" or question.padding in ("max", "packed"):
+        return None
+    if question.length_spread is not None:
+        asked = f"from {FieldName('length_spread')}"
+        return Spread(question.length_spread, asked) if question.length_spread else None
+    return published_spread(question.task or facts.task, side)
+
+
+def _longest_allowed(
+    question: Question, facts: ModelFacts, mean: float | None, spread: Spread | None
+) -> int | None:
+    """Where lengths are cut: the asked length, else what keeps as many samples whole as lengths of
+    counted data do by default; no more than the model takes."""
+    lengths = [n for n in (question.max_length, facts.max_length) if n is not None]
+    if question.max_length is None and mean is not None and spread is not None:
+        lengths.append(math.ceil(quantile(mean, spread, default("kept_whole")[0] / 100)))
+    return min(lengths, default=None)
 
 
 def _clips(question: Question, assumed: float) -> tuple[int | None, float]:

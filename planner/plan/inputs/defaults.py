@@ -16,9 +16,11 @@ from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
 from planner.models.quantization.stored import LOADED, Quantization
 from planner.models.quantization.words import refusal
+from planner.plan.inputs.of_its_day import of_its_day
 from planner.plan.inputs.practice import Practice, practice
 from planner.plan.inputs.rows import default
 from planner.question import Question
+from planner.question.settings import in_recipe_words
 from planner.question.setup import TracedSettings, asked_values
 from planner.question.training_setting import LORA
 from planner.training.recipe import Recipe, recipe_of
@@ -37,6 +39,7 @@ class TrainingChoices:
     padding: str
     practice: Practice
     micro_batch: int | None = None  # the asked one
+    strategy: str = ""  # as asked; a recipe has scratch as fine_tune
     steps: int | None = None  # where given, they end the run and not the epochs
     is_evaluated: bool = True
     target_max_length: int | None = None  # of an encoder-decoder's targets, where none is asked
@@ -65,20 +68,20 @@ def choose(
     task = question.task or facts.task
     precision = question.precision or default_precision(facts, task, strategy, spec)
     spec.check_trainable(precision)
-    asked = asked_values(question)
+    asked, day = asked_values(question), of_its_day(question, facts)
     settled = TracedSettings(
         **asked
         | {
             "strategy": strategy,
             "task": task,
             "precision": precision,
-            "optimizer": asked["optimizer"] or "adamw",
             "gradient_checkpointing": "none",
             "classes": question.classes or data.classes,
             "audio_samples": _audio_samples(facts, data, task),
             "unfrozen_blocks": _unfrozen(question, facts),
             "variant": variant,
         }
+        | in_recipe_words({"attention": day.attention, "optimizer": day.optimizer})
         | _loading(question, facts, strategy)
     )
     recipe = recipe_of(settled, facts.image_size)
@@ -94,8 +97,14 @@ def choose(
         target_max_length=default_target_length(question, facts, data),
         padding=question.padding or ("packed" if made.packed else "longest"),
         practice=made,
+        strategy=strategy,
         steps=made.steps,
-        first_lines=(*made.lines, *capped, *_beyond_the_model(question, facts)),
+        first_lines=(
+            *made.lines,
+            *capped,
+            *_beyond_the_model(question, facts),
+            *_of_spread(question, facts, data, made),
+        ),
     )
 
 
@@ -197,6 +206,22 @@ def _beyond_the_model(question: Question, facts: ModelFacts) -> tuple[FirstLine,
         "are the length"
     )
     return (FirstLine("run", text, warning=True),)
+
+
+def _of_spread(
+    question: Question, facts: ModelFacts, data: DatasetProfile, made: Practice
+) -> tuple[FirstLine, ...]:
+    """How lengths spread of which only the mean is given, and the longest that memory is of."""
+    length = default_length(question, facts, data)
+    if data.longest_input is None or data.spread is None or length is None or made.packed:
+        return ()
+    text = (
+        f"lengths spread as {data.spread.sigma_log:.2g} (standard deviation of their logarithm, "
+        f"{data.spread.source}), the longest taken as "
+        f"{math.ceil(min(length, data.longest_input)):,} tokens: "
+        f"{FieldName('max_length', 'length_spread')} change it"
+    )
+    return (FirstLine("data", text),)
 
 
 def _capped(

@@ -12,6 +12,7 @@ from planner.datasets.profile import DatasetProfile
 from planner.first_lines import FirstLine
 from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
+from planner.plan.inputs.evaluating import CTC, generates
 from planner.plan.inputs.recipes import (
     Asker,
     Published,
@@ -29,8 +30,6 @@ from planner.question.settings import LORA
 
 #: Once an epoch, where no strong recipe says otherwise: what the question's field means by itself.
 EVALUATIONS_PER_EPOCH = 1.0
-#: Scope of the defaults for speech recognition without a decoder.
-CTC = "ctc"
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,8 @@ class Practice:
     """How a strategy is run. ``steps`` end the run where given, else ``epochs``. ``length``: what
     samples are packed to, in tokens, None where they are not packed. ``evaluation_steps``: steps
     between evaluations, which then count instead of ``evaluations_per_epoch``. ``generates``:
-    whether an evaluation generates text, None where no recipe says. ``far``: what is said of a
-    recipe that was not taken for its data alone."""
+    whether an evaluation writes text. ``far``: what is said of a recipe that was not taken for its
+    data alone."""
 
     global_batch: int
     batch: Filled | None
@@ -60,7 +59,7 @@ class Practice:
     length: int | None
     evaluations_per_epoch: float
     evaluation_steps: int | None
-    generates: bool | None
+    generates: bool
     recipe: Published | None
     far: str = ""
     lines: tuple[FirstLine, ...] = ()
@@ -105,7 +104,7 @@ def practice(
         length=length,
         evaluations_per_epoch=every,
         evaluation_steps=after,
-        generates=shape.evaluation_generates if shape else None,
+        generates=generates(question, facts, task, shape.evaluation_generates if shape else None),
         recipe=shape,
         far=far_one(found, who, lambda row: who.batch_samples(row, question.gpus) is not None),
     )
@@ -292,15 +291,6 @@ def _evaluations(
     return every, None
 
 
-def held_out_samples(question: Question, samples: int, task: str) -> int:
-    """Samples of one evaluation: as asked; else a share of the data, up to a number of them, since
-    nobody holds out a twentieth of a web corpus."""
-    if question.evaluation_samples is not None:
-        return question.evaluation_samples
-    most = default("evaluation_samples_most", task)[0]
-    return math.ceil(min(default("evaluation_share")[0] * samples, most))
-
-
 def _with_line(
     made: Practice, question: Question, facts: ModelFacts, strategy: str, lowered: bool
 ) -> Practice:
@@ -354,8 +344,8 @@ def _other_words(made: Practice, question: Question) -> list[str]:
             words.append(f"evaluated every {made.evaluation_steps:,} steps")
         elif made.evaluations_per_epoch == 0:
             words.append("no evaluation")
-    if made.generates:
-        words.append("evaluation generates text (its time is not counted yet)")
+    if made.generates and made.recipe is not None and made.recipe.evaluation_generates:
+        words.append("evaluation generates text")
     return words
 
 

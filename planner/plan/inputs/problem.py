@@ -21,10 +21,12 @@ from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.plan.inputs.counts import counted, said_of
+from planner.plan.inputs.of_its_day import stack_lines
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.speech import transcribed
 from planner.plan.inputs.tasks import adapted, by_data, shortest_lines
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
+from planner.question.stack import stack_of
 from planner.trace.source import Progress, TraceSource, trace_for
 from planner.training.recipe import Recipe
 
@@ -108,6 +110,7 @@ class Problem:
 
 def understand(question: Question, progress: Progress | None = None) -> Problem:
     """Resolve the model and count the data. Raises ModelError, DataError and QuestionError."""
+    stack_of(question.stack)  # refused before anything is read
     facts = resolve(
         question.model,
         task=question.task,
@@ -121,6 +124,7 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     problem.data = fitted_to(facts, data, problem.assumptions)
     problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
     problem.first_lines += shortest_lines(problem.data, question.max_length)
+    problem.first_lines += stack_lines(question, facts)
     problem.assumptions += [*facts.assumptions, *data.assumptions]
     problem.warnings += [*question.notes, *data.warnings]
     return problem
@@ -204,7 +208,10 @@ def fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -
             f"targets are taken as a quarter of the inputs' length (1/{ratio}): the "
             "data does not say"
         )
-        return replace(data, target_lengths=np.maximum(1, data.lengths // ratio))
+        longest = None if data.longest_input is None else max(1.0, data.longest_input // ratio)
+        return replace(
+            data, target_lengths=np.maximum(1, data.lengths // ratio), longest_target=longest
+        )
     if facts.task == "speech_recognition":
         return transcribed(facts, data, assumptions)
     return data

@@ -1,25 +1,59 @@
-"""Checkpoints are written while the devices wait."""
+"""Checkpoints are written while the devices wait: weights, and what the optimizer holds."""
 
 from __future__ import annotations
 
+import math
+
 from planner import units
+from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
 from planner.plan.phases.course import Course, Phase
 from planner.question import Question
 from planner.uncertainty.spread import overhead
 
+#: What a calibration measured of writing a file.
+MEASURED = "write_bytes_per_s"
+
 
 def saving(course: Course) -> Phase:
-    return Phase(saving_hours(course.question, course.checkpoint_bytes, course.epochs))
-
-
-def saving_hours(question: Question, checkpoint_bytes: float, epochs: float) -> Estimate:
-    """Hours of all checkpoints of so many epochs; at least one where any is wanted."""
-    saves = max(1.0, question.saves_per_epoch * epochs) if question.saves_per_epoch else 0.0
-    speed = overhead("write_bytes_per_second")
-    return Estimate(
-        *(
-            saves * checkpoint_bytes / rate / units.SECONDS_PER_HOUR
-            for rate in (speed.p90, speed.p50, speed.p10)
-        )
+    """At the asked cadence, else a recipe's or the trainer's own, the last step among them; and
+    the weights alone once more at the end."""
+    saves, asked = _saves(course), course.question.saves_per_epoch
+    if not saves:
+        return Phase(Estimate.exact(0.0))
+    keeps = course.stack.number("saves_optimizer")
+    each = course.checkpoint_bytes + (course.optimizer_bytes if keeps else 0.0)
+    written = saves * each + (0.0 if asked is not None else course.checkpoint_bytes)
+    note = (
+        f"{saves:g} checkpoint{'' if saves == 1 else 's'} of {units.format_bytes(each)}"
+        f"{', optimizer included' if keeps and course.optimizer_bytes else ''}"
     )
+    seconds = Estimate.exact(written) * _seconds_a_byte(course.spec)
+    return Phase(seconds.scale(1 / units.SECONDS_PER_HOUR), notes=(note,))
+
+
+def _saves(course: Course) -> float:
+    asked = course.question.saves_per_epoch
+    if asked is not None:
+        return max(1.0, asked * course.epochs) if asked else 0.0
+    every = course.choices.practice.evaluation_steps or course.stack.number("save_steps")
+    return float(max(1, math.ceil(course.steps / every))) if every else 1.0
+
+
+def _seconds_a_byte(spec: DeviceSpec) -> Estimate:
+    calibration = spec.calibration
+    measured = calibration.facts.get(MEASURED) if calibration is not None else None
+    if measured:
+        return Estimate.exact(1 / measured)
+    rate = overhead("write_bytes_per_second")
+    return Estimate(*(1 / value for value in (rate.p90, rate.p50, rate.p10)))
+
+
+def saving_hours_at_least(
+    question: Question, spec: DeviceSpec, checkpoint_bytes: float, epochs: float
+) -> float:
+    """Hours of all checkpoints, at the median and without the optimizer; one where nothing is
+    asked."""
+    asked = question.saves_per_epoch
+    saves = 1.0 if asked is None else max(1.0, asked * epochs) if asked else 0.0
+    return saves * checkpoint_bytes * _seconds_a_byte(spec).p50 / units.SECONDS_PER_HOUR

@@ -15,6 +15,7 @@ from planner.devices.specification import DeviceSpec
 from planner.memory.peak import peak_allocated
 from planner.parallel.data_parallel import bucket_bytes
 from planner.parallel.plan import ALONE, ParallelPlan
+from planner.plan.inputs.of_its_day import fused_share
 from planner.plan.inputs.problem import Problem
 from planner.plan.placement.variants import Stage
 from planner.plan.steps.point import (
@@ -28,10 +29,12 @@ from planner.plan.steps.point import (
 from planner.plan.steps.setting import (
     Setting,
     accumulation_steps,
+    keeping,
     longest_lengths,
     mean_lengths,
     micro_batches,
 )
+from planner.question.stack import stack_of
 from planner.step_time.clock import StepClock, StepTime
 from planner.step_time.least import least_seconds
 from planner.trace.source import TraceSource
@@ -46,10 +49,12 @@ _Made = TypeVar("_Made")
 
 @dataclass(frozen=True)
 class FittingBatch:
-    """A micro-batch whose live tensors leave room for the context, and its seconds a sample."""
+    """A micro-batch whose live tensors leave room for the context, and its seconds a padded token
+    (a sample where there are none): trainers take the batch that keeps the device busy, not the one
+    that pads least."""
 
     micro_batch: int
-    seconds_per_sample: float
+    seconds_each: float
 
 
 class SourceGrid:
@@ -69,6 +74,7 @@ class SourceGrid:
         self.large = np.array([size for size in sizes if size > 1] or sizes)
         self.batches = {size: self._batches(size) for size in sizes}
         self.longest = longest_lengths(self.batches[sizes[-1]])
+        self.fused_share = fused_share(stack_of(problem.question.stack), source.facts)
 
     def _batches(self, micro_batch: int) -> BatchPlan:
         choices = self.choices
@@ -149,7 +155,7 @@ class DeviceGrid:
             if means[0][name] is not None
         }
         trace = shared.source.at(**{name: int(values[-1]) for name, values in point.items()})
-        time = StepClock(self.spec).price(
+        time = StepClock(self.spec, shared.fused_share).price(
             trace, trace.dims(**point), precision=recipe.precision, compiled=recipe.compile
         )
         return {size: _column(time, index) for index, size in enumerate(sizes)}
@@ -161,9 +167,10 @@ class DeviceGrid:
         fitting = [size for size in sizes if size in self.fitting][-LARGEST:]
         if not fitting:
             return [FittingBatch(sizes[0], 0.0)] if self.short_bytes(parallel) <= 0 else []
+        fitting = keeping(fitting, self.shared.choices.global_batch, parallel)
         if len(sizes) == 1:
             return [FittingBatch(sizes[0], 0.0)]
-        return in_order([FittingBatch(size, self._seconds_per_sample(size)) for size in fitting])
+        return in_order([FittingBatch(size, self._seconds_each(size)) for size in fitting])
 
     def short_bytes(self, parallel: ParallelPlan) -> float:
         """How far the smallest micro-batch is from passing any replay: at most 0 where it may."""
@@ -200,6 +207,7 @@ class DeviceGrid:
             self.spec,
             precision=recipe.precision,
             compiled=recipe.compile,
+            fused_share=shared.fused_share,
         )
         alone = np.array(sizes) < batch
         passes = np.where(alone, least.products, least.micro_batch) / batch
@@ -209,11 +217,12 @@ class DeviceGrid:
         each = passes + np.where(alone, 0.0, least.update) / np.array(steps)
         return float(each.min()) / parallel.data_parallel
 
-    def _seconds_per_sample(self, micro_batch: int) -> float:
-        """On one device, the update shared by the global batch."""
+    def _seconds_each(self, micro_batch: int) -> float:
+        """A padded token (or sample) on one device, the update shared by the global batch."""
         time, batch = self.time(micro_batch), self.shared.choices.global_batch
         shared = time.optimizer_seconds / accumulation_steps(batch, micro_batch, ALONE)
-        return float((time.seconds - time.optimizer_seconds + shared) / micro_batch)
+        tokens = self.shared.batches[micro_batch].padded_tokens_per_sample or 1.0
+        return float((time.seconds - time.optimizer_seconds + shared) / micro_batch / tokens)
 
     def promised(self, micro_batch: int, parallel: ParallelPlan) -> Setting:
         """A setting that fits by the grid's word. Raises QuestionError where no source gives the
@@ -246,7 +255,14 @@ class DeviceGrid:
         accumulation = self._accumulation(micro_batch, parallel)
         memory = self._memory(micro_batch, accumulation, parallel)
         point = {"B": micro_batch, **mean_lengths(batches)}
-        step = step_at(source, self.spec, point, accumulation=accumulation, parallel=parallel)
+        step = step_at(
+            source,
+            self.spec,
+            point,
+            accumulation=accumulation,
+            parallel=parallel,
+            fused_share=self.shared.fused_share,
+        )
         return Setting(
             source=source,
             micro_batch=micro_batch,
@@ -280,12 +296,12 @@ def in_order(fitting: list[FittingBatch]) -> list[FittingBatch]:
     """Fastest first; within ``NEAR`` of the fastest the smaller batch."""
     if not fitting:
         return []
-    fastest = min(batch.seconds_per_sample for batch in fitting)
-    near = [batch for batch in fitting if batch.seconds_per_sample <= NEAR * fastest]
+    fastest = min(batch.seconds_each for batch in fitting)
+    near = [batch for batch in fitting if batch.seconds_each <= NEAR * fastest]
     first = min(near, key=lambda batch: batch.micro_batch)
     others = sorted(
         (batch for batch in fitting if batch is not first),
-        key=lambda batch: batch.seconds_per_sample,
+        key=lambda batch: batch.seconds_each,
     )
     return [first, *others]
 

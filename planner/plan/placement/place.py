@@ -127,6 +127,7 @@ def _run(problem: Problem, stage: Stage, settled: Settled) -> Run:
         settled.grid.spec,
         weights_bytes=settled.weights_bytes,
         checkpoint_bytes=settled.setting.checkpoint_bytes,
+        optimizer_bytes=settled.setting.optimizer_bytes,
     )
 
 

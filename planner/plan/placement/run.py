@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from planner.datasets.profile import DatasetProfile
 from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
 from planner.parallel.plan import ParallelPlan
 from planner.plan.inputs.defaults import TrainingChoices
-from planner.plan.inputs.practice import held_out_samples
 from planner.plan.phases.course import Course, Phase
-from planner.plan.phases.evaluation import evaluation
-from planner.plan.phases.loading import Feed, feed
+from planner.plan.phases.evaluation import Evaluated, evaluated, evaluation
+from planner.plan.phases.host import host_of
+from planner.plan.phases.loading import feed_of
 from planner.plan.phases.preparation import preparation
-from planner.plan.phases.saving import saving, saving_hours
-from planner.plan.phases.start_up import start_up, start_up_hours_at_least
+from planner.plan.phases.saving import saving
+from planner.plan.phases.stages import Work
+from planner.plan.phases.start_up import start_up
 from planner.plan.phases.training import training
 from planner.plan.steps.setting import Setting
 from planner.question import Question
 from planner.question.stack import stack_of
+from planner.uncertainty.runs import basis_of_runs, kinds, run_spread
 
 #: In the order in which they begin.
 PHASES: Mapping[str, Callable[[Course], Phase]] = {
@@ -31,6 +33,8 @@ PHASES: Mapping[str, Callable[[Course], Phase]] = {
     "evaluation": evaluation,
     "saving": saving,
 }
+#: Phases that are made of steps.
+OF_STEPS = ("training", "evaluation")
 #: Phases that runs one after another in one process have once.
 ONCE = ("start_up", "preparation")
 
@@ -38,15 +42,20 @@ ONCE = ("start_up", "preparation")
 @dataclass(frozen=True)
 class Run:
     """A whole run on all its devices. ``parts_hours`` are wall-clock medians that sum to
-    ``wall_hours.p50``."""
+    ``wall_hours.p50``; ``of_which_hours`` of a phase what is told apart of it. ``said``: (hours,
+    what is assumed of them) of phases that assume something."""
 
     steps: int
     epochs: float
     wall_hours: Estimate
     gpu_hours: Estimate
     parts_hours: dict[str, float]
+    of_which_hours: Mapping[str, Mapping[str, float]] = field(
+        default_factory=dict[str, Mapping[str, float]]
+    )
+    said: tuple[tuple[float, str], ...] = ()
     evaluations: float = 0.0
-    evaluated_samples: int = 0  # of one evaluation
+    evaluated: Evaluated | None = None  # one evaluation
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -60,6 +69,7 @@ def whole_run(
     *,
     weights_bytes: float,
     checkpoint_bytes: float,
+    optimizer_bytes: float = 0.0,
 ) -> Run:
     """Hours of the run that the question asks for, with the errors of the step, of the data's size
     and of the overheads."""
@@ -67,6 +77,8 @@ def whole_run(
     # as trainers do: a number of steps wins over epochs, and goes through the data again and again
     steps = choices.steps or max(1, math.ceil(epoch_steps * choices.epochs))
     epochs = steps / epoch_steps
+    facts, recipe = setting.source.facts, setting.recipe
+    work = Work(facts, choices.strategy, recipe.task, setting.batches)
     course = Course(
         question=question,
         choices=choices,
@@ -74,26 +86,51 @@ def whole_run(
         data=data,
         spec=spec,
         stack=stack_of(question.stack),
-        host=_feed(setting, data, spec),
+        host=feed_of(question, recipe, work, data, spec),
+        machine=host_of(question, spec),
         steps=steps,
         epochs=epochs,
         evaluations=_evaluations(choices, steps, epochs),
         weights_bytes=weights_bytes,
         checkpoint_bytes=checkpoint_bytes,
+        optimizer_bytes=optimizer_bytes,
     )
     phases = {name: hours(course) for name, hours in PHASES.items()}
-    wall = sum((phase.hours for phase in phases.values()), Estimate.exact(0.0))
+    wall, of_range = _with_range(course, phases)
     return Run(
         steps=steps,
         epochs=epochs,
         wall_hours=wall,
         gpu_hours=wall.scale(setting.step.parallel.devices),
         parts_hours={name: phase.hours.p50 for name, phase in phases.items()},
+        of_which_hours={name: dict(phase.of_which) for name, phase in phases.items()},
+        said=_said(phases.values()),
         evaluations=course.evaluations,
-        evaluated_samples=held_out_samples(question, data.samples, setting.recipe.task),
-        notes=tuple(note for phase in phases.values() for note in phase.notes),
+        evaluated=evaluated(course),
+        notes=(*(note for phase in phases.values() for note in phase.notes), *of_range),
         warnings=tuple(warning for phase in phases.values() for warning in phase.warnings),
     )
+
+
+def _said(phases: Iterable[Phase]) -> tuple[tuple[float, str], ...]:
+    return tuple(
+        (phase.hours.p50 if phase.said_hours is None else phase.said_hours, phase.said)
+        for phase in phases
+        if phase.said
+    )
+
+
+def _with_range(course: Course, phases: Mapping[str, Phase]) -> tuple[Estimate, tuple[str, ...]]:
+    """(wall hours, what is said of their range): what is made of steps has the range of whole runs,
+    every other phase its own."""
+    step, recipe, spec = course.setting.step, course.setting.recipe, course.spec
+    own = kinds(recipe.task, recipe.strategy, course.stack.trainer, step.parallel.devices)
+    spread = run_spread(basis_of_runs(spec.pricing, spec.key), own)
+    wall = Estimate.exact(0.0)
+    for name, phase in phases.items():
+        timed = name in OF_STEPS
+        wall += spread.around(phase.hours, step.seconds) if timed else phase.hours
+    return wall, (spread.words,) if spread.runs else ()
 
 
 def _evaluations(choices: TrainingChoices, steps: int, epochs: float) -> float:
@@ -125,23 +162,20 @@ def joined(runs: Sequence[Run], parallel: ParallelPlan) -> Run:
         wall_hours=wall,
         gpu_hours=wall.scale(parallel.devices),
         parts_hours=parts,
+        of_which_hours={name: _joined_parts(runs, name) for name in parts},
+        said=tuple(dict.fromkeys(said for run in runs for said in run.said)),
         evaluations=sum(run.evaluations for run in runs),
-        evaluated_samples=first.evaluated_samples,
+        evaluated=first.evaluated,
         notes=tuple(dict.fromkeys(note for run in runs for note in run.notes)),
         warnings=tuple(dict.fromkeys(warning for run in runs for warning in run.warnings)),
     )
 
 
-def fixed_hours_at_least(question: Question, epochs: float, checkpoint_bytes: float) -> float:
-    """Hours of a run that no device shortens: starting and saving, at their medians; reading the
-    weights is left out."""
-    return saving_hours(question, checkpoint_bytes, epochs).p50 + start_up_hours_at_least()
-
-
-def _feed(setting: Setting, data: DatasetProfile, spec: DeviceSpec) -> Feed | None:
-    """What loads the samples; None where nothing has to be decoded, as with cached features."""
-    return (
-        None
-        if setting.recipe.variant == "cached"
-        else feed(data, spec, setting.batches.samples_per_epoch)
-    )
+def _joined_parts(runs: Sequence[Run], phase: str) -> dict[str, float]:
+    """What is told apart of a phase, over all runs; of the first where they have the phase once."""
+    having = runs[:1] if phase in ONCE else runs
+    names = dict.fromkeys(name for run in having for name in run.of_which_hours.get(phase, {}))
+    return {
+        name: sum(run.of_which_hours.get(phase, {}).get(name, 0.0) for run in having)
+        for name in names
+    }

@@ -264,11 +264,12 @@ def step_at(
     *,
     accumulation: int = 1,
     parallel: ParallelPlan = ALONE,
+    fused_share: float = 1.0,
 ) -> StepResult:
     """Price a point: ``accumulation`` micro-batches and one optimizer update, the gradients reduced
-    once."""
+    once; ``fused_share`` as ``StepClock`` takes it."""
     trace = _trace_at(source, point)
-    time = StepClock(spec).price(
+    time = StepClock(spec, fused_share).price(
         trace,
         trace.dims(**point),
         precision=source.recipe.precision,

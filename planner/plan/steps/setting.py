@@ -10,7 +10,7 @@ from planner.datasets.batching import BatchPlan
 from planner.parallel.plan import ParallelPlan
 from planner.plan.steps.point import Memory, StepResult
 from planner.trace.source import TraceSource
-from planner.trace.table import StepTrace, traced_length
+from planner.trace.table import CATEGORIES, StepTrace, traced_length
 from planner.training.recipe import Recipe
 
 LARGEST_MICRO_BATCH = 4096
@@ -52,6 +52,14 @@ class Setting:
         return self.longest_trace().meta["checkpoint_bytes"]
 
     @property
+    def optimizer_bytes(self) -> float:
+        """What the optimizer holds between two steps, as a checkpoint keeps it."""
+        point = {"B": self.micro_batch, **self.longest}
+        trace = self.longest_trace()
+        held = (trace.birth < 0) & (trace.category == CATEGORIES.index("optimizer"))
+        return float(trace.storage_bytes(trace.dims(**point))[trace.size[held]].sum())
+
+    @property
     def proven_memory(self) -> Memory:
         """The replayed memory. Raises ValueError for a setting that no replay has proven."""
         if self.memory is None:
@@ -88,3 +96,16 @@ def micro_batches(global_batch: int, parallel: ParallelPlan, asked: int | None) 
     share = max(1, math.ceil(global_batch / parallel.data_parallel))
     sizes = {2**k for k in range(int(math.log2(min(share, LARGEST_MICRO_BATCH))) + 1)}
     return sorted(sizes | ({share} if share <= LARGEST_MICRO_BATCH else set()))
+
+
+def keeping(sizes: list[int], global_batch: int, parallel: ParallelPlan) -> list[int]:
+    """Of micro-batches, ascending, those of which accumulation makes the global batch, and those
+    larger than any that does: a smaller one that changes it is never needed."""
+    kept = [
+        size
+        for size in sizes
+        if size * accumulation_steps(global_batch, size, parallel) * parallel.data_parallel
+        == global_batch
+    ]
+    most = kept[-1] if kept else 0
+    return [size for size in sizes if size in kept or size > most]

@@ -228,8 +228,8 @@ class Survey:
         return [place for place in self._places[strategy] if variant in (None, place.variant.name)]
 
     def _found(self, strategy: str) -> Iterator[Place]:
-        hours = start_hours_at_least(self.problem.question)
         for spec in self.hardware.specs:
+            hours = start_hours_at_least(self.problem.question, spec)
             try:
                 planned = list(variants(self.problem, strategy, spec))
             except PlannerError as error:

@@ -38,20 +38,27 @@ class _Product(torch.autograd.Function):
 
 
 class _Int8Product(torch.autograd.Function):
-    """bitsandbytes' ``MatMul8bitLt`` with a threshold: the input in 16 bits is kept, quantised by
-    rows and multiplied in integers; its few outlying columns are multiplied in 16 bits and added
-    to a copy of the result. The backward pass multiplies with a 16-bit copy of the weight."""
+    """bitsandbytes' ``MatMul8bitLt`` with a threshold: the input in 16 bits is kept, searched for
+    outlying columns (which the host waits for, twice), quantised by rows and multiplied in
+    integers; its few outlying columns are multiplied in 16 bits and added to a copy of the result.
+    The backward pass multiplies with a copy of the weight in the input's own type. Source:
+    bitsandbytes@95f9af309d4d ``backends/cuda/ops.py`` (int8_vectorwise_quant),
+    ``backends/default/ops.py`` (int8_mixed_scaled_mm), ``autograd/_functions.py``."""
 
     @staticmethod
     def forward(context: Any, x: torch.Tensor, layer: StoredLinear) -> torch.Tensor:
         context.layer, context.shape, context.dtype = layer, x.shape, x.dtype
         rows = x.reshape(-1, x.shape[-1])
-        quantised, _ = torch.ops.planner.quantize_rows(rows.to(torch.float16))
+        half = rows.to(torch.float16)
+        columns = min(int(constant("int8_outlier_columns")), rows.shape[-1])
+        places = _outlying_columns(half, columns)
+        quantised, _ = torch.ops.planner.quantize_rows(half)
+        quantised[:, places] = 0
         sums = torch.ops.aten._int_mm(quantised, layer.weight.t())
         result = torch.ops.planner.dequantize([sums], list(sums.shape), rows.dtype)
-        columns = min(int(constant("int8_outlier_columns")), rows.shape[-1])
-        outlying = rows[:, :columns].contiguous()
-        weights = layer.weight[:, :columns].contiguous().to(rows.dtype)
+        outlying = rows[:, places].contiguous()
+        stored = layer.weight[:, places].contiguous()
+        weights = stored.mul(layer.SCB.unsqueeze(1)).mul_(1.0).to(rows.dtype)
         result = result.addmm(outlying, weights.t())
         if layer.bias is not None:
             result = result.add_(layer.bias.to(rows.dtype))
@@ -67,6 +74,16 @@ class _Int8Product(torch.autograd.Function):
         found = torch.matmul(grad.to(context.dtype), weight).view(context.shape)
         context.kept = None
         return found, None
+
+
+def _outlying_columns(half: torch.Tensor, columns: int) -> torch.Tensor:
+    """Where the columns that hold an outlier are, of which a stated number is assumed: every value
+    is compared, the host asks whether there is one, and for their places."""
+    outliers = half.abs() >= 6.0
+    outliers.any().item()
+    found = outliers.any(dim=0)
+    found.any().item()  # torch.argwhere waits for the count
+    return torch.zeros(columns, dtype=torch.int64, device=half.device)
 
 
 class StoredLinear(torch.nn.Linear):

@@ -114,7 +114,8 @@ def test_the_outcome_never_enters_the_question(outcome):
     ("cells", "said"),
     [
         ({"strategy": "dpo qlora"}, "strategy not understood: dpo qlora"),
-        ({"strategy": "partial (Spectrum, 30%)"}, "not understood: partial (Spectrum, 30%)"),
+        ({"strategy": "partial (Spectrum, 30%)"}, "which blocks are trained is not stated"),
+        ({"strategy": "partial (BitFit)"}, "not understood: partial (BitFit)"),
         ({"strategy": "grpo full"}, "strategy not understood: grpo full"),
         ({"strategy": "scratch (ImageNet backbone)"}, "strategy not understood: scratch (Image"),
         ({"strategy": ""}, "strategy not understood: not stated"),
@@ -279,3 +280,28 @@ def test_curated_reports_are_trusted_cited_and_what_the_program_writes():
     text = whole_runs.CURATED.read_text(encoding="utf-8")
     assert whole_runs.curated(reports) == text
     assert report(trust="L").id not in whole_runs.curated([report(trust="L")])
+
+
+def test_a_share_of_the_layers_is_so_many_last_blocks():
+    found = asked(
+        strategy="partial (Spectrum, 30% of layers trained in bf16)",
+        model="meta-llama/Llama-3.1-8B",
+        model_config_hint="hf:meta-llama/Llama-3.1-8B",
+    )
+    assert found.fields["strategy"] == "partial_fine_tune"
+    assert found.fields["unfrozen_blocks"] == 10  # of 32
+    assert any("backward pass" in text for text in found.assumed)
+
+
+def test_modules_that_an_architecture_lacks_are_passed_over():
+    assert words.targets_of("c_proj,c_attn,q_attn,c_fc", "starcoderbase-1b") == [
+        *("c_proj", "c_attn", "c_fc"),
+    ]
+    assert "q_attn" in (words.targets_of("c_attn,q_attn", "gpt2") or [])
+
+
+def test_a_stack_is_asked_where_the_planner_has_rows():
+    assert asked(date="").fields.get("stack") is None
+    of_a_year = asked(date="2023-07").fields["stack"]
+    assert of_a_year in ("trainer-2023-07", "trainer-2023")
+    assert asked(date="2024-2026").fields.get("stack") is None

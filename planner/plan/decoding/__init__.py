@@ -1,0 +1,1 @@
+"""What a trained model does without training: forward passes, and text written token by token."""

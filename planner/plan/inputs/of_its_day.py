@@ -1,0 +1,76 @@
+"""What a stack runs where the question does not say: its attention and its optimizer, by the rows
+of ``profiles/stacks``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.errors import FieldName
+from planner.first_lines import FirstLine
+from planner.models.facts import ModelFacts
+from planner.question import Question
+from planner.question.stack import Stack, stack_of
+
+#: What is traced where no row says otherwise: the installed libraries' own.
+INSTALLED = {"attention": "sdpa", "optimizer": "adamw"}
+
+
+@dataclass(frozen=True)
+class OfItsDay:
+    """The settings of a recipe that a stack decides; ``changed``: in words, what is not today's."""
+
+    attention: str
+    optimizer: str
+    changed: tuple[str, ...] = ()
+
+
+def of_its_day(question: Question, facts: ModelFacts) -> OfItsDay:
+    """Settled by the question, else by its stack. Raises QuestionError for an unknown stack."""
+    stack = stack_of(question.stack)
+    attention, optimizer = _attention(question, facts, stack), _optimizer(question, stack)
+    changed = []
+    if attention != question.attention:
+        changed.append(f"{attention} attention")
+    if optimizer != (question.optimizer or INSTALLED["optimizer"]):
+        changed.append(f"the optimizer {optimizer}")
+    return OfItsDay(attention, optimizer, tuple(changed))
+
+
+def _attention(question: Question, facts: ModelFacts, stack: Stack) -> str:
+    if "attention" in question.model_fields_set:
+        return question.attention
+    own = f"attention.{family(facts)}"
+    return stack.word(own if stack.knows(own) else "attention") or INSTALLED["attention"]
+
+
+def _optimizer(question: Question, stack: Stack) -> str:
+    """What is asked or taken by default, in the form that it had then."""
+    name = question.optimizer or stack.word("optimizer") or INSTALLED["optimizer"]
+    return stack.word(f"optimizer.{name}") or name
+
+
+def family(facts: ModelFacts) -> str:
+    """transformers' model type, else the library: as rows name what has an attention of its own."""
+    return (facts.config or {}).get("model_type") or facts.library
+
+
+def stack_lines(question: Question, facts: ModelFacts) -> list[FirstLine]:
+    """The stack by its name, and what of the run is not as today's."""
+    stack, found = stack_of(question.stack), of_its_day(question, facts)
+    changed = list(found.changed)
+    share = fused_share(stack, facts)
+    if share != 1.0:
+        changed.append(
+            f"kernels that leave {share:.0%} of the time of all but products (our prior)"
+        )
+    text = f"runs as {stack.title} of {stack.day}"
+    text += f", with {' and '.join(changed)}" if changed else ""
+    return [FirstLine("run", f"{text}; {FieldName('stack')} changes it")]
+
+
+def fused_share(stack: Stack, facts: ModelFacts) -> float:
+    """What the stack's kernels leave of the time of operations that fuse with their neighbours; 1
+    where it has none for this family."""
+    if family(facts) not in (stack.word("fused_families") or "").split():
+        return 1.0
+    return stack.number("fused_share") or 1.0

@@ -1,0 +1,171 @@
+"""A step as a trainer's loop runs it: the loss read after every micro-batch, all gradients clipped
+before the update, and the host's own work around both.
+
+The operations are put into the step's trace, so that they are priced as every other one is, on the
+same two clocks: reading the loss makes the host wait for the device, and what the host does from
+then on until the next kernel is time that the device stands still.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from planner.step_time.clock import StepClock
+from planner.trace.table import CATEGORIES, ITEMSIZE, PHASES, Operand, Signature, StepTrace
+
+_GRADIENTS, _OPTIMIZER = CATEGORIES.index("gradients"), PHASES.index("optimizer")
+_BACKWARD = PHASES.index("backward")
+_NUMBER = Operand((), "float32")
+#: Questions that transformers' Trainer asks of a micro-batch's loss: no number? infinite?
+QUESTIONS = 2
+
+
+@dataclass(frozen=True)
+class TrainerWork:
+    """What a trainer does beside a step. ``reads_loss``: the host waits for every micro-batch;
+    seconds are the host's, of a micro-batch and of an update."""
+
+    clips: bool = False
+    reads_loss: bool = False
+    micro_batch_seconds: float = 0.0
+    update_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Priced:
+    """Where and how a trainer's step is priced; ``dims`` [n_forms] are of one point."""
+
+    clock: StepClock
+    trace: StepTrace
+    dims: np.ndarray
+    precision: str
+    compiled: bool = False
+
+    def seconds(self, work: TrainerWork, accumulation: int) -> float:
+        """Of one update on one device, its micro-batches one after another: the last one's with the
+        update, the others' without."""
+        whole, micro = as_run(self.trace, work), work.micro_batch_seconds
+        last = self._once(whole, micro + work.update_seconds)
+        if accumulation == 1:
+            return last
+        return (accumulation - 1) * self._once(without_update(whole), micro) + last
+
+    def _once(self, trace: StepTrace, host_seconds: float) -> float:
+        found = self.clock.price(
+            trace,
+            self.dims,
+            precision=self.precision,
+            compiled=self.compiled,
+            added_host_seconds=host_seconds,
+        )
+        return float(found.seconds)
+
+
+def as_run(trace: StepTrace, work: TrainerWork) -> StepTrace:
+    """The trace with the trainer's operations before the update; itself where there is none."""
+    if not (trace.op_phase == _OPTIMIZER).any() or not (work.clips or work.reads_loss):
+        return trace
+    return trace.memo.of(
+        "trainer", (work.clips, work.reads_loss), lambda: _with(trace, work), most=4
+    )
+
+
+def without_update(trace: StepTrace) -> StepTrace:
+    """Forward and backward pass alone, as a micro-batch that is accumulated."""
+    return trace.memo.of("without update", None, lambda: _before_update(trace))
+
+
+def _with(trace: StepTrace, work: TrainerWork) -> StepTrace:
+    added = [(_asked(), _BACKWARD)] * (QUESTIONS if work.reads_loss else 0)
+    added += [(signature, _OPTIMIZER) for signature in clipping(trace)] if work.clips else []
+    return _inserted(trace, added) if added else trace
+
+
+def _asked() -> Signature:
+    return Signature("aten._local_scalar_dense.default", (_NUMBER,), ())
+
+
+def clipping(trace: StepTrace) -> list[Signature]:
+    """torch.nn.utils.clip_grad_norm_ over lists: every gradient's norm, the norm of those, the
+    factor, and every gradient times it in place. Source: torch 2.13
+    ``torch/nn/utils/clip_grad.py``."""
+    gradients = _gradients(trace)
+    if not gradients:
+        return []
+    count = sum(operand.count for operand in gradients)
+    norms = replace(_NUMBER, count=count)
+    small = [
+        Signature("aten.linalg_vector_norm.default", (norms,), (_NUMBER,)),
+        Signature("aten.add.Tensor", (_NUMBER,), (_NUMBER,)),
+        Signature("aten.div.Tensor", (_NUMBER,), (_NUMBER,)),
+        Signature("aten.clamp.default", (_NUMBER,), (_NUMBER,)),
+    ]
+    return [
+        Signature("aten._foreach_norm.Scalar", gradients, (norms,)),
+        *small,
+        # by a tensor of one number, which is read once: the traffic of a scalar's
+        Signature("aten._foreach_mul_.Scalar", gradients, ()),
+    ]
+
+
+def _gradients(trace: StepTrace) -> tuple[Operand, ...]:
+    """Those that reach the update, equal ones together."""
+    update = int(np.argmax(trace.op_phase == _OPTIMIZER))
+    there = (trace.category == _GRADIENTS) & (trace.death >= update)
+    counts = Counter(trace.sizes[index] for index in trace.size[there].tolist())
+    types = _types(trace)
+    return tuple(
+        Operand(shape, types.get(itemsize, "float32"), count=count)
+        for (shape, itemsize), count in counts.items()
+    )
+
+
+def _types(trace: StepTrace) -> dict[int, str]:
+    """Bytes an element → the float type of the operations of that width, the most frequent one."""
+    named = Counter(o.dtype for s in trace.signatures for o in s.outputs if "float" in o.dtype)
+    return {ITEMSIZE[name]: name for name, _ in reversed(named.most_common())}
+
+
+def _inserted(trace: StepTrace, added: list[tuple[Signature, int]]) -> StepTrace:
+    """``added`` before the update's first operation; lifetimes keep their operations."""
+    at = int(np.argmax(trace.op_phase == _OPTIMIZER))
+    own = tuple(dict.fromkeys(signature for signature, _ in added))
+    place = {signature: len(trace.signatures) + index for index, signature in enumerate(own)}
+
+    def put(values: np.ndarray, new: list[int]) -> np.ndarray:
+        return np.insert(values, at, np.array(new, dtype=values.dtype))
+
+    def moved(indices: np.ndarray) -> np.ndarray:
+        return np.where(indices >= at, indices + len(added), indices).astype(indices.dtype)
+
+    module = int(trace.op_module[at])
+    return replace(
+        trace,
+        signatures=(*trace.signatures, *own),
+        op_signature=put(trace.op_signature, [place[signature] for signature, _ in added]),
+        op_phase=put(trace.op_phase, [phase for _, phase in added]),
+        op_module=put(trace.op_module, [module] * len(added)),
+        birth=moved(trace.birth),
+        death=moved(trace.death),
+    )
+
+
+def _before_update(trace: StepTrace) -> StepTrace:
+    """Cut at the update; what lives past the cut outlives the step."""
+    kept = trace.op_phase != _OPTIMIZER
+    stop = int(np.argmax(~kept)) if not kept.all() else trace.op_count
+    born = trace.birth < stop
+    return replace(
+        trace,
+        op_signature=trace.op_signature[:stop],
+        op_phase=trace.op_phase[:stop],
+        op_module=trace.op_module[:stop],
+        size=trace.size[born],
+        birth=trace.birth[born],
+        death=np.minimum(trace.death[born], stop),
+        category=trace.category[born],
+        storage_module=trace.storage_module[born],
+    )

@@ -1,0 +1,140 @@
+"""How far whole runs are from their plans: between a clean step and a paid hour is a distribution.
+
+Rows of ``profiles/priors/run_spread.csv``, made by ``benchmarks/fit_runs.py`` from runs as people
+report them: on a rented GPU priced by its datasheet they hold the error of the step as well; where
+the step was measured, a row is what surrounds it alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from planner import tables
+from planner.errors import ProfileError
+from planner.figures import Estimate
+from planner.uncertainty.corrections import corrections
+
+ANY = "any"
+#: Of a row: its quantiles hold the step's error, or are to be joined with it.
+WHOLE, AROUND = "run", "around the step"
+#: What a task's runs are counted among.
+MODALITIES = {
+    "causal_lm": "language model",
+    "seq2seq_lm": "sequence to sequence",
+    "masked_lm": "text encoder",
+    "text_classification": "text encoder",
+    "token_classification": "text encoder",
+    "question_answering": "text encoder",
+    "contrastive": "text encoder",
+    "image_classification": "image",
+    "speech_recognition": "speech",
+    "audio_classification": "speech",
+}
+
+
+@dataclass(frozen=True)
+class RunSpread:
+    """ln(reported / planned hours): ``lower`` below the middle at p10 and ``upper`` above it at
+    p90, both at least 0. ``holds``: WHOLE or AROUND. ``runs`` reports of ``sources`` authors."""
+
+    lower: float
+    upper: float
+    holds: str
+    runs: int
+    sources: int
+
+    @property
+    def words(self) -> str:
+        return (
+            f"the range of the hours is that of {self.runs} whole runs that {self.sources} authors "
+            "report, beside our plans of them"
+        )
+
+    def around(self, hours: Estimate, step: Estimate) -> Estimate:
+        """Hours of steps with the range of a run; the middle stays. ``step``: one step with its own
+        error, which is not counted twice; what the hours hold beyond it (the size of the data, the
+        loading of samples) is joined."""
+        if hours.p50 <= 0:
+            return hours
+        lower, upper = (
+            math.hypot(row, whole if self.holds == AROUND else _beyond(whole, own))
+            for row, whole, own in (
+                (self.lower, _side(hours.p50, hours.p10), _side(step.p50, step.p10)),
+                (self.upper, _side(hours.p90, hours.p50), _side(step.p90, step.p50)),
+            )
+        )
+        return Estimate(
+            min(hours.p50, hours.p50 * math.exp(-lower)),
+            hours.p50,
+            max(hours.p50, hours.p50 * math.exp(upper)),
+        )
+
+
+def basis_of_runs(basis: str, device: str) -> str:
+    """The basis whose rows a run takes: where the user's own runs on this device (its key) taught
+    how long steps take, those of a measured step."""
+    learnt = any(c.quantity == "time" and c.device == device for c in corrections())
+    return "calibrated" if learnt and basis == "datasheet" else basis
+
+
+def kinds(task: str, strategy: str, trainer: str, devices: int) -> dict[str, str]:
+    """What a run is counted among, by dimension."""
+    return {
+        "modality": MODALITIES.get(task, "other"),
+        "strategy": strategy,
+        "trainer": trainer,
+        "devices": "several" if devices > 1 else "one",
+    }
+
+
+def run_spread(basis: str, kinds: Mapping[str, str]) -> RunSpread:
+    """Of a run whose step stands on a basis: the spread of all runs, moved by the mean of what its
+    kinds are off from it. Raises ProfileError."""
+    rows = _rows(basis)
+    if (ANY, ANY) not in rows:
+        raise ProfileError(
+            f"no spread of runs on the {basis} basis", where="profiles/priors/run_spread.csv"
+        )
+    every = rows[ANY, ANY]
+    own = [rows.get((dimension, kind), every) for dimension, kind in kinds.items()] or [every]
+    return RunSpread(
+        lower=_mean([row.lower for row in own]),
+        upper=_mean([row.upper for row in own]),
+        holds=every.holds,
+        runs=every.runs,
+        sources=every.sources,
+    )
+
+
+@cache
+def _rows(basis: str) -> dict[tuple[str, str], RunSpread]:
+    return {
+        (row["dimension"], row["kind"]): RunSpread(
+            float(row["lower"]),
+            float(row["upper"]),
+            row["holds"],
+            int(row["runs"]),
+            int(row["sources"]),
+        )
+        for row in tables.rows("priors", "run_spread.csv")
+        if row["quantity"] == "hours" and row["basis"] == basis
+    }
+
+
+def _mean(sides: list[float]) -> float:
+    """Geometric, as sides are factors of one another; 0 where one is."""
+    if min(sides) <= 0:
+        return 0.0
+    return math.exp(math.fsum(map(math.log, sides)) / len(sides))
+
+
+def _side(high: float, low: float) -> float:
+    """0 low: nothing is known of that side."""
+    return math.log(high / low) if low > 0 else math.inf
+
+
+def _beyond(whole: float, own: float) -> float:
+    return math.sqrt(max(0.0, whole**2 - own**2)) if math.isfinite(whole) else whole
