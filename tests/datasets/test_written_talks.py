@@ -157,6 +157,18 @@ def test_conversations_in_one_text_are_taken_apart(style, tmp_path):
     assert not [line for line in found.first_lines if line.warning]
 
 
+def test_where_not_all_texts_are_conversations_their_share_is_said(tmp_path):
+    def build(i):
+        return {"text": written(i, "User: ", "Bot: ", "\n") if i % 4 else text((i, "plain"), 40)}
+
+    assert "'User:' and 'Bot:' in 75% of the records" in lines(scanned(tmp_path, build))
+    prepared, layout = understood(build)
+    plain = spoken(prepared, layout)[0]
+    assert [(t.role, t.content) for t in plain] == [("assistant", text((0, "plain"), 40))]
+    few = scanned(tmp_path, lambda i: build(i * 4 if i % 3 else i * 4 + 1))
+    assert few.columns["kind"] == "text" and "told by" not in lines(few)
+
+
 def test_the_flag_that_is_named_counts_the_text_as_it_stands(tmp_path):
     def build(i):
         return {"text": written(i, *STYLES["guanaco"])}
