@@ -83,6 +83,8 @@ def _batch_seconds(
     )
     written, notes = _written(course, made, lengths)
     if written is not None:
+        if course.stack.number("loss_beside_text") == 0:
+            work = Estimate.exact(0.0)
         work += sure.around(written.reading_seconds) + _tokens_seconds(course, written, sure)
     if host is not None:
         work = host.fed(work, made.batch).seconds
