@@ -161,9 +161,7 @@ class RunBreakdown(_Part):
     preparation: float = Field(
         default=0.0, ge=0, description="What is done to the data once, before the first step"
     )
-    interruptions: float = Field(
-        default=0.0, ge=0, description="Checkpoints, lost work and restarts on spot"
-    )
+    interruptions: float = Field(default=0.0, ge=0, description="Lost work and restarts on spot")
 
 
 class Run(_Part):
@@ -181,9 +179,7 @@ class Run(_Part):
     generated_tokens: float | None = Field(default=None, gt=0, description="Of a batch's longest")
     beams: int | None = Field(default=None, ge=1)
     breakdown_hours: RunBreakdown = Field(description="Wall-clock hours, medians")
-    of_which_hours: dict[str, dict[str, float]] = Field(
-        default={}, description="Of a phase what is told apart, medians; of training they sum to it"
-    )
+    of_which_hours: dict[str, dict[str, float]] = {}  # of a phase; those of training sum to it
 
 
 class PricedOffer(_Part):
