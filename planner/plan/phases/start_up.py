@@ -10,7 +10,7 @@ from planner.models.facts import ModelFacts
 from planner.plan.phases.course import Course, Phase
 from planner.plan.phases.host import Host, host_of
 from planner.question import Question
-from planner.question.stack import Stack, stack_of
+from planner.question.stack import DEFAULT, Stack, stack_of
 from planner.uncertainty.spread import overhead
 
 WIDE_BYTES, HALF_BYTES = 4, 2
@@ -47,23 +47,22 @@ def _weights(facts: ModelFacts, size: float, machine: Host) -> dict[str, Estimat
 
 
 def _without_model(spec: DeviceSpec, machine: Host, stack: Stack) -> dict[str, Estimate]:
-    parts = {"import": _imports(spec, stack)}
+    measured = _measured(spec, stack)
+    parts = {"import": overhead(IMPORTS) if measured is None else measured}
     if machine.is_rented:
         parts["start the machine"] = overhead("machine_start_seconds")
-    if not spec.one_clock:
+    if not spec.one_clock and measured is None:
         parts["start the device"] = overhead("device_start_seconds")
     return parts
 
 
-def _imports(spec: DeviceSpec, stack: Stack) -> Estimate:
-    """As measured on this device's host, where it was for this trainer or the one that it runs
-    in: a script's start and end."""
+def _measured(spec: DeviceSpec, stack: Stack) -> Estimate | None:
+    """A script's start and end on this device's host, the device's included, as calibrated: of the
+    stack's trainer or the one that it runs in, else of the default one; None where it was not."""
     facts = spec.calibration.facts if spec.calibration is not None else {}
-    names = (f"{IMPORTS}.{trainer}" for trainer in stack.line)
-    measured = next((facts[name] for name in names if name in facts), None)
-    if measured is None:
-        return overhead(IMPORTS)
-    return overhead("start_again_ratio").scale(measured)
+    names = (f"{IMPORTS}.{trainer}" for trainer in (*stack.line, DEFAULT))
+    found = next((facts[name] for name in names if facts.get(name)), None)
+    return None if found is None else overhead("start_again_ratio").scale(found)
 
 
 def _at(size: float, key: str) -> Estimate:

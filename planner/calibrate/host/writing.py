@@ -1,5 +1,4 @@
-"""What surrounds the steps on this host, beside the loader and a script's start: how fast a
-checkpoint is written. Records of kind ``fact``."""
+"""How fast a checkpoint is written on this host."""
 
 from __future__ import annotations
 
@@ -17,12 +16,18 @@ PARTS = 16
 ROUNDS = 3
 
 
-def measure_surroundings() -> Iterator[Record]:
-    """``write_bytes_per_s`` of the temporary folder (TMPDIR), flushed to its disk; no record where
+def measure_writing() -> Iterator[Record]:
+    """Fact ``write_bytes_per_s`` of the temporary folder (TMPDIR), flushed to its disk; none where
     it cannot be written."""
     written = write_bytes_per_s()
     if written is not None:
-        yield _fact("write_bytes_per_s", written, "B/s", bytes=FILE_BYTES)
+        yield {
+            "record": "fact",
+            "name": "write_bytes_per_s",
+            "value": written,
+            "unit": "B/s",
+            "bytes": FILE_BYTES,
+        }
 
 
 def write_bytes_per_s() -> float | None:
@@ -30,7 +35,7 @@ def write_bytes_per_s() -> float | None:
     import torch
 
     tensors = {str(part): torch.rand(FILE_BYTES // PARTS // 4) for part in range(PARTS)}
-    found = []
+    found: list[float] = []
     for _ in range(ROUNDS):
         try:
             with tempfile.NamedTemporaryFile(suffix=".pt") as file:
@@ -42,7 +47,3 @@ def write_bytes_per_s() -> float | None:
         except (OSError, RuntimeError):  # a full disk, or a folder that cannot be written
             return None
     return statistics.median(found)
-
-
-def _fact(name: str, value: float, unit: str, **more: object) -> Record:
-    return {"record": "fact", "name": name, "value": value, "unit": unit, **more}
