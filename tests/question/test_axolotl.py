@@ -126,6 +126,8 @@ def test_an_example_is_understood_but_for_a_share(asked):
         ("attn_implementation: flash_attention_2\n", "attention", "flash"),
         ("val_set_size: 0\n", "evaluations_per_epoch", 0),
         ("val_set_size: 200\n", "evaluation_samples", 200),
+        ("dataloader_num_workers: 0\n", "loader_workers", 0),
+        ("dataset_processes: 12\n", "preparation_workers", 12),
         ("torch_compile: true\n", "compile", True),
         ("max_steps: 50\n", "max_steps", 50),
     ],

@@ -32,6 +32,8 @@ SAME = {name: setting.name for setting, name in called_by("axolotl")} | {
     "lora_alpha": "lora_alpha",
     "evals_per_epoch": "evaluations_per_epoch",
     "saves_per_epoch": "saves_per_epoch",
+    "dataloader_num_workers": "loader_workers",
+    "dataset_processes": "preparation_workers",
 }
 #: Keys that ask for nothing where they are false.
 SWITCHES = (
