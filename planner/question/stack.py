@@ -68,6 +68,11 @@ class Stack:
         return self.word("title") or self.trainer
 
     @property
+    def line(self) -> tuple[str, ...]:
+        """The trainer and what it runs in, one after another."""
+        return _line(self.trainer)
+
+    @property
     def text(self) -> str:
         """``trainer of today``, ``trainer of 2022``, ``trainer of 2023-03``."""
         return f"{self.trainer} of {self.day}"
