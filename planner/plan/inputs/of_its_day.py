@@ -65,7 +65,7 @@ def stack_lines(question: Question, facts: ModelFacts) -> list[FirstLine]:
         )
     text = f"runs as {stack.title} of {stack.day}"
     text += f", with {' and '.join(changed)}" if changed else ""
-    return [FirstLine("run", f"{text}; {FieldName('stack')} changes it")]
+    return [FirstLine("stack", f"{text}; {FieldName('stack')} changes it")]
 
 
 def fused_share(stack: Stack, facts: ModelFacts) -> float:

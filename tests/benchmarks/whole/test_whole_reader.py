@@ -301,7 +301,7 @@ def test_modules_that_an_architecture_lacks_are_passed_over():
 
 
 def test_a_stack_is_asked_where_the_planner_has_rows():
-    assert asked(date="").fields.get("stack") is None
+    assert asked(date="").fields.get("stack") == "trainer"
     of_a_year = asked(date="2023-07").fields["stack"]
     assert of_a_year in ("trainer-2023-07", "trainer-2023")
-    assert asked(date="2024-2026").fields.get("stack") is None
+    assert asked(date="2024-2026").fields.get("stack") == "trainer"
