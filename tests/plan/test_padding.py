@@ -35,7 +35,12 @@ def test_scratch_counts_the_tokens_that_the_data_has(uneven, padding):
     assert f"the data has {real / 1e6:.2f}M" in warning
     step, run = option["step"], option["run"]
     assert step["tokens_per_second"] <= step["padded_tokens_per_second"] * (1 + 1e-9)
-    trained = step["tokens_per_second"] * run["of_which_hours"]["training"]["steps"] * 3600 / run["epochs"]
+    trained = (
+        step["tokens_per_second"]
+        * run["of_which_hours"]["training"]["steps"]
+        * 3600
+        / run["epochs"]
+    )
     assert trained == pytest.approx(
         real, rel=0.02
     )  # the last step of an epoch may be a smaller one
