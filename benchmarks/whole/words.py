@@ -46,8 +46,6 @@ ALL_LINEAR = (
     (r"opt-", ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")),
     (r"", tuple(f"{name}_proj" for name in LLAMA_LINEAR)),
 )
-#: Modules that reports name beside others and the architecture lacks: PEFT passes over them.
-ABSENT = ((r"starcoder", ("q_attn",)),)
 #: Optimizers as reports write them → as a question may.
 OPTIMIZERS = (
     (r"^adamw? 8-bit", "adamw_8bit"),
@@ -118,6 +116,4 @@ def targets_of(words: str, model: str) -> list[str] | None:
     if not names or " " in plain.replace(", ", ","):
         return None
     t5 = re.search(r"t5", model, re.I)
-    absent = {name for pattern, gone in ABSENT for name in gone if re.search(pattern, model, re.I)}
-    names = [name for name in names if name not in absent]
     return [f"{name}_proj" if name in LLAMA_LINEAR and not t5 else name for name in names]

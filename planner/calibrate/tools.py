@@ -35,10 +35,10 @@ def real_tools() -> Tools:
     from planner.calibrate.facts import measure_facts
     from planner.calibrate.fitting import profile_from
     from planner.calibrate.host.costs import measure_host
+    from planner.calibrate.host.start_up import measure_start_up
     from planner.calibrate.host.trainers import measured_trainer
     from planner.calibrate.operations.execute import CannotRun
     from planner.calibrate.operations.timing import time_case
-    from planner.calibrate.start_up import measure_start_up
     from planner.calibrate.suites import suite
     from planner.devices.telemetry.monitor import Monitor, doubts_of
 

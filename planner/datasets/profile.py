@@ -261,8 +261,10 @@ def from_counts(
         longest_input=inputs[1],
         longest_target=targets[1],
         assumptions=(
-            *_said("", tokens_per_sample, inputs[1] and spread),
-            *_said("target ", target_tokens_per_sample, targets[1] and target_spread),
+            *_said("", tokens_per_sample, None if inputs[1] is None else spread),
+            *_said(
+                "target ", target_tokens_per_sample, None if targets[1] is None else target_spread
+            ),
             *_said_of_seconds(seconds_per_sample),
         ),
     )

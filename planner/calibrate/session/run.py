@@ -42,7 +42,7 @@ STAGES = {
     "host": "what the host needs",
     "facts": "memory and copies",
     "trainer": "a step of Hugging Face's Trainer",
-    "start_up": "how long a script takes to start",
+    "start_up": "how long a script takes to start, and a file to be written",
 }
 #: So many times the seconds that host costs or facts had in the journal make it worth measuring
 #: them again.

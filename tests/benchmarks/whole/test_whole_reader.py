@@ -291,17 +291,3 @@ def test_a_share_of_the_layers_is_so_many_last_blocks():
     assert found.fields["strategy"] == "partial_fine_tune"
     assert found.fields["unfrozen_blocks"] == 10  # of 32
     assert any("backward pass" in text for text in found.assumed)
-
-
-def test_modules_that_an_architecture_lacks_are_passed_over():
-    assert words.targets_of("c_proj,c_attn,q_attn,c_fc", "starcoderbase-1b") == [
-        *("c_proj", "c_attn", "c_fc"),
-    ]
-    assert "q_attn" in (words.targets_of("c_attn,q_attn", "gpt2") or [])
-
-
-def test_a_stack_is_asked_where_the_planner_has_rows():
-    assert asked(date="").fields.get("stack") == "trainer"
-    of_a_year = asked(date="2023-07").fields["stack"]
-    assert of_a_year in ("trainer-2023-07", "trainer-2023")
-    assert asked(date="2024-2026").fields.get("stack") == "trainer"
