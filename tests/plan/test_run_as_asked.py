@@ -134,7 +134,6 @@ def test_the_first_lines_hold_model_task_data_run_and_recipe():
         "data",
         "data",
         "run",
-        "run",
         "recipe",
         "stack",
         "cost",
