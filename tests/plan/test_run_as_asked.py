@@ -134,8 +134,8 @@ def test_the_first_lines_hold_model_task_data_run_and_recipe():
         "data",
         "data",
         "run",
-        "run",
         "recipe",
+        "stack",
         "cost",
     ]
     assert any("lengths spread as 0.63" in text for text in texts)

@@ -74,9 +74,8 @@ def test_rows_hold_from_their_first_month_to_their_last(text, key, word):
 
 
 def test_rows_of_the_trainer_it_runs_in_hold_where_it_has_none():
-    assert Stack("unsloth").number("evaluation_batch") == Stack("trainer").number(
-        "evaluation_batch"
-    )
+    batch = "evaluation_batch"
+    assert Stack("liger").number(batch) == Stack("trainer").number(batch)
     assert Stack("unsloth").word("title") != Stack("trainer").word("title")
     assert Stack("loop").number("evaluation_batch") is None
     assert Stack("loop").number("max_grad_norm") == 0.0

@@ -294,3 +294,23 @@ def test_what_peft_makes_float32_is_float32_here(tmp_path):
     types = {name: p.dtype for name, p in theirs.named_parameters()}
     assert types == {name: p.dtype for name, p in ours.named_parameters()}
     assert set(types.values()) == {torch.float32}
+
+
+def test_int8_layers_search_their_input_and_the_host_waits_twice_a_layer(peak):
+    """bitsandbytes compares every value of a layer's input, asks whether one is an outlier and for
+    the places of their columns: seven linear layers in each of two blocks. Its backward pass
+    multiplies in the input's own type, which is float32 without a flag for 16 bits."""
+    _, _, trace = peak(SMALL, "lora", "fp32", load_in="8bit")
+    layers = 7 * SMALL["num_hidden_layers"]
+    names, plain = (_names(each) for each in (trace, peak(SMALL, "lora", "fp32")[2]))
+    asked = "aten._local_scalar_dense.default"
+    assert names.count(asked) - plain.count(asked) == 2 * layers
+    assert sum(name.startswith("planner.quantize_rows") for name in names) == layers
+    assert sum(name.startswith("aten._int_mm") for name in names) == layers
+    assert sum(name == "aten.ge.Scalar" for name in names) == layers
+    products = [s for s in trace.signatures if s.op.startswith("aten.mm")]
+    assert {o.dtype for s in products for o in s.inputs} == {"float32"}
+
+
+def _names(trace):
+    return [trace.signatures[index].op for index in trace.op_signature]

@@ -65,7 +65,10 @@ def stack_lines(question: Question, facts: ModelFacts) -> list[FirstLine]:
         )
     text = f"runs as {stack.title} of {stack.day}"
     text += f", with {' and '.join(changed)}" if changed else ""
-    return [FirstLine("run", f"{text}; {FieldName('stack')} changes it")]
+    own = stack.word("precision")
+    if own and question.precision is None:
+        text += f" (its scripts train in {own} unless {FieldName('precision')} says otherwise)"
+    return [FirstLine("stack", f"{text}; {FieldName('stack')} changes it")]
 
 
 def fused_share(stack: Stack, facts: ModelFacts) -> float:

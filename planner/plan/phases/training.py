@@ -97,10 +97,11 @@ def _added(course: Course, *works: TrainerWork) -> list[float]:
 
 
 def _measured(spec: DeviceSpec, stack: Stack, name: str) -> Estimate | None:
-    """As ``planner calibrate`` timed this trainer beside this device."""
+    """As ``planner calibrate`` timed this trainer, or the one it runs in, beside this device."""
     if spec.pricing == "datasheet" or spec.calibration is None:
         return None
-    found = spec.calibration.host.get(f"{stack.trainer}.{name}")
+    host = spec.calibration.host
+    found = next((host[key] for one in stack.line if (key := f"{one}.{name}") in host), None)
     return None if found is None else Estimate.exact(found)
 
 
