@@ -94,7 +94,7 @@ _VIT = RealCase(
         image_size=128,
         patch_size=16,
     ),
-    samples=1280,
+    samples=2240,
     held_out=160,
     epochs=2,
     micro_batch=16,
