@@ -109,3 +109,28 @@ def test_the_spread_has_no_effect_on_counted_data(tmp_path):
         Question(model="gpt2", data=str(file), length_spread=1, gpu="a10g", offline=True)
     )
     assert any("--length-spread has no effect" in line["text"] for line in answer["first_lines"])
+
+
+def test_the_command_says_the_spread_and_the_project(capsys):
+    from planner.cli import main
+
+    asked = ("--samples", "2000", "--tokens-per-sample", "100", "--gpu", "a10g", "--offline")
+    code = main.run(
+        ["estimate", "gpt2", *asked, "--strategy", "fine_tune", "--length-spread", "0.4"]
+    )
+    out = " ".join(capsys.readouterr().out.split())
+    assert code == 0
+    assert (
+        "lengths spread as 0.4 (standard deviation of their logarithm, from --length-spread)" in out
+    )
+    assert "the project as people run it $" in out
+
+
+def test_a_spread_that_makes_no_sense_is_one_line(capsys):
+    from planner.cli import main
+
+    code = main.run(
+        ["estimate", "gpt2", "--samples", "9", "--tokens-per-sample", "9", "--length-spread", "-1"]
+    )
+    said = capsys.readouterr().err.strip()
+    assert code == 2 and "--length-spread" in said and len(said.splitlines()) == 1
