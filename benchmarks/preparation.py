@@ -344,6 +344,32 @@ def augmenting(size: tuple[int, int], crop: int) -> Measure:
     return measure
 
 
+def resizing(size: tuple[int, int], crop: int) -> Measure:
+    """The crop and resize of ``augmenting`` alone, to bytes: seconds an image."""
+
+    def measure() -> Iterator[float]:
+        from PIL import Image
+
+        from planner.datasets.loader.image_stages import decode_image
+
+        image, chance = decode_image(photo(*size)), np.random.default_rng(0)
+
+        def work() -> float:
+            for _ in range(20):
+                side = float(np.sqrt(chance.uniform(0.08, 1.0)))
+                width, height = round(size[0] * side), round(size[1] * side)
+                left = int(chance.integers(0, size[0] - width + 1))
+                top = int(chance.integers(0, size[1] - height + 1))
+                box = (left, top, left + width, top + height)
+                small = image.resize((crop, crop), Image.Resampling.BILINEAR, box=box)
+                np.array(small)
+            return 20.0
+
+        return rounds(work, 9)
+
+    return measure
+
+
 def collating() -> Iterator[float]:
     """Float tensors stacked to a batch, in memory that is new to the process: seconds a byte. The
     copy into pinned memory is a thread's of its own."""
@@ -418,6 +444,9 @@ MEASURES: dict[str, Measure] = {
     "image_augment_small_to_224_seconds": augmenting(IMAGES[0], CROP),
     "image_augment_small_to_448_seconds": augmenting(IMAGES[0], 2 * CROP),
     "image_augment_large_to_224_seconds": augmenting(IMAGES[2], CROP),
+    "image_resize_small_to_224_seconds": resizing(IMAGES[0], CROP),
+    "image_resize_small_to_448_seconds": resizing(IMAGES[0], 2 * CROP),
+    "image_resize_large_to_224_seconds": resizing(IMAGES[2], CROP),
     "collate_byte_seconds": collating,
     "import_seconds": imports,
     "save_safetensors_byte_seconds": saving(False),

@@ -39,7 +39,8 @@ Each run is a process of its own, from the command to its last checkpoint: impor
 with random weights, real files (texts with a tokenizer trained on the spot, JPEGs of 256 to 500
 pixels), {epochs} epochs with an evaluation and a checkpoint each (`benchmarks/real/`). The planner
 is asked before it, through `planner.estimate`, with what `planner calibrate` measured of this
-processor and of these files: nothing is fitted to the runs. Seconds, planned → measured. Start-up
+processor and of these files: nothing is fitted to the runs. Seconds, planned → measured. Texts are
+written to their full length (`min_length`): where random weights end them is no question. Start-up
 is all that belongs to no other phase, the process's end included; the error of a phase stands where
 it takes at least 2 % of its run.
 

@@ -120,9 +120,7 @@ def ask(one: Typical) -> Added:
     from planner import estimate
 
     answer = estimate(one.model, offline=True, **one.fields)
-    lines = tuple(
-        f"{line['topic']}: {line['text']}" for line in answer["first_lines"] if line["text"]
-    )
+    lines = tuple(line["text"] for line in answer["first_lines"] if line["text"])
     return added(one.words, answer["options"][0], lines)
 
 

@@ -9,6 +9,9 @@ from typing import Any
 from benchmarks.real.cases import RealCase
 from planner.units import SECONDS_PER_HOUR
 
+#: How the planner calls what a case is run with.
+STACKS = {"trainer": "trainer", "plain": "loop"}
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -32,7 +35,7 @@ def question(case: RealCase, loop: str, model: Path, trained: Path) -> dict[str,
         classes=case.classes,
         strategy=["fine_tune"],
         gpu="cpu",
-        stack=loop,
+        stack=STACKS[loop],
         precision="fp32",
         optimizer="adamw",
         gradient_checkpointing="none",

@@ -42,6 +42,8 @@ def subject(
     with stamps.phase("preparation"):
         both = _tokenized(case, tokenizer, trained, held_out, model_folder.parent)
     if case.task == "seq2seq_lm":
+        # how long a model of random weights writes is no question to a planner
+        model.generation_config.min_length = case.generated
         return Subject(
             model,
             tokenizer,

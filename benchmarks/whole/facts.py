@@ -50,6 +50,12 @@ def by_hand(report_id: str) -> list[dict[str, str]]:
     return [row for row in rows if row["id"] == report_id]
 
 
+def evaluation_of(report_id: str) -> dict[str, str] | None:
+    """What the recipe of a report says of its evaluation."""
+    rows = tables.rows("measured", "whole_runs", "evaluations.csv")
+    return next((row for row in rows if row["id"] == report_id), None)
+
+
 def mean_tokens(row: dict[str, str], model: str) -> float | None:
     """Tokens of a mean sample, as counted or from its bytes by the model's vocabulary."""
     if row["tokens"]:

@@ -25,6 +25,7 @@ class Tools:
     doubts_of: Callable[[Sequence[Any]], list[tuple[str, str]]]
     fit: Callable[..., DeviceProfile]
     compiled: Callable[[Any], Iterator[Record]] | None = None
+    trainer: Callable[..., Iterator[Record]] | None = None
     start_up: Callable[..., Iterator[Record]] | None = None
 
 
@@ -34,9 +35,10 @@ def real_tools() -> Tools:
     from planner.calibrate.facts import measure_facts
     from planner.calibrate.fitting import profile_from
     from planner.calibrate.host.costs import measure_host
+    from planner.calibrate.host.start_up import measure_start_up
+    from planner.calibrate.host.trainers import measured_trainer
     from planner.calibrate.operations.execute import CannotRun
     from planner.calibrate.operations.timing import time_case
-    from planner.calibrate.start_up import measure_start_up
     from planner.calibrate.suites import suite
     from planner.devices.telemetry.monitor import Monitor, doubts_of
 
@@ -50,5 +52,6 @@ def real_tools() -> Tools:
         doubts_of=doubts_of,
         fit=profile_from,
         compiled=measure_compiled,
+        trainer=measured_trainer,
         start_up=measure_start_up,
     )

@@ -182,7 +182,7 @@ def _from_config(
     if quantization is not None and not quantised_by(config):
         fingerprint = text_fingerprint(f"{fingerprint} {quantization}")
     if quantization is not None and quantization.targets:  # traces of before read one group only
-        fingerprint = text_fingerprint(f"{fingerprint} {quantization.detail}")
+        fingerprint = text_fingerprint(f"{fingerprint} {quantization.layers}")
     return ModelFacts(
         name=name,
         origin=origin,

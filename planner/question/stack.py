@@ -68,6 +68,11 @@ class Stack:
         return self.word("title") or self.trainer
 
     @property
+    def line(self) -> tuple[str, ...]:
+        """The trainer and what it runs in, one after another."""
+        return _line(self.trainer)
+
+    @property
     def text(self) -> str:
         """``trainer of today``, ``trainer of 2022``, ``trainer of 2023-03``."""
         return f"{self.trainer} of {self.day}"
@@ -84,7 +89,7 @@ class Stack:
         """Its day as months since the year 0; None for today."""
         if self.year is None:
             return None
-        return _MONTHS * self.year + (self.month or MIDDLE) - 1
+        return _MONTHS * self.year + (MIDDLE if self.month is None else self.month) - 1
 
     def _row(self, key: str) -> dict[str, str] | None:
         return _row(self.trainer, self.months, key)
@@ -153,7 +158,7 @@ def _check_day(stack: Stack, text: str) -> None:
     if stack.year is None or stack.months is None:
         return
     begun = stack.months <= latest or (stack.month is None and stack.year == now.year)
-    if stack.year < first or not begun or not 1 <= (stack.month or MIDDLE) <= _MONTHS:
+    if stack.year < first or not begun or stack.month not in (None, *range(1, _MONTHS + 1)):
         raise QuestionError(
             f"no versions of {text!r}",
             where=FieldName("stack"),
@@ -173,4 +178,5 @@ def _parts(text: str) -> tuple[str, int | None, int | None]:
     found = re.fullmatch(r"([a-z_]+)?(?:-?(\d{4})(?:-(\d{1,2}))?)?", text.strip().lower())
     if found is None or not text.strip():
         return text, None, None
-    return found[1] or DEFAULT, found[2] and int(found[2]), found[3] and int(found[3])
+    year, month = (int(found[place]) if found[place] else None for place in (2, 3))
+    return found[1] or DEFAULT, year, month

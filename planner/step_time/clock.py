@@ -126,6 +126,15 @@ class StepClock:
             chunks.append(_columns(trace, done, each, walk(trace, host, each), sigma))
         return _step_time(np.concatenate(chunks, axis=1), _kinds(first), host.total_seconds, shape)
 
+    def device_seconds(
+        self, trace: StepTrace, dims: np.ndarray, precision: str, compiled: bool = False
+    ) -> np.ndarray:
+        """Device seconds of one call of each signature at ``dims`` [n_forms, *points], as ``price``
+        takes them: [n_signatures, *points]. Raises as ``price``."""
+        points = dims.reshape(dims.shape[0], -1)
+        each, _ = self._device(trace, points, work_at(trace, points), precision, compiled)
+        return each.reshape(len(each), *dims.shape[1:])
+
     def _device(
         self, trace: StepTrace, dims: np.ndarray, done: Work, precision: str, compiled: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:

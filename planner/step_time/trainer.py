@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -44,6 +45,13 @@ class Priced:
     precision: str
     compiled: bool = False
 
+    @cached_property
+    def _each(self) -> np.ndarray:
+        """Of one call of every signature: the same for all that a trainer may do beside a step."""
+        return self.clock.device_seconds(
+            as_run(self.trace, TrainerWork()), self.dims, self.precision, self.compiled
+        )
+
     def seconds(self, work: TrainerWork, accumulation: int) -> float:
         """Of one update on one device, its micro-batches one after another: the last one's with the
         update, the others' without."""
@@ -59,14 +67,16 @@ class Priced:
             self.dims,
             precision=self.precision,
             compiled=self.compiled,
+            device_seconds=self._each,
             added_host_seconds=host_seconds,
         )
         return float(found.seconds)
 
 
 def as_run(trace: StepTrace, work: TrainerWork) -> StepTrace:
-    """The trace with the trainer's operations before the update; itself where there is none."""
-    if not (trace.op_phase == _OPTIMIZER).any() or not (work.clips or work.reads_loss):
+    """The trace with the trainer's operations before the update; itself where there is none. Its
+    signatures are the same whatever the trainer does."""
+    if not (trace.op_phase == _OPTIMIZER).any():
         return trace
     return trace.memo.of(
         "trainer", (work.clips, work.reads_loss), lambda: _with(trace, work), most=4
@@ -79,9 +89,10 @@ def without_update(trace: StepTrace) -> StepTrace:
 
 
 def _with(trace: StepTrace, work: TrainerWork) -> StepTrace:
+    clipped = clipping(trace)
     added = [(_asked(), _BACKWARD)] * (QUESTIONS if work.reads_loss else 0)
-    added += [(signature, _OPTIMIZER) for signature in clipping(trace)] if work.clips else []
-    return _inserted(trace, added) if added else trace
+    added += [(signature, _OPTIMIZER) for signature in clipped] if work.clips else []
+    return _inserted(trace, added, (_asked(), *clipped))
 
 
 def _asked() -> Signature:
@@ -115,7 +126,8 @@ def _gradients(trace: StepTrace) -> tuple[Operand, ...]:
     """Those that reach the update, equal ones together."""
     update = int(np.argmax(trace.op_phase == _OPTIMIZER))
     there = (trace.category == _GRADIENTS) & (trace.death >= update)
-    counts = Counter(trace.sizes[index] for index in trace.size[there].tolist())
+    indices: list[int] = trace.size[there].tolist()
+    counts = Counter(trace.sizes[index] for index in indices)
     types = _types(trace)
     return tuple(
         Operand(shape, types.get(itemsize, "float32"), count=count)
@@ -129,10 +141,13 @@ def _types(trace: StepTrace) -> dict[int, str]:
     return {ITEMSIZE[name]: name for name, _ in reversed(named.most_common())}
 
 
-def _inserted(trace: StepTrace, added: list[tuple[Signature, int]]) -> StepTrace:
-    """``added`` before the update's first operation; lifetimes keep their operations."""
+def _inserted(
+    trace: StepTrace, added: list[tuple[Signature, int]], known: tuple[Signature, ...]
+) -> StepTrace:
+    """``added``, of those that are ``known``, before the update's first operation; lifetimes keep
+    their operations."""
     at = int(np.argmax(trace.op_phase == _OPTIMIZER))
-    own = tuple(dict.fromkeys(signature for signature, _ in added))
+    own = tuple(dict.fromkeys(known))
     place = {signature: len(trace.signatures) + index for index, signature in enumerate(own)}
 
     def put(values: np.ndarray, new: list[int]) -> np.ndarray:

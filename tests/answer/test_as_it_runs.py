@@ -61,10 +61,10 @@ def test_a_limit_that_is_kept_stands_beside_the_broken_one():
 
 
 def test_data_that_fills_no_step_is_said():
-    answer = estimate("Llama-3.1-8B", **TUNED | {"samples": 5, "tokens_per_sample": 500})
-    (said,) = of(answer, "the data fills no step: 5 of 8 samples")
+    answer = estimate("Llama-3.1-8B", gpus=2, **TUNED | {"samples": 5})
+    (said,) = of(answer, "the data fills no step: 5 of 6 samples")
     assert "counted as a full one" in said
-    assert "steps of 8 samples" in of(answer, "lora: ")[0]
+    assert "steps of 6 samples" in of(answer, "lora: ")[0]
     assert not of(estimate("Llama-3.1-8B", **TUNED), "the data fills no step")
 
 

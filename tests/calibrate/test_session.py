@@ -52,7 +52,7 @@ def test_a_run_writes_a_profile_from_everything_it_measured(run, tmp_path):
         None,
         0,
     )
-    measured = {"operations": 40, "context_bytes": 3e8, "import_seconds.plain": 3.0}
+    measured = {"operations": 40, "context_bytes": 3e8, "import_seconds.loop": 3.0}
     assert saved.facts == measured and saved.host == {"forward_seconds": 5e-6}
     assert saved.doubts == (("another process uses the device", "Stop it"),)
     first = journal.read(done.journal).records[0]
@@ -114,9 +114,9 @@ def test_starting_a_script_is_measured_once(run):
     world = World(2000)
     for _ in range(2):
         done = run(world, seconds=20)
-    assert profile.load(done.path).facts["import_seconds.plain"] == 3.0
+    assert profile.load(done.path).facts["import_seconds.loop"] == 3.0
     records = journal.read(done.journal).records
-    assert sum(r.get("name") == "import_seconds.plain" for r in records) == 1
+    assert sum(r.get("name") == "import_seconds.loop" for r in records) == 1
 
 
 def test_what_compiling_saves_is_measured_once_when_asked(run):

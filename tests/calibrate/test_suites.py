@@ -182,3 +182,21 @@ def test_spread_takes_each_once_and_corners_before_their_neighbours(rows):
         if position
     ]
     assert all(later <= earlier + 1e-9 for earlier, later in zip(gaps, gaps[1:]))
+
+
+@pytest.mark.parametrize("kind", DEVICES)
+def test_one_query_a_row_is_timed_as_text_is_written(kind):
+    """At several numbers of rows and of what was written, forward alone, in every type of a
+    step."""
+    written = [
+        family
+        for family, sizes in sizes_of(kind).items()
+        if family.startswith("attention.") and len({size for size in sizes if size[1] == 1}) > 2
+    ]
+    dtypes, _ = DEVICES[kind]
+    assert sorted(written) == sorted(
+        f"attention.forward.{mask}.{dtype}"
+        for mask in ("full", "masked")
+        for dtype in dtypes
+        if dtype != "tf32"
+    )

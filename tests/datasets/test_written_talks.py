@@ -1,6 +1,7 @@
 """Conversations that only their structure tells: lists of texts, and whole conversations in one
 text."""
 
+import csv
 import json
 import random
 
@@ -71,6 +72,16 @@ def test_lists_of_texts_are_turns_where_they_alternate(column, tmp_path):
         assert [t.trained for t in turns] == [False, True] * (len(turns) // 2)
     said = lines(scanned(tmp_path, ultrachat))
     assert f"{column!r} are taken as turns of user and assistant" in said
+
+
+def test_turns_as_json_in_a_cell_are_read(tmp_path):
+    path = tmp_path / "talks.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "data"])
+        writer.writerows((i, json.dumps(rounds(i))) for i in range(COUNT))
+    found = scan(path)
+    assert found.columns["kind"] == "chat" and "taken as turns" in lines(found)
 
 
 def test_a_line_that_is_a_list_is_a_conversation_too(tmp_path):
@@ -144,6 +155,18 @@ def test_conversations_in_one_text_are_taken_apart(style, tmp_path):
     found = scanned(tmp_path, build)
     assert "the turns in 'text' are told by" in lines(found)
     assert not [line for line in found.first_lines if line.warning]
+
+
+def test_where_not_all_texts_are_conversations_their_share_is_said(tmp_path):
+    def build(i):
+        return {"text": written(i, "User: ", "Bot: ", "\n") if i % 4 else text((i, "plain"), 40)}
+
+    assert "'User:' and 'Bot:' in 75% of the records" in lines(scanned(tmp_path, build))
+    prepared, layout = understood(build)
+    plain = spoken(prepared, layout)[0]
+    assert [(t.role, t.content) for t in plain] == [("assistant", text((0, "plain"), 40))]
+    few = scanned(tmp_path, lambda i: build(i * 4 if i % 3 else i * 4 + 1))
+    assert few.columns["kind"] == "text" and "told by" not in lines(few)
 
 
 def test_the_flag_that_is_named_counts_the_text_as_it_stands(tmp_path):

@@ -322,6 +322,13 @@ def test_a_group_without_weights_stores_nothing_otherwise():
     assert found is not None and found.groups == () and found.bits == 4
 
 
+def test_long_lists_of_layers_are_told_apart_and_not_all_shown():
+    names = [f"model.layers.{n}.mlp.up_proj" for n in range(40)]
+    first, second = (compressed(group(4, *names[:-1], last)) for last in (names[-1], "other"))
+    assert first.detail.endswith("layers.2.mlp.up_proj and 37 more") and len(first.detail) < 150
+    assert first.layers != second.layers
+
+
 def test_two_readings_of_one_config_have_traces_of_their_own(tmp_path):
     kept = set()
     for groups in ([group(4, "Linear")], [group(4, "re:.*mlp.*")]):

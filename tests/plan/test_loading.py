@@ -97,11 +97,20 @@ def test_a_photo_costs_its_pixels_and_its_crop():
     found = fed(images(), spec())
     pixels, crop = 500 * 500, 224 * 224
     one = pixels * (row("decode_pixel_seconds") + row("resize_pixel_seconds"))
-    one += crop * row("normalise_pixel_seconds") + crop * 12 * row("collate_byte_seconds")
+    one += crop * (row("crop_pixel_seconds") + row("normalise_pixel_seconds"))
+    one += crop * 12 * row("collate_byte_seconds")
     assert found.one_worker.p50 == pytest.approx(one, rel=1e-9)
     assert found.sample_seconds.p50 == pytest.approx(one / 4, rel=1e-9)
     assert 100 < 1 / one < 250  # as ffcv and DALI report of one core
     assert not found.adds and "4 loader workers a GPU load" in found.note
+
+
+def test_bytes_on_a_stream_of_their_own_are_normalised_by_the_device():
+    timm = Pipeline((), ("decode_image", "resize", "collate_bytes"), 1, 4, "a test")
+    plain, ahead = fed(images(), spec()), fed(images(), spec(), timm)
+    assert ahead.copy_seconds.p50 == 0 < plain.copy_seconds.p50
+    spared = 224 * 224 * (row("normalise_pixel_seconds") + 9 * row("collate_byte_seconds"))
+    assert plain.one_worker.p50 - ahead.one_worker.p50 == pytest.approx(spared)
 
 
 def test_more_pixels_and_larger_crops_cost_more():
@@ -134,6 +143,8 @@ def test_without_workers_the_training_process_loads_between_two_steps():
     assert found.fed(step, 10).seconds.p50 == pytest.approx(
         1.0 + 10 * found.one_worker.p50 + 10 * found.copy_seconds.p50
     )
+    ahead = fed(images(), spec(), asked_workers=0, is_awaited=False).fed(step, 10)
+    assert ahead.stall == 0.0  # a process that never waits for the device loads while it works
     beside_it = fed(images(), spec(), asked_workers=2).fed(step, 10)
     assert beside_it.stall == 0.0 and beside_it.seconds.p50 == pytest.approx(1.0 + beside_it.copy)
     assert "the training process loads" in found.note

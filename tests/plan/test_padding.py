@@ -34,8 +34,9 @@ def test_scratch_counts_the_tokens_that_the_data_has(uneven, padding):
     real = LENGTHS.mean() * 5000
     assert f"the data has {real / 1e6:.2f}M" in warning
     step, run = option["step"], option["run"]
+    hours = run["of_which_hours"]["training"]["steps"]
     assert step["tokens_per_second"] <= step["padded_tokens_per_second"] * (1 + 1e-9)
-    trained = step["tokens_per_second"] * run["breakdown_hours"]["training"] * 3600 / run["epochs"]
+    trained = step["tokens_per_second"] * hours * 3600 / run["epochs"]
     assert trained == pytest.approx(
         real, rel=0.02
     )  # the last step of an epoch may be a smaller one

@@ -250,6 +250,17 @@ def test_steps_follow_the_hours_of_sound_before_the_size_of_the_model(model, hou
     assert choice.steps == steps
 
 
+@pytest.mark.parametrize("model", ["whisper-small", "facebook/wav2vec2-large-lv60"])
+def test_more_hours_of_sound_never_take_less_work(model):
+    """Neither steps nor the batch shrink where another recipe is nearer, or none is near."""
+    work = []
+    for hours in (1, 5, 20, 30, 100, 300, 790, 1_000, 9_000):
+        choice = spoken(model, hours, samples=hours * 500, task="speech_recognition")
+        passes = choice.epochs * hours * 500
+        work.append(passes if choice.steps is None else choice.steps * choice.global_batch)
+    assert work == sorted(work)
+
+
 def test_steps_on_a_hundred_times_more_data_are_not_taken():
     assert spoken("whisper-small", 0.05, samples=30).steps is None
     assert spoken("whisper-small", 10).steps == 5_000

@@ -13,23 +13,30 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from planner.calibrate.host import model as encoder_model
+from planner.calibrate.host.timing import host_record, one_thread
 from planner.errors import MissingExtraError
 from planner.libraries import import_library
+
+if TYPE_CHECKING:
+    from planner.calibrate.operations.backends import Backend
 
 #: Micro-batches of an update in the run that accumulates.
 ACCUMULATED = 8
 WARM_UP = 10
 #: Runs of each kind, of which the fastest counts: what disturbs a run only lengthens it.
 TURNS = 3
+#: Importing transformers and running its Trainer takes some ten seconds.
+LEAST_SECONDS = 10.0
+STEPS = 24  # micro-batches of a run while calibrating
 Batch = dict[str, torch.Tensor]
 Loss = Callable[[nn.Module, Batch], torch.Tensor]
 Small = tuple[nn.Module, Batch, Loss]
@@ -243,6 +250,25 @@ def added_seconds(
     return Added(micro_batch=max(0.0, often - update), update=update)
 
 
+def measured_trainer(backend: Backend, *, budget_seconds: float) -> Iterator[dict[str, Any]]:
+    """Records of what transformers' Trainer takes of this host, of a micro-batch and of an update;
+    where it is not installed one that says so; none in less than ``LEAST_SECONDS``."""
+    if budget_seconds < LEAST_SECONDS:
+        return
+    try:
+        with one_thread(backend):
+            found = added_seconds("trainer", steps=STEPS, device=torch.device(backend.device))
+    except MissingExtraError as error:
+        yield {
+            "record": "trust",
+            "what": f"no step of Hugging Face's Trainer was timed: {error}",
+            "mend": "Without it the trainer's own time is that of profiles/stacks",
+        }
+        return
+    yield host_record("trainer.micro_batch_seconds", found.micro_batch)
+    yield host_record("trainer.update_seconds", found.update)
+
+
 # ---- small helps
 
 
@@ -301,7 +327,7 @@ def _needed(library: str, extra: str) -> None:
 
 
 @contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """Trainers speak of their settings; none of it is an answer."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -27,6 +27,7 @@ class Portion:
 QUICK = Portion(0.20, 5.0)
 HOST = Portion(0.20, 15.0)
 FACTS = Portion(0.10, 6.0)
+TRAINER = Portion(0.15, 15.0)
 START_UP = Portion(0.15, 40.0)
 LOADER = Portion(0.20, 10.0)
 OUTLIERS = Portion(0.15, 20.0)

@@ -13,7 +13,16 @@ from planner.calibrate.journal import Record
 from planner.calibrate.outliers import outliers
 from planner.calibrate.provenance import provenance
 from planner.calibrate.session.outcome import Ended, Outcome
-from planner.calibrate.session.plan import FACTS, HOST, LOADER, OUTLIERS, QUICK, START_UP, Portion
+from planner.calibrate.session.plan import (
+    FACTS,
+    HOST,
+    LOADER,
+    OUTLIERS,
+    QUICK,
+    START_UP,
+    TRAINER,
+    Portion,
+)
 from planner.calibrate.session.recording import Recording
 from planner.errors import MachineError, PlannerError
 from planner.operations.cases import Case, as_dict
@@ -32,7 +41,8 @@ MOST_FAILURES = 20
 STAGES = {
     "host": "what the host needs",
     "facts": "memory and copies",
-    "start_up": "how long a script takes to start",
+    "trainer": "a step of Hugging Face's Trainer",
+    "start_up": "how long a script takes to start, and a file to be written",
 }
 #: So many times the seconds that host costs or facts had in the journal make it worth measuring
 #: them again.
@@ -64,6 +74,8 @@ class Run:
             self._quick()
             self._stage("host", self._tools.host, HOST)
             self._stage("facts", self._tools.facts, FACTS)
+            if self._tools.trainer is not None:
+                self._stage("trainer", self._tools.trainer, TRAINER)
             if self._tools.start_up is not None:
                 self._stage("start_up", self._tools.start_up, START_UP)
             self._cases(self._recording.end - OUTLIERS.of(self._plan.seconds))

@@ -165,7 +165,6 @@ def _loader(flags: dict[str, Any]):
         return None
 
     def measure(seconds: float) -> Iterator[dict]:
-        from planner.calibrate.surroundings import measure_surroundings
         from planner.datasets.loader.measure import measure_loader
 
         options = {
@@ -175,9 +174,7 @@ def _loader(flags: dict[str, Any]):
         }
         each = seconds / len(flags["data"])
         loaders = (measure_loader(path, seconds=each, **options) for path in flags["data"])
-        return itertools.chain(
-            itertools.chain.from_iterable(loaders), measure_surroundings(seconds)
-        )
+        return itertools.chain.from_iterable(loaders)
 
     return measure
 

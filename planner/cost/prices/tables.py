@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import datetime
 import os
+import statistics
 from functools import cache
 from pathlib import Path
 
@@ -76,6 +77,12 @@ def instance_sizes() -> dict[tuple[str, str], int]:
     """Devices of an instance type, from the rows that state it: an index that gives prices per
     device does not."""
     return _sizes(str(user_folder()), _stamp())
+
+
+def cores_by_gpu() -> dict[str, float]:
+    """Virtual cores of an instance for each of its devices, by device: the median of the rows that
+    state both."""
+    return _cores(str(user_folder()), _stamp())
 
 
 def gpu_names() -> dict[tuple[str, str, str], dict[str, str]]:
@@ -179,6 +186,17 @@ def _by_gpu(folder: str, stamp: Stamp) -> dict[str, list[dict[str, str]]]:
         if row["gpu_key"] and not row["unusable"]:
             grouped.setdefault(row["gpu_key"], []).append(row)
     return grouped
+
+
+@cache
+def _cores(folder: str, stamp: Stamp) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for key, rows in _by_gpu(folder, stamp).items():
+        for row in rows:
+            cores, devices = tables.number(row["vcpus"]), tables.number(row["gpu_count"])
+            if cores and devices:
+                found.setdefault(key, []).append(cores / devices)
+    return {key: statistics.median(each) for key, each in found.items()}
 
 
 @cache

@@ -12,6 +12,7 @@ import numpy as np
 from planner.datasets.constants import ENCODER_TASKS, constant
 from planner.datasets.layout.cells import names
 from planner.datasets.layout.cells.messages import is_chat, is_message, parsed
+from planner.datasets.layout.cells.values import LANGUAGE, kind_of_texts
 from planner.datasets.layout.cells.walk import empty
 from planner.datasets.layout.column import sample_of
 from planner.datasets.layout.spoken import converted, listed_turns, written_turns
@@ -127,7 +128,16 @@ def _is_structure(value: Any, path: str) -> bool:
         return True
     if isinstance(value, dict):
         return "answer_start" in value or (names.role_of(path)[0] in DECODED and bool(value))
-    return isinstance(value, list) and bool(value) and names.role_of(path)[0] in DECODED
+    if not isinstance(value, list) or not value:
+        return False
+    return names.role_of(path)[0] in DECODED or (not names.role_of(path)[0] and _are_texts(value))
+
+
+def _are_texts(value: list[Any]) -> bool:
+    """Several texts of language, such as the turns of a conversation."""
+    if len(value) < 2 or not all(isinstance(item, str) for item in value):
+        return False
+    return kind_of_texts(value) == LANGUAGE
 
 
 def _decoded(record: Record, paths: Sequence[str]) -> Record:

@@ -18,6 +18,8 @@ Record = dict[str, Any]
 Convert = Callable[[Any], Any]
 #: Cells by which a column is judged.
 JUDGED = 200
+#: A share that goes without saying.
+NEARLY_ALL = 0.99
 #: Roles of texts that need others beside them.
 BESIDE = ("chosen", "rejected", "prompt")
 #: Roles of texts that stand before a conversation, whatever their size.
@@ -65,7 +67,8 @@ def written_turns(
         if style is not None:
             found[path] = _writer(style[0], "user" if column.role == "prompt" else "assistant")
             mend = "" if column.role in BESIDE else _as_it_stands(path)
-            text = f"are told by {style[1]!r} and {style[2]!r}{mend}"
+            of = "" if style[3] > NEARLY_ALL else f" in {style[3]:.0%} of the records"
+            text = f"are told by {style[1]!r} and {style[2]!r}{of}{mend}"
             told.setdefault(text, []).append(repr(path))
     return found, [f"the turns in {' and '.join(paths)} {text}" for text, paths in told.items()]
 

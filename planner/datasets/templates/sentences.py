@@ -8,6 +8,7 @@ from planner.datasets.constants import constant
 from planner.datasets.templates.chat_template import ChatTemplate
 from planner.datasets.templates.families import INSTRUCTIONS
 from planner.datasets.templates.lengths import RenderedLengths
+from planner.errors import FieldName
 from planner.first_lines import FirstLine
 
 PLAIN_WORDS = {
@@ -96,7 +97,8 @@ def _unread(template: ChatTemplate, found: RenderedLengths) -> Iterator[FirstLin
         yield FirstLine(
             "left_out",
             f"{found.pictures:.2g} picture{'s' if found.pictures > 1 else ''} a record: their "
-            "tokens are the model's to know and are not counted",
+            f"tokens are the model's to know and are not counted ({FieldName('samples')} and "
+            f"{FieldName('tokens_per_sample')} give those of text and pictures together)",
             warning=True,
         )
 

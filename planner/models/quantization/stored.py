@@ -29,6 +29,8 @@ ITEM_BYTES = {
 #: bitsandbytes' blocks of 4-bit weights and of their scales, its code books.
 NF4_BLOCK, NF4_NESTED_BLOCK, NF4_CODES, NESTED_CODES = 64, 256, 16, 256
 WORD_BITS = 32
+#: Of the modules of a group those that are named in a sentence.
+SHOWN = 3
 Stored = tuple[str, tuple[int, ...], str]  # name, shape, a dtype of ITEM_BYTES
 
 
@@ -92,12 +94,18 @@ class Quantization:
     @property
     def detail(self) -> str:
         """``4 bits, groups of 128``; of several groups, which modules each is of."""
-        if self.groups:
-            return "; ".join(
-                f"{part.inner} for {', '.join(part.targets)}" for part in (self, *self.groups)
-            )
-        of = f" for {', '.join(self.targets)}" if self.targets else ""
-        return f"{self.inner}{of}"
+        return "; ".join(f"{part.inner}{part._of()}" for part in (self, *self.groups))
+
+    def _of(self) -> str:
+        if not self.targets:
+            return ""
+        more = len(self.targets) - SHOWN
+        return f" for {', '.join(self.targets[:SHOWN])}" + (f" and {more} more" * (more > 0))
+
+    @property
+    def layers(self) -> str:
+        """Every group with all that it is of, as a key."""
+        return repr([(part.inner, part.targets) for part in (self, *self.groups)])
 
     @property
     def inner(self) -> str:

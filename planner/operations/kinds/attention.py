@@ -57,6 +57,23 @@ _CROSS = (
     ((2, 4, 4, 32, 256, 64), (1, 6, 6, 64, 375, 64)),
     ((8, 12, 12, 64, 1500, 64), (16, 16, 16, 128, 512, 64), (8, 20, 20, 448, 1500, 64)),
 )
+#: One query a row against what was written or read before, as a decoder writes text: the work is
+#: reading the keys, and each query finds kernels that are made for many.
+_WRITING = (
+    (
+        (8, 8, 8, 1, 32, 32),
+        (32, 8, 8, 1, 128, 32),
+        (8, 4, 4, 1, 256, 64),
+        (2, 6, 6, 1, 375, 64),
+    ),
+    (
+        (8, 12, 12, 1, 128, 64),
+        (32, 12, 12, 1, 1500, 64),
+        (8, 16, 16, 1, 512, 64),
+        (8, 32, 8, 1, 1024, 128),
+        (1, 32, 8, 1, 2048, 128),
+    ),
+)
 #: Encoders of the BERT kind drop probabilities while they train.
 _WITH_DROPOUT = (
     (
@@ -175,6 +192,9 @@ def _suite(device: SuiteDevice) -> Iterator[Case]:
                 yield from _pair(shape, mask, dtype, dropout=0.1)
         for shape in device.sizes(*_CROSS):
             yield from _pair(shape, "full", dtype)
+        for shape in device.sizes(*_WRITING):
+            for mask in ("full", "masked") if shape[1] == shape[2] else ("full",):
+                yield next(_pair(shape, mask, dtype))  # nothing goes back
 
 
 def _pair(shape: tuple[int, ...], mask: str, dtype: str, dropout: float = 0.0) -> Iterator[Case]:

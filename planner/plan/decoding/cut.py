@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.operations.registry import kind_of
-from planner.trace.table import PHASES, StepTrace
+from planner.trace.table import PHASES, Signature, StepTrace
 
 FORWARD, NO_GRAD = PHASES.index("forward"), PHASES.index("teacher")
 #: Of the forward pass what trains alone does: dropout, and what autograd keeps for later.
 TRAINS = ("random",)
+DROPOUT = "dropout"
 KEPT = "aten.detach.default"
 #: At one token a transposed tensor is contiguous: torch makes no copy of it.
 COPY = "aten.clone.default"
@@ -107,9 +108,18 @@ def _without_gradients(trace: StepTrace, mask: np.ndarray, forward: np.ndarray) 
     share = mask.sum() / max(1, int((forward | _recomputed(trace)).sum()))
     return replace(
         cut,
+        signatures=tuple(_evaluated(signature) for signature in cut.signatures),
         op_phase=np.full(cut.op_count, NO_GRAD, trace.op_phase.dtype),
         meta={**trace.meta, "module_calls": calls * share},
     )
+
+
+def _evaluated(signature: Signature) -> Signature:
+    """In evaluation mode: attention drops nothing, for which other kernels may run."""
+    if not signature.attr(DROPOUT):
+        return signature
+    attrs = tuple((name, 0.0 if name == DROPOUT else value) for name, value in signature.attrs)
+    return replace(signature, attrs=attrs)
 
 
 def _recomputed(trace: StepTrace) -> np.ndarray:

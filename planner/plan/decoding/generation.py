@@ -12,7 +12,7 @@ processors, stopping criteria and beam search stand between them (rows of kind `
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from planner.devices.priors import prior
 from planner.devices.specification import DeviceSpec
 from planner.plan.decoding.cache import KeysAndValues, keys_and_values
 from planner.plan.decoding.cut import Decoder, decoder, inference
+from planner.plan.decoding.inference import known_by
 from planner.step_time.clock import StepClock, StepTime
 from planner.step_time.host import HostCosts
 from planner.trace.source import TraceSource
@@ -62,14 +63,14 @@ class Generation:
         return self.reading_seconds + self.tokens * self.token_seconds
 
 
-def generation(source: TraceSource, spec: DeviceSpec, batch: Batch) -> Generation | None:
+def generation(source: TraceSource, clock: StepClock, batch: Batch) -> Generation | None:
     """None where the model's trace or config does not tell a token's work. Raises the errors of
     tracing."""
-    key = (spec.key, spec.pricing, batch)
-    return source.memo.of("generation", key, lambda: _generation(source, spec, batch))
+    key = (*known_by(clock), batch)
+    return source.memo.of("generation", key, lambda: _generation(source, clock, batch))
 
 
-def _generation(source: TraceSource, spec: DeviceSpec, batch: Batch) -> Generation | None:
+def _generation(source: TraceSource, clock: StepClock, batch: Batch) -> Generation | None:
     # other operations run for a batch of one; a token's work is taken from larger ones
     trace = source.at(
         B=max(2, batch.rows),
@@ -79,18 +80,22 @@ def _generation(source: TraceSource, spec: DeviceSpec, batch: Batch) -> Generati
     parts, kept = decoder(trace), keys_and_values(source.facts.config or {})
     if parts is None or kept is None:
         return None
-    work = _Writing(source, spec, batch, trace, parts, kept)
+    work = _Writing(source, clock, batch, trace, parts, kept)
     return Generation(work.reading(), work.token(), batch.tokens, work.cache_bytes())
 
 
 @dataclass(frozen=True)
 class _Writing:
     source: TraceSource
-    spec: DeviceSpec
+    clock: StepClock
     batch: Batch
     trace: StepTrace
     parts: Decoder
     kept: KeysAndValues
+
+    @property
+    def spec(self) -> DeviceSpec:
+        return self.clock.spec
 
     @property
     def encodes(self) -> bool:
@@ -120,8 +125,7 @@ class _Writing:
         lengths = {"S": self.batch.length, "T": self.batch.target_length}
         point = {name: traced_length(value) for name, value in lengths.items()}
         point |= {"B": rows, self.parts.symbol: written}
-        # what is timed for real is a step of training
-        return StepClock(replace(self.spec, timer=None)).price(
+        return self.clock.price(
             trace,
             trace.dims(**point),
             precision=self.source.recipe.precision,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-from planner.devices.specification import DeviceSpec
 from planner.plan.decoding.cut import inference
 from planner.step_time.clock import StepClock
 from planner.trace.source import TraceSource
@@ -13,30 +11,38 @@ from planner.trace.source import TraceSource
 
 def forward_seconds(
     source: TraceSource,
-    spec: DeviceSpec,
+    clock: StepClock,
     batch: int,
     lengths: Mapping[str, int | None],
     trained_batch: int,
 ) -> float:
-    """``lengths``: S and T. A batch of one is recorded apart: it is taken from larger batches where
-    training has larger ones (``trained_batch``). Raises the errors of tracing."""
-    key = (spec.key, spec.pricing, batch, *sorted(lengths.items()), trained_batch == 1)
+    """``lengths``: S and T. A batch of one is recorded apart: it is taken from larger batches
+    unless training has it too (``trained_batch``). Raises the errors of tracing."""
+    key = (*known_by(clock), batch, *sorted(lengths.items()), trained_batch == 1)
     return source.memo.of(
-        "evaluation", key, lambda: _forward_seconds(source, spec, batch, lengths, trained_batch)
+        "evaluation", key, lambda: _forward_seconds(source, clock, batch, lengths, trained_batch)
     )
+
+
+def known_by(clock: StepClock) -> tuple[str, str, float]:
+    """What prices of a clock are remembered by."""
+    return clock.spec.key, clock.spec.pricing, clock.fused_share
+
+
+def recorded_batch(batch: int, trained_batch: int) -> int:
+    """The batch whose trace an evaluated one is priced by."""
+    return 1 if batch == trained_batch == 1 else max(2, batch)
 
 
 def _forward_seconds(
     source: TraceSource,
-    spec: DeviceSpec,
+    clock: StepClock,
     batch: int,
     lengths: Mapping[str, int | None],
     trained_batch: int,
 ) -> float:
-    recorded = 1 if batch == trained_batch == 1 else max(2, batch)
-    trace = inference(source.at(B=recorded, **lengths))
-    # what is timed for real is a step of training
-    time = StepClock(replace(spec, timer=None)).price(
+    trace = inference(source.at(B=recorded_batch(batch, trained_batch), **lengths))
+    time = clock.price(
         trace,
         trace.dims(B=batch, **lengths),
         precision=source.recipe.precision,

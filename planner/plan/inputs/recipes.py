@@ -246,21 +246,23 @@ def nearest(
     """The row to go by, of those that are ``usable`` and not of far less data: the model's own
     family before the leading one of its architecture, its size class, data of alike size, strong
     evidence, then the nearest data; of equal ones the middle in epochs and batch, so that no odd
-    recipe decides. Steps depend on the data more than on the model's size."""
+    recipe decides. Strong recipes of steps go by the data before the model's size."""
     of = {(work.task, work.strategy): work for work in found}
-    near = [row for row in _related(of, who, usable) if not _is_far(row, who, of)]
-    return _best(near, who, of)
+    rows = _related(of, who, usable)
+    best = _best(rows, who, of)
+    if best is None or not _is_far(best, who, of):
+        return best
+    if of[best.task, best.strategy].steps_win:  # of other recipes' steps fewer might come out
+        return None
+    return _best([row for row in rows if not _is_far(row, who, of)], who, of)
 
 
 def far_one(found: Sequence[Work], who: Asker, usable: Callable[[Published], bool]) -> str:
-    """What is said of the recipe that its data alone rules out; "" where another is taken."""
+    """What is said of the recipe that its data alone rules out; "" where one is taken."""
     of = {(work.task, work.strategy): work for work in found}
-    rows = _related(of, who, usable)
-    if not rows or not all(_is_far(row, who, of) for row in rows):
-        return ""
-    row = _best(rows, who, of)
+    row = _best(_related(of, who, usable), who, of)
     ratio = None if row is None else _data_ratio(row, who)
-    if row is None or ratio is None:
+    if row is None or ratio is None or nearest(found, who, usable) is not None:
         return ""
     times = f"{1 / ratio:,.0f} times less" if ratio < 1 else f"{ratio:,.0f} times more"
     return f"{row.named.partition(' (')[0]} has {times} data and is no neighbour"
@@ -287,7 +289,8 @@ def _best(rows: Sequence[Published], who: Asker, of: Of) -> Published | None:
         return (
             _family_rank(row, who) or 0,
             work.order,
-            _data_class(row, who) if work.steps_win else 0,
+            work.steps_win and not row.strong,
+            _data_class(row, who) if work.steps_win and row.strong else 0,
             _size_class(row, who),
             row.global_batch is None,  # how many devices it ran on is not known
             _data_rank(row, who),

@@ -4,18 +4,20 @@ text written token by token where the metric is of text."""
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner import units
 from planner.datasets.batching import BatchPlan
 from planner.errors import FieldName
 from planner.figures import Estimate
 from planner.plan.decoding.generation import Batch, Generation, generation
-from planner.plan.decoding.inference import forward_seconds
+from planner.plan.decoding.inference import forward_seconds, recorded_batch
 from planner.plan.decoding.memory import result_bytes
 from planner.plan.inputs.evaluating import held_out_samples, writing
+from planner.plan.inputs.of_its_day import fused_share
 from planner.plan.phases.course import Course, Phase
-from planner.plan.steps.setting import Lengths, longest_lengths, mean_lengths
+from planner.plan.steps.setting import Lengths, mean_lengths
+from planner.step_time.clock import StepClock
 from planner.uncertainty.spread import Spread, overhead, spread
 
 
@@ -60,8 +62,13 @@ def evaluation(course: Course) -> Phase:
         return Phase(Estimate.exact(0.0))
     passes = times * made.batches + min(sanity, made.batches)
     batch, written, notes = _batch_seconds(course, made)
-    hours = batch.scale(passes / units.SECONDS_PER_HOUR)
-    return Phase(hours + _best_read(course), notes, _memory_warnings(course, made, written))
+    share = passes / units.SECONDS_PER_HOUR
+    return Phase(
+        batch.scale(share) + _best_read(course),
+        notes,
+        _memory_warnings(course, made, written),
+        of_which={} if written is None else {"generation": written.seconds * share},
+    )
 
 
 def _batch_seconds(
@@ -72,14 +79,22 @@ def _batch_seconds(
     lengths = _lengths(course, made.batch)
     sure = spread("time", spec.pricing, setting.source.facts.modality, spec.key)
     work = sure.around(
-        forward_seconds(setting.source, spec, made.batch, lengths, setting.micro_batch)
+        forward_seconds(setting.source, _clock(course), made.batch, lengths, setting.micro_batch)
     )
     written, notes = _written(course, made, lengths)
     if written is not None:
+        if course.stack.number("loss_beside_text") == 0:
+            work = Estimate.exact(0.0)
         work += sure.around(written.reading_seconds) + _tokens_seconds(course, written, sure)
     if host is not None:
         work = host.fed(work, made.batch).seconds
     return work, written, notes
+
+
+def _clock(course: Course) -> StepClock:
+    """As the stack's kernels run; what ``exact`` times for real is a step of training."""
+    share = fused_share(course.stack, course.setting.source.facts)
+    return StepClock(replace(course.spec, timer=None), share)
 
 
 def _tokens_seconds(course: Course, written: Generation, sure: Spread) -> Estimate:
@@ -96,7 +111,7 @@ def _written(
     if made.tokens is None or made.beams is None:
         return None, ()
     batch = Batch(made.batch, made.beams, made.tokens, lengths.get("S"), lengths.get("T"))
-    found = generation(course.setting.source, course.spec, batch)
+    found = generation(course.setting.source, _clock(course), batch)
     if found is None:
         return None, ("evaluation writes text, whose time cannot be told for this model",)
     each = units.format_seconds(found.token_seconds)
@@ -165,10 +180,9 @@ def _memory_warnings(
     setting, memory = course.setting, course.setting.memory
     if memory is None:
         return ()
-    lengths = longest_lengths(_batches(course, made.batch))
-    trace = setting.longest_trace()
-    point = {"B": made.batch, **{k: lengths[k] or v for k, v in setting.longest.items()}}
-    logits = result_bytes(trace, trace.dims(**point)) if trace.covers(**point) else 0.0
+    recorded = recorded_batch(made.batch, setting.micro_batch)
+    trace = setting.source.at(B=recorded, **setting.longest)
+    logits = result_bytes(trace, trace.dims(B=made.batch, **setting.longest))
     cache = 0.0 if written is None else written.cache_bytes
     held = memory.breakdown["weights"] + memory.breakdown["optimizer"]
     taken = held + logits + cache

@@ -41,10 +41,14 @@ SPARED = {
     "read rows": "pack short texts",
 }
 UNIT_OF = {"image": "pixel", "audio": "audio_second", "text": "token"}
+#: Stages that are left of a pipeline where samples are decoded and transformed already.
+JOINING = ("collate", "collate_bytes")
+#: Images that travel as bytes, on a stream of their own, while the device works: timm's prefetcher.
+AHEAD = "collate_bytes"
 #: Stages whose work a measured loader of the modality did.
 MEASURED_STAGES = {
-    "image": ("decode_image", "resize", "normalise", "collate"),
-    "audio": ("decode", "log_mel", "waveform", "collate"),
+    "image": ("decode_image", "resize", "normalise", *JOINING),
+    "audio": ("decode", "log_mel", "waveform", *JOINING),
     "text": ("encode", "encode_batched"),
 }
 
@@ -153,14 +157,16 @@ def feed_of(
     features."""
     if recipe.variant == "cached":
         return None
+    stack = stack_of(question.stack)
     return feed(
         data,
         spec,
-        pipeline_of(work, data, stack_of(question.stack)),
+        pipeline_of(work, data, stack),
         sample_of(question, work, data),
         host_of(question, spec),
         asked_workers=question.loader_workers,
         is_prepared=question.prepared,
+        is_awaited=bool(stack.number("reads_loss")),
     )
 
 
@@ -173,22 +179,27 @@ def feed(
     *,
     asked_workers: int | None = None,
     is_prepared: bool = False,
+    is_awaited: bool = True,
 ) -> Feed | None:
     """A measured loader of the device's profile, else priors; None where a pipeline loads nothing.
 
     ``sample``: what a training sample holds. ``is_prepared``: decoded and transformed already.
+    ``is_awaited``: the training process waits for the device in every step; one that does not loads
+    the next samples while the device works.
     """
     stages = pipeline.loaded
     if is_prepared:
-        stages = tuple(stage for stage in stages if stage in ("collate", "token_row"))
+        stages = tuple(stage for stage in stages if stage in (*JOINING, "token_row"))
     if not stages:
         return None
     wanted = pipeline.loader_workers if asked_workers is None else asked_workers
     entry = None if is_prepared else measured_entry(data, spec)
     copy = sample.device_bytes * link_seconds_a_byte(spec)
+    copy = Estimate.exact(0.0) if AHEAD in stages else copy
+    adds = spec.one_clock or (is_awaited and not wanted)
     done = MEASURED_STAGES.get(kind_of(data), ())
-    if entry is not None and set(stages) & set(done) - {"collate"}:
-        return _measured(data, entry, wanted, copy, adds=spec.one_clock or not wanted)
+    if entry is not None and set(stages) & set(done) - set(JOINING):
+        return _measured(data, entry, wanted, copy, adds=adds)
     seconds = {stage: seconds_of(stage, sample) for stage in stages}
     one = sum(seconds.values(), Estimate.exact(0.0))
     workers = min(wanted, machine.cores)
@@ -202,7 +213,7 @@ def feed(
         most_workers=machine.cores,
         one_worker=one,
         copy_seconds=copy,
-        adds=spec.one_clock or not workers,
+        adds=adds,
     )
 
 

@@ -37,9 +37,10 @@ STAGES: dict[str, tuple[tuple[str, str], ...]] = {
     "log_mel_row": (("log_mel_row_value_seconds", "values"),),
     "waveform_row": (("waveform_row_value_seconds", "values"),),
     "decode_image": (("decode_pixel_seconds", "pixels"),),
-    "resize": (("resize_pixel_seconds", "pixels"),),
+    "resize": (("resize_pixel_seconds", "pixels"), ("crop_pixel_seconds", "crop_pixels")),
     "normalise": (("normalise_pixel_seconds", "crop_pixels"),),
     "collate": (("collate_byte_seconds", "values_bytes"),),
+    "collate_bytes": (("collate_byte_seconds", "values"),),
 }
 #: The same in words: what is done.
 WORDS = {
@@ -58,6 +59,7 @@ WORDS = {
     "log_mel_row": "read rows of features",
     "waveform_row": "read rows of features",
     "collate": "collate",
+    "collate_bytes": "collate",
 }
 
 

@@ -10,6 +10,7 @@ from planner.models.facts import ModelFacts
 from planner.plan.phases.course import Course, Phase
 from planner.plan.phases.host import Host, host_of
 from planner.question import Question
+from planner.question.stack import DEFAULT, Stack, stack_of
 from planner.uncertainty.spread import overhead
 
 WIDE_BYTES, HALF_BYTES = 4, 2
@@ -27,7 +28,7 @@ def _seconds(course: Course) -> dict[str, Estimate]:
     setting = course.setting
     facts, strategy = setting.source.facts, course.choices.strategy
     size = stored_bytes(facts, strategy, course.weights_bytes)
-    parts = _without_model(course.spec, course.machine)
+    parts = _without_model(course.spec, course.machine, course.stack)
     parts |= _weights(facts, size, course.machine)
     if setting.recipe.compile:
         operations = setting.longest_trace().op_count
@@ -45,20 +46,23 @@ def _weights(facts: ModelFacts, size: float, machine: Host) -> dict[str, Estimat
     return parts
 
 
-def _without_model(spec: DeviceSpec, machine: Host) -> dict[str, Estimate]:
-    parts = {"import": _imports(spec)}
+def _without_model(spec: DeviceSpec, machine: Host, stack: Stack) -> dict[str, Estimate]:
+    measured = _measured(spec, stack)
+    parts = {"import": overhead(IMPORTS) if measured is None else measured}
     if machine.is_rented:
         parts["start the machine"] = overhead("machine_start_seconds")
-    if not spec.one_clock:
+    if not spec.one_clock and measured is None:
         parts["start the device"] = overhead("device_start_seconds")
     return parts
 
 
-def _imports(spec: DeviceSpec) -> Estimate:
-    """As measured on this device's host, where it was."""
-    calibration = spec.calibration
-    measured = calibration.facts.get(IMPORTS) if calibration is not None else None
-    return Estimate.exact(measured) if measured else overhead(IMPORTS)
+def _measured(spec: DeviceSpec, stack: Stack) -> Estimate | None:
+    """A script's start and end on this device's host, the device's included, as calibrated: of the
+    stack's trainer or the one that it runs in, else of the default one; None where it was not."""
+    facts = spec.calibration.facts if spec.calibration is not None else {}
+    names = (f"{IMPORTS}.{trainer}" for trainer in (*stack.line, DEFAULT))
+    found = next((facts[name] for name in names if facts.get(name)), None)
+    return None if found is None else overhead("start_again_ratio").scale(found)
 
 
 def _at(size: float, key: str) -> Estimate:
@@ -84,7 +88,7 @@ def start_up_hours_at_least(
 ) -> float:
     """Of any run on a device, at the median; with the weights where ``facts`` tell them."""
     machine = host_of(question, spec)
-    parts = _without_model(spec, machine)
+    parts = _without_model(spec, machine, stack_of(question.stack))
     if facts is not None:
         parts |= _weights(facts, stored_bytes(facts, strategy), machine)
     return sum(part.p50 for part in parts.values()) / units.SECONDS_PER_HOUR

@@ -55,24 +55,31 @@ def training(course: Course) -> Phase:
 
 def _own_work(course: Course) -> tuple[Estimate, dict[str, float]]:
     """(a step with its trainer's work, seconds of each part of that work)."""
-    clean, work = course.setting.step.seconds, trainer_work(course.stack, course.spec)
+    clean, stack = course.setting.step.seconds, course.stack
     if not course.setting.step.time.optimizer_seconds:
         return clean, dict.fromkeys(ADDED, 0.0)  # features of a frozen model: no update
-    low, middle, high = (_added(course, each) for each in work)
-    clipping = _added(course, TrainerWork(clips=middle_clips(work)))
-    sure = clean.p50 or 1.0
-    found = Estimate(
-        clean.p10 + low * clean.p10 / sure, clean.p50 + middle, clean.p90 + high * clean.p90 / sure
+    micro, update = (
+        _measured(course.spec, stack, name) or stack.figure(name) or Estimate.exact(0.0)
+        for name in ("micro_batch_seconds", "update_seconds")
     )
-    return found, {"clipping": clipping, "trainer": middle - clipping}
+    clips, reads = bool(stack.number("max_grad_norm")), bool(stack.number("reads_loss"))
+    clipping, both = _added(
+        course, TrainerWork(clips), TrainerWork(clips, reads, micro.p50, update.p50)
+    )
+    trainer = _ranged(max(0.0, both - clipping), micro.scale(course.setting.accumulation) + update)
+    added = clean.scale(clipping / clean.p50) + trainer
+    return clean + added, {"clipping": clipping, "trainer": trainer.p50}
 
 
-def middle_clips(work: tuple[TrainerWork, ...]) -> bool:
-    return work[0].clips
+def _ranged(seconds: float, host: Estimate) -> Estimate:
+    """Seconds that follow from the host's, with its range."""
+    if host.p50 <= 0:
+        return Estimate.exact(seconds)
+    return Estimate(seconds * host.p10 / host.p50, seconds, seconds * host.p90 / host.p50)
 
 
-def _added(course: Course, work: TrainerWork) -> float:
-    """Seconds that a trainer's work adds to a step; never less than nothing."""
+def _added(course: Course, *works: TrainerWork) -> list[float]:
+    """Seconds that a trainer's work adds to a step, of each; never less than nothing."""
     setting, step = course.setting, course.setting.step
     point = {"B": setting.micro_batch, **setting.mean}
     trace = setting.source.at(**point)
@@ -86,25 +93,7 @@ def _added(course: Course, work: TrainerWork) -> float:
     bare = step.accumulation * float(step.time.seconds) - (step.accumulation - 1) * float(
         step.time.optimizer_seconds
     )
-    return max(0.0, priced.seconds(work, step.accumulation) - bare)
-
-
-def trainer_work(stack: Stack, spec: DeviceSpec) -> tuple[TrainerWork, TrainerWork, TrainerWork]:
-    """What the stack's trainer does beside a step: at the least, in the middle and at the most. Its
-    host's seconds are those measured on the device's own host where they were."""
-    nothing = Estimate.exact(0.0)
-    micro, update = (
-        _measured(spec, stack, name) or stack.figure(name) or nothing
-        for name in ("micro_batch_seconds", "update_seconds")
-    )
-    clips, reads = bool(stack.number("max_grad_norm")), bool(stack.number("reads_loss"))
-    low, middle, high = (
-        TrainerWork(clips, reads, *seconds)
-        for seconds in zip(
-            (micro.p10, micro.p50, micro.p90), (update.p10, update.p50, update.p90), strict=True
-        )
-    )
-    return low, middle, high
+    return [max(0.0, priced.seconds(work, step.accumulation) - bare) for work in works]
 
 
 def _measured(spec: DeviceSpec, stack: Stack, name: str) -> Estimate | None:

@@ -58,7 +58,8 @@ class _Int8Product(torch.autograd.Function):
         result = torch.ops.planner.dequantize([sums], list(sums.shape), rows.dtype)
         outlying = rows[:, places].contiguous()
         stored = layer.weight[:, places].contiguous()
-        weights = stored.mul(layer.SCB.unsqueeze(1)).mul_(1.0).to(rows.dtype)
+        scales: torch.Tensor = layer.get_parameter("SCB").unsqueeze(1)
+        weights = stored.mul(scales).mul_(1.0).to(rows.dtype)
         result = result.addmm(outlying, weights.t())
         if layer.bias is not None:
             result = result.add_(layer.bias.to(rows.dtype))

@@ -1,10 +1,14 @@
 """A plan beside a run, by hand."""
 
+from pathlib import Path
+
 import pytest
 
 from benchmarks.real import outcome
+from benchmarks.real.cases import CASES, LOOPS
 from benchmarks.real.outcome import Outcome, Stamped
-from benchmarks.real.plan import Planned, of_answer
+from benchmarks.real.plan import Planned, of_answer, question
+from planner import Question
 
 PLANNED = Planned(
     phases={
@@ -89,3 +93,12 @@ def test_a_plan_is_read_from_the_answer():
     assert said.wall == (1800.0, 2700.0, 3600.0)
     assert (said.steps, said.lengths) == (7, (64, None))
     assert said.said == ("a line", "an assumption")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("name", CASES)
+def test_every_case_is_a_question(name, loop):
+    asked = Question(**question(CASES[name], loop, Path("model"), Path("data")))
+    assert asked.stack == {"trainer": "trainer", "plain": "loop"}[loop]
+    assert asked.evaluation_samples == CASES[name].held_out
+    assert (asked.beams, asked.generated_tokens) == (CASES[name].beams, CASES[name].generated)

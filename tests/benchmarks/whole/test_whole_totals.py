@@ -64,7 +64,8 @@ def test_memory_is_the_one_that_the_report_names():
     assert outcome(peak_gib="8", notes="peak = torch max reserved").memory.error == pytest.approx(0)
     assert outcome(peak_gib="9").memory.error == pytest.approx(0)
     assert outcome(peak_gib="9", gpus="2", notes="FSDP").memory is None
-    assert outcome(peak_gib="9", precision="int8 base, bf16", strategy="lora").memory is not None
+    int8 = outcome(peak_gib="9", precision="int8 base, bf16", strategy="lora")
+    assert int8.memory.error == pytest.approx(0)  # asked with its 8-bit base
 
 
 def test_refusals_are_said_in_the_planners_words():

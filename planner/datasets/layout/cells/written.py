@@ -58,9 +58,9 @@ def marks_of(text: str, styles: Sequence[str] = tuple(STYLES)) -> list[Mark]:
     return min(found, key=lambda marks: marks[0].start, default=[])
 
 
-def style_of(texts: Sequence[str]) -> tuple[str, str, str] | None:
-    """(style, mark of the user, mark of the assistant) of a column where most of its texts name
-    both; None where they do not."""
+def style_of(texts: Sequence[str]) -> tuple[str, str, str, float] | None:
+    """(style, mark of the user, mark of the assistant, share of the texts) of a column where most
+    of its texts name both; None where they do not."""
     met: Counter[tuple[str, str, str]] = Counter()
     for text in texts:
         marks = marks_of(text[:JUDGED_CHARACTERS])
@@ -69,7 +69,7 @@ def style_of(texts: Sequence[str]) -> tuple[str, str, str] | None:
             met[marks[0].style, by_role["user"].shown, by_role["assistant"].shown] += 1
     if sum(met.values()) <= constant("written_share") * len(texts):
         return None
-    return met.most_common(1)[0][0]
+    return *met.most_common(1)[0][0], sum(met.values()) / len(texts)
 
 
 def _of_style(text: str, style: str) -> list[Mark]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from planner.calibrate.host.writing import measure_writing
 from planner.calibrate.operations.backends import Backend
 
 #: Fact ``import_seconds.<trainer>``.
@@ -44,7 +45,7 @@ config = BertConfig(
 model = BertForSequenceClassification(config)
 ids, labels = torch.ones(2, 8, dtype=torch.long), torch.zeros(2, dtype=torch.long)
 """
-_PLAIN = """
+_LOOP = """
 from transformers import get_linear_schedule_with_warmup
 model.to(device)
 optimizer = torch.optim.AdamW(model.parameters())
@@ -64,14 +65,15 @@ samples = [{"input_ids": ids[0], "labels": labels[0]}]
 Trainer(model=model, args=arguments, train_dataset=samples).train()
 """
 #: By the names of ``profiles/stacks``.
-PROGRAMS: Mapping[str, str] = {"trainer": _BEGIN + _TRAINER, "plain": _BEGIN + _PLAIN}
+PROGRAMS: Mapping[str, str] = {"trainer": _BEGIN + _TRAINER, "loop": _BEGIN + _LOOP}
 
 
 def measure_start_up(backend: Backend, *, budget_seconds: float) -> Iterator[dict[str, Any]]:
-    """Facts ``import_seconds.<trainer>``: the fastest of the rounds that the budget (seconds of
-    wall clock) holds, with all of them as samples: what disturbs a process only lengthens it. None
-    where it fails, or does not end in time."""
+    """How fast a file is written, and facts ``import_seconds.<trainer>``: the fastest of the rounds
+    that the budget (seconds of wall clock) holds, with all of them as samples: what disturbs a
+    process only lengthens it. None where it fails, or does not end in time."""
     end = time.monotonic() + budget_seconds
+    yield from measure_writing()
     samples: dict[str, list[float]] = {name: [] for name in PROGRAMS}
     for _ in range(ROUNDS):
         for name, program in PROGRAMS.items():

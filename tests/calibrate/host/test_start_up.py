@@ -4,7 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from planner.calibrate import start_up
+from planner.calibrate.host import start_up
+
+
+@pytest.fixture(autouse=True)
+def nothing_written(monkeypatch):
+    monkeypatch.setattr(start_up, "measure_writing", lambda: iter(()))
+
 
 CPU = SimpleNamespace(device="cpu")
 
@@ -20,15 +26,15 @@ def test_a_process_that_fails_or_does_not_end_has_no_time(program):
 
 
 def test_the_fastest_round_counts(monkeypatch):
-    seconds = {"trainer": iter([9.0, 5.0, 6.0]), "plain": iter([None, 4.0, 3.0])}
+    seconds = {"trainer": iter([9.0, 5.0, 6.0]), "loop": iter([None, 4.0, 3.0])}
     names = {program: name for name, program in start_up.PROGRAMS.items()}
     monkeypatch.setattr(
         start_up, "process_seconds", lambda program, words, left: next(seconds[names[program]])
     )
-    trainer, plain = start_up.measure_start_up(CPU, budget_seconds=60.0)
+    trainer, loop = start_up.measure_start_up(CPU, budget_seconds=60.0)
     assert (trainer["name"], trainer["value"]) == ("import_seconds.trainer", 5.0)
     assert trainer["samples"] == [9.0, 5.0, 6.0] and trainer["unit"] == "s"
-    assert (plain["name"], plain["value"]) == ("import_seconds.plain", 3.0)
+    assert (loop["name"], loop["value"]) == ("import_seconds.loop", 3.0)
 
 
 def test_nothing_is_started_that_cannot_end_in_time(monkeypatch):

@@ -1,0 +1,138 @@
+"""What a stack does to a run: its attention and optimizer of the day, the parts of training, the
+first lines, the refusal on the command line."""
+
+import json
+
+import pytest
+
+from planner import Question, estimate
+from planner.cli.main import run as run_command
+from planner.models.resolve import resolve
+from planner.plan.inputs.of_its_day import fused_share, of_its_day
+from planner.question.stack import Stack
+
+BERT = dict(
+    model="bert-base-uncased",
+    task="text_classification",
+    strategy=["fine_tune"],
+    samples=20_000,
+    tokens_per_sample=128,
+    epochs=1,
+    micro_batch=32,
+    global_batch=32,
+    gpu="t4",
+    price=1.0,
+    offline=True,
+)
+
+
+def question(**more) -> Question:
+    return Question(**BERT | more)
+
+
+@pytest.fixture(scope="module")
+def bert():
+    return resolve("bert-base-uncased", offline=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "attention", "optimizer"),
+    [
+        ({}, "sdpa", "adamw"),
+        ({"stack": "trainer-2021"}, "eager", "adamw_hf"),
+        ({"stack": "trainer-2024-01"}, "eager", "adamw"),
+        ({"stack": "trainer-2024-06"}, "sdpa", "adamw"),
+        ({"stack": "trainer-2021", "attention": "sdpa"}, "sdpa", "adamw_hf"),
+        ({"stack": "trainer-2021", "optimizer": "sgd"}, "eager", "sgd"),
+        ({"stack": "trainer-2021", "optimizer": "adamw"}, "eager", "adamw_for_loop"),
+        ({"stack": "loop-2021"}, "eager", "adamw_for_loop"),
+        ({"stack": "loop-2023-06"}, "eager", "adamw"),
+    ],
+)
+def test_a_question_wins_over_its_stack_and_that_over_todays(bert, asked, attention, optimizer):
+    found = of_its_day(question(**asked), bert)
+    assert (found.attention, found.optimizer) == (attention, optimizer)
+    assert bool(found.changed) == (
+        attention != asked.get("attention", "sdpa") or optimizer != asked.get("optimizer", "adamw")
+    )
+
+
+def test_fused_kernels_are_of_the_families_they_were_written_for(bert):
+    llama = resolve("meta-llama/Llama-3.1-8B", offline=True)
+    assert fused_share(Stack("unsloth"), llama) == Stack("unsloth").number("fused_share") < 1
+    assert fused_share(Stack("unsloth"), bert) == 1.0
+    assert fused_share(Stack("trainer"), llama) == 1.0
+
+
+def run_of(**more) -> dict:
+    return estimate(question(**more))["options"][0]["run"]
+
+
+def test_the_parts_of_training_sum_to_its_hours_and_a_loop_clips_nothing():
+    trainer, loop = run_of(), run_of(stack="loop")
+    for run in (trainer, loop):
+        assert sum(run["of_which_hours"]["training"].values()) == pytest.approx(
+            run["breakdown_hours"]["training"]
+        )
+    assert (
+        trainer["of_which_hours"]["training"]["clipping"]
+        > 0
+        == loop["of_which_hours"]["training"]["clipping"]
+    )
+    assert trainer["of_which_hours"]["training"]["steps"] == pytest.approx(
+        loop["of_which_hours"]["training"]["steps"]
+    )
+    assert trainer["breakdown_hours"]["training"] > loop["breakdown_hours"]["training"]
+
+
+def test_clipping_berts_gradients_on_a_t4_by_hand():
+    """109.5 million float32 gradients, read twice and written once, at 320 GB/s times 0.75: 5.5 ms
+    a step, 625 steps."""
+    run = run_of()
+    hours = 625 * 3 * 4 * 109.5e6 / (320e9 * 0.75) / 3600
+    assert run["steps"] == 625
+    assert run["of_which_hours"]["training"]["clipping"] == pytest.approx(hours, rel=0.1)
+
+
+def test_no_accumulated_micro_batch_is_clipped():
+    often, seldom = run_of(), run_of(global_batch=256)
+    assert seldom["of_which_hours"]["training"]["clipping"] == pytest.approx(
+        often["of_which_hours"]["training"]["clipping"] * seldom["steps"] / often["steps"], rel=0.05
+    )
+
+
+def test_older_versions_of_the_same_optimizer_are_never_faster():
+    hours = [
+        run_of(stack=stack, optimizer="sgd")["of_which_hours"]["training"]["steps"]
+        for stack in ("trainer-2020", "trainer-2023-12", "trainer-2024-06", "trainer")
+    ]
+    assert hours == sorted(hours, reverse=True) and hours[0] > hours[-1]
+
+
+def test_the_first_lines_name_the_stack_and_what_it_changed():
+    def line(**more) -> str:
+        lines = estimate(question(**more))["first_lines"]
+        return next(one["text"] for one in lines if one["text"].startswith("runs as"))
+
+    assert line() == "runs as Hugging Face Trainer of today; --stack changes it"
+    old = line(stack="trainer-2021")
+    assert "of 2021" in old and "eager attention" in old and "adamw_hf" in old
+
+
+def test_the_command_line_refuses_an_unknown_stack_at_once(capsys):
+    arguments = "estimate no/such-model --samples 10 --tokens-per-sample 8 --offline".split()
+    assert run_command([*arguments, "--stack", "keras-2022"]) == 2
+    told = capsys.readouterr().err
+    assert "--stack: no stack 'keras-2022'. One of trainer" in told and "Traceback" not in told
+
+
+def test_the_command_line_answers_with_the_stack(capsys):
+    code = run_command(
+        "estimate bert-base-uncased --task text-classification --strategy fine-tune "
+        "--samples 2000 --tokens-per-sample 128 --gpu t4 --price 1 --offline "
+        "--stack loop-2024-06 --json".split()
+    )
+    told = capsys.readouterr()
+    assert code == 0, told.err
+    texts = [line["text"] for line in json.loads(told.out)["first_lines"]]
+    assert any("a plain loop of 2024-06" in text for text in texts)
