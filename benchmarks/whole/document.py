@@ -19,12 +19,14 @@ it, none is edited by hand.
 
 Each run is asked from what its report states before the outcome: model, strategy, data, recipe and
 device (`benchmarks/whole/asking.py`); hours, dollars and memory never enter. Lengths that a report
-leaves out come from rows with their sources (`profiles/measured/whole_runs/data_sets.csv`), sizes
+leaves out come from rows with their sources (`profiles/measured/whole_runs/data_sets.csv`) and
+spread around their mean as those of published sets do; sizes
 of models that the planner does not know by name from `models.csv` beside it. Where a report's clock
 begins with the first batch (`train_runtime`), our start-up is left out. Dollars are at the price
 that the report states. Memory is what the report names: reserved by the allocator, or shown by the
 driver. Error: ours over theirs, less one. Bias: the median ratio, less one. Inside: the report lies
-between our p10 and p90. Trust: H, logged with its settings; M, stated with settings; L, settings
+between our p10 and p90; the ranges of hours are fitted on these very runs, and the coverage of runs
+whose author was left out is what `python benchmarks/fit_runs.py` prints. Trust: H, logged with its settings; M, stated with settings; L, settings
 partly unknown. Totals count H and M, unless they say otherwise.
 
 """

@@ -66,7 +66,7 @@ def test_the_mean_stays_and_nothing_is_longer_than_the_limit(mean, sigma, sample
 
 
 def test_a_task_takes_the_median_of_its_published_sets():
-    assert published_spread("causal_lm").sigma_log == 0.63
+    assert published_spread("causal_lm").sigma_log == pytest.approx(0.525)
     assert published_spread("seq2seq_lm").sigma_log == 0.72
     assert 0.3 < published_spread("token_classification").sigma_log < 0.9
     assert "any task" in published_spread("token_classification").source
@@ -87,7 +87,8 @@ def test_padding_costs_time_and_the_longest_costs_memory():
     assert "--max-length, --length-spread change it" in said(spread)
     assert "spread as" not in said(flat)
     first, second = (answer["options"][0] for answer in (spread, flat))
-    assert first["run"]["wall_hours"]["p50"] > 1.2 * second["run"]["wall_hours"]["p50"]
+    training = [option["run"]["breakdown_hours"]["training"] for option in (first, second)]
+    assert training[0] > 1.2 * training[1]
     assert first["memory"]["reserved_bytes"]["p50"] > second["memory"]["reserved_bytes"]["p50"]
     tokens = [answer["options"][0]["run"]["tokens_per_epoch"] for answer in (spread, flat)]
     assert tokens[0] == pytest.approx(tokens[1])
@@ -109,3 +110,28 @@ def test_the_spread_has_no_effect_on_counted_data(tmp_path):
         Question(model="gpt2", data=str(file), length_spread=1, gpu="a10g", offline=True)
     )
     assert any("--length-spread has no effect" in line["text"] for line in answer["first_lines"])
+
+
+def test_the_command_says_the_spread_and_the_project(capsys):
+    from planner.cli import main
+
+    asked = ("--samples", "2000", "--tokens-per-sample", "100", "--gpu", "a10g", "--offline")
+    code = main.run(
+        ["estimate", "gpt2", *asked, "--strategy", "fine_tune", "--length-spread", "0.4"]
+    )
+    out = " ".join(capsys.readouterr().out.split())
+    assert code == 0
+    assert (
+        "lengths spread as 0.4 (standard deviation of their logarithm, from --length-spread)" in out
+    )
+    assert "the project as people run it $" in out
+
+
+def test_a_spread_that_makes_no_sense_is_one_line(capsys):
+    from planner.cli import main
+
+    code = main.run(
+        ["estimate", "gpt2", "--samples", "9", "--tokens-per-sample", "9", "--length-spread", "-1"]
+    )
+    said = capsys.readouterr().err.strip()
+    assert code == 2 and "--length-spread" in said and len(said.splitlines()) == 1

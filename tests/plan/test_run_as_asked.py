@@ -138,7 +138,7 @@ def test_the_first_lines_hold_model_task_data_run_and_recipe():
         "stack",
         "cost",
     ]
-    assert any("lengths spread as 0.63" in text for text in texts)
+    assert any("lengths spread as 0.53" in text for text in texts)
     run = next(text for text in texts if "steps of" in text)
     for word in ("epochs", "steps of", "tokens an epoch", "in all", "to start"):
         assert word in run, word
