@@ -235,17 +235,20 @@ def from_counts(
     target_spread: Spread | None = None,
     limit: int | None = None,
     target_limit: int | None = None,
+    seen: int | None = None,
 ) -> DatasetProfile:
     """A dataset that is only a number of samples with a mean length, in tokens or in seconds of
     sound. Tokens spread log-normally around their mean, cut at ``limit`` (targets at
-    ``target_limit``); without ``spread`` every sample has the mean. Raises QuestionError."""
+    ``target_limit``); without ``spread`` every sample has the mean. ``seen``: samples that a run
+    gets to see, where it ends before all, of which the longest is. Raises QuestionError."""
     if modality not in MODALITIES:
         raise QuestionError(f"unknown modality {modality!r}", mend=f"Use {', '.join(MODALITIES)}")
     if samples < 1:
         raise QuestionError(f"{samples} samples", mend="Give at least 1")
     _check_means(tokens_per_sample, target_tokens_per_sample, seconds_per_sample)
-    inputs = _around(tokens_per_sample, spread, samples, limit)
-    targets = _around(target_tokens_per_sample, target_spread, samples, target_limit)
+    known = samples if seen is None else min(samples, seen)
+    inputs = _around(tokens_per_sample, spread, known, limit)
+    targets = _around(target_tokens_per_sample, target_spread, known, target_limit)
     spreads = inputs[1] is not None or targets[1] is not None
     return DatasetProfile(
         modality,

@@ -32,6 +32,8 @@ from planner.trace.versions import versions
 from planner.training.recipe import Recipe
 
 Progress = Callable[[str, int, int], None]
+#: What is made of a trace before it is used.
+View = Callable[[StepTrace], StepTrace]
 #: The version of what is recorded of LLM.int8() layers alone.
 EIGHT_BIT = 2
 
@@ -70,6 +72,8 @@ class TraceSource:
     teacher: ModelFacts | None = None
     progress: Progress | None = None
     keep: bool = True
+    #: How every trace is seen: what a stack does with a step that is recorded without it.
+    view: View | None = None
     _loaded: dict[str, TraceFamily] = field(default_factory=dict)
     _failed: dict[tuple[str, int | None], PlannerError] = field(default_factory=dict)
     #: What was worked out of these traces: ``source.memo.of("fitting", key, make)``.
@@ -81,14 +85,17 @@ class TraceSource:
         for family in self._loaded.values():
             for trace in family.traces:
                 if trace.covers(B=B, S=S, T=T):
-                    return trace
+                    return self._seen(trace)
         self._refuse_what_is_known_not_to_work()
         regime = self.regime(B, S)
         family = self._find(regime) or self._find_exact(regime, S) or self._recorded(regime, S)
         self._loaded[
             regime + (f"-{S}" if family.traces[0].domain.get("S", (0, 1))[0] == S else "")
         ] = family
-        return family.at(B=B, S=S, T=T)
+        return self._seen(family.at(B=B, S=S, T=T))
+
+    def _seen(self, trace: StepTrace) -> StepTrace:
+        return trace if self.view is None else self.view(trace)
 
     def _refuse_what_is_known_not_to_work(self) -> None:
         """What ``benchmarks/ship_traces.py`` found a shipped model unable to do is not tried again
@@ -183,6 +190,7 @@ def trace_for(
     *,
     teacher: ModelFacts | None = None,
     progress: Progress | None = None,
+    view: View | None = None,
 ) -> TraceSource:
     """The source of traces of one model under one recipe. ``scratch`` records what full fine-tuning
     records.
@@ -195,6 +203,5 @@ def trace_for(
             where=FieldName("teacher"),
             mend="Name a model to learn from",
         )
-    return TraceSource(
-        facts, recipe, teacher if recipe.strategy == "distillation" else None, progress
-    )
+    taught = teacher if recipe.strategy == "distillation" else None
+    return TraceSource(facts, recipe, taught, progress, view=view)

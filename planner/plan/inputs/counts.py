@@ -51,7 +51,14 @@ def counted(question: Question, facts: ModelFacts) -> DatasetProfile:
         target_limit=_longest_allowed(
             question, facts, question.target_tokens_per_sample, target_spread
         ),
+        seen=_seen(question),
     )
+
+
+def _seen(question: Question) -> int | None:
+    """Samples that the asked steps take; None where the question does not tell."""
+    batch = question.global_batch or (question.micro_batch or 0) * question.gpus
+    return question.max_steps * batch if question.max_steps and batch else None
 
 
 def _spread(question: Question, facts: ModelFacts, side: str) -> Spread | None:

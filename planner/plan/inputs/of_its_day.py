@@ -7,10 +7,15 @@ from dataclasses import dataclass
 
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
+from planner.memory.fused_loss import in_pieces
 from planner.models.facts import ModelFacts
 from planner.question import Question
 from planner.question.stack import Stack, stack_of
+from planner.trace.source import View
+from planner.training.recipe import Recipe
 
+#: The word of a stack whose loss holds no logits.
+IN_PIECES = "in_pieces"
 #: What is traced where no row says otherwise: the installed libraries' own.
 INSTALLED = {"attention": "sdpa", "optimizer": "adamw"}
 
@@ -63,12 +68,25 @@ def stack_lines(question: Question, facts: ModelFacts) -> list[FirstLine]:
         changed.append(
             f"kernels that leave {share:.0%} of the time of all but products (our prior)"
         )
+    if (question.task or facts.task) == "causal_lm" and _holds_no_logits(stack, facts):
+        changed.append("a loss that holds no logits")
     text = f"runs as {stack.title} of {stack.day}"
     text += f", with {' and '.join(changed)}" if changed else ""
     own = stack.word("precision")
     if own and question.precision is None:
         text += f" (its scripts train in {own} unless {FieldName('precision')} says otherwise)"
     return [FirstLine("stack", f"{text}; {FieldName('stack')} changes it")]
+
+
+def view_of(stack: Stack, facts: ModelFacts, recipe: Recipe) -> View | None:
+    """How the stack's loss is seen: in pieces where its kernels hold no logits of this family."""
+    is_fused = recipe.task == "causal_lm" and _holds_no_logits(stack, facts)
+    return in_pieces if is_fused else None
+
+
+def _holds_no_logits(stack: Stack, facts: ModelFacts) -> bool:
+    families = (stack.word("fused_families") or "").split()
+    return stack.word("loss") == IN_PIECES and family(facts) in families
 
 
 def fused_share(stack: Stack, facts: ModelFacts) -> float:

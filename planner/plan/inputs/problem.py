@@ -21,7 +21,7 @@ from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.plan.inputs.counts import counted, said_of
-from planner.plan.inputs.of_its_day import stack_lines
+from planner.plan.inputs.of_its_day import stack_lines, view_of
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.speech import transcribed
 from planner.plan.inputs.tasks import adapted, by_data, shortest_lines
@@ -81,7 +81,10 @@ class Problem:
     ) -> TraceSource:
         key = (facts.fingerprint, recipe, teacher.fingerprint if teacher else None)
         if key not in self._sources:
-            self._sources[key] = trace_for(facts, recipe, teacher=teacher, progress=self.progress)
+            view = view_of(stack_of(self.question.stack), facts, recipe)
+            self._sources[key] = trace_for(
+                facts, recipe, teacher=teacher, progress=self.progress, view=view
+            )
         return self._sources[key]
 
     def whole_source(self, source: TraceSource) -> TraceSource:
