@@ -4,7 +4,7 @@ understood, and where what runs differs from what was asked."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from planner.cost.bill import Bill
@@ -26,6 +26,8 @@ from planner.units import SECONDS_PER_HOUR, format_count, format_seconds
 SAME = 0.005
 #: Epochs of two strategies that differ by less (whole steps of other batches) are as many.
 MANY_SAME = 0.05
+#: A smaller share than this is none in whole percents.
+LEAST_SHARE = 0.01
 #: Recipes whose trace holds the whole model and no other.
 WHOLE_MODEL = ("fine_tune", "partial_fine_tune", "lora", "qlora")
 
@@ -66,7 +68,7 @@ def _project(question: Question, shown: Planned | None) -> list[FirstLine]:
     if shown is None or shown.bill is None:
         return []
     project = as_people_run(question, shown.bill, shown.rented.parallel.devices)
-    return [FirstLine("cost", project.words)]
+    return [FirstLine("cost", project.words)] if project.high_usd else []
 
 
 def of_option(problem: Problem, planned: Planned) -> list[FirstLine]:
@@ -86,7 +88,7 @@ def _around(run: Run) -> list[FirstLine]:
     return [FirstLine("run", text) for hours, text in run.said if hours > least]
 
 
-def other_lengths(shown: Planned | None, options: Iterable[Planned]) -> list[FirstLine]:
+def other_lengths(shown: Planned | None, options: Sequence[Planned]) -> list[FirstLine]:
     """The strategies beside the shown one that go through the data more or less often: their hours
     and dollars are not those of the same training."""
     if shown is None:
@@ -100,7 +102,25 @@ def other_lengths(shown: Planned | None, options: Iterable[Planned]) -> list[Fir
             names = others.setdefault(f"{own:.3g}", [])
             names += [strategy] if strategy not in names else []
     text = "; ".join(f"{', '.join(names)} {own} epochs" for own, names in others.items())
-    return [FirstLine("run", f"not all run as long: {text}")] if text else []
+    lines = [FirstLine("run", f"not all run as long: {text}")] if text else []
+    return lines + _other_evaluations(shown, options)
+
+
+def _other_evaluations(shown: Planned, options: Iterable[Planned]) -> list[FirstLine]:
+    """The strategies whose recipes evaluate more or less often an epoch than the shown one's."""
+    own = _evaluations(shown)
+    others: dict[str, float] = {}
+    for option in options:
+        each, kind = _evaluations(option), option.placement.variant.name
+        if kind not in (CACHED, GRADUAL) and abs(each - own) > MANY_SAME * max(own, each):
+            others.setdefault(option.placement.strategy, option.run.evaluations)
+    text = ", ".join(f"{name} {times:,.0f} times" for name, times in others.items())
+    return [FirstLine("run", f"not all are evaluated as often: {text}")] if text else []
+
+
+def _evaluations(planned: Planned) -> float:
+    """An epoch, of what is trained."""
+    return planned.run.evaluations / max(_epochs(planned), 1e-9)
 
 
 def _epochs(planned: Planned) -> float:
@@ -166,7 +186,9 @@ def _run(problem: Problem, placement: Placement, run: Run) -> str:
     epochs = f"{run.epochs:.3g} epoch{'' if run.epochs == 1 else 's'}"
     if variant.name == CACHED:
         epochs = f"one pass for the features and {run.epochs - 1:.3g} epochs of the head"
-    text = f"{variant.strategy}: {epochs}, {run.steps:,} steps of {step.samples:,} {what}"
+    what = what.removesuffix("s") if step.samples == 1 and what == "samples" else what
+    steps = f"{run.steps:,} step{'' if run.steps == 1 else 's'}"
+    text = f"{variant.strategy}: {epochs}, {steps} of {step.samples:,} {what}"
     text += f" ({' × '.join(parts)})" if len(parts) > 1 else ""
     tokens = tokens_per_epoch(placement)
     if problem.reads_frames:  # lengths of CTC are frames of the encoder, which nobody calls tokens
@@ -176,6 +198,8 @@ def _run(problem: Problem, placement: Placement, run: Run) -> str:
         text += f"; {each} tokens an epoch, {all_of_them} in all"
     if run.evaluations and run.evaluated is not None and run.evaluated.samples:
         text += f"; {_evaluated(run, run.evaluated)}"
+    elif not run.evaluations and variant.choices.practice.evaluation_steps:
+        text += "; no evaluation falls within it"
     start = format_seconds(run.parts_hours["start_up"] * SECONDS_PER_HOUR)
     return f"{text}; {start} to start"
 
@@ -191,7 +215,11 @@ def _evaluated(run: Run, one: Evaluated) -> str:
         text += f", writing up to {one.tokens:,.0f} tokens each with {beams}"
     hours = run.parts_hours["evaluation"]
     share = hours / max(run.wall_hours.p50, hours)
-    return f"{text}: {format_seconds(hours * SECONDS_PER_HOUR)}, {share:.0%} of the run"
+    return f"{text}: {format_seconds(hours * SECONDS_PER_HOUR)}, {_share(share)} of the run"
+
+
+def _share(share: float) -> str:
+    return f"{share:.0%}" if share >= LEAST_SHARE else f"less than {LEAST_SHARE:.0%}"
 
 
 def tokens_per_epoch(placement: Placement) -> float | None:
@@ -209,6 +237,9 @@ def _not_as_asked(question: Question, placement: Placement, run: Run) -> list[Fi
         _larger_step(question, placement),
         _no_checkpointing(question, placement),
         _no_evaluation(question, run),
+        _no_text(question, run),
+        _more_than_steps(question, run),
+        _more_than_data(question, placement, run),
     ]
     lines = [FirstLine("run", text, warning=True) for text in found if text]
     short = _fewer_than_a_step(placement)
@@ -259,6 +290,42 @@ def _no_checkpointing(question: Question, placement: Placement) -> str:
     return (
         f"{FieldName('gradient_checkpointing')} {asked} has no effect: no backward pass goes "
         f"through the model whose features are cached ({FieldName('cached_features')})"
+    )
+
+
+def _no_text(question: Question, run: Run) -> str:
+    """What is asked of text that no evaluation writes."""
+    asked = [name for name in ("generated_tokens", "beams") if getattr(question, name) is not None]
+    if not asked or not run.evaluations or (run.evaluated and run.evaluated.tokens is not None):
+        return ""
+    return (
+        f"{FieldName(*asked)} has no effect: no evaluation writes text "
+        f"({FieldName('evaluation_generates')} does)"
+    )
+
+
+def _more_than_steps(question: Question, run: Run) -> str:
+    """Nothing is evaluated or saved between two steps."""
+    asked = {
+        name: value
+        for name in ("evaluations_per_epoch", "saves_per_epoch")
+        if (value := getattr(question, name)) is not None and value * run.epochs > run.steps + 1
+    }
+    return (
+        f"{FieldName(*asked)} asks for more than the {run.steps:,} steps of the run: once a step"
+        if asked
+        else ""
+    )
+
+
+def _more_than_data(question: Question, placement: Placement, run: Run) -> str:
+    """A slip in a number of samples makes evaluation the run."""
+    one, held = run.evaluated, placement.setting.batches.samples_per_epoch
+    if question.evaluation_samples is None or one is None or one.samples <= held:
+        return ""
+    return (
+        f"{FieldName('evaluation_samples')} {one.samples:,} is more than the {held:,} samples that "
+        "are trained on"
     )
 
 

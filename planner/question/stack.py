@@ -143,7 +143,7 @@ def trainers() -> tuple[str, ...]:
 def stack_of(text: str | None) -> Stack:
     """``trainer``, ``trainer-2022``, ``trainer-2022-06``, ``2022`` or nothing → Stack. Raises
     QuestionError."""
-    name, year, month = _parts(text or DEFAULT)
+    name, year, month = _parts(DEFAULT if text is None else text)
     if name not in trainers():
         raise QuestionError(f"no stack {text!r}", where=FieldName("stack"), mend=_mended())
     stack = Stack(name, year, month)

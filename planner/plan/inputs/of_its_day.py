@@ -74,7 +74,10 @@ def stack_lines(question: Question, facts: ModelFacts) -> list[FirstLine]:
     text += f", with {' and '.join(changed)}" if changed else ""
     own = stack.word("precision")
     if own and question.precision is None:
-        text += f" (its scripts train in {own} unless {FieldName('precision')} says otherwise)"
+        text += (
+            f" (its scripts train in {own} without a flag, which is not taken for granted: "
+            f"{FieldName('precision')})"
+        )
     return [FirstLine("stack", f"{text}; {FieldName('stack')} changes it")]
 
 

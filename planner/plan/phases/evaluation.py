@@ -63,11 +63,16 @@ def evaluation(course: Course) -> Phase:
     passes = times * made.batches + min(sanity, made.batches)
     batch, written, notes = _batch_seconds(course, made)
     share = passes / units.SECONDS_PER_HOUR
+    hours = batch.scale(share) + _best_read(course)
+    writing = 0.0 if written is None else written.seconds * share
+    text, is_over = _memory_warning(course, made, written)
     return Phase(
-        batch.scale(share) + _best_read(course),
+        hours,
         notes,
-        _memory_warnings(course, made, written),
-        of_which={} if written is None else {"generation": written.seconds * share},
+        (text,) if text and not is_over else (),
+        of_which={"passes": hours.p50 - writing, "generation": writing} if writing else {},
+        said=text if is_over else "",
+        said_hours=math.inf,
     )
 
 
@@ -172,14 +177,15 @@ def _best_read(course: Course) -> Estimate:
     ).scale(1 / units.SECONDS_PER_HOUR)
 
 
-def _memory_warnings(
+def _memory_warning(
     course: Course, made: Evaluated, written: Generation | None
-) -> tuple[str, ...]:
-    """Where an evaluated batch takes more than training does: weights, optimizer, the logits of the
-    longest batch with what the loss makes of them, keys and values."""
+) -> tuple[str, bool]:
+    """(what is said where an evaluated batch takes more than training does: weights, optimizer, the
+    logits of the longest batch with what the loss makes of them, keys and values; whether that is
+    more than the device has)."""
     setting, memory = course.setting, course.setting.memory
     if memory is None:
-        return ()
+        return "", False
     recorded = recorded_batch(made.batch, setting.micro_batch)
     trace = setting.source.at(B=recorded, **setting.longest)
     logits = result_bytes(trace, trace.dims(B=made.batch, **setting.longest))
@@ -187,10 +193,12 @@ def _memory_warnings(
     held = memory.breakdown["weights"] + memory.breakdown["optimizer"]
     taken = held + logits + cache
     if taken <= memory.allocated_bytes.p50:
-        return ()
-    over = ", which is more than the device has" if taken > memory.device_total_bytes else ""
-    return (
+        return "", False
+    is_over = taken > memory.device_total_bytes
+    over = ", which is more than the device has" if is_over else ""
+    text = (
         f"evaluating {made.batch} samples at once takes {units.format_bytes(taken)}, more than "
         f"training's {units.format_bytes(memory.allocated_bytes.p50)}{over}: logits and caches are "
-        f"{units.format_bytes(logits + cache)}; lower {FieldName('evaluation_batch')}",
+        f"{units.format_bytes(logits + cache)}; lower {FieldName('evaluation_batch')}"
     )
+    return text, is_over

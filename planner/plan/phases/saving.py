@@ -35,7 +35,8 @@ def saving(course: Course) -> Phase:
 def _saves(course: Course) -> float:
     asked = course.question.saves_per_epoch
     if asked is not None:
-        return max(1.0, asked * course.epochs) if asked else 0.0
+        # no trainer saves between steps
+        return min(max(1.0, asked * course.epochs), course.steps) if asked else 0.0
     every = course.choices.practice.evaluation_steps or course.stack.number("save_steps")
     return float(max(1, math.ceil(course.steps / every))) if every else 1.0
 
@@ -53,7 +54,7 @@ def saving_hours_at_least(
     question: Question, spec: DeviceSpec, checkpoint_bytes: float, epochs: float
 ) -> float:
     """Hours of all checkpoints, at the median and without the optimizer; one where nothing is
-    asked."""
+    asked. An epoch may have but one step, and no more saves than steps."""
     asked = question.saves_per_epoch
-    saves = 1.0 if asked is None else max(1.0, asked * epochs) if asked else 0.0
+    saves = 1.0 if asked is None else max(1.0, min(asked, 1.0) * epochs) if asked else 0.0
     return saves * checkpoint_bytes * _seconds_a_byte(spec).p50 / units.SECONDS_PER_HOUR

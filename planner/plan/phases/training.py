@@ -75,7 +75,7 @@ def _ranged(seconds: float, host: Estimate) -> Estimate:
     """Seconds that follow from the host's, with its range."""
     if host.p50 <= 0:
         return Estimate.exact(seconds)
-    return Estimate(seconds * host.p10 / host.p50, seconds, seconds * host.p90 / host.p50)
+    return Estimate(seconds * (host.p10 / host.p50), seconds, seconds * (host.p90 / host.p50))
 
 
 def _added(course: Course, *works: TrainerWork) -> list[float]:

@@ -33,6 +33,8 @@ PHASES: Mapping[str, Callable[[Course], Phase]] = {
     "evaluation": evaluation,
     "saving": saving,
 }
+#: What a product of epochs and evaluations may be off by.
+TINY = 1e-9
 #: Phases that are made of steps.
 OF_STEPS = ("training", "evaluation")
 #: Phases that runs one after another in one process have once.
@@ -134,10 +136,10 @@ def _with_range(course: Course, phases: Mapping[str, Phase]) -> tuple[Estimate, 
 
 
 def _evaluations(choices: TrainingChoices, steps: int, epochs: float) -> float:
+    """Whole ones: what is begun is evaluated at its end, as trainers do, and nothing between
+    steps."""
     evaluations = choices.evaluations(steps, epochs)
-    is_whole = choices.steps is not None and choices.steps == choices.practice.steps
-    # a run that ends within its first epoch is evaluated at its end
-    return 1.0 if is_whole and 0 < evaluations < 1 else evaluations
+    return float(min(math.ceil(evaluations - TINY), steps))
 
 
 def steps_of_an_epoch(setting: Setting) -> int:
