@@ -27,7 +27,8 @@ that the report states. Memory is what the report names: reserved by the allocat
 driver. Error: ours over theirs, less one. Bias: the median ratio, less one. Inside: the report lies
 between our p10 and p90; the ranges of hours are fitted on these very runs, and the coverage of runs
 whose author was left out is what `python benchmarks/fit_runs.py` prints. Trust: H, logged with its
-settings; M, stated with settings; L, settings partly unknown. Totals count H and M, unless they say otherwise.
+settings; M, stated with settings; L, settings partly unknown. Totals count H and M, unless they say
+otherwise.
 
 """
 

@@ -53,7 +53,6 @@ def as_people_run(question: Question, bill: Bill, gpus: int) -> Project:
     run = parts["compute"] + parts["lost_work"]
     fixed = sum(parts[name] for name in ("data", "storage", "egress", "api"))
     low, high = (one.usd(run, bill.usd_per_gpu_hour * gpus, fixed) for one in (few, many))
-    run += fixed
     return Project(run, low, high, _project_words(question, run, low, high, few, many))
 
 

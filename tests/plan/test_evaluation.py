@@ -100,7 +100,8 @@ def test_logits_that_take_more_than_training_are_said():
     answer, _ = ask(
         "gpt2", micro_batch=1, global_batch=8, evaluation_batch=256, evaluation_samples=1000
     )
-    said = answer["options"][0]["warnings"]
+    said = [line["text"] for line in answer["first_lines"]]  # more than the device has
+    said += answer["options"][0]["warnings"]
     assert any("evaluating 256 samples at once takes" in text for text in said)
     assert any("--evaluation-batch" in text or "evaluation_batch" in text for text in said)
     few = ask("gpt2", micro_batch=8, global_batch=8)[0]["options"][0]["warnings"]

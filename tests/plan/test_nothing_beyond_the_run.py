@@ -2,8 +2,9 @@
 
 import pytest
 
-from planner import estimate
+from planner.answer.estimate import estimate
 from planner.errors import QuestionError
+from planner.question import Question
 from planner.question.stack import stack_of
 
 BERT = {
@@ -16,7 +17,7 @@ BERT = {
 
 
 def asked(**fields):
-    answer = estimate(**(BERT | fields))
+    answer = estimate(Question(**(BERT | fields)))
     return answer["options"][0], [line["text"] for line in answer["first_lines"]]
 
 
@@ -71,7 +72,7 @@ def test_a_stack_that_never_was_is_refused(text):
 
 def test_strategies_that_are_evaluated_more_often_are_named():
     fields = {"model": "Llama-3.1-8B", "samples": 50_000, "tokens_per_sample": 400, "gpu": "h100"}
-    answer = estimate(**fields, strategy=["lora", "qlora"])
+    answer = estimate(Question(**fields, strategy=["lora", "qlora"]))
     times = {option["strategy"]: option["run"]["evaluations"] for option in answer["options"]}
     said = [line["text"] for line in answer["first_lines"] if "evaluated as often" in line["text"]]
     assert bool(said) == (abs(times["lora"] / times["qlora"] - 1) > 0.06)

@@ -49,7 +49,8 @@ def test_any_number_of_steps_is_run(steps):
     _, option, texts = ask(samples=1000, global_batch=10, max_steps=steps)
     assert option["run"]["steps"] == steps
     assert option["run"]["epochs"] == pytest.approx(steps / 100)
-    assert any(f"{steps:,} steps of 10 samples" in text for text in texts)
+    plural = "" if steps == 1 else "s"
+    assert any(f"{steps:,} step{plural} of 10 samples" in text for text in texts)
 
 
 def test_a_run_within_its_first_epoch_is_evaluated_once_at_its_end():

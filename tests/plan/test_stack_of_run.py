@@ -115,7 +115,10 @@ def test_the_first_lines_name_the_stack_and_what_it_changed():
         return next(one["text"] for one in lines if one["text"].startswith("runs as"))
 
     assert line(precision="fp32") == "runs as Hugging Face Trainer of today; --stack changes it"
-    assert "(its scripts train in fp32 unless --precision says otherwise)" in line()
+    assert (
+        "(its scripts train in fp32 without a flag, which is not taken for granted: --precision)"
+        in line()
+    )
     assert "precision" not in line(stack="loop")
     old = line(stack="trainer-2021")
     assert "of 2021" in old and "eager attention" in old and "adamw_hf" in old
