@@ -46,10 +46,14 @@ ROOMS = (
     "plan",
     "answer",
     "choose",
+    "budget",
+    "explain",
+    "diff",
     "measure",
     "recording",
     "validate",
     "report",
+    "serve",
     "cli",
 )
 #: Where all before is too much.
@@ -80,9 +84,13 @@ ONLY = {
         "calibrate",
         "answer",
         "choose",
+        "budget",
+        "explain",
+        "diff",
         "measure",
         "validate",
         "report",
+        "serve",
     ),
 }
 #: What a folder never imports of its own.

@@ -1,0 +1,1 @@
+"""`planner serve`: a local page and an API for the same question."""
