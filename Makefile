@@ -30,6 +30,7 @@ test: $(VENV)/.installed-dev  ## every test but the slow proofs, with every opti
 
 test-slow: $(VENV)/.installed-dev  ## the slow proofs alone
 	@bash .ci/browser
+	@bash .ci/office
 	$(PYTEST) -m slow
 
 test-all: test test-slow  ## every test

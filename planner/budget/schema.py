@@ -47,7 +47,7 @@ class Choice(Part):
 
 
 class Line(Part):
-    """One line of the bill: ``quantity`` × ``usd_per_unit`` = ``usd``. Lines of one ``group`` sum to
+    """One line of the bill: ``quantity`` × ``usd_per_unit`` = ``usd``. Lines of a ``group`` sum to
     what the group costs: ``run`` to ``cost.usd.p50`` of the recommended option."""
 
     group: Literal["run", "serving"]
