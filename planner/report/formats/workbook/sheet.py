@@ -149,7 +149,9 @@ class Sheet:
         self._header(columns)
         first = self.row
         for number, row in enumerate(rows):
-            marked = [(kinds or {}).get((number, at), c.kind) for at, c in enumerate(columns)]
+            marked: list[Kind] = [
+                (kinds or {}).get((number, at), c.kind) for at, c in enumerate(columns)
+            ]
             styles = [self._style(c, kind, number == chosen) for c, kind in zip(row, marked)]
             self._row(columns, row, styles)
         table = Table(first, self.row - 1, columns)
