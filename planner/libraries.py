@@ -22,7 +22,13 @@ TORCHVISION_SCHEMAS = (
 
 EXTRAS = {"transformers": "hf", "peft": "hf", "timm": "vision", "torchvision": "vision"}
 #: Libraries that write reports: nothing of torch is imported with them.
-REPORTING = {"xlsxwriter": "report", "typst": "report", "docx": "report"}
+REPORTING = {
+    "xlsxwriter": "report",
+    "typst": "report",
+    "docx": "report",
+    "vl_convert": "report",
+    "font_source_sans_pro": "report",
+}
 # a torch.library.Library unregisters its operators when it is collected
 _declared: list[object] = []
 
