@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from planner.api.answer import Answer
     from planner.api.asking import choose, estimate
     from planner.api.decision import Decision
+    from planner.api.trackers import log_to_mlflow, log_to_wandb
     from planner.errors import PlannerError
     from planner.question import Question
     from planner.recording.recorder import record
@@ -26,6 +27,8 @@ __all__ = [
     "Question",
     "choose",
     "estimate",
+    "log_to_mlflow",
+    "log_to_wandb",
     "record",
     "__version__",
 ]
@@ -39,6 +42,8 @@ _HOMES = {
     "Question": "planner.question",
     "choose": "planner.api.asking",
     "estimate": "planner.api.asking",
+    "log_to_mlflow": "planner.api.trackers",
+    "log_to_wandb": "planner.api.trackers",
     "record": "planner.recording.recorder",
 }
 
