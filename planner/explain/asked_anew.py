@@ -20,6 +20,7 @@ from planner.trace.source import Progress
 #: Of two ways, what is a difference and not the rounding of sums.
 TINY = 1e-9
 
+
 @dataclass
 class Asked:
     """``held``: the option asked again by its own choices; the changes; what is left out and
@@ -30,12 +31,14 @@ class Asked:
     left_out: list[dict[str, Any]] = field(default_factory=list)
 
 
-def asked_anew(subject: Subject, progress: Progress | None = None) -> Asked:
-    """Every change that applies, the most valuable first."""
+def asked_anew(
+    subject: Subject, progress: Progress | None = None, *, changes: bool = True
+) -> Asked:
+    """Every change that applies, the most valuable first; none without ``changes``."""
     held = held_question(subject)
     base = amounts(_way(subject, held, subject.option.strategy))
     asked = Asked(base)
-    wanted = list(tries(subject))
+    wanted = list(tries(subject)) if changes else []
     for number, one in enumerate(wanted):
         if progress is not None:
             progress("asking what each change would buy", number, len(wanted))
@@ -46,7 +49,7 @@ def asked_anew(subject: Subject, progress: Progress | None = None) -> Asked:
         except PlannerError as error:
             why = str(error)
             asked.left_out.append({"key": one.key, "text": one.text, "why": why})
-    if progress is not None:
+    if progress is not None and wanted:
         progress("asking what each change would buy", len(wanted), len(wanted))
     asked.changes.sort(key=_value)
     return asked
@@ -77,9 +80,7 @@ def held_question(subject: Subject) -> Question:
     return question.model_copy(update=given)
 
 
-def _change(
-    subject: Subject, held: Question, one: Try, base: dict[str, Any]
-) -> dict[str, Any]:
+def _change(subject: Subject, held: Question, one: Try, base: dict[str, Any]) -> dict[str, Any]:
     strategy = one.update.get("strategy", [subject.option.strategy])[0]
     opened = {name: Question.model_fields[name].default for name in one.opens}
     question = held.model_copy(update=opened | one.update)
@@ -151,9 +152,7 @@ def _way(subject: Subject, question: Question, strategy: str, elsewhere: str = "
     return one
 
 
-def _elsewhere(
-    found: Survey, strategy: str, which: str, variant: str | None
-) -> Candidate | None:
+def _elsewhere(found: Survey, strategy: str, which: str, variant: str | None) -> Candidate | None:
     if which == "fastest":
         return found.fastest(strategy, variant=variant)
     return found.cheapest(strategy, variant=variant)
@@ -204,7 +203,12 @@ def _value(change: dict[str, Any]) -> tuple[bool, float, float, float]:
     after, less = change["after"], change["saved"]
     best = change["refitted_saved"] or less
     fits = after["fits"] or change["refitted"] is not None
-    return not fits or change["note"] is not None, -(best["usd"] or 0.0), -best["hours"], -less["bytes"]
+    return (
+        not fits or change["note"] is not None,
+        -(best["usd"] or 0.0),
+        -best["hours"],
+        -less["bytes"],
+    )
 
 
 def flags(fields: dict[str, Any]) -> str:

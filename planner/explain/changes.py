@@ -134,14 +134,21 @@ def _optimizer(subject: Subject, setting: Setting, recipe: Recipe) -> Iterator[T
         {"optimizer": "adamw_8bit"},
         "numerics",
     )
-    yield replace(one, why_not="its moments have 8 bits already") if "8bit" in (
-        recipe.optimizer
-    ) else one
+    yield (
+        replace(one, why_not="its moments have 8 bits already")
+        if "8bit" in (recipe.optimizer)
+        else one
+    )
     one = Try("optimizer_fused", "AdamW as one kernel (fused)", {"optimizer": "adamw_fused"})
-    yield replace(one, why_not="it is one kernel already") if recipe.optimizer in (
-        "adamw_fused",
-        "adamw_8bit",
-    ) else one
+    yield (
+        replace(one, why_not="it is one kernel already")
+        if recipe.optimizer
+        in (
+            "adamw_fused",
+            "adamw_8bit",
+        )
+        else one
+    )
 
 
 def _compiled(subject: Subject, setting: Setting, recipe: Recipe) -> Iterator[Try]:

@@ -13,8 +13,8 @@ import numpy as np
 from planner.devices.specification import DeviceSpec
 from planner.operations.registry import Work
 from planner.parallel.data_parallel import exposed_seconds
-from planner.plan.inputs.of_its_day import fused_share
 from planner.plan.inputs.hardware import RentedDevice
+from planner.plan.inputs.of_its_day import fused_share
 from planner.plan.steps.setting import Setting
 from planner.question import Question
 from planner.question.stack import stack_of
@@ -33,7 +33,8 @@ class Clocked:
     ``host_end`` on the host, which may run ahead. ``busy``: what the device computes of an
     operation; ``spans``: by how much it moves the device's clock, waiting included. ``loop``: the
     host's own time around the step, before its first operation. ``factor``: what measured runs
-    taught; seconds of an answer are these times it."""
+    taught; seconds of an answer are these times it. ``host_runs_ahead``: host and device have clocks
+    of their own."""
 
     trace: StepTrace
     dims: np.ndarray
@@ -48,6 +49,7 @@ class Clocked:
     loop_seconds: float
     accumulation: int
     exchange_seconds: float
+    host_runs_ahead: bool = True
     factor: float = 1.0
 
     @property
@@ -108,6 +110,7 @@ def clocked(
         launches=host.launches,
         loop_seconds=host.step_seconds,
         accumulation=setting.accumulation,
+        host_runs_ahead=not spec.one_clock,
         exchange_seconds=_exchanged(trace, ends, spec, rented.parallel.dp_replicate),
     )
     return found if longest else _corrected(found, setting.step.seconds.p50)

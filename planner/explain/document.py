@@ -16,14 +16,16 @@ from planner.trace.source import Progress
 SCHEMA = 1
 
 
-def explain(question: Question, progress: Progress | None = None) -> dict[str, Any]:
-    """Plain JSON values (``schema.py`` holds the schema). Raises PlannerError with one line that
+def explain(
+    question: Question, progress: Progress | None = None, *, changes: bool = True
+) -> dict[str, Any]:
+    """``changes``: whether each change is asked too, which may record the model anew. Plain JSON values (``schema.py`` holds the schema). Raises PlannerError with one line that
     says how to mend the question."""
     found = subject(question, progress)
     option, asked = found.option, found.question
     step = clocked(asked, option.setting, option.rented)
     longest = clocked(asked, option.placement.heaviest, option.rented, longest=True)
-    anew = asked_anew(found, progress)
+    anew = asked_anew(found, progress, changes=changes)
     return {
         "schema": SCHEMA,
         "first_lines": [line.as_dict() for line in found.first_lines],

@@ -20,7 +20,10 @@ from planner.trace.table import CATEGORIES, PHASES, StepTrace
 WORKSPACE, STATE = "workspaces of the matrix library", "optimizer state"
 OUTSIDE, BUCKETS = "batch, loss and what is made outside modules", "gradient buckets"
 #: What a device holds beside live tensors, as the answer's breakdown names it.
-BESIDE = {"fragmentation": "held and not used (fragmentation)", "context": "what the runtime takes (context)"}
+BESIDE = {
+    "fragmentation": "held and not used (fragmentation)",
+    "context": "what the runtime takes (context)",
+}
 PARTS = (*CATEGORIES, *BESIDE)
 #: Points of a timeline: more than a screen is wide.
 POINTS = 400
@@ -37,9 +40,7 @@ def memory_at_peak(option: Option, longest: Clocked) -> dict[str, Any]:
         accumulation=heaviest.accumulation,
         workspace=runtime_memory(option.rented.spec).workspace,
     )
-    buckets = bucket_bytes(
-        trace.meta.get("gradient_bytes", 0), option.rented.parallel.dp_replicate
-    )
+    buckets = bucket_bytes(trace.meta.get("gradient_bytes", 0), option.rented.parallel.dp_replicate)
     live = float(seen.moment.allocated_bytes + buckets)
     scale = memory.allocated_bytes.p50 / live if live else 1.0
     tops = [*_alive(trace, seen, buckets, scale), *_beside(memory.breakdown)]
@@ -53,9 +54,7 @@ def memory_at_peak(option: Option, longest: Clocked) -> dict[str, Any]:
             "operation": memory.peak.operation,
             "module": memory.peak.module,
         },
-        "tree": sorted(
-            (_document(node, whole) for node in tops), key=lambda node: -node["bytes"]
-        ),
+        "tree": sorted((_document(node, whole) for node in tops), key=lambda node: -node["bytes"]),
         "timeline": timeline(seen, longest, scale, buckets),
     }
 
