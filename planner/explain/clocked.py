@@ -33,8 +33,8 @@ class Clocked:
     ``host_end`` on the host, which may run ahead. ``busy``: what the device computes of an
     operation; ``spans``: by how much it moves the device's clock, waiting included. ``loop``: the
     host's own time around the step, before its first operation. ``factor``: what measured runs
-    taught; seconds of an answer are these times it. ``host_runs_ahead``: host and device have clocks
-    of their own."""
+    taught; seconds of an answer are these times it. ``host_runs_ahead``: host and device have
+    clocks of their own."""
 
     trace: StepTrace
     dims: np.ndarray

@@ -19,8 +19,9 @@ SCHEMA = 1
 def explain(
     question: Question, progress: Progress | None = None, *, changes: bool = True
 ) -> dict[str, Any]:
-    """``changes``: whether each change is asked too, which may record the model anew. Plain JSON values (``schema.py`` holds the schema). Raises PlannerError with one line that
-    says how to mend the question."""
+    """Plain JSON values (``schema.py`` holds the schema). ``changes``: whether each change is asked
+    too, which may record the model anew. Raises PlannerError with one line that says how to mend
+    the question."""
     found = subject(question, progress)
     option, asked = found.option, found.question
     step = clocked(asked, option.setting, option.rented)

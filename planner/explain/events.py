@@ -41,8 +41,8 @@ def trace_events(step: Clocked, seen: History, name: str) -> dict[str, Any]:
     events += _between(step, begin)
     events += _exchange(step, begin)
     events += _memory(step, seen, begin)
-    # names first, then by time; of equal times the longer event, which holds the shorter
-    events.sort(key=lambda e: (e["ph"] != "M", e.get("ts", 0.0), -e.get("dur", 0.0)))
+    # names first, then by time; what lasts no time stays before what begins with it
+    events.sort(key=lambda e: (e["ph"] != "M", e.get("ts", 0.0)))
     return {
         "traceEvents": _scaled(events, step.factor),
         "displayTimeUnit": "ms",

@@ -1,4 +1,4 @@
-"""The figures by which a change is shown: with the micro-batch chosen again where that is better."""
+"""The figures by which a change is shown: with the micro-batch chosen again where better."""
 
 from __future__ import annotations
 

@@ -15,8 +15,7 @@ Node = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """``amount``: seconds or bytes of ``count`` blocks together, ``each`` of one of them; ``parts``:
-    what it consists of, (name, share of the amount), the largest first; ``smaller``: of how many
+    """``amount``: seconds or bytes of ``count`` blocks together, ``each`` of one; ``parts``: what it consists of, (name, share of the amount), the largest first; ``smaller``: of how many
     parts it is the sum that have no line of their own."""
 
     depth: int

@@ -49,7 +49,7 @@ def changes(document: Document) -> Part:
         "Cost, USD",
         f"Run, {time_unit}",
         "Memory, GiB",
-        "Learns otherwise",
+        "Differs in",
         "Ask it with",
     )
     return Part(
