@@ -15,8 +15,9 @@ Node = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """``amount``: seconds or bytes of ``count`` blocks together, ``each`` of one; ``parts``: what it consists of, (name, share of the amount), the largest first; ``smaller``: of how many
-    parts it is the sum that have no line of their own."""
+    """``amount``: seconds or bytes of ``count`` blocks together, ``each`` of one. ``parts``: what
+    it consists of, (name, share of the amount), the largest first. ``smaller``: of how many parts
+    it is the sum that have no line of their own."""
 
     depth: int
     name: str
