@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "planner"
 SHARED = (
     "version",
     "errors",
+    "files",
     "blame",
     "first_lines",
     "units",
@@ -53,6 +54,7 @@ ROOMS = (
     "recording",
     "validate",
     "report",
+    "api",
     "serve",
     "cli",
 )
