@@ -95,12 +95,11 @@ def causes(document: Document) -> Part:
         )
         for cause in found
     )
+    headers = ("Change", "Cost", "Run", "Memory", "Recommended then")
     notes_ = ("Each change is made after those above it; together they are the whole difference.",)
     return Part(
         "Why",
-        table=_even(
-            Table(("Change", "Cost", "Run", "Memory", "Recommended then"), rows), (1, 2, 3)
-        ),
+        table=_even(Table(headers, rows), (1, 2, 3)),
         right=(1, 2, 3),
         drop=(4,),
         notes=notes_ if found else (),
