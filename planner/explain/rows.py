@@ -76,3 +76,58 @@ def shares_of(parts: Mapping[str, float]) -> list[tuple[str, float, float]]:
     whole = sum(parts.values())
     ordered = sorted(parts.items(), key=lambda part: -part[1])
     return [(name, value, value / whole if whole else 0.0) for name, value in ordered if value]
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A node of a tree as a row of data: ``amount`` None for one that is the sum of those below it,
+    else what it holds itself; ``total`` with all below. ``main``: the largest of its parts."""
+
+    key: int
+    parent: int | None
+    name: str
+    path: str
+    count: int
+    amount: float | None
+    total: float
+    share: float
+    main: str
+    parts: tuple[tuple[str, float], ...]
+
+
+def time_leaves(document: Node) -> list[Leaf]:
+    """Every node of ``document["time"]["tree"]`` below one root."""
+    return _leaves(document["time"]["tree"], "seconds", _kinds)
+
+
+def memory_leaves(document: Node) -> list[Leaf]:
+    """Every node of ``document["memory"]["tree"]`` below one root."""
+    return _leaves(document["memory"]["tree"], "bytes", _categories)
+
+
+def _leaves(nodes: Sequence[Node], key: str, parts: Any) -> list[Leaf]:
+    whole = sum(node[key] for node in nodes)
+    found = [Leaf(0, None, "", "", 1, None, whole, 1.0, "", ())]
+
+    def visit(node: Node, parent: int) -> None:
+        number, below = len(found), node["children"]
+        shares = _shares(parts(node), node[key])
+        main = shares[0][0] if shares else ""
+        name, path, count, total = node["name"], node["path"], node["count"], node[key]
+        own = None if below else total
+        found.append(
+            Leaf(number, parent, name, path, count, own, total, node["share"], main, shares)
+        )
+        for child in below:
+            visit(child, number)
+        rest = total - sum(child[key] for child in below)
+        if below and rest > 0:
+            share = node["share"] * rest / total
+            inside = f"{name} itself"
+            found.append(
+                Leaf(len(found), number, inside, path, count, rest, rest, share, main, shares)
+            )
+
+    for node in nodes:
+        visit(node, 0)
+    return found

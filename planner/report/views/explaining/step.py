@@ -148,4 +148,4 @@ def _shares(
         (name, word(value) if like is None else word(value, like), share_text(share))
         for name, value, share in shares_of(parts)
     )
-    return Part(title, table=Table(("", "", "Share"), rows), right=(1, 2))
+    return Part(title, table=Table(("", "Amount", "Share"), rows), right=(1, 2))
