@@ -71,7 +71,9 @@ def spelled(name: str, off: bool = False) -> str:
 def asked(fields: Mapping[str, Any], *, online: bool = False) -> Question:
     """The question of fields from outside. ``online``: whether a hub id that no catalogue holds may
     be asked for over the network. Raises QuestionError and ModelError; reads no file."""
-    given = {name: value for name, value in fields.items() if value is not None and value != ""}
+    given = {
+        str(name): value for name, value in fields.items() if value is not None and value != ""
+    }
     for name, value in given.items():
         _check_open(name)
         _check_size(name, value)

@@ -11,14 +11,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from planner.errors import nearest
 from planner.question.parsing import COMPLAINTS
 from planner.serve.api.guard import Guard
 from planner.serve.api.jobs import Jobs
 from planner.serve.api.pages import add_pages
 from planner.serve.api.paths import add_paths
 from planner.serve.api.responses import refused
-from planner.serve.asked import open_fields
 from planner.serve.settings import Settings
 from planner.serve.work.job import Job, Refused
 from planner.serve.work.pool import Pool
@@ -75,17 +73,13 @@ async def _not_valid(request: Request, error: Exception) -> Response:
     """The first of pydantic's complaints in a line."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part not in ("body", "query")]
-    if first["type"] == "extra_forbidden":
-        near = nearest(place[0], list(open_fields())) if place else []
-        mend = f"Did you mean {' or '.join(near)}?" if near else None
-        return refused(Refused(f"there is no field {place[0][:80]!r} here", mend=mend))
     if first["type"] == "json_invalid":
         return refused(Refused("the body is no JSON", status=400))
+    place = [str(part) for part in first["loc"] if part not in ("body", "query")]
     told = COMPLAINTS.get(first["type"])
     what = told.format(**first.get("ctx", {})) if told else str(first["msg"])[:200]
-    name = place[0] if place else None
-    return refused(Refused(what, where=name, fields=(name,) if name else ()))
+    name = place[0] if place else "the body"
+    return refused(Refused(what, where=name, fields=tuple(place[:1])))
 
 
 async def _no_such(request: Request, error: Exception) -> Response:

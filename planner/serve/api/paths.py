@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, Body, FastAPI, Query, Request
+from pydantic import WithJsonSchema
 from starlette.responses import JSONResponse, Response
 
 from planner.report.formats.registry import formats_of
@@ -17,6 +18,8 @@ from planner.serve.asked import LONGEST_TEXT, Asked
 from planner.serve.work.job import Answered, Job, Kind, Refused, Reply, Unrecorded
 
 router = APIRouter(prefix="/api")
+#: A question as it came: ``asked`` reads it, and says what is wrong with it.
+Fields = Annotated[dict[str, Any], Body(), WithJsonSchema(Asked.model_json_schema())]
 LISTS = ("strategy", "licences", "lora_targets", "lora_exclude", "lora_layers")
 
 
@@ -25,14 +28,14 @@ def add_paths(app: FastAPI) -> None:
 
 
 @router.post("/estimate", summary="GPU hours, peak memory and dollars of every strategy")
-async def estimate(request: Request, question: Asked, wait: bool = True) -> Response:
+async def estimate(request: Request, question: Fields, wait: bool = True) -> Response:
     """The document of ``planner estimate --json``. Where a step has to be recorded first, which
     takes seconds, ``wait=false`` answers 202 with a job."""
     return await _ask(request, "estimate", question, wait)
 
 
 @router.post("/choose", summary="What to rent and which way to go under the limits")
-async def choose(request: Request, question: Asked, wait: bool = True) -> Response:
+async def choose(request: Request, question: Fields, wait: bool = True) -> Response:
     """The document of ``planner choose --json``; it looks at every GPU and takes seconds."""
     return await _ask(request, "choose", question, wait)
 
@@ -113,8 +116,8 @@ def question_of(items: list[tuple[str, str]]) -> dict[str, Any]:
     return fields
 
 
-async def _ask(request: Request, kind: Kind, question: Any, wait: bool) -> Response:
-    task = Job(kind, question.model_dump(exclude_unset=True, exclude_none=True, mode="json"))
+async def _ask(request: Request, kind: Kind, fields: dict[str, Any], wait: bool) -> Response:
+    task = Job(kind, fields)
     state = request.app.state
     reply: Reply = await state.pool.quick(task)
     if not isinstance(reply, Unrecorded):
