@@ -40,7 +40,7 @@ def runs(text: str) -> list[Run]:
     table = text[text.index("\n## The runs\n") :].split("\n## ", 2)[1]
     lines = [line for line in table.splitlines() if line.startswith("| ")]
     names, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
-    cells = (dict(zip(names, row, strict=True)) for row in rows if not row[0].startswith("---"))
+    cells = (dict(zip(names, row, strict=True)) for row in rows if row[0].strip("-:"))
     return [run for row in cells if (run := _run(row)) is not None]
 
 

@@ -45,7 +45,7 @@ def test_the_plot_shows_the_runs_of_the_document(tmp_path):
 
 
 def test_a_row_without_hours_or_trust_is_no_run():
-    head = "| run | trust | strategy | reported h | ours (p10 to p90) |\n| --- | --- | --- | --- |\n"
+    head = "| run | trust | strategy | reported h | ours (p10 to p90) |\n| - | - | - | - |\n"
     rows = "| a | H | lora | 2,570 | 1,200 (900 to 3,000) |\n| b | L | lora | 2 | 1 (1 to 2) |\n"
     found = whole_runs.runs(f"\n## The runs\n\n{head}{rows}| c | H | lora |  |  |\n\n## Next\n")
     assert found == [whole_runs.Run("a", "lora", 2570.0, 900.0, 1200.0, 3000.0)]
