@@ -120,6 +120,14 @@ def format_usd(usd: float) -> str:
     return f"${usd:,.2f}" if abs(usd) < 1000 else f"${usd:,.0f}"
 
 
+def format_usd_per_unit(usd: float) -> str:
+    """A price of one unit, in four significant figures, so that quantity × price gives the sum:
+    ``0.06091`` → ``$0.06091``; ``2.5`` → ``$2.50``."""
+    digits = max(2, 3 - math.floor(math.log10(usd))) if usd > 0 else 2
+    whole, _, cents = f"{usd:,.{digits}f}".partition(".")
+    return f"${whole}.{cents[:2]}{cents[2:].rstrip('0')}"
+
+
 def format_count(value: float) -> str:
     """``8030261248`` → ``8.03B``; ``12500`` → ``12.5k``; ``350`` → ``350``."""
     for scale, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
