@@ -26,7 +26,7 @@ from planner.report.words import clean, figure_text, hours_text, usd_text
 Json = Mapping[str, Any]
 #: Ways of the front that a screen has room for.
 FRONT = 4
-MORE = "what each stage asks for, what the data supports, smaller models"
+MORE = "the stages in full, what the data supports"
 
 
 def screen(document: Json, *, brief: bool = False) -> Screen:
@@ -48,7 +48,9 @@ def screen(document: Json, *, brief: bool = False) -> Screen:
         parts.append(Grid(_ways(document["ways"]), "Every GPU at every provider"))
         parts += decisive
         return Screen(parts, rest_words(hidden, len(document["assumptions"]), MORE))
-    parts += _front(document) + _stages(document) + _project(document) + decisive
+    parts += [*_front(document), *_stages(document)]
+    parts += decisive
+    parts += _project(document)
     return Screen(parts, rest_words(hidden, len(document["assumptions"]), MORE))
 
 
@@ -140,7 +142,7 @@ def _front(document: Json) -> list[Part]:
     )
     kept = ["yes" if way["keeps_limits"] else "no" for way in shown]
     limit = [names("Kept", kept)] if "no" in kept else []
-    return [Grid(Columns((*_figures(shown), *limit)), title, keep=3 * HELPS)]
+    return [Grid(Columns((*_figures(shown), *limit)), title, keep=2 * HELPS + 5)]
 
 
 def _spread(count: int) -> list[int]:
@@ -154,13 +156,13 @@ def _stages(document: Json) -> list[Part]:
     if not stages:
         return []
     columns = (
-        names("Stage", [clean(row["stage"]) for row in stages]),
+        names("In which order to go", [clean(row["stage"]) for row in stages]),
         names("Strategy", [clean(row["strategy"]) for row in stages], drop=40),
         names("Costs", [_stage_cost(row) for row in stages]),
         names("Spent by then", [usd_text(row["spent_usd"]) for row in stages], drop=30),
         names("Go on while", [clean(row["go_on_while"]) for row in stages], drop=50),
     )
-    return [Grid(Columns(columns), "In which order to go", keep=2 * HELPS)]
+    return [Grid(Columns(columns), keep=2 * HELPS)]
 
 
 def _stage_cost(row: Json) -> str:
@@ -170,6 +172,6 @@ def _stage_cost(row: Json) -> str:
 
 def _project(document: Json) -> list[Part]:
     return [
-        Paragraph(clean(text), "Project:", keep=2 * HELPS + 1)
+        Paragraph(clean(text), "Project:", keep=3 * HELPS + 5)
         for text, _ in on_topic(document, "cost")
     ]

@@ -171,11 +171,12 @@ def figures_of(option: Json) -> str:
 
 def _budget(answer: Json, brief: bool) -> list[Part]:
     told = on_topic(answer, "limit")
-    parts: list[Part] = [
-        Paragraph(clean(text), "Budget:", "bad" if warns else "") for text, warns in told
-    ]
     broken = [clean(line) for line in broken_limits(answer)]
-    parts += [Paragraph(line, "Limit:", "bad") for line in broken]
+    parts: list[Part] = [
+        Paragraph(clean(text), "Budget:", "bad" if broken else "") for text, _ in told
+    ]
+    if not told:
+        parts += [Paragraph(line, "Limit:", "bad") for line in broken]
     if not parts and not brief:
         parts.append(Paragraph(NO_LIMIT, "Budget:", keep=2 * HELPS))
     if not brief:

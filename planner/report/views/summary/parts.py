@@ -53,11 +53,11 @@ class Screen:
 
 def decisive_parts(
     document: Mapping[str, Any], chosen: Mapping[str, Any] | None
-) -> tuple[list[Part], list[Decisive]]:
+) -> tuple[list[Paragraph], list[Decisive]]:
     """(at most five lines that change a decision, all others). A warning of the input stays on the
     screen, what was assumed is left out first."""
     found = decisive(document, chosen)
-    parts: list[Part] = []
+    parts: list[Paragraph] = []
     for place, line in enumerate(found[:DECISIVE]):
         lead, style = ("!", "warn") if line.warning else ("-", "")
         keep = place + (HELPS if line.rank < ASSUMED else 4 * HELPS) if line.rank else 0
