@@ -46,7 +46,12 @@ def estimate(
     """
     if isinstance(question, str):
         question = _question(question, data, fields)
-    problem = understand(question, progress)
+    return answered(understand(question, progress))
+
+
+def answered(problem: Problem) -> dict[str, Any]:
+    """As ``estimate``, of a question that is understood."""
+    question, progress = problem.question, problem.progress
     paid = _paid(problem)
     hardware = (
         find_hardware(question, progress)

@@ -113,6 +113,11 @@ class Memory(Part):
         le=1,
         description="That the run needs more than the device has, by the spread of the figures",
     )
+    evaluation_bytes: Figure | None = Field(
+        default=None,
+        description="What an evaluation uses of the device, with the context; training's figures "
+        "are the others",
+    )
 
     @model_validator(mode="after")
     def _parts_sum(self) -> Self:
