@@ -103,9 +103,14 @@ class SourceGrid:
 
     @cached_property
     def peaks(self) -> np.ndarray:
-        """Live bytes at each of ``large``."""
-        dims = self.trace.dims(B=self.large, **self.longest)
-        return np.atleast_1d(peak_allocated(self.trace, dims))
+        """Live bytes at each of ``large``, kept with the trace."""
+        trace = self.trace
+        dims = trace.dims(B=self.large, **self.longest)
+        return trace.memo.of(
+            "peaks",
+            (dims.shape, dims.tobytes()),
+            lambda: np.atleast_1d(peak_allocated(trace, dims)),
+        )
 
     @property
     def least_bytes(self) -> float:
