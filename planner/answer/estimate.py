@@ -3,6 +3,7 @@ reports show comes from here."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,25 @@ def estimate(
     """
     if isinstance(question, str):
         question = _question(question, data, fields)
+    return answered(question, progress).document
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer with all that it was made of. ``options`` are those of ``shown``, priced in full;
+    ``chosen``: (the recommended option, why), None where nothing is recommended."""
+
+    problem: Problem
+    ways: Ways
+    shown: list[Candidate]
+    options: list[Option]
+    paid: list[PaidOption]
+    chosen: tuple[Option | PaidOption, str] | None
+    document: dict[str, Any]
+
+
+def answered(question: Question, progress: Progress | None = None) -> Answered:
+    """As ``estimate``, for a report that goes on from the answer."""
     problem = understand(question, progress)
     paid = _paid(problem)
     hardware = (
@@ -65,7 +85,8 @@ def estimate(
     chosen = _recommended(ways, best, shown, options) if options else _cheapest_paid(question, paid)
     problem.first_lines += limit_lines(ways, best[0] if best else None)
     advice = {id(option): fixes(problem, option, searched=hardware.searched) for option in options}
-    return document(problem, hardware, options, advice, chosen, paid)
+    made = document(problem, hardware, options, advice, chosen, paid)
+    return Answered(problem, ways, shown, options, paid, chosen, made)
 
 
 def _shown(ways: Ways) -> list[Candidate]:
