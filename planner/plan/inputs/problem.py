@@ -20,8 +20,8 @@ from planner.memory.replays import Replays
 from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
-from planner.plan.inputs.kept import Kept
 from planner.plan.inputs.counts import counted, said_of
+from planner.plan.inputs.kept import Kept
 from planner.plan.inputs.of_its_day import stack_lines, view_of
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.speech import transcribed
@@ -104,13 +104,13 @@ class Problem:
             return source
         return self.source(replace(source.recipe, variant=None), source.facts)
 
-    def changed(self, question: Question) -> Problem:
-        """The same model and data under another question: what was recorded and replayed is
-        shared, what is assumed and warned of is not."""
+    def changed(self, question: Question, data: DatasetProfile | None = None) -> Problem:
+        """The same model under another question, and on other data where that is given: what was
+        recorded and replayed is shared, what is assumed and warned of is not."""
         return Problem(
             question,
             self.facts,
-            self.data,
+            self.data if data is None else data,
             self.progress,
             replays=self.replays,
             record=self.record,

@@ -60,7 +60,7 @@ class Answerer:
         from planner.answer.estimate import answered
         from planner.plan.inputs.problem import understand
 
-        return answered(understand(question, progress, self.kept))
+        return answered(understand(question, progress, self.kept)).document
 
     def _report(self, question: Question, suffix: str, progress: Progress | None) -> Reply:
         from planner.report.formats.registry import formats_of
