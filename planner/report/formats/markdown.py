@@ -29,12 +29,12 @@ def markdown(document: Mapping[str, Any]) -> str:
 
 def _first(section: Section) -> list[str]:
     level = "#" if section.key == "summary" else "##"
-    return [f"{level} {_escape(section.title)}", *_body(section)]
+    return [f"{level} {escaped(section.title)}", *_body(section)]
 
 
 def _folded(section: Section) -> list[str]:
     """GitHub reads Markdown within ``details`` where an empty line stands around it."""
-    chapter = [f"## {_escape(section.chapter)}"] if section.chapter else []
+    chapter = [f"## {escaped(section.chapter)}"] if section.chapter else []
     teaser = f": {html_escape(section.teaser)}" if section.teaser else ""
     opened = f"<details>\n<summary>{html_escape(section.title)}{teaser}</summary>"
     return [*chapter, opened, *_body(section), "</details>"]
@@ -43,28 +43,28 @@ def _folded(section: Section) -> list[str]:
 def _body(section: Section) -> list[str]:
     leading, *others = section.paragraphs or ("",)
     return [
-        _bold(leading) if section.key == "recommendation" else _escape(leading),
-        *map(_escape, others),
+        _bold(leading) if section.key == "recommendation" else escaped(leading),
+        *map(escaped, others),
         _facts(section.facts),
         _bullets(section.lines),
         *(part for table in section.tables for part in (_caption(table), _table(table))),
-        *(part for name, text in section.code for part in (f"{_escape(name)}:", _code(text))),
-        *map(_escape, section.notes),
+        *(part for name, text in section.code for part in (f"{escaped(name)}:", _code(text))),
+        *map(escaped, section.notes),
     ]
 
 
 def _facts(facts: Iterable[Fact]) -> str:
     """A row a figure: what it is, the figure, what qualifies it."""
     rows = [
-        f"| {_escape(fact.label)} | {_bold(_SIGNS[fact.tone] + fact.value)} | "
-        f"{_escape(fact.detail)} |"
+        f"| {escaped(fact.label)} | {_bold(_SIGNS[fact.tone] + fact.value)} | "
+        f"{escaped(fact.detail)} |"
         for fact in facts
     ]
     return "\n".join(["| What | Figure | |", "| --- | --- | --- |", *rows]) if rows else ""
 
 
 def _bullets(lines: Iterable[Line]) -> str:
-    return "\n".join(f"- {_SIGNS[line.tone]}{_escape(line.text)}" for line in lines)
+    return "\n".join(f"- {_SIGNS[line.tone]}{escaped(line.text)}" for line in lines)
 
 
 def _caption(table: Grid) -> str:
@@ -75,10 +75,10 @@ def _table(table: Grid) -> str:
     """A cell's lines are parted by a space: Markdown's tables hold one line a cell."""
     last = len(table.rows) - 1
     rules = ["---:" if at in table.right else "---" for at in range(len(table.headers))]
-    rows = [_row(map(_escape, table.headers)), _row(rules)]
+    rows = [_row(map(escaped, table.headers)), _row(rules)]
     for at, cells in enumerate(table.rows):
         strong = at in table.marked or (table.total and at == last)
-        rows.append(_row(map(_bold if strong else _escape, map(one_line, cells))))
+        rows.append(_row(map(_bold if strong else escaped, map(one_line, cells))))
     return "\n".join(rows)
 
 
@@ -87,7 +87,7 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _bold(text: str) -> str:
-    return f"**{_escape(text)}**" if text.strip() else ""
+    return f"**{escaped(text)}**" if text.strip() else ""
 
 
 def _code(text: str) -> str:
@@ -97,7 +97,7 @@ def _code(text: str) -> str:
     return f"{fence}\n{text}\n{fence}"
 
 
-def _escape(text: str) -> str:
+def escaped(text: str) -> str:
     """Shown as it is: nothing in a user's string becomes markup, HTML or a table's border."""
     shown = _SPECIAL.sub(lambda hit: "\\" + hit[0], one_line(text))
     return _BEGINS.sub(lambda hit: _begun(hit[1], hit[2]), shown)
