@@ -62,7 +62,8 @@ def state(document: Document, option: Mapping[str, Any]) -> str:
 def title(document: Document, option: Mapping[str, Any]) -> str:
     """Its name; its GPU too where the options differ in it; what sets it apart in words, since
     colour alone tells nothing."""
-    devices = {(each.get("gpu"), each.get("gpus")) for each in document["options"]}
+    rented = [each for each in document["options"] if each.get("gpu")]
+    devices = {(each["gpu"], each["gpus"]) for each in rented}
     where = f" · {option_view.short_device(option)}" if option.get("gpu") else ""
     sign = {"recommended": " ✓", "ruled out": " (does not fit)"}
     shown = name(option) + (where if len(devices) > 1 else "")
