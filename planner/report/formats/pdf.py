@@ -22,9 +22,10 @@ from planner.today import today
 TEMPLATE = Path(__file__).parent / "templates" / "budget.typ"
 #: Pixels of a chart as wide as the text, and of one of two beside each other, so that their letters
 #: are as large as the text's.
-WIDE_PX, HALF_PX = 620, 310
-#: Charts below the summary, where its page has room: what the sum hangs on, how sure it is.
-FIRST = ("sensitivity", "chances")
+WIDE_PX, HALF_PX, PAIR = 620, 310, 2
+#: Charts below the summary, where its page has room: what else could be rented, how sure the sum
+#: is; so many pixels high, axes aside.
+FIRST, LOW_PX = ("offers", "chances"), 120
 NOBODY = "made by planner; every figure is in the answer's JSON document"
 
 
@@ -57,7 +58,7 @@ def _data(answer: Mapping[str, Any], day: datetime.date) -> dict[str, Any]:
         "sections": [_plain(section) for section in shown],
         "charts": {section.key: _charts(answer, section.charts) for section in shown},
         "phases": _phases(answer),
-        "beside": _charts(answer, FIRST),
+        "beside": _charts(answer, FIRST, LOW_PX),
         "costs": [(option.get("cost") or {}).get("usd") for option in answer["options"]],
     }
 
@@ -90,15 +91,18 @@ def _phases(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _charts(answer: Mapping[str, Any], keys: tuple[str, ...]) -> list[dict[str, str]]:
+def _charts(
+    answer: Mapping[str, Any], keys: tuple[str, ...], height_px: int | None = None
+) -> list[dict[str, str]]:
     found = drawn(answer, keys)
-    width = HALF_PX if len(found) == len(FIRST) else WIDE_PX
+    width = HALF_PX if len(found) == PAIR else WIDE_PX
+    more = {} if height_px is None else {"height": height_px}
     return [
         {
             "title": chart.title,
             "caption": chart.caption,
             "alt": clean(chart.alt(answer)),
-            "svg": draw.svg(spec, width),
+            "svg": draw.svg({**spec, **more}, width),
         }
         for chart, spec in found
     ]
