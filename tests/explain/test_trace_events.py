@@ -1,4 +1,4 @@
-"""``planner trace``: a step for Perfetto, after the Trace Event Format; its sums are the answer's."""
+"""``planner trace``: a step for Perfetto, in the Trace Event Format; its sums are the answer's."""
 
 import gzip
 import json
@@ -98,7 +98,8 @@ def test_memory_at_the_longest_batch_reaches_the_answers_peak():
     memory = answer["options"][0]["memory"]
     most = max(args["allocated_bytes"] for args in counted)
     assert most == memory["allocated_bytes"]["p50"]
-    assert {args["reserved_bytes"] for args in counted} == {memory["reserved_bytes"]["p50"]}
+    (reserved,) = {args["reserved_bytes"] for args in counted}
+    assert most <= reserved <= memory["reserved_bytes"]["p90"]
 
 
 def test_a_kernel_says_its_shapes_and_work():
