@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from planner.answer.advice import fixes
 from planner.answer.assemble import document
-from planner.answer.recommend import among, recommend
+from planner.answer.recommend import Reason, among, recommend
 from planner.answer.verdict import limit_lines
 from planner.errors import PlannerError, QuestionError
 from planner.first_lines import FirstLine
@@ -46,7 +46,12 @@ def estimate(
     """
     if isinstance(question, str):
         question = _question(question, data, fields)
-    problem = understand(question, progress)
+    return answered(understand(question, progress))
+
+
+def answered(problem: Problem) -> dict[str, Any]:
+    """As ``estimate``, of a question that is understood."""
+    question, progress = problem.question, problem.progress
     paid = _paid(problem)
     hardware = (
         find_hardware(question, progress)
@@ -65,7 +70,8 @@ def estimate(
     chosen = _recommended(ways, best, shown, options) if options else _cheapest_paid(question, paid)
     problem.first_lines += limit_lines(ways, best[0] if best else None)
     advice = {id(option): fixes(problem, option, searched=hardware.searched) for option in options}
-    return document(problem, hardware, options, advice, chosen, paid)
+    reason = best[1].text if best else None
+    return document(problem, hardware, options, advice, chosen, paid, reason)
 
 
 def _shown(ways: Ways) -> list[Candidate]:
@@ -102,7 +108,7 @@ def _leave_out(ways: Ways, names: list[str], error: str) -> None:
 
 def _recommended(
     ways: Ways,
-    found: tuple[Candidate, str] | None,
+    found: tuple[Candidate, Reason] | None,
     shown: list[Candidate],
     options: list[Option],
 ) -> tuple[Option, str] | None:

@@ -44,7 +44,7 @@ PLANNED = {
     "wall_hours": ("hours", float),
     "usd": ("usd", float),
 }
-#: Planned from the command to the last checkpoint, recorded from the first batch: no error of these.
+#: Planned from the command to the last checkpoint, recorded from the first batch: no error of them.
 OTHER_CLOCK = ("hours", "usd")
 
 

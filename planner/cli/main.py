@@ -83,6 +83,8 @@ COMMANDS = {
         "planner.cli.commands.models",
         "List the models that are answered without a download.",
     ),
+    "serve": ("planner.cli.commands.serve", "A local page with sliders, and an API beneath it."),
+    "mcp": ("planner.cli.commands.mcp", "Tools for coding assistants, over standard input."),
     "schema": (
         "planner.cli.commands.schema",
         "Print the JSON Schema of a question or of an answer.",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.report.formats.workbook.sheet import Sheet, Table
-from planner.report.formats.workbook.style import FONT, INK, PALE, RULE, SERIES
+from planner.report.formats.workbook.style import ACCENT, FONT, INK, LESS, MORE, PALE, RULE
 
 #: The row of the summary's tables, beside which its chart stands.
 BESIDE = 7
@@ -18,7 +18,7 @@ SIZE = {"width": 640, "height": 300}
 def costs_of_strategies(book: Any, listed: Sheet, table: Table, shown: Sheet) -> None:
     """A bar a strategy: its median, on the sheet ``shown``."""
     chart = book.add_chart({"type": "bar"})
-    chart.add_series(_bar(listed, table, "Strategy", "Cost (USD)", SERIES[0], "Cost (USD)"))
+    chart.add_series(_bar(listed, table, "Strategy", "Cost (USD)", ACCENT, "Cost (USD)"))
     _dress(chart, "Cost of each strategy", "USD")
     chart.set_legend({"none": True})
     shown.page.insert_chart(
@@ -37,7 +37,7 @@ def offers(book: Any, sheet: Sheet, table: Table) -> None:
             "marker": {
                 "type": "circle",
                 "size": 7,
-                "fill": {"color": SERIES[0]},
+                "fill": {"color": ACCENT},
                 "border": {"color": "white"},
             },
         }
@@ -55,8 +55,8 @@ def tornado(book: Any, sheet: Sheet, table: Table, usd: float) -> None:
     """Bars from the plan's sum to the sum at the low and the high value."""
     chart = book.add_chart({"type": "bar"})
     for title, colour, name in (
-        ("Cost at low (USD)", SERIES[4], "at the low value"),
-        ("Cost at high (USD)", SERIES[5], "at the high value"),
+        ("Cost at low (USD)", LESS, "at the low value"),
+        ("Cost at high (USD)", MORE, "at the high value"),
     ):
         chart.add_series(_bar(sheet, table, "What changes", title, colour, name))
     _dress(chart, "What moves the sum", "USD")
@@ -74,7 +74,7 @@ def chances(book: Any, sheet: Sheet, table: Table) -> None:
             "name": "Chance",
             "categories": table.span(sheet, "Bill above (USD)"),
             "values": table.span(sheet, "Chance"),
-            "line": {"color": SERIES[0], "width": 2},
+            "line": {"color": ACCENT, "width": 2},
         }
     )
     _dress(chart, "The chance that the bill is higher", "Chance")
@@ -87,7 +87,7 @@ def chances(book: Any, sheet: Sheet, table: Table) -> None:
 def phases(book: Any, sheet: Sheet, table: Table) -> None:
     """Hours of the run by phase."""
     chart = book.add_chart({"type": "bar"})
-    chart.add_series(_bar(sheet, table, "Phase", "Now (h)", SERIES[2], "Hours"))
+    chart.add_series(_bar(sheet, table, "Phase", "Now (h)", ACCENT, "Hours"))
     _dress(chart, "Where the hours go", "h")
     chart.set_legend({"none": True})
     _insert(chart, sheet, "Hours of each phase of the run", 0)

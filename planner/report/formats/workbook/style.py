@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from planner.report.look import LIGHT
+
 #: What a cell holds, which settles its number format and its side.
 Kind = Literal["text", "usd", "hours", "gib", "count", "amount", "share", "kwh", "factor", "none"]
 
-INK, PALE, ACCENT, RULE = "#1B2430", "#5B6573", "#0B5CAD", "#C9D1DA"
-BAND, HEADER, CHOSEN = "#F4F6F9", "#E3EAF2", "#E4F1E7"
+INK, PALE, ACCENT, RULE = LIGHT.ink, LIGHT.soft, LIGHT.accent, LIGHT.rule
+HEADER, CHOSEN, WARNING = LIGHT.card, LIGHT.tint, LIGHT.bad
+LESS, MORE = LIGHT.series[1], LIGHT.series[3]
 #: Inputs are blue on yellow, as spreadsheets of finance have them.
 INPUT_INK, INPUT_FILL = "#0000C0", "#FFF4C2"
-WARNING = "#A33A00"
-#: Bars and lines: Okabe and Ito (2008), apart for every kind of colour vision.
-SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+#: On every machine that opens a workbook.
 FONT = "Calibri"
 
 #: Small sums keep their digits, large ones lose their cents.

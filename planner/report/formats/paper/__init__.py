@@ -1,1 +1,0 @@
-"""What the reports on paper (PDF, Word) share: their sections as tables and sentences."""
