@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from planner.errors import MachineError, PlannerError, QuestionError, fields_spelled
@@ -100,9 +101,10 @@ def _plain(text: str) -> str:
 
 
 def _json(document: dict) -> bytes:
-    from planner.report.formats.json_text import as_json
-
-    return as_json(document).encode("utf-8", "replace")
+    """As ``planner estimate --json``, without the blanks. Figures are finite: NaN would not be
+    JSON."""
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
 
 
 def _log() -> None:
