@@ -49,9 +49,11 @@ def _pages(part: Any) -> Iterator[str]:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Adds the pages of the reference."""
+    """Adds the pages of the reference, and the look."""
     from mkdocs.structure.files import File
 
+    look = (HERE / "look.css").read_text(encoding="utf-8")
+    files.append(File.generated(config, "assets/look.css", content=look))
     for name, text in pages.all_pages().items():
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     return files
