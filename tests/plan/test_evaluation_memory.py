@@ -148,7 +148,10 @@ def test_as_a_user_asks_it(capsys):
     assert main.run([*command, "--evaluation-batch", "64"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "evaluating 64 samples at once takes" in text and "--evaluation-batch" in text
-    assert "short" in text
+    # a smaller batch than the trainer's is something to set: it stands on the first screen
+    assert main.run(command) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "set per_device_eval_batch_size to" in text
 
 
 @settings(max_examples=30, deadline=None)
