@@ -21,6 +21,14 @@ TORCHVISION_SCHEMAS = (
 )
 
 EXTRAS = {"transformers": "hf", "peft": "hf", "timm": "vision", "torchvision": "vision"}
+#: Libraries that write reports: nothing of torch is imported with them.
+REPORTING = {
+    "xlsxwriter": "report",
+    "typst": "report",
+    "docx": "report",
+    "vl_convert": "report",
+    "font_source_sans_pro": "report",
+}
 # a torch.library.Library unregisters its operators when it is collected
 _declared: list[object] = []
 
@@ -36,6 +44,13 @@ def import_library(name: str, purpose: str) -> ModuleType:
         # its remarks about configs are not this program's answers
         module.logging.set_verbosity_error()
     return module
+
+
+def import_reporting(name: str, purpose: str) -> ModuleType:
+    """A library of ``REPORTING``. Raises MissingExtraError when it is not installed."""
+    if importlib.util.find_spec(name) is None:
+        raise MissingExtraError(name, REPORTING[name], purpose)
+    return importlib.import_module(name)
 
 
 @cache

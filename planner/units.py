@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 
 from planner.errors import QuestionError
 
@@ -98,6 +99,18 @@ def format_seconds(seconds: float, like: float | None = None) -> str:
     return f"{_figures(seconds / scale)} {unit}"
 
 
+def shared_time_unit(seconds: Iterable[float]) -> float:
+    """The ``like`` of ``format_seconds`` for a column of times: the middle one, so that one unit
+    suits most of them."""
+    ordered = sorted(seconds)
+    return ordered[len(ordered) // 2] if ordered else 0.0
+
+
+def format_gib(size_bytes: float) -> str:
+    """Three significant figures in GiB without the unit, for a column that names it: ``61.8``."""
+    return _figures(size_bytes / GIB)
+
+
 def format_usd(usd: float) -> str:
     """``0.0042`` → ``$0.0042``; ``3.14159`` → ``$3.14``; ``12345.6`` → ``$12,346``."""
     if usd == 0:
@@ -105,6 +118,14 @@ def format_usd(usd: float) -> str:
     if abs(usd) < 0.01:
         return f"${usd:.2g}"
     return f"${usd:,.2f}" if abs(usd) < 1000 else f"${usd:,.0f}"
+
+
+def format_usd_per_unit(usd: float) -> str:
+    """A price of one unit, in four significant figures, so that quantity × price gives the sum:
+    ``0.06091`` → ``$0.06091``; ``2.5`` → ``$2.50``."""
+    digits = max(2, 3 - math.floor(math.log10(usd))) if usd > 0 else 2
+    whole, _, cents = f"{usd:,.{digits}f}".partition(".")
+    return f"${whole}.{cents[:2]}{cents[2:].rstrip('0')}"
 
 
 def format_count(value: float) -> str:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from planner.answer.advice import fixes
 from planner.answer.assemble import document
-from planner.answer.recommend import among, recommend
+from planner.answer.recommend import Reason, among, recommend
 from planner.answer.verdict import limit_lines
 from planner.errors import PlannerError, QuestionError
 from planner.first_lines import FirstLine
@@ -47,7 +47,7 @@ def estimate(
     """
     if isinstance(question, str):
         question = _question(question, data, fields)
-    return answered(question, progress).document
+    return answered(understand(question, progress))
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,14 @@ class Answered:
     document: dict[str, Any]
 
 
-def answered(question: Question, progress: Progress | None = None) -> Answered:
-    """As ``estimate``, for a report that goes on from the answer."""
-    problem = understand(question, progress)
+def answered(problem: Problem) -> dict[str, Any]:
+    """As ``estimate``, of a question that is understood."""
+    return answered_whole(problem).document
+
+
+def answered_whole(problem: Problem) -> Answered:
+    """As ``answered``, for a report that goes on from the answer."""
+    question, progress = problem.question, problem.progress
     paid = _paid(problem)
     hardware = (
         find_hardware(question, progress)
@@ -85,7 +90,8 @@ def answered(question: Question, progress: Progress | None = None) -> Answered:
     chosen = _recommended(ways, best, shown, options) if options else _cheapest_paid(question, paid)
     problem.first_lines += limit_lines(ways, best[0] if best else None)
     advice = {id(option): fixes(problem, option, searched=hardware.searched) for option in options}
-    made = document(problem, hardware, options, advice, chosen, paid)
+    reason = best[1].text if best else None
+    made = document(problem, hardware, options, advice, chosen, paid, reason)
     return Answered(problem, ways, shown, options, paid, chosen, made)
 
 
@@ -123,7 +129,7 @@ def _leave_out(ways: Ways, names: list[str], error: str) -> None:
 
 def _recommended(
     ways: Ways,
-    found: tuple[Candidate, str] | None,
+    found: tuple[Candidate, Reason] | None,
     shown: list[Candidate],
     options: list[Option],
 ) -> tuple[Option, str] | None:

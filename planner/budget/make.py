@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from planner.answer.estimate import Answered, answered
+from planner.answer.estimate import Answered, answered_whole
 from planner.answer.schema import Answer
 from planner.budget.parts import (
     accuracy,
@@ -23,6 +23,7 @@ from planner.budget.parts import (
 from planner.budget.parts.subject import Json, Subject
 from planner.budget.what_if import offers, sensitivity
 from planner.errors import PlannerError
+from planner.plan.inputs.problem import understand
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
 from planner.trace.source import Progress
 
@@ -33,7 +34,7 @@ FIGURES = ("strategy", "variant", "gpu", "gpus", "provider", "fits", "run", "cos
 def budget(question: Question, progress: Progress | None = None) -> Json:
     """The document of ``planner report`` (schema: ``planner/budget/schema.py``). ``progress`` as of
     ``estimate``. Raises PlannerError as ``estimate`` does."""
-    made = answered(question, progress)
+    made = answered_whole(understand(question, progress))
     return _document(Subject(made.document, made, progress), question)
 
 
@@ -80,7 +81,7 @@ def _answered_alike(
     document: Mapping[str, Any], question: Question, progress: Progress | None
 ) -> Answered | None:
     try:
-        made = answered(question, progress)
+        made = answered_whole(understand(question, progress))
     except PlannerError:
         return None
     alike = _figures(made.document) == _figures(document)

@@ -19,6 +19,7 @@ from planner.errors import PlannerError
 from planner.first_lines import ordered
 from planner.plan.by_token.paid_option import PaidOption
 from planner.plan.by_token.paid_options import cheapest_paid, paid_options
+from planner.plan.inputs.kept import Kept
 from planner.plan.inputs.problem import Problem, understand
 from planner.plan.survey.candidate import Candidate
 from planner.plan.survey.survey import Survey, survey
@@ -30,7 +31,11 @@ Progress = Callable[[str, int, int], None]
 
 
 def decide(
-    question: Question, progress: Progress | None = None, *, everywhere: bool = False
+    question: Question,
+    progress: Progress | None = None,
+    *,
+    everywhere: bool = False,
+    kept: Kept | None = None,
 ) -> dict[str, Any]:
     """The decision as plain JSON values: ``recommended`` (None where nothing keeps the limits) with
     why; ``cheapest`` of all strategies; ``strategies``, the cheapest way of each; ``front``;
@@ -40,7 +45,7 @@ def decide(
     provider. For one strategy a higher limit never makes the price higher; between strategies a
     higher limit may let a better one in. Raises PlannerError as ``estimate``.
     """
-    problem = understand(question, progress)
+    problem = understand(question, progress, kept)
     found = survey(problem)
     paid = paid_options(problem)
     decision = Decision(Ways(found), paid)
@@ -129,8 +134,9 @@ class Decision:
         those."""
         if self._advised:
             candidate, reason = self._advised
-            why = f"{reason}; {self._among(candidate)}"
-            return {**candidate_values(candidate), **self._project(candidate), "why": why}
+            among = self._among(candidate)
+            said = {"why": f"{reason}; {among}", "reason": f"{reason.text}; {among}"}
+            return {**candidate_values(candidate), **self._project(candidate), **said}
         paid = None if self.ways.can_train else cheapest_paid(self.question, self.paid)
         return None if paid is None else documents.recommended_paid(*paid)
 

@@ -29,6 +29,18 @@ COMMANDS = {
         "planner.cli.commands.choose",
         "What to rent and which way to go: the cheapest that keeps your limits.",
     ),
+    "explain": (
+        "planner.cli.commands.explain",
+        "Where time and memory of a step go, and what each change would buy.",
+    ),
+    "trace": (
+        "planner.cli.commands.trace",
+        "The simulated step for Perfetto or chrome://tracing.",
+    ),
+    "diff": (
+        "planner.cli.commands.diff",
+        "Two questions or answers side by side: what changed, why, and a gate.",
+    ),
     "data": (
         "planner.cli.commands.data",
         "What was understood of a dataset, and records as they will be trained.",
@@ -71,6 +83,8 @@ COMMANDS = {
         "planner.cli.commands.models",
         "List the models that are answered without a download.",
     ),
+    "serve": ("planner.cli.commands.serve", "A local page with sliders, and an API beneath it."),
+    "mcp": ("planner.cli.commands.mcp", "Tools for coding assistants, over standard input."),
     "schema": (
         "planner.cli.commands.schema",
         "Print the JSON Schema of a question or of an answer.",

@@ -11,7 +11,14 @@ import datetime
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from planner.units import SECONDS_PER_HOUR, format_bytes, format_count, format_seconds, format_usd
+from planner.units import (
+    SECONDS_PER_HOUR,
+    format_bytes,
+    format_count,
+    format_seconds,
+    format_usd,
+    format_usd_per_unit,
+)
 
 UNKNOWN = "unknown"
 #: Keys whose integers are counts of things, better read in full than shortened.
@@ -43,6 +50,10 @@ def seconds_text(seconds: float, like: float | None = None) -> str:
 
 def usd_text(usd: float) -> str:
     return format_usd(usd)
+
+
+def rate_text(usd: float) -> str:
+    return format_usd_per_unit(usd)
 
 
 def count_text(count: float) -> str:

@@ -13,7 +13,9 @@ throughout.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,10 +29,12 @@ from planner.trace.table import PHASES, StepTrace
 
 EXACT_POINTS = 64  # up to so many points every operation is walked through
 KEPT_WORK = 16  # of a trace, sets of points
+KEPT_TIMES = 512  # of a trace, prices of such sets: a survey asks for some dozens of devices
 CHUNK = 4096
 _RECOMPUTE, _OPTIMIZER = PHASES.index("recompute"), PHASES.index("optimizer")
 # of an operation that was itself timed: its scatter between one minute and the next
 TIMED_SPREAD = 0.03
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,46 @@ class StepClock:
         ``added_host_seconds``: what the host does once a step beside the step itself; ``in_loop``:
         with what a training loop does around a step, else the operations alone.
         Raises QuestionError for a type of number whose peak has no source and that was not
-        measured.
+        measured. Prices without ``device_seconds`` are kept with the trace.
         """
+
+        def priced() -> StepTime:
+            return self._priced(
+                trace, dims, precision, compiled, device_seconds, added_host_seconds, in_loop
+            )
+
+        if device_seconds is not None:
+            return priced()
+        asked = (precision, compiled, added_host_seconds, in_loop)
+        return self.kept(trace, "step time", dims, asked, priced)
+
+    def kept(
+        self,
+        trace: StepTrace,
+        topic: str,
+        dims: np.ndarray,
+        asked: tuple[object, ...],
+        make: Callable[[], Kept],
+    ) -> Kept:
+        """What this clock makes of a trace at a point, made once: many questions ask for the same
+        step. Where operations are timed for real every call makes its own."""
+        if self.spec.timer is not None:
+            return make()
+        measured = self.spec.calibration
+        key = (self.spec, id(measured), self.fused_share, dims.shape, dims.tobytes(), asked)
+        # what was measured is held, so that its identity stays its own
+        return trace.memo.of(topic, key, lambda: (measured, make()), most=KEPT_TIMES)[1]
+
+    def _priced(
+        self,
+        trace: StepTrace,
+        dims: np.ndarray,
+        precision: str,
+        compiled: bool,
+        device_seconds: np.ndarray | None,
+        added_host_seconds: float,
+        in_loop: bool,
+    ) -> StepTime:
         shape = dims.shape[1:]
         points = dims.reshape(dims.shape[0], -1)
         given = (

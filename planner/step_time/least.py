@@ -14,7 +14,7 @@ import numpy as np
 from planner.devices.priors import prior
 from planner.devices.specification import DeviceSpec
 from planner.operations.registry import Work, kind_of
-from planner.step_time.clock import work_at
+from planner.step_time.clock import StepClock, work_at
 from planner.step_time.roofline import Efficiency
 from planner.trace.table import PHASES, StepTrace
 
@@ -54,11 +54,28 @@ def least_seconds(
 ) -> LeastSeconds:
     """At ``dims = trace.dims(...)`` [n_forms, *points]; zeros for a device that was measured.
     ``fused_share`` as ``StepClock`` takes it, here of every operation that is no product.
-    Raises QuestionError as ``Efficiency``."""
-    done, known = work_at(trace, dims), _signatures(trace)
+    Kept with the trace. Raises QuestionError as ``Efficiency``."""
     if spec.pricing != "datasheet":
         nothing = np.zeros(dims.shape[1:])
         return LeastSeconds(nothing, nothing, nothing)
+    return StepClock(spec, fused_share).kept(
+        trace,
+        "least seconds",
+        dims,
+        (precision, compiled),
+        lambda: _least(trace, dims, spec, precision, compiled, fused_share),
+    )
+
+
+def _least(
+    trace: StepTrace,
+    dims: np.ndarray,
+    spec: DeviceSpec,
+    precision: str,
+    compiled: bool,
+    fused_share: float,
+) -> LeastSeconds:
+    done, known = work_at(trace, dims), _signatures(trace)
     rates = Efficiency(spec, precision, compiled)
     computed = _arithmetic(rates, spec, known, done)
     moved = done.read_bytes + done.write_bytes

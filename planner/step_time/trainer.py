@@ -54,7 +54,13 @@ class Priced:
 
     def seconds(self, work: TrainerWork, accumulation: int) -> float:
         """Of one update on one device, its micro-batches one after another: the last one's with the
-        update, the others' without."""
+        update, the others' without. Kept with the trace."""
+        asked = (work, accumulation, self.precision, self.compiled)
+        return self.clock.kept(
+            self.trace, "trainer's step", self.dims, asked, lambda: self._made(work, accumulation)
+        )
+
+    def _made(self, work: TrainerWork, accumulation: int) -> float:
         whole, micro = as_run(self.trace, work), work.micro_batch_seconds
         last = self._once(whole, micro + work.update_seconds)
         if accumulation == 1:

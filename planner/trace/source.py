@@ -48,6 +48,11 @@ def cache_folder() -> Path:
     )
 
 
+class NotRecordedError(Exception):
+    """A trace lies nowhere and may not be recorded now. No PlannerError: nothing is wrong with the
+    question, and no strategy is left out for it."""
+
+
 @cache
 def refused() -> dict[str, str]:
     """Stem of a trace file → why it cannot be recorded, for the shipped models."""
@@ -74,6 +79,8 @@ class TraceSource:
     keep: bool = True
     #: How every trace is seen: what a stack does with a step that is recorded without it.
     view: View | None = None
+    #: Whether a trace that lies nowhere is recorded; else NotRecordedError is raised.
+    record: bool = True
     _loaded: dict[str, TraceFamily] = field(default_factory=dict)
     _failed: dict[tuple[str, int | None], PlannerError] = field(default_factory=dict)
     #: What was worked out of these traces: ``source.memo.of("fitting", key, make)``.
@@ -146,6 +153,8 @@ class TraceSource:
 
     def _recorded(self, regime: str, length: int | None) -> TraceFamily:
         """What cannot be recorded is tried once, however many devices ask for it."""
+        if not self.record:
+            raise NotRecordedError(f"{self.facts.name}: {self.recipe.strategy}")
         if (regime, length) not in self._failed:
             try:
                 return self._record(regime, length)
@@ -191,6 +200,7 @@ def trace_for(
     teacher: ModelFacts | None = None,
     progress: Progress | None = None,
     view: View | None = None,
+    record: bool = True,
 ) -> TraceSource:
     """The source of traces of one model under one recipe. ``scratch`` records what full fine-tuning
     records.
@@ -204,4 +214,4 @@ def trace_for(
             mend="Name a model to learn from",
         )
     taught = teacher if recipe.strategy == "distillation" else None
-    return TraceSource(facts, recipe, taught, progress, view=view)
+    return TraceSource(facts, recipe, taught, progress, view=view, record=record)

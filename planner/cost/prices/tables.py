@@ -48,13 +48,12 @@ OWN_COLUMNS = (
 def user_folder() -> Path:
     """``PLANNER_PRICES``, else the user's data folder."""
     base = os.environ.get("PLANNER_PRICES")
-    return (
-        Path(base)
-        if base
-        else Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-        / "planner"
-        / "prices"
-    )
+    return Path(base) if base else _data_folder(os.environ.get("XDG_DATA_HOME") or "")
+
+
+@cache
+def _data_folder(data_home: str) -> Path:
+    return Path(data_home or Path.home() / ".local" / "share") / "planner" / "prices"
 
 
 def providers() -> tuple[str, ...]:

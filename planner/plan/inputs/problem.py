@@ -20,6 +20,7 @@ from planner.memory.replays import Replays
 from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
+from planner.plan.inputs.kept import Kept
 from planner.plan.inputs.counts import counted, said_of
 from planner.plan.inputs.of_its_day import stack_lines, view_of
 from planner.plan.inputs.rows import default
@@ -50,6 +51,8 @@ class Problem:
     warnings: list[str] = field(default_factory=list)
     first_lines: list[FirstLine] = field(default_factory=list)
     replays: Replays = field(default_factory=Replays)
+    #: Whether a trace that lies nowhere is recorded.
+    record: bool = True
     _sources: dict[tuple[Any, ...], TraceSource] = field(default_factory=dict)
 
     @property
@@ -79,13 +82,21 @@ class Problem:
     def source(
         self, recipe: Recipe, facts: ModelFacts, teacher: ModelFacts | None = None
     ) -> TraceSource:
-        key = (facts.fingerprint, recipe, teacher.fingerprint if teacher else None)
+        # a question that was changed shares these sources: its stack may see them otherwise
+        view = view_of(stack_of(self.question.stack), facts, recipe)
+        key = (facts.fingerprint, recipe, teacher.fingerprint if teacher else None, view)
         if key not in self._sources:
-            view = view_of(stack_of(self.question.stack), facts, recipe)
             self._sources[key] = trace_for(
-                facts, recipe, teacher=teacher, progress=self.progress, view=view
+                facts,
+                recipe,
+                teacher=teacher,
+                progress=self.progress,
+                view=view,
+                record=self.record,
             )
-        return self._sources[key]
+        found = self._sources[key]
+        found.progress = self.progress  # who asks now, not who asked first
+        return found
 
     def whole_source(self, source: TraceSource) -> TraceSource:
         """The source with its backbone: cached features leave it out, serving needs it again."""
@@ -102,6 +113,7 @@ class Problem:
             self.data if data is None else data,
             self.progress,
             replays=self.replays,
+            record=self.record,
             _sources=self._sources,
         )
 
@@ -111,8 +123,11 @@ class Problem:
             self.warnings.append(text)
 
 
-def understand(question: Question, progress: Progress | None = None) -> Problem:
-    """Resolve the model and count the data. Raises ModelError, DataError and QuestionError."""
+def understand(
+    question: Question, progress: Progress | None = None, kept: Kept | None = None
+) -> Problem:
+    """Resolve the model and count the data. ``kept``: what earlier questions left. Raises
+    ModelError, DataError and QuestionError."""
     stack_of(question.stack)  # refused before anything is read
     facts = resolve(
         question.model,
@@ -124,6 +139,9 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     facts, data = by_data(question, facts, data, lambda other: _data(question, other, progress))
     question = adapted(question, facts)
     problem = Problem(question, facts, data, progress)
+    if kept is not None:
+        problem.replays, problem.record = kept.replays, kept.record
+        problem._sources = kept.sources(facts, question.stack)
     problem.data = fitted_to(facts, data, problem.assumptions)
     problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
     problem.first_lines += shortest_lines(problem.data, question.max_length)

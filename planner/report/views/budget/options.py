@@ -1,0 +1,90 @@
+"""Which option of a document is recommended, how options are named to the person who pays, and how
+the recommended run spends its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from planner.answer.limits import recommended_option
+from planner.report.views import option as option_view
+from planner.report.views.budget.part import NONE
+from planner.report.words import clean, label, percentiles, share_text
+
+Document = Mapping[str, Any]
+#: Names of strategies as papers write them.
+TITLES = {
+    "feature_extraction": "Feature extraction",
+    "partial_fine_tune": "Partial fine-tuning",
+    "fine_tune": "Full fine-tuning",
+    "lora": "LoRA",
+    "qlora": "QLoRA",
+    "distillation": "Distillation",
+    "scratch": "From scratch",
+    "prompting": "Prompting",
+    "few_shot": "Few-shot prompting",
+    "rag": "Retrieval (RAG)",
+}
+
+
+def chosen(document: Document) -> Mapping[str, Any] | None:
+    """The recommended option: the budget's where there is one, else the answer's."""
+    if budget := document.get("budget"):
+        at = budget["headline"]["option"]
+        return None if at is None else document["options"][at]
+    return recommended_option(document)
+
+
+def strategy(name: str | None) -> str:
+    """A strategy's name for readers."""
+    return NONE if name is None else TITLES.get(name, label(name))
+
+
+def name(option: Mapping[str, Any]) -> str:
+    """``Feature extraction, cached features``."""
+    variant = option.get("variant")
+    return strategy(option["strategy"]) + (f", {clean(variant)}" if variant else "")
+
+
+def two_lines(figure: Mapping[str, float], word: Callable[[float], str]) -> str:
+    """A figure as a cell: its median, its range on a second line."""
+    middle, interval = percentiles(figure, word)
+    return middle if figure["p10"] == figure["p90"] else f"{middle}\n{interval}"
+
+
+def state(document: Document, option: Mapping[str, Any]) -> str:
+    """One of ``planner/report/charts/theme.py``'s states."""
+    if option is chosen(document):
+        return "recommended"
+    return "ruled out" if option.get("fits") is False else "possible"
+
+
+def title(document: Document, option: Mapping[str, Any]) -> str:
+    """Its name; its GPU too where the options differ in it; what sets it apart in words, since
+    colour alone tells nothing."""
+    devices = {(each.get("gpu"), each.get("gpus")) for each in document["options"]}
+    where = f" · {option_view.short_device(option)}" if option.get("gpu") else ""
+    sign = {"recommended": " ✓", "ruled out": " (does not fit)"}
+    shown = name(option) + (where if len(devices) > 1 else "")
+    return shown + sign.get(state(document, option), "")
+
+
+def phases(document: Document) -> list[tuple[str, float, str | None]]:
+    """(phase, hours, share in words or None) of the recommended run, phases that take any time."""
+    if budget := document.get("budget"):
+        whole = [part for part in budget["time"] if part["part"] is None]
+        return [
+            (clean(part["phase"]), part["hours"], share_text(part["share"]))
+            for part in whole
+            if part["hours"]
+        ]
+    run = (chosen(document) or {}).get("run") or {}
+    spent = run.get("breakdown_hours") or {}
+    return [(clean(phase), hours, None) for phase, hours in spent.items() if hours]
+
+
+def limit(option: Mapping[str, Any] | None, key: str) -> Mapping[str, Any] | None:
+    """What the option's document says of ``max_usd``, ``max_hours`` or ``deadline``; None where it
+    was not asked."""
+    limits = (option or {}).get("limits") or ()
+    return next((each for each in limits if each["limit"] == key), None)

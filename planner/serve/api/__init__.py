@@ -1,0 +1,1 @@
+"""The API of ``planner serve``: paths, what is refused before them, and the answers."""

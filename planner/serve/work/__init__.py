@@ -1,0 +1,1 @@
+"""Questions answered in processes of their own: what they keep, and how they are asked."""
