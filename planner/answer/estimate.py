@@ -47,7 +47,7 @@ def estimate(
     """
     if isinstance(question, str):
         question = _question(question, data, fields)
-    return answered(understand(question, progress)).document
+    return answered(understand(question, progress))
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,13 @@ class Answered:
     document: dict[str, Any]
 
 
-def answered(problem: Problem) -> Answered:
-    """As ``estimate``, of a question that is understood, for who goes on from the answer."""
+def answered(problem: Problem) -> dict[str, Any]:
+    """As ``estimate``, of a question that is understood."""
+    return answered_whole(problem).document
+
+
+def answered_whole(problem: Problem) -> Answered:
+    """As ``answered``, for a report that goes on from the answer."""
     question, progress = problem.question, problem.progress
     paid = _paid(problem)
     hardware = (

@@ -39,24 +39,10 @@ def recommend(ways: Ways) -> tuple[Candidate, Reason] | None:
 
 def advised(task: str, parameters: int | None, samples: int) -> Iterator[tuple[str, Reason]]:
     """(strategy, why) by the rules that match, the most advisable first."""
-    for row in _rules(task, parameters, samples):
-        yield row["strategy"], _reason(row, row["reason"])
-
-
-def next_best(task: str, parameters: int | None, samples: int) -> Iterator[tuple[str, Reason]]:
-    """As ``advised``, with what is said of a strategy beside the one that is taken."""
-    for row in _rules(task, parameters, samples):
-        yield row["strategy"], _reason(row, row["second"] or row["reason"])
-
-
-def _rules(task: str, parameters: int | None, samples: int) -> Iterator[dict[str, str]]:
     for row in tables.rows("rules", "recommendation.csv"):
         if _matches(row, task, parameters, samples):
-            yield row
-
-
-def _reason(row: dict[str, str], words: str) -> Reason:
-    return Reason(f"{words[:1].upper()}{words[1:]}", row["source"])
+            text = row["reason"][:1].upper() + row["reason"][1:]
+            yield row["strategy"], Reason(text, row["source"])
 
 
 def _matches(row: dict[str, str], task: str, parameters: int | None, samples: int) -> bool:

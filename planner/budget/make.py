@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from planner.answer.estimate import Answered, answered
+from planner.answer.estimate import Answered, answered_whole
+from planner.answer.schema import Answer
 from planner.budget.parts import (
     accuracy,
     bill_lines,
@@ -33,21 +34,22 @@ FIGURES = ("strategy", "variant", "gpu", "gpus", "provider", "fits", "run", "cos
 def budget(question: Question, progress: Progress | None = None) -> Json:
     """The document of ``planner report`` (schema: ``planner/budget/schema.py``). ``progress`` as of
     ``estimate``. Raises PlannerError as ``estimate`` does."""
-    made = answered(understand(question, progress))
+    made = answered_whole(understand(question, progress))
     return _document(Subject(made.document, made, progress), question)
 
 
 def budget_of_answer(document: Mapping[str, Any], progress: Progress | None = None) -> Json:
     """The report of an answer that was written earlier. What asks anew is filled where its question
     is answered alike today; else the report shows what the answer holds and ``left_out`` says
-    why."""
-    question = asked_in(document)
+    why. Raises pydantic.ValidationError for what is no answer."""
+    whole = Answer.model_validate(document).model_dump(mode="json", by_alias=True)
+    question = asked_in(whole)
     made = None if question is None else _answered_alike(document, question, progress)
-    subject = Subject(document, made, progress)
+    subject = Subject(whole, made, progress)
     if made is None:
         why = "is not understood" if question is None else "is answered otherwise today"
         subject.lacks(f"what is asked anew: the question of this answer {why}")
-    return _document(subject, question)
+    return {**document, "budget": _document(subject, question)["budget"]}
 
 
 def asked_in(document: Mapping[str, Any]) -> Question | None:
@@ -79,7 +81,7 @@ def _answered_alike(
     document: Mapping[str, Any], question: Question, progress: Progress | None
 ) -> Answered | None:
     try:
-        made = answered(understand(question, progress))
+        made = answered_whole(understand(question, progress))
     except PlannerError:
         return None
     alike = _figures(made.document) == _figures(document)

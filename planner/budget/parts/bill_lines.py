@@ -9,6 +9,7 @@ from planner.budget.parts.subject import Json, Subject
 from planner.cost.bill import Bill
 from planner.cost.quantities import Quantity
 from planner.cost.token_bills import serving_default
+from planner.errors import FieldName
 from planner.plan.options import Option
 
 #: Phases of a run as a bill calls them.
@@ -38,7 +39,7 @@ def bill_lines(subject: Subject) -> list[Json]:
         subject.lacks(
             "lines of the bill: nothing is recommended"
             if option is None
-            else "lines of the bill: no price is known (--price gives it)"
+            else f"lines of the bill: no price is known ({FieldName('price')} gives it)"
         )
         return []
     return [

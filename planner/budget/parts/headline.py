@@ -35,7 +35,8 @@ def question_words(subject: Subject) -> str:
     size = f" ({format_count(parameters)} parameters)" if parameters else ""
     subject_words = f"{_model(subject)}{size}"
     if option is not None and option["run"] is None:
-        first = f"{strategy_words(option['strategy'])} for {subject_words}{_requests(subject)}"
+        way = ", ".join(filter(None, [strategy_words(option["strategy"]), option["variant"]]))
+        first = f"{way}, in place of {subject_words} trained here{_requests(subject)}"
     else:
         first = f"Train {subject_words} on {data_words(subject.document)}{_course(option)}"
     return f"{first}{_place(option)}.{_limits(subject.question)}"

@@ -12,6 +12,7 @@ from planner.answer.limits import recommended_option
 from planner.cost.prices.offers import STALE_DAYS
 from planner.plan.options import Option
 from planner.plan.survey.candidate import Candidate
+from planner.question import Question
 from planner.trace.source import Progress
 
 Json = dict[str, Any]
@@ -29,7 +30,9 @@ class Subject:
 
     @property
     def question(self) -> Mapping[str, Any]:
-        return self.document["question"]
+        """With today's defaults for fields that an older answer does not hold."""
+        defaults = {name: info.default for name, info in Question.model_fields.items()}
+        return {**defaults, **self.document["question"]}
 
     @property
     def options(self) -> list[Json]:

@@ -10,14 +10,14 @@ from planner.cost.bill import NO_PROVIDER
 from planner.errors import PlannerError
 from planner.plan.inputs.hardware import Hardware, rentable
 from planner.plan.options import Option
-from planner.plan.survey.candidate import Candidate, near_front, pareto
-from planner.plan.survey.survey import COUNTS, Survey, survey
+from planner.plan.survey.candidate import Candidate, pareto
+from planner.plan.survey.survey import COUNTS, Place, Survey, survey
 
 
 def offers(subject: Subject) -> list[Json]:
-    """Of the recommended variant (of what comes nearest where nothing is recommended): the front of
-    dollars against hours, the cheapest of each GPU, and every provider of the chosen GPU; each
-    proven, the cheapest first."""
+    """Of the recommended variant (of what comes nearest where nothing is recommended): what lies on
+    the front of dollars against hours, and every provider of the chosen GPU; each proven, the
+    cheapest first."""
     focus = _focus(subject)
     if focus is None:
         return []
@@ -55,9 +55,11 @@ def _nearest(way: tuple[Candidate, Option]) -> tuple[float, float]:
 def _found(subject: Subject, focus: tuple[Candidate, Option]) -> list[Candidate]:
     """Those that are shown, the cheapest first; the focus always among them."""
     own = focus[0]
-    several = [one for searched in _surveys(subject, own) for one in _shown(searched, own)]
-    found = [one for one in several if one.names != own.names]
-    return sorted([own, *found], key=lambda one: one.order)
+    found = {own.names: own}
+    for searched in _surveys(subject, own):
+        for one in _shown(searched, own):
+            found.setdefault(one.names, one)
+    return sorted(found.values(), key=lambda one: one.order)
 
 
 def _surveys(subject: Subject, own: Candidate) -> Iterator[Survey]:
@@ -85,27 +87,25 @@ def _surveys(subject: Subject, own: Candidate) -> Iterator[Survey]:
 
 
 def _shown(searched: Survey, own: Candidate) -> list[Candidate]:
-    """The front, the cheapest of each GPU and what providers ask for the own one."""
+    """Proven candidates that no other beats, and what each provider asks for the own GPUs."""
     strategy, variant = own.placement.strategy, own.placement.variant.name
     while True:
-        able = [one for one in searched.of(strategy) if one.placement.variant.name == variant]
-        able = [one for one in able if one.bill is not None]
-        wanted = _wanted(able, own)
-        unproven = {one.placement.key for one in wanted if not one.placement.proven}
-        if not unproven:
-            return wanted
-        searched.prove_all(unproven)
+        near = pareto(searched.may_be_on_front(strategy, variant))
+        places = {one.placement.key for one in near} | {own.placement.key}
+        wanted = [place for place in searched.places(strategy) if place.key in places]
+        if all(place.is_proven or place.is_out for place in wanted):
+            own_place = [place for place in wanted if place.key == own.placement.key]
+            return [*near, *_by_provider(own_place)]
+        searched.prove(wanted)
 
 
-def _wanted(able: Iterable[Candidate], own: Candidate) -> list[Candidate]:
-    ordered = sorted(able, key=lambda one: one.order)
-    cheapest: dict[tuple[str, ...], Candidate] = {}
-    for one in ordered:
-        spec, devices = one.placement.spec.key, one.placement.parallel.devices
-        same = (spec, devices) == (own.placement.spec.key, own.placement.parallel.devices)
-        cheapest.setdefault((spec, one.offer.provider) if same else (spec,), one)
-    chosen = {id(one) for one in (*cheapest.values(), *near_front(ordered))}
-    return [one for one in ordered if id(one) in chosen]
+def _by_provider(places: list[Place]) -> list[Candidate]:
+    """The cheapest of each provider."""
+    cheapest: dict[str, Candidate] = {}
+    found = [one for place in places for one in place.candidates]
+    for one in sorted(found, key=lambda one: one.order):
+        cheapest.setdefault(one.offer.provider, one)
+    return list(cheapest.values())
 
 
 def _offer(

@@ -59,7 +59,7 @@ class Case:
         hardware = Hardware([self.own.placement.spec], False)
         found = survey(problem.changed(asked), hardware, counts=(count,))
         places = [place for place in found.places(strategy) if place.variant.name == variant]
-        found.prove_all(place.key for place in places)
+        found.prove(places)
         able = [one for place in places for one in place.candidates]
         if not able:
             raise found.refusal(strategy)

@@ -61,7 +61,7 @@ class Answerer:
         from planner.answer.estimate import answered
         from planner.plan.inputs.problem import understand
 
-        return answered(understand(question, progress, self.kept)).document
+        return answered(understand(question, progress, self.kept))
 
     def _report(self, question: Question, suffix: str, progress: Progress | None) -> Reply:
         from planner.report.formats.registry import formats_of
