@@ -155,7 +155,7 @@ WRONG = [
     (["estimate", "m", "d", "e"], "unexpected extra argument"),
     (["estmate", "m"], "Did you mean estimate"),
     (["estimate", "nothere.yaml"], "no such project file"),
-    (["report", "m", "d", "-o", "x.pdf"], "no report format"),
+    (["report", "m", "d", "-o", "x.odt"], "no report format"),
     (["report", "m", "d"], "--output"),
     (["report", "nothere.json", "-o", "x.md"], "no such answer file"),
     (["gpus", "--like", "h1000000"], "unknown GPU"),
