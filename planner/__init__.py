@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from planner.api.answer import Answer
     from planner.api.asking import choose, estimate
     from planner.api.decision import Decision
+    from planner.api.explained import Difference, Explanation
+    from planner.api.explaining import diff, explain
     from planner.api.trackers import log_to_mlflow, log_to_wandb
     from planner.errors import PlannerError
     from planner.question import Question
@@ -23,10 +25,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "Decision",
+    "Difference",
+    "Explanation",
     "PlannerError",
     "Question",
     "choose",
+    "diff",
     "estimate",
+    "explain",
     "log_to_mlflow",
     "log_to_wandb",
     "record",
@@ -38,10 +44,14 @@ __all__ = [
 _HOMES = {
     "Answer": "planner.api.answer",
     "Decision": "planner.api.decision",
+    "Difference": "planner.api.explained",
+    "Explanation": "planner.api.explained",
     "PlannerError": "planner.errors",
     "Question": "planner.question",
     "choose": "planner.api.asking",
+    "diff": "planner.api.explaining",
     "estimate": "planner.api.asking",
+    "explain": "planner.api.explaining",
     "log_to_mlflow": "planner.api.trackers",
     "log_to_wandb": "planner.api.trackers",
     "record": "planner.recording.recorder",
@@ -50,7 +60,7 @@ _HOMES = {
 
 #: Folders that are called as a function is. Python binds a folder's name here when it loads the
 #: folder, and never again: loaded now (each is a docstring), the names are the functions' after it.
-for _folder in ("choose",):
+for _folder in ("choose", "diff", "explain"):
     importlib.import_module(f"planner.{_folder}")
     del globals()[_folder]
 

@@ -146,6 +146,7 @@ def _training(option: Option) -> dict[str, Any]:
         "global_batch_size": setting.step.samples,
         "max_length": option.choices.max_length,
         "padding": option.choices.padding,
+        **({"group_by_length": True} if option.choices.group_by_length else {}),
         "unfrozen_blocks": recipe.unfrozen_blocks,
         "lora": lora,
         "recipe": _published(option),

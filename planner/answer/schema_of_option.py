@@ -55,6 +55,9 @@ class Training(Part):
     global_batch_size: int = Field(ge=1)
     max_length: int | None
     padding: str
+    group_by_length: bool = Field(
+        default=False, description="Batches are of samples of about one length"
+    )
     lora: dict[str, Any] | None
     recipe: dict[str, Any] | None = Field(
         default=None,

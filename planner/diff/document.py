@@ -8,9 +8,9 @@ from typing import Any
 from planner.answer.estimate import estimate
 from planner.diff.causes import TABLES, Cause, causes, fields_changed, remainder
 from planner.diff.figures import FIGURES, by_strategy, change, recommended
-from planner.diff.gate import broken
+from planner.diff.gate import broken, of_new
 from planner.diff.side import Side, like
-from planner.errors import PlannerError
+from planner.errors import PlannerError, QuestionError
 from planner.question import Question
 from planner.trace.source import Progress
 
@@ -21,20 +21,23 @@ Answer = Mapping[str, Any]
 
 
 def diff(
-    a: Side,
-    b: Side,
+    a: Side | None,
+    b: Side | None,
     progress: Progress | None = None,
     *,
     max_increase_usd: float | None = None,
     max_increase_percent: float | None = None,
 ) -> dict[str, Any]:
-    """Plain JSON values (``schema.py`` holds the schema). Raises PlannerError."""
-
-    a, b = like(a, b), like(b, a)
+    """Plain JSON values (``schema.py`` holds the schema). A side is None where a project is new, or
+    gone. Raises PlannerError."""
 
     def ask(question: Question) -> Answer:
         return estimate(question, progress=progress)
 
+    limits = {"max_increase_usd": max_increase_usd, "max_increase_percent": max_increase_percent}
+    if a is None or b is None:
+        return _alone(a, b, limits, ask)
+    a, b = like(a, b), like(b, a)
     today = None if a.question is None else _today(a, ask)
     one = a.answer if a.answer is not None else today
     assert one is not None  # a side without an answer has a question
@@ -49,17 +52,42 @@ def diff(
         "strategies": _strategies(one, two),
         "causes": [cause.as_dict() for cause in found],
         "no_causes": why_not or None,
-        "gate": {
-            "max_increase_usd": max_increase_usd,
-            "max_increase_percent": max_increase_percent,
-            "broken": broken(
-                before,
-                after,
-                max_increase_usd=max_increase_usd,
-                max_increase_percent=max_increase_percent,
-            ),
-        },
+        "gate": {**limits, "broken": broken(before, after, **limits)},
         "notes": [*a.notes, *b.notes],
+    }
+
+
+def _alone(
+    a: Side | None, b: Side | None, limits: dict[str, float | None], ask: Any
+) -> dict[str, Any]:
+    """A project that is new, or gone: the other side is nothing and costs nothing."""
+    side = a or b
+    if side is None or side.question is None:
+        raise QuestionError("neither side is there")
+    answer = ask(side.question)
+    found, nothing = recommended(answer), None
+    pair = (found, nothing) if b is None else (nothing, found)
+    kept = [] if b is None else of_new(found, **limits)
+    strategies = [
+        {
+            "name": name,
+            "a": figures if b is None else None,
+            "b": None if b is None else figures,
+            "change": change(None, None),
+        }
+        for name, figures in by_strategy(answer).items()
+    ]
+    return {
+        "schema": SCHEMA,
+        "a": None if a is None else _side(a, answer),
+        "b": None if b is None else _side(b, answer),
+        "question": [],
+        "recommended": {"a": pair[0], "b": pair[1], "change": change(None, None)},
+        "strategies": strategies,
+        "causes": [],
+        "no_causes": f"the project is {'new' if a is None else 'gone'}",
+        "gate": {**limits, "broken": kept},
+        "notes": list(side.notes),
     }
 
 

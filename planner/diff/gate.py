@@ -35,3 +35,15 @@ def broken(
         share = f"{more / one * PERCENT:.3g} % more" if one else "more than nothing"
         found.append(f"{text}: {share}, {max_increase_percent:g} % more are allowed")
     return found
+
+
+def of_new(
+    after: Mapping[str, Any] | None,
+    *,
+    max_increase_usd: float | None,
+    max_increase_percent: float | None,
+) -> list[str]:
+    """A new project costs all of it more; a share of nothing is not judged."""
+    del max_increase_percent
+    before = {"usd": 0.0}
+    return broken(before, after, max_increase_usd=max_increase_usd, max_increase_percent=None)

@@ -73,10 +73,11 @@ def repository_of(project: Path) -> Repository:
     return Repository(folder, bare.git("rev-parse", "--show-prefix").decode().rstrip("\n"))
 
 
-def at_revision(project: Path, revision: str, target: Path) -> Side:
+def at_revision(project: Path, revision: str, target: Path) -> Side | None:
     """The project file as it stood, with the data and folders that it names and that stood beside
     it, written into ``target``; what the revision does not hold is taken from the working tree.
-    Raises QuestionError for a revision or a file that is not there."""
+    None where the revision holds no such file. Raises QuestionError for a revision that is not
+    there."""
     repository = repository_of(project)
     start = _commit(repository, revision)
     label = f"{project.name} at {'the index' if revision == STAGED else revision}"
@@ -84,7 +85,7 @@ def at_revision(project: Path, revision: str, target: Path) -> Side:
     try:
         text = repository.git("cat-file", _FILE, spec)
     except QuestionError:
-        raise QuestionError(f"holds no {project.name}", where=revision) from None
+        return None
     copied = target / project.name
     copied.write_bytes(text)
     notes = tuple(_beside(repository, start, text, project, target, label))

@@ -83,8 +83,8 @@ class Diff(Part):
     """The document."""
 
     schema_: Literal[1] = Field(alias="schema")
-    a: OneSide
-    b: OneSide
+    a: OneSide | None = Field(description="None: the project is new")
+    b: OneSide | None = Field(description="None: the project is gone")
     question: list[FieldChange]
     recommended: Pair
     strategies: list[Strategy]

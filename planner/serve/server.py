@@ -14,6 +14,8 @@ from planner.serve.settings import Settings
 CONNECTIONS = 512
 #: Seconds that an idle connection is kept open.
 KEEP_ALIVE = 15
+#: Connections that wait to be accepted.
+BACKLOG = 256
 #: Of headers, bytes.
 MOST_HEADERS = 16 * 2**10
 
@@ -65,6 +67,7 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
+        found.listen(BACKLOG)  # who opens the address before the workers are there waits
     except (OSError, OverflowError) as error:
         found.close()
         raise QuestionError(

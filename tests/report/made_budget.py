@@ -93,7 +93,7 @@ def _budget(answer, option, at):
         if option is None or second is None
         else {"option": second, "why": "the next", "usd_more": 1.5, "hours_more": 0.25},
         "decisive": [{"topic": "price", "text": "prices are 12 days old", "warning": True}],
-        "lines": _lines(option),
+        "lines": _lines(option, answer["question"].get("trials", 1)),
         "project": _project(option),
         "offers": _offers(option),
         "stages": _stages(option),
@@ -156,6 +156,16 @@ _ACCURACY = {
 }
 
 
+PHASES = {
+    "preparation": "Preparing the data",
+    "start_up": "Starting up",
+    "training": "Training",
+    "evaluation": "Evaluation",
+    "saving": "Saving checkpoints",
+    "interruptions": "Work lost to interruptions",
+}
+
+
 def _line(name, quantity, unit, price, usd):
     return {
         "group": "run",
@@ -170,20 +180,28 @@ def _line(name, quantity, unit, price, usd):
     }
 
 
-def _lines(option):
+def _lines(option, trials):
     cost = (option or {}).get("cost")
     if not cost:
         return []
-    rate, found = cost["usd_per_gpu_hour"], []
-    rented = cost["breakdown"]["compute"] + cost["breakdown"].get("lost_work", 0.0)
-    for part, usd in cost["breakdown"].items():
-        if not usd:
-            continue
-        if part in ("compute", "lost_work") and rate:
-            found.append(_line(part, usd / rate, "GPU-hours", rate, usd))
-        elif part == "repeats" and rented:
-            found.append(_line(part, usd / rented, "runs", rented, usd))
-        else:
+    rate, parts, run = cost["usd_per_gpu_hour"], cost["breakdown"], option.get("run")
+    rented = parts["compute"] + parts.get("lost_work", 0.0)
+    found = []
+    if run and rate:
+        hours = {phase: h * option["gpus"] for phase, h in run["breakdown_hours"].items()}
+        hours["rounding"] = max(0.0, rented / rate - sum(hours.values()))
+        names = PHASES | {"rounding": "Rounding up by the provider"}
+        found += [_line(names[k], h, "GPU-hours", rate, h * rate) for k, h in hours.items() if h]
+    if repeats := parts.get("repeats"):
+        further = trials - 1.0
+        failed = repeats / rented - further
+        found += [
+            _line(name, count, "runs", rented, count * rented)
+            for name, count in (("Further trials", further), ("Runs that fail", failed))
+            if count > 1e-9
+        ]
+    for part in ("data", "storage", "egress", "api", *(() if run else ("compute",))):
+        if usd := parts.get(part):
             found.append(_line(part, 1.0, "in all", usd, usd))
     return found
 
@@ -195,6 +213,7 @@ def _project(option):
         return None
     run, rate = cost["breakdown"]["compute"], cost["usd_per_gpu_hour"] * option["gpus"]
     few, many = habits()
+    run += cost["breakdown"].get("lost_work", 0.0)
     low, high = few.usd(run, rate, 0.0), many.usd(run, rate, 0.0)
     worked = [h.usd(run, rate, 0.0) * (1 - h.idle_share) for h in (few, many)]
     debug = [h.debug_hours * rate for h in (few, many)]
@@ -216,8 +235,8 @@ def _project(option):
     lines = [
         line("the run", "run", (1, 1), (run, run)),
         line("further trials and failed runs", "runs", [m / run for m in more], more),
-        line("debugging", "GPU-hours", [d / cost["usd_per_gpu_hour"] for d in debug], debug),
-        line("idle rental", "share of the hours", [few.idle_share, many.idle_share], ends),
+        line("debugging", "hours", [few.debug_hours, many.debug_hours], debug),
+        line("idle rental", "share of hours", [few.idle_share, many.idle_share], ends),
     ]
     return {"run_usd": run, "low_usd": low, "high_usd": high, "lines": lines}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 
 LIMIT_BROKEN = 1
 SUFFIXES = (".md", ".json")
+TITLE = "What this change costs"
 
 
 @click.command("diff")
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="[B]", required=False)
+@click.argument("files", metavar="A [B]", nargs=-1, required=True)
 @click.option(
     "--at",
     nargs=2,
@@ -47,8 +48,7 @@ SUFFIXES = (".md", ".json")
     help="Write it to FILE: .md for a comment, or .json.",
 )
 def command(
-    a: str,
-    b: str | None,
+    files: tuple[str, ...],
     at: tuple[str, str] | None,
     max_increase_usd: float | None,
     max_increase_percent: float | None,
@@ -58,30 +58,34 @@ def command(
 ) -> int:
     """Two questions or answers side by side: what changed, why, and whether it is too much.
 
-    A and B are project.yaml files, or answers that `planner estimate --json` wrote (.json).
+    A and B are project.yaml files, or answers that `planner estimate --json` wrote (.json). With
+    --at each file named is one project at two revisions.
 
     \b
     planner diff before.yaml after.yaml
     planner diff answer.json project.yaml
     planner diff project.yaml --at origin/main HEAD -o diff.md --max-increase-percent 20
     """
-    _check(b, at, output, (max_increase_usd, max_increase_percent))
+    limits = {"max_increase_usd": max_increase_usd, "max_increase_percent": max_increase_percent}
+    _check(files, at, output, limits)
+    documents: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="planner-diff-") as folder:
-        document = _document(a, b, at, Path(folder), max_increase_usd, max_increase_percent)
-    _show(document, output, as_json=as_json, quiet=quiet)
-    return _exit_code(document)
+        for number, names in enumerate([files] if at is None else [(file,) for file in files]):
+            documents.append(_document(names, at, Path(folder) / str(number), limits))
+    _show(documents, output, as_json=as_json, quiet=quiet)
+    return _exit_code(documents)
 
 
 def _check(
-    b: str | None,
+    files: Sequence[str],
     at: tuple[str, str] | None,
     output: Path | None,
-    limits: tuple[float | None, float | None],
+    limits: Mapping[str, float | None],
 ) -> None:
     """Refused before the work."""
-    if (b is None) == (at is None):
+    if at is None and len(files) != 2:
         raise QuestionError(
-            "a difference needs two sides",
+            f"a difference needs two sides, here {'is' if len(files) == 1 else 'are'} {len(files)}",
             mend=f"Name two files, or one project.yaml and {FieldName('at')} REV1 REV2",
         )
     if output is not None and output.suffix.lower() not in SUFFIXES:
@@ -90,34 +94,34 @@ def _check(
             where=FieldName("output"),
             mend=f"End it in {' or '.join(SUFFIXES)}",
         )
-    for name, limit in zip(("max_increase_usd", "max_increase_percent"), limits):
+    for name, limit in limits.items():
         # a limit that is no number is never broken
         if limit is not None and not 0 <= limit < float("inf"):
-            raise QuestionError("must be at least 0", where=FieldName(name))
+            raise QuestionError("must be a number of at least 0", where=FieldName(name))
 
 
 def _document(
-    a: str,
-    b: str | None,
+    names: Sequence[str],
     at: tuple[str, str] | None,
     folder: Path,
-    usd: float | None,
-    percent: float | None,
+    limits: Mapping[str, float | None],
 ) -> dict[str, Any]:
     from planner.cli.switches import working
 
     with working() as progress:
-        sides = [_side(name) for name in (a, b) if name is not None] if at is None else []
-        if at is not None:
-            sides = _at_revisions(a, at, folder)
+        if at is None:
+            a, b = (_side(name) for name in names)
+        else:
+            a, b = _at_revisions(names[0], at, folder)
         from planner.diff.document import diff  # after the questions stand
 
-        return diff(
-            sides[0], sides[1], progress, max_increase_usd=usd, max_increase_percent=percent
-        )
+        return diff(a, b, progress, **limits)
 
 
-def _at_revisions(project: str, at: tuple[str, str], folder: Path) -> list[Side]:
+def _at_revisions(
+    project: str, at: tuple[str, str], folder: Path
+) -> tuple[Side | None, Side | None]:
+    """None where a revision does not hold the project."""
     from planner.diff.git import at_revision
     from planner.question.parsing import is_file
 
@@ -127,12 +131,14 @@ def _at_revisions(project: str, at: tuple[str, str], folder: Path) -> list[Side]
             where=project,
             mend=f"Name one with {FieldName('at')}",
         )
-    sides: list[Side] = []
+    sides: list[Side | None] = []
     for number, revision in enumerate(at):
         target = folder / str(number)
-        target.mkdir()
+        target.mkdir(parents=True)
         sides.append(at_revision(Path(project), revision, target))
-    return sides
+    if sides == [None, None]:
+        raise QuestionError(f"neither {at[0]} nor {at[1]} holds it", where=project)
+    return sides[0], sides[1]
 
 
 def _side(name: str) -> Side:
@@ -151,33 +157,41 @@ def _side(name: str) -> Side:
     )
 
 
-def _show(document: dict[str, Any], output: Path | None, *, as_json: bool, quiet: bool) -> None:
+def _show(
+    documents: list[dict[str, Any]], output: Path | None, *, as_json: bool, quiet: bool
+) -> None:
     from planner.cli import writing
     from planner.report.views.differing.page import parts
 
+    # one difference is its document, several are listed in one
+    whole = documents[0] if len(documents) == 1 else {"schema": 1, "differences": documents}
     if output is not None:
         from planner.report.formats.parts_markdown import markdown_of
 
         text = (
-            writing.as_json(document) + "\n"
+            writing.as_json(whole) + "\n"
             if output.suffix.lower() == ".json"
-            else markdown_of("What this change costs", parts(document))
+            else markdown_of(TITLE, [part for one in documents for part in parts(one)])
         )
         writing.write(output, text)
         writing.wrote(output, as_json, f"wrote {output}")
     elif as_json:
-        click.echo(writing.as_json(document))
+        click.echo(writing.as_json(whole))
     else:
         from planner.report.formats.parts_text import show_parts
 
-        show_parts(parts(document, brief=quiet), sys.stdout)
+        show_parts([part for one in documents for part in parts(one, brief=quiet)], sys.stdout)
 
 
-def _exit_code(document: dict[str, Any]) -> int:
+def _exit_code(documents: list[dict[str, Any]]) -> int:
     """0, or 1 with one line a broken limit on standard error."""
     from planner.cli.main import printable
 
-    broken = document["gate"]["broken"]
+    broken = [
+        f"{(one['b'] or one['a'])['label']}: {line}"
+        for one in documents
+        for line in one["gate"]["broken"]
+    ]
     for line in broken:
         click.echo(f"planner: {printable(line)}", err=True)
     return LIMIT_BROKEN if broken else 0

@@ -202,12 +202,13 @@ def _batches(course: Course, batch: int) -> BatchPlan:
         padding=choices.padding,
         max_length=choices.max_length,
         target_max_length=choices.target_max_length,
+        grouped_step=batch if choices.group_by_length else None,
     )
 
 
 def _lengths(course: Course, batch: int) -> Lengths:
-    """S and T as an evaluated batch is padded: no sampler groups it by length. Those of training
-    where other lengths would be other operations."""
+    """S and T as an evaluated batch is padded: grouped by length where training's are, as Trainer
+    does. Those of training where other lengths would be other operations."""
     setting = course.setting
     found, trained = mean_lengths(_batches(course, batch)), setting.mean
     domain = setting.source.at(B=setting.micro_batch, **trained).domain

@@ -12,6 +12,7 @@ from typing import Any
 
 from planner.explain.rows import Leaf, memory_leaves, time_leaves
 from planner.report.charts.marks import Spec, axis, chart, in_gib, in_unit, tooltip
+from planner.report.views.option import PARTS
 from planner.report.words import bytes_text, clean, seconds_text, share_text
 
 Document = Mapping[str, Any]
@@ -35,11 +36,15 @@ def time_map(document: Document) -> Spec:
 def memory_map(document: Document) -> Spec:
     """A box a module, as large as what it holds at the peak, in the colour of its largest
     category."""
-    return _treemap(memory_leaves(document), bytes_text)
+    # the order of the timeline, so that a category has one colour
+    return _treemap(memory_leaves(document), bytes_text, tuple(PARTS))
 
 
-def _treemap(leaves: Sequence[Leaf], word: Callable[[float], str]) -> Spec:
-    mains = _mains(leaves)
+def _treemap(
+    leaves: Sequence[Leaf], word: Callable[[float], str], order: tuple[str, ...] = ()
+) -> Spec:
+    """``order``: what colours stand for, by default the largest first."""
+    mains = list(order) or _mains(leaves)
     rows = [_row(leaf, mains, word) for leaf in leaves]
     box = {"x": "x0", "x2": "x1", "y": "y0", "y2": "y1"}
     place = {key: {"field": field} for key, field in box.items()}
@@ -158,7 +163,7 @@ def timeline(document: Document) -> Spec:
     """Live bytes by category through the step, stacked, with the phases beneath."""
     found = document["memory"]["timeline"]
     unit, per_unit = _seconds_unit(found["step_seconds"])
-    names = [name for name, held in found["bytes"].items() if any(held)]
+    names = list(found["bytes"])
     rows = [
         {
             "at": at,
@@ -173,7 +178,7 @@ def timeline(document: Document) -> Spec:
         for nth, name in enumerate(names)
     ]
     area = {
-        "mark": {"type": "area", "interpolate": "step-after", "opacity": 0.92},
+        "mark": {"type": "area", "interpolate": "step-after", "opacity": 0.92, "aria": False},
         "encoding": {
             "x": {
                 "field": "time",
@@ -224,12 +229,17 @@ def _phases(found: Document, per_unit: float) -> list[Spec]:
     }
     x = {"field": "time", "type": "quantitative"}
     return [
-        {**data, "mark": {"type": "rule", "strokeDash": [3, 3]}, "encoding": {"x": x}},
+        {
+            **data,
+            "mark": {"type": "rule", "strokeDash": [3, 3], "aria": False},
+            "encoding": {"x": x},
+        },
         {
             **data,
             "mark": {
                 "type": "text",
                 "style": "note",
+                "aria": False,
                 "align": "left",
                 "baseline": "top",
                 "opacity": {"expr": _PHASES_NAMED},

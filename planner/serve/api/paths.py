@@ -119,7 +119,8 @@ def question_of(items: list[tuple[str, str]]) -> dict[str, Any]:
 async def _ask(request: Request, kind: Kind, fields: dict[str, Any], wait: bool) -> Response:
     task = Job(kind, fields)
     state = request.app.state
-    reply: Reply = await state.pool.quick(task)
+    # choosing looks at every device and takes seconds: never before what takes milliseconds
+    reply: Reply = Unrecorded() if kind == "choose" else await state.pool.quick(task)
     if not isinstance(reply, Unrecorded):
         return response(reply)
     if wait:
@@ -127,6 +128,6 @@ async def _ask(request: Request, kind: Kind, fields: dict[str, Any], wait: bool)
     begun = state.jobs.begin(task)
     if isinstance(begun, Refused):
         return refused(begun)
-    body = {"job": begun, "what": "recording a training step", "done": 0, "total": None}
+    body = {"job": begun, "what": "working", "done": 0, "total": None}
     return JSONResponse(body, status_code=202)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.libraries import import_reporting
-from planner.report.formats.workbook import charts, costs, lists, summary
+from planner.report.formats.workbook import charts, costs, ground, options, project, summary
 from planner.report.formats.workbook.live import live
 from planner.report.formats.workbook.sheet import Sheet
 from planner.report.formats.workbook.style import Styles
@@ -60,12 +60,12 @@ def _fill(document: Mapping[str, Any], sheets: Mapping[str, Sheet], book: Any) -
 
     moves = live(document)
     costs.write(document, moves, sheets["Costs"], name_cell)
-    listed = lists.strategies(document, moves, sheets["Strategies"])
-    offered = lists.offers(document, sheets["Offers"])
-    swings, spread = lists.sensitivity(document, sheets["Sensitivity"])
-    lists.project(document, moves, sheets["Project"], name_cell)
-    lists.assumptions(document, sheets["Assumptions"])
-    lists.glossary(document, sheets["Glossary"])
+    listed = options.strategies(document, moves, sheets["Strategies"])
+    offered = options.offers(document, sheets["Offers"])
+    swings, spread = options.sensitivity(document, sheets["Sensitivity"])
+    project.write(document, moves, sheets["Project"], name_cell)
+    ground.assumptions(document, sheets["Assumptions"])
+    ground.glossary(document, sheets["Glossary"])
     summary.write(document, moves, sheets["Summary"], name_cell)
     charts.costs_of_strategies(book, sheets["Strategies"], listed, sheets["Summary"])
     if moves.option and moves.option.get("run"):

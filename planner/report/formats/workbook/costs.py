@@ -38,11 +38,10 @@ def write(document: Mapping[str, Any], moves: Live, sheet: Sheet, name_cell: Nam
     lines = document["budget"]["lines"]
     run = [line for line in lines if line["group"] == "run"]
     serving = [line for line in lines if line["group"] == "serving"]
-    if moves.option and moves.option.get("run"):
-        _phases(moves, sheet, name_cell)
+    rows = _phases(moves, sheet, name_cell) if moves.option and moves.option.get("run") else {}
     if run:
         sheet.heading("The bill of the run")
-        _bill(document, run, moves, sheet, name_cell)
+        _bill(document, run, moves, sheet, name_cell, rows)
     if serving:
         sheet.heading("The bill of answering requests")
         _serving(serving, sheet)
@@ -55,8 +54,8 @@ def write(document: Mapping[str, Any], moves: Live, sheet: Sheet, name_cell: Nam
     sheet.print_setup()
 
 
-def _phases(moves: Live, sheet: Sheet, name_cell: Namer) -> None:
-    """Hours of one run; those of a repeated phase are scaled by the epochs."""
+def _phases(moves: Live, sheet: Sheet, name_cell: Namer) -> dict[str, int]:
+    """Hours of one run; those of a repeated phase are scaled by the epochs. The row of each."""
     run = (moves.option or {})["run"]
     sheet.heading("Hours of one run, by phase")
     first = sheet.row + 2
@@ -73,6 +72,7 @@ def _phases(moves: Live, sheet: Sheet, name_cell: Namer) -> None:
     sheet.table(PHASES, rows, total=total)
     name_cell(names.WALL_PLANNED, sheet, sheet.row - 1, 1)
     name_cell(names.WALL, sheet, sheet.row - 1, 3)
+    return {phase: at for at, phase in enumerate(run["breakdown_hours"], start=first)}
 
 
 def _bill(
@@ -81,12 +81,14 @@ def _bill(
     moves: Live,
     sheet: Sheet,
     name_cell: Namer,
+    phases: Mapping[str, int],
 ) -> None:
     whole = document["budget"]["headline"]["usd"]["p50"]
     first = sheet.row + 2
-    rows = [_line(line, row, first, lines, moves) for row, line in enumerate(lines, start=first)]
-    if moves.trials is not None and not any(is_repeats(line) for line in lines):
-        rows.append(_no_repeats(first + len(rows), _rented(lines, first)))
+    run = _rented(lines, first)
+    rows = [_line(line, row, run, phases, moves) for row, line in enumerate(lines, start=first)]
+    if moves.trials is not None and not any(line["name"] == names.FURTHER for line in lines):
+        rows.append(_no_further(first + len(rows), run))
     last = first + len(rows) - 1
     total: list[Cell] = ["The run", None, None, None]
     total += [Formula(f"=SUM({at}{first}:{at}{last})", whole) for at in (SUM, PLANNED)]
@@ -113,33 +115,36 @@ def _rented_row(
 
 
 def _line(
-    line: Mapping[str, Any],
-    row: int,
-    first: int,
-    lines: Sequence[Mapping[str, Any]],
-    moves: Live,
+    line: Mapping[str, Any], row: int, run: str, phases: Mapping[str, int], moves: Live
 ) -> list[Cell]:
+    """``run``: what one run pays for its GPUs, as cells; ``phases``: rows of the hours."""
     quantity, price = line["quantity"], line["usd_per_unit"]
     counted: Cell = Input(quantity)
     priced: Cell = Input(price)
     if is_gpu_time(line) and moves.price is not None:
-        hours = names.ratio(names.WALL, names.WALL_PLANNED)
-        counted = Formula(f"={quantity!r}*{hours}", quantity)
+        counted = _hours(line, phases, moves)
         rate = "" if price == moves.price else f"*{price!r}/{names.PRICE_PLANNED}"
         priced = Formula(f"={names.PRICE}{rate}", price)
     elif is_repeats(line) and moves.trials is not None:
-        counted = Formula(_extra_runs(quantity), quantity)
-        priced = Formula(f"={_rented(lines, first)}", price)
+        counted, priced = Formula(_runs(line), quantity), Formula(f"={run}", price)
     money = Formula(f"={QUANTITY}{row}*{PRICE}{row}", line["usd"])
     start: list[Cell] = [line["name"], counted, line["unit"], priced, money, line["usd"]]
     return [*start, line["note"], line["source"], line["date"]]
 
 
-def _extra_runs(quantity: float) -> str:
-    """Of ``quantity`` whole runs beyond one, those for further trials and, in proportion to the
-    trials, what failed."""
-    now, planned = names.TRIALS, names.TRIALS_PLANNED
-    return f"=({now}-1)+({quantity!r}-({planned}-1))*{now}/{planned}"
+def _hours(line: Mapping[str, Any], phases: Mapping[str, int], moves: Live) -> Cell:
+    """A phase's hours on all GPUs; what is no phase, such as rounding, stays."""
+    row = phases.get(names.PHASES.get(line["name"], ""))
+    if row is None or moves.option is None:
+        return line["quantity"]
+    return Formula(f"=D{row}*{moves.option['gpus']}", line["quantity"])
+
+
+def _runs(line: Mapping[str, Any]) -> str:
+    """Whole runs beyond one: the further trials, or in proportion to all trials what fails."""
+    if line["name"] == names.FURTHER:
+        return f"={names.TRIALS}-1"
+    return f"={line['quantity']!r}*{names.ratio(names.TRIALS, names.TRIALS_PLANNED)}"
 
 
 def _rented(lines: Sequence[Mapping[str, Any]], first: int, column: str = SUM) -> str:
@@ -148,10 +153,10 @@ def _rented(lines: Sequence[Mapping[str, Any]], first: int, column: str = SUM) -
     return "+".join(f"{column}{row}" for row in rows)
 
 
-def _no_repeats(row: int, rented: str) -> list[Cell]:
+def _no_further(row: int, run: str) -> list[Cell]:
     """Further trials, of which the plan has none: the input has to have a line."""
-    price = Formula(f"={rented}", 0.0)
-    start: list[Cell] = ["Further trials", Formula(_extra_runs(0.0), 0.0), "runs", price]
+    price = Formula(f"={run}", 0.0)
+    start: list[Cell] = [names.FURTHER, Formula(f"={names.TRIALS}-1", 0.0), names.RUNS, price]
     note = "none in the plan; the input Trials on the sheet Summary sets them"
     return [*start, Formula(f"={QUANTITY}{row}*{PRICE}{row}", 0.0), 0.0, note, None, None]
 

@@ -20,7 +20,18 @@ WALL, WALL_PLANNED = "Wall_hours", "Wall_hours_in_plan"
 PROJECT_LOW, PROJECT_HIGH = "Project_low_USD", "Project_high_USD"
 #: Phases that every epoch repeats.
 REPEATED = ("training", "evaluation", "interruptions")
-GPU_HOURS = "GPU-hour"
+GPU_HOURS = "GPU-hours"
+#: Lines of the bill that are hours of a phase, by their names.
+PHASES = {
+    "Preparing the data": "preparation",
+    "Starting up": "start_up",
+    "Training": "training",
+    "Evaluation": "evaluation",
+    "Saving checkpoints": "saving",
+    "Work lost to interruptions": "interruptions",
+}
+#: The line of whole runs more that succeed; others in this unit are runs that fail.
+FURTHER, RUNS = "Further trials", "runs"
 CACHED = "cached features"
 
 
@@ -54,7 +65,9 @@ def live(document: Mapping[str, Any]) -> Live:
         return Live(option, None, None, None, ("No GPU is rented by the hour in this plan.",))
     why: list[str] = []
     epochs = run["epochs"] or None
-    if question.get("max_steps") is not None:
+    if not any(PHASES.get(line["name"]) in REPEATED for line in rented):
+        epochs, _ = None, why.append("Epochs are no input: the bill does not tell phases apart.")
+    elif question.get("max_steps") is not None:
         epochs, _ = None, why.append("Epochs are no input: the question sets the steps.")
     elif option and option.get("variant") == CACHED:
         epochs = None
@@ -71,12 +84,12 @@ def live(document: Mapping[str, Any]) -> Live:
 
 def is_gpu_time(line: Mapping[str, Any]) -> bool:
     """Hours of the rented GPUs, which the price of a GPU-hour and the epochs move."""
-    return line["group"] == "run" and line["unit"].startswith(GPU_HOURS)
+    return line["group"] == "run" and line["unit"] == GPU_HOURS
 
 
 def is_repeats(line: Mapping[str, Any]) -> bool:
     """Whole runs beyond the one that is kept."""
-    return line["group"] == "run" and line["unit"] in ("run", "runs")
+    return line["group"] == "run" and line["unit"] == RUNS
 
 
 def ratio(now: str, planned: str) -> str:

@@ -35,6 +35,8 @@ def parts(document: Document, *, brief: bool = False) -> list[Part]:
 def headline(document: Document) -> Part:
     """The difference in a sentence or two."""
     one, two = document["recommended"]["a"], document["recommended"]["b"]
+    if document["a"] is None or document["b"] is None:
+        return _alone(document, "New" if document["a"] is None else "Gone")
     labels = f"{clean(document['a']['label'])} → {clean(document['b']['label'])}"
     if one is None or two is None:
         which = "before" if one is None else "after"
@@ -53,6 +55,20 @@ def headline(document: Document) -> Part:
         if one[name] is not None and two[name] is not None
     )
     return Part("", (labels, f"{moved}: {figures_}."))
+
+
+def _alone(document: Document, what: str) -> Part:
+    """Of a project that is new or gone, what it costs."""
+    label = (document["a"] or document["b"])["label"]
+    found = document["recommended"]["a"] or document["recommended"]["b"]
+    if found is None:
+        return Part("", (f"{what}: {clean(label)}; nothing is recommended.",))
+    said = ", ".join(
+        WORDS[name][1](found[name])
+        for name in ("usd", "wall_hours", "device_used_bytes")
+        if found[name] is not None
+    )
+    return Part("", (f"{what}: {clean(label)}", f"{_option(found)}: {said}."))
 
 
 def _option(figures_: Document) -> str:
@@ -82,10 +98,14 @@ def gate(document: Document) -> Part:
 
 def causes(document: Document) -> Part:
     """A row a cause, in the order in which the changes were made."""
+    if document["a"] is None or document["b"] is None:
+        return Part("")
     if document["no_causes"]:
         line = f"Not worked out: {clean(document['no_causes'])}"
         return Part("Why", (line,))
     found = document["causes"]
+    if not found:
+        return Part("Why", ("Nothing changed that the answer depends on.",))
     rows = tuple(
         (
             _cause(cause),
@@ -102,8 +122,7 @@ def causes(document: Document) -> Part:
         table=_even(Table(headers, rows), (1, 2, 3)),
         right=(1, 2, 3),
         drop=(4,),
-        notes=notes_ if found else (),
-        lines=() if found else ("Nothing changed that the answer depends on.",),
+        notes=notes_,
     )
 
 
