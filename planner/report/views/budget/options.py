@@ -24,6 +24,7 @@ TITLES = {
     "prompting": "Prompting",
     "few_shot": "Few-shot prompting",
     "rag": "Retrieval (RAG)",
+    "provider_fine_tune": "Provider's fine-tuning",
 }
 
 
@@ -44,6 +45,11 @@ def name(option: Mapping[str, Any]) -> str:
     """``Feature extraction, cached features``."""
     variant = option.get("variant")
     return strategy(option["strategy"]) + (f", {clean(variant)}" if variant else "")
+
+
+def with_requests(document: Document) -> bool:
+    """Does the answer price the requests that come after training, too?"""
+    return any((option.get("cost") or {}).get("project_usd") for option in document["options"])
 
 
 def two_lines(figure: Mapping[str, float], word: Callable[[float], str]) -> str:
