@@ -115,7 +115,7 @@ def offers(budget: Budget) -> Section:
             two_lines(offer["usd"], usd_text),
             two_lines(offer["wall_hours"], hours_text),
             _rate(offer["usd_per_gpu_hour"]),
-            clean(offer["price_date"] or NONE),
+            _aged(offer),
             ("kept" if offer["keeps_limits"] else "broken")
             + ("\nnone cheaper and faster" if offer["on_front"] else ""),
         )
@@ -130,6 +130,13 @@ def offers(budget: Budget) -> Section:
         tables=(table,) if rows else (),
         teaser=f"{len(rows)} offers",
     )
+
+
+def _aged(offer: Mapping[str, Any]) -> str:
+    """The day of a price, and its age."""
+    age = offer["price_age_days"]
+    days = "" if age is None else f"\n{age:,} days old"
+    return clean(offer["price_date"] or NONE) + days
 
 
 def _where(offer: Mapping[str, Any]) -> str:
