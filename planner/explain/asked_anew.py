@@ -180,11 +180,11 @@ def amounts(one: Candidate) -> dict[str, Any]:
 
 def saved(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     """What is less; the dollars None where either price is not known."""
-    known = before["usd"] is not None and after["usd"] is not None
+    one, two = before["usd"], after["usd"]
     return {
         "bytes": before["device_used_bytes"] - after["device_used_bytes"],
         "hours": before["wall_hours"] - after["wall_hours"],
-        "usd": before["usd"] - after["usd"] if known else None,
+        "usd": None if one is None or two is None else one - two,
     }
 
 
