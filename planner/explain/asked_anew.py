@@ -73,7 +73,9 @@ def held_question(subject: Subject) -> Question:
         given["max_steps"] = choices.steps
     if choices.max_length is not None and choices.target_max_length is None:
         given["max_length"] = choices.max_length
-    if option.run.epochs and question.evaluations_per_epoch is None:
+    # a recipe that evaluates by steps saves by them too, which no field of a question says
+    by_steps = choices.practice.evaluation_steps
+    if option.run.epochs and question.evaluations_per_epoch is None and not by_steps:
         given["evaluations_per_epoch"] = option.run.evaluations / option.run.epochs
     if choices.practice.generates is not None and question.evaluation_generates is None:
         given["evaluation_generates"] = choices.practice.generates
