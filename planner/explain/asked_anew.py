@@ -67,6 +67,8 @@ def held_question(subject: Subject) -> Question:
         "precision": setting.recipe.precision,
         "padding": choices.padding,
     }
+    if question.group_by_length is None and choices.group_by_length:
+        given["group_by_length"] = True
     if question.max_steps is None:
         given["epochs"] = choices.epochs
     if choices.steps is not None and question.epochs is None:

@@ -150,9 +150,18 @@ def test_they_stand_by_what_they_save_and_what_does_not_apply_has_a_reason(few):
         (c["after"]["fits"] for c in document["changes"]), reverse=True
     )
     assert all(one["why"] for one in document["left_out"])
-    assert "group_by_length" in {one["key"] for one in document["left_out"]}
+    grouped = next(c for c in document["changes"] if c["key"] == "group_by_length")
+    assert grouped["saved"]["hours"] > 0 and grouped["flags"] == "--group-by-length"
     keys = [one["key"] for one in (*document["changes"], *document["left_out"])]
     assert len(keys) == len(set(keys))
+
+
+def test_what_is_so_already_is_left_out():
+    question = Question(**QUESTIONS["full"], spot=True, micro_batch=1, group_by_length=True)
+    why = {one.key: one.why_not for one in tries(subject(question))}
+    assert why["spot"] == "it runs on spot already"
+    assert why["micro_batch_down"] == "it is 1 already"
+    assert "group_by_length" not in why and why["group_by_length_off"] == ""
 
 
 def test_a_limit_that_a_change_breaks_is_said(few):
