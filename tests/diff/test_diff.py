@@ -215,8 +215,8 @@ HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m|](http://evil) @everyone"
 def test_hostile_names_do_nothing(document, capsys):
     import sys
 
-    from planner.report.formats.parts_markdown import markdown_of
-    from planner.report.formats.parts_text import show_parts
+    from planner.report.formats.parts.markdown import markdown_of
+    from planner.report.formats.parts.screen import show_parts
     from planner.report.views.differing.page import parts
 
     found = copy.deepcopy(document)

@@ -2,6 +2,7 @@
 gives."""
 
 import csv
+import importlib
 import io
 import json
 import re
@@ -30,6 +31,12 @@ QUESTIONS = {
              "gpu": "a100-sxm-80", "gpus": 4, "strategy": ["fine_tune"]},
     "processor": {"model": "bert-base-uncased", "samples": 900, "tokens_per_sample": 100,
                   "gpu": "cpu", "price": 0.5, "strategy": ["fine_tune"]},
+    "by steps": {"model": "Llama-3.1-8B", "samples": 5_000, "tokens_per_sample": 200,
+                 "gpu": "rtx-4090", "strategy": ["qlora"]},
+    "images": {"model": "vit_base_patch16_224", "samples": 5_000, "classes": 10, "gpu": "l4",
+               "strategy": ["fine_tune"]},
+    "two stages": {"model": "resnet50", "samples": 5_000, "classes": 10, "gpu": "t4",
+                   "strategy": ["feature_extraction"]},
     "too large": {"model": "Llama-3.2-3B", "samples": 900, "tokens_per_sample": 400,
                   "gpu": "t4", "strategy": ["fine_tune"], "micro_batch": 1},
 }  # fmt: skip
@@ -46,7 +53,7 @@ def test_figures_are_the_answers_and_everything_sums(name):
     same = next(
         o
         for o in answer["options"]
-        if (o["strategy"], o["gpu"]) == (option["strategy"], option["gpu"])
+        if all(o[key] == option[key] for key in ("strategy", "variant", "gpu"))
     )
     assert option["is_recommended"] == (answer["recommended"] is not None)
     assert document["time"]["seconds"] == pytest.approx(same["step"]["seconds"]["p50"], rel=1e-9)
@@ -84,7 +91,7 @@ def test_the_timeline_reaches_the_peak_and_ends_with_the_step(name):
     assert len(timeline["seconds"]) <= 400
 
 
-@pytest.mark.parametrize("name", ["full", "lora", "searched", "four", "too large"])
+@pytest.mark.parametrize("name", [name for name in QUESTIONS if name != "processor"])
 def test_what_is_held_is_the_option_itself(name):
     """The question with everything settled finds the same figures: what a change shows is the
     change's own."""
@@ -101,8 +108,10 @@ def few(monkeypatch):
     """Changes that need no recording."""
     wanted = ("micro_batch_up", "micro_batch_down", "fused_loss", "no_evaluation", "spot",
               "gpus_up", "gpu_cheapest", "gpu_fastest", "group_by_length")  # fmt: skip
+    # `planner.explain` is a function too: the module is asked by its whole name
     monkeypatch.setattr(
-        "planner.explain.asked_anew.tries",
+        importlib.import_module("planner.explain.asked_anew"),
+        "tries",
         lambda found: [one for one in tries(found) if one.key in wanted],
     )
 
@@ -141,9 +150,18 @@ def test_they_stand_by_what_they_save_and_what_does_not_apply_has_a_reason(few):
         (c["after"]["fits"] for c in document["changes"]), reverse=True
     )
     assert all(one["why"] for one in document["left_out"])
-    assert "group_by_length" in {one["key"] for one in document["left_out"]}
+    grouped = next(c for c in document["changes"] if c["key"] == "group_by_length")
+    assert grouped["saved"]["hours"] > 0 and grouped["flags"] == "--group-by-length"
     keys = [one["key"] for one in (*document["changes"], *document["left_out"])]
     assert len(keys) == len(set(keys))
+
+
+def test_what_is_so_already_is_left_out():
+    question = Question(**QUESTIONS["full"], spot=True, micro_batch=1, group_by_length=True)
+    why = {one.key: one.why_not for one in tries(subject(question))}
+    assert why["spot"] == "it runs on spot already"
+    assert why["micro_batch_down"] == "it is 1 already"
+    assert "group_by_length" not in why and why["group_by_length_off"] == ""
 
 
 def test_a_limit_that_a_change_breaks_is_said(few):
@@ -239,7 +257,7 @@ HOSTILE = "<script>alert(1)</script>\x1b[31m=cmd|'/c calc'!A1 ](http://evil) @ev
 
 @pytest.mark.parametrize("suffix", [".md", ".csv", ".json", ".html"])
 def test_hostile_names_do_nothing(suffix):
-    from planner.report.formats.explained import render
+    from planner.report.formats.parts.explained import render
 
     if suffix == ".html":
         pytest.importorskip("vl_convert")
@@ -266,7 +284,7 @@ def test_hostile_names_do_nothing(suffix):
 def test_hostile_names_do_nothing_on_a_terminal(capsys):
     import sys
 
-    from planner.report.formats.parts_text import show_parts
+    from planner.report.formats.parts.screen import show_parts
     from planner.report.views.explaining.page import parts
 
     document = explain(Question(**LLAMA, strategy=["lora"]), changes=False)

@@ -121,6 +121,12 @@ def test_a_zipped_file_holds_the_same(tmp_path, capsys):
     assert "ui.perfetto.dev" in capsys.readouterr().out
 
 
+def test_json_is_the_trace_itself(tmp_path, capsys):
+    assert run([*ASKED, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["traceEvents"] and shown["otherData"]["model"] == "bert-base-uncased"
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [

@@ -12,13 +12,13 @@ from planner.explain.gains import gained
 from planner.explain.rows import Leaf, memory_leaves, time_leaves
 from planner.ledger.export import harmless
 from planner.report.formats.json_text import as_json
-from planner.report.formats.parts_markdown import markdown_of
+from planner.report.formats.parts.markdown import markdown_of
 from planner.report.views.explaining.page import parts
 from planner.report.words import clean
 
 Document = Mapping[str, Any]
 TITLE = "Where time and memory of a training step go"
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "table",
     "name",
     "path",
