@@ -127,7 +127,9 @@ def test_a_file_is_counted_and_not_kept(client, tmp_path, monkeypatch):
     assert asked.status_code == 200
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "x.exe", "a", "b.csv", "c.zip", "d.parquet", "", "é.\n"])
+@pytest.mark.parametrize(
+    "name", ["a.jsonl", "x.exe", "a", "b.csv", "c.zip", "d.parquet", "", "é.\n"]
+)
 def test_what_cannot_be_counted_is_said(client, name):
     answer = client.post("/api/data", params={"name": name}, content=b"\x00\x01garbage")
     assert answer.status_code in (200, 422)

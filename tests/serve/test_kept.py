@@ -102,9 +102,7 @@ def test_a_clock_keeps_no_price_of_another_device_precision_or_point():
             for share in (1.0, 0.5):
                 clock = StepClock(find_device(gpu), share)
                 dims = trace.dims(B=4, S=length)
-                seen[gpu, length, share] = float(
-                    clock.price(trace, dims, precision="fp16").seconds
-                )
+                seen[gpu, length, share] = float(clock.price(trace, dims, precision="fp16").seconds)
                 fresh = clock._priced(trace, dims, "fp16", False, None, 0.0, True)
                 assert seen[gpu, length, share] == float(fresh.seconds)
     assert len(set(seen.values())) == len(seen)
