@@ -5,14 +5,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help plan test test-slow test-all test-dates lint style types format wheel refresh-tables loop clean
+.PHONY: help plan test test-slow test-all test-dates lint style types format wheel docs pictures refresh-tables loop clean
 
 VENV := .venv
 PYTHON = $(VENV)/bin/python
 PIP = $(PYTHON) -m pip --disable-pip-version-check
 CONSTRAINTS := $(wildcard .ci/constraints.txt)
 INPUTS := pyproject.toml Makefile $(CONSTRAINTS)
-CODE := planner tests benchmarks
+CODE := planner tests benchmarks docs/site
 MODEL ?= Llama-3.2-1B
 DATA ?= profiles/examples/support_tickets.jsonl
 # one process a core, each with one thread of torch (tests/conftest.py); a free process takes over waiting tests
@@ -54,6 +54,12 @@ format: $(VENV)/.installed-dev  ## format the code and sort its imports
 
 wheel: $(VENV)/.installed-dev  ## dist/planner-*.whl; tests/test_wheel.py asks it a question without the checkout
 	$(PYTHON) -m hatchling build -t wheel
+
+docs: $(VENV)/.installed-dev  ## the documentation as pages in build/site, every command in it run
+	$(PYTHON) -m mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+
+pictures: $(VENV)/.installed-dev  ## the pictures of README.md and docs/, made anew
+	$(PYTHON) benchmarks/pictures.py
 
 refresh-tables: $(VENV)/.installed-run  ## newer tables of GPUs, prices and carbon: DATA=DIR (see profiles/refresh/README.md)
 	$(PYTHON) benchmarks/refresh_tables.py $(DATA)

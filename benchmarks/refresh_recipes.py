@@ -45,6 +45,7 @@ COLUMNS = (
     "max_length",
     "length_unit",
     "packing",
+    "group_by_length",
     "precision",
     "optimizer",
     "gradient_checkpointing",
@@ -135,6 +136,8 @@ def shipped_row(raw: dict[str, str]) -> dict[str, str]:
     row["parameters"] = parameters_of(raw["model"])
     row["evaluations_per_epoch"], row["evaluation_steps"] = evaluations_of(raw["evaluation_every"])
     row["date"] = raw["date"] or "not stated"
+    said_of_batches = raw["packing"] + raw["notes"]
+    row["group_by_length"] = "yes" if "grouped by length" in said_of_batches else ""
     for column in ("packing", "gradient_checkpointing", "evaluation_generates"):
         row[column] = (re.match(r"yes|no|", raw[column]) or [""])[0]
     return {column: row[column] for column in COLUMNS}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 
 from planner.errors import QuestionError
 
@@ -96,6 +97,18 @@ def format_seconds(seconds: float, like: float | None = None) -> str:
     measure = seconds if like is None else like
     scale, unit = next((scale, unit) for limit, scale, unit in _SECOND_UNITS if measure < limit)
     return f"{_figures(seconds / scale)} {unit}"
+
+
+def shared_time_unit(seconds: Iterable[float]) -> float:
+    """The ``like`` of ``format_seconds`` for a column of times: the middle one, so that one unit
+    suits most of them."""
+    ordered = sorted(seconds)
+    return ordered[len(ordered) // 2] if ordered else 0.0
+
+
+def format_gib(size_bytes: float) -> str:
+    """Three significant figures in GiB without the unit, for a column that names it: ``61.8``."""
+    return _figures(size_bytes / GIB)
 
 
 def format_usd(usd: float) -> str:

@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "planner"
 SHARED = (
     "version",
     "errors",
+    "files",
     "blame",
     "first_lines",
     "units",
@@ -53,6 +54,7 @@ ROOMS = (
     "recording",
     "validate",
     "report",
+    "api",
     "serve",
     "cli",
 )
@@ -109,6 +111,7 @@ MOST_FILES, LISTS = (
         "operations/kinds",
         "ledger/importers",
         "question/importers",
+        "report/formats",
     ),
 )
 MOST_LINES = 400

@@ -72,9 +72,20 @@ def _loading(report: Report, asked: Asked) -> None:
         asked.assumed.append("a loader that the device does not wait for")
 
 
+def _grouping(report: Report, asked: Asked) -> None:
+    """Trainer groups by length where its script asks for it."""
+    if report.says(r"group(ed)?[ _]by[ _]length"):
+        asked.fields["group_by_length"] = True
+
+
 def _is_cut_short(report: Report) -> bool:
     """A notebook's demonstration: some steps, then nothing."""
     return bool(report.says(r"run is the max_steps shown"))
 
 
-SUBJECTS: tuple[Callable[[Report, Asked], None], ...] = (_evaluation, _saving, _loading)
+SUBJECTS: tuple[Callable[[Report, Asked], None], ...] = (
+    _evaluation,
+    _saving,
+    _loading,
+    _grouping,
+)

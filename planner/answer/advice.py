@@ -9,11 +9,11 @@ that fit end the search.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from planner import tables
-from planner.errors import PlannerError
+from planner.errors import FieldName, PlannerError
 from planner.figures import Estimate
 from planner.parallel.plan import ParallelPlan
 from planner.plan.inputs.hardware import Hardware, rentable
@@ -66,27 +66,64 @@ def fixes(problem: Problem, option: Option, *, searched: bool = False) -> list[F
 
 
 def _changes(problem: Problem, option: Option) -> Iterator[_Change]:
-    setting, recipe = option.setting, option.setting.recipe
-    parts = setting.proven_memory.breakdown
     checkpoint = {"gradient_checkpointing": "full"}
     small = {"micro_batch": 1, "global_batch": option.choices.global_batch}
-    state = parts["weights"] + parts["gradients"] + parts["optimizer"]
+    state, memory = _state_bytes(option), option.setting.proven_memory
+    fewer = _fewer_evaluated(option)
+    if memory.trains:
+        # only its evaluations do not fit: smaller steps would change nothing
+        yield from [] if fewer is None else [_Change(*fewer, state)]
+        yield from _lighter_optimizer(option, checkpoint | small)
+        yield from _adapters(option, checkpoint | small)
+        return
+    leaner = _leaner_steps(option, checkpoint, small, state)
+    for change in (*leaner, *_adapters(option, checkpoint | small)):
+        yield change if fewer is None else _both(change, *fewer)
+
+
+def _fewer_evaluated(option: Option) -> tuple[str, dict[str, Any]] | None:
+    """(a smaller batch of evaluations in words, as an update); None where the asked one fits, or
+    none would."""
+    made = option.run.evaluated
+    if made is None or made.fitting is None:
+        return None
+    return f"{FieldName('evaluation_batch')} {made.fitting}", {"evaluation_batch": made.fitting}
+
+
+def _both(change: _Change, text: str, update: dict[str, Any]) -> _Change:
+    return replace(change, text=f"{change.text} and {text}", update=change.update | update)
+
+
+def _state_bytes(option: Option) -> float:
+    parts = option.setting.proven_memory.breakdown
+    return parts["weights"] + parts["gradients"] + parts["optimizer"]
+
+
+def _leaner_steps(
+    option: Option, checkpoint: dict[str, Any], small: dict[str, Any], state: float
+) -> Iterator[_Change]:
+    setting = option.setting
     if setting.micro_batch > 1:
         accumulated = f"micro-batch 1 with {option.choices.global_batch} accumulation steps"
         yield _Change(accumulated, small, state)
-    if recipe.gradient_checkpointing == "none":
+    if setting.recipe.gradient_checkpointing == "none":
         yield _Change("gradient checkpointing", checkpoint, state)
         if setting.micro_batch > 1:
             text = "gradient checkpointing and micro-batch 1"
             yield _Change(text, checkpoint | small, state)
-    if recipe.optimizer.startswith("adam") and "8bit" not in recipe.optimizer:
-        if option.strategy in _TRAINS_MUCH:
-            yield _Change(
-                "8-bit AdamW states, gradient checkpointing, micro-batch 1",
-                {"optimizer": "adamw_8bit"} | checkpoint | small,
-                parts["weights"] + parts["gradients"] + _states_8bit(option),
-            )
-    yield from _adapters(option, checkpoint | small)
+    yield from _lighter_optimizer(option, checkpoint | small)
+
+
+def _lighter_optimizer(option: Option, update: dict[str, Any]) -> Iterator[_Change]:
+    optimizer, parts = option.setting.recipe.optimizer, option.setting.proven_memory.breakdown
+    if not optimizer.startswith("adam") or "8bit" in optimizer:
+        return
+    if option.strategy in _TRAINS_MUCH:
+        yield _Change(
+            "8-bit AdamW states, gradient checkpointing, micro-batch 1",
+            {"optimizer": "adamw_8bit"} | update,
+            parts["weights"] + parts["gradients"] + _states_8bit(option),
+        )
 
 
 def _states_8bit(option: Option) -> float:
@@ -122,7 +159,7 @@ def _tried(problem: Problem, option: Option, change: _Change) -> Fix | None:
     if one is None:
         return None
     memory = one.placement.shown.proven_memory
-    return Fix(change.text, memory.device_used_bytes, one.placement.fits, option.rented.spec.key)
+    return Fix(change.text, memory.needed_bytes, one.placement.fits, option.rented.spec.key)
 
 
 def _larger(problem: Problem, option: Option) -> list[Fix]:
@@ -141,7 +178,7 @@ def _larger(problem: Problem, option: Option) -> list[Fix]:
     return [
         Fix(
             change=f"a larger GPU: {one.rented.spec.name} at {one.offer.provider}",
-            used=one.placement.shown.proven_memory.device_used_bytes,
+            used=one.placement.shown.proven_memory.needed_bytes,
             fits=True,
             gpu=one.rented.spec.key,
         )

@@ -36,9 +36,10 @@ def document(
     advice: dict[int, list[Fix]],
     chosen: tuple[Option | PaidOption, str] | None,
     paid: Sequence[PaidOption] = (),
+    reason: str | None = None,
 ) -> dict[str, Any]:
     """The answer as plain JSON values; the options that are paid by the token stand after those
-    that train."""
+    that train. ``reason``: why what is ``chosen`` is, without the sources."""
     planned = [option.strategy for option in (*options, *paid)]
     shown = _shown(options, chosen)
     told = ordered([*first_lines(problem, shown, planned), *other_lengths(shown, options)])
@@ -56,7 +57,7 @@ def document(
         "dataset": problem.data.as_dict(),
         "model": _model_facts(problem.facts),
         "options": listed,
-        "recommended": _recommended(chosen),
+        "recommended": _recommended(chosen, reason),
         "assumptions": assumptions,
         "warnings": warnings,
         "sources": _sources(problem, options) + paid_sources(paid),
@@ -98,24 +99,28 @@ def _model_facts(facts: ModelFacts) -> dict[str, Any]:
     }
 
 
-def _recommended(chosen: tuple[Option | PaidOption, str] | None) -> dict[str, Any] | None:
+def _recommended(
+    chosen: tuple[Option | PaidOption, str] | None, reason: str | None
+) -> dict[str, Any] | None:
     if chosen is None:
         return None
-    option, reason = chosen
+    option, why = chosen
     if not isinstance(option, Option):  # one that is paid by the token
         return {
             "strategy": option.strategy,
             "variant": option.variant,
             "gpu": None,
             "gpus": 0,
-            "why": reason,
+            "why": why,
+            "reason": why,
         }
     return {
         "strategy": option.strategy,
         "variant": option.variant,
         "gpu": option.rented.spec.name,
         "gpus": option.rented.parallel.devices,
-        "why": reason,
+        "why": why,
+        "reason": reason or why,
     }
 
 

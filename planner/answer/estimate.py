@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from planner.answer.advice import fixes
 from planner.answer.assemble import document
-from planner.answer.recommend import among, recommend
+from planner.answer.recommend import Reason, among, recommend
 from planner.answer.verdict import limit_lines
 from planner.errors import PlannerError, QuestionError
 from planner.first_lines import FirstLine
@@ -70,7 +70,8 @@ def answered(problem: Problem) -> dict[str, Any]:
     chosen = _recommended(ways, best, shown, options) if options else _cheapest_paid(question, paid)
     problem.first_lines += limit_lines(ways, best[0] if best else None)
     advice = {id(option): fixes(problem, option, searched=hardware.searched) for option in options}
-    return document(problem, hardware, options, advice, chosen, paid)
+    reason = best[1].text if best else None
+    return document(problem, hardware, options, advice, chosen, paid, reason)
 
 
 def _shown(ways: Ways) -> list[Candidate]:
@@ -107,7 +108,7 @@ def _leave_out(ways: Ways, names: list[str], error: str) -> None:
 
 def _recommended(
     ways: Ways,
-    found: tuple[Candidate, str] | None,
+    found: tuple[Candidate, Reason] | None,
     shown: list[Candidate],
     options: list[Option],
 ) -> tuple[Option, str] | None:

@@ -23,6 +23,7 @@ from planner.plan.billing import as_people_run
 from planner.plan.inputs.problem import Problem
 from planner.plan.options import Option
 from planner.plan.phases.evaluation import Evaluated
+from planner.plan.steps.point import EvaluationMemory
 from planner.question import Question
 from planner.trace.table import StepTrace
 from planner.training.recipe import Recipe
@@ -145,6 +146,7 @@ def _training(option: Option) -> dict[str, Any]:
         "global_batch_size": setting.step.samples,
         "max_length": option.choices.max_length,
         "padding": option.choices.padding,
+        **({"group_by_length": True} if option.choices.group_by_length else {}),
         "unfrozen_blocks": recipe.unfrozen_blocks,
         "lora": lora,
         "recipe": _published(option),
@@ -216,7 +218,12 @@ def _memory(option: Option) -> dict[str, Any]:
         "short_by_bytes": memory.short_by_bytes,
         "verdict": memory.verdict,
         "chance_out_of_memory": memory.chance_out_of_memory,
+        **_of_evaluation(memory.evaluation),
     }
+
+
+def _of_evaluation(memory: EvaluationMemory | None) -> dict[str, Any]:
+    return {} if memory is None else {"evaluation_bytes": memory.used_bytes.as_dict()}
 
 
 def _step(option: Option, trace: StepTrace) -> dict[str, Any]:
@@ -342,7 +349,7 @@ def _figure(value: Estimate | None) -> dict[str, Any] | None:
 
 def _memory_warnings(option: Option) -> list[str]:
     memory = option.setting.proven_memory
-    if not memory.fits and memory.device_used_bytes.p50 <= memory.device_total_bytes:
+    if not memory.fits and memory.needed_bytes.p50 <= memory.device_total_bytes:
         return ["tight: it may fit, the middle of the range does, the cautious end does not"]
     if memory.gives_back:
         return [

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from planner import tables, units
 from planner.plan.options import Option
@@ -11,7 +12,18 @@ from planner.plan.survey.candidate import Candidate
 from planner.plan.survey.ways import Ways
 
 
-def recommend(ways: Ways) -> tuple[Candidate, str] | None:
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a strategy is advised, and who says so."""
+
+    text: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.source})"
+
+
+def recommend(ways: Ways) -> tuple[Candidate, Reason] | None:
     """(the cheapest way of the first strategy that the rules advise and the limits allow, why), or
     None when nothing fits and keeps the limits."""
     problem, question = ways.problem, ways.question
@@ -25,14 +37,12 @@ def recommend(ways: Ways) -> tuple[Candidate, str] | None:
     return None
 
 
-def advised(task: str, parameters: int | None, samples: int) -> Iterator[tuple[str, str]]:
-    """(strategy, why with its source) by the rules that match, the most advisable first."""
+def advised(task: str, parameters: int | None, samples: int) -> Iterator[tuple[str, Reason]]:
+    """(strategy, why) by the rules that match, the most advisable first."""
     for row in tables.rows("rules", "recommendation.csv"):
         if _matches(row, task, parameters, samples):
-            yield (
-                row["strategy"],
-                f"{row['reason'][:1].upper()}{row['reason'][1:]} ({row['source']})",
-            )
+            text = row["reason"][:1].upper() + row["reason"][1:]
+            yield row["strategy"], Reason(text, row["source"])
 
 
 def _matches(row: dict[str, str], task: str, parameters: int | None, samples: int) -> bool:

@@ -158,6 +158,7 @@ class Recommended(Part):
     gpu: str | None
     gpus: int
     why: str
+    reason: str | None = Field(default=None, description="As ``why``, without sources")
 
 
 class Source(Part):

@@ -55,6 +55,9 @@ class Training(Part):
     global_batch_size: int = Field(ge=1)
     max_length: int | None
     padding: str
+    group_by_length: bool = Field(
+        default=False, description="Batches are of samples of about one length"
+    )
     lora: dict[str, Any] | None
     recipe: dict[str, Any] | None = Field(
         default=None,
@@ -112,6 +115,11 @@ class Memory(Part):
         ge=0,
         le=1,
         description="That the run needs more than the device has, by the spread of the figures",
+    )
+    evaluation_bytes: Figure | None = Field(
+        default=None,
+        description="What an evaluation uses of the device, with the context; training's figures "
+        "are the others",
     )
 
     @model_validator(mode="after")

@@ -110,7 +110,7 @@ def _nothing_fits(ways: Ways) -> str:
     advice = fixes(ways.problem, ways.option(least), searched=ways.survey.hardware.searched)
     would = next((fix for fix in advice if fix.fits), None)
     return (
-        f"nothing fits: {named(least)} needs up to {format_bytes(memory.device_used_bytes.p90)} "
+        f"nothing fits: {named(least)} needs up to {format_bytes(memory.needed_bytes.p90)} "
         f"of {format_bytes(memory.device_total_bytes)}, {format_bytes(short(least))} more than "
         "there is"
         + (f"; would do: {would.change}, {format_bytes(would.used.p50)}" if would else "")

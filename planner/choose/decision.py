@@ -134,8 +134,9 @@ class Decision:
         those."""
         if self._advised:
             candidate, reason = self._advised
-            why = f"{reason}; {self._among(candidate)}"
-            return {**candidate_values(candidate), **self._project(candidate), "why": why}
+            among = self._among(candidate)
+            said = {"why": f"{reason}; {among}", "reason": f"{reason.text}; {among}"}
+            return {**candidate_values(candidate), **self._project(candidate), **said}
         paid = None if self.ways.can_train else cheapest_paid(self.question, self.paid)
         return None if paid is None else documents.recommended_paid(*paid)
 

@@ -17,6 +17,8 @@ from planner.plan.inputs.rows import default
 
 #: Tasks whose models write text; for all others a frozen model with a new head is the baseline.
 GENERATING = ("causal_lm", "seq2seq_lm")
+#: Strategy → the one that it stands in for where that one does not fit.
+STANDS_IN_FOR = {"qlora": "lora"}
 
 
 def staged_plan(problem: Problem, costs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -34,7 +36,8 @@ def staged_plan(problem: Problem, costs: Mapping[str, Mapping[str, Any]]) -> lis
         if row["kind"] != kind:
             continue
         cost = dict(costs.get(row["strategy"]) or {"usd": None, "why_not": "not asked for"})
-        instead = row["strategy"] == "qlora" and (costs.get("lora") or {}).get("usd") is not None
+        replaced = STANDS_IN_FOR.get(row["strategy"], "")
+        instead = (costs.get(replaced) or {}).get("usd") is not None
         if cost.get("usd") is None:
             lacking.append(row["strategy"])
         elif not instead:

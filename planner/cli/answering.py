@@ -52,7 +52,7 @@ def models_for(data: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def show_models_for(
-    data: str | None, flags: Mapping[str, Any], *, as_json: bool, quiet: bool
+    data: str | None, flags: Mapping[str, Any], *, as_json: bool, quiet: bool, whole: bool
 ) -> int:
     """Data without a model: one row a model that people take for it. Raises PlannerError."""
     document = models_for(data, flags)

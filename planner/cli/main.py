@@ -29,6 +29,18 @@ COMMANDS = {
         "planner.cli.commands.choose",
         "What to rent and which way to go: the cheapest that keeps your limits.",
     ),
+    "explain": (
+        "planner.cli.commands.explain",
+        "Where time and memory of a step go, and what each change would buy.",
+    ),
+    "trace": (
+        "planner.cli.commands.trace",
+        "The simulated step for Perfetto or chrome://tracing.",
+    ),
+    "diff": (
+        "planner.cli.commands.diff",
+        "Two questions or answers side by side: what changed, why, and a gate.",
+    ),
     "data": (
         "planner.cli.commands.data",
         "What was understood of a dataset, and records as they will be trained.",

@@ -38,6 +38,16 @@ def _options() -> list[click.Option]:
     ]
 
 
+def details_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--details``, of a command that answers with one screen."""
+    return click.option(
+        "--details",
+        is_flag=True,
+        help="All that stands behind the first screen: how the question was understood, memory, "
+        "training choices, prices, assumptions and warnings.",
+    )(command)
+
+
 NAMES = tuple(str(option.name) for option in _options())
 FLAGS = tuple(name for option in _options() for name in option.opts)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
@@ -20,6 +21,12 @@ TAIL_SHARE = 0.01
 TAIL_RECORDS = 10  # and at least this many
 #: Quantiles that stand for a distribution.
 POINTS = 2048
+#: Trainer's sampler that groups by length sorts so many times the samples of a step together, but
+#: no more than leave so many such parts of the data (transformers@5.23 trainer_pt_utils.py:
+#: get_length_grouped_indices).
+SORTED_STEPS, LEAST_PARTS = 50, 4
+#: How many standard deviations of a count are looked at, and how many counts at once.
+_SURE, _AT_ONCE = 10, 2**21
 ANY_TASK = "any task"
 _HALVINGS = 80
 
@@ -115,9 +122,11 @@ def pad(
     whole: bool,
     padding: str = "longest",
     most: float | None = None,
+    step: int | None = None,
 ) -> PaddedLengths:
     """Pads each micro-batch to its longest record (``longest``) or to ``limit`` (``max``), in the
-    unit of ``lengths``. ``most``: the longest of all samples, where it is known apart."""
+    unit of ``lengths``. ``most``: the longest of all samples, where it is known apart. ``step``:
+    records are grouped by length, with so many samples of a device in a step."""
     ordered = np.sort(lengths if limit is None else np.minimum(lengths, limit)).astype(np.float64)
     truncated = 0.0 if limit is None else float(np.mean(lengths > limit))
     real = float(ordered.mean()) * samples
@@ -130,10 +139,10 @@ def pad(
             truncated_share=truncated,
         )
     size = min(micro_batch, samples)
-    full, rest = divmod(samples, size)
-    mean_padded = expected_max(ordered, size, whole=whole)
-    padded = full * size * mean_padded + (
-        rest * expected_max(ordered, rest, whole=whole) if rest else 0.0
+    mean_padded, padded = (
+        _shuffled(ordered, samples, size, whole=whole)
+        if step is None
+        else _grouped(ordered, samples, size, step, whole=whole)
     )
     return PaddedLengths(
         longest=longest(ordered, samples, limit, whole=whole)
@@ -144,6 +153,116 @@ def pad(
         padded=padded,
         truncated_share=truncated,
     )
+
+
+def _shuffled(ordered: np.ndarray, samples: int, size: int, *, whole: bool) -> tuple[float, float]:
+    """(expected padded length of a full micro-batch, what an epoch computes on)."""
+    full, rest = divmod(samples, size)
+    mean = expected_max(ordered, size, whole=whole)
+    last = rest * expected_max(ordered, rest, whole=whole) if rest else 0.0
+    return mean, full * size * mean + last
+
+
+def _grouped(
+    ordered: np.ndarray, samples: int, size: int, step: int, *, whole: bool
+) -> tuple[float, float]:
+    """As ``_shuffled`` where a shuffled epoch is cut into parts that are sorted before they are cut
+    into micro-batches. That the longest record of all is moved to the first batch is left out: it
+    changes two batches."""
+    step = size * math.ceil(step / size)
+    part = step * max(1, min(samples // (step * LEAST_PARTS), SORTED_STEPS))
+    parts, rest = divmod(samples, part)
+    padded, full, all_full = 0.0, 0.0, 0
+    for times, records in ((parts, part), (1 if rest else 0, rest)):
+        if not times:
+            continue
+        sorted_full, last = _of_part(ordered, samples, records, size, whole=whole)
+        many, left = divmod(records, size)
+        full, all_full = full + times * many * sorted_full, all_full + times * many
+        padded += times * (many * size * sorted_full + left * last)
+    return full / all_full, padded
+
+
+def _of_part(
+    ordered: np.ndarray, samples: int, records: int, size: int, *, whole: bool
+) -> tuple[float, float]:
+    """(mean padded length of the full micro-batches of a sorted part, that of the shorter one left
+    over, whose records are the shortest), expected. Exact for up to ``POINTS`` distinct lengths:
+    how many records of a part are at most so long is drawn as from an urn, with the whole data set
+    known without putting back."""
+    values, counts = np.unique(_thinned(ordered), return_counts=True)
+    share = np.cumsum(counts) / counts.sum()
+    full = np.empty(len(values))
+    left = np.empty(len(values))
+    many = records // size
+    for rows, drawn, chance in _draws(share, samples, records, whole=whole):
+        longer = np.ceil((records - drawn) / size)  # batches that hold a longer record
+        full[rows] = (chance * (many - np.minimum(longer, many))).sum(axis=1)
+        left[rows] = (chance * (longer <= many)).sum(axis=1)
+    mean = float(np.dot(values, np.diff(full / max(many, 1), prepend=0.0)))
+    return mean, float(np.dot(values, np.diff(left, prepend=0.0)))
+
+
+def _thinned(ordered: np.ndarray) -> np.ndarray:
+    """Quantiles in the middle of equal shares, where there are more distinct lengths."""
+    if len(np.unique(ordered)) <= POINTS:
+        return ordered
+    return ordered[((np.arange(POINTS) + 0.5) * len(ordered) / POINTS).astype(int)]
+
+
+def _draws(
+    share: np.ndarray, samples: int, records: int, *, whole: bool
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Of rows of ``share``, the share of all records that is at most so long: (rows, numbers of
+    such records among ``records`` [rows, width], their chances)."""
+    kept = whole and records <= samples
+    most = samples if kept else records
+    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, most + 1)))])
+    width = 2 * math.ceil(_SURE * math.sqrt(records) / 2) + 3
+    rows = max(1, _AT_ONCE // width)
+    for start in range(0, len(share), rows):
+        part = share[start : start + rows, None]
+        drawn = np.round(records * part) + np.arange(width)[None, :] - width // 2
+        chance = (
+            _without_putting_back(logs, drawn, np.round(part * samples), samples, records)
+            if kept
+            else _putting_back(logs, drawn, part, records)
+        )
+        yield (
+            slice(start, start + rows),
+            np.clip(drawn, 0, records),
+            chance / chance.sum(axis=1, keepdims=True),
+        )
+
+
+def _putting_back(
+    logs: np.ndarray, drawn: np.ndarray, share: np.ndarray, records: int
+) -> np.ndarray:
+    """The binomial chance of ``drawn``, up to a factor."""
+    there = (drawn >= 0) & (drawn <= records)
+    few = np.clip(drawn, 0, records).astype(int)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rest = np.where(few == records, 0.0, (records - few) * np.log1p(-share))
+        log = few * np.log(share) + rest - logs[few] - logs[records - few]
+    return _chances(log, there)
+
+
+def _without_putting_back(
+    logs: np.ndarray, drawn: np.ndarray, short: np.ndarray, samples: int, records: int
+) -> np.ndarray:
+    """The hypergeometric chance of ``drawn`` of the ``short`` of ``samples``, up to a factor."""
+    there = (drawn >= np.maximum(0, records - (samples - short))) & (
+        drawn <= np.minimum(records, short)
+    )
+    few = np.where(there, drawn, np.minimum(records, short)).astype(int)
+    short, others = short.astype(int), (samples - short).astype(int)
+    log = -(logs[few] + logs[short - few] + logs[records - few] + logs[others - (records - few)])
+    return _chances(log, there)
+
+
+def _chances(log: np.ndarray, there: np.ndarray) -> np.ndarray:
+    highest = log.max(axis=1, where=there, initial=-np.inf, keepdims=True)
+    return np.where(there, np.exp(np.where(there, log - highest, 0.0)), 0.0)
 
 
 def longest(ordered: np.ndarray, samples: int, limit: float | None, *, whole: bool) -> float:

@@ -100,6 +100,7 @@ class DatasetProfile:
         padding: str = "longest",
         max_length: int | None = None,
         target_max_length: int | None = None,
+        grouped_step: int | None = None,
         seed: int = 0,
     ) -> BatchPlan:
         """Cuts one epoch into micro-batches of ``micro_batch`` samples. Raises QuestionError.
@@ -107,8 +108,11 @@ class DatasetProfile:
         ``longest`` pads each micro-batch to its longest sample, ``max`` every one to
         ``max_length``, ``packed`` joins the samples and cuts them every ``max_length`` tokens.
         Targets are truncated at ``target_max_length``, or at ``max_length`` when that is left out;
-        ``max`` pads them to the longest of their own then. ``seed`` changes nothing: the
-        expectation is exact; it is there for callers that pass the seed of the run.
+        ``max`` pads them to the longest of their own then. ``grouped_step``: records are grouped by
+        length, with so many samples of a device in a step, as Trainer does with group_by_length;
+        targets are as long as in any batch, since nothing is known of both lengths at once.
+        ``seed`` changes nothing: the expectation is exact; it is there for callers that pass the
+        seed of the run.
         """
         batching.check(micro_batch, padding, max_length, self.lengths is not None)
         if padding == "packed" and self.lengths is not None and max_length is not None:
@@ -117,13 +121,14 @@ class DatasetProfile:
             "longest_is_extrapolated": not self.whole and padding == "longest" and self._measured
         }
         inputs, targets = (
-            self._pad(a, micro_batch, limit, padding, longest)
-            for a, limit, longest in (
-                (self.lengths, max_length, self.longest_input),
+            self._pad(a, micro_batch, limit, padding, longest, step)
+            for a, limit, longest, step in (
+                (self.lengths, max_length, self.longest_input, grouped_step),
                 (
                     self.target_lengths,
                     target_max_length or self._target_limit(max_length, padding),
                     self.longest_target,
+                    None,
                 ),
             )
         )
@@ -138,7 +143,12 @@ class DatasetProfile:
                 }
         if self.audio_seconds is not None:
             part = batching.pad(
-                self.audio_seconds, self.samples, micro_batch, None, whole=self.whole
+                self.audio_seconds,
+                self.samples,
+                micro_batch,
+                None,
+                whole=self.whole,
+                step=grouped_step,
             )
             values |= {"longest_seconds": part.longest, "mean_padded_seconds": part.mean_padded}
         return BatchPlan(self.samples, math.ceil(self.samples / micro_batch), **values)
@@ -164,6 +174,7 @@ class DatasetProfile:
         limit: int | None,
         padding: str,
         longest: float | None,
+        step: int | None,
     ) -> batching.PaddedLengths | None:
         if lengths is None:
             return None
@@ -175,6 +186,7 @@ class DatasetProfile:
             whole=self.whole and longest is None,
             padding=padding,
             most=longest,
+            step=step,
         )
 
     def _packed(self, lengths: np.ndarray, micro_batch: int, max_length: int) -> BatchPlan:

@@ -212,6 +212,7 @@ def _tokens(name: str) -> frozenset[str]:
     """``"NVIDIA A100-SXM4-80GB"`` → {a100, sxm, 80}: the words that tell one device from
     another."""
     text = re.sub(r"(rtx|gtx|tpu|sxm|pcie|nvl)", r" \1 ", name.lower())
+    text = re.sub(r"(\d)(ti|super)\b", r"\1 \2", text.replace("tisuper", "ti super"))
     text = re.sub(r"\b(sxm)\s+\d\b", r"\1", text)
     text = re.sub(r"\b(\d+)\s*gi?b\b", r"\1", text)
     return frozenset(word for word in re.findall(r"[a-z0-9]+", text) if word not in _NOISE)

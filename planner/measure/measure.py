@@ -96,6 +96,12 @@ def local(question: Question, device: str | None) -> tuple[str, Question]:
         raise QuestionError(
             "a measurement runs on one device", where=FieldName("gpus"), mend="Leave it out"
         )
+    if question.group_by_length:
+        raise QuestionError(
+            "a measurement takes samples as they come, and groups none by length",
+            where=FieldName("group_by_length"),
+            mend="Leave it out",
+        )
     wanted = device or ("cpu" if question.gpu == "cpu" or not torch.cuda.is_available() else "cuda")
     try:
         chosen = torch.device(wanted)
@@ -125,7 +131,7 @@ def local(question: Question, device: str | None) -> tuple[str, Question]:
         else torch.cuda.get_device_name(chosen)
     )
     _check_same(question.gpu, name)
-    return wanted, question.model_copy(update={"gpu": name})
+    return wanted, question.model_copy(update={"gpu": name, "group_by_length": False})
 
 
 def _check_same(named: str | None, here: str) -> None:

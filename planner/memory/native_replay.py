@@ -50,6 +50,12 @@ class NativeReplay:
     def reserved_bytes(self) -> int:
         return sum(pool.reserved for pool in self._pools) * MIN_BLOCK
 
+    @property
+    def played(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """What was played, piece by piece: keys, and the bytes of their blocks, negative where one
+        is freed."""
+        return [(events, blocks * MIN_BLOCK) for events, blocks in self._played]
+
     def play(self, events: np.ndarray, operations: np.ndarray) -> None:
         size = self._rounded[np.where(events >= 0, events, ~events)]
         # 0: an empty tensor, or one that is not there

@@ -90,7 +90,7 @@ def replay(
     handle). Raises QuestionError for a missing symbol.
     """
     sizes = trace.storage_bytes(trace.dims(**point))[trace.size]
-    pieces = _Pieces(trace, sizes, accumulation, workspace)
+    pieces = Pieces(trace, sizes, accumulation, workspace)
     if config == AllocatorConfig():
         peak = _replay_native(trace, pieces)
         if limit_bytes is None or peak.reserved_bytes <= limit_bytes:
@@ -101,7 +101,7 @@ def replay(
         return replace(replay_by_request(trace, pieces, CachingAllocator(config)), fits=False)
 
 
-class _Pieces:
+class Pieces:
     """What a run allocates and frees: ``start``, ``first`` and ``steady`` step, each as (keys,
     operations). Keys are storages, gradients added to earlier ones numbered past them, and
     workspaces past those; ``sizes`` are the bytes of each key."""
@@ -143,7 +143,7 @@ def _with_workspaces(
     return np.insert(keys, places, wanted[1]), np.insert(operations, places, wanted[0])
 
 
-def _replay_native(trace: StepTrace, pieces: _Pieces) -> PeakMemory:
+def _replay_native(trace: StepTrace, pieces: Pieces) -> PeakMemory:
     run = NativeReplay(pieces.sizes)
     run.play(*pieces.start)
     run.play(*pieces.first)
@@ -156,7 +156,7 @@ def _replay_native(trace: StepTrace, pieces: _Pieces) -> PeakMemory:
     return _summary(trace, pieces.sizes, run.peak(), run.reserved_bytes)
 
 
-def replay_by_request(trace: StepTrace, pieces: _Pieces, allocator: CachingAllocator) -> PeakMemory:
+def replay_by_request(trace: StepTrace, pieces: Pieces, allocator: CachingAllocator) -> PeakMemory:
     """As the native replay, one request at a time: for other settings of the allocator and for
     memory that runs out."""
     sizes: list[int] = pieces.sizes.tolist()

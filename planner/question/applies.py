@@ -49,6 +49,7 @@ USES: dict[str, Use] = {
     "max_length": Use(modalities=WITH_TOKENS),
     "length_spread": Use(modalities=("text",), loses_to="data"),
     "padding": Use(strategies=TRAINING_STRATEGIES, modalities=WITH_TOKENS),
+    "group_by_length": Use(strategies=TRAINING_STRATEGIES, modalities=WITH_TOKENS),
     "precision": TRAINED,
     "optimizer": TRAINED,
     "gradient_checkpointing": TRAINED,

@@ -53,6 +53,11 @@ class How(What):
         description="To the longest of the batch, to max_length, or packed without padding; by "
         "default packed for text from scratch and plain text, else to the longest",
     )
+    group_by_length: bool | None = Field(
+        None,
+        description="Whether batches are of samples of about one length, as Trainer's "
+        "group_by_length makes them; by default not, as trainers of today",
+    )
     precision: Precision | None = Field(None, description=SETTINGS["precision"].words)
     optimizer: Optimizer | None = Field(None, description=SETTINGS["optimizer"].words)
     gradient_checkpointing: Checkpointing = Field(

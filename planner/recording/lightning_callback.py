@@ -20,7 +20,7 @@ from typing import Any
 from planner.errors import MissingExtraError
 from planner.ledger import model_setup
 from planner.libraries import prepare_torchvision
-from planner.recording.recorder import Recording
+from planner.recording.recorder import Recording, Then
 
 _log = logging.getLogger("planner")
 LIBRARIES = ("lightning.pytorch", "pytorch_lightning")
@@ -50,8 +50,8 @@ def _callback_class() -> type:
 
 
 class PlannerCallback(_callback_class()):
-    """Records each ``fit()`` as one run. ``question``, ``ledger`` and ``known`` as of
-    ``planner.record``; of many processes the first writes. A fit that ends by an exception is
+    """Records each ``fit()`` as one run. ``question``, ``ledger``, ``then`` and ``known``
+    as of ``planner.record``; of many processes the first writes. A fit that ends by an exception is
     recorded with it: out of memory is a result."""
 
     def __init__(
@@ -61,11 +61,12 @@ class PlannerCallback(_callback_class()):
         *,
         with_estimate: bool = True,
         reset_peak: bool = True,
+        then: Then | None = None,
         **known: Any,
     ) -> None:
         super().__init__()
         self.question, self.ledger, self.known = question, ledger, known
-        self.with_estimate, self.reset_peak = with_estimate, reset_peak
+        self.with_estimate, self.reset_peak, self.then = with_estimate, reset_peak, then
         self.recording: Recording | None = None
         self.record = None  # the last one written
 
@@ -87,6 +88,7 @@ class PlannerCallback(_callback_class()):
             device=pl_module.device,
             with_estimate=self.with_estimate,
             reset_peak=self.reset_peak,
+            then=self.then,
             source="lightning.Trainer",
         )
         self._quietly(self._set_up, self.recording, trainer, pl_module)

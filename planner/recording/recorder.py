@@ -12,7 +12,7 @@ import logging
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from planner.question import Question
 
 _log = logging.getLogger("planner")
+#: What is done with the record of a run once it is written.
+Then = Callable[["RunRecord"], object]
 
 
 class BrokenOff(Exception):
@@ -39,6 +41,7 @@ def record(
     device: Any = None,
     with_estimate: bool = True,
     reset_peak: bool = True,
+    then: Then | None = None,
     **known: Any,
 ) -> Recording:
     """Record a hand-written training loop::
@@ -57,6 +60,7 @@ def record(
     of a record's ``setup``. ``ledger``: its file, by default the user's own. ``with_estimate``: ask
     the planner afterwards, where the question is whole, and keep its estimate beside the
     measurement. ``reset_peak``: torch's peak counters start anew, so that the peak is the run's.
+    ``then``: called with the record once it is written, such as ``planner.log_to_wandb``.
     The exceptions of the loop go on their way, out of memory is recorded as such; the recording
     itself raises nothing.
     """
@@ -66,6 +70,7 @@ def record(
         device=device,
         with_estimate=with_estimate,
         reset_peak=reset_peak,
+        then=then,
         known=known,
     )
 
@@ -81,6 +86,7 @@ class Recording:
         device: Any = None,
         with_estimate: bool = True,
         reset_peak: bool = True,
+        then: Then | None = None,
         known: Mapping[str, Any] | None = None,
         source: str = "planner.record",
         clock: Any = time.perf_counter,
@@ -89,6 +95,7 @@ class Recording:
         self.with_estimate, self.known, self.notes = with_estimate, dict(known or {}), []
         self.watch = DeviceWatch(device, reset_peak=reset_peak)
         self.record: RunRecord | None = None  # what was written, once it was
+        self._then = then
         self._clock = clock
         self._times, self._events = StepTimes(), StepEvents()
         self._phases: dict[str, StepTimes] = {}
@@ -249,6 +256,8 @@ class Recording:
         with Ledger(self.ledger) as ledger:
             ledger.append(made)
         self.record = made
+        if self._then is not None:
+            self._guarded(self._then, made)
 
     def _say_how_it_ended(self, error: BaseException | None, out_of_memory: bool) -> None:
         if error is not None and not out_of_memory:

@@ -18,7 +18,7 @@ from typing import Any
 
 from planner.ledger import model_setup
 from planner.libraries import import_library
-from planner.recording.recorder import BrokenOff, Recording
+from planner.recording.recorder import BrokenOff, Recording, Then
 
 _log = logging.getLogger("planner")
 _TrainerCallback = import_library("transformers", "recording a Trainer's runs").TrainerCallback
@@ -73,8 +73,9 @@ class PlannerCallback(_TrainerCallback):
     """Records each ``train()`` as one run.
 
     ``question``: a ``planner.Question`` or a dict of its fields, whose estimate is then kept beside
-    the measurement. ``ledger``: its file, by default the user's own. ``known``: what was run, by
-    the names of a record's ``setup``, over what is found out. Of many processes the first writes. A
+    the measurement. ``ledger``: its file, by default the user's own. ``then``: called with each
+    record, such as ``planner.log_to_wandb``. ``known``: what was run, by the names of a record's
+    ``setup``, over what is found out. Of many processes the first writes. A
     run that ends by an exception is recorded when the next begins or the program ends.
     """
 
@@ -85,10 +86,11 @@ class PlannerCallback(_TrainerCallback):
         *,
         with_estimate: bool = True,
         reset_peak: bool = True,
+        then: Then | None = None,
         **known: Any,
     ) -> None:
         self.question, self.ledger, self.known = question, ledger, known
-        self.with_estimate, self.reset_peak = with_estimate, reset_peak
+        self.with_estimate, self.reset_peak, self.then = with_estimate, reset_peak, then
         self.recording: Recording | None = None
         self.record = None  # the last one written
         self._hooks: list[Any] = []
@@ -124,6 +126,7 @@ class PlannerCallback(_TrainerCallback):
             device=getattr(args, "device", None),
             with_estimate=self.with_estimate,
             reset_peak=self.reset_peak,
+            then=self.then,
             source="transformers.Trainer",
         )
         self._quietly(self._set_up, self.recording, args, model, optimizer, train_dataloader)

@@ -86,7 +86,7 @@ def test_an_output_format_is_one_file(tmp_path):
     assert done.returncode == 0, done.stderr
     strategy, usd = (tmp_path / "budget.toy").read_text().split(": ")
     assert strategy == "fine_tune" and float(usd) > 0
-    assert "or .toy" in planner(tmp_path, *arguments, "budget.pdf", **added).stderr
+    assert "or .toy" in planner(tmp_path, *arguments, "budget.odt", **added).stderr
     assert "budget.toy" in planner(tmp_path, "report", "--help", **added).stdout
 
 

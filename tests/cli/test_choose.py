@@ -12,7 +12,7 @@ ASKED = ["choose", "gpt2", "--samples", "5000", "--tokens-per-sample", "200", "-
 
 
 def test_it_names_what_to_rent_and_why(capsys):
-    assert run(ASKED) == 0
+    assert run([*ASKED, "--details"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     for part in (
         "Recommended",
@@ -25,6 +25,17 @@ def test_it_names_what_to_rent_and_why(capsys):
     ):
         assert part in shown
     assert re.search(r"a GPU-hour of [0-9-]+, [0-9]+ d!? old", shown)
+
+
+def test_the_first_screen_holds_what_a_decision_needs(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run([*ASKED, "--max-usd", "5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    shown = " ".join(" ".join(lines).split())
+    assert len(lines) <= 40 and max(map(len, lines)) <= 80
+    for part in ("gpt2", "5,000 samples", "Recommended: lora on", "--max-usd", "In which order"):
+        assert part in shown, part
+    assert "Price age" not in shown and "--details:" in shown
 
 
 def test_brief_is_brief(capsys):

@@ -49,7 +49,7 @@ def test_estimate_prints_the_table_and_nothing_on_stderr(planner):
         "estimate", "Llama-3.1-8B", "tickets.jsonl", "--gpu", "h100", "--epochs", "2"
     )
     assert code == 0 and err == ""
-    assert "Recommended: lora" in out and "29.0 GiB" in out and ANSI not in out
+    assert "Recommended: lora" in out and "29.0" in out and ANSI not in out
     assert asked[0].epochs == 2 and asked[0].gpu == "h100" and asked[0].data == "tickets.jsonl"
 
 
@@ -62,9 +62,20 @@ def test_quiet_is_shorter(planner):
     full, brief = planner("estimate", "m", "d")[1], planner("estimate", "m", "d", "--quiet")[1]
     assert (
         full.startswith(brief.rstrip()[:400])
-        and len(brief) < len(full) / 2
+        and len(brief) < len(full)
         and "Recommended" in brief
+        and "--details" not in brief
     )
+
+
+def test_details_hold_what_the_first_screen_leaves_out(planner):
+    screen, details = (
+        planner("estimate", "m", "d")[1],
+        planner("estimate", "m", "d", "--details")[1],
+    )
+    assert len(screen.splitlines()) <= 40 and "--details" in screen
+    for title in ("Understood", "Training choices", "Where the figures stand", "Assumptions"):
+        assert title not in screen and f"\n{title}\n" in details
 
 
 def test_every_flag_reaches_the_question(planner):
@@ -144,7 +155,7 @@ WRONG = [
     (["estimate", "m", "d", "e"], "unexpected extra argument"),
     (["estmate", "m"], "Did you mean estimate"),
     (["estimate", "nothere.yaml"], "no such project file"),
-    (["report", "m", "d", "-o", "x.pdf"], "no report format"),
+    (["report", "m", "d", "-o", "x.odt"], "no report format"),
     (["report", "m", "d"], "--output"),
     (["report", "nothere.json", "-o", "x.md"], "no such answer file"),
     (["gpus", "--like", "h1000000"], "unknown GPU"),

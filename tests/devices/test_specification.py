@@ -249,3 +249,8 @@ def test_nobody_reads_a_bandwidth_past_the_accessor():
         if field.search(file.read_text(encoding="utf-8"))
     }
     assert readers == {"devices/specification.py", "devices/profile.py"}
+
+
+@pytest.mark.parametrize("written", ["RTX2080Ti", "2080ti", "rtx 2080ti", "RTX 2080 TI"])
+def test_ti_may_stand_with_or_without_its_space(written):
+    assert find_device(written).key == "rtx-2080-ti"

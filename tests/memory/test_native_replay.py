@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from planner.memory import peak as peak_module
 from planner.memory.allocator import CachingAllocator
 from planner.memory.native_replay import NativeReplay
-from planner.memory.peak import _Pieces, replay, replay_by_request
+from planner.memory.peak import Pieces, replay, replay_by_request
 from planner.models.resolve import resolve
 from planner.trace.source import TraceSource
 from planner.training.recipe import Recipe
@@ -80,7 +80,7 @@ def test_the_same_answer_as_request_by_request(trace, batch, length, accumulatio
     point = {"B": batch, "S": length}
     sizes = trace.storage_bytes(trace.dims(**point))[trace.size]
     slow = replay_by_request(
-        trace, _Pieces(trace, sizes, accumulation, workspace), CachingAllocator()
+        trace, Pieces(trace, sizes, accumulation, workspace), CachingAllocator()
     )
     assert replay(trace, point, accumulation=accumulation, workspace=workspace) == slow
 
@@ -96,7 +96,7 @@ def test_the_same_answer_of_a_recorded_step(strategy, batch, length, accumulatio
     point, workspace = {"B": batch, "S": length}, (32 * MIB, 8 * MIB)
     sizes = trace.storage_bytes(trace.dims(**point))[trace.size]
     slow = replay_by_request(
-        trace, _Pieces(trace, sizes, accumulation, workspace), CachingAllocator()
+        trace, Pieces(trace, sizes, accumulation, workspace), CachingAllocator()
     )
     assert replay(trace, point, accumulation=accumulation, workspace=workspace) == slow
     assert slow.reserved_bytes >= slow.allocated_bytes > slow.requested_bytes * 0.99

@@ -84,6 +84,7 @@ def test_an_example_is_understood_but_for_a_share(asked):
         "global_batch": 2 * 4 * 4,
         "max_length": 1024,
         "padding": "packed",
+        "group_by_length": False,
         "optimizer": "adamw_paged",
         "gradient_checkpointing": "full",
         "attention": "flash",
@@ -198,3 +199,10 @@ def test_the_answer_warns_of_what_was_left_out(tmp_path, capsys):
         assert "left out, since planner does not know what it costs: deepspeed zero3.json" in (
             capsys.readouterr().out
         )
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_grouping_by_length_is_a_field(tmp_path, value):
+    path = tmp_path / "own.yml"
+    path.write_text(BASE + f"group_by_length: {str(value).lower()}\n")
+    assert question_from(str(path), None, {"samples": 10}).group_by_length is value

@@ -81,7 +81,7 @@ def test_the_contract_refuses_what_breaks_it(answer, damage, complaint):
 
 
 def test_terminal_golden(answer):
-    golden("golden_terminal.txt", terminal(answer))
+    golden("golden_terminal.txt", terminal(answer, whole=True))
 
 
 def test_markdown_golden(answer):
@@ -89,10 +89,12 @@ def test_markdown_golden(answer):
 
 
 def test_terminal_stays_in_its_width(answer):
-    assert max(len(line) for line in terminal(answer).splitlines()) <= 100
-    answer["options"][4]["gpu"] = "NVIDIA GeForce RTX 4090"  # a column for the GPU
-    text = terminal(answer)
-    assert max(len(line) for line in text.splitlines()) <= 100 and "4090" in text
+    for whole in (False, True):
+        text = terminal(answer, whole=whole)
+        assert max(len(line) for line in text.splitlines()) <= 100
+        answer["options"][4]["gpu"] = "NVIDIA GeForce RTX 4090"  # a column for the GPU
+        text = terminal(answer, whole=whole)
+        assert max(len(line) for line in text.splitlines()) <= 100 and "4090" in text
 
 
 def test_every_figure_of_every_option_is_in_the_reports(answer):
@@ -159,8 +161,9 @@ def poisoned(answer, text):
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_strings_are_shown_not_obeyed(answer, text):
     answer = poisoned(answer, text)
-    plain = terminal(answer)
-    assert "\x1b" not in plain and (text not in ("[red]x[/red]", "[/]", "a|b") or text in plain)
+    for plain in (terminal(answer), terminal(answer, whole=True)):
+        assert "\x1b" not in plain
+        assert text not in ("[red]x[/red]", "[/]", "a|b") or text in plain
     page = html(answer)
     checked = Page()
     checked.feed(page)
@@ -286,7 +289,8 @@ def test_an_answer_with_nothing_in_it_is_still_a_report(answer):
         sources=[],
     )
     Answer.model_validate(answer)
-    for text in (terminal(answer), markdown(answer), html(answer)):
+    shown = (terminal(answer), terminal(answer, whole=True), markdown(answer), html(answer))
+    for text in shown:
         assert "No option can be recommended" in text
 
 
@@ -295,7 +299,8 @@ def test_unknown_is_said_as_unknown(answer):
     option.update(cost=None, energy_kwh=None)
     option["step"]["mfu"] = None
     Answer.model_validate(answer)
-    assert "no price" in terminal(answer) and "mfu: unknown" in markdown(answer)
+    assert "no price" in terminal(answer) and "no price" in terminal(answer, whole=True)
+    assert "mfu: unknown" in markdown(answer)
     assert "$0" not in option_view.usd(option)[0]
 
 

@@ -7,6 +7,7 @@ import sys
 import click
 
 from planner.cli.question_options import question_options
+from planner.cli.switches import details_option
 
 LIMIT_BROKEN = 1
 
@@ -20,8 +21,15 @@ LIMIT_BROKEN = 1
     is_flag=True,
     help="Also the strategy on every GPU at every provider, with the age of each price.",
 )
+@details_option
 def command(
-    model: str | None, data: str | None, everywhere: bool, as_json: bool, quiet: bool, **flags
+    model: str | None,
+    data: str | None,
+    everywhere: bool,
+    details: bool,
+    as_json: bool,
+    quiet: bool,
+    **flags,
 ) -> int:
     """What to rent and which way to go: the cheapest that keeps your limits, among strategies,
     GPUs, counts and providers.
@@ -34,7 +42,7 @@ def command(
     from planner.cli import answering
 
     if data is None and answering.names_no_model(model, flags):
-        return answering.show_models_for(model, flags, as_json=as_json, quiet=quiet)
+        return answering.show_models_for(model, flags, as_json=as_json, quiet=quiet, whole=details)
     if model is None:
         raise click.UsageError("Missing argument 'MODEL'.", click.get_current_context())
     from planner.cli.main import printable
@@ -52,11 +60,9 @@ def command(
 
         click.echo(to_json(document))
     else:
-        from planner.report.formats import terminal
-        from planner.report.views import choose as choose_view
+        from planner.report.formats.terminal import show_choice
 
-        terminal.show_first_lines(document, sys.stdout)
-        terminal.show_sections(choose_view.sections(document, brief=quiet), sys.stdout)
+        show_choice(document, sys.stdout, brief=quiet, whole=details)
     for line in broken(document):
         click.echo(f"planner: {printable(line)}", err=True)
     return LIMIT_BROKEN if broken(document) else 0

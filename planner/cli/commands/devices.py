@@ -61,7 +61,11 @@ def _show(found) -> None:
     known = known_devices.known()
     if known:
         terminal.show_table(
-            "Measured devices", device_view.listing(known), sys.stdout, whole=(1, 3, 6)
+            "Measured devices",
+            device_view.listing(known),
+            sys.stdout,
+            whole=(1, 3, 6),
+            drop=("torch", "Sizes", "From", "Doubts", "Device"),
         )
         remark(
             "Error: of predicting each measured size from the others. planner devices NAME "

@@ -8,13 +8,17 @@ from typing import Any
 import click
 
 from planner.cli.question_options import question_options
+from planner.cli.switches import details_option
 
 
 @click.command("estimate")
 @click.argument("model", required=False)
 @click.argument("data", required=False)
 @question_options
-def command(model: str | None, data: str | None, as_json: bool, quiet: bool, **flags: Any) -> int:
+@details_option
+def command(
+    model: str | None, data: str | None, details: bool, as_json: bool, quiet: bool, **flags: Any
+) -> int:
     """GPU hours, peak memory and dollars of every strategy.
 
     MODEL is a name, a folder, a config.json, a size such as 7B, or a project.yaml that holds the
@@ -24,7 +28,7 @@ def command(model: str | None, data: str | None, as_json: bool, quiet: bool, **f
     from planner.cli import answering
 
     if data is None and answering.names_no_model(model, flags):
-        return answering.show_models_for(model, flags, as_json=as_json, quiet=quiet)
+        return answering.show_models_for(model, flags, as_json=as_json, quiet=quiet, whole=details)
     if model is None:
         raise click.UsageError("Missing argument 'MODEL'.", click.get_current_context())
     document = answering.answer(model, data, flags)
@@ -35,5 +39,5 @@ def command(model: str | None, data: str | None, as_json: bool, quiet: bool, **f
     else:
         from planner.report.formats.terminal import show
 
-        show(document, sys.stdout, brief=quiet)
+        show(document, sys.stdout, brief=quiet, whole=details)
     return answering.exit_code(document)

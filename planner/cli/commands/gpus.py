@@ -6,6 +6,9 @@ import sys
 
 import click
 
+#: Columns that a narrow screen has no room for, the first to go first.
+DROPPED = ("fp32 TFLOP/s", "GB/s", "bf16/fp16 TFLOP/s", "GPU")
+
 
 @click.command("gpus")
 @click.option("--like", metavar="TEXT", help="Only names that contain this.")
@@ -20,4 +23,5 @@ def command(as_json: bool, like: str | None) -> None:
 
         click.echo(to_json({"gpus": known}))
     else:
-        terminal.show_table("GPUs", catalogue_view.gpu_table(known), sys.stdout)
+        table = catalogue_view.gpu_table(known)
+        terminal.show_table("GPUs", table, sys.stdout, whole=(1,), drop=DROPPED)

@@ -72,7 +72,8 @@ def _show(found: dict) -> None:
         "USD per GPU-hour, list prices without storage, egress and tax",
         prices_view.price_table(found),
         sys.stdout,
-        whole=(1, 4, 5),
+        whole=(0, 1, 4, 5),
+        drop=("Date", "GPUs", "Notes", "Instance"),
     )
     if found["disagreements"]:
         terminal.show_table(

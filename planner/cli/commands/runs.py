@@ -99,6 +99,10 @@ def ledger_option(function: Callable) -> Callable:
     )(function)
 
 
+#: Columns that a narrow screen has no room for, the first to go first.
+DROPPED = ("Kind", "When", "Memory", "Device", "Strategy")
+
+
 def _filters(function: Callable) -> Callable:
     options = (
         ("--model", "TEXT", "Only models whose name contains this."),
@@ -142,7 +146,8 @@ def list_command(ledger: Path | None, limit: int | None, as_json: bool, **filter
         from planner.report.formats import terminal
         from planner.report.views import runs as runs_view
 
-        terminal.show_table("Measured runs", runs_view.listing(runs), sys.stdout)
+        table = runs_view.listing(runs)
+        terminal.show_table("Measured runs", table, sys.stdout, whole=(0, 1), drop=DROPPED)
         remark(
             "Estimate: how long the step was estimated, and how far that was off. planner runs "
             "show ID shows all of a run."

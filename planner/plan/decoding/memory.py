@@ -5,9 +5,47 @@ from __future__ import annotations
 import numpy as np
 
 from planner.operations.registry import kind_of
-from planner.trace.table import PHASES, StepTrace
+from planner.plan.decoding.cut import inference
+from planner.trace.table import CATEGORIES, ITEMSIZE, PHASES, Operand, Signature, StepTrace
 
 FORWARD = PHASES.index("forward")
+#: What stays on a device between two steps; gradients are given back.
+STAYS = tuple(CATEGORIES.index(name) for name in ("weights", "optimizer"))
+
+
+def staying_bytes(trace: StepTrace, dims: np.ndarray) -> float:
+    """Bytes that a step leaves where it finds them: weights, and what the optimizer holds."""
+    stays = (trace.birth < 0) & np.isin(trace.category, STAYS)
+    return float(trace.storage_bytes(dims)[trace.size[stays]].sum())
+
+
+def forward_bytes(trace: StepTrace, dims: np.ndarray) -> float:
+    """Bytes that a forward pass without gradients needs beside the weights at the least: its
+    results, or what its widest operation reads and writes, whichever is more."""
+    return max(result_bytes(trace, dims), _widest_bytes(trace, dims))
+
+
+def _widest_bytes(trace: StepTrace, dims: np.ndarray) -> float:
+    """Of the operation with most bytes in its operands, those that grow with the batch."""
+    cut = inference(trace)
+    columns = [i for i, monomial in enumerate(trace.monomials) if "B" in monomial]
+    grows = (trace.forms[:, columns] != 0).any(axis=1)
+
+    def size(operand: Operand) -> float:
+        there = [d for i, d in enumerate(operand.shape) if i not in operand.expanded]
+        if not grows[there].any():
+            return 0.0
+        each = ITEMSIZE[operand.dtype] * operand.count
+        return float(each * np.prod(dims[there], dtype=np.float64))
+
+    used = (cut.signatures[index] for index in np.unique(cut.op_signature))
+    return max((sum(map(size, _operands(s))) for s in used), default=0.0)
+
+
+def _operands(signature: Signature) -> tuple[Operand, ...]:
+    """What an operation reads and writes; what works in place writes what it reads."""
+    name = signature.op.split(".")[1]
+    return signature.inputs if name.endswith("_") else (*signature.inputs, *signature.outputs)
 
 
 def result_bytes(trace: StepTrace, dims: np.ndarray) -> float:

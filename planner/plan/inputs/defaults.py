@@ -38,6 +38,7 @@ class TrainingChoices:
     max_length: int | None
     padding: str
     practice: Practice
+    group_by_length: bool = False  # records of about one length in a batch
     micro_batch: int | None = None  # the asked one
     strategy: str = ""  # as asked; a recipe has scratch as fine_tune
     steps: int | None = None  # where given, they end the run and not the epochs
@@ -97,6 +98,7 @@ def choose(
         target_max_length=default_target_length(question, facts, data),
         padding=question.padding or ("packed" if made.packed else "longest"),
         practice=made,
+        group_by_length=_is_grouped(question, made),
         strategy=strategy,
         steps=made.steps,
         first_lines=(
@@ -106,6 +108,11 @@ def choose(
             *_of_spread(question, facts, data, made),
         ),
     )
+
+
+def _is_grouped(question: Question, made: Practice) -> bool:
+    """Batches that are filled or packed are all of one length."""
+    return bool(question.group_by_length) and not (made.packed or question.padding == "max")
 
 
 def _check_weights(question: Question, facts: ModelFacts, strategy: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from planner.datasets.profile import DatasetProfile
+from planner.errors import FieldName
 from planner.first_lines import FirstLine
 from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
@@ -344,9 +345,18 @@ def _other_words(made: Practice, question: Question) -> list[str]:
             words.append(f"evaluated every {made.evaluation_steps:,} steps")
         elif made.evaluations_per_epoch == 0:
             words.append("no evaluation")
+    if _groups(made, question):
+        # not taken for granted: trainers of today shuffle, and half of the hours hang on it
+        words.append(f"its batches by length not taken over ({FieldName('group_by_length')})")
     if made.generates and made.recipe is not None and made.recipe.evaluation_generates:
         words.append("evaluation generates text")
     return words
+
+
+def _groups(made: Practice, question: Question) -> bool:
+    """Whether the recipe's script groups batches by length and nobody says what is wanted."""
+    row, open_ = made.recipe, question.group_by_length is None and question.padding is None
+    return row is not None and bool(row.grouped) and open_ and not made.packed
 
 
 def _named(row: Published) -> str:

@@ -82,9 +82,10 @@ class Problem:
     def source(
         self, recipe: Recipe, facts: ModelFacts, teacher: ModelFacts | None = None
     ) -> TraceSource:
-        key = (facts.fingerprint, recipe, teacher.fingerprint if teacher else None)
+        # a question that was changed shares these sources: its stack may see them otherwise
+        view = view_of(stack_of(self.question.stack), facts, recipe)
+        key = (facts.fingerprint, recipe, teacher.fingerprint if teacher else None, view)
         if key not in self._sources:
-            view = view_of(stack_of(self.question.stack), facts, recipe)
             self._sources[key] = trace_for(
                 facts,
                 recipe,

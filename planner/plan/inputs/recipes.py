@@ -39,7 +39,7 @@ class Published:
     """One published recipe, its blanks None. ``global_batch`` samples (or packed sequences, or
     seconds of audio, by ``batch_unit``) over all devices; None where only ``per_device`` is known,
     which grows with the devices. ``parameters`` of each model that it trained. ``epochs_derived``:
-    it counted steps, and the epochs were worked out of them. ``max_length`` in tokens."""
+    it counted steps, and the epochs were worked out of them."""
 
     family: str
     model: str
@@ -56,8 +56,9 @@ class Published:
     epochs: float | None
     epochs_derived: bool
     steps: int | None
-    max_length: int | None
+    max_length: int | None  # in tokens
     packing: bool | None
+    grouped: bool | None  # batches are of about one length
     evaluations_per_epoch: float | None
     evaluation_steps: int | None
     evaluation_generates: bool | None
@@ -154,6 +155,7 @@ def _published(row: dict[str, str]) -> Published:
         steps=_whole(row["steps"]),
         max_length=_whole(row["max_length"]) if in_tokens else None,
         packing=_flag(row["packing"]),
+        grouped=_flag(row["group_by_length"]),
         evaluations_per_epoch=tables.number(row["evaluations_per_epoch"]),
         evaluation_steps=_whole(row["evaluation_steps"]),
         evaluation_generates=_flag(row["evaluation_generates"]),

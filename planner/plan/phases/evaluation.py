@@ -11,11 +11,17 @@ from planner.datasets.batching import BatchPlan
 from planner.errors import FieldName
 from planner.figures import Estimate
 from planner.plan.decoding.generation import Batch, Generation, generation
-from planner.plan.decoding.inference import forward_seconds, recorded_batch
-from planner.plan.decoding.memory import result_bytes
+from planner.plan.decoding.inference import forward_seconds
 from planner.plan.inputs.evaluating import held_out_samples, writing
 from planner.plan.inputs.of_its_day import fused_share
 from planner.plan.phases.course import Course, Phase
+from planner.plan.phases.evaluation_memory import (
+    evaluation_memory,
+    more_than_training_words,
+    smaller_words,
+    too_large_words,
+)
+from planner.plan.steps.point import EvaluationMemory
 from planner.plan.steps.setting import Lengths, mean_lengths
 from planner.step_time.clock import StepClock
 from planner.uncertainty.spread import Spread, overhead, spread
@@ -25,24 +31,53 @@ from planner.uncertainty.spread import Spread, overhead, spread
 class Evaluated:
     """One evaluation on all devices: ``samples`` in ``batches``, one after another, of ``batch``
     samples a device. ``tokens`` and ``beams`` of the text that a batch writes, None where none is
-    written."""
+    written. ``memory`` is None where nothing is evaluated; ``usual``: that of the trainer's own
+    batch, where it does not fit and a smaller one is taken; ``fitting``: the largest batch that
+    fits where the asked one does not."""
 
     samples: int
     batch: int
     batches: int
     tokens: float | None = None
     beams: int | None = None
+    memory: EvaluationMemory | None = None
+    usual: EvaluationMemory | None = None
+    fitting: int | None = None
+
+    @property
+    def fits(self) -> bool:
+        return self.memory is None or self.memory.fits
 
 
 def evaluated(course: Course) -> Evaluated:
-    """What an evaluation of this run is; no price."""
+    """What an evaluation of this run is; no price. Where the question leaves its batch open, the
+    trainer's own, or the largest power of two below it that fits beside what training holds."""
+    asked = course.question.evaluation_batch
+    usual = asked or course.stack.number("evaluation_batch") or course.setting.micro_batch
+    first = _with_memory(course, _evaluated(course, int(usual)))
+    if first.fits:
+        return first
+    found = _largest_fitting(course, first.batch)
+    if asked is not None:
+        return replace(first, fitting=found.batch if found.fits else None)
+    return replace(found, usual=first.memory)
+
+
+def _largest_fitting(course: Course, below: int) -> Evaluated:
+    """Of batches that are powers of two below so many; of one sample where none fits."""
+    sizes = [2**k for k in reversed(range((below - 1).bit_length()))] or [1]
+    tried = (_with_memory(course, _evaluated(course, size)) for size in sizes)
+    return next(one for one in tried if one.fits or one.batch == 1)
+
+
+def _evaluated(course: Course, wanted: int) -> Evaluated:
+    """In batches of so many samples, fewer where fewer are held out."""
     setting, question = course.setting, course.question
     samples = held_out_samples(question, course.data.samples, setting.recipe.task)
     # records that are packed to be trained are packed to be evaluated
     sequences = samples * setting.batches.samples_per_epoch / max(1, course.data.samples)
     devices = setting.step.parallel.data_parallel
-    asked = question.evaluation_batch or course.stack.number("evaluation_batch")
-    batch = min(int(asked or setting.micro_batch), max(1, math.ceil(sequences / devices)))
+    batch = min(wanted, max(1, math.ceil(sequences / devices)))
     # a batch that is not full takes the host as long as a full one
     batches = math.ceil(sequences / (batch * devices))
     if not course.choices.practice.generates:
@@ -50,6 +85,20 @@ def evaluated(course: Course) -> Evaluated:
     text = writing(question, setting.recipe.task)
     tokens = text.tokens or min(text.most, _target_tokens(course, batch) or text.most)
     return Evaluated(samples, batch, batches, tokens, text.beams)
+
+
+def _with_memory(course: Course, made: Evaluated) -> Evaluated:
+    if not course.evaluations or not made.batches:
+        return made
+    return replace(made, memory=evaluation_memory(course, made.batch, _cache_bytes(course, made)))
+
+
+def _cache_bytes(course: Course, made: Evaluated) -> float:
+    """Of the text that a batch writes; 0 where it writes none, or its work cannot be told."""
+    if made.tokens is None:
+        return 0.0
+    written, _ = _written(course, made, _lengths(course, made.batch))
+    return 0.0 if written is None else written.cache_bytes
 
 
 def evaluation(course: Course) -> Phase:
@@ -65,15 +114,27 @@ def evaluation(course: Course) -> Phase:
     share = passes / units.SECONDS_PER_HOUR
     hours = batch.scale(share) + _best_read(course)
     writing = 0.0 if written is None else written.seconds * share
-    text, is_over = _memory_warning(course, made, written)
+    said, warning = _of_memory(course, made)
     return Phase(
         hours,
         notes,
-        (text,) if text and not is_over else (),
+        (warning,) if warning else (),
         of_which={"passes": hours.p50 - writing, "generation": writing} if writing else {},
-        said=text if is_over else "",
+        said=said,
         said_hours=math.inf,
     )
+
+
+def _of_memory(course: Course, made: Evaluated) -> tuple[str, str]:
+    """(what the first lines say of an evaluation's memory, what it warns of)."""
+    memory = made.memory
+    if memory is None:
+        return "", ""
+    if not memory.fits:
+        return too_large_words(memory, made.fitting), ""
+    if made.usual is not None:
+        return smaller_words(course, memory, made.usual), ""
+    return "", more_than_training_words(course, memory)
 
 
 def _batch_seconds(
@@ -141,12 +202,13 @@ def _batches(course: Course, batch: int) -> BatchPlan:
         padding=choices.padding,
         max_length=choices.max_length,
         target_max_length=choices.target_max_length,
+        grouped_step=batch if choices.group_by_length else None,
     )
 
 
 def _lengths(course: Course, batch: int) -> Lengths:
-    """S and T as an evaluated batch is padded: no sampler groups it by length. Those of training
-    where other lengths would be other operations."""
+    """S and T as an evaluated batch is padded: grouped by length where training's are, as Trainer
+    does. Those of training where other lengths would be other operations."""
     setting = course.setting
     found, trained = mean_lengths(_batches(course, batch)), setting.mean
     domain = setting.source.at(B=setting.micro_batch, **trained).domain
@@ -175,30 +237,3 @@ def _best_read(course: Course) -> Estimate:
     return Estimate(
         *(course.checkpoint_bytes / rate for rate in (speed.p90, speed.p50, speed.p10))
     ).scale(1 / units.SECONDS_PER_HOUR)
-
-
-def _memory_warning(
-    course: Course, made: Evaluated, written: Generation | None
-) -> tuple[str, bool]:
-    """(what is said where an evaluated batch takes more than training does: weights, optimizer, the
-    logits of the longest batch with what the loss makes of them, keys and values; whether that is
-    more than the device has)."""
-    setting, memory = course.setting, course.setting.memory
-    if memory is None:
-        return "", False
-    recorded = recorded_batch(made.batch, setting.micro_batch)
-    trace = setting.source.at(B=recorded, **setting.longest)
-    logits = result_bytes(trace, trace.dims(B=made.batch, **setting.longest))
-    cache = 0.0 if written is None else written.cache_bytes
-    held = memory.breakdown["weights"] + memory.breakdown["optimizer"]
-    taken = held + logits + cache
-    if taken <= memory.allocated_bytes.p50:
-        return "", False
-    is_over = taken > memory.device_total_bytes
-    over = ", which is more than the device has" if is_over else ""
-    text = (
-        f"evaluating {made.batch} samples at once takes {units.format_bytes(taken)}, more than "
-        f"training's {units.format_bytes(memory.allocated_bytes.p50)}{over}: logits and caches are "
-        f"{units.format_bytes(logits + cache)}; lower {FieldName('evaluation_batch')}"
-    )
-    return text, is_over

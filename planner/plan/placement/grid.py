@@ -3,6 +3,7 @@ once, so that a count of devices, a provider or a checkpointing policy costs ari
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -83,7 +84,17 @@ class SourceGrid:
             padding=choices.padding,
             max_length=choices.max_length,
             target_max_length=choices.target_max_length,
+            grouped_step=self._grouped_step,
         )
+
+    @property
+    def _grouped_step(self) -> int | None:
+        """Samples of a device in a step, where its sampler groups them by length: of the fewest
+        devices of several plans."""
+        if not self.choices.group_by_length:
+            return None
+        fewest = min(plan.data_parallel for plan in self.micro_batches)
+        return math.ceil(self.choices.global_batch / fewest)
 
     @cached_property
     def trace(self) -> StepTrace:
@@ -330,7 +341,8 @@ class Grids:
         choices = stage.choices
         recipe = choices.with_checkpointing(policy)
         source = self.problem.source(recipe, stage.facts, stage.teacher)
-        key = (id(source), choices.global_batch, choices.max_length, choices.padding)
+        padded = choices.padding, choices.group_by_length
+        key = (id(source), choices.global_batch, choices.max_length, *padded)
         shared = _kept(
             self._shared, key, lambda: SourceGrid(source, self.problem, stage, self.plans)
         )

@@ -14,6 +14,7 @@ from planner.plan.placement.grid import Grids
 from planner.plan.placement.run import Run, joined, whole_run
 from planner.plan.placement.search import Settled, promise, prove
 from planner.plan.placement.variants import CACHED, Stage, Variant
+from planner.plan.steps.point import EvaluationMemory
 from planner.plan.steps.setting import Setting
 from planner.trace.table import CATEGORIES
 
@@ -22,13 +23,14 @@ Key = tuple[str, str | None, str, ParallelPlan]
 
 @dataclass(frozen=True)
 class Placement:
-    """``settings``: of each stage. ``proven``: a replay has judged every stage's memory; until
-    then every stage fits by the grid's word."""
+    """``settings``, ``evaluations``: of each stage. ``proven``: a replay has judged every stage's
+    memory; until then every stage trains by the grid's word."""
 
     variant: Variant
     spec: DeviceSpec
     parallel: ParallelPlan
     settings: tuple[Setting, ...]
+    evaluations: tuple[EvaluationMemory | None, ...]
     run: Run
     checkpoint_bytes: float
     disk_bytes: int
@@ -49,8 +51,9 @@ class Placement:
 
     @property
     def heaviest(self) -> Setting:
-        """Of the stage that needs most memory, by the replays; the first of equally heavy ones."""
-        return max(self.settings, key=lambda s: s.proven_memory.device_used_bytes.p50)
+        """Of the stage that needs most memory, by the replays; the first of equally heavy ones.
+        One that does not fit before any that does."""
+        return max(self.settings, key=_heaviness)
 
     @property
     def shown(self) -> Setting:
@@ -62,18 +65,26 @@ class Placement:
         heaviest = self.heaviest
         if self.variant.name != CACHED:
             return heaviest
-        return replace(self.setting, memory=heaviest.memory)
+        own = self.setting.proven_memory.evaluation
+        memory = heaviest.proven_memory
+        return replace(self.setting, memory=replace(memory, evaluation=memory.evaluation or own))
 
     @property
     def fits(self) -> bool:
-        """Whether every stage does, by its replay or the grid's word."""
-        return all(s.memory is None or s.memory.fits for s in self.settings)
+        """Whether every stage does, by its replay or the grid's word, and its evaluations."""
+        trained = all(s.memory is None or s.memory.fits for s in self.settings)
+        return trained and self.evaluation_over_bytes <= 0
+
+    @property
+    def evaluation_over_bytes(self) -> float:
+        """By how much evaluations are over the device's memory; at most 0 where they fit."""
+        return max((one.over_bytes for one in self.evaluations if one is not None), default=0.0)
 
 
 def promised(
     problem: Problem, grids: Grids, variant: Variant, spec: DeviceSpec, parallel: ParallelPlan
 ) -> Placement | None:
-    """By the grid's word; None where a stage does not fit. Raises the errors of tracing, and
+    """By the grid's word; None where a stage cannot be trained. Raises the errors of tracing, and
     QuestionError where no source gives the link between devices."""
     settled = []
     for stage in variant.stages:
@@ -104,18 +115,35 @@ def _placement(
 ) -> Placement:
     stages = zip(variant.stages, settled, strict=True)
     runs = [_run(problem, stage, found) for stage, found in stages]
+    evaluations = tuple(run.evaluated and run.evaluated.memory for run in runs)
     last = settled[-1].setting
     cached = variant.name == CACHED
     return Placement(
         variant=variant,
         spec=spec,
         parallel=parallel,
-        settings=tuple(found.setting for found in settled),
+        settings=tuple(
+            _with_evaluation(found.setting, evaluation)
+            for found, evaluation in zip(settled, evaluations, strict=True)
+        ),
+        evaluations=evaluations,
         run=joined(runs, parallel),
         checkpoint_bytes=last.checkpoint_bytes,
         disk_bytes=feature_bytes(last, problem.data.samples) if cached else 0,
         proven=is_proven,
     )
+
+
+def _with_evaluation(setting: Setting, evaluation: EvaluationMemory | None) -> Setting:
+    """A setting whose memory knows what evaluations take; as it is before a replay."""
+    if setting.memory is None:
+        return setting
+    return replace(setting, memory=replace(setting.memory, evaluation=evaluation))
+
+
+def _heaviness(setting: Setting) -> tuple[int, float]:
+    memory = setting.proven_memory
+    return memory.short_by_bytes or 0, memory.device_used_bytes.p50
 
 
 def _run(problem: Problem, stage: Stage, settled: Settled) -> Run:

@@ -157,6 +157,7 @@ def joined(runs: Sequence[Run], parallel: ParallelPlan) -> Run:
     spare = sum(parts[name] - hours for name, hours in once.items())
     parts |= once
     wall = sum((run.wall_hours for run in runs[1:]), first.wall_hours)
+    made = [run.evaluated for run in runs if run.evaluated is not None]
     wall = Estimate(max(0.0, wall.p10 - spare), wall.p50 - spare, wall.p90 - spare)
     return Run(
         steps=sum(run.steps for run in runs),
@@ -167,7 +168,7 @@ def joined(runs: Sequence[Run], parallel: ParallelPlan) -> Run:
         of_which_hours={name: _joined_parts(runs, name) for name in parts},
         said=tuple(dict.fromkeys(said for run in runs for said in run.said)),
         evaluations=sum(run.evaluations for run in runs),
-        evaluated=first.evaluated,
+        evaluated=next((one for one in made if not one.fits), first.evaluated),
         notes=tuple(dict.fromkeys(note for run in runs for note in run.notes)),
         warnings=tuple(dict.fromkeys(warning for run in runs for warning in run.warnings)),
     )

@@ -25,11 +25,34 @@ Point = dict[str, int | None]
 
 
 @dataclass(frozen=True)
+class EvaluationMemory:
+    """An evaluation of ``batch`` samples at once on one device: ``held_bytes`` stay there from
+    training, ``made_bytes`` come with the batch. ``used_bytes``: of the device, with the context;
+    the allocator's cache of training is given back where it is short."""
+
+    batch: int
+    held_bytes: float
+    made_bytes: float
+    used_bytes: Estimate
+    device_total_bytes: int
+
+    @property
+    def over_bytes(self) -> float:
+        """How much the cautious figure is over the device's memory; at most 0 where it fits."""
+        return self.used_bytes.p90 - self.device_total_bytes
+
+    @property
+    def fits(self) -> bool:
+        return self.over_bytes <= 0
+
+
+@dataclass(frozen=True)
 class Memory:
-    """Peak memory of one device. ``breakdown`` sums to ``device_used_bytes.p50``.
-    ``short_by_bytes``: how much the cautious figure (p90) is over the device's memory; None where
-    it fits. ``gives_back``: it fits because the allocator gives back cached memory when the device
-    is full, as a replay under that limit shows; the figures are then capped at the device."""
+    """Peak memory of one device: figures are of training, whether it fits is of the run.
+    ``breakdown`` sums to ``device_used_bytes.p50``. ``short_by_bytes``: how much the cautious
+    figure (p90) is over the device's memory; None where it fits. ``gives_back``: it fits because
+    the allocator gives back cached memory when the device is full, as a replay under that limit
+    shows; the figures are then capped at the device. ``evaluation``: None without one."""
 
     allocated_bytes: Estimate
     reserved_bytes: Estimate
@@ -39,10 +62,24 @@ class Memory:
     peak: PeakMemory
     gives_back: bool = False
     context_bytes: Estimate | None = None
+    evaluation: EvaluationMemory | None = None
+
+    @property
+    def needed_bytes(self) -> Estimate:
+        """What training or an evaluation uses of the device, whichever is more."""
+        evaluation = self.evaluation
+        if evaluation is None or evaluation.used_bytes.p90 <= self.device_used_bytes.p90:
+            return self.device_used_bytes
+        return evaluation.used_bytes
+
+    @property
+    def trains(self) -> bool:
+        """Whether training fits, whatever an evaluation takes."""
+        return self.device_used_bytes.p90 <= self.device_total_bytes
 
     @property
     def short_by_bytes(self) -> int | None:
-        over = self.device_used_bytes.p90 - self.device_total_bytes
+        over = self.needed_bytes.p90 - self.device_total_bytes
         return int(over) if over > 0 else None
 
     @property
@@ -58,7 +95,9 @@ class Memory:
             if self.gives_back
             else self.device_used_bytes
         )
-        return need.chance_above(self.device_total_bytes)
+        # one error moves both: the likelier one says it
+        needs = [need] if self.evaluation is None else [need, self.evaluation.used_bytes]
+        return max(one.chance_above(self.device_total_bytes) for one in needs)
 
     @property
     def verdict(self) -> str:
@@ -68,7 +107,7 @@ class Memory:
             return "fits"
         return (
             "tight"
-            if self.fits or self.device_used_bytes.p50 <= self.device_total_bytes
+            if self.fits or self.needed_bytes.p50 <= self.device_total_bytes
             else "does not fit"
         )
 
@@ -180,6 +219,12 @@ def memory_at(
     return _memory(peak, buckets, runtime, spec, family, gives_back=True)
 
 
+def used_by(spec: DeviceSpec, family: str, live_bytes: float) -> Estimate:
+    """What so many live bytes use of a device, with what the allocator wastes and the context."""
+    reserved = spread("reserved", spec.pricing, family, spec.key).around(live_bytes)
+    return reserved + _runtime(spec).context_bytes
+
+
 def room_bytes(spec: DeviceSpec, family: str) -> float:
     """What live tensors may take of a device, cautiously: its memory without the context, and
     without what the allocator wastes."""
@@ -191,7 +236,7 @@ def short_bytes_at_least(spec: DeviceSpec, family: str, live_bytes: float) -> fl
     """By how much a peak of so many live bytes, buckets included, is over the device's memory at
     the least, whatever the allocator makes of it; at most 0 where a replay may pass."""
     context = _runtime(spec).context_bytes
-    used = spread("reserved", spec.pricing, family, spec.key).around(live_bytes) + context
+    used = used_by(spec, family, live_bytes)
     allocated = spread("allocated", spec.pricing, family, spec.key).around(live_bytes) + context
     cautious = max(used.p90, allocated.p90) - spec.total_memory_bytes
     return min(cautious, live_bytes - room_bytes(spec, family))

@@ -39,7 +39,8 @@ NO_LIMIT = Allowed()
 class Place:
     """A variant on so many devices, and what is known of it: ``hours`` and ``usd`` are bounds until
     ``placement`` is there, first ``promise`` and then the proven one, and ``candidates``, one an
-    offer. ``is_out``: it does not fit, or cannot be planned, as ``error`` says."""
+    offer. ``is_out``: it does not fit, or cannot be planned, as ``error`` says. ``short_bytes``:
+    what is missing where it could be trained and not evaluated."""
 
     variant: Variant
     spec: DeviceSpec
@@ -49,6 +50,7 @@ class Place:
     is_bounded: bool = False
     is_out: bool = False
     error: PlannerError | None = None
+    short_bytes: float = 0.0
     promise: Placement | None = None
     placement: Placement | None = None
     candidates: list[Candidate] = field(default_factory=list)
@@ -266,11 +268,13 @@ class Survey:
         problem, spec = self.problem, place.spec
         try:
             placement = promised(problem, self.grids, place.variant, spec, place.parallel)
-            place.promise = placement
-            if placement is None:
-                self._too_small(place)
-            else:
+            if placement is not None and placement.fits:
+                place.promise = placement
                 self._put(place, placement)
+                return
+            self._too_small(place)
+            if placement is not None:
+                place.short_bytes = placement.evaluation_over_bytes
         except PlannerError as error:
             # no link between devices is known, or the trace cannot be made
             self._refuse(place, error)
@@ -304,7 +308,9 @@ class Survey:
         self.refused[place.variant.strategy, place.spec.key] = error
 
     def _short_bytes(self, place: Place) -> float:
-        """By the grid, of the leanest policy of the heaviest stage."""
+        """By the grid, of the leanest policy of the heaviest stage; or what evaluations lack."""
+        if place.short_bytes > 0:
+            return place.short_bytes
         return max(
             min(grid.short_bytes(place.parallel) for grid in self.grids.of(stage, place.spec))
             for stage in place.variant.stages

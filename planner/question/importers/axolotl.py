@@ -27,6 +27,7 @@ SIGNS = frozenset(
 )
 #: Keys whose value is the question's, word for word.
 SAME = {name: setting.name for setting, name in called_by("axolotl")} | {
+    "group_by_length": "group_by_length",
     "sequence_len": "max_length",
     "max_steps": "max_steps",
     "lora_alpha": "lora_alpha",
@@ -43,7 +44,6 @@ SWITCHES = (
     "flash_attn_fuse_qkv",
     "flash_attn_rms_norm",
     "fsdp",
-    "group_by_length",
     "s2_attention",
     "xformers_attention",
 )

@@ -49,6 +49,7 @@ def _costs(document: Mapping[str, Any], key: str) -> list[Row]:
             "row": row,
             "name": options.title(document, option),
             "words": figure_text(option["cost"][key], usd_text),
+            "short": usd_text(option["cost"][key]["p50"]),
             "state": options.state(document, option),
             **option["cost"][key],
         }

@@ -18,6 +18,14 @@ ROW_PX, BAR_PX = 46, 12
 LOG_FROM_RATIO = 30
 #: Middle of a bar, and the line of text above it, from the middle of a row.
 _BAR_AT, _TEXT_AT = 8, -10
+#: Below this width words are shortened, pixels; and what a character of them takes.
+_SHOWN = "(width < 460 ? datum.short : datum.words)"
+_ROOM_FOR_NAME = f"max(80, width - 16 - 6.4 * length({_SHOWN}))"
+_WORDS: Spec = {"text": {"expr": _SHOWN}}
+#: Of a logarithmic axis only the lines of powers of ten are drawn; of a linear one all.
+_STRONG_LINE = (
+    "datum.label != '' || abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) < 1e-9"
+)
 USD_AXIS, PLAIN_AXIS = "$,~r", ",~r"
 
 
@@ -26,7 +34,6 @@ def chart(rows: Sequence[Mapping[str, Any]], layers: Sequence[Spec], **more: Any
     return {
         "$schema": SCHEMA,
         "width": "container",
-        "autosize": {"type": "fit-x", "contains": "padding"},
         "data": {"values": list(rows)},
         "layer": list(layers),
         **more,
@@ -36,28 +43,32 @@ def chart(rows: Sequence[Mapping[str, Any]], layers: Sequence[Spec], **more: Any
 def row_chart(rows: Sequence[Mapping[str, Any]], layers: Sequence[Spec], **more: Any) -> Spec:
     """A chart of rows in the order of their field ``row``, with their ``name`` at the left and
     their ``words`` at the right above the bar."""
+    rows = [{"short": row["words"], **row} for row in rows]
     y = {"field": "row", "type": "ordinal", "axis": None, "sort": more.pop("sort", "ascending")}
     return chart(
         rows,
         [*layers, caption("name", "left"), caption("words", "right")],
-        height={"step": ROW_PX},
+        height=ROW_PX * len({row["row"] for row in rows}),
         encoding={"y": y},
         **more,
     )
 
 
 def caption(field: str, side: str) -> Spec:
-    """Text above the bar of a row, at one end of the chart."""
+    """Text above the bar of a row, at one end of the chart. A narrow chart shows ``short`` instead
+    of ``words``, and cuts a name where the words begin (the tooltip has it whole)."""
     at = {"value": 0} if side == "left" else {"value": "width"}
-    style = "name" if field == "name" else "value"
+    style, told = (
+        ("name", {"limit": {"expr": _ROOM_FOR_NAME}}) if side == "left" else ("value", _WORDS)
+    )
     return {
-        "mark": {"type": "text", "style": style, "align": side, "yOffset": _TEXT_AT, "limit": 0},
-        "transform": _once("name"),
-        "encoding": {"text": {"field": field}, "x": at},
+        "mark": {"type": "text", "style": style, "align": side, "yOffset": _TEXT_AT, **told},
+        "transform": _once(),
+        "encoding": {"x": at, **({} if side == "right" else {"text": {"field": field}})},
     }
 
 
-def _once(field: str) -> list[Spec]:
+def _once() -> list[Spec]:
     """Only the first datum of each row."""
     return [
         {"window": [{"op": "row_number", "as": "nth"}], "groupby": ["row"]},
@@ -89,7 +100,9 @@ def is_log(chosen: Spec) -> bool:
 
 
 def axis(title: str, form: str = PLAIN_AXIS, **more: Any) -> Spec:
-    return {"title": title, "format": form, "tickCount": 5, "labelOverlap": True, **more}
+    grid = {"condition": {"test": _STRONG_LINE, "value": 1}, "value": 0}
+    common = {"tickCount": 5, "labelOverlap": True, "gridOpacity": grid}
+    return {"title": title, "format": form, **common, **more}
 
 
 def tooltip(*fields: tuple[str, str]) -> list[Spec]:

@@ -20,7 +20,9 @@ from planner.report.charts.marks import (
 from planner.report.words import UNKNOWN, clean, figure_text, hours_text, rate_text, usd_text
 
 #: Pixels.
-HEIGHT = 320
+HEIGHT, ROOM = 320, 28
+#: A name stands towards the middle of the chart.
+_INWARDS = "scale('x', datum.shown) > width / 2 ? 'right' : 'left'"
 Row = dict[str, Any]
 
 
@@ -42,9 +44,9 @@ def alt(document: Mapping[str, Any]) -> str:
 
 
 def _place(field: str, figures: Iterable[float], drawn: Spec) -> Spec:
-    """A channel on its own scale, with room around the outermost dots."""
+    """A channel on its own scale, on a logarithmic one with room around the outermost dots."""
     chosen = scale(figures)
-    room = {"nice": False, "padding": 16} if is_log(chosen) else {"padding": 16}
+    room = {"nice": False, "padding": ROOM} if is_log(chosen) else {"nice": True}
     return {"field": field, "type": "quantitative", "scale": {**chosen, **room}, "axis": drawn}
 
 
@@ -74,7 +76,13 @@ def _dots(x: Spec, y: Spec) -> Spec:
 def _name_of_chosen(x: Spec, y: Spec) -> Spec:
     return {
         "transform": [{"filter": "datum.state == 'recommended'"}],
-        "mark": {"type": "text", "style": "name", "align": "right", "dx": -10, "limit": 0},
+        "mark": {
+            "type": "text",
+            "style": "name",
+            "align": {"expr": _INWARDS},
+            "baseline": "top",
+            "dy": 9,
+        },
         "encoding": {"x": x, "y": y, "text": {"field": "name"}},
     }
 
@@ -97,5 +105,5 @@ def _offer(offer: Mapping[str, Any]) -> Row:
         "priced": clean(offer["price_date"] or UNKNOWN),
         "on_front": offer["on_front"],
         "limits": "kept" if offer["keeps_limits"] else "broken",
-        "state": kept if offer["keeps_limits"] else "not possible",
+        "state": kept if offer["keeps_limits"] else "ruled out",
     }

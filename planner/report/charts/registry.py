@@ -58,7 +58,7 @@ CHARTS = {
         ),
         Chart(
             "memory",
-            "Memory at its peak against the GPU's",
+            "Memory at its peak against the GPU",
             "Parts of one GPU's memory at the fullest moment of a step; the line is where the GPU "
             "ends.",
             memory.spec,

@@ -8,7 +8,7 @@ from typing import Any
 from planner.report.look import CHART_PX, FONTS, Theme
 
 #: States of a mark in this order take the colours of the range ``ordinal``.
-STATES = ("recommended", "possible", "not possible")
+STATES = ("recommended", "possible", "ruled out")
 
 
 def config(theme: Theme) -> dict[str, Any]:
@@ -32,6 +32,7 @@ def config(theme: Theme) -> dict[str, Any]:
         "font": ", ".join(FONTS),
         "padding": {"left": 4, "right": 8, "top": 4, "bottom": 4},
         "aria": False,
+        "mark": {"aria": False},
         "view": {"stroke": None},
         "axis": axis,
         "legend": {

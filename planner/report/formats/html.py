@@ -1,70 +1,127 @@
-"""The budget report as one self-contained HTML page: styles and charts inline, nothing fetched, no
-script."""
+"""The budget report as one self-contained HTML page: styles, charts and the library that draws them
+inside, nothing fetched.
+
+A policy in the page lets only these scripts and styles run, by their hashes. Strings of the
+document are text (escaped by the template engine) or JSON data, never code. Without scripts, and on
+paper, each chart is a still picture.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from planner.report.formats import chart
+from planner.report.charts import draw
+from planner.report.charts.marks import Spec
+from planner.report.charts.registry import drawn
+from planner.report.charts.theme import config
 from planner.report.formats.registry import Format
-from planner.report.views import answer as answer_view
-from planner.report.views import option as option_view
+from planner.report.formats.stylesheet import tokens
+from planner.report.look import THEMES
+from planner.report.views.budget.part import Section
+from planner.report.views.budget.sections import sections, title
 
 
-def html(answer: Mapping[str, Any]) -> str:
-    """The page. Every string of the document is escaped by the template engine or by the chart."""
+@dataclass(frozen=True)
+class Drawn:
+    """A chart as the page shows it; ``alt``: what it shows, in words."""
+
+    key: str
+    title: str
+    caption: str
+    alt: str
+
+
+def html(document: Mapping[str, Any]) -> str:
+    """The page of a document with its budget, or of an answer alone. Raises MissingExtraError
+    without vl-convert."""
+    shown = sections(document)
+    charts, specs = _charts(document, shown)
+    template = _environment().get_template("report.html")
+    style = tokens() + _source("report.css")
+    scripts = [_library(), _source("report.js")]
+    return template.render(
+        title=title(document),
+        sections=shown,
+        charts=charts,
+        images={key: _image(spec) for key, spec in specs.items()},
+        policy=_policy(style, scripts),
+        style=style,
+        data=_json({"specs": specs, "themes": {n: config(t) for n, t in THEMES.items()}}),
+        library=scripts[0],
+        script=scripts[1],
+    )
+
+
+def _charts(
+    document: Mapping[str, Any], shown: tuple[Section, ...]
+) -> tuple[dict[str, list[Drawn]], dict[str, Spec]]:
+    """Charts by the key of their section, and their specifications by their own."""
+    placed: dict[str, list[Drawn]] = {}
+    specs: dict[str, Spec] = {}
+    for section in shown:
+        pairs = drawn(document, section.charts)
+        specs |= {chart.key: spec for chart, spec in pairs}
+        placed[section.key] = [
+            Drawn(chart.key, chart.title, chart.caption, chart.alt(document)) for chart, _ in pairs
+        ]
+    return placed, specs
+
+
+def _image(spec: Spec) -> str:
+    """A still picture as a data URI, in which nothing runs."""
+    picture = base64.b64encode(draw.svg(spec).encode("utf-8")).decode("ascii")
+    return f"data:image/svg+xml;base64,{picture}"
+
+
+def _json(value: Any) -> str:
+    """JSON that cannot end the element that holds it."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _policy(style: str, scripts: list[str]) -> str:
+    """Content-Security-Policy: these scripts, this style, pictures inside the page, no request."""
+    allowed = " ".join(map(_hash, scripts))
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src {_hash(style)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+@cache
+def _library() -> str:
+    """The script of the charts; nothing in it ends its element."""
+    return draw.javascript().replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _source(name: str) -> str:
+    environment = _environment()
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+@cache
+def _environment() -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
         loader=PackageLoader("planner.report.formats"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    title, why = answer_view.recommendation(answer)
-    return environment.get_template("report.html").render(
-        answer=answer,
-        view=answer_view,
-        view_of=option_view,
-        title=title,
-        why=why,
-        charts=_charts(answer["options"]),
-        legend=option_view.PARTS,
-        comparison=answer_view.comparison(answer),
-    )
-
-
-def _charts(options: list[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """(kind, heading, SVG) of each chart that has something to show."""
-    whole = [option for option in options if (option.get("cost") or {}).get("project_usd")]
-    trained = [option for option in options if option.get("run")] if whole else options
-    drawn = [
-        (
-            "interval",
-            "Cost of the project",
-            chart.interval_chart(
-                whole, "cost", "project_usd", "Cost of each option with its requests"
-            ),
-        ),
-        (
-            "interval",
-            "Cost of training" if whole else "Cost",
-            chart.interval_chart(trained, "cost", "usd", "Cost of each option"),
-        ),
-        (
-            "interval",
-            "GPU time",
-            chart.interval_chart(options, "run", "gpu_hours", "GPU time of each option"),
-        ),
-        (
-            "memory",
-            "Peak memory of one device",
-            chart.memory_chart(options, "Peak memory of each option"),
-        ),
-    ]
-    return [(kind, heading, svg) for kind, heading, svg in drawn if svg]
 
 
 FORMATS = (Format("answer", ".html", html, order=20),)

@@ -17,7 +17,7 @@ _SPECIAL = re.compile(r"([\\`*{}\[\]<>#|~!&$])|(?<![A-Za-z0-9])(_)|(_)(?![A-Za-z
 def markdown(answer: Mapping[str, Any]) -> str:
     """The whole report, ending in a newline."""
     title, why = answer_view.recommendation(answer)
-    parts = ["# Training budget", f"**Recommended: {_escape(title)}.** {_escape(why)}"]
+    parts = ["# Training budget", f"**Recommended: {escaped(title)}.** {escaped(why)}"]
     if answer_view.first_lines(answer):
         told = answer_view.first_lines(answer)
         parts.append(_bullets(f"Warning: {text}" if warns else text for text, warns in told))
@@ -48,16 +48,16 @@ def markdown(answer: Mapping[str, Any]) -> str:
 
 def _option(option: Mapping[str, Any]) -> list[str]:
     parts = [
-        f"## {_escape(option_view.name(option))} on {_escape(option_view.device(option))}"
+        f"## {escaped(option_view.name(option))} on {escaped(option_view.device(option))}"
         if option.get("gpu")
-        else f"## {_escape(option_view.name(option))}"
+        else f"## {escaped(option_view.name(option))}"
     ]
     parts.append(_pairs(option_view.headline(option)))
     if option_view.peak(option):
-        parts.append(f"Peak of memory: {_escape(option_view.peak(option))}.")
+        parts.append(f"Peak of memory: {escaped(option_view.peak(option))}.")
     if option_view.scratch(option):
         parts.append(
-            f"What training from scratch really takes: {_escape(option_view.scratch(option))}."
+            f"What training from scratch really takes: {escaped(option_view.scratch(option))}."
         )
     if option_view.fixes(option):
         parts.append(
@@ -73,18 +73,18 @@ def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _bullets(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {_escape(line)}" for line in lines) or "None."
+    return "\n".join(f"- {escaped(line)}" for line in lines) or "None."
 
 
 def _table(table: table_view.Table) -> str:
     """A cell's lines are parted by a space: Markdown's tables hold one line a cell."""
     rows = [table.headers, tuple("---" for _ in table.headers)]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
-    lines += ["| " + " | ".join(_escape(cell) for cell in row) + " |" for row in table.rows]
+    lines += ["| " + " | ".join(escaped(cell) for cell in row) + " |" for row in table.rows]
     return "\n".join(lines) if table.rows else "None."
 
 
-def _escape(text: str) -> str:
+def escaped(text: str) -> str:
     """Shown as it is: nothing in a user's string becomes markup, HTML or a table's border."""
     return _SPECIAL.sub(lambda hit: "\\" + hit[0], table_view.one_line(text))
 

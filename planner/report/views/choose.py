@@ -25,7 +25,7 @@ def sections(document: Mapping[str, Any], *, brief: bool = False) -> list[Sectio
     data, what speaks against it."""
     table = _strategies(document)
     found = [
-        _recommended(document),
+        recommended(document),
         Section(_surveyed(document), table=table if table.rows else None),
         _not_done(document),
         _paid(document),
@@ -86,7 +86,7 @@ def sections(document: Mapping[str, Any], *, brief: bool = False) -> list[Sectio
     return [section for section in found if section.pairs or section.lines or section.table]
 
 
-def _recommended(document: Mapping[str, Any]) -> Section:
+def recommended(document: Mapping[str, Any]) -> Section:
     way = document["recommended"]
     if way is None:
         return Section(
@@ -109,14 +109,7 @@ def _recommended(document: Mapping[str, Any]) -> Section:
         f"{_setting(way)}, {_memory(way)}",
         clean(way["why"]),
     )
-    if way["project_usd"]:
-        served = way["serving"]
-        lines += (
-            f"Served on {device(served)} at {clean(served['provider'])} for "
-            f"{figure_text(served['usd_per_month'], usd_text)} a month; "
-            f"{figure_text(way['project_usd'], usd_text)} over "
-            f"{document['question']['horizon_months']:g} months",
-        )
+    lines += tuple(filter(None, [served(document)]))
     if cheapest and (cheapest["strategy"], cheapest["variant"]) != (
         way["strategy"],
         way["variant"],
@@ -125,6 +118,21 @@ def _recommended(document: Mapping[str, Any]) -> Section:
             f"Cheapest of all strategies: {_title(cheapest)}, {usd_text(cheapest['usd']['p50'])}",
         )
     return Section("Recommended", lines=lines)
+
+
+def served(document: Mapping[str, Any]) -> str:
+    """Where the recommended model answers requests, and what the months cost; empty without
+    requests."""
+    way = document["recommended"]
+    if not way or not way.get("project_usd"):
+        return ""
+    by = way["serving"]
+    return (
+        f"Served on {device(by)} at {clean(by['provider'])} for "
+        f"{figure_text(by['usd_per_month'], usd_text)} a month; "
+        f"{figure_text(way['project_usd'], usd_text)} over "
+        f"{document['question']['horizon_months']:g} months"
+    )
 
 
 def _title(way: Mapping[str, Any]) -> str:
@@ -302,13 +310,13 @@ def _stages(stages: list[Mapping[str, Any]]) -> Table:
     return Table(
         ("Stage", "Strategy", "Costs", "Spent by then", "Where"),
         tuple(
-            (row["stage"], row["strategy"], _stage_cost(row), _spent(row), _stage_where(row))
+            (row["stage"], row["strategy"], stage_cost(row), _spent(row), _stage_where(row))
             for row in stages
         ),
     )
 
 
-def _stage_cost(row: Mapping[str, Any]) -> str:
+def stage_cost(row: Mapping[str, Any]) -> str:
     if row["usd"] is not None:
         return usd_text(row["usd"]) + (", instead" if row["instead"] else "")
     return (

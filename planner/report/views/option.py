@@ -163,7 +163,9 @@ def training(option: Mapping[str, Any]) -> tuple[str, ...]:
         f"attention {part['attention']}",
     ]
     if part.get("max_length") is not None:
-        pieces += [f"at most {count_text(part['max_length'])} tokens", f"padding {part['padding']}"]
+        grouped = ", grouped by length" if part.get("group_by_length") else ""
+        pieces.append(f"at most {count_text(part['max_length'])} tokens")
+        pieces.append(f"padding {part['padding']}{grouped}")
     if part.get("lora"):
         pieces.append("LoRA " + value_text("lora", part["lora"]))
     return tuple(clean(piece) for piece in pieces)

@@ -9,6 +9,7 @@ from planner.answer.limits import broken_limits
 from planner.report.views import answer as answer_view
 from planner.report.views import option as option_view
 from planner.report.views.budget import options
+from planner.report.views.budget.options import two_lines
 from planner.report.views.budget.part import NONE, Fact, Grid, Line, Section, Tone
 from planner.report.words import (
     UNKNOWN,
@@ -16,6 +17,8 @@ from planner.report.words import (
     clean,
     count_text,
     hours_text,
+    kg_text,
+    kwh_text,
     percentiles,
     rate_text,
     share_text,
@@ -23,7 +26,8 @@ from planner.report.words import (
 )
 
 Document = Mapping[str, Any]
-RANGE = "8 of 10 such runs: "
+AROUND = "with trials, failures and idle time"
+RANGE = "8 of 10 runs: "
 
 
 def title(document: Document) -> str:
@@ -40,11 +44,15 @@ def summary(document: Document) -> Section:
     """The figures that decide, none of them worked out here."""
     budget = document.get("budget")
     facts = [
-        *_run(document),
+        *_run(document)[:1],
+        *_project(document),
+        *_run(document)[1:],
         *_machine(document),
         *_subject(document),
         *_limits(document),
         *_prices(document),
+        *_energy(document),
+        *_accuracy(document),
     ]
     asked = (clean(budget["question"]),) if budget else ()
     return Section(
@@ -142,21 +150,43 @@ def _limit(part: Mapping[str, Any], key: str, name: str, deadline: Any) -> Fact:
 
 
 def _prices(document: Document) -> list[Fact]:
-    found, budget = [], document.get("budget")
-    option = options.chosen(document)
+    budget, option = document.get("budget"), options.chosen(document)
     cost = (option or {}).get("cost")
     head = (budget or {}).get("headline") or {}
     offer = (cost or {}).get("offer") or {}
     date = head.get("price_date") or (cost or {}).get("price_date")
     age = head.get("price_age_days", offer.get("age_days"))
-    if cost:
-        stale: Tone = "warn" if head.get("price_stale") else "plain"
-        detail = "" if age is None else f"{age:,} days old" + (", stale" if stale == "warn" else "")
-        found.append(Fact("Prices of", clean(date or UNKNOWN), detail, stale))
+    if not cost:
+        return []
+    stale: Tone = "warn" if head.get("price_stale") else "plain"
+    detail = "" if age is None else f"{age:,} days old" + (", stale" if stale == "warn" else "")
+    return [Fact("Prices of", clean(date or UNKNOWN), detail, stale)]
+
+
+def _project(document: Document) -> list[Fact]:
+    """What people pay around the run."""
+    budget = document.get("budget")
     if budget and budget["project"]:
         span = f"{usd_text(budget['project']['low_usd'])}–{usd_text(budget['project']['high_usd'])}"
-        found.append(Fact("Project as people run it", span, "with trials, failures and idle time"))
-    return found
+        return [Fact("Project as people run it", span, AROUND, lead=True)]
+    return []
+
+
+def _energy(document: Document) -> list[Fact]:
+    option = options.chosen(document) or {}
+    if not option.get("energy_kwh"):
+        return []
+    carbon = f"{kg_text(option['co2_kg']['p50'])} CO₂e" if option.get("co2_kg") else ""
+    return [Fact("Energy", kwh_text(option["energy_kwh"]["p50"]), carbon)]
+
+
+def _accuracy(document: Document) -> list[Fact]:
+    """How right the planner was on runs like this."""
+    part = (document.get("budget") or {}).get("accuracy")
+    if not part or part["median_error"] is None:
+        return []
+    error = f"{share_text(part['median_error'])} off"
+    return [Fact("Such plans were", error, f"median of {part['runs']:,} runs like this")]
 
 
 def recommendation(document: Document) -> Section:
@@ -164,12 +194,9 @@ def recommendation(document: Document) -> Section:
     budget = document.get("budget")
     told, why = answer_view.recommendation(document)
     chosen = options.chosen(document)
-    if chosen:
-        told = f"{options.name(chosen)} on {option_view.device(chosen)}"
-        told = options.name(chosen) if not chosen.get("gpu") else told
     if budget and budget["recommended"]:
         why = clean(budget["recommended"]["why"])
-    paragraphs = [f"Recommended: {told}. {_sentence(why)}"]
+    paragraphs = [f"{_titled(chosen) if chosen else told.capitalize()}.", _sentence(why)]
     if budget and budget["runner_up"]:
         paragraphs.append(_runner_up(document, budget["runner_up"]))
     return Section(
@@ -182,19 +209,28 @@ def recommendation(document: Document) -> Section:
     )
 
 
+def _titled(option: Mapping[str, Any]) -> str:
+    """``LoRA on NVIDIA H100 at lambda``."""
+    device = f" on {option_view.device(option)}" if option.get("gpu") else ""
+    return (
+        options.name(option)
+        + device
+        + (f" at {clean(option['provider'])}" if option.get("provider") else "")
+    )
+
+
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else text + "."
 
 
 def _runner_up(document: Document, choice: Mapping[str, Any]) -> str:
     option = document["options"][choice["option"]]
-    device = f" on {option_view.device(option)}" if option.get("gpu") else ""
     takes = [
         _more(choice["usd_more"], usd_text),
         _more(choice["hours_more"], hours_text),
     ]
     differs = ", ".join(text for text in takes if text)
-    told = f"Runner-up: {options.name(option)}{device}"
+    told = f"Runner-up: {_titled(option)}"
     return f"{told}{f' ({differs})' if differs else ''}: {_sentence(clean(choice['why']))}"
 
 
@@ -222,7 +258,7 @@ def strategies(document: Document) -> Section:
     marked = {
         at for at, option in enumerate(document["options"]) if option is options.chosen(document)
     }
-    headers = ("Strategy", "GPU", "Cost, USD", "Wall-clock", "Memory, GiB", "Fits")
+    headers = ("Strategy", "GPU", "Cost", "Wall-clock", "Memory", "Fits")
     table = Grid(headers, rows, right=frozenset({2, 3, 4}), marked=frozenset(marked))
     return Section(
         "strategies",
@@ -248,16 +284,12 @@ def _row(document: Document, option: Mapping[str, Any]) -> tuple[str, ...]:
         if memory
         else NONE
     )
-    spent = _two(percentiles(run["wall_hours"], hours_text)) if run else NONE
+    spent = two_lines(run["wall_hours"], hours_text) if run else NONE
     return (
         options.name(option) + sign,
         "\n".join(filter(None, (where, at))),
-        _two(option_view.usd(option)),
+        "\n".join(filter(None, option_view.usd(option))),
         spent,
         held,
         option_view.fits(option),
     )
-
-
-def _two(pair: tuple[str, str]) -> str:
-    return "\n".join(filter(None, pair))

@@ -81,7 +81,7 @@ def every_option(document: Document) -> list[Section]:
     return [
         Section(
             f"option-{at}",
-            f"Every figure: {_title(option)}",
+            _title(option),
             tables=(
                 *_fixes(option),
                 _pairs("Figures", option_view.headline(option)),

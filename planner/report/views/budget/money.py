@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.report.views.budget import options
+from planner.report.views.budget.options import two_lines
 from planner.report.views.budget.part import NONE, Grid, Section
 from planner.report.words import (
     clean,
     count_text,
-    figure_text,
     hours_text,
     rate_text,
     share_text,
@@ -28,9 +28,9 @@ def sections(document: Mapping[str, Any]) -> list[Section]:
     return [
         bill(document),
         project(budget),
-        offers(budget),
-        sensitivity(budget),
         chances(document),
+        sensitivity(budget),
+        offers(budget),
     ]
 
 
@@ -48,7 +48,11 @@ def bill(document: Mapping[str, Any]) -> Section:
             right = frozenset({1, 3, 4})
             tables.append(Grid(headers, tuple(rows), caption, right, total=cost is not None))
     return Section(
-        "bill", "What the money goes to", charts=("bill",), tables=tuple(tables), folded=False
+        "bill",
+        "What the money goes to",
+        charts=("bill",),
+        tables=tuple(tables),
+        teaser=", ".join(f"{clean(line['name'])} {usd_text(line['usd'])}" for line in lines[:2]),
     )
 
 
@@ -84,6 +88,7 @@ def project(budget: Budget) -> Section:
         paragraphs=told,
         charts=("around",),
         tables=(table,),
+        teaser=f"{usd_text(part['low_usd'])} to {usd_text(part['high_usd'])}",
     )
 
 
@@ -103,16 +108,16 @@ def _around(line: Mapping[str, Any]) -> tuple[str, ...]:
 def offers(budget: Budget) -> Section:
     """Hours against dollars over GPUs and providers."""
     shown = budget["offers"]
-    headers = ("GPU and provider", "USD", "Wall-clock", "USD a GPU-hour", "Price of", "Limits")
+    headers = ("GPU and provider", "Cost", "Wall-clock", "USD a GPU-hour", "Price of", "Limits")
     rows = tuple(
         (
             _where(offer),
-            figure_text(offer["usd"], usd_text),
-            figure_text(offer["wall_hours"], hours_text),
+            two_lines(offer["usd"], usd_text),
+            two_lines(offer["wall_hours"], hours_text),
             _rate(offer["usd_per_gpu_hour"]),
             clean(offer["price_date"] or NONE),
             ("kept" if offer["keeps_limits"] else "broken")
-            + ("\nnone is cheaper and faster" if offer["on_front"] else ""),
+            + ("\nnone cheaper and faster" if offer["on_front"] else ""),
         )
         for offer in shown
     )
@@ -123,6 +128,7 @@ def offers(budget: Budget) -> Section:
         "Hours against dollars over GPUs and providers",
         charts=("offers",),
         tables=(table,) if rows else (),
+        teaser=f"{len(rows)} offers",
     )
 
 
@@ -164,15 +170,17 @@ def sensitivity(budget: Budget) -> Section:
         "What the sum hangs on",
         charts=("sensitivity",),
         tables=(table,) if rows else (),
+        teaser=", ".join(clean(each["what"]) for each in budget["sensitivity"]),
     )
 
 
 def chances(document: Mapping[str, Any]) -> Section:
     """The chance of passing the budget."""
     budget, limit = document["budget"], document["question"].get("max_usd")
-    told = ()
+    told, teaser = (), ""
     if budget["chance_over_limit"] is not None and limit is not None:
         chance = share_text(budget["chance_over_limit"])
+        teaser = f"{chance} over {usd_text(limit)}"
         told = (f"The chance that {usd_text(limit)} is not enough for the run: {chance}.",)
     rows = tuple(
         (usd_text(point["usd"]), share_text(point["chance"])) for point in budget["chances"]
@@ -184,4 +192,5 @@ def chances(document: Mapping[str, Any]) -> Section:
         paragraphs=told,
         charts=("chances",),
         tables=(table,) if rows else (),
+        teaser=teaser,
     )

@@ -3,13 +3,13 @@ the recommended run spends its time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from planner.answer.limits import recommended_option
 from planner.report.views import option as option_view
 from planner.report.views.budget.part import NONE
-from planner.report.words import clean, label, share_text
+from planner.report.words import clean, label, percentiles, share_text
 
 Document = Mapping[str, Any]
 #: Names of strategies as papers write them.
@@ -46,11 +46,17 @@ def name(option: Mapping[str, Any]) -> str:
     return strategy(option["strategy"]) + (f", {clean(variant)}" if variant else "")
 
 
+def two_lines(figure: Mapping[str, float], word: Callable[[float], str]) -> str:
+    """A figure as a cell: its median, its range on a second line."""
+    middle, interval = percentiles(figure, word)
+    return middle if figure["p10"] == figure["p90"] else f"{middle}\n{interval}"
+
+
 def state(document: Document, option: Mapping[str, Any]) -> str:
     """One of ``planner/report/charts/theme.py``'s states."""
     if option is chosen(document):
         return "recommended"
-    return "not possible" if option.get("fits") is False else "possible"
+    return "ruled out" if option.get("fits") is False else "possible"
 
 
 def title(document: Document, option: Mapping[str, Any]) -> str:
@@ -58,7 +64,7 @@ def title(document: Document, option: Mapping[str, Any]) -> str:
     colour alone tells nothing."""
     devices = {(each.get("gpu"), each.get("gpus")) for each in document["options"]}
     where = f" · {option_view.short_device(option)}" if option.get("gpu") else ""
-    sign = {"recommended": " ✓", "not possible": " (does not fit)"}
+    sign = {"recommended": " ✓", "ruled out": " (does not fit)"}
     shown = name(option) + (where if len(devices) > 1 else "")
     return shown + sign.get(state(document, option), "")
 

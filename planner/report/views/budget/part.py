@@ -15,7 +15,7 @@ NONE = "–"
 @dataclass(frozen=True)
 class Fact:
     """A figure of the first screen: ``label``, the ``value`` large, ``detail`` small below it.
-    ``lead``: the one figure that the report is about."""
+    ``lead``: what the report is about, the first of them largest."""
 
     label: str
     value: str
@@ -52,7 +52,9 @@ class Section:
     list), ``charts`` (keys of ``planner/report/charts/registry.py``; those with nothing to draw are
     left out), ``tables``, ``code`` (shown as it is typed), ``notes`` (small print).
 
-    ``first``: belongs on the first page. ``folded``: closed at first, where a format can fold.
+    ``teaser``: its main figure in a few words, shown beside the title of a folded section.
+    ``chapter``: a heading above it, where a chapter begins. ``first``: belongs on the first page.
+    ``folded``: closed at first, where a format can fold. ``appendix``: left out on paper.
     """
 
     key: str
@@ -64,8 +66,11 @@ class Section:
     tables: tuple[Grid, ...] = ()
     code: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    teaser: str = ""
+    chapter: str = ""
     first: bool = False
     folded: bool = True
+    appendix: bool = False
 
     def holds(self) -> bool:
         """Is there anything in it, charts aside?"""

@@ -8,11 +8,12 @@ from typing import Any
 
 from planner.report.views import option as option_view
 from planner.report.views.budget import options
+from planner.report.views.budget.options import two_lines
 from planner.report.views.budget.part import NONE, Grid, Line, Section
+from planner.report.views.table import one_line
 from planner.report.words import (
     bytes_text,
     clean,
-    figure_text,
     hours_text,
     kg_text,
     kwh_text,
@@ -28,7 +29,7 @@ Document = Mapping[str, Any]
 def memory(document: Document) -> Section:
     """At its peak, by part, against the GPU."""
     held = [option for option in document["options"] if option.get("memory")]
-    headers = ("Strategy, GiB on one GPU", *map(label, option_view.PARTS), "In all", "GPU has")
+    headers = ("Strategy", *map(label, option_view.PARTS), "In all", "GPU has")
     rows = tuple(_held(document, option) for option in held)
     marked = frozenset(at for at, option in enumerate(held) if option is options.chosen(document))
     right = frozenset(range(1, len(headers)))
@@ -40,7 +41,7 @@ def memory(document: Document) -> Section:
         paragraphs=(f"Peak of the recommended run: {peak}.",) if peak else (),
         charts=("memory",),
         tables=(Grid(headers, rows, right=right, marked=marked),) if rows else (),
-        folded=False,
+        teaser=one_line(option_view.memory(option)) if option and option.get("memory") else "",
     )
 
 
@@ -50,7 +51,7 @@ def _held(document: Document, option: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         options.title(document, option),
         *(NONE if size is None else bytes_text(size) for size in sizes),
-        figure_text(part["device_used_bytes"], bytes_text),
+        two_lines(part["device_used_bytes"], bytes_text),
         bytes_text(part["device_total_bytes"]),
     )
 
@@ -58,12 +59,13 @@ def _held(document: Document, option: Mapping[str, Any]) -> tuple[str, ...]:
 def time(document: Document) -> Section:
     """Of the run by phase, with parts; of a step by kind of work."""
     tables = [table for table in (_phases(document), _kinds(document)) if table.rows]
+    longest = sorted(options.phases(document), key=lambda phase: phase[1], reverse=True)[:2]
     return Section(
         "time",
         "Time by phase and kind",
         charts=("phases", "kinds"),
         tables=tuple(tables),
-        folded=False,
+        teaser=", ".join(f"{label(name)} {hours_text(hours)}" for name, hours, _ in longest),
     )
 
 
@@ -114,7 +116,12 @@ def stages(document: Document) -> Section:
         for stage in document["budget"]["stages"]
     )
     table = Grid(headers, rows, right=frozenset({2, 3}))
-    return Section("stages", "Stages: when to go on, when to stop", tables=(table,) if rows else ())
+    return Section(
+        "stages",
+        "Stages: when to go on, when to stop",
+        tables=(table,) if rows else (),
+        teaser=" → ".join(row[0] for row in rows),
+    )
 
 
 def _not_priced(why: str | None) -> str:
@@ -153,19 +160,32 @@ def energy(document: Document) -> Section:
     rows = tuple(
         (
             options.title(document, option),
-            figure_text(option["energy_kwh"], kwh_text),
-            figure_text(option["co2_kg"], kg_text) if option.get("co2_kg") else NONE,
+            two_lines(option["energy_kwh"], kwh_text),
+            two_lines(option["co2_kg"], kg_text) if option.get("co2_kg") else NONE,
         )
         for option in used
     )
     marked = frozenset(at for at, option in enumerate(used) if option is options.chosen(document))
-    table = Grid(("Strategy", "Energy, kWh", "CO₂e, kg"), rows, "", frozenset({1, 2}), marked)
+    table = Grid(("Strategy", "Energy", "CO₂e"), rows, "", frozenset({1, 2}), marked)
     option = options.chosen(document)
     stands = option_view.headline(option) if option else []
     lines = [Line(f"{title}: {text}") for title, text in stands if title in ("grid", CODECARBON)]
+    spent = _spent(option)
     return Section(
-        "energy", "Energy and carbon", lines=tuple(lines), tables=(table,) if rows else ()
+        "energy",
+        "Energy and carbon",
+        lines=tuple(lines),
+        tables=(table,) if rows else (),
+        teaser=spent,
     )
+
+
+def _spent(option: Mapping[str, Any] | None) -> str:
+    """Of the recommended option, medians."""
+    if not option or not option.get("energy_kwh"):
+        return ""
+    carbon = f", {kg_text(option['co2_kg']['p50'])} CO₂e" if option.get("co2_kg") else ""
+    return kwh_text(option["energy_kwh"]["p50"]) + carbon
 
 
 CODECARBON = "codecarbon would say"
@@ -192,6 +212,7 @@ def accuracy(document: Document) -> Section:
         "How right the planner was on runs like this",
         paragraphs=(text,),
         tables=(table,) if rows else (),
+        teaser=f"{part['runs']} runs",
         notes=(f"From {clean(part['source'])}.",),
     )
 

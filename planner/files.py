@@ -1,0 +1,42 @@
+"""Files written whole or not at all; a write that fails is one line."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from planner.errors import MachineError, QuestionError
+
+
+def write(path: Path, made: str | bytes) -> None:
+    """As ``write_bytes``; a text in UTF-8."""
+    write_bytes(path, made.encode("utf-8", "replace") if isinstance(made, str) else made)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write through a temporary file in the same folder and one rename. Raises QuestionError where
+    the folder is not there, MachineError where the machine refuses (permission, full disk)."""
+    folder = path.parent
+    if path.is_dir():
+        raise QuestionError("is a folder, not a file", where=str(path))
+    if not folder.is_dir():
+        raise QuestionError("no such folder", where=str(folder), mend="Create it or choose another")
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=folder)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise MachineError(f"cannot be written: {error.strerror}", where=str(path)) from error
+
+
+def _umask() -> int:
+    """The process's mask can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,107 @@
+"""The budget report as PDF, set by typst: a page of summary, then everything else."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from planner.libraries import import_reporting
+from planner.report.charts import draw
+from planner.report.charts.registry import drawn
+from planner.report.formats.registry import Format
+from planner.report.look import LIGHT, TYPE_PT
+from planner.report.views.budget.part import Section
+from planner.report.views.budget.sections import sections, title
+from planner.report.words import clean, hours_text, label, share_text
+from planner.today import today
+
+TEMPLATE = Path(__file__).parent / "templates" / "budget.typ"
+#: Pixels of a chart as wide as the text, and of one of two beside each other, so that their letters
+#: are as large as the text's.
+WIDE_PX, HALF_PX = 620, 310
+#: Charts below the summary, where its page has room: what the sum hangs on, how sure it is.
+FIRST = ("sensitivity", "chances")
+NOBODY = "made by planner; every figure is in the answer's JSON document"
+
+
+def pdf(answer: Mapping[str, Any]) -> bytes:
+    """The document's texts go in as data, never as markup. The same report is the same file. Raises
+    MissingExtraError without typst, its fonts or vl-convert."""
+    typst = import_reporting("typst", "a report as PDF")
+    fonts = import_reporting("font_source_sans_pro", "a report as PDF")
+    day = _day(answer)
+    made = typst.compile(
+        TEMPLATE.read_bytes(),
+        format="pdf",
+        font_paths=[str(fonts.font_directory)],
+        sys_inputs={"data": json.dumps(_data(answer, day), allow_nan=False)},
+        timestamp=datetime.datetime.combine(day, datetime.time.min, datetime.UTC),
+    )
+    assert isinstance(made, bytes)
+    return made
+
+
+def _data(answer: Mapping[str, Any], day: datetime.date) -> dict[str, Any]:
+    shown = sections(answer, every_figure=False)
+    return {
+        "title": title(answer),
+        "made": f"made on {day.isoformat()}",
+        "day": {"year": day.year, "month": day.month, "day": day.day},
+        "footer": NOBODY,
+        "look": asdict(LIGHT),
+        "sizes": TYPE_PT,
+        "sections": [_plain(section) for section in shown],
+        "charts": {section.key: _charts(answer, section.charts) for section in shown},
+        "phases": _phases(answer),
+        "beside": _charts(answer, FIRST),
+        "costs": [(option.get("cost") or {}).get("usd") for option in answer["options"]],
+    }
+
+
+def _day(answer: Mapping[str, Any]) -> datetime.date:
+    """On which the report was made."""
+    made = answer["budget"]["reproduce"]["made"] if "budget" in answer else None
+    return datetime.date.fromisoformat(made) if made else today()
+
+
+def _plain(section: Section) -> dict[str, Any]:
+    """Lists where JSON knows no sets."""
+    found = asdict(section)
+    for table in found["tables"]:
+        table["right"], table["marked"] = sorted(table["right"]), sorted(table["marked"])
+    return found
+
+
+def _phases(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Phases of the recommended run, with their share of it."""
+    parts = answer["budget"]["time"] if "budget" in answer else []
+    return [
+        {
+            "name": label(part["phase"]),
+            "words": f"{hours_text(part['hours'])}, {share_text(part['share'])}",
+            "share": part["share"],
+        }
+        for part in parts
+        if part["part"] is None and part["hours"]
+    ]
+
+
+def _charts(answer: Mapping[str, Any], keys: tuple[str, ...]) -> list[dict[str, str]]:
+    found = drawn(answer, keys)
+    width = HALF_PX if len(found) == len(FIRST) else WIDE_PX
+    return [
+        {
+            "title": chart.title,
+            "caption": chart.caption,
+            "alt": clean(chart.alt(answer)),
+            "svg": draw.svg(spec, width),
+        }
+        for chart, spec in found
+    ]
+
+
+FORMATS = (Format("answer", ".pdf", pdf, order=22),)

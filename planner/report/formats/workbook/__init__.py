@@ -1,0 +1,1 @@
+"""The budget report as a workbook whose totals follow its inputs, one file a group of sheets."""

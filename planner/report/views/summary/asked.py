@@ -1,0 +1,74 @@
+"""What was asked, in one sentence: the model, the task, the data and the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from planner.report.words import clean, count_text, value_text
+
+#: How samples of a modality are called.
+CALLED = {"image": "images", "audio": "clips"}
+
+
+def asked(document: Mapping[str, Any], run: Mapping[str, Any] | None) -> str:
+    """``Llama-3.2-1B (1.24B parameters), causal lm, on 20,000 samples of 200 tokens …``.
+
+    ``run``: of the option that is recommended, or comes first: strategy, epochs, steps, batch and
+    tokens_per_epoch, each None where it is not known.
+    """
+    return ", ".join(filter(None, [_model(document), _task(document), *_data(document)])) + (
+        f"; {_run(run)}." if run else "."
+    )
+
+
+def run_of(option: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The run of an option of ``estimate``."""
+    if not option or not option.get("run"):
+        return None
+    run, training = option["run"], option.get("training") or {}
+    return {
+        "strategy": option["strategy"],
+        "epochs": run["epochs"],
+        "steps": run["steps"],
+        "batch": training.get("global_batch_size"),
+        "tokens_per_epoch": run.get("tokens_per_epoch"),
+    }
+
+
+def _model(document: Mapping[str, Any]) -> str:
+    model = document.get("model") or {}
+    size = model.get("parameters")
+    name = clean(model.get("name") or document["question"].get("model") or "")
+    return f"{name} ({count_text(size)} parameters)" if size else name
+
+
+def _task(document: Mapping[str, Any]) -> str:
+    task = document["question"].get("task") or (document.get("model") or {}).get("task")
+    return clean(task or "").replace("_", " ")
+
+
+def _data(document: Mapping[str, Any]) -> list[str]:
+    data = document.get("dataset")
+    if not data:
+        return []
+    called = CALLED.get(data["modality"], "samples")
+    if (data.get("columns") or {}).get("kind") == "chat":
+        called = "chats"
+    text = f"on {count_text(data['samples'])} {called}"
+    if data["modality"] == "text" and data.get("lengths"):
+        text += f" of {count_text(round(data['lengths']['mean']))} tokens"
+    if data.get("audio_seconds"):
+        text += f" of {data['audio_seconds']['mean']:.3g} s"
+    return [text]
+
+
+def _run(run: Mapping[str, Any]) -> str:
+    epochs = run["epochs"]
+    parts = [f"{value_text('epochs', epochs)} epoch{'s' * (epochs != 1)}"]
+    if run.get("tokens_per_epoch"):
+        parts[0] += f" of {count_text(run['tokens_per_epoch'])} tokens"
+    steps = f"{run['steps']:,} step{'s' * (run['steps'] != 1)}"
+    batch = run["batch"]
+    parts.append(f"{steps} of {batch:,} sample{'s' * (batch != 1)}" if batch else steps)
+    return f"{clean(run['strategy'])}: {', '.join(parts)}"
