@@ -1,5 +1,5 @@
 """The page in a real browser: change the model, move sliders, and the figures are those of the
-command line; wrong and slow input; narrow, wide, light and dark; nothing is asked from elsewhere."""
+command line; wrong and slow input; narrow, wide, light and dark; nothing comes from elsewhere."""
 
 import json
 import re
