@@ -136,7 +136,7 @@ def test_a_bug_is_no_traceback_to_the_client(answerer, monkeypatch, capsys):
     def broken(*_, **__):
         raise RuntimeError("secret /home/me")
 
-    monkeypatch.setattr("planner.plan.inputs.problem.understand", broken)
+    monkeypatch.setattr("planner.answer.estimate.estimate", broken)
     reply = answerer.answer(Job("estimate", GOOD))
     assert isinstance(reply, Refused) and reply.status == 500
     assert "secret" not in reply.what

@@ -7,10 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner import Question, estimate
-from planner.answer.estimate import answered
 from planner.models.resolve import resolve
-from planner.plan.inputs.kept import Kept
-from planner.plan.inputs.problem import understand
+from planner.plan.inputs.kept import Kept, keeping
 from planner.trace.source import NotRecordedError
 
 BASE = {"model": "gpt2", "samples": 5000, "tokens_per_sample": 150, "gpu": "t4"}
@@ -33,7 +31,8 @@ def alone(fields):
 
 
 def beside(kept, fields):
-    return json.loads(json.dumps(answered(understand(Question(**fields), kept=kept))))
+    with keeping(kept):
+        return alone(fields)
 
 
 @pytest.mark.parametrize("strategy", ["lora", "fine_tune"])
@@ -85,8 +84,8 @@ def test_another_model_of_the_same_name_shares_no_trace():
 def test_a_trace_that_lies_nowhere_is_not_recorded_where_it_must_not_be(tmp_path, monkeypatch):
     monkeypatch.setenv("PLANNER_CACHE", str(tmp_path))
     question = Question(**{**BASE, "strategy": ["lora"], "lora_rank": 13})
-    with pytest.raises(NotRecordedError):
-        answered(understand(question, kept=Kept(record=False)))
+    with keeping(Kept(record=False)), pytest.raises(NotRecordedError):
+        estimate(question)
 
 
 def test_a_clock_keeps_no_price_of_another_device_precision_or_point():
@@ -102,9 +101,7 @@ def test_a_clock_keeps_no_price_of_another_device_precision_or_point():
             for share in (1.0, 0.5):
                 clock = StepClock(find_device(gpu), share)
                 dims = trace.dims(B=4, S=length)
-                seen[gpu, length, share] = float(
-                    clock.price(trace, dims, precision="fp16").seconds
-                )
+                seen[gpu, length, share] = float(clock.price(trace, dims, precision="fp16").seconds)
                 fresh = clock._priced(trace, dims, "fp16", False, None, 0.0, True)
                 assert seen[gpu, length, share] == float(fresh.seconds)
     assert len(set(seen.values())) == len(seen)
@@ -113,6 +110,5 @@ def test_a_clock_keeps_no_price_of_another_device_precision_or_point():
 def _recipe(recipe):
     """That of a shipped trace."""
     kept = Kept()
-    problem = understand(Question(**{**BASE, "strategy": ["fine_tune"]}), kept=kept)
-    answered(problem)
-    return next(iter(problem._sources.values())).recipe
+    beside(kept, {**BASE, "strategy": ["fine_tune"]})
+    return next(iter(kept.sources(resolve("gpt2"), None).values())).recipe
