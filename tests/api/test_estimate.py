@@ -137,7 +137,8 @@ def test_choose_is_the_function_whatever_is_imported():
 
 def test_a_decision_that_nothing_keeps_says_why():
     decision = choose("gpt2", strategy=["lora"], **ASKED, max_hours=1e-6)
-    assert decision.why is None and "nothing recommended" in repr(decision)
+    assert decision.why is None and "nothing can be recommended" in repr(decision)
+    assert "nothing can be recommended" in decision._repr_html_()
     with pytest.raises(PlannerError, match="nothing can be recommended: lora: .*Raise a limit"):
         _ = decision.best
 
