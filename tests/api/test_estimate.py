@@ -1,6 +1,7 @@
 """``from planner import estimate, choose``: typed objects that are the documents of the command
 line."""
 
+import doctest
 import json
 import subprocess
 import sys
@@ -180,6 +181,14 @@ def test_a_users_script_is_clean_for_pyright(tmp_path):
     assert said.returncode == 0, said.stdout
     said = subprocess.run([*pyright, str(wrong)], capture_output=True, text=True)
     assert said.returncode == 1 and 'No parameter named "samplez"' in said.stdout
+
+
+def test_the_examples_of_the_docstrings_are_true():
+    from planner.api import asking
+
+    for module in (planner, asking):
+        done = doctest.testmod(module)
+        assert done.attempted and not done.failed
 
 
 def test_answers_are_typed_for_checkers():
