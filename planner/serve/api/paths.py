@@ -130,4 +130,3 @@ async def _ask(request: Request, kind: Kind, fields: dict[str, Any], wait: bool)
         return refused(begun)
     body = {"job": begun, "what": "working", "done": 0, "total": None}
     return JSONResponse(body, status_code=202)
-
