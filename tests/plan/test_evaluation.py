@@ -136,7 +136,7 @@ def test_as_a_user_asks_it(capsys):
     command = ["estimate", "t5-base", "--samples", "2000", "--tokens-per-sample", "100"]
     command += ["--gpu", "t4", "--price", "0.5", "--strategy", "fine_tune", "--offline"]
     command += ["--evaluation-generates", "--generated-tokens", "60", "--beams", "4"]
-    command += ["--evaluation-batch", "16"]
+    command += ["--evaluation-batch", "16", "--details"]
     assert main.run(command) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "in batches of 16, writing up to 60 tokens each with 4 beams" in text
