@@ -20,8 +20,8 @@ from planner.memory.replays import Replays
 from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
-from planner.plan.inputs.kept import Kept
 from planner.plan.inputs.counts import counted, said_of
+from planner.plan.inputs.kept import Kept
 from planner.plan.inputs.of_its_day import stack_lines, view_of
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.speech import transcribed
