@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planner import tables
 from planner.answer.estimate import estimate
 from planner.budget.make import asked_in, budget_of_answer
 from planner.budget.parts.accuracy import _alike, reported
 from planner.budget.parts.closing import given_fields, reproduce
 from planner.budget.schema import validated
 from planner.cli import main
+from planner.cost.prices.offers import STALE_DAYS
 from planner.cost.repeats import Habits, extra_runs
 from planner.figures import Estimate
 from planner.question import Question
@@ -193,6 +195,23 @@ def test_the_line_of_python_asks_the_same_question(kind):
     line = kinds.document(kind)["budget"]["reproduce"]["python"]
     made = eval(line, {"estimate": lambda model, **fields: Question(model=model, **fields)})
     assert made == kinds.question(kind)
+
+
+def test_the_command_writes_the_document(tmp_path):
+    import json
+
+    target = tmp_path / "budget.json"
+    arguments = ["gpt2", "--samples", "200", "--tokens-per-sample", "100", "--gpu", "t4"]
+    assert main.run(["report", *arguments, "--strategy", "lora", "-o", str(target)]) == 0
+    document = validated(json.loads(target.read_text()))
+    again = tmp_path / "again.json"
+    assert main.run(["report", str(target), "-o", str(again)]) == 0
+    assert json.loads(again.read_text()) == document
+
+
+def test_the_glossary_says_when_a_price_is_old():
+    row = next(row for row in tables.rows("glossary.csv") if row["key"] == "stale")
+    assert f"more than {STALE_DAYS} days" in row["meaning"]
 
 
 # ---------------------------------------------------------------- of an answer's file

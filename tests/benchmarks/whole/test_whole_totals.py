@@ -1,5 +1,7 @@
 """The arithmetic of comparisons and totals, and the document."""
 
+import csv
+import datetime
 import math
 import re
 
@@ -12,7 +14,9 @@ from benchmarks.whole.document import document
 from benchmarks.whole.figures import before_and_after, figures, read_figures, to_csv
 from benchmarks.whole.outcome import Comparison
 from benchmarks.whole.report import shipped
+from benchmarks.whole.shipped import to_csv as shipped_csv
 from benchmarks.whole.totals import by, largest, total
+from planner import tables
 from planner.errors import DataError, QuestionError
 from planner.figures import Estimate
 
@@ -184,3 +188,25 @@ def test_the_written_document_is_of_the_curated_reports():
     stated = re.search(r"\| all trusted \| (\d+) \| \d+% \| (\d+)% \|", text)
     assert int(stated[1]) == len(ratios)
     assert within == pytest.approx(int(stated[2]) / 100, abs=0.05)
+
+
+def test_the_table_that_ships_holds_trusted_hours(tmp_path):
+    rows = [outcome(answer(1.0)), outcome(answer(1.0), trust="L"), outcome(answer(1.0), gpu="")]
+    text = shipped_csv(rows, datetime.date(2026, 1, 2))
+    made = list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
+    assert [row["name"] for row in made] == ["a-run"]
+    assert (made[0]["reported_hours"], made[0]["planned_hours"]) == ("2", "1")
+    assert made[0]["modality"] == "language model" and made[0]["strategy"] == "qlora"
+    assert made[0]["trainer"] == "trainer" and made[0]["checked_date"] == "2026-01-02"
+
+
+def test_the_table_that_ships_is_of_the_document():
+    """Both were written from the same answers: the same runs, the same errors in whole percents."""
+    told = re.findall(r"^\| (\S+) \| [HM] \| .*? \| ([+-]\d+)% \|", DOCUMENT.read_text(), re.M)
+    found = {
+        row["name"]: float(row["planned_hours"]) / float(row["reported_hours"]) - 1
+        for row in tables.rows("accuracy", "whole_runs.csv")
+    }
+    assert set(found) == {name for name, _ in told}
+    for name, error in told:
+        assert found[name] * 100 == pytest.approx(float(error), abs=1.0), name
