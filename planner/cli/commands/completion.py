@@ -5,13 +5,15 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from planner.cli.switches import OneOf
+
 SHELLS = ("bash", "zsh", "fish")
 #: How click asks the program for completions.
 VARIABLE = "_PLANNER_COMPLETE"
 
 
 @click.command("completion")
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=OneOf(SHELLS))
 def command(shell: str) -> None:
     """Print what makes SHELL complete commands, flags, and the names of models, GPUs, providers
     and strategies."""

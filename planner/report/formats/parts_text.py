@@ -3,7 +3,6 @@ and figures are never cut; what is piped is plain."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import TextIO
@@ -12,25 +11,18 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from planner.report.formats.terminal.console import console_of
 from planner.report.views.explaining.part import Part
 
-PIPED_WIDTH, NARROWEST, WIDEST, GAP = 100, 40, 140, 2
+GAP = 2
 #: A longer word, such as a path, is broken for the sake of the figures beside it.
 LONGEST_WORD = 26
 
 
 def show_parts(parts: Iterable[Part], stream: TextIO) -> None:
     """A blank line between two."""
-    terminal = stream.isatty()
-    console = Console(
-        file=stream,
-        no_color=None if terminal else True,
-        force_terminal=None if terminal else False,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
-    width = _width(console, terminal)
+    console = console_of(stream)
+    width = console.width
     for number, part in enumerate(parts):
         if number:
             _print(console, Text(""))
@@ -41,13 +33,6 @@ def show_parts(parts: Iterable[Part], stream: TextIO) -> None:
 def _print(console: Console, text: Text) -> None:
     """Laid out already."""
     console.print(text, no_wrap=True, overflow="ignore", crop=False)
-
-
-def _width(console: Console, terminal: bool) -> int:
-    asked = os.environ.get("COLUMNS", "")
-    given = int(asked) if asked.isdecimal() and int(asked) else None
-    width = given or (console.width if terminal else PIPED_WIDTH)
-    return max(NARROWEST, min(width, WIDEST))
 
 
 def lines_of(part: Part, width: int) -> list[tuple[str, str]]:
