@@ -21,11 +21,7 @@ from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.plan.inputs.counts import counted, said_of
-<<<<<<< HEAD
-from planner.plan.inputs.kept import Kept
-=======
 from planner.plan.inputs.kept import current
->>>>>>> refs/heads/serve
 from planner.plan.inputs.of_its_day import stack_lines, view_of
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.speech import transcribed
