@@ -110,7 +110,10 @@ class MachineError(PlannerError):
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """The up to ``count`` known names closest to ``name`` (case-insensitive), best first."""
+    """The up to ``count`` known names closest to ``name`` (case-insensitive), best first; those
+    that begin with it come before those that are spelt alike."""
     table = {item.lower(): item for item in known}
-    hits = difflib.get_close_matches(name.lower(), table, n=count, cutoff=0.5)
-    return [table[hit] for hit in hits]
+    start = name.lower()
+    longer = sorted((each for each in table if start and each.startswith(start)), key=len)
+    alike = difflib.get_close_matches(start, table, n=count, cutoff=0.5)
+    return [table[hit] for hit in dict.fromkeys([*longer, *alike])][:count]

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from planner.answer.advice import fixes
 from planner.answer.assemble import document
 from planner.answer.recommend import Reason, among, recommend
@@ -159,10 +157,4 @@ def _cheapest_paid(question: Question, paid: list[PaidOption]) -> tuple[PaidOpti
 
 def _question(model: str, data: str | Path | None, fields: dict[str, Any]) -> Question:
     """Raises QuestionError naming the field that is wrong."""
-    try:
-        return Question(model=model, data=str(data) if data is not None else None, **fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise QuestionError(
-            first["msg"], where=".".join(str(part) for part in first["loc"]) or None
-        ) from error
+    return Question(model=model, data=str(data) if data is not None else None, **fields)

@@ -40,6 +40,7 @@ def decisive(document: Mapping[str, Any], chosen: Mapping[str, Any] | None) -> l
     ]
     found.sort(key=lambda line: line.rank)
     warnings = [*(chosen["warnings"] if chosen else ()), *document["warnings"]]
+    warnings += _of_others(document, chosen)
     found += [Decisive(text, True, FIGURES) for text in warnings]
     restated: set[str] = set()
     for line in lines:
@@ -51,6 +52,18 @@ def decisive(document: Mapping[str, Any], chosen: Mapping[str, Any] | None) -> l
             found.append(Decisive(line["text"], False, ASSUMED))
     unique = {line.text: line for line in reversed(found)}
     return [line for line in found if unique.pop(line.text, None) is not None]
+
+
+def _of_others(document: Mapping[str, Any], chosen: Mapping[str, Any] | None) -> list[str]:
+    """Warnings of what is not recommended, with its name; each once."""
+    ways = [row["way"] for row in document.get("strategies", ()) if row.get("way")]
+    own = set(chosen["warnings"] if chosen else ()) | set(document["warnings"])
+    names: dict[str, list[str]] = {}
+    for option in (*document.get("options", ()), *ways):
+        for text in option["warnings"]:
+            if text not in own:
+                names.setdefault(text, []).append(option["strategy"])
+    return [f"{', '.join(dict.fromkeys(whom))}: {text}" for text, whom in names.items()]
 
 
 def on_topic(document: Mapping[str, Any], topic: str) -> list[tuple[str, bool]]:

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from planner.cli.progress import Progress
+from planner.errors import nearest
 
 _KEY = "planner.cli.switches."
 DEBUG = "--debug"
@@ -36,6 +37,17 @@ def _options() -> list[click.Option]:
             [DEBUG, "debug"], is_flag=True, help="Show the traceback of an unexpected error."
         ),
     ]
+
+
+class OneOf(click.Choice):
+    """One of some names; a misspelt one is guessed."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in self.choices:
+            return value
+        near = nearest(str(value), map(str, self.choices))
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        self.fail(f"{value!r} is none of {', '.join(map(str, self.choices))}. {hint}", param, ctx)
 
 
 def details_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -68,6 +68,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "evaluation_samples",
         "evaluation_batch",
         "evaluation_generates",
+        "evaluation_keeps_logits",
         "generated_tokens",
         "beams",
     ),

@@ -3,16 +3,12 @@ names the field, the value and what is allowed."""
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-
-from planner.errors import FieldName, QuestionError, nearest
-from planner.question.fields import choices, plain_types
+from planner.errors import FieldName, QuestionError
+from planner.question.fields import Places, choices, place, plain_types
 from planner.question.importers import Imported, Importer, shown
 from planner.question.question import Question
 from planner.units import parse_count
@@ -20,23 +16,6 @@ from planner.units import parse_count
 #: Fields whose relative paths in a file start from the file's folder.
 PATHS = ("model", "data", "gpu", "teacher")
 FILE_SUFFIXES = (".yaml", ".yml")
-#: What pydantic's errors mean, by their type.
-COMPLAINTS = {
-    "literal_error": "is not allowed",
-    "greater_than_equal": "must be at least {ge}",
-    "greater_than": "must be greater than {gt}",
-    "less_than_equal": "must be at most {le}",
-    "less_than": "must be less than {lt}",
-    "int_parsing": "is not a whole number",
-    "int_type": "is not a whole number",
-    "int_from_float": "is not a whole number",
-    "float_parsing": "is not a number",
-    "float_type": "is not a number",
-    "bool_parsing": "is not yes or no",
-    "bool_type": "is not yes or no",
-    "string_type": "is not text (put it in quotes)",
-    "list_type": "is not a list",
-}
 
 
 def question_from(
@@ -104,7 +83,7 @@ def _allowed(name: str, value: Any) -> bool:
         return True
     try:
         Question.model_validate({"model": "any", "samples": 1, name: value})
-    except ValidationError:
+    except QuestionError:
         return False
     return True
 
@@ -145,10 +124,8 @@ def _exists(path: Path) -> bool:
 
 def _validated(values: dict[str, Any], where: Mapping[str, FieldName], model: str) -> Question:
     values = {name: _number(name, value, where) for name, value in values.items()}
-    try:
-        return Question.model_validate(values)
-    except ValidationError as error:
-        raise _refusal(error.errors(include_url=False)[0], where, model) from None
+    whole = model if is_file(model) else None
+    return Question.model_validate(values, context=Places(where, whole, model))
 
 
 def _number(name: str, value: Any, where: Mapping[str, FieldName]) -> Any:
@@ -162,40 +139,5 @@ def _number(name: str, value: Any, where: Mapping[str, FieldName]) -> Any:
         try:
             return parse_count(value)
         except QuestionError as error:
-            raise QuestionError(str(error), where=_place(name, where)) from None
+            raise QuestionError(str(error), where=place(name, where)) from None
     return value
-
-
-def _place(name: str, where: Mapping[str, FieldName]) -> FieldName:
-    return where.get(name) or FieldName(name, text=name)
-
-
-def _refusal(error: ErrorDetails, where: Mapping[str, FieldName], model: str) -> QuestionError:
-    """One pydantic error as what, where, how to mend it."""
-    if not error["loc"]:
-        return QuestionError(
-            error["msg"].removeprefix("Value error, "), where=model if is_file(model) else None
-        )
-    name = str(error["loc"][0])
-    if error["type"] == "missing":
-        return QuestionError(f"the key {name!r} is missing", where=FieldName(name, text=model))
-    mend = _mend(name, error["input"])
-    shown = reprlib.repr(error["input"])
-    return QuestionError(f"{shown} {_complaint(error)}", where=_place(name, where), mend=mend)
-
-
-def _mend(name: str, value: Any) -> str | None:
-    """What a field allows, the nearest first; None where anything goes."""
-    info = Question.model_fields.get(name)
-    allowed = choices(info.annotation) if info is not None else []
-    if not allowed:
-        return None
-    near = nearest(value, allowed) if isinstance(value, str) else []
-    known = f"Allowed: {', '.join(allowed)}"
-    return f"Did you mean {' or '.join(near)}? {known}" if near else known
-
-
-def _complaint(error: ErrorDetails) -> str:
-    if error["type"] in COMPLAINTS:
-        return COMPLAINTS[error["type"]].format(**error.get("ctx", {}))
-    return "is refused: " + error["msg"].removeprefix("Value error, ").removeprefix("Input ")

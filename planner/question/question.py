@@ -6,9 +6,18 @@ from __future__ import annotations
 import datetime
 from typing import Any, Self
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from planner.question import lists
+from planner.question.fields import Places, refusal
 from planner.question.how import How
 from planner.question.optimizers import asked_as
 
@@ -188,3 +197,17 @@ class Question(How):
         ):
             raise ValueError("interruptions_per_day and checkpoint_minutes belong to spot")
         return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_one_line(
+        cls, values: Any, build: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
+        """The last one, around all others: whoever asks, in Python or from a file, what is wrong is
+        said in one line. Raises QuestionError, or UnknownNameError for a name that is no field."""
+        try:
+            return build(values)
+        except ValidationError as error:
+            places = info.context if isinstance(info.context, Places) else Places()
+            first = error.errors(include_url=False)[0]
+            raise refusal(first, cls.model_fields, places) from None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from planner import tables
-from planner.errors import FieldName, QuestionError
+from planner.errors import FieldName, QuestionError, nearest
 from planner.figures import Estimate
 from planner.today import today
 
@@ -145,7 +145,7 @@ def stack_of(text: str | None) -> Stack:
     QuestionError."""
     name, year, month = _parts(DEFAULT if text is None else text)
     if name not in trainers():
-        raise QuestionError(f"no stack {text!r}", where=FieldName("stack"), mend=_mended())
+        raise QuestionError(f"no stack {text!r}", where=FieldName("stack"), mend=_mended(name))
     stack = Stack(name, year, month)
     _check_day(stack, text or "")
     return stack
@@ -167,8 +167,9 @@ def _check_day(stack: Stack, text: str) -> None:
         )
 
 
-def _mended() -> str:
-    return (
+def _mended(name: str) -> str:
+    near = nearest(name.partition("-")[0], trainers())
+    return (f"Did you mean {' or '.join(near)}? " if near else "") + (
         f"One of {', '.join(trainers())}, with the year or month of its versions or without: "
         f"{DEFAULT}-2022"
     )

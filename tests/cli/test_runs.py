@@ -79,7 +79,8 @@ def test_nothing_recorded_is_an_answer_and_makes_no_file(planner, tmp_path):
     assert not (tmp_path / "own").exists()
 
 
-def test_the_list_shows_measured_beside_estimated(planner, runs):
+def test_the_list_shows_measured_beside_estimated(planner, runs, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "110")
     code, out, err = planner("runs")
     assert (code, err) == (0, "") and max(map(len, out.splitlines())) <= 110
     row = next(line for line in out.splitlines() if runs[0].id[:6] in line)

@@ -28,6 +28,7 @@ ASKED = {
     "gpus": "gpus --like h100",
     "models": "models --like llama",
     "schema": "schema question",
+    "completion": "completion fish",
     "correct": "correct --show",
     "prices": "prices --gpu h100-sxm",
     "prices refresh": "prices refresh",

@@ -90,12 +90,24 @@ def test_the_recommended_row_is_marked_once(monkeypatch):
 
 def test_what_was_not_understood_comes_before_all_other_warnings(monkeypatch):
     answer = warned("run", "recipe", "stack", "run", "data", "left_out", "model")
-    found = [line.text for line in decisive(answer, recommended_option(answer))]
-    assert [text.split()[1] for text in found[:3]] == ["data", "left_out", "model"]
+    found = decisive(answer, recommended_option(answer))
+    assert [line.text.split()[1] for line in found[:3]] == ["data", "left_out", "model"]
     lines = screen(answer, 80, monkeypatch)
     shown = [line.split()[2] for line in lines if line.startswith("! ")]
     assert shown[:3] == ["data", "left_out", "model"] and len(shown) == 5
-    assert re.search(r"3 warnings", lines[-1])
+    warnings = sum(line.warning for line in found)
+    assert warnings > 7 and f"--details: {warnings - 5} warnings" in lines[-1]
+
+
+def test_every_warning_is_shown_or_counted():
+    answer = copy.deepcopy(SAMPLE)
+    for number, option in enumerate(answer["options"]):
+        option["warnings"] = [f"own warning {number}"]
+    answer["warnings"] = ["of all"]
+    chosen = recommended_option(answer)
+    texts = [line.text for line in decisive(answer, chosen)]
+    assert texts[:2] == [chosen["warnings"][0], "of all"]
+    assert len([text for text in texts if "own warning" in text]) == len(answer["options"])
 
 
 def test_a_warning_of_the_input_stays_on_a_full_screen(monkeypatch):

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from planner.cli.switches import remark, with_switches, without, working
-from planner.errors import QuestionError, nearest
+from planner.errors import QuestionError, UnknownNameError, nearest
 
 FILE = click.Path(path_type=Path)
 SHOWN = 50
@@ -267,7 +267,11 @@ def rescue_command(file: Path | None, as_json: bool) -> None:
 def _runs(path: Path | None, *, limit: int | None = None, **filters: Any) -> list:
     """The runs that the filters leave; none where there is no ledger yet and none was named."""
     from planner.ledger.store import Ledger, default_path
+    from planner.question import ALL_STRATEGIES
 
+    asked = filters.get("strategy")
+    if asked is not None and asked.replace("-", "_") not in ALL_STRATEGIES:
+        raise UnknownNameError("strategy", asked, ALL_STRATEGIES)
     missing = path is None and not default_path().exists()
     if missing:
         return []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from planner.cli.commands.runs import FILE, ledger_option
-from planner.cli.switches import working
+from planner.cli.switches import OneOf, working
 from planner.errors import QuestionError, flag
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _setup_options(function: Callable) -> Callable:
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(FORMATS),
+    type=OneOf(FORMATS),
     default="auto",
     show_default=True,
     help="What kind of log it is.",

@@ -6,11 +6,13 @@ import json
 
 import click
 
+from planner.cli.switches import OneOf
+
 NAMES = ("question", "answer", "data", "explain", "diff")
 
 
 @click.command("schema")
-@click.argument("name", type=click.Choice(NAMES), default="answer")
+@click.argument("name", type=OneOf(NAMES), default="answer")
 def command(name: str, as_json: bool) -> None:
     """Print the JSON Schema of a question (project.yaml), of an answer (--json), of planner data,
     planner explain or planner diff: one JSON document either way."""

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from planner import tables
-from planner.cost.prices.offers import Offer, in_force, is_provider, offers
+from planner.cost.prices.offers import Offer, check_region, in_force, is_provider, offers
 from planner.cost.prices.tables import price_rows, providers
 from planner.devices.specification import all_devices
 from planner.errors import UnknownNameError
@@ -77,6 +77,7 @@ def price_list(
     what is not offered. Raises UnknownNameError for a device or provider that no table has."""
     day = on_date or today()
     _check_provider(provider)
+    check_region(region)
     keys = [gpu_key] if gpu_key else [spec.key for spec in all_devices()]
     markets = (False, True) if spot is None else (spot,)
     listed = [

@@ -117,6 +117,8 @@ def offers(
     """
     day = on_date or today()
     _check_names(gpu_key, provider)
+    if all(row["region"] != region for row in rows_by_gpu().get(gpu_key, ())):
+        check_region(region)
     found = [
         _offer(row, gpu_key, spot, day)
         for row in rows_by_gpu().get(gpu_key, ())
@@ -210,6 +212,17 @@ def _check_names(gpu_key: str, provider: str | None) -> None:
     known = {row["key"] for row in tables.rows("gpus", "gpus.csv")}
     if gpu_key not in known:
         raise UnknownNameError("GPU", gpu_key, known)
+
+
+def check_region(region: str | None) -> None:
+    """Raises UnknownNameError for a region that neither a price nor a grid is known of: what is
+    misspelt would be priced anywhere."""
+    if region is None:
+        return
+    grids = {row["code"] for row in tables.rows("carbon", "carbon.csv")}
+    known = {row["region"] for row in price_rows()} | grids
+    if region.lower() not in {name.lower() for name in known}:
+        raise UnknownNameError("region", region, known - {"any", ""})
 
 
 def is_provider(name: str, wanted: str) -> bool:

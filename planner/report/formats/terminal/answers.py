@@ -6,14 +6,8 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from planner.report.formats.terminal.console import console_of
-from planner.report.formats.terminal.details import details
 from planner.report.formats.terminal.pieces import first_lines, show_sections
 from planner.report.formats.terminal.screen import show_screen
-from planner.report.views import choose as choose_view
-from planner.report.views import for_data as models_view
-from planner.report.views.summary import choose as choose_summary
-from planner.report.views.summary import estimate as estimate_summary
-from planner.report.views.summary import for_data as models_summary
 
 
 def show(
@@ -21,6 +15,10 @@ def show(
 ) -> None:
     """Print an answer: its first screen. ``brief``: only the table, the recommendation, broken
     limits and what was not understood; ``whole``: all of it."""
+    # late, here and below: lists need none of it, and it brings the planner with it
+    from planner.report.formats.terminal.details import details
+    from planner.report.views.summary import estimate as estimate_summary
+
     console = console_of(stream)
     if whole:
         details(console, answer)
@@ -32,6 +30,9 @@ def show_choice(
     document: Mapping[str, Any], stream: TextIO, *, brief: bool = False, whole: bool = False
 ) -> None:
     """As ``show``, of a document of ``planner choose``."""
+    from planner.report.views import choose as choose_view
+    from planner.report.views.summary import choose as choose_summary
+
     if whole:
         show_first_lines(document, stream)
         show_sections(choose_view.sections(document), stream)
@@ -43,6 +44,9 @@ def show_models(
     document: Mapping[str, Any], stream: TextIO, *, brief: bool = False, whole: bool = False
 ) -> None:
     """As ``show``, of the models that people take for data."""
+    from planner.report.views import for_data as models_view
+    from planner.report.views.summary import for_data as models_summary
+
     if whole:
         show_first_lines(document, stream)
         show_sections(models_view.sections(document), stream)

@@ -10,7 +10,7 @@ from planner.report.views import choose as choose_view
 from planner.report.views.option import device, name, short_device
 from planner.report.views.summary.asked import asked
 from planner.report.views.summary.columns import Column, Columns, dollars, hours, names, numbers
-from planner.report.views.summary.estimate import NO_LIMIT
+from planner.report.views.summary.estimate import no_limit
 from planner.report.views.summary.parts import (
     HELPS,
     Grid,
@@ -37,7 +37,7 @@ def screen(document: Json, *, brief: bool = False) -> Screen:
     told = on_topic(document, "limit")
     parts += [Paragraph(clean(text), "Budget:", "bad" if warns else "") for text, warns in told]
     if not told and not brief:
-        parts.append(Paragraph(NO_LIMIT, "Budget:", keep=2 * HELPS))
+        parts.append(no_limit())
     parts += [Grid(_shortlist(document))] if _found(document) else []
     parts += _not_done(document)
     decisive, hidden = decisive_parts(document, way)

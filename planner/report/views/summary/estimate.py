@@ -8,6 +8,7 @@ from typing import Any
 from planner.answer.limits import broken_limits, recommended_option
 from planner.choose.decisive import on_topic
 from planner.choose.runner_up import runner_up
+from planner.errors import FieldName
 from planner.report.views import answer as answer_view
 from planner.report.views.option import device, fits, name, short_device, speed, trainable
 from planner.report.views.summary.asked import asked, run_of
@@ -34,7 +35,6 @@ from planner.report.words import bytes_text, clean, figure_text, hours_text, usd
 
 Json = Mapping[str, Any]
 MORE = "each option's choices, prices and memory"
-NO_LIMIT = "no limit is set: --max-usd, --max-hours, --deadline"
 
 
 def screen(answer: Json, *, brief: bool = False) -> Screen:
@@ -178,11 +178,16 @@ def _budget(answer: Json, brief: bool) -> list[Part]:
     if not told:
         parts += [Paragraph(line, "Limit:", "bad") for line in broken]
     if not parts and not brief:
-        parts.append(Paragraph(NO_LIMIT, "Budget:", keep=2 * HELPS))
+        parts.append(no_limit())
     if not brief:
         project = on_topic(answer, "cost")
         parts += [Paragraph(clean(text), "Project:", keep=HELPS - 2) for text, _ in project]
     return parts
+
+
+def no_limit() -> Paragraph:
+    named = FieldName("max_usd", "max_hours", "deadline")
+    return Paragraph(f"no limit is set: {named}", "Budget:", keep=2 * HELPS)
 
 
 def _fixes(options: Sequence[Json]) -> list[Part]:

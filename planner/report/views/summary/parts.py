@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.choose.decisive import ASSUMED, Decisive, decisive
+from planner.errors import FieldName
 from planner.report.views.summary.columns import Columns
 from planner.report.words import clean
 
@@ -80,6 +81,6 @@ def rest_words(hidden: Sequence[Decisive], assumptions: int, more: str) -> Calla
             )
             if number
         ]
-        return f"--details: {', '.join([*counted, more])}."
+        return f"{FieldName('details')}: {', '.join([*counted, more])}."
 
     return rest
