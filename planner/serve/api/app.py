@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from planner.question.parsing import COMPLAINTS
+from planner.question.fields import COMPLAINTS
 from planner.serve.api.guard import Guard
 from planner.serve.api.jobs import Jobs
 from planner.serve.api.pages import add_pages

@@ -134,7 +134,7 @@ def _parted(text: str) -> tuple[str, str]:
 
 def _limits(document: Document) -> list[Fact]:
     """Budget and deadline: kept or not, or that none was set."""
-    option, budget = options.chosen(document), document.get("budget")
+    option = options.chosen(document)
     titles = (("max_usd", "Budget"), ("max_hours", "Time limit"), ("deadline", "Deadline"))
     question = document["question"]
     facts = [
@@ -145,8 +145,11 @@ def _limits(document: Document) -> list[Fact]:
     if option is None:
         asked = [name for key, name in titles if question.get(key) is not None]
         facts = [Fact(name, "not kept", "nothing is recommended", "bad") for name in asked]
-    elif question.get("max_usd") is None:
-        facts.insert(0, Fact("Budget", "none set", "" if budget else "--max-usd sets one"))
+        return facts
+    if question.get("max_usd") is None:
+        facts.insert(0, Fact("Budget", "none set"))
+    if question.get("max_hours") is None and question.get("deadline") is None:
+        facts.append(Fact("Deadline", "none set"))
     return facts
 
 

@@ -39,6 +39,7 @@ def bill(document: Mapping[str, Any]) -> Section:
     """Lines of quantity × price, a table a group, each with its sum as the document has it."""
     lines, option = document["budget"]["lines"], options.chosen(document)
     headers = ("What", "Quantity", "Unit", "USD a unit", "USD", "Price from")
+    dearest = sorted(lines, key=lambda line: line["usd"], reverse=True)
     tables = []
     for group, caption in GROUPS.items():
         mine = [line for line in lines if line["group"] == group]
@@ -54,7 +55,7 @@ def bill(document: Mapping[str, Any]) -> Section:
         "What the money goes to",
         charts=("bill",),
         tables=tuple(tables),
-        teaser=", ".join(f"{clean(line['name'])} {usd_text(line['usd'])}" for line in lines[:2]),
+        teaser=", ".join(f"{clean(line['name'])} {usd_text(line['usd'])}" for line in dearest[:2]),
     )
 
 
