@@ -29,6 +29,32 @@ def answer(model: str, data: str | None, flags: Mapping[str, Any]) -> dict[str, 
         return estimate(question, progress=progress)
 
 
+def budget(model: str, data: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """As ``answer``, with the part ``budget`` that reports show. Raises PlannerError."""
+    from planner.cli.question_options import question_from
+    from planner.cli.switches import working
+
+    with working() as progress:
+        question = question_from(model, data, flags)
+        from planner.budget.make import budget as made
+
+        return made(question, progress)
+
+
+def budget_of_answer(path: Path) -> dict[str, Any]:
+    """The report of an answer's file; one that holds a report already is taken as it is. Raises
+    QuestionError as ``read_answer``."""
+    from planner.cli.switches import working
+
+    document = read_answer(path)
+    if "budget" in document:
+        return document
+    with working() as progress:
+        from planner.budget.make import budget_of_answer as made
+
+        return made(document, progress)
+
+
 def names_no_model(model: str | None, flags: Mapping[str, Any]) -> bool:
     """Whether data stands in the place of the model, or only counts are given."""
     if model is None:
@@ -79,6 +105,10 @@ def read_answer(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         Answer.model_validate(document)
+        if "budget" in document:
+            from planner.budget.schema import validated
+
+            validated(document)
         return document
     except FileNotFoundError:
         raise QuestionError(

@@ -30,6 +30,10 @@ def planner(capsys, monkeypatch):
     module = types.ModuleType("planner.answer.estimate")
     module.estimate = estimate
     monkeypatch.setitem(sys.modules, "planner.answer.estimate", module)
+    reports = types.ModuleType("planner.budget.make")
+    reports.budget = lambda question, progress: estimate(question, progress=progress)
+    reports.budget_of_answer = lambda document, progress: document
+    monkeypatch.setitem(sys.modules, "planner.budget.make", reports)
 
     def call(*arguments):
         code = main.run([str(a) for a in arguments])
