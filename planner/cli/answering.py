@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,21 +78,32 @@ def models_for(data: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
         return priced(question, progress)
 
 
-def show_models_for(
-    data: str | None, flags: Mapping[str, Any], *, as_json: bool, quiet: bool, whole: bool
-) -> int:
+@dataclass(frozen=True)
+class Shown:
+    """How an answer is to be given: ``whole`` as with --details, ``output`` as with -o."""
+
+    as_json: bool
+    quiet: bool
+    whole: bool
+    output: Path | None = None
+
+
+def show_models_for(data: str | None, flags: Mapping[str, Any], shown: Shown) -> int:
     """Data without a model: one row a model that people take for it. Raises PlannerError."""
+    from planner.cli.output import format_of, write
+
+    chosen = format_of(shown.output, "models")
     document = models_for(data, flags)
-    if as_json:
+    if shown.output is not None and chosen is not None:
+        write(shown.output, chosen, document, as_json=shown.as_json)
+    elif shown.as_json:
         from planner.cli.writing import as_json as to_json
 
         click.echo(to_json(document))
     else:
-        from planner.report.formats import terminal
-        from planner.report.views import for_data
+        from planner.report.formats.terminal import show_models
 
-        terminal.show_first_lines(document, sys.stdout)
-        terminal.show_sections(for_data.sections(document, brief=quiet), sys.stdout)
+        show_models(document, sys.stdout, brief=shown.quiet, whole=shown.whole)
     return 0
 
 

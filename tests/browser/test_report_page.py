@@ -96,7 +96,7 @@ def test_the_first_screen_decides(visit, documents):
     for fact in summary.facts:
         assert fact.label in text and fact.value in text and fact.detail in text
     labels = [fact.label for fact in summary.facts]
-    for wanted in ("This run", "Wall-clock time", "GPU time", "GPU and provider", "Model", "Data"):
+    for wanted in ("This run", "Wall-clock and GPU time", "GPU and provider", "Model", "Data"):
         assert wanted in labels
     assert "Prices of" in labels and budget["headline"]["price_date"] in text
     shown = seen.page.locator(".recommendation").bounding_box()

@@ -98,7 +98,14 @@ def told(document):
     worded, and those of our own sentences."""
     numbers = {"8", "10", "30", "1"}
     worded = [words.usd_text, words.hours_text, words.seconds_text, words.bytes_text]
-    worded += [words.count_text, words.share_text, words.kwh_text, words.kg_text, words.flop_text]
+    worded += [
+        words.count_text,
+        words.share_text,
+        words.chance_text,
+        words.kwh_text,
+        words.kg_text,
+        words.flop_text,
+    ]
     worded += [format_usd_per_unit, "{:,}".format, "{:.0f}".format, "{:g}".format, "{:,.0f}".format]
     for _, value in leaves(document):
         for word in worded:

@@ -14,6 +14,7 @@ from planner.report.views.budget.part import NONE, Fact, Grid, Line, Section, To
 from planner.report.words import (
     UNKNOWN,
     bytes_text,
+    chance_text,
     clean,
     count_text,
     hours_text,
@@ -82,6 +83,8 @@ def _hours(option: Mapping[str, Any]) -> list[Fact]:
     run = option.get("run")
     if not run:
         return []
+    if run["wall_hours"] == run["gpu_hours"]:
+        return [_figure("Wall-clock and GPU time", run["wall_hours"], hours_text)]
     return [
         _figure("Wall-clock time", run["wall_hours"], hours_text),
         _figure("GPU time", run["gpu_hours"], hours_text),
@@ -149,7 +152,7 @@ def _limits(document: Document) -> list[Fact]:
 
 def _limit(part: Mapping[str, Any], key: str, name: str, deadline: Any) -> Fact:
     word = usd_text if key == "max_usd" else hours_text
-    chance = f"{share_text(part['chance_kept'])} likely to be kept"
+    chance = f"{chance_text(part['chance_kept'])} likely to be kept"
     allowed = f"{word(part['allowed'])} allowed"
     if key == "deadline":
         allowed = f"{clean(deadline)}, {hours_text(part['allowed'])} from now"
@@ -178,7 +181,8 @@ def _project(document: Document) -> list[Fact]:
     budget = document.get("budget")
     if budget and budget["project"]:
         span = f"{usd_text(budget['project']['low_usd'])}–{usd_text(budget['project']['high_usd'])}"
-        return [Fact("Project as people run it", span, AROUND, lead=True)]
+        what = "Training" if options.with_requests(document) else "Project"
+        return [Fact(f"{what} as people run it", span, AROUND, lead=True)]
     return []
 
 
