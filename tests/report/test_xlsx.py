@@ -13,6 +13,7 @@ from recalculated import Evaluator, by_libreoffice, cached
 from planner import Question, estimate
 from planner.errors import QuestionError
 from planner.report.formats.workbook.book import SHEETS
+from planner.report.formats.workbook.live import PHASES
 from planner.report.formats.xlsx import render
 from planner.report.words import clean
 
@@ -216,3 +217,36 @@ def test_the_same_report_is_the_same_file(document):
 def test_an_answer_without_its_budget_is_one_line():
     with pytest.raises(QuestionError, match="planner report MODEL DATA -o budget.xlsx"):
         render(sample_answer())
+
+
+# ---- real reports
+
+
+@pytest.fixture(scope="module")
+def report():
+    """The document of ``planner report``, for LoRA at a price of one's own."""
+    make = pytest.importorskip("planner.budget.make", reason="no report can be asked for yet")
+
+    def made(**more):
+        question = {"model": "Llama-3.2-1B", "samples": 20_000, "tokens_per_sample": 400}
+        question |= {"strategy": ["lora"], "gpu": "a100-80-sxm", "price": 2.0}
+        return make.budget(Question(**question | more))
+
+    return made
+
+
+def test_a_real_report_follows_its_inputs(report):
+    start = render(report())
+    assert _of_the_run(Evaluator(start)) == pytest.approx(_answered(report()), rel=SAME)
+    dearer = _of_the_run(Evaluator(start, GPU_hour_price=3.0))
+    assert dearer == pytest.approx(_answered(report(price=3.0)), rel=SAME)
+    longer = _of_the_run(Evaluator(start, Epochs=5))
+    assert longer == pytest.approx(_answered(report(epochs=5)), rel=5e-4)
+    searched = Evaluator(render(report(trials=2, failed_share=0.1)), Trials=4).name("Run_USD")
+    wanted = report(trials=4, failed_share=0.1)
+    assert close(searched, _answered(wanted)["Run_USD"])
+
+
+def test_the_bill_calls_phases_as_the_workbook_reads_them():
+    lines = pytest.importorskip("planner.budget.parts.bill_lines", reason="no bill of lines yet")
+    assert PHASES == {name: phase for phase, name in lines.PHASES.items()}

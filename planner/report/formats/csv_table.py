@@ -96,6 +96,8 @@ _COLUMNS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
         f"{part}_usd": _at("cost", "breakdown", part)
         for part in ("compute", "lost_work", "repeats", "data", "storage", "egress", "api")
     },
+    **_figure("training_and_requests_usd", "cost", "project_usd"),
+    "usd_per_request": _at("cost", "usd_per_request"),
     "project_low_usd": _at("cost", "project_range_usd", "low"),
     "project_high_usd": _at("cost", "project_range_usd", "high"),
     **_figure("wall_hours", "run", "wall_hours"),

@@ -64,7 +64,7 @@ def _data(answer: Mapping[str, Any], day: datetime.date) -> dict[str, Any]:
         "charts": {section.key: _charts(answer, section.charts) for section in shown},
         "phases": _phases(answer),
         "beside": _charts(answer, FIRST, LOW_PX),
-        "costs": [(option.get("cost") or {}).get("usd") for option in answer["options"]],
+        "costs": _costs(answer),
     }
 
 
@@ -80,6 +80,13 @@ def _plain(section: Section) -> dict[str, Any]:
     for table in found["tables"]:
         table["right"], table["marked"] = sorted(table["right"]), sorted(table["marked"])
     return found
+
+
+def _costs(answer: Mapping[str, Any]) -> list[Any]:
+    """What the table of strategies shows first: with the requests where they were asked for."""
+    costs = [option.get("cost") or {} for option in answer["options"]]
+    key = "project_usd" if any(cost.get("project_usd") for cost in costs) else "usd"
+    return [cost.get(key) for cost in costs]
 
 
 def _phases(answer: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ STRATEGIES = (
     Column("Cost (USD)", "usd", 11),
     Column("Cost, low (USD)", "usd", 11),
     Column("Cost, high (USD)", "usd", 11),
+    Column("With all requests (USD)", "usd", 12),
     Column("Price of a GPU-hour (USD)", "usd", 12),
     Column("Energy (kWh)", "kwh", 10),
     Column("Carbon (kg CO2e)", "kwh", 10),
@@ -81,6 +82,7 @@ def _strategy(option: Mapping[str, Any], moves: Live, chosen: bool) -> list[Cell
         *_figures(wall, moving, names.WALL, names.WALL_PLANNED)[:1],
         *_figures(hours, moving, names.WALL, names.WALL_PLANNED),
         *_figures(usd, moving, names.RUN, names.RUN_PLANNED),
+        (cost.get("project_usd") or {}).get("p50"),
         Formula(f"={names.PRICE}", cost["usd_per_gpu_hour"])
         if moving
         else cost.get("usd_per_gpu_hour"),
