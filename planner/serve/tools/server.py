@@ -65,9 +65,7 @@ def _fields(more: Json | None, **given: Any) -> Json:
 def create_server(*, online: bool = False) -> MCPServer:
     """The server with its tools. ``online``: whether hub ids that no catalogue holds may be asked
     for over the network."""
-    server = MCPServer(
-        "planner", instructions=INSTRUCTIONS, version=__version__, log_level="ERROR"
-    )
+    server = MCPServer("planner", instructions=INSTRUCTIONS, version=__version__, log_level="ERROR")
     _add_questions(server, Asking(online))
     _add_names(server)
     return server

@@ -11,9 +11,8 @@ from rich.text import Text
 from planner.report.formats.terminal.console import console_of
 from planner.report.formats.terminal.layout import table_lines, wrapped
 from planner.report.formats.terminal.pieces import print_line
-from planner.report.views.summary.columns import Column, Columns
 from planner.report.views.explaining.part import Part
-
+from planner.report.views.summary.columns import Column, Columns
 
 #: How soon columns are left out, as `terminal.layout` weighs it.
 SOON = 8
