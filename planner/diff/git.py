@@ -32,6 +32,7 @@ _QUIET = {
     "GIT_PAGER": "cat",
     "LC_ALL": "C",
 }
+_FOLDERS, _INDEX = ("GIT_DIR", "GIT_WORK_TREE", "GIT_PREFIX"), "GIT_INDEX_FILE"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Repository:
             done = subprocess.run(
                 command,
                 capture_output=True,
-                env=os.environ | _QUIET,
+                env=_environment(),
                 stdin=subprocess.DEVNULL,
                 timeout=SECONDS,
                 check=False,
@@ -62,6 +63,15 @@ class Repository:
             said = words[0].removeprefix("fatal: ")[:200] if words else "git failed"
             raise QuestionError(said, where=str(self.folder))
         return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    """Inside of a hook git names its own folder and index from the top of the work tree: the folder
+    is found anew, the index keeps its place."""
+    found = {name: value for name, value in os.environ.items() if name not in _FOLDERS}
+    if _INDEX in found:
+        found[_INDEX] = os.path.abspath(found[_INDEX])
+    return found | _QUIET
 
 
 def repository_of(project: Path) -> Repository:

@@ -292,13 +292,17 @@ def test_a_project_at_two_revisions(repository, capsys):
     assert before == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def test_what_is_staged_against_the_last_commit(repository, capsys):
+@pytest.mark.parametrize("in_a_hook", [False, True])
+def test_what_is_staged_against_the_last_commit(repository, capsys, monkeypatch, in_a_hook):
     root, mark, git = repository
     path = root / "sub" / "project.yaml"
     path.write_text(path.read_text() + "max_length: 64\n")
     git("-c", "core.fsmonitor=false", "add", "sub/project.yaml")
     path.write_text("this is not staged")
     mark.unlink(missing_ok=True)
+    if in_a_hook:  # as git calls its hooks, at the top of the work tree
+        monkeypatch.setenv("GIT_DIR", ".git")
+        monkeypatch.setenv("GIT_INDEX_FILE", ".git/index")
     assert run(["diff", "sub/project.yaml", "--at", "HEAD", ":0", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [one["field"] for one in found["question"]] == ["max_length"]

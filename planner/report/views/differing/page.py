@@ -49,12 +49,17 @@ def headline(document: Document) -> Part:
     change = document["recommended"]["change"]
     moved = f"{_option(one)} → {_option(two)}" if _option(one) != _option(two) else _option(one)
     figures_ = ", ".join(
-        f"{WORDS[name][1](one[name])} → {WORDS[name][1](two[name])} "
-        f"({signed(change[name], WORDS[name][1])})"
+        _moves(one[name], two[name], change[name], WORDS[name][1])
         for name in ("usd", "wall_hours", "device_used_bytes")
         if one[name] is not None and two[name] is not None
     )
     return Part("", (labels, f"{moved}: {figures_}."))
+
+
+def _moves(before: float, after: float, change: float, word: Word) -> str:
+    """``$1.20 → $1.50 (+$0.30)``; what stays is said once."""
+    more = signed(change, word)
+    return word(after) if more == SAME else f"{word(before)} → {word(after)} ({more})"
 
 
 def _alone(document: Document, what: str) -> Part:
