@@ -18,10 +18,11 @@ import csv
 import datetime
 import io
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,11 +44,14 @@ TAIL = 0.1
 HALF = 5
 #: What the sides may be stretched by.
 STRETCHES = tuple(1.02**power for power in range(-40, 41))
+#: Fewer peaks under a trainer teach no range.
+ENOUGH = 10
 #: No side of a range is narrower, in logarithms.
 LEAST = 0.05
 BASIS = "datasheet"
 HEAD = (
-    "# How far whole runs are from their plans: quantiles of ln(reported / planned hours), lower "
+    "# How far whole runs are from their plans: quantiles of ln(reported / planned hours or peak "
+    "memory), lower "
     "at p10 and upper at p90. holds: whether the error of the step is in it, or is joined with it. "
     "A run takes the geometric mean of the rows of its kinds.\n"
 )
@@ -98,6 +102,28 @@ def residuals(reports: Iterable[Report], figures: Path) -> list[Residual]:
         own = kinds(asked["task"], asked["strategy"], trainer, asked["gpus"])
         made.append(Residual(report.id, source_of(report["source"]), -compared.log_ratio, own))
     return made
+
+
+def peak_residuals(reports: Iterable[Report], figures: Path) -> dict[str, list[Residual]]:
+    """Trainer → ln(reported / our p50) of peaks of memory. All of a trainer's are of one author
+    today: what is left out is a family of models."""
+    found = read_figures(figures)
+    made: dict[str, list[Residual]] = {}
+    for report in reports:
+        compared = found.get((report.id, "memory"))
+        if not report.trusted or compared is None:
+            continue
+        asked = question(report).fields
+        trainer = stack_of(asked.get("stack") or DEFAULT).trainer
+        one = Residual(report.id, family_of(asked["model"]), -compared.log_ratio, {})
+        made.setdefault(trainer, []).append(one)
+    return {trainer: own for trainer, own in made.items() if len(own) >= ENOUGH}
+
+
+def family_of(model: str) -> str:
+    """The first word of a model's name: ``llama``, ``gemma``."""
+    name = model.rpartition("/")[2].lower().removeprefix("meta-")
+    return (re.match(r"[a-z]+", name) or [name])[0]
 
 
 def fit(found: Sequence[Residual], stretch: float = 1.0) -> Fit:
@@ -190,17 +216,26 @@ def stretched(found: Sequence[Residual]) -> float:
     return min(STRETCHES, key=lambda factor: (abs(inside(factor) - COVERAGE), factor))
 
 
-def to_csv(rows: Fit, source: str, date: str, kept: Iterable[Mapping[str, str]]) -> str:
-    """The fitted rows, and of ``kept`` those of other bases."""
+def to_csv(
+    rows: Fit,
+    peaks: Mapping[str, Sides],
+    source: str,
+    date: str,
+    kept: Iterable[Mapping[str, str]],
+) -> str:
+    """The fitted rows of hours and of ``peaks`` of memory by trainer, and of ``kept`` those of
+    other bases."""
     out = io.StringIO()
     out.write(HEAD)
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for (dimension, kind), sides in sorted(rows.items()):
+    every = [("hours", dimension, kind, sides) for (dimension, kind), sides in sorted(rows.items())]
+    every += [("memory", "trainer", trainer, sides) for trainer, sides in sorted(peaks.items())]
+    for quantity, dimension, kind, sides in every:
         sigma = (sides.lower + sides.upper) / 2 / Z90
         figures = [f"{value:.4f}" for value in (sides.lower, sides.upper, sigma)]
         count = [sides.runs, sides.sources]
-        writer.writerow(["hours", BASIS, dimension, kind, WHOLE, *figures, *count, source, date])
+        writer.writerow([quantity, BASIS, dimension, kind, WHOLE, *figures, *count, source, date])
     writer.writerows([row[c] for c in COLUMNS] for row in kept if row["basis"] != BASIS)
     return out.getvalue()
 
@@ -220,9 +255,17 @@ def main(arguments: list[str] | None = None) -> int:
     stretch = stretched(found)
     for line in told(found, stretch):
         print(line)
+    peaks = {}
+    for trainer, own in peak_residuals(shipped(), options.figures).items():
+        stretch_of_peaks = stretched(own)
+        print(f"memory under {trainer}, families of models in place of authors:")
+        for line in told(own, stretch_of_peaks):
+            print(line)
+        authors = {source_of(one["source"]) for one in shipped() if one.id in {r.id for r in own}}
+        peaks[trainer] = replace(fit(own, stretch_of_peaks)[ANY, ANY], sources=len(authors))
     kept = list(read_rows(options.out)) if options.out.is_file() else []
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    write(options.out, to_csv(fit(found, stretch), options.source, date, kept))
+    write(options.out, to_csv(fit(found, stretch), peaks, options.source, date, kept))
     return 0
 
 

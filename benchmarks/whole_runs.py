@@ -7,6 +7,7 @@
     python benchmarks/whole_runs.py --only ID ... --again
     python benchmarks/whole_runs.py --figures docs/whole_runs_baseline.csv   # keep every figure
     python benchmarks/whole_runs.py --before docs/whole_runs_baseline.csv    # totals beside them
+    python benchmarks/whole_runs.py --accuracy profiles/accuracy/whole_runs.csv   # what ships
 
 Answers are kept in the planner's cache folder for one state of its code and tables, so that a run
 that was cut off goes on where it was; ``--again`` asks anew.
@@ -30,8 +31,10 @@ from benchmarks.whole.document import document  # noqa: E402
 from benchmarks.whole.figures import figures, read_figures, to_csv  # noqa: E402
 from benchmarks.whole.outcome import Outcome  # noqa: E402
 from benchmarks.whole.report import COLUMNS, Report, read, shipped  # noqa: E402
+from benchmarks.whole.shipped import to_csv as to_shipped  # noqa: E402
 from planner.cli.writing import write  # noqa: E402
 from planner.errors import PlannerError  # noqa: E402
+from planner.today import system_date  # noqa: E402
 
 CURATED = ROOT / "profiles" / "measured" / "whole_runs" / "runs.csv"
 CURATED_HEAD = (
@@ -87,6 +90,8 @@ def _document(reports: Sequence[Report], options: argparse.Namespace) -> str:
     outcomes = judge(chosen, answers)
     if options.figures:
         write(options.figures, to_csv(figures(outcomes)))
+    if options.accuracy:
+        write(options.accuracy, to_shipped(outcomes, system_date()))
     before = read_figures(options.before) if options.before else None
     compared = sum(outcome.hours is not None for outcome in outcomes)
     source = "the raw tables" if options.tables else "profiles/measured/whole_runs"
@@ -104,6 +109,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="forget the answers that are kept")
     parser.add_argument("--answers", type=Path, metavar="FILE", help="where answers are kept")
     parser.add_argument("--figures", type=Path, metavar="CSV", help="write every figure there too")
+    parser.add_argument("--accuracy", type=Path, metavar="CSV", help="write the table that ships")
     parser.add_argument("--before", type=Path, metavar="CSV", help="figures of an earlier planner")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the document there")
     parsed = parser.parse_args(arguments)

@@ -69,6 +69,17 @@ class Estimate:
             return float(self.p50 > limit)
         return 0.5 * math.erfc(math.log(limit / self.p50) / spread / math.sqrt(2))
 
+    def exceeded_with(self, chance: float) -> float:
+        """The value that the figure is above with this probability, strictly between 0 and 1: the
+        inverse of ``chance_above``."""
+        from statistics import NormalDist
+
+        edge = self.p90 if chance <= 0.5 else self.p10
+        if self.p50 <= 0 or edge <= 0:
+            return self.p50 if edge > 0 or chance <= 0.5 else edge
+        spread = abs(_log_ratio(edge, self.p50)) / Z90
+        return self.p50 * math.exp(-spread * NormalDist().inv_cdf(chance))
+
     def as_dict(self) -> dict[str, float]:
         return {"p10": self.p10, "p50": self.p50, "p90": self.p90}
 

@@ -14,6 +14,8 @@ from benchmarks.pictured import ROOT, TODAY, Picture
 from planner.errors import MachineError
 
 COLUMNS = 80
+#: A project of a size that people have.
+COUNTS = ("--samples", "20k", "--tokens-per-sample", "400")
 TICKETS = "profiles/examples/support_tickets.jsonl"
 #: Fonts of every system: the picture asks the network for none.
 FONTS = "ui-monospace,SFMono-Regular,Menlo,Consolas,DejaVu Sans Mono,monospace"
@@ -63,9 +65,15 @@ def screen(folder: Path, *, file: str, arguments: tuple[str, ...]) -> None:
 
 
 def _typed(arguments: tuple[str, ...]) -> str:
-    """The command as it is typed, broken between words."""
-    lines, line = [], "$ planner"
+    """The command as it is typed, broken before a flag."""
+    words: list[str] = []
     for word in arguments:
+        if words and words[-1].startswith("--") and " " not in words[-1] and word[:2] != "--":
+            words[-1] += f" {word}"
+        else:
+            words.append(word)
+    lines, line = [], "$ planner"
+    for word in words:
         if len(line) + len(word) + 3 > COLUMNS:
             lines.append(line + " \\")
             line = "   "
@@ -87,11 +95,11 @@ PICTURES = (
     _screen(
         "first_screen.svg",
         "the first screen of planner estimate",
-        *("estimate", "Llama-3.1-8B", TICKETS, "--gpu", "rtx-4090"),
+        *("estimate", "Llama-3.1-8B", *COUNTS, "--gpu", "rtx-4090", "--max-usd", "20"),
     ),
     _screen(
         "choose.svg",
         "the first screen of planner choose",
-        *("choose", "Llama-3.1-8B", TICKETS, "--max-usd", "20"),
+        *("choose", "Llama-3.1-8B", *COUNTS, "--max-usd", "20"),
     ),
 )

@@ -61,17 +61,27 @@ def of_document(document: Mapping[str, Any]) -> Answer:
     """The answer in the document that ``planner.estimate`` returns."""
     option = document["options"][0]
     run, memory = option["run"], option["memory"]
+    context = memory["device_used_bytes"]["p50"] - memory["reserved_bytes"]["p50"]
     return Answer(
         hours=_estimate(run["wall_hours"]),
         parts=run["breakdown_hours"],
         usd=_estimate(option["cost"]["usd"]),
-        reserved_bytes=_estimate(memory["reserved_bytes"]),
-        device_bytes=_estimate(memory["device_used_bytes"]),
+        reserved_bytes=_of_run(memory, "reserved_bytes", context),
+        device_bytes=_of_run(memory, "device_used_bytes", 0.0),
         fits=option["fits"],
         step=option["step"],
         training=option["training"],
         steps=run["steps"],
     )
+
+
+def _of_run(memory: Mapping[str, Any], name: str, context: float) -> Estimate:
+    """Training's figure or an evaluation's, whichever is more, as a run's peak is of both.
+    ``context``: what is not in the figure and is in an evaluation's."""
+    trained, evaluated = _estimate(memory[name]), memory.get("evaluation_bytes")
+    if evaluated is None or evaluated["p50"] - context <= trained.p50:
+        return trained
+    return Estimate(*(max(0.0, evaluated[side] - context) for side in ("p10", "p50", "p90")))
 
 
 def _estimate(figure: Mapping[str, float]) -> Estimate:

@@ -48,6 +48,8 @@ def _evaluation_of_recipe(recipe: dict[str, str], asked: Asked) -> None:
             fields[name] = kind(recipe[key])
     if recipe["generates"]:
         fields["evaluation_generates"] = recipe["generates"] == "1"
+    if recipe["keeps"]:
+        fields["evaluation_keeps_logits"] = recipe["keeps"] == "1"
     if recipe["every_steps"] and fields.get("max_steps"):
         times = fields["max_steps"] // int(recipe["every_steps"])
         fields["evaluations_per_epoch"] = times / _epochs(fields)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,37 @@ from blocks import Page  # noqa: E402
 from reference import pages  # noqa: E402
 
 
+def on_config(config: Any) -> Any:
+    """The navigation with the pages of folders that grow, and those that it does not name."""
+    docs = Path(config.docs_dir)
+    listed = set(_pages(config.nav))
+    there = sorted(
+        page.relative_to(docs) for page in docs.rglob("*.md") if HERE not in page.parents
+    )
+    left = [page.as_posix() for page in there if page.as_posix() not in listed]
+    for title, folder in (("In other tools", "integrations/"), ("Decisions", "decisions/")):
+        found = [page for page in left if page.startswith(folder)]
+        left = [page for page in left if page not in found]
+        config.nav += [{title: found}] if found else []
+    config.nav += [{"More": left}] if left else []
+    return config
+
+
+def _pages(part: Any) -> Iterator[str]:
+    if isinstance(part, str):
+        yield part
+    for inner in (
+        part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    ):
+        yield from _pages(inner)
+
+
 def on_files(files: Any, config: Any) -> Any:
-    """Adds the pages of the reference."""
+    """Adds the pages of the reference, and the look."""
     from mkdocs.structure.files import File
 
+    look = (HERE / "look.css").read_text(encoding="utf-8")
+    files.append(File.generated(config, "assets/look.css", content=look))
     for name, text in pages.all_pages().items():
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     return files

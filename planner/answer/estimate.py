@@ -3,6 +3,7 @@ reports show comes from here."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +50,27 @@ def estimate(
     return answered(understand(question, progress))
 
 
+@dataclass(frozen=True)
+class Answered:
+    """An answer with all that it was made of. ``options`` are those of ``shown``, priced in full;
+    ``chosen``: (the recommended option, why), None where nothing is recommended."""
+
+    problem: Problem
+    ways: Ways
+    shown: list[Candidate]
+    options: list[Option]
+    paid: list[PaidOption]
+    chosen: tuple[Option | PaidOption, str] | None
+    document: dict[str, Any]
+
+
 def answered(problem: Problem) -> dict[str, Any]:
     """As ``estimate``, of a question that is understood."""
+    return answered_whole(problem).document
+
+
+def answered_whole(problem: Problem) -> Answered:
+    """As ``answered``, for a report that goes on from the answer."""
     question, progress = problem.question, problem.progress
     paid = _paid(problem)
     hardware = (
@@ -71,7 +91,8 @@ def answered(problem: Problem) -> dict[str, Any]:
     problem.first_lines += limit_lines(ways, best[0] if best else None)
     advice = {id(option): fixes(problem, option, searched=hardware.searched) for option in options}
     reason = best[1].text if best else None
-    return document(problem, hardware, options, advice, chosen, paid, reason)
+    made = document(problem, hardware, options, advice, chosen, paid, reason)
+    return Answered(problem, ways, shown, options, paid, chosen, made)
 
 
 def _shown(ways: Ways) -> list[Candidate]:

@@ -23,10 +23,11 @@ from planner.plan.billing import as_people_run
 from planner.plan.inputs.problem import Problem
 from planner.plan.options import Option
 from planner.plan.phases.evaluation import Evaluated
-from planner.plan.steps.point import EvaluationMemory
 from planner.question import Question
+from planner.question.stack import stack_of
 from planner.trace.table import StepTrace
 from planner.training.recipe import Recipe
+from planner.uncertainty.runs import RunSpread, peak_spread
 
 #: Units of data that people can label one by one.
 LABELLED = ("samples",)
@@ -82,6 +83,7 @@ def option_values(
                     *_of_trace(trace),
                     *option.energy.assumptions,
                     *option.run.notes,
+                    *_of_peaks(option),
                     *(option.bill.assumptions if option.bill else ()),
                 ]
             )
@@ -202,11 +204,15 @@ def optimizer_states(recipe: Recipe) -> str:
 
 def _memory(option: Option) -> dict[str, Any]:
     memory = option.setting.proven_memory
-    peak = memory.peak
+    peak, total = memory.peak, float(memory.device_total_bytes)
+    taught = _peak_spread(option)
+    shown = _as_is if taught is None else taught.around_peak
     return {
         "allocated_bytes": memory.allocated_bytes.as_dict(),
-        "reserved_bytes": memory.reserved_bytes.as_dict(),
-        "device_used_bytes": memory.device_used_bytes.as_dict(),
+        "reserved_bytes": shown(
+            memory.reserved_bytes, total - memory.breakdown["context"]
+        ).as_dict(),
+        "device_used_bytes": shown(memory.device_used_bytes, total).as_dict(),
         "device_total_bytes": memory.device_total_bytes,
         "breakdown": dict(memory.breakdown),
         "peak": {
@@ -218,12 +224,26 @@ def _memory(option: Option) -> dict[str, Any]:
         "short_by_bytes": memory.short_by_bytes,
         "verdict": memory.verdict,
         "chance_out_of_memory": memory.chance_out_of_memory,
-        **_of_evaluation(memory.evaluation),
+        **(
+            {}
+            if memory.evaluation is None
+            else {"evaluation_bytes": shown(memory.evaluation.used_bytes, total).as_dict()}
+        ),
     }
 
 
-def _of_evaluation(memory: EvaluationMemory | None) -> dict[str, Any]:
-    return {} if memory is None else {"evaluation_bytes": memory.used_bytes.as_dict()}
+def _peak_spread(option: Option) -> RunSpread | None:
+    question = option.placement.variant.stages[-1].question
+    return peak_spread(stack_of(question.stack).trainer)
+
+
+def _as_is(peak: Estimate, most: float) -> Estimate:
+    return peak
+
+
+def _of_peaks(option: Option) -> list[str]:
+    taught = _peak_spread(option)
+    return [] if taught is None else [taught.peak_words]
 
 
 def _step(option: Option, trace: StepTrace) -> dict[str, Any]:

@@ -83,9 +83,14 @@ def of_option(problem: Problem, planned: Planned) -> list[FirstLine]:
 
 
 def _around(run: Run) -> list[FirstLine]:
-    """What is assumed of the data's way to the device, where it takes a worthwhile share."""
+    """What is assumed of the data's way to the device, where it takes a worthwhile share; what the
+    run would not end without, which no share has to earn, is a warning."""
     least = overhead("said_share").p50 * run.wall_hours.p50
-    return [FirstLine("run", text) for hours, text in run.said if hours > least]
+    return [
+        FirstLine("run", text, warning=math.isinf(hours))
+        for hours, text in run.said
+        if hours > least
+    ]
 
 
 def other_lengths(shown: Planned | None, options: Sequence[Planned]) -> list[FirstLine]:

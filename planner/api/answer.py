@@ -113,11 +113,11 @@ class Answer(Document):
         return short(self)
 
     def _repr_html_(self) -> str:
-        from planner.api.shown import html
+        from planner.api.shown import of_answer
 
-        return html(self)
+        return of_answer(self).html()
 
     def _repr_markdown_(self) -> str:
-        from planner.api.shown import markdown
+        from planner.api.shown import of_answer
 
-        return markdown(self)
+        return of_answer(self).markdown()

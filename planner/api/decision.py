@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from pydantic import Field
 
 from planner.answer.schema_of_option import Figure, Part
 from planner.api.answer import Document, NothingRecommended
-from planner.report.words import clean, figure_text, hours_text, usd_text
+from planner.api.shown import of_decision, short_decision
 
 if TYPE_CHECKING:
     import pandas
@@ -78,17 +77,13 @@ class Decision(Document):
         return pandas.DataFrame([_row(way) for way in self.front])
 
     def __repr__(self) -> str:
-        model = clean(self["question"]["model"])
-        if self["recommended"] is None:
-            return f"<Decision {model}: nothing recommended>"
-        best = self.best
-        hours = [] if best.wall_hours is None else [_text(best.wall_hours, hours_text)]
-        said = ", ".join([clean(best.name), *hours, _text(best.usd, usd_text)])
-        return f"<Decision {model}: {said}; {len(self.front)} ways on the front>"
+        return short_decision(self)
 
+    def _repr_html_(self) -> str:
+        return of_decision(self).html()
 
-def _text(figure: Figure, word: Callable[..., str]) -> str:
-    return figure_text(figure.model_dump(), word)
+    def _repr_markdown_(self) -> str:
+        return of_decision(self).markdown()
 
 
 def _row(way: Way) -> dict[str, str | float | bool | None]:

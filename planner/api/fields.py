@@ -1,6 +1,6 @@
-"""The keyword arguments of ``estimate`` and ``choose`` for editors and type checkers: every field
-of ``Question`` but the model and the data, with what it takes. ``tests/api/test_fields.py`` holds
-it against ``Question``."""
+"""The keyword arguments of ``estimate`` and ``choose`` for editors and checkers: every
+field of ``Question`` but the model and the data, with what it takes. Written by
+``benchmarks/question_fields.py``."""
 
 from __future__ import annotations
 
@@ -64,6 +64,7 @@ class QuestionFields(TypedDict, total=False):
     length_spread: float | str | None
     image_size: int | str | None
     padding: Literal["longest", "max", "packed"] | None
+    group_by_length: bool | None
     precision: Literal["fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"] | None
     optimizer: str | None
     gradient_checkpointing: Literal["auto", "none", "full", "selective"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import html as escaping
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from planner.answer.limits import recommended_option
@@ -71,15 +72,42 @@ def _gpu(option: Json) -> str:
     return f"{option['gpus']} × {gpu}" if gpu and option["gpus"] > 1 else gpu
 
 
-def markdown(answer: Json) -> str:
-    """The sentence and the table."""
-    best = recommended_option(answer)
-    lines = [f"| {' | '.join(HEADERS)} |", f"|{' --- |' * len(HEADERS)}"]
-    for option in _shown(answer):
-        words = ["<br>".join(map(escaped, cell)) for cell in cells(option)]
-        words[0] = f"**{words[0]}**" if option is best else words[0]
-        lines.append(f"| {' | '.join(words)} |")
-    return "\n".join([escaped(_sentence(answer)), "", *lines, "", *_rest(answer)]).rstrip() + "\n"
+@dataclass(frozen=True)
+class Shown:
+    """A sentence and a table below it. A cell is its lines; ``best``: the row that is marked;
+    ``rest``: what stands below."""
+
+    sentence: str
+    headers: tuple[str, ...]
+    rows: list[list[tuple[str, ...]]]
+    best: int | None
+    rest: list[str]
+
+    def markdown(self) -> str:
+        lines = [f"| {' | '.join(self.headers)} |", f"|{' --- |' * len(self.headers)}"]
+        for index, row in enumerate(self.rows):
+            words = ["<br>".join(map(escaped, cell)) for cell in row]
+            words[0] = f"**{words[0]}**" if index == self.best else words[0]
+            lines.append(f"| {' | '.join(words)} |")
+        rest = [escaped(line) for line in self.rest]
+        return "\n".join([escaped(self.sentence), "", *lines, "", *rest]).rstrip() + "\n"
+
+    def html(self) -> str:
+        """A table of HTML, styled by attributes alone."""
+        head = "".join(f'<th scope="col" style="{CELL}">{name}</th>' for name in self.headers)
+        body = "".join(_html_row(row, index == self.best) for index, row in enumerate(self.rows))
+        rest = "".join(f"<p>{escaping.escape(line)}</p>" for line in self.rest)
+        return (
+            f"<div><p>{escaping.escape(self.sentence)}</p><table><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table>{rest}</div>"
+        )
+
+
+def _html_row(row: Sequence[Sequence[str]], best: bool) -> str:
+    first, *others = ["<br>".join(map(escaping.escape, cell)) for cell in row]
+    weight = ";font-weight:bold" if best else ""
+    shown = "".join(f'<td style="{CELL}">{cell}</td>' for cell in others)
+    return f'<tr><th scope="row" style="{CELL}{weight}">{first}</th>{shown}</tr>'
 
 
 def escaped(text: str) -> str:
@@ -87,26 +115,13 @@ def escaped(text: str) -> str:
     return "".join(f"\\{letter}" if letter in SPECIAL else letter for letter in text)
 
 
-def html(answer: Json) -> str:
-    """The same as a table of HTML, styled by attributes alone."""
+def of_answer(answer: Json) -> Shown:
     best = recommended_option(answer)
-    head = "".join(f'<th scope="col" style="{CELL}">{name}</th>' for name in HEADERS)
-    body = "".join(_html_row(option, option is best) for option in _shown(answer))
-    rest = "".join(f"<p>{escaping.escape(line)}</p>" for line in _rest(answer))
-    return (
-        f"<div><p>{escaping.escape(_sentence(answer))}</p><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table>{rest}</div>"
-    )
-
-
-def _html_row(option: Json, best: bool) -> str:
-    weight = ";font-weight:bold" if best else ""
-    shown = "".join(
-        f'<td style="{CELL}">{"<br>".join(map(escaping.escape, cell))}</td>'
-        for cell in cells(option)[1:]
-    )
-    name = escaping.escape(_strategy(option))
-    return f'<tr><th scope="row" style="{CELL}{weight}">{name}</th>{shown}</tr>'
+    options = answer["options"][:MOST_ROWS]
+    marked = next((i for i, option in enumerate(options) if option is best), None)
+    left = len(answer["options"]) - MOST_ROWS
+    rest = [f"{left} more in answer.options."] if left > 0 else []
+    return Shown(_sentence(answer), HEADERS, [cells(one) for one in options], marked, rest)
 
 
 def _sentence(answer: Json) -> str:
@@ -118,10 +133,46 @@ def _sentence(answer: Json) -> str:
     return f"{model}: {', '.join(_facts(best))}. {why}"
 
 
-def _shown(answer: Json) -> Sequence[Json]:
-    return answer["options"][:MOST_ROWS]
+def short_decision(decision: Json) -> str:
+    """``<Decision gpt2: lora on NVIDIA L4 at runpod, 3 min (2–7 min), $0.03 ($0.02–$0.06)>``"""
+    return f"<Decision {clean(decision['question']['model'])}: {_advice(decision)}>"
 
 
-def _rest(answer: Json) -> list[str]:
-    left = len(answer["options"]) - MOST_ROWS
-    return [f"{left} more in answer.options."] if left > 0 else []
+def of_decision(decision: Json) -> Shown:
+    """The front: of which ways no other is both cheaper and faster."""
+    best, ways = decision["recommended"], decision["front"]["ways"]
+    place = ("gpu", "gpus", "provider", "instance_type", "region")
+    marked = next(
+        (i for i, way in enumerate(ways) if best and all(way[k] == best.get(k) for k in place)),
+        None,
+    )
+    why = f". {clean(best['why'])}" if best else "."
+    sentence = f"{clean(decision['question']['model'])}: {_advice(decision)}{why}"
+    headers = ("GPU", "Provider", "Strategy", "Hours", "Cost")
+    return Shown(sentence, headers, [_way_cells(way) for way in ways], marked, [])
+
+
+def _way_cells(way: Json) -> list[tuple[str, ...]]:
+    return [
+        (_gpu(way),),
+        (clean(way["provider"] or ""),),
+        (_strategy(way),),
+        _spread(way.get("wall_hours"), hours_text),
+        _spread(way["usd"], usd_text),
+    ]
+
+
+def _advice(decision: Json) -> str:
+    best = decision["recommended"]
+    if best is None:
+        return "nothing can be recommended"
+    on = f" on {_gpu(best)}" if best.get("gpu") else ""
+    at = f" at {clean(best['provider'])}" if best.get("provider") else ""
+    hours = best.get("wall_hours")
+    return ", ".join(
+        [
+            f"{_strategy(best)}{on}{at}",
+            *([figure_text(hours, hours_text)] if hours else []),
+            figure_text(best["usd"], usd_text),
+        ]
+    )

@@ -80,7 +80,7 @@ def decide(
             ],
             "of": len(front),
         },
-        "stages": staged_plan(problem, _costs(found, paid)),
+        "stages": staged_plan(problem, stage_costs(found, paid)),
         "data": data_support(problem),
         "cautions": holds,
         "questions": questions,
@@ -172,16 +172,18 @@ def _distinct(*texts: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(text for several in texts for text in several))
 
 
-def _costs(found: Survey, paid: Sequence[PaidOption]) -> dict[str, Json]:
-    """Strategy → what it costs at its cheapest, whatever the limits, for the staged plan."""
+def stage_costs(found: Survey, paid: Sequence[PaidOption]) -> dict[str, Json]:
+    """Strategy → what it costs at its cheapest, whatever the limits, for the staged plan. A
+    strategy whose price is not known has hours alone."""
     costs: dict[str, Json] = {}
     for strategy in found.problem.trained_strategies:
         best = found.cheapest(strategy)
-        costs[strategy] = (
-            {"usd": None, "why_not": "fits no device"}
-            if best is None
-            else {"usd": best.usd, "hours": best.hours, "where": named(best)}
-        )
+        if best is None:
+            costs[strategy] = {"usd": None, "why_not": "fits no device"}
+        elif best.bill is None:
+            costs[strategy] = {"usd": None, "hours": best.hours, "why_not": "no price is known"}
+        else:
+            costs[strategy] = {"usd": best.usd, "hours": best.hours, "where": named(best)}
     for strategy in ("prompting", "rag"):  # the stages before tuning
         options = [option for option in paid if option.strategy == strategy]
         costs[strategy] = _paid_cost(found.problem, strategy, options)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,32 @@ def answer(model: str, data: str | None, flags: Mapping[str, Any]) -> dict[str, 
         from planner.answer.estimate import estimate
 
         return estimate(question, progress=progress)
+
+
+def budget(model: str, data: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """As ``answer``, with the part ``budget`` that reports show. Raises PlannerError."""
+    from planner.cli.question_options import question_from
+    from planner.cli.switches import working
+
+    with working() as progress:
+        question = question_from(model, data, flags)
+        from planner.budget.make import budget as made
+
+        return made(question, progress)
+
+
+def budget_of_answer(path: Path) -> dict[str, Any]:
+    """The report of an answer's file; one that holds a report already is taken as it is. Raises
+    QuestionError as ``read_answer``."""
+    from planner.cli.switches import working
+
+    document = read_answer(path)
+    if "budget" in document:
+        return document
+    with working() as progress:
+        from planner.budget.make import budget_of_answer as made
+
+        return made(document, progress)
 
 
 def names_no_model(model: str | None, flags: Mapping[str, Any]) -> bool:
@@ -51,21 +78,32 @@ def models_for(data: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
         return priced(question, progress)
 
 
-def show_models_for(
-    data: str | None, flags: Mapping[str, Any], *, as_json: bool, quiet: bool, whole: bool
-) -> int:
+@dataclass(frozen=True)
+class Shown:
+    """How an answer is to be given: ``whole`` as with --details, ``output`` as with -o."""
+
+    as_json: bool
+    quiet: bool
+    whole: bool
+    output: Path | None = None
+
+
+def show_models_for(data: str | None, flags: Mapping[str, Any], shown: Shown) -> int:
     """Data without a model: one row a model that people take for it. Raises PlannerError."""
+    from planner.cli.output import format_of, write
+
+    chosen = format_of(shown.output, "models")
     document = models_for(data, flags)
-    if as_json:
+    if shown.output is not None and chosen is not None:
+        write(shown.output, chosen, document, as_json=shown.as_json)
+    elif shown.as_json:
         from planner.cli.writing import as_json as to_json
 
         click.echo(to_json(document))
     else:
-        from planner.report.formats import terminal
-        from planner.report.views import for_data
+        from planner.report.formats.terminal import show_models
 
-        terminal.show_first_lines(document, sys.stdout)
-        terminal.show_sections(for_data.sections(document, brief=quiet), sys.stdout)
+        show_models(document, sys.stdout, brief=shown.quiet, whole=shown.whole)
     return 0
 
 
@@ -79,6 +117,10 @@ def read_answer(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         Answer.model_validate(document)
+        if "budget" in document:
+            from planner.budget.schema import validated
+
+            validated(document)
         return document
     except FileNotFoundError:
         raise QuestionError(

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import CompletionItem
 
 from planner.cli.progress import process_begins
 from planner.cli.switches import DEBUG, with_switches
@@ -85,6 +86,10 @@ COMMANDS = {
     ),
     "serve": ("planner.cli.commands.serve", "A local page with sliders, and an API beneath it."),
     "mcp": ("planner.cli.commands.mcp", "Tools for coding assistants, over standard input."),
+    "completion": (
+        "planner.cli.commands.completion",
+        "Let bash, zsh or fish complete commands, flags and names.",
+    ),
     "schema": (
         "planner.cli.commands.schema",
         "Print the JSON Schema of a question or of an answer.",
@@ -103,7 +108,19 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        return with_switches(importlib.import_module(COMMANDS[name][0]).command)
+        from planner.cli.completing import with_completion
+        from planner.cli.help import with_help
+
+        command = with_switches(importlib.import_module(COMMANDS[name][0]).command)
+        return with_completion(with_help(name, command))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands' names without importing any."""
+        return [
+            CompletionItem(name, help=text)
+            for name, (_, text) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):

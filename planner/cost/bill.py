@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from planner.cost.prices.offers import Offer
+from planner.cost.quantities import Quantity
 from planner.cost.terms import billed_hours, billing_rule
 from planner.figures import Estimate
 
@@ -16,7 +17,8 @@ NO_PROVIDER = ("given", "owned")
 @dataclass(frozen=True)
 class SideCosts:
     """What a project pays beside the hours of one run. ``lost_gpu_hours`` are among those hours;
-    ``extra_runs`` are whole runs more."""
+    ``extra_runs`` are whole runs more. ``quantities``: what labels, storage, egress and api are
+    made of."""
 
     lost_gpu_hours: float = 0.0
     extra_runs: Estimate = field(default_factory=lambda: Estimate.exact(0.0))
@@ -27,13 +29,15 @@ class SideCosts:
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    quantities: tuple[Quantity, ...] = ()
 
 
 @dataclass(frozen=True)
 class Bill:
     """USD of a run, and of what belongs to it. The breakdown sums to ``usd.p50``: compute (the
     run), lost_work (its share lost to interruptions), repeats (trials and failed runs), data
-    (labels), storage, egress, api."""
+    (labels), storage, egress, api. ``paid_gpu_hours``: of one run, as the provider rounds them, at
+    the median; ``extra_runs``: whole runs more; ``quantities``: what is paid beside the hours."""
 
     usd: Estimate
     breakdown: dict[str, float] = field(hash=False)
@@ -43,6 +47,9 @@ class Bill:
     assumptions: tuple[str, ...]
     warnings: tuple[str, ...]
     sources: tuple[str, ...] = ()
+    paid_gpu_hours: float = 0.0
+    extra_runs: float = 0.0
+    quantities: tuple[Quantity, ...] = ()
 
 
 def bill(
@@ -94,6 +101,9 @@ def bill(
         assumptions=(NOT_COUNTED, *rounding, *side.assumptions),
         warnings=(*offer.caveats(gpus), *side.warnings),
         sources=(*rounding_source, *side.sources),
+        paid_gpu_hours=hours.p50 * gpus,
+        extra_runs=side.extra_runs.p50,
+        quantities=side.quantities,
     )
 
 

@@ -41,6 +41,20 @@ class Habits:
         worked = run_usd * runs + usd_per_hour * self.debug_hours
         return worked / (1.0 - self.idle_share) + fixed_usd
 
+    def parts(self, run_usd: float, usd_per_hour: float) -> dict[str, tuple[float, float]]:
+        """What ``usd`` is made of beside what is fixed: (quantity, USD) of the run, of further
+        trials, of failed runs, of hours of debugging and of the share in which nothing runs."""
+        failed = extra_runs(self.trials, self.failed_share).p50 - (self.trials - 1)
+        parts = {
+            "run": (1.0, run_usd),
+            "trials": (self.trials - 1.0, (self.trials - 1.0) * run_usd),
+            "failed_share": (failed, failed * run_usd),
+            "debug_hours": (self.debug_hours, self.debug_hours * usd_per_hour),
+        }
+        worked = sum(usd for _, usd in parts.values())
+        idle = worked * self.idle_share / (1.0 - self.idle_share)
+        return parts | {"idle_share": (self.idle_share, idle)}
+
 
 def habits(trials: int | None = None, failed_share: float | None = None) -> tuple[Habits, Habits]:
     """(few, many), as published projects report and as our priors have it

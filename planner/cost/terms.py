@@ -103,12 +103,22 @@ def egress_rate(provider: str) -> Rate | None:
 
 def storage_usd(size_bytes: float, hours: float, rate: Rate) -> float:
     """USD of keeping this much for this long."""
-    return size_bytes / GIB * hours / serving_default("hours_per_month") * rate.usd_per_gib
+    return gib_months(size_bytes, hours) * rate.usd_per_gib
+
+
+def gib_months(size_bytes: float, hours: float) -> float:
+    """What storage is paid by."""
+    return size_bytes / GIB * hours / serving_default("hours_per_month")
 
 
 def egress_usd(size_bytes: float, rate: Rate) -> float:
     """USD of sending this much out within one month, after what is free."""
-    return max(0.0, size_bytes / GIB - rate.free_gib) * rate.usd_per_gib
+    return paid_gib(size_bytes, rate) * rate.usd_per_gib
+
+
+def paid_gib(size_bytes: float, rate: Rate) -> float:
+    """Of what is sent out within one month, after what is free."""
+    return max(0.0, size_bytes / GIB - rate.free_gib)
 
 
 def interruptions_per_day(provider: str, gpu_key: str) -> tuple[Estimate, str] | None:

@@ -86,13 +86,26 @@ def request_usd(tokens: RequestTokens, price: ApiPrice) -> float:
             where=f"{price.provider} {price.model}",
         )
     fresh = price.usd_per_input_token
-    cached = (
-        fresh
-        if price.usd_per_cached_input_token is None
-        else min(fresh, price.usd_per_cached_input_token)
-    )
+    cached = _cached_rate(price, fresh)
     input_rate = (1 - tokens.cached_share) * fresh + tokens.cached_share * cached
     return tokens.input * input_rate + tokens.output * (price.usd_per_output_token or 0.0)
+
+
+def request_rates(tokens: RequestTokens, price: ApiPrice) -> list[tuple[str, float, float]]:
+    """(what, tokens, USD a token) that sum to ``request_usd``, of a price that it takes."""
+    fresh = price.usd_per_input_token or 0.0
+    kept = tokens.input * tokens.cached_share
+    return [
+        ("Tokens read", tokens.input - kept, fresh),
+        ("Tokens read from the provider's cache", kept, _cached_rate(price, fresh)),
+        ("Tokens written", tokens.output, price.usd_per_output_token or 0.0),
+    ]
+
+
+def _cached_rate(price: ApiPrice, fresh: float) -> float:
+    if price.usd_per_cached_input_token is None:
+        return fresh
+    return min(fresh, price.usd_per_cached_input_token)
 
 
 # ---------------------------------------------------------------- retrieval
@@ -215,12 +228,14 @@ class TuningRule:
 
 @dataclass(frozen=True)
 class TuningBill:
-    """``parts_usd`` (training, validation, minimum) sum to ``usd``."""
+    """``parts_usd`` (training, validation, minimum) sum to ``usd``; ``tokens`` of training and
+    validation sum to ``billed_tokens``."""
 
     usd: float
     billed_tokens: float
     parts_usd: dict[str, float] = field(hash=False)
     notes: tuple[str, ...] = ()
+    tokens: tuple[float, float] = (0.0, 0.0)
 
 
 @cache
@@ -279,7 +294,8 @@ def tuning_usd(
             f"{rule.provider} does not state whether validation tokens are billed: they are "
             "counted at each evaluation",
         )
-    return TuningBill(sum(parts.values()), trained + checked, parts, notes)
+    usd = sum(parts.values())
+    return TuningBill(usd, trained + checked, parts, notes, (trained, checked))
 
 
 def hourly_tuning_usd(hours: float, usd_per_hour: float, rule: TuningRule) -> float:

@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from planner import units
 from planner.cost.bill import NO_PROVIDER, Bill, SideCosts, bill
 from planner.cost.prices.offers import Offer
+from planner.cost.quantities import Quantity
 from planner.cost.repeats import Habits, extra_runs, habits
 from planner.cost.spot import interrupted
 from planner.cost.terms import (
     egress_rate,
     egress_usd,
+    gib_months,
     interruptions_per_day,
+    paid_gib,
     storage_rate,
     storage_usd,
 )
@@ -24,6 +27,9 @@ from planner.figures import Estimate
 from planner.plan.placement.run import Run
 from planner.question import Question
 from planner.uncertainty.spread import overhead
+
+#: USD, what to say, sources, what is paid by.
+_Paid = tuple[float, list[str], list[str], list[Quantity]]
 
 
 def runs_in_all(question: Question) -> Estimate:
@@ -44,16 +50,21 @@ class Project:
 def as_people_run(question: Question, bill: Bill, gpus: int) -> Project:
     """What a project pays around the run that a bill is of. Trials, the share that fails and labels
     that the question gives win over our rows."""
-    given = question.model_fields_set
-    few, many = habits(
-        question.trials if "trials" in given else None,
-        question.failed_share if "failed_share" in given else None,
-    )
+    few, many = habits_of(question)
     parts = bill.breakdown
     run = parts["compute"] + parts["lost_work"]
     fixed = sum(parts[name] for name in ("data", "storage", "egress", "api"))
     low, high = (one.usd(run, bill.usd_per_gpu_hour * gpus, fixed) for one in (few, many))
     return Project(run, low, high, _project_words(question, run, low, high, few, many))
+
+
+def habits_of(question: Question) -> tuple[Habits, Habits]:
+    """(few repeats, many): what the question gives holds in both."""
+    given = question.model_fields_set
+    return habits(
+        question.trials if "trials" in given else None,
+        question.failed_share if "failed_share" in given else None,
+    )
 
 
 def _project_words(
@@ -103,8 +114,10 @@ def project_bill(
     labels = question.labels if question.labels is not None else data.samples
     labelling = 0.0 if question.usd_per_label is None else question.usd_per_label * labels
     assumptions, sources = [*storage[1], *egress[1]], [*storage[2], *egress[2]]
+    quantities = [*storage[3], *egress[3]]
     if question.usd_per_label is not None:
         assumptions.append(f"{labels:,} labels at {units.format_usd(question.usd_per_label)} each")
+        quantities.insert(0, Quantity("Labels", labels, "labels", question.usd_per_label))
     extra = extra_runs(question.trials, question.failed_share)
     if extra.p50:
         assumptions.append(
@@ -130,6 +143,7 @@ def project_bill(
             egress_usd=egress[0],
             assumptions=tuple(assumptions),
             sources=tuple(sources),
+            quantities=tuple(quantities),
         ),
     )
 
@@ -190,14 +204,14 @@ def _storage(
     data: DatasetProfile,
     checkpoint_bytes: float,
     disk_bytes: float,
-) -> tuple[float, list[str], list[str]]:
-    """(USD, what to say, sources): data, cached features and the last checkpoint, while the run
-    lasts and as long as they are kept."""
+) -> _Paid:
+    """Data, cached features and the last checkpoint, while the run lasts and as long as they are
+    kept."""
     if offer.provider in NO_PROVIDER:
-        return 0.0, ["storage and egress are not in a price of one's own"], []
+        return 0.0, ["storage and egress are not in a price of one's own"], [], []
     rate = storage_rate(offer.provider)
     if rate is None:
-        return 0.0, [f"storage at {offer.provider} is not in the cost: no price is known"], []
+        return 0.0, [f"storage at {offer.provider} is not in the cost: no price is known"], [], []
     size = checkpoint_bytes + disk_bytes + (data.bytes_on_disk or 0)
     hours = run.wall_hours.p50 + question.keep_months * serving_default("hours_per_month")
     stored = "the data, " if data.bytes_on_disk else "without the data, whose size is not known, "
@@ -209,18 +223,37 @@ def _storage(
             f"{units.format_usd(rate.usd_per_gib)} a GiB and month"
         ],
         [rate.source],
+        [
+            Quantity(
+                "Storage of data and checkpoint",
+                gib_months(size, hours),
+                "GiB-months",
+                rate.usd_per_gib,
+                rate.source,
+            )
+        ],
     )
 
 
-def _egress(offer: Offer, checkpoint_bytes: float) -> tuple[float, list[str], list[str]]:
-    """(USD, what to say, sources) of taking the trained weights out once."""
+def _egress(offer: Offer, checkpoint_bytes: float) -> _Paid:
+    """Of taking the trained weights out once."""
     if offer.provider in NO_PROVIDER:
-        return 0.0, [], []
+        return 0.0, [], [], []
     rate = egress_rate(offer.provider)
     if rate is None:
-        return 0.0, [f"egress at {offer.provider} is not in the cost: no price is known"], []
+        return 0.0, [f"egress at {offer.provider} is not in the cost: no price is known"], [], []
     return (
         egress_usd(checkpoint_bytes, rate),
         ["egress: the trained weights leave the provider once"] if rate.usd_per_gib else [],
         [rate.source],
+        [
+            Quantity(
+                "Taking the trained weights out",
+                paid_gib(checkpoint_bytes, rate),
+                "GiB",
+                rate.usd_per_gib,
+                rate.source,
+                note=f"{rate.free_gib:g} GiB a month are free" if rate.free_gib else None,
+            )
+        ],
     )

@@ -57,6 +57,7 @@ USES: dict[str, Use] = {
     "compile": TRAINED,
     "saves_per_epoch": TRAINED,
     "evaluation_batch": TRAINED,
+    "evaluation_keeps_logits": TRAINED,
     "evaluation_generates": WRITTEN,
     "generated_tokens": WRITTEN,
     "beams": WRITTEN,

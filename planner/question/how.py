@@ -124,6 +124,12 @@ class How(What):
         le=10**6,
         description="Samples that a device evaluates at once; by default as the trainer does",
     )
+    evaluation_keeps_logits: bool | None = Field(
+        None,
+        description="Whether an evaluation keeps the logits of all its samples on the device until "
+        "it ends, as Trainer does for a compute_metrics without eval_accumulation_steps; by "
+        "default not",
+    )
     evaluation_generates: bool | None = Field(
         None,
         description="Whether an evaluation writes text token by token, as metrics of text need; by "

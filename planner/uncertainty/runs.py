@@ -2,7 +2,8 @@
 
 Rows of ``profiles/priors/run_spread.csv``, made by ``benchmarks/fit_runs.py`` from runs as people
 report them: on a rented GPU priced by its datasheet they hold the error of the step as well; where
-the step was measured, a row is what surrounds it alone.
+the step was measured, a row is what surrounds it alone. Peaks of memory have rows of the trainers
+under which runs report them: they widen what is shown, and never decide whether it fits.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ MODALITIES = {
 
 @dataclass(frozen=True)
 class RunSpread:
-    """ln(reported / planned hours): ``lower`` below the middle at p10 and ``upper`` above it at
-    p90, both at least 0. ``holds``: WHOLE or AROUND. ``runs`` reports of ``sources`` authors."""
+    """ln(reported / planned hours, or peak): ``lower`` below the middle at p10 and ``upper`` above
+    it at p90, both at least 0. ``holds``: WHOLE or AROUND. ``runs`` reports of ``sources``
+    authors."""
 
     lower: float
     upper: float
@@ -70,6 +72,23 @@ class RunSpread:
             min(hours.p50, hours.p50 * math.exp(-lower)),
             hours.p50,
             max(hours.p50, hours.p50 * math.exp(upper)),
+        )
+
+    def around_peak(self, peak: Estimate, most: float) -> Estimate:
+        """A peak of memory with the range of a run; the middle stays, and so does what is farther
+        off already. No peak is more than ``most``, the device's memory, unless it is already."""
+        return Estimate(
+            min(peak.p10, peak.p50 * math.exp(-self.lower)),
+            peak.p50,
+            max(peak.p90, min(most, peak.p50 * math.exp(self.upper))),
+        )
+
+    @property
+    def peak_words(self) -> str:
+        return (
+            f"the range of the memory is that of {self.runs} whole runs under this trainer by "
+            f"{self.sources} author{'s' * (self.sources != 1)}; whether it fits is judged by the "
+            "narrower range of measured steps"
         )
 
 
@@ -110,15 +129,28 @@ def run_spread(basis: str, kinds: Mapping[str, str]) -> RunSpread:
 
 
 @cache
+def peak_spread(trainer: str) -> RunSpread | None:
+    """Of peaks of memory under a trainer; None where nobody reports any."""
+    for row in tables.rows("priors", "run_spread.csv"):
+        if (row["quantity"], row["dimension"], row["kind"]) == ("memory", "trainer", trainer):
+            return _spread(row)
+    return None
+
+
+def _spread(row: Mapping[str, str]) -> RunSpread:
+    return RunSpread(
+        float(row["lower"]),
+        float(row["upper"]),
+        row["holds"],
+        int(row["runs"]),
+        int(row["sources"]),
+    )
+
+
+@cache
 def _rows(basis: str) -> dict[tuple[str, str], RunSpread]:
     return {
-        (row["dimension"], row["kind"]): RunSpread(
-            float(row["lower"]),
-            float(row["upper"]),
-            row["holds"],
-            int(row["runs"]),
-            int(row["sources"]),
-        )
+        (row["dimension"], row["kind"]): _spread(row)
         for row in tables.rows("priors", "run_spread.csv")
         if row["quantity"] == "hours" and row["basis"] == basis
     }

@@ -1,6 +1,7 @@
 """``from planner import estimate, choose``: typed objects that are the documents of the command
 line."""
 
+import doctest
 import json
 import subprocess
 import sys
@@ -137,7 +138,8 @@ def test_choose_is_the_function_whatever_is_imported():
 
 def test_a_decision_that_nothing_keeps_says_why():
     decision = choose("gpt2", strategy=["lora"], **ASKED, max_hours=1e-6)
-    assert decision.why is None and "nothing recommended" in repr(decision)
+    assert decision.why is None and "nothing can be recommended" in repr(decision)
+    assert "nothing can be recommended" in decision._repr_html_()
     with pytest.raises(PlannerError, match="nothing can be recommended: lora: .*Raise a limit"):
         _ = decision.best
 
@@ -179,6 +181,14 @@ def test_a_users_script_is_clean_for_pyright(tmp_path):
     assert said.returncode == 0, said.stdout
     said = subprocess.run([*pyright, str(wrong)], capture_output=True, text=True)
     assert said.returncode == 1 and 'No parameter named "samplez"' in said.stdout
+
+
+def test_the_examples_of_the_docstrings_are_true():
+    from planner.api import asking
+
+    for module in (planner, asking):
+        done = doctest.testmod(module)
+        assert done.attempted and not done.failed
 
 
 def test_answers_are_typed_for_checkers():

@@ -3,15 +3,19 @@
 import datetime
 import typing
 
+from benchmarks import question_fields
 from planner import Question
 from planner.api.fields import QuestionFields
 from planner.question.fields import choices, plain_types
 
-NAMED = {"samples": "3"}
-
 
 def hints():
     return typing.get_type_hints(QuestionFields)
+
+
+def test_the_file_is_as_it_is_written():
+    wanted = question_fields.FILE.read_text(encoding="utf-8")
+    assert question_fields.text() == wanted, "python benchmarks/question_fields.py --write"
 
 
 def test_every_field_is_an_argument():

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from planner import Answer, PlannerError, estimate
+from planner import Answer, PlannerError, choose, estimate
 from planner.api.rows import rows
 from planner.report.words import percentiles, usd_text
 
@@ -94,6 +94,17 @@ def test_many_options_are_cut_and_said(answer):
 
 def test_the_short_form_is_one_line(answer):
     assert re.fullmatch(r"<Answer gpt2: \w+ on NVIDIA L4, .+, \$.+; \d+ options>", repr(answer))
+
+
+def test_a_decision_shows_its_front():
+    decision = choose("gpt2", samples=1000, tokens_per_sample=300, gpu="l4", strategy=["lora"])
+    page = Read(decision._repr_html_())
+    assert page.tags.count("tr") == 1 + len(decision.front)
+    for way in decision["front"]["ways"]:
+        assert all(words in page.texts for words in percentiles(way["usd"], usd_text))
+    bold = [line for line in decision._repr_markdown_().splitlines() if line.startswith("| **")]
+    assert len(bold) == 1 and decision["recommended"]["provider"] in bold[0]
+    assert re.fullmatch(r"<Decision gpt2: lora on NVIDIA L4 at \w+, .+, \$.+>", repr(decision))
 
 
 def test_rows_carry_the_documents_figures(answer):

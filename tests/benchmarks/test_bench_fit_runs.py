@@ -90,3 +90,25 @@ def test_the_command_writes_rows_that_keep_other_bases(tmp_path, capsys):
     every = next(r for r in rows if r["basis"] == "datasheet" and r["kind"] == ANY)
     assert math.isfinite(float(every["lower"])) and int(every["sources"]) > 5
     assert all(float(row["upper"]) > 0 and float(row["lower"]) > 0 for row in rows)
+
+
+def test_peaks_of_one_author_are_left_out_by_families_and_taught_to_his_trainer_alone(
+    tmp_path, capsys
+):
+    figures = Path(fit_runs.ROOT) / "docs" / "whole_runs_baseline.csv"
+    out = tmp_path / "rows.csv"
+    out.write_text(fit_runs.OUT.read_text())
+    assert fit_runs.main([str(figures), "--out", str(out)]) == 0
+    assert "families of models in place of authors" in capsys.readouterr().out
+    (row,) = [row for row in fit_runs.read_rows(out) if row["quantity"] == "memory"]
+    assert (row["dimension"], row["kind"], row["sources"]) == ("trainer", "unsloth", "1")
+    assert int(row["runs"]) >= fit_runs.ENOUGH
+    assert float(row["upper"]) > float(row["lower"])  # most misses are too low
+
+
+@pytest.mark.parametrize(
+    "model, family",
+    [("unsloth/Meta-Llama-3.1-8B", "llama"), ("Qwen3-14B", "qwen"), ("gemma-2-2b", "gemma")],
+)
+def test_families_of_models(model, family):
+    assert fit_runs.family_of(model) == family

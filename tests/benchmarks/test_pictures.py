@@ -66,6 +66,11 @@ def test_a_screen_shows_what_the_command_prints(tmp_path, monkeypatch):
     assert usd_text(answer.best.usd.p50) in text and "lora" in text
 
 
+def test_a_long_command_is_broken_before_a_flag():
+    typed = screens._typed(("estimate", "m" * 52, "--gpu", "rtx-4090", "--spot", "--gpus", "2"))
+    assert typed == f"$ planner estimate {'m' * 52} \\\n    --gpu rtx-4090 --spot --gpus 2"
+
+
 def test_a_screen_of_a_command_that_fails_is_refused(tmp_path):
     with pytest.raises(screens.MachineError, match="estimate gpt2 failed: planner: no data"):
         screens.screen(tmp_path, file="one.svg", arguments=("estimate", "gpt2"))

@@ -30,6 +30,10 @@ def planner(capsys, monkeypatch):
     module = types.ModuleType("planner.answer.estimate")
     module.estimate = estimate
     monkeypatch.setitem(sys.modules, "planner.answer.estimate", module)
+    reports = types.ModuleType("planner.budget.make")
+    reports.budget = lambda question, progress: estimate(question, progress=progress)
+    reports.budget_of_answer = lambda document, progress: document
+    monkeypatch.setitem(sys.modules, "planner.budget.make", reports)
 
     def call(*arguments):
         code = main.run([str(a) for a in arguments])
@@ -254,7 +258,7 @@ def test_every_commented_default_of_init_is_the_questions_default(planner, tmp_p
 
 @pytest.mark.parametrize(
     "suffix, holds",
-    [(".md", "# Training budget"), (".html", "<!DOCTYPE html>"), (".json", '"schema": 1')],
+    [(".md", "# What "), (".html", "<!DOCTYPE html>"), (".json", '"schema": 1')],
 )
 def test_report_writes_whole_files(planner, tmp_path, suffix, holds):
     target = tmp_path / f"budget{suffix}"

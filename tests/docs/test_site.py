@@ -65,6 +65,13 @@ def test_every_page_of_the_documentation_is_built(site):
     assert written <= built and made <= built
 
 
+def test_every_page_stands_in_the_navigation(site):
+    start = (site / "index.html").read_text(encoding="utf-8")
+    for page in (ROOT / "docs" / "decisions").glob("*.md"):
+        assert f'href="decisions/{page.stem}.html"' in start
+    assert 'href="tutorials/before_a_project.html"' in start
+
+
 def test_no_page_asks_the_network_for_anything(site):
     for page in site.rglob("*.html"):
         for address in Fetched(page.read_text(encoding="utf-8")).found:

@@ -15,6 +15,7 @@ from planner.cli import main
 from planner.devices.lookup import find_device
 from planner.models.resolve import resolve
 from planner.plan.decoding.memory import forward_bytes, result_bytes, staying_bytes
+from planner.plan.phases.evaluation_memory import Kept
 from planner.plan.steps.point import EvaluationMemory, memory_at, used_by
 from planner.question import Question
 from planner.trace.source import trace_for
@@ -147,7 +148,10 @@ def test_as_a_user_asks_it(capsys):
     assert main.run([*command, "--evaluation-batch", "64"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "evaluating 64 samples at once takes" in text and "--evaluation-batch" in text
-    assert "short" in text
+    # a smaller batch than the trainer's is something to set: it stands on the first screen
+    assert main.run(command) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "set per_device_eval_batch_size to" in text
 
 
 @settings(max_examples=30, deadline=None)
@@ -166,3 +170,37 @@ def test_a_run_needs_the_larger_of_training_and_evaluation(held, made):
     assert both.chance_out_of_memory >= memory.chance_out_of_memory
     assert both.verdict == "fits" if both.fits else both.verdict != "fits"
     assert np.isclose(sum(both.breakdown.values()), memory.device_used_bytes.p50)
+
+
+def test_kept_outputs_by_hand():
+    """24 samples of 100 MiB in batches of 8: joined 800, 1600 and 2400 MiB, the last beside the
+    1600 before it; no freed block is large enough for the next, and what was made last lies beside
+    it: 800 + 800 + 1600 + 2400 MiB are reserved, the freed 800 taken by a batch."""
+    mebi = 2**20
+    kept = Kept(24, 8, (100.0 * mebi,))
+    assert kept.live_bytes == (4000.0 * mebi,)
+    assert kept.reserved_bytes(mebi) == pytest.approx(5600 * mebi, rel=0.01)
+    assert Kept(24, 8).live_bytes == () and Kept(24, 8).reserved_bytes(mebi) < 40 * mebi
+
+
+def test_logits_that_a_metric_reads_stay_until_the_end():
+    """Whisper large v3 on 72 clips: logits of 51866 words for each token and 1500 states of 1280
+    numbers, in float32, joined once more."""
+    asked = {"samples": 1123, "seconds_per_sample": 10, "target_tokens_per_sample": 40}
+    asked |= {"gpu": "t4", "price": 0.4, "strategy": ["lora"], "offline": True, "micro_batch": 1}
+    asked |= {"evaluation_samples": 72, "evaluation_generates": False, "length_spread": 0}
+    plain, keeping = (
+        estimate("whisper-large-v3", **asked, evaluation_keeps_logits=keeps)["options"][0]["memory"]
+        for keeps in (None, True)
+    )
+    added = keeping["evaluation_bytes"]["p50"] - plain["evaluation_bytes"]["p50"]
+    kept = 4 * (40 * 51866 + 1500 * 1280) * (72 + 64)
+    assert kept < added < 4 * kept
+    assert keeping["device_used_bytes"] == plain["device_used_bytes"]
+
+
+def test_more_kept_logits_than_the_device_has_are_no_fit():
+    option, lines = ask(evaluation_keeps_logits=True, evaluation_samples=2000)
+    # 2000 × 1000 tokens of 128256 logits in 4 bytes are a terabyte, whatever the batch
+    assert option["fits"] is False and option["memory"]["short_by_bytes"] > 2 * 10**11
+    assert any("one sample at a time takes" in text for text in lines)

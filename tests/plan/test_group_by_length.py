@@ -71,7 +71,7 @@ def test_as_a_user_asks_it(capsys):
         option = json.loads(capsys.readouterr().out)["options"][0]
         lengths.append(option["step"]["sequence_length"])
     assert lengths[0] < lengths[1]
-    assert main.run([*command, "--group-by-length"]) == 0
+    assert main.run([*command, "--group-by-length", "--details"]) == 0
     assert "grouped by length" in " ".join(capsys.readouterr().out.split())
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import planner
 from planner import Question
 from planner.figures import Estimate
-from planner.uncertainty.runs import AROUND, WHOLE, RunSpread, kinds, run_spread
+from planner.uncertainty.runs import AROUND, WHOLE, RunSpread, kinds, peak_spread, run_spread
 
 STEP = Estimate.with_spread(1.0, 0.3)
 
@@ -89,3 +89,46 @@ def test_an_answer_says_whose_range_it_is_and_its_parts_sum():
     taught = run_spread("datasheet", kinds("causal_lm", "fine_tune", "trainer", 1))
     assert math.log(hours["p90"] / hours["p50"]) == pytest.approx(taught.upper, rel=0.1)
     assert any("whole runs that" in text for text in option["assumptions"])
+
+
+@given(
+    st.floats(1e9, 1e11),
+    st.floats(0, 0.3),
+    st.floats(0, 1),
+    st.floats(0, 2),
+    st.floats(1e9, 2e11),
+)
+def test_a_peaks_range_is_widened_up_to_the_device(middle, own, lower, upper, most):
+    peak = Estimate.with_spread(middle, own)
+    found = RunSpread(lower, upper, WHOLE, 20, 1).around_peak(peak, most)
+    assert found.p50 == peak.p50
+    assert found.p10 <= peak.p10 and found.p90 >= peak.p90
+    assert found.p90 <= max(peak.p90, most)
+
+
+def test_only_a_trainer_that_reports_peaks_has_their_range():
+    assert peak_spread("trainer") is None and peak_spread("loop") is None
+    taught = peak_spread("unsloth")
+    assert taught is not None and taught.runs >= 20 and taught.sources == 1
+    assert taught.upper > taught.lower > 0
+
+
+def test_the_range_of_a_peak_never_decides_whether_it_fits():
+    """A peak that Unsloth's runs may double fits as it did; its range ends at the device."""
+    asked = {"samples": 500, "tokens_per_sample": 300, "strategy": ["qlora"], "gpu": "t4"}
+    asked |= {"model": "Llama-3.1-8B", "price": 0.4, "offline": True, "micro_batch": 2}
+    asked |= {"kbit_preparation": "none", "global_batch": 8, "gradient_checkpointing": "full"}
+    plain, wide = (
+        planner.estimate(Question(**asked, stack=stack))["options"][0]
+        for stack in ("trainer", "unsloth")
+    )
+    assert plain["fits"] and wide["fits"]
+    used = wide["memory"]["device_used_bytes"]
+    assert (
+        used["p90"] / used["p50"]
+        > plain["memory"]["device_used_bytes"]["p90"]
+        / (plain["memory"]["device_used_bytes"]["p50"])
+    )
+    assert used["p90"] <= wide["memory"]["device_total_bytes"]
+    assert wide["memory"]["verdict"] == "fits" and wide["memory"]["chance_out_of_memory"] < 0.1
+    assert any("the range of the memory is that of" in text for text in wide["assumptions"])

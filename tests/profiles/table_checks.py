@@ -10,11 +10,13 @@ import typing
 from collections import Counter
 
 from planner import tables
+from planner.budget.what_if.sensitivity import WAYS
 from planner.plan.inputs.practice import CTC
 from planner.plan.phases.stages import STAGES
-from planner.question import ALL_STRATEGIES
+from planner.question import ALL_STRATEGIES, Question
 from planner.question.what import Task
 from planner.today import system_date
+from planner.uncertainty.runs import MODALITIES
 
 #: The system's day, not the one that the tests answer as of: nothing can have been captured later.
 TODAY = system_date()
@@ -564,8 +566,45 @@ CHECKS = {
         one_of("scope", SCOPES),
         every_key_has_a_row_for_any,
     ),
+    "accuracy/whole_runs.csv": GENERIC
+    + (
+        unique("name"),
+        dated("checked_date"),
+        positive("gpus", "reported_hours", "planned_hours", "planned_p90_hours"),
+        at_most("planned_p10_hours", "planned_hours"),
+        at_most("planned_hours", "planned_p90_hours"),
+        one_of("strategy", ALL_STRATEGIES),
+        one_of("modality", tuple({*MODALITIES.values()})),
+    ),
+    "glossary.csv": GENERIC
+    + (
+        unique("key"),
+        unique("term"),
+        rows_satisfying(lambda row: row["meaning"].endswith("."), "no sentence"),
+        one_of(
+            "when",
+            ("", "trained", "text", "spot", "serving", *(f"strategy:{s}" for s in ALL_STRATEGIES)),
+        ),
+    ),
     "defaults/serving.csv": GENERIC
     + (unique("key"), dated("date"), positive("value"), rows_satisfying(has_unit, "no unit")),
+    "defaults/sensitivity.csv": GENERIC
+    + (
+        unique("key"),
+        dated("date"),
+        one_of("key", tuple(WAYS)),
+        positive("low", "high"),
+        at_most("low", "high"),
+        one_of("how", ("factor", "project", "number", "offers", "hours")),
+        rows_satisfying(
+            lambda row: bool(row["low"] and row["high"]) == (row["how"] in ("factor", "number")),
+            "values where none are taken, or none where they are",
+        ),
+        rows_satisfying(
+            lambda row: row["field"] in ("", *Question.model_fields), "no field of a question"
+        ),
+        rows_satisfying(lambda row: row["what"] and row["why"], "no name or no reason"),
+    ),
     "defaults/**/*.csv": GENERIC,
     "models/constants.csv": GENERIC
     + (

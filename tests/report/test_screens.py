@@ -22,6 +22,7 @@ from planner.report.views.summary.columns import Column, Columns, aligned, dolla
 
 HERE = Path(__file__).parent
 SAMPLE = json.loads((HERE / "sample_answer.json").read_text(encoding="utf-8"))
+CHOICE = json.loads((HERE / "sample_choice.json").read_text(encoding="utf-8"))
 WIDTHS = (60, 80, 100, 140)
 
 
@@ -46,6 +47,21 @@ def warned(*topics):
 def test_no_line_is_wider_than_the_screen(width, whole, monkeypatch):
     lines = screen(SAMPLE, width, monkeypatch, whole=whole)
     assert max(map(len, lines)) <= width and (whole or len(lines) <= 40)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_screen_of_a_choice(width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    stream = io.StringIO()
+    show_choice(CHOICE, stream)
+    lines = stream.getvalue().splitlines()
+    text = " ".join(" ".join(lines).split())
+    assert max(map(len, lines)) <= width and len(lines) <= 40
+    assert "Recommended: lora on" in text and "--max-usd" in text and "--details:" in text
+    assert all(row["strategy"] in text for row in CHOICE["strategies"])
+    if width >= 80:
+        assert "what more dollars buy" in text and "In which order to go" in text
+        assert "Spent by then" in text
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -7,25 +7,15 @@ from typing import Any
 
 from reference.markdown import code, page, plain, table
 
-GROUPS = (
-    ("What is trained, and where", "planner.question.what", "What"),
-    ("How it is trained", "planner.question.how", "How"),
-    ("What the finished model answers, and limits", "planner.question.question", "Question"),
-)
-
 
 def fields() -> str:
     """Flags, keys of project.yaml and arguments of Python."""
-    import importlib
-
     from planner.question import Question
+    from planner.question.groups import FIRST, GROUPS
 
-    parts, before = [], set[str]()
-    for title, module, name in GROUPS:
-        declared = getattr(importlib.import_module(module), name).model_fields
-        own = [field for field in declared if field not in before]
-        before |= set(own)
-        rows = [_field(field, Question.model_fields[field]) for field in own]
+    parts = []
+    for title, names in {"The ones that matter first": FIRST, **GROUPS}.items():
+        rows = [_field(name, Question.model_fields[name]) for name in names]
         parts.append(f"## {title}\n\n{table(('Flag', 'Takes', 'By default', 'What it is'), rows)}")
     return page(
         "Fields of a question",

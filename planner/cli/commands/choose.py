@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
+from planner.cli.output import format_of, output_option, write
 from planner.cli.question_options import question_options
 from planner.cli.switches import details_option
 
@@ -22,10 +24,12 @@ LIMIT_BROKEN = 1
     help="Also the strategy on every GPU at every provider, with the age of each price.",
 )
 @details_option
+@output_option("choice")
 def command(
     model: str | None,
     data: str | None,
     everywhere: bool,
+    output: Path | None,
     details: bool,
     as_json: bool,
     quiet: bool,
@@ -41,21 +45,25 @@ def command(
     """
     from planner.cli import answering
 
+    shown = answering.Shown(as_json, quiet, details, output)
     if data is None and answering.names_no_model(model, flags):
-        return answering.show_models_for(model, flags, as_json=as_json, quiet=quiet, whole=details)
+        return answering.show_models_for(model, flags, shown)
     if model is None:
         raise click.UsageError("Missing argument 'MODEL'.", click.get_current_context())
     from planner.cli.main import printable
     from planner.cli.question_options import question_from
     from planner.cli.switches import working
 
+    chosen = format_of(output, "choice")
     with working() as progress:
         question = question_from(model, data, flags)
         from planner.choose.decision import decide  # after the question stands
         from planner.choose.document import broken
 
         document = decide(question, progress, everywhere=everywhere)
-    if as_json:
+    if output is not None and chosen is not None:
+        write(output, chosen, document, as_json=as_json)
+    elif as_json:
         from planner.cli.writing import as_json as to_json
 
         click.echo(to_json(document))

@@ -23,7 +23,7 @@ def command(question: str, data: str | None, output: str, as_json: bool, **flags
     """Write a budget report.
 
     QUESTION is a project.yaml, an answer that `planner estimate --json` wrote (.json), or a model
-    followed by its data.
+    followed by its data. FILE.json holds all of it: the answer with its budget.
     """
     from planner.cli import answering, writing
 
@@ -52,7 +52,7 @@ def _document(question: str, data: str | None, flags: dict) -> dict:
                 mend="Name a model before it; planner estimate with the data alone prices the "
                 "models that people take for it",
             )
-        return answering.answer(question, data, flags)
+        return answering.budget(question, data, flags)
     if given := [name for name, value in flags.items() if value not in (None, ())] + (
         [] if data is None else ["data"]
     ):
@@ -61,4 +61,4 @@ def _document(question: str, data: str | None, flags: dict) -> dict:
             where=question,
             mend="Ask again with planner estimate",
         )
-    return answering.read_answer(Path(question))
+    return answering.budget_of_answer(Path(question))

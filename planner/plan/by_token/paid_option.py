@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from planner.cost.api_prices import ApiPrice
+from planner.cost.quantities import Quantity
 from planner.cost.token_bills import (
     CostCurve,
     RequestTokens,
@@ -24,7 +25,8 @@ NOT_COUNTED = "writing and testing prompts, retries and labour are not counted"
 class PaidOption:
     """One way, at one provider. ``parts`` (api, storage) sum to the middle of ``usd``: all that is
     known of the project, or what it takes before the first request where no requests are given.
-    ``line`` None: serving it has no price."""
+    ``line`` None: serving it has no price. ``up_front``: what ``up_front_usd`` is made of;
+    ``answers_at``: the price that its answers have, where they are paid by the token."""
 
     strategy: str
     variant: str
@@ -37,6 +39,8 @@ class PaidOption:
     tokens: RequestTokens | None
     fits: bool | None = None
     store: dict[str, Any] | None = None
+    up_front: tuple[Quantity, ...] = ()
+    answers_at: ApiPrice | None = None
     assumptions: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     sources: list[tuple[str, str, str | None]] = field(default_factory=list)  # what, source, date
@@ -108,6 +112,7 @@ def option_of(
         up_front_usd=(line.up_front_usd if line else 0.0) + storage_line.up_front_usd,
         line=whole,
         tokens=tokens,
+        answers_at=price if price.usd_per_input_token is not None else None,
         assumptions=notes,
     )
     if load is None and whole is not None:

@@ -6,8 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from planner.cost.api_prices import ApiPrice
+from planner.cost.quantities import Quantity
 from planner.cost.token_bills import (
     CostCurve,
+    Store,
+    StorePrice,
     request_usd,
     store_for,
     store_price,
@@ -22,7 +25,7 @@ from planner.plan.by_token.paid_option import (
 from planner.plan.by_token.provider_tuning import short_name, tuned_by_providers
 from planner.plan.inputs.problem import Problem
 from planner.question import Question
-from planner.units import format_bytes, format_count, format_usd
+from planner.units import GB, MEGA, format_bytes, format_count, format_usd
 
 
 def paid_options(problem: Problem) -> list[PaidOption]:
@@ -113,6 +116,7 @@ def _rag(problem: Problem) -> list[PaidOption]:
             "embedding_model": embedder.model,
             "embedding_usd": once,
         }
+        option.up_front = _first_costs(store, embedder, usd_per_token, place)
         if place.usd_per_gb_scanned is None:
             option.warnings.append(f"{place.store} states no price of queries: none is counted")
         option.sources += [
@@ -121,6 +125,31 @@ def _rag(problem: Problem) -> list[PaidOption]:
         ]
         found.append(option)
     return found
+
+
+def _first_costs(
+    store: Store, embedder: ApiPrice, usd_per_token: float, place: StorePrice
+) -> tuple[Quantity, ...]:
+    """The corpus embedded once and written into the store."""
+    date = embedder.captured_date.isoformat() if embedder.captured_date else None
+    return (
+        Quantity(
+            f"Embedding the documents with {short_name(embedder.model)}",
+            store.embedded_tokens / MEGA,
+            "million tokens",
+            usd_per_token * MEGA,
+            embedder.source,
+            date,
+        ),
+        Quantity(
+            f"Writing the vectors into {place.store}",
+            store.stored_bytes / GB,
+            "GB",
+            place.usd_per_gb_written or 0.0,
+            place.source,
+            place.date,
+        ),
+    )
 
 
 def _retrieval(question: Question) -> tuple[float, float]:

@@ -8,9 +8,11 @@ from dataclasses import replace
 
 from planner.cost.api_prices import ApiPrice, model_prices, training_prices
 from planner.cost.prices.offers import Offer, price_rows
+from planner.cost.quantities import Quantity
 from planner.cost.token_bills import (
     CostCurve,
     RequestTokens,
+    TuningBill,
     TuningRule,
     request_usd,
     serving_default,
@@ -35,12 +37,16 @@ from planner.plan.inputs.problem import Problem
 from planner.plan.inputs.rows import default
 from planner.plan.serving import serve
 from planner.today import today
-from planner.units import format_count, format_usd
+from planner.units import MEGA, format_count, format_usd
 
 #: Offers of fine-tuning that are shown, the cheapest first.
 OFFERED = 3
 #: Requests that a deployment reads together, and the kind of its price rows.
 PROMPTS_AT_ONCE, DEPLOYMENT = 8, "inference deployment list"
+
+
+#: What the tuned model's answers cost, their tokens, the price of those, notes, warnings.
+_Answers = tuple[CostCurve | None, RequestTokens | None, ApiPrice | None, list[str], list[str]]
 
 
 def tuned_by_providers(problem: Problem) -> list[PaidOption]:
@@ -145,7 +151,7 @@ def _tuned_at(problem: Problem, price: ApiPrice) -> PaidOption:
         f"({price.method or 'one price for all methods'})",
         *bill.notes,
     ]
-    line, tokens, served, warnings = _answering(problem, price, rule)
+    line, tokens, answers_at, served, warnings = _answering(problem, price, rule)
     whole = None if line is None else replace(line, up_front_usd=bill.usd)
     option = option_of(
         problem,
@@ -158,6 +164,7 @@ def _tuned_at(problem: Problem, price: ApiPrice) -> PaidOption:
         notes=[*notes, *served],
     )
     option.up_front_usd = bill.usd
+    option.up_front, option.answers_at = _tuning(price, bill, usd_per_token), answers_at
     if whole is None:
         option.parts = {"api": bill.usd, "storage": 0.0}
     option.usd = spread_of_data(problem, bill.usd) + spread_of_counts(
@@ -168,21 +175,33 @@ def _tuned_at(problem: Problem, price: ApiPrice) -> PaidOption:
     return option
 
 
-def _answering(
-    problem: Problem, price: ApiPrice, rule: TuningRule
-) -> tuple[CostCurve | None, RequestTokens | None, list[str], list[str]]:
-    """(what the tuned model's answers cost, tokens, notes, warnings); no line where the provider's
-    price is not known."""
+def _tuning(price: ApiPrice, bill: TuningBill, usd_per_token: float) -> tuple[Quantity, ...]:
+    """The job as tokens × price, and what its minimum adds."""
+    date = price.captured_date.isoformat() if price.captured_date else None
+    named = zip(("Tokens trained on", "Tokens validated on"), bill.tokens, strict=True)
+    return (
+        *(
+            Quantity(
+                name, tokens / MEGA, "million tokens", usd_per_token * MEGA, price.source, date
+            )
+            for name, tokens in named
+        ),
+        Quantity("Up to the least that a job costs", 1.0, "job", bill.parts_usd["minimum"]),
+    )
+
+
+def _answering(problem: Problem, price: ApiPrice, rule: TuningRule) -> _Answers:
+    """No line where the provider's price is not known."""
     try:
         tokens, notes = request_of(problem, examples=False)
     except QuestionError as error:
-        return None, None, [], [f"what the tuned model's answers cost is left out: {error}"]
+        return None, None, None, [], [f"what the tuned model's answers cost is left out: {error}"]
     if rule.served == "gpu_hour":
         return _deployed(problem, price, tokens)
     served = _tuned_price(price, rule)
     if served is None:
         warning = f"serving what {price.provider} tuned has no known price: it is not in the cost"
-        return None, None, [], [warning]
+        return None, None, None, [], [warning]
     hosting = (rule.hosting_usd_per_hour or 0.0) * serving_default("hours_per_month")
     line = CostCurve(
         usd_per_request=request_usd(tokens, served),
@@ -192,18 +211,18 @@ def _answering(
     return (
         line,
         tokens,
+        served,
         [*notes, f"the tuned model answers at the price of {served.model}"],
         [served.trust_warning] if served.trust_warning else [],
     )
 
 
-def _deployed(
-    problem: Problem, price: ApiPrice, tokens: RequestTokens
-) -> tuple[CostCurve | None, RequestTokens | None, list[str], list[str]]:
+def _deployed(problem: Problem, price: ApiPrice, tokens: RequestTokens) -> _Answers:
     """A deployment of the tuned model on the provider's own devices, always on, as ``serve`` plans
     it; the cheapest that holds it."""
     if problem.question.requests_per_month is None:
         return (
+            None,
             None,
             None,
             [],
@@ -234,8 +253,9 @@ def _deployed(
             f"{price.provider} serves what it tuned on a deployment of its own, "
             f"{format_usd(offer.usd_per_gpu_hour)} a GPU-hour on {offer.captured_date}"
         )
-        return serving.line, tokens, [assumption, *serving.assumptions], []
+        return serving.line, tokens, None, [assumption, *serving.assumptions], []
     return (
+        None,
         None,
         None,
         [],

@@ -48,13 +48,29 @@ def _operands(signature: Signature) -> tuple[Operand, ...]:
     return signature.inputs if name.endswith("_") else (*signature.inputs, *signature.outputs)
 
 
+def result_numbers(trace: StepTrace, dims: np.ndarray) -> float:
+    """Numbers that the last product of a forward pass makes: the logits."""
+    last = _last_product(trace)
+    if last is None:
+        return 0.0
+    shape = list(trace.signatures[trace.op_signature[last]].outputs[0].shape)
+    return float(np.prod(dims[shape], dtype=np.float64))
+
+
 def result_bytes(trace: StepTrace, dims: np.ndarray) -> float:
     """Bytes of what the last product of a forward pass makes, and of what the loss makes of it:
     logits, their float32 copy and their logarithms, which live at once when the pass ends."""
+    last = _last_product(trace)
+    if last is None:
+        return 0.0
+    ended = np.flatnonzero(trace.op_phase == FORWARD)[-1]
+    born = (trace.birth >= last) & (trace.birth <= ended)
+    return float(trace.storage_bytes(dims)[trace.size[born]].sum())
+
+
+def _last_product(trace: StepTrace) -> int | None:
+    """The operation's place; None where a forward pass has none."""
     products = np.array([kind_of(s.op).model_work for s in trace.signatures], dtype=bool)
     forward = np.flatnonzero(trace.op_phase == FORWARD)
     made = forward[products[trace.op_signature[forward]]]
-    if not made.size:
-        return 0.0
-    born = (trace.birth >= made[-1]) & (trace.birth <= forward[-1])
-    return float(trace.storage_bytes(dims)[trace.size[born]].sum())
+    return int(made[-1]) if made.size else None

@@ -104,13 +104,13 @@ class Problem:
             return source
         return self.source(replace(source.recipe, variant=None), source.facts)
 
-    def changed(self, question: Question) -> Problem:
-        """The same model and data under another question: what was recorded and replayed is
-        shared, what is assumed and warned of is not."""
+    def changed(self, question: Question, data: DatasetProfile | None = None) -> Problem:
+        """The same model under another question, and on other data where that is given: what was
+        recorded and replayed is shared, what is assumed and warned of is not."""
         return Problem(
             question,
             self.facts,
-            self.data,
+            self.data if data is None else data,
             self.progress,
             replays=self.replays,
             record=self.record,

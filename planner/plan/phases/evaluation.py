@@ -90,7 +90,8 @@ def _evaluated(course: Course, wanted: int) -> Evaluated:
 def _with_memory(course: Course, made: Evaluated) -> Evaluated:
     if not course.evaluations or not made.batches:
         return made
-    return replace(made, memory=evaluation_memory(course, made.batch, _cache_bytes(course, made)))
+    cache = _cache_bytes(course, made)
+    return replace(made, memory=evaluation_memory(course, made.samples, made.batch, cache))
 
 
 def _cache_bytes(course: Course, made: Evaluated) -> float:

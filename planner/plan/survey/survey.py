@@ -172,6 +172,23 @@ class Survey:
             key=lambda one: one.order,
         )
 
+    def may_be_on_front(self, strategy: str, variant: str | None = None) -> list[Candidate]:
+        """Candidates that no other beats by more than ``SLACK`` in both dollars and hours, promised
+        at least. Places whose bounds are beaten by what is known are never priced."""
+        places = self._of(strategy, variant)
+        for place in places:
+            if place.placement is None and not place.is_bounded and not place.is_out:
+                self._bound(place)
+        known: list[Candidate] = []
+        for place in sorted(places, key=lambda place: (place.usd, place.hours, place.spec.key)):
+            if place.placement is None and any(
+                one.usd <= place.usd / SLACK and one.hours <= place.hours / SLACK for one in known
+            ):
+                continue
+            self._promise(place)
+            known += place.candidates
+        return near_front(known)
+
     def front(self, strategy: str) -> list[Candidate]:
         """Proven candidates that no other beats in dollars without losing hours, the cheapest
         first."""
@@ -185,9 +202,12 @@ class Survey:
     def prove_all(self, keys: Iterable[Key] | None = None) -> None:
         """Replay places; all of them without keys."""
         wanted = None if keys is None else set(keys)
-        for place in self.placed():
-            if wanted is None or place.key in wanted:
-                self._prove(place)
+        self.prove(p for p in self.placed() if wanted is None or p.key in wanted)
+
+    def prove(self, places: Iterable[Place]) -> None:
+        """Replay these places."""
+        for place in places:
+            self._prove(place)
 
     def _first(self, places: list[Place], allowed: Allowed, *, by_hours: bool) -> Candidate | None:
         heap = [item for place in places for item in self._ranked(place, by_hours)]

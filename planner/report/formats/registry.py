@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from planner.registry import declared
 
-#: What is written: an answer's document, runs of the ledger, a drawn matplotlib figure.
-Written = Literal["answer", "runs", "picture"]
+#: What is written: an answer, a document of ``choose``, of models for data or of data, runs of the
+#: ledger, a drawn matplotlib figure.
+Written = Literal["answer", "choice", "models", "data", "runs", "picture"]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Documents on a terminal: first screens, details, lists and data; plain when piped."""
 
-from planner.report.formats.terminal.answers import show, show_choice, show_first_lines
+from planner.report.formats.terminal.answers import show, show_choice, show_first_lines, show_models
 from planner.report.formats.terminal.data import show_data
 from planner.report.formats.terminal.pieces import show_sections, show_table
 
@@ -9,6 +9,7 @@ __all__ = [
     "show_choice",
     "show_data",
     "show_first_lines",
+    "show_models",
     "show_sections",
     "show_table",
 ]

@@ -10,8 +10,10 @@ from planner.report.formats.terminal.details import details
 from planner.report.formats.terminal.pieces import first_lines, show_sections
 from planner.report.formats.terminal.screen import show_screen
 from planner.report.views import choose as choose_view
+from planner.report.views import for_data as models_view
 from planner.report.views.summary import choose as choose_summary
 from planner.report.views.summary import estimate as estimate_summary
+from planner.report.views.summary import for_data as models_summary
 
 
 def show(
@@ -35,6 +37,17 @@ def show_choice(
         show_sections(choose_view.sections(document), stream)
     else:
         show_screen(console_of(stream), choose_summary.screen(document, brief=brief))
+
+
+def show_models(
+    document: Mapping[str, Any], stream: TextIO, *, brief: bool = False, whole: bool = False
+) -> None:
+    """As ``show``, of the models that people take for data."""
+    if whole:
+        show_first_lines(document, stream)
+        show_sections(models_view.sections(document), stream)
+    else:
+        show_screen(console_of(stream), models_summary.screen(document, brief=brief))
 
 
 def show_first_lines(document: Mapping[str, Any], stream: TextIO) -> None:

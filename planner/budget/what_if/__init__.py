@@ -1,0 +1,1 @@
+"""Parts of a budget that are asked anew: other offers, other assumptions."""
