@@ -315,8 +315,13 @@ class Survey:
         return proven(self.problem, self.grids, place.variant, place.spec, place.parallel)
 
     def _put(self, place: Place, placement: Placement) -> None:
-        offers = self.market.of(place.spec, place.parallel)
-        place.candidates = [candidate(self.problem, placement, rented) for rented in offers]
+        """With its bills; those of the promise where the proof runs alike, as most do."""
+        before = place.placement
+        if before is not None and _billed_alike(before, placement):
+            place.candidates = [replace(one, placement=placement) for one in place.candidates]
+        else:
+            offers = self.market.of(place.spec, place.parallel)
+            place.candidates = [candidate(self.problem, placement, rented) for rented in offers]
         place.placement = placement
 
     def _too_small(self, place: Place) -> None:
@@ -373,3 +378,12 @@ def _may_keep(place: Place, one: Candidate | None, allowed: Allowed) -> bool:
     if one is None:
         return allowed.keeps(place.usd / SLACK, place.hours / SLACK)
     return allowed.keeps(one.usd / SLACK, one.hours / SLACK)
+
+
+def _billed_alike(one: Placement, other: Placement) -> bool:
+    """Whether everything of a placement that a bill is made of is the same."""
+    return (one.run, one.checkpoint_bytes, one.disk_bytes) == (
+        other.run,
+        other.checkpoint_bytes,
+        other.disk_bytes,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -62,6 +61,7 @@ class Answerer:
         return Answered(_json(estimate(question, progress=progress)))
 
     def _report(self, question: Question, suffix: str, progress: Progress | None) -> Reply:
+        from planner.budget.make import budget
         from planner.report.formats.registry import formats_of
 
         known = formats_of("answer")
@@ -69,7 +69,7 @@ class Answerer:
             raise QuestionError(
                 f"{suffix!r} is no report format", mend=f"Formats: {', '.join(known)}"
             )
-        made = known[suffix].render(_reported(question, progress))
+        made = known[suffix].render(budget(question, progress))
         body = made.encode("utf-8", "replace") if isinstance(made, str) else made
         return Answered(body, MEDIA.get(suffix, "application/octet-stream"))
 
@@ -83,15 +83,6 @@ class Answerer:
         except Exception:
             _log()
         return Refused(UNEXPECTED, status=500)
-
-
-def _reported(question: Question, progress: Progress | None) -> dict:
-    """What a report is made of: the answer with its budget."""
-    if importlib.util.find_spec("planner.budget.make") is None:
-        from planner.answer.estimate import estimate
-
-        return estimate(question, progress=progress)
-    return importlib.import_module("planner.budget.make").budget(question, progress)
 
 
 def refusal(error: PlannerError) -> Refused:
