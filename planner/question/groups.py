@@ -67,6 +67,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "evaluations_per_epoch",
         "evaluation_samples",
         "evaluation_batch",
+        "evaluation_keeps_logits",
         "evaluation_generates",
         "generated_tokens",
         "beams",
