@@ -98,9 +98,7 @@ def processor_seconds(server: int) -> float:
     )
 
 
-async def loaded(
-    address: str, server: int, arguments: argparse.Namespace
-) -> tuple[Seen, Seen]:
+async def loaded(address: str, server: int, arguments: argparse.Namespace) -> tuple[Seen, Seen]:
     """(the first questions, alone; those of all clients)."""
     limits = httpx.Limits(max_connections=arguments.clients)
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as http:

@@ -116,7 +116,7 @@ def format_usd(usd: float) -> str:
     if usd == 0:
         return "$0"
     if abs(usd) < 0.01:
-        return f"${usd:.2g}"
+        return f"${_plain(usd, 2)}"
     return f"${usd:,.2f}" if abs(usd) < 1000 else f"${usd:,.0f}"
 
 
@@ -133,7 +133,13 @@ def format_count(value: float) -> str:
     for scale, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= scale:
             return f"{_figures(value / scale)}{unit}"
-    return f"{value:g}"
+    return _plain(value, 6) if 0 < abs(value) < 1e-4 else f"{value:g}"
+
+
+def _plain(value: float, figures: int) -> str:
+    """Without an exponent, however small: ``0.0000011``."""
+    digits = figures - 1 - math.floor(math.log10(abs(value)))
+    return f"{value:.{digits}f}".rstrip("0")
 
 
 def _figures(value: float) -> str:

@@ -44,7 +44,7 @@ class Explanation(Document):
     def save(self, file: str | os.PathLike[str]) -> None:
         """Write it: ``.html`` with charts, ``.md``, ``.json`` or ``.csv``. Raises QuestionError."""
         from planner.files import write
-        from planner.report.formats.explained import render
+        from planner.report.formats.parts.explained import render
 
         suffixes = (".html", ".md", ".json", ".csv")
         write(Path(file), render(self.to_dict(), _suffix(file, suffixes)))
@@ -56,7 +56,7 @@ class Explanation(Document):
         return f"<Explanation {clean(option['model'])}: {where}, {step} a step>"
 
     def _repr_markdown_(self) -> str:
-        from planner.report.formats.explained import render
+        from planner.report.formats.parts.explained import render
 
         return render(self.to_dict(), ".md")
 
@@ -98,7 +98,7 @@ class Difference(Document):
         return f"<Difference {clean(self['a']['label'])} → {clean(self['b']['label'])}: {change}>"
 
     def _repr_markdown_(self) -> str:
-        from planner.report.formats.parts_markdown import markdown_of
+        from planner.report.formats.parts.markdown import markdown_of
         from planner.report.views.differing.page import parts
 
         return markdown_of("What this change costs", parts(self.to_dict()))

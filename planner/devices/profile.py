@@ -97,13 +97,19 @@ def file_name(device: Mapping[str, Any]) -> str:
 def user_folder() -> Path:
     """``PLANNER_DEVICES``, else the user's data folder."""
     base = os.environ.get("PLANNER_DEVICES")
-    return (
-        Path(base)
-        if base
-        else Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
-        / "planner"
-        / "devices"
-    )
+    home = os.environ.get("XDG_DATA_HOME", os.path.expanduser("~/.local/share"))
+    return _made(base) if base else _below(home)
+
+
+@cache
+def _made(folder: str) -> Path:
+    return Path(folder)
+
+
+@cache
+def _below(home: str) -> Path:
+    """Made once: a question asks for it some hundred times."""
+    return Path(home) / "planner" / "devices"
 
 
 def shipped_folder() -> Path:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from planner.answer.json_schema import published
 from planner.answer.schema_of_option import Part
 
 
@@ -82,7 +83,7 @@ class Gate(Part):
 class Diff(Part):
     """The document."""
 
-    schema_: Literal[1] = Field(alias="schema")
+    schema_version: Literal[1] = Field(alias="schema")
     a: OneSide | None = Field(description="None: the project is new")
     b: OneSide | None = Field(description="None: the project is gone")
     question: list[FieldChange]
@@ -92,3 +93,8 @@ class Diff(Part):
     no_causes: str | None = Field(description="Why nothing is said of the causes")
     gate: Gate
     notes: list[str]
+
+
+def diff_schema() -> dict[str, Any]:
+    """As shipped in ``profiles/schema/diff.schema.json``."""
+    return published(Diff.model_json_schema(by_alias=True))

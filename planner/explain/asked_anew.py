@@ -67,13 +67,17 @@ def held_question(subject: Subject) -> Question:
         "precision": setting.recipe.precision,
         "padding": choices.padding,
     }
+    if question.group_by_length is None and choices.group_by_length:
+        given["group_by_length"] = True
     if question.max_steps is None:
         given["epochs"] = choices.epochs
     if choices.steps is not None and question.epochs is None:
         given["max_steps"] = choices.steps
     if choices.max_length is not None and choices.target_max_length is None:
         given["max_length"] = choices.max_length
-    if option.run.epochs and question.evaluations_per_epoch is None:
+    # a recipe that evaluates by steps saves by them too, which no field of a question says
+    by_steps = choices.practice.evaluation_steps
+    if option.run.epochs and question.evaluations_per_epoch is None and not by_steps:
         given["evaluations_per_epoch"] = option.run.evaluations / option.run.epochs
     if choices.practice.generates is not None and question.evaluation_generates is None:
         given["evaluation_generates"] = choices.practice.generates
@@ -180,11 +184,11 @@ def amounts(one: Candidate) -> dict[str, Any]:
 
 def saved(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     """What is less; the dollars None where either price is not known."""
-    known = before["usd"] is not None and after["usd"] is not None
+    one, two = before["usd"], after["usd"]
     return {
         "bytes": before["device_used_bytes"] - after["device_used_bytes"],
         "hours": before["wall_hours"] - after["wall_hours"],
-        "usd": before["usd"] - after["usd"] if known else None,
+        "usd": None if one is None or two is None else one - two,
     }
 
 

@@ -179,12 +179,30 @@ def _padding(subject: Subject, setting: Setting, recipe: Recipe) -> Iterator[Try
             update={"padding": "longest"},
         )
     yield packed
-    yield Try(
+    yield from _grouping(subject, setting)
+
+
+def _grouping(subject: Subject, setting: Setting) -> Iterator[Try]:
+    """Batches of samples alike in length: less padding, less chance in the order."""
+    choices = subject.option.choices
+    one = Try(
         "group_by_length",
         "batches of samples alike in length",
-        {},
-        why_not="the planner does not price it: a question has no such field",
+        {"group_by_length": True},
+        "batches",
     )
+    if choices.group_by_length:
+        one = Try(
+            "group_by_length_off",
+            "batches in any order of length",
+            {"group_by_length": False},
+            "batches",
+        )
+    elif setting.batches.mean_padded_length is None:
+        one = replace(one, why_not="its samples have one size, there is nothing to group")
+    elif choices.padding != "longest":
+        one = replace(one, why_not=f"samples are {choices.padding}, not padded to their batch")
+    yield one
 
 
 def _precision(subject: Subject, setting: Setting, recipe: Recipe) -> Iterator[Try]:

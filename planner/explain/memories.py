@@ -55,7 +55,8 @@ def memory_at_peak(option: Option, longest: Clocked) -> dict[str, Any]:
             "module": memory.peak.module,
         },
         "tree": sorted((_document(node, whole) for node in tops), key=lambda node: -node["bytes"]),
-        "timeline": timeline(seen, longest, scale, buckets),
+        "timeline": timeline(seen, longest, scale, buckets)
+        | {"reserved_bytes": memory.reserved_bytes.p50},
     }
 
 
@@ -136,7 +137,6 @@ def timeline(seen: History, step: Clocked, scale: float, buckets: float) -> dict
             name: (levels[kept, index] * scale).tolist() for index, name in enumerate(CATEGORIES)
         },
         "phases": [PHASES[index] for index in phase[kept].tolist()],
-        "reserved_bytes": float(seen.reserved_bytes * scale),
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from planner.answer.json_schema import published
 from planner.answer.schema import FirstLine
 from planner.answer.schema_of_option import SUM_TOLERANCE, Figure, Part
 
@@ -201,7 +202,7 @@ class LeftOut(Part):
 class Explained(Part):
     """The document."""
 
-    schema_: Literal[1] = Field(alias="schema")
+    schema_version: Literal[1] = Field(alias="schema")
     first_lines: list[FirstLine]
     question: dict[str, Any]
     option: Subject
@@ -211,3 +212,8 @@ class Explained(Part):
     changes: list[Change] = Field(description="The most valuable first")
     left_out: list[LeftOut]
     notes: list[str]
+
+
+def explain_schema() -> dict[str, Any]:
+    """As shipped in ``profiles/schema/explain.schema.json``."""
+    return published(Explained.model_json_schema(by_alias=True))

@@ -65,10 +65,7 @@ def history(
     for piece in (pieces.start, pieces.first, *[pieces.steady] * STEADY_STEPS):
         run.play(*piece)
     moment, played = run.peak(), run.played
-    totals = np.cumsum([0, *(int(blocks.sum()) for _, blocks in played)])
-    last = len(played) - 1
-    settled = totals[last] + np.cumsum(played[last][1]).max(initial=0)
-    shown = last if settled >= moment.allocated_bytes else 1
+    shown = _fullest(played, moment.allocated_bytes)
     keys, blocks = played[shown]
     operations = (pieces.first if shown == 1 else pieces.steady)[1]
     done = blocks != 0  # an empty tensor takes nothing
@@ -83,6 +80,16 @@ def history(
         moment=moment,
         storage=_storages(trace, moment.keys),
     )
+
+
+def _fullest(played: list[tuple[np.ndarray, np.ndarray]], peak_bytes: int) -> int:
+    """The last step that reaches the peak: two steps of one run may differ by what is left of
+    blocks."""
+    begins = np.cumsum([0, *(int(blocks.sum()) for _, blocks in played)])
+    reach = [
+        int(begin + np.cumsum(blocks).max(initial=0)) for begin, (_, blocks) in zip(begins, played)
+    ]
+    return max((step for step in range(1, len(played)) if reach[step] >= peak_bytes), default=1)
 
 
 def _storages(trace: StepTrace, keys: np.ndarray) -> np.ndarray:

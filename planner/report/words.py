@@ -21,6 +21,8 @@ from planner.units import (
 )
 
 UNKNOWN = "unknown"
+#: Chances nearer than this to none or to all are not told apart.
+ALMOST = 0.001
 #: Keys whose integers are counts of things, better read in full than shortened.
 _IN_FULL_BELOW = 100_000
 
@@ -65,6 +67,13 @@ def count_text(count: float) -> str:
 
 def share_text(share: float) -> str:
     return f"{float(f'{share * 100:.3g}'):g} %"
+
+
+def chance_text(share: float) -> str:
+    """A probability; nothing is said to be sure that is only almost so."""
+    if 0 < share < ALMOST:
+        return f"under {share_text(ALMOST)}"
+    return f"over {share_text(1 - ALMOST)}" if 1 - ALMOST < share < 1 else share_text(share)
 
 
 def flop_text(flop: float) -> str:

@@ -61,6 +61,16 @@ def traced_length(tokens: float | None) -> int | None:
     return None if tokens is None else max(SHORTEST, round(tokens))
 
 
+#: Points of a grid whose arrays may lie beside others of the same trace.
+SMALL = 64
+
+
+def _fixed(values: np.ndarray) -> np.ndarray:
+    """What is kept for the next one is not changed by this one."""
+    values.flags.writeable = False
+    return values
+
+
 @dataclass(frozen=True, slots=True)
 class Operand:
     """One tensor that an operation reads or writes.
@@ -145,8 +155,8 @@ class StepTrace:
         """Every dimension form at a point or a grid of points: int64 [n_forms, *points].
 
         ``dims(B=4, S=2048)`` for one point; arrays broadcast against each other. A symbol that the
-        trace does not have is ignored; one that it has must be given. Raises QuestionError for a
-        missing one.
+        trace does not have is ignored; one that it has must be given. Kept with the trace, and not
+        to be written to. Raises QuestionError for a missing one.
         """
         missing = [s for s in self.symbols if point.get(s) is None]
         if missing:
@@ -154,7 +164,13 @@ class StepTrace:
                 f"this trace needs {', '.join(missing)} (batch B, sequence length S, target "
                 "length T)"
             )
-        values = np.broadcast_arrays(*(np.asarray(point[s], dtype=np.int64) for s in self.symbols))
+        given = [np.asarray(point[s], dtype=np.int64) for s in self.symbols]
+        key = tuple((value.shape, value.tobytes()) for value in given)
+        size = max((value.size for value in given), default=1)
+        return self.memo.of("dims", key, lambda: self._dims(given), most=64, alone=size > SMALL)
+
+    def _dims(self, given: list[np.ndarray]) -> np.ndarray:
+        values = np.broadcast_arrays(*given)
         by_symbol = dict(zip(self.symbols, values))
         shape = values[0].shape if values else ()
         basis = np.stack(
@@ -163,17 +179,22 @@ class StepTrace:
                 for m in self.monomials
             ]
         )
-        return np.tensordot(self.forms, basis, axes=1)
+        return _fixed(np.tensordot(self.forms, basis, axes=1))
 
     def storage_bytes(self, dims: np.ndarray) -> np.ndarray:
         """Bytes of each distinct size, unrounded: int64 [n_sizes, *points]; a storage's bytes are
-        ``[trace.size]``."""
+        ``[trace.size]``. Kept with the trace, and not to be written to."""
+        key = dims.shape, dims.tobytes()
+        alone = dims[:1].size > SMALL
+        return self.memo.of("bytes", key, lambda: self._bytes(dims), most=64, alone=alone)
+
+    def _bytes(self, dims: np.ndarray) -> np.ndarray:
         out = np.empty((len(self.sizes), *dims.shape[1:]), dtype=np.int64)
         for index, (shape, itemsize) in enumerate(self.sizes):
             out[index] = (
                 itemsize * np.prod(dims[list(shape)], axis=0, dtype=np.int64) if shape else itemsize
             )
-        return out
+        return _fixed(out)
 
     def covers(self, **point: int | None) -> bool:
         """Whether the fit holds at a point; a symbol that is None or left out does not count."""

@@ -50,7 +50,12 @@ class Correction:
 
 
 def corrections_file() -> Path:
-    return user_folder() / "corrections.json"
+    return _in(user_folder())
+
+
+@cache
+def _in(folder: Path) -> Path:
+    return folder / "corrections.json"
 
 
 @contextmanager

@@ -258,7 +258,7 @@ def test_every_commented_default_of_init_is_the_questions_default(planner, tmp_p
 
 @pytest.mark.parametrize(
     "suffix, holds",
-    [(".md", "# Training budget"), (".html", "<!DOCTYPE html>"), (".json", '"schema": 1')],
+    [(".md", "# What "), (".html", "<!DOCTYPE html>"), (".json", '"schema": 1')],
 )
 def test_report_writes_whole_files(planner, tmp_path, suffix, holds):
     target = tmp_path / f"budget{suffix}"

@@ -27,6 +27,8 @@ def test_it_is_the_replay_event_by_event(trace, accumulation):
         assert (seen.level_bytes >= 0).all()
         assert (seen.level_bytes.sum(axis=1) == seen.levels).all()
         assert seen.levels.max() <= peak.allocated_bytes
+        if peak.phase != "before":
+            assert seen.levels.max() == peak.allocated_bytes
 
 
 def test_a_step_by_hand():

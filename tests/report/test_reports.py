@@ -8,14 +8,12 @@ import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 from markdown_it import MarkdownIt
 
 from planner.answer.schema import Answer
 from planner.report import words
-from planner.report.formats import chart
 from planner.report.formats.html import html
 from planner.report.formats.markdown import markdown
 from planner.report.formats.terminal import show
@@ -98,14 +96,19 @@ def test_terminal_stays_in_its_width(answer):
 
 
 def test_every_figure_of_every_option_is_in_the_reports(answer):
-    page = Page()
+    page, plain = Page(), Page()
     page.feed(html(answer))
-    shown = MarkdownIt("commonmark").enable("table").render(markdown(answer))
-    plain = Page()
-    plain.feed(shown)
+    plain.feed(MarkdownIt("commonmark").enable("table").render(markdown(answer)))
+    in_page, in_plain = squeezed(page.text), squeezed(plain.text)
     for option in answer["options"]:
         for path, value in option_view.every_figure(option):
-            assert path + value in page.text and f"{path}: {value}" in plain.text, (path, value)
+            assert squeezed(path + value) in in_page, (path, value)
+            assert squeezed(path + value) in in_plain, (path, value)
+
+
+def squeezed(text):
+    """Without spaces and the signs that Markdown escapes."""
+    return re.sub(r"[\s\\\\]", "", text)
 
 
 def test_a_changed_figure_changes_every_report(answer):
@@ -167,11 +170,11 @@ def test_hostile_strings_are_shown_not_obeyed(answer, text):
     page = html(answer)
     checked = Page()
     checked.feed(page)
-    assert (
-        not {"script", "img", "b"} & set(checked.tags)
-        and "\x1b" not in page
-        and "49" not in checked.text.partition("What was asked")[0][:200]
-    )
+    assert "b" not in checked.tags and "onerror" not in checked.attributes and "\x1b" not in page
+    assert checked.tags.count("script") == 3
+    assert checked.tags.count("img") == checked.tags.count("figure") >= 3
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in checked.sources)
+    assert "49" not in checked.text.partition("Recommendation")[0]
     page.encode("utf-8")
     rendered = MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown(answer))
     assert not re.search(r"<(script|img|b|a|em|code)[ >]", rendered)
@@ -193,9 +196,12 @@ class Page(HTMLParser):
     def __init__(self):
         super().__init__()
         self.stack, self.tags, self.fetched, self.text, self.ids = [], [], [], "", []
+        self.attributes, self.sources = [], []
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+        self.sources += [value for name, value in attrs if name == "src"]
         self.fetched += [
             value
             for name, value in attrs
@@ -215,7 +221,8 @@ class Page(HTMLParser):
         assert self.stack and self.stack.pop() == tag, f"</{tag}> closes nothing"
 
     def handle_data(self, data):
-        self.text += data
+        if not {"script", "style"} & set(self.stack):
+            self.text += data
 
 
 def test_html_is_well_formed_and_self_contained(answer):
@@ -223,59 +230,11 @@ def test_html_is_well_formed_and_self_contained(answer):
     text = html(answer)
     page.feed(text)
     assert text.startswith("<!DOCTYPE html>") and page.stack == [] and page.fetched == []
-    assert not re.search(r"url\((?!#)|@import|http-equiv=.refresh", text)
-    assert (
-        len(page.ids) == len(set(page.ids))
-        and page.tags.count("h1") == 1
-        and "script" not in page.tags
-    )
+    style = text.partition("<style>")[2].partition("</style>")[0]
+    assert not re.search(r"url\(|@import", style) and "http-equiv=refresh" not in text
+    assert len(page.ids) == len(set(page.ids)) and page.tags.count("h1") == 1
+    assert "style" not in page.attributes  # the policy lets no inline style pass
     assert 'lang="en"' in text and 'name="viewport"' in text
-
-
-def test_charts_are_valid_xml_with_title_and_description(answer):
-    options = answer["options"]
-    drawn = [
-        chart.interval_chart(options, "cost", "usd", "Cost"),
-        chart.interval_chart(options, "run", "gpu_hours", "Time"),
-        chart.memory_chart(options, "Memory"),
-    ]
-    for svg in drawn:
-        root = ElementTree.fromstring(svg)
-        assert root.find("title").text and root.find("desc").text and root.get("role") == "img"
-        for shape in root.iter("rect"):
-            if shape.get("x"):
-                left, width = (
-                    float(shape.get("x").rstrip("%")),
-                    float(shape.get("width").rstrip("%")),
-                )
-                assert 0 <= left and left + width <= 100.01
-    assert len(ElementTree.fromstring(drawn[0]).findall("circle")) == len(options)
-    assert len(ElementTree.fromstring(drawn[1]).findall("circle")) == sum(
-        o["run"] is not None for o in options
-    )
-
-
-def test_stacked_bars_are_as_long_as_the_memory_used(answer):
-    for option in [o for o in answer["options"] if o["memory"]]:
-        root = ElementTree.fromstring(chart.memory_chart([option], "Memory"))
-        width = sum(
-            float(r.get("width").rstrip("%"))
-            for r in root.iter("rect")
-            if (r.get("class") or "").startswith("part-")
-        )
-        capacity = float(root.find("line[@class='capacity']").get("x1").rstrip("%")) - chart.LEFT
-        memory = option["memory"]
-        assert width / capacity == pytest.approx(
-            memory["device_used_bytes"]["p50"] / memory["device_total_bytes"], rel=0.01
-        )
-
-
-def test_charts_of_odd_answers(answer):
-    assert chart.interval_chart([], "cost", "usd", "t") == "" == chart.memory_chart([], "t")
-    free = copy.deepcopy(answer["options"][:2])
-    free[0]["cost"]["usd"] = {"p10": 0.0, "p50": 0.0, "p90": 0.0}
-    assert "circle" in chart.interval_chart(free, "cost", "usd", "t")
-    assert chart.interval_chart(free[:1], "cost", "usd", "t") == ""
 
 
 def test_an_answer_with_nothing_in_it_is_still_a_report(answer):
@@ -300,7 +259,7 @@ def test_unknown_is_said_as_unknown(answer):
     option["step"]["mfu"] = None
     Answer.model_validate(answer)
     assert "no price" in terminal(answer) and "no price" in terminal(answer, whole=True)
-    assert "mfu: unknown" in markdown(answer)
+    assert "step › mfu | unknown" in markdown(answer)
     assert "$0" not in option_view.usd(option)[0]
 
 

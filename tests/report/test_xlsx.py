@@ -53,8 +53,19 @@ def test_sheets_are_named_frozen_and_one_page_wide(document):
         assert (sheet.page_setup.fitToWidth or 1, sheet.page_setup.fitToHeight) == (1, 0)
 
 
-def test_every_formula_is_worked_out_to_the_value_beside_it(document):
-    data = render(document)
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: with_budget(sample_answer()),
+        lambda: asked(price=2.0),
+        lambda: asked(price=2.0, trials=3, failed_share=0.1),
+        lambda: asked(provider="runpod", usd_per_label=0.01, saves_per_epoch=2),
+        lambda: asked(gpus=2, price=1.0),
+    ],
+    ids=["sample", "a price", "trials", "a provider, labels", "two GPUs"],
+)
+def test_every_formula_is_worked_out_to_the_value_beside_it(made):
+    data = render(made())
     stored, evaluator = cached(data), Evaluator(data)
     formulas = list(evaluator.formulas())
     assert len(formulas) > 30

@@ -166,7 +166,7 @@ def _show(
     # one difference is its document, several are listed in one
     whole = documents[0] if len(documents) == 1 else {"schema": 1, "differences": documents}
     if output is not None:
-        from planner.report.formats.parts_markdown import markdown_of
+        from planner.report.formats.parts.markdown import markdown_of
 
         text = (
             writing.as_json(whole) + "\n"
@@ -178,7 +178,7 @@ def _show(
     elif as_json:
         click.echo(writing.as_json(whole))
     else:
-        from planner.report.formats.parts_text import show_parts
+        from planner.report.formats.parts.screen import show_parts
 
         show_parts([part for one in documents for part in parts(one, brief=quiet)], sys.stdout)
 

@@ -53,14 +53,14 @@ def command(
         )
     document = _document(question, data, flags, changes)
     if output is not None:
-        from planner.report.formats.explained import render
+        from planner.report.formats.parts.explained import render
 
         writing.write(output, render(document, output.suffix.lower()))
         writing.wrote(output, as_json, f"wrote {output}")
     elif as_json:
         click.echo(writing.as_json(document))
     else:
-        from planner.report.formats.parts_text import show_parts
+        from planner.report.formats.parts.screen import show_parts
         from planner.report.views.explaining.page import parts
 
         show_parts(parts(document, brief=quiet), sys.stdout)

@@ -6,14 +6,14 @@ import json
 
 import click
 
-NAMES = ("question", "answer", "data")
+NAMES = ("question", "answer", "data", "explain", "diff")
 
 
 @click.command("schema")
 @click.argument("name", type=click.Choice(NAMES), default="answer")
 def command(name: str, as_json: bool) -> None:
-    """Print the JSON Schema of a question (project.yaml), of an answer (--json) or of planner data:
-    one JSON document either way."""
+    """Print the JSON Schema of a question (project.yaml), of an answer (--json), of planner data,
+    planner explain or planner diff: one JSON document either way."""
     click.echo(text(name), nl=False)
 
 
@@ -21,10 +21,14 @@ def text(name: str) -> str:
     """The schema as the file in ``profiles/schema/`` holds it."""
     from planner.answer import json_schema as document
     from planner.answer.data import schema as data_schema
+    from planner.diff import schema as diff_schema
+    from planner.explain import schema as explain_schema
 
     schema = {
         "question": document.question_schema,
         "answer": document.answer_schema,
         "data": data_schema.data_schema,
+        "explain": explain_schema.explain_schema,
+        "diff": diff_schema.diff_schema,
     }[name]()
     return json.dumps(schema, indent=1, ensure_ascii=False, sort_keys=True) + "\n"

@@ -48,12 +48,14 @@ OWN_COLUMNS = (
 def user_folder() -> Path:
     """``PLANNER_PRICES``, else the user's data folder."""
     base = os.environ.get("PLANNER_PRICES")
-    return Path(base) if base else _data_folder(os.environ.get("XDG_DATA_HOME") or "")
+    home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return Path(base) if base else _below(home)
 
 
 @cache
-def _data_folder(data_home: str) -> Path:
-    return Path(data_home or Path.home() / ".local" / "share") / "planner" / "prices"
+def _below(home: str) -> Path:
+    """Made once: a question asks for it some hundred times."""
+    return Path(home) / "planner" / "prices"
 
 
 def providers() -> tuple[str, ...]:

@@ -4,6 +4,9 @@ the next question about the same model is arithmetic."""
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from planner.memory.replays import Replays
@@ -39,3 +42,21 @@ class Kept:
 
     def __len__(self) -> int:
         return len(self._models)
+
+
+_current: ContextVar[Kept | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def keeping(kept: Kept) -> Generator[None, None, None]:
+    """Inside, every question that is understood starts from what the earlier ones left, and leaves
+    what it finds; outside each stands alone."""
+    token = _current.set(kept)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current() -> Kept | None:
+    return _current.get()

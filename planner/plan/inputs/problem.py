@@ -20,8 +20,8 @@ from planner.memory.replays import Replays
 from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
-from planner.plan.inputs.kept import Kept
 from planner.plan.inputs.counts import counted, said_of
+from planner.plan.inputs.kept import current
 from planner.plan.inputs.of_its_day import stack_lines, view_of
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.speech import transcribed
@@ -123,11 +123,9 @@ class Problem:
             self.warnings.append(text)
 
 
-def understand(
-    question: Question, progress: Progress | None = None, kept: Kept | None = None
-) -> Problem:
-    """Resolve the model and count the data. ``kept``: what earlier questions left. Raises
-    ModelError, DataError and QuestionError."""
+def understand(question: Question, progress: Progress | None = None) -> Problem:
+    """Resolve the model and count the data. Inside ``keeping`` it starts from what earlier
+    questions left. Raises ModelError, DataError and QuestionError."""
     stack_of(question.stack)  # refused before anything is read
     facts = resolve(
         question.model,
@@ -139,6 +137,7 @@ def understand(
     facts, data = by_data(question, facts, data, lambda other: _data(question, other, progress))
     question = adapted(question, facts)
     problem = Problem(question, facts, data, progress)
+    kept = current()
     if kept is not None:
         problem.replays, problem.record = kept.replays, kept.record
         problem._sources = kept.sources(facts, question.stack)

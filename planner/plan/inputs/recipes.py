@@ -300,8 +300,9 @@ def _best(rows: Sequence[Published], who: Asker, of: Of) -> Published | None:
             round(_data_distance(row, who) or 0.0, 3),
         )
 
-    best = min(map(rank, rows))
-    return _middle(row for row in rows if rank(row) == best)
+    ranks = [rank(row) for row in rows]
+    best = min(ranks)
+    return _middle(row for row, own in zip(rows, ranks, strict=True) if own == best)
 
 
 def _is_far(row: Published, who: Asker, of: Of) -> bool:

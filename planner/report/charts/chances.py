@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.report.charts.marks import USD_AXIS, Spec, axis, chart, scale, tooltip
-from planner.report.words import share_text, usd_text
+from planner.report.words import chance_text, usd_text
 
 #: Pixels.
 HEIGHT = 240
@@ -80,7 +80,7 @@ def _points(document: Mapping[str, Any]) -> list[Row]:
         {
             "usd": point["usd"],
             "chance": point["chance"],
-            "words": f"{share_text(point['chance'])} that it costs more than "
+            "words": f"{chance_text(point['chance'])} that it costs more than "
             f"{usd_text(point['usd'])}",
         }
         for point in points

@@ -25,7 +25,8 @@ NOTHING = "nothing to draw"
 
 
 def spec(document: Mapping[str, Any]) -> Spec | None:
-    """A row an option with a price: median and range of its training."""
+    """A row an option with a price: median and range of its training, of those that train where
+    requests are priced beside it."""
     return _ranges(_costs(document, "usd"))
 
 
@@ -44,6 +45,8 @@ def project_alt(document: Mapping[str, Any]) -> str:
 
 def _costs(document: Mapping[str, Any], key: str) -> list[Row]:
     priced = [each for each in document["options"] if (each.get("cost") or {}).get(key)]
+    if key == "usd" and options.with_requests(document):
+        priced = [each for each in priced if each.get("run")]
     return [
         {
             "row": row,

@@ -42,7 +42,8 @@ def javascript() -> str:
 
 
 def _sized(spec: Spec, width: int, theme: Theme) -> dict[str, Any]:
-    return themed({**spec, "width": width}, theme)
+    fitted = {"type": "fit-x", "contains": "padding"}
+    return themed({**spec, "width": width, "autosize": fitted}, theme)
 
 
 @cache

@@ -82,6 +82,7 @@ def _name_of_chosen(x: Spec, y: Spec) -> Spec:
             "align": {"expr": _INWARDS},
             "baseline": "top",
             "dy": 9,
+            "limit": {"expr": "width / 2"},
         },
         "encoding": {"x": x, "y": y, "text": {"field": "name"}},
     }

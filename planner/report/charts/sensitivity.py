@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.report.charts.costs import told
-from planner.report.charts.marks import USD_AXIS, Spec, axis, bar, mark, row_chart, tooltip
+from planner.report.charts.marks import USD_AXIS, Spec, axis, bar, mark, row_chart, scale, tooltip
 from planner.report.words import UNKNOWN, clean, usd_text
 
 Row = dict[str, Any]
@@ -19,7 +19,13 @@ def spec(document: Mapping[str, Any]) -> Spec | None:
     rows = _rows(document)
     if not rows:
         return None
-    x = {"field": "base", "type": "quantitative", "axis": axis("USD for the run", USD_AXIS)}
+    figures = [row[key] for row in rows for key in ("usd_low", "usd_high", "base")]
+    x = {
+        "field": "base",
+        "type": "quantitative",
+        "scale": scale(figures),
+        "axis": axis("USD for the run", USD_AXIS),
+    }
     tip = tooltip(("name", "Assumption"), ("low", "Low"), ("high", "High"), ("why", "Why"))
     sides = [
         {

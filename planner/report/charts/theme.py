@@ -43,7 +43,7 @@ def config(theme: Theme) -> dict[str, Any]:
             "symbolStrokeWidth": 0,
             "symbolSize": 120,
             "rowPadding": 4,
-            "columnPadding": 14,
+            "columnPadding": 24,
             "offset": 10,
         },
         "range": {

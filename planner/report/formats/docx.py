@@ -44,8 +44,11 @@ def _section(document: Any, answer: Mapping[str, Any], section: Section) -> None
     else:
         document.add_heading(section.title, 1)
     for words in section.paragraphs:
+        paragraph = document.add_paragraph()
+        is_advice = section.key == "recommendation" and words is section.paragraphs[0]
+        paragraph.add_run(words).bold = is_advice
         # what announces a chart stays with it
-        document.add_paragraph(words).paragraph_format.keep_with_next = bool(section.charts)
+        paragraph.paragraph_format.keep_with_next = bool(section.charts)
     blocks.facts(document, section.facts)
     blocks.lines(document, section.lines)
     blocks.charts(document, answer, section.charts)

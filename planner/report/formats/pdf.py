@@ -20,11 +20,14 @@ from planner.report.words import clean, hours_text, label, share_text
 from planner.today import today
 
 TEMPLATE = Path(__file__).parent / "templates" / "budget.typ"
+#: What a screen reader needs: PDF/UA-1 (ISO 14289-1).
+ACCESSIBLE = "ua-1"
 #: Pixels of a chart as wide as the text, and of one of two beside each other, so that their letters
 #: are as large as the text's.
-WIDE_PX, HALF_PX = 620, 310
-#: Charts below the summary, where its page has room: what the sum hangs on, how sure it is.
-FIRST = ("sensitivity", "chances")
+WIDE_PX, HALF_PX, PAIR = 620, 310, 2
+#: Charts below the summary, where its page has room: what else could be rented, how sure the sum
+#: is; so many pixels high, axes aside.
+FIRST, LOW_PX = ("offers", "chances"), 120
 NOBODY = "made by planner; every figure is in the answer's JSON document"
 
 
@@ -34,15 +37,18 @@ def pdf(answer: Mapping[str, Any]) -> bytes:
     typst = import_reporting("typst", "a report as PDF")
     fonts = import_reporting("font_source_sans_pro", "a report as PDF")
     day = _day(answer)
-    made = typst.compile(
-        TEMPLATE.read_bytes(),
-        format="pdf",
-        font_paths=[str(fonts.font_directory)],
-        sys_inputs={"data": json.dumps(_data(answer, day), allow_nan=False)},
-        timestamp=datetime.datetime.combine(day, datetime.time.min, datetime.UTC),
-    )
-    assert isinstance(made, bytes)
-    return made
+    asked = {
+        "input": TEMPLATE.read_bytes(),
+        "format": "pdf",
+        "font_paths": [str(fonts.font_directory)],
+        "sys_inputs": {"data": json.dumps(_data(answer, day), allow_nan=False)},
+        "timestamp": datetime.datetime.combine(day, datetime.time.min, datetime.UTC),
+    }
+    try:
+        return typst.compile(**asked, pdf_standards=[ACCESSIBLE])
+    except typst.TypstError:
+        # a name in letters that no font here has breaks the standard, not the report
+        return typst.compile(**asked)
 
 
 def _data(answer: Mapping[str, Any], day: datetime.date) -> dict[str, Any]:
@@ -57,7 +63,7 @@ def _data(answer: Mapping[str, Any], day: datetime.date) -> dict[str, Any]:
         "sections": [_plain(section) for section in shown],
         "charts": {section.key: _charts(answer, section.charts) for section in shown},
         "phases": _phases(answer),
-        "beside": _charts(answer, FIRST),
+        "beside": _charts(answer, FIRST, LOW_PX),
         "costs": [(option.get("cost") or {}).get("usd") for option in answer["options"]],
     }
 
@@ -90,15 +96,18 @@ def _phases(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _charts(answer: Mapping[str, Any], keys: tuple[str, ...]) -> list[dict[str, str]]:
+def _charts(
+    answer: Mapping[str, Any], keys: tuple[str, ...], height_px: int | None = None
+) -> list[dict[str, str]]:
     found = drawn(answer, keys)
-    width = HALF_PX if len(found) == len(FIRST) else WIDE_PX
+    width = HALF_PX if len(found) == PAIR else WIDE_PX
+    more = {} if height_px is None else {"height": height_px}
     return [
         {
             "title": chart.title,
             "caption": chart.caption,
             "alt": clean(chart.alt(answer)),
-            "svg": draw.svg(spec, width),
+            "svg": draw.svg({**spec, **more}, width),
         }
         for chart, spec in found
     ]

@@ -34,9 +34,9 @@ def files() -> dict[str, bytes]:
 def look() -> str:
     """The colours and fonts of every report as CSS: dark where the reader's device is, or where the
     page's button says so."""
-    dark = _colours(DARK)
+    dark, fonts, mono = _colours(DARK), _listed(FONTS), _listed(MONO)
     return (
-        f":root {{ --fonts: {_listed(FONTS)}; --mono: {_listed(MONO)}; color-scheme: light dark; }}\n"
+        f":root {{ --fonts: {fonts}; --mono: {mono}; color-scheme: light dark; }}\n"
         f":root {{ {_colours(LIGHT)} }}\n"
         f"@media (prefers-color-scheme: dark) {{ :root:not([data-theme=light]) {{ {dark} }} }}\n"
         f":root[data-theme=dark] {{ color-scheme: dark; {dark} }}\n"

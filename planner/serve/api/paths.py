@@ -95,7 +95,8 @@ async def report(request: Request, suffix: str) -> Response:
         known_ones = ", ".join(formats_of("answer"))
         return refused(Refused(f"no format {suffix[:20]!r}", mend=f"Formats: {known_ones}"))
     fields = question_of(request.query_params.multi_items())
-    reply = await request.app.state.pool.answer(Job("report", fields, suffix=suffix))
+    # a report asks a dozen questions anew: never before what takes milliseconds
+    reply = await request.app.state.pool.recorded(Job("report", fields, suffix=suffix))
     if not isinstance(reply, Answered):
         return response(reply)
     headers = {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from pathlib import Path
 
 from planner.errors import MachineError, PlannerError, QuestionError, fields_spelled
-from planner.plan.inputs.kept import Kept
+from planner.plan.inputs.kept import Kept, keeping
 from planner.question import Question
 from planner.serve.asked import asked, spelled
 from planner.serve.work.job import Answered, Job, Refused, Reply, Unrecorded
@@ -33,7 +35,8 @@ class Answerer:
     def answer(self, job: Job, progress: Progress | None = None) -> Reply:
         """Every failure is a reply; a bug's traceback goes to standard error alone."""
         try:
-            return self._answered(job, progress)
+            with keeping(self.kept):
+                return self._answered(job, progress)
         except NotRecordedError:
             return Unrecorded()
         except PlannerError:
@@ -51,16 +54,12 @@ class Answerer:
         if job.kind == "choose":
             from planner.choose.decision import decide
 
-            return Answered(_json(decide(question, progress, kept=self.kept)))
+            return Answered(_json(decide(question, progress)))
         if job.kind == "report":
             return self._report(question, job.suffix, progress)
-        return Answered(_json(self._document(question, progress)))
+        from planner.answer.estimate import estimate
 
-    def _document(self, question: Question, progress: Progress | None) -> dict:
-        from planner.answer.estimate import answered
-        from planner.plan.inputs.problem import understand
-
-        return answered(understand(question, progress, self.kept))
+        return Answered(_json(estimate(question, progress=progress)))
 
     def _report(self, question: Question, suffix: str, progress: Progress | None) -> Reply:
         from planner.report.formats.registry import formats_of
@@ -70,20 +69,29 @@ class Answerer:
             raise QuestionError(
                 f"{suffix!r} is no report format", mend=f"Formats: {', '.join(known)}"
             )
-        made = known[suffix].render(self._document(question, progress))
+        made = known[suffix].render(_reported(question, progress))
         body = made.encode("utf-8", "replace") if isinstance(made, str) else made
         return Answered(body, MEDIA.get(suffix, "application/octet-stream"))
 
     def _refused(self, job: Job) -> Refused:
         """Asked again with the fields called by their names: what is refused is refused at once."""
         try:
-            with fields_spelled(spelled):
+            with keeping(self.kept), fields_spelled(spelled):
                 self._answered(job, None)
         except PlannerError as error:
             return refusal(error)
         except Exception:
             _log()
         return Refused(UNEXPECTED, status=500)
+
+
+def _reported(question: Question, progress: Progress | None) -> dict:
+    """What a report is made of: the answer with its budget."""
+    if importlib.util.find_spec("planner.budget.make") is None:
+        from planner.answer.estimate import estimate
+
+        return estimate(question, progress=progress)
+    return importlib.import_module("planner.budget.make").budget(question, progress)
 
 
 def refusal(error: PlannerError) -> Refused:
@@ -100,9 +108,10 @@ def _plain(text: str) -> str:
 
 
 def _json(document: dict) -> bytes:
-    from planner.report.formats.json_text import as_json
-
-    return as_json(document).encode("utf-8", "replace")
+    """As ``planner estimate --json``, without the blanks. Figures are finite: NaN would not be
+    JSON."""
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
 
 
 def _log() -> None:

@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
-from planner.serve.work.answering import Answerer
 from planner.serve.work.ahead import neighbours
+from planner.serve.work.answering import Answerer
 from planner.serve.work.job import Job, Progress
 
 #: Nobody asks for so long before a neighbour is priced, seconds.

@@ -20,7 +20,7 @@ FACTS_A_ROW = 3
 #: From so many columns on, letters are smaller.
 MANY = 8
 #: A column is as wide as so many letters at least, and at most where its words may break.
-MIN_LETTERS, MOST_LETTERS, PADDING = 6, 40, 4
+MIN_LETTERS, MOST_LETTERS, PADDING = 7, 40, 6
 CHART_PX = 620
 
 

@@ -87,15 +87,15 @@ def _bill(
     first = sheet.row + 2
     run = _rented(lines, first)
     rows = [_line(line, row, run, phases, moves) for row, line in enumerate(lines, start=first)]
+    project = document["budget"]["project"]
     if moves.trials is not None and not any(line["name"] == names.FURTHER for line in lines):
-        rows.append(_no_further(first + len(rows), run))
+        rows.append(_no_further(first + len(rows), run, project["run_usd"]))
     last = first + len(rows) - 1
     total: list[Cell] = ["The run", None, None, None]
     total += [Formula(f"=SUM({at}{first}:{at}{last})", whole) for at in (SUM, PLANNED)]
     sheet.table(LINES, rows, total=[*total, None, None, None])
     name_cell(names.RUN, sheet, sheet.row - 1, 4)
     name_cell(names.RUN_PLANNED, sheet, sheet.row - 1, 5)
-    project = document["budget"]["project"]
     if project and moves.price is not None:
         _rented_row(project["run_usd"], lines, first, sheet, name_cell)
 
@@ -153,9 +153,10 @@ def _rented(lines: Sequence[Mapping[str, Any]], first: int, column: str = SUM) -
     return "+".join(f"{column}{row}" for row in rows)
 
 
-def _no_further(row: int, run: str) -> list[Cell]:
-    """Further trials, of which the plan has none: the input has to have a line."""
-    price = Formula(f"={run}", 0.0)
+def _no_further(row: int, run: str, run_usd: float) -> list[Cell]:
+    """Further trials, of which the plan has none: the input has to have a line. What one run pays
+    for its GPUs: as cells ``run``, in the plan ``run_usd``."""
+    price = Formula(f"={run}", run_usd)
     start: list[Cell] = [names.FURTHER, Formula(f"={names.TRIALS}-1", 0.0), names.RUNS, price]
     note = "none in the plan; the input Trials on the sheet Summary sets them"
     return [*start, Formula(f"={QUANTITY}{row}*{PRICE}{row}", 0.0), 0.0, note, None, None]

@@ -76,7 +76,7 @@ def live(document: Mapping[str, Any]) -> Live:
         option,
         rented[0]["usd_per_unit"],
         epochs,
-        question.get("trials"),
+        question.get("trials") if budget["project"] else None,
         tuple(why),
         saves_every_epoch=question.get("saves_per_epoch") is not None,
     )

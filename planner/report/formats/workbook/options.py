@@ -9,6 +9,7 @@ from planner.report.formats.workbook import live as names
 from planner.report.formats.workbook.live import Live
 from planner.report.formats.workbook.sheet import Cell, Column, Formula, Sheet, Table
 from planner.report.views import option as option_view
+from planner.report.views.budget import options as named
 from planner.report.words import value_text
 from planner.units import gib
 
@@ -53,7 +54,9 @@ def strategies(document: Mapping[str, Any], moves: Live, sheet: Sheet) -> Table:
             Column("Needed"),
             Column("Source", span=9),
         ]
-        asked = [[e["strategy"], e["verdict"], e["needed"], e["source"]] for e in enough]
+        asked = [
+            [named.strategy(e["strategy"]), e["verdict"], e["needed"], e["source"]] for e in enough
+        ]
         sheet.table(columns, asked)
     sheet.print_setup(freeze=(table.first, 1))
     return table
@@ -67,7 +70,7 @@ def _strategy(option: Mapping[str, Any], moves: Live, chosen: bool) -> list[Cell
     model = option.get("model") or {}
     moving = chosen and moves.price is not None
     return [
-        option_view.name(option),
+        named.name(option),
         "yes" if chosen else None,
         option.get("gpu") or "none: paid by the token",
         option["gpus"] or None,

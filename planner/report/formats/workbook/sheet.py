@@ -86,9 +86,10 @@ class Sheet:
         self.write(self.row, 0, text, style)
         self.row += 1
 
-    def line(self, text: str, *, warning: bool = False) -> None:
+    def line(self, text: str, *, warning: bool = False, strong: bool = False) -> None:
         """A sentence that runs over the cells to its right, in as many lines as it takes."""
         look = {"font_color": WARNING, "bold": True} if warning else {"font_color": PALE}
+        look = {"bold": True} if strong else look
         style, last = self.styles.of("text", indent=0, **look), self._last_of(LINE)
         if last > 0:
             self.page.merge_range(self.row, 0, self.row, last, None, style)

@@ -43,7 +43,7 @@ class Styles:
         if key not in self._made:
             look = {"font_name": FONT, "font_size": 10, "font_color": INK, "valign": "top"}
             if kind == "text":
-                look |= {"text_wrap": True, "indent": 1}
+                look |= {"text_wrap": True, "align": "left", "indent": 1}
             elif kind in NUMBERS:
                 look |= {"num_format": NUMBERS[kind], "align": "right"}
             self._made[key] = self._book.add_format(look | more)

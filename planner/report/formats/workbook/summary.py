@@ -10,10 +10,10 @@ from planner.report.formats.workbook.costs import Namer
 from planner.report.formats.workbook.live import Live
 from planner.report.formats.workbook.sheet import Cell, Column, Formula, Input, Sheet
 from planner.report.formats.workbook.style import Kind
-from planner.report.views import answer as answer_view
-from planner.report.views import option as option_view
-from planner.report.words import UNKNOWN
+from planner.report.views.budget import first_page
 
+#: Facts that stand in the table of sums.
+SUMMED = ("This run", "Wall-clock time", "GPU time", "Project as people run it")
 WIDTHS = (30, 15, 15, 19, 18, 3, 88)
 FIGURES = (
     Column("Figure"),
@@ -47,22 +47,16 @@ def write(document: Mapping[str, Any], moves: Live, sheet: Sheet, name_cell: Nam
         for why in moves.why_not:
             sheet.line(why)
     _facts(document, sheet)
-    _decisive(document, sheet)
     sheet.print_setup()
 
 
 def _recommendation(document: Mapping[str, Any], sheet: Sheet) -> None:
-    budget = document["budget"]
-    title, why = answer_view.recommendation(document)
-    bold = sheet.styles.of("none", bold=True, font_size=12)
-    sheet.write(sheet.row, 0, f"Recommended: {title}", bold)
-    sheet.row += 1
-    chosen = budget["recommended"]
-    sheet.line(chosen["why"] if chosen else why)
-    if second := budget["runner_up"]:
-        option = document["options"][second["option"]]
-        where = f" on {option_view.device(option)}" if option.get("gpu") else ""
-        sheet.line(f"Runner-up: {option_view.name(option)}{where}: {second['why']}")
+    """What is advised, and the lines that may change the decision."""
+    advice = first_page.recommendation(document)
+    for words in advice.paragraphs:
+        sheet.line(words, strong=words is advice.paragraphs[0])
+    for line in advice.lines:
+        sheet.line(line.text, warning=line.tone in ("warn", "bad"))
 
 
 def _sum(budget: Mapping[str, Any], moves: Live, sheet: Sheet) -> None:
@@ -130,34 +124,10 @@ def _inputs(moves: Live, sheet: Sheet, name_cell: Namer) -> None:
 
 
 def _facts(document: Mapping[str, Any], sheet: Sheet) -> None:
-    headline = document["budget"]["headline"]
+    """Those of the first page that are no sums of their own here."""
     sheet.heading("What is planned")
-    where = None
-    if headline["gpu"]:
-        where = option_view.device(headline)
-    facts = [
-        ("Model", headline["model"]),
-        ("Data", headline["data"]),
-        ("GPU", where),
-        ("Provider", headline["provider"]),
-        ("Prices of", headline["price_date"]),
-        ("Age of the prices (days)", headline["price_age_days"]),
-        ("Report made", document["budget"]["reproduce"]["made"]),
-    ]
-    plain, bold = sheet.styles.of("none", align="left"), sheet.styles.of("none", bold=True)
-    for title, fact in facts:
-        sheet.write(sheet.row, 0, title, bold)
-        sheet.write(sheet.row, 1, UNKNOWN if fact is None else fact, plain)
-        sheet.row += 1
-
-
-def _decisive(document: Mapping[str, Any], sheet: Sheet) -> None:
-    lines = answer_view.limits(document)
-    told = document["budget"]["decisive"]
-    if not lines and not told:
-        return
-    sheet.heading("What decides")
-    for line in lines:
-        sheet.line(f"Limit: {line}", warning=True)
-    for line in told:
-        sheet.line(line["text"], warning=line["warning"])
+    facts = [fact for fact in first_page.summary(document).facts if fact.label not in SUMMED]
+    columns = (Column("Fact"), Column("Value", span=2), Column("More", span=2))
+    rows: list[list[Cell]] = [[fact.label, fact.value, fact.detail] for fact in facts]
+    made = document["budget"]["reproduce"]["made"]
+    sheet.table(columns, [*rows, ["Report made", made, None]])

@@ -14,6 +14,7 @@ from planner.report.views.budget.part import NONE, Fact, Grid, Line, Section, To
 from planner.report.words import (
     UNKNOWN,
     bytes_text,
+    chance_text,
     clean,
     count_text,
     hours_text,
@@ -44,9 +45,7 @@ def summary(document: Document) -> Section:
     """The figures that decide, none of them worked out here."""
     budget = document.get("budget")
     facts = [
-        *_run(document)[:1],
-        *_project(document),
-        *_run(document)[1:],
+        *_run(document),
         *_machine(document),
         *_subject(document),
         *_limits(document),
@@ -61,18 +60,32 @@ def summary(document: Document) -> Section:
 
 
 def _run(document: Document) -> list[Fact]:
+    """What it costs: the whole where requests are asked for, the training; its hours."""
     option = options.chosen(document)
     if option is None:
         return [Fact("This run", "no recommendation", "see what does not fit", "bad", lead=True)]
-    if not option.get("cost"):
-        sum_of_run = Fact("This run", "no price is known", "", "warn", lead=True)
-    else:
-        sum_of_run = _figure("This run", option["cost"]["usd"], usd_text, lead=True)
+    return [*_sums(document, option), *_project(document), *_hours(option)]
+
+
+def _sums(document: Document, option: Mapping[str, Any]) -> list[Fact]:
+    cost, months = option.get("cost"), document["question"].get("horizon_months")
+    if not cost:
+        return [Fact("This run", "no price is known", "", "warn", lead=True)]
+    if not cost.get("project_usd"):
+        return [_figure("This run", cost["usd"], usd_text, lead=True)]
+    what = "Training and requests" if option.get("run") else "Paid by the token"
+    whole = _figure(f"{what}, {months:g} months", cost["project_usd"], usd_text, lead=True)
+    training = [_figure("Training alone", cost["usd"], usd_text)] if option.get("run") else []
+    return [whole, *training]
+
+
+def _hours(option: Mapping[str, Any]) -> list[Fact]:
     run = option.get("run")
     if not run:
-        return [sum_of_run]
+        return []
+    if run["wall_hours"] == run["gpu_hours"]:
+        return [_figure("Wall-clock and GPU time", run["wall_hours"], hours_text)]
     return [
-        sum_of_run,
         _figure("Wall-clock time", run["wall_hours"], hours_text),
         _figure("GPU time", run["gpu_hours"], hours_text),
     ]
@@ -131,7 +144,7 @@ def _limits(document: Document) -> list[Fact]:
     ]
     if option is None:
         asked = [name for key, name in titles if question.get(key) is not None]
-        facts = [Fact(name, "not kept", "no option fits it", "bad") for name in asked]
+        facts = [Fact(name, "not kept", "nothing is recommended", "bad") for name in asked]
     elif question.get("max_usd") is None:
         facts.insert(0, Fact("Budget", "none set", "" if budget else "--max-usd sets one"))
     return facts
@@ -139,7 +152,7 @@ def _limits(document: Document) -> list[Fact]:
 
 def _limit(part: Mapping[str, Any], key: str, name: str, deadline: Any) -> Fact:
     word = usd_text if key == "max_usd" else hours_text
-    chance = f"{share_text(part['chance_kept'])} likely to be kept"
+    chance = f"{chance_text(part['chance_kept'])} likely to be kept"
     allowed = f"{word(part['allowed'])} allowed"
     if key == "deadline":
         allowed = f"{clean(deadline)}, {hours_text(part['allowed'])} from now"
@@ -168,7 +181,8 @@ def _project(document: Document) -> list[Fact]:
     budget = document.get("budget")
     if budget and budget["project"]:
         span = f"{usd_text(budget['project']['low_usd'])}–{usd_text(budget['project']['high_usd'])}"
-        return [Fact("Project as people run it", span, AROUND, lead=True)]
+        what = "Training" if options.with_requests(document) else "Project"
+        return [Fact(f"{what} as people run it", span, AROUND, lead=True)]
     return []
 
 
@@ -230,8 +244,10 @@ def _runner_up(document: Document, choice: Mapping[str, Any]) -> str:
         _more(choice["hours_more"], hours_text),
     ]
     differs = ", ".join(text for text in takes if text)
-    told = f"Runner-up: {_titled(option)}"
-    return f"{told}{f' ({differs})' if differs else ''}: {_sentence(clean(choice['why']))}"
+    told, why = f"Runner-up: {_titled(option)}", clean(choice["why"])
+    if why.startswith(_titled(option)):
+        return f"Runner-up: {_sentence(why)}"
+    return f"{told}{f' ({differs})' if differs else ''}: {_sentence(why)}"
 
 
 def _more(value: float | None, word: Any) -> str:
@@ -258,8 +274,10 @@ def strategies(document: Document) -> Section:
     marked = {
         at for at, option in enumerate(document["options"]) if option is options.chosen(document)
     }
-    headers = ("Strategy", "GPU", "Cost", "Wall-clock", "Memory", "Fits")
-    table = Grid(headers, rows, right=frozenset({2, 3, 4}), marked=frozenset(marked))
+    costs = (_months(document), "To start") if options.with_requests(document) else ("Cost",)
+    headers = ("Strategy", "GPU", *costs, "Wall-clock", "Memory", "Fits")
+    right = frozenset(range(2, len(headers) - 1))
+    table = Grid(headers, rows, right=right, marked=frozenset(marked))
     return Section(
         "strategies",
         "All strategies",
@@ -269,6 +287,21 @@ def strategies(document: Document) -> Section:
         first=True,
         folded=False,
     )
+
+
+def _months(document: Document) -> str:
+    return f"Over {document['question']['horizon_months']:g} months"
+
+
+def _costs(document: Document, option: Mapping[str, Any]) -> list[str]:
+    """The cells of an option's cost; with requests, the whole and what is paid before them."""
+    if not options.with_requests(document):
+        return [_lines(option_view.usd(option))]
+    return [_lines(option_view.project(option)), _lines(option_view.to_start(option))]
+
+
+def _lines(pair: tuple[str, str]) -> str:
+    return "\n".join(filter(None, pair))
 
 
 def _row(document: Document, option: Mapping[str, Any]) -> tuple[str, ...]:
@@ -288,7 +321,7 @@ def _row(document: Document, option: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         options.name(option) + sign,
         "\n".join(filter(None, (where, at))),
-        "\n".join(filter(None, option_view.usd(option))),
+        *_costs(document, option),
         spent,
         held,
         option_view.fits(option),

@@ -9,16 +9,17 @@ from planner.report.views.budget import options
 from planner.report.views.budget.options import two_lines
 from planner.report.views.budget.part import NONE, Grid, Section
 from planner.report.words import (
+    chance_text,
     clean,
     count_text,
     hours_text,
     rate_text,
-    share_text,
     usd_text,
 )
 
 Budget = Mapping[str, Any]
 #: Groups of lines, titled.
+AS_ABOVE = "as above"
 GROUPS = {"run": "This run", "serving": "Answering requests"}
 
 
@@ -40,7 +41,8 @@ def bill(document: Mapping[str, Any]) -> Section:
     headers = ("What", "Quantity", "Unit", "USD a unit", "USD", "Price from")
     tables = []
     for group, caption in GROUPS.items():
-        rows = [_line(line) for line in lines if line["group"] == group]
+        mine = [line for line in lines if line["group"] == group]
+        rows = [_line(line, before) for line, before in zip(mine, [None, *mine])]
         cost = (option or {}).get("cost") if group == "run" else None
         if cost and rows:
             rows.append(("Sum", "", "", "", usd_text(cost["usd"]["p50"]), ""))
@@ -56,17 +58,21 @@ def bill(document: Mapping[str, Any]) -> Section:
     )
 
 
-def _line(line: Mapping[str, Any]) -> tuple[str, ...]:
+def _line(line: Mapping[str, Any], before: Mapping[str, Any] | None) -> tuple[str, ...]:
     note = clean(line["note"]) if line["note"] else ""
-    source = [clean(line[key]) for key in ("source", "date") if line[key]]
+    told = AS_ABOVE if before and _source(line) == _source(before) else _source(line)
     return (
         "\n".join(filter(None, (clean(line["name"]), note))),
         count_text(line["quantity"]),
         clean(line["unit"]),
         rate_text(line["usd_per_unit"]),
         usd_text(line["usd"]),
-        ", ".join(source) or NONE,
+        told,
     )
+
+
+def _source(line: Mapping[str, Any]) -> str:
+    return ", ".join(clean(line[key]) for key in ("source", "date") if line[key]) or NONE
 
 
 def project(budget: Budget) -> Section:
@@ -115,7 +121,7 @@ def offers(budget: Budget) -> Section:
             two_lines(offer["usd"], usd_text),
             two_lines(offer["wall_hours"], hours_text),
             _rate(offer["usd_per_gpu_hour"]),
-            clean(offer["price_date"] or NONE),
+            _aged(offer),
             ("kept" if offer["keeps_limits"] else "broken")
             + ("\nnone cheaper and faster" if offer["on_front"] else ""),
         )
@@ -130,6 +136,13 @@ def offers(budget: Budget) -> Section:
         tables=(table,) if rows else (),
         teaser=f"{len(rows)} offers",
     )
+
+
+def _aged(offer: Mapping[str, Any]) -> str:
+    """The day of a price, and its age."""
+    age = offer["price_age_days"]
+    days = "" if age is None else f"\n{age:,} days old"
+    return clean(offer["price_date"] or NONE) + days
 
 
 def _where(offer: Mapping[str, Any]) -> str:
@@ -170,7 +183,7 @@ def sensitivity(budget: Budget) -> Section:
         "What the sum hangs on",
         charts=("sensitivity",),
         tables=(table,) if rows else (),
-        teaser=", ".join(clean(each["what"]) for each in budget["sensitivity"]),
+        teaser=", ".join(clean(each["what"]) for each in budget["sensitivity"][:3]),
     )
 
 
@@ -179,11 +192,11 @@ def chances(document: Mapping[str, Any]) -> Section:
     budget, limit = document["budget"], document["question"].get("max_usd")
     told, teaser = (), ""
     if budget["chance_over_limit"] is not None and limit is not None:
-        chance = share_text(budget["chance_over_limit"])
+        chance = chance_text(budget["chance_over_limit"])
         teaser = f"{chance} over {usd_text(limit)}"
         told = (f"The chance that {usd_text(limit)} is not enough for the run: {chance}.",)
     rows = tuple(
-        (usd_text(point["usd"]), share_text(point["chance"])) for point in budget["chances"]
+        (usd_text(point["usd"]), chance_text(point["chance"])) for point in budget["chances"]
     )
     table = Grid(("USD", "Chance of costing more"), rows, right=frozenset({0, 1}))
     return Section(

@@ -24,6 +24,7 @@ TITLES = {
     "prompting": "Prompting",
     "few_shot": "Few-shot prompting",
     "rag": "Retrieval (RAG)",
+    "provider_fine_tune": "Provider's fine-tuning",
 }
 
 
@@ -46,6 +47,11 @@ def name(option: Mapping[str, Any]) -> str:
     return strategy(option["strategy"]) + (f", {clean(variant)}" if variant else "")
 
 
+def with_requests(document: Document) -> bool:
+    """Does the answer price the requests that come after training, too?"""
+    return any((option.get("cost") or {}).get("project_usd") for option in document["options"])
+
+
 def two_lines(figure: Mapping[str, float], word: Callable[[float], str]) -> str:
     """A figure as a cell: its median, its range on a second line."""
     middle, interval = percentiles(figure, word)
@@ -62,7 +68,8 @@ def state(document: Document, option: Mapping[str, Any]) -> str:
 def title(document: Document, option: Mapping[str, Any]) -> str:
     """Its name; its GPU too where the options differ in it; what sets it apart in words, since
     colour alone tells nothing."""
-    devices = {(each.get("gpu"), each.get("gpus")) for each in document["options"]}
+    rented = [each for each in document["options"] if each.get("gpu")]
+    devices = {(each["gpu"], each["gpus"]) for each in rented}
     where = f" · {option_view.short_device(option)}" if option.get("gpu") else ""
     sign = {"recommended": " ✓", "ruled out": " (does not fit)"}
     shown = name(option) + (where if len(devices) > 1 else "")

@@ -109,10 +109,7 @@ def _parts(row: Row) -> str:
     """Names with their shares; of one that is all its name."""
     if len(row.parts) == 1:
         return clean(row.parts[0][0])
-    # the blank does not break
-    return ", ".join(
-        f"{clean(name)} {part:.0%}".replace("%", "\u00a0%") for name, part in row.parts
-    )
+    return ", ".join(f"{clean(name)} {part:.0%}" for name, part in row.parts)
 
 
 def share_text_1(share: float) -> str:

@@ -12,12 +12,13 @@ from planner.explain.gains import gained
 from planner.explain.rows import Leaf, memory_leaves, time_leaves
 from planner.ledger.export import harmless
 from planner.report.formats.json_text import as_json
-from planner.report.formats.parts_markdown import markdown_of
+from planner.report.formats.parts.markdown import markdown_of
 from planner.report.views.explaining.page import parts
+from planner.report.words import clean
 
 Document = Mapping[str, Any]
 TITLE = "Where time and memory of a training step go"
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "table",
     "name",
     "path",
@@ -60,8 +61,13 @@ def _csv(document: Document) -> str:
     rows += [_module("memory", "bytes", leaf) for leaf in memory_leaves(document)[1:]]
     rows += [_change(change) for change in document["changes"]]
     for row in rows:
-        writer.writerow({name: harmless(value) for name, value in row.items()})
+        writer.writerow({name: harmless(_plain(value)) for name, value in row.items()})
     return stream.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    """A text without what drives a terminal."""
+    return clean(value) if isinstance(value, str) else value
 
 
 def _module(table: str, unit: str, leaf: Leaf) -> dict[str, Any]:
@@ -118,6 +124,7 @@ def _html(document: Document) -> str:
     }
     return environment.get_template("explained.html").render(
         title=TITLE,
+        model=clean(document["option"]["model"]),
         document=document,
         parts=parts(document),
         light=LIGHT,
