@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from planner.answer.schema import Answer as AnswerSchema
     from planner.api.option import Option
+    from planner.trace.source import Progress
 
 
 class NothingRecommended(PlannerError):
@@ -100,12 +101,14 @@ class Answer(Document):
 
         return pandas.DataFrame(rows(self))
 
-    def save(self, file: str | os.PathLike[str]) -> None:
-        """Write the report, its format by the suffix, as ``planner report -o`` does. Raises
-        QuestionError where there is no such format or folder."""
+    def save(self, file: str | os.PathLike[str], progress: Progress | None = None) -> None:
+        """Write the report, its format by the suffix, as ``planner report -o`` does: with offers,
+        sensitivity and chances, for which the question is asked anew, some seconds of
+        ``progress(what, done, total)``. Raises QuestionError where there is no such format or
+        folder."""
         from planner.api.saving import save
 
-        save(self, file)
+        save(self, file, progress)
 
     def __repr__(self) -> str:
         from planner.api.shown import short

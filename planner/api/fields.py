@@ -90,6 +90,7 @@ class QuestionFields(TypedDict, total=False):
     evaluations_per_epoch: float | str | None
     evaluation_samples: int | str | None
     evaluation_batch: int | str | None
+    evaluation_keeps_logits: bool | None
     evaluation_generates: bool | None
     generated_tokens: float | str | None
     beams: int | str | None

@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planner.errors import QuestionError
 from planner.files import write
 from planner.report.formats.registry import format_for, formats_of
 
+if TYPE_CHECKING:
+    from planner.trace.source import Progress
 
-def save(answer: Mapping[str, Any], file: str | os.PathLike[str]) -> None:
-    """Whole or not at all. Raises QuestionError where there is no such format or folder,
-    MachineError where the machine refuses."""
+
+def save(
+    answer: Mapping[str, Any], file: str | os.PathLike[str], progress: Progress | None = None
+) -> None:
+    """The document of ``planner report``, whole or not at all; what it asks anew takes seconds.
+    Raises QuestionError where there is no such format or folder, MachineError where the machine
+    refuses."""
     target = Path(file)
     chosen = format_for(target, "answer")
     if chosen is None:
@@ -23,5 +29,7 @@ def save(answer: Mapping[str, Any], file: str | os.PathLike[str]) -> None:
             where=str(target),
             mend=f"End it in {' or '.join(formats_of('answer'))}",
         )
+    from planner.budget.make import budget_of_answer
+
     # templates look attributes up before keys: they get the plain document
-    write(target, chosen.render(dict(answer)))
+    write(target, chosen.render(budget_of_answer(dict(answer), progress)))

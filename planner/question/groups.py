@@ -67,6 +67,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "evaluations_per_epoch",
         "evaluation_samples",
         "evaluation_batch",
+        "evaluation_keeps_logits",
         "evaluation_generates",
         "evaluation_keeps_logits",
         "generated_tokens",

@@ -1,6 +1,7 @@
 """Answers in notebooks and tables: figures are the document's, strangers' words do nothing."""
 
 import copy
+import json
 import math
 import re
 from html.parser import HTMLParser
@@ -126,6 +127,10 @@ def test_an_answer_is_saved_by_its_suffix(answer, tmp_path, suffix):
     file = tmp_path / f"budget{suffix}"
     answer.save(file)
     assert "gpt2" in file.read_text()
+    if suffix == ".json":
+        saved = json.loads(file.read_text())
+        assert saved["options"] == answer["options"]
+        assert saved["budget"]["headline"]["usd"]["p50"] == answer.best.usd.p50
 
 
 def test_a_suffix_that_is_none_is_refused(answer, tmp_path):
