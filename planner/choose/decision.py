@@ -19,7 +19,6 @@ from planner.errors import PlannerError
 from planner.first_lines import ordered
 from planner.plan.by_token.paid_option import PaidOption
 from planner.plan.by_token.paid_options import cheapest_paid, paid_options
-from planner.plan.inputs.kept import Kept
 from planner.plan.inputs.problem import Problem, understand
 from planner.plan.survey.candidate import Candidate
 from planner.plan.survey.survey import Survey, survey
@@ -35,7 +34,6 @@ def decide(
     progress: Progress | None = None,
     *,
     everywhere: bool = False,
-    kept: Kept | None = None,
 ) -> dict[str, Any]:
     """The decision as plain JSON values: ``recommended`` (None where nothing keeps the limits) with
     why; ``cheapest`` of all strategies; ``strategies``, the cheapest way of each; ``front``;
@@ -45,7 +43,7 @@ def decide(
     provider. For one strategy a higher limit never makes the price higher; between strategies a
     higher limit may let a better one in. Raises PlannerError as ``estimate``.
     """
-    problem = understand(question, progress, kept)
+    problem = understand(question, progress)
     found = survey(problem)
     paid = paid_options(problem)
     decision = Decision(Ways(found), paid)

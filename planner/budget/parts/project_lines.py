@@ -66,7 +66,7 @@ def _line(
 ) -> Json:
     name, unit = NAMES[key]
     row = next((row for row in tables.rows("defaults", "project.csv") if row["key"] == key), None)
-    given = key in question.model_fields_set or row is None
+    given = key in question.model_fields_set
     return {
         "name": name,
         "low": few[0],
@@ -74,8 +74,8 @@ def _line(
         "unit": unit,
         "low_usd": few[1],
         "high_usd": many[1],
-        "note": ("as given" if row else None) if given else row["why"],
-        "source": None if given else row["source"],
+        "note": "as given" if row and given else row and row["why"],
+        "source": row["source"] if row and not given else None,
     }
 
 

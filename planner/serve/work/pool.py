@@ -8,6 +8,7 @@ import multiprocessing
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 
 from planner.serve.work.job import Job, Progress, Refused, Reply, Unrecorded
 from planner.serve.work.process import run
@@ -24,7 +25,7 @@ class Worker:
 
     def __init__(self, *, record: bool, online: bool) -> None:
         self.record, self.online = record, online
-        self._process: multiprocessing.process.BaseProcess | None = None
+        self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
 
     def ask(self, job: Job, seconds: float, told: Told | None) -> Reply:
@@ -57,10 +58,11 @@ class Worker:
             # spawned: a server has threads, which a fork would copy halfway
             spawn = multiprocessing.get_context("spawn")
             self._pipe, theirs = spawn.Pipe()
-            self._process = spawn.Process(
+            process = spawn.Process(
                 target=run, args=(theirs, self.record, self.online), daemon=True
             )
-            self._process.start()
+            process.start()
+            self._process = process
             theirs.close()
         return self._pipe
 
