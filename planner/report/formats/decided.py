@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from planner.report.formats.json_text import as_json
-from planner.report.formats.parts_markdown import markdown_of
+from planner.report.formats.parts.markdown import markdown_of
 from planner.report.formats.registry import Format
 from planner.report.views import answer as answer_view
 from planner.report.views import choose as choose_view
