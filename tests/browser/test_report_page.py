@@ -115,8 +115,11 @@ def test_charts_follow_the_scheme(visit):
     ink = "getComputedStyle(document.querySelector('.live .mark-text text')).fill"
     ground = "getComputedStyle(document.body).backgroundColor"
     light = [brightness(seen.page.evaluate(each)) for each in (ink, ground)]
+    before = seen.page.evaluate(ink)
     seen.page.emulate_media(color_scheme="dark")
-    seen.page.wait_for_function(f"{ink} != {seen.page.evaluate(ink)!r}")
+    # the old chart is gone for a moment before the new one stands
+    there = "document.querySelector('.live .mark-text text')"
+    seen.page.wait_for_function(f"{there} && {ink} != {before!r}")
     dark = [brightness(seen.page.evaluate(each)) for each in (ink, ground)]
     assert light[0] < 350 < 600 < light[1] and dark[1] < 200 < 480 < dark[0]
     assert seen.said == []
