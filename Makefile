@@ -80,7 +80,7 @@ $(VENV)/bin/python:
 	echo "planner: no Python 3.11 or newer was found. Install one (https://www.python.org/downloads/) and run make again" >&2; exit 1
 
 $(VENV)/.installed-run: $(INPUTS) | $(VENV)/bin/python
-	$(PIP) install --quiet $(addprefix -c ,$(CONSTRAINTS)) -e '.[data]'
+	$(PIP) install --quiet $(addprefix -c ,$(CONSTRAINTS)) -e '.[data,report,serve]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(INPUTS) | $(VENV)/bin/python
