@@ -26,7 +26,7 @@ class RunnerUp:
 
 def runner_up(document: Json) -> RunnerUp | None:
     """The option beside the recommended one that fits and keeps the limits; None where there is
-    none or nothing is recommended."""
+    none or nothing is recommended. Training from nothing is no second choice of who would tune."""
     chosen = recommended_option(document)
     able = [n for n, option in enumerate(document["options"]) if _able(option)]
     if chosen is None:
@@ -42,7 +42,8 @@ def runner_up(document: Json) -> RunnerUp | None:
 
 
 def _able(option: Json) -> bool:
-    return option["fits"] is not False and all(limit["kept"] for limit in option.get("limits", ()))
+    kept = all(limit["kept"] for limit in option.get("limits", ()))
+    return option["fits"] is not False and kept and not option.get("scratch")
 
 
 def _stages(task: str | None) -> dict[str, Mapping[str, str]]:

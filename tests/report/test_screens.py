@@ -225,3 +225,11 @@ def test_a_choice_without_any_way_is_said(brief, monkeypatch):
     show_choice(document, stream, brief=brief)
     assert "Recommended: nothing: no way keeps the limits" in stream.getvalue()
     assert "Not: a, b: fits no device" in stream.getvalue()
+
+
+def test_training_from_nothing_is_no_second_choice():
+    answer = copy.deepcopy(SAMPLE)
+    others = [one for one in answer["options"] if one is not recommended_option(answer)]
+    for option in others:
+        option |= {"fits": True, "limits": [], "scratch": {"source": "a rule"}}
+    assert runner_up(answer) is None
