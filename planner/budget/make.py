@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from planner.answer.estimate import Answered, answered_whole
 from planner.answer.schema import Answer
 from planner.budget.parts import (
@@ -67,7 +65,7 @@ def asked_in(document: Mapping[str, Any]) -> Question | None:
         given.pop("task", None)
     try:
         return Question(**given)
-    except (ValidationError, TypeError):
+    except (PlannerError, TypeError):
         return None
 
 

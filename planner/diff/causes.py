@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from planner.diff.figures import change, recommended
 from planner.errors import PlannerError
 from planner.question import Question
@@ -107,7 +105,7 @@ def _with(current: Question, after: Question, names: list[str]) -> Question | No
             asked[name] = getattr(after, name)
     try:
         return Question.model_validate(asked)
-    except ValidationError:
+    except PlannerError:
         return None
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from planner.errors import PlannerError
 from planner.question import TRAINING_STRATEGIES, Question
 from planner.question.parsing import question_from
 
@@ -38,9 +37,8 @@ def of_answer(document: Mapping[str, Any], label: str) -> Side:
     asked = {name: value for name, value in document["question"].items() if _is_asked(name, value)}
     try:
         question = Question.model_validate(asked)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        return Side(label, None, document, f"its question is not one of today's: {first['msg']}")
+    except PlannerError as error:
+        return Side(label, None, document, f"its question is not one of today's: {error}")
     if question.data is not None and not Path(question.data).exists():
         return Side(label, None, document, f"its data {question.data} is not here")
     return Side(label, question, document)

@@ -69,7 +69,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "evaluation_batch",
         "evaluation_keeps_logits",
         "evaluation_generates",
-        "evaluation_keeps_logits",
         "generated_tokens",
         "beams",
     ),

@@ -8,9 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from planner.errors import ProfileError
+from planner.errors import PlannerError, ProfileError
 from planner.ledger.record import RunRecord
 from planner.question import Question
 from planner.question.settings import asked
@@ -46,7 +44,7 @@ def understood(question: Any) -> tuple[Question | None, dict[str, Any]]:
     values = dict(question)
     try:
         whole = Question(**values)
-    except (ValidationError, TypeError):
+    except (PlannerError, TypeError):
         return None, _known(_part_of_question(values))
     return whole, setup_of_question(whole)
 

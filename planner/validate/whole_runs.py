@@ -50,7 +50,6 @@ def compared(records: Iterable[RunRecord]) -> Whole:
 def _asked(record: RunRecord) -> Mapping[str, Any] | None:
     """Today's option for the run's question, its device and batch as they ran; None where the
     planner refuses."""
-    from pydantic import ValidationError
 
     from planner.answer.estimate import estimate
     from planner.question import Question
@@ -73,7 +72,7 @@ def _asked(record: RunRecord) -> Mapping[str, Any] | None:
                 }
             )
         )
-    except (PlannerError, ValidationError, TypeError):
+    except (PlannerError, TypeError):
         return None
     options = [option for option in answer["options"] if strategy in (None, option["strategy"])]
     return options[0] if len(options) == 1 else None

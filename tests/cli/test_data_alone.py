@@ -74,7 +74,7 @@ def test_a_model_that_breaks_a_limit_says_so(chat, capsys):
 
 
 def test_it_is_shown_as_a_table(chat, capsys):
-    assert run(["estimate", str(chat), "--gpu", "a100-sxm-80", "--offline"]) == 0
+    assert run(["estimate", str(chat), "--gpu", "a100-sxm-80", "--offline", "--details"]) == 0
     text = capsys.readouterr().out
     assert "Llama-3.1-8B" in text and "How each is run" in text and "to start" in text
 

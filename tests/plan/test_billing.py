@@ -105,8 +105,8 @@ def test_owned_hardware_needs_all_of_its_facts():
         ({"interruptions_per_day": 1.0}, "spot"),
         ({"checkpoint_minutes": 5.0}, "spot"),
         ({"failed_share": 1.0}, "less than 1"),
-        ({"trials": 0}, "greater"),
-        ({"usd_per_label": -1.0}, "greater"),
+        ({"trials": 0}, "at least 1"),
+        ({"usd_per_label": -1.0}, "at least 0"),
     ],
 )
 def test_what_contradicts_itself_is_refused(fields, complaint):

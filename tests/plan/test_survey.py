@@ -266,7 +266,7 @@ def test_interruptions_are_each_provider_s_own():
         ({"provider": "lamda"}, UnknownNameError),
         ({"gpu": "h1000"}, UnknownNameError),
         ({"exact": True}, QuestionError),
-        ({"provider": "gcp", "region": "atlantis"}, QuestionError),
+        ({"provider": "gcp", "region": "atlantis"}, UnknownNameError),
         ({"gpu": "cpu"}, QuestionError),
     ],
 )

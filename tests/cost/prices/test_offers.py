@@ -175,9 +175,9 @@ def test_a_newer_capture_of_an_offer_wins_and_the_older_one_stays_known():
 
 
 def test_a_place_without_offers_is_refused_with_a_way_out():
-    assert offers("h100-sxm", provider="aws", region="eu-west-9", on_date=DAY) == []
+    assert offers("h100-sxm", provider="aws", region="eu-west-3", on_date=DAY) == []
     assert "aws (us-east-1)" in str(
-        no_offer("h100-sxm", provider="aws", region="eu-west-9", on_date=DAY)
+        no_offer("h100-sxm", provider="aws", region="eu-west-3", on_date=DAY)
     )
     assert "--price" in str(no_offer("tpu-v3", on_date=DAY))
 

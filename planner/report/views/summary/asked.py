@@ -18,7 +18,7 @@ def asked(document: Mapping[str, Any], run: Mapping[str, Any] | None) -> str:
     tokens_per_epoch, each None where it is not known.
     """
     return ", ".join(filter(None, [_model(document), _task(document), *_data(document)])) + (
-        f"; {_run(run)}." if run else "."
+        f"; {_run(run)}{_served(document)}." if run else f"{_served(document)}."
     )
 
 
@@ -34,6 +34,14 @@ def run_of(option: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "batch": training.get("global_batch_size"),
         "tokens_per_epoch": run.get("tokens_per_epoch"),
     }
+
+
+def _served(document: Mapping[str, Any]) -> str:
+    question = document["question"]
+    requests = question.get("requests_per_month")
+    if not requests:
+        return ""
+    return f"; {count_text(requests)} requests a month for {question['horizon_months']:g} months"
 
 
 def _model(document: Mapping[str, Any]) -> str:

@@ -35,6 +35,8 @@ from planner.report.words import bytes_text, clean, figure_text, hours_text, usd
 
 Json = Mapping[str, Any]
 MORE = "each option's choices, prices and memory"
+#: Stretches of load, each with the way that is cheapest there, that a first screen names.
+STRETCHES = 2
 
 
 def screen(answer: Json, *, brief: bool = False) -> Screen:
@@ -182,6 +184,8 @@ def _budget(answer: Json, brief: bool) -> list[Part]:
     if not brief:
         project = on_topic(answer, "cost")
         parts += [Paragraph(clean(text), "Project:", keep=HELPS - 2) for text, _ in project]
+        cheapest = answer_view.break_even(answer)[:STRETCHES]
+        parts += [Paragraph("; ".join(cheapest), "Break-even:", keep=HELPS - 2)] if cheapest else []
     return parts
 
 
