@@ -17,12 +17,8 @@ def write(path: Path, made: str | bytes) -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write through a temporary file in the same folder and one rename. Raises QuestionError where
     the folder is not there, MachineError where the machine refuses (permission, full disk)."""
-    folder = path.parent
-    if path.is_dir():
-        raise QuestionError("is a folder, not a file", where=str(path))
-    if not folder.is_dir():
-        raise QuestionError("no such folder", where=str(folder), mend="Create it or choose another")
-    temporary = None
+    check_place(path)
+    folder, temporary = path.parent, None
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=folder)
         with os.fdopen(handle, "wb") as file:
@@ -33,6 +29,17 @@ def write_bytes(path: Path, data: bytes) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise MachineError(f"cannot be written: {error.strerror}", where=str(path)) from error
+
+
+def check_place(path: Path) -> None:
+    """Raises QuestionError where no file of this name can be made, before the work for it is
+    done."""
+    if path.is_dir():
+        raise QuestionError("is a folder, not a file", where=str(path))
+    if not path.parent.is_dir():
+        raise QuestionError(
+            "no such folder", where=str(path.parent), mend="Create it or choose another"
+        )
 
 
 def _umask() -> int:

@@ -23,7 +23,7 @@ for _name in ("DEVICES", "LEDGER", "PRICES"):
 os.environ["PLANNER_TODAY"] = DAY
 # a slow machine would say how far it is between the lines that tests compare
 os.environ["PLANNER_PROGRESS"] = "never"
-# A pipe is as wide here as everywhere: workers of a parallel run may hand on their terminal's width.
+# a pipe is as wide here as everywhere, whatever terminal the tests are started from
 os.environ.pop("COLUMNS", None)
 # As many processes as cores (make test): one thread of torch each, they would wait for each other.
 if os.environ.get("PYTEST_XDIST_WORKER"):

@@ -323,6 +323,7 @@ def _cost(question: Question, option: Option) -> dict[str, Any] | None:
             "instance_type": offer.instance_type or None,
             "region": offer.region,
             "spot": offer.spot,
+            "unused_gpus": offer.unused(option.placement.parallel.devices),
             "age_days": offer.age_days,
             "source": offer.source,
         },

@@ -192,6 +192,9 @@ class PricedOffer(Part):
     instance_type: str | None
     region: str | None
     spot: bool
+    unused_gpus: int = Field(
+        default=0, ge=0, description="Rented with the instance, paid and not used"
+    )
     age_days: int | None
     source: str | None
 

@@ -47,7 +47,10 @@ COMMANDS = {
         "What was understood of a dataset, and records as they will be trained.",
     ),
     "init": ("planner.cli.commands.init", "Write a commented project.yaml to fill in."),
-    "report": ("planner.cli.commands.report", "Write a budget report as Markdown, HTML or JSON."),
+    "report": (
+        "planner.cli.commands.report",
+        "Write a budget report: HTML, PDF, Word, Excel, Markdown, CSV or JSON.",
+    ),
     "calibrate": (
         "planner.cli.commands.calibrate",
         "Time what this machine really does; estimates then stand on it.",
@@ -193,6 +196,11 @@ def run(arguments: list[str]) -> int:
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
         return _reader_left()
+    except SystemExit:
+        # click leaves with 1, which says that a limit is broken, where the reader has gone
+        if isinstance(sys.stdout, click.utils.PacifyFlushWrapper):
+            return _reader_left()
+        raise
     except Exception as error:  # the last net: a bug or a machine failure, never a traceback
         return _unexpected(error, arguments)
 
@@ -212,7 +220,7 @@ def printable(text: str) -> str:
 
 def _one_line(error: click.ClickException) -> str:
     """Click's message, with the command to ask for help where the usage was wrong."""
-    message = error.format_message().rstrip(".")
+    message = error.format_message().rstrip(". ")
     if isinstance(error, click.UsageError) and error.ctx is not None:
         return f"{message}. See: {error.ctx.command_path} --help" if "?" not in message else message
     return message

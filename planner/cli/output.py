@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from planner.errors import FieldName, QuestionError, nearest
+from planner.files import check_place
 from planner.report.formats.registry import Format, Written, formats_of
 
 
@@ -46,6 +47,7 @@ def format_of(output: Path | None, written: Written) -> Format | None:
         return None
     known = formats_of(written)
     if output.suffix.lower() in known:
+        check_place(output)
         return known[output.suffix.lower()]
     near = nearest(output.suffix, known, count=1) if output.suffix else []
     hint = f"Did you mean {near[0]}? " if near else ""

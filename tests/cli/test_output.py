@@ -60,3 +60,23 @@ def test_a_narrow_pipe_is_honoured():
         )
         longest = max(map(len, done.stdout.splitlines()))
         assert width - 12 <= longest <= width
+
+
+@pytest.mark.parametrize("asked", ["gpus --json", "--help", "estimate --help"])
+def test_a_reader_that_leaves_breaks_no_limit(asked):
+    """However the text is printed: by click, by rich or as help."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "planner.cli.main", *asked.split()]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert done.returncode == 141 and done.stderr == ""
+
+
+def test_a_place_that_is_not_there_is_refused_before_the_work(capsys, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "planner.budget.make", None)
+    target = tmp_path / "nowhere" / "budget.md"
+    for command in ("report", "estimate"):
+        asked = [command, "gpt2", "--samples", "5", "--tokens-per-sample", "5", "-o", str(target)]
+        assert main.run(asked) == 2
+        assert "no such folder" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import click
 
 from planner.cli.question_options import question_options
 from planner.errors import FieldName, QuestionError
+from planner.files import check_place
 from planner.report.formats.registry import format_for, formats_of
 
 *_others, _last = (f"budget{suffix}" for suffix in formats_of("answer"))
@@ -35,6 +36,7 @@ def command(question: str, data: str | None, output: str, as_json: bool, **flags
             where=FieldName("output"),
             mend=f"End it in {' or '.join(formats_of('answer'))}",
         )
+    check_place(target)
     document = _document(question, data, flags)
     writing.write(target, chosen.render(document))
     writing.wrote(target, as_json, f"wrote {target}")

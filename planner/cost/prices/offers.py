@@ -66,6 +66,10 @@ class Offer:
     def is_marketplace(self) -> bool:
         return self.price_type == "marketplace ask" or self.instance_type.startswith("marketplace")
 
+    def unused(self, gpus: int) -> int:
+        """GPUs that are paid and not used, since instances are rented whole."""
+        return self.instances_for(gpus) * (self.gpu_count or 1) - gpus
+
     def caveats(self, gpus: int) -> tuple[str, ...]:
         """What the reader must know of this price, one sentence each."""
         found = []
@@ -75,8 +79,7 @@ class Offer:
             )
         if self.gpu_count is None:
             found.append(f"{self.provider} states a price per GPU, not the size of its instances")
-        unused = self.instances_for(gpus) * (self.gpu_count or 1) - gpus
-        if unused:
+        if unused := self.unused(gpus):
             found.append(
                 f"{self.provider} rents {self.gpu_count} GPUs at a time: {unused} are paid and "
                 "not used"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from planner.report.words import clean, count_text, value_text
+from planner.report.words import clean, count_text, share_text, usd_text, value_text
 
 #: How samples of a modality are called.
 CALLED = {"image": "images", "audio": "clips"}
@@ -37,11 +37,17 @@ def run_of(option: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _served(document: Mapping[str, Any]) -> str:
+    """What else the sums are of: trials, labels, requests."""
     question = document["question"]
-    requests = question.get("requests_per_month")
-    if not requests:
-        return ""
-    return f"; {count_text(requests)} requests a month for {question['horizon_months']:g} months"
+    trials, failed = question.get("trials") or 1, question.get("failed_share") or 0
+    lost = f", {share_text(failed)} of runs failed" if failed else ""
+    parts = [f"dollars of {trials} trials{lost}, hours of one run"] if trials > 1 or failed else []
+    if label := question.get("usd_per_label"):
+        parts.append(f"with labels at {usd_text(label)} each")
+    if requests := question.get("requests_per_month"):
+        months = f"{question['horizon_months']:g} months"
+        parts.append(f"{count_text(requests)} requests a month for {months}")
+    return "".join(f"; {part}" for part in parts)
 
 
 def _model(document: Mapping[str, Any]) -> str:

@@ -138,8 +138,17 @@ def _where(answer: Json) -> list[str]:
     providers = {x.get("provider") for x in answer["options"] if x.get("gpu")} - {None}
     at = f" at {clean(*providers)}" if len(providers) == 1 else ""
     rates = {cost.get("usd_per_gpu_hour") for cost in costs} - {None}
-    rate = f"{usd_text(*rates)} a GPU-hour" if len(rates) == 1 else ""
+    rate = f"{usd_text(*rates)} a GPU-hour{_terms(costs)}" if len(rates) == 1 else ""
     return [", ".join(filter(None, [f"On {only}{size}{at}", rate, dated])) + "."]
+
+
+def _terms(costs: Sequence[Json]) -> str:
+    """What the price is of where it is not of the GPU alone: spot, a whole host."""
+    offers = [cost.get("offer") or {} for cost in costs]
+    spot = " on spot" if any(offer.get("spot") for offer in offers) else ""
+    unused = {offer.get("unused_gpus") or 0 for offer in offers}
+    idle = f", {max(unused)} more GPUs of the host paid and not used" if max(unused) else ""
+    return spot + idle
 
 
 def _advised(answer: Json, option: Json | None) -> list[Part]:
