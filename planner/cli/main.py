@@ -179,6 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """The exit code of one call; every error becomes one line on standard error."""
+    stream = sys.stdout
     try:
         code = cli.main(arguments, prog_name="planner", standalone_mode=False) or 0
         sys.stdout.flush()
@@ -197,8 +198,9 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         return _reader_left()
     except SystemExit:
-        # click leaves with 1, which says that a limit is broken, where the reader has gone
-        if isinstance(sys.stdout, click.utils.PacifyFlushWrapper):
+        # where the reader has gone, click puts another stream in the place of standard output and
+        # leaves with 1, which would say that a limit is broken
+        if sys.stdout is not stream:
             return _reader_left()
         raise
     except Exception as error:  # the last net: a bug or a machine failure, never a traceback

@@ -78,5 +78,5 @@ def test_a_place_that_is_not_there_is_refused_before_the_work(capsys, tmp_path, 
     target = tmp_path / "nowhere" / "budget.md"
     for command in ("report", "estimate"):
         asked = [command, "gpt2", "--samples", "5", "--tokens-per-sample", "5", "-o", str(target)]
-        assert main.run(asked) == 2
+        assert run(asked) == 2
         assert "no such folder" in capsys.readouterr().err
