@@ -44,6 +44,6 @@ export function command(question) {
   return words.join(' ');
 }
 
-function quoted(text) {
+export function quoted(text) {
   return /^[\w.,:/@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
 }
