@@ -1,6 +1,7 @@
 """The API as a client asks it, with real workers behind it."""
 
 import json
+import re
 
 import pytest
 
@@ -11,7 +12,8 @@ from starlette.testclient import TestClient  # noqa: E402
 from planner import Question, estimate  # noqa: E402
 from planner.report.formats.registry import formats_of  # noqa: E402
 from planner.serve.api.app import create_app  # noqa: E402
-from planner.serve.api.paths import question_of  # noqa: E402
+from planner.serve.api.paths import LISTS, question_of  # noqa: E402
+from planner.serve.asked import open_fields  # noqa: E402
 from planner.serve.settings import Settings  # noqa: E402
 
 GOOD = {
@@ -247,3 +249,15 @@ def test_an_address_may_hold_several_of_a_list():
         "lora_targets": ["c_attn", "c_proj"],
         "lora_exclude": r"h\.\d{1,2}",
     }
+
+
+def test_the_pages_links_know_every_list_and_every_switch(client):
+    script = client.get("/assets/link.js").text
+
+    def named(constant):
+        return set(re.findall(r"'(\w+)'", script.split(f"{constant} = new Set([")[1].split("]")[0]))
+
+    kinds = {name: str(Question.model_fields[name].annotation) for name in open_fields()}
+    lists = {name for name, kind in kinds.items() if "list[" in kind}
+    assert named("LISTS") | named("REPEATED") == lists == {*LISTS, "strategy"}
+    assert named("SWITCHES") == {name for name, kind in kinds.items() if "bool" in kind}
