@@ -4,7 +4,8 @@ of ``planner.estimate`` are these fields (dashes become underscores)."""
 from __future__ import annotations
 
 import datetime
-from typing import Any, Self
+from collections.abc import Iterable
+from typing import Any, Self, cast
 
 from pydantic import (
     Field,
@@ -115,7 +116,9 @@ class Question(How):
         """One name, a list, or ``all``; dashes allowed."""
         if value is None or value == "all" or value == ["all"] or value == ("all",):
             return None
-        names = [value] if isinstance(value, str) else list(value)
+        if not isinstance(value, (str, list, tuple, set, frozenset)):
+            raise ValueError("give a name or a list of names")
+        names = [value] if isinstance(value, str) else list(cast("Iterable[Any]", value))
         names = [str(name).replace("-", "_") for name in names]
         if "all" in names:
             return None

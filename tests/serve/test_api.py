@@ -1,6 +1,7 @@
 """The API as a client asks it, with real workers behind it."""
 
 import json
+import re
 
 import pytest
 
@@ -11,6 +12,8 @@ from starlette.testclient import TestClient  # noqa: E402
 from planner import Question, estimate  # noqa: E402
 from planner.report.formats.registry import formats_of  # noqa: E402
 from planner.serve.api.app import create_app  # noqa: E402
+from planner.serve.api.paths import LISTS, question_of  # noqa: E402
+from planner.serve.asked import open_fields  # noqa: E402
 from planner.serve.settings import Settings  # noqa: E402
 
 GOOD = {
@@ -69,7 +72,27 @@ def test_what_is_no_question_is_refused_in_words(client, body):
     assert answer.json()["what"]
 
 
-@pytest.mark.parametrize("host", ["evil.com", "evil.com:8765", "127.0.0.1.evil.com", "", "[::2]"])
+FOREIGN = [
+    "evil.com",
+    "evil.com:8765",
+    "127.0.0.1.evil.com",
+    "",
+    "[::2]",
+    "localhost:8765@evil",
+    "localhost@evil",
+    "localhost:",
+    "localhost:x",
+    "localhost:99999",
+    "localhost:1:2",
+    "localhost/evil",
+    "localhost evil",
+    "[::1]evil",
+    "[::1",
+    ":8765",
+]
+
+
+@pytest.mark.parametrize("host", FOREIGN)
 def test_a_foreign_host_is_refused(client, host):
     for path in ("/", "/api/names", "/assets/main.js"):
         assert client.get(path, headers={"host": host}).status_code == 403
@@ -211,3 +234,30 @@ def test_a_rank_that_does_not_ship_is_recorded_with_progress(client, tmp_path, m
             answer = client.get(f"/api/jobs/{job}")
     assert answer.status_code == 200
     assert answer.json()["options"][0]["training"]["lora"]["rank"] == 7
+
+
+def test_an_address_may_hold_several_of_a_list():
+    asked = [("strategy", "lora"), ("strategy", "fine_tune,qlora"), ("samples", "5")]
+    asked += [
+        ("lora_targets", "c_attn"),
+        ("lora_targets", "c_proj"),
+        ("lora_exclude", r"h\.\d{1,2}"),
+    ]
+    assert question_of(asked) == {
+        "strategy": ["lora", "fine_tune", "qlora"],
+        "samples": "5",
+        "lora_targets": ["c_attn", "c_proj"],
+        "lora_exclude": r"h\.\d{1,2}",
+    }
+
+
+def test_the_pages_links_know_every_list_and_every_switch(client):
+    script = client.get("/assets/link.js").text
+
+    def named(constant):
+        return set(re.findall(r"'(\w+)'", script.split(f"{constant} = new Set([")[1].split("]")[0]))
+
+    kinds = {name: str(Question.model_fields[name].annotation) for name in open_fields()}
+    lists = {name for name, kind in kinds.items() if "list[" in kind}
+    assert named("LISTS") | named("REPEATED") == lists == {*LISTS, "strategy"}
+    assert named("SWITCHES") == {name for name, kind in kinds.items() if "bool" in kind}

@@ -77,6 +77,15 @@ def test_numbers_may_be_written_as_people_write_them():
     assert (question.samples, question.epochs, question.strategy) == (20000, 3.0, ["lora"])
 
 
+@pytest.mark.parametrize("strategy", [False, True, 0, 7, -1.5, {"lora": 1}, [["lora"]], [None]])
+def test_a_strategy_that_is_no_name_is_one_line(answerer, strategy):
+    for model in (None, "gpt2"):
+        fields = {**GOOD, "api_model": model, "strategy": strategy}
+        reply = answerer.answer(Job("estimate", fields))
+        assert isinstance(reply, Refused) and reply.status == 422
+        assert reply.fields == ("strategy",) and "\n" not in reply.what
+
+
 def test_the_network_is_the_servers_to_open():
     assert asked(GOOD).offline
     assert not asked(GOOD, online=True).offline

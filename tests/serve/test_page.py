@@ -30,6 +30,9 @@ BASE = {
     "offline": True,
 }
 
+#: What the server says of a step that is being recorded.
+RECORDING = {"job": "1", "what": "tracing gpt2", "done": 1, "total": 4}
+
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(BROWSER is None, reason="NO CHROMIUM: the page was not opened in a browser"),
@@ -165,7 +168,31 @@ def test_another_model_and_limits(opened):
     opened.fill("model", "distilgpt2")
     same(opened, model="distilgpt2")
     opened.fill("max_usd", "0.0001")
-    assert "nothing keeps the limits" in opened.page.inner_text("#headline")
+    document = estimate(Question(**{**BASE, "model": "distilgpt2", "max_usd": 0.0001}))
+    told = [one["text"] for one in document["first_lines"] if one["topic"] == "limit"]
+    assert told and opened.page.inner_text("#headline").endswith(": " + "; ".join(told))
+    headings = opened.page.locator("h2:visible").all_inner_texts()
+    assert "Where the hours of the recommended way go" not in headings and "Cost" in headings
+
+
+def test_what_fits_nowhere_is_not_said_to_break_a_limit(browser, address):
+    query = (
+        "?model=Llama-3.1-8B&samples=1000&tokens_per_sample=200&gpu=t4&gpus=1&strategy=fine_tune"
+    )
+    found = Opened(browser, address, query)
+    assert "nothing fits: fine_tune on Tesla T4" in found.page.inner_text("#headline")
+    assert "limit" not in found.page.inner_text("#headline")
+    found.context.close()
+
+
+def test_price_project_and_budget_are_said_in_the_documents_words(opened):
+    opened.fill("max_usd", "5")
+    document = same(opened, max_usd=5)
+    told = opened.page.inner_text("#money")
+    assert best(document)["cost"]["price_date"] in told
+    lines = [one for one in document["first_lines"] if one["topic"] in ("limit", "cost")]
+    assert len(lines) == 2 and all(one["text"] in told for one in lines)
+    assert "(default)" in opened.page.inner_text("#sliders")
 
 
 def test_a_link_holds_the_question(browser, address, opened):
@@ -177,6 +204,36 @@ def test_a_link_holds_the_question(browser, address, opened):
     assert again.table() == opened.table()
     assert again.page.input_value("#precision") == "fp32"
     again.context.close()
+
+
+def test_a_link_may_repeat_a_strategy(browser, address):
+    query = QUERY.replace("fine_tune,lora", "fine_tune&strategy=lora") + "&spot=false"
+    found = Opened(browser, address, query)
+    same(found)
+    command = found.page.inner_text("#command")
+    assert "--strategy fine_tune --strategy lora" in command and "--no-spot" in command
+    found.context.close()
+
+
+def test_an_old_error_does_not_stand_beside_a_new_question(opened):
+    page = opened.page
+    page.fill("#samples", "-5")
+    page.wait_for_selector("#error:not([hidden])")
+    page.route("**/api/estimate*", lambda route: route.fulfill(status=202, json=RECORDING))
+    page.route("**/api/jobs/*", lambda route: route.fulfill(status=202, json=RECORDING))
+    page.fill("#samples", "1000")
+    opened.until("document.getElementById('state').textContent.includes('Not seen before')")
+    assert page.is_hidden("#error")
+    assert page.locator("[aria-invalid]").count() == 0
+    assert float(page.evaluate("getComputedStyle(document.getElementById('shown')).opacity")) < 1
+
+
+def test_the_themes_button_says_what_it_brings(opened):
+    page = opened.page
+    for now, brings in (("light", "Dark theme"), ("dark", "Light theme"), ("light", "Dark theme")):
+        assert page.evaluate("document.documentElement.dataset.theme") == now
+        assert page.inner_text("#theme") == brings
+        page.click("#theme")
 
 
 def test_wrong_input_is_said_at_its_place_and_mended(opened):
@@ -239,6 +296,8 @@ def test_a_dropped_file_becomes_counts(opened, tmp_path):
     opened.until("document.getElementById('samples').value === '55'")
     opened.settled()
     assert "samples=55" in opened.page.url
+    said = opened.page.inner_text("#counted")
+    assert "mean and spread" in said and "planner estimate gpt2 chats.jsonl" in said
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -249,6 +308,8 @@ def test_it_fits_phones_and_desks_and_is_accessible(browser, address, width, sch
     found = Opened(browser, address, width=width, scheme=scheme, bypass_csp=True)
     page = found.page
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    box = "document.querySelector('.scroll')"
+    assert page.evaluate(f"{box}.scrollWidth <= {box}.clientWidth")
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     script = (Path(axe.__path__[0]) / "axe.min.js").read_text(encoding="utf-8")
     page.evaluate(script + "; null")

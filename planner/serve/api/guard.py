@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -33,6 +34,12 @@ HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
 )
 UPLOAD = "/api/data"
+#: A Host header: a name or an address, an IPv6 address in brackets, and perhaps a port (RFC 9110,
+#: section 7.2: uri-host [ ":" port ]; no user, no path).
+HOST = re.compile(
+    r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9](?:[a-z0-9_.-]*)))(?::(?P<port>[0-9]{1,5}))?"
+)
+LAST_PORT = 65535
 
 
 class Guard:
@@ -132,12 +139,13 @@ class BodyError(Exception):
     """More of a body came than is allowed, or it came too slowly."""
 
 
-def name_of(host: str) -> str:
-    """``localhost:8765`` → ``localhost``; ``[::1]:8765`` → ``::1``."""
-    host = host.strip().lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].rstrip(".")
+def name_of(host: str) -> str | None:
+    """``localhost:8765`` → ``localhost``; ``[::1]:8765`` → ``::1``; None where it is anything else
+    than a host and a port."""
+    found = HOST.fullmatch(host.lower())
+    if found is None or int(found["port"] or 0) > LAST_PORT:
+        return None
+    return found["v6"] or found["name"].removesuffix(".")
 
 
 def _add_headers(message: Message) -> None:

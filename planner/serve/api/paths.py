@@ -20,7 +20,17 @@ from planner.serve.work.job import Answered, Job, Kind, Refused, Reply, Unrecord
 router = APIRouter(prefix="/api")
 #: A question as it came: ``asked`` reads it, and says what is wrong with it.
 Fields = Annotated[dict[str, Any], Body(), WithJsonSchema(Asked.model_json_schema())]
-LISTS = ("strategy", "licences", "lora_targets", "lora_exclude", "lora_layers")
+#: Fields of which an address may hold several. A pattern of lora_targets has commas of its own, so
+#: that only names of strategies are told apart by them here.
+LISTS = (
+    "licences",
+    "lora_targets",
+    "lora_exclude",
+    "lora_layers",
+    "lora_layers_pattern",
+    "lora_modules_to_save",
+    "lora_rank_pattern",
+)
 
 
 def add_paths(app: FastAPI) -> None:
@@ -107,11 +117,15 @@ async def report(request: Request, suffix: str) -> Response:
 
 
 def question_of(items: list[tuple[str, str]]) -> dict[str, Any]:
-    """The fields in an address: lists by commas or repeated, everything else as its text."""
+    """The fields in an address as the page reads them too: strategies by commas or repeated, other
+    lists repeated, everything else as its text, of which the last counts."""
     fields: dict[str, Any] = {}
     for name, value in items:
-        if name in LISTS:
+        if name == "strategy":
             fields.setdefault(name, []).extend(part for part in value.split(",") if part)
+        elif name in LISTS and value and name in fields:
+            there = fields[name]
+            fields[name] = [*(there if isinstance(there, list) else [there]), value]
         elif value != "":
             fields[name] = value
     return fields

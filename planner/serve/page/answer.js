@@ -22,12 +22,15 @@ export function show(document_, question, links) {
   const best = recommended(document_);
   headline(document_, best);
   figures(best);
-  at('why').textContent = document_.recommended?.why ?? '';
+  money(document_, best);
   warnings(document_, best);
   at('rows').replaceChildren(...document_.options.map((option) => line(option, option === best)));
   charts.cost(at('cost-chart'), document_.options, best, Number(question.max_usd) || null);
   charts.memory(at('memory-chart'), document_.options, best);
   charts.time(at('time-chart'), best);
+  for (const name of ['cost', 'memory', 'time']) {
+    at(`s-${name}-chart`).hidden = !at(`${name}-chart`).querySelector('.bar');
+  }
   at('downloads').replaceChildren(...links);
   at('assumptions').replaceChildren(...document_.assumptions.map((text) => element('li', '', text)));
   at('shown').hidden = false;
@@ -35,10 +38,35 @@ export function show(document_, question, links) {
 
 function headline(document_, best) {
   const asked = `${document_.model.name} on ${count(document_.dataset.samples)} samples`;
+  const limits = onTopic(document_, 'limit').map((one) => one.text);
   const way = best
     ? `${strategy(best)} on ${best.gpus > 1 ? best.gpus + ' × ' : ''}${best.gpu}${best.provider ? ' at ' + best.provider : ''}`
-    : 'nothing keeps the limits';
+    : limits.join('; ') || 'nothing is recommended';
   at('headline').textContent = `${asked}: ${way}`;
+  at('why').textContent = best ? document_.recommended.why : '';
+}
+
+const onTopic = (document_, topic) => document_.first_lines.filter((one) => one.topic === topic);
+
+// The short lines under the figures: how old the price is, the whole project, and the limits.
+function money(document_, best) {
+  const costs = (best ? [best] : document_.options).map((option) => option.cost).filter(Boolean);
+  const dates = [...new Set(costs.map((cost) => cost.price_date).filter(Boolean))].sort();
+  const dated = [...new Set([dates[0], dates.at(-1)])].filter(Boolean).join(' to ');
+  const rate = best?.cost?.usd_per_gpu_hour ? `${usd(best.cost.usd_per_gpu_hour)} a GPU-hour` : '';
+  const priced = [rate, dated ? `as of ${dated}` : best?.cost?.price_source].filter(Boolean).join(', ');
+  const verdicts = best ? onTopic(document_, 'limit').map((one) => one.text) : [];
+  if (best && !verdicts.length) verdicts.push('no limit is set');
+  const lines = [
+    ...(priced ? [['Price', priced]] : []),
+    ...onTopic(document_, 'cost').map((one) => ['Project', one.text]),
+    ...verdicts.map((text) => ['Budget', text]),
+  ];
+  at('money').replaceChildren(...lines.map(([name, text]) => {
+    const item = element('li', '', `: ${text}`);
+    item.prepend(element('b', '', name));
+    return item;
+  }));
 }
 
 function figures(best) {
@@ -63,8 +91,9 @@ function figures(best) {
 }
 
 function warnings(document_, best) {
-  const warns = document_.first_lines.filter((one) => one.warning).map((one) => one.text);
-  const plain = document_.first_lines.filter((one) => !one.warning).map((one) => one.text);
+  const rest = document_.first_lines.filter((one) => one.topic !== 'limit' && one.topic !== 'cost');
+  const warns = rest.filter((one) => one.warning).map((one) => one.text);
+  const plain = rest.filter((one) => !one.warning).map((one) => one.text);
   const listed = (texts, className) => texts.map((text) => element('li', className, text));
   at('warnings').replaceChildren(...listed([...warns, ...(best?.warnings ?? [])], 'warning'));
   at('understood').replaceChildren(...listed(plain, ''));

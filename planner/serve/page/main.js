@@ -1,6 +1,6 @@
 import { recommended, show } from './answer.js';
 import { Asker, counted, names } from './ask.js';
-import { command, query, read, write } from './link.js';
+import { command, query, quoted, read, write } from './link.js';
 import { Sliders } from './sliders.js';
 
 const START = { model: 'Llama-3.2-1B', samples: '20000', tokens_per_sample: '200', gpu: 'h100-sxm' };
@@ -98,6 +98,7 @@ function fault(text, fields) {
 
 const TOLD = {
   asking: () => {
+    fault(null);
     document.body.classList.add('stale');
     at('state').textContent = '';
   },
@@ -134,6 +135,13 @@ function soon() {
   timer = setTimeout(ask, TYPING);
 }
 
+// A question holds no file: what of it the figures rest on.
+function carried(fields, name) {
+  if (!('tokens_per_sample' in fields)) return [];
+  const words = command({ model: at('model').value.trim() });
+  return [`Counted: mean and spread; ${words} ${quoted(name)} reads every record`];
+}
+
 async function count(file) {
   if (!file) return;
   at('counted').textContent = `Counting ${file.name} …`;
@@ -142,7 +150,7 @@ async function count(file) {
     for (const name of ['samples', 'tokens_per_sample', 'target_tokens_per_sample', 'length_spread']) {
       at(name).value = found.fields[name] ?? '';
     }
-    at('counted').textContent = found.said.join(' ') || `${file.name}: counted`;
+    at('counted').textContent = [...found.said, ...carried(found.fields, file.name)].join('. ') || `${file.name}: counted`;
     ask();
   } catch (error) {
     at('counted').textContent = error.message || 'The file cannot be sent.';
@@ -189,7 +197,7 @@ function listen() {
 
 function paint(dark) {
   document.documentElement.dataset.theme = dark ? 'dark' : 'light';
-  at('theme').setAttribute('aria-pressed', String(dark));
+  at('theme').textContent = dark ? 'Light theme' : 'Dark theme'; // what a press brings
 }
 
 async function begin() {

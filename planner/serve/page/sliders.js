@@ -104,7 +104,7 @@ export class Sliders {
     for (const [name, slider] of Object.entries(this.all)) {
       if (slider.value !== null) continue;
       const chosen = CHOSEN[name](option, question);
-      if (chosen > 0) this.draw(slider, chosen, `${Number(chosen.toPrecision(4))} (chosen)`);
+      if (chosen > 0) this.draw(slider, chosen, `${Number(chosen.toPrecision(4))} (${name === 'price' ? 'listed' : 'default'})`);
       else slider.output.textContent = 'not used';
     }
   }
