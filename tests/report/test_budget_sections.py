@@ -215,3 +215,11 @@ def test_requests_put_the_whole_sum_first():
 )
 def test_prices_of_units_keep_their_digits(usd, text):
     assert format_usd_per_unit(usd) == text
+
+
+@pytest.mark.parametrize("suffix", [".pdf", ".docx", ".xlsx", ".md"])
+def test_a_file_tells_how_it_itself_is_made_again(document, suffix):
+    asked = copy.deepcopy(document)
+    asked["budget"]["reproduce"]["command"] = "planner report gpt2 a.html -o budget.html"
+    code = [pair for part in sections(asked, suffix=suffix) for pair in part.code]
+    assert ("Command line", f"planner report gpt2 a.html -o budget{suffix}") in code
