@@ -21,9 +21,10 @@ def told(rows: Sequence[Row], by: str | None = None) -> str:
 
 def _in_short(rows: Sequence[Row], by: str | None) -> list[str]:
     marked = [f"recommended: {_row(row)}" for row in rows if _is_advised(row)]
-    known = [row for row in rows if by and row.get(by) is not None]
-    known.sort(key=lambda row: row[by])
-    ends = known or rows
+    ends = list(rows)
+    if by is not None:
+        known = [row for row in rows if row.get(by) is not None]
+        ends = sorted(known, key=lambda row: row[by]) or ends
     span = f"from {_row(ends[0])}, to {_row(ends[-1])}"
     return [f"{len(rows)} in all", *marked[:1], span]
 

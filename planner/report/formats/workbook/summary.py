@@ -74,8 +74,8 @@ def _sum(document: Mapping[str, Any], moves: Live, sheet: Sheet) -> None:
         ends.append(Formula(f"={names.PROJECT_HIGH}", high))
         rows.append(["The project as people run it", None, *ends, "USD"])
     for title, key, unit in (
-        ("Wall-clock time", "wall_hours", "h"),
-        ("GPU time", "gpu_hours", "GPU-hours"),
+        ("Wall-clock time of one run", "wall_hours", "h"),
+        ("GPU time of one run", "gpu_hours", "GPU-hours"),
     ):
         if figure := headline[key]:
             planned = None if not (run and wall) else names.ratio(names.WALL, names.WALL_PLANNED)
