@@ -46,6 +46,26 @@ class Choice(Part):
     hours_more: float | None
 
 
+class Over(Part):
+    """A limit that the nearest option is over, in USD, hours or, of ``memory``, bytes."""
+
+    limit: Literal["max_usd", "max_hours", "deadline", "memory"]
+    allowed: float
+    used: float
+    over: float
+    words: str = Field(description="$0.21 over max_usd $0.10")
+
+
+class Nearest(Part):
+    """Where nothing is recommended: the option that fits and comes nearest to the limits, else the
+    one that lacks least memory. ``offer``: index into ``offers`` of the cheapest that would keep
+    the limits, None where none does."""
+
+    option: int = Field(ge=0)
+    over: list[Over]
+    offer: int | None = Field(ge=0)
+
+
 class Line(Part):
     """One line of the bill: ``quantity`` × ``usd_per_unit`` = ``usd``. Lines of a ``group`` sum to
     what the group costs: ``run`` to ``cost.usd.p50`` of the recommended option."""
@@ -219,6 +239,7 @@ class Budget(Part):
     headline: Headline
     recommended: Choice | None
     runner_up: Choice | None
+    nearest: Nearest | None = None
     decisive: list[FirstLine] = Field(max_length=5)
     lines: list[Line]
     project: Project | None

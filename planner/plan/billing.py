@@ -71,9 +71,12 @@ def _project_words(
     question: Question, run: float, low: float, high: float, few: Habits, many: Habits
 ) -> str:
     labels = "labels as given" if question.usd_per_label is not None else "labels not counted"
+    # "this run" is what the question asks to pay: with trials or labels that is another sum
+    alone = question.trials == 1 and not question.failed_share and question.usd_per_label is None
+    which = "this run" if alone else "one run"
     debugging = _to(few.debug_hours, many.debug_hours, "g")
     return (
-        f"this run {units.format_usd(run)}; the project as people run it "
+        f"{which} {units.format_usd(run)}; the project as people run it "
         f"{units.format_usd(low)} to {units.format_usd(high)}: "
         f"{_to(few.trials, many.trials, ',')} trials, "
         f"{_to(few.failed_share, many.failed_share, '.0%')} of runs failed, "

@@ -157,3 +157,39 @@ def test_nothing_recommended_is_said_first(kind):
         assert budget["decisive"] and budget["decisive"][0]["warning"]
     assert len(budget["decisive"]) <= 5
     assert len({line["text"] for line in budget["decisive"]}) == len(budget["decisive"])
+
+
+@each
+def test_what_comes_nearest_is_over_what_it_says(kind):
+    option, budget = parts(kind)
+    near = budget["nearest"]
+    document = kinds.document(kind)
+    if option is not None or not any(one["memory"] for one in document["options"]):
+        assert near is None
+        return
+    shown = kinds.document(kind)["options"][near["option"]]
+    assert near["over"], "nothing is recommended for no reason"
+    for over in near["over"]:
+        assert over["over"] > 0
+        assert over["used"] - over["allowed"] == pytest.approx(over["over"], rel=1e-9)
+        if over["limit"] == "memory":
+            assert shown["fits"] is False
+            assert over["over"] == shown["memory"]["short_by_bytes"]
+        else:
+            limit = next(one for one in shown["limits"] if one["limit"] == over["limit"])
+            assert over["used"] == limit["used"]["p50"] and not limit["kept"]
+    if near["offer"] is not None:
+        keeping = [one for one in budget["offers"] if one["keeps_limits"]]
+        assert budget["offers"][near["offer"]] == keeping[0]
+
+
+def test_another_gpu_that_would_keep_the_limit_is_named():
+    from planner.budget.make import budget as made
+    from planner.question import Question
+
+    asked = dict(kinds.KINDS["a limit that nothing keeps"], max_usd=12, strategy=["lora"])
+    document = made(Question(**asked))
+    near = document["budget"]["nearest"]
+    offer = document["budget"]["offers"][near["offer"]]
+    assert offer["usd"]["p50"] <= 12 < document["options"][near["option"]]["cost"]["usd"]["p50"]
+    assert near["over"][0]["words"].endswith("over max_usd $12.00")

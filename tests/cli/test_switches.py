@@ -50,7 +50,7 @@ ELSEWHERE = {
     "measure": "test_measure.py",
     "validate": "test_validate.py",
     "data": "test_data.py",
-    "explain": "../explain/test_explained.py",
+    "explain": "../explain/test_of_a_step.py",
     "trace": "../explain/test_trace_events.py",
     "diff": "../diff/test_diff.py",
 }

@@ -70,6 +70,7 @@ def test_one_line_says_both():
     assert "this run $" in text and "the project as people run it $" in text
     assert "2 to 6 trials" in text and "labels not counted" in text
     given = line(trials=4, failed_share=0.25, usd_per_label=0.01)
+    assert "one run $" in given and "this run" not in given  # the sum is of four, with labels
     assert "4 trials, 25% of runs failed" in given and "labels as given" in given
 
 

@@ -215,3 +215,77 @@ def test_requests_put_the_whole_sum_first():
 )
 def test_prices_of_units_keep_their_digits(usd, text):
     assert format_usd_per_unit(usd) == text
+
+
+@pytest.mark.parametrize("suffix", [".pdf", ".docx", ".xlsx", ".md"])
+def test_a_file_tells_how_it_itself_is_made_again(document, suffix):
+    asked = copy.deepcopy(document)
+    asked["budget"]["reproduce"]["command"] = "planner report gpt2 a.html -o budget.html"
+    code = [pair for part in sections(asked, suffix=suffix) for pair in part.code]
+    assert ("Command line", f"planner report gpt2 a.html -o budget{suffix}") in code
+
+
+def facts_of(document):
+    return {fact.label: fact for fact in first_page.summary(document).facts}
+
+
+def test_the_sum_says_how_many_runs_it_pays(document):
+    several = copy.deepcopy(document)
+    option = several["options"][several["budget"]["headline"]["option"]]
+    option["cost"]["project_range_usd"] = {"run": 0.99, "low": 20.0, "high": 90.0}
+    assert facts_of(several)["This run"].lead and "one run" not in str(facts_of(several))
+    several["question"]["trials"] = 10
+    facts = facts_of(several)
+    assert "This run" not in facts and "one run $0.99" in facts["All 10 trials"].detail
+    assert facts["All 10 trials"].value == words.usd_text(option["cost"]["usd"]["p50"])
+    assert any("of one run" in fact.detail for name, fact in facts.items() if "time" in name)
+    several["question"] |= {"trials": 1, "failed_share": 0.2}
+    assert "one run $0.99" in facts_of(several)["This run, failed ones too"].detail
+    said = [text for text in texts(several) if text == "This run"]
+    assert not said, "another sum is called this run"
+
+
+def test_nothing_recommended_shows_what_comes_nearest(document):
+    nothing = with_budget(sample_answer(), at=None)
+    nothing["question"]["max_usd"] = 0.1
+    over = {"limit": "max_usd", "allowed": 0.1, "used": 0.31, "over": 0.21}
+    near = {"option": 0, "over": [over | {"words": "$0.21 over max_usd $0.10"}], "offer": None}
+    nothing["budget"]["nearest"] = near
+    facts = facts_of(nothing)
+    assert facts["Nearest"].lead and facts["Nearest"].detail == "$0.21 over max_usd $0.10"
+    usd = nothing["options"][0]["cost"]["usd"]["p50"]
+    assert facts["It would cost"].value == words.usd_text(usd)
+    assert "see what does not fit" not in " ".join(texts(nothing))
+    said = " ".join(first_page.recommendation(nothing).paragraphs)
+    assert "max_usd $0.10 is broken" in said and "No offer at any provider" in said
+    nothing["budget"]["offers"] = copy.deepcopy(document["budget"]["offers"])
+    nothing["budget"]["nearest"]["offer"] = 0
+    offer = nothing["budget"]["offers"][0]
+    assert offer["provider"] in facts_of(nothing)["Would keep the limits"].value
+
+
+def test_memory_is_the_cause_only_where_it_is():
+    nothing = with_budget(sample_answer(), at=None)
+    for option in nothing["options"]:
+        option["fits"] = False
+    nothing["first_lines"] = []
+    told = " ".join(first_page.recommendation(nothing).paragraphs)
+    assert "no option fits the memory of its GPU" in told
+
+
+def test_spot_and_whole_hosts_stand_beside_the_price(document):
+    """The sentence is the price's own, so that one reworded is noticed here."""
+    from planner.cost.prices.offers import offers
+
+    every_offer = offers("h100-sxm")
+    rented = next(one for one in every_offer if one.gpu_count == 8)
+    changed_one = copy.deepcopy(document)
+    option = changed_one["options"][changed_one["budget"]["headline"]["option"]]
+    option["warnings"] = list(rented.caveats(1))
+    option["cost"]["offer"] = {"spot": True, "age_days": 3, "source": "x"} | {
+        "instance_type": None,
+        "region": None,
+    }
+    detail = facts_of(changed_one)["GPU and provider"].detail
+    assert "whole host of 8, 7 unused" in detail and "spot" in detail
+    assert first_page.recommendation(changed_one).paragraphs[0].endswith(", spot.")

@@ -176,6 +176,41 @@ def test_strings_are_escaped_in_pictures(document):
             assert not tags & {"script", "b", "a", "image", "foreignObject"}
 
 
+def test_what_a_chart_shows_is_told_in_one_breath():
+    """The recommended one and the ends, whatever the number and the length of the rows."""
+    document = with_budget(sample_answer())
+    first = document["budget"]["offers"][0]
+    document["budget"]["offers"] = [
+        {**first, "gpu": f"GPU number {k} " + "x" * 90, "chosen": k == 7, "on_front": True}
+        | {"usd": {"p10": k + 1.0, "p50": k + 2.0, "p90": k + 3.0}, "keeps_limits": True}
+        for k in range(200)
+    ]
+    for chart in CHARTS.values():
+        assert len(f"{chart.title}: {chart.alt(document)}") <= 400, chart.key
+    told = CHARTS["offers"].alt(document)
+    assert "200 in all" in told and "recommended: 1 × GPU number 7" in told
+    assert "from 1 × GPU number 0" in told and "to 1 × GPU number 199" in told
+    assert "$2.00" in told and "$201.00" in told
+
+
+def test_few_rows_are_told_whole(document):
+    told = CHARTS["phases"].alt(document)
+    for row in rows(CHARTS["phases"].spec(document)):
+        assert f"{row['name']}: {row['words']}" in told
+
+
+def test_kinds_are_said_to_be_of_one_pass(document):
+    """The document's seconds by kind are of one pass; a step makes several."""
+    document = copy.deepcopy(document)
+    chart = CHARTS["kinds"]
+    assert "micro-batch" in chart.title and "micro-batch" in chart.caption
+    for passes, said in ((1, "it is the whole step"), (8, "a step makes 8 such passes")):
+        for option in document["options"]:
+            (option["step"] or {})["gradient_accumulation"] = passes
+        captions = [table.caption for part in sections(document) for table in part.tables]
+        assert [words for words in captions if "micro-batch" in words and said in words]
+
+
 def test_inks_are_read_on_their_papers():
     """WCAG 2.2 AA: a contrast of 4.5:1 for text."""
     for theme in (LIGHT, DARK):

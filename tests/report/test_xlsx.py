@@ -130,7 +130,7 @@ def test_further_trials_answer_as_the_planner_does():
 def test_ranges_keep_their_proportion():
     start, wanted = asked(price=2.0), asked(price=3.0)["budget"]["headline"]["usd"]
     sums = Evaluator(render(start), GPU_hour_price=3.0)
-    row = _row_of(sums.book["Summary"], "This run")
+    row = _row_of(sums.book["Summary"], "The run, all its trials")
     for column, key in (("C", "p10"), ("D", "p90")):
         assert close(sums.value("Summary", f"{column}{row}"), wanted[key])
 

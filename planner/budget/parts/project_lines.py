@@ -10,7 +10,7 @@ from planner.question import Question
 
 #: Of ``Habits.parts``: what people call them, and the unit of the quantity.
 NAMES = {
-    "run": ("This run", "run"),
+    "run": ("One run", "run"),
     "trials": ("Further trials", "runs"),
     "failed_share": ("Runs that fail", "runs"),
     "debug_hours": ("Debugging before the first run goes through", "hours"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from planner.report.charts.alternative import told
 from planner.report.charts.marks import USD_AXIS, Spec, axis, chart, scale, tooltip
 from planner.report.words import chance_text, usd_text
 
@@ -47,7 +48,7 @@ def spec(document: Mapping[str, Any]) -> Spec | None:
 
 
 def alt(document: Mapping[str, Any]) -> str:
-    return "; ".join(row["words"] for row in _points(document))
+    return told([{"name": row["above"], "words": row["likely"]} for row in _points(document)])
 
 
 def _limit(limit: float, x: Spec) -> list[Spec]:
@@ -80,6 +81,8 @@ def _points(document: Mapping[str, Any]) -> list[Row]:
         {
             "usd": point["usd"],
             "chance": point["chance"],
+            "above": f"more than {usd_text(point['usd'])}",
+            "likely": chance_text(point["chance"]),
             "words": f"{chance_text(point['chance'])} that it costs more than "
             f"{usd_text(point['usd'])}",
         }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from planner.report.charts.alternative import told
 from planner.report.charts.marks import (
     BAR_PX,
     USD_AXIS,
@@ -21,7 +22,6 @@ from planner.report.views.budget import options
 from planner.report.words import clean, count_text, figure_text, rate_text, usd_text
 
 Row = dict[str, Any]
-NOTHING = "nothing to draw"
 
 
 def spec(document: Mapping[str, Any]) -> Spec | None:
@@ -31,7 +31,7 @@ def spec(document: Mapping[str, Any]) -> Spec | None:
 
 
 def alt(document: Mapping[str, Any]) -> str:
-    return told(_costs(document, "usd"))
+    return told(_costs(document, "usd"), "p50")
 
 
 def project_spec(document: Mapping[str, Any]) -> Spec | None:
@@ -40,7 +40,7 @@ def project_spec(document: Mapping[str, Any]) -> Spec | None:
 
 
 def project_alt(document: Mapping[str, Any]) -> str:
-    return told(_costs(document, "project_usd"))
+    return told(_costs(document, "project_usd"), "p50")
 
 
 def _costs(document: Mapping[str, Any], key: str) -> list[Row]:
@@ -58,11 +58,6 @@ def _costs(document: Mapping[str, Any], key: str) -> list[Row]:
         }
         for row, option in enumerate(priced)
     ]
-
-
-def told(rows: Sequence[Row]) -> str:
-    """The rows in words."""
-    return "; ".join(f"{row['name']}: {row['words']}" for row in rows) or NOTHING
 
 
 def _ranges(rows: list[Row]) -> Spec | None:
@@ -102,7 +97,7 @@ def bill_spec(document: Mapping[str, Any]) -> Spec | None:
 
 
 def bill_alt(document: Mapping[str, Any]) -> str:
-    return told(_bill(document))
+    return told(_bill(document), "high")
 
 
 def _bill(document: Mapping[str, Any]) -> list[Row]:
@@ -128,7 +123,7 @@ def around_spec(document: Mapping[str, Any]) -> Spec | None:
 
 
 def around_alt(document: Mapping[str, Any]) -> str:
-    return told(_around(document))
+    return told(_around(document), "high")
 
 
 def _around(document: Mapping[str, Any]) -> list[Row]:

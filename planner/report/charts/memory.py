@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from planner.report.charts.costs import told
+from planner.report.charts.alternative import told
 from planner.report.charts.marks import (
     BAR_PX,
     Spec,

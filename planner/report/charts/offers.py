@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from planner.report.charts.alternative import told
 from planner.report.charts.marks import (
     USD_AXIS,
     Spec,
@@ -39,8 +40,8 @@ def spec(document: Mapping[str, Any]) -> Spec | None:
 
 
 def alt(document: Mapping[str, Any]) -> str:
-    rows = [row for row in _offers(document) if row["on_front"]]
-    return "; ".join(f"{row['name']}: {row['usd_words']}, {row['hours_words']}" for row in rows)
+    rows = [row for row in _offers(document) if row["on_front"] or row["state"] == "recommended"]
+    return told([{**row, "words": f"{row['usd_short']}, {row['hours_short']}"} for row in rows])
 
 
 def _place(field: str, figures: Iterable[float], drawn: Spec) -> Spec:
@@ -102,6 +103,8 @@ def _offer(offer: Mapping[str, Any]) -> Row:
         "usd": offer["usd"]["p50"],
         "usd_words": figure_text(offer["usd"], usd_text),
         "hours_words": figure_text(offer["wall_hours"], hours_text),
+        "usd_short": usd_text(offer["usd"]["p50"]),
+        "hours_short": hours_text(offer["wall_hours"]["p50"]),
         "rate": UNKNOWN if rate is None else rate_text(rate),
         "priced": clean(offer["price_date"] or UNKNOWN),
         "on_front": offer["on_front"],

@@ -73,8 +73,9 @@ CHARTS = {
         ),
         Chart(
             "kinds",
-            "One training step by kind of work",
-            "GPU time of one pass over a micro-batch, by kind of operation.",
+            "One micro-batch by kind of work",
+            "GPU time of one pass over a micro-batch, by kind of operation; a step makes as many "
+            "passes as it accumulates.",
             time.kinds_spec,
             time.kinds_alt,
         ),

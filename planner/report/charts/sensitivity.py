@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from planner.report.charts.costs import told
+from planner.report.charts.alternative import told
 from planner.report.charts.marks import USD_AXIS, Spec, axis, bar, mark, row_chart, scale, tooltip
 from planner.report.words import UNKNOWN, clean, usd_text
 

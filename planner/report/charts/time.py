@@ -1,11 +1,11 @@
-"""Time of the recommended run by phase, and of one step by kind of work."""
+"""Time of the recommended run by phase, and of one micro-batch by kind of work."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from planner.report.charts.costs import told
+from planner.report.charts.alternative import told
 from planner.report.charts.marks import (
     BAR_PX,
     Spec,
@@ -28,7 +28,7 @@ def phases_spec(document: Mapping[str, Any]) -> Spec | None:
 
 
 def phases_alt(document: Mapping[str, Any]) -> str:
-    return told(_phases(document))
+    return told(_phases(document), "hours")
 
 
 def kinds_spec(document: Mapping[str, Any]) -> Spec | None:
@@ -42,7 +42,7 @@ def kinds_spec(document: Mapping[str, Any]) -> Spec | None:
 
 
 def kinds_alt(document: Mapping[str, Any]) -> str:
-    return told(_kinds(document))
+    return told(_kinds(document), "seconds")
 
 
 def _phases(document: Mapping[str, Any]) -> list[Row]:

@@ -25,7 +25,7 @@ def docx(answer: Mapping[str, Any]) -> bytes:
     document = import_reporting("docx", "a report as Word document").Document()
     day, name = _day(answer), title(answer)
     page.set_up(document, name, day)
-    for section in sections(answer, every_figure=False):
+    for section in sections(answer, every_figure=False, suffix=".docx"):
         _section(document, answer, section)
     stream = io.BytesIO()
     document.save(stream)

@@ -22,7 +22,7 @@ _SIGNS = {"plain": "", "good": "✓ ", "warn": "⚠ ", "bad": "✗ "}
 def markdown(document: Mapping[str, Any]) -> str:
     """The whole report, ending in a newline."""
     parts: list[str] = []
-    for section in sections(document):
+    for section in sections(document, suffix=".md"):
         parts += _first(section) if section.first else _folded(section)
     return "\n\n".join(part for part in parts if part) + "\n"
 

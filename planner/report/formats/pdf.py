@@ -52,7 +52,7 @@ def pdf(answer: Mapping[str, Any]) -> bytes:
 
 
 def _data(answer: Mapping[str, Any], day: datetime.date) -> dict[str, Any]:
-    shown = sections(answer, every_figure=False)
+    shown = sections(answer, every_figure=False, suffix=".pdf")
     return {
         "title": title(answer),
         "made": f"made on {day.isoformat()}",

@@ -128,14 +128,29 @@ def recommendation(answer: Mapping[str, Any]) -> tuple[str, str]:
     """What is recommended, and why."""
     chosen = answer.get("recommended")
     if not chosen:
-        return (
-            "nothing",
-            "No option can be recommended: see what does not fit, the limits and the warnings.",
-        )
+        return "nothing", f"No option can be recommended: {cause(answer)}."
     option = recommended_option(answer)
     title = name(option) if option else clean(chosen["strategy"])
     where = f" on {device(chosen)}" if chosen.get("gpu") else ""
     return title + where, clean(chosen["why"])
+
+
+def cause(answer: Mapping[str, Any]) -> str:
+    """Why nothing is recommended, in one sentence: a limit, memory, a price that is not known."""
+    told = [line["text"] for line in answer.get("first_lines") or () if line["topic"] == "limit"]
+    options = answer["options"]
+    fitting = [option for option in options if option.get("fits") is not False]
+    broken = broken_limits(answer) if fitting else []
+    if broken:
+        return clean("; ".join(broken))
+    if told:
+        return clean("; ".join(told))
+    if options and not fitting:
+        return "no option fits the memory of its GPU"
+    if any(option.get("cost") is None for option in fitting):
+        return f"no price is known for {', '.join(dict.fromkeys(map(name, fitting)))}"
+    warned = [*answer.get("warnings", ()), *(w for one in options for w in one["warnings"])]
+    return clean(warned[0]) if warned else "no option that was asked for can be planned"
 
 
 def first_lines(document: Mapping[str, Any]) -> list[tuple[str, bool]]:

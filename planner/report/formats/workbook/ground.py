@@ -8,6 +8,7 @@ from typing import Any
 from planner.report.formats.workbook.sheet import Cell, Column, Sheet
 from planner.report.formats.workbook.style import Kind
 from planner.report.views import answer as answer_view
+from planner.report.views.budget.ground import command
 from planner.report.words import UNKNOWN
 
 
@@ -32,7 +33,7 @@ def assumptions(document: Mapping[str, Any], sheet: Sheet) -> None:
     )
     sheet.heading("How to reproduce")
     made = budget["reproduce"]
-    pairs = [["Command line", made["command"]], ["Python", made["python"]]]
+    pairs = [["Command line", command(document, ".xlsx")], ["Python", made["python"]]]
     pairs += [["planner", made["version"]], ["Report made", made["made"]]]
     sheet.table([Column("What"), Column("How")], pairs)
     sheet.heading("The question")

@@ -11,9 +11,11 @@ from planner.report.formats.workbook.live import Live
 from planner.report.formats.workbook.sheet import Cell, Column, Formula, Input, Sheet
 from planner.report.formats.workbook.style import Kind
 from planner.report.views.budget import first_page
+from planner.report.views.budget.options import paid_for
 
 #: Facts that stand in the table of sums.
-SUMMED = ("This run", "Wall-clock time", "GPU time", "Project as people run it")
+SUMMED = ("Wall-clock time", "GPU time", "Wall-clock and GPU time", "Project as people run it")
+ALL_TRIALS = "The run, all its trials"
 WIDTHS = (30, 15, 15, 19, 18, 3, 88)
 FIGURES = (
     Column("Figure"),
@@ -33,11 +35,11 @@ INPUTS = (
 def write(document: Mapping[str, Any], moves: Live, sheet: Sheet, name_cell: Namer) -> None:
     budget = document["budget"]
     sheet.columns(WIDTHS)
-    sheet.title(budget["title"], budget["question"])
+    sheet.title(budget["title"], f"In the plan: {budget['question']}")
     _recommendation(document, sheet)
     if budget["headline"]["usd"]:
         sheet.heading("The sum")
-        _sum(budget, moves, sheet)
+        _sum(document, moves, sheet)
     if moves.price is not None:
         sheet.heading("Inputs: change a yellow cell and every total follows")
         _inputs(moves, sheet, name_cell)
@@ -53,16 +55,18 @@ def write(document: Mapping[str, Any], moves: Live, sheet: Sheet, name_cell: Nam
 def _recommendation(document: Mapping[str, Any], sheet: Sheet) -> None:
     """What is advised, and the lines that may change the decision."""
     advice = first_page.recommendation(document)
+    sheet.heading("Recommendation, in the plan")
     for words in advice.paragraphs:
         sheet.line(words, strong=words is advice.paragraphs[0])
     for line in advice.lines:
         sheet.line(line.text, warning=line.tone in ("warn", "bad"))
 
 
-def _sum(budget: Mapping[str, Any], moves: Live, sheet: Sheet) -> None:
+def _sum(document: Mapping[str, Any], moves: Live, sheet: Sheet) -> None:
+    budget = document["budget"]
     headline = budget["headline"]
     run, wall = moves.price is not None, headline["wall_hours"]
-    rows: list[list[Cell]] = [["This run", *_follows(headline["usd"], run), "USD"]]
+    rows: list[list[Cell]] = [[_paid_for(document, moves), *_follows(headline["usd"], run), "USD"]]
     kinds: dict[tuple[int, int], Kind] = {}
     if project := budget["project"]:
         low, high = project["low_usd"], project["high_usd"]
@@ -70,14 +74,19 @@ def _sum(budget: Mapping[str, Any], moves: Live, sheet: Sheet) -> None:
         ends.append(Formula(f"={names.PROJECT_HIGH}", high))
         rows.append(["The project as people run it", None, *ends, "USD"])
     for title, key, unit in (
-        ("Wall-clock time", "wall_hours", "h"),
-        ("GPU time", "gpu_hours", "GPU-hours"),
+        ("Wall-clock time of one run", "wall_hours", "h"),
+        ("GPU time of one run", "gpu_hours", "GPU-hours"),
     ):
         if figure := headline[key]:
             planned = None if not (run and wall) else names.ratio(names.WALL, names.WALL_PLANNED)
             kinds |= {(len(rows), at): "hours" for at in (1, 2, 3)}
             rows.append([title, *_times(figure, planned), unit])
     sheet.table(FIGURES, rows, chosen=0, kinds=kinds)
+
+
+def _paid_for(document: Mapping[str, Any], moves: Live) -> str:
+    """Without their number where that is an input."""
+    return paid_for(document) if moves.trials is None else ALL_TRIALS
 
 
 def _follows(figure: Mapping[str, float], moving: bool) -> list[Cell]:
@@ -125,9 +134,10 @@ def _inputs(moves: Live, sheet: Sheet, name_cell: Namer) -> None:
 
 def _facts(document: Mapping[str, Any], sheet: Sheet) -> None:
     """Those of the first page that are no sums of their own here."""
-    sheet.heading("What is planned")
-    facts = [fact for fact in first_page.summary(document).facts if fact.label not in SUMMED]
-    columns = (Column("Fact"), Column("Value", span=2), Column("More", span=2))
+    sheet.heading("In the plan: what does not follow the yellow cells")
+    summed = {*SUMMED, paid_for(document)} if document["budget"]["headline"]["usd"] else set()
+    facts = [fact for fact in first_page.summary(document).facts if fact.label not in summed]
+    columns = (Column("Fact"), Column("In the plan", span=2), Column("More", span=2))
     rows: list[list[Cell]] = [[fact.label, fact.value, fact.detail] for fact in facts]
     made = document["budget"]["reproduce"]["made"]
     sheet.table(columns, [*rows, ["Report made", made, None]])

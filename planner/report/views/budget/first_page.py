@@ -63,38 +63,72 @@ def _run(document: Document) -> list[Fact]:
     """What it costs: the whole where requests are asked for, the training; its hours."""
     option = options.chosen(document)
     if option is None:
-        return [Fact("This run", "no recommendation", "see what does not fit", "bad", lead=True)]
-    return [*_sums(document, option), *_project(document), *_hours(option)]
+        return _nothing(document)
+    return [*_sums(document, option), *_project(document), *_hours(document, option)]
+
+
+def _nothing(document: Document) -> list[Fact]:
+    """What comes nearest, what it is over, and what would do; else why there is nothing."""
+    near = options.nearest(document)
+    if near is None:
+        cause = answer_view.cause(document)
+        return [Fact("Recommended", "nothing", cause, "bad", lead=True)]
+    option = document["options"][near["option"]]
+    over = "; ".join(clean(each["words"]) for each in near["over"])
+    facts = [
+        Fact("Nearest", _titled(option), over or answer_view.cause(document), "bad", lead=True)
+    ]
+    if option.get("fits") is False:  # hours and dollars of what cannot run decide nothing
+        return facts
+    if cost := option.get("cost"):
+        whole = cost.get("project_usd") or cost["usd"]
+        facts.append(_figure("It would cost", whole, usd_text, options.one_run(option, document)))
+    return [*facts, *_hours(document, option), *_would_do(document, near)]
+
+
+def _would_do(document: Document, near: Mapping[str, Any]) -> list[Fact]:
+    """The offer that keeps the limits which the nearest option is over."""
+    if near["offer"] is None:
+        return []
+    offer = document["budget"]["offers"][near["offer"]]
+    where = clean(f"{offer['gpus']} × {offer['gpu']} at {offer['provider']}")
+    takes = f"{usd_text(offer['usd']['p50'])}, {hours_text(offer['wall_hours']['p50'])}"
+    return [Fact("Would keep the limits", where, takes, "good")]
 
 
 def _sums(document: Document, option: Mapping[str, Any]) -> list[Fact]:
     cost, months = option.get("cost"), document["question"].get("horizon_months")
     if not cost:
-        return [Fact("This run", "no price is known", "", "warn", lead=True)]
+        return [Fact(options.paid_for(document), "no price is known", "", "warn", lead=True)]
+    one = options.one_run(option, document)
     if not cost.get("project_usd"):
-        return [_figure("This run", cost["usd"], usd_text, lead=True)]
+        return [_figure(options.paid_for(document), cost["usd"], usd_text, one, lead=True)]
     what = "Training and requests" if option.get("run") else "Paid by the token"
     whole = _figure(f"{what}, {months:g} months", cost["project_usd"], usd_text, lead=True)
-    training = [_figure("Training alone", cost["usd"], usd_text)] if option.get("run") else []
+    training = [_figure("Training alone", cost["usd"], usd_text, one)] if option.get("run") else []
     return [whole, *training]
 
 
-def _hours(option: Mapping[str, Any]) -> list[Fact]:
+def _hours(document: Document, option: Mapping[str, Any]) -> list[Fact]:
+    """Of one run, whatever the sum pays for."""
     run = option.get("run")
     if not run:
         return []
+    one = "of one run" if options.one_run(option, document) else ""
     if run["wall_hours"] == run["gpu_hours"]:
-        return [_figure("Wall-clock and GPU time", run["wall_hours"], hours_text)]
+        return [_figure("Wall-clock and GPU time", run["wall_hours"], hours_text, one)]
     return [
-        _figure("Wall-clock time", run["wall_hours"], hours_text),
-        _figure("GPU time", run["gpu_hours"], hours_text),
+        _figure("Wall-clock time", run["wall_hours"], hours_text, one),
+        _figure("GPU time", run["gpu_hours"], hours_text, one),
     ]
 
 
-def _figure(label: str, figure: Mapping[str, float], word: Any, lead: bool = False) -> Fact:
+def _figure(
+    label: str, figure: Mapping[str, float], word: Any, more: str = "", lead: bool = False
+) -> Fact:
     middle, interval = percentiles(figure, word)
     spread = "" if figure["p10"] == figure["p90"] else RANGE + interval
-    return Fact(label, middle, spread, lead=lead)
+    return Fact(label, middle, "; ".join(filter(None, (more, spread))), lead=lead)
 
 
 def _machine(document: Document) -> list[Fact]:
@@ -106,7 +140,9 @@ def _machine(document: Document) -> list[Fact]:
     rate = (option.get("cost") or {}).get("usd_per_gpu_hour")
     where = [
         f"at {clean(option['provider'])}" if option.get("provider") else "",
+        "spot" if options.is_spot(option) else "",
         f"{rate_text(rate)} a GPU-hour" if rate is not None else "",
+        options.whole_host(option),
     ]
     device = option_view.short_device(option)
     shown = device if option["gpus"] > 1 else f"1 × {device}"
@@ -143,14 +179,22 @@ def _limits(document: Document) -> list[Fact]:
         if (part := options.limit(option, key))
     ]
     if option is None:
-        asked = [name for key, name in titles if question.get(key) is not None]
-        facts = [Fact(name, "not kept", "nothing is recommended", "bad") for name in asked]
-        return facts
+        asked = [(key, name) for key, name in titles if question.get(key) is not None]
+        return [_not_kept(document, key, name) for key, name in asked]
     if question.get("max_usd") is None:
         facts.insert(0, Fact("Budget", "none set"))
     if question.get("max_hours") is None and question.get("deadline") is None:
         facts.append(Fact("Deadline", "none set"))
     return facts
+
+
+def _not_kept(document: Document, key: str, name: str) -> Fact:
+    """Of what comes nearest; a limit that it keeps is not what rules it out."""
+    near = options.nearest(document)
+    option = document["options"][near["option"]] if near else None
+    if part := options.limit(option, key):
+        return _limit(part, key, name, document["question"].get("deadline"))
+    return Fact(name, "not judged", "nothing is recommended", "warn")
 
 
 def _limit(part: Mapping[str, Any], key: str, name: str, deadline: Any) -> Fact:
@@ -214,6 +258,8 @@ def recommendation(document: Document) -> Section:
     if budget and budget["recommended"]:
         why = clean(budget["recommended"]["why"])
     paragraphs = [f"{_titled(chosen) if chosen else told.capitalize()}.", _sentence(why)]
+    if near := options.nearest(document):
+        paragraphs.append(_nearest(document, near))
     if budget and budget["runner_up"]:
         paragraphs.append(_runner_up(document, budget["runner_up"]))
     return Section(
@@ -233,6 +279,7 @@ def _titled(option: Mapping[str, Any]) -> str:
         options.name(option)
         + device
         + (f" at {clean(option['provider'])}" if option.get("provider") else "")
+        + (", spot" if options.is_spot(option) else "")
     )
 
 
@@ -253,6 +300,18 @@ def _runner_up(document: Document, choice: Mapping[str, Any]) -> str:
     return f"{told}{f' ({differs})' if differs else ''}: {_sentence(why)}"
 
 
+def _nearest(document: Document, near: Mapping[str, Any]) -> str:
+    option = document["options"][near["option"]]
+    over = "; ".join(clean(each["words"]) for each in near["over"])
+    said = f"Nearest: {_titled(option)}" + (f", {over}" if over else "")
+    if option.get("fits") is False or not near["over"]:
+        return f"{said}."
+    would = "".join(
+        f" {each.value} would keep it: {each.detail}." for each in _would_do(document, near)
+    )
+    return f"{said}.{would or ' No offer at any provider in this report keeps it.'}"
+
+
 def _more(value: float | None, word: Any) -> str:
     """``$0.01 more``; nothing where it is not known."""
     if value is None:
@@ -267,8 +326,9 @@ def _decisive(document: Document) -> list[Line]:
         told = [(clean(each["text"]), each["warning"]) for each in budget["decisive"]]
     else:
         told = answer_view.first_lines(document)
+    said = "" if options.chosen(document) else answer_view.cause(document)
     lines = broken + [Line(text, "warn" if warns else "plain") for text, warns in told]
-    return lines
+    return [line for line in lines if line.text != said]
 
 
 def strategies(document: Document) -> Section:

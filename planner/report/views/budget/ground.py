@@ -103,10 +103,16 @@ def _fixes(option: Mapping[str, Any]) -> list[Grid]:
     return [Grid(headers, rows, "What would use less memory", frozenset({1}))] if rows else []
 
 
-def reproduce(document: Document) -> Section:
+def command(document: Document, suffix: str) -> str:
+    """That makes this very file again: the document's own, with the file's suffix."""
+    told = clean(document["budget"]["reproduce"]["command"])
+    return told.removesuffix(".html") + suffix if told.endswith(" budget.html") else told
+
+
+def reproduce(document: Document, suffix: str) -> Section:
     part = document["budget"]["reproduce"]
     made = f"Made on {clean(part['made'])} by planner {clean(part['version'])}."
-    code = (("Command line", clean(part["command"])), ("Python", clean(part["python"])))
+    code = (("Command line", command(document, suffix)), ("Python", clean(part["python"])))
     return Section("reproduce", "How to make this report again", paragraphs=(made,), code=code)
 
 

@@ -20,7 +20,7 @@ from planner.report.words import (
 Budget = Mapping[str, Any]
 #: Groups of lines, titled.
 AS_ABOVE = "as above"
-GROUPS = {"run": "This run", "serving": "Answering requests"}
+GROUPS = {"run": "", "serving": "Answering requests"}
 
 
 def sections(document: Mapping[str, Any]) -> list[Section]:
@@ -49,6 +49,7 @@ def bill(document: Mapping[str, Any]) -> Section:
             rows.append(("Sum", "", "", "", usd_text(cost["usd"]["p50"]), ""))
         if rows:
             right = frozenset({1, 3, 4})
+            caption = caption or options.paid_for(document)
             tables.append(Grid(headers, tuple(rows), caption, right, total=cost is not None))
     return Section(
         "bill",
@@ -85,7 +86,7 @@ def project(budget: Budget) -> Section:
     rows.append(("Sum", "", "", usd_text(part["low_usd"]), usd_text(part["high_usd"]), ""))
     headers = ("What", "Quantity", "Unit", "USD, low", "USD, high", "From")
     told = (
-        f"The run alone costs {usd_text(part['run_usd'])}; the project as people run it "
+        f"One run alone costs {usd_text(part['run_usd'])}; the project as people run it "
         f"{usd_text(part['low_usd'])} to {usd_text(part['high_usd'])}.",
     )
     table = Grid(headers, tuple(rows), right=frozenset({1, 3, 4}), total=True)

@@ -3,15 +3,18 @@ the recommended run spends its time."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from planner.answer.limits import recommended_option
 from planner.report.views import option as option_view
 from planner.report.views.budget.part import NONE
-from planner.report.words import clean, label, percentiles, share_text
+from planner.report.words import clean, label, percentiles, share_text, usd_text
 
 Document = Mapping[str, Any]
+#: As a price says it (``Offer.caveats``).
+_WHOLE_HOST = re.compile(r"rents (\d+) GPUs at a time: (\d+) are paid and not used")
 #: Names of strategies as papers write them.
 TITLES = {
     "feature_extraction": "Feature extraction",
@@ -95,3 +98,35 @@ def limit(option: Mapping[str, Any] | None, key: str) -> Mapping[str, Any] | Non
     was not asked."""
     limits = (option or {}).get("limits") or ()
     return next((each for each in limits if each["limit"] == key), None)
+
+
+def nearest(document: Document) -> Mapping[str, Any] | None:
+    """Of a budget that recommends nothing: which option comes nearest, and what it is over."""
+    return (document.get("budget") or {}).get("nearest")
+
+
+def paid_for(document: Document) -> str:
+    """What ``cost.usd`` pays: one run, or all that the question asks to be paid."""
+    question = document["question"]
+    trials, failed = question.get("trials") or 1, question.get("failed_share") or 0
+    if trials > 1:
+        return f"All {trials:,} trials" + (", failed runs too" if failed else "")
+    return "This run, failed ones too" if failed else "This run"
+
+
+def one_run(option: Mapping[str, Any] | None, document: Document) -> str:
+    """``one run $0.05``; nothing where the sum is of one run alone."""
+    span = ((option or {}).get("cost") or {}).get("project_range_usd")
+    several = paid_for(document) != "This run"
+    return f"one run {usd_text(span['run'])}" if span and several else ""
+
+
+def whole_host(option: Mapping[str, Any]) -> str:
+    """``whole host of 8, 7 unused`` where the provider rents no fewer GPUs; as the warning of the
+    price has it."""
+    found = (_WHOLE_HOST.search(text) for text in option.get("warnings") or ())
+    return next((f"whole host of {m[1]}, {m[2]} unused" for m in found if m), "")
+
+
+def is_spot(option: Mapping[str, Any]) -> bool:
+    return bool(((option.get("cost") or {}).get("offer") or {}).get("spot"))

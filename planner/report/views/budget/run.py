@@ -57,7 +57,7 @@ def _held(document: Document, option: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def time(document: Document) -> Section:
-    """Of the run by phase, with parts; of a step by kind of work."""
+    """Of the run by phase, with parts; of a micro-batch by kind of work."""
     tables = [table for table in (_phases(document), _kinds(document)) if table.rows]
     longest = sorted(options.phases(document), key=lambda phase: phase[1], reverse=True)[:2]
     return Section(
@@ -96,7 +96,15 @@ def _kinds(document: Document) -> Grid:
         for kind, seconds in (step.get("by_kind") or {}).items()
         if seconds
     )
-    return Grid(("Kind", "GPU time"), rows, "One step by kind of work", frozenset({1}))
+    return Grid(("Kind", "GPU time"), rows, _pass_of(step), frozenset({1}))
+
+
+def _pass_of(step: Mapping[str, Any]) -> str:
+    """Whose time the kinds sum to: of one pass, of which a step makes several."""
+    title, passes = "One micro-batch by kind of work", step.get("gradient_accumulation", 1)
+    if passes == 1:
+        return f"{title}; it is the whole step"
+    return f"{title}; a step makes {passes:,} such passes, and the optimizer's part once"
 
 
 def stages(document: Document) -> Section:
