@@ -3,7 +3,6 @@ the recommended run spends its time."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,8 +12,6 @@ from planner.report.views.budget.part import NONE
 from planner.report.words import clean, label, percentiles, share_text, usd_text
 
 Document = Mapping[str, Any]
-#: As a price says it (``Offer.caveats``).
-_WHOLE_HOST = re.compile(r"rents (\d+) GPUs at a time: (\d+) are paid and not used")
 #: Names of strategies as papers write them.
 TITLES = {
     "feature_extraction": "Feature extraction",
@@ -122,10 +119,9 @@ def one_run(option: Mapping[str, Any] | None, document: Document) -> str:
 
 
 def whole_host(option: Mapping[str, Any]) -> str:
-    """``whole host of 8, 7 unused`` where the provider rents no fewer GPUs; as the warning of the
-    price has it."""
-    found = (_WHOLE_HOST.search(text) for text in option.get("warnings") or ())
-    return next((f"whole host of {m[1]}, {m[2]} unused" for m in found if m), "")
+    """``whole host, 7 more GPUs unused`` where the provider rents no fewer."""
+    unused = ((option.get("cost") or {}).get("offer") or {}).get("unused_gpus")
+    return f"whole host, {unused} more GPUs unused" if unused else ""
 
 
 def is_spot(option: Mapping[str, Any]) -> bool:
