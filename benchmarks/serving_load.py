@@ -11,6 +11,8 @@ server is asked once and left alone for ``--quiet`` seconds, in which it prices 
 positions, as it does while somebody reads. ``--far`` lets clients keep every slider that they
 moved, so that they meet positions together that were not priced ahead.
 
+``--same``: everybody asks one question, whose answer is remembered.
+
 At the end some answers are held against ``planner.estimate`` of the same question.
 """
 
@@ -72,7 +74,7 @@ async def client(
     question = dict(BASE)
     await asyncio.sleep(chance.uniform(0, max(arguments.think, 0.2)))
     while time.monotonic() < until:
-        question = moved(chance, question, arguments.far)
+        question = BASE if arguments.same else moved(chance, question, arguments.far)
         begun = time.monotonic()
         try:
             answer = await http.post("/api/estimate", json=question)
@@ -143,6 +145,7 @@ def main() -> int:
     parser.add_argument("--quiet", type=float, default=30)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--far", action="store_true")
+    parser.add_argument("--same", action="store_true")
     parser.add_argument("--limit-ms", type=float, default=200)
     arguments = parser.parse_args()
     command = [sys.executable, "-m", "planner.cli.main", "serve", "--port", "0"]

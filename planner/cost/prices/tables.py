@@ -48,8 +48,9 @@ OWN_COLUMNS = (
 def user_folder() -> Path:
     """``PLANNER_PRICES``, else the user's data folder."""
     base = os.environ.get("PLANNER_PRICES")
-    home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    return Path(base) if base else _below(home)
+    if base:
+        return Path(base)
+    return _below(os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share"))
 
 
 @cache

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
-from planner.serve.work.job import Job, Progress, Refused, Reply, Unrecorded
+from planner.serve.work.job import Answered, Job, Progress, Refused, Reply, Unrecorded
 from planner.serve.work.process import run
+from planner.serve.work.remembered import Remembered
 
 Told = Callable[[Progress], None]
 #: Seconds that a job waits for a worker before the server says that it is busy.
@@ -90,6 +91,7 @@ class Pool:
     ) -> None:
         self.seconds, self.recording_seconds = seconds, recording_seconds
         self.most_waiting, self._waiting = most_waiting, 0
+        self._remembered = Remembered()
         self._workers = [Worker(record=False, online=online) for _ in range(quick)]
         self._recorder = Worker(record=True, online=online)
         self._idle: asyncio.LifoQueue[Worker] = asyncio.LifoQueue()
@@ -106,7 +108,13 @@ class Pool:
 
     async def quick(self, job: Job) -> Reply:
         """``Unrecorded`` where a trace has to be recorded first."""
-        return await self._asked(self._idle, job, self.seconds, None)
+        known = self._remembered.get(job)
+        if known is not None:
+            return known
+        reply = await self._asked(self._idle, job, self.seconds, None)
+        if isinstance(reply, Answered):
+            self._remembered.put(job, reply)
+        return reply
 
     async def recorded(self, job: Job, told: Told | None = None) -> Reply:
         """By the worker that may record; jobs wait for each other there."""
