@@ -86,7 +86,7 @@ def test_the_commands_of_the_documentation_run(tmp_path):
     done = build(tmp_path / "site")
     assert done.returncode == 0, done.stdout + done.stderr
     page = (tmp_path / "site" / "tutorials" / "before_a_project.html").read_text(encoding="utf-8")
-    assert "lora" in page and "max_usd" in page
+    assert "lora" in page and "the cheapest way costs" in page
 
 
 def test_the_reference_has_every_name_of_the_code():
