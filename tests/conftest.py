@@ -8,6 +8,16 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# how fast a machine draws and runs examples is no fault of what is tested
+settings.register_profile(
+    "planner",
+    settings.get_profile(settings.get_current_profile_name()),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("planner")
 
 #: The day that every test and every command that it starts answers as of. It moves on when prices
 #: of a later day are shipped.

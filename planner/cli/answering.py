@@ -67,6 +67,17 @@ def names_no_model(model: str | None, flags: Mapping[str, Any]) -> bool:
     return is_data(model)
 
 
+def must_name_a_model(model: str, data: str | None, flags: Mapping[str, Any]) -> None:
+    """Of commands about one model. Raises QuestionError where data stands in its place."""
+    if data is None and names_no_model(model, flags):
+        raise QuestionError(
+            "is data, and no model is named",
+            where=model,
+            mend="Name a model before it; planner estimate with the data alone prices the models "
+            "that people take for it",
+        )
+
+
 def models_for(data: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
     """The models that people take for the data. Raises PlannerError."""
     from planner.choose.for_data import models_for as priced

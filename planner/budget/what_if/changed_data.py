@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,30 +35,20 @@ def longer(problem: Problem, factor: float) -> tuple[Problem, str] | None:
     """(the problem, the mean in words); None for data that has no lengths. Raises PlannerError."""
     data = problem.data
     if data.audio_seconds is not None:
-        changed = _longer_sounds(problem, factor)
+        changed = _longer(problem, factor, ("audio_hours", "seconds_per_sample"))
         seconds = changed.data.audio_seconds
         return None if seconds is None else (changed, format_seconds(float(seconds.mean())))
     if data.lengths is None or data.modality != "text":
         return None
-    changed = _longer_texts(problem, factor)
+    changed = _longer(problem, factor, ("tokens_per_sample", "target_tokens_per_sample"))
     return changed, f"mean {changed.data.mean_length or 0.0:,.0f} tokens"
 
 
-def _longer_texts(problem: Problem, factor: float) -> Problem:
+def _longer(problem: Problem, factor: float, names: Sequence[str]) -> Problem:
+    """As many samples, each longer. ``names``: the fields that say lengths where no data does."""
     question = problem.question
     if question.data is not None:
         return problem.changed(question, _scaled(problem.data, factor))
-    names = ("tokens_per_sample", "target_tokens_per_sample")
-    given = {name: getattr(question, name) for name in names}
-    return _asked(problem, {n: value * factor for n, value in given.items() if value is not None})
-
-
-def _longer_sounds(problem: Problem, factor: float) -> Problem:
-    """As many clips, each longer."""
-    question = problem.question
-    if question.data is not None:
-        return problem.changed(question, _scaled(problem.data, factor))
-    names = ("audio_hours", "seconds_per_sample")
     given = {name: getattr(question, name) for name in names}
     return _asked(problem, {n: value * factor for n, value in given.items() if value is not None})
 

@@ -10,6 +10,7 @@ import click
 
 from planner.cli.question_options import question_options
 from planner.errors import FieldName, QuestionError
+from planner.files import check_place
 
 SUFFIXES = (".html", ".md", ".json", ".csv")
 
@@ -47,10 +48,7 @@ def command(
     from planner.cli import answering, writing
 
     _check(output)
-    if data is None and answering.names_no_model(question, flags):
-        raise QuestionError(
-            "is data, and no model is named", where=question, mend="Name a model before it"
-        )
+    answering.must_name_a_model(question, data, flags)
     document = _document(question, data, flags, changes)
     if output is not None:
         from planner.report.formats.parts.explained import render
@@ -82,9 +80,12 @@ def _document(
 
 def _check(output: Path | None) -> None:
     """Refused before the work."""
-    if output is not None and output.suffix.lower() not in SUFFIXES:
+    if output is None:
+        return
+    if output.suffix.lower() not in SUFFIXES:
         raise QuestionError(
             f"{output.suffix or str(output)!r} is no format of an explanation",
             where=FieldName("output"),
             mend=f"End it in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}",
         )
+    check_place(output)

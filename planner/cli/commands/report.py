@@ -47,13 +47,7 @@ def _document(question: str, data: str | None, flags: dict) -> dict:
     from planner.cli import answering
 
     if not (question.lower().endswith(".json") and Path(question).name != "config.json"):
-        if data is None and answering.names_no_model(question, flags):
-            raise QuestionError(
-                "is data, and no model is named",
-                where=question,
-                mend="Name a model before it; planner estimate with the data alone prices the "
-                "models that people take for it",
-            )
+        answering.must_name_a_model(question, data, flags)
         return answering.budget(question, data, flags)
     if given := [name for name, value in flags.items() if value not in (None, ())] + (
         [] if data is None else ["data"]

@@ -11,6 +11,7 @@ import click
 
 from planner.cli.question_options import question_options
 from planner.errors import FieldName, QuestionError
+from planner.files import check_place
 
 PLAIN, ZIPPED = ".json", ".json.gz"
 
@@ -53,10 +54,9 @@ def command(
             where=FieldName("output"),
             mend=f"End it in {PLAIN} or {ZIPPED}",
         )
-    if data is None and answering.names_no_model(question, flags):
-        raise QuestionError(
-            "is data, and no model is named", where=question, mend="Name a model before it"
-        )
+    if output is not None:
+        check_place(output)
+    answering.must_name_a_model(question, data, flags)
     with working() as progress:
         asked = question_from(question, data, flags)
         from planner.explain.traced import traced  # after the question stands

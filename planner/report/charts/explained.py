@@ -46,10 +46,6 @@ def _treemap(
     """``order``: what colours stand for, by default the largest first."""
     mains = list(order) or _mains(leaves)
     rows = [_row(leaf, mains, word) for leaf in leaves]
-    box = {"x": "x0", "x2": "x1", "y": "y0", "y2": "y1"}
-    place = {key: {"field": field} for key, field in box.items()}
-    fill = {"scale": "main", "field": "main"}
-    ink = "contrast('#ffffff', scale('main', datum.main)) >= 4.5 ? '#ffffff' : '#0d1418'"
     return {
         "$schema": VEGA,
         "height": MAP_PX,
@@ -94,37 +90,37 @@ def _treemap(
                 "aria": False,
             }
         ],
-        "marks": [
-            {
-                "type": "rect",
-                "aria": False,
-                "from": {"data": "boxes"},
-                "encode": {
-                    "update": {
-                        **place,
-                        "fill": fill,
-                        "tooltip": {"signal": _TOLD},
-                    }
-                },
-            },
-            {
-                "type": "text",
-                "aria": False,
-                "interactive": False,
-                "from": {"data": "boxes"},
-                "encode": {
-                    "update": {
-                        "x": {"field": "x0", "offset": 4},
-                        "y": {"field": "y0", "offset": 13},
-                        "text": {"field": "label"},
-                        "limit": {"signal": "max(1, datum.x1 - datum.x0 - 8)"},
-                        "fill": {"signal": ink},
-                        "fontSize": {"value": 11},
-                        "opacity": {"signal": f"{_NAMED} ? 1 : 0"},
-                    }
-                },
-            },
-        ],
+        "marks": [_boxes(), _names()],
+    }
+
+
+def _boxes() -> Spec:
+    edges = {"x": "x0", "x2": "x1", "y": "y0", "y2": "y1"}
+    place = {key: {"field": field} for key, field in edges.items()}
+    fill = {"scale": "main", "field": "main"}
+    shown = {**place, "fill": fill, "tooltip": {"signal": _TOLD}}
+    return {"type": "rect", "aria": False, "from": {"data": "boxes"}, "encode": {"update": shown}}
+
+
+def _names() -> Spec:
+    """In the ink that can be read on the box; none where the box is too small."""
+    ink = "contrast('#ffffff', scale('main', datum.main)) >= 4.5 ? '#ffffff' : '#0d1418'"
+    return {
+        "type": "text",
+        "aria": False,
+        "interactive": False,
+        "from": {"data": "boxes"},
+        "encode": {
+            "update": {
+                "x": {"field": "x0", "offset": 4},
+                "y": {"field": "y0", "offset": 13},
+                "text": {"field": "label"},
+                "limit": {"signal": "max(1, datum.x1 - datum.x0 - 8)"},
+                "fill": {"signal": ink},
+                "fontSize": {"value": 11},
+                "opacity": {"signal": f"{_NAMED} ? 1 : 0"},
+            }
+        },
     }
 
 
