@@ -26,6 +26,7 @@ COMPLAINTS = {
     "int_from_float": "is not a whole number",
     "float_parsing": "is not a number",
     "float_type": "is not a number",
+    "finite_number": "is not a finite number",
     "bool_parsing": "is not yes or no",
     "bool_type": "is not yes or no",
     "string_type": "is not text (put it in quotes)",

@@ -6,6 +6,7 @@ import planner
 from planner.cli.main import run
 from planner.errors import PlannerError, nearest
 from planner.question import Question
+from planner.question.fields import plain_types
 
 COUNTS = {"model": "gpt2", "samples": 500, "tokens_per_sample": 100}
 
@@ -64,3 +65,18 @@ def test_the_command_line_guesses(arguments, says, capsys):
 def test_what_begins_so_comes_first():
     assert nearest("h10", ["h20", "a10", "h100-sxm", "h100"])[:2] == ["h100", "h100-sxm"]
     assert nearest("lorra", ["qlora", "lora"])[0] == "lora" and nearest("", ["a"]) == []
+
+
+NUMBERS = [
+    name for name, info in Question.model_fields.items() if float in plain_types(info.annotation)
+]
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e400"])
+def test_no_field_takes_what_is_no_finite_number(value):
+    """Infinite dollars would come out of the answer as no JSON."""
+    assert "lora_alpha" in NUMBERS and "max_usd" in NUMBERS
+    for name in NUMBERS:
+        for given in (value, float(value)):
+            with pytest.raises(PlannerError, match="finite"):
+                Question.model_validate({"model": "gpt2", "samples": 5, name: given})
