@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from planner.answer.limits import broken_limits
-from planner.budget.parts.subject import Json, Subject, is_stale
+from planner.budget.parts.subject import Json, Subject
+from planner.choose.decisive import FIGURES, INPUT, RUN
+from planner.choose.decisive import decisive as decisive_lines
 from planner.choose.stages import cautions
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
@@ -54,7 +56,18 @@ def _limits(subject: Subject) -> Iterator[FirstLine]:
 
 def _warnings(subject: Subject) -> Iterator[FirstLine]:
     """What of the question was left out, contradicted or not understood."""
-    yield from _first_lines(subject, lambda line: line["warning"] and line["topic"] != "limit")
+    yield from _ranked(subject, (INPUT, RUN))
+
+
+def _of_figures(subject: Subject) -> Iterator[FirstLine]:
+    """What warns of the figures, those of the recommended option first."""
+    yield from _ranked(subject, (FIGURES,))
+
+
+def _ranked(subject: Subject, ranks: Collection[int]) -> Iterator[FirstLine]:
+    """As the first screen ranks them, in its order."""
+    lines = decisive_lines(subject.document, subject.option)
+    yield from (FirstLine("run", line.text, warning=True) for line in lines if line.rank in ranks)
 
 
 def _first_lines(subject: Subject, wanted: Callable[[Json], bool]) -> Iterator[FirstLine]:
@@ -78,15 +91,8 @@ def _memory(subject: Subject) -> Iterator[FirstLine]:
 
 def _price(subject: Subject) -> Iterator[FirstLine]:
     option = subject.option
-    if option is None:
-        return
-    if option["cost"] is None:
+    if option is not None and option["cost"] is None:
         text = f"no price of {option['gpu']} is known: {FieldName('price')} gives it"
-        yield FirstLine("cost", text, warning=True)
-        return
-    age = (option["cost"]["offer"] or {}).get("age_days")
-    if is_stale(age):
-        text = f"the price of {option['provider']} is {age} days old: ask for it again"
         yield FirstLine("cost", text, warning=True)
 
 
@@ -99,13 +105,6 @@ def _range(subject: Subject) -> Iterator[FirstLine]:
             f"more than {format_usd(high)}"
         )
         yield FirstLine("cost", text)
-
-
-def _of_option(subject: Subject) -> Iterator[FirstLine]:
-    """Warnings of the recommended option, then those of all."""
-    own = (subject.option or {}).get("warnings", [])
-    texts: Iterable[str] = own if subject.option else subject.document["warnings"]
-    yield from (FirstLine("run", text, warning=True) for text in texts)
 
 
 def _against(subject: Subject) -> Iterator[FirstLine]:
@@ -123,6 +122,6 @@ SAID_BY: tuple[Callable[[Subject], Iterable[FirstLine]], ...] = (
     _warnings,
     _price,
     _range,
-    _of_option,
+    _of_figures,
     _against,
 )
