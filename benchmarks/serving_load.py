@@ -23,7 +23,6 @@ import asyncio
 import json
 import random
 import re
-import socket
 import statistics
 import subprocess
 import sys
@@ -104,10 +103,7 @@ def processor_seconds(server: int) -> float:
 async def loaded(address: str, server: int, arguments: argparse.Namespace) -> tuple[Seen, Seen]:
     """(the first questions, alone; those of all clients)."""
     limits = httpx.Limits(max_connections=arguments.clients)
-    # without it the client's own two sends a request wait 40 ms for each other, as no browser's do
-    at_once = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
-    transport = httpx.AsyncHTTPTransport(limits=limits, socket_options=at_once)
-    async with httpx.AsyncClient(base_url=address, timeout=60, transport=transport) as http:
+    async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as http:
         alone = Seen()
         for _ in range(arguments.workers):
             begun = time.monotonic()
