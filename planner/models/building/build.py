@@ -110,6 +110,10 @@ def _builder(facts: ModelFacts) -> Callable[..., BuiltModel]:
         from planner.models.building.factory import build_factory
 
         return build_factory
+    if facts.library == "torchvision" and facts.task != "image_classification":
+        from planner.models.building.detectors import build_detector
+
+        return build_detector
     from planner.models.building.vision import build_vision
 
     return build_vision
