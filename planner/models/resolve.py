@@ -80,6 +80,7 @@ def from_folder(
 ) -> ModelFacts:
     """The facts of a folder with a config.json; a safetensors file beside it gives the exact
     parameters and dtype."""
+    usual = usual or folders.usual_task(folder)
     facts = _from_config(folder / "config.json", name, origin, task, trust_remote_code, usual)
     checkpoint = read_checkpoint(folder)
     tokenizer = folder / "tokenizer.json"
@@ -134,9 +135,7 @@ def _from_any_folder(
         encoder = folders.encoder_folder(path)
         if encoder is None:
             raise folders.refuse(path, name)
-        facts = from_folder(encoder, name, "folder", task, trust)
-    if (path / folders.MODULES).is_file() and facts.modality == "text":
-        facts = replace(facts, first_lines=(folders.sentence_line(name), *facts.first_lines))
+        facts = from_folder(encoder, name, "folder", task, trust, folders.usual_task(path))
     return facts
 
 
