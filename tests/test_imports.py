@@ -25,6 +25,7 @@ SHARED = (
     "figures",
     "today",
     "tables",
+    "tasks",
     "registry",
     "libraries",
 )
@@ -106,6 +107,7 @@ MOST_FILES, LISTS = (
     14,
     (
         "cli/commands",
+        "models/building/tasks",
         "datasets/readers",
         "training/strategies",
         "operations/kinds",

@@ -19,22 +19,7 @@ class QuestionFields(TypedDict, total=False):
     audio_hours: float | str | None
     seconds_per_sample: float | str | None
     text_columns: Sequence[str] | str | None
-    task: (
-        Literal[
-            "causal_lm",
-            "masked_lm",
-            "seq2seq_lm",
-            "text_classification",
-            "token_classification",
-            "question_answering",
-            "image_classification",
-            "audio_classification",
-            "speech_recognition",
-            "contrastive",
-            "custom",
-        ]
-        | None
-    )
+    task: str | None
     classes: int | str | None
     strategy: Sequence[str] | str | None
     gpu: str | None

@@ -15,7 +15,7 @@ from planner.datasets.batching import BatchPlan, Spread, spread_lengths
 from planner.errors import FieldName, QuestionError
 from planner.first_lines import FirstLine
 
-MODALITIES = ("text", "image", "audio", "image_text")
+MODALITIES = ("text", "image", "audio", "image_text", "series", "table")
 PERCENTILES = (1, 10, 25, 50, 75, 90, 95, 99)
 
 

@@ -12,6 +12,7 @@ from planner.first_lines import FirstLine
 from planner.models.class_names import class_of, class_task
 from planner.models.configs import SYNONYMS, model_types
 from planner.models.constants import constant, has
+from planner.tasks import tasks
 
 #: Where a class name does not decide, the first of these that the library can train the model type
 #: on.
@@ -26,13 +27,6 @@ PREFERENCE: tuple[str, ...] = (
     "masked_lm",
     "token_classification",
 )
-
-MODALITY = {
-    "image_classification": "image",
-    "audio_classification": "audio",
-    "speech_recognition": "audio",
-    "contrastive": "image_text",
-}
 
 
 @dataclass(frozen=True)
@@ -132,7 +126,9 @@ def _line(task: str, reason: str, *, changeable: bool = True) -> FirstLine:
 
 
 def modality_of(task: str) -> str:
-    return MODALITY.get(task, "text")
+    """What a sample of the task is; ``text`` for a task that the table does not hold."""
+    row = tasks().get(task)
+    return row.modality if row else "text"
 
 
 def check_task(task: str | None, only: str, where: str) -> str:

@@ -6,17 +6,16 @@ A check takes (path, rows) and returns the list of what is wrong, each naming it
 
 import datetime
 import re
-import typing
 from collections import Counter
 
 from planner import tables
 from planner.budget.what_if.sensitivity import WAYS
+from planner.datasets.profile import MODALITIES
 from planner.plan.inputs.practice import CTC
 from planner.plan.phases.stages import STAGES
 from planner.question import ALL_STRATEGIES, Question
-from planner.question.what import Task
+from planner.tasks import tasks
 from planner.today import system_date
-from planner.uncertainty.runs import MODALITIES
 
 #: The system's day, not the one that the tests answer as of: nothing can have been captured later.
 TODAY = system_date()
@@ -222,7 +221,7 @@ def has_unit(row):
 
 #: What a default may be of.
 #: Speech recognition without a decoder is none of the tasks and has rows of its own.
-SCOPES = (*ALL_STRATEGIES, *typing.get_args(Task), CTC, "any")
+SCOPES = (*ALL_STRATEGIES, *tuple(tasks()), CTC, "any")
 
 
 def every_key_has_a_row_for_any(path, rows):
@@ -574,7 +573,13 @@ CHECKS = {
         at_most("planned_p10_hours", "planned_hours"),
         at_most("planned_hours", "planned_p90_hours"),
         one_of("strategy", ALL_STRATEGIES),
-        one_of("modality", tuple({*MODALITIES.values()})),
+        one_of("modality", tuple({task.runs for task in tasks().values()})),
+    ),
+    "models/tasks.csv": GENERIC
+    + (
+        unique("task"),
+        one_of("modality", MODALITIES),
+        rows_satisfying(lambda row: row["words"] and row["runs"], "no words or no runs"),
     ),
     "glossary.csv": GENERIC
     + (
@@ -717,7 +722,7 @@ CHECKS = {
     + (
         unique("task", "strategy", "published_task", "data"),
         dated("date"),
-        one_of("task", typing.get_args(Task)),
+        one_of("task", tuple(tasks())),
         one_of("strategy", ALL_STRATEGIES),
         one_of("data", ("", "plain text")),
         one_of("steps", ("", "yes")),
@@ -729,7 +734,7 @@ CHECKS = {
         unique("data", "model"),
         dated("date"),
         positive("recipes"),
-        one_of("task", typing.get_args(Task)),
+        one_of("task", tuple(tasks())),
         counted_recipes,
     ),
     "recipes/medians.csv": GENERIC
