@@ -21,7 +21,10 @@ LORA: tuple[str, ...] = tuple(
     if strategy.uses_lora
 )
 #: Tasks whose inputs may be images of any size.
-IMAGE_TASKS = ("image_classification", "contrastive", "custom")
+IMAGE_TASKS = (
+    *("image_classification", "contrastive", "text_to_image", "masked_image_modeling"),
+    *("image_self_distillation", "custom"),
+)
 CLASSIFIERS = (
     "text_classification",
     "token_classification",
