@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from planner.models.facts import ModelFacts
 from planner.trace.recorder.fit import StructureChanges, fit
+from planner.trace.recorder.scans import fuse_scans
 from planner.trace.recorder.step_runner import WEIGHTS, StepRunner
 from planner.trace.table import SHORTEST, StepTrace, TraceFamily
 from planner.trace.versions import versions
@@ -152,7 +153,7 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
     ``device`` for a real run."""
     from planner.models.building.build import build
 
-    return build(
+    built = build(
         facts,
         attention=recipe.attention,
         dtype=WEIGHTS.get(recipe.precision, "float32"),
@@ -164,6 +165,9 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
         channels_last=convolutional(facts),
         device=device,
     )
+    if device == "meta" and facts.library == "transformers":
+        built.assumptions = (*built.assumptions, *fuse_scans(built.module))
+    return built
 
 
 def convolutional(facts: ModelFacts) -> bool:

@@ -118,10 +118,10 @@ class TrainingTask:
     type. ``batch(feed, B, S, T)`` → the keyword arguments of the module's forward pass, ``symbols``
     the sizes it depends on. ``loss`` and ``logits`` of (module, batch), ``soft_loss`` of a
     student's and a teacher's logits where those are no logarithms of chances. ``head(module)`` →
-    prefixes of the parameters that feature extraction trains. ``adapt(config, classes)`` prepares a config.
-    ``frozen(module, config)`` → (names of parameters that a full fine-tuning leaves alone, what is
-    said of it). ``check(feed)`` raises ModelError for what cannot be fed. ``variant(config)`` → the
-    task that a config really trains, where families differ."""
+    prefixes of the parameters that feature extraction trains. ``adapt(config, classes)`` prepares a
+    config. ``frozen(module, config)`` → (names of parameters that a full fine-tuning leaves alone,
+    what is said of it). ``check(feed)`` raises ModelError for what cannot be fed.
+    ``variant(config)`` → the task that a config really trains, where families differ."""
 
     name: str
     auto_classes: tuple[str, ...]
