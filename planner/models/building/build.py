@@ -25,6 +25,7 @@ def build(
     audio_samples: int | None = None,
     task: str | None = None,
     channels_last: bool = False,
+    negatives: int = 0,
     device: str = "meta",
 ) -> BuiltModel:
     """The model in training mode on ``device``, its weights in ``dtype``, with a way to feed it.
@@ -35,8 +36,9 @@ def build(
     ``attention``: eager | sdpa | flash (built as sdpa: the tracer records the fused kernel).
     ``classes`` overrides a classifier's number of labels, ``image_size`` (pixels) an image model's
     input, ``audio_samples`` is a raw waveform's length (required by models that read one).
-    ``channels_last`` lays a convolutional model's weights and images out as NHWC. Raises ModelError
-    for what cannot be built and MissingExtraError when its library is not installed.
+    ``negatives``: hard negatives beside each query of an embedding model. ``channels_last`` lays a
+    convolutional model's weights and images out as NHWC. Raises ModelError for what cannot be
+    built and MissingExtraError when its library is not installed.
     """
     import torch
 
@@ -61,6 +63,7 @@ def build(
             task=task or facts.task,
             channels_last=channels_last,
             device=device,
+            **({"negatives": negatives} if negatives else {}),
         )
     built.module.train()
     if device != "meta" and facts.library != "factory":
@@ -114,6 +117,10 @@ def _builder(facts: ModelFacts) -> Callable[..., BuiltModel]:
         from planner.models.building.factory import build_factory
 
         return build_factory
+    if facts.library == "torchvision" and facts.task != "image_classification":
+        from planner.models.building.detectors import build_detector
+
+        return build_detector
     from planner.models.building.vision import build_vision
 
     return build_vision

@@ -49,6 +49,7 @@ def build_transformers(
     task: str,
     channels_last: bool,
     device: str,
+    negatives: int = 0,
 ) -> BuiltModel:
     """See ``planner.models.building.build.build``."""
     if task not in training_tasks():
@@ -66,7 +67,7 @@ def build_transformers(
         library, config, facts, kind=kind, attention=attention, dtype=dtype, device=device
     )
     experts = group_experts(module) if device == "meta" else ()
-    feed = Feed(module, config, dtype, audio_samples, facts.name)
+    feed = Feed(module, config, dtype, audio_samples, facts.name, negatives)
     kind.check(feed)
     frozen, said = kind.frozen(module, config)
     return BuiltModel(
@@ -77,6 +78,7 @@ def build_transformers(
         make_batch=lambda B, S, T: kind.batch(feed, B, S, T),
         loss_function=kind.loss,
         logits_function=kind.logits,
+        soft_loss=kind.soft_loss,
         head=kind.head(module),
         blocks=_blocks(module),
         checkpoint=_checkpointing(module, facts.name),

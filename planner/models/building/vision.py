@@ -9,6 +9,7 @@ from planner.errors import FieldName, ModelError, UnknownNameError
 from planner.libraries import import_library
 from planner.models.building.built import BuiltModel, largest_module_list
 from planner.models.building.meta import make_on
+from planner.models.building.wrapping import checkpoint_blocks
 from planner.models.constants import constant
 from planner.models.facts import ModelFacts
 
@@ -201,7 +202,7 @@ def _checkpointing(module: torch.nn.Module, facts: ModelFacts) -> Callable[..., 
         if facts.library == "timm" and not options:
             _timm_checkpointing(module, facts.name)
         else:
-            _wrap_blocks(module, options)
+            checkpoint_blocks(vision_blocks(module), options)
 
     return enable
 
@@ -215,16 +216,3 @@ def _timm_checkpointing(module: Any, name: str) -> None:
             where=name,
             mend=f"Leave {FieldName('gradient_checkpointing')} out",
         ) from error
-
-
-def _wrap_blocks(module: torch.nn.Module, options: Mapping[str, Any]) -> None:
-    """Run every block under torch.utils.checkpoint (non-reentrant)."""
-    from torch.utils.checkpoint import checkpoint
-
-    def wrapped(forward: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *args, **kwargs: checkpoint(
-            forward, *args, use_reentrant=False, **options, **kwargs
-        )
-
-    for block in vision_blocks(module):
-        block.forward = wrapped(block.forward)

@@ -275,6 +275,7 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
         classes=recipe.classes,
         image_size=recipe.image_size,
         audio_samples=recipe.audio_samples,
+        negatives=recipe.negatives or 0,
         task=recipe.task,
         channels_last=convolutional(facts),
         device=device,

@@ -35,6 +35,8 @@ def apply(built, recipe, build) -> Prepared:
         leaving_teacher()
         logits = built.logits(student, batch)
         target, labels = target[..., : logits.shape[-1]], batch.get("labels")
+        if built.soft_loss is not None:
+            return built.soft_loss(logits, target)
         if labels is not None and labels.is_floating_point():
             return _regression(logits, target, labels)
         soft = (
