@@ -27,6 +27,7 @@ SHARED = (
     "moment",
     "by_array",
     "tables",
+    "tasks",
     "registry",
     "libraries",
 )
@@ -108,6 +109,7 @@ MOST_FILES, LISTS = (
     14,
     (
         "cli/commands",
+        "models/building/tasks",
         "datasets/readers",
         "training/strategies",
         "operations/kinds",

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from planner.question.fields import OneOf
 from planner.question.settings import SETTINGS
 from planner.registry import declared
+from planner.tasks import tasks
 
 #: Strategies that train something on a device: those of ``training/strategies``, a file each.
 TRAINING_STRATEGIES: tuple[str, ...] = tuple(
@@ -22,19 +23,7 @@ PAID_STRATEGIES: tuple[str, ...] = ("prompting", "rag", "provider_fine_tune")
 ALL_STRATEGIES: tuple[str, ...] = PAID_STRATEGIES + TRAINING_STRATEGIES
 
 Strategy = Annotated[str, OneOf(ALL_STRATEGIES)]
-Task = Literal[
-    "causal_lm",
-    "masked_lm",
-    "seq2seq_lm",
-    "text_classification",
-    "token_classification",
-    "question_answering",
-    "image_classification",
-    "audio_classification",
-    "speech_recognition",
-    "contrastive",
-    "custom",
-]
+Task = Annotated[str, OneOf(tasks())]
 
 
 class What(BaseModel):

@@ -16,24 +16,20 @@ from functools import cache
 from planner import tables
 from planner.errors import ProfileError
 from planner.figures import Estimate
+from planner.tasks import tasks
 from planner.uncertainty.corrections import corrections
 
 ANY = "any"
 #: Of a row: its quantiles hold the step's error, or are to be joined with it.
 WHOLE, AROUND = "run", "around the step"
-#: What a task's runs are counted among.
-MODALITIES = {
-    "causal_lm": "language model",
-    "seq2seq_lm": "sequence to sequence",
-    "masked_lm": "text encoder",
-    "text_classification": "text encoder",
-    "token_classification": "text encoder",
-    "question_answering": "text encoder",
-    "contrastive": "text encoder",
-    "image_classification": "image",
-    "speech_recognition": "speech",
-    "audio_classification": "speech",
-}
+#: Of a task that the table does not hold.
+OTHER = "other"
+
+
+def runs_of(task: str) -> str:
+    """What a task's runs are counted among."""
+    row = tasks().get(task)
+    return row.runs if row else OTHER
 
 
 @dataclass(frozen=True)
@@ -102,7 +98,7 @@ def basis_of_runs(basis: str, device: str) -> str:
 def kinds(task: str, strategy: str, trainer: str, devices: int) -> dict[str, str]:
     """What a run is counted among, by dimension."""
     return {
-        "modality": MODALITIES.get(task, "other"),
+        "modality": runs_of(task),
         "strategy": strategy,
         "trainer": trainer,
         "devices": "several" if devices > 1 else "one",

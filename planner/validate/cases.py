@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from planner.models.tasks import modality_of
 from planner.question.settings import published
 from planner.question.setup import Setup
 
@@ -28,14 +29,6 @@ MEASURES = ("step", "forward_backward", "forward")
 #: Which of the three memories the source read: torch's peak of live tensors, what its allocator
 #: held, what the driver saw.
 MEMORIES = ("allocated", "reserved", "device")
-
-#: The modality of each task that is not about text: what the planner looks its uncertainty up by.
-MODALITIES = {
-    "image_classification": "image",
-    "audio_classification": "audio",
-    "speech_recognition": "audio",
-    "contrastive": "image_text",
-}
 
 #: Families of one kin are kept on one side of the split: the first pattern found in a model's name
 #: decides.
@@ -98,7 +91,7 @@ class Case(Setup):
 
     @property
     def modality(self) -> str:
-        return MODALITIES.get(self.task, "text")
+        return modality_of(self.task)
 
 
 @dataclass(frozen=True)

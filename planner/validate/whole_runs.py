@@ -9,10 +9,11 @@ from typing import Any
 
 from planner.errors import PlannerError
 from planner.ledger.record import RunRecord
+from planner.models.tasks import modality_of
 from planner.uncertainty import corrections
 from planner.units import SECONDS_PER_HOUR
 from planner.validate import residuals
-from planner.validate.cases import LEDGER, MODALITIES, family_of, split_of
+from planner.validate.cases import LEDGER, family_of, split_of
 from planner.validate.summaries import Comparison
 
 #: A run whose number of steps differs by more from what the question asks for is another run, or
@@ -98,7 +99,7 @@ def _figures(record: RunRecord, option: Mapping[str, Any] | None) -> list[Compar
         strategy=option["strategy"],
         gpu=option["gpu"],
         family=family_of(model),
-        modality=MODALITIES.get(str(setup.get("task")), "text"),
+        modality=modality_of(str(setup.get("task"))),
         split=split_of(family_of(model)),
         model=model,
     )

@@ -6,17 +6,18 @@ A check takes (path, rows) and returns the list of what is wrong, each naming it
 
 import datetime
 import re
-import typing
 from collections import Counter
 
 from planner import tables
 from planner.budget.what_if.sensitivity import WAYS
+from planner.datasets.profile import MODALITIES
+from planner.models.building.diffusion.conditions import CONDITIONS
+from planner.plan.inputs.pictures import CAPTIONED, OF_ONE_SUBJECT
 from planner.plan.inputs.practice import CTC
 from planner.plan.phases.stages import STAGES
 from planner.question import ALL_STRATEGIES, Question
-from planner.question.what import Task
+from planner.tasks import tasks
 from planner.today import system_date
-from planner.uncertainty.runs import MODALITIES
 
 #: The system's day, not the one that the tests answer as of: nothing can have been captured later.
 TODAY = system_date()
@@ -222,7 +223,7 @@ def has_unit(row):
 
 #: What a default may be of.
 #: Speech recognition without a decoder is none of the tasks and has rows of its own.
-SCOPES = (*ALL_STRATEGIES, *typing.get_args(Task), CTC, "any")
+SCOPES = (*ALL_STRATEGIES, *tuple(tasks()), CTC, "any")
 
 
 def every_key_has_a_row_for_any(path, rows):
@@ -574,7 +575,29 @@ CHECKS = {
         at_most("planned_p10_hours", "planned_hours"),
         at_most("planned_hours", "planned_p90_hours"),
         one_of("strategy", ALL_STRATEGIES),
-        one_of("modality", tuple({*MODALITIES.values()})),
+        one_of("modality", tuple({task.runs for task in tasks().values()})),
+    ),
+    "models/families_covered.csv": GENERIC
+    + (
+        unique("family"),
+        one_of("task", tasks()),
+        rows_satisfying(
+            lambda row: (
+                row["model"]
+                and row["data"]
+                and all(
+                    part.partition("=")[0] in Question.model_fields
+                    for part in row["fields"].split()
+                )
+            ),
+            "no model, no data, or a field that a question has not",
+        ),
+    ),
+    "models/tasks.csv": GENERIC
+    + (
+        unique("task"),
+        one_of("modality", MODALITIES),
+        rows_satisfying(lambda row: row["words"] and row["runs"], "no words or no runs"),
     ),
     "glossary.csv": GENERIC
     + (
@@ -612,6 +635,27 @@ CHECKS = {
         dated("date"),
         positive("value"),
         rows_satisfying(has_unit, "no unit"),
+    ),
+    "models/diffusion_pipelines.csv": GENERIC
+    + (
+        unique("pipeline"),
+        dated("date"),
+        positive("caption_tokens", "size"),
+        one_of("told", tuple(CONDITIONS)),
+        one_of("schedule", ("noise", "flow")),
+        one_of("vae", ("half", "float32")),
+        rows_satisfying(
+            lambda row: {row["denoiser"], "vae"} <= set(row["parts"].split()), "parts are missing"
+        ),
+    ),
+    "models/task_strategies.csv": GENERIC
+    + (
+        unique("task", "strategy"),
+        dated("date"),
+        one_of("task", tuple(tasks())),
+        one_of("strategy", ALL_STRATEGIES),
+        one_of("mend", ALL_STRATEGIES),
+        rows_satisfying(lambda row: row["reason"], "no reason"),
     ),
     "models/**/*.csv": GENERIC,
     "datasets/constants.csv": GENERIC
@@ -717,9 +761,9 @@ CHECKS = {
     + (
         unique("task", "strategy", "published_task", "data"),
         dated("date"),
-        one_of("task", typing.get_args(Task)),
+        one_of("task", tuple(tasks())),
         one_of("strategy", ALL_STRATEGIES),
-        one_of("data", ("", "plain text")),
+        one_of("data", ("", "plain text", CAPTIONED, OF_ONE_SUBJECT)),
         one_of("steps", ("", "yes")),
         one_of("packs", ("", "yes")),
         published_task_is_known,
@@ -729,7 +773,7 @@ CHECKS = {
         unique("data", "model"),
         dated("date"),
         positive("recipes"),
-        one_of("task", typing.get_args(Task)),
+        one_of("task", tuple(tasks())),
         counted_recipes,
     ),
     "recipes/medians.csv": GENERIC

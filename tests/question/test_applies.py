@@ -5,6 +5,7 @@ import pytest
 from planner.answer.estimate import estimate
 from planner.question import Question
 from planner.question.applies import USES, in_vain, use_of
+from planner.question.fields import choices
 from planner.question.settings import SETTINGS
 from planner.question.what import ALL_STRATEGIES, Task
 
@@ -85,7 +86,7 @@ def test_nothing_is_said_of_what_was_not_asked():
 
 
 def test_every_use_is_of_a_field_and_names_what_there_is():
-    tasks = set(Task.__args__)
+    tasks = set(choices(Task))
     for name, use in USES.items():
         assert name in Question.model_fields and name not in ("model", "samples")
         assert set(use.strategies) | set(use.needless_for) <= set(ALL_STRATEGIES)

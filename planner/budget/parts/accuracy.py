@@ -13,7 +13,7 @@ from planner import tables
 from planner.budget.parts.headline import strategy_words
 from planner.budget.parts.subject import Json, Subject
 from planner.figures import Estimate
-from planner.uncertainty.runs import MODALITIES
+from planner.uncertainty.runs import runs_of
 
 #: A plan is met where it is within this much of the report.
 WITHIN = 0.30
@@ -51,7 +51,7 @@ def accuracy(subject: Subject) -> Json | None:
     if option is None or option["run"] is None:
         subject.lacks("how right plans of such runs were: no run is recommended")
         return None
-    modality = MODALITIES.get(str(option["training"].get("task") or subject.question["task"]), "")
+    modality = runs_of(str(option["training"].get("task") or subject.question["task"]))
     runs, like = _alike(modality, option["strategy"])
     hours = option["run"]["wall_hours"]["p50"]
     errors = [run.error for run in runs]

@@ -1,0 +1,1 @@
+"""What transformers models train on: a file each group of tasks, found by ``TASKS``."""
