@@ -189,9 +189,7 @@ class StepRunner:
         or all of them); of stacks whose blocks were repeated, how many were recorded."""
         trainable = self.prepared.trainable
         saved = (
-            trainable
-            if strategy_of(self.recipe).uses_lora
-            else list(self.prepared.module.parameters())
+            trainable if strategy_of(self.recipe).uses_lora else list(self._saved().parameters())
         )
         return {
             "total_params": self.prepared.total_parameters,
@@ -205,6 +203,11 @@ class StepRunner:
             **self._unmatched(),
             **({"repeated": self.repeated.cut} if self.repeated.proven else {}),
         }
+
+    def _saved(self) -> torch.nn.Module:
+        """What a checkpoint holds: frozen parts beside what trains are not written."""
+        trunk = self.built.trunk
+        return self.prepared.module.get_submodule(trunk) if trunk else self.prepared.module
 
     def _unmatched(self) -> dict[str, list[str]]:
         """Places of adapters that the model does not have, where such are named."""
