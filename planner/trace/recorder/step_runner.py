@@ -74,7 +74,7 @@ class StepRunner:
         unique = list({id(root): root for root in roots if root is not None}.values())
         phase = None if self.prepared.inference else partial(recorded_update, recipe=self.recipe)
         record, names = self._recorded_without_update, self._names.modules
-        return Repeated(record, phase, find_stacks(unique), names)
+        return Repeated(self.built.module, record, phase, find_stacks(unique), names)
 
     def record(self, **point: int) -> RawTrace:
         """Record the step at a point. Raises ModelError, in one line, when the model's own code or
