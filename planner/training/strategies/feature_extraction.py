@@ -40,6 +40,8 @@ def _backbone_only(built, total: int) -> Prepared:
 
     freeze(built.module)
     built.module.eval()
+    if built.features is not None:
+        return Prepared(built.module, [], built.features, built.batch, total, inference=True)
 
     def forward(batch):
         with torch.no_grad():

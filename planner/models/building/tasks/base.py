@@ -120,8 +120,8 @@ class TrainingTask:
     student's and a teacher's logits where those are no logarithms of chances. ``head(module)`` →
     prefixes of the parameters that feature extraction trains. ``adapt(config, classes)`` prepares a
     config. ``frozen(module, config)`` → (names of parameters that a full fine-tuning leaves alone,
-    what is said of it). ``check(feed)`` raises ModelError for what cannot be fed. ``variant(config)`` → the
-    task that a config really trains, where families differ."""
+    what is said of it). ``check(feed)`` raises ModelError for what cannot be fed.
+    ``variant(config)`` → the task that a config really trains, where families differ."""
 
     name: str
     auto_classes: tuple[str, ...]
