@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from planner.errors import ModelError
-from planner.trace.recorder.dispatch_mode import RawTrace
+from planner.trace.raw import RawTrace
 from planner.trace.table import PER_CLASS, Operand, Signature, StepTrace, value_of
 
 MONOMIALS = {
