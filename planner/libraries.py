@@ -20,7 +20,9 @@ TORCHVISION_SCHEMAS = (
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 
-EXTRAS = {"transformers": "hf", "peft": "hf", "timm": "vision", "torchvision": "vision"}
+EXTRAS = {"transformers": "hf", "peft": "hf", "timm": "vision", "torchvision": "vision"} | {
+    "ultralytics": "yolo"
+}
 #: Libraries that write reports: nothing of torch is imported with them.
 REPORTING = {
     "xlsxwriter": "report",

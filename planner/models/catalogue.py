@@ -99,6 +99,20 @@ def config_file(name: str) -> Path:
     return tables.path("models", "configs", f"{name}.json")
 
 
+#: Of Ultralytics' code and weights.
+YOLO_LICENCE = "AGPL-3.0"
+
+
+def yolo_lines(architecture: str) -> tuple[FirstLine, ...]:
+    """Which YOLO it is, and under which licence: there are several of the name."""
+    text = (
+        f"{architecture} as Ultralytics builds it, under {YOLO_LICENCE} or its paid licence; YOLOX "
+        "and YOLOS (hustvl/yolos-tiny) are Apache-2.0"
+    )
+    task = "trained as object_detection (Ultralytics' own loss)"
+    return FirstLine("model", text), FirstLine("task", task)
+
+
 def _vision(row: Row, task: str, known: dict[str, Any]) -> ModelFacts:
     architecture = row["architecture"]
     classifies = task == "image_classification"
@@ -111,6 +125,8 @@ def _vision(row: Row, task: str, known: dict[str, Any]) -> ModelFacts:
         fingerprint=text_fingerprint(f"{row['library']}:{architecture}"),
         parameters=int(row["parameters"]),
         image_size=int(row["image_size"]),
-        first_lines=(FirstLine("task", f"trained as {task} ({row['library']} {what})"),),
+        first_lines=yolo_lines(architecture)
+        if row["library"] == "ultralytics"
+        else (FirstLine("task", f"trained as {task} ({row['library']} {what})"),),
         **known,
     )

@@ -14,6 +14,7 @@ from planner.first_lines import FirstLine
 from planner.models import catalogue, folders, hub, sizes
 from planner.models.checkpoint import read_checkpoint
 from planner.models.configs import SUPPLIED, library_knows, read_config
+from planner.models.constants import constant
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
 from planner.models.names import renames, spelling
 from planner.models.quantization.read import quantised_by
@@ -34,6 +35,8 @@ from planner.models.tasks import (
 #: The class that transformers has for the part of an omni model that writes text.
 THINKER = "ThinkerForConditionalGeneration"
 IMAGE_CLASSES = "image_classification"
+#: Series and sizes of Ultralytics' detectors.
+YOLO = re.compile(r"yolo(v\d+|\d+)[ntsmblxce]")
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -61,6 +64,8 @@ def resolve(
     prefix, _, rest = name.partition(":")
     if prefix in ("timm", "torchvision"):
         return _vision(prefix, rest, task)
+    if prefix == "yolo":
+        return _yolo(rest, task)
     if FACTORY.fullmatch(name) and not spelling.match(name, catalogue.index()):
         return _factory(name, task)
     if sizes.is_size(name):
@@ -259,6 +264,29 @@ def _vision(library: str, name: str, task: str | None) -> ModelFacts:
         image_size=known.image_size,
         parameters=known.parameters,
         first_lines=(known.line, *lines) if known.line else lines,
+    )
+
+
+def _yolo(name: str, task: str | None) -> ModelFacts:
+    """A detector of Ultralytics. Raises UnknownNameError for a name that is none of its series."""
+    row = catalogue.find(name)
+    if row is not None and row["library"] == "ultralytics":
+        return replace(catalogue.facts(row, task), name=f"yolo:{name}", origin="ultralytics")
+    if not YOLO.fullmatch(name):
+        raise ModelError(
+            f"unknown YOLO {name!r}", mend="Name a series and a size: yolo:yolov8n, yolo:yolo11m"
+        )
+    return ModelFacts(
+        name=f"yolo:{name}",
+        origin="ultralytics",
+        library="ultralytics",
+        architecture=name,
+        task=check_task(task, "object_detection", f"yolo:{name}"),
+        modality="image",
+        fingerprint=text_fingerprint(f"ultralytics:{name}"),
+        image_size=int(constant("yolo_side")),
+        license=catalogue.YOLO_LICENCE,
+        first_lines=catalogue.yolo_lines(name),
     )
 
 

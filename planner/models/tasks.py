@@ -222,6 +222,15 @@ def _image_size(config: Mapping[str, Any], vision: Mapping[str, Any], task: str)
     return int(constant("training_side", family)) if own else stated
 
 
+def keeps_shape(library: str, config: Mapping[str, Any] | None, task: str) -> bool:
+    """Whether images for this task keep their shape, so that a size is that of their shorter side.
+    torchvision's detectors resize so, but for SSD, whose size is told by its name."""
+    if library == "torchvision":
+        return task in ("object_detection", "instance_segmentation")
+    family = (config or {}).get("model_type", "")
+    return task in SIZED_BY_FAMILY and has("keeps_shape", family)
+
+
 def weights_dtype(config: Mapping[str, Any]) -> str | None:
     """The type of a checkpoint's weights as its config, or its text part, states it; None where it
     does not."""
