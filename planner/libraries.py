@@ -21,7 +21,8 @@ TORCHVISION_SCHEMAS = (
 )
 
 EXTRAS = {"transformers": "hf", "peft": "hf", "timm": "vision", "torchvision": "vision"} | {
-    "ultralytics": "yolo"
+    "ultralytics": "yolo",
+    "diffusers": "diffusers",
 }
 #: Libraries that write reports: nothing of torch is imported with them.
 REPORTING = {
@@ -44,6 +45,8 @@ def import_library(name: str, purpose: str) -> ModuleType:
     module = importlib.import_module(name)
     if name == "transformers" and "TRANSFORMERS_VERBOSITY" not in os.environ:
         # its remarks about configs are not this program's answers
+        module.logging.set_verbosity_error()
+    if name == "diffusers" and "DIFFUSERS_VERBOSITY" not in os.environ:
         module.logging.set_verbosity_error()
     return module
 

@@ -48,6 +48,7 @@ class QuestionFields(TypedDict, total=False):
     max_length: int | str | None
     length_spread: float | str | None
     image_size: int | str | None
+    negatives: int | str | None
     padding: Literal["longest", "max", "packed"] | None
     group_by_length: bool | None
     precision: Literal["fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"] | None
@@ -67,6 +68,7 @@ class QuestionFields(TypedDict, total=False):
     load_in: Literal["4bit", "8bit"] | None
     kbit_preparation: Literal["peft", "none"]
     quantised_layers: Literal["installed", "all"]
+    prior_preservation: bool | None
     unfrozen_blocks: int | str | None
     unfreezing: Literal["last_blocks", "gradual"]
     cached_features: bool | None

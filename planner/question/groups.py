@@ -24,6 +24,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "data",
         "text_columns",
         "target_tokens_per_sample",
+        "negatives",
         "audio_hours",
         "seconds_per_sample",
         "length_spread",
@@ -48,6 +49,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "unfrozen_blocks",
         "unfreezing",
         "cached_features",
+        "prior_preservation",
     ),
     "Adapters": (
         "lora_rank",

@@ -29,6 +29,7 @@ class TracedSettings:
     image_size: int | None = None
     # length of a raw waveform, where the model's lengths are not linear in it
     audio_samples: int | None = None
+    negatives: int | None = None  # hard negatives beside each query of an embedding model
     lora_rank: int | None = None
     lora_targets: tuple[str, ...] | None = None  # None: every linear layer but the head
     lora_exclude: tuple[str, ...] | None = None
@@ -41,6 +42,7 @@ class TracedSettings:
     # peft | none; a recipe has it in its precision: peft is mixed precision over float32
     kbit_preparation: str | None = None
     quantised_layers: str | None = None  # installed | all
+    prior_preservation: bool | None = None  # DreamBooth's: half of a batch is of the class
     unfrozen_blocks: int | None = None
     teacher: str | None = None  # fingerprint of the teacher
     # feature_extraction: "cached" traces the head on cached features; "features" the forward pass

@@ -11,6 +11,7 @@ RECORDED = {
     "timm": ("torch", "timm", "peft"),
     "torchvision": ("torch", "torchvision", "peft"),
     "ultralytics": ("torch", "ultralytics", "torchvision", "peft"),
+    "diffusers": ("torch", "diffusers", "transformers", "peft"),
     "factory": ("torch", "peft"),
 }
 

@@ -79,14 +79,10 @@ def _timm(
     device: str,
 ) -> tuple[torch.nn.Module, tuple[str, ...], int]:
     timm = import_library("timm", f"the model {facts.name}")
-    name = facts.architecture or ""
-    if not timm.is_model(name):
-        raise UnknownNameError("timm model", name, timm.list_models())
+    name, own = facts.architecture or "", own_labels(facts)
     published = timm.get_pretrained_cfg(name)
     own_size = published.input_size[-1]
-    options: dict[str, Any] = {
-        "num_classes": classes or (published.num_classes or int(constant("imagenet_classes")))
-    }
+    options: dict[str, Any] = {"num_classes": classes or own}
     if image_size is not None and image_size != own_size and published.fixed_input_size:
         options["img_size"] = image_size
     timm.layers.set_fused_attn(attention != "eager")
@@ -97,6 +93,17 @@ def _timm(
         tuple(names[id(part)] for part in _parts(module.get_classifier()) if id(part) in names),
         image_size or own_size,
     )
+
+
+def own_labels(facts: ModelFacts) -> int:
+    """Of the published weights, else ImageNet's, as torchvision's constructors have it."""
+    name, published = facts.architecture or "", None
+    if facts.library == "timm":
+        timm = import_library("timm", f"the model {facts.name}")
+        if not timm.is_model(name):
+            raise UnknownNameError("timm model", name, timm.list_models())
+        published = timm.get_pretrained_cfg(name).num_classes
+    return published or int(constant("imagenet_classes"))
 
 
 def _parts(classifier: Any) -> tuple[Any, ...]:
@@ -124,7 +131,7 @@ def _torchvision(
             where=facts.name,
             mend=f"Give {FieldName('image_size')}",
         )
-    options: dict[str, Any] = {"num_classes": classes} if classes else {}
+    options: dict[str, Any] = {"num_classes": classes or own_labels(facts)}
     if name.startswith("vit_"):
         options["image_size"] = size
     if name in ("googlenet", "inception_v3"):
