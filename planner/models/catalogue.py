@@ -120,7 +120,7 @@ def yolo_lines(architecture: str) -> tuple[FirstLine, ...]:
         "and YOLOS (hustvl/yolos-tiny) are Apache-2.0"
     )
     task = "trained as object_detection (Ultralytics' own loss)"
-    return FirstLine("model", text), FirstLine("task", task)
+    return FirstLine("model", text, warning=True), FirstLine("task", task)
 
 
 def _vision(row: Row, task: str, known: dict[str, Any]) -> ModelFacts:

@@ -23,7 +23,7 @@ def test_a_name_says_which_yolo_it_is_and_its_licence():
     for name in ("yolo:yolov8n", "yolov8n", "yolo:yolo11s"):
         facts = resolve(name)
         assert facts.library == "ultralytics" and facts.task == "object_detection"
-        said = " ".join(line.text for line in facts.first_lines)
+        said = " ".join(line.text for line in facts.first_lines if line.warning)
         assert "Ultralytics" in said and "AGPL-3.0" in said and "Apache-2.0" in said
     with pytest.raises(ModelError, match="unknown YOLO 'resnet'"):
         resolve("yolo:resnet")
