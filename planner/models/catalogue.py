@@ -13,6 +13,7 @@ from planner.first_lines import FirstLine
 from planner.models import pipelines
 from planner.models.configs import read_config
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
+from planner.models.names import yolo
 from planner.models.tasks import check_task, choose_task, describe, modality_of
 
 Row = dict[str, str]
@@ -109,20 +110,6 @@ def config_file(name: str) -> Path:
     return tables.path("models", "configs", f"{name}.json")
 
 
-#: Of Ultralytics' code and weights.
-YOLO_LICENCE = "AGPL-3.0"
-
-
-def yolo_lines(architecture: str) -> tuple[FirstLine, ...]:
-    """Which YOLO it is, and under which licence: there are several of the name."""
-    text = (
-        f"{architecture} as Ultralytics builds it, under {YOLO_LICENCE} or its paid licence; YOLOX "
-        "and YOLOS (hustvl/yolos-tiny) are Apache-2.0"
-    )
-    task = "trained as object_detection (Ultralytics' own loss)"
-    return FirstLine("model", text, warning=True), FirstLine("task", task)
-
-
 def _vision(row: Row, task: str, known: dict[str, Any]) -> ModelFacts:
     architecture = row["architecture"]
     classifies = task == "image_classification"
@@ -135,7 +122,7 @@ def _vision(row: Row, task: str, known: dict[str, Any]) -> ModelFacts:
         fingerprint=text_fingerprint(f"{row['library']}:{architecture}"),
         parameters=int(row["parameters"]),
         image_size=int(row["image_size"]),
-        first_lines=yolo_lines(architecture)
+        first_lines=yolo.first_lines(architecture)
         if row["library"] == "ultralytics"
         else (FirstLine("task", f"trained as {task} ({row['library']} {what})"),),
         **known,

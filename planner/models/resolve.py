@@ -16,7 +16,7 @@ from planner.models.checkpoint import read_checkpoint
 from planner.models.configs import SUPPLIED, library_knows, read_config
 from planner.models.constants import constant
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
-from planner.models.names import renames, spelling
+from planner.models.names import renames, spelling, yolo
 from planner.models.quantization.read import quantised_by
 from planner.models.quantization.read import read as read_quantization
 from planner.models.quantization.words import first_lines as quantised_lines
@@ -35,8 +35,6 @@ from planner.models.tasks import (
 #: The class that transformers has for the part of an omni model that writes text.
 THINKER = "ThinkerForConditionalGeneration"
 IMAGE_CLASSES = "image_classification"
-#: Series and sizes of Ultralytics' detectors.
-YOLO = re.compile(r"yolo(v\d+|\d+)[ntsmblxce]")
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -275,11 +273,11 @@ def _vision(library: str, name: str, task: str | None) -> ModelFacts:
 
 
 def _yolo(name: str, task: str | None) -> ModelFacts:
-    """A detector of Ultralytics. Raises UnknownNameError for a name that is none of its series."""
+    """A detector of Ultralytics. Raises ModelError for a name of no series."""
     row = catalogue.find(name)
     if row is not None and row["library"] == "ultralytics":
         return replace(catalogue.facts(row, task), name=f"yolo:{name}", origin="ultralytics")
-    if not YOLO.fullmatch(name):
+    if not yolo.SERIES.fullmatch(name):
         raise ModelError(
             f"unknown YOLO {name!r}", mend="Name a series and a size: yolo:yolov8n, yolo:yolo11m"
         )
@@ -292,8 +290,8 @@ def _yolo(name: str, task: str | None) -> ModelFacts:
         modality="image",
         fingerprint=text_fingerprint(f"ultralytics:{name}"),
         image_size=int(constant("yolo_side")),
-        license=catalogue.YOLO_LICENCE,
-        first_lines=catalogue.yolo_lines(name),
+        license=yolo.LICENCE,
+        first_lines=yolo.first_lines(name),
     )
 
 
