@@ -14,8 +14,9 @@ from planner.first_lines import FirstLine
 from planner.models import catalogue, folders, hub, pipelines, sizes
 from planner.models.checkpoint import read_checkpoint
 from planner.models.configs import SUPPLIED, library_knows, read_config
+from planner.models.constants import constant
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
-from planner.models.names import renames, spelling
+from planner.models.names import renames, spelling, yolo
 from planner.models.quantization.read import quantised_by
 from planner.models.quantization.read import read as read_quantization
 from planner.models.quantization.words import first_lines as quantised_lines
@@ -67,6 +68,8 @@ def resolve(
         return _pipeline(rest, task, trust_remote_code, offline)
     if prefix in ("timm", "torchvision"):
         return _vision(prefix, rest, task)
+    if prefix == "yolo":
+        return _yolo(rest, task)
     if FACTORY.fullmatch(name) and not spelling.match(name, catalogue.index()):
         return _factory(name, task)
     if sizes.is_size(name):
@@ -266,6 +269,29 @@ def _vision(library: str, name: str, task: str | None) -> ModelFacts:
         image_size=known.image_size,
         parameters=known.parameters,
         first_lines=(known.line, *lines) if known.line else lines,
+    )
+
+
+def _yolo(name: str, task: str | None) -> ModelFacts:
+    """A detector of Ultralytics. Raises ModelError for a name of no series."""
+    row = catalogue.find(name)
+    if row is not None and row["library"] == "ultralytics":
+        return replace(catalogue.facts(row, task), name=f"yolo:{name}", origin="ultralytics")
+    if not yolo.SERIES.fullmatch(name):
+        raise ModelError(
+            f"unknown YOLO {name!r}", mend="Name a series and a size: yolo:yolov8n, yolo:yolo11m"
+        )
+    return ModelFacts(
+        name=f"yolo:{name}",
+        origin="ultralytics",
+        library="ultralytics",
+        architecture=name,
+        task=check_task(task, "object_detection", f"yolo:{name}"),
+        modality="image",
+        fingerprint=text_fingerprint(f"ultralytics:{name}"),
+        image_size=int(constant("yolo_side")),
+        license=yolo.LICENCE,
+        first_lines=yolo.first_lines(name),
     )
 
 

@@ -230,6 +230,23 @@ def _image_size(config: Mapping[str, Any], vision: Mapping[str, Any], task: str)
     return int(constant("training_side", family)) if own else stated
 
 
+#: Tasks that learn objects, as many an image as a row of ``constants.csv`` says.
+OF_OBJECTS = ("object_detection", "instance_segmentation")
+
+
+def resizes_on_device(library: str, task: str) -> bool:
+    """Whether images travel as they lie on disk: torchvision's detectors resize them themselves."""
+    return library == "torchvision" and task in OF_OBJECTS
+
+
+def keeps_shape(library: str, architecture: str | None, family: str, task: str) -> bool:
+    """Whether images for this task keep their shape, so that a size is that of their shorter side.
+    torchvision's detectors resize so, but for SSD. ``family``: transformers' model_type."""
+    if resizes_on_device(library, task):
+        return not (architecture or "").startswith("ssd")
+    return task in SIZED_BY_FAMILY and has("keeps_shape", family)
+
+
 def weights_dtype(config: Mapping[str, Any]) -> str | None:
     """The type of a checkpoint's weights as its config, or its text part, states it; None where it
     does not."""

@@ -9,7 +9,7 @@ from planner.errors import ModelError
 from planner.models.class_names import class_task, model_type_of
 from planner.models.configs import model_types
 from planner.models.resolve import resolve
-from planner.models.tasks import choose_task
+from planner.models.tasks import choose_task, keeps_shape
 from planner.question import Question
 from planner.question.fields import choices
 from planner.question.what import Task
@@ -262,3 +262,12 @@ def test_a_class_ending_is_matched_by_its_longest():
     assert class_task("DeiTForImageClassificationWithTeacher").tasks == ("image_classification",)
     assert class_task("BertModel") is None and class_task(None) is None
     assert Question(model="a", samples=1, task="question_answering").task == "question_answering"
+
+
+def test_images_that_keep_their_shape_are_told():
+    assert keeps_shape("transformers", None, "detr", "object_detection")
+    assert not keeps_shape("transformers", None, "rt_detr", "object_detection")
+    assert not keeps_shape("transformers", None, "detr", "image_classification")
+    assert keeps_shape("torchvision", "fcos_resnet50_fpn", "", "object_detection")
+    assert not keeps_shape("torchvision", "ssd300_vgg16", "", "object_detection")
+    assert not keeps_shape("torchvision", "fcn_resnet50", "", "semantic_segmentation")

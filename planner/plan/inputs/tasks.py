@@ -15,6 +15,12 @@ from planner.models.resolve import resolve
 from planner.question import Question
 from planner.trace.table import SHORTEST
 
+#: Format of annotated images → the tasks that it is for, the likeliest first.
+ANNOTATED = {
+    "coco": ("object_detection", "instance_segmentation"),
+    "yolo": ("object_detection", "instance_segmentation"),
+    "masks": ("semantic_segmentation", "mask_generation", "instance_segmentation"),
+}
 #: What a dataset's columns alone tell that it is for, in words.
 TOLD = {
     "question_answering": "the data says where answers begin",
@@ -65,6 +71,9 @@ def _of_data(
         return "speech_recognition", "the sounds have transcripts"
     if data.modality == "audio" and labelled:
         return "audio_classification", "the sounds have classes"
+    if data.format in ANNOTATED:
+        first = next((task for task in ANNOTATED[data.format] if task in possible), None)
+        return first, "the images have boxes or masks"
     if data.modality == "image" and labelled:
         return "image_classification", "the images have classes"
     if data.source == "counts" or data.modality != "text":

@@ -12,7 +12,9 @@ from planner.datasets.constants import constant, speech_rate_hz
 from planner.datasets.profile import DatasetProfile
 from planner.figures import Estimate
 from planner.models.building.speech import is_ctc
+from planner.models.constants import constant as of_models
 from planner.models.facts import ModelFacts
+from planner.models.tasks import keeps_shape, resizes_on_device
 from planner.plan.inputs.rows import default
 from planner.question import Question
 from planner.uncertainty.spread import overhead
@@ -117,7 +119,8 @@ def _sample(
     side = question.image_size or facts.image_size or int(constant("image_side"))
     crop, seconds, values = 0.0, 0.0, 0.0
     if data.modality in ("image", "image_text"):
-        crop, values = float(side**2), float(CHANNELS * side**2)
+        crop = _pixels_fed(facts, side)
+        values = CHANNELS * crop
     if data.modality == "audio":
         seconds = sound_seconds(data)
         values = feature_values(work.task, facts, seconds)
@@ -133,6 +136,17 @@ def _sample(
         values_bytes=Estimate.exact(size),
         device_bytes=Estimate.exact(size + TOKEN_BYTES * tokens),
     )
+
+
+def _pixels_fed(facts: ModelFacts, side: int) -> float:
+    """Of an image on its way to the device: a photograph's where the device resizes it or its shape
+    is kept, else a square's."""
+    width, height = of_models("photo_width"), of_models("photo_height")
+    if resizes_on_device(facts.library, facts.task):
+        return width * height
+    family = (facts.config or {}).get("model_type", "")
+    wide = keeps_shape(facts.library, facts.architecture, family, facts.task)
+    return side**2 * (width / height if wide else 1.0)
 
 
 def _tokens(work: Work, data: DatasetProfile, limit: int | None = None) -> float:

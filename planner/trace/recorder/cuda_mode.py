@@ -74,6 +74,7 @@ class CudaLike(DataQuestions, TorchFunctionMode):
     ):
         super().__init__()
         self.numbers, self.align_masks = numbers, align_masks
+        self.rows = {}
         self.autocast, self._casting, self.inside = autocast, casting, inside
         self.answers: set[str] = set()
         self.on_answer = lambda: None  # told of each one: the host waits for the device there

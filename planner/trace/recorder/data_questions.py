@@ -19,6 +19,7 @@ class DataQuestions:
 
     answers: set[str]
     numbers: float | None
+    rows: dict[int, int]
     on_answer: Callable[[], None]
 
     def _on_all(self, func, *args, **kwargs):
@@ -113,8 +114,19 @@ class DataQuestions:
         self.on_answer()
         return tensor
 
+    def _on_counted_as(self, _func, tensor, rows):
+        """How many places ``nonzero`` finds an image, by the dimensions of a mask."""
+        self.rows = rows or {}
+        return tensor
+
     def _on_nonzero(self, func, *args, **kwargs):
-        return self._count_of_data(func, *args, **kwargs)
+        mask = args[0] if args else kwargs.get("input")
+        rows = self.rows.get(mask.dim()) if mask.is_meta else None
+        if rows is None or not kwargs.get("as_tuple"):
+            return self._count_of_data(func, *args, **kwargs)
+        found = torch.ops.planner.nonzero(mask, len(mask) * rows)
+        self.on_answer()
+        return (found,) * mask.dim()
 
     def _on_tolist(self, func, *args, **kwargs):
         return self._count_of_data(func, *args, **kwargs)
