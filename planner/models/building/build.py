@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 from planner.blame import raised_by_planner
 from planner.errors import ModelError, PlannerError
@@ -50,7 +51,7 @@ def build(
         "bfloat16": torch.bfloat16,
         "float64": torch.float64,
     }[dtype]
-    try:
+    with _complaints(facts):
         built = _builder(facts)(
             facts,
             attention=attention,
@@ -63,9 +64,21 @@ def build(
             device=device,
             **({"negatives": negatives} if negatives else {}),
         )
+    built.module.train()
+    if device != "meta" and facts.library != "factory":
+        built.make_batch = real_batches(built, device)
+    return built
+
+
+@contextlib.contextmanager
+def _complaints(facts: ModelFacts) -> Iterator[None]:
+    """Any library's own complaint about a config: one line, not its traceback."""
+    import torch
+
+    try:
+        yield
     except (PlannerError, KeyboardInterrupt, MemoryError, torch.OutOfMemoryError):
         raise
-    # any library's own complaint about a config: one line, not its traceback
     except Exception as error:
         if raised_by_planner(error):
             raise
@@ -74,10 +87,21 @@ def build(
             where=facts.name,
             mend="Check its config.json, or give a factory package.module:function",
         ) from error
-    built.module.train()
-    if device != "meta" and facts.library != "factory":
-        built.make_batch = real_batches(built, device)
-    return built
+
+
+def own_classes(facts: ModelFacts, task: str | None = None) -> int | None:
+    """How many classes the library gives the task's head by itself; None where no head has classes
+    (a model of the user's own, or another task)."""
+    if facts.library == "factory" or not (task or facts.task).endswith("classification"):
+        return None
+    with _complaints(facts):
+        if facts.library == "transformers":
+            from planner.models.building.hf import own_labels
+
+            return own_labels(facts)
+        from planner.models.building.vision import own_labels as of_vision
+
+        return of_vision(facts)
 
 
 def _builder(facts: ModelFacts) -> Callable[..., BuiltModel]:
@@ -89,6 +113,10 @@ def _builder(facts: ModelFacts) -> Callable[..., BuiltModel]:
         from planner.models.building.factory import build_factory
 
         return build_factory
+    if facts.library == "torchvision" and facts.task != "image_classification":
+        from planner.models.building.detectors import build_detector
+
+        return build_detector
     from planner.models.building.vision import build_vision
 
     return build_vision

@@ -87,6 +87,12 @@ def build_transformers(
     )
 
 
+def own_labels(facts: ModelFacts) -> int:
+    """The number of labels that its config has by itself."""
+    library = import_library("transformers", f"the model {facts.name}")
+    return int(_config(library, facts).num_labels)
+
+
 def _config(library: Any, facts: ModelFacts) -> Any:
     """The library's config object. The dtype keys are left out: the question's precision decides,
     not the checkpoint's."""
