@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #: decoder's.
 BLOCK_PATHS = (
     "model.decoder.layers",
+    "decoder.wrapped_decoder.layers",
     "decoder.block",
     "decoder.layers",
     "vision_model.encoder.layers",

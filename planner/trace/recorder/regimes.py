@@ -11,7 +11,7 @@ from planner.trace.recorder.dispatch_mode import RawTrace
 from planner.trace.recorder.fit import StructureChanges, fit, fit_counts, monomials_of
 from planner.trace.recorder.rounded import rounded_sizes
 from planner.trace.recorder.selective_scan import fuse_scans
-from planner.trace.recorder.step_runner import WEIGHTS, StepRunner
+from planner.trace.recorder.step_runner import AUTOCAST, WEIGHTS, StepRunner
 from planner.trace.table import SHORTEST, StepTrace, TraceFamily
 from planner.trace.versions import versions
 from planner.training.recipe import Recipe
@@ -280,6 +280,13 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
         channels_last=convolutional(facts),
         device=device,
     )
+    if built.store_half is not None and recipe.precision in AUTOCAST:
+        adapted = recipe.strategy == "lora" and recipe.load_in is None
+        built.store_half(AUTOCAST[recipe.precision], denoiser=adapted)
+    if recipe.variant == "cached" and built.cached is not None:
+        built.cached(built)
+    if recipe.prior_preservation and built.preserve_prior is not None:
+        built.preserve_prior(built)
     if device == "meta" and facts.library == "transformers":
         built.assumptions = (*built.assumptions, *fuse_scans(built.module))
     return built
