@@ -109,16 +109,19 @@ def adapted(question: Question, facts: ModelFacts) -> Question:
     return question.model_copy(update=unasked)
 
 
-def embedding_lines(facts: ModelFacts) -> list[FirstLine]:
-    """What in-batch negatives ask of a batch, said of embedding models."""
-    if facts.task != "text_embedding":
-        return []
-    text = (
-        "the negatives of a query are the other positives of its micro-batch: accumulation and "
-        "more devices add none, and a cached loss (GradCache) is not covered; "
-        f"{FieldName('micro_batch')} sets how many"
-    )
-    return [FirstLine("run", text)]
+def task_lines(facts: ModelFacts) -> list[FirstLine]:
+    """What a task asks of a run, or assumes, that its name does not say."""
+    if facts.task == "text_embedding":
+        text = (
+            "the negatives of a query are the other positives of its micro-batch: accumulation and "
+            "more devices add none, and a cached loss (GradCache) is not covered; "
+            f"{FieldName('micro_batch')} sets how many"
+        )
+        return [FirstLine("run", text)]
+    if facts.task == "text_to_speech":
+        text = "the vocoder, which makes sound of the spectrograms, is not trained"
+        return [FirstLine("run", text)]
+    return []
 
 
 def shortest_lines(data: DatasetProfile, max_length: int | None) -> list[FirstLine]:
