@@ -10,6 +10,7 @@ from planner.datasets.profile import DatasetProfile
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
 from planner.models.configs import model_types
+from planner.models.constants import has
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.question import Question
@@ -118,6 +119,12 @@ def task_lines(facts: ModelFacts) -> list[FirstLine]:
             f"{FieldName('micro_batch')} sets how many"
         )
         return [FirstLine("run", text)]
+    if has("scan_kernels", (facts.config or {}).get("model_type", "")):
+        text = (
+            "its scans are priced as the kernels of mamba-ssm and causal-conv1d, which have to be "
+            "installed: without them every layer loops over the tokens, many times slower"
+        )
+        return [FirstLine("model", text, warning=True)]
     if facts.task == "text_to_speech":
         text = "the vocoder, which makes sound of the spectrograms, is not trained"
         return [FirstLine("run", text)]
