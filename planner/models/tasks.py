@@ -213,11 +213,15 @@ def describe(config: Mapping[str, Any], task: str) -> dict[str, Any]:
             "num_layers",
             "encoder_layers",
         ),
-        "vocabulary": config_field(config, "vocab_size")
-        if modality_of(task) in ("text", "image_text") or task == "speech_recognition"
-        else None,
+        "vocabulary": config_field(config, "vocab_size") if reads_text(task) else None,
         "weights_dtype": weights_dtype(config),
     }
+
+
+def reads_text(task: str) -> bool:
+    """Whether a task's samples hold texts as tokens."""
+    spoken = ("speech_recognition", "text_to_speech")
+    return modality_of(task) in ("text", "image_text") or task in spoken
 
 
 def _image_size(config: Mapping[str, Any], vision: Mapping[str, Any], task: str) -> Any:

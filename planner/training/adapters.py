@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: PEFT's word for every linear layer but the output.
 ALL_LINEAR = "all-linear"
+#: Families whose output products PEFT refuses.
+SCANNED = ("falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h")
 _NAME = re.compile(r"[\w.-]+")
 #: How many names an error lists.
 SHOWN = 40
@@ -52,7 +54,7 @@ def targets(built: BuiltModel, recipe: Recipe) -> list[str] | str:
         if lost and len(lost) < len(recipe.lora_targets):
             return list(recipe.lora_targets)
         return _modules(built, recipe.lora_targets, "lora_targets")
-    known = sorted(built.linear_names())
+    known = [name for name in sorted(built.linear_names()) if not _is_refused(built, name)]
     if not known:
         raise QuestionError(
             f"{built.facts.name} has no linear layer but its head: adapters have no place in it",
@@ -61,6 +63,13 @@ def targets(built: BuiltModel, recipe: Recipe) -> list[str] | str:
             "convolutions), or train it otherwise",
         )
     return known
+
+
+def _is_refused(built: BuiltModel, name: str) -> bool:
+    """PEFT adapts no output product of a state-space layer, which its kernels read without a call
+    of the module (``peft/tuners/tuners_utils.py: _check_lora_target_modules_mamba``, peft 0.20)."""
+    family = getattr(getattr(built.module, "config", None), "model_type", None)
+    return family in SCANNED and name.rpartition(".")[2] in ("out_proj", "conv1d")
 
 
 def unmatched(built: BuiltModel, recipe: Recipe) -> list[str]:

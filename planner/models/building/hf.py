@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 BLOCK_PATHS = (
     "transformer_module.decoder.layers",
     "model.decoder.layers",
+    "decoder.wrapped_decoder.layers",
     "decoder.block",
     "decoder.layers",
     "vision_model.encoder.layers",

@@ -11,6 +11,8 @@ from planner.errors import ModelError
 
 #: Marks on meta tensors: what a condition on the data is taken as, and what a mask adds up to.
 _ANSWER, _SUM = "_planner_answer", "_planner_sum"
+#: Of a mask over tokens: it marks one of each sample, its end of text.
+_ONE_A_ROW = "_planner_one_a_row"
 
 
 class DataQuestions:
@@ -80,6 +82,29 @@ class DataQuestions:
         if not tensor.is_meta:
             return func(tensor, mask, **kwargs)
         return tensor.expand(torch.broadcast_shapes(tensor.shape, mask.shape)).reshape(-1)
+
+    def _on_eq(self, func, left, right, **kwargs):
+        """Ids compared with a special one: it stands once in every sample."""
+        answer = func(left, right, **kwargs)
+        if isinstance(right, int) and answer.is_meta and answer.dim() == 2:
+            setattr(answer, _ONE_A_ROW, not left.is_floating_point())
+        return answer
+
+    def _on___getitem__(self, func, tensor, index):
+        """Rows under a mask that marks one token of each sample (the heads of BART and T5)."""
+        mask = index[0] if isinstance(index, tuple) and index else index
+        if not getattr(mask, _ONE_A_ROW, False):
+            return func(tensor, index)
+        self.on_answer()  # the host waits to learn how many there are
+        samples = torch.arange(mask.shape[0], device=mask.device)
+        return func(tensor, (samples, samples))
+
+    def _on_unique_consecutive(self, func, tensor, *args, **kwargs):
+        """How many ends of text a sample has (the heads of BART and T5): one in every sample."""
+        if not tensor.is_meta:
+            return func(tensor, *args, **kwargs)
+        self.on_answer()  # the host waits for the number of them
+        return tensor.new_empty(1)
 
     def _on_ctc_loss(
         self, func, log_probs, targets, input_lengths, target_lengths, blank=0, **options
