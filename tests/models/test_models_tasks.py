@@ -71,7 +71,7 @@ def test_the_class_says_what_is_trained(model_type, name, task):
         ("wavlm", "WavLMForAudioFrameClassification", "frames of sound"),
         ("dpt", "DPTForDepthEstimation", "depth estimation"),
         ("vivit", "VivitForVideoClassification", "videos"),
-        ("vit_mae", "ViTMAEForPreTraining", "pre-training"),
+        ("videomae", "VideoMAEForPreTraining", "pre-training"),
         ("blip-2", "Blip2ForConditionalGeneration", "writing"),
     ],
 )

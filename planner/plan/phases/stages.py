@@ -12,6 +12,7 @@ from planner.datasets.constants import constant, speech_rate_hz
 from planner.datasets.profile import DatasetProfile
 from planner.figures import Estimate
 from planner.models.building.speech import is_ctc
+from planner.models.constants import constant as family_constant
 from planner.models.facts import ModelFacts
 from planner.plan.inputs.rows import default
 from planner.question import Question
@@ -117,7 +118,8 @@ def _sample(
     side = question.image_size or facts.image_size or int(constant("image_side"))
     crop, seconds, values = 0.0, 0.0, 0.0
     if data.modality in ("image", "image_text"):
-        crop, values = float(side**2), float(CHANNELS * side**2)
+        crop = crop_pixels(work.task, side)
+        values = CHANNELS * crop
     if data.modality == "audio":
         seconds = sound_seconds(data)
         values = feature_values(work.task, facts, seconds)
@@ -133,6 +135,14 @@ def _sample(
         values_bytes=Estimate.exact(size),
         device_bytes=Estimate.exact(size + TOKEN_BYTES * tokens),
     )
+
+
+def crop_pixels(task: str, side: int) -> float:
+    """Of all crops of an image: one, or the large and small ones of self-distillation."""
+    if task != "image_self_distillation":
+        return float(side**2)
+    large, small = family_constant("global_crops"), family_constant("local_crops")
+    return large * side**2 + small * family_constant("local_crop_pixels") ** 2
 
 
 def _tokens(work: Work, data: DatasetProfile, limit: int | None = None) -> float:

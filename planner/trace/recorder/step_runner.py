@@ -129,6 +129,8 @@ class StepRunner:
         # Adafactor scales by norms that it reads back: any number gives the same operations
         mode.numbers = 1.0
         optimizer.step()
+        if self.prepared.after_update is not None:
+            self.prepared.after_update()
 
     def _mark_what_is_there(self, recorder: Recorder, batch: dict) -> None:
         for module in filter(None, (self.prepared.module, self.prepared.teacher)):
