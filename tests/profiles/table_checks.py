@@ -577,6 +577,22 @@ CHECKS = {
         one_of("strategy", ALL_STRATEGIES),
         one_of("modality", tuple({task.runs for task in tasks().values()})),
     ),
+    "models/families_covered.csv": GENERIC
+    + (
+        unique("family"),
+        one_of("task", tasks()),
+        rows_satisfying(
+            lambda row: (
+                row["model"]
+                and row["data"]
+                and all(
+                    part.partition("=")[0] in Question.model_fields
+                    for part in row["fields"].split()
+                )
+            ),
+            "no model, no data, or a field that a question has not",
+        ),
+    ),
     "models/tasks.csv": GENERIC
     + (
         unique("task"),
