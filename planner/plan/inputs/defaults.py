@@ -83,9 +83,9 @@ def choose(
             "gradient_checkpointing": "none",
             "classes": question.classes or data.classes,
             "audio_samples": _audio_samples(facts, data, task),
-            "prior_preservation": question.prior_preservation or None,
             "negatives": (data.negatives if question.negatives is None else question.negatives)
             or None,
+            "prior_preservation": question.prior_preservation or None,
             "unfrozen_blocks": _unfrozen(question, facts),
             "variant": variant,
         }

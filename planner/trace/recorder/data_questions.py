@@ -101,11 +101,17 @@ class DataQuestions:
             self.on_answer()
         return found
 
-    def _on_assigned(self, func, costs):
-        """An assignment on the host, which waits for the costs."""
-        if costs.is_meta:
-            self.on_answer()
-        return func(costs)
+    def _on_taken_as(self, _func, tensor, number):
+        """What a stated number of objects adds up to, which losses read back."""
+        self.numbers = number
+        return tensor
+
+    def _on_cpu(self, func, tensor, *args, **kwargs):
+        """The host waits; what it does with the copy is a stand-in's business."""
+        if not tensor.is_meta:
+            return func(tensor, *args, **kwargs)
+        self.on_answer()
+        return tensor
 
     def _on_nonzero(self, func, *args, **kwargs):
         return self._count_of_data(func, *args, **kwargs)

@@ -10,6 +10,7 @@ from planner.models.facts import ModelFacts
 from planner.trace.recorder.dispatch_mode import RawTrace
 from planner.trace.recorder.fit import StructureChanges, fit, fit_counts, monomials_of
 from planner.trace.recorder.rounded import rounded_sizes
+from planner.trace.recorder.scans import fuse_scans
 from planner.trace.recorder.step_runner import AUTOCAST, WEIGHTS, StepRunner
 from planner.trace.table import SHORTEST, StepTrace, TraceFamily
 from planner.trace.versions import versions
@@ -61,9 +62,10 @@ class Heads:
 
         self.facts, self.recipe, self.teacher = facts, recipe, teacher
         self.own = own_classes(facts, recipe.task)
-        self.asked = None if self.own is None else recipe.classes or self.own
+        # a factory's classes are its own business
+        self.asked = None if facts.library == "factory" else recipe.classes or self.own
         self.numbers: tuple[int | None, ...] = (self.asked,)
-        if self.asked is not None and self.asked > 1 and not self.sized_by_tensor:
+        if self.own is not None and self.asked != 1 and not self.sized_by_tensor:
             self.numbers = CLASSES
 
     @property
@@ -286,6 +288,8 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
         built.cached(built)
     if recipe.prior_preservation and built.preserve_prior is not None:
         built.preserve_prior(built)
+    if device == "meta" and facts.library == "transformers":
+        built.assumptions = (*built.assumptions, *fuse_scans(built.module))
     return built
 
 

@@ -83,6 +83,8 @@ def _head_only(built, total: int) -> Prepared:
             else torch.empty(logits.shape[0], dtype=torch.int64, device=logits.device)
         )
         rows = labels.reshape(-1)
+        if rows.is_floating_point():  # a regression, of one value a sample
+            return torch.nn.functional.mse_loss(logits.reshape(-1), rows)
         return torch.nn.functional.cross_entropy(
             logits[: rows.shape[0]] if logits.shape[0] > rows.shape[0] else logits, rows
         )
