@@ -91,7 +91,9 @@ def test_images_without_captions_are_of_one_subject(subject):
     assert made.recipe.prior_preservation is None
 
 
-@pytest.mark.parametrize("samples, kind", [(5, OF_ONE_SUBJECT), (20, OF_ONE_SUBJECT), (21, CAPTIONED)])
+@pytest.mark.parametrize(
+    "samples, kind", [(5, OF_ONE_SUBJECT), (20, OF_ONE_SUBJECT), (21, CAPTIONED)]
+)
 def test_few_images_of_which_only_the_number_is_known(samples, kind):
     facts = resolve("sd1.5", offline=True)
     data = painted(facts, from_counts(samples, modality="image"), [])
