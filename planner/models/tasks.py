@@ -200,6 +200,8 @@ def describe(config: Mapping[str, Any], task: str) -> dict[str, Any]:
         length -= int(constant("reserved_positions", family))
     if has("relative_positions", family):
         length = None
+    if task == "image_self_distillation":  # whatever size its weights were published for
+        image = int(constant("global_crop_pixels"))
     return {
         "max_length": length,
         "image_size": max(image) if isinstance(image, list) else image,

@@ -85,7 +85,7 @@ def test_detectors_and_segmenters_are_trained_as_their_class_says(model_type, na
         ("wavlm", "WavLMForAudioFrameClassification", "frames of sound"),
         ("dpt", "DPTForDepthEstimation", "depth estimation"),
         ("vivit", "VivitForVideoClassification", "videos"),
-        ("vit_mae", "ViTMAEForPreTraining", "pre-training"),
+        ("videomae", "VideoMAEForPreTraining", "pre-training"),
         ("blip-2", "Blip2ForConditionalGeneration", "writing"),
     ],
 )

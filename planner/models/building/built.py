@@ -41,6 +41,8 @@ class BuiltModel:
     #: Parameters that a full fine-tuning leaves alone too, as the task's usual recipe does.
     frozen: frozenset[str] = frozenset()
     assumptions: tuple[str, ...] = ()
+    #: What runs after every update of the weights (a teacher that averages them).
+    after_update: Callable[[], None] | None = None
     #: The part that strategies train, "" where that is the whole module.
     trunk: str = ""
     #: What mixed precision does to frozen weights: (type, denoiser=is the trunk frozen too).

@@ -70,6 +70,9 @@ def build_transformers(
     module = _module(
         library, config, facts, kind=kind, attention=attention, dtype=dtype, device=device
     )
+    if kind.wrap is not None:
+        wrap, library_module = kind.wrap, module
+        module = make_on(device, lambda: wrap(library_module, config), dtype)
     experts = group_experts(module) if device == "meta" else ()
     feed = Feed(module, config, dtype, audio_samples, facts.name, negatives)
     kind.check(feed)
@@ -88,6 +91,7 @@ def build_transformers(
         checkpoint=_checkpointing(module, facts.name),
         frozen=frozen,
         assumptions=(*experts, *said),
+        after_update=kind.after_update(module) if kind.after_update else None,
     )
 
 

@@ -119,7 +119,7 @@ def _sample(
     side = question.image_size or facts.image_size or int(constant("image_side"))
     crop, seconds, values = 0.0, 0.0, 0.0
     if data.modality in ("image", "image_text"):
-        crop = _pixels_fed(facts, side)
+        crop = crop_pixels(work.task, facts, side)
         values = CHANNELS * crop
     if data.modality == "audio":
         seconds = sound_seconds(data)
@@ -147,6 +147,12 @@ def _pixels_fed(facts: ModelFacts, side: int) -> float:
     family = (facts.config or {}).get("model_type", "")
     wide = keeps_shape(facts.library, facts.architecture, family, facts.task)
     return side**2 * (width / height if wide else 1.0)
+def crop_pixels(task: str, facts: ModelFacts, side: int) -> float:
+    """Of all crops of an image: one, or the large and small ones of self-distillation."""
+    if task != "image_self_distillation":
+        return _pixels_fed(facts, side)
+    large, small = of_models("global_crops"), of_models("local_crops")
+    return large * side**2 + small * of_models("local_crop_pixels") ** 2
 
 
 def _tokens(work: Work, data: DatasetProfile, limit: int | None = None) -> float:

@@ -83,7 +83,7 @@ class StepRunner:
         gc.disable()  # a cycle collected in the middle would end lifetimes at arbitrary operations
         try:
             with quiet():
-                raw = self.repeated.step(point) or self.record_whole(point)
+                raw = self._few_blocks(point) or self.record_whole(point)
             self.module_calls = raw.module_calls
             return raw
         except PlannerError:
@@ -94,6 +94,11 @@ class StepRunner:
         finally:
             if collecting:
                 gc.enable()
+
+    def _few_blocks(self, point: dict[str, int]) -> RawTrace | None:
+        """Of equal blocks a few are run; None where that cannot be, as with an average of all
+        weights that follows the update."""
+        return None if self.prepared.after_update is not None else self.repeated.step(point)
 
     def record_whole(self, point: dict[str, int]) -> RawTrace:
         """Every block, whether or not they are equal."""
@@ -172,6 +177,8 @@ class StepRunner:
             mark_gradients(recorder, self.prepared.trainable)
         else:
             update(recorder, mode, optimizer, self.prepared.trainable, self.recipe)
+            if self.prepared.after_update is not None:
+                self.prepared.after_update()
 
     def _mark_what_is_there(
         self, recorder: Recorder, batch: dict, optimizer: torch.optim.Optimizer | None

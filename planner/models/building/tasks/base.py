@@ -121,7 +121,9 @@ class TrainingTask:
     prefixes of the parameters that feature extraction trains. ``adapt(config, classes)`` prepares a
     config. ``frozen(module, config)`` → (names of parameters that a full fine-tuning leaves alone,
     what is said of it). ``check(feed)`` raises ModelError for what cannot be fed.
-    ``variant(config)`` → the task that a config really trains, where families differ."""
+    ``variant(config)`` → the task that a config really trains, where families differ.
+    ``wrap(module, config)`` → the module that is trained, around the library's.
+    ``after_update(module)`` → what runs after every update of the weights."""
 
     name: str
     auto_classes: tuple[str, ...]
@@ -135,6 +137,8 @@ class TrainingTask:
     frozen: Callable[[Any, Any], tuple[frozenset[str], tuple[str, ...]]] = nothing_frozen
     check: Callable[[Feed], None] = nothing_to_check
     variant: Callable[[Any], TrainingTask | None] | None = None
+    wrap: Callable[[Any, Any], Any] | None = None
+    after_update: Callable[[Any], Callable[[], None]] | None = None
 
 
 @cache
