@@ -1,5 +1,5 @@
 """What is answered when a model asks its data (``if mask.all():``), which meta tensors cannot say:
-masks are full, nothing is infinite, and what counts values is refused."""
+masks are full, nothing is infinite, and what counts values asks for values (``values.py``)."""
 
 from __future__ import annotations
 
@@ -8,18 +8,44 @@ from collections.abc import Callable
 import torch
 
 from planner.errors import ModelError
+from planner.trace.recorder.values import Values, place_of_model
 
 #: Marks on meta tensors: what a condition on the data is taken as, and what a mask adds up to.
 _ANSWER, _SUM = "_planner_answer", "_planner_sum"
 
 
+class NeedsValuesError(ModelError):
+    """The model's code asks for values of its data."""
+
+    def __init__(self, what: str):
+        place = place_of_model()
+        super().__init__(
+            f"its forward pass depends on the values of its input: {what}"
+            + (f" ({place})" if place else ""),
+            mend="Such a model cannot be traced without data",
+        )
+
+
 class DataQuestions:
     """The part of a function mode that answers. ``answers`` keeps what was said, for the
-    assumptions; ``numbers``: what ``item()`` gives, None refuses; ``on_answer`` is told of each."""
+    assumptions; ``numbers``: what ``item()`` gives, None refuses; ``on_answer`` is told of each.
+    ``values`` answers where there are any; ``strict``: without them nothing is answered."""
 
     answers: set[str]
     numbers: float | None
     on_answer: Callable[[], None]
+    values: Values | None = None
+    strict: bool = False
+
+    def _valued(self, what: str, tensor: torch.Tensor) -> torch.Tensor | None:
+        """The values of a tensor that the model's code asks for, None where there are none."""
+        known = self.values.of(tensor) if self.values is not None else None
+        if known is not None and self.values is not None:
+            self.values.note(what)
+            self.on_answer()
+        elif self.strict and self.numbers is None:
+            raise NeedsValuesError(what)
+        return known
 
     def _on_all(self, func, *args, **kwargs):
         return self._tag(func(*args, **kwargs), True)
@@ -56,6 +82,9 @@ class DataQuestions:
     def _on___bool__(self, func, tensor):
         if not tensor.is_meta:
             return func(tensor)
+        known = self._valued("a condition", tensor)
+        if known is not None:
+            return bool(known)
         answer = getattr(tensor, _ANSWER, False)
         self.answers.add(f"a condition on the data was taken as {answer}")
         self.on_answer()
@@ -69,14 +98,64 @@ class DataQuestions:
         if self.numbers is not None:
             self.on_answer()
             return self.numbers
-        raise ModelError(
-            "the model's forward pass depends on the values of its input (Tensor.item)",
-            mend="Such a model cannot be traced without data",
-        )
+        known = self._valued("Tensor.item", tensor)
+        if known is not None:
+            return known.item()
+        raise NeedsValuesError("Tensor.item")
+
+    def _on___float__(self, func, tensor):
+        return float(self._on_item(torch.Tensor.item, tensor))
+
+    def _on___int__(self, func, tensor):
+        return int(self._on_item(torch.Tensor.item, tensor))
+
+    def _on___index__(self, func, tensor):
+        return self._on___int__(func, tensor)
+
+    def _on_cpu(self, func, tensor, *args, **kwargs):
+        return self._on_host("Tensor.cpu", func, tensor, *args, **kwargs)
+
+    def _on_to(self, func, tensor, *args, **kwargs):
+        wanted = kwargs.get("device", args[0] if args else None)
+        if isinstance(wanted, (str, torch.device)) and torch.device(wanted).type == "cpu":
+            return self._on_host("Tensor.to", func, tensor, *args, **kwargs)
+        return func(tensor, *args, **kwargs)
+
+    def _on_numpy(self, func, tensor, *args, **kwargs):
+        return self._on_host("Tensor.numpy", func, tensor, *args, **kwargs)
+
+    def _on_host(self, what: str, func, tensor, *args, **kwargs):
+        """What is copied to the host has its values from then on."""
+        if not tensor.is_meta:
+            return func(tensor, *args, **kwargs)
+        known = self._valued(what, tensor)
+        if known is None:
+            return func(tensor, *args, **kwargs)
+        return func(known.clone(), *args, **kwargs)
+
+    def _on_tensor(self, func, data, *args, **kwargs):
+        """Numbers that go to the device: their values are known."""
+        device = kwargs.get("device")
+        if self.values is None or device is None or torch.device(device).type != "meta":
+            return func(data, *args, **kwargs)
+        return func(data, *args, **kwargs | {"device": "cpu"}).to("meta")
+
+    def _on_as_tensor(self, func, data, *args, **kwargs):
+        return self._on_tensor(func, data, *args, **kwargs)
+
+    def _on___getitem__(self, func, tensor, index):
+        """A boolean index is what ``nonzero`` finds, which the host waits for."""
+        parts = index if isinstance(index, tuple) else (index,)
+        if self.values is None or not any(map(_is_mask, parts)):
+            return func(tensor, index)
+        found: list = []
+        for part in parts:
+            found += part.nonzero().unbind(1) if _is_mask(part) else [part]
+        return func(tensor, tuple(found))
 
     def _on_masked_select(self, func, tensor, mask, **kwargs):
         """Everything: masks are full."""
-        if not tensor.is_meta:
+        if not tensor.is_meta or self.values is not None:
             return func(tensor, mask, **kwargs)
         return tensor.expand(torch.broadcast_shapes(tensor.shape, mask.shape)).reshape(-1)
 
@@ -94,17 +173,24 @@ class DataQuestions:
         return losses if options.get("reduction") == "none" else losses.sum()
 
     def _on_nonzero(self, func, *args, **kwargs):
-        return self._count_of_data(func, *args, **kwargs)
-
-    def _on_tolist(self, func, *args, **kwargs):
-        return self._count_of_data(func, *args, **kwargs)
-
-    def _count_of_data(self, func, *args, **kwargs):
         tensor = args[0] if args else kwargs.get("input")
-        if not isinstance(tensor, torch.Tensor) or not tensor.is_meta:
+        if not isinstance(tensor, torch.Tensor) or not tensor.is_meta or self.values is not None:
             return func(*args, **kwargs)
-        raise ModelError(
-            "the model's forward pass counts values of its input (a loop over the experts that "
-            "were hit, say)",
-            mend="Such a model cannot be traced without data",
-        )
+        raise NeedsValuesError("Tensor.nonzero")
+
+    def _on_tolist(self, func, tensor):
+        if not tensor.is_meta:
+            return func(tensor)
+        known = self._valued("Tensor.tolist", tensor)
+        if known is None:
+            raise NeedsValuesError("Tensor.tolist")
+        return known.tolist()
+
+
+def _is_mask(index) -> bool:
+    return (
+        isinstance(index, torch.Tensor)
+        and index.is_meta
+        and index.dtype in (torch.bool, torch.uint8)
+        and index.dim() > 0
+    )

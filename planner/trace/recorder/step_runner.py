@@ -3,35 +3,53 @@ before it begins."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves
 
-from planner.blame import failure
+from planner.blame import culprit, failure, line_of
 from planner.errors import ModelError, PlannerError
 from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
 from planner.trace.recorder.cuda_mode import CudaLike
+from planner.trace.recorder.data_questions import NeedsValuesError
 from planner.trace.recorder.dispatch_mode import RawTrace, Recorder, quiet
+from planner.trace.recorder.values import Values, repeated
 from planner.training.optimizers import OPTIMIZERS, state_tensors
 from planner.training.recipe import Recipe
 from planner.training.registry import strategy_of
 from planner.training.strategy import count
+from planner.units import format_bytes
 
 AUTOCAST = {"amp_bf16": torch.bfloat16, "amp_fp16": torch.float16}
+#: Weights that are made up so that a model can be run with values: more would take this machine's
+#: memory and minutes.
+LARGEST_REAL_BYTES = 3 * 2**30
 WEIGHTS = {"bf16": "bfloat16", "fp16": "float16"}
 
 
 class StepRunner:
     """A model built once, with the strategy applied, whose step can be recorded at any point."""
 
-    def __init__(self, build: Callable, recipe: Recipe, build_teacher: Callable | None = None):
-        """``build()`` and ``build_teacher()`` return fresh BuiltModels. Raises the errors of
-        building and applying."""
-        self.recipe = recipe
+    def __init__(
+        self,
+        build: Callable,
+        recipe: Recipe,
+        build_teacher: Callable | None = None,
+        build_real: Callable | None = None,
+    ):
+        """``build()`` and ``build_teacher()`` return fresh BuiltModels. ``build_real()``: the model
+        on the processor, with weights; for those that ask their data. Raises the errors of building
+        and applying."""
+        self.recipe, self._build_real = recipe, build_real
+        self.values: Values | None = None
+        self._real: Any = None
         with quiet():
             self.built = build()
+            self._weights = _tensors_of(self.built.module)
             if recipe.gradient_checkpointing != "none":
                 enable_checkpointing(self.built, recipe.gradient_checkpointing)
             self.prepared = strategy_of(recipe).apply(self.built, recipe, build_teacher)
@@ -60,7 +78,7 @@ class StepRunner:
         gc.disable()  # a cycle collected in the middle would end lifetimes at arbitrary operations
         try:
             with quiet():
-                return self._record(point)
+                return self._with_values_where_asked(point)
         except PlannerError:
             raise
         except Exception as error:
@@ -69,6 +87,44 @@ class StepRunner:
         finally:
             if collecting:
                 gc.enable()
+
+    def _with_values_where_asked(self, point: dict) -> RawTrace:
+        """On meta alone, and where the model's code asks its data, with values beside."""
+        if self.values is None:
+            try:
+                return self._record(point)
+            except Exception as error:
+                if not _asks_its_data(error) or not self._may_have_values(error):
+                    raise
+        return self._record(point)
+
+    def _may_have_values(self, error: Exception) -> bool:
+        """Whether values were made. Raises ModelError where the weights are too many to be real."""
+        if self._build_real is None:
+            return False
+        size = sum(p.numel() * p.element_size() for p in self._weights.values())
+        if size > LARGEST_REAL_BYTES:
+            raise ModelError(
+                f"{line_of(error)}; it would have to be run with values, and its weights, "
+                f"{format_bytes(size)}, are more than the {format_bytes(LARGEST_REAL_BYTES)} that "
+                "are made up for that",
+                where=self.built.facts.name,
+                mend="Give a smaller one of its kind",
+            ) from error
+        self.values = Values()
+        self._real = self._build_real()
+        real = _tensors_of(self._real.module)
+        for name, tensor in self._weights.items():
+            self.values.adopt(tensor, real.get(name))
+        return True
+
+    def _valued_batch(self, batch: dict, point: dict) -> None:
+        """Made-up values for a batch; nothing where the strategy feeds something of its own."""
+        if self.values is None:
+            return
+        real = repeated(self._real.make_batch, point)
+        if set(real) == set(batch):
+            self.values.adopt(batch, real)
 
     def _record(self, point: dict) -> RawTrace:
         prepared, amp = self.prepared, AUTOCAST.get(self.recipe.precision)
@@ -80,13 +136,18 @@ class StepRunner:
             align_masks="S" not in self.built.symbols,
         )
         mode.on_answer = recorder.synchronise
+        mode.strict, mode.values = self.built.facts.library == "factory", self.values
         if prepared.teacher is not None:
             recorder.add_names(prepared.teacher, "teacher")
-        with as_if_on_cuda(mode):
+        beside = self.values or contextlib.nullcontext()
+        with beside, as_if_on_cuda(mode):
             batch = prepared.batch(**point)
             mode.clear_cache()  # weights that were cast while making the batch belong to no step
+        self._valued_batch(batch, point)
+        if self.values is not None:
+            self.values.on_answer = recorder.synchronise
         self._mark_what_is_there(recorder, batch)
-        with recorder, as_if_on_cuda(mode):
+        with beside, recorder, as_if_on_cuda(mode):
             loss = self._forward(recorder, batch)
             mode.clear_cache()
             recorder.forward_ends()
@@ -140,7 +201,7 @@ class StepRunner:
             )
         if self.optimizer is not None:
             recorder.mark(state_tensors(self.optimizer), "optimizer")
-        recorder.mark([t for t in batch.values() if isinstance(t, torch.Tensor)], "activations")
+        recorder.mark([t for t in tree_leaves(batch) if isinstance(t, torch.Tensor)], "activations")
 
     def counts(self) -> dict[str, Any]:
         """Parameters, total and trainable, and the bytes a saved checkpoint takes (trained weights,
@@ -161,6 +222,7 @@ class StepRunner:
             "module_calls": self.module_calls,
             **self._kept_wide(),
             **self._unmatched(),
+            **({"asked_of_data": list(self.values.asked)} if self.values is not None else {}),
         }
 
     def _unmatched(self) -> dict[str, list[str]]:
@@ -176,6 +238,20 @@ class StepRunner:
             "kept_wide_bytes": self.prepared.kept_wide_bytes,
             "kept_stored_bytes": self.prepared.kept_stored_bytes,
         }
+
+
+def _tensors_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and buffers by name."""
+    return dict(module.named_parameters()) | dict(module.named_buffers())
+
+
+def _asks_its_data(error: Exception) -> bool:
+    """Whether meta alone cannot run it: a value was asked for, or an operation has no shape without
+    values."""
+    if isinstance(error, NeedsValuesError):
+        return True
+    missing = isinstance(error, (NotImplementedError, RuntimeError)) and "meta" in str(error)
+    return missing and culprit(error) in ("torch", "model")
 
 
 def enable_checkpointing(built, policy: str) -> None:
