@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import re
 import sys
+from collections.abc import Set
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -57,6 +58,8 @@ def main() -> int:
     for task in ("seq2seq_lm", "speech_recognition"):
         by_task[task] -= text  # they have no encoder whose length is their own
     by_task["speech_recognition"] -= {"dia", "pop2piano", "vibevoice"}  # they write sound
+    bodies = dict(modeling_auto.MODEL_MAPPING_NAMES).keys() - several.keys()
+    by_task |= encoders(by_task, mapping("TEXT_ENCODING").keys(), bodies)
     rows = [dict(row) for row in tables.rows("models", "model_types.csv")]
     for row in rows:
         found = {task for task, types in by_task.items() if row["model_type"] in types}
@@ -64,6 +67,17 @@ def main() -> int:
         row["tasks"] = " ".join(sorted(found | kept))
     write(rows)
     return 0
+
+
+def encoders(by_task: dict, encoding: Set[str], bodies: Set[str]) -> dict[str, set[str]]:
+    """Types whose body embeds texts, and those that judge pairs of texts: no decoder beside an
+    encoder, no other sense than text."""
+    two_sided = by_task["seq2seq_lm"] | by_task["speech_recognition"]
+    read = by_task["masked_lm"] | by_task["text_classification"] | by_task["causal_lm"]
+    return {
+        "text_embedding": encoding & (read | two_sided) | ((read & bodies) - two_sided),
+        "reranking": by_task["text_classification"] - two_sided,
+    }
 
 
 def writes_text(model_type: str) -> bool:

@@ -101,6 +101,8 @@ def config_file(name: str) -> Path:
 
 def _vision(row: Row, task: str, known: dict[str, Any]) -> ModelFacts:
     architecture = row["architecture"]
+    classifies = task == "image_classification"
+    what = "models classify images" if classifies else f"trains {architecture} so"
     return ModelFacts(
         library=row["library"],
         architecture=architecture,
@@ -109,8 +111,6 @@ def _vision(row: Row, task: str, known: dict[str, Any]) -> ModelFacts:
         fingerprint=text_fingerprint(f"{row['library']}:{architecture}"),
         parameters=int(row["parameters"]),
         image_size=int(row["image_size"]),
-        first_lines=(
-            FirstLine("task", f"trained as {task} ({row['library']} models classify images)"),
-        ),
+        first_lines=(FirstLine("task", f"trained as {task} ({row['library']} {what})"),),
         **known,
     )

@@ -33,6 +33,7 @@ from planner.models.tasks import (
 
 #: The class that transformers has for the part of an omni model that writes text.
 THINKER = "ThinkerForConditionalGeneration"
+IMAGE_CLASSES = "image_classification"
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -79,6 +80,7 @@ def from_folder(
 ) -> ModelFacts:
     """The facts of a folder with a config.json; a safetensors file beside it gives the exact
     parameters and dtype."""
+    usual = usual or folders.usual_task(folder)
     facts = _from_config(folder / "config.json", name, origin, task, trust_remote_code, usual)
     checkpoint = read_checkpoint(folder)
     tokenizer = folder / "tokenizer.json"
@@ -133,9 +135,7 @@ def _from_any_folder(
         encoder = folders.encoder_folder(path)
         if encoder is None:
             raise folders.refuse(path, name)
-        facts = from_folder(encoder, name, "folder", task, trust)
-    if (path / folders.MODULES).is_file() and facts.modality == "text":
-        facts = replace(facts, first_lines=(folders.sentence_line(name), *facts.first_lines))
+        facts = from_folder(encoder, name, "folder", task, trust, folders.usual_task(path))
     return facts
 
 
@@ -236,12 +236,14 @@ def _vision(library: str, name: str, task: str | None) -> ModelFacts:
     """A timm or torchvision model. What the shipped table of names does not know is left to the
     installed library to refuse."""
     row = catalogue.find(name) if library == "timm" else None
-    task = check_task(task, "image_classification", f"{library}:{name}")
-    lines = (FirstLine("task", f"trained as {task} ({library} models classify images)"),)
+    known = renames.vision_name(library, name)
+    only = known.task if known else IMAGE_CLASSES
+    task = check_task(task, only, f"{library}:{name}")
+    what = "models classify images" if only == IMAGE_CLASSES else f"trains {name} so"
+    lines = (FirstLine("task", f"trained as {task} ({library} {what})"),)
     if row is not None and row["library"] == library and row["architecture"] == name:
         facts = catalogue.facts(row, task)
         return replace(facts, name=f"{library}:{name}", origin=library, first_lines=lines)
-    known = renames.vision_name(library, name)
     if known is None and not _newer(library, name):
         raise renames.unknown(library, name)
     known = known or renames.VisionName(name, None, None)

@@ -26,7 +26,12 @@ PREFERENCE: tuple[str, ...] = (
     "causal_lm",
     "masked_lm",
     "token_classification",
+    "text_embedding",
 )
+
+
+#: Tasks of single models, whose families are usually trained on something else.
+EMBEDDERS = ("text_embedding", "reranking")
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ def choose_task(
             )
         return Choice(task, FirstLine("task", f"trained as {task}, as asked"))
     name = class_of(config)
+    if possible is not None and usual not in possible:
+        usual = None
     return (
         (_usual(usual, family, name) if usual else None)
         or _by_class(name, possible, where)
@@ -67,7 +74,8 @@ def _usual(task: str, family: str, name: str | None) -> Choice:
     row = class_task(name)
     if name and row is not None and task in row.tasks and not row.base:
         return Choice(task, _line(task, name))
-    return Choice(task, _line(task, f"the usual task of {family}"), open=True)
+    whose = "this model" if task in EMBEDDERS else family
+    return Choice(task, _line(task, f"the usual task of {whose}"), open=True)
 
 
 def _by_class(name: str | None, possible: frozenset[str] | None, where: str) -> Choice | None:

@@ -34,6 +34,8 @@ WITH_TOKENS = ("text", "image_text", "audio")
 WRITTEN = Use(
     strategies=TRAINING_STRATEGIES, tasks=("causal_lm", "seq2seq_lm", "speech_recognition")
 )
+#: Tasks whose samples have a second text of a length of its own.
+TWO_SIDES = ("seq2seq_lm", "speech_recognition", "text_embedding")
 HIRED = Use(strategies=TRAINING_STRATEGIES, loses_to="price")
 SERVED = Use(needs=("requests_per_month",))
 REQUESTED = Use(needs=("requests_per_month",), needless_for=PAID_STRATEGIES)
@@ -41,7 +43,7 @@ REQUESTED = Use(needs=("requests_per_month",), needless_for=PAID_STRATEGIES)
 #: Of the fields that are no training setting, those that are not for everything.
 USES: dict[str, Use] = {
     "tokens_per_sample": Use(modalities=WITH_TOKENS, loses_to="data"),
-    "target_tokens_per_sample": Use(tasks=("seq2seq_lm", "speech_recognition"), loses_to="data"),
+    "target_tokens_per_sample": Use(tasks=TWO_SIDES, loses_to="data"),
     "text_columns": Use(modalities=WITH_TOKENS, needs=("data",)),
     "max_steps": TRAINED,
     "global_batch": TRAINED,

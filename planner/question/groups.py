@@ -24,6 +24,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "data",
         "text_columns",
         "target_tokens_per_sample",
+        "negatives",
         "audio_hours",
         "seconds_per_sample",
         "length_spread",

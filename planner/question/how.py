@@ -48,6 +48,7 @@ class How(What):
         "their logarithm, 0 for samples of one length; by default as in published sets of the task",
     )
     image_size: int | None = Field(None, ge=8, le=16384, description=SETTINGS["image_size"].words)
+    negatives: int | None = Field(None, ge=0, le=1000, description=SETTINGS["negatives"].words)
     padding: Padding | None = Field(
         None,
         description="To the longest of the batch, to max_length, or packed without padding; by "

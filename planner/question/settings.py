@@ -129,6 +129,17 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
         names=(("transformers", "image_size"), ("timm", "img_size")),
     ),
     TrainingSetting(
+        name="negatives",
+        value_type="whole",
+        unit="texts",
+        words="Hard negatives beside each query of an embedding model; by default the data's, "
+        "else none",
+        largest=1000,
+        tasks=("text_embedding",),
+        names=(("sentence_transformers", "num_negatives"),),
+        published=False,
+    ),
+    TrainingSetting(
         name="precision",
         value_type="text",
         words="Number format of the training; amp_ keeps float32 weights under autocast",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 from planner.blame import raised_by_planner
 from planner.errors import ModelError, PlannerError
@@ -23,6 +24,7 @@ def build(
     audio_samples: int | None = None,
     task: str | None = None,
     channels_last: bool = False,
+    negatives: int = 0,
     device: str = "meta",
 ) -> BuiltModel:
     """The model in training mode on ``device``, its weights in ``dtype``, with a way to feed it.
@@ -33,8 +35,9 @@ def build(
     ``attention``: eager | sdpa | flash (built as sdpa: the tracer records the fused kernel).
     ``classes`` overrides a classifier's number of labels, ``image_size`` (pixels) an image model's
     input, ``audio_samples`` is a raw waveform's length (required by models that read one).
-    ``channels_last`` lays a convolutional model's weights and images out as NHWC. Raises ModelError
-    for what cannot be built and MissingExtraError when its library is not installed.
+    ``negatives``: hard negatives beside each query of an embedding model. ``channels_last`` lays a
+    convolutional model's weights and images out as NHWC. Raises ModelError for what cannot be
+    built and MissingExtraError when its library is not installed.
     """
     import torch
 
@@ -48,7 +51,7 @@ def build(
         "bfloat16": torch.bfloat16,
         "float64": torch.float64,
     }[dtype]
-    try:
+    with _complaints(facts):
         built = _builder(facts)(
             facts,
             attention=attention,
@@ -59,10 +62,23 @@ def build(
             task=task or facts.task,
             channels_last=channels_last,
             device=device,
+            **({"negatives": negatives} if negatives else {}),
         )
+    built.module.train()
+    if device != "meta" and facts.library != "factory":
+        built.make_batch = real_batches(built, device)
+    return built
+
+
+@contextlib.contextmanager
+def _complaints(facts: ModelFacts) -> Iterator[None]:
+    """Any library's own complaint about a config: one line, not its traceback."""
+    import torch
+
+    try:
+        yield
     except (PlannerError, KeyboardInterrupt, MemoryError, torch.OutOfMemoryError):
         raise
-    # any library's own complaint about a config: one line, not its traceback
     except Exception as error:
         if raised_by_planner(error):
             raise
@@ -71,10 +87,21 @@ def build(
             where=facts.name,
             mend="Check its config.json, or give a factory package.module:function",
         ) from error
-    built.module.train()
-    if device != "meta" and facts.library != "factory":
-        built.make_batch = real_batches(built, device)
-    return built
+
+
+def own_classes(facts: ModelFacts, task: str | None = None) -> int | None:
+    """How many classes the library gives the task's head by itself; None where no head has classes
+    (a model of the user's own, or another task)."""
+    if facts.library == "factory" or not (task or facts.task).endswith("classification"):
+        return None
+    with _complaints(facts):
+        if facts.library == "transformers":
+            from planner.models.building.hf import own_labels
+
+            return own_labels(facts)
+        from planner.models.building.vision import own_labels as of_vision
+
+        return of_vision(facts)
 
 
 def _builder(facts: ModelFacts) -> Callable[..., BuiltModel]:
@@ -86,6 +113,10 @@ def _builder(facts: ModelFacts) -> Callable[..., BuiltModel]:
         from planner.models.building.factory import build_factory
 
         return build_factory
+    if facts.library == "torchvision" and facts.task != "image_classification":
+        from planner.models.building.detectors import build_detector
+
+        return build_detector
     from planner.models.building.vision import build_vision
 
     return build_vision

@@ -35,6 +35,9 @@ class BuiltModel:
     head: tuple[str, ...]
     blocks: list[torch.nn.Module]
     checkpoint: Callable[..., None]
+    #: (student's, teacher's logits) → what a distillation minimises; None for the divergence of
+    #: their softmaxes beside the task's own loss.
+    soft_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
     #: Parameters that a full fine-tuning leaves alone too, as the task's usual recipe does.
     frozen: frozenset[str] = frozenset()
     assumptions: tuple[str, ...] = ()

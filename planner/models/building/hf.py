@@ -49,6 +49,7 @@ def build_transformers(
     task: str,
     channels_last: bool,
     device: str,
+    negatives: int = 0,
 ) -> BuiltModel:
     """See ``planner.models.building.build.build``."""
     if task not in training_tasks():
@@ -66,7 +67,7 @@ def build_transformers(
         library, config, facts, kind=kind, attention=attention, dtype=dtype, device=device
     )
     experts = group_experts(module) if device == "meta" else ()
-    feed = Feed(module, config, dtype, audio_samples, facts.name)
+    feed = Feed(module, config, dtype, audio_samples, facts.name, negatives)
     kind.check(feed)
     frozen, said = kind.frozen(module, config)
     return BuiltModel(
@@ -77,12 +78,19 @@ def build_transformers(
         make_batch=lambda B, S, T: kind.batch(feed, B, S, T),
         loss_function=kind.loss,
         logits_function=kind.logits,
+        soft_loss=kind.soft_loss,
         head=kind.head(module),
         blocks=_blocks(module),
         checkpoint=_checkpointing(module, facts.name),
         frozen=frozen,
         assumptions=(*experts, *said),
     )
+
+
+def own_labels(facts: ModelFacts) -> int:
+    """The number of labels that its config has by itself."""
+    library = import_library("transformers", f"the model {facts.name}")
+    return int(_config(library, facts).num_labels)
 
 
 def _config(library: Any, facts: ModelFacts) -> Any:

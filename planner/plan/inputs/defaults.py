@@ -79,6 +79,8 @@ def choose(
             "gradient_checkpointing": "none",
             "classes": question.classes or data.classes,
             "audio_samples": _audio_samples(facts, data, task),
+            "negatives": (data.negatives if question.negatives is None else question.negatives)
+            or None,
             "unfrozen_blocks": _unfrozen(question, facts),
             "variant": variant,
         }

@@ -172,6 +172,20 @@ class DataQuestions:
         self.on_answer()  # the lengths are read back by the host
         return losses if options.get("reduction") == "none" else losses.sum()
 
+    def _on_positions(self, func, mask, rows):
+        """A stated number of places (``models/building/detection``): the host waits to learn how
+        many."""
+        found = func(mask, rows)
+        if mask.is_meta:
+            self.on_answer()
+        return found
+
+    def _on_assigned(self, func, costs):
+        """An assignment on the host, which waits for the costs."""
+        if costs.is_meta:
+            self.on_answer()
+        return func(costs)
+
     def _on_nonzero(self, func, *args, **kwargs):
         tensor = args[0] if args else kwargs.get("input")
         if not isinstance(tensor, torch.Tensor) or not tensor.is_meta or self.values is not None:

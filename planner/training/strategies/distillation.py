@@ -35,6 +35,8 @@ def apply(built, recipe, build) -> Prepared:
         leaving_teacher()
         logits = built.logits(student, batch)
         target = target[..., : logits.shape[-1]]
+        if built.soft_loss is not None:
+            return built.soft_loss(logits, target)
         soft = (
             functional.kl_div(
                 functional.log_softmax(logits.float() / TEMPERATURE, dim=-1),
