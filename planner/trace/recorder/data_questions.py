@@ -50,6 +50,10 @@ class DataQuestions:
     def _on_all(self, func, *args, **kwargs):
         return self._tag(func(*args, **kwargs), True)
 
+    def _on__is_all_true(self, func, tensor):
+        """Distributions ask it of their parameters, by an operation that meta does not have."""
+        return self._tag(tensor.all(), True) if tensor.is_meta else func(tensor)
+
     def _on_any(self, func, *args, **kwargs):
         return self._tag(func(*args, **kwargs), False)
 
@@ -111,6 +115,17 @@ class DataQuestions:
 
     def _on___index__(self, func, tensor):
         return self._on___int__(func, tensor)
+
+    def _on___contains__(self, func, tensor, element):
+        """Nothing is found without values: no token is padding."""
+        if not tensor.is_meta:
+            return func(tensor, element)
+        known = self._valued("a condition", tensor)
+        if known is not None:
+            return element in known
+        self.answers.add("a condition on the data was taken as False")
+        self.on_answer()
+        return False
 
     def _on_cpu(self, func, tensor, *args, **kwargs):
         return self._on_host("Tensor.cpu", func, tensor, *args, **kwargs)

@@ -4,7 +4,7 @@ is made."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -121,7 +121,8 @@ class TrainingTask:
     prefixes of the parameters that feature extraction trains. ``adapt(config, classes)`` prepares a
     config. ``frozen(module, config)`` → (names of parameters that a full fine-tuning leaves alone,
     what is said of it). ``check(feed)`` raises ModelError for what cannot be fed. ``variant(config)`` → the
-    task that a config really trains, where families differ."""
+    task that a config really trains, where families differ. ``own_classes``: by model type, classes
+    of the library that no auto class finds."""
 
     name: str
     auto_classes: tuple[str, ...]
@@ -135,6 +136,7 @@ class TrainingTask:
     frozen: Callable[[Any, Any], tuple[frozenset[str], tuple[str, ...]]] = nothing_frozen
     check: Callable[[Feed], None] = nothing_to_check
     variant: Callable[[Any], TrainingTask | None] | None = None
+    own_classes: Mapping[str, str] = field(default_factory=dict)
 
 
 @cache
