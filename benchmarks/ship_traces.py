@@ -141,7 +141,7 @@ def main() -> int:
                 try:
                     done = ship(source, regime, again)
                 except PlannerError as error:
-                    done, refusals[source.stem] = f"left out: {error}", (name, str(error))
+                    done, refusals[source.refusal] = f"left out: {error}", (name, str(error))
                 if done:
                     print(f"{label:70} {done}", flush=True)
     if refusals:

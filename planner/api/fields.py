@@ -68,6 +68,7 @@ class QuestionFields(TypedDict, total=False):
     load_in: Literal["4bit", "8bit"] | None
     kbit_preparation: Literal["peft", "none"]
     quantised_layers: Literal["installed", "all"]
+    prior_preservation: bool | None
     unfrozen_blocks: int | str | None
     unfreezing: Literal["last_blocks", "gradual"]
     cached_features: bool | None

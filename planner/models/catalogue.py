@@ -10,6 +10,7 @@ from typing import Any
 from planner import tables
 from planner.errors import ProfileError
 from planner.first_lines import FirstLine
+from planner.models import pipelines
 from planner.models.configs import read_config
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
 from planner.models.tasks import check_task, choose_task, describe, modality_of
@@ -56,12 +57,21 @@ def _joined() -> dict[str, Row]:
 def facts(row: Row, task: str | None = None) -> ModelFacts:
     """The facts of a catalogue row for a task, the row's own by default. Raises ModelError for a
     task it cannot be trained on."""
-    known = {
+    known: dict[str, Any] = {
         "name": row["name"],
         "origin": "catalogue",
         "weights_dtype": row["weights_dtype"] or None,
         **published(row),
     }
+    if row["library"] == "diffusers":
+        return pipelines.facts_of(
+            pipelines.read_config(config_file(row["name"])),
+            known.pop("name"),
+            known.pop("origin"),
+            task,
+            parameters=int(row["parameters"]),
+            **known,
+        )
     if row["library"] != "transformers":
         return _vision(row, check_task(task, row["task"], row["name"]), known)
     file = config_file(row["name"])

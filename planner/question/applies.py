@@ -17,7 +17,7 @@ from planner.question.what import PAID_STRATEGIES, TRAINING_STRATEGIES
 class Use:
     """What a field is of; empty for everything. ``needs``: fields of which one has to be asked
     too, but for the strategies ``needless_for``. ``loses_to``: a field beside which it is not
-    used."""
+    used. ``any_on``: tasks on which it is of every strategy."""
 
     strategies: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
@@ -25,6 +25,7 @@ class Use:
     needs: tuple[str, ...] = ()
     needless_for: tuple[str, ...] = ()
     loses_to: str | None = None
+    any_on: tuple[str, ...] = ()
 
 
 TRAINED = Use(strategies=TRAINING_STRATEGIES)
@@ -76,7 +77,7 @@ USES: dict[str, Use] = {
     "commitment": HIRED,
     "lora_alpha": Use(strategies=LORA),
     "unfreezing": Use(strategies=("partial_fine_tune",)),
-    "cached_features": Use(strategies=("feature_extraction",)),
+    "cached_features": Use(strategies=("feature_extraction",), any_on=("text_to_image",)),
     "teacher": Use(strategies=("distillation",)),
     "prompt_tokens": REQUESTED,
     "output_tokens": REQUESTED,
@@ -141,7 +142,7 @@ def _why_not(
     alone = use.needs and all(getattr(question, name) is None for name in use.needs)
     if alone and not set(use.needless_for) & set(strategies):
         return f"it goes with {FieldName(*use.needs)}"
-    if use.strategies and not set(use.strategies) & set(strategies):
+    if use.strategies and task not in use.any_on and not set(use.strategies) & set(strategies):
         return f"it is of {_listed(use.strategies)}, not of {_listed(strategies)}"
     if use.tasks and task not in use.tasks:
         return f"it is of {_listed(use.tasks)}, not of {task}"

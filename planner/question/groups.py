@@ -49,6 +49,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "unfrozen_blocks",
         "unfreezing",
         "cached_features",
+        "prior_preservation",
     ),
     "Adapters": (
         "lora_rank",

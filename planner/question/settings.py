@@ -284,6 +284,15 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
         ),
     ),
     TrainingSetting(
+        name="prior_preservation",
+        value_type="flag",
+        words="DreamBooth: an image of the class beside each of the subject's, which doubles the "
+        "batch of a step",
+        tasks=("text_to_image",),
+        published=False,
+        names=(("diffusers", "with_prior_preservation"),),
+    ),
+    TrainingSetting(
         name="unfrozen_blocks",
         value_type="whole",
         unit="blocks",

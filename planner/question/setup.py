@@ -42,6 +42,7 @@ class TracedSettings:
     # peft | none; a recipe has it in its precision: peft is mixed precision over float32
     kbit_preparation: str | None = None
     quantised_layers: str | None = None  # installed | all
+    prior_preservation: bool | None = None  # DreamBooth's: half of a batch is of the class
     unfrozen_blocks: int | None = None
     teacher: str | None = None  # fingerprint of the teacher
     # feature_extraction: "cached" traces the head on cached features; "features" the forward pass

@@ -98,7 +98,7 @@ class TraceSource:
                     return self._seen(trace)
         self._refuse_what_is_known_not_to_work()
         regime = self.regime(B, S)
-        family = self._found(regime, S) or self._bound(self._recorded(regime, S))
+        family = self._found(regime, S) or self.bound(self._recorded(regime, S))
         if family is None:
             raise ModelError(f"no trace of {self.facts.name} was recorded for these classes")
         self._loaded.append(family)
@@ -110,9 +110,14 @@ class TraceSource:
     def _refuse_what_is_known_not_to_work(self) -> None:
         """What ``benchmarks/ship_traces.py`` found a shipped model unable to do is not tried again
         at every question."""
-        reason = refused().get(self.stem)
+        reason = refused().get(self.stem) or refused().get(self.refusal)
         if reason:
             raise ModelError(reason)
+
+    @property
+    def refusal(self) -> str:
+        """Under which name a refusal is kept: one class may fail where more do not."""
+        return self.stem + (self._class_name if self.recipe.classes == 1 else "")
 
     def regime(self, B: int, S: int | None) -> str:
         """``b1``: a batch of one; ``b2``: more; ``w``: past the attention window."""
@@ -132,7 +137,7 @@ class TraceSource:
         """What lies somewhere."""
         for name in self.names(regime, length):
             found = self._find(name)
-            bound = None if found is None else self._bound(found)
+            bound = None if found is None else self.bound(found)
             if bound is not None:
                 return bound
         return None
@@ -160,7 +165,7 @@ class TraceSource:
         except (FileNotFoundError, ProfileError, OSError):
             return None  # a damaged file of the cache is recorded again
 
-    def _bound(self, family: TraceFamily) -> TraceFamily | None:
+    def bound(self, family: TraceFamily) -> TraceFamily | None:
         """The family for the recipe's number of classes, None where it is of another."""
         traces = [self._of_classes(trace) for trace in family.traces]
         kept = tuple(trace for trace in traces if trace is not None)

@@ -109,6 +109,10 @@ def _builder(facts: ModelFacts) -> Callable[..., BuiltModel]:
         from planner.models.building.hf import build_transformers
 
         return build_transformers
+    if facts.library == "diffusers":
+        from planner.models.building.diffusion.build import build_diffusion
+
+        return build_diffusion
     if facts.library == "factory":
         from planner.models.building.factory import build_factory
 

@@ -29,9 +29,6 @@ from planner.plan.inputs.rows import default
 from planner.question import Question
 from planner.question.settings import LORA
 
-#: Once an epoch, where no strong recipe says otherwise: what the question's field means by itself.
-EVALUATIONS_PER_EPOCH = 1.0
-
 
 @dataclass(frozen=True)
 class Filled:
@@ -94,7 +91,9 @@ def practice(
     no_epochs = question.epochs is not None or steps is not None
     passes = _epochs_works(facts, data, task, strategy)
     epochs = None if no_epochs else _epochs(passes, who, scopes)
-    every, after = _evaluations(question, found, shape)
+    every, after = _evaluations(
+        question, found, shape, default("evaluations_per_epoch", *scopes)[0]
+    )
     made = Practice(
         global_batch=size,
         batch=batch,
@@ -275,20 +274,20 @@ def _small(key: str) -> tuple[float, str]:
 
 
 def _evaluations(
-    question: Question, found: tuple[Work, ...], shape: Published | None
+    question: Question, found: tuple[Work, ...], shape: Published | None, usual: float
 ) -> tuple[float, int | None]:
     """(evaluations an epoch, steps between two): as asked; else as a recipe does that made
-    something, or is one of steps; examples of a few minutes say nothing of it."""
-    if question.evaluations_per_epoch is not None:
-        return question.evaluations_per_epoch, None
+    something, or is one of steps; examples of a few minutes say nothing of it: ``usual`` then."""
+    if question.evaluations_per_epoch is not None or usual == 0:
+        return question.evaluations_per_epoch or 0.0, None
     by_steps = any(shape is not None and _is(shape, work) and work.steps_win for work in found)
     if shape is None or not (shape.strong or by_steps):
-        return EVALUATIONS_PER_EPOCH, None
+        return usual, None
     if shape.evaluation_steps is not None:
         return 0.0, shape.evaluation_steps
     every = shape.evaluations_per_epoch
     if every is None or (every == 0 and question.evaluation_samples):
-        return EVALUATIONS_PER_EPOCH, None
+        return usual, None
     return every, None
 
 

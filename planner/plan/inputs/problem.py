@@ -23,6 +23,7 @@ from planner.models.resolve import resolve
 from planner.plan.inputs.counts import counted, said_of
 from planner.plan.inputs.kept import current
 from planner.plan.inputs.of_its_day import stack_lines, view_of
+from planner.plan.inputs.pictures import painted, picture_lines
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.speech import transcribed
 from planner.plan.inputs.tasks import adapted, by_data, embedding_lines, shortest_lines
@@ -144,6 +145,7 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     problem.data = fitted_to(facts, data, problem.assumptions)
     problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
     problem.first_lines += embedding_lines(facts)
+    problem.first_lines += picture_lines(question, facts, problem.data)
     problem.first_lines += shortest_lines(problem.data, question.max_length)
     problem.first_lines += stack_lines(question, facts)
     problem.assumptions += [*facts.assumptions, *data.assumptions]
@@ -217,6 +219,7 @@ def _counted_as_tokens(facts: ModelFacts, data: DatasetProfile) -> str:
 
 def fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -> DatasetProfile:
     """The data as this model reads it. Raises QuestionError where it cannot."""
+    data = painted(facts, data, assumptions)
     if data.modality != facts.modality and data.source != "counts":
         raise QuestionError(
             f"{facts.name} reads {facts.modality}, the data holds {data.modality}",

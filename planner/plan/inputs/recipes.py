@@ -207,7 +207,7 @@ def works(facts: ModelFacts, data: DatasetProfile, task: str, strategy: str) -> 
     """The published tasks that this one is, the nearest first."""
     found = family_of(facts)
     family = found[0] if found else None
-    kind = "plain text" if data.format == "text" else ""
+    kind = "plain text" if data.format == "text" else data.format
     rows = [
         row
         for row in tables.rows("recipes", "tasks.csv")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import torch
 
-from planner.trace.recorder import recurrent
+from planner.trace.recorder.kernels import recurrent
 
 _LIBRARY = torch.library.Library("planner", "FRAGMENT")
 _LIBRARY.define(

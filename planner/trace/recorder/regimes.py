@@ -9,8 +9,9 @@ from functools import lru_cache
 from planner.models.facts import ModelFacts
 from planner.trace.recorder.dispatch_mode import RawTrace
 from planner.trace.recorder.fit import StructureChanges, fit, fit_counts, monomials_of
+from planner.trace.recorder.kernels.scans import fuse_scans
 from planner.trace.recorder.rounded import rounded_sizes
-from planner.trace.recorder.step_runner import WEIGHTS, StepRunner
+from planner.trace.recorder.step_runner import AUTOCAST, WEIGHTS, StepRunner
 from planner.trace.table import SHORTEST, StepTrace, TraceFamily
 from planner.trace.versions import versions
 from planner.training.recipe import Recipe
@@ -270,7 +271,7 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
     ``device`` for a real run."""
     from planner.models.building.build import build
 
-    return build(
+    built = build(
         facts,
         attention=recipe.attention,
         dtype=WEIGHTS.get(recipe.precision, "float32"),
@@ -282,6 +283,16 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
         channels_last=convolutional(facts),
         device=device,
     )
+    if built.store_half is not None and recipe.precision in AUTOCAST:
+        adapted = recipe.strategy == "lora" and recipe.load_in is None
+        built.store_half(AUTOCAST[recipe.precision], denoiser=adapted)
+    if recipe.variant == "cached" and built.cached is not None:
+        built.cached(built)
+    if recipe.prior_preservation and built.preserve_prior is not None:
+        built.preserve_prior(built)
+    if device == "meta" and facts.library == "transformers":
+        built.assumptions = (*built.assumptions, *fuse_scans(built.module))
+    return built
 
 
 def convolutional(facts: ModelFacts) -> bool:

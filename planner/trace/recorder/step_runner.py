@@ -3,31 +3,38 @@ before it begins."""
 
 from __future__ import annotations
 
-import contextlib
 import gc
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch.utils._pytree import tree_leaves
 
-from planner.blame import culprit, failure, line_of
+from planner.blame import failure
 from planner.errors import ModelError, PlannerError
+from planner.trace.raw import RawTrace
 from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
+from planner.trace.recorder.beside import Beside
 from planner.trace.recorder.cuda_mode import CudaLike
-from planner.trace.recorder.data_questions import NeedsValuesError
-from planner.trace.recorder.dispatch_mode import RawTrace, Recorder, quiet
-from planner.trace.recorder.values import Values, repeated
-from planner.training.optimizers import OPTIMIZERS, state_tensors
+from planner.trace.recorder.dispatch_mode import Recorder, quiet
+from planner.trace.recorder.repeat.recording import Repeated
+from planner.trace.recorder.repeat.stacks import find_stacks
+from planner.trace.recorder.updating import (
+    Spec,
+    made,
+    mark_gradients,
+    recorded_update,
+    spec,
+    update,
+)
+from planner.training.optimizers import state_tensors
 from planner.training.recipe import Recipe
 from planner.training.registry import strategy_of
 from planner.training.strategy import count
-from planner.units import format_bytes
 
 AUTOCAST = {"amp_bf16": torch.bfloat16, "amp_fp16": torch.float16}
-#: Weights that are made up so that a model can be run with values: more would take this machine's
-#: memory and minutes.
-LARGEST_REAL_BYTES = 3 * 2**30
 WEIGHTS = {"bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -44,41 +51,51 @@ class StepRunner:
         """``build()`` and ``build_teacher()`` return fresh BuiltModels. ``build_real()``: the model
         on the processor, with weights; for those that ask their data. Raises the errors of building
         and applying."""
-        self.recipe, self._build_real = recipe, build_real
-        self.values: Values | None = None
-        self._real: Any = None
+        self.recipe = recipe
         with quiet():
             self.built = build()
-            self._weights = _tensors_of(self.built.module)
+            self.beside = Beside(self.built.facts.name, self.built.module, build_real)
             if recipe.gradient_checkpointing != "none":
                 enable_checkpointing(self.built, recipe.gradient_checkpointing)
             self.prepared = strategy_of(recipe).apply(self.built, recipe, build_teacher)
-            self.optimizer = None if self.prepared.inference else self._make_optimizer()
+        if not self.prepared.inference and not self.prepared.trainable:
+            raise ModelError("nothing is left to train")
         self.answers: set[str] = set()
         self.module_calls = 0
+        self._names = self._named()
 
-    def _make_optimizer(self) -> torch.optim.Optimizer:
-        """With its state already made, as after the first step of a run."""
-        params = self.prepared.trainable
-        if not params:
-            raise ModelError("nothing is left to train")
-        optimizer = OPTIMIZERS[self.recipe.optimizer].recorded(params)
-        for p in params:
-            p.grad = torch.empty_like(p)
-        with as_if_on_cuda(CudaLike(numbers=1.0)):
-            optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return optimizer
+    def _named(self) -> Names:
+        """The whole model's, which blocks keep when others are taken out."""
+        names = Names()
+        for module, prefix in ((self.prepared.module, ""), (self.prepared.teacher, "teacher.")):
+            if module is not None:
+                names.add(module, prefix)
+        return names
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer | None:
+        """Of a step that is recorded whole."""
+        return None if self.prepared.inference else made(self.prepared.trainable, self.recipe)
+
+    @cached_property
+    def repeated(self) -> Repeated:
+        """The recordings of the model with few of its equal blocks."""
+        roots = [self.built.module, self.prepared.module, self.prepared.teacher]
+        unique = list({id(root): root for root in roots if root is not None}.values())
+        phase = None if self.prepared.inference else partial(recorded_update, recipe=self.recipe)
+        record, names = self._recorded_without_update, self._names.modules
+        return Repeated(record, phase, find_stacks(unique), names)
 
     def record(self, **point: int) -> RawTrace:
         """Record the step at a point. Raises ModelError, in one line, when the model's own code or
         torch fails on meta."""
         collecting = gc.isenabled()
-        gc.collect()
         gc.disable()  # a cycle collected in the middle would end lifetimes at arbitrary operations
         try:
             with quiet():
-                return self._with_values_where_asked(point)
+                raw = self._on_meta_or_with_values(point)
+            self.module_calls = raw.module_calls
+            return raw
         except PlannerError:
             raise
         except Exception as error:
@@ -88,47 +105,53 @@ class StepRunner:
             if collecting:
                 gc.enable()
 
-    def _with_values_where_asked(self, point: dict) -> RawTrace:
-        """On meta alone, and where the model's code asks its data, with values beside."""
-        if self.values is None:
+    def _on_meta_or_with_values(self, point: dict[str, int]) -> RawTrace:
+        """With values beside from the first point on that asks for some."""
+        if self.beside.values is None:
             try:
-                return self._record(point)
+                return self.repeated.step(point) or self.record_whole(point)
             except Exception as error:
-                if not _asks_its_data(error) or not self._may_have_values(error):
+                if not self.beside.help(error):
                     raise
-        return self._record(point)
+        return self.record_whole(point)
 
-    def _may_have_values(self, error: Exception) -> bool:
-        """Whether values were made. Raises ModelError where the weights are too many to be real."""
-        if self._build_real is None:
-            return False
-        size = sum(p.numel() * p.element_size() for p in self._weights.values())
-        if size > LARGEST_REAL_BYTES:
-            raise ModelError(
-                f"{line_of(error)}; it would have to be run with values, and its weights, "
-                f"{format_bytes(size)}, are more than the {format_bytes(LARGEST_REAL_BYTES)} that "
-                "are made up for that",
-                where=self.built.facts.name,
-                mend="Give a smaller one of its kind",
-            ) from error
-        self.values = Values()
-        self._real = self._build_real()
-        real = _tensors_of(self._real.module)
-        for name, tensor in self._weights.items():
-            self.values.adopt(tensor, real.get(name))
-        return True
+    def record_whole(self, point: dict[str, int]) -> RawTrace:
+        """Every block, whether or not they are equal."""
+        gc.collect()
+        return self._recorded(point, self.optimizer)[0]
 
-    def _valued_batch(self, batch: dict, point: dict) -> None:
-        """Made-up values for a batch; nothing where the strategy feeds something of its own."""
-        if self.values is None:
-            return
-        real = repeated(self._real.make_batch, point)
-        if set(real) == set(batch):
-            self.values.adopt(batch, real)
+    def _recorded_without_update(
+        self, point: dict, *, forward_only: bool = False
+    ) -> tuple[RawTrace, list[tuple[str, Spec]]]:
+        return self._recorded(point, None, forward_only=forward_only)
 
-    def _record(self, point: dict) -> RawTrace:
-        prepared, amp = self.prepared, AUTOCAST.get(self.recipe.precision)
-        recorder = Recorder(prepared.module)
+    def _recorded(
+        self, point: dict, optimizer: torch.optim.Optimizer | None, *, forward_only: bool = False
+    ) -> tuple[RawTrace, list[tuple[str, Spec]]]:
+        """(the step as the model is now, owner and description of what trains)."""
+        prepared = self.prepared
+        recorder = Recorder(prepared.module, self._names.modules)
+        mode = self._mode(recorder)
+        with self.beside.running(), as_if_on_cuda(mode):
+            batch = prepared.batch(**point)
+            mode.clear_cache()  # weights that were cast while making the batch belong to no step
+        self.beside.begin(batch, point, recorder, mode)
+        self._mark_what_is_there(recorder, batch, optimizer)
+        with self.beside.running(), recorder, as_if_on_cuda(mode):
+            loss = self._forward(recorder, batch)
+            mode.clear_cache()
+            recorder.forward_ends()
+            if not prepared.inference and not forward_only:
+                self._backward_and_update(recorder, mode, loss, optimizer)
+        raw = recorder.finish()
+        self.answers |= mode.answers
+        trained = self._trained()
+        for parameter in prepared.trainable:
+            parameter.grad = None
+        return raw, trained
+
+    def _mode(self, recorder: Recorder) -> CudaLike:
+        amp = AUTOCAST.get(self.recipe.precision)
         mode = CudaLike(
             amp,
             casting=lambda: recorder.phase in ("forward", "teacher") or recorder.recomputing,
@@ -136,29 +159,18 @@ class StepRunner:
             align_masks="S" not in self.built.symbols,
         )
         mode.on_answer = recorder.synchronise
-        mode.strict, mode.values = self.built.facts.library == "factory", self.values
-        if prepared.teacher is not None:
-            recorder.add_names(prepared.teacher, "teacher")
-        beside = self.values or contextlib.nullcontext()
-        with beside, as_if_on_cuda(mode):
-            batch = prepared.batch(**point)
-            mode.clear_cache()  # weights that were cast while making the batch belong to no step
-        self._valued_batch(batch, point)
-        if self.values is not None:
-            self.values.on_answer = recorder.synchronise
-        self._mark_what_is_there(recorder, batch)
-        with beside, recorder, as_if_on_cuda(mode):
-            loss = self._forward(recorder, batch)
-            mode.clear_cache()
-            recorder.forward_ends()
-            if self.optimizer is not None:
-                self._backward_and_update(recorder, mode, loss, self.optimizer)
-        raw = recorder.finish()
-        self.answers |= mode.answers
-        self.module_calls = raw.module_calls
-        for parameter in prepared.trainable:
-            parameter.grad = None
-        return raw
+        mode.strict = self.built.facts.library == "factory"
+        mode.values = self.beside.values
+        return mode
+
+    def _trained(self) -> list[tuple[str, Spec]]:
+        """Of the model as it is now."""
+        there = {id(parameter) for parameter in self.prepared.module.parameters()}
+        return [
+            (self._names.owners.get(id(p), ""), spec(p))
+            for p in self.prepared.trainable
+            if id(p) in there
+        ]
 
     def _forward(self, recorder: Recorder, batch: dict):
         if self.prepared.teacher is None:
@@ -174,43 +186,34 @@ class StepRunner:
         recorder: Recorder,
         mode: CudaLike,
         loss: torch.Tensor,
-        optimizer: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer | None,
     ) -> None:
         recorder.phase = "backward"
         # not the method: a function mode would be off inside it, and recomputation needs it
         torch.autograd.backward(loss)
-        grads = [p.grad for p in self.prepared.trainable if p.grad is not None]
-        recorder.mark(grads, "gradients")
-        recorder.phase = "optimizer"
-        # the gradient scaler looks for overflow before every step
-        if self.recipe.precision == "amp_fp16":
-            torch.ops.planner.unscale(grads)
-            recorder.synchronise()
-        del grads
-        # Adafactor scales by norms that it reads back: any number gives the same operations
-        mode.numbers = 1.0
-        optimizer.step()
+        if optimizer is None:
+            mark_gradients(recorder, self.prepared.trainable)
+        else:
+            update(recorder, mode, optimizer, self.prepared.trainable, self.recipe)
 
-    def _mark_what_is_there(self, recorder: Recorder, batch: dict) -> None:
+    def _mark_what_is_there(
+        self, recorder: Recorder, batch: dict, optimizer: torch.optim.Optimizer | None
+    ) -> None:
+        owners = self._names.owners
         for module in filter(None, (self.prepared.module, self.prepared.teacher)):
-            named = list(module.named_parameters()) + list(module.named_buffers())
-            recorder.mark(
-                [t for _, t in named],
-                "weights",
-                lambda i, named=named: named[i][0].rpartition(".")[0],
-            )
-        if self.optimizer is not None:
-            recorder.mark(state_tensors(self.optimizer), "optimizer")
-        recorder.mark([t for t in tree_leaves(batch) if isinstance(t, torch.Tensor)], "activations")
+            there = [*module.parameters(), *module.buffers()]
+            recorder.mark(there, "weights", lambda i, there=there: owners.get(id(there[i]), ""))
+        if optimizer is not None:
+            recorder.mark(state_tensors(optimizer), "optimizer")
+        fed = [part for part in tree_leaves(batch) if isinstance(part, torch.Tensor)]
+        recorder.mark(fed, "activations")
 
     def counts(self) -> dict[str, Any]:
         """Parameters, total and trainable, and the bytes a saved checkpoint takes (trained weights,
-        or all of them)."""
+        or all of them); of stacks whose blocks were repeated, how many were recorded."""
         trainable = self.prepared.trainable
         saved = (
-            trainable
-            if strategy_of(self.recipe).uses_lora
-            else list(self.prepared.module.parameters())
+            trainable if strategy_of(self.recipe).uses_lora else list(self._saved().parameters())
         )
         return {
             "total_params": self.prepared.total_parameters,
@@ -222,8 +225,14 @@ class StepRunner:
             "module_calls": self.module_calls,
             **self._kept_wide(),
             **self._unmatched(),
-            **({"asked_of_data": list(self.values.asked)} if self.values is not None else {}),
+            **self.beside.said(),
+            **({"repeated": self.repeated.cut} if self.repeated.proven else {}),
         }
+
+    def _saved(self) -> torch.nn.Module:
+        """What a checkpoint holds: frozen parts beside what trains are not written."""
+        trunk = self.built.trunk
+        return self.prepared.module.get_submodule(trunk) if trunk else self.prepared.module
 
     def _unmatched(self) -> dict[str, list[str]]:
         """Places of adapters that the model does not have, where such are named."""
@@ -240,18 +249,19 @@ class StepRunner:
         }
 
 
-def _tensors_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and buffers by name."""
-    return dict(module.named_parameters()) | dict(module.named_buffers())
+@dataclass
+class Names:
+    """Names by ids: of modules, and of the modules that own parameters and buffers."""
 
+    modules: dict[int, str] = field(default_factory=dict)
+    owners: dict[int, str] = field(default_factory=dict)
 
-def _asks_its_data(error: Exception) -> bool:
-    """Whether meta alone cannot run it: a value was asked for, or an operation has no shape without
-    values."""
-    if isinstance(error, NeedsValuesError):
-        return True
-    missing = isinstance(error, (NotImplementedError, RuntimeError)) and "meta" in str(error)
-    return missing and culprit(error) in ("torch", "model")
+    def add(self, module: torch.nn.Module, prefix: str) -> None:
+        for name, part in module.named_modules():
+            self.modules[id(part)] = (prefix + name).rstrip(".")
+        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+            owner = (prefix + name).rpartition(".")[0]
+            self.owners.setdefault(id(tensor), owner)
 
 
 def enable_checkpointing(built, policy: str) -> None:

@@ -120,9 +120,9 @@ class TrainingTask:
     student's and a teacher's logits where those are no logarithms of chances. ``head(module)`` →
     prefixes of the parameters that feature extraction trains. ``adapt(config, classes)`` prepares a
     config. ``frozen(module, config)`` → (names of parameters that a full fine-tuning leaves alone,
-    what is said of it). ``check(feed)`` raises ModelError for what cannot be fed. ``variant(config)`` → the
-    task that a config really trains, where families differ. ``own_classes``: by model type, classes
-    of the library that no auto class finds."""
+    what is said of it). ``check(feed)`` raises ModelError for what cannot be fed.
+    ``variant(config)`` → the task that a config really trains, where families differ.
+    ``own_classes``: by model type, classes of the library that no auto class finds."""
 
     name: str
     auto_classes: tuple[str, ...]

@@ -18,9 +18,9 @@ from planner.models.building.tasks.sound import sound_of
 from planner.models.constants import constant
 
 SAID = (
-    "fed after the names of its arguments; trained on its own loss where it takes labels of a usual "
-    "shape, else on the mean square of what it returns; images of the usual crop and a second of "
-    "sound where neither config nor question says"
+    "fed after the names of its arguments; trained on its own loss where it takes labels of a "
+    "usual shape, else on the mean square of what it returns; images of the usual crop and a "
+    "second of sound where neither config nor question says"
 )
 #: Alternatives of a multiple choice, frames of a video, where a config does not say.
 _CHOICES, _FRAMES = 4, 8

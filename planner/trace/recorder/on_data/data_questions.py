@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from planner.errors import ModelError
-from planner.trace.recorder.values import Values, place_of_model
+from planner.trace.recorder.on_data.values import Values, place_of_model
 
 #: Marks on meta tensors: what a condition on the data is taken as, and what a mask adds up to.
 _ANSWER, _SUM = "_planner_answer", "_planner_sum"

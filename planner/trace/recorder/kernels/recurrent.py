@@ -26,7 +26,8 @@ SAID = (
 _LIBRARY = torch.library.Library("planner", "FRAGMENT")
 _LIBRARY.define(
     "rnn(Tensor x, Tensor h, Tensor? c, Tensor[] weights, str mode, int width, int hidden, "
-    "int layers, bool bidirectional, bool batch_first, float dropout) -> (Tensor, Tensor, Tensor, Tensor)"
+    "int layers, bool bidirectional, bool batch_first, float dropout) -> "
+    "(Tensor, Tensor, Tensor, Tensor)"
 )
 _LIBRARY.define(
     "rnn_backward(Tensor grad, Tensor x, Tensor h, Tensor? c, Tensor[] weights, Tensor out, "
