@@ -16,6 +16,7 @@ from planner.models.checkpoint import read_checkpoint
 from planner.models.configs import SUPPLIED, library_knows, read_config
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
 from planner.models.names import renames, spelling
+from planner.models.own_models import PREFIX, own_model
 from planner.models.quantization.read import quantised_by
 from planner.models.quantization.read import read as read_quantization
 from planner.models.quantization.words import first_lines as quantised_lines
@@ -66,6 +67,8 @@ def resolve(
     prefix, _, rest = name.partition(":")
     if prefix == "diffusers":
         return _pipeline(rest, task, trust_remote_code, offline)
+    if prefix == PREFIX:
+        return own_model(rest, task)
     if prefix in ("timm", "torchvision"):
         return _vision(prefix, rest, task)
     if FACTORY.fullmatch(name) and not spelling.match(name, catalogue.index()):

@@ -55,7 +55,7 @@ def build_factory(
     factory's own business."""
     make = _function(facts.architecture or facts.name)
     with on_device(device, dtype):
-        made = _call(make, facts.name)
+        made = _call(make, facts.name, classes)
     module, batch, loss = _parts(made, facts.name)
     module = module.to(device=device, dtype=dtype)
     blocks = largest_module_list(module)
@@ -87,9 +87,11 @@ def _function(name: str) -> Callable[[], Any]:
     return found
 
 
-def _call(make: Callable[[], Any], name: str) -> Any:
+def _call(make: Callable[..., Any], name: str, classes: int | None) -> Any:
+    """A factory with an argument ``classes`` gets the question's number."""
     try:
-        return make()
+        takes = classes is not None and "classes" in inspect.signature(make).parameters
+        return make(classes=classes) if takes else make()
     except Exception as error:
         if raised_by_planner(error):
             raise
