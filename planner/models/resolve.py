@@ -15,8 +15,7 @@ from planner.models import catalogue, folders, hub, pipelines, sizes
 from planner.models.checkpoint import read_checkpoint
 from planner.models.configs import SUPPLIED, library_knows, read_config
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
-from planner.models.names import renames, spelling
-from planner.models.own_models import PREFIX, own_model
+from planner.models.names import own, renames, spelling
 from planner.models.quantization.read import quantised_by
 from planner.models.quantization.read import read as read_quantization
 from planner.models.quantization.words import first_lines as quantised_lines
@@ -67,8 +66,8 @@ def resolve(
     prefix, _, rest = name.partition(":")
     if prefix == "diffusers":
         return _pipeline(rest, task, trust_remote_code, offline)
-    if prefix == PREFIX:
-        return own_model(rest, task)
+    if prefix == own.PREFIX:
+        return _own(rest, task)
     if prefix in ("timm", "torchvision"):
         return _vision(prefix, rest, task)
     if FACTORY.fullmatch(name) and not spelling.match(name, catalogue.index()):
@@ -307,6 +306,21 @@ def _factory(name: str, task: str | None) -> ModelFacts:
         modality=modality_of(task or ""),
         fingerprint=source_fingerprint(name),
         first_lines=(FirstLine("task", f"trained as {task or 'custom'} (the factory's own loss)"),),
+    )
+
+
+def _own(name: str, task: str | None) -> ModelFacts:
+    """A factory that ships, of which more is known than of a user's."""
+    row = own.row_of(name)
+    facts = _factory(row["factory"], check_task(task, row["task"], f"{own.PREFIX}:{name}"))
+    line = FirstLine("model", f"{name}: {row['assumed']}")
+    return replace(
+        facts,
+        name=f"{own.PREFIX}:{name}",
+        origin="catalogue",
+        parameters=int(row["parameters"]),
+        weights_dtype="float32",
+        first_lines=(*facts.first_lines, line),
     )
 
 

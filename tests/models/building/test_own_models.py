@@ -5,7 +5,7 @@ import torch
 
 from planner.errors import UnknownNameError
 from planner.models.building.build import build
-from planner.models.own_models import rows
+from planner.models.names.own import rows
 from planner.models.resolve import resolve
 from planner.trace.recorder.regimes import record_regime
 from planner.training.recipe import Recipe
