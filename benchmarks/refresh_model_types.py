@@ -33,6 +33,10 @@ MAPPINGS = {
     "image_classification": "IMAGE_CLASSIFICATION",
     "audio_classification": "AUDIO_CLASSIFICATION",
     "speech_recognition": "SPEECH_SEQ_2_SEQ",
+    "object_detection": "OBJECT_DETECTION",
+    "instance_segmentation": "INSTANCE_SEGMENTATION",
+    "semantic_segmentation": "SEMANTIC_SEGMENTATION",
+    "mask_generation": "MASK_GENERATION",
 }
 KEPT = "contrastive"
 #: A diffusion model, speech in and out, and parts that train one by one.
@@ -52,6 +56,7 @@ def main() -> int:
         return dict(getattr(modeling_auto, f"MODEL_FOR_{name}_MAPPING_NAMES"))
 
     by_task = {task: set(mapping(name)) for task, name in MAPPINGS.items()}
+    by_task["instance_segmentation"] |= set(mapping("UNIVERSAL_SEGMENTATION"))
     by_task["speech_recognition"] |= {name for name in mapping("CTC") if has("frame_samples", name)}
     several = {**mapping("IMAGE_TEXT_TO_TEXT"), **mapping("MULTIMODAL_LM")}
     text = {name for name in several if name not in NO_WRITERS and writes_text(name)}

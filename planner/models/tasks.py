@@ -28,6 +28,19 @@ PREFERENCE: tuple[str, ...] = (
     "token_classification",
     "text_embedding",
     "time_series_forecasting",
+    "object_detection",
+    "instance_segmentation",
+    "semantic_segmentation",
+    "mask_generation",
+)
+
+
+#: Tasks whose images have the size of the family's own image processor.
+SIZED_BY_FAMILY = (
+    "object_detection",
+    "instance_segmentation",
+    "semantic_segmentation",
+    "mask_generation",
 )
 
 
@@ -196,7 +209,7 @@ def describe(config: Mapping[str, Any], task: str) -> dict[str, Any]:
     vocabulary, weights_dtype."""
     own_vision = config.get("vision_config")
     vision = own_vision if isinstance(own_vision, Mapping) else config
-    image = vision.get("image_size") if modality_of(task) in ("image", "image_text") else None
+    image = _image_size(config, vision, task)
     length = (
         config_field(config, "max_position_embeddings", "n_positions", "max_target_positions")
         if modality_of(task) != "image"
@@ -225,6 +238,16 @@ def describe(config: Mapping[str, Any], task: str) -> dict[str, Any]:
         else None,
         "weights_dtype": weights_dtype(config),
     }
+
+
+def _image_size(config: Mapping[str, Any], vision: Mapping[str, Any], task: str) -> Any:
+    """Pixels, or [height, width]: of a family whose images for this task are of another size than
+    its config says, that size."""
+    if modality_of(task) not in ("image", "image_text"):
+        return None
+    family, stated = config["model_type"], vision.get("image_size")
+    own = task in SIZED_BY_FAMILY and has("training_side", family)
+    return int(constant("training_side", family)) if own else stated
 
 
 def weights_dtype(config: Mapping[str, Any]) -> str | None:

@@ -35,7 +35,7 @@ def test_the_large_configurations_are_the_published_ones(config, layers, billion
     """The total that the hub's page states, to its last digit shown."""
     (tmp_path / "config.json").write_text(json.dumps(config(0)))
     facts = resolve(str(tmp_path))
-    assert facts.config["num_hidden_layers"] == layers
+    assert facts.config is not None and facts.config["num_hidden_layers"] == layers
     if facts.parameters is not None:
         assert facts.parameters / 1e9 == pytest.approx(billions, abs=5e-4)
 

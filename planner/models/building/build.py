@@ -10,6 +10,7 @@ from planner.errors import ModelError, PlannerError
 from planner.models.building.built import BuiltModel
 from planner.models.building.real_batch import real_batches
 from planner.models.facts import ModelFacts
+from planner.tasks import tasks
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 
@@ -90,18 +91,21 @@ def _complaints(facts: ModelFacts) -> Iterator[None]:
 
 
 def own_classes(facts: ModelFacts, task: str | None = None) -> int | None:
-    """How many classes the library gives the task's head by itself; None where no head has classes
-    (a model of the user's own, or another task)."""
-    if facts.library == "factory" or not (task or facts.task).endswith("classification"):
+    """How many classes the library gives the task's head by itself; None where a head has no
+    classes, or it is not known how many (a model of the user's own)."""
+    known = tasks().get(task or facts.task)
+    if known is None or not known.classes:
         return None
     with _complaints(facts):
         if facts.library == "transformers":
             from planner.models.building.hf import own_labels
 
             return own_labels(facts)
-        from planner.models.building.vision import own_labels as of_vision
+        if facts.library in ("timm", "torchvision") and known.name == "image_classification":
+            from planner.models.building.vision import own_labels as of_vision
 
-        return of_vision(facts)
+            return of_vision(facts)
+    return None
 
 
 def _builder(facts: ModelFacts) -> Callable[..., BuiltModel]:

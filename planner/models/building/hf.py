@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #: Where the families keep their repeated blocks; the first that exists. Encoder-decoders: the
 #: decoder's.
 BLOCK_PATHS = (
+    "transformer_module.decoder.layers",
     "model.decoder.layers",
     "decoder.block",
     "decoder.layers",
@@ -36,6 +37,8 @@ BLOCK_PATHS = (
     "transformer.h",
     "layers",
     "h",
+    "stages",
+    "encoder.stages",
 )
 
 
@@ -189,7 +192,8 @@ def _untie(module: Any) -> None:
 
 def _blocks(module: torch.nn.Module) -> list[torch.nn.Module]:
     base = getattr(module, getattr(module, "base_model_prefix", ""), None)
-    for root in filter(None, (module, base)):
+    backbone = getattr(module, "backbone", None)
+    for root in filter(None, (module, base, backbone)):
         for path in BLOCK_PATHS:
             found = _descend(root, path)
             if found is not None:

@@ -12,13 +12,14 @@ from planner.operations.kind import OperationKind, SuiteDevice
 
 _READING = names(
     "index index_select gather take take_along_dim masked_select upsample_bilinear2d "
-    "upsample_bicubic2d grid_sampler_2d nonzero "
+    "upsample_bicubic2d upsample_linear1d grid_sampler_2d nonzero "
     "_upsample_bilinear2d_aa _upsample_bicubic2d_aa one_hot"
 )
 _WRITING = names(
     "index_put _index_put_impl index_add index_copy index_fill scatter scatter_add "
     "scatter_reduce masked_scatter "
     "upsample_bilinear2d_backward upsample_bicubic2d_backward upsample_nearest2d_backward "
+    "upsample_linear1d_backward "
     "grid_sampler_2d_backward"
 )
 

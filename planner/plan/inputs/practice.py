@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 
 from planner.datasets.profile import DatasetProfile
 from planner.errors import FieldName
@@ -106,7 +106,7 @@ def practice(
         evaluation_steps=after,
         generates=generates(question, facts, task, shape.evaluation_generates if shape else None),
         recipe=shape,
-        far=far_one(found, who, lambda row: who.batch_samples(row, question.gpus) is not None),
+        far=_far(found, who, question.gpus),
     )
     if strategy == "scratch" and epochs is not None and not _is_published(epochs, found):
         tuned = practice(question, facts, data, "fine_tune", task)
@@ -133,7 +133,12 @@ def _batch_is_asked(question: Question) -> bool:
     return question.global_batch is not None or question.micro_batch is not None
 
 
-@cache
+@lru_cache(maxsize=1024)
+def _far(found: tuple[Work, ...], who: Asker, devices: int) -> str:
+    return far_one(found, who, lambda row: who.batch_samples(row, devices) is not None)
+
+
+@lru_cache(maxsize=1024)
 def _shape_row(
     found: tuple[Work, ...], who: Asker, devices: int, from_scratch: bool
 ) -> Published | None:
@@ -148,7 +153,7 @@ def _shape_row(
     return strong or nearest(found, who, usable)
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _epochs_row(found: tuple[Work, ...], who: Asker, from_scratch: bool) -> Published | None:
     """The recipe whose epochs hold: one that made something, on data like this. What it trained
     on is not known only where it is the model's own family, or from nothing."""
@@ -232,7 +237,7 @@ def _packed_length(
     return length if facts.max_length is None else min(length, facts.max_length)
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _packing_row(found: tuple[Work, ...], who: Asker) -> Published | None:
     packing = tuple(work for work in found if work.packs)
 

@@ -62,9 +62,10 @@ class Heads:
 
         self.facts, self.recipe, self.teacher = facts, recipe, teacher
         self.own = own_classes(facts, recipe.task)
-        self.asked = None if self.own is None else recipe.classes or self.own
+        # a factory's classes are its own business
+        self.asked = None if facts.library == "factory" else recipe.classes or self.own
         self.numbers: tuple[int | None, ...] = (self.asked,)
-        if self.asked is not None and self.asked > 1 and not self.sized_by_tensor:
+        if self.own is not None and self.asked != 1 and not self.sized_by_tensor:
             self.numbers = CLASSES
 
     @property

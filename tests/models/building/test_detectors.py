@@ -36,13 +36,10 @@ def made(name, **options) -> Any:
     return build(resolve(name), **options).module
 
 
-def traced(name, **options):
+def traced(name, **changed):
     facts = resolve(name)
-    options: dict[str, Any] = {
-        "strategy": "fine_tune",
-        "precision": "fp32",
-        "optimizer": "sgd",
-    } | options
+    usual = {"strategy": "fine_tune", "precision": "fp32", "optimizer": "sgd"}
+    options: dict[str, Any] = usual | changed
     recipe = Recipe(task=facts.task, attention="sdpa", gradient_checkpointing="none", **options)
     source = trace_for(facts, recipe)
     source.keep = False

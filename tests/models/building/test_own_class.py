@@ -31,8 +31,8 @@ def traced(tmp_path, kind, class_name, config):
     [
         ("bert", "BertForMultipleChoice", BERT, "text"),
         (
-            "dpt",
-            "DPTModel",
+            "clip_vision_model",
+            "CLIPVisionModel",
             SMALL | {"intermediate_size": 64, "image_size": 32, "patch_size": 8},
             "image",
         ),

@@ -28,12 +28,18 @@ def positions(mask: torch.Tensor, rows: int) -> torch.Tensor:
 
 
 def assigned(costs: torch.Tensor) -> torch.Tensor:
-    """int64 [B, n]: which query each of n objects gets, from costs [B, queries, n]. Stands for
-    scipy's assignment on the host: the costs are copied there and the indices back, and the host
-    waits. A mode sees this function by its name."""
-    if has_torch_function((costs,)):
-        return handle_torch_function(assigned, (costs,), costs)
+    """int64 [n]: which query each of n objects gets, from costs [queries, n]. Stands for scipy's
+    assignment on the host, with the copies there and back; the host waits where the costs are
+    fetched."""
     return torch.ops.planner.assignment(costs)
+
+
+def taken_as(tensor: torch.Tensor, number: float | None) -> torch.Tensor:
+    """From here on ``item()`` gives this number (None: it is refused again). A mode sees this
+    function by its name; without one nothing happens."""
+    if has_torch_function((tensor,)):
+        return handle_torch_function(taken_as, (tensor,), tensor, number)
+    return tensor
 
 
 def picked(tensor: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
@@ -79,7 +85,7 @@ def _roi_align_backward(
 
 
 def _assignment(costs: torch.Tensor) -> torch.Tensor:
-    return costs.new_empty(costs.shape[0], costs.shape[2], dtype=torch.int64)
+    return costs.new_empty(costs.shape[-1], dtype=torch.int64)
 
 
 def _save(ctx, inputs, output) -> None:  # torch's own protocol: no types there
