@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from planner import tables  # noqa: E402
 from planner.libraries import import_library  # noqa: E402
+from planner.models.building.tasks.series import CLASSES  # noqa: E402
 from planner.models.constants import has  # noqa: E402
 
 MAPPINGS = {
@@ -67,6 +68,7 @@ def main() -> int:
     by_task["speech_recognition"] -= {"dia", "pop2piano", "vibevoice"}  # they write sound
     bodies = dict(modeling_auto.MODEL_MAPPING_NAMES).keys() - several.keys()
     by_task |= encoders(by_task, mapping("TEXT_ENCODING").keys(), bodies)
+    by_task["time_series_forecasting"] = set(CLASSES)
     rows = [dict(row) for row in tables.rows("models", "model_types.csv")]
     for row in rows:
         found = {task for task, types in by_task.items() if row["model_type"] in types}

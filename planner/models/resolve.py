@@ -16,7 +16,7 @@ from planner.models.checkpoint import read_checkpoint
 from planner.models.configs import SUPPLIED, library_knows, read_config
 from planner.models.constants import constant
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
-from planner.models.names import renames, spelling, yolo
+from planner.models.names import own, renames, spelling, yolo
 from planner.models.quantization.read import quantised_by
 from planner.models.quantization.read import read as read_quantization
 from planner.models.quantization.words import first_lines as quantised_lines
@@ -26,6 +26,7 @@ from planner.models.tasks import (
     check_task,
     choose_task,
     describe,
+    modality_in,
     modality_of,
     unstated_dtype,
     unstated_sizes,
@@ -66,6 +67,8 @@ def resolve(
     prefix, _, rest = name.partition(":")
     if prefix == "diffusers":
         return _pipeline(rest, task, trust_remote_code, offline)
+    if prefix == own.PREFIX:
+        return _own(rest, task)
     if prefix in ("timm", "torchvision"):
         return _vision(prefix, rest, task)
     if prefix == "yolo":
@@ -200,7 +203,7 @@ def _from_config(
         library="transformers",
         task=chosen.task,
         task_is_open=chosen.open,
-        modality=modality_of(chosen.task),
+        modality=modality_in(config, chosen.task),
         config=config,
         folder=file.parent,
         fingerprint=fingerprint,
@@ -329,6 +332,21 @@ def _factory(name: str, task: str | None) -> ModelFacts:
         modality=modality_of(task or ""),
         fingerprint=source_fingerprint(name),
         first_lines=(FirstLine("task", f"trained as {task or 'custom'} (the factory's own loss)"),),
+    )
+
+
+def _own(name: str, task: str | None) -> ModelFacts:
+    """A factory that ships, of which more is known than of a user's."""
+    row = own.row_of(name)
+    facts = _factory(row["factory"], check_task(task, row["task"], f"{own.PREFIX}:{name}"))
+    line = FirstLine("model", f"{name}: {row['assumed']}")
+    return replace(
+        facts,
+        name=f"{own.PREFIX}:{name}",
+        origin="catalogue",
+        parameters=int(row["parameters"]),
+        weights_dtype="float32",
+        first_lines=(*facts.first_lines, line),
     )
 
 

@@ -17,6 +17,7 @@ from planner.models.building.tasks.base import (
     training_task,
     training_tasks,
 )
+from planner.models.building.tasks.own_class import class_named
 from planner.models.facts import ModelFacts
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _module(
     dtype: torch.dtype,
     device: str,
 ) -> torch.nn.Module:
-    maker = _auto_class(library, config, kind).from_config
+    maker = _maker(library, config, kind)
     trust = {"trust_remote_code": True} if facts.trust_remote_code else {}
 
     def make() -> torch.nn.Module:
@@ -165,6 +166,16 @@ def _module(
     if (facts.config or {}).get("tie_word_embeddings") is False:
         _untie(module)
     return module
+
+
+def _maker(library: Any, config: Any, kind: TrainingTask) -> Any:
+    """What makes the module of a config and an attention."""
+    named = kind.own_classes.get(config.model_type)
+    if named is not None:
+        return getattr(library, named)._from_config
+    if kind.name == "custom":
+        return class_named(config)._from_config
+    return _auto_class(library, config, kind).from_config
 
 
 def _auto_class(library: Any, config: Any, kind: TrainingTask) -> Any:

@@ -235,7 +235,7 @@ def _meta(runner: StepRunner, heads: Heads) -> dict:
 #: Both numbers of classes of two recipes.
 @lru_cache(maxsize=4)
 def _runner(key: tuple, holder: _Holder) -> StepRunner:
-    return StepRunner(holder.build, holder.recipe, holder.build_teacher)
+    return StepRunner(holder.build, holder.recipe, holder.build_teacher, holder.build_real)
 
 
 class _Holder:
@@ -254,6 +254,9 @@ class _Holder:
 
     def build(self):
         return build_for(self.facts, self.recipe)
+
+    def build_real(self):
+        return build_for(self.facts, self.recipe, device="cpu")
 
     def build_teacher(self):
         return build_for(self.teacher, replace(self.recipe, gradient_checkpointing="none"))

@@ -4,7 +4,7 @@ is made."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -123,7 +123,8 @@ class TrainingTask:
     what is said of it). ``check(feed)`` raises ModelError for what cannot be fed.
     ``variant(config)`` → the task that a config really trains, where families differ.
     ``wrap(module, config)`` → the module that is trained, around the library's.
-    ``after_update(module)`` → what runs after every update of the weights."""
+    ``after_update(module)`` → what runs after every update of the weights.
+    ``own_classes``: by model type, classes of the library that no auto class finds."""
 
     name: str
     auto_classes: tuple[str, ...]
@@ -139,6 +140,7 @@ class TrainingTask:
     variant: Callable[[Any], TrainingTask | None] | None = None
     wrap: Callable[[Any, Any], Any] | None = None
     after_update: Callable[[Any], Callable[[], None]] | None = None
+    own_classes: Mapping[str, str] = field(default_factory=dict)
 
 
 @cache
