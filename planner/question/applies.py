@@ -32,7 +32,8 @@ PAID = Use(strategies=PAID_STRATEGIES)
 RAG = Use(strategies=("rag",))
 WITH_TOKENS = ("text", "image_text", "audio")
 WRITTEN = Use(
-    strategies=TRAINING_STRATEGIES, tasks=("causal_lm", "seq2seq_lm", "speech_recognition")
+    strategies=TRAINING_STRATEGIES,
+    tasks=("causal_lm", "seq2seq_lm", "image_text_to_text", "speech_recognition"),
 )
 HIRED = Use(strategies=TRAINING_STRATEGIES, loses_to="price")
 SERVED = Use(needs=("requests_per_month",))
@@ -42,6 +43,7 @@ REQUESTED = Use(needs=("requests_per_month",), needless_for=PAID_STRATEGIES)
 USES: dict[str, Use] = {
     "tokens_per_sample": Use(modalities=WITH_TOKENS, loses_to="data"),
     "target_tokens_per_sample": Use(tasks=("seq2seq_lm", "speech_recognition"), loses_to="data"),
+    "images_per_sample": Use(tasks=("image_text_to_text",)),
     "text_columns": Use(modalities=WITH_TOKENS, needs=("data",)),
     "max_steps": TRAINED,
     "global_batch": TRAINED,

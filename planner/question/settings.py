@@ -129,6 +129,15 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
         names=(("transformers", "image_size"), ("timm", "img_size")),
     ),
     TrainingSetting(
+        name="vision_tower",
+        value_type="text",
+        words="Whether what sees images trains too, in a model that writes about them; adapters "
+        "leave it alone unless its layers are named",
+        choices=("frozen", "trained"),
+        tasks=("image_text_to_text",),
+        published=False,
+    ),
+    TrainingSetting(
         name="precision",
         value_type="text",
         words="Number format of the training; amp_ keeps float32 weights under autocast",
@@ -325,6 +334,15 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
     # What the planner itself works out: kept in a record, and not to be said of a run.
     TrainingSetting(name="teacher", value_type="text", question=False, flag=False, published=False),
     TrainingSetting(name="variant", value_type="text", question=False, flag=False, published=False),
+    TrainingSetting(
+        name="images",
+        value_type="count",
+        unit="pictures of a sample",
+        tasks=("image_text_to_text",),
+        question=False,
+        flag=False,
+        published=False,
+    ),
     TrainingSetting(
         name="audio_samples",
         value_type="count",

@@ -21,7 +21,7 @@ LORA: tuple[str, ...] = tuple(
     if strategy.uses_lora
 )
 #: Tasks whose inputs may be images of any size.
-IMAGE_TASKS = ("image_classification", "contrastive", "custom")
+IMAGE_TASKS = ("image_classification", "contrastive", "image_text_to_text", "custom")
 CLASSIFIERS = (
     "text_classification",
     "token_classification",

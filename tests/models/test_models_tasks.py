@@ -72,7 +72,7 @@ def test_the_class_says_what_is_trained(model_type, name, task):
         ("dpt", "DPTForDepthEstimation", "depth estimation"),
         ("vivit", "VivitForVideoClassification", "videos"),
         ("vit_mae", "ViTMAEForPreTraining", "pre-training"),
-        ("blip-2", "Blip2ForConditionalGeneration", "writing"),
+        ("kosmos-2", "Kosmos2ForConditionalGeneration", "writing"),
     ],
 )
 def test_what_is_not_covered_is_named(model_type, name, words):

@@ -575,6 +575,11 @@ CHECKS = {
         one_of("strategy", ALL_STRATEGIES),
         one_of("modality", tuple({task.runs for task in tasks().values()})),
     ),
+    "models/image_inputs.csv": GENERIC
+    + (
+        unique("model_type"),
+        one_of("rule", ("grid", "fixed", "merged", "tiles", "resampled", "crossed")),
+    ),
     "models/tasks.csv": GENERIC
     + (
         unique("task"),

@@ -21,6 +21,8 @@ def build(
     classes: int | None = None,
     image_size: int | None = None,
     audio_samples: int | None = None,
+    images: int | None = None,
+    vision_tower: str | None = None,
     task: str | None = None,
     channels_last: bool = False,
     device: str = "meta",
@@ -32,7 +34,8 @@ def build(
 
     ``attention``: eager | sdpa | flash (built as sdpa: the tracer records the fused kernel).
     ``classes`` overrides a classifier's number of labels, ``image_size`` (pixels) an image model's
-    input, ``audio_samples`` is a raw waveform's length (required by models that read one).
+    input, ``audio_samples`` is a raw waveform's length (required by models that read one),
+    ``images`` the pictures of a sample; ``vision_tower`` frozen (None) | trained.
     ``channels_last`` lays a convolutional model's weights and images out as NHWC. Raises ModelError
     for what cannot be built and MissingExtraError when its library is not installed.
     """
@@ -48,6 +51,7 @@ def build(
         "bfloat16": torch.bfloat16,
         "float64": torch.float64,
     }[dtype]
+    seeing = facts.library == "transformers"
     try:
         built = _builder(facts)(
             facts,
@@ -59,6 +63,7 @@ def build(
             task=task or facts.task,
             channels_last=channels_last,
             device=device,
+            **({"images": images, "vision_tower": vision_tower} if seeing else {}),
         )
     except (PlannerError, KeyboardInterrupt, MemoryError, torch.OutOfMemoryError):
         raise

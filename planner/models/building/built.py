@@ -37,6 +37,10 @@ class BuiltModel:
     checkpoint: Callable[..., None]
     #: Parameters that a full fine-tuning leaves alone too, as the task's usual recipe does.
     frozen: frozenset[str] = frozenset()
+    #: Parameters whose layers take adapters only where they are named, and those that train beside
+    #: adapters.
+    unadapted: frozenset[str] = frozenset()
+    beside_adapters: frozenset[str] = frozenset()
     assumptions: tuple[str, ...] = ()
 
     def batch(self, B: int, S: int | None = None, T: int | None = None) -> dict[str, Any]:
@@ -97,7 +101,12 @@ class BuiltModel:
         """Names for "every linear layer but the head", as PEFT's target_modules takes them: the
         last part (``q_proj``) where every module of that name is such a layer, the whole name
         elsewhere."""
-        linear = [name for name, module in self._linears() if not self.in_head(name)]
+        linear = [
+            name
+            for name, _ in self._linears()
+            if not self.in_head(name)
+            and f"{name}.weight" not in self.unadapted | self.beside_adapters
+        ]
         others = {name.rpartition(".")[2] for name, _ in self.module.named_modules()} - {
             name.rpartition(".")[2] for name in linear
         }

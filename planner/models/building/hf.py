@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 #: Where the families keep their repeated blocks; the first that exists. Encoder-decoders: the
 #: decoder's.
 BLOCK_PATHS = (
+    "language_model.layers",
+    "text_model.layers",
+    "language_model.model.decoder.layers",
+    "language_model.decoder.block",
     "model.decoder.layers",
     "decoder.block",
     "decoder.layers",
@@ -46,6 +50,8 @@ def build_transformers(
     classes: int | None,
     image_size: int | None,
     audio_samples: int | None,
+    images: int | None,
+    vision_tower: str | None,
     task: str,
     channels_last: bool,
     device: str,
@@ -65,10 +71,10 @@ def build_transformers(
     module = _module(
         library, config, facts, kind=kind, attention=attention, dtype=dtype, device=device
     )
-    experts = group_experts(module) if device == "meta" else ()
-    feed = Feed(module, config, dtype, audio_samples, facts.name)
+    stand_ins = (*group_experts(module), *kind.on_meta(module)) if device == "meta" else ()
+    feed = Feed(module, config, dtype, audio_samples, facts.name, images or 1)
     kind.check(feed)
-    frozen, said = kind.frozen(module, config)
+    frozen, said = ((), ()) if vision_tower == "trained" else kind.frozen(module, config)
     return BuiltModel(
         module=module,
         facts=facts,
@@ -80,8 +86,10 @@ def build_transformers(
         head=kind.head(module),
         blocks=_blocks(module),
         checkpoint=_checkpointing(module, facts.name),
-        frozen=frozen,
-        assumptions=(*experts, *said),
+        frozen=frozenset(frozen),
+        unadapted=frozenset(frozen) if kind.frozen_takes_no_adapters else frozenset(),
+        beside_adapters=kind.beside_adapters(module),
+        assumptions=(*stand_ins, *said),
     )
 
 

@@ -16,6 +16,7 @@ from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
 from planner.models.quantization.stored import LOADED, Quantization
 from planner.models.quantization.words import refusal
+from planner.plan.inputs.images import seen_by_recipe
 from planner.plan.inputs.of_its_day import of_its_day
 from planner.plan.inputs.practice import Practice, practice
 from planner.plan.inputs.rows import default
@@ -79,6 +80,7 @@ def choose(
             "gradient_checkpointing": "none",
             "classes": question.classes or data.classes,
             "audio_samples": _audio_samples(facts, data, task),
+            **seen_by_recipe(question, facts, data, task),
             "unfrozen_blocks": _unfrozen(question, facts),
             "variant": variant,
         }
@@ -161,7 +163,7 @@ def default_precision(facts: ModelFacts, task: str, strategy: str, spec: DeviceS
     adapters."""
     bf16 = spec.supports("bf16")
     if strategy == "qlora" or (
-        task == "causal_lm"
+        task in ("causal_lm", "image_text_to_text")
         and strategy != "scratch"
         and facts.weights_dtype in ("bfloat16", "float16")
     ):

@@ -15,6 +15,8 @@ from planner.models.resolve import resolve
 from planner.question import Question
 from planner.trace.table import SHORTEST
 
+#: What a model that writes may be trained on, by what the data holds.
+SEEING = ("causal_lm", "image_text_to_text")
 SPEECH = ("speech_recognition", "audio_classification")
 
 
@@ -47,7 +49,13 @@ def _wanted(question: Question, facts: ModelFacts, data: DatasetProfile) -> tupl
         return None, ""
     possible = model_types().get((facts.config or {}).get("model_type", ""), frozenset())
     task, reason = _of_data(question, facts, data, possible)
-    free = facts.task_is_open or facts.task in SPEECH or facts.task == "contrastive"
+    free = (
+        facts.task_is_open
+        or task in SEEING
+        and facts.task in SEEING
+        or facts.task in SPEECH
+        or facts.task == "contrastive"
+    )
     return (task, reason) if free and task in possible else (None, "")
 
 
@@ -59,6 +67,12 @@ def _of_data(
         return "speech_recognition", "the sounds have transcripts"
     if data.modality == "audio" and labelled:
         return "audio_classification", "the sounds have classes"
+    pictured = data.modality == "image_text" or bool(data.images_per_sample)
+    if pictured and facts.task == "causal_lm":
+        return "image_text_to_text", "the data holds images"
+    alone = data.modality == "text" and not pictured and data.source != "counts"
+    if alone and facts.task == "image_text_to_text":
+        return "causal_lm", "the data holds text alone"
     if data.modality == "image" and labelled:
         return "image_classification", "the images have classes"
     if data.source == "counts" or data.modality != "text":

@@ -13,6 +13,7 @@ from planner.datasets.profile import DatasetProfile
 from planner.figures import Estimate
 from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
+from planner.plan.inputs.images import seen
 from planner.plan.inputs.rows import default
 from planner.question import Question
 from planner.uncertainty.spread import overhead
@@ -114,10 +115,12 @@ def _sample(
     question: Question, work: Work, data: DatasetProfile, *, tokens: float, packed: bool
 ) -> Sample:
     facts = work.facts
+    read = seen(question, facts, data)
     side = question.image_size or facts.image_size or int(constant("image_side"))
+    side, count = (read.image.side, read.count * read.image.pictures) if read else (side, 1)
     crop, seconds, values = 0.0, 0.0, 0.0
     if data.modality in ("image", "image_text"):
-        crop, values = float(side**2), float(CHANNELS * side**2)
+        crop, values = float(count * side**2), float(CHANNELS * count * side**2)
     if data.modality == "audio":
         seconds = sound_seconds(data)
         values = feature_values(work.task, facts, seconds)
@@ -128,7 +131,7 @@ def _sample(
         packed_tokens=Estimate.exact(tokens if packed else 0.0),
         seconds=Estimate.exact(seconds),
         values=Estimate.exact(values),
-        pixels=pixels_of(data, side) if crop else NONE,
+        pixels=pixels_of(data, side).scale(read.count if read else 1) if crop else NONE,
         crop_pixels=Estimate.exact(crop),
         values_bytes=Estimate.exact(size),
         device_bytes=Estimate.exact(size + TOKEN_BYTES * tokens),

@@ -8,9 +8,11 @@ from collections.abc import Callable
 import torch
 
 from planner.errors import ModelError
+from planner.trace.recorder.known_masks import ScatterOfKnown, taken
 
-#: Marks on meta tensors: what a condition on the data is taken as, and what a mask adds up to.
-_ANSWER, _SUM = "_planner_answer", "_planner_sum"
+#: Marks on meta tensors: what a condition on the data is taken as, what a mask adds up to, and what
+#: each element of a mask's sums is.
+_ANSWER, _SUM, _EACH = "_planner_answer", "_planner_sum", "_planner_each"
 
 
 class DataQuestions:
@@ -23,6 +25,8 @@ class DataQuestions:
 
     def _on_all(self, func, *args, **kwargs):
         return self._tag(func(*args, **kwargs), True)
+
+    _on__is_all_true = _on_all  # of torch's own checks
 
     def _on_any(self, func, *args, **kwargs):
         return self._tag(func(*args, **kwargs), False)
@@ -37,6 +41,8 @@ class DataQuestions:
             and total.dim() == 0
         ):
             setattr(total, _SUM, whole.numel())
+        elif isinstance(whole, torch.Tensor) and whole.is_meta and whole.dtype == torch.bool:
+            setattr(total, _EACH, whole.numel() // max(1, total.numel()))
         return total
 
     def _on___eq__(self, func, left, right):
@@ -80,6 +86,18 @@ class DataQuestions:
             return func(tensor, mask, **kwargs)
         return tensor.expand(torch.broadcast_shapes(tensor.shape, mask.shape)).reshape(-1)
 
+    def _on_masked_scatter(self, func, tensor, mask, source):
+        """The mask takes all of the source, as the models check themselves."""
+        if not tensor.is_meta:
+            return func(tensor, mask, source)
+        return ScatterOfKnown.apply(tensor, mask, source, self.on_answer)
+
+    def _on___getitem__(self, func, tensor, key):
+        """Rows that a mask takes: all of them, since masks are full."""
+        if not (isinstance(key, torch.Tensor) and key.dtype == torch.bool and key.is_meta):
+            return func(tensor, key)
+        return taken(tensor, key, key.numel(), self.on_answer)
+
     def _on_ctc_loss(
         self, func, log_probs, targets, input_lengths, target_lengths, blank=0, **options
     ):
@@ -97,6 +115,10 @@ class DataQuestions:
         return self._count_of_data(func, *args, **kwargs)
 
     def _on_tolist(self, func, *args, **kwargs):
+        each = getattr(args[0], _EACH, None) if args else None
+        if each is not None and args[0].dim() == 1:
+            self.on_answer()
+            return [each] * args[0].shape[0]
         return self._count_of_data(func, *args, **kwargs)
 
     def _count_of_data(self, func, *args, **kwargs):

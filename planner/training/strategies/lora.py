@@ -29,6 +29,10 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
     except (ValueError, TypeError, RuntimeError) as error:
         raise _refusal(built, recipe, error) from error
     built.module = adapted
+    for name, parameter in adapted.named_parameters():
+        plain_name = name.removeprefix("base_model.model.").replace(".base_layer", "")
+        if plain_name in built.beside_adapters and parameter.is_floating_point():
+            parameter.requires_grad_(True)
     trainable = [p for p in adapted.parameters() if p.requires_grad]
     prepared = plain(built, trainable)
     prepared.total_parameters = total + count(trainable)
