@@ -23,6 +23,7 @@ from planner.models.resolve import resolve
 from planner.plan.inputs.counts import counted, said_of
 from planner.plan.inputs.images import TASK, seen_lines, with_places
 from planner.plan.inputs.kept import current
+from planner.plan.inputs.mixtures import mixture_lines
 from planner.plan.inputs.of_its_day import stack_lines, view_of
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.speech import transcribed
@@ -145,6 +146,7 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     problem.data = fitted_to(facts, with_places(question, facts, data), problem.assumptions)
     problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
     problem.first_lines += seen_lines(question, facts, data)
+    problem.first_lines += mixture_lines(question, facts, problem.trained_strategies)
     problem.first_lines += shortest_lines(problem.data, question.max_length)
     problem.first_lines += stack_lines(question, facts)
     problem.assumptions += [*facts.assumptions, *data.assumptions]

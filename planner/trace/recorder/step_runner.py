@@ -11,6 +11,7 @@ import torch
 
 from planner.blame import failure
 from planner.errors import ModelError, PlannerError
+from planner.models.building.experts import idle_parameters
 from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
 from planner.trace.recorder.cuda_mode import CudaLike
 from planner.trace.recorder.dispatch_mode import RawTrace, Recorder, quiet
@@ -37,6 +38,7 @@ class StepRunner:
             self.prepared = strategy_of(recipe).apply(self.built, recipe, build_teacher)
             self.optimizer = None if self.prepared.inference else self._make_optimizer()
         self.answers: set[str] = set()
+        self._orders: dict[int, dict[str, int]] = {}
         self.module_calls = 0
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
@@ -132,7 +134,7 @@ class StepRunner:
 
     def _mark_what_is_there(self, recorder: Recorder, batch: dict) -> None:
         for module in filter(None, (self.prepared.module, self.prepared.teacher)):
-            named = list(module.named_parameters()) + list(module.named_buffers())
+            named = self._in_order(module)
             recorder.mark(
                 [t for _, t in named],
                 "weights",
@@ -141,6 +143,15 @@ class StepRunner:
         if self.optimizer is not None:
             recorder.mark(state_tensors(self.optimizer), "optimizer")
         recorder.mark([t for t in batch.values() if isinstance(t, torch.Tensor)], "activations")
+
+    def _in_order(self, module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+        """Parameters and buffers in the order of the first step: PEFT's adapters on experts put a
+        weight to the end of its module each time that it runs."""
+        named = [*module.named_parameters(), *module.named_buffers()]
+        order = self._orders.setdefault(id(module), {})
+        for name, _ in named:
+            order.setdefault(name, len(order))
+        return sorted(named, key=lambda item: order[item[0]])
 
     def counts(self) -> dict[str, Any]:
         """Parameters, total and trainable, and the bytes a saved checkpoint takes (trained weights,
@@ -159,9 +170,19 @@ class StepRunner:
             ),
             "gradient_bytes": sum(p.numel() * p.element_size() for p in trainable),
             "module_calls": self.module_calls,
+            **self._experts(),
             **self._kept_wide(),
             **self._unmatched(),
         }
+
+    def _experts(self) -> dict[str, int]:
+        """Parameters that one token runs through, where experts share the work; those of adapters
+        where others train beside them."""
+        idle = idle_parameters(self.prepared.module)
+        found = {"active_params": self.prepared.total_parameters - idle} if idle else {}
+        own = self.prepared.adapter_parameters
+        beside = own and own != count(self.prepared.trainable)
+        return found | ({"adapter_params": own} if beside else {})
 
     def _unmatched(self) -> dict[str, list[str]]:
         """Places of adapters that the model does not have, where such are named."""

@@ -35,7 +35,9 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
             parameter.requires_grad_(True)
     trainable = [p for p in adapted.parameters() if p.requires_grad]
     prepared = plain(built, trainable)
-    prepared.total_parameters = total + count(trainable)
+    adapters = [p for n, p in adapted.named_parameters() if p.requires_grad and "lora_" in n]
+    prepared.adapter_parameters = count(adapters)
+    prepared.total_parameters = total + count(adapters)
     prepared.unmatched_targets = lost
     return prepared
 
