@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import re
 import sys
+from collections.abc import Set
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -32,6 +33,10 @@ MAPPINGS = {
     "image_classification": "IMAGE_CLASSIFICATION",
     "audio_classification": "AUDIO_CLASSIFICATION",
     "speech_recognition": "SPEECH_SEQ_2_SEQ",
+    "object_detection": "OBJECT_DETECTION",
+    "instance_segmentation": "INSTANCE_SEGMENTATION",
+    "semantic_segmentation": "SEMANTIC_SEGMENTATION",
+    "mask_generation": "MASK_GENERATION",
 }
 KEPT = "contrastive"
 #: A diffusion model, speech in and out, and parts that train one by one.
@@ -51,6 +56,7 @@ def main() -> int:
         return dict(getattr(modeling_auto, f"MODEL_FOR_{name}_MAPPING_NAMES"))
 
     by_task = {task: set(mapping(name)) for task, name in MAPPINGS.items()}
+    by_task["instance_segmentation"] |= set(mapping("UNIVERSAL_SEGMENTATION"))
     by_task["speech_recognition"] |= {name for name in mapping("CTC") if has("frame_samples", name)}
     several = {**mapping("IMAGE_TEXT_TO_TEXT"), **mapping("MULTIMODAL_LM")}
     text = {name for name in several if name not in NO_WRITERS and writes_text(name)}
@@ -59,6 +65,8 @@ def main() -> int:
     for task in ("seq2seq_lm", "speech_recognition"):
         by_task[task] -= text  # they have no encoder whose length is their own
     by_task["speech_recognition"] -= {"dia", "pop2piano", "vibevoice"}  # they write sound
+    bodies = dict(modeling_auto.MODEL_MAPPING_NAMES).keys() - several.keys()
+    by_task |= encoders(by_task, mapping("TEXT_ENCODING").keys(), bodies)
     rows = [dict(row) for row in tables.rows("models", "model_types.csv")]
     for row in rows:
         found = {task for task, types in by_task.items() if row["model_type"] in types}
@@ -66,6 +74,17 @@ def main() -> int:
         row["tasks"] = " ".join(sorted(found | kept))
     write(rows)
     return 0
+
+
+def encoders(by_task: dict, encoding: Set[str], bodies: Set[str]) -> dict[str, set[str]]:
+    """Types whose body embeds texts, and those that judge pairs of texts: no decoder beside an
+    encoder, no other sense than text."""
+    two_sided = by_task["seq2seq_lm"] | by_task["speech_recognition"]
+    read = by_task["masked_lm"] | by_task["text_classification"] | by_task["causal_lm"]
+    return {
+        "text_embedding": encoding & (read | two_sided) | ((read & bodies) - two_sided),
+        "reranking": by_task["text_classification"] - two_sided,
+    }
 
 
 def writes_text(model_type: str) -> bool:

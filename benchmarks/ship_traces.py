@@ -18,14 +18,15 @@ import datetime
 import os
 import sys
 import time
+from dataclasses import replace
 
 from planner import tables
-from planner.datasets.profile import from_counts
 from planner.devices.lookup import resolve_device
 from planner.errors import PlannerError
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.plan.inputs.defaults import choose
+from planner.plan.inputs.problem import understand
 from planner.question import TRAINING_STRATEGIES, Question
 from planner.trace import store
 from planner.trace.source import TraceSource, trace_for
@@ -41,16 +42,11 @@ def listed() -> list[dict]:
 
 def recipes(facts: ModelFacts) -> list[tuple[Recipe, ModelFacts, ModelFacts | None]]:
     """Everything that a question with no choices of its own may need for one model: (recipe, what
-    trains, teacher)."""
+    trains, teacher). A trace is of any number of classes; a text's regression (one) is another."""
     question = Question(
         model=facts.name, samples=10_000, tokens_per_sample=256, target_tokens_per_sample=64
     )
-    data = from_counts(
-        10_000,
-        256 if facts.modality in ("text", "audio") else None,
-        64 if facts.task == "seq2seq_lm" else None,
-        modality=facts.modality,
-    )
+    data = understand(question).data
     spec, found = resolve_device(REFERENCE_GPU).spec, {}
     for strategy in TRAINING_STRATEGIES:
         for variant in (
@@ -67,18 +63,21 @@ def recipes(facts: ModelFacts) -> list[tuple[Recipe, ModelFacts, ModelFacts | No
             choices = choose(question, trains, data, strategy, spec, variant)
             for policy in choices.checkpointing:
                 recipe = choices.with_checkpointing(policy)
-                found[(recipe.key(), trains.fingerprint)] = (recipe, trains, teacher)
+                for classes in (None, 1) if recipe.task == "text_classification" else (None,):
+                    one = replace(recipe, classes=classes)
+                    found[(one, trains.fingerprint)] = (one, trains, teacher)
     return list(found.values())
 
 
 def ship(source: TraceSource, regime: str, again: bool) -> str | None:
     """Record one regime into ``profiles/traces``; None when it is there already."""
-    file = tables.path("traces", f"{source.stem}-{regime}.trace")
-    if file.exists() and not again:
+    files = [tables.path("traces", f"{source.stem}-{name}.trace") for name in source.names(regime)]
+    if not again and any(file.exists() for file in files):
         return None
     source.keep = False
     started = time.perf_counter()
     family = source._record(regime, None)
+    file = tables.path("traces", f"{source.stem}-{source.file_name(family, regime)}.trace")
     store.save(family, file)
     return (
         f"{file.stat().st_size / 1000:6.1f} kB  {time.perf_counter() - started:5.1f} s  {file.name}"
@@ -142,7 +141,7 @@ def main() -> int:
                 try:
                     done = ship(source, regime, again)
                 except PlannerError as error:
-                    done, refusals[source.stem] = f"left out: {error}", (name, str(error))
+                    done, refusals[source.refusal] = f"left out: {error}", (name, str(error))
                 if done:
                     print(f"{label:70} {done}", flush=True)
     if refusals:

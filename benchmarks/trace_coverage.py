@@ -104,7 +104,7 @@ def record(label: str, source: TraceSource, regime: str) -> Outcome:
     started = time.perf_counter()
     source.keep = False
     try:
-        family = source._record(regime, POINTS["S"])
+        family = source.bound(source._record(regime, POINTS["S"]))
     except PlannerError as error:
         return Outcome(label, " ".join(str(error).split()), seconds=time.perf_counter() - started)
     except Exception as error:  # not the promise that the tracer makes: shown as such

@@ -20,7 +20,9 @@ TORCHVISION_SCHEMAS = (
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 
-EXTRAS = {"transformers": "hf", "peft": "hf", "timm": "vision", "torchvision": "vision"}
+EXTRAS = {"transformers": "hf", "peft": "hf", "timm": "vision", "torchvision": "vision"} | {
+    "diffusers": "diffusers"
+}
 #: Libraries that write reports: nothing of torch is imported with them.
 REPORTING = {
     "xlsxwriter": "report",
@@ -42,6 +44,8 @@ def import_library(name: str, purpose: str) -> ModuleType:
     module = importlib.import_module(name)
     if name == "transformers" and "TRANSFORMERS_VERBOSITY" not in os.environ:
         # its remarks about configs are not this program's answers
+        module.logging.set_verbosity_error()
+    if name == "diffusers" and "DIFFUSERS_VERBOSITY" not in os.environ:
         module.logging.set_verbosity_error()
     return module
 

@@ -12,6 +12,7 @@ import datetime
 import os
 
 from planner.errors import QuestionError
+from planner.moment import once
 
 VARIABLE = "PLANNER_TODAY"
 
@@ -21,7 +22,7 @@ def today() -> datetime.date:
 
     Raises QuestionError where the variable holds no date.
     """
-    return _chosen_day() or system_date()
+    return once("today", lambda: _chosen_day() or system_date())
 
 
 def as_of() -> datetime.datetime:

@@ -24,6 +24,8 @@ SHARED = (
     "units",
     "figures",
     "today",
+    "moment",
+    "by_array",
     "tables",
     "tasks",
     "registry",

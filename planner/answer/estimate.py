@@ -14,6 +14,7 @@ from planner.answer.verdict import limit_lines
 from planner.errors import PlannerError, QuestionError
 from planner.first_lines import FirstLine
 from planner.models.quantization.words import StoredWeightsError
+from planner.moment import one_moment
 from planner.plan.inputs.hardware import Hardware, find_hardware
 from planner.plan.inputs.problem import Problem, understand
 from planner.plan.options import Option
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from planner.plan.by_token.paid_option import PaidOption
 
 
+@one_moment()
 def estimate(
     question: Question | str,
     data: str | Path | None = None,
@@ -67,6 +69,7 @@ def answered(problem: Problem) -> dict[str, Any]:
     return answered_whole(problem).document
 
 
+@one_moment()
 def answered_whole(problem: Problem) -> Answered:
     """As ``answered``, for a report that goes on from the answer."""
     question, progress = problem.question, problem.progress

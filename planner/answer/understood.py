@@ -205,7 +205,8 @@ def _run(problem: Problem, placement: Placement, run: Run) -> str:
     parts += [f"{devices:,} GPUs"] if devices > 1 else []
     epochs = f"{run.epochs:.3g} epoch{'' if run.epochs == 1 else 's'}"
     if variant.name == CACHED:
-        epochs = f"one pass for the features and {run.epochs - 1:.3g} epochs of the head"
+        what = "the denoiser" if placement.variant.facts.task == "text_to_image" else "the head"
+        epochs = f"one pass for the features and {run.epochs - 1:.3g} epochs of {what}"
     what = what.removesuffix("s") if step.samples == 1 and what == "samples" else what
     steps = f"{run.steps:,} step{'' if run.steps == 1 else 's'}"
     text = f"{variant.strategy}: {epochs}, {steps} of {step.samples:,} {what}"

@@ -50,6 +50,7 @@ class QuestionFields(TypedDict, total=False):
     image_size: int | str | None
     images_per_sample: int | str | None
     vision_tower: Literal["frozen", "trained"]
+    negatives: int | str | None
     padding: Literal["longest", "max", "packed"] | None
     group_by_length: bool | None
     precision: Literal["fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"] | None
@@ -69,6 +70,7 @@ class QuestionFields(TypedDict, total=False):
     load_in: Literal["4bit", "8bit"] | None
     kbit_preparation: Literal["peft", "none"]
     quantised_layers: Literal["installed", "all"]
+    prior_preservation: bool | None
     unfrozen_blocks: int | str | None
     unfreezing: Literal["last_blocks", "gradual"]
     cached_features: bool | None

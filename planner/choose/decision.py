@@ -17,6 +17,7 @@ from planner.choose.smaller import smaller_siblings
 from planner.choose.stages import cautions, data_support, staged_plan
 from planner.errors import PlannerError
 from planner.first_lines import ordered
+from planner.moment import one_moment
 from planner.plan.by_token.paid_option import PaidOption
 from planner.plan.by_token.paid_options import cheapest_paid, paid_options
 from planner.plan.inputs.problem import Problem, understand
@@ -29,6 +30,7 @@ SCHEMA = 1
 Progress = Callable[[str, int, int], None]
 
 
+@one_moment()
 def decide(
     question: Question,
     progress: Progress | None = None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from planner import tables
 from planner.devices.specification import DeviceSpec
@@ -102,6 +102,7 @@ def board_watts(spec: DeviceSpec, watts: Estimate | None) -> tuple[Estimate, str
     )
 
 
+@cache
 def load_factor() -> tuple[Estimate, str]:
     """Average power over the power limit of measured training workloads: their median and spread,
     and the source."""
@@ -122,6 +123,7 @@ def grid_intensity(
     return grid.grams_co2e_per_kwh.p50, grid.source, grid.assumption
 
 
+@lru_cache(maxsize=1024)
 def grid_at(provider: str | None = None, region: str | None = None, *, of: str = "") -> Grid:
     """The grid of a place, or the world's average with the sentence that says so. ``of``: only
     tables whose source starts so."""
@@ -191,6 +193,7 @@ def _newest(rows: list[dict[str, str]]) -> dict[str, str] | None:
     return max(rows, key=lambda row: row["year"]) if rows else None
 
 
+@lru_cache(maxsize=256)
 def power_overhead(provider: str | None) -> tuple[float, str | None, str | None]:
     """(PUE, its source, an assumption where the provider publishes none: then the median of those
     who do)."""

@@ -4,6 +4,7 @@ project pays beside its run."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from planner import tables
 from planner.errors import FieldName, ProfileError, QuestionError
@@ -11,6 +12,7 @@ from planner.figures import Estimate
 from planner.uncertainty.spread import overhead
 
 
+@lru_cache(maxsize=256)
 def extra_runs(trials: int, failed_share: float) -> Estimate:
     """Whole runs' worth of time beyond one: ``trials`` − 1 more that succeed, and for each of the
     ``trials`` the f/(1−f) failures that come before a success, each lost at a random moment. Raises
@@ -56,6 +58,7 @@ class Habits:
         return parts | {"idle_share": (self.idle_share, idle)}
 
 
+@lru_cache(maxsize=256)
 def habits(trials: int | None = None, failed_share: float | None = None) -> tuple[Habits, Habits]:
     """(few, many), as published projects report and as our priors have it
     (``profiles/defaults/project.csv``); what is given holds in both. Raises ProfileError."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from planner import tables
 from planner.cost.token_bills import serving_default
@@ -43,6 +44,7 @@ HOURLY = BillingRule(
 )
 
 
+@lru_cache(maxsize=1024)
 def billing_rule(provider: str, instance_type: str = "") -> BillingRule | None:
     """How a provider rounds the time of this instance type; None where no source says."""
     found = [
@@ -77,6 +79,7 @@ class Rate:
     source: str
 
 
+@lru_cache(maxsize=256)
 def storage_rate(provider: str) -> Rate | None:
     """USD per GiB-month of the provider's storage; None where no source says."""
     rows = _of(provider, "storage.csv")
@@ -91,6 +94,7 @@ def storage_rate(provider: str) -> Rate | None:
     )
 
 
+@lru_cache(maxsize=256)
 def egress_rate(provider: str) -> Rate | None:
     """USD per GiB sent to the internet; None where no source says."""
     rows = _of(provider, "egress.csv")
@@ -121,6 +125,7 @@ def paid_gib(size_bytes: float, rate: Rate) -> float:
     return max(0.0, size_bytes / GIB - rate.free_gib)
 
 
+@lru_cache(maxsize=1024)
 def interruptions_per_day(provider: str, gpu_key: str) -> tuple[Estimate, str] | None:
     """(spot interruptions a day of one instance, their source), None where nobody measured them."""
     for row in _of(provider, "interruptions.csv"):

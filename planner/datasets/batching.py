@@ -8,12 +8,13 @@ import math
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from statistics import NormalDist
 
 import numpy as np
 
 from planner import tables
+from planner.by_array import kept_by_array
 from planner.errors import FieldName, ProfileError, QuestionError
 
 # the longest share of the records whose mean excess is the scale of the extrapolated tail
@@ -113,6 +114,7 @@ def expected_max(ordered: np.ndarray, draws: int, *, whole: bool) -> float:
     return float(np.dot(ordered, np.diff(below, prepend=0.0)))
 
 
+@kept_by_array
 def pad(
     lengths: np.ndarray,
     samples: int,
@@ -333,6 +335,7 @@ def quantile(mean: float, spread: Spread, share: float) -> float:
     return mean * math.exp(sigma * NormalDist().inv_cdf(share) - sigma**2 / 2)
 
 
+@lru_cache(maxsize=64)
 def spread_lengths(
     mean: float, sigma_log: float, samples: int, limit: float | None
 ) -> tuple[np.ndarray, float]:

@@ -10,7 +10,15 @@ from planner.errors import ProfileError
 
 TABLE = ("datasets", "constants.csv")
 #: Of encoders, which read no conversations.
-ENCODER_TASKS = ("masked_lm", "text_classification", "token_classification", "contrastive")
+ENCODER_TASKS = (
+    "masked_lm",
+    "text_classification",
+    "token_classification",
+    "question_answering",
+    "text_embedding",
+    "reranking",
+    "contrastive",
+)
 
 
 @cache

@@ -12,18 +12,24 @@ import numpy as np
 
 from planner.datasets.constants import ENCODER_TASKS
 from planner.datasets.conversation import Conversation
+from planner.datasets.layout.cells.walk import joined
 from planner.datasets.layout.column import CHAT
 from planner.datasets.layout.conversations import conversation_of, texts_of
+from planner.datasets.layout.encoders import negatives_of
 from planner.datasets.layout.shape import Layout, Shape
 from planner.datasets.templates import sentences
 from planner.datasets.templates.chat_template import ChatTemplate
 from planner.datasets.templates.choosing import ModelText, chosen_template, stand_in
 from planner.datasets.templates.lengths import RenderedLengths, rendered_lengths
 from planner.datasets.tokens import TokenCounter, TokenizerFile, special_tokens
-from planner.errors import DataError
+from planner.errors import DataError, FieldName
 from planner.first_lines import FirstLine
 
 Record = Mapping[str, Any]
+CUT_PASSAGES = (
+    "a passage beyond the longest length is cut: scripts that slide a window over it (doc_stride "
+    "of run_qa.py) read it in several parts"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +60,8 @@ def count_lengths(
     """Of prepared records. An encoder-decoder's have two lengths: source and target."""
     shapes = [layout.shape_of(record) for record in records]
     two_sides = any(shape.target is not None or shape.is_conversation for shape in shapes)
+    if task == "text_embedding" and layout.record_type != "ids":
+        return _two_sides(records, layout, counter, embedding=two_sides)
     if two_sides and (task == "seq2seq_lm" or (layout.record_type == "ids" and layout.target)):
         return _two_sides(records, layout, counter)
     spoken = np.array([is_rendered(shape, task) for shape in shapes])
@@ -136,6 +144,8 @@ def _texts(
     added = {shape.record_type: _overhead(shape, task, counter) for shape in shapes}
     more = np.array([added[shape.record_type][0] for shape in shapes], dtype=np.int64)
     said = dict.fromkeys(sentence for _, sentence in added.values() if sentence)
+    if any(shape.record_type == "span" for shape in shapes):
+        said[CUT_PASSAGES] = None
     return counts + more, counts == 0, list(said)
 
 
@@ -146,8 +156,13 @@ def _ids(records: Sequence[Record], shapes: Sequence[Shape], role: str) -> np.nd
     return np.array(counts, dtype=np.int64)
 
 
-def _two_sides(records: Sequence[Record], layout: Layout, counter: TokenCounter) -> Lengths:
-    """An encoder-decoder: the source is the encoder's, the target the decoder's."""
+def _two_sides(
+    records: Sequence[Record], layout: Layout, counter: TokenCounter, embedding: bool | None = None
+) -> Lengths:
+    """An encoder-decoder: the source is the encoder's, the target the decoder's. ``embedding``: of
+    texts to embed, whether they have positives of their own."""
+    if embedding is not None:
+        return _embedded(records, layout, counter, embedding)
     shapes = [layout.shape_of(record) for record in records]
     pairs = [sides_of(record, layout) for record in records]
     sources = _sum_parts([source for source, _ in pairs], counter) + _ids(records, shapes, "text")
@@ -159,6 +174,45 @@ def _two_sides(records: Sequence[Record], layout: Layout, counter: TokenCounter)
         float(np.mean(sources == 0)),
         assumptions=(f"{extra} end-of-sequence token on each side",) if extra else (),
     )
+
+
+def _embedded(
+    records: Sequence[Record], layout: Layout, counter: TokenCounter, positives: bool
+) -> Lengths:
+    """Anchors and their positives, each with the special tokens of one text."""
+    shapes = [layout.shape_of(record) for record in records]
+    extra, said = _overhead(shapes[0], "text_embedding", counter)
+    sides = [
+        counter.count([first_of(r.get(p)) for r, s in zip(records, shapes) for p in s.paths(role)])
+        for role in ("text", "target")
+    ]
+    anchors, targets = sides[0] + extra, sides[1] + extra if positives else None
+    line = _of_passages(targets, negatives_of(shapes[0], layout.columns))
+    return Lengths(
+        anchors,
+        targets,
+        float(np.mean(sides[0] == 0)),
+        first_lines=line,
+        assumptions=(said,) if said else (),
+    )
+
+
+def _of_passages(targets: np.ndarray | None, negatives: int) -> tuple[FirstLine, ...]:
+    if targets is None:
+        return ()
+    text = f"positives have mean {targets.mean():,.0f} tokens"
+    if negatives:
+        several = "each of the" if negatives > 1 else "the"
+        text += f", and so has {several} {negatives} hard negative{'s' * (negatives > 1)}"
+        text += f" of a record ({FieldName('negatives')} changes their number)"
+    return (FirstLine("data", text),)
+
+
+def first_of(value: Any) -> str:
+    """Of a list of passages the first: one of them is read with a query."""
+    if isinstance(value, (list, tuple)):
+        return joined(value[0]) if value else ""
+    return joined(value)
 
 
 def sides_of(record: Record, layout: Layout) -> tuple[list[str], str]:
@@ -218,13 +272,13 @@ def _overhead(shape: Shape, task: str | None, counter: TokenCounter) -> tuple[in
     if shape.record_type in ("ids", "none"):
         return 0, ""
     if isinstance(counter, TokenizerFile):
-        extra = counter.special_tokens(shape.record_type == "pair")
+        extra = counter.special_tokens(shape.record_type in ("pair", "span"))
         return extra, f"the tokenizer adds {extra} special tokens a record"
     name = (
         "text"
         if task not in ENCODER_TASKS
         else "encoder_pair"
-        if shape.record_type == "pair"
+        if shape.record_type in ("pair", "span")
         else "encoder"
     )
     extra = special_tokens(name)

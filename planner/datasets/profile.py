@@ -32,7 +32,9 @@ class DatasetProfile:
     over the value, of the number of records and of their mean length (sampling and tokenizer
     together). ``columns``: role → column. ``tokenizer``: what turned text into tokens. ``spread``:
     of lengths that only a mean is known of; ``lengths`` are then quantiles (float64) that stand for
-    all samples, and ``longest_input`` and ``longest_target`` the longest of all.
+    all samples, and ``longest_input`` and ``longest_target`` the longest of all. ``negatives``:
+    hard negatives beside each query; ``target_lengths`` are then those of a passage, right or
+    wrong. ``told_task``: what its columns alone tell that it is for.
     """
 
     modality: str
@@ -54,6 +56,8 @@ class DatasetProfile:
     spread: Spread | None = None
     longest_input: float | None = None
     longest_target: float | None = None
+    negatives: int | None = None
+    told_task: str | None = None
     first_lines: tuple[FirstLine, ...] = ()
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from planner.datasets.constants import constant
 from planner.datasets.counting import Lengths, count_lengths
 from planner.datasets.files import locate
 from planner.datasets.layout.accounting import account
+from planner.datasets.layout.encoders import negatives_of
 from planner.datasets.layout.find import find_layout
 from planner.datasets.layout.prepare import Prepared, prepare
 from planner.datasets.layout.sentences import left_out, understood
@@ -165,6 +166,8 @@ def _profile(
         image_sizes=_image_sizes(records),
         images_per_sample=_images(sample, lengths, records),
         classes=classes,
+        negatives=negatives_of(layout.main, layout.columns) or None,
+        told_task=layout.task,
         sampled=sampled,
         length_relative_error=math.hypot(*errors),
         samples_relative_error=sample.samples_relative_error,

@@ -23,6 +23,7 @@ from planner import tables
 from planner.devices.curves import Curve, Error, Point
 from planner.devices.layout import FORMAT, MARK, WrittenCurve, WrittenProfile
 from planner.errors import FieldName, MachineError, ProfileError
+from planner.moment import once
 from planner.operations.registry import family_kind, features_of
 
 MOST_EXACT = 6000  # the newest are kept, so that a file stays under a megabyte
@@ -96,6 +97,10 @@ def file_name(device: Mapping[str, Any]) -> str:
 
 def user_folder() -> Path:
     """``PLANNER_DEVICES``, else the user's data folder."""
+    return once("folder of devices", _user_folder)
+
+
+def _user_folder() -> Path:
     base = os.environ.get("PLANNER_DEVICES")
     home = os.environ.get("XDG_DATA_HOME", os.path.expanduser("~/.local/share"))
     return _made(base) if base else _below(home)

@@ -101,6 +101,25 @@ def replay(
         return replace(replay_by_request(trace, pieces, CachingAllocator(config)), fits=False)
 
 
+def passes_within(
+    trace: StepTrace,
+    point: Mapping[str, int | None],
+    *,
+    accumulation: int,
+    workspace: tuple[int, ...],
+    limit_bytes: int,
+) -> bool:
+    """``replay(…, limit_bytes=…).fits`` of a point that reserves more than the limit where nothing
+    holds the allocator back. Raises as ``replay``."""
+    sizes = trace.storage_bytes(trace.dims(**point))[trace.size]
+    pieces = Pieces(trace, sizes, accumulation, workspace)
+    try:
+        replay_by_request(trace, pieces, CachingAllocator(_DEFAULT, limit_bytes))
+    except DeviceOutOfMemory:
+        return False
+    return True
+
+
 class Pieces:
     """What a run allocates and frees: ``start``, ``first`` and ``steady`` step, each as (keys,
     operations). Keys are storages, gradients added to earlier ones numbered past them, and

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from planner.memory.peak import PeakMemory, replay
+from planner.memory.peak import PeakMemory, passes_within, replay
 from planner.trace.table import StepTrace
 
 #: A survey of every device asks for some hundred; the oldest are forgotten beyond this.
@@ -22,6 +22,7 @@ class Replays:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Key, tuple[StepTrace, PeakMemory]] = OrderedDict()
+        self._within: OrderedDict[tuple[Key, int], tuple[StepTrace, bool]] = OrderedDict()
 
     def peak(
         self,
@@ -32,11 +33,45 @@ class Replays:
         workspace: tuple[int, ...],
     ) -> PeakMemory:
         """``peak.replay`` of the trace at a point."""
-        symbols = tuple(point.get(symbol) for symbol in trace.symbols)
-        key = (id(trace), symbols, min(accumulation, DISTINCT_ACCUMULATIONS), workspace)
+        key = _key(trace, point, accumulation, workspace)
         if key not in self._kept:
             made = replay(trace, dict(point), accumulation=accumulation, workspace=workspace)
             self._kept[key] = trace, made
             if len(self._kept) > MOST:
                 self._kept.popitem(last=False)
         return self._kept[key][1]
+
+    def within(
+        self,
+        trace: StepTrace,
+        point: Mapping[str, int | None],
+        *,
+        accumulation: int,
+        workspace: tuple[int, ...],
+        limit_bytes: int,
+    ) -> bool:
+        """``peak.passes_within`` of the trace at a point: whether so many reserved bytes are enough
+        where the allocator gives back what it keeps."""
+        key = _key(trace, point, accumulation, workspace), limit_bytes
+        if key not in self._within:
+            made = passes_within(
+                trace,
+                dict(point),
+                accumulation=accumulation,
+                workspace=workspace,
+                limit_bytes=limit_bytes,
+            )
+            self._within[key] = trace, made
+            if len(self._within) > MOST:
+                self._within.popitem(last=False)
+        return self._within[key][1]
+
+
+def _key(
+    trace: StepTrace,
+    point: Mapping[str, int | None],
+    accumulation: int,
+    workspace: tuple[int, ...],
+) -> Key:
+    symbols = tuple(point.get(symbol) for symbol in trace.symbols)
+    return id(trace), symbols, min(accumulation, DISTINCT_ACCUMULATIONS), workspace

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 from planner import tables
 from planner.devices.specification import DeviceSpec
@@ -41,19 +43,37 @@ class RuntimeMemory:
 def runtime_memory(spec: DeviceSpec) -> RuntimeMemory:
     """What the runtime of this device takes; a calibrated device's context is the measured one.
     Raises QuestionError for a device whose runtime has no rows."""
-    if not any(row["vendor"] == spec.vendor for row in _rows("context")):
+    if spec.vendor not in _vendors():
         raise QuestionError(
             "its runtime's memory is not modelled",
             where=spec.name,
             mend="Choose an NVIDIA or AMD GPU, or calibrate it",
         )
-    context, context_source = _measured_context(spec) or _context(spec)
-    cublas, cublaslt, count = (
-        _single(spec, quantity)
-        for quantity in ("cublas_workspace", "cublaslt_workspace", "workspaces")
-    )
+    own = _Own(spec.vendor, spec.compute_capability or "", spec.key)
+    context, context_source = _measured_context(spec) or _context(own)
+    cublas, cublaslt, count = _workspaces(own)
     source = "; ".join(dict.fromkeys([context_source, cublas["source"], cublaslt["source"]]))
     return RuntimeMemory(context, _value(cublas), _value(cublaslt), _value(count), source)
+
+
+class _Own(NamedTuple):
+    """What of a device its rows are found by."""
+
+    vendor: str
+    capability: str
+    key: str
+
+
+@cache
+def _vendors() -> frozenset[str]:
+    return frozenset(row["vendor"] for row in _rows("context"))
+
+
+@lru_cache(maxsize=1024)
+def _workspaces(own: _Own) -> tuple[dict[str, str], ...]:
+    """The rows of one device: of a workspace, of cuBLASLt's, and how many of them there are."""
+    wanted = "cublas_workspace", "cublaslt_workspace", "workspaces"
+    return tuple(_single(own, quantity) for quantity in wanted)
 
 
 def _measured_context(spec: DeviceSpec) -> tuple[Estimate, str] | None:
@@ -67,13 +87,16 @@ def _measured_context(spec: DeviceSpec) -> tuple[Estimate, str] | None:
     return Estimate(seen, seen * growth, seen * growth**2), "calibration of this device"
 
 
-def _context(spec: DeviceSpec) -> tuple[Estimate, str]:
+@lru_cache(maxsize=1024)
+def _context(device: _Own) -> tuple[Estimate, str]:
     """Median of the measurements on this generation, else of every current one; the spread is that
     of all of them."""
-    rows = [row for row in _rows("context") if row["vendor"] == spec.vendor and row["use"] == "yes"]
+    rows = [
+        row for row in _rows("context") if row["vendor"] == device.vendor and row["use"] == "yes"
+    ]
     if not rows:
-        raise ProfileError(f"no context size for {spec.vendor}", where="gpus/runtime_memory.csv")
-    own = [row for row in rows if row["compute_capability_from"] and _covers(row, spec)] or rows
+        raise ProfileError(f"no context size for {device.vendor}", where="gpus/runtime_memory.csv")
+    own = [row for row in rows if row["compute_capability_from"] and _covers(row, device)] or rows
     middle, every = statistics.median(map(_value, own)), [_value(row) for row in rows]
     if len(rows) == 1:
         # one measurement, and libraries differ
@@ -90,24 +113,25 @@ def _ratio(quantity: str) -> float:
     raise ProfileError(f"no row of {quantity}", where="gpus/runtime_memory.csv")
 
 
-def _single(spec: DeviceSpec, quantity: str) -> dict[str, str]:
+def _single(device: _Own, quantity: str) -> dict[str, str]:
     rows = [
-        row for row in _rows(quantity) if row["vendor"] in ("", spec.vendor) and _covers(row, spec)
+        row
+        for row in _rows(quantity)
+        if row["vendor"] in ("", device.vendor) and _covers(row, device)
     ]
     if len(rows) != 1:
         raise ProfileError(
-            f"{len(rows)} rows of {quantity} for {spec.key}, wanted one",
+            f"{len(rows)} rows of {quantity} for {device.key}, wanted one",
             where="gpus/runtime_memory.csv",
         )
     return rows[0]
 
 
-def _covers(row: dict[str, str], spec: DeviceSpec) -> bool:
+def _covers(row: dict[str, str], device: _Own) -> bool:
     low, high = row["compute_capability_from"], row["compute_capability_to"]
     if not low:
         return True
-    own = spec.compute_capability or ""
-    return _ordered(low) <= _ordered(own) <= _ordered(high)
+    return _ordered(low) <= _ordered(device.capability) <= _ordered(high)
 
 
 def _ordered(capability: str) -> tuple[int, ...]:

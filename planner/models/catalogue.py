@@ -10,6 +10,7 @@ from typing import Any
 from planner import tables
 from planner.errors import ProfileError
 from planner.first_lines import FirstLine
+from planner.models import pipelines
 from planner.models.configs import read_config
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
 from planner.models.quantization.read import read as read_quantization
@@ -58,12 +59,21 @@ def _joined() -> dict[str, Row]:
 def facts(row: Row, task: str | None = None) -> ModelFacts:
     """The facts of a catalogue row for a task, the row's own by default. Raises ModelError for a
     task it cannot be trained on."""
-    known = {
+    known: dict[str, Any] = {
         "name": row["name"],
         "origin": "catalogue",
         "weights_dtype": row["weights_dtype"] or None,
         **published(row),
     }
+    if row["library"] == "diffusers":
+        return pipelines.facts_of(
+            pipelines.read_config(config_file(row["name"])),
+            known.pop("name"),
+            known.pop("origin"),
+            task,
+            parameters=int(row["parameters"]),
+            **known,
+        )
     if row["library"] != "transformers":
         return _vision(row, check_task(task, row["task"], row["name"]), known)
     file = config_file(row["name"])
@@ -105,6 +115,8 @@ def config_file(name: str) -> Path:
 
 def _vision(row: Row, task: str, known: dict[str, Any]) -> ModelFacts:
     architecture = row["architecture"]
+    classifies = task == "image_classification"
+    what = "models classify images" if classifies else f"trains {architecture} so"
     return ModelFacts(
         library=row["library"],
         architecture=architecture,
@@ -113,8 +125,6 @@ def _vision(row: Row, task: str, known: dict[str, Any]) -> ModelFacts:
         fingerprint=text_fingerprint(f"{row['library']}:{architecture}"),
         parameters=int(row["parameters"]),
         image_size=int(row["image_size"]),
-        first_lines=(
-            FirstLine("task", f"trained as {task} ({row['library']} models classify images)"),
-        ),
+        first_lines=(FirstLine("task", f"trained as {task} ({row['library']} {what})"),),
         **known,
     )

@@ -111,12 +111,13 @@ def encoder_folder(folder: Path) -> Path | None:
     return None
 
 
-def sentence_line(name: str) -> FirstLine:
-    text = (
-        f"{name} is a sentence-transformers model: contrastive training of sentences is not "
-        "covered, its encoder is planned"
-    )
-    return FirstLine("model", text, warning=True)
+def usual_task(folder: Path) -> str | None:
+    """What a sentence-transformers folder is tuned for, None for other folders."""
+    if not (folder / MODULES).is_file():
+        return None
+    modules = _read(folder / MODULES)
+    kinds = [str(m.get("type", "")) for m in modules or () if isinstance(m, Mapping)]
+    return "text_embedding" if any(kind.endswith("Pooling") for kind in kinds) else None
 
 
 def refuse(folder: Path, name: str) -> ModelError:

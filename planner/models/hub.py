@@ -36,9 +36,9 @@ def cache_root() -> Path:
     return Path(home).expanduser() / "hub"
 
 
-def cached_snapshot(hub_id: str) -> Path | None:
-    """The folder of the snapshot that refs/main names (the newest one without a ref) that holds a
-    config.json, or None."""
+def cached_snapshot(hub_id: str, file: str = "config.json") -> Path | None:
+    """The folder of the snapshot that refs/main names (the newest one without a ref) that holds the
+    file, or None."""
     model = cache_root() / f"models--{hub_id.replace('/', '--')}"
     try:
         commit = (model / "refs" / "main").read_text(encoding="utf-8").strip()
@@ -46,8 +46,8 @@ def cached_snapshot(hub_id: str) -> Path | None:
         commit = ""
     if re.fullmatch(r"[0-9a-zA-Z]{1,64}", commit):
         folder = model / "snapshots" / commit
-        return folder if (folder / "config.json").is_file() else None
-    folders = [folder for folder in model.glob("snapshots/*") if (folder / "config.json").is_file()]
+        return folder if (folder / file).is_file() else None
+    folders = [folder for folder in model.glob("snapshots/*") if (folder / file).is_file()]
     return max(folders, key=lambda folder: folder.stat().st_mtime) if folders else None
 
 
@@ -91,6 +91,24 @@ def download_config(hub_id: str) -> tuple[Path | None, str | None]:
             raise
         return None, f"the hub could not be reached ({type(error).__name__})"
     return Path(file).parent, None
+
+
+def download_pipeline(hub_id: str) -> Path | None:
+    """The folder with the downloaded configs of a pipeline's parts, None where it is none or could
+    not be had: what the config.json was refused for is said then."""
+    try:
+        from huggingface_hub import snapshot_download
+
+        wanted = ["model_index.json", "*/config.json", "scheduler/*.json"]
+        folder = Path(
+            snapshot_download(hub_id, allow_patterns=wanted, etag_timeout=TIMEOUT_SECONDS)
+        )
+    # any transport's own error, after the config.json was asked for and refused
+    except Exception as error:
+        if raised_by_planner(error):
+            raise
+        return None
+    return folder if (folder / "model_index.json").is_file() else None
 
 
 def _ask_once() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from planner.errors import FieldName, ModelError, nearest
 from planner.first_lines import FirstLine
-from planner.models import catalogue, folders, hub, sizes
+from planner.models import catalogue, folders, hub, pipelines, sizes
 from planner.models.checkpoint import read_checkpoint
 from planner.models.configs import SUPPLIED, library_knows, read_config
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
@@ -33,6 +33,7 @@ from planner.models.tasks import (
 
 #: The class that transformers has for the part of an omni model that writes text.
 THINKER = "ThinkerForConditionalGeneration"
+IMAGE_CLASSES = "image_classification"
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -42,9 +43,10 @@ def resolve(
     """What a model name stands for.
 
     The order: a local folder or config.json; ``timm:NAME``; ``torchvision:NAME``;
-    ``package.module:function``; a size such as ``7B``; a hub id (local hub cache, then the shipped
-    catalogue for the models it holds, then the network). Imports neither torch nor transformers.
-    Raises ModelError (or UnknownNameError) that says what was tried and offers near names.
+    ``diffusers:NAME``; ``package.module:function``; a size such as ``7B``; a hub id (local hub
+    cache, then the shipped catalogue for the models it holds, then the network). Imports neither
+    torch nor transformers. Raises ModelError (or UnknownNameError) that says what was tried and
+    offers near names.
     """
     name = name.strip()
     if not name or "\0" in name or len(name) > 4096:
@@ -54,10 +56,15 @@ def resolve(
         )
     path = Path(name).expanduser()
     if _exists(path) and not (
-        path.is_dir() and catalogue.find(name) and not (path / "config.json").is_file()
+        path.is_dir()
+        and catalogue.find(name)
+        and not (path / "config.json").is_file()
+        and not pipelines.is_pipeline(path)
     ):
         return _from_path(path, name, task, trust_remote_code, offline)
     prefix, _, rest = name.partition(":")
+    if prefix == "diffusers":
+        return _pipeline(rest, task, trust_remote_code, offline)
     if prefix in ("timm", "torchvision"):
         return _vision(prefix, rest, task)
     if FACTORY.fullmatch(name) and not spelling.match(name, catalogue.index()):
@@ -79,6 +86,7 @@ def from_folder(
 ) -> ModelFacts:
     """The facts of a folder with a config.json; a safetensors file beside it gives the exact
     parameters and dtype."""
+    usual = usual or folders.usual_task(folder)
     facts = _from_config(folder / "config.json", name, origin, task, trust_remote_code, usual)
     checkpoint = read_checkpoint(folder)
     tokenizer = folder / "tokenizer.json"
@@ -118,6 +126,8 @@ def _from_path(path: Path, name: str, task: str | None, trust: bool, offline: bo
 def _from_any_folder(
     path: Path, name: str, task: str | None, trust: bool, offline: bool
 ) -> ModelFacts:
+    if pipelines.is_pipeline(path) and not (path / "config.json").is_file():
+        return pipelines.from_folder(path, name, "folder", task)
     adapter = folders.read_adapter(path)
     if adapter is not None:
         base = folders.base_of(adapter, path)
@@ -133,9 +143,7 @@ def _from_any_folder(
         encoder = folders.encoder_folder(path)
         if encoder is None:
             raise folders.refuse(path, name)
-        facts = from_folder(encoder, name, "folder", task, trust)
-    if (path / folders.MODULES).is_file() and facts.modality == "text":
-        facts = replace(facts, first_lines=(folders.sentence_line(name), *facts.first_lines))
+        facts = from_folder(encoder, name, "folder", task, trust, folders.usual_task(path))
     return facts
 
 
@@ -236,12 +244,14 @@ def _vision(library: str, name: str, task: str | None) -> ModelFacts:
     """A timm or torchvision model. What the shipped table of names does not know is left to the
     installed library to refuse."""
     row = catalogue.find(name) if library == "timm" else None
-    task = check_task(task, "image_classification", f"{library}:{name}")
-    lines = (FirstLine("task", f"trained as {task} ({library} models classify images)"),)
+    known = renames.vision_name(library, name)
+    only = known.task if known else IMAGE_CLASSES
+    task = check_task(task, only, f"{library}:{name}")
+    what = "models classify images" if only == IMAGE_CLASSES else f"trains {name} so"
+    lines = (FirstLine("task", f"trained as {task} ({library} {what})"),)
     if row is not None and row["library"] == library and row["architecture"] == name:
         facts = catalogue.facts(row, task)
         return replace(facts, name=f"{library}:{name}", origin=library, first_lines=lines)
-    known = renames.vision_name(library, name)
     if known is None and not _newer(library, name):
         raise renames.unknown(library, name)
     known = known or renames.VisionName(name, None, None)
@@ -267,6 +277,18 @@ def _newer(library: str, name: str) -> bool:
     from planner.libraries import known_vision_model
 
     return known_vision_model(library, name)
+
+
+def _pipeline(name: str, task: str | None, trust: bool, offline: bool) -> ModelFacts:
+    """``diffusers:NAME``: the same name, which must be a pipeline."""
+    facts = resolve(name, task=task, trust_remote_code=trust, offline=offline)
+    if facts.library != "diffusers":
+        raise ModelError(
+            f"is no pipeline of diffusers, but a model of {facts.library}",
+            where=name,
+            mend="Leave the prefix diffusers: out",
+        )
+    return facts
 
 
 def _factory(name: str, task: str | None) -> ModelFacts:
@@ -300,6 +322,10 @@ def _from_hub(name: str, task: str | None, trust: bool, offline: bool) -> ModelF
             except ModelError:
                 if row is None:
                     raise
+        pipeline = hub.cached_snapshot(hub_id, pipelines.INDEX)
+        if pipeline is not None and (row is None or row["library"] == "diffusers"):
+            facts = pipelines.from_folder(pipeline, name, "hub cache", task)
+            return replace(facts, **catalogue.published(row)) if row is not None else facts
         tried.append(f"not in the local hub cache ({hub.cache_root()})")
     if row is not None:
         return _shipped(row, name, task)
@@ -310,6 +336,9 @@ def _from_hub(name: str, task: str | None, trust: bool, offline: bool) -> ModelF
         folder, why = (None, refusal) if refusal else hub.download_config(name)
         if folder is not None:
             return from_folder(folder, name, "hub", task, trust)
+        pipeline = None if refusal else hub.download_pipeline(name)
+        if pipeline is not None:
+            return pipelines.from_folder(pipeline, name, "hub", task)
         tried.append(why or "")
     near = spelling.match(name, catalogue.index())
     if near is not None:

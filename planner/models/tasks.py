@@ -26,7 +26,25 @@ PREFERENCE: tuple[str, ...] = (
     "causal_lm",
     "masked_lm",
     "token_classification",
+    "text_embedding",
+    "object_detection",
+    "instance_segmentation",
+    "semantic_segmentation",
+    "mask_generation",
 )
+
+
+#: Tasks whose images have the size of the family's own image processor.
+SIZED_BY_FAMILY = (
+    "object_detection",
+    "instance_segmentation",
+    "semantic_segmentation",
+    "mask_generation",
+)
+
+
+#: Tasks of single models, whose families are usually trained on something else.
+EMBEDDERS = ("text_embedding", "reranking")
 
 
 @dataclass(frozen=True)
@@ -55,6 +73,8 @@ def choose_task(
             )
         return Choice(task, FirstLine("task", f"trained as {task}, as asked"))
     name = class_of(config)
+    if possible is not None and usual not in possible:
+        usual = None
     return (
         (_usual(usual, family, name) if usual else None)
         or _by_class(name, possible, where)
@@ -67,7 +87,8 @@ def _usual(task: str, family: str, name: str | None) -> Choice:
     row = class_task(name)
     if name and row is not None and task in row.tasks and not row.base:
         return Choice(task, _line(task, name))
-    return Choice(task, _line(task, f"the usual task of {family}"), open=True)
+    whose = "this model" if task in EMBEDDERS else family
+    return Choice(task, _line(task, f"the usual task of {whose}"), open=True)
 
 
 def _by_class(name: str | None, possible: frozenset[str] | None, where: str) -> Choice | None:
@@ -168,7 +189,7 @@ def describe(config: Mapping[str, Any], task: str) -> dict[str, Any]:
     vocabulary, weights_dtype."""
     own_vision = config.get("vision_config")
     vision = own_vision if isinstance(own_vision, Mapping) else config
-    image = vision.get("image_size") if modality_of(task) in ("image", "image_text") else None
+    image = _image_size(config, vision, task)
     length = (
         config_field(config, "max_position_embeddings", "n_positions", "max_target_positions")
         if modality_of(task) != "image"
@@ -197,6 +218,16 @@ def describe(config: Mapping[str, Any], task: str) -> dict[str, Any]:
         else None,
         "weights_dtype": weights_dtype(config),
     }
+
+
+def _image_size(config: Mapping[str, Any], vision: Mapping[str, Any], task: str) -> Any:
+    """Pixels, or [height, width]: of a family whose images for this task are of another size than
+    its config says, that size."""
+    if modality_of(task) not in ("image", "image_text"):
+        return None
+    family, stated = config["model_type"], vision.get("image_size")
+    own = task in SIZED_BY_FAMILY and has("training_side", family)
+    return int(constant("training_side", family)) if own else stated
 
 
 def weights_dtype(config: Mapping[str, Any]) -> str | None:

@@ -17,7 +17,7 @@ from planner.question.what import PAID_STRATEGIES, TRAINING_STRATEGIES
 class Use:
     """What a field is of; empty for everything. ``needs``: fields of which one has to be asked
     too, but for the strategies ``needless_for``. ``loses_to``: a field beside which it is not
-    used."""
+    used. ``any_on``: tasks on which it is of every strategy."""
 
     strategies: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
@@ -25,6 +25,7 @@ class Use:
     needs: tuple[str, ...] = ()
     needless_for: tuple[str, ...] = ()
     loses_to: str | None = None
+    any_on: tuple[str, ...] = ()
 
 
 TRAINED = Use(strategies=TRAINING_STRATEGIES)
@@ -35,6 +36,8 @@ WRITTEN = Use(
     strategies=TRAINING_STRATEGIES,
     tasks=("causal_lm", "seq2seq_lm", "image_text_to_text", "speech_recognition"),
 )
+#: Tasks whose samples have a second text of a length of its own.
+TWO_SIDES = ("seq2seq_lm", "speech_recognition", "text_embedding")
 HIRED = Use(strategies=TRAINING_STRATEGIES, loses_to="price")
 SERVED = Use(needs=("requests_per_month",))
 REQUESTED = Use(needs=("requests_per_month",), needless_for=PAID_STRATEGIES)
@@ -42,8 +45,8 @@ REQUESTED = Use(needs=("requests_per_month",), needless_for=PAID_STRATEGIES)
 #: Of the fields that are no training setting, those that are not for everything.
 USES: dict[str, Use] = {
     "tokens_per_sample": Use(modalities=WITH_TOKENS, loses_to="data"),
-    "target_tokens_per_sample": Use(tasks=("seq2seq_lm", "speech_recognition"), loses_to="data"),
     "images_per_sample": Use(tasks=("image_text_to_text",)),
+    "target_tokens_per_sample": Use(tasks=TWO_SIDES, loses_to="data"),
     "text_columns": Use(modalities=WITH_TOKENS, needs=("data",)),
     "max_steps": TRAINED,
     "global_batch": TRAINED,
@@ -76,7 +79,7 @@ USES: dict[str, Use] = {
     "commitment": HIRED,
     "lora_alpha": Use(strategies=LORA),
     "unfreezing": Use(strategies=("partial_fine_tune",)),
-    "cached_features": Use(strategies=("feature_extraction",)),
+    "cached_features": Use(strategies=("feature_extraction",), any_on=("text_to_image",)),
     "teacher": Use(strategies=("distillation",)),
     "prompt_tokens": REQUESTED,
     "output_tokens": REQUESTED,
@@ -141,7 +144,7 @@ def _why_not(
     alone = use.needs and all(getattr(question, name) is None for name in use.needs)
     if alone and not set(use.needless_for) & set(strategies):
         return f"it goes with {FieldName(*use.needs)}"
-    if use.strategies and not set(use.strategies) & set(strategies):
+    if use.strategies and task not in use.any_on and not set(use.strategies) & set(strategies):
         return f"it is of {_listed(use.strategies)}, not of {_listed(strategies)}"
     if use.tasks and task not in use.tasks:
         return f"it is of {_listed(use.tasks)}, not of {task}"

@@ -33,6 +33,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "text_columns",
         "target_tokens_per_sample",
         "images_per_sample",
+        "negatives",
         "audio_hours",
         "seconds_per_sample",
         "length_spread",
@@ -57,6 +58,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "unfrozen_blocks",
         "unfreezing",
         "cached_features",
+        "prior_preservation",
     ),
     "Adapters": (
         "lora_rank",

@@ -58,6 +58,7 @@ class How(What):
     vision_tower: Literal["frozen", "trained"] = Field(
         "frozen", description=SETTINGS["vision_tower"].words
     )
+    negatives: int | None = Field(None, ge=0, le=1000, description=SETTINGS["negatives"].words)
     padding: Padding | None = Field(
         None,
         description="To the longest of the batch, to max_length, or packed without padding; by "
@@ -97,6 +98,7 @@ class How(What):
     quantised_layers: Literal["installed", "all"] = Field(
         "installed", description=SETTINGS["quantised_layers"].words
     )
+    prior_preservation: bool | None = Field(None, description=SETTINGS["prior_preservation"].words)
     unfrozen_blocks: int | None = Field(
         None, ge=0, le=10_000, description=SETTINGS["unfrozen_blocks"].words
     )
@@ -108,7 +110,8 @@ class How(What):
     cached_features: bool | None = Field(
         None,
         description="feature_extraction: compute the features once (true), run the backbone "
-        "every epoch (false), or show both",
+        "every epoch (false), or show both; text_to_image: make latents and embeddings of captions "
+        "once (true) or in every step",
     )
     teacher: str | None = Field(None, description="Model that distillation learns from")
     stack: str | None = Field(

@@ -138,6 +138,17 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
         published=False,
     ),
     TrainingSetting(
+        name="negatives",
+        value_type="whole",
+        unit="texts",
+        words="Hard negatives beside each query of an embedding model; by default the data's, "
+        "else none",
+        largest=1000,
+        tasks=("text_embedding",),
+        names=(("sentence_transformers", "num_negatives"),),
+        published=False,
+    ),
+    TrainingSetting(
         name="precision",
         value_type="text",
         words="Number format of the training; amp_ keeps float32 weights under autocast",
@@ -280,6 +291,15 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
             ("peft", "lora_dropout"),
             ("axolotl", "lora_dropout"),
         ),
+    ),
+    TrainingSetting(
+        name="prior_preservation",
+        value_type="flag",
+        words="DreamBooth: an image of the class beside each of the subject's, which doubles the "
+        "batch of a step",
+        tasks=("text_to_image",),
+        published=False,
+        names=(("diffusers", "with_prior_preservation"),),
     ),
     TrainingSetting(
         name="unfrozen_blocks",

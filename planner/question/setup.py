@@ -32,6 +32,7 @@ class TracedSettings:
     # pictures of a sample that the vision tower sees, tiles each
     images: int | None = None
     vision_tower: str | None = None  # trained; None: frozen
+    negatives: int | None = None  # hard negatives beside each query of an embedding model
     lora_rank: int | None = None
     lora_targets: tuple[str, ...] | None = None  # None: every linear layer but the head
     lora_exclude: tuple[str, ...] | None = None
@@ -44,6 +45,7 @@ class TracedSettings:
     # peft | none; a recipe has it in its precision: peft is mixed precision over float32
     kbit_preparation: str | None = None
     quantised_layers: str | None = None  # installed | all
+    prior_preservation: bool | None = None  # DreamBooth's: half of a batch is of the class
     unfrozen_blocks: int | None = None
     teacher: str | None = None  # fingerprint of the teacher
     # feature_extraction: "cached" traces the head on cached features; "features" the forward pass

@@ -8,9 +8,10 @@ it takes. ``--stack trainer-2022`` asks for the versions in the middle of a year
 
 from __future__ import annotations
 
+import datetime
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from planner import tables
 from planner.errors import FieldName, QuestionError, nearest
@@ -143,17 +144,22 @@ def trainers() -> tuple[str, ...]:
 def stack_of(text: str | None) -> Stack:
     """``trainer``, ``trainer-2022``, ``trainer-2022-06``, ``2022`` or nothing → Stack. Raises
     QuestionError."""
+    return _stack_on(text, today())
+
+
+@lru_cache(maxsize=256)
+def _stack_on(text: str | None, day: datetime.date) -> Stack:
     name, year, month = _parts(DEFAULT if text is None else text)
     if name not in trainers():
         raise QuestionError(f"no stack {text!r}", where=FieldName("stack"), mend=_mended(name))
     stack = Stack(name, year, month)
-    _check_day(stack, text or "")
+    _check_day(stack, text or "", day)
     return stack
 
 
-def _check_day(stack: Stack, text: str) -> None:
+def _check_day(stack: Stack, text: str, now: datetime.date) -> None:
     """Raises QuestionError for versions of before the first row's year, or of days to come."""
-    first, now = int(Stack(stack.trainer).number("first_year") or 0), today()
+    first = int(Stack(stack.trainer).number("first_year") or 0)
     latest = _MONTHS * now.year + now.month - 1
     if stack.year is None or stack.months is None:
         return

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from planner.registry import declared
+from planner.tasks import tasks
 
 #: What a value may be. ``count`` 1, 2, …; ``whole`` 0, 1, …; ``positive`` above 0; ``amount`` 0 or
 #: above; ``names`` a list of words; ``object`` names with values.
@@ -21,7 +22,10 @@ LORA: tuple[str, ...] = tuple(
     if strategy.uses_lora
 )
 #: Tasks whose inputs may be images of any size.
-IMAGE_TASKS = ("image_classification", "contrastive", "image_text_to_text", "custom")
+IMAGE_TASKS = (
+    *(task.name for task in tasks().values() if task.modality in ("image", "image_text")),
+    "custom",
+)
 CLASSIFIERS = (
     "text_classification",
     "token_classification",

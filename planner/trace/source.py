@@ -1,9 +1,11 @@
 """Where a trace comes from: the shipped ones, the user's cache, or recording it now.
 
 A trace file is named by the model's fingerprint, the recipe and the regime. Regimes: a batch of one
-has other operations than larger ones (torch drops copies of size-1 dimensions), lengths past a
-sliding window have masks; each is recorded when it is first asked for. A file in the cache is valid
-for the library versions that made it; a shipped one says which they were.
+has other operations than larger ones (torch drops copies of size-1 dimensions), and so has one
+class (``-c1``), lengths past a sliding window have masks; each is recorded when it is first asked
+for. A classifier's trace holds for any number of classes, and is bound to the recipe's when it is
+loaded. A file in the cache is valid for the library versions that made it; a shipped one says which
+they were.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from planner.errors import (
 )
 from planner.models.facts import ModelFacts
 from planner.trace import store
+from planner.trace.bind import bind
 from planner.trace.memo import Memo
 from planner.trace.table import StepTrace, TraceFamily
 from planner.trace.versions import versions
@@ -81,7 +84,7 @@ class TraceSource:
     view: View | None = None
     #: Whether a trace that lies nowhere is recorded; else NotRecordedError is raised.
     record: bool = True
-    _loaded: dict[str, TraceFamily] = field(default_factory=dict)
+    _loaded: list[TraceFamily] = field(default_factory=list)
     _failed: dict[tuple[str, int | None], PlannerError] = field(default_factory=dict)
     #: What was worked out of these traces: ``source.memo.of("fitting", key, make)``.
     memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
@@ -89,16 +92,16 @@ class TraceSource:
     def at(self, *, B: int, S: int | None = None, T: int | None = None) -> StepTrace:
         """The trace whose regime covers the point: loaded, or recorded and kept. Raises the errors
         of building and recording."""
-        for family in self._loaded.values():
+        for family in self._loaded:
             for trace in family.traces:
                 if trace.covers(B=B, S=S, T=T):
                     return self._seen(trace)
         self._refuse_what_is_known_not_to_work()
         regime = self.regime(B, S)
-        family = self._find(regime) or self._find_exact(regime, S) or self._recorded(regime, S)
-        self._loaded[
-            regime + (f"-{S}" if family.traces[0].domain.get("S", (0, 1))[0] == S else "")
-        ] = family
+        family = self._found(regime, S) or self.bound(self._recorded(regime, S))
+        if family is None:
+            raise ModelError(f"no trace of {self.facts.name} was recorded for these classes")
+        self._loaded.append(family)
         return self._seen(family.at(B=B, S=S, T=T))
 
     def _seen(self, trace: StepTrace) -> StepTrace:
@@ -107,9 +110,14 @@ class TraceSource:
     def _refuse_what_is_known_not_to_work(self) -> None:
         """What ``benchmarks/ship_traces.py`` found a shipped model unable to do is not tried again
         at every question."""
-        reason = refused().get(self.stem)
+        reason = refused().get(self.stem) or refused().get(self.refusal)
         if reason:
             raise ModelError(reason)
+
+    @property
+    def refusal(self) -> str:
+        """Under which name a refusal is kept: one class may fail where more do not."""
+        return self.stem + (self._class_name if self.recipe.classes == 1 else "")
 
     def regime(self, B: int, S: int | None) -> str:
         """``b1``: a batch of one; ``b2``: more; ``w``: past the attention window."""
@@ -125,18 +133,55 @@ class TraceSource:
             parts.append(self.teacher.fingerprint[:8])
         return "-".join(parts)
 
-    def _find(self, regime: str) -> TraceFamily | None:
+    def _found(self, regime: str, length: int | None) -> TraceFamily | None:
+        """What lies somewhere."""
+        for name in self.names(regime, length):
+            found = self._find(name)
+            bound = None if found is None else self.bound(found)
+            if bound is not None:
+                return bound
+        return None
+
+    def names(self, regime: str, length: int | None = None) -> tuple[str, ...]:
+        """How files that may hold a regime end: those of any length and number of classes first,
+        then those of these alone."""
+        own = self._class_name
+        of_classes = (own,) if self.recipe.classes == 1 else ("", own)
+        of_lengths = ("",) if length is None else ("", f"-{length}")
+        return tuple(regime + first + last for first in of_classes for last in of_lengths)
+
+    @property
+    def _class_name(self) -> str:
+        """How files of the recipe's number of classes alone are named."""
+        return "-own" if self.recipe.classes is None else f"-c{self.recipe.classes}"
+
+    def _find(self, name: str) -> TraceFamily | None:
         try:
-            return store.load(tables.path("traces", f"{self.stem}-{regime}.trace"))
+            return store.load(tables.path("traces", f"{self.stem}-{name}.trace"))
         except FileNotFoundError:
             pass  # not shipped: only now is it worth asking which versions are installed
         try:
-            return store.load(self._cache_file(regime))
+            return store.load(self._cache_file(name))
         except (FileNotFoundError, ProfileError, OSError):
             return None  # a damaged file of the cache is recorded again
 
-    def _find_exact(self, regime: str, length: int | None) -> TraceFamily | None:
-        return self._find(f"{regime}-{length}") if length is not None else None
+    def bound(self, family: TraceFamily) -> TraceFamily | None:
+        """The family for the recipe's number of classes, None where it is of another."""
+        traces = [self._of_classes(trace) for trace in family.traces]
+        kept = tuple(trace for trace in traces if trace is not None)
+        return TraceFamily(kept) if kept else None
+
+    def _of_classes(self, trace: StepTrace) -> StepTrace | None:
+        own = trace.meta.get("own_classes")
+        if own is not None:
+            classes = self.recipe.classes or own
+            if not trace.covers(C=classes):
+                return None
+            trace = bind(trace, classes)
+        elif trace.meta.get("recipe", {}).get("classes") != self.recipe.classes:
+            if trace.meta.get("library") != "factory":
+                return None
+        return replace(trace, meta={**trace.meta, "recipe": self.recipe.as_dict()})
 
     def _cache_file(self, regime: str) -> Path:
         made_with = hashlib.sha256(
@@ -150,6 +195,13 @@ class TraceSource:
             ).encode()
         ).hexdigest()[:8]
         return cache_folder() / "traces" / f"{self.stem}-{regime}-{made_with}.trace"
+
+    def file_name(self, family: TraceFamily, regime: str) -> str:
+        """How a family's file ends: the regime, and the classes and the length where it is of these
+        alone."""
+        ends = family.traces[0].domain
+        of_classes = self._class_name if _is_point(ends.get("C")) else ""
+        return regime + of_classes + (f"-{ends['S'][0]}" if _is_point(ends.get("S")) else "")
 
     def _recorded(self, regime: str, length: int | None) -> TraceFamily:
         """What cannot be recorded is tried once, however many devices ask for it."""
@@ -165,7 +217,7 @@ class TraceSource:
     def _record(self, regime: str, length: int | None) -> TraceFamily:
         from planner.trace.recorder.regimes import record_regime  # torch from here on
 
-        family, exact_length = record_regime(
+        family, _ = record_regime(
             self.facts,
             self.recipe,
             self.teacher,
@@ -177,11 +229,16 @@ class TraceSource:
         if self.keep:
             try:
                 store.save(
-                    family, self._cache_file(f"{regime}-{length}" if exact_length else regime)
+                    family,
+                    self._cache_file(self.file_name(family, regime)),
                 )
             except MachineError:
                 pass  # a cache that cannot be written costs time, not the answer
         return family
+
+
+def _is_point(ends: tuple[int, int | None] | None) -> bool:
+    return ends is not None and ends[0] == ends[1]
 
 
 def sliding_window(facts: ModelFacts) -> int | None:

@@ -26,7 +26,7 @@ from planner.trace.table import Operand, Signature, StepTrace, TraceFamily
 FORMAT = 1
 #: Raised when the recorder records something else for the same step: cached traces of before are
 #: then recorded anew (and the shipped ones want ``benchmarks/ship_traces.py --again``).
-RECORDING = 2
+RECORDING = 3
 _ARRAYS = (
     "forms",
     "op_signature",

@@ -2,8 +2,9 @@
 batch's symbols.
 
 Every dimension is an exact integer combination of monomials: ``a + b·B + c·S + d·B·S`` (and ``e·T +
-f·B·T`` where an encoder-decoder has a target length T of its own). A trace is therefore evaluated
-at any batch and any length by arithmetic on arrays, without torch. Numpy and the standard library
+f·B·T`` where an encoder-decoder has a target length T of its own; ``g·C`` of a classifier's number
+of classes C, which ``bind.py`` settles before a trace is used). A trace is therefore evaluated at
+any batch and any length by arithmetic on arrays, without torch. Numpy and the standard library
 only: this module is on the path of the fast answer.
 """
 
@@ -49,6 +50,22 @@ ITEMSIZE = {
     "uint64": 8,
 }
 
+
+def value_of(monomial: str, point: Mapping[str, Any]) -> Any:
+    """A monomial's value, whole numbers or arrays of them: ``BS`` is B·S, ``C*768/16384`` is
+    768·C/16384, rounded up."""
+    symbols, _, share = monomial.partition("*")
+    value = 1
+    for symbol in symbols.replace("1", ""):
+        value = value * point[symbol]
+    if not share:
+        return value
+    times, over = (int(number) for number in share.split("/"))
+    return -(-value * times // over)
+
+
+#: Begins the name of an attribute that says what one class adds to the one named behind it.
+PER_CLASS = "per_class:"
 
 #: The shortest sequence that is recorded: at one token torch drops copies and dimensions, which no
 #: training does.
@@ -118,7 +135,8 @@ class StepTrace:
     """
 
     forms: np.ndarray  # int64 [n_forms, n_monomials]
-    monomials: tuple[str, ...]  # of "1", "B", "S", "BS", "T", "BT"
+    # of "1", "B", "S", "BS", "T", "BT", these with a "C", and shares of C (``value_of``)
+    monomials: tuple[str, ...]
     signatures: tuple[Signature, ...]
     op_signature: np.ndarray  # int32 [n_ops]
     op_phase: np.ndarray  # uint8 [n_ops]
@@ -141,8 +159,9 @@ class StepTrace:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The symbols a point must give, in order: a subset of B, S, T."""
-        return tuple(s for s in "BST" if any(s in m for m in self.monomials))
+        """The symbols a point must give, in order: a subset of B, S, T, and C where no number of
+        classes is bound."""
+        return tuple(s for s in "BSTC" if any(s in m for m in self.monomials))
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -162,7 +181,7 @@ class StepTrace:
         if missing:
             raise QuestionError(
                 f"this trace needs {', '.join(missing)} (batch B, sequence length S, target "
-                "length T)"
+                "length T, classes C)"
             )
         given = [np.asarray(point[s], dtype=np.int64) for s in self.symbols]
         key = tuple((value.shape, value.tobytes()) for value in given)
@@ -173,12 +192,7 @@ class StepTrace:
         values = np.broadcast_arrays(*given)
         by_symbol = dict(zip(self.symbols, values))
         shape = values[0].shape if values else ()
-        basis = np.stack(
-            [
-                np.prod([by_symbol[s] for s in m], axis=0) if m != "1" else np.ones(shape, np.int64)
-                for m in self.monomials
-            ]
-        )
+        basis = np.stack([np.broadcast_to(value_of(m, by_symbol), shape) for m in self.monomials])
         return _fixed(np.tensordot(self.forms, basis, axes=1))
 
     def storage_bytes(self, dims: np.ndarray) -> np.ndarray:

@@ -135,7 +135,13 @@ def _check_names(built: BuiltModel, asked: tuple[str, ...], field: str) -> None:
 
 
 def _names(built: BuiltModel) -> list[str]:
-    return [name for name, _ in built.module.named_modules() if name]
+    return [name for name, _ in trunk_of(built).named_modules() if name]
+
+
+def trunk_of(built: BuiltModel) -> Any:
+    """The part that gets adapters: all of the module, but for models whose frozen parts stand
+    beside it."""
+    return built.module.get_submodule(built.trunk) if built.trunk else built.module
 
 
 def _adaptable(built: BuiltModel) -> list[str]:

@@ -153,10 +153,11 @@ class Optimizer:
     """How one optimizer is built: ``recorded`` over parameters on meta, with the states and the
     operations of a CUDA run; ``real`` as a user's run gets it, a class with its options, to be
     called with parameters and ``lr``. ``real`` is None where bitsandbytes has the class: its name
-    stands in the row."""
+    stands in the row. ``by_size``: small tensors' states are kept otherwise than large ones'."""
 
     recorded: Build
     real: Callable[..., torch.optim.Optimizer] | None = None
+    by_size: bool = False
 
 
 def _own(own: Callable[..., torch.optim.Optimizer], lr: float = 1e-5, **options: Any) -> Optimizer:
@@ -172,7 +173,8 @@ def _blockwise(
     states: int, kernel: str, *, eight_bit: bool = False, paged: bool = False
 ) -> Optimizer:
     return Optimizer(
-        recorded=lambda params: Blockwise(params, states, kernel, eight_bit=eight_bit, paged=paged)
+        recorded=lambda params: Blockwise(params, states, kernel, eight_bit=eight_bit, paged=paged),
+        by_size=eight_bit or paged,
     )
 
 

@@ -1,5 +1,6 @@
 """Recipe: every choice that changes a step trace, and nothing else. The key of the trace cache with
-the model's fingerprint and the library versions. No torch here: the fast path builds recipes too.
+the model's fingerprint and the library versions, but for the number of classes, which is a symbol
+of the trace. No torch here: the fast path builds recipes too.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ class Recipe(TracedSettings):
         return {name: value for name, value in traced_values(self).items() if value is not None}
 
     def key(self) -> str:
-        """A short hash of the choices, the same on every machine."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:16]
+        """A short hash of the choices without the classes, the same on every machine."""
+        choices = {name: value for name, value in self.as_dict().items() if name != "classes"}
+        return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def recipe_of(settled: TracedSettings, own_image_size: int | None = None) -> Recipe:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from planner.devices.profile import user_folder, write
 from planner.errors import MachineError, ProfileError
+from planner.moment import once
 
 FORMAT = 1
 MARK = "planner_corrections"
@@ -72,7 +73,7 @@ def without() -> Iterator[None]:
 def corrections() -> tuple[Correction, ...]:
     """Those in force; none without a file. Raises ProfileError, in one line, for a damaged or newer
     file."""
-    return () if _LEFT_OUT.get() else _kept()[0]
+    return () if _LEFT_OUT.get() else once("corrections", _kept)[0]
 
 
 def taught() -> frozenset[str]:
@@ -92,10 +93,11 @@ def _kept() -> tuple[tuple[Correction, ...], frozenset[str]]:
 
 def correction(quantity: str, basis: str, device: str, family: str) -> Correction | None:
     """The one for this kind of work, else for any on this device; None without one."""
+    known = corrections()
+    if not known:
+        return None
     own = {
-        c.family: c
-        for c in corrections()
-        if (c.quantity, c.basis, c.device) == (quantity, basis, device)
+        c.family: c for c in known if (c.quantity, c.basis, c.device) == (quantity, basis, device)
     }
     return own.get(family) or own.get(ANY)
 

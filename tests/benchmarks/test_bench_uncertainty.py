@@ -1,13 +1,12 @@
-"""Error bars out of residuals, and the programs that time the planner."""
+"""Error bars out of residuals."""
 
-import json
 import math
 import random
 import sys
 
 import pytest
 
-from benchmarks import fit_uncertainty, planning_speed
+from benchmarks import fit_uncertainty
 from benchmarks.fit_uncertainty import (
     Residual,
     Spread,
@@ -137,52 +136,3 @@ def test_no_prediction_no_residual():
     assert read_residuals([row]) == [] and to_csv([], "s", "2026-01-01").splitlines()[1].startswith(
         "quantity,"
     )
-
-
-def test_odd_models_are_odd_and_valid():
-    for seed in range(50):
-        config = planning_speed.never_seen_config(seed)
-        assert (
-            config["num_hidden_layers"] == 32
-            and config["hidden_size"] == config["num_attention_heads"] * config["head_dim"]
-        )
-        assert (
-            config["num_attention_heads"] % config["num_key_value_heads"] == 0
-            and config["head_dim"] % 2 == 0
-        )
-    assert (
-        planning_speed.never_seen_config(1)
-        == planning_speed.never_seen_config(1)
-        != planning_speed.never_seen_config(2)
-    )
-
-
-def test_a_process_is_timed_with_its_memory_and_its_end():
-    done = planning_speed.measure(
-        [
-            sys.executable,
-            "-c",
-            "import sys; x = bytearray(60 << 20); print('bad', file=sys.stderr); sys.exit(3)",
-        ],
-        {},
-    )
-    assert (
-        done.seconds > 0
-        and done.peak_rss_bytes > 60 << 20
-        and (done.exit_code, done.complaint) == (3, "bad")
-    )
-
-
-def test_heavy_imports_are_seen(monkeypatch):
-    monkeypatch.setattr(planning_speed, "MAIN", "import planner, numpy")
-    monkeypatch.setattr(planning_speed, "HEAVY", ("numpy", "torch"))
-    assert planning_speed.heavy_imports((), {}) == ["numpy"]
-
-
-def test_a_broken_limit_shows(capsys):
-    slow = planning_speed.Timing("shipped", 0.7, 0.65, 0.6, 0.8, 3, 1 << 20, 0.5, 0)
-    failed = planning_speed.Timing("grid", 0.1, 0.1, 0.1, 0.1, 1, 1 << 20, 2.0, 2, "no model")
-    assert not slow.holds and not failed.holds
-    planning_speed.print_table([slow, failed], ["torch"])
-    out = capsys.readouterr().out
-    assert out.count("BROKEN") == 2 and "torch" in out and json.dumps(slow.name)

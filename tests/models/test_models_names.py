@@ -189,7 +189,8 @@ def test_the_encoder_of_a_sentence_transformers_folder_is_planned(tmp_path):
     folder = written(tmp_path / "m", "modules.json", modules)
     written(folder / "0_Transformer", "config.json", bert)
     facts = resolve(str(folder))
-    assert facts.config["model_type"] == "bert" and facts.first_lines[0].warning
+    assert facts.config["model_type"] == "bert" and facts.task_is_open
+    assert facts.task == "text_embedding" and "--task" in facts.first_lines[-1].text
     modules[0]["path"] = "../0_Transformer"
     outside = written(tmp_path / "n", "modules.json", modules)
     with pytest.raises(ModelError, match="no config.json"):

@@ -61,10 +61,24 @@ def test_the_class_says_what_is_trained(model_type, name, task):
 
 
 @pytest.mark.parametrize(
+    ("model_type", "name", "task"),
+    [
+        ("detr", "DetrForObjectDetection", "object_detection"),
+        ("detr", "DetrForSegmentation", "instance_segmentation"),
+        ("mask2former", "Mask2FormerForUniversalSegmentation", "instance_segmentation"),
+        ("beit", "BeitForSemanticSegmentation", "semantic_segmentation"),
+        ("sam", "SamModel", "mask_generation"),
+    ],
+)
+def test_detectors_and_segmenters_are_trained_as_their_class_says(model_type, name, task):
+    assert chosen(model_type, name).task == task
+
+
+@pytest.mark.parametrize(
     "model_type, name, words",
     [
-        ("detr", "DetrForObjectDetection", "object detection"),
-        ("beit", "BeitForSemanticSegmentation", "semantic segmentation"),
+        ("owlvit", "OwlViTForZeroShotObjectDetection", "object detection"),
+        ("superpoint", "SuperPointForKeypointDetection", "key points"),
         ("bert", "BertForMultipleChoice", "multiple choice"),
         ("parakeet_ctc", "ParakeetForCTC", "CTC"),
         ("wav2vec2", "Wav2Vec2ForXVector", "speaker verification"),

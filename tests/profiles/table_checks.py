@@ -11,6 +11,8 @@ from collections import Counter
 from planner import tables
 from planner.budget.what_if.sensitivity import WAYS
 from planner.datasets.profile import MODALITIES
+from planner.models.building.diffusion.conditions import CONDITIONS
+from planner.plan.inputs.pictures import CAPTIONED, OF_ONE_SUBJECT
 from planner.plan.inputs.practice import CTC
 from planner.plan.phases.stages import STAGES
 from planner.question import ALL_STRATEGIES, Question
@@ -580,6 +582,22 @@ CHECKS = {
         unique("model_type"),
         one_of("rule", ("grid", "fixed", "merged", "tiles", "resampled", "crossed")),
     ),
+    "models/families_covered.csv": GENERIC
+    + (
+        unique("family"),
+        one_of("task", tasks()),
+        rows_satisfying(
+            lambda row: (
+                row["model"]
+                and row["data"]
+                and all(
+                    part.partition("=")[0] in Question.model_fields
+                    for part in row["fields"].split()
+                )
+            ),
+            "no model, no data, or a field that a question has not",
+        ),
+    ),
     "models/tasks.csv": GENERIC
     + (
         unique("task"),
@@ -622,6 +640,27 @@ CHECKS = {
         dated("date"),
         positive("value"),
         rows_satisfying(has_unit, "no unit"),
+    ),
+    "models/diffusion_pipelines.csv": GENERIC
+    + (
+        unique("pipeline"),
+        dated("date"),
+        positive("caption_tokens", "size"),
+        one_of("told", tuple(CONDITIONS)),
+        one_of("schedule", ("noise", "flow")),
+        one_of("vae", ("half", "float32")),
+        rows_satisfying(
+            lambda row: {row["denoiser"], "vae"} <= set(row["parts"].split()), "parts are missing"
+        ),
+    ),
+    "models/task_strategies.csv": GENERIC
+    + (
+        unique("task", "strategy"),
+        dated("date"),
+        one_of("task", tuple(tasks())),
+        one_of("strategy", ALL_STRATEGIES),
+        one_of("mend", ALL_STRATEGIES),
+        rows_satisfying(lambda row: row["reason"], "no reason"),
     ),
     "models/**/*.csv": GENERIC,
     "datasets/constants.csv": GENERIC
@@ -729,7 +768,7 @@ CHECKS = {
         dated("date"),
         one_of("task", tuple(tasks())),
         one_of("strategy", ALL_STRATEGIES),
-        one_of("data", ("", "plain text")),
+        one_of("data", ("", "plain text", CAPTIONED, OF_ONE_SUBJECT)),
         one_of("steps", ("", "yes")),
         one_of("packs", ("", "yes")),
         published_task_is_known,

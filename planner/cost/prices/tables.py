@@ -17,6 +17,7 @@ from pathlib import Path
 
 from planner import tables
 from planner.errors import ProfileError
+from planner.moment import once
 
 GPU_NAMES = "gpu_names.csv"
 #: (name, time of change in ns, size in bytes) of each table of the user's own.
@@ -47,6 +48,10 @@ OWN_COLUMNS = (
 
 def user_folder() -> Path:
     """``PLANNER_PRICES``, else the user's data folder."""
+    return once("folder of prices", _user_folder)
+
+
+def _user_folder() -> Path:
     base = os.environ.get("PLANNER_PRICES")
     if base:
         return Path(base)
@@ -94,6 +99,10 @@ def gpu_names() -> dict[tuple[str, str, str], dict[str, str]]:
 
 def _stamp() -> Stamp:
     """The user's tables as they are now, so that a written table is read anew."""
+    return once("tables of prices", _stamp_now)
+
+
+def _stamp_now() -> Stamp:
     try:
         with os.scandir(user_folder()) as entries:
             return tuple(

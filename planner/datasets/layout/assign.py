@@ -25,11 +25,12 @@ from planner.datasets.layout.column import (
     languages,
 )
 from planner.datasets.layout.copies import is_copy
+from planner.datasets.layout.encoders import embedding_shape, span_shape
 from planner.datasets.layout.shape import Shape
 from planner.errors import FieldName
 
 #: Tasks that read one text or a pair with a label.
-LABELLED = ("text_classification", "token_classification", "contrastive")
+LABELLED = ("text_classification", "token_classification", "contrastive", "reranking")
 LEAST_OPTIONS = 3
 
 
@@ -70,33 +71,17 @@ class Assigner:
 
     def _readers(self) -> tuple[Callable[[list[Column]], Shape | None], ...]:
         """The first reading that fits, in the order that the task makes likely."""
+        if self.task == "text_embedding":
+            return self._ids, lambda c: embedding_shape(c, self.label, self._said)
+        if self.task == "question_answering":
+            return self._ids, span_shape, self._pair, self._labelled, self._text
+        before, behind = (self._ids, self._transfer), (self._by_order, self._text)
         if self.task in LABELLED:
-            return (
-                self._ids,
-                self._tokens,
-                self._pair,
-                self._labelled,
-                self._conversation,
-                self._text,
-            )
+            talk = (self._conversation, self._text)
+            return (self._ids, self._tokens, self._pair, self._labelled, *talk)
         if self.task == "seq2seq_lm":
-            return (
-                self._ids,
-                self._transfer,
-                self._conversation,
-                self._pair,
-                self._by_order,
-                self._text,
-            )
-        return (
-            self._ids,
-            self._transfer,
-            self._triple,
-            self._conversation,
-            self._pair,
-            self._by_order,
-            self._text,
-        )
+            return (*before, self._conversation, self._pair, *behind)
+        return (*before, self._triple, self._conversation, self._pair, *behind)
 
     def _ids(self, columns: list[Column]) -> Shape | None:
         ids = [c.path for c in columns if c.form == NUMBERS]
@@ -374,10 +359,11 @@ class Assigner:
         stands beside messages is left out, as trainers leave it."""
         taken = {path for paths in shape.roles.values() for path in paths}
         free = [c for c in columns if c.path not in taken and c.path != self.label]
+        free = [c for c in free if c.path not in shape.copies]
         copies = [c.path for c in free if is_copy(self.records, c.path, tuple(taken))]
         rest = [c.path for c in free if c.path not in copies and c.form in (TEXT, TEXTS, TOKENS)]
-        shape = replace(shape, copies=tuple(copies))
-        if not rest or shape.record_type in ("chat", "preference", "ids"):
+        shape = replace(shape, copies=(*shape.copies, *copies))
+        if not rest or shape.record_type in ("chat", "preference", "ids", "span", "retrieval"):
             return shape
         role = next(r for r in ("prompt", "source", "text") if r in shape.roles)
         if role != "text":

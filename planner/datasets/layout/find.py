@@ -23,6 +23,7 @@ from planner.datasets.layout.column import (
     sample_of,
 )
 from planner.datasets.layout.column import text_columns as text_columns_of
+from planner.datasets.layout.encoders import told_task
 from planner.datasets.layout.shape import Layout, Shape, signature
 from planner.datasets.readers import AUDIO, IMAGE
 from planner.errors import DataError, FieldName, nearest
@@ -49,6 +50,7 @@ def find_layout(
         groups.setdefault(signature(record, paths), []).append(record)
     layout = _layout(Assigner(columns, groups, task, label, wanted), paths, said)
     layout.flags = _flags(columns, sample) if task in (*LABELLED, *CLASSIFIERS) else ()
+    layout.task = told_task(columns, sample)
     return layout
 
 

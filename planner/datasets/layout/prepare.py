@@ -15,6 +15,7 @@ from planner.datasets.layout.cells.messages import is_chat, is_message, parsed
 from planner.datasets.layout.cells.values import LANGUAGE, kind_of_texts
 from planner.datasets.layout.cells.walk import empty
 from planner.datasets.layout.column import sample_of
+from planner.datasets.layout.encoders import as_pairs, judged_pairs
 from planner.datasets.layout.spoken import converted, listed_turns, written_turns
 from planner.datasets.layout.unfold import (
     NESTED,
@@ -66,6 +67,11 @@ def prepare(
     if turns:
         flat, said = _talking(flat, written_turns, named)
         notes += said
+    found = judged_pairs(sample_of(flat)) if task == "reranking" else None
+    if found is not None:
+        flat, mine = _expanded(flat, lambda record: as_pairs(record, *found))
+        owners = mine if owners is None else owners[mine]
+        notes.append("each query is read with its right passages and its wrong ones, a pair each")
     return Prepared(flat, owners, tuple(notes))
 
 

@@ -17,11 +17,14 @@ WORDS = {
     "preference": "preference pairs",
     "transfer": "sources with targets",
     "pair": "pairs of texts",
+    "retrieval": "texts to embed",
+    "span": "questions with passages",
     "text": "text",
     "ids": "token lists",
     "none": "no text",
 }
 MOST_NAMES = 4
+SHOWN_ROLES = ("system", "tools", "history", "reasoning", "negative")
 
 
 def understood(
@@ -61,7 +64,7 @@ def _described(shape: Shape) -> str:
     used = ", ".join(shape.inputs[:MOST_NAMES])
     target = shape.target
     arrow = f" → {target}" if target else ""
-    more = [role for role in ("system", "tools", "history", "reasoning") if shape.paths(role)]
+    more = [role for role in SHOWN_ROLES if shape.paths(role)]
     beside = f", with {' and '.join(more)}" if more else ""
     return (
         f"{WORDS[shape.record_type]} ({used}{arrow}{beside})"

@@ -19,7 +19,8 @@ SPOKEN = ("system", "tools", "history", "prompt", "conversation", "reasoning", "
 @dataclass(frozen=True)
 class Shape:
     """``record_type``: chat, instruction (prompt and answer), preference (a chosen and a rejected
-    answer), transfer (source → target), pair, text, ids (already tokens), none.
+    answer), transfer (source → target), pair, retrieval (a text, its positive, negatives), span (a
+    question and the passage that answers it), text, ids (already tokens), none.
 
     ``roles``: role → columns, as they are called in prepared records: of SPOKEN, and ``chosen``,
     ``rejected``, ``source``, ``target``, ``text``. ``copies``: columns whose text is counted with
@@ -70,7 +71,7 @@ class Shape:
             "target": self.target,
             "label": self.label,
         }
-        more = ("system", "tools", "history", "reasoning", "rejected")
+        more = ("system", "tools", "history", "reasoning", "rejected", "negative")
         named |= {role: ", ".join(self.paths(role)) for role in more}
         return {role: value for role, value in named.items() if value}
 
@@ -79,7 +80,7 @@ class Shape:
 class Layout:
     """All shapes of a dataset. ``shapes``: with the share of the records that were judged, the
     most frequent first. ``assign`` finds the shape of columns that were not met among them.
-    ``flags``: columns of 0 and 1 that are a class each."""
+    ``flags``: columns of 0 and 1 that are a class each. ``task``: what the columns alone tell."""
 
     columns: Mapping[str, Column]
     shapes: tuple[tuple[Shape, float], ...]
@@ -87,6 +88,7 @@ class Layout:
     text_paths: tuple[str, ...]
     wanted: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    task: str | None = None
     _known: dict[tuple[str, ...], Shape] = field(default_factory=dict)
 
     @property

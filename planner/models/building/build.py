@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 from planner.blame import raised_by_planner
 from planner.errors import ModelError, PlannerError
 from planner.models.building.built import BuiltModel
 from planner.models.building.real_batch import real_batches
 from planner.models.facts import ModelFacts
+from planner.tasks import tasks
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 
@@ -25,6 +27,7 @@ def build(
     vision_tower: str | None = None,
     task: str | None = None,
     channels_last: bool = False,
+    negatives: int = 0,
     device: str = "meta",
 ) -> BuiltModel:
     """The model in training mode on ``device``, its weights in ``dtype``, with a way to feed it.
@@ -34,10 +37,11 @@ def build(
 
     ``attention``: eager | sdpa | flash (built as sdpa: the tracer records the fused kernel).
     ``classes`` overrides a classifier's number of labels, ``image_size`` (pixels) an image model's
-    input, ``audio_samples`` is a raw waveform's length (required by models that read one),
-    ``images`` the pictures of a sample; ``vision_tower`` frozen (None) | trained.
-    ``channels_last`` lays a convolutional model's weights and images out as NHWC. Raises ModelError
-    for what cannot be built and MissingExtraError when its library is not installed.
+    input, ``audio_samples`` is a raw waveform's length (required by models that read one).
+    ``images``: the pictures of a sample; ``vision_tower``: frozen (None) | trained.
+    ``negatives``: hard negatives beside each query of an embedding model. ``channels_last`` lays a
+    convolutional model's weights and images out as NHWC. Raises ModelError for what cannot be
+    built and MissingExtraError when its library is not installed.
     """
     import torch
 
@@ -52,7 +56,7 @@ def build(
         "float64": torch.float64,
     }[dtype]
     seeing = facts.library == "transformers"
-    try:
+    with _complaints(facts):
         built = _builder(facts)(
             facts,
             attention=attention,
@@ -64,10 +68,23 @@ def build(
             channels_last=channels_last,
             device=device,
             **({"images": images, "vision_tower": vision_tower} if seeing else {}),
+            **({"negatives": negatives} if negatives else {}),
         )
+    built.module.train()
+    if device != "meta" and facts.library != "factory":
+        built.make_batch = real_batches(built, device)
+    return built
+
+
+@contextlib.contextmanager
+def _complaints(facts: ModelFacts) -> Iterator[None]:
+    """Any library's own complaint about a config: one line, not its traceback."""
+    import torch
+
+    try:
+        yield
     except (PlannerError, KeyboardInterrupt, MemoryError, torch.OutOfMemoryError):
         raise
-    # any library's own complaint about a config: one line, not its traceback
     except Exception as error:
         if raised_by_planner(error):
             raise
@@ -76,10 +93,24 @@ def build(
             where=facts.name,
             mend="Check its config.json, or give a factory package.module:function",
         ) from error
-    built.module.train()
-    if device != "meta" and facts.library != "factory":
-        built.make_batch = real_batches(built, device)
-    return built
+
+
+def own_classes(facts: ModelFacts, task: str | None = None) -> int | None:
+    """How many classes the library gives the task's head by itself; None where a head has no
+    classes, or it is not known how many (a model of the user's own)."""
+    known = tasks().get(task or facts.task)
+    if known is None or not known.classes:
+        return None
+    with _complaints(facts):
+        if facts.library == "transformers":
+            from planner.models.building.hf import own_labels
+
+            return own_labels(facts)
+        if facts.library in ("timm", "torchvision") and known.name == "image_classification":
+            from planner.models.building.vision import own_labels as of_vision
+
+            return of_vision(facts)
+    return None
 
 
 def _builder(facts: ModelFacts) -> Callable[..., BuiltModel]:
@@ -87,10 +118,18 @@ def _builder(facts: ModelFacts) -> Callable[..., BuiltModel]:
         from planner.models.building.hf import build_transformers
 
         return build_transformers
+    if facts.library == "diffusers":
+        from planner.models.building.diffusion.build import build_diffusion
+
+        return build_diffusion
     if facts.library == "factory":
         from planner.models.building.factory import build_factory
 
         return build_factory
+    if facts.library == "torchvision" and facts.task != "image_classification":
+        from planner.models.building.detectors import build_detector
+
+        return build_detector
     from planner.models.building.vision import build_vision
 
     return build_vision

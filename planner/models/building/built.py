@@ -3,7 +3,7 @@ imported by whoever builds one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,9 @@ class BuiltModel:
     head: tuple[str, ...]
     blocks: list[torch.nn.Module]
     checkpoint: Callable[..., None]
+    #: (student's, teacher's logits) → what a distillation minimises; None for the divergence of
+    #: their softmaxes beside the task's own loss.
+    soft_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
     #: Parameters that a full fine-tuning leaves alone too, as the task's usual recipe does.
     frozen: frozenset[str] = frozenset()
     #: Parameters whose layers take adapters only where they are named, and those that train beside
@@ -42,6 +45,16 @@ class BuiltModel:
     unadapted: frozenset[str] = frozenset()
     beside_adapters: frozenset[str] = frozenset()
     assumptions: tuple[str, ...] = ()
+    #: The part that strategies train, "" where that is the whole module.
+    trunk: str = ""
+    #: What mixed precision does to frozen weights: (type, denoiser=is the trunk frozen too).
+    store_half: Callable[..., None] | None = None
+    #: Makes this model train on what its frozen parts gave out before.
+    cached: Callable[[BuiltModel], None] | None = None
+    #: DreamBooth: half of a batch, which is twice as large, is of the class.
+    preserve_prior: Callable[[BuiltModel], None] | None = None
+    #: The frozen parts alone, where they are not what stands before the head.
+    features: Callable[[Batch], Any] | None = None
 
     def batch(self, B: int, S: int | None = None, T: int | None = None) -> dict[str, Any]:
         """Meta tensors that ``loss`` takes, in the model's dtypes. Raises ModelError when a size
@@ -100,20 +113,22 @@ class BuiltModel:
     def linear_names(self) -> list[str]:
         """Names for "every linear layer but the head", as PEFT's target_modules takes them: the
         last part (``q_proj``) where every module of that name is such a layer, the whole name
-        elsewhere."""
+        elsewhere. Of ``trunk`` alone, and within it, where there is one."""
+        modules = dict(self._trained().named_modules())
+        before = f"{self.trunk}." if self.trunk else ""
+        apart = self.unadapted | self.beside_adapters
         linear = [
             name
-            for name, _ in self._linears()
-            if not self.in_head(name)
-            and f"{name}.weight" not in self.unadapted | self.beside_adapters
+            for name, module in modules.items()
+            if _is_linear(module)
+            and not self.in_head(before + name)
+            and f"{before}{name}.weight" not in apart
         ]
-        others = {name.rpartition(".")[2] for name, _ in self.module.named_modules()} - {
+        others = {name.rpartition(".")[2] for name in modules} - {
             name.rpartition(".")[2] for name in linear
         }
         chosen = set(linear)
-        shared = {
-            name.rpartition(".")[2] for name, _ in self.module.named_modules() if name not in chosen
-        } - others
+        shared = {name.rpartition(".")[2] for name in modules if name not in chosen} - others
         return sorted(
             {
                 name if (last := name.rpartition(".")[2]) in shared or last.isdigit() else last
@@ -121,17 +136,17 @@ class BuiltModel:
             }
         )
 
-    def _linears(self) -> Iterator[tuple[str, torch.nn.Module]]:
-        import torch
+    def _trained(self) -> torch.nn.Module:
+        return self.module.get_submodule(self.trunk) if self.trunk else self.module
 
-        for name, module in self.module.named_modules():
-            own = type(module)
-            if (
-                isinstance(module, torch.nn.Linear)
-                or own.__name__ == "Conv1D"
-                and own.__module__ == "transformers.pytorch_utils"
-            ):
-                yield name, module
+
+def _is_linear(module: torch.nn.Module) -> bool:
+    import torch
+
+    own = type(module)
+    return isinstance(module, torch.nn.Linear) or (
+        own.__name__ == "Conv1D" and own.__module__ == "transformers.pytorch_utils"
+    )
 
 
 def largest_module_list(module: torch.nn.Module) -> list[torch.nn.Module]:

@@ -29,6 +29,7 @@ BLOCK_PATHS = (
     "text_model.layers",
     "language_model.model.decoder.layers",
     "language_model.decoder.block",
+    "transformer_module.decoder.layers",
     "model.decoder.layers",
     "decoder.block",
     "decoder.layers",
@@ -39,6 +40,8 @@ BLOCK_PATHS = (
     "transformer.h",
     "layers",
     "h",
+    "stages",
+    "encoder.stages",
 )
 
 
@@ -55,6 +58,7 @@ def build_transformers(
     task: str,
     channels_last: bool,
     device: str,
+    negatives: int = 0,
 ) -> BuiltModel:
     """See ``planner.models.building.build.build``."""
     if task not in training_tasks():
@@ -72,7 +76,7 @@ def build_transformers(
         library, config, facts, kind=kind, attention=attention, dtype=dtype, device=device
     )
     stand_ins = (*group_experts(module), *kind.on_meta(module)) if device == "meta" else ()
-    feed = Feed(module, config, dtype, audio_samples, facts.name, images or 1)
+    feed = Feed(module, config, dtype, audio_samples, facts.name, negatives, images or 1)
     kind.check(feed)
     frozen, said = ((), ()) if vision_tower == "trained" else kind.frozen(module, config)
     return BuiltModel(
@@ -83,6 +87,7 @@ def build_transformers(
         make_batch=lambda B, S, T: kind.batch(feed, B, S, T),
         loss_function=kind.loss,
         logits_function=kind.logits,
+        soft_loss=kind.soft_loss,
         head=kind.head(module),
         blocks=_blocks(module),
         checkpoint=_checkpointing(module, facts.name),
@@ -91,6 +96,12 @@ def build_transformers(
         beside_adapters=kind.beside_adapters(module),
         assumptions=(*stand_ins, *said),
     )
+
+
+def own_labels(facts: ModelFacts) -> int:
+    """The number of labels that its config has by itself."""
+    library = import_library("transformers", f"the model {facts.name}")
+    return int(_config(library, facts).num_labels)
 
 
 def _config(library: Any, facts: ModelFacts) -> Any:
@@ -178,7 +189,8 @@ def _untie(module: Any) -> None:
 
 def _blocks(module: torch.nn.Module) -> list[torch.nn.Module]:
     base = getattr(module, getattr(module, "base_model_prefix", ""), None)
-    for root in filter(None, (module, base)):
+    backbone = getattr(module, "backbone", None)
+    for root in filter(None, (module, base, backbone)):
         for path in BLOCK_PATHS:
             found = _descend(root, path)
             if found is not None:

@@ -9,6 +9,7 @@ from planner.errors import FieldName, ModelError, UnknownNameError
 from planner.libraries import import_library
 from planner.models.building.built import BuiltModel, largest_module_list
 from planner.models.building.meta import make_on
+from planner.models.building.wrapping import checkpoint_blocks
 from planner.models.constants import constant
 from planner.models.facts import ModelFacts
 
@@ -78,14 +79,10 @@ def _timm(
     device: str,
 ) -> tuple[torch.nn.Module, tuple[str, ...], int]:
     timm = import_library("timm", f"the model {facts.name}")
-    name = facts.architecture or ""
-    if not timm.is_model(name):
-        raise UnknownNameError("timm model", name, timm.list_models())
+    name, own = facts.architecture or "", own_labels(facts)
     published = timm.get_pretrained_cfg(name)
     own_size = published.input_size[-1]
-    options: dict[str, Any] = {
-        "num_classes": classes or (published.num_classes or int(constant("imagenet_classes")))
-    }
+    options: dict[str, Any] = {"num_classes": classes or own}
     if image_size is not None and image_size != own_size and published.fixed_input_size:
         options["img_size"] = image_size
     timm.layers.set_fused_attn(attention != "eager")
@@ -96,6 +93,17 @@ def _timm(
         tuple(names[id(part)] for part in _parts(module.get_classifier()) if id(part) in names),
         image_size or own_size,
     )
+
+
+def own_labels(facts: ModelFacts) -> int:
+    """Of the published weights, else ImageNet's, as torchvision's constructors have it."""
+    name, published = facts.architecture or "", None
+    if facts.library == "timm":
+        timm = import_library("timm", f"the model {facts.name}")
+        if not timm.is_model(name):
+            raise UnknownNameError("timm model", name, timm.list_models())
+        published = timm.get_pretrained_cfg(name).num_classes
+    return published or int(constant("imagenet_classes"))
 
 
 def _parts(classifier: Any) -> tuple[Any, ...]:
@@ -123,7 +131,7 @@ def _torchvision(
             where=facts.name,
             mend=f"Give {FieldName('image_size')}",
         )
-    options: dict[str, Any] = {"num_classes": classes} if classes else {}
+    options: dict[str, Any] = {"num_classes": classes or own_labels(facts)}
     if name.startswith("vit_"):
         options["image_size"] = size
     if name in ("googlenet", "inception_v3"):
@@ -194,7 +202,7 @@ def _checkpointing(module: torch.nn.Module, facts: ModelFacts) -> Callable[..., 
         if facts.library == "timm" and not options:
             _timm_checkpointing(module, facts.name)
         else:
-            _wrap_blocks(module, options)
+            checkpoint_blocks(vision_blocks(module), options)
 
     return enable
 
@@ -208,16 +216,3 @@ def _timm_checkpointing(module: Any, name: str) -> None:
             where=name,
             mend=f"Leave {FieldName('gradient_checkpointing')} out",
         ) from error
-
-
-def _wrap_blocks(module: torch.nn.Module, options: Mapping[str, Any]) -> None:
-    """Run every block under torch.utils.checkpoint (non-reentrant)."""
-    from torch.utils.checkpoint import checkpoint
-
-    def wrapped(forward: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *args, **kwargs: checkpoint(
-            forward, *args, use_reentrant=False, **options, **kwargs
-        )
-
-    for block in vision_blocks(module):
-        block.forward = wrapped(block.forward)

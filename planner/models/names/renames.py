@@ -13,13 +13,14 @@ from planner.first_lines import FirstLine
 @dataclass(frozen=True)
 class VisionName:
     """``architecture`` is what the library is asked for; ``image_size`` in pixels and
-    ``parameters`` as far as the tables know them; ``line``: what is said where it is called
-    otherwise."""
+    ``parameters`` as far as the tables know them, ``task`` what it is trained on; ``line``: what is
+    said where it is called otherwise."""
 
     architecture: str
     image_size: int | None
     parameters: int | None
     line: FirstLine | None = None
+    task: str = "image_classification"
 
 
 def vision_name(library: str, name: str) -> VisionName | None:
@@ -41,7 +42,11 @@ def vision_name(library: str, name: str) -> VisionName | None:
         now = f"{found['name']}.{tag}" if tag else found["name"]
         line = FirstLine("model", f"{library}:{name} is called {now} in {library} now")
     return VisionName(
-        architecture, int(size) if size else None, int(count) if count else None, line
+        architecture,
+        int(size) if size else None,
+        int(count) if count else None,
+        line,
+        found.get("task") or "image_classification",
     )
 
 

@@ -1,4 +1,5 @@
-"""Elements picked by indices, and put back by them."""
+"""Elements picked by indices, and put back by them; regions of feature maps, and boxes that
+suppress each other."""
 
 from __future__ import annotations
 
@@ -11,13 +12,14 @@ from planner.operations.kind import OperationKind, SuiteDevice
 
 _READING = names(
     "index index_select gather take take_along_dim masked_select upsample_bilinear2d "
-    "upsample_bicubic2d grid_sampler_2d nonzero "
+    "upsample_bicubic2d upsample_linear1d grid_sampler_2d nonzero "
     "_upsample_bilinear2d_aa _upsample_bicubic2d_aa one_hot"
 )
 _WRITING = names(
     "index_put _index_put_impl index_add index_copy index_fill scatter scatter_add "
     "scatter_reduce masked_scatter "
     "upsample_bilinear2d_backward upsample_bicubic2d_backward upsample_nearest2d_backward "
+    "upsample_linear1d_backward "
     "grid_sampler_2d_backward"
 )
 
@@ -35,6 +37,54 @@ def _scatter(call: Call) -> Cost:
     return Cost(0.0, moved + table, moved + table)
 
 
+#: Places of a feature map that one sampled point of a region lies between.
+CORNERS = 4
+#: Arithmetic on a pair of boxes for its overlap (``nms_kernel.cu``: devIoU), each a bit of a table.
+PAIR_FLOPS, BITS_PER_BYTE = 14, 8
+
+
+def _nonzero(call: Call) -> Cost:
+    """Counts, then writes where: two passes over the mask."""
+    return Cost(0.0, 2 * call.read_all, call.write_all)
+
+
+def _samples(call: Call) -> float:
+    """Points sampled in each cell; as many as pixels lie in it where the number is left open, taken
+    as one."""
+    return float(max(1, call.signature.attr("samples", 1)) ** 2)
+
+
+def _regions(call: Call) -> Cost:
+    """``roi_align_kernel.cu``: every cell is a mean of sampled points, each between four places."""
+    touched = CORNERS * _samples(call) * call.write_all
+    return Cost(2 * CORNERS * _samples(call) * call.elements, touched, call.write_all)
+
+
+def _regions_backward(call: Call) -> Cost:
+    """Fills the gradient with zeros, then adds to four places a sampled point."""
+    grad = call.inputs[0]
+    touched = CORNERS * _samples(call) * call.read(grad)
+    flops = 2 * CORNERS * _samples(call) * call.numel(grad)
+    return Cost(flops, call.read(grad) + touched, call.write_all + touched)
+
+
+def _suppressed(call: Call) -> Cost:
+    """Every pair of an image's boxes once, and a bit for each in a table that is then walked."""
+    boxes = call.shape(call.inputs[0])
+    pairs = boxes[0] * boxes[1] ** 2 / 2
+    table = 2 * pairs / BITS_PER_BYTE
+    return Cost(PAIR_FLOPS * pairs, call.read_all + table, call.write_all + table)
+
+
+_OF_BOXES = {
+    "planner.nonzero": _nonzero,
+    "planner.nms": _suppressed,
+    "planner.roi_align": _regions,
+    "planner.roi_align_backward": _regions_backward,
+    "planner.assignment": streams.touched_once,
+}
+
+
 def _suite(device: SuiteDevice) -> Iterator[Case]:
     for dtype in device.plain_dtypes:
         for rows, width in device.sizes(*streams.PLANES):
@@ -49,7 +99,7 @@ def _suite(device: SuiteDevice) -> Iterator[Case]:
 KIND = OperationKind(
     name="gather",
     place=110,
-    formulas={**dict.fromkeys(_READING, _gather), **dict.fromkeys(_WRITING, _scatter)},
+    formulas={**dict.fromkeys(_READING, _gather), **dict.fromkeys(_WRITING, _scatter), **_OF_BOXES},
     price=streams.price,
     terms=streams.named_terms,
     suite=_suite,

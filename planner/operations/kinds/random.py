@@ -11,7 +11,7 @@ from planner.operations.cases import Case, case
 from planner.operations.kind import OperationKind, SuiteDevice
 
 _OPERATIONS = names(
-    "native_dropout bernoulli rand randn randint rand_like randn_like randperm normal "
+    "native_dropout bernoulli rand randn randint rand_like randn_like randint_like randperm normal "
     "uniform exponential multinomial dropout"
 )
 

@@ -32,7 +32,6 @@ from planner.plan.by_token.paid_option import (
 )
 from planner.plan.inputs.defaults import choose
 from planner.plan.inputs.evaluating import held_out_samples
-from planner.plan.inputs.practice import EVALUATIONS_PER_EPOCH
 from planner.plan.inputs.problem import Problem
 from planner.plan.inputs.rows import default
 from planner.plan.serving import serve
@@ -142,7 +141,9 @@ def _tuned_at(problem: Problem, price: ApiPrice) -> PaidOption:
         usd_per_token,
         rule,
         validation_tokens=checks * tokens / data.samples,
-        evaluations=math.ceil((EVALUATIONS_PER_EPOCH if every is None else every) * epochs),
+        evaluations=math.ceil(
+            (default("evaluations_per_epoch")[0] if every is None else every) * epochs
+        ),
     )
     notes = [
         f"{format_count(bill.billed_tokens)} tokens billed: {data.samples} samples × "

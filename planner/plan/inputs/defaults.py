@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from planner import tables
 from planner.datasets.profile import DatasetProfile, percentiles
 from planner.devices.specification import DeviceSpec
-from planner.errors import FieldName, QuestionError
+from planner.errors import FieldName, ModelError, QuestionError
 from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
+from planner.models.pipelines import TASK, pipeline_of
 from planner.models.quantization.stored import LOADED, Quantization
 from planner.models.quantization.words import refusal
 from planner.plan.inputs.images import seen_by_recipe
@@ -68,6 +70,8 @@ def choose(
     QuestionError when the device does not run the precision."""
     _check_weights(question, facts, strategy)
     task = question.task or facts.task
+    if variant is None:
+        _check_strategy(facts, task, strategy)
     precision = question.precision or default_precision(facts, task, strategy, spec)
     spec.check_trainable(precision)
     asked, day = asked_values(question), of_its_day(question, facts)
@@ -81,9 +85,13 @@ def choose(
             "classes": question.classes or data.classes,
             "audio_samples": _audio_samples(facts, data, task),
             **seen_by_recipe(question, facts, data, task),
+            "negatives": (data.negatives if question.negatives is None else question.negatives)
+            or None,
+            "prior_preservation": question.prior_preservation or None,
             "unfrozen_blocks": _unfrozen(question, facts),
             "variant": variant,
         }
+        | _adapters(question, facts, task)
         | in_recipe_words({"attention": day.attention, "optimizer": day.optimizer})
         | _loading(question, facts, strategy)
     )
@@ -112,6 +120,17 @@ def choose(
     )
 
 
+def _adapters(question: Question, facts: ModelFacts, task: str) -> dict[str, Any]:
+    """The adapters' rank and places that a denoiser's scripts take where none are asked."""
+    if task != TASK:
+        return {}
+    own = {
+        "lora_rank": int(default("lora_rank", task)[0]),
+        "lora_targets": pipeline_of(facts.config or {}, facts.name).lora_targets,
+    }
+    return {name: value for name, value in own.items() if name not in question.model_fields_set}
+
+
 def _is_grouped(question: Question, made: Practice) -> bool:
     """Batches that are filled or packed are all of one length."""
     return bool(question.group_by_length) and not (made.packed or question.padding == "max")
@@ -129,6 +148,17 @@ def _check_weights(question: Question, facts: ModelFacts, strategy: str) -> None
     refused = refusal(facts.name, facts.quantization, strategy) if facts.quantization else None
     if refused is not None:
         raise refused
+
+
+def _check_strategy(facts: ModelFacts, task: str, strategy: str) -> None:
+    """Raises ModelError for a strategy that makes no sense on the task."""
+    for row in tables.rows("models", "task_strategies.csv"):
+        if (row["task"], row["strategy"]) == (task, strategy):
+            raise ModelError(
+                f"{strategy} makes no sense on {task}: {row['reason']}",
+                where=facts.name,
+                mend=f"Ask for {FieldName('strategy')} {row['mend']}",
+            )
 
 
 def quantised(question: Question, facts: ModelFacts, strategy: str) -> Quantization | None:

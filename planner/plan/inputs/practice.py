@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 
 from planner.datasets.profile import DatasetProfile
 from planner.errors import FieldName
@@ -28,9 +28,6 @@ from planner.plan.inputs.recipes import (
 from planner.plan.inputs.rows import default
 from planner.question import Question
 from planner.question.settings import LORA
-
-#: Once an epoch, where no strong recipe says otherwise: what the question's field means by itself.
-EVALUATIONS_PER_EPOCH = 1.0
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,9 @@ def practice(
     no_epochs = question.epochs is not None or steps is not None
     passes = _epochs_works(facts, data, task, strategy)
     epochs = None if no_epochs else _epochs(passes, who, scopes)
-    every, after = _evaluations(question, found, shape)
+    every, after = _evaluations(
+        question, found, shape, default("evaluations_per_epoch", *scopes)[0]
+    )
     made = Practice(
         global_batch=size,
         batch=batch,
@@ -107,7 +106,7 @@ def practice(
         evaluation_steps=after,
         generates=generates(question, facts, task, shape.evaluation_generates if shape else None),
         recipe=shape,
-        far=far_one(found, who, lambda row: who.batch_samples(row, question.gpus) is not None),
+        far=_far(found, who, question.gpus),
     )
     if strategy == "scratch" and epochs is not None and not _is_published(epochs, found):
         tuned = practice(question, facts, data, "fine_tune", task)
@@ -134,7 +133,12 @@ def _batch_is_asked(question: Question) -> bool:
     return question.global_batch is not None or question.micro_batch is not None
 
 
-@cache
+@lru_cache(maxsize=1024)
+def _far(found: tuple[Work, ...], who: Asker, devices: int) -> str:
+    return far_one(found, who, lambda row: who.batch_samples(row, devices) is not None)
+
+
+@lru_cache(maxsize=1024)
 def _shape_row(
     found: tuple[Work, ...], who: Asker, devices: int, from_scratch: bool
 ) -> Published | None:
@@ -149,7 +153,7 @@ def _shape_row(
     return strong or nearest(found, who, usable)
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _epochs_row(found: tuple[Work, ...], who: Asker, from_scratch: bool) -> Published | None:
     """The recipe whose epochs hold: one that made something, on data like this. What it trained
     on is not known only where it is the model's own family, or from nothing."""
@@ -233,7 +237,7 @@ def _packed_length(
     return length if facts.max_length is None else min(length, facts.max_length)
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _packing_row(found: tuple[Work, ...], who: Asker) -> Published | None:
     packing = tuple(work for work in found if work.packs)
 
@@ -275,20 +279,20 @@ def _small(key: str) -> tuple[float, str]:
 
 
 def _evaluations(
-    question: Question, found: tuple[Work, ...], shape: Published | None
+    question: Question, found: tuple[Work, ...], shape: Published | None, usual: float
 ) -> tuple[float, int | None]:
     """(evaluations an epoch, steps between two): as asked; else as a recipe does that made
-    something, or is one of steps; examples of a few minutes say nothing of it."""
-    if question.evaluations_per_epoch is not None:
-        return question.evaluations_per_epoch, None
+    something, or is one of steps; examples of a few minutes say nothing of it: ``usual`` then."""
+    if question.evaluations_per_epoch is not None or usual == 0:
+        return question.evaluations_per_epoch or 0.0, None
     by_steps = any(shape is not None and _is(shape, work) and work.steps_win for work in found)
     if shape is None or not (shape.strong or by_steps):
-        return EVALUATIONS_PER_EPOCH, None
+        return usual, None
     if shape.evaluation_steps is not None:
         return 0.0, shape.evaluation_steps
     every = shape.evaluations_per_epoch
     if every is None or (every == 0 and question.evaluation_samples):
-        return EVALUATIONS_PER_EPOCH, None
+        return usual, None
     return every, None
 
 

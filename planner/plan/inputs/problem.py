@@ -25,9 +25,10 @@ from planner.plan.inputs.images import TASK, seen_lines, with_places
 from planner.plan.inputs.kept import current
 from planner.plan.inputs.mixtures import mixture_lines
 from planner.plan.inputs.of_its_day import stack_lines, view_of
+from planner.plan.inputs.pictures import painted, picture_lines
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.speech import transcribed
-from planner.plan.inputs.tasks import adapted, by_data, shortest_lines
+from planner.plan.inputs.tasks import adapted, by_data, embedding_lines, shortest_lines
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
 from planner.question.stack import stack_of
 from planner.trace.source import Progress, TraceSource, trace_for
@@ -147,6 +148,8 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
     problem.first_lines += seen_lines(question, facts, data)
     problem.first_lines += mixture_lines(question, facts, problem.trained_strategies)
+    problem.first_lines += embedding_lines(facts)
+    problem.first_lines += picture_lines(question, facts, problem.data)
     problem.first_lines += shortest_lines(problem.data, question.max_length)
     problem.first_lines += stack_lines(question, facts)
     problem.assumptions += [*facts.assumptions, *data.assumptions]
@@ -220,6 +223,7 @@ def _counted_as_tokens(facts: ModelFacts, data: DatasetProfile) -> str:
 
 def fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -> DatasetProfile:
     """The data as this model reads it. Raises QuestionError where it cannot."""
+    data = painted(facts, data, assumptions)
     pictured = facts.task == TASK and bool(data.images_per_sample)
     if data.modality != facts.modality and data.source != "counts" and not pictured:
         raise QuestionError(
@@ -237,6 +241,9 @@ def fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -
         return replace(
             data, target_lengths=np.maximum(1, data.lengths // ratio), longest_target=longest
         )
+    if facts.task == "text_embedding" and data.target_lengths is None and data.lengths is not None:
+        assumptions.append("positives are taken as long as their anchors: the data does not say")
+        return replace(data, target_lengths=data.lengths, longest_target=data.longest_input)
     if facts.task == "speech_recognition":
         return transcribed(facts, data, assumptions)
     return data

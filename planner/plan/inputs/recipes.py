@@ -7,17 +7,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from planner import tables
 from planner.datasets.profile import DatasetProfile
 from planner.models.facts import ModelFacts
+from planner.plan.inputs.published import Published, published
 from planner.units import SECONDS_PER_HOUR
 
 #: From strong to weak evidence.
 KINDS = ("recipe", "paper", "example", "community", "library_default")
-#: Those that made a published model, or reproduce a published figure.
-STRONG = ("recipe", "paper")
 #: Data is alike in size within this factor, models within this power of two.
 ALIKE_FACTOR, ALIKE_MODELS_LOG2 = 10.0, 2.0
 #: A recipe on so many times less data than ours is no neighbour; one of steps neither on more.
@@ -28,64 +27,9 @@ DATA_CLASS = math.log(10) / 2
 LEADING = 1
 #: Models of one size class are within a factor of √8 of each other.
 SIZE_CLASS_LOG2 = 1.5
-SUBJECTS = ("language", "vision", "sound", "mixed", "preference", "embedding")
 AUDIO_SECONDS = "audio seconds"
 #: Batches that are no number of samples.
 OTHER_UNITS = ("tokens", "words")
-
-
-@dataclass(frozen=True)
-class Published:
-    """One published recipe, its blanks None. ``global_batch`` samples (or packed sequences, or
-    seconds of audio, by ``batch_unit``) over all devices; None where only ``per_device`` is known,
-    which grows with the devices. ``parameters`` of each model that it trained. ``epochs_derived``:
-    it counted steps, and the epochs were worked out of them."""
-
-    family: str
-    model: str
-    parameters: tuple[float, ...]
-    task: str
-    strategy: str
-    kind: str
-    data: str
-    data_samples: float | None
-    data_hours: float | None
-    batch_unit: str
-    global_batch: float | None
-    per_device: float | None
-    epochs: float | None
-    epochs_derived: bool
-    steps: int | None
-    max_length: int | None  # in tokens
-    packing: bool | None
-    grouped: bool | None  # batches are of about one length
-    evaluations_per_epoch: float | None
-    evaluation_steps: int | None
-    evaluation_generates: bool | None
-    warmup: str
-    source: str
-    date: str
-
-    @property
-    def strong(self) -> bool:
-        return self.kind in STRONG
-
-    @property
-    def named(self) -> str:
-        """What it trained, and where it says so, short enough for a first line."""
-        data = self.data.removeprefix("datasets: ").removeprefix("demo dataset ")
-        on = f" on {data}" if data else ""
-        return f"{self.model}{on} ({self.kind.replace('_', ' ')}, {self.source})"
-
-    def as_dict(self) -> dict[str, str]:
-        return {
-            "model": self.model,
-            "task": self.task,
-            "kind": self.kind,
-            "data": self.data,
-            "source": self.source,
-            "date": self.date,
-        }
 
 
 @dataclass(frozen=True)
@@ -127,54 +71,6 @@ class Asker:
 
 
 @cache
-def published() -> tuple[Published, ...]:
-    """Every row, in the order of the tables."""
-    return tuple(
-        _published(row) for subject in SUBJECTS for row in tables.rows("recipes", f"{subject}.csv")
-    )
-
-
-def _published(row: dict[str, str]) -> Published:
-    micro, accumulation = tables.number(row["micro_batch"]), tables.number(row["accumulation"])
-    in_tokens = row["length_unit"] == "tokens"
-    return Published(
-        family=row["family"],
-        model=row["model"],
-        parameters=tuple(map(float, row["parameters"].split())),
-        task=row["task"],
-        strategy=row["strategy"],
-        kind=row["kind"],
-        data=row["data_size_range"],
-        data_samples=tables.number(row["data_samples"]),
-        data_hours=tables.number(row["data_hours"]),
-        batch_unit=row["batch_unit"],
-        global_batch=tables.number(row["global_batch"]),
-        per_device=None if micro is None else micro * (accumulation or 1),
-        epochs=tables.number(row["epochs"]),
-        epochs_derived="epochs: (about)" in row["qualifiers"],
-        steps=_whole(row["steps"]),
-        max_length=_whole(row["max_length"]) if in_tokens else None,
-        packing=_flag(row["packing"]),
-        grouped=_flag(row["group_by_length"]),
-        evaluations_per_epoch=tables.number(row["evaluations_per_epoch"]),
-        evaluation_steps=_whole(row["evaluation_steps"]),
-        evaluation_generates=_flag(row["evaluation_generates"]),
-        warmup=row["warmup"],
-        source=row["source"],
-        date=row["date"],
-    )
-
-
-def _whole(cell: str) -> int | None:
-    value = tables.number(cell)
-    return None if value is None else int(value)
-
-
-def _flag(cell: str) -> bool | None:
-    return {"yes": True, "no": False}.get(cell)
-
-
-@cache
 def _families() -> tuple[tuple[str, str, str, bool], ...]:
     """(start of a name, family, group, whether it leads the group), the longest start first."""
     found = [
@@ -207,7 +103,7 @@ def works(facts: ModelFacts, data: DatasetProfile, task: str, strategy: str) -> 
     """The published tasks that this one is, the nearest first."""
     found = family_of(facts)
     family = found[0] if found else None
-    kind = "plain text" if data.format == "text" else ""
+    kind = "plain text" if data.format == "text" else data.format
     rows = [
         row
         for row in tables.rows("recipes", "tasks.csv")
@@ -249,20 +145,19 @@ def nearest(
     family before the leading one of its architecture, its size class, data of alike size, strong
     evidence, then the nearest data; of equal ones the middle in epochs and batch, so that no odd
     recipe decides. Strong recipes of steps go by the data before the model's size."""
-    of = {(work.task, work.strategy): work for work in found}
-    rows = _related(of, who, usable)
-    best = _best(rows, who, of)
+    of = _by_name(found)
+    rows = [one for one in _ranked(tuple(found), who) if usable(one[1])]
+    best = _best(rows)
     if best is None or not _is_far(best, who, of):
         return best
     if of[best.task, best.strategy].steps_win:  # of other recipes' steps fewer might come out
         return None
-    return _best([row for row in rows if not _is_far(row, who, of)], who, of)
+    return _best([one for one in rows if not _is_far(one[1], who, of)])
 
 
 def far_one(found: Sequence[Work], who: Asker, usable: Callable[[Published], bool]) -> str:
     """What is said of the recipe that its data alone rules out; "" where one is taken."""
-    of = {(work.task, work.strategy): work for work in found}
-    row = _best(_related(of, who, usable), who, of)
+    row = _best([one for one in _ranked(tuple(found), who) if usable(one[1])])
     ratio = None if row is None else _data_ratio(row, who)
     if row is None or ratio is None or nearest(found, who, usable) is not None:
         return ""
@@ -272,37 +167,55 @@ def far_one(found: Sequence[Work], who: Asker, usable: Callable[[Published], boo
 
 #: (task, strategy) as published → which work of ours it is.
 Of = dict[tuple[str, str], Work]
+#: How near a row is, the nearest least, and the row.
+Ranked = tuple[tuple[float, ...], Published]
 
 
-def _related(of: Of, who: Asker, usable: Callable[[Published], bool]) -> list[Published]:
-    return [
-        row
-        for row in published()
-        if (row.task, row.strategy) in of and _family_rank(row, who) is not None and usable(row)
-    ]
+def _by_name(found: Sequence[Work]) -> Of:
+    return {(work.task, work.strategy): work for work in found}
 
 
-def _best(rows: Sequence[Published], who: Asker, of: Of) -> Published | None:
+@cache
+def _published_as(task: str, strategy: str) -> tuple[tuple[int, Published], ...]:
+    """(place in the order of the tables, row) of each row of a published task and strategy."""
+    every = enumerate(published())
+    return tuple(
+        (place, row) for place, row in every if (row.task, row.strategy) == (task, strategy)
+    )
+
+
+@lru_cache(maxsize=512)
+def _ranked(found: tuple[Work, ...], who: Asker) -> tuple[Ranked, ...]:
+    """The rows of these works in the order of the tables, each with how near it is."""
+    of = _by_name(found)
+    rows = sorted((one for name in of for one in _published_as(*name)), key=lambda one: one[0])
+    ranks = ((_family_rank(row, who), row) for _, row in rows)
+    return tuple(
+        (_rank(row, who, of[row.task, row.strategy], family), row)
+        for family, row in ranks
+        if family is not None
+    )
+
+
+def _rank(row: Published, who: Asker, work: Work, family: int) -> tuple[float, ...]:
+    return (
+        family,
+        work.order,
+        work.steps_win and not row.strong,
+        _data_class(row, who) if work.steps_win and row.strong else 0,
+        _size_class(row, who),
+        row.global_batch is None,  # how many devices it ran on is not known
+        _data_rank(row, who),
+        KINDS.index(row.kind),
+        round(_data_distance(row, who) or 0.0, 3),
+    )
+
+
+def _best(rows: Sequence[Ranked]) -> Published | None:
     if not rows:
         return None
-
-    def rank(row: Published) -> tuple[float, ...]:
-        work = of[row.task, row.strategy]
-        return (
-            _family_rank(row, who) or 0,
-            work.order,
-            work.steps_win and not row.strong,
-            _data_class(row, who) if work.steps_win and row.strong else 0,
-            _size_class(row, who),
-            row.global_batch is None,  # how many devices it ran on is not known
-            _data_rank(row, who),
-            KINDS.index(row.kind),
-            round(_data_distance(row, who) or 0.0, 3),
-        )
-
-    ranks = [rank(row) for row in rows]
-    best = min(ranks)
-    return _middle(row for row, own in zip(rows, ranks, strict=True) if own == best)
+    best = min(rank for rank, _ in rows)
+    return _middle(row for rank, row in rows if rank == best)
 
 
 def _is_far(row: Published, who: Asker, of: Of) -> bool:

@@ -17,6 +17,12 @@ from planner.trace.table import SHORTEST
 
 #: What a model that writes may be trained on, by what the data holds.
 SEEING = ("causal_lm", "image_text_to_text")
+#: What a dataset's columns alone tell that it is for, in words.
+TOLD = {
+    "question_answering": "the data says where answers begin",
+    "token_classification": "the data has a tag for each token",
+    "text_embedding": "the data has texts beside those that answer them",
+}
 SPEECH = ("speech_recognition", "audio_classification")
 
 
@@ -84,6 +90,11 @@ def _of_text(
     facts: ModelFacts, data: DatasetProfile, labelled: bool, possible: frozenset[str]
 ) -> tuple[str | None, str]:
     """An encoder classifies labelled text and fills masks in other text; a decoder writes."""
+    if facts.task_is_open and data.told_task in TOLD and data.told_task in possible:
+        if facts.task != "reranking" and "masked_lm" in possible:
+            return data.told_task, TOLD[data.told_task]
+    if facts.task in ("text_embedding", "reranking") and data.columns.get("kind") != "text":
+        return None, ""
     if facts.task == "token_classification" or "masked_lm" not in possible:
         return None, ""
     if labelled:
@@ -110,6 +121,18 @@ def adapted(question: Question, facts: ModelFacts) -> Question:
         if value is not None and name not in question.model_fields_set
     }
     return question.model_copy(update=unasked)
+
+
+def embedding_lines(facts: ModelFacts) -> list[FirstLine]:
+    """What in-batch negatives ask of a batch, said of embedding models."""
+    if facts.task != "text_embedding":
+        return []
+    text = (
+        "the negatives of a query are the other positives of its micro-batch: accumulation and "
+        "more devices add none, and a cached loss (GradCache) is not covered; "
+        f"{FieldName('micro_batch')} sets how many"
+    )
+    return [FirstLine("run", text)]
 
 
 def shortest_lines(data: DatasetProfile, max_length: int | None) -> list[FirstLine]:

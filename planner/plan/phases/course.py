@@ -14,6 +14,7 @@ from planner.plan.phases.loading import Feed
 from planner.plan.steps.setting import Setting
 from planner.question import Question
 from planner.question.stack import Stack
+from planner.trace.memo import Memo
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Course:
     weights_bytes: float
     checkpoint_bytes: float
     optimizer_bytes: float = 0.0
+    memo: Memo = field(default_factory=Memo, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,10 @@ class Evaluated:
 def evaluated(course: Course) -> Evaluated:
     """What an evaluation of this run is; no price. Where the question leaves its batch open, the
     trainer's own, or the largest power of two below it that fits beside what training holds."""
+    return course.memo.of("evaluated", None, lambda: _found(course))
+
+
+def _found(course: Course) -> Evaluated:
     asked = course.question.evaluation_batch
     usual = asked or course.stack.number("evaluation_batch") or course.setting.micro_batch
     first = _with_memory(course, _evaluated(course, int(usual)))

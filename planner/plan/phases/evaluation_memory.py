@@ -14,7 +14,7 @@ from planner.plan.decoding.cache import keys_and_values
 from planner.plan.decoding.inference import recorded_batch
 from planner.plan.decoding.memory import forward_bytes, result_numbers, staying_bytes
 from planner.plan.phases.course import Course
-from planner.plan.steps.point import EvaluationMemory, used_by
+from planner.plan.steps.point import EvaluationMemory, Memory, used_by
 
 #: Bytes of a kept number: under autocast accelerate gives outputs back in float32
 #: (accelerate utils/operations.py: convert_outputs_to_fp32).
@@ -164,13 +164,18 @@ def _of_device(memory: EvaluationMemory) -> str:
     return f"up to {most} of the device's {total}, {made} of it for logits and caches"
 
 
+def takes_more(memory: EvaluationMemory, trained: Memory) -> bool:
+    """Whether an evaluation takes more than training does."""
+    return memory.held_bytes + memory.made_bytes > trained.allocated_bytes.p50
+
+
 def more_than_training_words(course: Course, memory: EvaluationMemory) -> str:
     """Where it fits and takes more than training does; nothing where it takes less, or no replay
     has told what training takes."""
     trained = course.setting.memory
-    taken = memory.held_bytes + memory.made_bytes
-    if trained is None or taken <= trained.allocated_bytes.p50:
+    if trained is None or not takes_more(memory, trained):
         return ""
+    taken = memory.held_bytes + memory.made_bytes
     return (
         f"evaluating {memory.batch} samples at once takes {units.format_bytes(taken)}, more than "
         f"training's {units.format_bytes(trained.allocated_bytes.p50)}: logits and caches are "

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -38,6 +38,7 @@ from planner.plan.steps.setting import (
 from planner.question.stack import stack_of
 from planner.step_time.clock import StepClock, StepTime
 from planner.step_time.least import least_seconds
+from planner.trace.memo import Memo
 from planner.trace.source import TraceSource
 from planner.trace.table import CATEGORIES, StepTrace
 
@@ -139,6 +140,7 @@ class DeviceGrid:
 
     shared: SourceGrid
     spec: DeviceSpec
+    memo: Memo = field(default_factory=Memo, repr=False)
 
     @cached_property
     def room(self) -> float:

@@ -10,11 +10,13 @@ import numpy as np
 from planner.devices.specification import DeviceSpec
 from planner.parallel.plan import ParallelPlan
 from planner.plan.inputs.problem import Problem
+from planner.plan.phases.evaluation_memory import takes_more
+from planner.plan.phases.start_up import stored_bytes
 from planner.plan.placement.grid import Grids
 from planner.plan.placement.run import Run, joined, whole_run
 from planner.plan.placement.search import Settled, promise, prove
 from planner.plan.placement.variants import CACHED, Stage, Variant
-from planner.plan.steps.point import EvaluationMemory
+from planner.plan.steps.point import EvaluationMemory, Memory
 from planner.plan.steps.setting import Setting
 from planner.trace.table import CATEGORIES
 
@@ -147,10 +149,29 @@ def _heaviness(setting: Setting) -> tuple[int, float]:
 
 
 def _run(problem: Problem, stage: Stage, settled: Settled) -> Run:
+    """The run that was promised where the proven one is the same but for its memory, of which a run
+    says no more than that evaluations take more."""
+    step, facts = settled.setting.step, settled.setting.source.facts
+    time = step.seconds, float(step.time.seconds), float(step.time.optimizer_seconds)
+    read = stored_bytes(facts, stage.choices.strategy, settled.weights_bytes)
+    key = id(stage), step.micro_batch, step.accumulation, step.parallel, *time, read
+    _, run = settled.grid.memo.of(  # with its stage, whose identity stays its own
+        "run", key, lambda: (stage, _whole(problem, stage, settled, memory=False))
+    )
+    more = settled.setting.memory is not None and _evaluates_on_more(run, settled.setting.memory)
+    return _whole(problem, stage, settled, memory=True) if more else run
+
+
+def _evaluates_on_more(run: Run, trained: Memory) -> bool:
+    made = run.evaluated and run.evaluated.memory
+    return made is not None and takes_more(made, trained)
+
+
+def _whole(problem: Problem, stage: Stage, settled: Settled, *, memory: bool) -> Run:
     return whole_run(
         stage.question,
         stage.choices,
-        settled.setting,
+        settled.setting if memory else replace(settled.setting, memory=None),
         problem.data,
         settled.grid.spec,
         weights_bytes=settled.weights_bytes,

@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from planner.devices.specification import DeviceSpec
-from planner.errors import ModelError
+from planner.errors import FieldName, ModelError, QuestionError
 from planner.models.facts import ModelFacts
+from planner.models.pipelines import TASK
 from planner.plan.inputs.defaults import TrainingChoices, choose
 from planner.plan.inputs.problem import Problem
 from planner.plan.steps.setting import longest_lengths
 from planner.question import Question
 from planner.training.recipe import Recipe
 
+#: Strategies that train a denoiser on latents that were made before.
+CACHING = ("fine_tune", "scratch", "lora", "qlora")
 CACHED, EVERY_EPOCH, GRADUAL = "cached features", "every epoch", "gradual unfreezing"
 
 
@@ -57,6 +60,8 @@ def variants(problem: Problem, strategy: str, spec: DeviceSpec) -> Iterator[Vari
     unless the question insists on them. Raises the errors of choosing and, then, of recording.
     """
     generator = _VARIANTS.get(strategy, _plain)
+    if problem.facts.task == TASK and problem.question.cached_features:
+        generator = _cached_latents
     return generator(problem, strategy, spec)
 
 
@@ -116,6 +121,26 @@ def _cached(problem: Problem, strategy: str, spec: DeviceSpec) -> Iterator[Varia
         Stage(question, head, facts),
     )
     yield Variant(strategy, CACHED, stages, head)
+
+
+def _cached_latents(problem: Problem, strategy: str, spec: DeviceSpec) -> Iterator[Variant]:
+    """A denoiser's frozen parts over the data once, then epochs of the denoiser alone."""
+    question, facts, data = problem.question, problem.facts, problem.data
+    training = choose(question, facts, data, strategy, spec)
+    if strategy not in CACHING:
+        raise QuestionError(
+            f"{strategy} is not planned on cached latents",
+            where=FieldName("cached_features"),
+            mend="Leave it out",
+        )
+    making = choose(question, facts, data, "feature_extraction", spec, variant="features")
+    cached = replace(training, recipe=replace(training.recipe, variant="cached"))
+    once = question.model_copy(update={"saves_per_epoch": 0.0})
+    stages = (
+        Stage(once, replace(making, epochs=1.0, steps=None, is_evaluated=False), facts),
+        Stage(question, cached, facts),
+    )
+    yield Variant(strategy, CACHED, stages, cached)
 
 
 def _check_recordable(problem: Problem, head: TrainingChoices) -> None:

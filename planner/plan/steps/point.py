@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
-from planner.memory.peak import PeakMemory, replay
+from planner.memory.peak import PeakMemory
 from planner.memory.replays import Replays
 from planner.memory.runtime import RuntimeMemory, runtime_memory
 from planner.models.facts import ModelFacts
@@ -197,23 +197,21 @@ def memory_at(
     """Replay the allocator at a point. With several devices the gradient buckets of data
     parallelism are added. ``replays``: those that were made before, for a search of many points."""
     trace, runtime, family = _trace_at(source, point), _runtime(spec), source.facts.modality
-    peak = (replays or Replays()).peak(
-        trace, point, accumulation=accumulation, workspace=runtime.workspace
-    )
+    made = replays or Replays()
+    peak = made.peak(trace, point, accumulation=accumulation, workspace=runtime.workspace)
     buckets = bucket_bytes(trace.meta.get("gradient_bytes", 0), parallel.dp_replicate)
     memory = _memory(peak, buckets, runtime, spec, family)
     if memory.fits:
         return memory
     room = room_bytes(spec, family) - buckets
-    if (
-        peak.allocated_bytes > room
-        or not replay(
-            trace,
-            point,
-            accumulation=accumulation,
-            workspace=runtime.workspace,
-            limit_bytes=int(room),
-        ).fits
+    if peak.allocated_bytes > room:
+        return memory
+    if peak.reserved_bytes > room and not made.within(
+        trace,
+        point,
+        accumulation=accumulation,
+        workspace=runtime.workspace,
+        limit_bytes=int(room),
     ):
         return memory
     return _memory(peak, buckets, runtime, spec, family, gives_back=True)

@@ -111,6 +111,26 @@ class DataQuestions:
         self.on_answer()  # the lengths are read back by the host
         return losses if options.get("reduction") == "none" else losses.sum()
 
+    def _on_positions(self, func, mask, rows):
+        """A stated number of places (``models/building/detection``): the host waits to learn how
+        many."""
+        found = func(mask, rows)
+        if mask.is_meta:
+            self.on_answer()
+        return found
+
+    def _on_taken_as(self, _func, tensor, number):
+        """What a stated number of objects adds up to, which losses read back."""
+        self.numbers = number
+        return tensor
+
+    def _on_cpu(self, func, tensor, *args, **kwargs):
+        """The host waits; what it does with the copy is a stand-in's business."""
+        if not tensor.is_meta:
+            return func(tensor, *args, **kwargs)
+        self.on_answer()
+        return tensor
+
     def _on_nonzero(self, func, *args, **kwargs):
         return self._count_of_data(func, *args, **kwargs)
 

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch._C import _autograd
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from planner.trace.raw import RawTrace
 from planner.trace.recorder.cuda_ops import scratch
+from planner.trace.recorder.lists_on_meta import answered
 from planner.trace.table import CATEGORIES, PHASES
 
 _PHASE = {name: index for index, name in enumerate(PHASES)}
@@ -30,31 +31,19 @@ _DTYPE = {
 _SYNC = "aten._local_scalar_dense.default"
 
 
-@dataclass
-class RawTrace:
-    """One recorded step, with concrete integers. Operations are (signature index, phase, module); a
-    signature is (name, inputs, outputs, attrs) of operands (shape, dtype, layout, expanded, count);
-    a storage is [shape, itemsize, birth, death, category, module]."""
-
-    signatures: list = field(default_factory=list)
-    operations: list[tuple[int, int, int]] = field(default_factory=list)
-    storages: list[list] = field(default_factory=list)
-    modules: list[str] = field(default_factory=list)
-    module_calls: int = 0
-
-
 class Recorder(TorchDispatchMode):
     """Use as ``with recorder:`` around the step, setting ``recorder.phase``. Only meta tensors are
     recorded."""
 
-    def __init__(self, module: torch.nn.Module):
+    def __init__(self, module: torch.nn.Module, names: Mapping[int, str] | None = None):
+        """``names`` of all modules by their ids, where the module's own are not all."""
         super().__init__()
         self.raw = RawTrace()
         self.phase = "forward"
         self._index: dict = {}  # raw signature -> its number
         self._alive: dict[int, int] = {}  # storage address -> number in raw.storages
         self._refs: dict[int, weakref.ref] = {}
-        self._names = {id(m): name for name, m in module.named_modules()}
+        self._names = names or {id(m): name for name, m in module.named_modules()}
         self._module_index: dict[str, int] = {}
         self._stack: list[int] = [self._module("")]
         self._of_sequence: dict[int, int] = {}
@@ -72,17 +61,12 @@ class Recorder(TorchDispatchMode):
     def _enter_module(self, module, _args):
         name = self._names.get(id(module))
         self._stack.append(self._module(name) if name is not None else self._stack[-1])
-        self.raw.module_calls += 1
+        called = self.raw.modules[self._stack[-1]]
+        self.raw.calls[called] = self.raw.calls.get(called, 0) + 1
 
     def _leave_module(self, _module, _args, _out):
         if len(self._stack) > 1:
             self._stack.pop()
-
-    def add_names(self, module: torch.nn.Module, prefix: str) -> None:
-        """Further modules (a distillation's teacher), under a prefix."""
-        self._names.update(
-            {id(m): f"{prefix}.{name}" if name else prefix for name, m in module.named_modules()}
-        )
 
     def __enter__(self):
         hooks = torch.nn.modules.module
@@ -122,7 +106,7 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         phase, module = self._where()
-        out = _laid_out_as_on_cuda(func, args, func(*args, **kwargs))
+        out = _run(func, args, kwargs)
         inputs, outputs = _operands(args), _operands((out,))
         inputs += _operands(kwargs.values()) if kwargs else []
         if inputs or outputs:
@@ -204,6 +188,14 @@ class Recorder(TorchDispatchMode):
             storage[3] = end if storage[3] is None else storage[3]
             storage[4] = temporary if storage[4] is None else storage[4]
         return self.raw
+
+
+def _run(func, args, kwargs):
+    if func.namespace == "aten":
+        done, out = answered(func, args)
+        if done:
+            return out
+    return _laid_out_as_on_cuda(func, args, func(*args, **kwargs))
 
 
 def _laid_out_as_on_cuda(func, args, out):

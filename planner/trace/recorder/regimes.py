@@ -7,8 +7,11 @@ from dataclasses import replace
 from functools import lru_cache
 
 from planner.models.facts import ModelFacts
-from planner.trace.recorder.fit import StructureChanges, fit
-from planner.trace.recorder.step_runner import WEIGHTS, StepRunner
+from planner.trace.recorder.dispatch_mode import RawTrace
+from planner.trace.recorder.fit import StructureChanges, fit, fit_counts, monomials_of
+from planner.trace.recorder.rounded import rounded_sizes
+from planner.trace.recorder.scans import fuse_scans
+from planner.trace.recorder.step_runner import AUTOCAST, WEIGHTS, StepRunner
 from planner.trace.table import SHORTEST, StepTrace, TraceFamily
 from planner.trace.versions import versions
 from planner.training.recipe import Recipe
@@ -18,6 +21,9 @@ from planner.version import __version__
 #: layers.
 LENGTHS, TARGET_LENGTHS = (48, 112), (24, 40)
 BATCHES = (2, 3)
+#: Numbers of classes at which heads are told apart: of no layer's width, and a large prime apart,
+#: so that what is rounded (blocks of quantised states) hardly passes for a whole number a class.
+CLASSES = (37, 1046)
 
 
 def record_regime(
@@ -31,52 +37,158 @@ def record_regime(
 ) -> tuple[TraceFamily, bool]:
     """(the family with one trace, was it recorded for this exact length only). A model whose
     operations change with the length (blocks of tokens, chunked attention) is fitted in the batch
-    alone."""
-    runner = runner_for(facts, recipe, teacher)
-    symbols = "".join(runner.built.symbols)
+    alone; a classifier's trace holds for any number of classes (its domain of C says so), or where
+    that changes the operations for the recipe's alone."""
+    heads = Heads(facts, recipe, teacher)
+    symbols = "".join(heads.first.built.symbols)
     low = window if regime.endswith("w") else SHORTEST if "S" in symbols else None
     high = None if regime.endswith("w") or not window else window - 1
+    steps = Steps(heads, regime, symbols, progress)
     try:
-        return TraceFamily((_fit(runner, regime, symbols, (low, high), None, progress),)), False
+        return TraceFamily((steps.fitted((low, high), None),)), False
     except StructureChanges:
         if "S" not in symbols or length is None:
             raise
-    return TraceFamily((_fit(runner, regime, symbols, (length, length), length, progress),)), True
+    return TraceFamily((steps.fitted((length, length), length),)), True
 
 
-def _fit(
-    runner: StepRunner, regime: str, symbols: str, lengths: tuple, exact: int | None, progress
-) -> StepTrace:
-    points = _points(
-        regime,
-        symbols,
-        lengths[0] if regime.endswith("w") else None,
-        exact,
-        runner.built.facts.max_length,
-    )
-    free = "".join(
-        s
-        for s in symbols
-        if not (s == "B" and regime.startswith("b1")) and not (s == "S" and exact)
-    )
-    raws = []
-    for number, point in enumerate(points):
-        if progress:
-            progress(
-                f"tracing {runner.built.facts.name}, {runner.recipe.strategy}", number, len(points)
-            )
-        raws.append(runner.record(**point))
-    if progress:
-        progress(
-            f"tracing {runner.built.facts.name}, {runner.recipe.strategy}", len(points), len(points)
+class Heads:
+    """The runners of one recipe, one a number of classes. ``numbers``: those at which the head is
+    told apart; the one of the recipe where it is a regime of its own (one class is a regression in
+    transformers, and torch drops copies of size-1 dimensions); none where no head has classes."""
+
+    def __init__(self, facts: ModelFacts, recipe: Recipe, teacher: ModelFacts | None):
+        from planner.models.building.build import own_classes
+
+        self.facts, self.recipe, self.teacher = facts, recipe, teacher
+        self.own = own_classes(facts, recipe.task)
+        # a factory's classes are its own business
+        self.asked = None if facts.library == "factory" else recipe.classes or self.own
+        self.numbers: tuple[int | None, ...] = (self.asked,)
+        if self.own is not None and self.asked != 1 and not self.sized_by_tensor:
+            self.numbers = CLASSES
+
+    @property
+    def sized_by_tensor(self) -> bool:
+        """Whether the optimizer keeps small tensors otherwise than large ones."""
+        from planner.training.optimizers import OPTIMIZERS
+
+        return OPTIMIZERS[self.recipe.optimizer].by_size
+
+    @property
+    def varies(self) -> bool:
+        return len(self.numbers) > 1
+
+    @property
+    def first(self) -> StepRunner:
+        return self.of(self.numbers[0])
+
+    def of(self, classes: int | None) -> StepRunner:
+        return runner_for(self.facts, replace(self.recipe, classes=classes), self.teacher)
+
+    def rounded(self) -> tuple[str, ...]:
+        """Sizes of heads in few bits."""
+        (low, high), found = [number for number in self.numbers if number], {}
+        models = [self.of(number).prepared for number in (low, high)]
+        pairs = [[m.module for m in models], [m.teacher for m in models]]
+        for first, second in pairs:
+            if first is not None:
+                found |= dict.fromkeys(rounded_sizes(first, second, high - low))
+        return tuple(found)
+
+    def fixed(self) -> Heads:
+        """The same for the asked number of classes alone."""
+        other = Heads(self.facts, self.recipe, self.teacher)
+        other.numbers = (self.asked,)
+        return other
+
+
+class Steps:
+    """The recordings of one regime, each made when it is first asked for."""
+
+    def __init__(self, heads: Heads, regime: str, symbols: str, progress):
+        self.heads, self.regime, self.symbols, self.progress = heads, regime, symbols, progress
+        self.raws: dict[tuple, RawTrace] = {}
+
+    def fitted(self, lengths: tuple, exact: int | None) -> StepTrace:
+        """A trace of any number of classes where the head's sizes are all that it changes."""
+        ways = ("alone", "mixed") if self.heads.varies else ()
+        for way in ways:
+            try:
+                return self._fit(lengths, exact, way)
+            except StructureChanges:
+                continue
+        self.heads = self.heads.fixed()
+        return self._fit(lengths, exact, "")
+
+    def _fit(self, lengths: tuple, exact: int | None, way: str) -> StepTrace:
+        one = self.regime.startswith("b1")
+        free = "".join(
+            s for s in self.symbols if not (s == "B" and one) and not (s == "S" and exact)
         )
-    if any(len(r.operations) != len(raws[0].operations) for r in raws[1:]) and len(raws) > 1:
-        # some models make a table in their first step and keep it; a run has many steps
-        raws[0] = runner.record(**points[0])
-    domain = {"B": (1, 1) if regime.startswith("b1") else (2, None)}
-    if "S" in symbols:
-        domain["S"] = lengths
-    return fit(raws, points, free, meta=_meta(runner), domain=domain)
+        monomials = monomials_of(free, way)
+        points = _with_classes(self._points(lengths, exact), self.heads.numbers, way)
+        raws = self._recorded(points)
+        domain: dict[str, tuple] = {"B": (1, 1) if one else (2, None)}
+        if "S" in self.symbols:
+            domain["S"] = lengths
+        if self.heads.asked is not None:
+            domain["C"] = (2, None) if way else (self.heads.asked, self.heads.asked)
+        rounded = self.heads.rounded() if way else ()
+        return fit(raws, points, monomials, rounded, meta=self._meta(), domain=domain)
+
+    def _points(self, lengths: tuple, exact: int | None) -> list[dict[str, int]]:
+        past = lengths[0] if self.regime.endswith("w") else None
+        longest = self.heads.first.built.facts.max_length
+        return _points(self.regime, self.symbols, past, exact, longest)
+
+    def _recorded(self, points: list[dict[str, int]]) -> list[RawTrace]:
+        self._make(points)
+        raws = [self.raws[_key(point)] for point in points]
+        if any(len(raw.operations) != len(raws[0].operations) for raw in raws):
+            # some models make a table in their first step and keep it; a run has many steps
+            firsts = {point.get("C"): point for point in reversed(points)}
+            for point in firsts.values():
+                self.raws[_key(point)] = self._record(point)
+        return [self.raws[_key(point)] for point in points]
+
+    def _make(self, points: list[dict[str, int]]) -> None:
+        name, strategy = self.heads.facts.name, self.heads.recipe.strategy
+        for number, point in enumerate(points):
+            self._say(f"tracing {name}, {strategy}", number, len(points))
+            if _key(point) not in self.raws:
+                self.raws[_key(point)] = self._record(point)
+        self._say(f"tracing {name}, {strategy}", len(points), len(points))
+
+    def _say(self, what: str, done: int, of: int) -> None:
+        if self.progress:
+            self.progress(what, done, of)
+
+    def _record(self, point: dict[str, int]) -> RawTrace:
+        runner = self.heads.of(point.get("C", self.heads.numbers[0]))
+        return runner.record(**{name: value for name, value in point.items() if name != "C"})
+
+    def _meta(self) -> dict:
+        """What is said of the trace beside its operations; sizes of heads that vary by class."""
+        described = [_meta(self.heads.of(number), self.heads) for number in self.heads.numbers]
+        if not self.heads.varies:
+            return described[0]
+        return fit_counts(described, [number for number in self.heads.numbers if number])
+
+
+def _key(point: dict[str, int]) -> tuple:
+    return tuple(sorted(point.items()))
+
+
+def _with_classes(
+    points: list[dict[str, int]], numbers: tuple[int | None, ...], way: str
+) -> list[dict[str, int]]:
+    """The points at the numbers of classes: all of them where C mixes with the other symbols; else
+    one at the second number, and one more that confirms it."""
+    if not way:
+        return points
+    low, high = [[point | {"C": number} for point in points] for number in numbers if number]
+    return low + high if way == "mixed" else low + high[:1] + high[1:][-1:]
 
 
 def _points(
@@ -100,14 +212,18 @@ def _points(
     ]
 
 
-def _meta(runner: StepRunner) -> dict:
+def _meta(runner: StepRunner, heads: Heads) -> dict:
     facts = runner.built.facts
+    own = {} if heads.own is None else {"own_classes": heads.own}
     return {
         "model": facts.name,
         "fingerprint": facts.fingerprint,
         "library": facts.library,
         "task": runner.built.task,
-        "recipe": runner.recipe.as_dict(),
+        "recipe": replace(
+            heads.recipe, classes=heads.asked if not heads.varies else None
+        ).as_dict(),
+        **own,
         "versions": {"planner": __version__, **versions(facts.library)},
         **runner.counts(),
         "assumptions": sorted(
@@ -116,18 +232,19 @@ def _meta(runner: StepRunner) -> dict:
     }
 
 
-@lru_cache(maxsize=2)
+#: Both numbers of classes of two recipes.
+@lru_cache(maxsize=4)
 def _runner(key: tuple, holder: _Holder) -> StepRunner:
     return StepRunner(holder.build, holder.recipe, holder.build_teacher)
 
 
 class _Holder:
     """What makes a runner; equal for equal keys, so that both regimes of a recipe share one built
-    model."""
+    model a number of classes."""
 
     def __init__(self, facts, recipe, teacher):
         self.facts, self.recipe, self.teacher = facts, recipe, teacher
-        self.key = (facts.fingerprint, recipe.key(), teacher.fingerprint if teacher else None)
+        self.key = (facts.fingerprint, recipe, teacher.fingerprint if teacher else None)
 
     def __hash__(self):
         return hash(self.key)
@@ -152,7 +269,7 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
     ``device`` for a real run."""
     from planner.models.building.build import build
 
-    return build(
+    built = build(
         facts,
         attention=recipe.attention,
         dtype=WEIGHTS.get(recipe.precision, "float32"),
@@ -161,10 +278,21 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
         audio_samples=recipe.audio_samples,
         images=recipe.images,
         vision_tower=recipe.vision_tower,
+        negatives=recipe.negatives or 0,
         task=recipe.task,
         channels_last=convolutional(facts),
         device=device,
     )
+    if built.store_half is not None and recipe.precision in AUTOCAST:
+        adapted = recipe.strategy == "lora" and recipe.load_in is None
+        built.store_half(AUTOCAST[recipe.precision], denoiser=adapted)
+    if recipe.variant == "cached" and built.cached is not None:
+        built.cached(built)
+    if recipe.prior_preservation and built.preserve_prior is not None:
+        built.preserve_prior(built)
+    if device == "meta" and facts.library == "transformers":
+        built.assumptions = (*built.assumptions, *fuse_scans(built.module))
+    return built
 
 
 def convolutional(facts: ModelFacts) -> bool:

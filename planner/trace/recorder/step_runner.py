@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -12,10 +14,21 @@ import torch
 from planner.blame import failure
 from planner.errors import ModelError, PlannerError
 from planner.models.building.experts import idle_parameters
+from planner.trace.raw import RawTrace
 from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
 from planner.trace.recorder.cuda_mode import CudaLike
-from planner.trace.recorder.dispatch_mode import RawTrace, Recorder, quiet
-from planner.training.optimizers import OPTIMIZERS, state_tensors
+from planner.trace.recorder.dispatch_mode import Recorder, quiet
+from planner.trace.recorder.repeat.recording import Repeated
+from planner.trace.recorder.repeat.stacks import find_stacks
+from planner.trace.recorder.updating import (
+    Spec,
+    made,
+    mark_gradients,
+    recorded_update,
+    spec,
+    update,
+)
+from planner.training.optimizers import state_tensors
 from planner.training.recipe import Recipe
 from planner.training.registry import strategy_of
 from planner.training.strategy import count
@@ -36,33 +49,45 @@ class StepRunner:
             if recipe.gradient_checkpointing != "none":
                 enable_checkpointing(self.built, recipe.gradient_checkpointing)
             self.prepared = strategy_of(recipe).apply(self.built, recipe, build_teacher)
-            self.optimizer = None if self.prepared.inference else self._make_optimizer()
+        if not self.prepared.inference and not self.prepared.trainable:
+            raise ModelError("nothing is left to train")
         self.answers: set[str] = set()
         self._orders: dict[int, dict[str, int]] = {}
         self.module_calls = 0
+        self._names = self._named()
 
-    def _make_optimizer(self) -> torch.optim.Optimizer:
-        """With its state already made, as after the first step of a run."""
-        params = self.prepared.trainable
-        if not params:
-            raise ModelError("nothing is left to train")
-        optimizer = OPTIMIZERS[self.recipe.optimizer].recorded(params)
-        for p in params:
-            p.grad = torch.empty_like(p)
-        with as_if_on_cuda(CudaLike(numbers=1.0)):
-            optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return optimizer
+    def _named(self) -> Names:
+        """The whole model's, which blocks keep when others are taken out."""
+        names = Names()
+        for module, prefix in ((self.prepared.module, ""), (self.prepared.teacher, "teacher.")):
+            if module is not None:
+                names.add(module, prefix)
+        return names
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer | None:
+        """Of a step that is recorded whole."""
+        return None if self.prepared.inference else made(self.prepared.trainable, self.recipe)
+
+    @cached_property
+    def repeated(self) -> Repeated:
+        """The recordings of the model with few of its equal blocks."""
+        roots = [self.built.module, self.prepared.module, self.prepared.teacher]
+        unique = list({id(root): root for root in roots if root is not None}.values())
+        phase = None if self.prepared.inference else partial(recorded_update, recipe=self.recipe)
+        record, names = self._recorded_without_update, self._names.modules
+        return Repeated(record, phase, find_stacks(unique), names)
 
     def record(self, **point: int) -> RawTrace:
         """Record the step at a point. Raises ModelError, in one line, when the model's own code or
         torch fails on meta."""
         collecting = gc.isenabled()
-        gc.collect()
         gc.disable()  # a cycle collected in the middle would end lifetimes at arbitrary operations
         try:
             with quiet():
-                return self._record(point)
+                raw = self.repeated.step(point) or self.record_whole(point)
+            self.module_calls = raw.module_calls
+            return raw
         except PlannerError:
             raise
         except Exception as error:
@@ -72,9 +97,42 @@ class StepRunner:
             if collecting:
                 gc.enable()
 
-    def _record(self, point: dict) -> RawTrace:
-        prepared, amp = self.prepared, AUTOCAST.get(self.recipe.precision)
-        recorder = Recorder(prepared.module)
+    def record_whole(self, point: dict[str, int]) -> RawTrace:
+        """Every block, whether or not they are equal."""
+        gc.collect()
+        return self._recorded(point, self.optimizer)[0]
+
+    def _recorded_without_update(
+        self, point: dict, *, forward_only: bool = False
+    ) -> tuple[RawTrace, list[tuple[str, Spec]]]:
+        return self._recorded(point, None, forward_only=forward_only)
+
+    def _recorded(
+        self, point: dict, optimizer: torch.optim.Optimizer | None, *, forward_only: bool = False
+    ) -> tuple[RawTrace, list[tuple[str, Spec]]]:
+        """(the step as the model is now, owner and description of what trains)."""
+        prepared = self.prepared
+        recorder = Recorder(prepared.module, self._names.modules)
+        mode = self._mode(recorder)
+        with as_if_on_cuda(mode):
+            batch = prepared.batch(**point)
+            mode.clear_cache()  # weights that were cast while making the batch belong to no step
+        self._mark_what_is_there(recorder, batch, optimizer)
+        with recorder, as_if_on_cuda(mode):
+            loss = self._forward(recorder, batch)
+            mode.clear_cache()
+            recorder.forward_ends()
+            if not prepared.inference and not forward_only:
+                self._backward_and_update(recorder, mode, loss, optimizer)
+        raw = recorder.finish()
+        self.answers |= mode.answers
+        trained = self._trained()
+        for parameter in prepared.trainable:
+            parameter.grad = None
+        return raw, trained
+
+    def _mode(self, recorder: Recorder) -> CudaLike:
+        amp = AUTOCAST.get(self.recipe.precision)
         mode = CudaLike(
             amp,
             casting=lambda: recorder.phase in ("forward", "teacher") or recorder.recomputing,
@@ -82,24 +140,16 @@ class StepRunner:
             align_masks="S" not in self.built.symbols,
         )
         mode.on_answer = recorder.synchronise
-        if prepared.teacher is not None:
-            recorder.add_names(prepared.teacher, "teacher")
-        with as_if_on_cuda(mode):
-            batch = prepared.batch(**point)
-            mode.clear_cache()  # weights that were cast while making the batch belong to no step
-        self._mark_what_is_there(recorder, batch)
-        with recorder, as_if_on_cuda(mode):
-            loss = self._forward(recorder, batch)
-            mode.clear_cache()
-            recorder.forward_ends()
-            if self.optimizer is not None:
-                self._backward_and_update(recorder, mode, loss, self.optimizer)
-        raw = recorder.finish()
-        self.answers |= mode.answers
-        self.module_calls = raw.module_calls
-        for parameter in prepared.trainable:
-            parameter.grad = None
-        return raw
+        return mode
+
+    def _trained(self) -> list[tuple[str, Spec]]:
+        """Of the model as it is now."""
+        there = {id(parameter) for parameter in self.prepared.module.parameters()}
+        return [
+            (self._names.owners.get(id(p), ""), spec(p))
+            for p in self.prepared.trainable
+            if id(p) in there
+        ]
 
     def _forward(self, recorder: Recorder, batch: dict):
         if self.prepared.teacher is None:
@@ -115,33 +165,25 @@ class StepRunner:
         recorder: Recorder,
         mode: CudaLike,
         loss: torch.Tensor,
-        optimizer: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer | None,
     ) -> None:
         recorder.phase = "backward"
         # not the method: a function mode would be off inside it, and recomputation needs it
         torch.autograd.backward(loss)
-        grads = [p.grad for p in self.prepared.trainable if p.grad is not None]
-        recorder.mark(grads, "gradients")
-        recorder.phase = "optimizer"
-        # the gradient scaler looks for overflow before every step
-        if self.recipe.precision == "amp_fp16":
-            torch.ops.planner.unscale(grads)
-            recorder.synchronise()
-        del grads
-        # Adafactor scales by norms that it reads back: any number gives the same operations
-        mode.numbers = 1.0
-        optimizer.step()
+        if optimizer is None:
+            mark_gradients(recorder, self.prepared.trainable)
+        else:
+            update(recorder, mode, optimizer, self.prepared.trainable, self.recipe)
 
-    def _mark_what_is_there(self, recorder: Recorder, batch: dict) -> None:
+    def _mark_what_is_there(
+        self, recorder: Recorder, batch: dict, optimizer: torch.optim.Optimizer | None
+    ) -> None:
+        owners = self._names.owners
         for module in filter(None, (self.prepared.module, self.prepared.teacher)):
-            named = self._in_order(module)
-            recorder.mark(
-                [t for _, t in named],
-                "weights",
-                lambda i, named=named: named[i][0].rpartition(".")[0],
-            )
-        if self.optimizer is not None:
-            recorder.mark(state_tensors(self.optimizer), "optimizer")
+            there = [tensor for _, tensor in self._in_order(module)]
+            recorder.mark(there, "weights", lambda i, there=there: owners.get(id(there[i]), ""))
+        if optimizer is not None:
+            recorder.mark(state_tensors(optimizer), "optimizer")
         recorder.mark([t for t in batch.values() if isinstance(t, torch.Tensor)], "activations")
 
     def _in_order(self, module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
@@ -155,12 +197,10 @@ class StepRunner:
 
     def counts(self) -> dict[str, Any]:
         """Parameters, total and trainable, and the bytes a saved checkpoint takes (trained weights,
-        or all of them)."""
+        or all of them); of stacks whose blocks were repeated, how many were recorded."""
         trainable = self.prepared.trainable
         saved = (
-            trainable
-            if strategy_of(self.recipe).uses_lora
-            else list(self.prepared.module.parameters())
+            trainable if strategy_of(self.recipe).uses_lora else list(self._saved().parameters())
         )
         return {
             "total_params": self.prepared.total_parameters,
@@ -173,6 +213,7 @@ class StepRunner:
             **self._experts(),
             **self._kept_wide(),
             **self._unmatched(),
+            **({"repeated": self.repeated.cut} if self.repeated.proven else {}),
         }
 
     def _experts(self) -> dict[str, int]:
@@ -183,6 +224,11 @@ class StepRunner:
         own = self.prepared.adapter_parameters
         beside = own and own != count(self.prepared.trainable)
         return found | ({"adapter_params": own} if beside else {})
+
+    def _saved(self) -> torch.nn.Module:
+        """What a checkpoint holds: frozen parts beside what trains are not written."""
+        trunk = self.built.trunk
+        return self.prepared.module.get_submodule(trunk) if trunk else self.prepared.module
 
     def _unmatched(self) -> dict[str, list[str]]:
         """Places of adapters that the model does not have, where such are named."""
@@ -197,6 +243,21 @@ class StepRunner:
             "kept_wide_bytes": self.prepared.kept_wide_bytes,
             "kept_stored_bytes": self.prepared.kept_stored_bytes,
         }
+
+
+@dataclass
+class Names:
+    """Names by ids: of modules, and of the modules that own parameters and buffers."""
+
+    modules: dict[int, str] = field(default_factory=dict)
+    owners: dict[int, str] = field(default_factory=dict)
+
+    def add(self, module: torch.nn.Module, prefix: str) -> None:
+        for name, part in module.named_modules():
+            self.modules[id(part)] = (prefix + name).rstrip(".")
+        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+            owner = (prefix + name).rpartition(".")[0]
+            self.owners.setdefault(id(tensor), owner)
 
 
 def enable_checkpointing(built, policy: str) -> None:

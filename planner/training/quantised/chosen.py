@@ -30,11 +30,13 @@ def converted(built: BuiltModel, quantization: Quantization, *, every: bool = Fa
     if not quantization.linears:
         return []
     spared = _spared(built, quantization)
+    trunk = f"{built.trunk}." if built.trunk else ""
     blocks = tuple(f"{name}." for name in built.block_names) if _in_blocks(quantization) else ()
     return [
         name
         for name, part in built.module.named_modules()
         if _convertible(part, quantization, every)
+        and name.startswith(trunk)
         and should_convert(name, spared)
         and (not blocks or name.startswith(blocks))
         and (not quantization.only or name.endswith(quantization.only))
@@ -88,6 +90,8 @@ def _spared(built: BuiltModel, quantization: Quantization) -> list[str]:
 
 def _by_default(built: BuiltModel) -> list[str]:
     module: Any = built.module
+    if built.trunk:  # diffusers' loader spares nothing by itself
+        return []
     if not hasattr(module, "get_output_embeddings"):
         return list(built.head)  # a model of another library: its head is what trains anew
     try:

@@ -34,7 +34,11 @@ def apply(built, recipe, build) -> Prepared:
             target = teacher.logits(teacher.module, batch)
         leaving_teacher()
         logits = built.logits(student, batch)
-        target = target[..., : logits.shape[-1]]
+        target, labels = target[..., : logits.shape[-1]], batch.get("labels")
+        if built.soft_loss is not None:
+            return built.soft_loss(logits, target)
+        if labels is not None and labels.is_floating_point():
+            return _regression(logits, target, labels)
         soft = (
             functional.kl_div(
                 functional.log_softmax(logits.float() / TEMPERATURE, dim=-1),
@@ -43,7 +47,6 @@ def apply(built, recipe, build) -> Prepared:
             )
             * TEMPERATURE**2
         )
-        labels = batch.get("labels")
         if labels is None:
             return soft
         hard = functional.cross_entropy(
@@ -60,6 +63,16 @@ def apply(built, recipe, build) -> Prepared:
         count(student.parameters()),
         teacher=teacher.module,
     )
+
+
+def _regression(logits, target, labels):
+    """Of one value a sample there are no probabilities to soften: the squared distances to the
+    teacher's output and to the label (TinyBERT's ``task_distill.py`` takes the label's alone)."""
+    from torch.nn.functional import mse_loss
+
+    value = logits.reshape(-1).float()
+    soft = mse_loss(value, target.reshape(-1).float())
+    return SOFT_WEIGHT * soft + (1 - SOFT_WEIGHT) * mse_loss(value, labels.reshape(-1).float())
 
 
 STRATEGY = Strategy(

@@ -40,6 +40,8 @@ def _backbone_only(built, total: int) -> Prepared:
 
     freeze(built.module)
     built.module.eval()
+    if built.features is not None:
+        return Prepared(built.module, [], built.features, built.batch, total, inference=True)
 
     def forward(batch):
         with torch.no_grad():
@@ -81,6 +83,8 @@ def _head_only(built, total: int) -> Prepared:
             else torch.empty(logits.shape[0], dtype=torch.int64, device=logits.device)
         )
         rows = labels.reshape(-1)
+        if rows.is_floating_point():  # a regression, of one value a sample
+            return torch.nn.functional.mse_loss(logits.reshape(-1), rows)
         return torch.nn.functional.cross_entropy(
             logits[: rows.shape[0]] if logits.shape[0] > rows.shape[0] else logits, rows
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from planner.errors import FieldName, ModelError, QuestionError
 from planner.libraries import import_library
-from planner.training.adapters import lora_config, targets, unmatched
+from planner.training.adapters import lora_config, targets, trunk_of, unmatched
 from planner.training.strategy import Prepared, Strategy, count, plain
 
 
@@ -18,17 +18,20 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
     config, lost = lora_config(peft, built, recipe), unmatched(built, recipe)
     if custom_modules:
         config._register_custom_module(custom_modules)
-    module = built.module
+    module = trunk_of(built)
     if recipe.gradient_checkpointing != "none" and hasattr(module, "enable_input_require_grads"):
         module.enable_input_require_grads()
-    for parameter in module.parameters():
+    for parameter in built.module.parameters():
         parameter.requires_grad_(False)
     try:
         adapted = peft.get_peft_model(module, config)
     # PEFT refuses modules that it has no adapter for, and tensors that cannot train, as they come
     except (ValueError, TypeError, RuntimeError) as error:
         raise _refusal(built, recipe, error) from error
-    built.module = adapted
+    if built.trunk:
+        built.module.set_submodule(built.trunk, adapted)
+    else:
+        built.module = adapted
     for name, parameter in adapted.named_parameters():
         plain_name = name.removeprefix("base_model.model.").replace(".base_layer", "")
         if plain_name in built.beside_adapters and parameter.is_floating_point():

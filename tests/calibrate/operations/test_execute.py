@@ -14,9 +14,11 @@ from planner.errors import MachineError
 from planner.operations.bench import Contents, Slot
 from planner.operations.cases import case, case_of
 from planner.trace import store
+from planner.trace.bind import bind as bound
 from planner.trace.recorder.dispatch_mode import _raw
 from planner.trace.table import Operand
 
+CLASSES = 10
 TRACES = Path(__file__).parents[3] / "profiles" / "traces"
 F32 = "float32"
 #: Statistics that a processor keeps in the input's type, CUDA in float32.
@@ -58,7 +60,7 @@ def chosen_traces():
 
     found = {}
     for file in sorted(TRACES.glob("*.trace")):
-        trace = store.load(file).traces[0]
+        trace = bound(store.load(file).traces[0], CLASSES)
         for name, mark in marks.items():
             if name not in found and mark(trace):
                 found[name] = trace

@@ -39,14 +39,15 @@ HEAD_MODULES = {
 @dataclass(frozen=True)
 class Feed:
     """What a batch is made from: the module and its config, the weights' dtype, the length of a
-    waveform in samples where the question states one, the model's name for refusals, the pictures
-    of a sample. Its tensors are on meta."""
+    waveform in samples where the question states one, the model's name for refusals, the hard
+    negatives beside a query, the pictures of a sample. Its tensors are on meta."""
 
     module: Any
     config: Any
     dtype: torch.dtype
     audio_samples: int | None
     name: str
+    negatives: int = 0
     images: int = 1
 
     def ids(self, *shape: int | None) -> torch.Tensor:
@@ -126,14 +127,15 @@ def nothing_to_check(_feed: Feed) -> None:
 class TrainingTask:
     """One task. ``auto_classes``: the library's classes for it, the first that has the model's
     type. ``batch(feed, B, S, T)`` → the keyword arguments of the module's forward pass, ``symbols``
-    the sizes it depends on. ``loss`` and ``logits`` of (module, batch). ``head(module)`` → prefixes
-    of the parameters that feature extraction trains. ``adapt(config, classes)`` prepares a config.
-    ``frozen(module, config)`` → (names of parameters that a full fine-tuning leaves alone, what is
-    said of it). ``check(feed)`` raises ModelError for what cannot be fed. ``on_meta(module)``
-    gives parts of it a forward pass without data → what is assumed. ``beside_adapters(module)`` →
-    parameters that train with adapters; ``frozen_takes_no_adapters``: what is frozen gets none
-    unless its layers are named. ``variant(config)`` → the task that a config really trains, where
-    families differ."""
+    the sizes it depends on. ``loss`` and ``logits`` of (module, batch), ``soft_loss`` of a
+    student's and a teacher's logits where those are no logarithms of chances. ``head(module)`` →
+    prefixes of the parameters that feature extraction trains. ``adapt(config, classes)`` prepares a
+    config. ``frozen(module, config)`` → (names of parameters that a full fine-tuning leaves alone,
+    what is said of it). ``check(feed)`` raises ModelError for what cannot be fed.
+    ``on_meta(module)`` gives parts of it a forward pass without data → what is assumed.
+    ``beside_adapters(module)`` → parameters that train with adapters; ``frozen_takes_no_adapters``:
+    what is frozen gets none unless its layers are named. ``variant(config)`` → the task that a
+    config really trains, where families differ."""
 
     name: str
     auto_classes: tuple[str, ...]
@@ -141,6 +143,7 @@ class TrainingTask:
     symbols: tuple[str, ...] = ("B", "S")
     logits: Logits = without("labels")
     loss: Callable[[Any, Batch], Any] = own_loss
+    soft_loss: Callable[[Any, Any], Any] | None = None
     head: Callable[[Any], tuple[str, ...]] = children_of_head
     adapt: Callable[[Any, int | None], None] = nothing_adapted
     frozen: Callable[[Any, Any], tuple[frozenset[str], tuple[str, ...]]] = nothing_frozen

@@ -1,0 +1,225 @@
+"""Does any model trace? Architectures drawn by seed, each asked as a user would.
+
+    python benchmarks/drawn_architectures.py --seed 1
+    python benchmarks/drawn_architectures.py --seed 1 --transformers 30 --timm 60
+    python benchmarks/drawn_architectures.py --only detection
+    python benchmarks/drawn_architectures.py --named bert:BertForMaskedLM timm:levit_128
+
+``transformers``: a model type of the installed release and one of the classes that its auto
+mappings train it by, both uniformly; the type's default config is written as a folder with that
+class in ``architectures``. ``timm``: names of ``timm.list_models()``. ``detection``: every model of
+``torchvision.models.detection``. Each is asked for full fine-tuning on one GPU, in a process beside
+this one with ``--limit`` seconds. Prints one line each, then how many of the drawn are answered,
+and the refusals. Leaves with 1 where one crashed, hung or ended in a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.coverage import GIB, GPU, TROUBLE  # noqa: E402
+from benchmarks.isolated import Worker  # noqa: E402
+
+GROUPS = ("transformers", "timm", "detection")
+#: Mappings that train nothing by themselves, or repeat another one.
+NOT_TRAINED = ("BACKBONE", "TEXT_ENCODING", "AUDIO_TOKENIZATION", "PRETRAINING")
+#: A question's data by what a sample is.
+DATA = {
+    "text": {"tokens_per_sample": 64, "target_tokens_per_sample": 32},
+    "image": {},
+    "image_text": {"tokens_per_sample": 64},
+    "audio": {"seconds_per_sample": 4},
+    "series": {},
+    "table": {},
+}
+SAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """``name``: a vision model with its library's prefix, or ``type:Class`` of transformers."""
+
+    group: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is answered in words, or ``refusal``."""
+
+    said: str = ""
+    refusal: str | None = None
+
+
+# ---- drawing; in a process of its own, as it imports the libraries
+
+
+def pool(group: str) -> list[str] | dict[str, list[str]]:
+    """Names of timm and torchvision; of transformers the classes by model type."""
+    from planner.libraries import import_library
+
+    if group == "transformers":
+        return _classes()
+    library = import_library("timm" if group == "timm" else "torchvision", "drawing architectures")
+    if group == "timm":
+        return [f"timm:{name}" for name in library.list_models()]
+    module = library.models.detection
+    return [f"torchvision:{name}" for name in library.models.list_models(module=module)]
+
+
+def _classes() -> dict[str, list[str]]:
+    """Model type → the classes that train it, of every ``MODEL_FOR_…_MAPPING_NAMES``."""
+    from planner.libraries import import_library
+
+    transformers = import_library("transformers", "drawing architectures")
+    auto = transformers.models.auto.modeling_auto
+    found: dict[str, set[str]] = {}
+    for name, mapping in vars(auto).items():
+        trains = name.startswith("MODEL_FOR_") and name.endswith("_MAPPING_NAMES")
+        if not trains or any(part in name for part in NOT_TRAINED):
+            continue
+        for model_type, classes in mapping.items():
+            first = (classes,) if isinstance(classes, str) else tuple(classes)
+            found.setdefault(model_type, set()).update(first)
+    known = transformers.CONFIG_MAPPING
+    return {kind: sorted(classes) for kind, classes in sorted(found.items()) if kind in known}
+
+
+def draw(group: str, seed: int, count: int) -> list[str]:
+    """``count`` names of a group, fewer where there are fewer; all detection models."""
+    names, chance = pool(group), random.Random(f"{group} {seed}")
+    if isinstance(names, dict):
+        kinds = chance.sample(sorted(names), min(count, len(names)))
+        return [f"{kind}:{chance.choice(names[kind])}" for kind in kinds]
+    return sorted(names) if group == "detection" else chance.sample(names, min(count, len(names)))
+
+
+# ---- asking
+
+
+def ask(drawn: Drawn) -> Outcome:
+    """One model; runs in a process of its own."""
+    from planner.errors import PlannerError
+
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    try:
+        if drawn.group != "transformers":
+            return _asked(drawn.name)
+        with tempfile.TemporaryDirectory() as folder:
+            return _asked(_folder(drawn.name, Path(folder)))
+    except PlannerError as error:
+        return Outcome(refusal=" ".join(str(error).split()))
+    except Exception as error:  # what no user may see: shown as such
+        words = " ".join(str(error).split())[:300]
+        return Outcome(refusal=f"TRACEBACK {type(error).__name__}: {words}")
+
+
+def _folder(name: str, where: Path) -> str:
+    """A folder as a checkpoint of that class has it: the type's default config."""
+    from planner.libraries import import_library
+
+    kind, _, class_name = name.partition(":")
+    transformers = import_library("transformers", "drawing architectures")
+    config = transformers.CONFIG_MAPPING[kind]()
+    config.architectures = [class_name]
+    folder = where / kind
+    folder.mkdir()
+    config.to_json_file(folder / "config.json", use_diff=False)
+    return str(folder)
+
+
+def _asked(model: str) -> Outcome:
+    from planner import estimate
+    from planner.models.resolve import resolve
+
+    facts = resolve(model, offline=True)
+    fields = DATA.get(facts.modality, {})
+    answer = estimate(
+        model, strategy=["fine_tune"], gpu=GPU, samples=SAMPLES, offline=True, **fields
+    )
+    option = answer["options"][0]
+    peak = option["memory"]["device_used_bytes"]["p50"] / GIB
+    step = option["step"]
+    seconds = step["seconds"]["p50"]
+    share = step["unmodelled_share"]
+    return Outcome(
+        f"{facts.task}: {peak:.1f} GiB, {seconds:.3g} s × {step['micro_batch_size']}"
+        + (f"; {share:.1%} of its time unmodelled" if share > 0.001 else "")
+    )
+
+
+# ---- the table
+
+
+def show(drawn: Drawn, outcome: Outcome) -> str:
+    sign = "ok  " if outcome.refusal is None else "no  "
+    return f"{sign} {drawn.group:12} {drawn.name:58} {outcome.refusal or outcome.said}"
+
+
+def summary(outcomes: Sequence[tuple[Drawn, Outcome]]) -> str:
+    lines = []
+    for group in dict.fromkeys(drawn.group for drawn, _ in outcomes):
+        of_group = [outcome for drawn, outcome in outcomes if drawn.group == group]
+        answered = sum(outcome.refusal is None for outcome in of_group)
+        lines.append(f"{group}: {answered} of {len(of_group)} answered")
+    refused = [show(drawn, outcome) for drawn, outcome in outcomes if outcome.refusal]
+    return "\n".join(["", *lines, "", "Refused:" if refused else "None refused", *refused])
+
+
+def main() -> int:
+    options = _arguments()
+    counts = {"transformers": options.transformers, "timm": options.timm, "detection": 0}
+    drawer = Worker(_draw, 600.0)
+    drawn, failure = drawer((options.only or GROUPS, options.seed, counts, options.named))
+    drawer.end()
+    if failure is not None:
+        print(f"drawn_architectures: drawing failed: {failure}", file=sys.stderr)
+        return 1
+    outcomes = []
+    worker = Worker(ask, options.limit)
+    for each in drawn:
+        found, failure = worker(each)
+        outcomes.append((each, found if failure is None else Outcome(refusal=failure)))
+        print(show(*outcomes[-1]), flush=True)
+    worker.end()
+    print(summary(outcomes))
+    return 1 if any((outcome.refusal or "").startswith(TROUBLE) for _, outcome in outcomes) else 0
+
+
+def _draw(asked: tuple[Sequence[str], int, dict[str, int], Sequence[str] | None]) -> list[Drawn]:
+    groups, seed, counts, named = asked
+    if named:
+        return [Drawn(_group_of(name), name) for name in named]
+    return [Drawn(group, name) for group in groups for name in draw(group, seed, counts[group])]
+
+
+def _group_of(name: str) -> str:
+    prefix = name.partition(":")[0]
+    return {"timm": "timm", "torchvision": "detection"}.get(prefix, "transformers")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--transformers", type=int, default=30, metavar="N")
+    parser.add_argument("--timm", type=int, default=60, metavar="N")
+    parser.add_argument("--only", nargs="*", choices=GROUPS)
+    parser.add_argument("--named", nargs="*", metavar="NAME")
+    parser.add_argument("--limit", type=float, default=120.0, metavar="SECONDS")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

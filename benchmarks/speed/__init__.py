@@ -1,0 +1,1 @@
+"""The cases, processes and clocks of ``benchmarks/planning_speed.py``."""

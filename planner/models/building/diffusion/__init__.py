@@ -1,0 +1,1 @@
+"""Denoisers of images in the latent space of a frozen autoencoder, by diffusers."""

@@ -1,0 +1,1 @@
+"""Stacks of equal blocks: two or three are recorded, the others repeat what they did, exactly."""

@@ -1,0 +1,55 @@
+"""The table of families, and the process beside that may crash or hang."""
+
+import os
+import time
+
+from benchmarks.coverage import Cell, document, measured, rows
+from benchmarks.drawn_architectures import Drawn, Outcome, summary
+from benchmarks.isolated import each
+from planner.question import TRAINING_STRATEGIES
+
+
+def crash_at_two_hang_at_three(item):
+    if item == 2:
+        os._exit(7)
+    if item == 3:
+        time.sleep(60)
+    return item * 10
+
+
+def test_a_crash_and_a_hang_are_lines_and_the_rest_goes_on():
+    found = list(each(crash_at_two_hang_at_three, [1, 2, 3, 4], limit=3.0))
+    assert found[0] == (1, 10, None)
+    assert found[1] == (2, None, "CRASH: its process ended with 7")
+    assert found[2] == (3, None, "not done after 3 s")
+    assert found[3] == (4, 40, None)
+
+
+def test_no_cell_of_the_document_is_blank_and_refusals_are_spelt_out_once():
+    strategies = list(TRAINING_STRATEGIES)
+    row = next(row for row in rows() if row["model"] == "resnet50")
+    cells = {(row["family"], name): Cell(refusal="no place for it") for name in strategies}
+    cells[row["family"], "fine_tune"] = Cell(3 * 2**30, 0.25, 32)
+    text = document(cells, strategies)
+    line = next(part for part in text.splitlines() if part.startswith(f"| {row['family']}"))
+    assert all(cell.strip() for cell in line.strip("|").split("|"))
+    assert "✓ 3.0 GiB, 0.25 s × 32; 73 steps" in line
+    assert text.count("no place for it") == 1
+    assert f"1 of {len(strategies)} cells" in text
+
+
+def test_what_was_measured_is_counted_by_family_task_and_strategy():
+    resnet = next(row for row in rows() if row["model"] == "resnet50")
+    assert measured(resnet, "qlora") == "not measured"
+    assert measured(resnet, "fine_tune").endswith("steps")
+
+
+def test_the_summary_counts_a_group_and_lists_its_refusals():
+    text = summary(
+        [
+            (Drawn("timm", "timm:a"), Outcome("fine")),
+            (Drawn("timm", "timm:b"), Outcome(refusal="no")),
+        ]
+    )
+    assert "timm: 1 of 2 answered" in text
+    assert "timm:b" in text and "timm:a" not in text
