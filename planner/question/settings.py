@@ -17,6 +17,7 @@ from planner.question.training_setting import (
     IMAGE_TASKS,
     LORA,
     SINGLE_VALUES,
+    WORKED_OUT,
     TrainingSetting,
 )
 
@@ -351,27 +352,7 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
     TrainingSetting(
         name="steps", value_type="count", unit="steps", published=False, question=False
     ),
-    # What the planner itself works out: kept in a record, and not to be said of a run.
-    TrainingSetting(name="teacher", value_type="text", question=False, flag=False, published=False),
-    TrainingSetting(name="variant", value_type="text", question=False, flag=False, published=False),
-    TrainingSetting(
-        name="images",
-        value_type="count",
-        unit="pictures of a sample",
-        tasks=("image_text_to_text",),
-        question=False,
-        flag=False,
-        published=False,
-    ),
-    TrainingSetting(
-        name="audio_samples",
-        value_type="count",
-        unit="samples of the waveform",
-        tasks=("audio_classification",),
-        question=False,
-        flag=False,
-        published=False,
-    ),
+    *WORKED_OUT,
 )
 
 
