@@ -22,6 +22,7 @@ from planner import tables  # noqa: E402
 from planner.libraries import import_library  # noqa: E402
 from planner.models.building.tasks.series import CLASSES  # noqa: E402
 from planner.models.constants import has  # noqa: E402
+from planner.models.image_inputs import image_rules  # noqa: E402
 
 MAPPINGS = {
     "causal_lm": "CAUSAL_LM",
@@ -63,6 +64,7 @@ def main() -> int:
     several = {**mapping("IMAGE_TEXT_TO_TEXT"), **mapping("MULTIMODAL_LM")}
     text = {name for name in several if name not in NO_WRITERS and writes_text(name)}
     by_task["causal_lm"] = (by_task["causal_lm"] - set(several)) | text
+    by_task["image_text_to_text"] = set(several) & set(image_rules())
     for task in ("seq2seq_lm", "speech_recognition"):
         by_task[task] -= text  # they have no encoder whose length is their own
     by_task["speech_recognition"] -= {"dia", "pop2piano", "vibevoice"}  # they write sound

@@ -55,6 +55,7 @@ def first_lines(
     ``strategies``: what was planned, of which every asked field should change something."""
     own = of_option(problem, shown) if shown is not None else []
     counted = _counted_parameters(shown.placement) if shown is not None else None
+    own += _active(problem, shown.placement) if shown is not None else []
     question, facts = problem.question, problem.facts
     task, stored = question.task or facts.task, facts.quantization is not None
     vain = in_vain(question, set(strategies), task, facts.modality, stored=stored)
@@ -147,8 +148,22 @@ def _counted_parameters(placement: Placement) -> int | None:
     if variant.name == CACHED or recipe.strategy not in WHOLE_MODEL:
         return None
     meta = placement.setting.longest_trace().meta
-    adapters = meta["trainable_params"] if recipe.lora_rank else 0
+    adapters = meta.get("adapter_params", meta["trainable_params"]) if recipe.lora_rank else 0
     return meta["total_params"] - adapters
+
+
+def _active(problem: Problem, placement: Placement) -> list[FirstLine]:
+    """How much of a mixture one token runs through."""
+    meta = placement.setting.longest_trace().meta
+    if meta.get("active_params") is None:
+        return []
+    lora = bool(placement.setting.recipe.lora_rank)
+    adapters = meta.get("adapter_params", meta["trainable_params"]) if lora else 0
+    active, whole = (
+        format_count(meta[name] - adapters) for name in ("active_params", "total_params")
+    )
+    text = f"active {active} of {whole} parameters: what one token runs through"
+    return [FirstLine("model", text)]
 
 
 def _subject(problem: Problem, counted_parameters: int | None) -> list[FirstLine]:

@@ -48,6 +48,8 @@ class QuestionFields(TypedDict, total=False):
     max_length: int | str | None
     length_spread: float | str | None
     image_size: int | str | None
+    images_per_sample: int | str | None
+    vision_tower: Literal["frozen", "trained"]
     negatives: int | str | None
     padding: Literal["longest", "max", "packed"] | None
     group_by_length: bool | None

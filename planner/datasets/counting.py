@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,8 @@ CUT_PASSAGES = (
 class Lengths:
     """Tokens of each record, int64 [records]. ``relative_error``: of the mean, where only a part
     was rendered. ``chat_template``: that of the records that are conversations, and
-    ``trained_share`` the share of their text that the loss is taken on."""
+    ``trained_share`` the share of their text that the loss is taken on, ``pictures`` their mean
+    number in a conversation."""
 
     inputs: np.ndarray
     targets: np.ndarray | None
@@ -46,6 +47,7 @@ class Lengths:
     assumptions: tuple[str, ...] = ()
     chat_template: ChatTemplate | None = None
     trained_share: float | None = None
+    pictures: float = 0.0
 
 
 def count_lengths(
@@ -84,11 +86,17 @@ def count_lengths(
         None,
         float(empty.mean()),
         relative_error=found.relative_error,
-        first_lines=tuple(sentences.first_lines(chat, found, model.name)),
+        first_lines=tuple(sentences.first_lines(chat, _seen(found, task), model.name)),
         assumptions=(*said, *sentences.assumptions(chat, found)),
         chat_template=chat,
         trained_share=found.trained_share,
+        pictures=found.pictures,
     )
+
+
+def _seen(found: RenderedLengths, task: str | None) -> RenderedLengths:
+    """What is said of a rendering: pictures are counted where the model reads them."""
+    return replace(found, pictures=0.0) if task == "image_text_to_text" else found
 
 
 def is_rendered(shape: Shape, task: str | None) -> bool:

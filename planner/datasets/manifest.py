@@ -1,8 +1,10 @@
-"""Tables that name media by path: seconds and pixels from their own columns, or from the files
-beside them."""
+"""Media that tables name by path or hold inside of their cells: seconds and pixels from their own
+columns, or from the files beside them; pictures in lists and in the parts of messages, and how many
+a record has."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 from planner.datasets import media
 from planner.datasets.layout.cells import names
+from planner.datasets.layout.cells.messages import PICTURES
 from planner.datasets.layout.cells.walk import spread
 from planner.datasets.readers import AUDIO, IMAGE, Budget, Sample
 from planner.errors import MissingExtraError
@@ -18,6 +21,9 @@ PROBED = 200
 MOST_ODD = 0.1  # of the cells that name no medium, in a column that names media
 #: Folders beside a table with what it names: LJSpeech's wavs/, Common Voice's clips/.
 BESIDE = (".", "wavs", "clips", "audio", "images", "data")
+DEEPEST = 6  # lists and dictionaries inside of each other that are looked into for pictures
+#: The keys of a picture inside of a record under which its file or its bytes stand.
+SOURCES = ("image", "image_url", "path", "url", "file_name", "bytes")
 Records = Sequence[Mapping[str, Any]]
 
 
@@ -137,3 +143,75 @@ def _places(root: Path, name: str) -> Iterator[Path]:
         yield Path(name).expanduser()
     else:
         yield from (root / folder / f"{name}.wav" for folder in BESIDE[1:])
+
+
+def with_pictures(sample: Sample, root: Path, budget: Budget) -> Sample:
+    """The sample with the mean number of pictures in a record, and with the size of the first of
+    each where it can be read; as it is where its records hold none."""
+    probe = sample.records[:PROBED]
+    if sample.modality != "text" or any(AUDIO in r or IMAGE in r for r in probe):
+        return sample
+    if not any(True for record in probe for _ in pictures(record)):
+        return sample
+    counts = [sum(1 for _ in pictures(record)) for record in sample.records]
+    records = list(sample.records)
+    for index in spread(len(records), budget.media_files):
+        size = next((s for item in pictures(records[index]) if (s := _size(item, root))), None)
+        if size is not None:
+            records[index] = records[index] | {IMAGE: size}
+    known = any(IMAGE in record for record in records)
+    return replace(
+        sample,
+        records=records,
+        modality="image" if known else sample.modality,
+        images_per_sample=sum(counts) / len(counts),
+    )
+
+
+def pictures(value: Any, depth: int = 0) -> Iterator[Any]:
+    """Every picture of a record: bytes, a path, or the dictionary that holds it."""
+    if depth > DEEPEST:
+        return
+    if isinstance(value, Mapping):
+        if _is_picture(value):
+            yield value
+            return
+        for item in value.values():
+            if isinstance(item, (Mapping, list, tuple)):
+                yield from pictures(item, depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            if isinstance(item, (Mapping, list, tuple)):
+                yield from pictures(item, depth + 1)
+            elif _is_image(item):
+                yield item
+
+
+def _is_picture(value: Mapping[str, Any]) -> bool:
+    """A part of a message, or a cell as parquet files keep pictures: {bytes, path}."""
+    if value.get("type") in PICTURES:
+        return True
+    stored = value.keys() <= {"bytes", "path"} and "bytes" in value
+    return stored and (_is_image(value["bytes"]) or _is_image(value.get("path")))
+
+
+def _is_image(value: Any) -> bool:
+    if isinstance(value, bytes):
+        return media.modality_of(media.suffix_of(value[:16]) or "") == "image"
+    if not isinstance(value, str) or len(value) > 1000:
+        return False
+    return media.modality_of(Path(value).suffix.lower()) == "image"
+
+
+def _size(item: Any, root: Path) -> tuple[int, int] | None:
+    """(width, height), None where no file or bytes are at hand or they cannot be read."""
+    if isinstance(item, Mapping):
+        found = (_size(item[key], root) for key in SOURCES if item.get(key))
+        return next((size for size in found if size), None)
+    try:
+        if isinstance(item, bytes):
+            return media.image_size(io.BytesIO(item))
+        file = _file(root, item) if isinstance(item, str) else None
+        return None if file is None else media.image_size(file)
+    except (media.BrokenMediumError, MissingExtraError, OSError):
+        return None

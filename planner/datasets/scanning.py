@@ -19,7 +19,7 @@ from planner.datasets.layout.find import find_layout
 from planner.datasets.layout.prepare import Prepared, prepare
 from planner.datasets.layout.sentences import left_out, understood
 from planner.datasets.layout.shape import Layout
-from planner.datasets.manifest import with_media
+from planner.datasets.manifest import with_media, with_pictures
 from planner.datasets.profile import DatasetProfile
 from planner.datasets.readers import AUDIO, IMAGE, Budget, Sample
 from planner.datasets.templates.choosing import ModelText
@@ -93,7 +93,8 @@ def scanned(path: str | Path, reading: Reading, budget: Budget) -> Scanned:
     try:
         reader, files, notes = locate(path)
         sample = reader.read(files, path if path.is_dir() else path.parent, budget)
-        sample = with_media(sample, path if path.is_dir() else path.parent, budget)
+        root = path if path.is_dir() else path.parent
+        sample = with_pictures(with_media(sample, root, budget), root, budget)
         size = sum(f.stat().st_size for f in files)
     except PermissionError as error:
         raise DataError(
@@ -171,6 +172,7 @@ def _profile(
         target_lengths=targets,
         audio_seconds=seconds,
         image_sizes=_image_sizes(records),
+        images_per_sample=_images(sample, lengths, records),
         classes=classes,
         negatives=negatives_of(layout.main, layout.columns) or None,
         told_task=layout.task,
@@ -282,6 +284,17 @@ def _image_sizes(records: Sequence[dict[str, Any]]) -> tuple[int, int, int, int]
         return None
     (width, height), (widest, highest) = np.median(sizes, axis=0), sizes.max(axis=0)
     return int(width), int(height), int(widest), int(highest)
+
+
+def _images(
+    sample: Sample, lengths: Lengths | None, records: Sequence[dict[str, Any]]
+) -> float | None:
+    """Images of a sample in the mean: those inside of its record, those that its text names, or the
+    one that the record describes."""
+    written = lengths.pictures if lengths is not None else 0.0
+    if sample.images_per_sample or written:
+        return max(sample.images_per_sample or 0.0, written)
+    return 1.0 if any(IMAGE in record for record in records) else None
 
 
 def _flags_said(layout: Layout) -> tuple[FirstLine, ...]:

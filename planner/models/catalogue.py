@@ -14,6 +14,8 @@ from planner.models import pipelines
 from planner.models.configs import read_config
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
 from planner.models.names import yolo
+from planner.models.quantization.read import read as read_quantization
+from planner.models.quantization.words import first_lines as quantised_lines
 from planner.models.tasks import check_task, choose_task, describe, modality_of
 
 Row = dict[str, str]
@@ -81,6 +83,7 @@ def facts(row: Row, task: str | None = None) -> ModelFacts:
     task = chosen.task
     stated = describe(config, task)
     stated.pop("weights_dtype")
+    quantization = read_quantization(config)
     return ModelFacts(
         library="transformers",
         task=task,
@@ -89,7 +92,8 @@ def facts(row: Row, task: str | None = None) -> ModelFacts:
         config=config,
         parameters=int(row["parameters"]) if task == row["task"] else None,
         task_is_open=chosen.open,
-        first_lines=(chosen.line,),
+        first_lines=(*quantised_lines(quantization), chosen.line),
+        quantization=quantization,
         **known,
         **stated,
     )

@@ -33,7 +33,8 @@ PAID = Use(strategies=PAID_STRATEGIES)
 RAG = Use(strategies=("rag",))
 WITH_TOKENS = ("text", "image_text", "audio")
 WRITTEN = Use(
-    strategies=TRAINING_STRATEGIES, tasks=("causal_lm", "seq2seq_lm", "speech_recognition")
+    strategies=TRAINING_STRATEGIES,
+    tasks=("causal_lm", "seq2seq_lm", "image_text_to_text", "speech_recognition"),
 )
 #: Tasks whose samples have a second text of a length of its own.
 TWO_SIDES = ("seq2seq_lm", "speech_recognition", "text_embedding", "text_to_speech")
@@ -44,6 +45,7 @@ REQUESTED = Use(needs=("requests_per_month",), needless_for=PAID_STRATEGIES)
 #: Of the fields that are no training setting, those that are not for everything.
 USES: dict[str, Use] = {
     "tokens_per_sample": Use(modalities=WITH_TOKENS, loses_to="data"),
+    "images_per_sample": Use(tasks=("image_text_to_text",)),
     "target_tokens_per_sample": Use(tasks=TWO_SIDES, loses_to="data"),
     "text_columns": Use(modalities=WITH_TOKENS, needs=("data",)),
     "max_steps": TRAINED,

@@ -19,11 +19,20 @@ FIRST: tuple[str, ...] = (
 )
 #: Title → the fields that stand under it, those of ``FIRST`` left out.
 GROUPS: dict[str, tuple[str, ...]] = {
-    "Model": ("model", "classes", "image_size", "teacher", "trust_remote_code", "offline"),
+    "Model": (
+        "model",
+        "classes",
+        "image_size",
+        "vision_tower",
+        "teacher",
+        "trust_remote_code",
+        "offline",
+    ),
     "Data": (
         "data",
         "text_columns",
         "target_tokens_per_sample",
+        "images_per_sample",
         "negatives",
         "audio_hours",
         "seconds_per_sample",

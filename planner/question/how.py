@@ -48,6 +48,16 @@ class How(What):
         "their logarithm, 0 for samples of one length; by default as in published sets of the task",
     )
     image_size: int | None = Field(None, ge=8, le=16384, description=SETTINGS["image_size"].words)
+    images_per_sample: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Images of a sample that a model writes about; by default as the data has, "
+        "else one",
+    )
+    vision_tower: Literal["frozen", "trained"] = Field(
+        "frozen", description=SETTINGS["vision_tower"].words
+    )
     negatives: int | None = Field(None, ge=0, le=1000, description=SETTINGS["negatives"].words)
     padding: Padding | None = Field(
         None,

@@ -17,6 +17,7 @@ from planner.question.training_setting import (
     IMAGE_TASKS,
     LORA,
     SINGLE_VALUES,
+    WORKED_OUT,
     TrainingSetting,
 )
 
@@ -127,6 +128,15 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
         largest=10**5,
         tasks=IMAGE_TASKS,
         names=(("transformers", "image_size"), ("timm", "img_size")),
+    ),
+    TrainingSetting(
+        name="vision_tower",
+        value_type="text",
+        words="Whether what sees images trains too, in a model that writes about them; adapters "
+        "leave it alone unless its layers are named",
+        choices=("frozen", "trained"),
+        tasks=("image_text_to_text",),
+        published=False,
     ),
     TrainingSetting(
         name="negatives",
@@ -342,18 +352,7 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
     TrainingSetting(
         name="steps", value_type="count", unit="steps", published=False, question=False
     ),
-    # What the planner itself works out: kept in a record, and not to be said of a run.
-    TrainingSetting(name="teacher", value_type="text", question=False, flag=False, published=False),
-    TrainingSetting(name="variant", value_type="text", question=False, flag=False, published=False),
-    TrainingSetting(
-        name="audio_samples",
-        value_type="count",
-        unit="samples of the waveform",
-        tasks=("audio_classification",),
-        question=False,
-        flag=False,
-        published=False,
-    ),
+    *WORKED_OUT,
 )
 
 

@@ -29,6 +29,9 @@ class TracedSettings:
     image_size: int | None = None
     # length of a raw waveform, where the model's lengths are not linear in it
     audio_samples: int | None = None
+    # pictures of a sample that the vision tower sees, tiles each
+    images: int | None = None
+    vision_tower: str | None = None  # trained; None: frozen
     negatives: int | None = None  # hard negatives beside each query of an embedding model
     lora_rank: int | None = None
     lora_targets: tuple[str, ...] | None = None  # None: every linear layer but the head

@@ -86,3 +86,28 @@ class TrainingSetting:
         return (not self.strategies or strategy in self.strategies) and (
             not self.tasks or task in self.tasks
         )
+
+
+#: What the planner itself works out: kept in a record, and not to be said of a run.
+WORKED_OUT = (
+    TrainingSetting(name="teacher", value_type="text", question=False, flag=False, published=False),
+    TrainingSetting(name="variant", value_type="text", question=False, flag=False, published=False),
+    TrainingSetting(
+        name="images",
+        value_type="count",
+        unit="pictures of a sample",
+        tasks=("image_text_to_text",),
+        question=False,
+        flag=False,
+        published=False,
+    ),
+    TrainingSetting(
+        name="audio_samples",
+        value_type="count",
+        unit="samples of the waveform",
+        tasks=("audio_classification",),
+        question=False,
+        flag=False,
+        published=False,
+    ),
+)

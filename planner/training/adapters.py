@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import FieldName, QuestionError, nearest
+from planner.training.expert_targets import old_names, parameter_names
 
 if TYPE_CHECKING:
     from planner.models.building.built import BuiltModel
@@ -31,6 +32,10 @@ def lora_config(peft: Any, built: BuiltModel, recipe: Recipe) -> Any:
         "target_modules": targets(built, recipe),
         "bias": "none",
     }
+    experts = _experts(built, options["target_modules"])
+    if experts:
+        options["target_parameters"] = experts
+        options["target_modules"] = [n for n in options["target_modules"] if n not in experts]
     if recipe.lora_exclude:
         options["exclude_modules"] = _modules(built, recipe.lora_exclude, "lora_exclude")
     if recipe.lora_layers:
@@ -54,7 +59,13 @@ def targets(built: BuiltModel, recipe: Recipe) -> list[str] | str:
         if lost and len(lost) < len(recipe.lora_targets):
             return list(recipe.lora_targets)
         return _modules(built, recipe.lora_targets, "lora_targets")
-    known = [name for name in sorted(built.linear_names()) if not _is_refused(built, name)]
+    # these names would mean the experts' weights too, which recipes leave alone
+    meant = old_names(built)
+    known = [
+        name
+        for name in sorted(built.linear_names())
+        if not _is_refused(built, name) and name.rpartition(".")[2] not in meant
+    ]
     if not known:
         raise QuestionError(
             f"{built.facts.name} has no linear layer but its head: adapters have no place in it",
@@ -72,13 +83,21 @@ def _is_refused(built: BuiltModel, name: str) -> bool:
     return family in SCANNED and name.rpartition(".")[2] in ("out_proj", "conv1d")
 
 
+def _experts(built: BuiltModel, names: list[str] | str) -> list[str]:
+    """Of the targets those that are weights of three dimensions and no modules."""
+    if isinstance(names, str):
+        return []
+    weights, modules = parameter_names(built), _names(built)
+    return [n for n in names if _is_name(n, weights) and not _is_name(n, modules)]
+
+
 def unmatched(built: BuiltModel, recipe: Recipe) -> list[str]:
     """The targets that are the name, or the end of the name, of no module. Published lists name
     those of several models (StarCoder's ``q_attn``)."""
     asked = recipe.lora_targets or ()
     if asked == (ALL_LINEAR,) or len(asked) < 2:
         return []
-    names = _names(built)
+    names = _adaptable(built)
     return [word for word in asked if not _is_name(word, names)]
 
 
@@ -111,7 +130,7 @@ def _expression(built: BuiltModel, text: str, field: str) -> str:
 
 
 def _check_names(built: BuiltModel, asked: tuple[str, ...], field: str) -> None:
-    names = _names(built)
+    names = _adaptable(built)
     missing = [word for word in asked if not _is_name(word, names)]
     if not missing:
         return
@@ -136,6 +155,11 @@ def trunk_of(built: BuiltModel) -> Any:
     """The part that gets adapters: all of the module, but for models whose frozen parts stand
     beside it."""
     return built.module.get_submodule(built.trunk) if built.trunk else built.module
+
+
+def _adaptable(built: BuiltModel) -> list[str]:
+    """Modules, experts' weights, and the old names that PEFT takes for those."""
+    return [*_names(built), *parameter_names(built), *old_names(built)]
 
 
 def _layers(built: BuiltModel, recipe: Recipe) -> dict[str, Any]:

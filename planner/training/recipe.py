@@ -68,6 +68,8 @@ def _loaded(values: dict[str, Any]) -> dict[str, Any]:
         values["precision"] = by_name.get(values["precision"], values["precision"])
     if values.get("quantised_layers") == "installed":
         values.pop("quantised_layers")
+    if values.get("vision_tower") == "frozen":
+        values.pop("vision_tower")
     loaded = values.pop("load_in", None)
     if loaded == "4bit":
         values["strategy"] = "qlora"

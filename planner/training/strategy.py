@@ -20,10 +20,10 @@ class Prepared:
     ``inference`` is true, runs the network without gradients and returns what is kept; with a
     ``teacher`` it also takes two functions, called where the teacher's pass begins and ends.
     ``trainable`` are the parameters that the optimizer gets. ``total_parameters`` counts the base
-    model once, 4-bit weights by their elements, adapters included. ``kept_wide_bytes``: weights
-    that the loader of few bits leaves as they are, ``kept_stored_bytes`` as others store them.
-    ``unmatched_targets``: names of adapters' places that the model does not have. ``after_update``
-    runs after the optimizer.
+    model once, 4-bit weights by their elements, adapters included (``adapter_parameters``).
+    ``kept_wide_bytes``: weights that the loader of few bits leaves as they are,
+    ``kept_stored_bytes`` as others store them. ``unmatched_targets``: names of adapters' places
+    that the model does not have. ``after_update`` runs after the optimizer.
     """
 
     module: Any
@@ -31,6 +31,7 @@ class Prepared:
     forward: Callable[..., Any]
     batch: Callable[..., dict]
     total_parameters: int
+    adapter_parameters: int = 0
     teacher: Any = None
     inference: bool = False
     kept_wide_bytes: int = 0

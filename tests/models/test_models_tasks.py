@@ -85,8 +85,7 @@ def test_detectors_and_segmenters_are_trained_as_their_class_says(model_type, na
         ("wavlm", "WavLMForAudioFrameClassification", "frames of sound"),
         ("dpt", "DPTForDepthEstimation", "depth estimation"),
         ("vivit", "VivitForVideoClassification", "videos"),
-        ("videomae", "VideoMAEForPreTraining", "pre-training"),
-        ("blip-2", "Blip2ForConditionalGeneration", "writing"),
+        ("kosmos-2", "Kosmos2ForConditionalGeneration", "writing"),
     ],
 )
 def test_a_class_without_a_task_of_its_own_is_named_and_trained_as_it_is(model_type, name, words):

@@ -135,7 +135,10 @@ def test_nothing_is_held_out(captioned):
 
 def test_crops_of_self_distillation_are_counted():
     assert crop_pixels("image_classification", resolve("timm:resnet50"), 224) == 224**2
-    assert crop_pixels("image_self_distillation", resolve("timm:resnet50"), 224) == 2 * 224**2 + 8 * 98**2
+    assert (
+        crop_pixels("image_self_distillation", resolve("timm:resnet50"), 224)
+        == 2 * 224**2 + 8 * 98**2
+    )
 
 
 def test_a_batch_of_one_has_as_many_points_as_are_asked():

@@ -583,6 +583,11 @@ CHECKS = {
         one_of("task", tasks()),
         rows_satisfying(lambda row: row["assumed"] and ":" in row["factory"], "no assumed sizes"),
     ),
+    "models/image_inputs.csv": GENERIC
+    + (
+        unique("model_type"),
+        one_of("rule", ("grid", "fixed", "merged", "tiles", "resampled", "crossed")),
+    ),
     "models/families_covered.csv": GENERIC
     + (
         unique("family"),

@@ -23,6 +23,8 @@ def build(
     classes: int | None = None,
     image_size: int | None = None,
     audio_samples: int | None = None,
+    images: int | None = None,
+    vision_tower: str | None = None,
     task: str | None = None,
     channels_last: bool = False,
     negatives: int = 0,
@@ -36,6 +38,7 @@ def build(
     ``attention``: eager | sdpa | flash (built as sdpa: the tracer records the fused kernel).
     ``classes`` overrides a classifier's number of labels, ``image_size`` (pixels) an image model's
     input, ``audio_samples`` is a raw waveform's length (required by models that read one).
+    ``images``: the pictures of a sample; ``vision_tower``: frozen (None) | trained.
     ``negatives``: hard negatives beside each query of an embedding model. ``channels_last`` lays a
     convolutional model's weights and images out as NHWC. Raises ModelError for what cannot be
     built and MissingExtraError when its library is not installed.
@@ -52,6 +55,7 @@ def build(
         "bfloat16": torch.bfloat16,
         "float64": torch.float64,
     }[dtype]
+    seeing = facts.library == "transformers"
     with _complaints(facts):
         built = _builder(facts)(
             facts,
@@ -63,6 +67,7 @@ def build(
             task=task or facts.task,
             channels_last=channels_last,
             device=device,
+            **({"images": images, "vision_tower": vision_tower} if seeing else {}),
             **({"negatives": negatives} if negatives else {}),
         )
     built.module.train()

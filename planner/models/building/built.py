@@ -40,6 +40,10 @@ class BuiltModel:
     soft_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
     #: Parameters that a full fine-tuning leaves alone too, as the task's usual recipe does.
     frozen: frozenset[str] = frozenset()
+    #: Parameters whose layers take adapters only where they are named, and those that train beside
+    #: adapters.
+    unadapted: frozenset[str] = frozenset()
+    beside_adapters: frozenset[str] = frozenset()
     assumptions: tuple[str, ...] = ()
     #: What runs after every update of the weights (a teacher that averages them).
     after_update: Callable[[], None] | None = None
@@ -114,10 +118,13 @@ class BuiltModel:
         elsewhere. Of ``trunk`` alone, and within it, where there is one."""
         modules = dict(self._trained().named_modules())
         before = f"{self.trunk}." if self.trunk else ""
+        apart = self.unadapted | self.beside_adapters
         linear = [
             name
             for name, module in modules.items()
-            if _is_linear(module) and not self.in_head(before + name)
+            if _is_linear(module)
+            and not self.in_head(before + name)
+            and f"{before}{name}.weight" not in apart
         ]
         others = {name.rpartition(".")[2] for name in modules} - {
             name.rpartition(".")[2] for name in linear

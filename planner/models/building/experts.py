@@ -39,6 +39,24 @@ def group_experts(module: torch.nn.Module) -> tuple[str, ...]:
     return (GROUPED,) if grouped else ()
 
 
+def idle_parameters(module: Any) -> int:
+    """Weights of experts that one token does not run through, routed ones alone; 0 where the config
+    says no number of chosen experts."""
+    config = getattr(module, "config", None)
+    parts = [config, getattr(config, "text_config", None)]
+    chosen = next((n for c in parts if (n := getattr(c, "num_experts_per_tok", None))), None)
+    if not isinstance(chosen, int):
+        return 0
+    idle = 0
+    for part in module.modules():
+        if not type(part).__name__.endswith("Experts"):
+            continue
+        for weights in part.parameters(recurse=False):
+            held = weights.shape[0] if weights.dim() in (2, 3) else 0
+            idle += weights.numel() // held * max(0, held - chosen) if held else 0
+    return idle
+
+
 def looped_linear(rows: torch.Tensor, weights: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
     """Rows (N, K) sorted by expert × weights (E, K, M) → (N, M). ``ends``: (E,), int32. Stands for
     a linear product an expert, which autocast lowers: a mode sees this function by its name."""

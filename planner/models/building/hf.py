@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 #: Where the families keep their repeated blocks; the first that exists. Encoder-decoders: the
 #: decoder's.
 BLOCK_PATHS = (
+    "language_model.layers",
+    "text_model.layers",
+    "language_model.model.decoder.layers",
+    "language_model.decoder.block",
     "transformer_module.decoder.layers",
     "model.decoder.layers",
     "decoder.wrapped_decoder.layers",
@@ -51,6 +55,8 @@ def build_transformers(
     classes: int | None,
     image_size: int | None,
     audio_samples: int | None,
+    images: int | None,
+    vision_tower: str | None,
     task: str,
     channels_last: bool,
     device: str,
@@ -74,10 +80,10 @@ def build_transformers(
     if kind.wrap is not None:
         wrap, library_module = kind.wrap, module
         module = make_on(device, lambda: wrap(library_module, config), dtype)
-    experts = group_experts(module) if device == "meta" else ()
-    feed = Feed(module, config, dtype, audio_samples, facts.name, negatives)
+    stand_ins = (*group_experts(module), *kind.on_meta(module)) if device == "meta" else ()
+    feed = Feed(module, config, dtype, audio_samples, facts.name, negatives, images or 1)
     kind.check(feed)
-    frozen, said = kind.frozen(module, config)
+    frozen, said = ((), ()) if vision_tower == "trained" else kind.frozen(module, config)
     return BuiltModel(
         module=module,
         facts=facts,
@@ -90,8 +96,10 @@ def build_transformers(
         head=kind.head(module),
         blocks=_blocks(module),
         checkpoint=_checkpointing(module, facts.name),
-        frozen=frozen,
-        assumptions=(*experts, *said),
+        frozen=frozenset(frozen),
+        unadapted=frozenset(frozen) if kind.frozen_takes_no_adapters else frozenset(),
+        beside_adapters=kind.beside_adapters(module),
+        assumptions=(*stand_ins, *said),
         after_update=kind.after_update(module) if kind.after_update else None,
     )
 

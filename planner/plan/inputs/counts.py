@@ -32,7 +32,8 @@ def counted(question: Question, facts: ModelFacts) -> DatasetProfile:
         )
     else:
         samples, seconds = question.samples, None
-    if facts.modality == "text" and question.tokens_per_sample is None:
+    reads = facts.modality == "text" or (question.task or facts.task) == "image_text_to_text"
+    if reads and question.tokens_per_sample is None:
         raise QuestionError(
             "a text model needs the samples' length",
             where=FieldName("tokens_per_sample"),
@@ -147,7 +148,8 @@ def _of_sounds(question: Question, facts: ModelFacts, data: DatasetProfile) -> F
 
 def _of_images(question: Question, facts: ModelFacts, data: DatasetProfile) -> FirstLine | None:
     side = question.image_size or facts.image_size
-    if facts.modality not in ("image", "image_text") or side is None:
+    seen_beside_text = (question.task or facts.task) == "image_text_to_text"  # its own lines
+    if facts.modality not in ("image", "image_text") or side is None or seen_beside_text:
         return None
     how = "as asked"
     if question.image_size is None:

@@ -18,6 +18,7 @@ from planner.models.facts import ModelFacts
 from planner.models.pipelines import TASK, pipeline_of
 from planner.models.quantization.stored import LOADED, Quantization
 from planner.models.quantization.words import refusal
+from planner.plan.inputs.images import seen_by_recipe
 from planner.plan.inputs.of_its_day import of_its_day
 from planner.plan.inputs.practice import Practice, practice
 from planner.plan.inputs.rows import default
@@ -83,6 +84,7 @@ def choose(
             "gradient_checkpointing": "none",
             "classes": question.classes or data.classes,
             "audio_samples": _audio_samples(facts, data, task),
+            **seen_by_recipe(question, facts, data, task),
             "negatives": (data.negatives if question.negatives is None else question.negatives)
             or None,
             "prior_preservation": question.prior_preservation or None,
@@ -191,7 +193,7 @@ def default_precision(facts: ModelFacts, task: str, strategy: str, spec: DeviceS
     adapters."""
     bf16 = spec.supports("bf16")
     if strategy == "qlora" or (
-        task == "causal_lm"
+        task in ("causal_lm", "image_text_to_text")
         and strategy != "scratch"
         and facts.weights_dtype in ("bfloat16", "float16")
     ):

@@ -21,7 +21,9 @@ from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.plan.inputs.counts import counted, said_of
+from planner.plan.inputs.images import TASK, seen_lines, with_places
 from planner.plan.inputs.kept import current
+from planner.plan.inputs.mixtures import mixture_lines
 from planner.plan.inputs.of_its_day import stack_lines, view_of
 from planner.plan.inputs.pictures import painted, picture_lines
 from planner.plan.inputs.rows import default
@@ -142,8 +144,10 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     if kept is not None:
         problem.replays, problem.record = kept.replays, kept.record
         problem._sources = kept.sources(facts, question.stack)
-    problem.data = fitted_to(facts, data, problem.assumptions)
+    problem.data = fitted_to(facts, with_places(question, facts, data), problem.assumptions)
     problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
+    problem.first_lines += seen_lines(question, facts, data)
+    problem.first_lines += mixture_lines(question, facts, problem.trained_strategies)
     problem.first_lines += task_lines(facts)
     problem.first_lines += picture_lines(question, facts, problem.data)
     problem.first_lines += shortest_lines(problem.data, question.max_length)
@@ -220,7 +224,8 @@ def _counted_as_tokens(facts: ModelFacts, data: DatasetProfile) -> str:
 def fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -> DatasetProfile:
     """The data as this model reads it. Raises QuestionError where it cannot."""
     data = painted(facts, data, assumptions)
-    if data.modality != facts.modality and data.source != "counts":
+    pictured = facts.task == TASK and bool(data.images_per_sample)
+    if data.modality != facts.modality and data.source != "counts" and not pictured:
         raise QuestionError(
             f"{facts.name} reads {facts.modality}, the data holds {data.modality}",
             where="data",

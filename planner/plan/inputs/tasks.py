@@ -22,6 +22,8 @@ ANNOTATED = {
     "yolo": ("object_detection", "instance_segmentation"),
     "masks": ("semantic_segmentation", "mask_generation", "instance_segmentation"),
 }
+#: What a model that writes may be trained on, by what the data holds.
+SEEING = ("causal_lm", "image_text_to_text")
 #: What a dataset's columns alone tell that it is for, in words.
 TOLD = {
     "question_answering": "the data says where answers begin",
@@ -60,7 +62,13 @@ def _wanted(question: Question, facts: ModelFacts, data: DatasetProfile) -> tupl
         return None, ""
     possible = model_types().get((facts.config or {}).get("model_type", ""), frozenset())
     task, reason = _of_data(question, facts, data, possible)
-    free = facts.task_is_open or facts.task in SPEECH or facts.task == "contrastive"
+    free = (
+        facts.task_is_open
+        or task in SEEING
+        and facts.task in SEEING
+        or facts.task in SPEECH
+        or facts.task == "contrastive"
+    )
     return (task, reason) if free and task in possible else (None, "")
 
 
@@ -75,6 +83,12 @@ def _of_data(
     if data.format in ANNOTATED:
         first = next((task for task in ANNOTATED[data.format] if task in possible), None)
         return first, "the images have boxes or masks"
+    pictured = data.modality == "image_text" or bool(data.images_per_sample)
+    if pictured and facts.task == "causal_lm":
+        return "image_text_to_text", "the data holds images"
+    alone = data.modality == "text" and not pictured and data.source != "counts"
+    if alone and facts.task == "image_text_to_text":
+        return "causal_lm", "the data holds text alone"
     if data.modality == "image" and labelled:
         return "image_classification", "the images have classes"
     if data.source == "counts" or data.modality != "text":

@@ -15,6 +15,7 @@ from planner.models.building.speech import is_ctc
 from planner.models.constants import constant as of_models
 from planner.models.facts import ModelFacts
 from planner.models.tasks import keeps_shape, resizes_on_device
+from planner.plan.inputs.images import seen
 from planner.plan.inputs.rows import default
 from planner.question import Question
 from planner.uncertainty.spread import overhead
@@ -116,10 +117,12 @@ def _sample(
     question: Question, work: Work, data: DatasetProfile, *, tokens: float, packed: bool
 ) -> Sample:
     facts = work.facts
+    read = seen(question, facts, data)
     side = question.image_size or facts.image_size or int(constant("image_side"))
+    side, count = (read.image.side, read.count * read.image.pictures) if read else (side, 1)
     crop, seconds, values = 0.0, 0.0, 0.0
     if data.modality in ("image", "image_text"):
-        crop = crop_pixels(work.task, facts, side)
+        crop = count * crop_pixels(work.task, facts, side)
         values = CHANNELS * crop
     if data.modality == "audio":
         seconds = sound_seconds(data)
@@ -131,7 +134,7 @@ def _sample(
         packed_tokens=Estimate.exact(tokens if packed else 0.0),
         seconds=Estimate.exact(seconds),
         values=Estimate.exact(values),
-        pixels=pixels_of(data, side) if crop else NONE,
+        pixels=pixels_of(data, side).scale(read.count if read else 1) if crop else NONE,
         crop_pixels=Estimate.exact(crop),
         values_bytes=Estimate.exact(size),
         device_bytes=Estimate.exact(size + TOKEN_BYTES * tokens),
@@ -147,6 +150,8 @@ def _pixels_fed(facts: ModelFacts, side: int) -> float:
     family = (facts.config or {}).get("model_type", "")
     wide = keeps_shape(facts.library, facts.architecture, family, facts.task)
     return side**2 * (width / height if wide else 1.0)
+
+
 def crop_pixels(task: str, facts: ModelFacts, side: int) -> float:
     """Of all crops of an image: one, or the large and small ones of self-distillation."""
     if task != "image_self_distillation":

@@ -111,10 +111,13 @@ def scratch(op: str, tensors: list[torch.Tensor]) -> list[tuple[tuple[int, ...],
     head sizes to 32, the row sums, and, where heads share keys (grouped queries), full-size dk and
     dv before they are summed (``flash_api.cpp``, ``mha_bwd``). With a mask the memory-efficient
     kernel runs: a row-sum and a float32 dq. ``_safe_softmax`` is a softmax, a comparison with minus
-    infinity, and a selection into a new tensor (``attention.cpp``).
+    infinity, and a selection into a new tensor (``attention.cpp``). ``masked_scatter`` lays its
+    mask out in full and adds it up in 64 bits (``IndexKernel.cpp`` and ``.cu``).
     """
     if op == "aten._safe_softmax.default":
         return [(tuple(tensors[0].shape), tensors[0].element_size()), (tuple(tensors[0].shape), 1)]
+    if op == "aten.masked_scatter.default":  # the expanded mask and where its places begin
+        return [(tuple(tensors[0].shape), 1), (tuple(tensors[0].shape), 8)]
     if op == "aten._ctc_loss_backward.Tensor":  # log β, as large as the log α that it reads
         return [(tuple(tensors[-1].shape), tensors[-1].element_size())]
     if op.startswith("planner.rnn"):

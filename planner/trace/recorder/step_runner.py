@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from planner.blame import failure
 from planner.errors import ModelError, PlannerError
+from planner.models.building.experts import idle_parameters
 from planner.trace.raw import RawTrace
 from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
 from planner.trace.recorder.beside import Beside
@@ -61,6 +62,7 @@ class StepRunner:
         if not self.prepared.inference and not self.prepared.trainable:
             raise ModelError("nothing is left to train")
         self.answers: set[str] = set()
+        self._orders: dict[int, dict[str, int]] = {}
         self.module_calls = 0
         self._names = self._named()
 
@@ -208,12 +210,21 @@ class StepRunner:
     ) -> None:
         owners = self._names.owners
         for module in filter(None, (self.prepared.module, self.prepared.teacher)):
-            there = [*module.parameters(), *module.buffers()]
+            there = [tensor for _, tensor in self._in_order(module)]
             recorder.mark(there, "weights", lambda i, there=there: owners.get(id(there[i]), ""))
         if optimizer is not None:
             recorder.mark(state_tensors(optimizer), "optimizer")
         fed = [part for part in tree_leaves(batch) if isinstance(part, torch.Tensor)]
         recorder.mark(fed, "activations")
+
+    def _in_order(self, module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+        """Parameters and buffers in the order of the first step: PEFT's adapters on experts put a
+        weight to the end of its module each time that it runs."""
+        named = [*module.named_parameters(), *module.named_buffers()]
+        order = self._orders.setdefault(id(module), {})
+        for name, _ in named:
+            order.setdefault(name, len(order))
+        return sorted(named, key=lambda item: order[item[0]])
 
     def counts(self) -> dict[str, Any]:
         """Parameters, total and trainable, and the bytes a saved checkpoint takes (trained weights,
@@ -230,11 +241,21 @@ class StepRunner:
             ),
             "gradient_bytes": sum(p.numel() * p.element_size() for p in trainable),
             "module_calls": self.module_calls,
+            **self._experts(),
             **self._kept_wide(),
             **self._unmatched(),
             **self.beside.said(),
             **({"repeated": self.repeated.cut} if self.repeated.proven else {}),
         }
+
+    def _experts(self) -> dict[str, int]:
+        """Parameters that one token runs through, where experts share the work; those of adapters
+        where others train beside them."""
+        idle = idle_parameters(self.prepared.module)
+        found = {"active_params": self.prepared.total_parameters - idle} if idle else {}
+        own = self.prepared.adapter_parameters
+        beside = own and own != count(self.prepared.trainable)
+        return found | ({"adapter_params": own} if beside else {})
 
     def _saved(self) -> torch.nn.Module:
         """What a checkpoint holds: frozen parts beside what trains are not written."""

@@ -32,9 +32,15 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
         built.module.set_submodule(built.trunk, adapted)
     else:
         built.module = adapted
+    for name, parameter in adapted.named_parameters():
+        plain_name = name.removeprefix("base_model.model.").replace(".base_layer", "")
+        if plain_name in built.beside_adapters and parameter.is_floating_point():
+            parameter.requires_grad_(True)
     trainable = [p for p in adapted.parameters() if p.requires_grad]
     prepared = plain(built, trainable)
-    prepared.total_parameters = total + count(trainable)
+    adapters = [p for n, p in adapted.named_parameters() if p.requires_grad and "lora_" in n]
+    prepared.adapter_parameters = count(adapters)
+    prepared.total_parameters = total + count(adapters)
     prepared.unmatched_targets = lost
     return prepared
 

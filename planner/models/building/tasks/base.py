@@ -40,7 +40,7 @@ HEAD_MODULES = {
 class Feed:
     """What a batch is made from: the module and its config, the weights' dtype, the length of a
     waveform in samples where the question states one, the model's name for refusals, the hard
-    negatives beside a query. Its tensors are on meta."""
+    negatives beside a query, the pictures of a sample. Its tensors are on meta."""
 
     module: Any
     config: Any
@@ -48,6 +48,7 @@ class Feed:
     audio_samples: int | None
     name: str
     negatives: int = 0
+    images: int = 1
 
     def ids(self, *shape: int | None) -> torch.Tensor:
         """int64 [*shape]: tokens or labels."""
@@ -108,6 +109,16 @@ def nothing_frozen(_module: Any, _config: Any) -> tuple[frozenset[str], tuple[st
     return frozenset(), ()
 
 
+def nothing_stands_in(_module: Any) -> tuple[str, ...]:
+    """The module runs on meta as it is."""
+    return ()
+
+
+def nothing_beside(_module: Any) -> frozenset[str]:
+    """Adapters alone train."""
+    return frozenset()
+
+
 def nothing_to_check(_feed: Feed) -> None:
     """Every config can be fed."""
 
@@ -121,7 +132,10 @@ class TrainingTask:
     prefixes of the parameters that feature extraction trains. ``adapt(config, classes)`` prepares a
     config. ``frozen(module, config)`` → (names of parameters that a full fine-tuning leaves alone,
     what is said of it). ``check(feed)`` raises ModelError for what cannot be fed.
-    ``variant(config)`` → the task that a config really trains, where families differ.
+    ``on_meta(module)`` gives parts of it a forward pass without data → what is assumed.
+    ``beside_adapters(module)`` → parameters that train with adapters; ``frozen_takes_no_adapters``:
+    what is frozen gets none unless its layers are named. ``variant(config)`` → the task that a
+    config really trains, where families differ.
     ``wrap(module, config)`` → the module that is trained, around the library's.
     ``after_update(module)`` → what runs after every update of the weights.
     ``own_classes``: by model type, classes of the library that no auto class finds."""
@@ -137,6 +151,9 @@ class TrainingTask:
     adapt: Callable[[Any, int | None], None] = nothing_adapted
     frozen: Callable[[Any, Any], tuple[frozenset[str], tuple[str, ...]]] = nothing_frozen
     check: Callable[[Feed], None] = nothing_to_check
+    on_meta: Callable[[Any], tuple[str, ...]] = nothing_stands_in
+    beside_adapters: Callable[[Any], frozenset[str]] = nothing_beside
+    frozen_takes_no_adapters: bool = False
     variant: Callable[[Any], TrainingTask | None] | None = None
     wrap: Callable[[Any, Any], Any] | None = None
     after_update: Callable[[Any], Callable[[], None]] | None = None

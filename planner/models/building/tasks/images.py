@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from planner.errors import FieldName, ModelError
-from planner.models.building.tasks.base import Feed, TrainingTask, without
+from planner.models.building.tasks.base import Feed, TrainingTask, children_of_head, without
 from planner.models.building.tasks.text import classifier_config
 
 
@@ -39,6 +39,13 @@ def _pairs(feed: Feed, b: int, _s: int | None, _t: int | None) -> dict[str, Any]
     }
 
 
+def _projections(module: Any) -> tuple[str, ...]:
+    """What maps both towers into one space: CLIP's projections, SigLIP's pooling heads."""
+    parts = {name for name, _ in module.named_modules()}
+    own = [name for name in ("vision_model.head", "text_model.head") if name in parts]
+    return (*children_of_head(module), *own)
+
+
 TASKS = (
     TrainingTask(
         "image_classification",
@@ -52,6 +59,7 @@ TASKS = (
         ("AutoModel",),
         _pairs,
         symbols=("B",),
+        head=_projections,
         logits=without("return_loss", output="logits_per_image"),
     ),
 )

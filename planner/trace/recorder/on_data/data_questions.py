@@ -8,10 +8,12 @@ from collections.abc import Callable
 import torch
 
 from planner.errors import ModelError
+from planner.trace.recorder.known_masks import ScatterOfKnown, taken
 from planner.trace.recorder.on_data.values import Values, place_of_model
 
-#: Marks on meta tensors: what a condition on the data is taken as, and what a mask adds up to.
-_ANSWER, _SUM = "_planner_answer", "_planner_sum"
+#: Marks on meta tensors: what a condition on the data is taken as, what a mask adds up to, and what
+#: each element of a mask's sums is.
+_ANSWER, _SUM, _EACH = "_planner_answer", "_planner_sum", "_planner_each"
 #: Of a mask over tokens: it marks one of each sample, its end of text.
 _ONE_A_ROW = "_planner_one_a_row"
 
@@ -70,6 +72,8 @@ class DataQuestions:
             and total.dim() == 0
         ):
             setattr(total, _SUM, whole.numel())
+        elif isinstance(whole, torch.Tensor) and whole.is_meta and whole.dtype == torch.bool:
+            setattr(total, _EACH, whole.numel() // max(1, total.numel()))
         return total
 
     def _on___eq__(self, func, left, right):
@@ -181,12 +185,15 @@ class DataQuestions:
 
     def _on___getitem__(self, func, tensor, index):
         """A boolean index is what ``nonzero`` finds, which the host waits for: without values one
-        token of each sample, where a mask marks its end of text (the heads of BART and T5)."""
+        token of each sample, where a mask marks its end of text (the heads of BART and T5), else
+        all rows, since masks are full."""
         parts = index if isinstance(index, tuple) else (index,)
         if self.values is None and parts and getattr(parts[0], _ONE_A_ROW, False):
             self.on_answer()
             samples = torch.arange(parts[0].shape[0], device=parts[0].device)
             return func(tensor, (samples, samples))
+        if self.values is None and not self.strict and _is_bool(index):
+            return taken(tensor, index, index.numel(), self.on_answer)
         if self.values is None or not any(map(_is_mask, parts)):
             return func(tensor, index)
         found: list = []
@@ -199,6 +206,12 @@ class DataQuestions:
         if not tensor.is_meta or self.values is not None:
             return func(tensor, mask, **kwargs)
         return tensor.expand(torch.broadcast_shapes(tensor.shape, mask.shape)).reshape(-1)
+
+    def _on_masked_scatter(self, func, tensor, mask, source):
+        """The mask takes all of the source, as the models check themselves."""
+        if not tensor.is_meta or self.values is not None:
+            return func(tensor, mask, source)
+        return ScatterOfKnown.apply(tensor, mask, source, self.on_answer)
 
     def _on_ctc_loss(
         self, func, log_probs, targets, input_lengths, target_lengths, blank=0, **options
@@ -246,6 +259,10 @@ class DataQuestions:
     def _on_tolist(self, func, tensor):
         if not tensor.is_meta:
             return func(tensor)
+        each = getattr(tensor, _EACH, None)
+        if each is not None and tensor.dim() == 1 and self.values is None and not self.strict:
+            self.on_answer()
+            return [each] * tensor.shape[0]
         known = self._valued("Tensor.tolist", tensor)
         if known is None:
             raise NeedsValuesError("Tensor.tolist")
@@ -259,3 +276,7 @@ def _is_mask(index) -> bool:
         and index.dtype in (torch.bool, torch.uint8)
         and index.dim() > 0
     )
+
+
+def _is_bool(index) -> bool:
+    return isinstance(index, torch.Tensor) and index.is_meta and index.dtype == torch.bool
