@@ -16,12 +16,14 @@ from torch.overrides import TorchFunctionMode
 
 from planner.errors import ModelError
 from planner.trace.recorder import (
-    ctc_loss,  # noqa: F401  (CTC's loss on meta)
     cuda_attention,
     cuda_ops,  # noqa: F401  (cuda_ops declares torch.ops.planner)
-    grouped_products,  # noqa: F401  (grouped products in every type)
 )
 from planner.trace.recorder.data_questions import DataQuestions
+from planner.trace.recorder.kernels import (
+    ctc_loss,  # noqa: F401  (CTC's loss on meta)
+    grouped_products,  # noqa: F401  (grouped products in every type)
+)
 
 # CUDA's autocast lists: AT_FORALL_LOWER_PRECISION_FP, AT_FORALL_FP32, AT_FORALL_FP32_SET_OPT_DTYPE
 # and AT_FORALL_PROMOTE of ATen/autocast_mode.h in torch 2.13, by the names that Python calls. What
