@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from planner.trace.raw import RawTrace
 from planner.trace.recorder.cuda_ops import scratch
-from planner.trace.recorder.lists_on_meta import answered
+from planner.trace.recorder.kernels.lists_on_meta import answered
 from planner.trace.table import CATEGORIES, PHASES
 
 _PHASE = {name: index for index, name in enumerate(PHASES)}

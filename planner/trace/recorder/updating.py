@@ -16,7 +16,7 @@ from planner.trace.raw import RawTrace
 from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
 from planner.trace.recorder.cuda_mode import CudaLike
 from planner.trace.recorder.dispatch_mode import Recorder
-from planner.trace.recorder.lists_on_meta import QuickLists
+from planner.trace.recorder.kernels.lists_on_meta import QuickLists
 from planner.training.optimizers import OPTIMIZERS, state_tensors
 from planner.training.recipe import Recipe
 

@@ -11,7 +11,7 @@ if not importlib.util.find_spec("torch"):
 
 import torch
 
-from planner.trace.recorder.lists_on_meta import answered
+from planner.trace.recorder.kernels.lists_on_meta import answered
 
 aten = torch.ops.aten
 
