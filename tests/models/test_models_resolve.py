@@ -132,8 +132,7 @@ def test_catalogue_names_need_no_network(name):
 
 def test_dots_tell_models_apart():
     assert resolve("opt-1.3b").parameters == 1_315_758_080
-    with pytest.raises(ModelError):
-        resolve("opt-13b", offline=True)
+    assert resolve("opt-13b").parameters == 12_853_473_280
 
 
 def test_folder_without_config_does_not_hide_a_catalogue_name(tmp_path, monkeypatch):
@@ -238,9 +237,11 @@ def test_every_name_of_the_catalogue_resolves_and_is_its_own():
         facts = resolve(name)
         assert facts.parameters and len(facts.fingerprint) == 64
         fingerprints.setdefault(facts.fingerprint, []).append(name)
-    assert len(fingerprints) >= len(catalogue.names()) - 4, [
-        names for names in fingerprints.values() if len(names) > 1
-    ]
+    # tuned for other things, BERT's shape is BERT's: what shares a fingerprint is of one size
+    for names in fingerprints.values():
+        sizes = {catalogue.find(name)["base_parameters"] for name in names}
+        assert len(sizes) == 1, names
+    assert len(fingerprints) > len(catalogue.names()) * 3 // 4
 
 
 @pytest.mark.parametrize(
