@@ -10,6 +10,8 @@ from typing import Protocol
 from planner.cost.bill import Bill
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
+from planner.models.facts import ModelFacts
+from planner.models.pipelines import TASK
 from planner.plan.billing import as_people_run
 from planner.plan.inputs.hardware import RentedDevice
 from planner.plan.inputs.problem import Problem
@@ -205,8 +207,8 @@ def _run(problem: Problem, placement: Placement, run: Run) -> str:
     parts += [f"{devices:,} GPUs"] if devices > 1 else []
     epochs = f"{run.epochs:.3g} epoch{'' if run.epochs == 1 else 's'}"
     if variant.name == CACHED:
-        what = "the denoiser" if placement.variant.facts.task == "text_to_image" else "the head"
-        epochs = f"one pass for the features and {run.epochs - 1:.3g} epochs of {what}"
+        trained = "the denoiser" if _paints(variant.facts) else "the head"
+        epochs = f"one pass for the features and {run.epochs - 1:.3g} epochs of {trained}"
     what = what.removesuffix("s") if step.samples == 1 and what == "samples" else what
     steps = f"{run.steps:,} step{'' if run.steps == 1 else 's'}"
     text = f"{variant.strategy}: {epochs}, {steps} of {step.samples:,} {what}"
@@ -303,10 +305,16 @@ def _larger_step(question: Question, placement: Placement) -> str:
     )
 
 
+def _paints(facts: ModelFacts) -> bool:
+    """Whether a whole denoiser trains on what is cached, not a head."""
+    return facts.task == TASK
+
+
 def _no_checkpointing(question: Question, placement: Placement) -> str:
     """No backward pass goes through what made the features."""
     asked = question.gradient_checkpointing
-    if asked in ("auto", "none") or placement.variant.name != CACHED:
+    trained = placement.variant
+    if asked in ("auto", "none") or trained.name != CACHED or _paints(trained.facts):
         return ""
     return (
         f"{FieldName('gradient_checkpointing')} {asked} has no effect: no backward pass goes "

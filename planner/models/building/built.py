@@ -51,8 +51,9 @@ class BuiltModel:
     trunk: str = ""
     #: What mixed precision does to frozen weights: (type, denoiser=is the trunk frozen too).
     store_half: Callable[..., None] | None = None
-    #: Makes this model train on what its frozen parts gave out before.
-    cached: Callable[[BuiltModel], None] | None = None
+    #: Makes this model its frozen parts alone ("features"), or what trains on what they gave out
+    #: before ("cached").
+    cached: Callable[[BuiltModel, str], None] | None = None
     #: DreamBooth: half of a batch, which is twice as large, is of the class.
     preserve_prior: Callable[[BuiltModel], None] | None = None
     #: The frozen parts alone, where they are not what stands before the head.

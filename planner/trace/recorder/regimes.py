@@ -289,8 +289,8 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
     if built.store_half is not None and recipe.precision in AUTOCAST:
         adapted = recipe.strategy == "lora" and recipe.load_in is None
         built.store_half(AUTOCAST[recipe.precision], denoiser=adapted)
-    if recipe.variant == "cached" and built.cached is not None:
-        built.cached(built)
+    if recipe.variant is not None and built.cached is not None:
+        built.cached(built, recipe.variant)
     if recipe.prior_preservation and built.preserve_prior is not None:
         built.preserve_prior(built)
     if device == "meta" and facts.library == "transformers":

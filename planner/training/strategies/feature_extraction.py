@@ -19,6 +19,8 @@ def apply(built, recipe, build) -> Prepared:
 
         store_frozen(built, recipe)
     freeze(built.module)
+    if recipe.variant == "features" and built.features is not None:
+        return _backbone_only(built, total)
     head = list(built.head_parameters())
     if not head:
         raise ModelError(f"{built.facts.name} has no head to train")

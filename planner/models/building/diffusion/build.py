@@ -80,7 +80,7 @@ def build_diffusion(
         assumptions=(NOT_COUNTED, *said, *_of(row)),
         trunk=row.denoiser,
         store_half=module.store_half,
-        cached=lambda built: _cached(built, module, side),
+        cached=lambda built, variant: _cached(built, module, side, variant),
         preserve_prior=lambda built: _with_prior(built, module),
         features=lambda batch: module.encode(batch),
     )
@@ -133,7 +133,7 @@ def _batch(ids: Mapping[str, int | None], side: int, B: int) -> dict[str, torch.
     return {"pixels": pixels, **{name: numbers(length) for name, length in ids.items()}}
 
 
-def _cached(built: BuiltModel, module: LatentDiffusion, side: int) -> None:
+def _cached(built: BuiltModel, module: LatentDiffusion, side: int, variant: str) -> None:
     """The same denoiser, fed with latents and embeddings that were made before. Raises ModelError
     on a real device, where nothing has made them."""
     import torch
@@ -144,7 +144,11 @@ def _cached(built: BuiltModel, module: LatentDiffusion, side: int) -> None:
             where=built.facts.name,
             mend=f"Use {FieldName('cached_features', off=True)}",
         )
-    ids, encode = module.condition.ids(module), module.without_encoders()
+    ids, encoders = module.condition.ids(module), module.without_encoders()
+    encode = encoders.encode
+    if variant == "features":  # no denoiser is loaded where they run
+        built.module, built.trunk, built.features = encoders, "", encode
+        return
     kept: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
 
     def make(B: int, S: int | None, T: int | None) -> dict[str, torch.Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -101,13 +101,13 @@ class LatentDiffusion(nn.Module):
             if (name != self.pipeline.denoiser or denoiser) and hasattr(self, name):
                 getattr(self, name).to(dtype)
 
-    def without_encoders(self) -> Callable[[Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]:
+    def without_encoders(self) -> LatentDiffusion:
         """Leave the denoiser alone, whose latents and embeddings come from a cache. Returns what
-        makes these: ``encode`` of a module of the parts that were taken out."""
+        makes these: a module of the parts that were taken out, whose ``encode`` does."""
         names = [name for name in self.pipeline.parts if name != self.pipeline.denoiser]
         parts = {name: getattr(self, name) for name in names}
         for name in names:
             delattr(self, name)
         other = LatentDiffusion(parts, self.pipeline, self.scheduler)
         other.weight_type = self.weight_type
-        return other.encode
+        return other
