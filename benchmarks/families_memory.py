@@ -7,7 +7,8 @@ Each case is a model in float32 with eager attention at one batch: the step's la
 tensors (``planner.memory.live_bytes``, no allocator, no library workspaces) beside
 ``torch.distributed._tools.mem_tracker.MemTracker`` around the same module, batch, loss and AdamW
 under ``FakeTensorMode``. Models whose kernels on CUDA keep other tensors than a processor's (LSTMs,
-fused attention without an eager form) cannot be compared so. Leaves with 1 where a difference is above ``TOLERANCE``.
+fused attention without an eager form) cannot be compared so. Leaves with 1 where a difference is
+above ``TOLERANCE``.
 """
 
 from __future__ import annotations
