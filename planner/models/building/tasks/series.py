@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from planner.models.building.tasks.base import Feed, TrainingTask
@@ -68,7 +69,7 @@ def _lagged(feed: Feed, b: int) -> dict[str, Any]:
     return batch
 
 
-def _forecast(module: Any, batch: dict[str, Any]) -> Any:
+def _forecast(module: Any, batch: Mapping[str, Any]) -> Any:
     """The forecast, or the parameters of its distribution side by side."""
     import torch
 
