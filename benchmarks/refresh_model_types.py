@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from planner import tables  # noqa: E402
 from planner.libraries import import_library  # noqa: E402
+from planner.models.building.image_inputs import image_rules  # noqa: E402
 from planner.models.constants import has  # noqa: E402
-from planner.models.image_inputs import image_rules  # noqa: E402
 
 MAPPINGS = {
     "causal_lm": "CAUSAL_LM",

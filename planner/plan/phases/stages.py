@@ -13,7 +13,7 @@ from planner.datasets.profile import DatasetProfile
 from planner.figures import Estimate
 from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
-from planner.plan.inputs.images import seen
+from planner.plan.inputs.families.images import seen
 from planner.plan.inputs.rows import default
 from planner.question import Question
 from planner.uncertainty.spread import overhead

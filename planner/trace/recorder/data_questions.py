@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from planner.errors import ModelError
-from planner.trace.recorder.known_masks import ScatterOfKnown, taken
+from planner.trace.recorder.stand_ins.known_masks import ScatterOfKnown, taken
 
 #: Marks on meta tensors: what a condition on the data is taken as, what a mask adds up to, and what
 #: each element of a mask's sums is.

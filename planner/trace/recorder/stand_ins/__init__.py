@@ -1,0 +1,1 @@
+"""Operations that a device runs and meta tensors cannot."""
