@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from planner import tables  # noqa: E402
 from planner.libraries import import_library  # noqa: E402
 from planner.models.building.image_inputs import image_rules  # noqa: E402
+from planner.models.building.tasks.series import CLASSES  # noqa: E402
 from planner.models.constants import has  # noqa: E402
 
 MAPPINGS = {
@@ -31,6 +32,7 @@ MAPPINGS = {
     "token_classification": "TOKEN_CLASSIFICATION",
     "question_answering": "QUESTION_ANSWERING",
     "image_classification": "IMAGE_CLASSIFICATION",
+    "masked_image_modeling": "MASKED_IMAGE_MODELING",
     "audio_classification": "AUDIO_CLASSIFICATION",
     "speech_recognition": "SPEECH_SEQ_2_SEQ",
     "object_detection": "OBJECT_DETECTION",
@@ -38,7 +40,7 @@ MAPPINGS = {
     "semantic_segmentation": "SEMANTIC_SEGMENTATION",
     "mask_generation": "MASK_GENERATION",
 }
-KEPT = "contrastive"
+KEPT = {"contrastive", "image_self_distillation"}
 #: A diffusion model, speech in and out, and parts that train one by one.
 NO_WRITERS = {"diffusion_gemma", "kyutai_speech_to_text", "qwen3_omni_moe"}
 #: What a class that cannot do without an image or a sound says.
@@ -58,6 +60,7 @@ def main() -> int:
     by_task = {task: set(mapping(name)) for task, name in MAPPINGS.items()}
     by_task["instance_segmentation"] |= set(mapping("UNIVERSAL_SEGMENTATION"))
     by_task["speech_recognition"] |= {name for name in mapping("CTC") if has("frame_samples", name)}
+    by_task["masked_image_modeling"].add("vit_mae")  # its class is one of pre-training in general
     several = {**mapping("IMAGE_TEXT_TO_TEXT"), **mapping("MULTIMODAL_LM")}
     text = {name for name in several if name not in NO_WRITERS and writes_text(name)}
     by_task["causal_lm"] = (by_task["causal_lm"] - set(several)) | text
@@ -67,10 +70,11 @@ def main() -> int:
     by_task["speech_recognition"] -= {"dia", "pop2piano", "vibevoice"}  # they write sound
     bodies = dict(modeling_auto.MODEL_MAPPING_NAMES).keys() - several.keys()
     by_task |= encoders(by_task, mapping("TEXT_ENCODING").keys(), bodies)
+    by_task["time_series_forecasting"] = set(CLASSES)
     rows = [dict(row) for row in tables.rows("models", "model_types.csv")]
     for row in rows:
         found = {task for task, types in by_task.items() if row["model_type"] in types}
-        kept = {KEPT} & set(row["tasks"].split())
+        kept = KEPT & set(row["tasks"].split())
         row["tasks"] = " ".join(sorted(found | kept))
     write(rows)
     return 0

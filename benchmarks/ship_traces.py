@@ -1,7 +1,7 @@
-"""Record the traces that ship with the planner: the default recipes of the catalogue's common
-models.
+"""Record the traces that ship with the planner: the default recipes of the catalogue's models.
 
     python benchmarks/ship_traces.py                    # what is missing
+    python benchmarks/ship_traces.py --all              # and of the catalogue's other models
     python benchmarks/ship_traces.py --again gpt2       # one model anew
     python benchmarks/ship_traces.py --list
 
@@ -32,12 +32,39 @@ from planner.trace import store
 from planner.trace.source import TraceSource, trace_for
 from planner.training.recipe import Recipe
 
+#: Models from this many parameters on are trained in batches of one too.
+TRAINED_SINGLY = 10**9
 REFERENCE_GPU = "h100-sxm"  # only to choose the precision that devices with bf16 get
 
 
 def listed() -> list[dict]:
     """Rows of ``profiles/traces/shipped.csv``: model, strategies, regimes."""
     return list(tables.rows("traces", "shipped.csv"))
+
+
+def others() -> list[dict]:
+    """Rows of the same sort of the catalogue's models that do not ship, the smallest first."""
+    shipped = {row["model"] for row in listed()}
+    names = [r["name"] for r in tables.rows("models", "catalogue.csv") if r["name"] not in shipped]
+    found = [resolve(name, offline=True) for name in names]
+    return [
+        {
+            "model": facts.name,
+            "regimes": "b2 b1" if (facts.parameters or 0) >= TRAINED_SINGLY else "b2",
+            "source": "recorded from the catalogue's config"
+            if facts.library == "transformers"
+            else f"recorded from {facts.library}",
+            "date": datetime.date.today().isoformat(),
+        }
+        for facts in sorted(found, key=lambda facts: facts.parameters or 0)
+    ]
+
+
+def keep_listed(row: dict) -> None:
+    """Add a model to ``profiles/traces/shipped.csv``."""
+    with tables.path("traces", "shipped.csv").open("a", newline="", encoding="utf-8") as handle:
+        fields = ["model", "regimes", "source", "date"]
+        csv.DictWriter(handle, fields, lineterminator="\n").writerow(row)
 
 
 def recipes(facts: ModelFacts) -> list[tuple[Recipe, ModelFacts, ModelFacts | None]]:
@@ -120,33 +147,44 @@ def main() -> int:
     )
     parser.add_argument("--only", nargs="*", metavar="MODEL")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--all", action="store_true", help="every model of the catalogue")
     args = parser.parse_args()
-    refusals: dict[str, tuple[str, str]] = {}
-    for row in listed():
+    known = listed()
+    for row in known + (others() if args.all else []):
         name = row["model"]
         if args.only and name not in args.only:
             continue
         again = args.again is not None and (not args.again or name in args.again)
-        facts = resolve(name, offline=True)
-        for recipe, trains, teacher in recipes(facts):
-            for regime in row["regimes"].split():
-                label = (
-                    f"{name} {recipe.strategy} {recipe.variant or ''} "
-                    f"{recipe.gradient_checkpointing} {regime}"
-                )
-                if args.list:
-                    print(label)
-                    continue
-                source = trace_for(trains, recipe, teacher=teacher)
-                try:
-                    done = ship(source, regime, again)
-                except PlannerError as error:
-                    done, refusals[source.refusal] = f"left out: {error}", (name, str(error))
-                if done:
-                    print(f"{label:70} {done}", flush=True)
+        recorded = ship_model(name, row["regimes"].split(), again, args.list)
+        if row not in known and recorded:
+            keep_listed(row)
+    return 0
+
+
+def ship_model(name: str, regimes: list[str], again: bool, only_listed: bool) -> int:
+    """How many traces of one model were recorded; what cannot be is kept as refused."""
+    refusals: dict[str, tuple[str, str]] = {}
+    recorded = 0
+    for recipe, trains, teacher in recipes(resolve(name, offline=True)):
+        for regime in regimes:
+            label = (
+                f"{name} {recipe.strategy} {recipe.variant or ''} "
+                f"{recipe.gradient_checkpointing} {regime}"
+            )
+            if only_listed:
+                print(label)
+                continue
+            source = trace_for(trains, recipe, teacher=teacher)
+            try:
+                done = ship(source, regime, again)
+                recorded += done is not None
+            except PlannerError as error:
+                done, refusals[source.refusal] = f"left out: {error}", (name, str(error))
+            if done:
+                print(f"{label:70} {done}", flush=True)
     if refusals:
         keep_refusals(refusals)
-    return 0
+    return recorded
 
 
 if __name__ == "__main__":

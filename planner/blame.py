@@ -22,6 +22,7 @@ from typing import Literal
 from planner.errors import MachineError, ModelError, PlannerError
 
 Culprit = Literal["model", "torch", "device", "planner"]
+Owner = Literal["model", "torch", "device", "planner", "python"]
 
 _PACKAGE = str(Path(__file__).resolve().parent) + "/"
 #: Answers operations in torch's place while a step is recorded.
@@ -111,8 +112,12 @@ def _file(step: TracebackType) -> str:
     return step.tb_frame.f_code.co_filename
 
 
-def _owner(step: TracebackType) -> Literal["model", "torch", "device", "planner", "python"]:
-    file = _file(step)
+def _owner(step: TracebackType) -> Owner:
+    return owner_of_file(_file(step))
+
+
+def owner_of_file(file: str) -> Owner:
+    """Whose code a source file holds."""
     if file.startswith(_PACKAGE):
         return "planner"
     if any(file.startswith(_place_of(name) or "?") for name in _DEVICE_LIBRARIES):

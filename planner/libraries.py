@@ -21,7 +21,8 @@ TORCHVISION_SCHEMAS = (
 )
 
 EXTRAS = {"transformers": "hf", "peft": "hf", "timm": "vision", "torchvision": "vision"} | {
-    "diffusers": "diffusers"
+    "ultralytics": "yolo",
+    "diffusers": "diffusers",
 }
 #: Libraries that write reports: nothing of torch is imported with them.
 REPORTING = {

@@ -23,7 +23,13 @@ from planner.datasets.manifest import with_media, with_pictures
 from planner.datasets.profile import DatasetProfile
 from planner.datasets.readers import AUDIO, IMAGE, Budget, Sample
 from planner.datasets.templates.choosing import ModelText
-from planner.datasets.tokens import BytesPerToken, TokenCounter, TokenizerFile
+from planner.datasets.tokens import (
+    BytesPerToken,
+    Letters,
+    TokenCounter,
+    TokenizerFile,
+    is_by_letter,
+)
 from planner.errors import DataError, FieldName
 from planner.first_lines import FirstLine
 
@@ -80,6 +86,8 @@ def scanned(path: str | Path, reading: Reading, budget: Budget) -> Scanned:
     counter = (
         TokenizerFile(reading.tokenizer_path)
         if reading.tokenizer_path
+        else Letters()
+        if is_by_letter(reading.vocabulary_size)
         else BytesPerToken.for_vocabulary(reading.vocabulary_size)
     )
     try:

@@ -95,6 +95,21 @@ class BytesPerToken:
         return out
 
 
+def is_by_letter(vocabulary: int | None) -> bool:
+    """Whether a vocabulary is of letters, bytes or amino acids: each is a token."""
+    return vocabulary is not None and vocabulary <= constant("letter_vocabulary")
+
+
+class Letters:
+    """A token for each byte of a text: amino acids, letters of transcripts, bytes of ByT5."""
+
+    name = "a token a letter"
+    relative_error = 0.0
+
+    def count(self, texts: Sequence[str]) -> np.ndarray:
+        return np.array([len(text.encode()) for text in texts], dtype=np.int64)
+
+
 @cache
 def ratio(script: str, vocabulary: str) -> tuple[float, float]:
     """(bytes per token, relative error) of profiles/datasets/bytes_per_token.csv. Raises

@@ -78,6 +78,8 @@ class RealStep:
         if self.optimizer is not None:
             self.scaler.step(self.optimizer)
             self.scaler.update()
+            if self.prepared.after_update is not None:
+                self.prepared.after_update()
             self.optimizer.zero_grad(set_to_none=True)
         mark("end")
 

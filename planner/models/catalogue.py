@@ -13,6 +13,7 @@ from planner.first_lines import FirstLine
 from planner.models import pipelines
 from planner.models.configs import read_config
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
+from planner.models.names import yolo
 from planner.models.quantization.read import read as read_quantization
 from planner.models.quantization.words import first_lines as quantised_lines
 from planner.models.tasks import check_task, choose_task, describe, modality_of
@@ -125,6 +126,8 @@ def _vision(row: Row, task: str, known: dict[str, Any]) -> ModelFacts:
         fingerprint=text_fingerprint(f"{row['library']}:{architecture}"),
         parameters=int(row["parameters"]),
         image_size=int(row["image_size"]),
-        first_lines=(FirstLine("task", f"trained as {task} ({row['library']} {what})"),),
+        first_lines=yolo.first_lines(architecture)
+        if row["library"] == "ultralytics"
+        else (FirstLine("task", f"trained as {task} ({row['library']} {what})"),),
         **known,
     )

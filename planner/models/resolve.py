@@ -14,8 +14,9 @@ from planner.first_lines import FirstLine
 from planner.models import catalogue, folders, hub, pipelines, sizes
 from planner.models.checkpoint import read_checkpoint
 from planner.models.configs import SUPPLIED, library_knows, read_config
+from planner.models.constants import constant
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
-from planner.models.names import renames, spelling
+from planner.models.names import own, renames, spelling, yolo
 from planner.models.quantization.read import quantised_by
 from planner.models.quantization.read import read as read_quantization
 from planner.models.quantization.words import first_lines as quantised_lines
@@ -25,6 +26,7 @@ from planner.models.tasks import (
     check_task,
     choose_task,
     describe,
+    modality_in,
     modality_of,
     unstated_dtype,
     unstated_sizes,
@@ -65,8 +67,12 @@ def resolve(
     prefix, _, rest = name.partition(":")
     if prefix == "diffusers":
         return _pipeline(rest, task, trust_remote_code, offline)
+    if prefix == own.PREFIX:
+        return _own(rest, task)
     if prefix in ("timm", "torchvision"):
         return _vision(prefix, rest, task)
+    if prefix == "yolo":
+        return _yolo(rest, task)
     if FACTORY.fullmatch(name) and not spelling.match(name, catalogue.index()):
         return _factory(name, task)
     if sizes.is_size(name):
@@ -197,7 +203,7 @@ def _from_config(
         library="transformers",
         task=chosen.task,
         task_is_open=chosen.open,
-        modality=modality_of(chosen.task),
+        modality=modality_in(config, chosen.task),
         config=config,
         folder=file.parent,
         fingerprint=fingerprint,
@@ -269,6 +275,29 @@ def _vision(library: str, name: str, task: str | None) -> ModelFacts:
     )
 
 
+def _yolo(name: str, task: str | None) -> ModelFacts:
+    """A detector of Ultralytics. Raises ModelError for a name of no series."""
+    row = catalogue.find(name)
+    if row is not None and row["library"] == "ultralytics":
+        return replace(catalogue.facts(row, task), name=f"yolo:{name}", origin="ultralytics")
+    if not yolo.SERIES.fullmatch(name):
+        raise ModelError(
+            f"unknown YOLO {name!r}", mend="Name a series and a size: yolo:yolov8n, yolo:yolo11m"
+        )
+    return ModelFacts(
+        name=f"yolo:{name}",
+        origin="ultralytics",
+        library="ultralytics",
+        architecture=name,
+        task=check_task(task, "object_detection", f"yolo:{name}"),
+        modality="image",
+        fingerprint=text_fingerprint(f"ultralytics:{name}"),
+        image_size=int(constant("yolo_side")),
+        license=yolo.LICENCE,
+        first_lines=yolo.first_lines(name),
+    )
+
+
 def _newer(library: str, name: str) -> bool:
     """Does an installed release know a name that the shipped table does not? Asked only when the
     table fails: imports torch."""
@@ -303,6 +332,21 @@ def _factory(name: str, task: str | None) -> ModelFacts:
         modality=modality_of(task or ""),
         fingerprint=source_fingerprint(name),
         first_lines=(FirstLine("task", f"trained as {task or 'custom'} (the factory's own loss)"),),
+    )
+
+
+def _own(name: str, task: str | None) -> ModelFacts:
+    """A factory that ships, of which more is known than of a user's."""
+    row = own.row_of(name)
+    facts = _factory(row["factory"], check_task(task, row["task"], f"{own.PREFIX}:{name}"))
+    line = FirstLine("model", f"{name}: {row['assumed']}")
+    return replace(
+        facts,
+        name=f"{own.PREFIX}:{name}",
+        origin="catalogue",
+        parameters=int(row["parameters"]),
+        weights_dtype="float32",
+        first_lines=(*facts.first_lines, line),
     )
 
 

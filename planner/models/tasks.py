@@ -27,6 +27,7 @@ PREFERENCE: tuple[str, ...] = (
     "masked_lm",
     "token_classification",
     "text_embedding",
+    "time_series_forecasting",
     "object_detection",
     "instance_segmentation",
     "semantic_segmentation",
@@ -106,11 +107,18 @@ def _by_class(name: str | None, possible: frozenset[str] | None, where: str) -> 
         return Choice(row.nearest, FirstLine("task", text, warning=True), row.base)
     if row.base and possible:
         return None
-    raise ModelError(
-        f"{row.words} ({name}) is not covered",
-        where=where,
-        mend=_instead(possible or frozenset()),
+    return _as_it_is(row.words, name or "", possible or frozenset())
+
+
+def _as_it_is(words: str, name: str, possible: frozenset[str]) -> Choice:
+    """A class that no task covers, trained as its own code allows."""
+    text = (
+        f"{words} ({name}) has no task of its own here: fed after the names of its arguments and "
+        "trained on its own loss, or on the mean square of what it returns; check what is said of "
+        "its sizes"
     )
+    other = f", or {FieldName('task')} {' or '.join(sorted(possible))}" if possible else ""
+    return Choice("custom", FirstLine("task", text + other, warning=True))
 
 
 def _by_family(family: str, possible: frozenset[str], name: str | None, where: str) -> Choice:
@@ -120,6 +128,8 @@ def _by_family(family: str, possible: frozenset[str], name: str | None, where: s
     if has("frame_samples", family):  # as the catalogue's models of these families
         order = ("audio_classification", *PREFERENCE)
     found = next((task for task in order if task in possible), None)
+    if found is None and name:
+        return _as_it_is("this class", name, possible)
     if found is None:
         raise ModelError(
             f"training a {family} model is not covered",
@@ -133,13 +143,6 @@ def _by_family(family: str, possible: frozenset[str], name: str | None, where: s
     return Choice(found, _line(found, reason), open=True)
 
 
-def _instead(possible: frozenset[str]) -> str:
-    if not possible:
-        return "Give a factory package.module:function"
-    named = " or ".join(sorted(possible))
-    return f"{FieldName('task')} {named} prices the same body with that head"
-
-
 def _line(task: str, reason: str, *, changeable: bool = True) -> FirstLine:
     """``reason``: a class's name, or a sentence's part."""
     change = f"; {FieldName('task')} changes it" if changeable and " " in reason else ""
@@ -150,6 +153,23 @@ def modality_of(task: str) -> str:
     """What a sample of the task is; ``text`` for a task that the table does not hold."""
     row = tasks().get(task)
     return row.modality if row else "text"
+
+
+def modality_in(config: Mapping[str, Any], task: str) -> str:
+    """The task's, or of a class without a task of its own what its config reads."""
+    if task != "custom":
+        return modality_of(task)
+    name = class_of(config) or ""
+    text = any(key in config for key in ("vocab_size", "text_config", "llm_config"))
+    sees = any(
+        key in config for key in ("image_size", "vision_config", "num_channels", "backbone_config")
+    )
+    hears = any(key in config for key in ("num_mel_bins", "conv_kernel", "sampling_rate"))
+    if hears or "Audio" in name or "Speech" in name:
+        return "audio"
+    if sees or not text:
+        return "image_text" if text else "image"
+    return "text"
 
 
 def check_task(task: str | None, only: str, where: str) -> str:
@@ -200,6 +220,8 @@ def describe(config: Mapping[str, Any], task: str) -> dict[str, Any]:
         length -= int(constant("reserved_positions", family))
     if has("relative_positions", family):
         length = None
+    if task == "image_self_distillation":  # whatever size its weights were published for
+        image = int(constant("global_crop_pixels"))
     return {
         "max_length": length,
         "image_size": max(image) if isinstance(image, list) else image,
@@ -213,11 +235,15 @@ def describe(config: Mapping[str, Any], task: str) -> dict[str, Any]:
             "num_layers",
             "encoder_layers",
         ),
-        "vocabulary": config_field(config, "vocab_size")
-        if modality_of(task) in ("text", "image_text") or task == "speech_recognition"
-        else None,
+        "vocabulary": config_field(config, "vocab_size") if reads_text(task) else None,
         "weights_dtype": weights_dtype(config),
     }
+
+
+def reads_text(task: str) -> bool:
+    """Whether a task's samples hold texts as tokens."""
+    spoken = ("speech_recognition", "text_to_speech")
+    return modality_of(task) in ("text", "image_text") or task in spoken
 
 
 def _image_size(config: Mapping[str, Any], vision: Mapping[str, Any], task: str) -> Any:
@@ -228,6 +254,23 @@ def _image_size(config: Mapping[str, Any], vision: Mapping[str, Any], task: str)
     family, stated = config["model_type"], vision.get("image_size")
     own = task in SIZED_BY_FAMILY and has("training_side", family)
     return int(constant("training_side", family)) if own else stated
+
+
+#: Tasks that learn objects, as many an image as a row of ``constants.csv`` says.
+OF_OBJECTS = ("object_detection", "instance_segmentation")
+
+
+def resizes_on_device(library: str, task: str) -> bool:
+    """Whether images travel as they lie on disk: torchvision's detectors resize them themselves."""
+    return library == "torchvision" and task in OF_OBJECTS
+
+
+def keeps_shape(library: str, architecture: str | None, family: str, task: str) -> bool:
+    """Whether images for this task keep their shape, so that a size is that of their shorter side.
+    torchvision's detectors resize so, but for SSD. ``family``: transformers' model_type."""
+    if resizes_on_device(library, task):
+        return not (architecture or "").startswith("ssd")
+    return task in SIZED_BY_FAMILY and has("keeps_shape", family)
 
 
 def weights_dtype(config: Mapping[str, Any]) -> str | None:

@@ -37,7 +37,7 @@ WRITTEN = Use(
     tasks=("causal_lm", "seq2seq_lm", "image_text_to_text", "speech_recognition"),
 )
 #: Tasks whose samples have a second text of a length of its own.
-TWO_SIDES = ("seq2seq_lm", "speech_recognition", "text_embedding")
+TWO_SIDES = ("seq2seq_lm", "speech_recognition", "text_embedding", "text_to_speech")
 HIRED = Use(strategies=TRAINING_STRATEGIES, loses_to="price")
 SERVED = Use(needs=("requests_per_month",))
 REQUESTED = Use(needs=("requests_per_month",), needless_for=PAID_STRATEGIES)

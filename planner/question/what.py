@@ -29,7 +29,7 @@ Task = Annotated[str, OneOf(tasks())]
 class What(BaseModel):
     """The first fields of a question."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     model: str = Field(description=SETTINGS["model"].words)
     data: str | None = Field(None, description="File or folder that is read and counted")

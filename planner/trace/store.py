@@ -2,8 +2,8 @@
 large model.
 
 Layout: xz over a NumPy ``.npz`` of integer arrays and one UTF-8 JSON header; never pickled. Layers
-repeat, so births and lifetimes are stored as differences, which xz folds. Reading refuses anything
-that is not exactly this.
+repeat, so births, lifetimes and modules are stored as differences, which xz folds. Reading refuses
+anything that is not exactly this.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from planner.errors import MachineError, ProfileError
 from planner.trace.table import Operand, Signature, StepTrace, TraceFamily
 
 #: The layout of a file.
-FORMAT = 1
+FORMAT = 2
 #: Raised when the recorder records something else for the same step: cached traces of before are
 #: then recorded anew (and the shipped ones want ``benchmarks/ship_traces.py --again``).
 RECORDING = 3
@@ -132,20 +132,38 @@ def _restore(header: dict, arrays: dict[str, np.ndarray]) -> StepTrace:
         signatures=tuple(_long(s) for s in header["signatures"]),
         op_signature=arrays["op_signature"].astype(np.int32),
         op_phase=arrays["op_phase"].astype(np.uint8),
-        op_module=arrays["op_module"].astype(np.int32),
+        op_module=_summed(arrays["op_module"]),
         sizes=tuple((tuple(shape), int(size)) for shape, size in header["sizes"]),
         size=arrays["size"].astype(np.int32),
-        birth=np.cumsum(arrays["birth"].astype(np.int64)).astype(np.int32),
+        birth=_summed(arrays["birth"]),
         death=np.empty(0, np.int32),
         category=arrays["category"].astype(np.uint8),
-        storage_module=arrays["storage_module"].astype(np.int32),
+        storage_module=np.empty(0, np.int32),
         modules=tuple(header["modules"]),
         meta=header["meta"],
         domain={k: (v[0], v[1]) for k, v in header["domain"].items()},
     )
     object.__setattr__(trace, "death", trace.birth + arrays["death"].astype(np.int32))
     _check(trace)
+    modules = _of_storages(trace, arrays["storage_module"].astype(np.int64))
+    if len(modules) and (modules.min() < 0 or modules.max() >= len(trace.modules)):
+        raise ValueError("a storage belongs to no module")
+    object.__setattr__(trace, "storage_module", modules)
     return trace
+
+
+def _summed(steps: np.ndarray) -> np.ndarray:
+    return np.cumsum(steps.astype(np.int64)).astype(np.int32)
+
+
+def _of_storages(trace: StepTrace, stored: np.ndarray) -> np.ndarray:
+    """The modules of storages: what was there before the step by differences, the rest from the
+    module of the operation that made it."""
+    before = trace.birth < 0
+    modules = np.empty(len(stored), dtype=np.int32)
+    modules[before] = _summed(stored[before])
+    modules[~before] = stored[~before] + trace.op_module[trace.birth[~before]]
+    return modules
 
 
 def _check(trace: StepTrace) -> None:
@@ -154,7 +172,6 @@ def _check(trace: StepTrace) -> None:
         (trace.op_signature, len(trace.signatures)),
         (trace.op_module, len(trace.modules)),
         (trace.size, len(trace.sizes)),
-        (trace.storage_module, len(trace.modules)),
         (trace.death, trace.op_count + 1),
         (trace.birth + 1, trace.op_count + 1),
     )
@@ -188,11 +205,22 @@ def _long(short: list) -> Signature:
 
 
 def _pack(trace: StepTrace, name: str) -> np.ndarray:
-    if name == "birth":
-        return np.diff(trace.birth, prepend=0)
+    if name in ("birth", "op_module"):
+        return np.diff(getattr(trace, name), prepend=0)
     if name == "death":
         return trace.death - trace.birth
+    if name == "storage_module":
+        return _storages_told(trace)
     return getattr(trace, name)
+
+
+def _storages_told(trace: StepTrace) -> np.ndarray:
+    """See ``_of_storages``."""
+    before = trace.birth < 0
+    told = np.empty(len(before), dtype=np.int64)
+    told[before] = np.diff(trace.storage_module[before], prepend=0)
+    told[~before] = trace.storage_module[~before] - trace.op_module[trace.birth[~before]]
+    return told
 
 
 def _smallest(values: np.ndarray) -> np.ndarray:

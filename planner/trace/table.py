@@ -184,14 +184,19 @@ class StepTrace:
                 "length T, classes C)"
             )
         given = [np.asarray(point[s], dtype=np.int64) for s in self.symbols]
-        key = tuple((value.shape, value.tobytes()) for value in given)
+        # of a batch of one nothing varies: as many points as are asked, all alike
+        there = [np.shape(value) for value in point.values() if value is not None]
+        alike = () if given else np.broadcast_shapes(*there)
+        key = (alike, *((value.shape, value.tobytes()) for value in given))
         size = max((value.size for value in given), default=1)
-        return self.memo.of("dims", key, lambda: self._dims(given), most=64, alone=size > SMALL)
+        return self.memo.of(
+            "dims", key, lambda: self._dims(given, alike), most=64, alone=size > SMALL
+        )
 
-    def _dims(self, given: list[np.ndarray]) -> np.ndarray:
+    def _dims(self, given: list[np.ndarray], alike: tuple[int, ...]) -> np.ndarray:
         values = np.broadcast_arrays(*given)
         by_symbol = dict(zip(self.symbols, values))
-        shape = values[0].shape if values else ()
+        shape = values[0].shape if values else alike
         basis = np.stack([np.broadcast_to(value_of(m, by_symbol), shape) for m in self.monomials])
         return _fixed(np.tensordot(self.forms, basis, axes=1))
 

@@ -10,6 +10,7 @@ RECORDED = {
     "transformers": ("torch", "transformers", "peft"),
     "timm": ("torch", "timm", "peft"),
     "torchvision": ("torch", "torchvision", "peft"),
+    "ultralytics": ("torch", "ultralytics", "torchvision", "peft"),
     "diffusers": ("torch", "diffusers", "transformers", "peft"),
     "factory": ("torch", "peft"),
 }

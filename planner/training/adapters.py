@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: PEFT's word for every linear layer but the output.
 ALL_LINEAR = "all-linear"
+#: Families whose output products PEFT refuses.
+SCANNED = ("falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h")
 _NAME = re.compile(r"[\w.-]+")
 #: How many names an error lists.
 SHOWN = 40
@@ -59,7 +61,11 @@ def targets(built: BuiltModel, recipe: Recipe) -> list[str] | str:
         return _modules(built, recipe.lora_targets, "lora_targets")
     # these names would mean the experts' weights too, which recipes leave alone
     meant = old_names(built)
-    known = sorted(n for n in built.linear_names() if n.rpartition(".")[2] not in meant)
+    known = [
+        name
+        for name in sorted(built.linear_names())
+        if not _is_refused(built, name) and name.rpartition(".")[2] not in meant
+    ]
     if not known:
         raise QuestionError(
             f"{built.facts.name} has no linear layer but its head: adapters have no place in it",
@@ -68,6 +74,13 @@ def targets(built: BuiltModel, recipe: Recipe) -> list[str] | str:
             "convolutions), or train it otherwise",
         )
     return known
+
+
+def _is_refused(built: BuiltModel, name: str) -> bool:
+    """PEFT adapts no output product of a state-space layer, which its kernels read without a call
+    of the module (``peft/tuners/tuners_utils.py: _check_lora_target_modules_mamba``, peft 0.20)."""
+    family = getattr(getattr(built.module, "config", None), "model_type", None)
+    return family in SCANNED and name.rpartition(".")[2] in ("out_proj", "conv1d")
 
 
 def _experts(built: BuiltModel, names: list[str] | str) -> list[str]:

@@ -22,8 +22,8 @@ class Prepared:
     ``trainable`` are the parameters that the optimizer gets. ``total_parameters`` counts the base
     model once, 4-bit weights by their elements, adapters included (``adapter_parameters``).
     ``kept_wide_bytes``: weights that the loader of few bits leaves as they are,
-    ``kept_stored_bytes`` as others store them.
-    ``unmatched_targets``: names of adapters' places that the model does not have.
+    ``kept_stored_bytes`` as others store them. ``unmatched_targets``: names of adapters' places
+    that the model does not have. ``after_update`` runs after the optimizer.
     """
 
     module: Any
@@ -38,6 +38,7 @@ class Prepared:
     kept_stored_bytes: int = 0
     unmatched_targets: list[str] = field(default_factory=list)
     assumptions: list[str] = field(default_factory=list)
+    after_update: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,5 +74,6 @@ def plain(built, trainable: list, **more) -> Prepared:
         forward=lambda batch: built.loss(built.module, batch),
         batch=built.batch,
         total_parameters=count(built.module.parameters()),
+        after_update=built.after_update,
         **more,
     )

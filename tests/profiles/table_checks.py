@@ -577,6 +577,12 @@ CHECKS = {
         one_of("strategy", ALL_STRATEGIES),
         one_of("modality", tuple({task.runs for task in tasks().values()})),
     ),
+    "models/own_models.csv": GENERIC
+    + (
+        unique("name"),
+        one_of("task", tasks()),
+        rows_satisfying(lambda row: row["assumed"] and ":" in row["factory"], "no assumed sizes"),
+    ),
     "models/image_inputs.csv": GENERIC
     + (
         unique("model_type"),

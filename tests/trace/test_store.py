@@ -23,14 +23,14 @@ def small_trace() -> StepTrace:
         signatures=(product,),
         op_signature=np.zeros(3, np.int32),
         op_phase=np.array([0, 3, 4], np.uint8),
-        op_module=np.zeros(3, np.int32),
+        op_module=np.array([2, 0, 1], np.int32),
         sizes=(((0, 0), 2), ((1, 0), 2)),
         size=np.array([0, 1], np.int32),
         birth=np.array([-1, 0], np.int32),
         death=np.array([3, 1], np.int32),
         category=np.array([0, 3], np.uint8),
-        storage_module=np.zeros(2, np.int32),
-        modules=("",),
+        storage_module=np.array([2, 1], np.int32),
+        modules=("", "blocks", "blocks.0"),
         meta={"model": "tiny"},
         domain={"B": (2, None), "S": (1, 100)},
     )
@@ -54,6 +54,8 @@ def test_round_trip():
         "birth",
         "death",
         "category",
+        "op_module",
+        "storage_module",
     ):
         assert np.array_equal(getattr(again, name), getattr(first, name)), name
 

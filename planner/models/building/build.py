@@ -126,6 +126,10 @@ def _builder(facts: ModelFacts) -> Callable[..., BuiltModel]:
         from planner.models.building.factory import build_factory
 
         return build_factory
+    if facts.library == "ultralytics":
+        from planner.models.building.yolo import build_yolo
+
+        return build_yolo
     if facts.library == "torchvision" and facts.task != "image_classification":
         from planner.models.building.detectors import build_detector
 

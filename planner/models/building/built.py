@@ -45,6 +45,8 @@ class BuiltModel:
     unadapted: frozenset[str] = frozenset()
     beside_adapters: frozenset[str] = frozenset()
     assumptions: tuple[str, ...] = ()
+    #: What runs after every update of the weights (a teacher that averages them).
+    after_update: Callable[[], None] | None = None
     #: The part that strategies train, "" where that is the whole module.
     trunk: str = ""
     #: What mixed precision does to frozen weights: (type, denoiser=is the trunk frozen too).

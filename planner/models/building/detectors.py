@@ -103,6 +103,8 @@ def _made(models: Any, name: str, classes: int | None, image_size: int | None) -
     """The library's model with a pretrained backbone, its weights never read."""
     options: dict[str, Any] = {"num_classes": classes} if classes else {}
     detects = name in models.list_models(module=models.detection)
+    if classes and detects:
+        options["num_classes"] = classes + 1  # the library counts the background among them
     if image_size and name.startswith("ssd"):
         raise ModelError(
             "its anchors are made for one size of images",

@@ -1,17 +1,16 @@
-"""A user's own model: ``package.module:function``.
+"""A user's own model: ``package.module:function`` or ``package.module:Class``.
 
-The function takes no arguments and returns either an ``nn.Module``, or ``(module, batch, loss)``
-where ``batch(B)``, ``batch(B, S)`` or ``batch(B, S, T)`` returns a mapping of tensors (its
-parameters say which sizes the batch has) and ``loss(module, batch)`` a scalar. A bare module is
-called with no batch function: it must then say how it is fed by an attribute ``example_batch``
-(such a function) and return its loss. The function runs under ``torch.device("meta")``, so the
-tensors and weights it makes take no memory.
+What is named is called without arguments. It returns ``(module, batch, loss)``, or an ``nn.Module``
+that says itself how it is fed (``own_module.py``). ``batch(B)``, ``batch(B, S)`` or ``batch(B, S,
+T)`` returns what the module takes: a mapping of tensors, or a tensor, a tuple, a dataclass, nested
+as they come; its parameters say which sizes the batch has. ``loss(module, batch)`` returns a
+scalar, or what holds one (``own_module.scalar_loss``). All of it runs under
+``torch.device("meta")``, so that tensors and weights take no memory.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +19,15 @@ from planner.blame import raised_by_planner
 from planner.errors import FieldName, ModelError
 from planner.models.building.built import BuiltModel, largest_module_list
 from planner.models.building.meta import on_device
+from planner.models.building.own_module import (
+    WHOLE,
+    as_tree,
+    call,
+    output_of,
+    own_parts,
+    scalar_loss,
+    whole,
+)
 from planner.models.building.real_batch import with_values
 from planner.models.factory_source import make_importable
 from planner.models.facts import ModelFacts
@@ -27,8 +35,8 @@ from planner.models.facts import ModelFacts
 if TYPE_CHECKING:
     import torch
 
-    BatchFunction = Callable[..., Mapping[str, Any]]
-    LossFunction = Callable[[torch.nn.Module, Mapping[str, Any]], torch.Tensor]
+    BatchFunction = Callable[..., Any]
+    LossFunction = Callable[[torch.nn.Module, Any], Any]
 
 
 def build_factory(
@@ -47,7 +55,7 @@ def build_factory(
     factory's own business."""
     make = _function(facts.architecture or facts.name)
     with on_device(device, dtype):
-        made = _call(make, facts.name)
+        made = _call(make, facts.name, classes)
     module, batch, loss = _parts(made, facts.name)
     module = module.to(device=device, dtype=dtype)
     blocks = largest_module_list(module)
@@ -57,7 +65,7 @@ def build_factory(
         task=task,
         symbols=_symbols(batch, facts.name),
         make_batch=_batch_maker(batch, dtype, device),
-        loss_function=loss,
+        loss_function=_loss_function(loss, facts.name),
         logits_function=_logits,
         head=_head(module),
         blocks=blocks,
@@ -79,9 +87,11 @@ def _function(name: str) -> Callable[[], Any]:
     return found
 
 
-def _call(make: Callable[[], Any], name: str) -> Any:
+def _call(make: Callable[..., Any], name: str, classes: int | None) -> Any:
+    """A factory with an argument ``classes`` gets the question's number."""
     try:
-        return make()
+        takes = classes is not None and "classes" in inspect.signature(make).parameters
+        return make(classes=classes) if takes else make()
     except Exception as error:
         if raised_by_planner(error):
             raise
@@ -95,8 +105,8 @@ def _call(make: Callable[[], Any], name: str) -> Any:
 def _parts(made: Any, name: str) -> tuple[torch.nn.Module, BatchFunction, LossFunction]:
     import torch
 
-    if isinstance(made, torch.nn.Module) and callable(getattr(made, "example_batch", None)):
-        return made, cast("BatchFunction", made.example_batch), _own_loss
+    if isinstance(made, torch.nn.Module):
+        return (made, *own_parts(made, name))
     if (
         isinstance(made, tuple)
         and len(made) == 3
@@ -114,11 +124,6 @@ def _parts(made: Any, name: str) -> tuple[torch.nn.Module, BatchFunction, LossFu
     )
 
 
-def _own_loss(module: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor:
-    output = module(**batch)
-    return output.loss if hasattr(output, "loss") else output
-
-
 def _symbols(batch: BatchFunction, name: str) -> tuple[str, ...]:
     symbols = tuple(inspect.signature(batch).parameters)
     if symbols not in (("B",), ("B", "S"), ("B", "S", "T")):
@@ -131,13 +136,16 @@ def _symbols(batch: BatchFunction, name: str) -> tuple[str, ...]:
 def _batch_maker(
     batch: BatchFunction, dtype: torch.dtype, device: str
 ) -> Callable[[int, int | None, int | None], dict[str, Any]]:
-    """The user's batch, on the device and with floating tensors in the weights' dtype."""
+    """The user's batch, on the device and with floating tensors in the weights' dtype. What is no
+    mapping stands under ``WHOLE``."""
+    from torch.utils._pytree import tree_map
 
     def make(B: int, S: int | None, T: int | None) -> dict[str, Any]:
         given = [size for size in (B, S, T)][: len(inspect.signature(batch).parameters)]
         with on_device(device, dtype), with_values(device):
             made = batch(*given)
-        return {key: _placed(value, dtype, device) for key, value in made.items()}
+        placed = tree_map(lambda value: _placed(value, dtype, device), as_tree(made))
+        return placed if isinstance(placed, dict) else {WHOLE: placed}
 
     return make
 
@@ -150,9 +158,12 @@ def _placed(value: Any, dtype: torch.dtype, device: str) -> Any:
     return value.to(device=device, dtype=dtype if value.is_floating_point() else value.dtype)
 
 
+def _loss_function(loss: LossFunction, name: str) -> LossFunction:
+    return lambda module, batch: scalar_loss(loss(module, whole(batch)), name)
+
+
 def _logits(module: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor:
-    output = module(**{key: value for key, value in batch.items() if key != "labels"})
-    return output.logits if hasattr(output, "logits") else output
+    return output_of(call(module, whole(batch), without=("labels",)))
 
 
 def _head(module: torch.nn.Module) -> tuple[str, ...]:

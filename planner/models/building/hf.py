@@ -17,6 +17,7 @@ from planner.models.building.tasks.base import (
     training_task,
     training_tasks,
 )
+from planner.models.building.tasks.own_class import class_named
 from planner.models.facts import ModelFacts
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ BLOCK_PATHS = (
     "language_model.decoder.block",
     "transformer_module.decoder.layers",
     "model.decoder.layers",
+    "decoder.wrapped_decoder.layers",
     "decoder.block",
     "decoder.layers",
     "vision_model.encoder.layers",
@@ -75,6 +77,9 @@ def build_transformers(
     module = _module(
         library, config, facts, kind=kind, attention=attention, dtype=dtype, device=device
     )
+    if kind.wrap is not None:
+        wrap, library_module = kind.wrap, module
+        module = make_on(device, lambda: wrap(library_module, config), dtype)
     stand_ins = (*group_experts(module), *kind.on_meta(module)) if device == "meta" else ()
     feed = Feed(module, config, dtype, audio_samples, facts.name, negatives, images or 1)
     kind.check(feed)
@@ -95,6 +100,7 @@ def build_transformers(
         unadapted=frozenset(frozen) if kind.frozen_takes_no_adapters else frozenset(),
         beside_adapters=kind.beside_adapters(module),
         assumptions=(*stand_ins, *said),
+        after_update=kind.after_update(module) if kind.after_update else None,
     )
 
 
@@ -151,7 +157,7 @@ def _module(
     dtype: torch.dtype,
     device: str,
 ) -> torch.nn.Module:
-    maker = _auto_class(library, config, kind).from_config
+    maker = _maker(library, config, kind)
     trust = {"trust_remote_code": True} if facts.trust_remote_code else {}
 
     def make() -> torch.nn.Module:
@@ -168,6 +174,16 @@ def _module(
     if (facts.config or {}).get("tie_word_embeddings") is False:
         _untie(module)
     return module
+
+
+def _maker(library: Any, config: Any, kind: TrainingTask) -> Any:
+    """What makes the module of a config and an attention."""
+    named = kind.own_classes.get(config.model_type)
+    if named is not None:
+        return getattr(library, named)._from_config
+    if kind.name == "custom":
+        return class_named(config)._from_config
+    return _auto_class(library, config, kind).from_config
 
 
 def _auto_class(library: Any, config: Any, kind: TrainingTask) -> Any:

@@ -11,7 +11,8 @@ from planner.operations.cases import Case, case
 from planner.operations.kind import Operation, OperationKind, SuiteDevice, Term
 
 _OPERATIONS = names(
-    "_cdist_forward abs acos add addcdiv addcmul asin atan atan2 bitwise_and bitwise_not bitwise_or "
+    "_cdist_forward "
+    "abs acos add addcdiv addcmul asin atan atan2 bitwise_and bitwise_not bitwise_or "
     "bitwise_xor ceil celu clamp clamp_max clamp_min cos cosh div elu "
     "elu_backward eq erf erfc erfinv exp expm1 floor floor_divide fmod ge gelu "
     "gelu_backward glu glu_backward gt hardshrink hardsigmoid "

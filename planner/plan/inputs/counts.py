@@ -10,7 +10,9 @@ from planner.datasets.profile import DatasetProfile, from_counts
 from planner.errors import FieldName, QuestionError
 from planner.first_lines import FirstLine
 from planner.models.building.speech import is_ctc
+from planner.models.constants import constant
 from planner.models.facts import ModelFacts
+from planner.models.tasks import OF_OBJECTS, keeps_shape
 from planner.plan.inputs.rows import default
 from planner.question import Question
 from planner.question.settings import CLASSIFIERS, IMAGE_TASKS
@@ -153,7 +155,13 @@ def _of_images(question: Question, facts: ModelFacts, data: DatasetProfile) -> F
     if question.image_size is None:
         free = (question.task or facts.task) in IMAGE_TASKS
         how = f"the model's; {FieldName('image_size')} changes it" if free else "the model's"
-    trained = f"trained at {side} × {side} pixels, {how}"
+    size = f"{side} × {side} pixels"
+    family = (facts.config or {}).get("model_type", "")
+    if keeps_shape(facts.library, facts.architecture, family, facts.task):
+        size = f"a shorter side of {side} pixels, photographs of 4:3"
+    trained = f"trained at {size}, {how}"
+    if facts.task in OF_OBJECTS:
+        trained += f"; {constant('objects_per_image'):g} objects an image are assumed"
     if data.image_sizes is None:
         return FirstLine("data", f"{data.samples:,} images, {trained}")
     return FirstLine("data", f"images are {trained}")

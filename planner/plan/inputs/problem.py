@@ -27,8 +27,8 @@ from planner.plan.inputs.kept import current
 from planner.plan.inputs.of_its_day import stack_lines, view_of
 from planner.plan.inputs.pictures import painted, picture_lines
 from planner.plan.inputs.rows import default
-from planner.plan.inputs.speech import transcribed
-from planner.plan.inputs.tasks import adapted, by_data, embedding_lines, shortest_lines
+from planner.plan.inputs.speech import spoken, transcribed
+from planner.plan.inputs.tasks import adapted, by_data, shortest_lines, task_lines
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
 from planner.question.stack import stack_of
 from planner.trace.source import Progress, TraceSource, trace_for
@@ -148,7 +148,7 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
     problem.first_lines += seen_lines(question, facts, data)
     problem.first_lines += mixture_lines(question, facts, problem.trained_strategies)
-    problem.first_lines += embedding_lines(facts)
+    problem.first_lines += task_lines(facts)
     problem.first_lines += picture_lines(question, facts, problem.data)
     problem.first_lines += shortest_lines(problem.data, question.max_length)
     problem.first_lines += stack_lines(question, facts)
@@ -244,6 +244,8 @@ def fitted_to(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -
     if facts.task == "text_embedding" and data.target_lengths is None and data.lengths is not None:
         assumptions.append("positives are taken as long as their anchors: the data does not say")
         return replace(data, target_lengths=data.lengths, longest_target=data.longest_input)
+    if facts.task == "text_to_speech":
+        return spoken(facts, data, assumptions)
     if facts.task == "speech_recognition":
         return transcribed(facts, data, assumptions)
     return data

@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from planner.datasets.profile import DatasetProfile
+from planner.datasets.tokens import is_by_letter
 from planner.models.building.speech import frames_per_second, is_ctc
+from planner.models.constants import constant
 from planner.models.facts import ModelFacts
 from planner.plan.inputs.defaults import default
 
@@ -27,6 +29,44 @@ def transcribed(facts: ModelFacts, data: DatasetProfile, assumptions: list[str])
     return replace(data, lengths=_whole(_seconds(data, "speech_seconds") * rate))
 
 
+def spoken(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -> DatasetProfile:
+    """Texts with the sounds of them: ``lengths`` are characters, ``target_lengths`` steps of the
+    decoder that writes the spectrogram. What is not known is assumed and said."""
+    config = facts.config or {}
+    seconds = _seconds(data, "clip_seconds")
+    characters = _characters(facts, data, seconds, assumptions)
+    if data.audio_seconds is None:
+        assumptions.append(f"a clip is taken as {float(seconds.mean()):g} s of speech")
+    frames = constant("mel_frames_per_second", config["model_type"])
+    factor = int(config.get("reduction_factor") or 2)
+    assumptions.append(
+        f"{frames:g} mel frames a second, {factor} of them a step of the decoder; the sound itself "
+        "is made by a vocoder that is not trained"
+    )
+    return replace(data, lengths=characters, target_lengths=_whole(seconds * frames / factor))
+
+
+def _in_letters(facts: ModelFacts, data: DatasetProfile) -> bool:
+    """Whether the data's texts were counted by the letters that the model writes or reads."""
+    return data.source != "counts" and is_by_letter(facts.vocabulary)
+
+
+def _characters(
+    facts: ModelFacts, data: DatasetProfile, seconds: np.ndarray, assumptions: list[str]
+) -> np.ndarray:
+    """Of each text: by its tokens where they are known, else by the length of its sound."""
+    letters = default("transcript_characters_per_second")[0]
+    words = default("transcript_tokens_per_second")[0]
+    texts = data.lengths if data.target_lengths is None else data.target_lengths
+    if texts is not None and _in_letters(facts, data):
+        return texts
+    if texts is None:
+        assumptions.append(f"texts are taken at {letters:g} characters a second of speech")
+        return _whole(seconds * letters)
+    assumptions.append(f"a token of the texts is taken as {letters / words:.1f} characters")
+    return _whole(texts * (letters / words))
+
+
 def _by_ctc(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -> DatasetProfile:
     seconds = _seconds(data, "clip_seconds")
     letters = default("transcript_characters_per_second")[0]
@@ -34,6 +74,8 @@ def _by_ctc(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -> 
     if data.target_lengths is None:
         targets = _whole(seconds * letters)
         assumptions.append(f"transcripts are taken at {letters:g} characters a second of speech")
+    elif _in_letters(facts, data):
+        targets = data.target_lengths
     else:
         targets = _whole(data.target_lengths * (letters / words))
         assumptions.append(

@@ -10,11 +10,18 @@ from planner.datasets.profile import DatasetProfile
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
 from planner.models.configs import model_types
+from planner.models.constants import has
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.question import Question
 from planner.trace.table import SHORTEST
 
+#: Format of annotated images → the tasks that it is for, the likeliest first.
+ANNOTATED = {
+    "coco": ("object_detection", "instance_segmentation"),
+    "yolo": ("object_detection", "instance_segmentation"),
+    "masks": ("semantic_segmentation", "mask_generation", "instance_segmentation"),
+}
 #: What a model that writes may be trained on, by what the data holds.
 SEEING = ("causal_lm", "image_text_to_text")
 #: What a dataset's columns alone tell that it is for, in words.
@@ -73,6 +80,9 @@ def _of_data(
         return "speech_recognition", "the sounds have transcripts"
     if data.modality == "audio" and labelled:
         return "audio_classification", "the sounds have classes"
+    if data.format in ANNOTATED:
+        first = next((task for task in ANNOTATED[data.format] if task in possible), None)
+        return first, "the images have boxes or masks"
     pictured = data.modality == "image_text" or bool(data.images_per_sample)
     if pictured and facts.task == "causal_lm":
         return "image_text_to_text", "the data holds images"
@@ -123,16 +133,25 @@ def adapted(question: Question, facts: ModelFacts) -> Question:
     return question.model_copy(update=unasked)
 
 
-def embedding_lines(facts: ModelFacts) -> list[FirstLine]:
-    """What in-batch negatives ask of a batch, said of embedding models."""
-    if facts.task != "text_embedding":
-        return []
-    text = (
-        "the negatives of a query are the other positives of its micro-batch: accumulation and "
-        "more devices add none, and a cached loss (GradCache) is not covered; "
-        f"{FieldName('micro_batch')} sets how many"
-    )
-    return [FirstLine("run", text)]
+def task_lines(facts: ModelFacts) -> list[FirstLine]:
+    """What a task asks of a run, or assumes, that its name does not say."""
+    if facts.task == "text_embedding":
+        text = (
+            "the negatives of a query are the other positives of its micro-batch: accumulation and "
+            "more devices add none, and a cached loss (GradCache) is not covered; "
+            f"{FieldName('micro_batch')} sets how many"
+        )
+        return [FirstLine("run", text)]
+    if has("scan_kernels", (facts.config or {}).get("model_type", "")):
+        text = (
+            "its scans are priced as the kernels of mamba-ssm and causal-conv1d, which have to be "
+            "installed: without them every layer loops over the tokens, many times slower"
+        )
+        return [FirstLine("model", text, warning=True)]
+    if facts.task == "text_to_speech":
+        text = "the vocoder, which makes sound of the spectrograms, is not trained"
+        return [FirstLine("run", text)]
+    return []
 
 
 def shortest_lines(data: DatasetProfile, max_length: int | None) -> list[FirstLine]:

@@ -12,7 +12,9 @@ from planner.datasets.constants import constant, speech_rate_hz
 from planner.datasets.profile import DatasetProfile
 from planner.figures import Estimate
 from planner.models.building.speech import is_ctc
+from planner.models.constants import constant as of_models
 from planner.models.facts import ModelFacts
+from planner.models.tasks import keeps_shape, resizes_on_device
 from planner.plan.inputs.families.images import seen
 from planner.plan.inputs.rows import default
 from planner.question import Question
@@ -120,7 +122,8 @@ def _sample(
     side, count = (read.image.side, read.count * read.image.pictures) if read else (side, 1)
     crop, seconds, values = 0.0, 0.0, 0.0
     if data.modality in ("image", "image_text"):
-        crop, values = float(count * side**2), float(CHANNELS * count * side**2)
+        crop = count * crop_pixels(work.task, facts, side)
+        values = CHANNELS * crop
     if data.modality == "audio":
         seconds = sound_seconds(data)
         values = feature_values(work.task, facts, seconds)
@@ -136,6 +139,25 @@ def _sample(
         values_bytes=Estimate.exact(size),
         device_bytes=Estimate.exact(size + TOKEN_BYTES * tokens),
     )
+
+
+def _pixels_fed(facts: ModelFacts, side: int) -> float:
+    """Of an image on its way to the device: a photograph's where the device resizes it or its shape
+    is kept, else a square's."""
+    width, height = of_models("photo_width"), of_models("photo_height")
+    if resizes_on_device(facts.library, facts.task):
+        return width * height
+    family = (facts.config or {}).get("model_type", "")
+    wide = keeps_shape(facts.library, facts.architecture, family, facts.task)
+    return side**2 * (width / height if wide else 1.0)
+
+
+def crop_pixels(task: str, facts: ModelFacts, side: int) -> float:
+    """Of all crops of an image: one, or the large and small ones of self-distillation."""
+    if task != "image_self_distillation":
+        return _pixels_fed(facts, side)
+    large, small = of_models("global_crops"), of_models("local_crops")
+    return large * side**2 + small * of_models("local_crop_pixels") ** 2
 
 
 def _tokens(work: Work, data: DatasetProfile, limit: int | None = None) -> float:

@@ -1,5 +1,5 @@
-"""The first lines on weights that are loaded in few bits: what is done to the rest of them, and
-what the loader leaves as it is."""
+"""The first lines on what a recording found: what a model asks of its data; and of weights that are
+loaded in few bits, what is done to the rest of them and what the loader leaves as it is."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ from planner.plan.inputs.problem import Problem
 from planner.plan.steps.setting import Setting
 from planner.question.training_setting import LORA
 
+#: Places of a model's code that a line names; the others are many of a kind.
+MOST_NAMED = 3
+
 
 def say_how_it_is_loaded(problem: Problem, strategy: str, setting: Setting) -> None:
     """Add to the problem's first lines, each subject once however many devices are asked."""
+    problem.first_lines += _made_up(problem, setting)
     if strategy not in LORA:
         return
     problem.first_lines += _unmatched(problem, strategy, setting)
@@ -30,6 +34,20 @@ def say_how_it_is_loaded(problem: Problem, strategy: str, setting: Setting) -> N
         for line in _lines(problem, strategy, setting, stored)
         if line.text.partition(",")[0] not in said
     ]
+
+
+def _made_up(problem: Problem, setting: Setting) -> list[FirstLine]:
+    """What the model's own code asks of its data, which made-up values answered."""
+    asked = setting.longest_trace().meta.get("asked_of_data")
+    if not asked:
+        return []
+    listed = ", ".join(asked[:MOST_NAMED]) + (", …" if len(asked) > MOST_NAMED else "")
+    text = (
+        f"its code asks its data ({listed}): recorded with made-up values (random weights, one "
+        "random sample repeated); other values may take another way or other sizes"
+    )
+    line = FirstLine("model", text, warning=True)
+    return [] if line in problem.first_lines else [line]
 
 
 def _unmatched(problem: Problem, strategy: str, setting: Setting) -> list[FirstLine]:

@@ -3,6 +3,7 @@ question while nobody asks."""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import tempfile
@@ -20,6 +21,7 @@ IDLE_SECONDS = 0.5
 def run(pipe: Connection, record: bool, online: bool) -> None:
     """Until the pipe closes. The process stands in an empty folder: no name is a file here."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends its workers itself
+    gc.set_threshold(50_000, 20, 20)  # an answer makes few cycles, and what is kept is large
     with tempfile.TemporaryDirectory(prefix="planner-") as empty:
         os.chdir(empty)
         try:

@@ -16,12 +16,15 @@ from torch.overrides import TorchFunctionMode
 
 from planner.errors import ModelError
 from planner.trace.recorder import (
-    ctc_loss,  # noqa: F401  (CTC's loss on meta)
     cuda_attention,
     cuda_ops,  # noqa: F401  (cuda_ops declares torch.ops.planner)
-    grouped_products,  # noqa: F401  (grouped products in every type)
 )
-from planner.trace.recorder.data_questions import DataQuestions
+from planner.trace.recorder.kernels import (
+    ctc_loss,  # noqa: F401  (CTC's loss on meta)
+    grouped_products,  # noqa: F401  (grouped products in every type)
+    recurrent,
+)
+from planner.trace.recorder.on_data.data_questions import DataQuestions
 
 # CUDA's autocast lists: AT_FORALL_LOWER_PRECISION_FP, AT_FORALL_FP32, AT_FORALL_FP32_SET_OPT_DTYPE
 # and AT_FORALL_PROMOTE of ATen/autocast_mode.h in torch 2.13, by the names that Python calls. What
@@ -31,7 +34,7 @@ LOWER_PRECISION = frozenset(
     "conv3d conv_tbc conv_transpose1d conv_transpose2d "
     "conv_transpose3d convolution einsum gru_cell linear lstm_cell matmul mm multi_dot mv "
     "prelu rnn_relu_cell rnn_tanh_cell "
-    "scaled_dot_product_attention vecdot looped_linear".split()
+    "scaled_dot_product_attention vecdot looped_linear lstm gru rnn_tanh rnn_relu".split()
 )  # looped_linear: a product an expert, of planner/models/building/experts.py
 FLOAT32 = frozenset(
     "__pow__ __rdiv__ __rpow__ __rtruediv__ acos asin binary_cross_entropy_with_logits cdist "
@@ -74,6 +77,7 @@ class CudaLike(DataQuestions, TorchFunctionMode):
     ):
         super().__init__()
         self.numbers, self.align_masks = numbers, align_masks
+        self.rows = {}
         self.autocast, self._casting, self.inside = autocast, casting, inside
         self.answers: set[str] = set()
         self.on_answer = lambda: None  # told of each one: the host waits for the device there
@@ -178,6 +182,25 @@ class CudaLike(DataQuestions, TorchFunctionMode):
                 "torch's autocast lists and takes the weights' type"
             )
         return func(rows, weights, *args, **kwargs)
+
+    def _on_lstm(self, func, *args):
+        return self._recurrent("lstm", func, args)
+
+    def _on_gru(self, func, *args):
+        return self._recurrent("gru", func, args)
+
+    def _on_rnn_tanh(self, func, *args):
+        return self._recurrent("rnn_tanh", func, args)
+
+    def _on_rnn_relu(self, func, *args):
+        return self._recurrent("rnn_relu", func, args)
+
+    def _recurrent(self, mode, func, args):
+        found = recurrent.run(mode, args)
+        if found is None:
+            return func(*args)
+        self.answers.add(recurrent.SAID)
+        return found
 
     def _on_softmax(self, func, *args, **kwargs):
         return self._softmax(func, _VF._softmax, *args, **kwargs)

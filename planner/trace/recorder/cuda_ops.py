@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import torch
 
+from planner.trace.recorder.kernels import recurrent
+
 _LIBRARY = torch.library.Library("planner", "FRAGMENT")
 _LIBRARY.define(
     "attention(Tensor q, Tensor k, Tensor v, Tensor? mask, float dropout, bool causal) -> "
@@ -118,6 +120,8 @@ def scratch(op: str, tensors: list[torch.Tensor]) -> list[tuple[tuple[int, ...],
         return [(tuple(tensors[0].shape), 1), (tuple(tensors[0].shape), 8)]
     if op == "aten._ctc_loss_backward.Tensor":  # log β, as large as the log α that it reads
         return [(tuple(tensors[-1].shape), tensors[-1].element_size())]
+    if op.startswith("planner.rnn"):
+        return recurrent.scratch_of(tensors, "backward" in op)
     if op != "planner.attention_backward.default":
         return []
     q, k = tensors[1], tensors[2]

@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import lru_cache
 
 from planner.models.facts import ModelFacts
-from planner.trace.recorder.dispatch_mode import RawTrace
-from planner.trace.recorder.fit import StructureChanges, fit, fit_counts, monomials_of
-from planner.trace.recorder.rounded import rounded_sizes
-from planner.trace.recorder.scans import fuse_scans
+from planner.trace.raw import RawTrace
+from planner.trace.recorder.fitting.fit import StructureChanges, fit, fit_counts, monomials_of
+from planner.trace.recorder.fitting.rounded import rounded_sizes
+from planner.trace.recorder.kernels.selective_scan import fuse_scans
 from planner.trace.recorder.step_runner import AUTOCAST, WEIGHTS, StepRunner
 from planner.trace.table import SHORTEST, StepTrace, TraceFamily
 from planner.trace.versions import versions
@@ -235,7 +235,7 @@ def _meta(runner: StepRunner, heads: Heads) -> dict:
 #: Both numbers of classes of two recipes.
 @lru_cache(maxsize=4)
 def _runner(key: tuple, holder: _Holder) -> StepRunner:
-    return StepRunner(holder.build, holder.recipe, holder.build_teacher)
+    return StepRunner(holder.build, holder.recipe, holder.build_teacher, holder.build_real)
 
 
 class _Holder:
@@ -254,6 +254,9 @@ class _Holder:
 
     def build(self):
         return build_for(self.facts, self.recipe)
+
+    def build_real(self):
+        return build_for(self.facts, self.recipe, device="cpu")
 
     def build_teacher(self):
         return build_for(self.teacher, replace(self.recipe, gradient_checkpointing="none"))

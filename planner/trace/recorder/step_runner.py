@@ -10,12 +10,14 @@ from functools import cached_property, partial
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from planner.blame import failure
 from planner.errors import ModelError, PlannerError
 from planner.models.building.experts import idle_parameters
 from planner.trace.raw import RawTrace
 from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
+from planner.trace.recorder.beside import Beside
 from planner.trace.recorder.cuda_mode import CudaLike
 from planner.trace.recorder.dispatch_mode import Recorder, quiet
 from planner.trace.recorder.repeat.recording import Repeated
@@ -40,12 +42,20 @@ WEIGHTS = {"bf16": "bfloat16", "fp16": "float16"}
 class StepRunner:
     """A model built once, with the strategy applied, whose step can be recorded at any point."""
 
-    def __init__(self, build: Callable, recipe: Recipe, build_teacher: Callable | None = None):
-        """``build()`` and ``build_teacher()`` return fresh BuiltModels. Raises the errors of
-        building and applying."""
+    def __init__(
+        self,
+        build: Callable,
+        recipe: Recipe,
+        build_teacher: Callable | None = None,
+        build_real: Callable | None = None,
+    ):
+        """``build()`` and ``build_teacher()`` return fresh BuiltModels. ``build_real()``: the model
+        on the processor, with weights; for those that ask their data. Raises the errors of building
+        and applying."""
         self.recipe = recipe
         with quiet():
             self.built = build()
+            self.beside = Beside(self.built.facts.name, self.built.module, build_real)
             if recipe.gradient_checkpointing != "none":
                 enable_checkpointing(self.built, recipe.gradient_checkpointing)
             self.prepared = strategy_of(recipe).apply(self.built, recipe, build_teacher)
@@ -76,7 +86,7 @@ class StepRunner:
         unique = list({id(root): root for root in roots if root is not None}.values())
         phase = None if self.prepared.inference else partial(recorded_update, recipe=self.recipe)
         record, names = self._recorded_without_update, self._names.modules
-        return Repeated(record, phase, find_stacks(unique), names)
+        return Repeated(self.built.module, record, phase, find_stacks(unique), names)
 
     def record(self, **point: int) -> RawTrace:
         """Record the step at a point. Raises ModelError, in one line, when the model's own code or
@@ -85,7 +95,7 @@ class StepRunner:
         gc.disable()  # a cycle collected in the middle would end lifetimes at arbitrary operations
         try:
             with quiet():
-                raw = self.repeated.step(point) or self.record_whole(point)
+                raw = self._on_meta_or_with_values(point)
             self.module_calls = raw.module_calls
             return raw
         except PlannerError:
@@ -96,6 +106,21 @@ class StepRunner:
         finally:
             if collecting:
                 gc.enable()
+
+    def _few_blocks(self, point: dict[str, int]) -> RawTrace | None:
+        """Of equal blocks a few are run; None where that cannot be, as with an average of all
+        weights that follows the update."""
+        return None if self.prepared.after_update is not None else self.repeated.step(point)
+
+    def _on_meta_or_with_values(self, point: dict[str, int]) -> RawTrace:
+        """With values beside from the first point on that asks for some."""
+        if self.beside.values is None:
+            try:
+                return self._few_blocks(point) or self.record_whole(point)
+            except Exception as error:
+                if not self.beside.help(error):
+                    raise
+        return self.record_whole(point)
 
     def record_whole(self, point: dict[str, int]) -> RawTrace:
         """Every block, whether or not they are equal."""
@@ -114,11 +139,12 @@ class StepRunner:
         prepared = self.prepared
         recorder = Recorder(prepared.module, self._names.modules)
         mode = self._mode(recorder)
-        with as_if_on_cuda(mode):
+        with self.beside.running(), as_if_on_cuda(mode):
             batch = prepared.batch(**point)
             mode.clear_cache()  # weights that were cast while making the batch belong to no step
+        self.beside.begin(batch, point, recorder, mode)
         self._mark_what_is_there(recorder, batch, optimizer)
-        with recorder, as_if_on_cuda(mode):
+        with self.beside.running(), recorder, as_if_on_cuda(mode):
             loss = self._forward(recorder, batch)
             mode.clear_cache()
             recorder.forward_ends()
@@ -140,6 +166,8 @@ class StepRunner:
             align_masks="S" not in self.built.symbols,
         )
         mode.on_answer = recorder.synchronise
+        mode.strict = self.built.facts.library == "factory"
+        mode.values = self.beside.values
         return mode
 
     def _trained(self) -> list[tuple[str, Spec]]:
@@ -174,6 +202,8 @@ class StepRunner:
             mark_gradients(recorder, self.prepared.trainable)
         else:
             update(recorder, mode, optimizer, self.prepared.trainable, self.recipe)
+            if self.prepared.after_update is not None:
+                self.prepared.after_update()
 
     def _mark_what_is_there(
         self, recorder: Recorder, batch: dict, optimizer: torch.optim.Optimizer | None
@@ -184,7 +214,8 @@ class StepRunner:
             recorder.mark(there, "weights", lambda i, there=there: owners.get(id(there[i]), ""))
         if optimizer is not None:
             recorder.mark(state_tensors(optimizer), "optimizer")
-        recorder.mark([t for t in batch.values() if isinstance(t, torch.Tensor)], "activations")
+        fed = [part for part in tree_leaves(batch) if isinstance(part, torch.Tensor)]
+        recorder.mark(fed, "activations")
 
     def _in_order(self, module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
         """Parameters and buffers in the order of the first step: PEFT's adapters on experts put a
@@ -213,6 +244,7 @@ class StepRunner:
             **self._experts(),
             **self._kept_wide(),
             **self._unmatched(),
+            **self.beside.said(),
             **({"repeated": self.repeated.cut} if self.repeated.proven else {}),
         }
 

@@ -72,7 +72,7 @@ def test_a_detectors_first_stages_are_frozen_as_torchvision_freezes_them():
 
 def test_other_classes_make_another_head():
     detector = made("torchvision:fasterrcnn_resnet50_fpn", classes=5)
-    assert detector.roi_heads.box_predictor.cls_score.out_features == 5
+    assert detector.roi_heads.box_predictor.cls_score.out_features == 5 + 1  # background
     segmenter = made("torchvision:fcn_resnet50", classes=5)
     assert segmenter.classifier[-1].out_channels == 5
 

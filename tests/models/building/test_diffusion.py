@@ -182,6 +182,7 @@ def test_every_strategy_records_a_step(folder, strategy):
         assert saved == 4 * count(run.built.module.unet)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -9,8 +9,8 @@ from planner.models.resolve import resolve
 from planner.operations.registry import kind_of, work
 from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
 from planner.trace.recorder.cuda_mode import CudaLike
+from planner.trace.recorder.kernels.selective_scan import CHUNKED, FUSED
 from planner.trace.recorder.regimes import build_for
-from planner.trace.recorder.scans import CHUNKED, FUSED
 from planner.trace.source import trace_for
 from planner.training.recipe import Recipe
 

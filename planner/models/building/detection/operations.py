@@ -34,6 +34,14 @@ def assigned(costs: torch.Tensor) -> torch.Tensor:
     return torch.ops.planner.assignment(costs)
 
 
+def counted_as(tensor: torch.Tensor, rows: dict[int, int] | None) -> torch.Tensor:
+    """From here on ``nonzero`` of a mask of so many dimensions finds so many places an image (None:
+    it is refused again). A mode sees this function by its name; without one nothing happens."""
+    if has_torch_function((tensor,)):
+        return handle_torch_function(counted_as, (tensor,), tensor, rows)
+    return tensor
+
+
 def taken_as(tensor: torch.Tensor, number: float | None) -> torch.Tensor:
     """From here on ``item()`` gives this number (None: it is refused again). A mode sees this
     function by its name; without one nothing happens."""

@@ -4,7 +4,7 @@ is made."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -135,7 +135,10 @@ class TrainingTask:
     ``on_meta(module)`` gives parts of it a forward pass without data → what is assumed.
     ``beside_adapters(module)`` → parameters that train with adapters; ``frozen_takes_no_adapters``:
     what is frozen gets none unless its layers are named. ``variant(config)`` → the task that a
-    config really trains, where families differ."""
+    config really trains, where families differ.
+    ``wrap(module, config)`` → the module that is trained, around the library's.
+    ``after_update(module)`` → what runs after every update of the weights.
+    ``own_classes``: by model type, classes of the library that no auto class finds."""
 
     name: str
     auto_classes: tuple[str, ...]
@@ -152,6 +155,9 @@ class TrainingTask:
     beside_adapters: Callable[[Any], frozenset[str]] = nothing_beside
     frozen_takes_no_adapters: bool = False
     variant: Callable[[Any], TrainingTask | None] | None = None
+    wrap: Callable[[Any, Any], Any] | None = None
+    after_update: Callable[[Any], Callable[[], None]] | None = None
+    own_classes: Mapping[str, str] = field(default_factory=dict)
 
 
 @cache

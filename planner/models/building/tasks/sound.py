@@ -51,14 +51,14 @@ def _aligned(feed: Feed, b: int, s: int | None, t: int | None) -> dict[str, Any]
     return {**_frames(feed, b, s or 0), "labels": feed.ids(b, t)}
 
 
-def _audio(feed: Feed, b: int, _s: int | None, _t: int | None) -> dict[str, Any]:
+def sound_of(feed: Feed, b: int) -> Any:
     """A raw waveform for the wav2vec 2.0 family, a fixed window of mel frames for Whisper and
-    spectrogram transformers."""
+    spectrogram transformers. Raises ModelError where the config says neither."""
     config = feed.config
     if _reads_waveform(config):
-        return {"input_values": feed.values(b, feed.audio_samples or 0), "labels": feed.ids(b)}
+        return feed.values(b, feed.audio_samples or 0)
     if getattr(config, "max_source_positions", None) is not None:
-        return {"input_features": feed.values(b, *_mel(feed)), "labels": feed.ids(b)}
+        return feed.values(b, *_mel(feed))
     frames, bins = getattr(config, "max_length", None), getattr(config, "num_mel_bins", None)
     if frames is None or bins is None:
         raise ModelError(
@@ -66,7 +66,14 @@ def _audio(feed: Feed, b: int, _s: int | None, _t: int | None) -> dict[str, Any]
             where=feed.name,
             mend="Give a factory package.module:function",
         )
-    return {"input_values": feed.values(b, frames, bins), "labels": feed.ids(b)}
+    return feed.values(b, frames, bins)
+
+
+def _audio(feed: Feed, b: int, _s: int | None, _t: int | None) -> dict[str, Any]:
+    config = feed.config
+    mel = not _reads_waveform(config) and getattr(config, "max_source_positions", None) is not None
+    name = "input_features" if mel else "input_values"
+    return {name: sound_of(feed, b), "labels": feed.ids(b)}
 
 
 def _has_a_length(feed: Feed) -> None:

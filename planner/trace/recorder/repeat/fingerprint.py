@@ -120,7 +120,9 @@ class _Reader:
             return (types.MethodType, self.plain(function.__func__, depth))
         cells = (function.__closure__ or ()) if depth else ()
         inside = (self.plain(cell.cell_contents, depth - 1) for cell in cells)
-        return (types.FunctionType, function.__code__, *inside)
+        defaults = (function.__defaults__, function.__kwdefaults__)
+        given = (self.plain(value, depth - 1) for value in defaults) if depth else ()
+        return (types.FunctionType, function.__code__, *inside, *given)
 
     def _object(self, value: Any, depth: int) -> Hashable:
         own = getattr(value, "__dict__", None)

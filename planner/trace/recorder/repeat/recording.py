@@ -1,7 +1,7 @@
-"""One step of a model with equal blocks, recorded with three units of each run and repeated to all.
+"""One step of a model with equal blocks, recorded with few units of each run and repeated to all.
 
 What proves it, every time: the whole model's forward pass is recorded too, and must be the repeated
-one's; and a step with four units must be the repetition of the one with three, operation by
+one's; and a step with one unit more must be the repetition of the one with few, operation by
 operation and tensor by tensor. Where either is not so, or the cut model does not run, the step is
 recorded whole.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from planner.trace.raw import RawTrace
 from planner.trace.recorder.repeat.extend import IrregularError, Repetition, extended
@@ -25,12 +26,16 @@ from planner.trace.recorder.repeat.flat import (
     restored,
     written_out,
 )
-from planner.trace.recorder.repeat.stacks import SHORT, Stack
+from planner.trace.recorder.repeat.stacks import Stack
 from planner.trace.recorder.repeat.update import followed_by
 from planner.trace.table import PHASES
 
-#: Units of a run that are recorded, and those of the recording that proves the repetition.
-KEPT, PROVING = 3, SHORT
+#: Units of a run that are recorded, one more of them proves the repetition. Where three do not do
+#: (a gradient that all blocks add to is made in the last, copied in the last but one and added to
+#: in place from then on) five may.
+KEPT = (3, 5)
+#: Blocks taken out are to hold at least this share of a model's modules; less saves no time.
+WORTH = 0.4
 _FORWARD = [PHASES.index(name) for name in ("forward", "teacher")]
 
 #: Records the model as it is now at a point: (the step without its update, what trains). With
@@ -43,6 +48,7 @@ class Repeated:
     """The recordings of one model under one recipe. ``cut``: path of a stack → (units kept of each
     run, of how many); ``why``: why steps are recorded whole, None where they are repeated."""
 
+    root: torch.nn.Module
     record: Record
     #: Descriptions of the parameters that train → the optimizer's phase; None where nothing does.
     update: Callable[[list], RawTrace] | None
@@ -50,16 +56,19 @@ class Repeated:
     names: dict[int, str]
     why: str | None = None
     proven: bool = False
+    kept: int = KEPT[0]
     _phases: dict[tuple, RawTrace] = field(default_factory=dict)
 
     @property
     def cut(self) -> dict[str, list[list[int]]]:
         return {
             self.names[id(stack.module)]: [
-                [KEPT * run.period, run.units * run.period] for run in stack.runs
+                [self.kept * run.period, run.units * run.period]
+                for run in stack.runs
+                if run.units > self.kept
             ]
             for stack in self.stacks
-            if id(stack.module) in self.names
+            if id(stack.module) in self.names and any(r.units > self.kept for r in stack.runs)
         }
 
     def step(self, point: dict[str, int]) -> RawTrace | None:
@@ -68,11 +77,11 @@ class Repeated:
             return None
         try:
             if not self.proven:
-                self._prove(point)
+                self._find(point)
                 self.proven = True
-            with self._cut_to(KEPT):
+            with self._cut_to(self.kept):
                 flat = self._flat(point)
-            return restored(self._with_update(self._extended(flat, KEPT, None)))
+            return restored(self._with_update(self._extended(flat, self.kept, None)))
         except IrregularError as error:
             self.why = str(error)
         # a model's own code may fail in any way when blocks are missing: then it is recorded whole
@@ -81,17 +90,42 @@ class Repeated:
         self.proven = False
         return None
 
-    def _prove(self, point: dict[str, int]) -> None:
-        if not any(stack.runs for stack in self.stacks):
-            raise IrregularError("no blocks repeat")
+    def _find(self, point: dict[str, int]) -> None:
+        """How many units do, proven. Raises IrregularError where none."""
+        if self._share_taken_out(KEPT[0]) < WORTH:
+            raise IrregularError("few blocks repeat")
         whole = self._flat(point, forward_only=True)
-        with self._cut_to(PROVING):
-            four = self._flat(point)
-        with self._cut_to(KEPT):
-            three = self._flat(point)
-        if written_out(self._extended(three, KEPT, PROVING)) != written_out(four):
-            raise IrregularError("a fourth unit does not do what the second does")
-        if written_out(_forward(self._extended(three, KEPT, None)))[:2] != written_out(whole)[:2]:
+        failed: IrregularError | None = None
+        for stacks, kept in self._ways():
+            self.stacks, self.kept = stacks, kept
+            if self._share_taken_out(self.kept) < WORTH:
+                continue
+            try:
+                return self._prove(point, whole)
+            except IrregularError as error:
+                failed = error
+        raise failed or IrregularError("few blocks repeat")
+
+    def _ways(self) -> list[tuple[list[Stack], int]]:
+        """With the stacks within blocks and without."""
+        outer = [stack for stack in self.stacks if not stack.inner]
+        choices = [self.stacks] if len(outer) == len(self.stacks) else [self.stacks, outer]
+        return [(stacks, kept) for stacks in choices for kept in KEPT]
+
+    def _share_taken_out(self, kept: int) -> float:
+        whole = sum(1 for _ in self.root.modules())
+        with self._cut_to(kept):
+            return 1 - sum(1 for _ in self.root.modules()) / whole
+
+    def _prove(self, point: dict[str, int], whole: Flat) -> None:
+        with self._cut_to(self.kept + 1):
+            more = self._flat(point)
+        with self._cut_to(self.kept):
+            few = self._flat(point)
+        if written_out(self._extended(few, self.kept, self.kept + 1)) != written_out(more):
+            raise IrregularError("one unit more does not do what is repeated")
+        forward = _forward(self._extended(few, self.kept, None))
+        if written_out(forward)[:2] != written_out(whole)[:2]:
             raise IrregularError("the whole forward pass is not the repeated one")
 
     def _cut_to(self, units: int) -> _Cut:

@@ -17,6 +17,8 @@ from planner.trace.recorder.repeat.fingerprint import fingerprints, shared_parts
 
 #: Runs of more units than this are cut.
 SHORT = 4
+#: Units that are ever recorded.
+MOST = 6
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,13 @@ class Run:
 
 @dataclass
 class Stack:
-    """A ModuleList or Sequential with runs to cut, and the lists that have an entry a block."""
+    """A ModuleList or Sequential with runs to cut, and the lists that have an entry a block.
+    ``inner``: it lies in a block of another."""
 
     module: torch.nn.Module
     runs: list[Run]
     lists: list[tuple[Any, str]]
+    inner: bool = False
     names: list[str] = field(init=False)
     blocks: list[torch.nn.Module] = field(init=False)
     _values: list[Any] = field(init=False)
@@ -96,9 +100,11 @@ def _within(
     seen.add(id(root))
     children = [(key, child) for key, child in root._modules.items() if child is not None]
     stack = _stack(root, name, shared, configs) if _may_repeat(root) else None
-    inside = children if stack is None else [children[i] for i in stack.kept(SHORT)]
+    inside = children if stack is None else [children[i] for i in stack.kept(MOST)]
     for key, child in inside:
-        yield from _within(child, key, shared, configs, seen)
+        for found in _within(child, key, shared, configs, seen):
+            found.inner = found.inner or stack is not None
+            yield found
     if stack is not None:
         yield stack
 

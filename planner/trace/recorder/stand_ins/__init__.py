@@ -1,1 +1,0 @@
-"""Operations that a device runs and meta tensors cannot."""
