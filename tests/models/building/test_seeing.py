@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from planner.errors import ModelError
-from planner.models.building.image_inputs import image_input, image_rules
+from planner.models.building.sight.image_inputs import image_input, image_rules
 from planner.models.resolve import resolve
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from planner.models.building.image_inputs import image_rule
-from planner.models.building.seeing import as_on_device
+from planner.models.building.sight.image_inputs import image_rule
+from planner.models.building.sight.seeing import as_on_device
 from planner.models.building.tasks.base import Feed, TrainingTask, output_embedding
 from planner.models.building.tasks.text import decoder_logits
 

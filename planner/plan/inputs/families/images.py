@@ -10,7 +10,7 @@ from typing import Any
 from planner.datasets.profile import DatasetProfile
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
-from planner.models.building.image_inputs import ImageInput, image_input
+from planner.models.building.sight.image_inputs import ImageInput, image_input
 from planner.models.facts import ModelFacts
 from planner.question import Question
 
