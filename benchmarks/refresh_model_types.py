@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from planner import tables  # noqa: E402
 from planner.libraries import import_library  # noqa: E402
+from planner.models.building.sight.image_inputs import image_rules  # noqa: E402
 from planner.models.building.tasks.series import CLASSES  # noqa: E402
 from planner.models.constants import has  # noqa: E402
-from planner.models.image_inputs import image_rules  # noqa: E402
 
 MAPPINGS = {
     "causal_lm": "CAUSAL_LM",

@@ -18,7 +18,7 @@ from planner.models.facts import ModelFacts
 from planner.models.pipelines import TASK, pipeline_of
 from planner.models.quantization.stored import LOADED, Quantization
 from planner.models.quantization.words import refusal
-from planner.plan.inputs.images import seen_by_recipe
+from planner.plan.inputs.families.images import seen_by_recipe
 from planner.plan.inputs.of_its_day import of_its_day
 from planner.plan.inputs.practice import Practice, practice
 from planner.plan.inputs.rows import default

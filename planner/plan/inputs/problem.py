@@ -21,9 +21,9 @@ from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.plan.inputs.counts import counted, said_of
-from planner.plan.inputs.images import TASK, seen_lines, with_places
+from planner.plan.inputs.families.images import TASK, seen_lines, with_places
+from planner.plan.inputs.families.mixtures import mixture_lines
 from planner.plan.inputs.kept import current
-from planner.plan.inputs.mixtures import mixture_lines
 from planner.plan.inputs.of_its_day import stack_lines, view_of
 from planner.plan.inputs.pictures import painted, picture_lines
 from planner.plan.inputs.rows import default

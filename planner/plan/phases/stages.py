@@ -15,7 +15,7 @@ from planner.models.building.speech import is_ctc
 from planner.models.constants import constant as of_models
 from planner.models.facts import ModelFacts
 from planner.models.tasks import keeps_shape, resizes_on_device
-from planner.plan.inputs.images import seen
+from planner.plan.inputs.families.images import seen
 from planner.plan.inputs.rows import default
 from planner.question import Question
 from planner.uncertainty.spread import overhead

@@ -146,7 +146,7 @@ def test_adapters_on_experts_are_one_fit(tmp_path):
 
 
 def test_what_is_said_first(tmp_path):
-    from planner.plan.inputs.mixtures import mixture_lines
+    from planner.plan.inputs.families.mixtures import mixture_lines
     from planner.question import Question
 
     facts = small(tmp_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from planner.errors import ModelError
-from planner.models.image_inputs import image_input, image_rules
+from planner.models.building.sight.image_inputs import image_input, image_rules
 from planner.models.resolve import resolve
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -144,7 +144,7 @@ def test_features_go_back_through_their_places():
     """The gradient of scattered features is gathered by indices that the host waits for, and that
     of the text loses the images' places."""
     torch = pytest.importorskip("torch")
-    from planner.trace.recorder.known_masks import ScatterOfKnown
+    from planner.trace.recorder.on_data.known_masks import ScatterOfKnown
 
     waits = []
     text = torch.empty(2, 8, 4, device="meta", requires_grad=True)

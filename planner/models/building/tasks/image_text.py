@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from planner.models.building.seeing import as_on_device
+from planner.models.building.sight.image_inputs import image_rule
+from planner.models.building.sight.seeing import as_on_device
 from planner.models.building.tasks.base import Feed, TrainingTask, output_embedding
 from planner.models.building.tasks.text import decoder_logits
-from planner.models.image_inputs import image_rule
 
 FROZEN_TOWER = (
     "the vision tower is frozen, as the usual recipes do; what joins it to the text trains"

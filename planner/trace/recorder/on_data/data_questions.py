@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from planner.errors import ModelError
-from planner.trace.recorder.known_masks import ScatterOfKnown, taken
+from planner.trace.recorder.on_data.known_masks import ScatterOfKnown, taken
 from planner.trace.recorder.on_data.values import Values, place_of_model
 
 #: Marks on meta tensors: what a condition on the data is taken as, what a mask adds up to, and what

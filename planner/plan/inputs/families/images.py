@@ -10,8 +10,8 @@ from typing import Any
 from planner.datasets.profile import DatasetProfile
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
+from planner.models.building.sight.image_inputs import ImageInput, image_input
 from planner.models.facts import ModelFacts
-from planner.models.image_inputs import ImageInput, image_input
 from planner.question import Question
 
 TASK = "image_text_to_text"

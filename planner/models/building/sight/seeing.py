@@ -60,7 +60,8 @@ def _whole(width: int) -> Any:
         def __torch_function__(
             self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
         ) -> Any:
-            name, whole = getattr(func, "__name__", ""), args[0] if args else None
+            name = getattr(func, "__name__", "")
+            whole: Any = args[0] if args else None
             if name in ("split", "unbind") and whole.is_meta and whole.shape[-1] == width:
                 if name == "unbind" and whole.dim() == 3:  # as ``list(features)`` does
                     return (whole.flatten(0, 1),)

@@ -1,0 +1,1 @@
+"""What families of models ask of a question: images beside text, experts."""
