@@ -3,7 +3,6 @@ cache, network, catalogue."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,20 +13,18 @@ from planner.first_lines import FirstLine
 from planner.models import catalogue, folders, hub, pipelines, sizes
 from planner.models.checkpoint import read_checkpoint
 from planner.models.configs import SUPPLIED, library_knows, read_config
-from planner.models.constants import constant
 from planner.models.facts import ModelFacts, config_fingerprint, text_fingerprint
-from planner.models.names import own, renames, spelling, yolo
+from planner.models.names import own, renames, spelling
+from planner.models.names.of_libraries import factory, own_model, vision, yolo_detector
 from planner.models.quantization.read import quantised_by
 from planner.models.quantization.read import read as read_quantization
 from planner.models.quantization.words import first_lines as quantised_lines
 from planner.models.quantization.words import unsaid
 from planner.models.tasks import (
     Choice,
-    check_task,
     choose_task,
     describe,
     modality_in,
-    modality_of,
     unstated_dtype,
     unstated_sizes,
     weights_dtype,
@@ -35,7 +32,6 @@ from planner.models.tasks import (
 
 #: The class that transformers has for the part of an omni model that writes text.
 THINKER = "ThinkerForConditionalGeneration"
-IMAGE_CLASSES = "image_classification"
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -68,13 +64,13 @@ def resolve(
     if prefix == "diffusers":
         return _pipeline(rest, task, trust_remote_code, offline)
     if prefix == own.PREFIX:
-        return _own(rest, task)
+        return own_model(rest, task)
     if prefix in ("timm", "torchvision"):
-        return _vision(prefix, rest, task)
+        return vision(prefix, rest, task)
     if prefix == "yolo":
-        return _yolo(rest, task)
+        return yolo_detector(rest, task)
     if FACTORY.fullmatch(name) and not spelling.match(name, catalogue.index()):
-        return _factory(name, task)
+        return factory(name, task)
     if sizes.is_size(name):
         return sizes.facts(name, task)
     if name.startswith((".", "/", "~")) or path.suffix == ".json":
@@ -246,68 +242,6 @@ def _check_remote_code(config: dict[str, Any], file: Path, trust: bool) -> bool:
     return not known
 
 
-def _vision(library: str, name: str, task: str | None) -> ModelFacts:
-    """A timm or torchvision model. What the shipped table of names does not know is left to the
-    installed library to refuse."""
-    row = catalogue.find(name) if library == "timm" else None
-    known = renames.vision_name(library, name)
-    only = known.task if known else IMAGE_CLASSES
-    task = check_task(task, only, f"{library}:{name}")
-    what = "models classify images" if only == IMAGE_CLASSES else f"trains {name} so"
-    lines = (FirstLine("task", f"trained as {task} ({library} {what})"),)
-    if row is not None and row["library"] == library and row["architecture"] == name:
-        facts = catalogue.facts(row, task)
-        return replace(facts, name=f"{library}:{name}", origin=library, first_lines=lines)
-    if known is None and not _newer(library, name):
-        raise renames.unknown(library, name)
-    known = known or renames.VisionName(name, None, None)
-    return ModelFacts(
-        name=f"{library}:{name}",
-        origin=library,
-        library=library,
-        architecture=known.architecture,
-        task=task,
-        modality="image",
-        fingerprint=text_fingerprint(f"{library}:{known.architecture}"),
-        image_size=known.image_size,
-        parameters=known.parameters,
-        first_lines=(known.line, *lines) if known.line else lines,
-    )
-
-
-def _yolo(name: str, task: str | None) -> ModelFacts:
-    """A detector of Ultralytics. Raises ModelError for a name of no series."""
-    row = catalogue.find(name)
-    if row is not None and row["library"] == "ultralytics":
-        return replace(catalogue.facts(row, task), name=f"yolo:{name}", origin="ultralytics")
-    if not yolo.SERIES.fullmatch(name):
-        raise ModelError(
-            f"unknown YOLO {name!r}", mend="Name a series and a size: yolo:yolov8n, yolo:yolo11m"
-        )
-    return ModelFacts(
-        name=f"yolo:{name}",
-        origin="ultralytics",
-        library="ultralytics",
-        architecture=name,
-        task=check_task(task, "object_detection", f"yolo:{name}"),
-        modality="image",
-        fingerprint=text_fingerprint(f"ultralytics:{name}"),
-        image_size=int(constant("yolo_side")),
-        license=yolo.LICENCE,
-        first_lines=yolo.first_lines(name),
-    )
-
-
-def _newer(library: str, name: str) -> bool:
-    """Does an installed release know a name that the shipped table does not? Asked only when the
-    table fails: imports torch."""
-    if importlib.util.find_spec(library) is None:
-        return False
-    from planner.libraries import known_vision_model
-
-    return known_vision_model(library, name)
-
-
 def _pipeline(name: str, task: str | None, trust: bool, offline: bool) -> ModelFacts:
     """``diffusers:NAME``: the same name, which must be a pipeline."""
     facts = resolve(name, task=task, trust_remote_code=trust, offline=offline)
@@ -318,36 +252,6 @@ def _pipeline(name: str, task: str | None, trust: bool, offline: bool) -> ModelF
             mend="Leave the prefix diffusers: out",
         )
     return facts
-
-
-def _factory(name: str, task: str | None) -> ModelFacts:
-    from planner.models.factory_source import source_fingerprint
-
-    return ModelFacts(
-        name=name,
-        origin="factory",
-        library="factory",
-        architecture=name,
-        task=task or "custom",
-        modality=modality_of(task or ""),
-        fingerprint=source_fingerprint(name),
-        first_lines=(FirstLine("task", f"trained as {task or 'custom'} (the factory's own loss)"),),
-    )
-
-
-def _own(name: str, task: str | None) -> ModelFacts:
-    """A factory that ships, of which more is known than of a user's."""
-    row = own.row_of(name)
-    facts = _factory(row["factory"], check_task(task, row["task"], f"{own.PREFIX}:{name}"))
-    line = FirstLine("model", f"{name}: {row['assumed']}")
-    return replace(
-        facts,
-        name=f"{own.PREFIX}:{name}",
-        origin="catalogue",
-        parameters=int(row["parameters"]),
-        weights_dtype="float32",
-        first_lines=(*facts.first_lines, line),
-    )
 
 
 def _from_hub(name: str, task: str | None, trust: bool, offline: bool) -> ModelFacts:
@@ -374,7 +278,7 @@ def _from_hub(name: str, task: str | None, trust: bool, offline: bool) -> ModelF
     if row is not None:
         return _shipped(row, name, task)
     if renames.is_old_name(name.removeprefix("timm/")):
-        return _vision("timm", name.removeprefix("timm/"), task)
+        return vision("timm", name.removeprefix("timm/"), task)
     if "/" in name and hub.is_hub_id(name):
         refusal = hub.network_refusal(offline)
         folder, why = (None, refusal) if refusal else hub.download_config(name)
