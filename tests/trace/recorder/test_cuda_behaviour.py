@@ -327,11 +327,12 @@ def test_a_model_that_keeps_a_table_of_its_first_step_is_traced_as_in_its_later_
     assert trace.op_count == len(again.operations)
 
 
-def test_a_step_that_depends_on_values_ends_in_one_line(own):
+def test_what_fails_in_a_step_that_is_run_with_values_is_one_line_with_its_place(own):
     facts = resolve(f"{own}:reads")
     with pytest.raises(ModelError) as caught:
         trace_for(facts, recipe(facts)).at(B=4)
-    assert "\n" not in str(caught.value) and "values" in str(caught.value)
+    line = str(caught.value)
+    assert "\n" not in line and "Expected input batch_size" in line and ".py, line" in line
 
 
 @pytest.mark.slow

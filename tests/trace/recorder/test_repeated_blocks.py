@@ -182,7 +182,9 @@ def runner(make, **more) -> StepRunner:
         built.append(
             BuiltModel(
                 module=module.train(),
-                facts=SimpleNamespace(name="by hand", quantization=None),  # type: ignore[arg-type]
+                facts=SimpleNamespace(  # type: ignore[arg-type]
+                    name="by hand", quantization=None, library="transformers"
+                ),
                 task="causal_lm",
                 symbols=("B", "S"),
                 make_batch=lambda b, s, _: {
