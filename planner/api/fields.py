@@ -49,7 +49,7 @@ class QuestionFields(TypedDict, total=False):
     length_spread: float | str | None
     image_size: int | str | None
     images_per_sample: int | str | None
-    vision_tower: Literal["frozen", "trained"]
+    vision_tower: Literal["frozen", "trained"] | None
     negatives: int | str | None
     padding: Literal["longest", "max", "packed"] | None
     group_by_length: bool | None

@@ -11,13 +11,14 @@ from planner import tables
 from planner.errors import PlannerError
 from planner.models.catalogue import config_file
 from planner.models.configs import read_config
+from planner.models.constants import constant
 from planner.models.facts import ModelFacts
 from planner.trace.source import shipped_models
 
 
 def smaller_siblings(facts: ModelFacts) -> Iterator[tuple[str, int, bool]]:
-    """(name, parameters, whether its trace is shipped), the largest of the smaller ones first;
-    nothing for a model of unknown size."""
+    """(name, parameters, whether its trace is shipped) of models that are trained on the same task
+    and are clearly smaller, the largest of them first; nothing for a model of unknown size."""
     if facts.parameters is None:
         return
     family = _family(facts.library, facts.architecture, (facts.config or {}).get("model_type"))
@@ -25,10 +26,10 @@ def smaller_siblings(facts: ModelFacts) -> Iterator[tuple[str, int, bool]]:
         row
         for row in tables.rows("models", "catalogue.csv")
         if row["library"] == facts.library
-        and row["modality"] == facts.modality
+        and row["task"] == facts.task
         and row["name"] != facts.name
         and row["parameters"]
-        and float(row["parameters"]) < facts.parameters
+        and float(row["parameters"]) <= facts.parameters * constant("smaller_share")
     ]
     for row in sorted(rows, key=lambda row: -float(row["parameters"])):
         if _family_of(row) == family:

@@ -127,7 +127,8 @@ def _request_all(pieces: Pieces, allocator: CachingAllocator) -> None:
     blocks: dict[int, Block] = {}
     allocate, free = allocator.allocate, allocator.free
     for keys, _ in (pieces.start, pieces.first, *[pieces.steady] * STEADY_STEPS):
-        for key in keys.tolist():
+        wanted: list[int] = keys.tolist()
+        for key in wanted:
             if key >= 0:
                 block = allocate(sizes[key])
                 if block is not None:

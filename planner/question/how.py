@@ -55,8 +55,8 @@ class How(What):
         description="Images of a sample that a model writes about; by default as the data has, "
         "else one",
     )
-    vision_tower: Literal["frozen", "trained"] = Field(
-        "frozen", description=SETTINGS["vision_tower"].words
+    vision_tower: Literal["frozen", "trained"] | None = Field(
+        None, description=SETTINGS["vision_tower"].words
     )
     negatives: int | None = Field(None, ge=0, le=1000, description=SETTINGS["negatives"].words)
     padding: Padding | None = Field(

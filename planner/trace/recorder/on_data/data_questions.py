@@ -193,7 +193,8 @@ class DataQuestions:
             samples = torch.arange(parts[0].shape[0], device=parts[0].device)
             return func(tensor, (samples, samples))
         if self.values is None and not self.strict and _is_bool(index):
-            return taken(tensor, index, index.numel(), self.on_answer)
+            mask = parts[0]
+            return taken(tensor, mask, mask.numel(), self.on_answer)
         if self.values is None or not any(map(_is_mask, parts)):
             return func(tensor, index)
         found: list = []
@@ -246,13 +247,14 @@ class DataQuestions:
 
     def _on_nonzero(self, func, *args, **kwargs):
         tensor = args[0] if args else kwargs.get("input")
-        meta = isinstance(tensor, torch.Tensor) and tensor.is_meta
-        rows = self.rows.get(tensor.dim()) if meta else None
+        if not isinstance(tensor, torch.Tensor) or not tensor.is_meta:
+            return func(*args, **kwargs)
+        rows = self.rows.get(tensor.dim())
         if rows is not None and kwargs.get("as_tuple"):
             found = torch.ops.planner.nonzero(tensor, len(tensor) * rows)
             self.on_answer()
             return (found,) * tensor.dim()
-        if not isinstance(tensor, torch.Tensor) or not tensor.is_meta or self.values is not None:
+        if self.values is not None:
             return func(*args, **kwargs)
         raise NeedsValuesError("Tensor.nonzero")
 
