@@ -132,8 +132,8 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
     TrainingSetting(
         name="vision_tower",
         value_type="text",
-        words="Whether what sees images trains too, in a model that writes about them (not by itself); "
-        "adapters leave it alone unless its layers are named",
+        words="Whether what sees images trains too, in a model that writes about them (not by "
+        "itself); adapters leave it alone unless its layers are named",
         choices=("frozen", "trained"),
         tasks=("image_text_to_text",),
         published=False,
