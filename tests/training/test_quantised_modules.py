@@ -9,6 +9,7 @@ import types
 from dataclasses import replace
 
 import pytest
+from drawing import drawn
 
 from planner import tables
 from planner.models.building.build import build
@@ -87,7 +88,7 @@ def test_the_installed_library_converts_the_same_layers(monkeypatch, name, bits)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LIBRARY)
+@pytest.mark.parametrize("name", drawn(LIBRARY, 80))
 def test_the_installed_library_converts_the_same_layers_of_every_model(monkeypatch, name):
     _compare(monkeypatch, name)
 
