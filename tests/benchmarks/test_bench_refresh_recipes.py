@@ -73,7 +73,7 @@ def test_sizes_of_models_by_their_names():
     assert parameters_of("GPT-2 1558M") == "1558000000"
     assert parameters_of("bert-base-cased") == "108311810"
     assert len(parameters_of("resnet18/34/50/101/152").split()) == 5
-    assert parameters_of("SDXL") == ""
+    assert parameters_of("a denoiser of one's own") == ""
 
 
 def test_evaluations_are_of_an_epoch_or_of_steps():

@@ -16,6 +16,11 @@ def rows() -> dict[str, dict[str, str]]:
     return {row["name"]: row for row in tables.rows("models", "own_models.csv")}
 
 
+def knows(name: str) -> bool:
+    """Whether a model of that name ships: a user's own module may be called ``own`` too."""
+    return name in rows()
+
+
 def row_of(name: str) -> dict[str, str]:
     """The row of ``own:NAME``. Raises UnknownNameError."""
     if name not in rows():
