@@ -21,7 +21,7 @@ from planner.question import Question
 pytest.importorskip("PIL")
 from PIL import Image  # noqa: E402
 
-from planner.cli.main import main  # noqa: E402
+from planner.cli.main import run  # noqa: E402
 from planner.devices.lookup import find_device  # noqa: E402
 
 A100 = "a100-sxm-80"
@@ -161,7 +161,9 @@ needs_diffusers = pytest.mark.skipif(
 @pytest.mark.parametrize("more", [[], ["--cached-features"], ["--micro-batch", "1"]])
 def test_a_question_is_answered_from_the_command_line(captioned, capsys, more):
     command = ["estimate", "sd1.5", str(captioned), "--gpu", A100, "--strategy", "lora", *more]
-    assert main([*command, "--image-size", "256", "--json"]) == 0
+    with pytest.raises(SystemExit) as ended:
+        run([*command, "--image-size", "256", "--json"])
+    assert not ended.value.code
     document = json.loads(capsys.readouterr().out)
     option = document["options"][0]
     assert option["fits"] and option["strategy"] == "lora"
