@@ -88,7 +88,7 @@ def test_the_installed_library_converts_the_same_layers(monkeypatch, name, bits)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", drawn(LIBRARY, 80))
+@pytest.mark.parametrize("name", drawn(LIBRARY, 30))
 def test_the_installed_library_converts_the_same_layers_of_every_model(monkeypatch, name):
     _compare(monkeypatch, name)
 

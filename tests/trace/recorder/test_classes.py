@@ -189,6 +189,6 @@ def test_a_bound_trace_is_the_recording_at_that_number(resolved, model, choice):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("model", "choice"), drawn(PAIRS, 30), ids=str)
+@pytest.mark.parametrize(("model", "choice"), drawn(PAIRS, 10), ids=str)
 def test_every_strategy_of_every_head_at_unseen_numbers(resolved, model, choice):
     check(resolved, model, choice)
