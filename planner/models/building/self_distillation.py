@@ -55,7 +55,8 @@ class Network(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """([N, width] of the images, [N * patches, width] of their patches)."""
         states = self.backbone(pixel_values=images, bool_masked_pos=masks).last_hidden_state
-        patches = images.shape[-1] // int(self.backbone.config.patch_size)  # type: ignore[union-attr]
+        side = int(self.backbone.config.patch_size)  # type: ignore[union-attr]
+        patches = images.shape[-1] // side
         rows = states[:, -(patches**2) :]
         return states[:, 0], rows.flatten(0, 1)
 
