@@ -119,7 +119,7 @@ def _inputs(built, batch) -> dict:
 
     def entered(module, args, out):
         shape = tuple(out.shape) if hasattr(out, "shape") else None
-        found.setdefault(module, (args[0], shape))
+        found.setdefault(module, (_first(built, args), shape))
 
     hooks = [module.register_forward_hook(entered) for module in _head_modules(built)]
     try:
@@ -128,6 +128,17 @@ def _inputs(built, batch) -> dict:
         for hook in hooks:
             hook.remove()
     return found
+
+
+def _first(built, args: tuple):
+    """The tensor that enters a head. Raises ModelError for a head that takes several by their
+    names, as a decoder of masks does: what would be kept of it is not one tensor."""
+    if not args:
+        raise ModelError(
+            f"the head of {built.facts.name} takes its inputs by name, not one tensor of features",
+            mend=f"Use {FieldName('cached_features', off=True)}",
+        )
+    return args[0]
 
 
 def _head_modules(built) -> list:
@@ -153,7 +164,7 @@ def _features(built, batch):
     kept = {}
 
     def stop(_module, args):
-        kept["features"] = args[0]
+        kept["features"] = _first(built, args)
         raise _Reached
 
     hook = first.register_forward_pre_hook(stop)
