@@ -11,6 +11,7 @@ that people settled (unusual sizes, contrastive) are kept.
 from __future__ import annotations
 
 import csv
+import inspect
 import re
 import sys
 from collections.abc import Set
@@ -60,6 +61,7 @@ def main() -> int:
     by_task = {task: set(mapping(name)) for task, name in MAPPINGS.items()}
     by_task["instance_segmentation"] |= set(mapping("UNIVERSAL_SEGMENTATION"))
     by_task["speech_recognition"] |= {name for name in mapping("CTC") if has("frame_samples", name)}
+    by_task["image_classification"] -= read_tokens(mapping("IMAGE_CLASSIFICATION"))
     by_task["masked_image_modeling"].add("vit_mae")  # its class is one of pre-training in general
     several = {**mapping("IMAGE_TEXT_TO_TEXT"), **mapping("MULTIMODAL_LM")}
     text = {name for name in several if name not in NO_WRITERS and writes_text(name)}
@@ -89,6 +91,19 @@ def encoders(by_task: dict, encoding: Set[str], bodies: Set[str]) -> dict[str, s
         "text_embedding": encoding & (read | two_sided) | ((read & bodies) - two_sided),
         "reranking": by_task["text_classification"] - two_sided,
     }
+
+
+def read_tokens(classes: dict) -> set[str]:
+    """Types whose class judges an image by a prompt that it reads beside it: no image classifier
+    with a head of classes."""
+    import transformers
+
+    found = set()
+    for model_type, names in classes.items():
+        for name in (names,) if isinstance(names, str) else names:
+            forward = inspect.signature(getattr(transformers, name).forward)
+            found |= {model_type} if "input_ids" in forward.parameters else set()
+    return found
 
 
 def writes_text(model_type: str) -> bool:

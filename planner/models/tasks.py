@@ -165,8 +165,8 @@ def modality_in(config: Mapping[str, Any], task: str) -> str:
         key in config for key in ("image_size", "vision_config", "num_channels", "backbone_config")
     )
     hears = any(key in config for key in ("num_mel_bins", "conv_kernel", "sampling_rate"))
-    if hears or "Audio" in name or "Speech" in name:
-        return "audio"
+    if hears or (not text and ("Audio" in name or "Speech" in name)):
+        return "audio"  # those that write sound as tokens read tokens
     if sees or not text:
         return "image_text" if text else "image"
     return "text"

@@ -11,6 +11,7 @@ from planner.libraries import import_library
 from planner.models.building.built import BuiltModel, largest_module_list
 from planner.models.building.experts import group_experts
 from planner.models.building.meta import make_on
+from planner.models.building.sight.processors import processor_size, sees
 from planner.models.building.tasks.base import (
     Feed,
     TrainingTask,
@@ -73,6 +74,7 @@ def build_transformers(
     config = _config(library, facts)
     kind = training_task(task, config)
     kind.adapt(config, classes)
+    assumed = _sized(library, config, kind, image_size)
     _adapt(config, image_size)
     module = _module(
         library, config, facts, kind=kind, attention=attention, dtype=dtype, device=device
@@ -99,7 +101,7 @@ def build_transformers(
         frozen=frozenset(frozen),
         unadapted=frozenset(frozen) if kind.frozen_takes_no_adapters else frozenset(),
         beside_adapters=kind.beside_adapters(module),
-        assumptions=(*stand_ins, *said),
+        assumptions=(*stand_ins, *said, *assumed),
         after_update=kind.after_update(module) if kind.after_update else None,
     )
 
@@ -130,6 +132,27 @@ def _config(library: Any, facts: ModelFacts) -> Any:
             mend="Install a newer one: pip install -U transformers",
         ) from error
     return config_class.from_dict(plain)
+
+
+def _sized(
+    library: Any, config: Any, kind: TrainingTask, image_size: int | None
+) -> tuple[str, ...]:
+    """Gives a config that does not say how large its images are the size of its family's image
+    processor; what is said of it."""
+    vision = getattr(config, "vision_config", config)
+    if image_size is not None or not sees(kind.name, config):
+        return ()
+    if getattr(vision, "image_size", None) is not None:
+        return ()
+    found = processor_size(library, config.model_type)
+    if found is None:
+        return ()
+    vision.image_size = found
+    height, width = found
+    return (
+        f"images are {height} × {width} pixels, as the image processor of {config.model_type} "
+        "makes them; an image size that is asked for changes it",
+    )
 
 
 def _adapt(config: Any, image_size: int | None) -> None:

@@ -414,3 +414,18 @@ def test_a_model_that_reads_the_weights_of_its_layers_is_refused_for_four_bits()
         trace_for(
             facts, recipe(facts, strategy="qlora", precision="bf16", lora_rank=4, lora_dropout=0.0)
         ).at(B=2)
+
+
+def test_rows_written_by_a_mask_have_a_backward_pass():
+    """As models do that treat some tokens otherwise: ``states[mask] += part(states[mask])``."""
+    states, mask = on_meta(2, 5, 8), torch.empty(2, 5, dtype=torch.bool, device="meta")
+    asked = []
+    mode = CudaLike()
+    mode.on_answer = lambda: asked.append(1)
+    with as_if_on_cuda(mode):
+        copied = states * 1
+        copied[mask] += functional.relu(copied[mask])
+        copied[mask] = 0.0
+        torch.autograd.backward(copied.float().sum())
+    assert states.grad is not None and states.grad.shape == states.shape
+    assert asked  # the host waits to learn how many

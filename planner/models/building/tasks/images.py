@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from planner.errors import FieldName, ModelError
-from planner.models.building.tasks.base import Feed, TrainingTask, children_of_head, without
+from planner.models.building.tasks.base import Feed, TrainingTask, children_of_head
 from planner.models.building.tasks.text import classifier_config
+from planner.models.constants import constant
 
 
 def image_shape(feed: Feed) -> tuple[int, int, int]:
@@ -24,8 +27,23 @@ def image_shape(feed: Feed) -> tuple[int, int, int]:
     return getattr(vision, "num_channels", 3), height, width
 
 
+def video(feed: Feed, b: int) -> Any:
+    """[b, frames, channels, height, width]; as many frames as its config says."""
+    vision = getattr(feed.config, "vision_config", feed.config)
+    frames = getattr(vision, "num_frames", None) or int(constant("usual_frames"))
+    return feed.values(b, frames, *image_shape(feed))
+
+
+def _seen(feed: Feed, b: int) -> dict[str, Any]:
+    """Images, or videos where the forward pass reads nothing else."""
+    names = inspect.signature(type(feed.module).forward).parameters
+    if "pixel_values" not in names and "pixel_values_videos" in names:
+        return {"pixel_values_videos": video(feed, b)}
+    return {"pixel_values": feed.values(b, *image_shape(feed))}
+
+
 def _labelled_images(feed: Feed, b: int, _s: int | None, _t: int | None) -> dict[str, Any]:
-    return {"pixel_values": feed.values(b, *image_shape(feed)), "labels": feed.ids(b)}
+    return {**_seen(feed, b), "labels": feed.ids(b)}
 
 
 def _pairs(feed: Feed, b: int, _s: int | None, _t: int | None) -> dict[str, Any]:
@@ -33,10 +51,17 @@ def _pairs(feed: Feed, b: int, _s: int | None, _t: int | None) -> dict[str, Any]
     length = feed.config.text_config.max_position_embeddings
     return {
         "input_ids": feed.ids(b, length),
-        "pixel_values": feed.values(b, *image_shape(feed)),
+        **_seen(feed, b),
         "attention_mask": feed.mask(b, length),
         "return_loss": True,
     }
+
+
+def _similarities(module: Any, batch: Mapping[str, Any]) -> Any:
+    """Of every image, or video, with every text."""
+    out = module(**{name: value for name, value in batch.items() if name != "return_loss"})
+    found = getattr(out, "logits_per_image", None)
+    return found if found is not None else out.logits_per_video
 
 
 def _projections(module: Any) -> tuple[str, ...]:
@@ -60,6 +85,6 @@ TASKS = (
         _pairs,
         symbols=("B",),
         head=_projections,
-        logits=without("return_loss", output="logits_per_image"),
+        logits=_similarities,
     ),
 )

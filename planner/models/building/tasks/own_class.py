@@ -22,8 +22,8 @@ SAID = (
     "usual shape, else on the mean square of what it returns; images of the usual crop and a "
     "second of sound where neither config nor question says"
 )
-#: Alternatives of a multiple choice, frames of a video, where a config does not say.
-_CHOICES, _FRAMES = 4, 8
+#: Alternatives of a multiple choice.
+_CHOICES = 4
 
 
 def class_named(config: Any) -> Any:
@@ -53,7 +53,7 @@ def _tokens(feed: Feed, b: int, s: int) -> Any:
 
 def _video(feed: Feed, b: int, _s: int) -> Any:
     frames = getattr(getattr(feed.config, "vision_config", feed.config), "num_frames", None)
-    return feed.values(b, frames or _FRAMES, *_image(feed))
+    return feed.values(b, frames or int(constant("usual_frames")), *_image(feed))
 
 
 def _pixels(feed: Feed, b: int, s: int) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from planner.errors import ModelError
-from planner.trace.recorder.on_data.known_masks import ScatterOfKnown, taken
+from planner.trace.recorder.on_data.known_masks import ScatterOfKnown, indices_of, taken
 from planner.trace.recorder.on_data.values import Values, place_of_model
 
 #: Marks on meta tensors: what a condition on the data is taken as, what a mask adds up to, and what
@@ -201,6 +201,16 @@ class DataQuestions:
         for part in parts:
             found += part.nonzero().unbind(1) if _is_mask(part) else [part]
         return func(tensor, tuple(found))
+
+    def _on___setitem__(self, func, tensor, index, value):
+        """Rows that a mask takes are written by the indices of as many as there are values: what
+        meta makes of the mask itself has no backward pass. One number fills in one kernel."""
+        plain = self.values is None and not self.strict and _is_bool(index)
+        if not plain or not isinstance(value, torch.Tensor) or value.numel() == 1:
+            return func(tensor, index, value)
+        rows = value.dim() == tensor.dim() - index.dim() + 1
+        count = value.shape[0] if rows and value.shape[0] > 1 else index.numel()
+        return func(tensor, indices_of(index, count, self.on_answer), value)
 
     def _on_masked_select(self, func, tensor, mask, **kwargs):
         """Everything: masks are full."""

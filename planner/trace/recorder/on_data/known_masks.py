@@ -46,7 +46,12 @@ def taken(
     tensor: torch.Tensor, mask: torch.Tensor, count: int, waits: Callable[[], None]
 ) -> torch.Tensor:
     """What a mask over the first dimensions takes: [count, *rest]. ``count``: true places of it."""
+    return torch.ops.aten.index(tensor, list(indices_of(mask, count, waits)))
+
+
+def indices_of(
+    mask: torch.Tensor, count: int, waits: Callable[[], None]
+) -> tuple[torch.Tensor, ...]:
+    """Of each dimension of a mask where its ``count`` true places are: int64 [count]."""
     waits()
-    depth = mask.dim()
-    indices = torch.empty(depth, count, dtype=torch.int64, device=tensor.device).unbind(0)
-    return torch.ops.aten.index(tensor, list(indices))
+    return torch.empty(mask.dim(), count, dtype=torch.int64, device=mask.device).unbind(0)
