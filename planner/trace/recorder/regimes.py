@@ -237,6 +237,12 @@ def _meta(runner: StepRunner, heads: Heads) -> dict:
 #: Both numbers of classes of two recipes.
 @lru_cache(maxsize=4)
 def _runner(key: tuple, holder: _Holder) -> StepRunner:
+    policy = holder.recipe.gradient_checkpointing
+    if policy != "none" and holder.shares:
+        plain = _Holder(holder.facts, holder.without_checkpointing, holder.teacher)
+        runner = _runner(plain.key, plain)
+        if runner.built.stop_checkpointing is not None:
+            return runner.under(policy)
     return StepRunner(holder.build, holder.recipe, holder.build_teacher, holder.build_real)
 
 
@@ -247,6 +253,17 @@ class _Holder:
     def __init__(self, facts, recipe, teacher):
         self.facts, self.recipe, self.teacher = facts, recipe, teacher
         self.key = (facts.fingerprint, recipe, teacher.fingerprint if teacher else None)
+
+    @property
+    def without_checkpointing(self) -> Recipe:
+        return replace(self.recipe, gradient_checkpointing="none")
+
+    @property
+    def shares(self) -> bool:
+        """Whether one built model does under every policy of checkpointing: quantised weights keep
+        other things for a recomputed block."""
+        few_bits = self.recipe.strategy == "qlora" or self.recipe.load_in is not None
+        return self.facts.library == "transformers" and not (few_bits or self.facts.quantization)
 
     def __hash__(self):
         return hash(self.key)
