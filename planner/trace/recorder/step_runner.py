@@ -13,7 +13,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from planner.blame import failure
-from planner.errors import ModelError, PlannerError
+from planner.errors import FieldName, ModelError, PlannerError
 from planner.models.building.experts import idle_parameters
 from planner.trace.raw import RawTrace
 from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
@@ -57,7 +57,7 @@ class StepRunner:
             self.built = build()
             self.beside = Beside(self.built.facts.name, self.built.module, build_real)
             if recipe.gradient_checkpointing != "none":
-                enable_checkpointing(self.built, recipe.gradient_checkpointing)
+                self._checkpoint()
             self.prepared = strategy_of(recipe).apply(self.built, recipe, build_teacher)
         if not self.prepared.inference and not self.prepared.trainable:
             raise ModelError("nothing is left to train")
@@ -65,6 +65,21 @@ class StepRunner:
         self._orders: dict[int, dict[str, int]] = {}
         self.module_calls = 0
         self._names = self._named()
+
+    def _checkpoint(self) -> None:
+        """Raises ModelError for a model that cannot: of weights in few bits, whose preparation asks
+        for it, with the way around."""
+        try:
+            enable_checkpointing(self.built, self.recipe.gradient_checkpointing)
+        except ModelError as error:
+            if self.recipe.strategy != "qlora" and self.recipe.load_in is None:
+                raise
+            raise ModelError(
+                "PEFT's preparation of weights in few bits switches gradient checkpointing on, and "
+                "this model has none",
+                where=self.built.facts.name,
+                mend=f"Ask for {FieldName('kbit_preparation')} none",
+            ) from error
 
     def _named(self) -> Names:
         """The whole model's, which blocks keep when others are taken out."""
