@@ -14,7 +14,6 @@ import torch
 from torch import _VF
 from torch.overrides import TorchFunctionMode
 
-from planner.errors import ModelError
 from planner.trace.recorder import (
     cuda_attention,
     cuda_ops,  # noqa: F401  (cuda_ops declares torch.ops.planner)
