@@ -118,8 +118,7 @@ def _inputs(built, batch) -> dict:
     found: dict = {}
 
     def entered(module, args, out):
-        shape = tuple(out.shape) if hasattr(out, "shape") else None
-        found.setdefault(module, (_first(built, args), shape))
+        found.setdefault(module, (_first(built, args), tuple(_only(built, out).shape)))
 
     hooks = [module.register_forward_hook(entered) for module in _head_modules(built)]
     try:
@@ -139,6 +138,16 @@ def _first(built, args: tuple):
             mend=f"Use {FieldName('cached_features', off=True)}",
         )
     return args[0]
+
+
+def _only(built, out):
+    """What a head gives out. Raises ModelError where that are several tensors."""
+    if not hasattr(out, "shape"):
+        raise ModelError(
+            f"the head of {built.facts.name} gives out several tensors: it is not trained apart",
+            mend=f"Use {FieldName('cached_features', off=True)}",
+        )
+    return out
 
 
 def _head_modules(built) -> list:
