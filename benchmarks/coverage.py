@@ -225,8 +225,9 @@ def document(cells: dict[tuple[str, str], Cell], strategies: Sequence[str]) -> s
 
 Written by `python benchmarks/coverage.py --write docs/coverage.md`; nothing is edited by hand.
 A cell is one question on one {GPU}: ✓, the peak of device memory of the micro-batch that was
-chosen, the seconds of one step, and how often the family was measured under that strategy
-(published steps, whole runs). A number in brackets is a refusal, spelt out below the table.
+chosen, the seconds of one optimizer step (all its micro-batches) × the samples of that
+micro-batch, and how often the family was measured under that strategy (published steps, whole
+runs). A number in brackets is a refusal, spelt out below the table.
 
 {answered} of {len(cells)} cells are answered; {some} of {len(chosen)} families with at least one
 strategy, {whole} with all {len(strategies)}.{left}
