@@ -31,7 +31,7 @@ class Model(nn.Module):
     def forward(self, x):
         if self.named:
             return self.head(features=x)
-        return self.head(x, self.twice)
+        return self.head(x, self.twice) if self.twice else self.head(x)
 
 
 def built(named=False, twice=False):
@@ -41,6 +41,13 @@ def built(named=False, twice=False):
         facts=SimpleNamespace(name="toy"),
         logits=lambda module, batch: module(batch),
     )
+
+
+def test_a_head_over_several_stages_is_refused():
+    model = built()
+    model.module.head.forward = lambda maps: maps[0]
+    with pytest.raises(ModelError, match="takes several tensors"):
+        _inputs(model, (torch.empty(3, 4), torch.empty(3, 4)))
 
 
 def test_a_head_of_one_tensor_is_fed_with_it():

@@ -130,11 +130,12 @@ def _inputs(built, batch) -> dict:
 
 
 def _first(built, args: tuple):
-    """The tensor that enters a head. Raises ModelError for a head that takes several by their
-    names, as a decoder of masks does: what would be kept of it is not one tensor."""
-    if not args:
+    """The tensor that enters a head. Raises ModelError for a head that takes several, as one over
+    all stages does, or takes them by their names, as a decoder of masks does."""
+    if not args or not hasattr(args[0], "shape"):
+        how = "several tensors" if args else "its inputs by name"
         raise ModelError(
-            f"the head of {built.facts.name} takes its inputs by name, not one tensor of features",
+            f"the head of {built.facts.name} takes {how}, not one tensor of features",
             mend=f"Use {FieldName('cached_features', off=True)}",
         )
     return args[0]
