@@ -48,10 +48,23 @@ def record_regime(
     steps = Steps(heads, regime, symbols, progress)
     try:
         return TraceFamily((steps.fitted((low, high), None),)), False
-    except StructureChanges:
+    except StructureChanges as error:
         if "S" not in symbols or length is None:
-            raise
-    return TraceFamily((steps.fitted((length, length), length),)), True
+            raise _unlike(facts, error) from error
+    try:
+        return TraceFamily((steps.fitted((length, length), length),)), True
+    except StructureChanges as error:
+        raise _unlike(facts, error) from error
+
+
+def _unlike(facts: ModelFacts, error: StructureChanges) -> StructureChanges:
+    """What is told of a model that does something else for each size of the batch."""
+    return StructureChanges(
+        f"its step is made of other operations at other batches, as of a loop over the samples, so "
+        f"that no one trace of it holds for all ({error})",
+        where=facts.name,
+        mend="Measure its run instead (planner measure), or name another model of its kind",
+    )
 
 
 class Heads:

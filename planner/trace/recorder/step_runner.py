@@ -14,7 +14,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from planner.blame import failure
-from planner.errors import ModelError, PlannerError
+from planner.errors import FieldName, ModelError, PlannerError
 from planner.models.building.built import BuiltModel
 from planner.models.building.experts import idle_parameters
 from planner.trace.raw import RawTrace
@@ -60,7 +60,7 @@ class StepRunner:
             self.built = build()
             self.beside = Beside(self.built.facts.name, self.built.module, build_real)
             self.policy = Policy(self.built)
-            self.policy.become(recipe.gradient_checkpointing)
+            self._checkpoint()
             self.prepared = strategy_of(recipe).apply(self.built, recipe, build_teacher)
         if not self.prepared.inference and not self.prepared.trainable:
             raise ModelError("nothing is left to train")
@@ -81,6 +81,21 @@ class StepRunner:
         if strategy_of(self.recipe).uses_lora:
             self.policy.adapted = trunk_of(self.built)
         return other
+
+    def _checkpoint(self) -> None:
+        """Raises ModelError for a model that cannot: of weights in few bits, whose preparation asks
+        for it, with the way around."""
+        try:
+            self.policy.become(self.recipe.gradient_checkpointing)
+        except ModelError as error:
+            if self.recipe.strategy != "qlora" and self.recipe.load_in is None:
+                raise
+            raise ModelError(
+                "PEFT's preparation of weights in few bits switches gradient checkpointing on, and "
+                "this model has none",
+                where=self.built.facts.name,
+                mend=f"Ask for {FieldName('kbit_preparation')} none",
+            ) from error
 
     def _named(self) -> Names:
         """The whole model's, which blocks keep when others are taken out."""
