@@ -22,6 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.families.tracked import peak  # noqa: E402
 from benchmarks.isolated import each  # noqa: E402
 
 TOLERANCE = 0.03
@@ -36,6 +37,7 @@ class Case:
     model: str
     task: str
     point: tuple[tuple[str, int], ...]
+    real: bool = False  # with values: the step reads some, which fake tensors have not
 
 
 CASES = (
@@ -43,18 +45,41 @@ CASES = (
     Case("decoder", "SmolLM2-135M", "causal_lm", (("B", 2), ("S", 64))),
     Case("image", "timm:vit_tiny_patch16_224", "image_classification", (("B", 4),)),
     Case("image and text", "clip-vit-b32", "contrastive", (("B", 4),)),
+    Case("image and text", "siglip-base-patch16-224", "contrastive", (("B", 4),)),
+    Case("image-text decoder", "SmolVLM-256M-Instruct", "image_text_to_text", (("B", 1), ("S", 128)), real=True),
+    Case("image-text decoder", "paligemma-3b-pt-224", "image_text_to_text", (("B", 1), ("S", 300))),
+    Case("image-text decoder", "blip2-opt-2.7b", "image_text_to_text", (("B", 1), ("S", 64))),
+    Case("image-text decoder", "Qwen2-VL-2B-Instruct", "image_text_to_text", (("B", 1), ("S", 300))),
     Case("embeddings", "all-MiniLM-L6-v2", "text_embedding", (("B", 4), ("S", 64), ("T", 48))),
+    Case("reranking", "ms-marco-MiniLM-L6-v2", "reranking", (("B", 4), ("S", 64))),
+    Case("token classification", "bert-base-cased", "token_classification", (("B", 4), ("S", 64))),
+    Case("question answering", "bert-base-uncased", "question_answering", (("B", 4), ("S", 64))),
+    Case("masked LM", "ModernBERT-base", "masked_lm", (("B", 4), ("S", 64))),
+    Case("protein", "esm2_t6_8M_UR50D", "masked_lm", (("B", 4), ("S", 64))),
+    Case("sequence to sequence", "t5-small", "seq2seq_lm", (("B", 2), ("S", 64), ("T", 32))),
+    Case("mixture of experts", "config:qwen3_moe", "causal_lm", (("B", 2), ("S", 64))),
+    Case("mixture of experts", "config:mixtral", "causal_lm", (("B", 2), ("S", 64))),
+    Case("state space", "mamba-130m", "causal_lm", (("B", 2), ("S", 64))),
     Case("speech", "whisper-tiny", "speech_recognition", (("B", 2), ("S", 32))),
-    Case("detection", "torchvision:ssdlite320_mobilenet_v3_large", "object_detection", (("B", 4),)),
+    Case("speech", "wav2vec2-base-960h", "speech_recognition", (("B", 2), ("S", 32000), ("T", 32))),
+    Case("sounds", "ast-audioset", "audio_classification", (("B", 2),)),
+    Case("detection", "detr-resnet-50", "object_detection", (("B", 2),), real=True),
+    Case("detection", "yolov8n", "object_detection", (("B", 2),), real=True),
+    Case("segmentation", "segformer-b0", "semantic_segmentation", (("B", 2),)),
+    Case("masks from prompts", "sam-vit-base", "mask_generation", (("B", 1),)),
+    Case("self-supervised images", "vit-mae-base", "masked_image_modeling", (("B", 4),)),
+    Case("self-supervised images", "dinov2-vits14", "image_self_distillation", (("B", 2),)),
+    Case("diffusion", "stable-diffusion-v1-5", "text_to_image", (("B", 1),)),
+    Case("diffusion", "dit-xl-2-256", "text_to_image", (("B", 1),)),
+    Case("time series", "patchtst-etth1", "time_series_forecasting", (("B", 8), ("S", 512), ("T", 96))),
 )
 
 
 def measure(case: Case) -> tuple[float, float] | str:
     """(ours, the tracker's) in bytes, or what went wrong."""
-    from planner.models.resolve import resolve
     from planner.training.recipe import Recipe
 
-    facts = resolve(case.model, task=case.task, offline=True)
+    facts = _facts(case)
     recipe = Recipe(
         strategy="fine_tune",
         task=case.task,
@@ -63,9 +88,21 @@ def measure(case: Case) -> tuple[float, float] | str:
         attention="eager",
     )
     try:
-        return _ours(facts, recipe, dict(case.point)), _tracked(facts, recipe, dict(case.point))
+        point = dict(case.point)
+        return _ours(facts, recipe, point), peak(facts, recipe, point, case.real)
     except Exception as error:  # shown in the table
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def _facts(case: Case) -> Any:
+    """A named model's facts; of ``config:KIND`` those of the small one of the tracer's coverage."""
+    from benchmarks.coverage_models import EXTRA, configured
+    from planner.models.resolve import resolve
+
+    if case.model.startswith("config:"):
+        kind = case.model.removeprefix("config:")
+        return configured(kind, *EXTRA[kind])
+    return resolve(case.model, task=case.task, offline=True)
 
 
 def _ours(facts: Any, recipe: Any, point: dict[str, int]) -> float:
@@ -81,67 +118,6 @@ def _ours(facts: Any, recipe: Any, point: dict[str, int]) -> float:
         changes[birth + 1] += size
         changes[min(death, len(raw.operations)) + 2] -= size
     return float(np.cumsum(changes).max())
-
-
-def _tracked(facts: Any, recipe: Any, point: dict[str, int]) -> float:
-    import torch
-    from torch._subclasses.fake_tensor import FakeTensorMode
-    from torch.distributed._tools.mem_tracker import MemTracker
-    from torch.utils._pytree import tree_map
-
-    from planner.trace.recorder.dispatch_mode import quiet
-    from planner.trace.recorder.regimes import build_for
-
-    built = build_for(facts, recipe)
-    shapes = built.make_batch(point["B"], point.get("S"), point.get("T"))
-    with quiet(), FakeTensorMode(allow_non_fake_inputs=True):
-        _onto_processor(built.module)
-        batch = tree_map(_fake, shapes)
-        trained = [p for p in built.module.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(trained, foreach=False)
-        for parameter in trained:
-            parameter.grad = torch.zeros_like(parameter)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        tracker = MemTracker()
-        tracker.track_external(built.module, optimizer, *_tensors(batch))
-        with tracker:
-            built.loss(built.module, batch).backward()
-            optimizer.step()
-        peaks = tracker.get_tracker_snapshot("peak")
-    return float(max(found["Total"] for found in peaks.values()))
-
-
-def _fake(value: Any) -> Any:
-    """A tensor as large on the processor; one without values in fake mode."""
-    import torch
-
-    if not isinstance(value, torch.Tensor):
-        return value
-    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="cpu")
-
-
-def _onto_processor(module: Any) -> None:
-    """Every parameter and buffer replaced; what is tied stays so."""
-    import torch
-
-    made: dict[int, Any] = {}
-    for part in module.modules():
-        for name, tensor in list(part._parameters.items()):
-            if tensor is not None:
-                if id(tensor) not in made:
-                    made[id(tensor)] = torch.nn.Parameter(_fake(tensor), tensor.requires_grad)
-                part._parameters[name] = made[id(tensor)]
-        for name, tensor in list(part._buffers.items()):
-            if tensor is not None:
-                part._buffers[name] = made.setdefault(id(tensor), _fake(tensor))
-
-
-def _tensors(batch: dict[str, Any]) -> list[Any]:
-    import torch
-    from torch.utils._pytree import tree_leaves
-
-    return [leaf for leaf in tree_leaves(batch) if isinstance(leaf, torch.Tensor)]
 
 
 def main() -> int:
