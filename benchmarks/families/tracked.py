@@ -50,6 +50,9 @@ def _step(built: Any, batch: dict[str, Any]) -> float:
     import torch
     from torch.distributed._tools.mem_tracker import MemTracker
 
+    for name, parameter in built.module.named_parameters():
+        if name in built.frozen:  # as the strategy's own steps do before they train
+            parameter.requires_grad_(False)
     trained = [p for p in built.module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, foreach=False)
     for parameter in trained:
