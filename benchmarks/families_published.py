@@ -19,7 +19,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.families.judged import Judged, cases, judge  # noqa: E402
+from benchmarks.families.judged import (  # noqa: E402
+    Judged,
+    cases,
+    from_plain,
+    judge,
+    to_plain,
+)
+from benchmarks.families.kept import Kept  # noqa: E402
 from benchmarks.families.published_document import document, line  # noqa: E402
 from benchmarks.isolated import each  # noqa: E402
 from planner.cli.writing import write  # noqa: E402
@@ -32,15 +39,19 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", nargs="*", metavar="WORD", help="of an id or a task")
+    parser.add_argument(
+        "--answers", type=Path, metavar="FILE", help="keep answers, go on with them"
+    )
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the document there")
     options = parser.parse_args()
     words = options.only
     rows = [c for c in cases() if not words or any(w in f"{c.id} {c.task}" for w in words)]
-    judged = []
-    for case, found, failure in each(judge, rows, LIMIT):
-        judged.append(Judged(case, (), failure) if failure is not None else found)
-        print(line(judged[-1]), file=sys.stderr, flush=True)
-    text = document(judged)
+    kept = Kept(options.answers)
+    for case, found, failure in each(judge, [c for c in rows if c.id not in kept], LIMIT):
+        item = Judged(case, (), failure) if failure is not None else found
+        kept.keep(case.id, to_plain(item))
+        print(line(item), file=sys.stderr, flush=True)
+    text = document([from_plain(case, kept[case.id]) for case in rows])
     if options.write:
         write(options.write, text)
     else:

@@ -6,13 +6,13 @@ import math
 import statistics
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from planner import tables
 from planner.validate.cases import Case, from_rows
-from planner.validate.judge import ask, outcome
+from planner.validate.judge import outcome
 from planner.validate.summaries import Comparison
 
 #: Columns of the general table that these rows leave out.
@@ -46,15 +46,19 @@ def cases() -> list[Case]:
 
 def judge(case: Case) -> Judged:
     with tempfile.TemporaryDirectory() as folder:
-        found = outcome(case, Path(folder), _ask, sharded_as_ddp=True)
+        found = outcome(case, Path(folder), sharded_as_ddp=True)
     refused = found.refused.reason if found.refused is not None else None
     return Judged(case, found.comparisons, refused)
 
 
-def _ask(case: Case, folder: Path) -> Any:
-    """A case with a variant of the step (latents made before), which ``ask`` takes no word of,
-    has it in its recipe."""
-    return ask(case, folder)
+def to_plain(item: Judged) -> dict[str, Any]:
+    """For a file of answers."""
+    return {"compared": [asdict(c) for c in item.compared], "refused": item.refused}
+
+
+def from_plain(case: Case, plain: dict[str, Any]) -> Judged:
+    compared = tuple(Comparison(**c) for c in plain["compared"])
+    return Judged(case, compared, plain["refused"])
 
 
 def error(found: Comparison) -> float:
