@@ -163,9 +163,9 @@ float32 with eager attention: by the planner's trace, and by
 `torch.distributed._tools.mem_tracker.MemTracker` around the same module, batch and loss. The
 tracker runs on fake tensors; where a step reads values, which fake tensors have not, it runs on
 real ones on the processor. Neither knows the allocator's blocks or the libraries' workspaces.
-torchvision's detectors and YOLO are recorded with losses of our own for all images at once, which
-have no values to run with: the tracker refuses them (`aten._local_scalar_dense`), DETR stands for
-detection.
+Not compared: torchvision's detectors and YOLO, which are recorded with losses of our own for all
+images at once and have no values to run with (the tracker stops at `aten._local_scalar_dense`);
+LLaVA and PaliGemma, whose check of image places reads values and which are too large to run here.
 
 | family | model | batch | tensors | ours, MiB | tracker, MiB | difference |
 | --- | --- | --- | --- | ---: | ---: | ---: |

@@ -51,7 +51,7 @@ def main() -> int:
         item = Judged(case, (), failure) if failure is not None else found
         kept.keep(case.id, to_plain(item))
         print(line(item), file=sys.stderr, flush=True)
-    text = document([from_plain(case, kept[case.id]) for case in rows])
+    text = document([from_plain(case, kept[case.id]) for case in rows], len(cases()))
     if options.write:
         write(options.write, text)
     else:

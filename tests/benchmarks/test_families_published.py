@@ -49,6 +49,7 @@ def test_the_document_shows_misses_and_refusals():
         [
             Judged(first, (compared(first, "allocated", 4e9, 2e9),), None),
             Judged(second, (), "ModelError: no"),
-        ]
+        ],
+        53,
     )
     assert "-50%" in text and "ModelError: no" in text and first.assumed in text
