@@ -75,8 +75,8 @@ class StepRunner:
         What was proven of the whole model's forward pass is proven of its."""
         other = copy.copy(self)
         other.recipe = replace(self.recipe, gradient_checkpointing=policy)
-        for made in ("optimizer", "repeated"):
-            vars(other).pop(made, None)
+        for own in ("optimizer", "repeated"):
+            vars(other).pop(own, None)
         other.answers, other.module_calls = set(), 0
         if strategy_of(self.recipe).uses_lora:
             self.policy.adapted = trunk_of(self.built)
