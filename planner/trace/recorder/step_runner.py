@@ -14,6 +14,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from planner.blame import failure
+from planner.deferred import COMPILER, deferred
 from planner.errors import FieldName, ModelError, PlannerError
 from planner.models.building.built import BuiltModel
 from planner.models.building.experts import idle_parameters
@@ -121,6 +122,7 @@ class StepRunner:
             self.built.module, record, phase, find_stacks(unique), names, self._proven_whole
         )
 
+    @deferred(*COMPILER)  # loaded in the middle of a step, it would keep tensors alive
     def record(self, **point: int) -> RawTrace:
         """Record the step at a point. Raises ModelError, in one line, when the model's own code or
         torch fails on meta."""

@@ -104,7 +104,7 @@ def _check_one_tensor_each(built, kept: dict) -> None:
     if not all(hasattr(value, "shape") for value in kept.values()):
         raise ModelError(
             f"the head of {built.facts.name} takes several tensors at once",
-            mend="Use --no-cached-features",
+            mend=f"Use {FieldName('cached_features', off=True)}",
         )
 
 
