@@ -4,23 +4,27 @@
     python benchmarks/coverage.py --write docs/coverage.md
     python benchmarks/coverage.py --only DETR LSTM           # families with these words
     python benchmarks/coverage.py --strategy lora
+    python benchmarks/coverage.py --cells cells.jsonl        # kept, and not asked again
 
 The families are rows of ``profiles/models/families_covered.csv``. Each is asked with each strategy
 as ``planner estimate`` asks it, on one GPU, in a process beside this one: a crash or a question
 that takes longer than ``--limit`` seconds is a cell of the table. A cell says what is measured of
 this family under this strategy in ``profiles/measured/published.csv`` (steps) and
 ``profiles/accuracy/whole_runs.csv`` (runs). Leaves with 1 where a question crashed, hung or ended
-in a traceback.
+in a traceback. With ``--cells`` every cell is kept as it is answered, so that a stop loses none:
+what is there of the same row is not asked again, unless it was trouble.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,13 +51,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Cell:
-    """One answer: peak bytes a device and seconds a step, or ``refusal``. ``fits`` on the GPU."""
+    """One answer: peak bytes a device and seconds a step, or ``refusal``. ``fits`` on the GPU;
+    ``waited`` seconds for it."""
 
     peak_bytes: float = 0.0
     step_seconds: float = 0.0
     micro_batch: int = 0
     fits: bool = True
     refusal: str | None = None
+    waited: float = 0.0
 
     @property
     def is_trouble(self) -> bool:
@@ -66,10 +72,44 @@ def fields_of(row: dict[str, str]) -> dict[str, str]:
     return given | ({"task": row["task"]} if row["task"] else {})
 
 
+class Kept:
+    """The cells of a file, one a line of JSON, by their row as it was asked. None: nothing is
+    kept."""
+
+    def __init__(self, file: Path | None):
+        self._file = file
+        self._cells: dict[str, Cell] = {}
+        for line in file.read_text().splitlines() if file is not None and file.exists() else ():
+            asked, cell = json.loads(line)
+            self._cells[asked] = Cell(**cell)
+
+    def get(self, asked: Asked) -> Cell | None:
+        """None where it has to be asked: never before, or it was trouble."""
+        cell = self._cells.get(_key(asked))
+        return None if cell is None or cell.is_trouble else cell
+
+    def put(self, asked: Asked, cell: Cell) -> None:
+        if self._file is None:
+            return
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a") as lines:
+            lines.write(json.dumps([_key(asked), asdict(cell)]) + "\n")
+
+
+def _key(asked: Asked) -> str:
+    return json.dumps([*asked.row.values(), asked.strategy])
+
+
 def ask(asked: Asked) -> Cell:
     """The recommended option of one question; runs in a process of its own."""
+    begun = time.monotonic()
+    return replace(_answer(asked), waited=round(time.monotonic() - begun, 1))
+
+
+def _answer(asked: Asked) -> Cell:
     from planner import estimate
 
+    os.chdir(ROOT)  # a row may name a file of the repository
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     try:
         answer = estimate(
@@ -105,8 +145,6 @@ def _cell(options: Sequence[dict[str, Any]]) -> Cell:
 def kind_of(model: str, architecture: str = "") -> str | None:
     """transformers' model type, or the family that a vision model's name begins with; None where
     the name resolves to nothing."""
-    import json
-
     from planner.models.resolve import resolve
     from planner.validate.cases import family_of
 
@@ -239,11 +277,7 @@ def main() -> int:
         for row in rows()
         if not options.only or any(part.lower() in row["family"].lower() for part in options.only)
     ]
-    cells: dict[tuple[str, str], Cell] = {}
-    for asked, cell, failure in each(ask, questions(wanted, strategies), options.limit):
-        found = cell if failure is None else Cell(refusal=failure)
-        cells[asked.row["family"], asked.strategy] = found
-        print(f"{asked.row['family']}, {asked.strategy}: {found}", file=sys.stderr, flush=True)
+    cells = answers(list(questions(wanted, strategies)), Kept(options.cells), options.limit)
     text = document(cells, strategies)
     if options.write:
         from planner.cli.writing import write
@@ -254,6 +288,22 @@ def main() -> int:
     return 1 if any(cell.is_trouble for cell in cells.values()) else 0
 
 
+def answers(asked: Sequence[Asked], kept: Kept, limit: float) -> dict[tuple[str, str], Cell]:
+    """(family, strategy) → its cell, kept or asked now."""
+    cells = {_place(each_one): kept.get(each_one) for each_one in asked}
+    open_ones = [each_one for each_one in asked if cells[_place(each_one)] is None]
+    for one, cell, failure in each(ask, open_ones, limit):
+        found = cell if failure is None else Cell(refusal=failure)
+        cells[_place(one)] = found
+        kept.put(one, found)
+        print(f"{', '.join(_place(one))}: {found}", file=sys.stderr, flush=True)
+    return {place: cell for place, cell in cells.items() if cell is not None}
+
+
+def _place(asked: Asked) -> tuple[str, str]:
+    return asked.row["family"], asked.strategy
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -261,6 +311,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--write", type=Path, metavar="FILE")
     parser.add_argument("--only", nargs="*", metavar="WORD")
     parser.add_argument("--strategy", nargs="*", metavar="NAME")
+    parser.add_argument("--cells", type=Path, metavar="FILE")
     parser.add_argument("--limit", type=float, default=240.0, metavar="SECONDS")
     return parser.parse_args()
 

@@ -33,6 +33,12 @@ def source_fingerprint(name: str) -> str:
         return hashlib.sha256(name.encode() + b"\0" + handle.read()).hexdigest()
 
 
+def has_module(name: str) -> bool:
+    """Whether a module of that name could be imported from here."""
+    make_importable()
+    return importlib.util.find_spec(name) is not None
+
+
 def make_importable() -> None:
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())

@@ -63,7 +63,7 @@ def resolve(
     prefix, _, rest = name.partition(":")
     if prefix == "diffusers":
         return _pipeline(rest, task, trust_remote_code, offline)
-    if prefix == own.PREFIX and (own.knows(rest) or not FACTORY.fullmatch(name)):
+    if prefix == own.PREFIX and (own.means(rest) or not FACTORY.fullmatch(name)):
         return own_model(rest, task)
     if prefix in ("timm", "torchvision"):
         return vision(prefix, rest, task)

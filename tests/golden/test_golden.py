@@ -1,4 +1,5 @@
-"""No figure moves unseen: the answers frozen in ``answers/`` come out to the byte."""
+"""No figure moves unseen: the answers frozen in ``answers/`` come out as they were, every number
+to ten digits."""
 
 import json
 import sys

@@ -6,6 +6,7 @@ from functools import cache
 
 from planner import tables
 from planner.errors import UnknownNameError
+from planner.models.factory_source import has_module
 
 PREFIX = "own"
 
@@ -16,9 +17,10 @@ def rows() -> dict[str, dict[str, str]]:
     return {row["name"]: row for row in tables.rows("models", "own_models.csv")}
 
 
-def knows(name: str) -> bool:
-    """Whether a model of that name ships: a user's own module may be called ``own`` too."""
-    return name in rows()
+def means(name: str) -> bool:
+    """Whether ``own:NAME`` is a model that ships, or would be: a user's module may be called
+    ``own`` too, and then what does not ship is looked for there."""
+    return name in rows() or not has_module(PREFIX)
 
 
 def row_of(name: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from planner.trace.raw import RawTrace
 from planner.trace.recorder.cuda_ops import scratch
 from planner.trace.recorder.kernels.lists_on_meta import answered
+from planner.trace.recorder.kernels.remembered import REMEMBERED
 from planner.trace.table import CATEGORIES, PHASES
 
 _PHASE = {name: index for index, name in enumerate(PHASES)}
@@ -106,11 +107,14 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         phase, module = self._where()
-        out = _run(func, args, kwargs)
-        inputs, outputs = _operands(args), _operands((out,))
-        inputs += _operands(kwargs.values()) if kwargs else []
-        if inputs or outputs:
-            self._add(str(func), inputs, outputs, _attributes(func, args, kwargs), phase, module)
+        # what CUDA would do was settled above: no mode of Python's functions is asked again
+        with torch._C.DisableTorchFunction():
+            out = _run(func, args, kwargs)
+            inputs, outputs = _operands(args), _operands((out,))
+            inputs += _operands(kwargs.values()) if kwargs else []
+            if inputs or outputs:
+                attributes = _attributes(func, args, kwargs)
+                self._add(str(func), inputs, outputs, attributes, phase, module)
         return out
 
     def synchronise(self) -> None:
@@ -195,7 +199,7 @@ def _run(func, args, kwargs):
         done, out = answered(func, args)
         if done:
             return out
-    return _laid_out_as_on_cuda(func, args, func(*args, **kwargs))
+    return _laid_out_as_on_cuda(func, args, REMEMBERED.run(func, args, kwargs))
 
 
 def _laid_out_as_on_cuda(func, args, out):
