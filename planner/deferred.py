@@ -27,6 +27,8 @@ DECORATORS = tuple(
 )
 #: What only ends a graph that the compiler makes.
 WITHOUT_EFFECT = ("torch._dynamo.graph_break",)
+#: Modules of them that load without the rest: gradient checkpointing asks for a setting.
+LIGHT = ("torch._dynamo.config",)
 
 
 @contextmanager
@@ -106,6 +108,8 @@ class _StandIn(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if f"{self.__name__}.{name}" in LIGHT:
+            return importlib.import_module(f"{self.__name__}.{name}")
         return DeferredName(self.__name__, name)
 
 
@@ -118,9 +122,14 @@ class _Finder:
     def find_spec(
         self, name: str, path: Any = None, target: Any = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if not any(name == each or name.startswith(f"{each}.") for each in self.packages):
+        if name in LIGHT or not any(_within(name, each) for each in self.packages):
             return None
-        return importlib.machinery.ModuleSpec(name, self, is_package=True)  # pyright: ignore
+        spec = importlib.machinery.ModuleSpec(name, self, is_package=True)  # pyright: ignore
+        # where its light modules are found
+        spec.submodule_search_locations = [
+            f"{each}/{name.rpartition('.')[2]}" for each in (path or ())
+        ]
+        return spec
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         return _StandIn(spec.name)
@@ -134,11 +143,16 @@ def _loaded(name: str) -> bool:
 
 
 def _lift() -> None:
-    """Take all stand-ins out of the way of the real modules."""
+    """Take all stand-ins, and what was loaded below them, out of the way of the real modules."""
     sys.meta_path[:] = [each for each in sys.meta_path if not isinstance(each, _Finder)]
-    for name, module in list(sys.modules.items()):
-        if isinstance(module, _StandIn):
-            _remove(name, module)
+    stand_ins = [name for name, module in sys.modules.items() if isinstance(module, _StandIn)]
+    for name in [*(n for n in LIGHT if n.rpartition(".")[0] in stand_ins), *stand_ins]:
+        if name in sys.modules:
+            _remove(name, sys.modules[name])
+
+
+def _within(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
 
 
 def _remove(name: str, module: ModuleType) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import random
 
 import pytest
 
@@ -14,12 +13,12 @@ if not all(importlib.util.find_spec(name) for name in ("transformers", "peft", "
 
 from drawing import drawn
 
-from planner.errors import PlannerError
+from benchmarks import repeated_traces
 from planner.models.resolve import resolve
 from planner.tables import rows
 from planner.trace.raw import RawTrace
 from planner.trace.recorder.dispatch_mode import quiet
-from planner.trace.recorder.regimes import build_for, runner_for
+from planner.trace.recorder.regimes import runner_for
 from planner.trace.recorder.repeat.flat import flattened, written_out
 from planner.trace.recorder.step_runner import StepRunner
 from planner.trace.table import PHASES
@@ -119,45 +118,31 @@ def test_mixtures_and_alternating_blocks_are_repeated(local, config):
     assert repeated == whole
 
 
-def asked(facts, strategy: str, **more) -> Recipe:
-    """A recipe that the model can do: few-bit weights under autocast, a second of sound."""
-    own = {"precision": "amp_bf16"} if strategy == "qlora" else {}
-    sound = {"audio_samples": 16_000} if facts.task == "audio_classification" else {}
-    return recipe(facts, strategy, **own, **sound, **more)
-
-
-def same(name: str, strategy: str, **more) -> bool:
-    """Whether a catalogue model's steps are repeated; each is then the whole one. Raises ModelError
-    for what the model cannot do."""
-    facts = resolve(name)
-    runner = StepRunner(
-        lambda: build_for(facts, asked(facts, strategy, **more)), asked(facts, strategy, **more)
-    )
-    repeated, whole = both(runner)
-    assert repeated == whole, (name, strategy, more)
-    return runner.repeated.why is None
-
-
 CATALOGUE = sorted(row["name"] for row in rows("models", "catalogue.csv"))
-STRATEGIES = ("fine_tune", "lora", "qlora", "partial_fine_tune", "feature_extraction")
-CHECKPOINTING = ("none", "full", "selective")
+STRATEGIES = tuple(repeated_traces.STRATEGIES)
 
 
-def test_a_sample_of_the_catalogue_is_the_whole_step():
-    draw = random.Random(15)
-    assert same("bert-base-uncased", draw.choice(STRATEGIES[:2]))
-    small_ones = ("distilgpt2", "opt-125m", "pythia-70m", "t5-small", "vit-tiny", "deit-tiny")
-    name = draw.choice([name for name in small_ones if name in CATALOGUE])
-    same(name, draw.choice(STRATEGIES[:2]))
+#: Quick to record twice.
+SMALL = sorted(
+    row["name"]
+    for row in rows("models", "catalogue.csv")
+    if row["library"] == "transformers" and int(row["parameters"]) < 100_000_000
+)
+
+
+def cases(names: list[str]) -> list[repeated_traces.Case]:
+    every = (list(STRATEGIES), list(repeated_traces.POLICIES))
+    return list(repeated_traces.cases(names, *every))
+
+
+@pytest.mark.parametrize("case", drawn(cases(SMALL), 4), ids=str)
+def test_a_case_of_the_benchmark_does_not_differ(case):
+    found = repeated_traces.verdict(case)
+    assert found.verdict in ("equal", "whole", "refused"), found
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "strategy"), drawn([(name, one) for name in CATALOGUE for one in STRATEGIES], 12)
-)
-def test_every_model_and_strategy_is_the_whole_step(name, strategy):
-    draw = random.Random(name + strategy)
-    try:
-        same(name, strategy, gradient_checkpointing=draw.choice(CHECKPOINTING))
-    except PlannerError as error:
-        pytest.skip(str(error))
+@pytest.mark.parametrize("case", drawn(cases(CATALOGUE), 16), ids=str)
+def test_every_model_strategy_and_policy_is_the_whole_step(case):
+    found = repeated_traces.verdict(case)
+    assert found.verdict in ("equal", "whole", "refused"), found

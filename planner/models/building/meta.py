@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +55,7 @@ def make_on_meta(make: Callable[[], torch.nn.Module], dtype: torch.dtype) -> tor
     registers it.
     """
     try:
-        with on_device("meta", dtype), _uninitialised_mode():
+        with on_device("meta", dtype), uninitialised():
             # torch.Tensor(n), which some write, ignores the device of the context
             return make().to(device="meta", dtype=dtype)
     except (NotImplementedError, RuntimeError) as error:
@@ -64,7 +65,7 @@ def make_on_meta(make: Callable[[], torch.nn.Module], dtype: torch.dtype) -> tor
         return make().to(device="meta", dtype=dtype)
 
 
-def _uninitialised_mode() -> Any:
+def uninitialised() -> AbstractContextManager:
     """A mode in which random initialisation leaves its tensor as it is: on meta it has no values,
     and working out that normal numbers have the tensor's own shape takes longer than all else that
     a constructor does."""
@@ -74,9 +75,11 @@ def _uninitialised_mode() -> Any:
 
     class Uninitialised(TorchFunctionMode):
         def __torch_function__(self, func, types, args=(), kwargs=None):
-            if func in skipped and args and args[0].is_meta:
-                return args[0]
-            return func(*args, **(kwargs or {}))
+            named = kwargs or {}
+            filled = args[0] if args else named.get("tensor")
+            if func in skipped and filled is not None and filled.is_meta:
+                return filled
+            return func(*args, **named)
 
     return Uninitialised()
 

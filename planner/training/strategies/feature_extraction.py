@@ -129,8 +129,7 @@ def _inputs(built, batch) -> dict:
     found: dict = {}
 
     def entered(module, args, out):
-        shape = tuple(out.shape) if hasattr(out, "shape") else None
-        found.setdefault(module, (args[0], shape))
+        found.setdefault(module, (_first(built, args), tuple(_only(built, out).shape)))
 
     hooks = [module.register_forward_hook(entered) for module in _head_modules(built)]
     try:
@@ -139,6 +138,28 @@ def _inputs(built, batch) -> dict:
         for hook in hooks:
             hook.remove()
     return found
+
+
+def _first(built, args: tuple):
+    """The tensor that enters a head. Raises ModelError for a head that takes several, as one over
+    all stages does, or takes them by their names, as a decoder of masks does."""
+    if not args or not hasattr(args[0], "shape"):
+        how = "several tensors" if args else "its inputs by name"
+        raise ModelError(
+            f"the head of {built.facts.name} takes {how}, not one tensor of features",
+            mend=f"Use {FieldName('cached_features', off=True)}",
+        )
+    return args[0]
+
+
+def _only(built, out):
+    """What a head gives out. Raises ModelError where that are several tensors."""
+    if not hasattr(out, "shape"):
+        raise ModelError(
+            f"the head of {built.facts.name} gives out several tensors: it is not trained apart",
+            mend=f"Use {FieldName('cached_features', off=True)}",
+        )
+    return out
 
 
 def _head_modules(built) -> list:
@@ -164,7 +185,7 @@ def _features(built, batch):
     kept = {}
 
     def stop(_module, args):
-        kept["features"] = args[0]
+        kept["features"] = _first(built, args)
         raise _Reached
 
     hook = first.register_forward_pre_hook(stop)

@@ -10,6 +10,12 @@ from planner.training.strategy import Prepared, Strategy, count, freeze, plain
 def apply(built, recipe, build) -> Prepared:
     """Raises QuestionError when the model has fewer than ``recipe.unfrozen_blocks`` blocks."""
     wanted = recipe.unfrozen_blocks or 0
+    if wanted and not built.blocks:
+        raise QuestionError(
+            f"{built.facts.name} has no row of blocks of which the last could be trained",
+            where=FieldName("strategy"),
+            mend="Ask for fine_tune, or for feature_extraction, which trains the head",
+        )
     if wanted > len(built.blocks):
         raise QuestionError(
             f"{wanted} unfrozen blocks asked for, {built.facts.name} has {len(built.blocks)}",
