@@ -4,24 +4,29 @@
     python benchmarks/drawn_architectures.py --seed 1 --transformers 30 --timm 60
     python benchmarks/drawn_architectures.py --only detection
     python benchmarks/drawn_architectures.py --named bert:BertForMaskedLM timm:levit_128
+    python benchmarks/drawn_architectures.py --write docs/drawn_architectures.md
+    python benchmarks/drawn_architectures.py --kept drawn.jsonl    # answers that are kept
 
 ``transformers``: a model type of the installed release and one of the classes that its auto
 mappings train it by, both uniformly; the type's default config is written as a folder with that
 class in ``architectures``. ``timm``: names of ``timm.list_models()``. ``detection``: every model of
 ``torchvision.models.detection``. Each is asked for full fine-tuning on one GPU, in a process beside
 this one with ``--limit`` seconds. Prints one line each, then how many of the drawn are answered,
-and the refusals. Leaves with 1 where one crashed, hung or ended in a traceback.
+and the refusals. Leaves with 1 where one crashed, hung or ended in a traceback. With ``--kept``
+every outcome is kept as it comes, so that a stop loses none: what was answered is not asked again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,10 +60,11 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is answered in words, or ``refusal``."""
+    """What is answered in words, or ``refusal``; ``waited`` seconds for it."""
 
     said: str = ""
     refusal: str | None = None
+    waited: float = 0.0
 
 
 # ---- drawing; in a process of its own, as it imports the libraries
@@ -109,19 +115,24 @@ def draw(group: str, seed: int, count: int) -> list[str]:
 
 def ask(drawn: Drawn) -> Outcome:
     """One model; runs in a process of its own."""
+    begun = time.monotonic()
+    return replace(_answer(drawn), waited=round(time.monotonic() - begun, 1))
+
+
+def _answer(drawn: Drawn) -> Outcome:
     from planner.errors import PlannerError
 
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    try:
-        if drawn.group != "transformers":
-            return _asked(drawn.name)
-        with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            if drawn.group != "transformers":
+                return _asked(drawn.name)
             return _asked(_folder(drawn.name, Path(folder)))
-    except PlannerError as error:
-        return Outcome(refusal=" ".join(str(error).split()))
-    except Exception as error:  # what no user may see: shown as such
-        words = " ".join(str(error).split())[:300]
-        return Outcome(refusal=f"TRACEBACK {type(error).__name__}: {words}")
+        except PlannerError as error:
+            words = " ".join(str(error).split())
+        except Exception as error:  # what no user may see: shown as such
+            words = f"TRACEBACK {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return Outcome(refusal=words.replace(folder + os.sep, ""))
 
 
 def _folder(name: str, where: Path) -> str:
@@ -166,41 +177,140 @@ def show(drawn: Drawn, outcome: Outcome) -> str:
     return f"{sign} {drawn.group:12} {drawn.name:58} {outcome.refusal or outcome.said}"
 
 
+def counts(outcomes: Sequence[tuple[Drawn, Outcome]]) -> dict[str, tuple[int, int]]:
+    """Group → (answered, drawn)."""
+    found: dict[str, tuple[int, int]] = {}
+    for drawn, outcome in outcomes:
+        answered, asked = found.get(drawn.group, (0, 0))
+        found[drawn.group] = (answered + (outcome.refusal is None), asked + 1)
+    return found
+
+
 def summary(outcomes: Sequence[tuple[Drawn, Outcome]]) -> str:
-    lines = []
-    for group in dict.fromkeys(drawn.group for drawn, _ in outcomes):
-        of_group = [outcome for drawn, outcome in outcomes if drawn.group == group]
-        answered = sum(outcome.refusal is None for outcome in of_group)
-        lines.append(f"{group}: {answered} of {len(of_group)} answered")
+    lines = [
+        f"{group}: {answered} of {asked} answered"
+        for group, (answered, asked) in counts(outcomes).items()
+    ]
     refused = [show(drawn, outcome) for drawn, outcome in outcomes if outcome.refusal]
     return "\n".join(["", *lines, "", "Refused:" if refused else "None refused", *refused])
 
 
+def document(outcomes: Sequence[tuple[Drawn, Outcome]], asked_as: str) -> str:
+    """The page: counts of every group, then each drawn with its answer or why it has none."""
+    sums = [
+        f"| {group} | {asked} | {answered} | {asked - answered} |"
+        for group, (answered, asked) in counts(outcomes).items()
+    ]
+    lines = [
+        f"| {drawn.group} | {drawn.name} | {'no' if outcome.refusal else 'yes'} |"
+        f" {_cell(outcome.refusal or outcome.said)} | {outcome.waited:.1f} |"
+        for drawn, outcome in outcomes
+    ]
+    return f"""# Architectures drawn by seed
+
+Written by `{asked_as}`; nothing is edited by hand.
+Each is asked for full fine-tuning on one {GPU}, as a user would, of a config that names no
+checkpoint: its task, the peak of device memory and the seconds of one step at the micro-batch that
+was chosen. What is refused says why in one line.
+
+{_versions()}
+
+| group | drawn | answered | refused |
+| --- | ---: | ---: | ---: |
+{chr(10).join(sums)}
+
+| group | drawn | answered | answer, or why not | seconds waited |
+| --- | --- | --- | --- | ---: |
+{chr(10).join(lines)}
+"""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "/").replace(str(Path.home()), "~")
+
+
+def _versions() -> str:
+    from importlib.metadata import version
+
+    libraries = ("transformers", "timm", "torchvision", "torch")
+    return "Drawn from " + ", ".join(f"{name} {version(name)}" for name in libraries) + "."
+
+
+# ---- what was answered before
+
+
+class Kept:
+    """The outcomes of a file, one a line of JSON. None: nothing is kept."""
+
+    def __init__(self, file: Path | None):
+        self._file = file
+        self._answered: dict[Drawn, Outcome] = {}
+        for line in file.read_text().splitlines() if file is not None and file.exists() else ():
+            drawn, outcome = json.loads(line)
+            self._answered[Drawn(**drawn)] = Outcome(**outcome)
+
+    def get(self, drawn: Drawn) -> Outcome | None:
+        """None where it has to be asked: never before, or it was refused."""
+        outcome = self._answered.get(drawn)
+        return None if outcome is None or outcome.refusal else outcome
+
+    def put(self, drawn: Drawn, outcome: Outcome) -> None:
+        if self._file is None:
+            return
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a") as lines:
+            lines.write(json.dumps([asdict(drawn), asdict(outcome)]) + "\n")
+
+
+def answers(drawn: Sequence[Drawn], kept: Kept, limit: float) -> Iterator[tuple[Drawn, Outcome]]:
+    """Each with its outcome, kept or asked now."""
+    worker = Worker(ask, limit)
+    try:
+        for each in drawn:
+            outcome = kept.get(each)
+            if outcome is None:
+                found, failure = worker(each)
+                outcome = found if failure is None else Outcome(refusal=failure, waited=limit)
+                kept.put(each, outcome)
+            yield each, outcome
+    finally:
+        worker.end()
+
+
 def main() -> int:
     options = _arguments()
-    counts = {"transformers": options.transformers, "timm": options.timm, "detection": 0}
+    many = {"transformers": options.transformers, "timm": options.timm, "detection": 0}
     drawer = Worker(_draw, 600.0)
-    drawn, failure = drawer((options.only or GROUPS, options.seed, counts, options.named))
+    drawn, failure = drawer((options.only or GROUPS, options.seed, many, options.named))
     drawer.end()
     if failure is not None:
         print(f"drawn_architectures: drawing failed: {failure}", file=sys.stderr)
         return 1
     outcomes = []
-    worker = Worker(ask, options.limit)
-    for each in drawn:
-        found, failure = worker(each)
-        outcomes.append((each, found if failure is None else Outcome(refusal=failure)))
-        print(show(*outcomes[-1]), flush=True)
-    worker.end()
+    for each, outcome in answers(drawn, Kept(options.kept), options.limit):
+        outcomes.append((each, outcome))
+        print(show(each, outcome), flush=True)
     print(summary(outcomes))
+    if options.write:
+        from planner.cli.writing import write
+
+        write(options.write, document(outcomes, _asked_as(options)))
     return 1 if any((outcome.refusal or "").startswith(TROUBLE) for _, outcome in outcomes) else 0
 
 
+def _asked_as(options: argparse.Namespace) -> str:
+    """The command that draws the same, in words."""
+    parts = [f"--seed {options.seed}"]
+    parts += [f"--only {' '.join(options.only)}"] if options.only else []
+    parts += [f"--named {' '.join(options.named)}"] if options.named else []
+    return f"python benchmarks/drawn_architectures.py {' '.join(parts)} --write {options.write}"
+
+
 def _draw(asked: tuple[Sequence[str], int, dict[str, int], Sequence[str] | None]) -> list[Drawn]:
-    groups, seed, counts, named = asked
+    groups, seed, many, named = asked
     if named:
         return [Drawn(_group_of(name), name) for name in named]
-    return [Drawn(group, name) for group in groups for name in draw(group, seed, counts[group])]
+    return [Drawn(group, name) for group in groups for name in draw(group, seed, many[group])]
 
 
 def _group_of(name: str) -> str:
@@ -217,6 +327,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--timm", type=int, default=60, metavar="N")
     parser.add_argument("--only", nargs="*", choices=GROUPS)
     parser.add_argument("--named", nargs="*", metavar="NAME")
+    parser.add_argument("--write", type=Path, metavar="FILE")
+    parser.add_argument("--kept", type=Path, metavar="FILE")
     parser.add_argument("--limit", type=float, default=120.0, metavar="SECONDS")
     return parser.parse_args()
 

@@ -4,7 +4,6 @@ import os
 import time
 
 from benchmarks.coverage import NOT_ASKED, Asked, Cell, Kept, answers, document, measured, rows
-from benchmarks.drawn_architectures import Drawn, Outcome, summary
 from benchmarks.isolated import each
 from planner.question import TRAINING_STRATEGIES
 
@@ -42,17 +41,6 @@ def test_what_was_measured_is_counted_by_family_task_and_strategy():
     resnet = next(row for row in rows() if row["model"] == "resnet50")
     assert measured(resnet, "qlora") == "not measured"
     assert measured(resnet, "fine_tune").endswith("steps")
-
-
-def test_the_summary_counts_a_group_and_lists_its_refusals():
-    text = summary(
-        [
-            (Drawn("timm", "timm:a"), Outcome("fine")),
-            (Drawn("timm", "timm:b"), Outcome(refusal="no")),
-        ]
-    )
-    assert "timm: 1 of 2 answered" in text
-    assert "timm:b" in text and "timm:a" not in text
 
 
 def asked_of(strategy):

@@ -1,0 +1,54 @@
+"""Architectures drawn by seed: what is counted, written and kept."""
+
+from benchmarks import drawn_architectures
+from benchmarks.drawn_architectures import Drawn, Kept, Outcome, answers, document, summary
+
+
+def test_the_summary_counts_a_group_and_lists_its_refusals():
+    text = summary(
+        [
+            (Drawn("timm", "timm:a"), Outcome("fine")),
+            (Drawn("timm", "timm:b"), Outcome(refusal="no")),
+        ]
+    )
+    assert "timm: 1 of 2 answered" in text
+    assert "timm:b" in text and "timm:a" not in text
+
+
+def test_the_page_counts_a_group_and_says_why_one_is_refused():
+    text = document(
+        [
+            (Drawn("timm", "timm:a"), Outcome("fine", waited=1.25)),
+            (Drawn("timm", "timm:b"), Outcome(refusal="a | b", waited=2.0)),
+            (Drawn("detection", "torchvision:c"), Outcome("fine")),
+        ],
+        "python benchmarks/drawn_architectures.py --seed 1 --write page.md",
+    )
+    assert "| timm | 2 | 1 | 1 |" in text and "| detection | 1 | 1 | 0 |" in text
+    assert "| timm | timm:b | no | a / b | 2.0 |" in text
+    assert "--seed 1" in text
+
+
+def test_what_was_answered_is_kept_and_what_was_refused_is_asked_again(tmp_path, monkeypatch):
+    file = tmp_path / "kept.jsonl"
+    fine, refused = Drawn("timm", "timm:a"), Drawn("timm", "timm:b")
+    Kept(file).put(fine, Outcome("fine"))
+    Kept(file).put(refused, Outcome(refusal="no"))
+    asked = []
+
+    class Here:
+        def __init__(self, work, limit):
+            pass
+
+        def __call__(self, item):
+            asked.append(item)
+            return Outcome("mended"), None
+
+        def end(self):
+            pass
+
+    monkeypatch.setattr(drawn_architectures, "Worker", Here)
+    found = dict(answers([fine, refused], Kept(file), limit=1.0))
+    assert asked == [refused]
+    assert found == {fine: Outcome("fine"), refused: Outcome("mended")}
+    assert Kept(file).get(refused) == Outcome("mended")
