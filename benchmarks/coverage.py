@@ -38,6 +38,7 @@ from planner.errors import PlannerError  # noqa: E402
 
 GPU = "h100-sxm"
 GIB = 2**30
+NOT_ASKED = "not asked yet: the command goes on where it was stopped"
 TROUBLE = ("TRACEBACK", "CRASH", "not done")
 
 
@@ -218,15 +219,18 @@ def document(cells: dict[tuple[str, str], Cell], strategies: Sequence[str]) -> s
     some = sum(any(cells[row["family"], s].refusal is None for s in strategies) for row in chosen)
     listed = "\n".join(f"{number}. {reason}" for reason, number in reasons.items())
     head = ["family", "model", "task", "data", *strategies, "second size"]
+    open_ones = sum(cell.refusal == NOT_ASKED for cell in cells.values())
+    left = f" {open_ones} were not asked yet." if open_ones else ""
     return f"""# What is answered
 
 Written by `python benchmarks/coverage.py --write docs/coverage.md`; nothing is edited by hand.
 A cell is one question on one {GPU}: ✓, the peak of device memory of the micro-batch that was
-chosen, the seconds of one step, and how often the family was measured under that strategy
-(published steps, whole runs). A number in brackets is a refusal, spelt out below the table.
+chosen, the seconds of one optimizer step (all its micro-batches) × the samples of that
+micro-batch, and how often the family was measured under that strategy (published steps, whole
+runs). A number in brackets is a refusal, spelt out below the table.
 
 {answered} of {len(cells)} cells are answered; {some} of {len(chosen)} families with at least one
-strategy, {whole} with all {len(strategies)}.
+strategy, {whole} with all {len(strategies)}.{left}
 
 | {" | ".join(head)} |
 | {" | ".join("---" for _ in head)} |
@@ -292,6 +296,9 @@ def answers(asked: Sequence[Asked], kept: Kept, limit: float) -> dict[tuple[str,
     """(family, strategy) → its cell, kept or asked now."""
     cells = {_place(each_one): kept.get(each_one) for each_one in asked}
     open_ones = [each_one for each_one in asked if cells[_place(each_one)] is None]
+    if limit <= 0:
+        cells |= {_place(one): Cell(refusal=NOT_ASKED) for one in open_ones}
+        open_ones = []
     for one, cell, failure in each(ask, open_ones, limit):
         found = cell if failure is None else Cell(refusal=failure)
         cells[_place(one)] = found
@@ -312,7 +319,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="*", metavar="WORD")
     parser.add_argument("--strategy", nargs="*", metavar="NAME")
     parser.add_argument("--cells", type=Path, metavar="FILE")
-    parser.add_argument("--limit", type=float, default=240.0, metavar="SECONDS")
+    parser.add_argument(
+        "--limit", type=float, default=240.0, metavar="SECONDS", help="0 asks nothing anew"
+    )
     return parser.parse_args()
 
 

@@ -6,7 +6,6 @@ exit codes.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -112,6 +111,8 @@ class MachineError(PlannerError):
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The up to ``count`` known names closest to ``name`` (case-insensitive), best first; those
     that begin with it come before those that are spelt alike."""
+    import difflib  # for those who misspell
+
     table = {item.lower(): item for item in known}
     start = name.lower()
     longer = sorted((each for each in table if start and each.startswith(start)), key=len)

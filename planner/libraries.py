@@ -10,6 +10,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+from planner.deferred import RARELY_CALLED, deferred
 from planner.errors import MissingExtraError
 
 #: torchvision's Python code registers shapes for two operators of its compiled library when it is
@@ -24,6 +25,8 @@ EXTRAS = {"transformers": "hf", "peft": "hf", "timm": "vision", "torchvision": "
     "ultralytics": "yolo",
     "diffusers": "diffusers",
 }
+#: What every model of a library that loads its parts one by one needs.
+PARTS = {"transformers": ("modeling_utils", "masking_utils", "modeling_layers")}
 #: Libraries that write reports: nothing of torch is imported with them.
 REPORTING = {
     "xlsxwriter": "report",
@@ -41,8 +44,11 @@ def import_library(name: str, purpose: str) -> ModuleType:
     not installed."""
     if importlib.util.find_spec(name) is None:
         raise MissingExtraError(name, EXTRAS[name], purpose)
-    prepare_torchvision()
-    module = importlib.import_module(name)
+    with deferred(*RARELY_CALLED):
+        prepare_torchvision()
+        module = importlib.import_module(name)
+        for part in PARTS.get(name, ()):
+            importlib.import_module(f"{name}.{part}")
     if name == "transformers" and "TRANSFORMERS_VERBOSITY" not in os.environ:
         # its remarks about configs are not this program's answers
         module.logging.set_verbosity_error()

@@ -25,7 +25,7 @@ SHARED = (
     "figures",
     "today",
     "moment",
-    "by_array",
+    "deferred",
     "tables",
     "tasks",
     "registry",

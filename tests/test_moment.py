@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner import tables
-from planner.by_array import kept_by_array
 from planner.cost.prices.tables import user_folder as folder_of_prices
 from planner.datasets.batching import pad, spread_lengths
+from planner.datasets.by_array import kept_by_array
 from planner.devices.profile import user_folder as folder_of_devices
 from planner.errors import QuestionError
 from planner.moment import once, one_moment

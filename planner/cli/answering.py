@@ -4,6 +4,7 @@ the exit code."""
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,6 +63,8 @@ def names_no_model(model: str | None, flags: Mapping[str, Any]) -> bool:
         return flags.get("samples") is not None
     if model.endswith((".yaml", ".yml")):
         return False
+    if not os.path.exists(os.path.expanduser(model)):
+        return False  # and the readers of data stay unread
     from planner.choose.for_data import is_data
 
     return is_data(model)

@@ -14,7 +14,7 @@ from statistics import NormalDist
 import numpy as np
 
 from planner import tables
-from planner.by_array import kept_by_array
+from planner.datasets.by_array import kept_by_array
 from planner.errors import FieldName, ProfileError, QuestionError
 
 # the longest share of the records whose mean excess is the scale of the extrapolated tail

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,18 @@ class ModelFacts:
     task_is_open: bool = False  # nobody asked for the task and no class settles it: data may
     adapter: Adapter | None = None  # the folder holds an adapter on this model
     quantization: Quantization | None = None  # how the checkpoint's weights are stored
+
+    def unquantised(self) -> ModelFacts:
+        """The same architecture with plain weights, as where the checkpoint's are not read."""
+        config = {k: v for k, v in (self.config or {}).items() if k != "quantization_config"}
+        said = "random weights are plain ones: those of the checkpoint, stored in few bits, are "
+        return replace(
+            self,
+            quantization=None,
+            config=config,
+            fingerprint=config_fingerprint(config),
+            assumptions=(*self.assumptions, said + "not read"),
+        )
 
 
 def config_fingerprint(config: Mapping[str, Any]) -> str:

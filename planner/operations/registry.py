@@ -125,15 +125,20 @@ def work(trace: StepTrace, dims: np.ndarray) -> Work:
     """What every signature of a trace does at ``dims = trace.dims(...)`` [n_forms, *points]."""
     shape = (len(trace.signatures), *dims.shape[1:])
     flops, read, write = (np.zeros(shape) for _ in range(3))
-    lengths = Lengths(dims)
+    lengths, costs = Lengths(dims), trace.by_signature("costs", dims)
     for index, signature in enumerate(trace.signatures):
-        flops[index], read[index], write[index] = _entry(signature.op)[1](Call(signature, lengths))
+        made = costs.of(signature, functools.partial(_cost, signature, lengths))
+        flops[index], read[index], write[index] = made
     return Work(tuple(kind_of(s.op).name for s in trace.signatures), flops, read, write)
 
 
 def cost(signature: Signature, dims: np.ndarray) -> Cost:
     """What one call of a signature does at the values of its dimensions."""
-    return _entry(signature.op)[1](Call(signature, Lengths(dims)))
+    return _cost(signature, Lengths(dims))
+
+
+def _cost(signature: Signature, lengths: Lengths) -> Cost:
+    return _entry(signature.op)[1](Call(signature, lengths))
 
 
 # ---- terms

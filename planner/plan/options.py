@@ -147,10 +147,9 @@ def _say_of_the_variant(problem: Problem, option: Option) -> None:
     if note is not None:
         option.assumptions.append(note(option))
     if option.teacher is not None:
-        option.assumptions += [
-            f"teacher {option.teacher.name}, student {option.facts.name}",
-            *(text for text in option.facts.assumptions if text not in problem.assumptions),
-        ]
+        option.assumptions.append(f"teacher {option.teacher.name}, student {option.facts.name}")
+    # what trains may be another model than the asked one: a student, or one without its weights
+    option.assumptions += [t for t in option.facts.assumptions if t not in problem.assumptions]
     if option.strategy == "scratch":
         _say_what_is_enough(problem, option)
 

@@ -26,12 +26,9 @@ IMAGE_TASKS = (
     *(task.name for task in tasks().values() if task.modality in ("image", "image_text")),
     "custom",
 )
-CLASSIFIERS = (
-    "text_classification",
-    "token_classification",
-    "image_classification",
-    "audio_classification",
-)
+#: Tasks whose head has a number of classes that the question names; a detector's and a segmenter's
+#: among them, where the predictions of every place are as wide.
+CLASSIFIERS = tuple(task.name for task in tasks().values() if task.classes)
 
 
 @dataclass(frozen=True, kw_only=True)

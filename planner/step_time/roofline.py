@@ -12,7 +12,7 @@ left out: cache reuse between operations beyond operands that fit in L2, clocks 
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -53,20 +53,27 @@ class Efficiency:
         self._found: dict[tuple[str, str], float] = {}
 
     def seconds(self, trace: StepTrace, dims: np.ndarray, work: Work) -> np.ndarray:
-        """Device seconds of one call of each signature: float64 [n_signatures, *points]. Raises
-        QuestionError for a type whose peak is not known, ProfileError for a kind that is not
-        declared."""
+        """Device seconds of one call of each signature: float64 [n_signatures, *points]. ``work``
+        is the trace's at ``dims``. Raises QuestionError for a type whose peak is not known,
+        ProfileError for a kind that is not declared."""
         out = np.zeros_like(work.flops)
         fixed = ~(trace.forms[:, np.array([m != "1" for m in trace.monomials])] != 0).any(axis=1)
         lengths = Lengths(dims, fixed)
+        device = self.spec, self.precision, self.compiled
+        prices = trace.by_signature("prices", dims, fixed.tobytes(), device)
         for index, signature in enumerate(trace.signatures):
-            kind = kind_of(signature.op)
-            if kind.price is None:
-                continue
             moved = work.read_bytes[index] + work.write_bytes[index]
-            operation = Operation(kind, Call(signature, lengths), work.flops[index], moved)
-            out[index] = kind.price(operation, self)
+            price = partial(self._price, signature, lengths, work.flops[index], moved)
+            out[index] = prices.of(signature, price)
         return out
+
+    def _price(
+        self, signature: Signature, lengths: Lengths, flops: Number, moved: Number
+    ) -> Number:
+        kind = kind_of(signature.op)
+        if kind.price is None:
+            return 0.0
+        return kind.price(Operation(kind, Call(signature, lengths), flops, moved), self)
 
     # ---- what prices ask
 

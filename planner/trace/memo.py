@@ -8,6 +8,21 @@ from typing import Any, TypeVar
 Value = TypeVar("Value")
 
 
+class Parts:
+    """Results by the part of an object that they are of, told by its identity. A part is held, so
+    that its identity stays its own."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, tuple[object, Any]] = {}
+
+    def of(self, part: object, make: Callable[[], Value]) -> Value:
+        """The result of this part, made when it is not there."""
+        found = self._made.get(id(part))
+        if found is None:
+            found = self._made[id(part)] = part, make()
+        return found[1]
+
+
 class Memo:
     """Results by topic and key. It belongs to one object and goes with it; what is kept must
     follow from that object and the key alone."""

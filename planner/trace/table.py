@@ -10,7 +10,7 @@ only: this module is on the path of the fast answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from planner.errors import QuestionError
-from planner.trace.memo import Memo
+from planner.trace.memo import Memo, Parts
 
 #: Which part of the step an operation belongs to. ``teacher`` is the forward pass of a
 #: distillation's teacher, ``recompute`` what gradient checkpointing runs again inside the backward
@@ -80,6 +80,8 @@ def traced_length(tokens: float | None) -> int | None:
 
 #: Points of a grid whose arrays may lie beside others of the same trace.
 SMALL = 64
+#: Tables of dimensions, or devices at them, for which results of signatures are kept.
+KEPT_TABLES = 64
 
 
 def _fixed(values: np.ndarray) -> np.ndarray:
@@ -152,6 +154,9 @@ class StepTrace:
     domain: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
     #: What was worked out of this trace: ``trace.memo.of("work", key, make)``.
     memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
+    #: What was worked out of single signatures. ``dataclasses.replace`` hands it on: a trace that
+    #: is cut of this one, or has some operations more, holds the same signatures.
+    lineage: Memo = field(default_factory=Memo, repr=False, compare=False)
 
     @property
     def op_count(self) -> int:
@@ -199,6 +204,14 @@ class StepTrace:
         shape = values[0].shape if values else alike
         basis = np.stack([np.broadcast_to(value_of(m, by_symbol), shape) for m in self.monomials])
         return _fixed(np.tensordot(self.forms, basis, axes=1))
+
+    def by_signature(self, topic: str, dims: np.ndarray, *key: Hashable) -> Parts:
+        """Results of the signatures at ``dims = trace.dims(…)``, which must follow from those two
+        and the key alone. A large grid's are not kept."""
+        if dims[:1].size > SMALL:
+            return Parts()
+        at = (dims.shape, dims.tobytes(), *key)
+        return self.lineage.of(topic, at, Parts, most=KEPT_TABLES)
 
     def storage_bytes(self, dims: np.ndarray) -> np.ndarray:
         """Bytes of each distinct size, unrounded: int64 [n_sizes, *points]; a storage's bytes are

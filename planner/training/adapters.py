@@ -68,12 +68,18 @@ def targets(built: BuiltModel, recipe: Recipe) -> list[str] | str:
     ]
     if not known:
         raise QuestionError(
-            f"{built.facts.name} has no linear layer but its head: adapters have no place in it",
+            f"{built.facts.name} has no linear layer but its head{_called(built.head)}: adapters "
+            "have no place in it",
             where=FieldName("strategy"),
             mend=f"Name layers that it has with {FieldName('lora_targets')} (LoRA also takes "
             "convolutions), or train it otherwise",
         )
     return known
+
+
+def _called(head: tuple[str, ...]) -> str:
+    """A head may be more than a last layer: AlexNet's ``classifier`` is three."""
+    return f" ({', '.join(head)})" if head else ""
 
 
 def _is_refused(built: BuiltModel, name: str) -> bool:

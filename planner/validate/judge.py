@@ -201,6 +201,6 @@ def recipe_of_case(case: Case, own_image_size: int | None = None) -> Recipe:
     settled = replace(
         case,
         audio_samples=case.sequence_length,
-        variant="features" if case.measures == "forward" else None,
+        variant="features" if case.measures == "forward" else case.variant,
     )
     return recipe_of(settled, own_image_size)

@@ -3,7 +3,7 @@
 import os
 import time
 
-from benchmarks.coverage import Cell, document, measured, rows
+from benchmarks.coverage import NOT_ASKED, Asked, Cell, Kept, answers, document, measured, rows
 from benchmarks.isolated import each
 from planner.question import TRAINING_STRATEGIES
 
@@ -41,3 +41,25 @@ def test_what_was_measured_is_counted_by_family_task_and_strategy():
     resnet = next(row for row in rows() if row["model"] == "resnet50")
     assert measured(resnet, "qlora") == "not measured"
     assert measured(resnet, "fine_tune").endswith("steps")
+
+
+def asked_of(strategy):
+    return Asked(next(row for row in rows() if row["model"] == "resnet50"), strategy)
+
+
+def test_finished_cells_are_kept_and_trouble_is_asked_again(tmp_path):
+    file = tmp_path / "cells.jsonl"
+    Kept(file).put(asked_of("lora"), Cell(refusal="no place for it"))
+    Kept(file).put(asked_of("qlora"), Cell(refusal="CRASH: its process ended with 7"))
+    kept = Kept(file)
+    assert kept.get(asked_of("lora")) == Cell(refusal="no place for it")
+    assert kept.get(asked_of("qlora")) is None
+    assert kept.get(asked_of("scratch")) is None
+
+
+def test_nothing_is_asked_with_no_time_for_it_and_that_is_said(tmp_path):
+    file = tmp_path / "cells.jsonl"
+    Kept(file).put(asked_of("lora"), Cell(2**30, 0.5, 8))
+    cells = answers([asked_of("lora"), asked_of("qlora")], Kept(file), limit=0)
+    text = document(cells, ["lora", "qlora"])
+    assert "1 were not asked yet" in text and NOT_ASKED in text

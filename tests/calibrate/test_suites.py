@@ -50,8 +50,11 @@ def sizes_of(kind):
 
 @cache
 def families_asked_for():
-    """Family → signatures of shipped traces that ask for it."""
-    files = sorted(tables.path("traces").glob("*.trace"))
+    """Family → how many of the sampled traces ask for it: what one kind of model alone has often is
+    not asked often."""
+    # a regression ships with every text classifier, yet few questions ask for one
+    found = sorted(tables.path("traces").glob("*.trace"))
+    files = [file for file in found if not file.stem.endswith("-c1")]
     asked = Counter()
     for file in files[:: max(1, len(files) // SAMPLED_TRACES)]:
         trace = bind(store.load(file).traces[0], CLASSES)
@@ -62,9 +65,13 @@ def families_asked_for():
             }
         )
         done, lengths = work(trace, dims), Lengths(dims)
-        for index, signature in enumerate(trace.signatures):
-            for term in terms(Call(signature, lengths), done.flops[index], done.bytes[index]):
-                asked[term.family] += 1
+        asked.update(
+            {
+                term.family
+                for index, signature in enumerate(trace.signatures)
+                for term in terms(Call(signature, lengths), done.flops[index], done.bytes[index])
+            }
+        )
     return asked
 
 
@@ -74,7 +81,7 @@ def test_every_family_that_traces_often_ask_for_is_timed_at_several_sizes():
         for family, count in families_asked_for().items()
         if count > OFTEN * SAMPLED_TRACES / 100
     ]
-    assert len(asked) > 50
+    assert len(asked) > 40
     assert not {
         family: len(sizes_of("cuda")[family])
         for family in asked

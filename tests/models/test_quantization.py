@@ -178,7 +178,8 @@ def test_files_of_older_libraries_are_read(tmp_path, file, content, words):
 
 
 def _question(folder, config, **fields):
-    (folder / "config.json").write_text(json.dumps(MISTRAL | {"quantization_config": config}))
+    stored = {} if config is None else {"quantization_config": config}
+    (folder / "config.json").write_text(json.dumps(MISTRAL | stored))
     return Question(
         model=str(folder), samples=100, tokens_per_sample=64, gpu="a100-sxm-80", **fields
     )
@@ -196,13 +197,23 @@ def test_a_known_one_is_named_in_the_first_lines(tmp_path):
 
 
 @pytest.mark.parametrize("config", [config for config, *_ in PUBLISHED], ids=lambda v: str(v)[:24])
-@pytest.mark.parametrize("strategy", ["fine_tune", "partial_fine_tune", "scratch"])
+@pytest.mark.parametrize("strategy", ["fine_tune", "partial_fine_tune"])
 def test_quantised_weights_are_not_trained(tmp_path, config, strategy):
     from planner import estimate
 
     question = _question(tmp_path, config, strategy=[strategy])
     with pytest.raises(ModelError, match="cannot be trained"):
         estimate(question)
+
+
+def test_from_scratch_random_weights_are_plain_ones(tmp_path):
+    from planner import estimate
+
+    stored = estimate(_question(tmp_path, PUBLISHED[0][0], strategy=["scratch"]))["options"][0]
+    (tmp_path / "plain").mkdir()
+    plain = estimate(_question(tmp_path / "plain", None, strategy=["scratch"]))["options"][0]
+    assert stored["memory"]["device_used_bytes"] == plain["memory"]["device_used_bytes"]
+    assert any("plain ones" in text for text in stored["assumptions"])
 
 
 def test_of_several_strategies_the_others_are_answered(tmp_path):

@@ -685,6 +685,17 @@ CHECKS = {
             "neither answerable nor refused",
         ),
     ),
+    "measured/families.csv": GENERIC
+    + (
+        unique("id"),
+        positive("gpus", "micro_batch", "step_seconds", "samples_per_second", "peak_bytes"),
+        rows_satisfying(
+            lambda row: bool(row["peak_bytes"]) == bool(row["memory"]), "a peak of no memory"
+        ),
+        rows_satisfying(
+            lambda row: row["source"] and row["assumed"], "no source, or nothing said of it"
+        ),
+    ),
     "measured/**/*.csv": GENERIC,
     "claims/claims.csv": GENERIC
     + (

@@ -7,7 +7,7 @@ import numpy as np
 from planner.devices.lookup import resolve_device
 from planner.step_time.clock import EXACT_POINTS, KEPT_WORK, StepClock
 from planner.trace.memo import Memo
-from planner.trace.table import Operand, Signature, StepTrace
+from planner.trace.table import KEPT_TABLES, SMALL, Operand, Signature, StepTrace
 
 
 def test_a_result_is_made_once_and_the_oldest_goes_first():
@@ -68,3 +68,42 @@ def test_a_trace_keeps_what_a_clock_asks_within_its_limit():
     clock.price(trace, grid, precision="fp32")
     assert trace.memo.count("work") == 1
     assert replace(trace, modules=("other",)).memo.count("work") == 0
+
+
+def test_traces_of_the_same_signatures_share_what_each_does():
+    trace = small_trace()
+    dims = trace.dims(B=2, S=8)
+    later = replace(trace, op_signature=trace.op_signature[:1], op_phase=trace.op_phase[:1])
+    made = []
+
+    def of(trace, at=dims, *key):
+        parts = trace.by_signature("asked", at, *key)
+        return [parts.of(signature, lambda: made.append(0)) for signature in trace.signatures]
+
+    of(trace), of(later)
+    assert len(made) == 1
+    of(trace, trace.dims(B=3, S=8)), of(trace, dims, "another device")
+    assert len(made) == 3
+    # an equal trace, of signatures of its own, asks for itself; a large grid is worked out anew
+    of(small_trace())
+    grid = trace.dims(B=np.arange(1, 2 * SMALL), S=8)
+    of(trace, grid), of(trace, grid)
+    assert len(made) == 6
+    for batch in range(1, 2 * KEPT_TABLES):
+        of(trace, trace.dims(B=batch, S=9))
+    assert trace.lineage.count("asked") == KEPT_TABLES
+
+
+def test_a_shared_price_is_the_one_made_alone():
+    """Of a trace priced on two devices, and of one cut of it afterwards."""
+    shared, specs = small_trace(), [resolve_device(name).spec for name in ("t4", "h100-sxm")]
+    for batch in (1, 2):
+        for spec in specs:
+            for trace, alone in (
+                (shared, small_trace()),
+                (replace(shared, modules=("cut",)), replace(small_trace(), modules=("cut",))),
+            ):
+                dims = trace.dims(B=batch, S=8)
+                first = StepClock(spec).price(trace, dims, precision="fp32")
+                second = StepClock(spec).price(alone, dims, precision="fp32")
+                assert first.seconds == second.seconds

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from planner.datasets import media
-from planner.datasets.media_folder import read_media
 from planner.datasets.readers import AUDIO, Budget, Reader, Sample
+from planner.datasets.readers.media_folder import read_media
 
 
 def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:

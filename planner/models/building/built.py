@@ -4,7 +4,7 @@ imported by whoever builds one."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import ModelError
@@ -35,6 +35,8 @@ class BuiltModel:
     head: tuple[str, ...]
     blocks: list[torch.nn.Module]
     checkpoint: Callable[..., None]
+    #: Undoes ``checkpoint``; None where only a model built anew is without.
+    stop_checkpointing: Callable[[], None] | None = field(default=None, kw_only=True)
     #: (student's, teacher's logits) → what a distillation minimises; None for the divergence of
     #: their softmaxes beside the task's own loss.
     soft_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None

@@ -98,6 +98,7 @@ def build_transformers(
         head=kind.head(module),
         blocks=_blocks(module),
         checkpoint=_checkpointing(module, facts.name),
+        stop_checkpointing=_no_checkpointing(module),
         frozen=frozenset(frozen),
         unadapted=frozenset(frozen) if kind.frozen_takes_no_adapters else frozenset(),
         beside_adapters=kind.beside_adapters(module),
@@ -247,6 +248,18 @@ def _descend(module: Any, path: str) -> Any:
         and len(module)
         else None
     )
+
+
+def _no_checkpointing(module: Any) -> Callable[[], None] | None:
+    """Older versions of the library have another name for it: their models are built anew."""
+    if not hasattr(module, "activation_checkpointing_disable"):
+        return None
+
+    def disable() -> None:
+        module.activation_checkpointing_disable()
+        module.disable_input_require_grads()  # which enabling asks for and disabling leaves
+
+    return disable
 
 
 def _checkpointing(module: Any, name: str) -> Callable[..., None]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import cache
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def make_on_meta(make: Callable[[], torch.nn.Module], dtype: torch.dtype) -> tor
     registers it.
     """
     try:
-        with on_device("meta", dtype):
+        with on_device("meta", dtype), uninitialised():
             # torch.Tensor(n), which some write, ignores the device of the context
             return make().to(device="meta", dtype=dtype)
     except (NotImplementedError, RuntimeError) as error:
@@ -61,6 +63,39 @@ def make_on_meta(make: Callable[[], torch.nn.Module], dtype: torch.dtype) -> tor
             raise
     with _default_dtype(dtype), _parameters_to_meta():
         return make().to(device="meta", dtype=dtype)
+
+
+def uninitialised() -> AbstractContextManager:
+    """A mode in which random initialisation leaves its tensor as it is: on meta it has no values,
+    and working out that normal numbers have the tensor's own shape takes longer than all else that
+    a constructor does."""
+    from torch.overrides import TorchFunctionMode
+
+    skipped = _initialisers()
+
+    class Uninitialised(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            named = kwargs or {}
+            filled = args[0] if args else named.get("tensor")
+            if func in skipped and filled is not None and filled.is_meta:
+                return filled
+            return func(*args, **named)
+
+    return Uninitialised()
+
+
+@cache
+def _initialisers() -> frozenset[Callable]:
+    """What fills a whole tensor in place, without another tensor."""
+    from torch import Tensor
+    from torch.nn import init
+
+    names = [name for name in dir(init) if name.endswith("_") and not name.startswith("_")]
+    fills = ("normal_", "uniform_", "trunc_normal_", "zero_", "fill_")
+    return frozenset(
+        [getattr(init, name) for name in names]
+        + [getattr(Tensor, name) for name in fills if hasattr(Tensor, name)]
+    )
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from planner.datasets.constants import constant
+from planner.models.building.sight.real_places import put_images
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from planner.models.building.built import BuiltModel
 
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
+#: Classes of the objects of an image, which are no tokens.
+CLASSES_OF_OBJECTS = ("class_labels",)
 SPECIAL_TOKENS = ("pad", "bos", "eos", "sep", "cls", "mask", "decoder_start")
 
 
@@ -36,6 +39,8 @@ def real_batches(
             if id(value) not in made:
                 made[id(value)] = _filled(name, value, config, task, device)
             batch[name] = made[id(value)]
+        if task == "image_text_to_text":
+            put_images(batch, config, built.facts.name)
         return batch
 
     return make
@@ -47,6 +52,10 @@ def _filled(name: str, like: Any, config: Any, task: str, device: str) -> Any:
 
     if not isinstance(like, torch.Tensor):
         return like
+    if name == "boxes":  # centre and size as shares of the image: inside it, and not empty
+        return torch.rand(like.shape, dtype=like.dtype, device=device) / 4 + 0.25
+    if name in CLASSES_OF_OBJECTS:
+        return torch.randint(0, config.num_labels, like.shape, dtype=like.dtype, device=device)
     if like.is_floating_point():
         return torch.empty_strided(
             like.shape, like.stride(), dtype=like.dtype, device=device

@@ -8,7 +8,7 @@ from planner.first_lines import FirstLine
 from planner.models.quantization.stored import Quantization
 
 #: Strategies that train the stored weights themselves.
-TRAIN_WEIGHTS = ("fine_tune", "partial_fine_tune", "scratch", "distillation")
+TRAIN_WEIGHTS = ("fine_tune", "partial_fine_tune", "distillation")
 
 
 def first_lines(quantization: Quantization | None) -> tuple[FirstLine, ...]:
@@ -25,8 +25,8 @@ def first_lines(quantization: Quantization | None) -> tuple[FirstLine, ...]:
         )
     text = (
         f"its weights are stored quantised ({quantization.words}, {quantization.detail}) and "
-        "counted so: adapters train over them; full and partial fine-tuning and training from "
-        "scratch cannot train them"
+        "counted so: adapters train over them; full and partial fine-tuning cannot train "
+        "them, and training from scratch does not read them"
     )
     lines = [FirstLine("model", text)]
     if quantization.dequantise_first:

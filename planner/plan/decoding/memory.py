@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from planner.operations.registry import kind_of
@@ -31,6 +33,7 @@ def _widest_bytes(trace: StepTrace, dims: np.ndarray) -> float:
     columns = [i for i, monomial in enumerate(trace.monomials) if "B" in monomial]
     grows = (trace.forms[:, columns] != 0).any(axis=1)
 
+    @cache  # operations have few operands of their own
     def size(operand: Operand) -> float:
         there = [d for i, d in enumerate(operand.shape) if i not in operand.expanded]
         if not grows[there].any():
@@ -38,7 +41,7 @@ def _widest_bytes(trace: StepTrace, dims: np.ndarray) -> float:
         each = ITEMSIZE[operand.dtype] * operand.count
         return float(each * np.prod(dims[there], dtype=np.float64))
 
-    used = (cut.signatures[index] for index in np.unique(cut.op_signature))
+    used = (cut.signatures[index] for index in set(cut.op_signature.tolist()))
     return max((sum(map(size, _operands(s))) for s in used), default=0.0)
 
 

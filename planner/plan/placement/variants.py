@@ -67,8 +67,10 @@ def variants(problem: Problem, strategy: str, spec: DeviceSpec) -> Iterator[Vari
 
 def models_of(problem: Problem, strategy: str) -> tuple[ModelFacts, ModelFacts | None]:
     """(what trains, its teacher): with --teacher the model is the student, else the teacher of a
-    smaller student."""
+    smaller student. From scratch a quantised checkpoint is not read."""
     question = problem.question
+    if strategy == "scratch" and problem.facts.quantization is not None:
+        return problem.facts.unquantised(), None
     if strategy != "distillation":
         return problem.facts, None
     if question.teacher:

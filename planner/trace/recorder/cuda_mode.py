@@ -14,7 +14,6 @@ import torch
 from torch import _VF
 from torch.overrides import TorchFunctionMode
 
-from planner.errors import ModelError
 from planner.trace.recorder import (
     cuda_attention,
     cuda_ops,  # noqa: F401  (cuda_ops declares torch.ops.planner)
@@ -23,6 +22,7 @@ from planner.trace.recorder.kernels import (
     ctc_loss,  # noqa: F401  (CTC's loss on meta)
     grouped_products,  # noqa: F401  (grouped products in every type)
     recurrent,
+    selective_scan,
 )
 from planner.trace.recorder.on_data.data_questions import DataQuestions
 
@@ -162,11 +162,7 @@ class CudaLike(DataQuestions, TorchFunctionMode):
         )
 
     def _on_linear(self, func, input, weight, bias=None):  # noqa: A002
-        if not weight.dtype.is_floating_point:  # packed: the layer's own forward pass unpacks it
-            raise ModelError(
-                "it reads its linear layers' weights itself, which 4-bit layers do not allow",
-                mend="Train it with LoRA instead",
-            )
+        selective_scan.check_unpacked(weight)
         return func(input, weight, bias)
 
     def _on_rms_norm(self, func, input, normalized_shape, weight=None, eps=None):  # noqa: A002

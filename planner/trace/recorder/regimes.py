@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
+from planner.deferred import COMPILER, deferred
 from planner.models.facts import ModelFacts
 from planner.trace.raw import RawTrace
 from planner.trace.recorder.fitting.fit import StructureChanges, fit, fit_counts, monomials_of
@@ -26,6 +27,7 @@ BATCHES = (2, 3)
 CLASSES = (37, 1046)
 
 
+@deferred(*COMPILER)
 def record_regime(
     facts: ModelFacts,
     recipe: Recipe,
@@ -46,10 +48,23 @@ def record_regime(
     steps = Steps(heads, regime, symbols, progress)
     try:
         return TraceFamily((steps.fitted((low, high), None),)), False
-    except StructureChanges:
+    except StructureChanges as error:
         if "S" not in symbols or length is None:
-            raise
-    return TraceFamily((steps.fitted((length, length), length),)), True
+            raise _unlike(facts, error) from error
+    try:
+        return TraceFamily((steps.fitted((length, length), length),)), True
+    except StructureChanges as error:
+        raise _unlike(facts, error) from error
+
+
+def _unlike(facts: ModelFacts, error: StructureChanges) -> StructureChanges:
+    """What is told of a model that does something else for each size of the batch."""
+    return StructureChanges(
+        f"its step is made of other operations at other batches, as of a loop over the samples, so "
+        f"that no one trace of it holds for all ({error})",
+        where=facts.name,
+        mend="Measure its run instead (planner measure), or name another model of its kind",
+    )
 
 
 class Heads:
@@ -235,6 +250,12 @@ def _meta(runner: StepRunner, heads: Heads) -> dict:
 #: Both numbers of classes of two recipes.
 @lru_cache(maxsize=4)
 def _runner(key: tuple, holder: _Holder) -> StepRunner:
+    policy = holder.recipe.gradient_checkpointing
+    if policy != "none" and holder.shares:
+        plain = _Holder(holder.facts, holder.without_checkpointing, holder.teacher)
+        runner = _runner(plain.key, plain)
+        if runner.built.stop_checkpointing is not None:
+            return runner.under(policy)
     return StepRunner(holder.build, holder.recipe, holder.build_teacher, holder.build_real)
 
 
@@ -245,6 +266,17 @@ class _Holder:
     def __init__(self, facts, recipe, teacher):
         self.facts, self.recipe, self.teacher = facts, recipe, teacher
         self.key = (facts.fingerprint, recipe, teacher.fingerprint if teacher else None)
+
+    @property
+    def without_checkpointing(self) -> Recipe:
+        return replace(self.recipe, gradient_checkpointing="none")
+
+    @property
+    def shares(self) -> bool:
+        """Whether one built model does under every policy of checkpointing: quantised weights keep
+        other things for a recomputed block."""
+        few_bits = self.recipe.strategy == "qlora" or self.recipe.load_in is not None
+        return self.facts.library == "transformers" and not (few_bits or self.facts.quantization)
 
     def __hash__(self):
         return hash(self.key)

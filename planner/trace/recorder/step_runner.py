@@ -3,9 +3,10 @@ before it begins."""
 
 from __future__ import annotations
 
+import copy
 import gc
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -13,7 +14,9 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from planner.blame import failure
-from planner.errors import ModelError, PlannerError
+from planner.deferred import COMPILER, deferred
+from planner.errors import FieldName, ModelError, PlannerError
+from planner.models.building.built import BuiltModel
 from planner.models.building.experts import idle_parameters
 from planner.trace.raw import RawTrace
 from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
@@ -30,6 +33,7 @@ from planner.trace.recorder.updating import (
     spec,
     update,
 )
+from planner.training.adapters import trunk_of
 from planner.training.optimizers import state_tensors
 from planner.training.recipe import Recipe
 from planner.training.registry import strategy_of
@@ -56,8 +60,8 @@ class StepRunner:
         with quiet():
             self.built = build()
             self.beside = Beside(self.built.facts.name, self.built.module, build_real)
-            if recipe.gradient_checkpointing != "none":
-                enable_checkpointing(self.built, recipe.gradient_checkpointing)
+            self.policy = Policy(self.built)
+            self._checkpoint()
             self.prepared = strategy_of(recipe).apply(self.built, recipe, build_teacher)
         if not self.prepared.inference and not self.prepared.trainable:
             raise ModelError("nothing is left to train")
@@ -65,6 +69,34 @@ class StepRunner:
         self._orders: dict[int, dict[str, int]] = {}
         self.module_calls = 0
         self._names = self._named()
+        self._proven_whole: set[tuple] = set()
+
+    def under(self, policy: str) -> StepRunner:
+        """A runner of the same model under another policy of checkpointing; this one stays good.
+        What was proven of the whole model's forward pass is proven of its."""
+        other = copy.copy(self)
+        other.recipe = replace(self.recipe, gradient_checkpointing=policy)
+        for own in ("optimizer", "repeated"):
+            vars(other).pop(own, None)
+        other.answers, other.module_calls = set(), 0
+        if strategy_of(self.recipe).uses_lora:
+            self.policy.adapted = trunk_of(self.built)
+        return other
+
+    def _checkpoint(self) -> None:
+        """Raises ModelError for a model that cannot: of weights in few bits, whose preparation asks
+        for it, with the way around."""
+        try:
+            self.policy.become(self.recipe.gradient_checkpointing)
+        except ModelError as error:
+            if self.recipe.strategy != "qlora" and self.recipe.load_in is None:
+                raise
+            raise ModelError(
+                "PEFT's preparation of weights in few bits switches gradient checkpointing on, and "
+                "this model has none",
+                where=self.built.facts.name,
+                mend=f"Ask for {FieldName('kbit_preparation')} none",
+            ) from error
 
     def _named(self) -> Names:
         """The whole model's, which blocks keep when others are taken out."""
@@ -86,8 +118,11 @@ class StepRunner:
         unique = list({id(root): root for root in roots if root is not None}.values())
         phase = None if self.prepared.inference else partial(recorded_update, recipe=self.recipe)
         record, names = self._recorded_without_update, self._names.modules
-        return Repeated(self.built.module, record, phase, find_stacks(unique), names)
+        return Repeated(
+            self.built.module, record, phase, find_stacks(unique), names, self._proven_whole
+        )
 
+    @deferred(*COMPILER)  # loaded in the middle of a step, it would keep tensors alive
     def record(self, **point: int) -> RawTrace:
         """Record the step at a point. Raises ModelError, in one line, when the model's own code or
         torch fails on meta."""
@@ -95,6 +130,7 @@ class StepRunner:
         gc.disable()  # a cycle collected in the middle would end lifetimes at arbitrary operations
         try:
             with quiet():
+                self.policy.become(self.recipe.gradient_checkpointing)
                 raw = self._on_meta_or_with_values(point)
             self.module_calls = raw.module_calls
             return raw
@@ -290,6 +326,35 @@ class Names:
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
             owner = (prefix + name).rpartition(".")[0]
             self.owners.setdefault(id(tensor), owner)
+
+
+class Policy:
+    """Which policy of checkpointing a built model is under: the runners of one model take turns."""
+
+    def __init__(self, built: BuiltModel) -> None:
+        self.built, self.now = built, "none"
+        #: Whose inputs need gradients where blocks are recomputed, as nothing below trains.
+        self.adapted: Any = None
+
+    def become(self, policy: str) -> None:
+        """Raises ModelError where the model cannot."""
+        if policy == self.now:
+            return
+        if self.now != "none":
+            assert self.built.stop_checkpointing is not None, "only such models are shared"
+            self.built.stop_checkpointing()
+            self._inputs("disable")
+        self.now = "none"
+        if policy != "none":
+            enable_checkpointing(self.built, policy)
+            self._inputs("disable")  # each call of the next adds hooks of its own
+            self._inputs("enable")
+            self.now = policy
+
+    def _inputs(self, what: str) -> None:
+        change = getattr(self.adapted, f"{what}_input_require_grads", None)
+        if change is not None:
+            change()
 
 
 def enable_checkpointing(built, policy: str) -> None:

@@ -13,6 +13,11 @@ from planner.training.strategy import Prepared, Strategy, count, freeze
 #: 1910.01108); neither changes the cost of a step.
 TEMPERATURE, SOFT_WEIGHT = 2.0, 0.5
 
+#: Of a CTC model the labels are fewer than the frames.
+NO_ROW_OF_ITS_OWN = (
+    "the student learns from the teacher's outputs alone: the labels belong to no row of them"
+)
+
 
 def apply(built, recipe, build) -> Prepared:
     """``build`` makes the teacher: it returns a BuiltModel of the recipe's teacher."""
@@ -47,15 +52,19 @@ def apply(built, recipe, build) -> Prepared:
             )
             * TEMPERATURE**2
         )
+        rows = logits.numel() // logits.shape[-1]
+        if labels is not None and labels.numel() < rows:
+            prepared.assumptions = [NO_ROW_OF_ITS_OWN]
+            return soft
         if labels is None:
             return soft
         hard = functional.cross_entropy(
             logits.reshape(-1, logits.shape[-1]).float(),
-            labels.reshape(-1)[: logits.numel() // logits.shape[-1]],
+            labels.reshape(-1)[:rows],
         )
         return SOFT_WEIGHT * soft + (1 - SOFT_WEIGHT) * hard
 
-    return Prepared(
+    prepared = Prepared(
         student,
         [p for p in student.parameters() if p.requires_grad],
         forward,
@@ -63,6 +72,7 @@ def apply(built, recipe, build) -> Prepared:
         count(student.parameters()),
         teacher=teacher.module,
     )
+    return prepared
 
 
 def _regression(logits, target, labels):

@@ -65,6 +65,7 @@ def _head_only(built, total: int) -> Prepared:
             entering = _inputs(built, whole)
         chains[:] = _chains(built, entering)
         kept = {f"features{i}": entering[chain[0]][0] for i, chain in enumerate(chains)}
+        _check_one_tensor_each(built, kept)
         return {
             name: torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device)
             for name, t in kept.items()
@@ -97,6 +98,16 @@ def _head_only(built, total: int) -> Prepared:
     )
 
 
+def _check_one_tensor_each(built, kept: dict) -> None:
+    """Raises ModelError where a head takes several tensors, as a segmenter's takes one of each
+    stage: its loss is not one over rows of features."""
+    if not all(hasattr(value, "shape") for value in kept.values()):
+        raise ModelError(
+            f"the head of {built.facts.name} takes several tensors at once",
+            mend=f"Use {FieldName('cached_features', off=True)}",
+        )
+
+
 def _chains(built, entering: dict) -> list[list]:
     """The head's modules, each after the one whose output it takes; a head of its own (a
     distillation token's) begins a chain. Raises ModelError when none of them runs."""
@@ -118,8 +129,7 @@ def _inputs(built, batch) -> dict:
     found: dict = {}
 
     def entered(module, args, out):
-        shape = tuple(out.shape) if hasattr(out, "shape") else None
-        found.setdefault(module, (_first(built, args), shape))
+        found.setdefault(module, (_first(built, args), tuple(_only(built, out).shape)))
 
     hooks = [module.register_forward_hook(entered) for module in _head_modules(built)]
     try:
@@ -131,14 +141,25 @@ def _inputs(built, batch) -> dict:
 
 
 def _first(built, args: tuple):
-    """The tensor that enters a head. Raises ModelError for a head that takes several by their
-    names, as a decoder of masks does: what would be kept of it is not one tensor."""
-    if not args:
+    """The tensor that enters a head. Raises ModelError for a head that takes several, as one over
+    all stages does, or takes them by their names, as a decoder of masks does."""
+    if not args or not hasattr(args[0], "shape"):
+        how = "several tensors" if args else "its inputs by name"
         raise ModelError(
-            f"the head of {built.facts.name} takes its inputs by name, not one tensor of features",
+            f"the head of {built.facts.name} takes {how}, not one tensor of features",
             mend=f"Use {FieldName('cached_features', off=True)}",
         )
     return args[0]
+
+
+def _only(built, out):
+    """What a head gives out. Raises ModelError where that are several tensors."""
+    if not hasattr(out, "shape"):
+        raise ModelError(
+            f"the head of {built.facts.name} gives out several tensors: it is not trained apart",
+            mend=f"Use {FieldName('cached_features', off=True)}",
+        )
+    return out
 
 
 def _head_modules(built) -> list:

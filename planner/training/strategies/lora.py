@@ -7,6 +7,7 @@ from typing import Any
 
 from planner.errors import FieldName, ModelError, QuestionError
 from planner.libraries import import_library
+from planner.models.building.meta import uninitialised
 from planner.training.adapters import lora_config, targets, trunk_of, unmatched
 from planner.training.strategy import Prepared, Strategy, count, plain
 
@@ -24,7 +25,7 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
     for parameter in built.module.parameters():
         parameter.requires_grad_(False)
     try:
-        adapted = peft.get_peft_model(module, config)
+        adapted = _adapted(peft, module, config)
     # PEFT refuses modules that it has no adapter for, and tensors that cannot train, as they come
     except (ValueError, TypeError, RuntimeError) as error:
         raise _refusal(built, recipe, error) from error
@@ -43,6 +44,15 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
     prepared.total_parameters = total + count(adapters)
     prepared.unmatched_targets = lost
     return prepared
+
+
+def _adapted(peft: Any, module: Any, config: Any) -> Any:
+    """PEFT makes adapters on the processor, fills them with numbers and moves them: on meta that
+    would be the longest part of all."""
+    if not all(parameter.is_meta for parameter in module.parameters()):
+        return peft.get_peft_model(module, config)
+    with uninitialised():
+        return peft.get_peft_model(module, config, low_cpu_mem_usage=True)
 
 
 def _refusal(built: Any, recipe: Any, error: Exception) -> ModelError | QuestionError:

@@ -22,6 +22,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from planner.errors import ModelError
+
 _LIBRARY = torch.library.Library("planner", "FRAGMENT")
 _LIBRARY.define("causal_conv1d(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
 _LIBRARY.define(
@@ -173,10 +175,20 @@ def inner(
     layer then runs the scan and the convolution as kernels of their own."""
     if b_rms_weight is not None:
         return None
+    check_unpacked(x_proj_weight, delta_proj_weight, out_proj_weight)
     products = (w.to(xz.dtype) for w in (x_proj_weight, delta_proj_weight, out_proj_weight))
     weight = conv1d_weight.squeeze(1)
     made = MambaInner.apply(xz.contiguous(), weight, conv1d_bias, *products, A, D, delta_bias)
     return made if out_proj_bias is None else made + out_proj_bias.to(made.dtype)
+
+
+def check_unpacked(*weights: torch.Tensor) -> None:
+    """Raises ModelError for packed weights, which only the layer's own forward pass unpacks."""
+    if not all(weight.dtype.is_floating_point for weight in weights):
+        raise ModelError(
+            "it reads its linear layers' weights itself, which 4-bit layers do not allow",
+            mend="Train it with LoRA instead",
+        )
 
 
 def scan(hidden_states, dt, A, B, C, D=None, z=None, delta_bias=None, **_more):

@@ -54,6 +54,9 @@ class Repeated:
     update: Callable[[list], RawTrace] | None
     stacks: list[Stack]
     names: dict[int, str]
+    #: Ways (see ``_way``) whose whole forward pass was proven, under whatever policy of
+    #: checkpointing: it calls the same modules.
+    proven_whole: set[tuple] = field(default_factory=set)
     why: str | None = None
     proven: bool = False
     kept: int = KEPT[0]
@@ -94,12 +97,14 @@ class Repeated:
         """How many units do, proven. Raises IrregularError where none."""
         if self._share_taken_out(KEPT[0]) < WORTH:
             raise IrregularError("few blocks repeat")
-        whole = self._flat(point, forward_only=True)
         failed: IrregularError | None = None
+        whole: Flat | None = None
         for stacks, kept in self._ways():
             self.stacks, self.kept = stacks, kept
             if self._share_taken_out(self.kept) < WORTH:
                 continue
+            if whole is None and self._way() not in self.proven_whole:
+                whole = self._flat(point, forward_only=True)
             try:
                 return self._prove(point, whole)
             except IrregularError as error:
@@ -112,21 +117,27 @@ class Repeated:
         choices = [self.stacks] if len(outer) == len(self.stacks) else [self.stacks, outer]
         return [(stacks, kept) for stacks in choices for kept in KEPT]
 
+    def _way(self) -> tuple:
+        return self.kept, tuple(self.names.get(id(stack.module)) for stack in self.stacks)
+
     def _share_taken_out(self, kept: int) -> float:
         whole = sum(1 for _ in self.root.modules())
         with self._cut_to(kept):
             return 1 - sum(1 for _ in self.root.modules()) / whole
 
-    def _prove(self, point: dict[str, int], whole: Flat) -> None:
+    def _prove(self, point: dict[str, int], whole: Flat | None) -> None:
         with self._cut_to(self.kept + 1):
             more = self._flat(point)
         with self._cut_to(self.kept):
             few = self._flat(point)
         if written_out(self._extended(few, self.kept, self.kept + 1)) != written_out(more):
             raise IrregularError("one unit more does not do what is repeated")
+        if self._way() in self.proven_whole:
+            return
         forward = _forward(self._extended(few, self.kept, None))
-        if written_out(forward)[:2] != written_out(whole)[:2]:
+        if whole is None or written_out(forward)[:2] != written_out(whole)[:2]:
             raise IrregularError("the whole forward pass is not the repeated one")
+        self.proven_whole.add(self._way())
 
     def _cut_to(self, units: int) -> _Cut:
         return _Cut(self.stacks, units)

@@ -1,0 +1,1 @@
+"""What the newer families of models are held against: torch's own tracker, published figures."""

@@ -1,0 +1,163 @@
+"""Modules that libraries import for names which they rarely call, left until somebody calls one.
+
+A second of processor time goes into torch._dynamo and scipy.optimize because some library says
+``from torch._dynamo.utils import is_compile_supported`` at its top, or because an optimizer asks
+the compiler to leave it alone. While ``deferred`` holds, such an import gets a stand-in, whose
+names load the real module when they are used.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.machinery
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+#: torch's compiler, which no step that is recorded goes through.
+COMPILER = ("torch._dynamo", "torch._inductor")
+#: What libraries of models import at their tops, for few of their models.
+RARELY_CALLED = (*COMPILER, "scipy.optimize")
+#: Decorators that tell the compiler how to take a function: without a compiler, the function.
+DECORATORS = tuple(
+    f"torch._dynamo.{name}" for name in ("disable", "assume_constant_result", "allow_in_graph")
+)
+#: What only ends a graph that the compiler makes.
+WITHOUT_EFFECT = ("torch._dynamo.graph_break",)
+#: Modules of them that load without the rest: gradient checkpointing asks for a setting.
+LIGHT = ("torch._dynamo.config",)
+
+
+@contextmanager
+def deferred(*packages: str) -> Iterator[None]:
+    """While it holds, those of ``packages`` that are not loaded are imported as stand-ins. They
+    leave ``sys.modules`` at its end; the names that were taken from them stay."""
+    finder = _Finder([name for name in packages if not _loaded(name)])
+    sys.meta_path.insert(0, finder)  # pyright: ignore[reportArgumentType]
+    try:
+        yield
+    finally:
+        if finder in sys.meta_path:
+            sys.meta_path.remove(finder)  # pyright: ignore[reportArgumentType]
+        if not any(isinstance(each, _Finder) for each in sys.meta_path):
+            _lift()
+
+
+class DeferredName:
+    """A name of a module that is not loaded yet. Calling it, deriving from it or asking it for
+    anything loads the module; nothing is an instance of it before."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._module, self._name = module, name
+
+    def _real(self) -> Any:
+        _lift()
+        return getattr(importlib.import_module(self._module), self._name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        full_name = f"{self._module}.{self._name}"
+        if full_name in WITHOUT_EFFECT and not _loaded(self._module):
+            return None
+        if full_name not in DECORATORS:
+            return self._real()(*args, **kwargs)
+        function, *rest = args
+        if function is None:  # a decorator with arguments
+            return lambda each: _decorated_once_loaded(self, each, rest, kwargs)
+        return _decorated_once_loaded(self, function, rest, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._real(), name)
+
+    def __instancecheck__(self, instance: object) -> bool:
+        return _loaded(self._module) and isinstance(instance, self._real())
+
+    def __mro_entries__(self, _bases: tuple) -> tuple:
+        return (self._real(),)
+
+    def __or__(self, _other: Any) -> Any:  # in an annotation
+        return Any
+
+    __ror__ = __or__
+
+
+def _decorated_once_loaded(
+    decorator: DeferredName, function: Callable, args: Sequence, kwargs: dict[str, Any]
+) -> Callable:
+    """``function`` until the decorator's module is loaded, and decorated from then on."""
+    found: list[Callable] = []
+
+    @functools.wraps(function)
+    def inner(*values: Any, **named: Any) -> Any:
+        if not found and not _loaded(decorator._module):
+            return function(*values, **named)
+        if not found:
+            found.append(decorator._real()(function, *args, **kwargs))
+        return found[0](*values, **named)
+
+    return inner
+
+
+class _StandIn(ModuleType):
+    """What is imported in a module's place."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if f"{self.__name__}.{name}" in LIGHT:
+            return importlib.import_module(f"{self.__name__}.{name}")
+        return DeferredName(self.__name__, name)
+
+
+class _Finder:
+    """Finds stand-ins for ``packages`` and all that is below them."""
+
+    def __init__(self, packages: Sequence[str]) -> None:
+        self.packages = packages
+
+    def find_spec(
+        self, name: str, path: Any = None, target: Any = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name in LIGHT or not any(_within(name, each) for each in self.packages):
+            return None
+        spec = importlib.machinery.ModuleSpec(name, self, is_package=True)  # pyright: ignore
+        # where its light modules are found
+        spec.submodule_search_locations = [
+            f"{each}/{name.rpartition('.')[2]}" for each in (path or ())
+        ]
+        return spec
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        return _StandIn(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing runs: the names come when they are asked for."""
+
+
+def _loaded(name: str) -> bool:
+    return not isinstance(sys.modules.get(name), _StandIn | None)
+
+
+def _lift() -> None:
+    """Take all stand-ins, and what was loaded below them, out of the way of the real modules."""
+    sys.meta_path[:] = [each for each in sys.meta_path if not isinstance(each, _Finder)]
+    stand_ins = [name for name, module in sys.modules.items() if isinstance(module, _StandIn)]
+    for name in [*(n for n in LIGHT if n.rpartition(".")[0] in stand_ins), *stand_ins]:
+        if name in sys.modules:
+            _remove(name, sys.modules[name])
+
+
+def _within(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def _remove(name: str, module: ModuleType) -> None:
+    del sys.modules[name]
+    parent, _, child = name.rpartition(".")
+    holder = sys.modules.get(parent)
+    if holder is not None and vars(holder).get(child) is module:
+        delattr(holder, child)

@@ -1,0 +1,98 @@
+"""Modules that wait for their first use: nothing notices but the clock."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+
+from planner.deferred import deferred
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package ``heavy_one`` with a function, a class and a submodule."""
+    folder = tmp_path / "heavy_one"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("class Thing: pass\n\ndef double(x): return 2 * x\n")
+    (folder / "below.py").write_text("def triple(x): return 3 * x\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield "heavy_one"
+    for name in [name for name in sys.modules if name.partition(".")[0] == "heavy_one"]:
+        del sys.modules[name]
+
+
+def test_names_load_their_module_when_they_are_used(package):
+    with deferred(package):
+        from heavy_one import Thing, double  # pyright: ignore[reportMissingImports]
+        from heavy_one.below import triple  # pyright: ignore[reportMissingImports]
+
+        assert not isinstance(3, Thing)
+    assert package not in sys.modules
+    assert double(2) == 4
+    assert triple(2) == 6
+    import heavy_one  # pyright: ignore[reportMissingImports]
+
+    class Derived(Thing):
+        pass
+
+    assert issubclass(Derived, heavy_one.Thing)
+    assert isinstance(Derived(), Thing)
+
+
+def test_a_call_within_loads_the_real_module(package):
+    with deferred(package):
+        from heavy_one import double  # pyright: ignore[reportMissingImports]
+
+        assert double(4) == 8
+        assert sys.modules[package].double(1) == 2
+
+
+def test_what_is_loaded_already_stays(package):
+    import heavy_one  # pyright: ignore[reportMissingImports]
+
+    with deferred(package):
+        assert sys.modules[package] is heavy_one
+    assert sys.modules[package] is heavy_one
+
+
+@pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in ("transformers", "peft")), reason="extra hf"
+)
+def test_no_compiler_is_loaded_for_a_recording_and_one_works_after_it(tmp_path):
+    config = {
+        "model_type": "llama",
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "hidden_size": 64,
+        "intermediate_size": 176,
+        "vocab_size": 997,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    script = f"""
+import sys
+from planner.models.resolve import resolve
+from planner.trace.recorder.regimes import record_regime
+from planner.training.recipe import Recipe
+facts = resolve({str(tmp_path)!r})
+for strategy, policy in (("fine_tune", "none"), ("fine_tune", "full"), ("lora", "full")):
+    recipe = Recipe(strategy=strategy, task=facts.task, precision="bf16", optimizer="adamw",
+                    gradient_checkpointing=policy, lora_rank=8 if strategy == "lora" else None)
+    record_regime(facts, recipe, None, "b2", 64, None)
+heavy = [n for n in ("torch._dynamo", "torch._inductor", "scipy.optimize") if n in sys.modules]
+assert not heavy, heavy
+import torch
+ones = torch.ones(2, requires_grad=True)
+optimizer = torch.optim.AdamW([ones])
+compiled = torch.compile(lambda x: 2 * x, backend="eager")
+compiled(ones).sum().backward()
+optimizer.step()
+assert torch._dynamo.config.error_on_nested_fx_trace in (True, False)
+print(compiled(torch.ones(3)).tolist())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split("\n")[-2] == "[2.0, 2.0, 2.0]"
