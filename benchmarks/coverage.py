@@ -24,7 +24,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.isolated import each  # noqa: E402
+from benchmarks.kept import Kept  # noqa: E402
 from planner import tables  # noqa: E402
 from planner.errors import PlannerError  # noqa: E402
 
@@ -73,28 +74,9 @@ def fields_of(row: dict[str, str]) -> dict[str, str]:
     return given | ({"task": row["task"]} if row["task"] else {})
 
 
-class Kept:
-    """The cells of a file, one a line of JSON, by their row as it was asked. None: nothing is
-    kept."""
-
-    def __init__(self, file: Path | None):
-        self._file = file
-        self._cells: dict[str, Cell] = {}
-        for line in file.read_text().splitlines() if file is not None and file.exists() else ():
-            asked, cell = json.loads(line)
-            self._cells[asked] = Cell(**cell)
-
-    def get(self, asked: Asked) -> Cell | None:
-        """None where it has to be asked: never before, or it was trouble."""
-        cell = self._cells.get(_key(asked))
-        return None if cell is None or cell.is_trouble else cell
-
-    def put(self, asked: Asked, cell: Cell) -> None:
-        if self._file is None:
-            return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.open("a") as lines:
-            lines.write(json.dumps([_key(asked), asdict(cell)]) + "\n")
+def kept_cells(file: Path | None) -> Kept:
+    """Cells by their row as it was asked; trouble is asked again."""
+    return Kept(file, lambda plain: Cell(**plain), lambda cell: cell.is_trouble)
 
 
 def _key(asked: Asked) -> str:
@@ -163,7 +145,8 @@ def measured_steps() -> Counter[tuple[str | None, str, str]]:
     """(kind, task, strategy) → rows of published steps and peaks."""
     return Counter(
         (kind_of(row["model"], row["architecture"]), row["task"], row["strategy"])
-        for row in tables.rows("measured", "published.csv")
+        for table in ("published.csv", "families.csv")
+        for row in tables.rows("measured", table)
     )
 
 
@@ -281,7 +264,7 @@ def main() -> int:
         for row in rows()
         if not options.only or any(part.lower() in row["family"].lower() for part in options.only)
     ]
-    cells = answers(list(questions(wanted, strategies)), Kept(options.cells), options.limit)
+    cells = answers(list(questions(wanted, strategies)), kept_cells(options.cells), options.limit)
     text = document(cells, strategies)
     if options.write:
         from planner.cli.writing import write
@@ -294,7 +277,7 @@ def main() -> int:
 
 def answers(asked: Sequence[Asked], kept: Kept, limit: float) -> dict[tuple[str, str], Cell]:
     """(family, strategy) → its cell, kept or asked now."""
-    cells = {_place(each_one): kept.get(each_one) for each_one in asked}
+    cells = {_place(each_one): kept.get(_key(each_one)) for each_one in asked}
     open_ones = [each_one for each_one in asked if cells[_place(each_one)] is None]
     if limit <= 0:
         cells |= {_place(one): Cell(refusal=NOT_ASKED) for one in open_ones}
@@ -302,7 +285,7 @@ def answers(asked: Sequence[Asked], kept: Kept, limit: float) -> dict[tuple[str,
     for one, cell, failure in each(ask, open_ones, limit):
         found = cell if failure is None else Cell(refusal=failure)
         cells[_place(one)] = found
-        kept.put(one, found)
+        kept.put(_key(one), found)
         print(f"{', '.join(_place(one))}: {found}", file=sys.stderr, flush=True)
     return {place: cell for place, cell in cells.items() if cell is not None}
 

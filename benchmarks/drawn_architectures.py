@@ -19,14 +19,13 @@ every outcome is kept as it comes, so that a stop loses none: what was answered 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.coverage import GIB, GPU, TROUBLE  # noqa: E402
 from benchmarks.isolated import Worker  # noqa: E402
+from benchmarks.kept import Kept  # noqa: E402
 
 GROUPS = ("transformers", "timm", "detection")
 #: Mappings that train nothing by themselves, or repeat another one.
@@ -239,27 +239,13 @@ def _versions() -> str:
 # ---- what was answered before
 
 
-class Kept:
-    """The outcomes of a file, one a line of JSON. None: nothing is kept."""
+def kept_outcomes(file: Path | None) -> Kept:
+    """Outcomes by what was drawn; what was refused is asked again."""
+    return Kept(file, lambda plain: Outcome(**plain), lambda outcome: bool(outcome.refusal))
 
-    def __init__(self, file: Path | None):
-        self._file = file
-        self._answered: dict[Drawn, Outcome] = {}
-        for line in file.read_text().splitlines() if file is not None and file.exists() else ():
-            drawn, outcome = json.loads(line)
-            self._answered[Drawn(**drawn)] = Outcome(**outcome)
 
-    def get(self, drawn: Drawn) -> Outcome | None:
-        """None where it has to be asked: never before, or it was refused."""
-        outcome = self._answered.get(drawn)
-        return None if outcome is None or outcome.refusal else outcome
-
-    def put(self, drawn: Drawn, outcome: Outcome) -> None:
-        if self._file is None:
-            return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.open("a") as lines:
-            lines.write(json.dumps([asdict(drawn), asdict(outcome)]) + "\n")
+def _key(drawn: Drawn) -> str:
+    return f"{drawn.group} {drawn.name}"
 
 
 def answers(drawn: Sequence[Drawn], kept: Kept, limit: float) -> Iterator[tuple[Drawn, Outcome]]:
@@ -267,11 +253,11 @@ def answers(drawn: Sequence[Drawn], kept: Kept, limit: float) -> Iterator[tuple[
     worker = Worker(ask, limit)
     try:
         for each in drawn:
-            outcome = kept.get(each)
+            outcome = kept.get(_key(each))
             if outcome is None:
                 found, failure = worker(each)
                 outcome = found if failure is None else Outcome(refusal=failure, waited=limit)
-                kept.put(each, outcome)
+                kept.put(_key(each), outcome)
             yield each, outcome
     finally:
         worker.end()
@@ -287,7 +273,7 @@ def main() -> int:
         print(f"drawn_architectures: drawing failed: {failure}", file=sys.stderr)
         return 1
     outcomes = []
-    for each, outcome in answers(drawn, Kept(options.kept), options.limit):
+    for each, outcome in answers(drawn, kept_outcomes(options.kept), options.limit):
         outcomes.append((each, outcome))
         print(show(each, outcome), flush=True)
     print(summary(outcomes))

@@ -23,9 +23,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.families.kept import Kept  # noqa: E402
 from benchmarks.families.tracked import peak  # noqa: E402
 from benchmarks.isolated import each  # noqa: E402
+from benchmarks.kept import Kept  # noqa: E402
 from planner.cli.writing import write  # noqa: E402
 
 TOLERANCE = 0.03
@@ -208,7 +208,7 @@ def main() -> int:
     cases = [c for c in CASES if not only or any(w in f"{c.family} {c.model}" for w in only)]
     kept = Kept(options.answers)
     for case, found, failure in each(measure, [c for c in cases if c.model not in kept], LIMIT):
-        kept.keep(case.model, failure or found)
+        kept.put(case.model, failure or found)
         print(row(case, failure or found), end="", flush=True)
     answers = [
         found if isinstance(found, str) else (float(found[0]), float(found[1]))

@@ -26,9 +26,9 @@ from benchmarks.families.judged import (  # noqa: E402
     judge,
     to_plain,
 )
-from benchmarks.families.kept import Kept  # noqa: E402
 from benchmarks.families.published_document import document, line  # noqa: E402
 from benchmarks.isolated import each  # noqa: E402
+from benchmarks.kept import Kept  # noqa: E402
 from planner.cli.writing import write  # noqa: E402
 
 LIMIT = 300.0
@@ -49,7 +49,7 @@ def main() -> int:
     kept = Kept(options.answers)
     for case, found, failure in each(judge, [c for c in rows if c.id not in kept], LIMIT):
         item = Judged(case, (), failure) if failure is not None else found
-        kept.keep(case.id, to_plain(item))
+        kept.put(case.id, to_plain(item))
         print(line(item), file=sys.stderr, flush=True)
     text = document([from_plain(case, kept[case.id]) for case in rows], len(cases()))
     if options.write:

@@ -3,7 +3,17 @@
 import os
 import time
 
-from benchmarks.coverage import NOT_ASKED, Asked, Cell, Kept, answers, document, measured, rows
+from benchmarks.coverage import (
+    NOT_ASKED,
+    Asked,
+    Cell,
+    _key,
+    answers,
+    document,
+    kept_cells,
+    measured,
+    rows,
+)
 from benchmarks.isolated import each
 from planner.question import TRAINING_STRATEGIES
 
@@ -49,17 +59,17 @@ def asked_of(strategy):
 
 def test_finished_cells_are_kept_and_trouble_is_asked_again(tmp_path):
     file = tmp_path / "cells.jsonl"
-    Kept(file).put(asked_of("lora"), Cell(refusal="no place for it"))
-    Kept(file).put(asked_of("qlora"), Cell(refusal="CRASH: its process ended with 7"))
-    kept = Kept(file)
-    assert kept.get(asked_of("lora")) == Cell(refusal="no place for it")
-    assert kept.get(asked_of("qlora")) is None
-    assert kept.get(asked_of("scratch")) is None
+    kept_cells(file).put(_key(asked_of("lora")), Cell(refusal="no place for it"))
+    kept_cells(file).put(_key(asked_of("qlora")), Cell(refusal="CRASH: its process ended with 7"))
+    kept = kept_cells(file)
+    assert kept.get(_key(asked_of("lora"))) == Cell(refusal="no place for it")
+    assert kept.get(_key(asked_of("qlora"))) is None
+    assert kept.get(_key(asked_of("scratch"))) is None
 
 
 def test_nothing_is_asked_with_no_time_for_it_and_that_is_said(tmp_path):
     file = tmp_path / "cells.jsonl"
-    Kept(file).put(asked_of("lora"), Cell(2**30, 0.5, 8))
-    cells = answers([asked_of("lora"), asked_of("qlora")], Kept(file), limit=0)
+    kept_cells(file).put(_key(asked_of("lora")), Cell(2**30, 0.5, 8))
+    cells = answers([asked_of("lora"), asked_of("qlora")], kept_cells(file), limit=0)
     text = document(cells, ["lora", "qlora"])
     assert "1 were not asked yet" in text and NOT_ASKED in text

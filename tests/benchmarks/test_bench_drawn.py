@@ -1,7 +1,15 @@
 """Architectures drawn by seed: what is counted, written and kept."""
 
 from benchmarks import drawn_architectures
-from benchmarks.drawn_architectures import Drawn, Kept, Outcome, answers, document, summary
+from benchmarks.drawn_architectures import (
+    Drawn,
+    Outcome,
+    _key,
+    answers,
+    document,
+    kept_outcomes,
+    summary,
+)
 
 
 def test_the_summary_counts_a_group_and_lists_its_refusals():
@@ -32,8 +40,8 @@ def test_the_page_counts_a_group_and_says_why_one_is_refused():
 def test_what_was_answered_is_kept_and_what_was_refused_is_asked_again(tmp_path, monkeypatch):
     file = tmp_path / "kept.jsonl"
     fine, refused = Drawn("timm", "timm:a"), Drawn("timm", "timm:b")
-    Kept(file).put(fine, Outcome("fine"))
-    Kept(file).put(refused, Outcome(refusal="no"))
+    kept_outcomes(file).put(_key(fine), Outcome("fine"))
+    kept_outcomes(file).put(_key(refused), Outcome(refusal="no"))
     asked = []
 
     class Here:
@@ -48,7 +56,7 @@ def test_what_was_answered_is_kept_and_what_was_refused_is_asked_again(tmp_path,
             pass
 
     monkeypatch.setattr(drawn_architectures, "Worker", Here)
-    found = dict(answers([fine, refused], Kept(file), limit=1.0))
+    found = dict(answers([fine, refused], kept_outcomes(file), limit=1.0))
     assert asked == [refused]
     assert found == {fine: Outcome("fine"), refused: Outcome("mended")}
-    assert Kept(file).get(refused) == Outcome("mended")
+    assert kept_outcomes(file).get(_key(refused)) == Outcome("mended")

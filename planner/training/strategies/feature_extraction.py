@@ -65,7 +65,6 @@ def _head_only(built, total: int) -> Prepared:
             entering = _inputs(built, whole)
         chains[:] = _chains(built, entering)
         kept = {f"features{i}": entering[chain[0]][0] for i, chain in enumerate(chains)}
-        _check_one_tensor_each(built, kept)
         return {
             name: torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device)
             for name, t in kept.items()
@@ -96,16 +95,6 @@ def _head_only(built, total: int) -> Prepared:
     return Prepared(
         holder, [p for p in holder.parameters() if p.requires_grad], forward, batch, total
     )
-
-
-def _check_one_tensor_each(built, kept: dict) -> None:
-    """Raises ModelError where a head takes several tensors, as a segmenter's takes one of each
-    stage: its loss is not one over rows of features."""
-    if not all(hasattr(value, "shape") for value in kept.values()):
-        raise ModelError(
-            f"the head of {built.facts.name} takes several tensors at once",
-            mend=f"Use {FieldName('cached_features', off=True)}",
-        )
 
 
 def _chains(built, entering: dict) -> list[list]:

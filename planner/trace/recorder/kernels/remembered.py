@@ -37,7 +37,13 @@ class Remembered:
         if not self._returns_fresh(func) or torch._C._len_torch_dispatch_stack():
             return func(*args, **kwargs)
         try:
-            key = (func, _described(args), _described(tuple(kwargs.items())))
+            # what is made of no tensor is of the default type
+            key = (
+                func,
+                torch.get_default_dtype(),
+                _described(args),
+                _described((*kwargs.items(),)),
+            )
         except _Unknown:
             return func(*args, **kwargs)
         told = self._answers.get(key)
