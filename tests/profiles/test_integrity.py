@@ -3,19 +3,14 @@ registered."""
 
 import csv
 import datetime
-import importlib.util
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 import pytest
+import table_rules
+from table_checks import CHECKS
 
 from planner import tables
 from planner.today import system_date
-
-_spec = importlib.util.spec_from_file_location(
-    "table_checks", Path(__file__).with_name("table_checks.py")
-)
-table_checks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(table_checks)
 
 TABLES = sorted(tables.root().rglob("*.csv"))
 
@@ -27,7 +22,7 @@ def read(path):
 
 def pattern_for(path):
     relative = path.relative_to(tables.root())
-    for pattern in table_checks.CHECKS:
+    for pattern in CHECKS:
         folder, _, rest = pattern.partition("/**/")
         if rest and relative.parts[0] == folder and relative.match(rest):
             return pattern
@@ -44,13 +39,13 @@ def test_every_table_has_registered_checks(path):
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: str(path.relative_to(tables.root())))
 def test_rows_hold_their_invariants(path):
     rows = read(path)
-    checks = table_checks.CHECKS.get(pattern_for(path), table_checks.GENERIC)
+    checks = CHECKS.get(pattern_for(path), table_rules.GENERIC)
     wrong = [finding for check in checks for finding in check(path, rows)]
     assert not wrong, "\n".join(wrong[:20])
 
 
 def test_every_registered_file_exists():
-    for pattern in table_checks.CHECKS:
+    for pattern in CHECKS:
         if "*" not in pattern:
             assert tables.path(*pattern.split("/")).is_file(), pattern
 
@@ -81,9 +76,7 @@ def test_gpu_names_are_all_used():
 def test_checks_catch_a_spoilt_gpu_row(change, complaint):
     path = tables.path("gpus", "gpus.csv")
     row = {**next(row for row in read(path) if row["key"] == "h100-sxm"), **change}
-    found = [
-        finding for check in table_checks.CHECKS["gpus/gpus.csv"] for finding in check(path, [row])
-    ]
+    found = [finding for check in CHECKS["gpus/gpus.csv"] for finding in check(path, [row])]
     assert any(complaint in finding for finding in found)
 
 
@@ -103,7 +96,7 @@ def test_checks_catch_a_spoilt_gpu_row(change, complaint):
 def test_checks_catch_a_spoilt_price_row(change):
     path = tables.path("prices", "aws.csv")
     row = {**next(row for row in read(path) if row["instance_type"] == "p5.48xlarge"), **change}
-    assert [finding for check in table_checks.PRICES for finding in check(path, [row])]
+    assert [finding for check in table_rules.PRICES for finding in check(path, [row])]
 
 
 @pytest.mark.parametrize("days, wrong", [(-1, False), (2, True)])
@@ -118,7 +111,7 @@ def test_a_row_of_the_future_is_one_after_the_systems_day_whatever_day_the_tests
         "captured_date": day,
     }
     assert (
-        bool(table_checks.date_if_any_not_future(path, [row]))
-        is bool(table_checks.dated("captured_date")(path, [row]))
+        bool(table_rules.date_if_any_not_future(path, [row]))
+        is bool(table_rules.dated("captured_date")(path, [row]))
         is wrong
     )
