@@ -40,6 +40,11 @@ class Step:
     policy: str
     source: TraceSource
 
+    @property
+    def parameters(self) -> int:
+        """Of what trains and what is frozen, without a teacher."""
+        return self.source.facts.parameters or 0
+
     def trace(self, batch: int, length: int) -> StepTrace | None:
         """None where it does not ship, or the model is not as long."""
         limit = self.source.facts.max_length

@@ -23,7 +23,7 @@ INDENT = 2
 
 def wrapped(text: str, width: int, hang: int = 0) -> list[str]:
     """The words of a text in lines; lines after the first are indented by ``hang``. Only a word
-    that is longer than a line is broken."""
+    that is longer than a line is broken, a range after its dash."""
     lines, line = [], ""
     for word in text.split():
         longer = f"{line} {word}" if line.strip() else line + word
@@ -43,7 +43,8 @@ def wrapped(text: str, width: int, hang: int = 0) -> list[str]:
 def _cells(text: str, width: int) -> int:
     """How many characters fill a width, at least one more than its indentation."""
     least = len(text) - len(text.lstrip()) + 1
-    return next((n for n in range(len(text), least, -1) if cell_len(text[:n]) <= width), least)
+    most = next((n for n in range(len(text), least, -1) if cell_len(text[:n]) <= width), least)
+    return max(text.rfind("–", 0, most) + 1, 0) or most  # between the numbers of a range
 
 
 def table_lines(table: Columns, width: int) -> list[tuple[str, int | None]]:
