@@ -16,8 +16,8 @@ SAME = 1e-9
 #: embeddings' output require gradients, so that gradients flow through all blocks: they are
 #: computed again and their inputs kept, which plain training of the last blocks needs not.
 FROZEN = ("partial_fine_tune", "feature_extraction")
-#: Parameters from which a model's states weigh in its peak. In smaller ones what adapters, or a
-#: block that is computed again, add to the activations can be more than what they spare.
+#: Parameters from which there is more to a model than one block: in smaller ones what a block that
+#: is computed again adds to the peak can be more than it spares.
 HEAVY = 30_000_000
 #: Parameters from which the blocks are most of a model: PEFT prepares in float32 what is not stored
 #: in 4 bits, embeddings first.
