@@ -132,8 +132,10 @@ def _is_plain(value: object) -> bool:
     kind = type(value)
     if kind is tuple:
         return all(map(_is_plain, value))  # pyright: ignore[reportArgumentType]
-    return kind is bool or kind is int or all(
-        type(size) is int for size in getattr(value, "shape", (None,))
+    return (
+        kind is bool
+        or kind is int
+        or all(type(size) is int for size in getattr(value, "shape", (None,)))
     )
 
 

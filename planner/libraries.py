@@ -8,7 +8,7 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -65,7 +65,7 @@ def import_library(name: str, purpose: str) -> ModuleType:
 
 
 @contextmanager
-def _scanned_once() -> Iterator[None]:
+def _scanned_once() -> Generator[None, None, None]:
     """While it holds, transformers is imported with one scan of its models' files: it reads all
     three thousand of them twice, by two spellings of one folder, and takes each apart by lines to
     find the one that starts with ``__all__``. What it finds is the same."""
@@ -80,7 +80,9 @@ def _scanned_once() -> Iterator[None]:
 def _scan_once(module: ModuleType) -> None:
     """Give transformers' scanning module a memory and a short cut. A release that scans otherwise
     is left as it is."""
-    if not (hasattr(module, "fetch__all__") and hasattr(module, "create_import_structure_from_path")):
+    if not (
+        hasattr(module, "fetch__all__") and hasattr(module, "create_import_structure_from_path")
+    ):
         return
     names, scan = module.fetch__all__, cache(module.create_import_structure_from_path.__wrapped__)
 
@@ -88,7 +90,7 @@ def _scan_once(module: ModuleType) -> None:
         at = content.rfind("\n__all__")
         return names(content if at < 0 else content[at + 1 :])
 
-    def scanned(path: str | Path) -> dict:
+    def scanned(path: str | Path) -> object:
         return scan(os.path.dirname(path) if os.path.isfile(path) else os.fspath(path))
 
     module.fetch__all__, module.create_import_structure_from_path = named, scanned  # type: ignore
