@@ -20,7 +20,7 @@ from typing import Any
 #: torch's compiler, which no step that is recorded goes through.
 COMPILER = ("torch._dynamo", "torch._inductor")
 #: What libraries import for few of their models: tensors that are spread over devices, sizes that
-#: are symbols, losses of detectors.
+#: are symbols, models of torchvision, losses of detectors.
 RARELY_CALLED = (
     *COMPILER,
     "scipy.optimize",
@@ -32,6 +32,8 @@ RARELY_CALLED = (
     "torch.fx.experimental.symbolic_shapes",
     "torch.utils._sympy",
     "sympy",
+    "torchvision.datasets",
+    "torchvision.models",
     "transformers.loss.loss_d_fine",
     "transformers.loss.loss_deformable_detr",
     "transformers.loss.loss_deimv2",
@@ -80,6 +82,12 @@ def deferred(*packages: str) -> Iterator[None]:
         sys.meta_path.remove(finder)  # pyright: ignore[reportArgumentType]
         if not any(isinstance(each, _Finder) for each in sys.meta_path):
             _lift()
+
+
+def loaded(name: str) -> ModuleType:
+    """The module itself, whatever defers it."""
+    _lift(name)
+    return importlib.import_module(name)
 
 
 class DeferredName:

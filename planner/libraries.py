@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from planner.deferred import RARELY_CALLED, deferred
+from planner.deferred import RARELY_CALLED, deferred, loaded
 from planner.errors import MissingExtraError
 
 #: torchvision's Python code registers shapes for two operators of its compiled library when it is
@@ -32,6 +32,8 @@ EXTRAS = {"transformers": "hf", "peft": "hf", "timm": "vision", "torchvision": "
 }
 #: What every model of a library that loads its parts one by one needs.
 PARTS = {"transformers": ("modeling_utils", "masking_utils", "modeling_layers")}
+#: What other libraries' imports of a library defer, and its own models need.
+OWN_PARTS = {"torchvision": ("datasets", "models")}
 #: Libraries that write reports: nothing of torch is imported with them.
 REPORTING = {
     "xlsxwriter": "report",
@@ -56,6 +58,8 @@ def import_library(name: str, purpose: str) -> ModuleType:
         module = importlib.import_module(name)
         for part in PARTS.get(name, ()):
             importlib.import_module(f"{name}.{part}")
+    for part in OWN_PARTS.get(name, ()):
+        loaded(f"{name}.{part}")
     if name == "transformers" and "TRANSFORMERS_VERBOSITY" not in os.environ:
         # its remarks about configs are not this program's answers
         module.logging.set_verbosity_error()

@@ -148,3 +148,23 @@ assert len(mended) > 100 and mended == plain["create_import_structure_from_path"
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in ("transformers", "torchvision")),
+    reason="extras hf and vision",
+)
+def test_models_of_torchvision_come_after_those_of_transformers():
+    script = """
+import sys
+from planner.libraries import import_library
+import_library("transformers", "a test").modeling_utils
+import torchvision
+assert "torchvision.models" not in sys.modules
+weights = torchvision.models.alexnet(num_classes=3).classifier[6].weight
+assert tuple(weights.shape) == (3, 4096)
+models = import_library("torchvision", "a test").models
+assert models is sys.modules["torchvision.models"] and models.detection.fasterrcnn_resnet50_fpn
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
