@@ -11,6 +11,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
+# pydantic looks through every installed package for plugins, a fifth of what it takes to load
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
 import click
 from click.shell_completion import CompletionItem
 
