@@ -8,15 +8,17 @@ import sys
 import numpy as np
 import pytest
 
+from planner import tables
 from planner.answer.estimate import estimate
 from planner.datasets.scanning import scan
 from planner.devices.lookup import find_device
 from planner.memory.live_bytes import peak_allocated
 from planner.models.resolve import resolve
+from planner.models.tasks import OF_OBJECTS
 from planner.plan.inputs.problem import understand
 from planner.plan.steps.point import evaluate
 from planner.question import Question
-from planner.trace.source import largest_of, trace_for
+from planner.trace.source import largest_of, shipped_models, trace_for
 from planner.training.recipe import Recipe
 
 ASKED = {"samples": 5000, "gpu": "a100-sxm-80", "strategy": ["fine_tune"], "micro_batch": 2}
@@ -140,8 +142,27 @@ def test_smaller_images_of_a_folder_are_their_own_shape(tmp_path):
     assert "images padded to 800 × 800 pixels (the largest of the data" in said
 
 
+DETECTORS = [
+    row["name"]
+    for row in tables.rows("models", "catalogue.csv")
+    if row["name"] in shipped_models() and row["task"] in OF_OBJECTS
+]
+
+
+@pytest.mark.parametrize("model", DETECTORS)
+def test_the_largest_batch_of_a_shipped_detector_ships_too(model):
+    facts = resolve(model, offline=True)
+    recipe = recipe_of_default(facts)
+    source = trace_for(facts, recipe, record=False, peak=largest_of(facts, recipe)).largest
+    trace, usual = source.at(B=2), trace_for(facts, recipe, record=False).at(B=2)
+    held, less = (float(peak_allocated(t, t.dims(B=2))) for t in (trace, usual))
+    assert held >= less and trace.meta["recipe"]["largest"] == source.recipe.largest
+    assert trace.meta["total_params"] == usual.meta["total_params"]
+
+
 SHIPPED = """
 import sys
+from planner import tables
 from planner.answer.estimate import estimate
 from planner.question import Question
 for model in ("fasterrcnn_resnet50_fpn", "yolov8n", "detr-resnet-50", "maskrcnn_resnet50_fpn"):
