@@ -29,7 +29,7 @@ from planner.plan.inputs.defaults import choose
 from planner.plan.inputs.problem import understand
 from planner.question import TRAINING_STRATEGIES, Question
 from planner.trace import store
-from planner.trace.source import TraceSource, trace_for
+from planner.trace.source import TraceSource, largest_of, trace_for
 from planner.training.recipe import Recipe
 
 #: Models from this many parameters on are trained in batches of one too.
@@ -174,14 +174,18 @@ def ship_model(name: str, regimes: list[str], again: bool, only_listed: bool) ->
             if only_listed:
                 print(label)
                 continue
-            source = trace_for(trains, recipe, teacher=teacher)
+            peak = largest_of(trains, recipe) if recipe.variant is None else None
+            usual = trace_for(trains, recipe, teacher=teacher, peak=peak)
             try:
-                done = ship(source, regime, again)
-                recorded += done is not None
+                sources = (usual,) if peak is None else (usual, usual.largest)
+                found = [ship(source, regime, again) for source in sources]
             except PlannerError as error:
-                done, refusals[source.refusal] = f"left out: {error}", (name, str(error))
-            if done:
-                print(f"{label:70} {done}", flush=True)
+                found, refusals[usual.refusal] = [], (name, str(error))
+                print(f"{label:70} left out: {error}", flush=True)
+            for done in found:
+                if done:
+                    recorded += 1
+                    print(f"{label:70} {done}", flush=True)
     if refusals:
         keep_refusals(refusals)
     return recorded

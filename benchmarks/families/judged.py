@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from planner import tables
+from planner.plan.steps.point import PointResult
+from planner.question.stack import stack_of
 from planner.validate.cases import Case, from_rows
-from planner.validate.judge import outcome
+from planner.validate.judge import ask, outcome
 from planner.validate.summaries import Comparison
 
 #: Columns of the general table that these rows leave out.
 LEFT_OUT = {"oom": "0", "forward_seconds": ""}
+#: A training loop of nobody's library, and the length of a year with its month in a date.
+LOOP, MONTH = "loop", len("2021-07")
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,15 @@ def cases() -> list[Case]:
 
 def judge(case: Case) -> Judged:
     with tempfile.TemporaryDirectory() as folder:
-        found = outcome(case, Path(folder), sharded_as_ddp=True)
+        found = outcome(case, Path(folder), _of_its_day, sharded_as_ddp=True)
     refused = found.refused.reason if found.refused is not None else None
     return Judged(case, found.comparisons, refused)
+
+
+def _of_its_day(case: Case, folder: Path) -> PointResult:
+    """With what autograd kept on the day of a row that names one."""
+    stack = stack_of(f"{LOOP}-{case.date[:MONTH]}") if case.date else None
+    return ask(case, folder, stack=stack)
 
 
 def to_plain(item: Judged) -> dict[str, Any]:

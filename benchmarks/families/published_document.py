@@ -21,13 +21,40 @@ one that the source names (live tensors of the allocator, or what the driver sho
 convolutions of cuDNN 7, eager attention, images loaded by the same processor) are asked as far as
 the question has words for them; the rest stands beside the row.
 
-What is known of the misses. The published memory of a detector is the largest of a whole run: of
-its widest images (1333 x 800) and its most crowded ones (each anchor is compared with each
-object), while a row here is asked at the usual photograph (1066 x 800) with seven objects. Three
-rows at 1333 x 800 with sixty objects, asked once by hand: Faster R-CNN of detectron2 +3 % (here
--29 %), RetinaNet of torchvision -9 % (-24 %), Faster R-CNN of torchvision -40 % (-59 %), their
-times +1, +2 and -8 %.
-One module trains in 3.0, 3.8, 4.0 and 5.2 GiB in three frameworks: what is left is theirs.
+A detector's memory is that of its largest batch (`profiles/models/largest_images.csv`: 1333 x 800
+pixels for torchvision's, with COCO's fullest image of 93 objects in it), its time that of the usual
+photograph (1066 x 800, seven objects): the published memory is the largest of a whole run. A row
+with a date is asked with what autograd of that day kept: what a softmax read until torch 1.11, what
+a ReLU read until torch 1.10.
+
+What is known of the misses:
+
+- SSD300, -88 %. mmdetection published 3.5 GB of SSD300 and 6.3 GB of SSD512 in 2018
+  (open-mmlab/mmdetection pull request 161) and 9.9 and 19.4 GB in 2021, of one module at one batch:
+  live tensors do not triple. Its configurations let cuDNN search its algorithms (`cudnn_benchmark`,
+  issue 725), which tries them with workspaces as large as the device has room for, and these come
+  from torch's allocator. That is our reading, not proven; a searched workspace is not priced.
+- Faster and Mask R-CNN of torchvision (2019) and of mmdetection. One module trains in 3.0 GiB in
+  detectron2, 3.8 and 4.0 in mmdetection and 5.2 in torchvision: what is left is theirs. torchvision
+  kept the anchors of every shape of images that it met (pytorch/vision issue 1689, mended by pull
+  request 1657 in 2020), some 4 MiB for each of about a hundred shapes, and its first heads kept what
+  their ReLU read, 0.2 GiB, where today's work in place: a part of it. Its rows of 2020 and 2021 are
+  within a tenth or two.
+- SegFormer was -20 % to -35 % and is -3 % to -7 %: eager attention before torch 1.11 held scores
+  and probabilities, and the loss its logits twice. What is left is a copy of each layer's input
+  that mmsegmentation's own module makes (`nlc_to_nchw(...).contiguous()`).
+- MAE, and CLIP at 128 devices and more: networks between hosts are not modelled, gradients cross
+  NVLink here. MAE's 1.3 GB of float32 gradients would take 0.2 s through one network card of 100
+  Gbit/s a host of eight devices; its miss is 0.29 s. What network those hosts have is not
+  published, nor how long they waited for images.
+- Classification of sounds: the minutes are those of the whole script. A model of 2 layers takes 11
+  of the 14 minutes that one of 12 takes on the same page (distilhubert), so that decoding, start
+  and five evaluations set the pace and not the step. Asked as a whole run (2,000 steps, evaluated
+  five times, four loaders) the planner says 9.9 minutes (8.1 to 17.1) for the 14.
+- Speech recognition, -59 %: whole hours of a script that writes out its test set five times.
+- Small detectors of torchvision, -51 and -55 % in time: the library matches, samples and resizes
+  image by image and level by level, with a launch each, and we record it for all images of a batch
+  at once.
 
 """
 

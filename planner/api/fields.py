@@ -48,6 +48,9 @@ class QuestionFields(TypedDict, total=False):
     max_length: int | str | None
     length_spread: float | str | None
     image_size: int | str | None
+    largest_image_size: int | str | None
+    objects_per_image: int | str | None
+    most_objects: int | str | None
     images_per_sample: int | str | None
     vision_tower: Literal["frozen", "trained"] | None
     negatives: int | str | None

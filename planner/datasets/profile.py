@@ -26,7 +26,9 @@ class DatasetProfile:
     ``samples`` records in all; ``sampled`` of them were really counted. ``lengths`` int64
     [sampled]: tokens a sample, special and template tokens included; ``target_lengths`` the same of
     an encoder-decoder's targets (int64 [sampled]); ``audio_seconds`` float64. ``image_sizes``:
-    (median width, median height, largest width, largest height) in pixels; ``images_per_sample``
+    (median width, median height, largest width, largest height) in pixels; ``image_shapes`` int64
+    [sampled, 2] the width and height of each, ``objects`` int64 [sampled] the boxes or masks of
+    each where annotations count them; ``images_per_sample``
     their mean number. ``classes``: distinct
     labels seen. ``samples_relative_error`` and ``length_relative_error``: one standard deviation
     over the value, of the number of records and of their mean length (sampling and tokenizer
@@ -43,6 +45,8 @@ class DatasetProfile:
     target_lengths: np.ndarray | None = None
     audio_seconds: np.ndarray | None = None
     image_sizes: tuple[int, int, int, int] | None = None
+    image_shapes: np.ndarray | None = None
+    objects: np.ndarray | None = None
     images_per_sample: float | None = None
     classes: int | None = None
     sampled: int = 0

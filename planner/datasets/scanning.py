@@ -172,6 +172,8 @@ def _profile(
         target_lengths=targets,
         audio_seconds=seconds,
         image_sizes=_image_sizes(records),
+        image_shapes=_image_shapes(records),
+        objects=np.array(sample.objects, dtype=np.int64) if sample.objects else None,
         images_per_sample=_images(sample, lengths, records),
         classes=classes,
         negatives=negatives_of(layout.main, layout.columns) or None,
@@ -278,9 +280,15 @@ def _audio(records: Sequence[dict[str, Any]]) -> np.ndarray | None:
     return np.array(seconds, dtype=np.float64) if seconds else None
 
 
+def _image_shapes(records: Sequence[dict[str, Any]]) -> np.ndarray | None:
+    """int64 [images, 2]: width and height of each."""
+    sizes = [r[IMAGE] for r in records if IMAGE in r]
+    return np.array(sizes, dtype=np.int64) if sizes else None
+
+
 def _image_sizes(records: Sequence[dict[str, Any]]) -> tuple[int, int, int, int] | None:
-    sizes = np.array([r[IMAGE] for r in records if IMAGE in r])
-    if not len(sizes):
+    sizes = _image_shapes(records)
+    if sizes is None:
         return None
     (width, height), (widest, highest) = np.median(sizes, axis=0), sizes.max(axis=0)
     return int(width), int(height), int(widest), int(highest)

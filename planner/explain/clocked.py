@@ -87,7 +87,8 @@ def clocked(
     """The step of a setting at the mean padded batch, as the answer shows it; ``longest``: at the
     longest, which memory is of, and without what measured runs taught."""
     point = {"B": setting.micro_batch, **(setting.longest if longest else setting.mean)}
-    trace = setting.source.at(**point)
+    source = setting.source.largest if longest else setting.source
+    trace = source.at(**point)
     spec, recipe = rented.spec, setting.recipe
     clock = StepClock(spec, fused_share(stack_of(question.stack), setting.source.facts))
     dims = trace.dims(**point)

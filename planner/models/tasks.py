@@ -12,6 +12,7 @@ from planner.first_lines import FirstLine
 from planner.models.class_names import class_of, class_task
 from planner.models.configs import SYNONYMS, model_types
 from planner.models.constants import constant, has
+from planner.question.training_setting import OBJECT_TASKS
 from planner.tasks import tasks
 
 #: Where a class name does not decide, the first of these that the library can train the model type
@@ -256,8 +257,8 @@ def _image_size(config: Mapping[str, Any], vision: Mapping[str, Any], task: str)
     return int(constant("training_side", family)) if own else stated
 
 
-#: Tasks that learn objects, as many an image as a row of ``constants.csv`` says.
-OF_OBJECTS = ("object_detection", "instance_segmentation")
+#: Tasks that learn objects, by default as many an image as a row of ``constants.csv`` says.
+OF_OBJECTS = OBJECT_TASKS
 
 
 def resizes_on_device(library: str, task: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from planner.errors import FieldName
 from planner.question.question import Question
 from planner.question.settings import LORA, SETTINGS
+from planner.question.training_setting import OBJECT_TASKS
 from planner.question.what import PAID_STRATEGIES, TRAINING_STRATEGIES
 
 
@@ -46,6 +47,8 @@ REQUESTED = Use(needs=("requests_per_month",), needless_for=PAID_STRATEGIES)
 USES: dict[str, Use] = {
     "tokens_per_sample": Use(modalities=WITH_TOKENS, loses_to="data"),
     "images_per_sample": Use(tasks=("image_text_to_text",)),
+    "largest_image_size": Use(strategies=TRAINING_STRATEGIES, tasks=OBJECT_TASKS),
+    "most_objects": Use(strategies=TRAINING_STRATEGIES, tasks=OBJECT_TASKS),
     "target_tokens_per_sample": Use(tasks=TWO_SIDES, loses_to="data"),
     "text_columns": Use(modalities=WITH_TOKENS, needs=("data",)),
     "max_steps": TRAINED,

@@ -48,6 +48,24 @@ class How(What):
         "their logarithm, 0 for samples of one length; by default as in published sets of the task",
     )
     image_size: int | None = Field(None, ge=8, le=16384, description=SETTINGS["image_size"].words)
+    largest_image_size: int | None = Field(
+        None,
+        ge=8,
+        le=16384,
+        description="Longer side in pixels of the largest images that a detector is trained on, "
+        "which its memory is of; by default as the published recipe of its family cuts them, or "
+        "the largest of the data",
+    )
+    objects_per_image: int | None = Field(
+        None, ge=1, le=10_000, description=SETTINGS["objects_per_image"].words
+    )
+    most_objects: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Objects of the fullest image that a detector is trained on, which its memory "
+        "is of; by default the data's, else as in a published set of images",
+    )
     images_per_sample: int | None = Field(
         None,
         ge=1,

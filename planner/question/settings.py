@@ -16,6 +16,7 @@ from planner.question.training_setting import (
     CLASSIFIERS,
     IMAGE_TASKS,
     LORA,
+    OBJECTS_PER_IMAGE,
     SINGLE_VALUES,
     WORKED_OUT,
     TrainingSetting,
@@ -129,6 +130,7 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
         tasks=IMAGE_TASKS,
         names=(("transformers", "image_size"), ("timm", "img_size")),
     ),
+    OBJECTS_PER_IMAGE,
     TrainingSetting(
         name="vision_tower",
         value_type="text",

@@ -27,6 +27,8 @@ class TracedSettings:
     compile: bool = False
     classes: int | None = None
     image_size: int | None = None
+    # objects of each image that a detector learns, where it is not the usual number
+    objects_per_image: int | None = None
     # length of a raw waveform, where the model's lengths are not linear in it
     audio_samples: int | None = None
     # pictures of a sample that the vision tower sees, tiles each

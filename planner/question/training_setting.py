@@ -26,6 +26,8 @@ IMAGE_TASKS = (
     *(task.name for task in tasks().values() if task.modality in ("image", "image_text")),
     "custom",
 )
+#: Tasks that learn objects of images.
+OBJECT_TASKS = ("object_detection", "instance_segmentation")
 #: Tasks whose head has a number of classes that the question names; a detector's and a segmenter's
 #: among them, where the predictions of every place are as wide.
 CLASSIFIERS = tuple(task.name for task in tasks().values() if task.classes)
@@ -84,6 +86,18 @@ class TrainingSetting:
             not self.tasks or task in self.tasks
         )
 
+
+#: Of detectors, whose time it is of.
+OBJECTS_PER_IMAGE = TrainingSetting(
+    name="objects_per_image",
+    value_type="count",
+    unit="objects",
+    words="Objects of an image that a detector learns, in the mean; time is of it. By default as "
+    "in a published set of images",
+    largest=10**4,
+    tasks=OBJECT_TASKS,
+    published=False,
+)
 
 #: What the planner itself works out: kept in a record, and not to be said of a run.
 WORKED_OUT = (

@@ -27,6 +27,7 @@ from planner.errors import (
     QuestionError,
 )
 from planner.models.facts import ModelFacts
+from planner.models.images.largest import Crowd, Largest, published_largest
 from planner.trace import store
 from planner.trace.bind import bind
 from planner.trace.memo import Memo
@@ -84,10 +85,37 @@ class TraceSource:
     view: View | None = None
     #: Whether a trace that lies nowhere is recorded; else NotRecordedError is raised.
     record: bool = True
+    #: The largest batch, which the peak is of where its images are no symbol of the trace.
+    peak: Largest | None = None
+    #: Settles the number of objects where they are a symbol.
+    crowd: Crowd | None = None
     _loaded: list[TraceFamily] = field(default_factory=list)
     _failed: dict[tuple[str, int | None], PlannerError] = field(default_factory=dict)
     #: What was worked out of these traces: ``source.memo.of("fitting", key, make)``.
     memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
+
+    @property
+    def largest(self) -> TraceSource:
+        """Of the step at the largest batch of a run, which its memory is of: these traces where
+        lengths alone tell it apart, else others, of larger images with more objects."""
+        if self.peak is None:
+            return self
+        self._refuse_what_is_known_not_to_work()
+        self._at_peak.progress, self._at_peak.keep = self.progress, self.keep
+        return self._at_peak
+
+    @cached_property
+    def _at_peak(self) -> TraceSource:
+        assert self.peak is not None
+        recipe = replace(self.recipe, largest=self.peak.size, objects_per_image=None)
+        return TraceSource(
+            self.facts,
+            recipe,
+            self.teacher,
+            view=self.view,
+            record=self.record,
+            crowd=self.peak.crowd,
+        )
 
     def at(self, *, B: int, S: int | None = None, T: int | None = None) -> StepTrace:
         """The trace whose regime covers the point: loaded, or recorded and kept. Raises the errors
@@ -191,7 +219,9 @@ class TraceSource:
         elif trace.meta.get("recipe", {}).get("classes") != self.recipe.classes:
             if trace.meta.get("library") != "factory":
                 return None
-        return replace(trace, meta={**trace.meta, "recipe": self.recipe.as_dict()})
+        return replace(
+            trace, meta={**trace.meta, "recipe": self.recipe.as_dict()}, crowd=self.crowd
+        )
 
     def _cache_file(self, regime: str) -> Path:
         made_with = hashlib.sha256(
@@ -268,9 +298,10 @@ def trace_for(
     progress: Progress | None = None,
     view: View | None = None,
     record: bool = True,
+    peak: Largest | None = None,
 ) -> TraceSource:
     """The source of traces of one model under one recipe. ``scratch`` records what full fine-tuning
-    records.
+    records. ``peak``: the largest batch of a detector's images.
 
     Raises QuestionError for a distillation without a teacher.
     """
@@ -281,4 +312,10 @@ def trace_for(
             mend="Name a model to learn from",
         )
     taught = teacher if recipe.strategy == "distillation" else None
-    return TraceSource(facts, recipe, taught, progress, view=view, record=record)
+    return TraceSource(facts, recipe, taught, progress, view=view, record=record, peak=peak)
+
+
+def largest_of(facts: ModelFacts, recipe: Recipe) -> Largest | None:
+    """The largest batch of a run by the family's published recipe; None where its images are all of
+    one size, or lengths tell it."""
+    return published_largest(facts, recipe.task, recipe.image_size)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from planner.errors import QuestionError
+from planner.models.images.largest import Crowd
 from planner.trace.memo import Memo, Parts
 
 #: Which part of the step an operation belongs to. ``teacher`` is the forward pass of a
@@ -64,6 +65,8 @@ def value_of(monomial: str, point: Mapping[str, Any]) -> Any:
     return -(-value * times // over)
 
 
+#: The symbol that a crowd settles: of an image's objects, where a trace has them.
+OBJECTS = "T"
 #: Begins the name of an attribute that says what one class adds to the one named behind it.
 PER_CLASS = "per_class:"
 
@@ -152,6 +155,8 @@ class StepTrace:
     modules: tuple[str, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
     domain: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
+    #: What settles the number of objects, which is a symbol of a detector's largest batch.
+    crowd: Crowd | None = None
     #: What was worked out of this trace: ``trace.memo.of("work", key, make)``.
     memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
     #: What was worked out of single signatures. ``dataclasses.replace`` hands it on: a trace that
@@ -165,8 +170,9 @@ class StepTrace:
     @property
     def symbols(self) -> tuple[str, ...]:
         """The symbols a point must give, in order: a subset of B, S, T, and C where no number of
-        classes is bound."""
-        return tuple(s for s in "BSTC" if any(s in m for m in self.monomials))
+        classes is bound; without the objects that a crowd settles."""
+        settled = "" if self.crowd is None else OBJECTS
+        return tuple(s for s in "BSTC" if s not in settled and any(s in m for m in self.monomials))
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -201,6 +207,8 @@ class StepTrace:
     def _dims(self, given: list[np.ndarray], alike: tuple[int, ...]) -> np.ndarray:
         values = np.broadcast_arrays(*given)
         by_symbol = dict(zip(self.symbols, values))
+        if self.crowd is not None:
+            by_symbol[OBJECTS] = self.crowd.objects(by_symbol.get("B", 1))
         shape = values[0].shape if values else alike
         basis = np.stack([np.broadcast_to(value_of(m, by_symbol), shape) for m in self.monomials])
         return _fixed(np.tensordot(self.forms, basis, axes=1))

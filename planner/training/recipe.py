@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.errors import UnknownNameError
+from planner.models.constants import constant
 from planner.question import TRAINING_STRATEGIES
 from planner.question.settings import SETTINGS
 from planner.question.setup import TracedSettings, traced_values
@@ -29,10 +30,15 @@ PREPARED_PRECISION = {
 @dataclass(frozen=True)
 class Recipe(TracedSettings):
     """How one micro-batch is trained. What its strategy or task does not use is None, so that equal
-    work has an equal key; ``scratch`` is traced as ``fine_tune``."""
+    work has an equal key; ``scratch`` is traced as ``fine_tune``. ``largest``: (width, height) in
+    pixels of a detector's images in the largest batch of its run, whose objects are a symbol of the
+    trace; None for its usual images."""
+
+    largest: tuple[int, int] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        return {name: value for name, value in traced_values(self).items() if value is not None}
+        found = {**traced_values(self), "largest": self.largest}
+        return {name: value for name, value in found.items() if value is not None}
 
     def key(self) -> str:
         """A short hash of the choices without the classes, the same on every machine."""
@@ -55,6 +61,8 @@ def recipe_of(settled: TracedSettings, own_image_size: int | None = None) -> Rec
     }
     if values.get("image_size") == own_image_size:
         values.pop("image_size", None)
+    if values.get("objects_per_image") == constant("objects_per_image"):
+        values.pop("objects_per_image", None)
     values["strategy"] = TRACED_AS.get(strategy, strategy)
     return Recipe(**_loaded(values))
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from planner.figures import Estimate
     from planner.models.facts import ModelFacts
     from planner.plan.steps.point import PointResult
+    from planner.question.stack import Stack
     from planner.training.recipe import Recipe
 
 
@@ -164,25 +165,32 @@ def timed(case: Case, result: Any) -> Estimate:
     return result.step_seconds.scale(1 - float(parts.optimizer_seconds) / float(parts.seconds))
 
 
-def ask(case: Case, folder: Path, spec: DeviceSpec | None = None) -> PointResult:
-    """The planner's PointResult for a case, on ``spec`` or on its device's datasheet. Raises
-    PlannerError where the planner refuses."""
+def ask(
+    case: Case, folder: Path, spec: DeviceSpec | None = None, stack: Stack | None = None
+) -> PointResult:
+    """The planner's PointResult for a case, on ``spec`` or on its device's datasheet, with what
+    autograd of a stack's day kept. Raises PlannerError where the planner refuses."""
     from planner.devices.lookup import find_device
     from planner.parallel.plan import ParallelPlan
+    from planner.plan.inputs.of_its_day import view_of
     from planner.plan.steps.point import evaluate
+    from planner.trace.source import largest_of, trace_for
 
     facts = _facts(resolvable(case.model, case.architecture, folder), case.task or None)
     case = case if case.task else replace(case, task=facts.task)
     audio = case.task == "audio_classification"
+    recipe = recipe_of_case(case, facts.image_size)
+    view = None if stack is None else view_of(stack, facts, recipe)
     return evaluate(
         facts,
-        recipe_of_case(case, facts.image_size),
+        recipe,
         spec or find_device(case.gpu),
         micro_batch=case.micro_batch,
         sequence_length=None if audio else case.sequence_length,
         target_length=case.target_length,
         accumulation=case.accumulation,
         parallel=ParallelPlan(dp_replicate=case.gpus),
+        source=trace_for(facts, recipe, view=view, peak=largest_of(facts, recipe)),
     )
 
 

@@ -58,6 +58,8 @@ class Sample:
     classes: int | None = None
     # what belongs into an answer's first lines: which part of the files was taken
     said: tuple[str, ...] = ()
+    # boxes or masks of each image, where annotations count them
+    objects: Sequence[int] = ()
     # pictures inside of a record, their mean number, where records hold such
     images_per_sample: float | None = None
 

@@ -51,6 +51,7 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
         warnings=tally.warnings("Remove or replace the broken files"),
         classes=classes,
         said=said,
+        objects=found.objects,
     )
 
 

@@ -28,6 +28,8 @@ def build(
     task: str | None = None,
     channels_last: bool = False,
     negatives: int = 0,
+    largest: tuple[int, int] | None = None,
+    objects: int | None = None,
     device: str = "meta",
 ) -> BuiltModel:
     """The model in training mode on ``device``, its weights in ``dtype``, with a way to feed it.
@@ -39,8 +41,10 @@ def build(
     ``classes`` overrides a classifier's number of labels, ``image_size`` (pixels) an image model's
     input, ``audio_samples`` is a raw waveform's length (required by models that read one).
     ``images``: the pictures of a sample; ``vision_tower``: frozen (None) | trained.
-    ``negatives``: hard negatives beside each query of an embedding model. ``channels_last`` lays a
-    convolutional model's weights and images out as NHWC. Raises ModelError for what cannot be
+    ``negatives``: hard negatives beside each query of an embedding model. ``largest``: (width,
+    height) in pixels of a detector's images, whose number of objects is the symbol T then;
+    ``objects`` of each image otherwise. ``channels_last`` lays a convolutional model's weights and
+    images out as NHWC. Raises ModelError for what cannot be
     built and MissingExtraError when its library is not installed.
     """
     import torch
@@ -56,6 +60,7 @@ def build(
         "float64": torch.float64,
     }[dtype]
     seeing = facts.library == "transformers"
+    crowd = {"largest": largest, "objects": objects} if largest or objects else {}
     with _complaints(facts):
         built = _builder(facts)(
             facts,
@@ -69,6 +74,7 @@ def build(
             device=device,
             **({"images": images, "vision_tower": vision_tower} if seeing else {}),
             **({"negatives": negatives} if negatives else {}),
+            **crowd,
         )
     built.module.train()
     if device != "meta" and facts.library != "factory":

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     Maker = Callable[[int, int | None, int | None], dict[str, Any]]
 
+#: Objects, width and height in pixels of an image as it lies on disk.
+Photo = tuple[int, int, int]
 RGB = 3
 SEGMENTATION = "semantic_segmentation"
 #: What a model's backbone consists of, from input to output.
@@ -38,6 +40,8 @@ def build_detector(
     task: str,
     channels_last: bool,
     device: str,
+    largest: tuple[int, int] | None = None,
+    objects: int | None = None,
 ) -> BuiltModel:
     """See ``planner.models.building.build.build``: with a pretrained backbone, as torchvision's
     builders make it, so with its normalisation and first stages frozen. Without ``classes`` the
@@ -55,15 +59,20 @@ def build_detector(
         raise UnknownNameError(f"torchvision model for {task}", name, known)
     module: Any = make_on(device, lambda: _made(models, name, classes, image_size), dtype)
     size = image_size or facts.image_size or int(constant("segmentation_side"))
+    photo = _photo(objects, largest)
+    if largest is not None:
+        module.transform.fixed_size = largest
     batch, loss = (
-        (_pixels(dtype, size), _pixel_loss) if segments else (_objects(dtype, name), _loss(name))
+        (_pixels(dtype, size), _pixel_loss)
+        if segments
+        else (_objects(dtype, name, photo), _loss(name))
     )
     blocks = _blocks(module)
     return BuiltModel(
         module=module,
         facts=facts,
         task=task,
-        symbols=("B",),
+        symbols=("B",) if largest is None else ("B", "T"),
         make_batch=batch,
         loss_function=loss,
         logits_function=_pixel_logits if segments else _no_logits,
@@ -71,7 +80,7 @@ def build_detector(
         blocks=blocks,
         checkpoint=lambda **options: checkpoint_blocks(blocks, options),
         frozen=frozenset(n for n, p in module.named_parameters() if not p.requires_grad),
-        assumptions=() if segments else (_BACKBONE, *_said(module)),
+        assumptions=() if segments else (_BACKBONE, *_said(module, photo)),
     )
 
 
@@ -81,11 +90,19 @@ _BACKBONE = (
 )
 
 
-def _said(module: Any) -> tuple[str, ...]:
-    """What is assumed of the images and of what depends on them."""
-    objects, wide, high = (
+def _photo(objects: int | None, largest: tuple[int, int] | None) -> Photo:
+    """A usual photograph, or one of the largest's shape."""
+    count, wide, high = (
         int(constant(key)) for key in ("objects_per_image", "photo_width", "photo_height")
     )
+    if largest is not None:
+        high = round(wide * largest[1] / largest[0])
+    return objects or count, wide, high
+
+
+def _said(module: Any, photo: Photo) -> tuple[str, ...]:
+    """What is assumed of the images and of what depends on them."""
+    objects, wide, high = photo
     from planner.models.building.detection.boxes import scaled
 
     height, width = scaled(module, high, wide)
@@ -149,18 +166,17 @@ def _blocks(module: Any) -> list[torch.nn.Module]:
     return stages or list(body.children())
 
 
-def _objects(dtype: torch.dtype, name: str) -> Maker:
+def _objects(dtype: torch.dtype, name: str, photo: Photo) -> Maker:
     """Photographs with objects: boxes, labels, masks or key points of each."""
     import torch
 
-    count, wide, high = (
-        int(constant(key)) for key in ("objects_per_image", "photo_width", "photo_height")
-    )
+    usual, wide, high = photo
 
     def empty(*shape: int, kind: torch.dtype = dtype) -> torch.Tensor:
         return torch.empty(shape, dtype=kind, device="meta")
 
     def make(B: int, S: int | None, T: int | None) -> dict[str, Any]:
+        count = T or usual
         batch = {
             "images": empty(B, RGB, high, wide),
             "boxes": empty(B, count, 4, kind=torch.float32),

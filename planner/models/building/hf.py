@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import FieldName, ModelError
@@ -62,6 +63,8 @@ def build_transformers(
     channels_last: bool,
     device: str,
     negatives: int = 0,
+    largest: tuple[int, int] | None = None,
+    objects: int | None = None,
 ) -> BuiltModel:
     """See ``planner.models.building.build.build``."""
     if task not in training_tasks():
@@ -84,13 +87,14 @@ def build_transformers(
         module = make_on(device, lambda: wrap(library_module, config), dtype)
     stand_ins = (*group_experts(module), *kind.on_meta(module)) if device == "meta" else ()
     feed = Feed(module, config, dtype, audio_samples, facts.name, negatives, images or 1)
+    feed = replace(feed, largest=largest, objects=objects or feed.objects)
     kind.check(feed)
     frozen, said = ((), ()) if vision_tower == "trained" else kind.frozen(module, config)
     return BuiltModel(
         module=module,
         facts=facts,
         task=task,
-        symbols=kind.symbols,
+        symbols=kind.symbols if largest is None else (*kind.symbols, "T"),
         make_batch=lambda B, S, T: kind.batch(feed, B, S, T),
         loss_function=kind.loss,
         logits_function=kind.logits,

@@ -31,6 +31,8 @@ def build_yolo(
     task: str,
     channels_last: bool,
     device: str,
+    largest: tuple[int, int] | None = None,
+    objects: int | None = None,
 ) -> BuiltModel:
     """See ``planner.models.building.build.build``. Without ``classes`` the 80 of COCO. Raises
     ModelError for a model of Ultralytics that does not detect boxes."""
@@ -41,14 +43,16 @@ def build_yolo(
     module = module.to(device="meta", dtype=dtype)
     module.model[-1].stride = strides
     size = image_size or facts.image_size or int(constant("yolo_side"))
+    shape = largest or (size, size)
     layers = list(module.model)
-    objects, candidates, matched = (int(constant(key)) for key in _COUNTS)
+    count, candidates, matched = (int(constant(key)) for key in _COUNTS)
+    count = objects or count
     return BuiltModel(
         module=module,
         facts=facts,
         task=task,
-        symbols=("B",),
-        make_batch=_batch_maker(dtype, size),
+        symbols=("B",) if largest is None else ("B", "T"),
+        make_batch=_batch_maker(dtype, shape, count),
         loss_function=_loss,
         logits_function=_no_logits,
         head=(f"model.{len(layers) - 1}",),
@@ -56,8 +60,8 @@ def build_yolo(
         checkpoint=lambda **options: checkpoint_blocks(layers[:-1], options),
         frozen=frozenset(n for n, p in module.named_parameters() if not p.requires_grad),
         assumptions=(
-            f"every image has {objects} objects; {candidates} anchor points lie in an object and "
-            f"{matched} are matched to it; every batch is of {size} x {size} pixels",
+            f"every image has {count} objects; {candidates} anchor points lie in an object and "
+            f"{matched} are matched to it; every batch is of {shape[0]} x {shape[1]} pixels",
         ),
     )
 
@@ -92,22 +96,23 @@ def _made(facts: ModelFacts, classes: int | None) -> Any:
 
 
 def _batch_maker(
-    dtype: torch.dtype, size: int
+    dtype: torch.dtype, shape: tuple[int, int], count: int
 ) -> Callable[[int, int | None, int | None], dict[str, Any]]:
     """Ultralytics' own batch: boxes of all images in one list, with the image of each."""
     import torch
 
-    count = int(constant("objects_per_image"))
+    wide, high = shape
 
-    def empty(*shape: int, kind: torch.dtype = torch.float32) -> torch.Tensor:
-        return torch.empty(shape, dtype=kind, device="meta")
+    def empty(*sides: int, kind: torch.dtype = torch.float32) -> torch.Tensor:
+        return torch.empty(sides, dtype=kind, device="meta")
 
     def make(B: int, S: int | None, T: int | None) -> dict[str, Any]:
+        boxes = B * (T or count)
         return {
-            "img": empty(B, RGB, size, size, kind=dtype),
-            "cls": empty(B * count, 1),
-            "bboxes": empty(B * count, 4),
-            "batch_idx": empty(B * count),
+            "img": empty(B, RGB, high, wide, kind=dtype),
+            "cls": empty(boxes, 1),
+            "bboxes": empty(boxes, 4),
+            "batch_idx": empty(boxes),
         }
 
     return make
@@ -117,7 +122,8 @@ def _loss(module: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor:
     """The library's own loss, at stated numbers of matches."""
     from planner.models.building.detection.operations import counted_as
 
-    objects, candidates, matched = (int(constant(key)) for key in _COUNTS)
+    _, candidates, matched = (int(constant(key)) for key in _COUNTS)
+    objects = len(batch["cls"]) // len(batch["img"])
     whole: Any = module
     found = whole(batch["img"])
     with _padded_without_data(objects):

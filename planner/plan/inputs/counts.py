@@ -161,10 +161,21 @@ def _of_images(question: Question, facts: ModelFacts, data: DatasetProfile) -> F
         size = f"a shorter side of {side} pixels, photographs of 4:3"
     trained = f"trained at {size}, {how}"
     if facts.task in OF_OBJECTS:
-        trained += f"; {constant('objects_per_image'):g} objects an image are assumed"
+        trained += f"; {_objects(question)}"
     if data.image_sizes is None:
         return FirstLine("data", f"{data.samples:,} images, {trained}")
     return FirstLine("data", f"images are {trained}")
+
+
+def _objects(question: Question) -> str:
+    """How many of an image its time is of."""
+    asked = question.objects_per_image
+    if asked is not None:
+        return f"{asked} objects an image (from {FieldName('objects_per_image')})"
+    return (
+        f"{constant('objects_per_image'):g} objects an image are assumed for its time "
+        f"({FieldName('objects_per_image')} says it)"
+    )
 
 
 def _of_classes(question: Question, facts: ModelFacts, data: DatasetProfile) -> FirstLine | None:

@@ -4,18 +4,23 @@ of ``profiles/stacks``."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
 from planner.memory.fused_loss import in_pieces
+from planner.memory.inputs_kept import OPERATIONS, kept
 from planner.models.facts import ModelFacts
 from planner.question import Question
 from planner.question.stack import Stack, stack_of
 from planner.trace.source import View
+from planner.trace.table import StepTrace
 from planner.training.recipe import Recipe
 
 #: The word of a stack whose loss holds no logits.
 IN_PIECES = "in_pieces"
+#: The word of a stack whose autograd keeps what an operation read.
+KEPT = "kept"
 #: What is traced where no row says otherwise: the installed libraries' own.
 INSTALLED = {"attention": "sdpa", "optimizer": "adamw"}
 
@@ -70,6 +75,9 @@ def stack_lines(question: Question, facts: ModelFacts) -> list[FirstLine]:
         )
     if (question.task or facts.task) == "causal_lm" and _holds_no_logits(stack, facts):
         changed.append("a loss that holds no logits")
+    if _kept_inputs(stack):
+        named = " and ".join(name.removesuffix("_input") for name in _kept_inputs(stack))
+        changed.append(f"the inputs of {named} kept for the backward pass")
     text = f"runs as {stack.title} of {stack.day}"
     text += f", with {' and '.join(changed)}" if changed else ""
     own = stack.word("precision")
@@ -82,9 +90,28 @@ def stack_lines(question: Question, facts: ModelFacts) -> list[FirstLine]:
 
 
 def view_of(stack: Stack, facts: ModelFacts, recipe: Recipe) -> View | None:
-    """How the stack's loss is seen: in pieces where its kernels hold no logits of this family."""
+    """How the stack's step is seen: its loss in pieces where its kernels hold no logits of this
+    family, and what torch of its day kept for the backward pass; None as it was recorded."""
     is_fused = recipe.task == "causal_lm" and _holds_no_logits(stack, facts)
-    return in_pieces if is_fused else None
+    return _view(is_fused, _kept_inputs(stack))
+
+
+def _kept_inputs(stack: Stack) -> tuple[str, ...]:
+    """Names of what autograd of its day kept beside what is read."""
+    return tuple(name for name in OPERATIONS if stack.word(name) == KEPT)
+
+
+@cache
+def _view(is_fused: bool, inputs: tuple[str, ...]) -> View | None:
+    """One function for equal views: sources of traces are shared by it."""
+    if not inputs:
+        return in_pieces if is_fused else None
+    operations = tuple(name for key in inputs for name in OPERATIONS[key])
+
+    def seen(trace: StepTrace) -> StepTrace:
+        return kept(in_pieces(trace) if is_fused else trace, operations)
+
+    return seen
 
 
 def _holds_no_logits(stack: Stack, facts: ModelFacts) -> bool:

@@ -22,6 +22,7 @@ from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.plan.inputs.counts import counted, said_of
 from planner.plan.inputs.families.images import TASK, seen_lines, with_places
+from planner.plan.inputs.families.largest import largest_batch, largest_lines
 from planner.plan.inputs.families.mixtures import mixture_lines
 from planner.plan.inputs.kept import current
 from planner.plan.inputs.of_its_day import stack_lines, view_of
@@ -87,7 +88,8 @@ class Problem:
     ) -> TraceSource:
         # a question that was changed shares these sources: its stack may see them otherwise
         view = view_of(stack_of(self.question.stack), facts, recipe)
-        key = (facts.fingerprint, recipe, teacher.fingerprint if teacher else None, view)
+        peak = largest_batch(self.question, facts, self.data, recipe)
+        key = (facts.fingerprint, recipe, teacher.fingerprint if teacher else None, view, peak)
         if key not in self._sources:
             self._sources[key] = trace_for(
                 facts,
@@ -96,6 +98,7 @@ class Problem:
                 progress=self.progress,
                 view=view,
                 record=self.record,
+                peak=peak,
             )
         found = self._sources[key]
         found.progress = self.progress  # who asks now, not who asked first
@@ -147,6 +150,7 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     problem.data = fitted_to(facts, with_places(question, facts, data), problem.assumptions)
     problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
     problem.first_lines += seen_lines(question, facts, data)
+    problem.first_lines += largest_lines(question, facts, data, question.task or facts.task)
     problem.first_lines += mixture_lines(question, facts, problem.trained_strategies)
     problem.first_lines += task_lines(facts)
     problem.first_lines += picture_lines(question, facts, problem.data)

@@ -69,7 +69,7 @@ def _held_bytes(course: Course) -> float:
 def _forward_bytes(course: Course, batch: int) -> float:
     """At the longest batch."""
     setting = course.setting
-    source, longest = setting.source, setting.longest
+    source, longest = setting.source.largest, setting.longest
     recorded = recorded_batch(batch, setting.micro_batch)
 
     def made() -> float:
@@ -122,7 +122,7 @@ def _kept(course: Course, samples: int, batch: int) -> Kept:
     if not course.question.evaluation_keeps_logits:
         return Kept(samples, batch)
     setting = course.setting
-    trace = setting.source.at(B=max(2, batch), **setting.longest)
+    trace = setting.source.largest.at(B=max(2, batch), **setting.longest)
     logits = result_numbers(trace, trace.dims(B=2, **setting.longest)) / 2
     config = setting.source.facts.config or {}
     found = keys_and_values(config)

@@ -99,8 +99,8 @@ class SourceGrid:
 
     @cached_property
     def trace(self) -> StepTrace:
-        """At the longest batch of the largest micro-batch."""
-        return self.source.at(B=int(self.large[-1]), **self.longest)
+        """At the longest batch of the largest micro-batch, as memory is of."""
+        return self.source.largest.at(B=int(self.large[-1]), **self.longest)
 
     @cached_property
     def peaks(self) -> np.ndarray:
@@ -204,7 +204,8 @@ class DeviceGrid:
         """A bound on the seconds that all devices together give to one sample at any micro-batch
         that ``candidates`` of this policy of checkpointing or a later one name; 0 where none can be
         given."""
-        shared, trace = self.shared, self.shared.trace
+        shared = self.shared
+        trace = shared.source.at(B=int(shared.large[-1]), **shared.longest)
         every = shared.micro_batches[parallel]
         sizes = [size for size in every if size > 1] if self.fitting else every
         sizes = sizes or every

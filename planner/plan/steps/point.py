@@ -15,7 +15,7 @@ from planner.parallel.data_parallel import bucket_bytes
 from planner.parallel.plan import ALONE, ParallelPlan
 from planner.parallel.step import optimizer_step_seconds
 from planner.step_time.clock import StepClock, StepTime
-from planner.trace.source import TraceSource, trace_for
+from planner.trace.source import TraceSource, largest_of, trace_for
 from planner.trace.table import CATEGORIES, StepTrace, traced_length
 from planner.training.recipe import Recipe
 from planner.uncertainty.spread import moved, spread
@@ -166,7 +166,9 @@ def evaluate(
     """Step time and peak memory at one batch and length. Raises the errors of tracing, and
     QuestionError for a device that does not run the precision."""
     spec.check_trainable(recipe.precision)
-    source = source or trace_for(facts, recipe, teacher=teacher)
+    if source is None:
+        peak = largest_of(facts, recipe)
+        source = trace_for(facts, recipe, teacher=teacher, peak=peak)
     lengths = {"S": traced_length(sequence_length), "T": traced_length(target_length)}
     point = {"B": micro_batch, **lengths}
     memory = memory_at(source, spec, point, accumulation=accumulation, parallel=parallel)
@@ -194,9 +196,10 @@ def memory_at(
     parallel: ParallelPlan = ALONE,
     replays: Replays | None = None,
 ) -> Memory:
-    """Replay the allocator at a point. With several devices the gradient buckets of data
-    parallelism are added. ``replays``: those that were made before, for a search of many points."""
-    trace, runtime, family = _trace_at(source, point), _runtime(spec), source.facts.modality
+    """Replay the allocator at a point, of a detector at its largest images. With several devices
+    the gradient buckets of data parallelism are added. ``replays``: those that were made before,
+    for a search of many points."""
+    trace, runtime, family = _trace_at(source.largest, point), _runtime(spec), source.facts.modality
     made = replays or Replays()
     peak = made.peak(trace, point, accumulation=accumulation, workspace=runtime.workspace)
     buckets = bucket_bytes(trace.meta.get("gradient_bytes", 0), parallel.dp_replicate)

@@ -45,7 +45,7 @@ class Setting:
 
     def longest_trace(self) -> StepTrace:
         """The trace at the longest batch: its ``meta`` counts parameters and checkpoint bytes."""
-        return self.source.at(B=self.micro_batch, **self.longest)
+        return self.source.largest.at(B=self.micro_batch, **self.longest)
 
     @property
     def checkpoint_bytes(self) -> float:

@@ -7,13 +7,14 @@ from dataclasses import replace
 from functools import lru_cache
 
 from planner.deferred import RARELY_CALLED, deferred
+from planner.models.constants import constant
 from planner.models.facts import ModelFacts
 from planner.trace.raw import RawTrace
 from planner.trace.recorder.fitting.fit import StructureChanges, fit, fit_counts, monomials_of
 from planner.trace.recorder.fitting.rounded import rounded_sizes
 from planner.trace.recorder.kernels.selective_scan import fuse_scans
 from planner.trace.recorder.step_runner import AUTOCAST, WEIGHTS, StepRunner
-from planner.trace.table import SHORTEST, StepTrace, TraceFamily
+from planner.trace.table import OBJECTS, SHORTEST, StepTrace, TraceFamily
 from planner.trace.versions import versions
 from planner.training.recipe import Recipe
 from planner.version import __version__
@@ -49,10 +50,22 @@ def record_regime(
     try:
         return TraceFamily((steps.fitted((low, high), None),)), False
     except StructureChanges as error:
+        if recipe.largest is not None:
+            full = Steps(Heads(facts, recipe, teacher), regime, symbols, progress, is_full=True)
+            return _of_full_images(full, facts), False
         if "S" not in symbols or length is None:
             raise _unlike(facts, error) from error
     try:
         return TraceFamily((steps.fitted((length, length), length),)), True
+    except StructureChanges as error:
+        raise _unlike(facts, error) from error
+
+
+def _of_full_images(steps: Steps, facts: ModelFacts) -> TraceFamily:
+    """Of images that all have as many objects as the fullest of a published set, where the number
+    of objects changes the operations (as groups of noisy copies of them do)."""
+    try:
+        return TraceFamily((steps.fitted((None, None), None),))
     except StructureChanges as error:
         raise _unlike(facts, error) from error
 
@@ -121,8 +134,10 @@ class Heads:
 class Steps:
     """The recordings of one regime, each made when it is first asked for."""
 
-    def __init__(self, heads: Heads, regime: str, symbols: str, progress):
+    def __init__(self, heads: Heads, regime: str, symbols: str, progress, *, is_full=False):
+        """``is_full``: every image of a detector has as many objects as the fullest."""
         self.heads, self.regime, self.symbols, self.progress = heads, regime, symbols, progress
+        self.is_full = is_full
         self.raws: dict[tuple, RawTrace] = {}
 
     def fitted(self, lengths: tuple, exact: int | None) -> StepTrace:
@@ -139,7 +154,9 @@ class Steps:
     def _fit(self, lengths: tuple, exact: int | None, way: str) -> StepTrace:
         one = self.regime.startswith("b1")
         free = "".join(
-            s for s in self.symbols if not (s == "B" and one) and not (s == "S" and exact)
+            s
+            for s in self.symbols
+            if not (s == "B" and one or s == "S" and exact or s == OBJECTS and self.is_full)
         )
         monomials = monomials_of(free, way)
         points = _with_classes(self._points(lengths, exact), self.heads.numbers, way)
@@ -155,6 +172,8 @@ class Steps:
     def _points(self, lengths: tuple, exact: int | None) -> list[dict[str, int]]:
         past = lengths[0] if self.regime.endswith("w") else None
         longest = self.heads.first.built.facts.max_length
+        if self.heads.recipe.largest is not None:
+            return _crowded(self.regime, self.is_full)
         return _points(self.regime, self.symbols, past, exact, longest)
 
     def _recorded(self, points: list[dict[str, int]]) -> list[RawTrace]:
@@ -225,6 +244,13 @@ def _points(
     return [{**p, "T": TARGET_LENGTHS[0]} for p in points] + [
         {**p, "T": TARGET_LENGTHS[1]} for p in points[: len(batches)]
     ]
+
+
+def _crowded(regime: str, is_full: bool) -> list[dict[str, int]]:
+    """The points of a detector's largest batch, whose objects are a symbol."""
+    batches = (1,) if regime.startswith("b1") else BATCHES
+    objects = (int(constant("most_objects")),) if is_full else TARGET_LENGTHS
+    return [{"B": b, OBJECTS: n} for n in objects for b in batches]
 
 
 def _meta(runner: StepRunner, heads: Heads) -> dict:
@@ -316,6 +342,8 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
         negatives=recipe.negatives or 0,
         task=recipe.task,
         channels_last=convolutional(facts),
+        largest=recipe.largest,
+        objects=recipe.objects_per_image,
         device=device,
     )
     if built.store_half is not None and recipe.precision in AUTOCAST:

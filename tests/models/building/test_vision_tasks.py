@@ -57,7 +57,7 @@ def test_noisy_queries_are_the_librarys(monkeypatch):
     images = [{"class_labels": labels[i], "boxes": boxes[i]} for i in range(2)]
     every = [{"class_labels": labels.flatten(), "boxes": boxes.flatten(0, 1)}]
     theirs = library.get_contrastive_denoising_training_group(images, 80, 30, embed, **options)
-    ours = assignment._noisy(every, 80, 30, embed, **options)
+    ours = assignment._noisy(OBJECTS, every, 80, 30, embed, **options)
     for their, our in zip(theirs[:3], ours[:3], strict=True):
         assert torch.equal(their, our)
     assert theirs[3]["dn_num_group"] == ours[3]["dn_num_group"]
@@ -100,8 +100,8 @@ def test_nothing_of_the_library_stays_replaced():
     matchers = module_of("mask2former.modeling_mask2former")
     own = library.get_contrastive_denoising_training_group
     forward = matchers.Mask2FormerHungarianMatcher.forward
-    with assignment.without_data(torch.empty(1, device="meta")):
-        assert library.get_contrastive_denoising_training_group is assignment._noisy
+    with assignment.without_data(torch.empty(1, device="meta"), OBJECTS):
+        assert library.get_contrastive_denoising_training_group.func is assignment._noisy
         assert matchers.Mask2FormerHungarianMatcher.forward is mask_matching._at_points
     assert library.get_contrastive_denoising_training_group is own
     assert matchers.Mask2FormerHungarianMatcher.forward is forward

@@ -13,13 +13,13 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 
 from planner.models.building.detection.mask_matching import replacements
 from planner.models.building.detection.operations import assigned, positions, taken_as
-from planner.models.constants import constant
 
 SOLVER, NOISE = "linear_sum_assignment", "get_contrastive_denoising_training_group"
 PER_IMAGE = ("class_labels", "boxes", "masks")
@@ -36,14 +36,16 @@ def objects_of(batch: Mapping[str, Any]) -> list[dict[str, torch.Tensor]]:
 
 
 @contextlib.contextmanager
-def without_data(like: torch.Tensor) -> Iterator[None]:
-    """Inside, the library's losses run on meta tensors; elsewhere nothing changes."""
+def without_data(like: torch.Tensor, count: int) -> Iterator[None]:
+    """Inside, the library's losses run on meta tensors, with so many objects of each image;
+    elsewhere nothing changes."""
     if not like.is_meta:
         yield
         return
-    taken_as(like, float(constant("objects_per_image")))
+    taken_as(like, float(count))
+    noisy = partial(_noisy, count)
     try:
-        with _replaced(SOLVER, _solved), _replaced(NOISE, _noisy), _matchers_replaced():
+        with _replaced(SOLVER, _solved), _replaced(NOISE, noisy), _matchers_replaced():
             yield
     finally:
         taken_as(like, None)
@@ -92,6 +94,7 @@ def _solved(costs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _noisy(
+    count: int,
     targets: list[dict[str, torch.Tensor]],
     num_classes: int,
     num_queries: int,
@@ -101,10 +104,9 @@ def _noisy(
     box_noise_scale: float = 1.0,
 ) -> tuple[Any, Any, Any, Any]:
     """``get_contrastive_denoising_training_group`` of ``modeling_rt_detr.py`` (transformers 5.23)
-    for images that all have the stated number of objects."""
+    for images that all have ``count`` objects."""
     if num_denoising_queries <= 0:
         return None, None, None, None
-    count = int(constant("objects_per_image"))
     every = targets[0]
     labels, boxes = (every[name].unflatten(0, (-1, count)) for name in ("class_labels", "boxes"))
     groups = max(1, num_denoising_queries // count)

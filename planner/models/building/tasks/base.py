@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
+from planner.models.constants import constant
 from planner.registry import declared
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ HEAD_MODULES = {
 class Feed:
     """What a batch is made from: the module and its config, the weights' dtype, the length of a
     waveform in samples where the question states one, the model's name for refusals, the hard
-    negatives beside a query, the pictures of a sample. Its tensors are on meta."""
+    negatives beside a query, the pictures of a sample, (width, height) of images where they are not
+    the family's, the objects of each. Its tensors are on meta."""
 
     module: Any
     config: Any
@@ -49,6 +51,8 @@ class Feed:
     name: str
     negatives: int = 0
     images: int = 1
+    largest: tuple[int, int] | None = None
+    objects: int = int(constant("objects_per_image"))
 
     def ids(self, *shape: int | None) -> torch.Tensor:
         """int64 [*shape]: tokens or labels."""

@@ -30,7 +30,7 @@ HEADS = (
     "bbox_attention",
 )
 MATCHED = (
-    "every image has the stated number of objects ({objects}); the loss is the library's, with the "
+    "every image has the stated number of objects; the loss is the library's, with the "
     "objects of all images in one list, and its assignment on the host (scipy) is waited for but "
     "its own time is not priced"
 )
@@ -56,7 +56,9 @@ def photo_shape(feed: Feed) -> tuple[int, int, int]:
     """(channels, height, width): as high as the family's shorter side and as wide as a photograph,
     where images keep their shape."""
     channels, height, width = image_shape(feed)
-    if has("keeps_shape", feed.config.model_type) and height == width:
+    if feed.largest is not None:
+        width, height = feed.largest
+    elif has("keeps_shape", feed.config.model_type) and height == width:
         width = int(height * constant("photo_width") / constant("photo_height"))
     return channels, height, width
 
@@ -70,9 +72,9 @@ def images(feed: Feed, b: int) -> dict[str, Any]:
     return batch
 
 
-def _objects(feed: Feed, b: int, _s: int | None, _t: int | None) -> dict[str, Any]:
+def _objects(feed: Feed, b: int, _s: int | None, t: int | None) -> dict[str, Any]:
     """Images with objects [B, n]: class, and box as shares of the image."""
-    count = int(constant("objects_per_image"))
+    count = t or feed.objects
     boxes = feed.values(b, count, 4).float()
     return {**images(feed, b), "class_labels": feed.ids(b, count), "boxes": boxes}
 
@@ -81,7 +83,7 @@ def _loss(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
     from planner.models.building.detection.assignment import PER_IMAGE, objects_of, without_data
 
     given = {key: value for key, value in batch.items() if key not in PER_IMAGE}
-    with without_data(given["pixel_values"]):
+    with without_data(given["pixel_values"], batch["class_labels"].shape[1]):
         return module(**given, labels=objects_of(batch)).loss
 
 
@@ -106,7 +108,7 @@ def heads(module: Any) -> tuple[str, ...]:
 def frozen(module: Any, _config: Any) -> tuple[frozenset[str], tuple[str, ...]]:
     """What the library itself freezes: the first stages of a backbone."""
     names = frozenset(name for name, p in module.named_parameters() if not p.requires_grad)
-    return names, (MATCHED.format(objects=int(constant("objects_per_image"))),)
+    return names, (MATCHED,)
 
 
 def check(feed: Feed) -> None:

@@ -17,7 +17,6 @@ from planner.models.building.tasks.detection import (
     trained_side,
 )
 from planner.models.building.tasks.images import image_shape
-from planner.models.constants import constant
 
 if TYPE_CHECKING:
     import torch
@@ -55,9 +54,9 @@ def _pixel_check(feed: Feed) -> None:
 # ---- a mask for each object
 
 
-def _masks(feed: Feed, b: int, _s: int | None, _t: int | None) -> dict[str, Any]:
+def _masks(feed: Feed, b: int, _s: int | None, t: int | None) -> dict[str, Any]:
     """Images with objects [B, n]: class, and mask as large as the image."""
-    batch, count = images(feed, b), int(constant("objects_per_image"))
+    batch, count = images(feed, b), t or feed.objects
     height, width = batch["pixel_values"].shape[-2:]
     masks = feed.values(b, count, height, width).float()
     return {**batch, "class_labels": feed.ids(b, count), "masks": masks}
@@ -65,7 +64,7 @@ def _masks(feed: Feed, b: int, _s: int | None, _t: int | None) -> dict[str, Any]
 
 def _masks_and_boxes(feed: Feed, b: int, s: int | None, t: int | None) -> dict[str, Any]:
     batch = _masks(feed, b, s, t)
-    return {**batch, "boxes": feed.values(b, int(constant("objects_per_image")), 4).float()}
+    return {**batch, "boxes": feed.values(b, t or feed.objects, 4).float()}
 
 
 def _mask_loss(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
@@ -73,7 +72,7 @@ def _mask_loss(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
 
     given = {key: value for key, value in batch.items() if key not in PER_IMAGE}
     objects = objects_of(batch)
-    with without_data(given["pixel_values"]):
+    with without_data(given["pixel_values"], batch["class_labels"].shape[1]):
         if "labels" in inspect.signature(module.forward).parameters:
             return module(**given, labels=objects).loss
         return module(

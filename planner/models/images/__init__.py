@@ -1,0 +1,1 @@
+"""Images that models are trained on."""
