@@ -9,11 +9,14 @@
 
 ``transformers``: a model type of the installed release and one of the classes that its auto
 mappings train it by, both uniformly; the type's default config is written as a folder with that
-class in ``architectures``. ``timm``: names of ``timm.list_models()``. ``detection``: every model of
-``torchvision.models.detection``. Each is asked for full fine-tuning on one GPU, in a process beside
-this one with ``--limit`` seconds. Prints one line each, then how many of the drawn are answered,
-and the refusals. Leaves with 1 where one crashed, hung or ended in a traceback. With ``--kept``
-every outcome is kept as it comes, so that a stop loses none: what was answered is not asked again.
+class in ``architectures``. A type of whose default config transformers itself builds no model is
+passed over, the next one drawn stands in its place, and both are told. ``timm``: names of
+``timm.list_models()``. ``detection``: every model of ``torchvision.models.detection``. Each is
+asked for full fine-tuning on one GPU, in a process beside this one with ``--limit`` seconds.
+Prints one line each, then how many of the drawn are answered, and the refusals. Leaves with 1
+where one crashed, hung or ended in a traceback. With ``--kept`` every outcome is kept as it comes,
+so that a stop loses none: what was answered is not asked again. ``--also 2 3`` draws at those
+seeds too, of which the counts and the refusals are told.
 """
 
 from __future__ import annotations
@@ -60,11 +63,13 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is answered in words, or ``refusal``; ``waited`` seconds for it."""
+    """What is answered in words, or ``refusal``; ``waited`` seconds for it. ``no_model``: what its
+    own library says where it builds no model of the type's default config."""
 
     said: str = ""
     refusal: str | None = None
     waited: float = 0.0
+    no_model: str | None = None
 
 
 # ---- drawing; in a process of its own, as it imports the libraries
@@ -110,6 +115,13 @@ def draw(group: str, seed: int, count: int) -> list[str]:
     return sorted(names) if group == "detection" else chance.sample(names, min(count, len(names)))
 
 
+def draw_more(seed: int, drawn: Sequence[str], count: int) -> list[str]:
+    """Names of transformers in whose place others were passed over, of other model types."""
+    names, chance = _classes(), random.Random(f"transformers {seed} more")
+    left = sorted(set(names) - {name.partition(":")[0] for name in drawn})
+    return [f"{kind}:{chance.choice(names[kind])}" for kind in chance.sample(left, count)]
+
+
 # ---- asking
 
 
@@ -125,6 +137,8 @@ def _answer(drawn: Drawn) -> Outcome:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     with tempfile.TemporaryDirectory() as folder:
         try:
+            if drawn.group == "transformers" and (said := _not_built(drawn.name)):
+                return Outcome(no_model=said)
             if drawn.group != "transformers":
                 return _asked(drawn.name)
             return _asked(_folder(drawn.name, Path(folder)))
@@ -147,6 +161,27 @@ def _folder(name: str, where: Path) -> str:
     folder.mkdir()
     config.to_json_file(folder / "config.json", use_diff=False)
     return str(folder)
+
+
+def _not_built(name: str) -> str | None:
+    """What transformers fails with where it builds a type's own default config, on meta and with
+    nothing of this program's; None where it builds it."""
+    import torch
+
+    from planner.libraries import import_library
+
+    kind, _, class_name = name.partition(":")
+    transformers = import_library("transformers", "drawing architectures")
+    try:
+        with torch.device("meta"):
+            getattr(transformers, class_name)._from_config(transformers.CONFIG_MAPPING[kind]())
+    except NotImplementedError:  # a constructor that computes, which meta cannot
+        return None
+    except Exception as error:  # whatever the library raises
+        if "meta" in str(error):
+            return None
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    return None
 
 
 def _asked(model: str) -> Outcome:
@@ -173,14 +208,22 @@ def _asked(model: str) -> Outcome:
 
 
 def show(drawn: Drawn, outcome: Outcome) -> str:
-    sign = "ok  " if outcome.refusal is None else "no  "
-    return f"{sign} {drawn.group:12} {drawn.name:58} {outcome.refusal or outcome.said}"
+    sign = "none" if outcome.no_model else "ok  " if outcome.refusal is None else "no  "
+    return f"{sign} {drawn.group:12} {drawn.name:58} {_told(outcome)}"
+
+
+def _told(outcome: Outcome) -> str:
+    if outcome.no_model:
+        return f"passed over: transformers builds none of its default config ({outcome.no_model})"
+    return outcome.refusal or outcome.said
 
 
 def counts(outcomes: Sequence[tuple[Drawn, Outcome]]) -> dict[str, tuple[int, int]]:
-    """Group → (answered, drawn)."""
+    """Group → (answered, drawn), without those that were passed over."""
     found: dict[str, tuple[int, int]] = {}
     for drawn, outcome in outcomes:
+        if outcome.no_model:
+            continue
         answered, asked = found.get(drawn.group, (0, 0))
         found[drawn.group] = (answered + (outcome.refusal is None), asked + 1)
     return found
@@ -202,8 +245,9 @@ def document(outcomes: Sequence[tuple[Drawn, Outcome]], asked_as: str) -> str:
         for group, (answered, asked) in counts(outcomes).items()
     ]
     lines = [
-        f"| {drawn.group} | {drawn.name} | {'no' if outcome.refusal else 'yes'} |"
-        f" {_cell(outcome.refusal or outcome.said)} | {outcome.waited:.1f} |"
+        f"| {drawn.group} | {drawn.name} |"
+        f" {'none' if outcome.no_model else 'no' if outcome.refusal else 'yes'} |"
+        f" {_cell(_told(outcome))} | {outcome.waited:.1f} |"
         for drawn, outcome in outcomes
     ]
     return f"""# Architectures drawn by seed
@@ -211,7 +255,8 @@ def document(outcomes: Sequence[tuple[Drawn, Outcome]], asked_as: str) -> str:
 Written by `{asked_as}`; nothing is edited by hand.
 Each is asked for full fine-tuning on one {GPU}, as a user would, of a config that names no
 checkpoint: its task, the peak of device memory and the seconds of one step at the micro-batch that
-was chosen. What is refused says why in one line.
+was chosen. What is refused says why in one line. A type of whose default config transformers itself
+builds no model is passed over, and the next one drawn stands in its place.
 
 {_versions()}
 
@@ -248,16 +293,21 @@ def _key(drawn: Drawn) -> str:
     return f"{drawn.group} {drawn.name}"
 
 
-def answers(drawn: Sequence[Drawn], kept: Kept, limit: float) -> Iterator[tuple[Drawn, Outcome]]:
-    """Each with its outcome, kept or asked now."""
-    worker = Worker(ask, limit)
+def answers(
+    drawn: Sequence[Drawn], kept: Kept, limit: float, more: Sequence[Drawn] = ()
+) -> Iterator[tuple[Drawn, Outcome]]:
+    """Each with its outcome, kept or asked now. ``more`` stand in for those passed over."""
+    worker, waiting, left = Worker(ask, limit), list(drawn), list(more)
     try:
-        for each in drawn:
+        while waiting:
+            each = waiting.pop(0)
             outcome = kept.get(_key(each))
             if outcome is None:
                 found, failure = worker(each)
                 outcome = found if failure is None else Outcome(refusal=failure, waited=limit)
                 kept.put(_key(each), outcome)
+            if outcome.no_model and left:
+                waiting.insert(0, left.pop(0))
             yield each, outcome
     finally:
         worker.end()
@@ -267,13 +317,13 @@ def main() -> int:
     options = _arguments()
     many = {"transformers": options.transformers, "timm": options.timm, "detection": 0}
     drawer = Worker(_draw, 600.0)
-    drawn, failure = drawer((options.only or GROUPS, options.seed, many, options.named))
+    found, failure = drawer((options.only or GROUPS, options.seed, many, options.named))
     drawer.end()
     if failure is not None:
         print(f"drawn_architectures: drawing failed: {failure}", file=sys.stderr)
         return 1
-    outcomes = []
-    for each, outcome in answers(drawn, kept_outcomes(options.kept), options.limit):
+    (drawn, more), outcomes = found, []
+    for each, outcome in answers(drawn, kept_outcomes(options.kept), options.limit, more):
         outcomes.append((each, outcome))
         print(show(each, outcome), flush=True)
     print(summary(outcomes))
@@ -292,11 +342,17 @@ def _asked_as(options: argparse.Namespace) -> str:
     return f"python benchmarks/drawn_architectures.py {' '.join(parts)} --write {options.write}"
 
 
-def _draw(asked: tuple[Sequence[str], int, dict[str, int], Sequence[str] | None]) -> list[Drawn]:
+def _draw(
+    asked: tuple[Sequence[str], int, dict[str, int], Sequence[str] | None],
+) -> tuple[list[Drawn], list[Drawn]]:
+    """(what is drawn, what stands in for those that are passed over)."""
     groups, seed, many, named = asked
     if named:
-        return [Drawn(_group_of(name), name) for name in named]
-    return [Drawn(group, name) for group in groups for name in draw(group, seed, many[group])]
+        return [Drawn(_group_of(name), name) for name in named], []
+    drawn = [Drawn(group, name) for group in groups for name in draw(group, seed, many[group])]
+    own = [each.name for each in drawn if each.group == "transformers"]
+    more = draw_more(seed, own, len(own)) if own else []
+    return drawn, [Drawn("transformers", name) for name in more]
 
 
 def _group_of(name: str) -> str:

@@ -3,7 +3,7 @@ is made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
@@ -67,6 +67,14 @@ class Feed:
         import torch
 
         return torch.ones(cast("tuple[int, ...]", shape), dtype=torch.int64, device="meta")
+
+
+def config_parts(config: Any) -> Iterator[Any]:
+    """A config of transformers, then the configs that it holds, outermost first."""
+    yield config
+    for value in vars(config).values():
+        if hasattr(value, "to_diff_dict"):
+            yield from config_parts(value)
 
 
 def own_loss(module: torch.nn.Module, batch: Batch) -> torch.Tensor:

@@ -24,8 +24,9 @@ def classifier_config(config: Any, classes: int | None) -> None:
         config.num_labels = classes
     if config.num_labels > 1:
         config.problem_type = "single_label_classification"
-    if getattr(config, "pad_token_id", None) is None:
-        config.pad_token_id = 0
+    for part in (config, config.get_text_config()):
+        if getattr(part, "pad_token_id", None) is None:
+            part.pad_token_id = 0
 
 
 def decoder_logits(module: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor:
