@@ -15,8 +15,8 @@ passed over, the next one drawn stands in its place, and both are told. ``timm``
 asked for full fine-tuning on one GPU, in a process beside this one with ``--limit`` seconds.
 Prints one line each, then how many of the drawn are answered, and the refusals. Leaves with 1
 where one crashed, hung or ended in a traceback. With ``--kept`` every outcome is kept as it comes,
-so that a stop loses none: what was answered is not asked again. ``--also 2 3`` draws at those
-seeds too, of which the counts and the refusals are told.
+so that a stop loses none: what was answered is not asked again. ``--also 2 3`` draws of
+transformers at those seeds too, of which the counts and the refusals are told.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.coverage import GIB, GPU, TROUBLE  # noqa: E402
+from benchmarks.drawn_page import Drawn, Outcome, document, show, summary  # noqa: E402
 from benchmarks.isolated import Worker  # noqa: E402
 from benchmarks.kept import Kept  # noqa: E402
 
@@ -51,25 +52,6 @@ DATA = {
     "table": {},
 }
 SAMPLES = 10_000
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """``name``: a vision model with its library's prefix, or ``type:Class`` of transformers."""
-
-    group: str
-    name: str
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What is answered in words, or ``refusal``; ``waited`` seconds for it. ``no_model``: what its
-    own library says where it builds no model of the type's default config."""
-
-    said: str = ""
-    refusal: str | None = None
-    waited: float = 0.0
-    no_model: str | None = None
 
 
 # ---- drawing; in a process of its own, as it imports the libraries
@@ -204,83 +186,6 @@ def _asked(model: str) -> Outcome:
     )
 
 
-# ---- the table
-
-
-def show(drawn: Drawn, outcome: Outcome) -> str:
-    sign = "none" if outcome.no_model else "ok  " if outcome.refusal is None else "no  "
-    return f"{sign} {drawn.group:12} {drawn.name:58} {_told(outcome)}"
-
-
-def _told(outcome: Outcome) -> str:
-    if outcome.no_model:
-        return f"passed over: transformers builds none of its default config ({outcome.no_model})"
-    return outcome.refusal or outcome.said
-
-
-def counts(outcomes: Sequence[tuple[Drawn, Outcome]]) -> dict[str, tuple[int, int]]:
-    """Group → (answered, drawn), without those that were passed over."""
-    found: dict[str, tuple[int, int]] = {}
-    for drawn, outcome in outcomes:
-        if outcome.no_model:
-            continue
-        answered, asked = found.get(drawn.group, (0, 0))
-        found[drawn.group] = (answered + (outcome.refusal is None), asked + 1)
-    return found
-
-
-def summary(outcomes: Sequence[tuple[Drawn, Outcome]]) -> str:
-    lines = [
-        f"{group}: {answered} of {asked} answered"
-        for group, (answered, asked) in counts(outcomes).items()
-    ]
-    refused = [show(drawn, outcome) for drawn, outcome in outcomes if outcome.refusal]
-    return "\n".join(["", *lines, "", "Refused:" if refused else "None refused", *refused])
-
-
-def document(outcomes: Sequence[tuple[Drawn, Outcome]], asked_as: str) -> str:
-    """The page: counts of every group, then each drawn with its answer or why it has none."""
-    sums = [
-        f"| {group} | {asked} | {answered} | {asked - answered} |"
-        for group, (answered, asked) in counts(outcomes).items()
-    ]
-    lines = [
-        f"| {drawn.group} | {drawn.name} |"
-        f" {'none' if outcome.no_model else 'no' if outcome.refusal else 'yes'} |"
-        f" {_cell(_told(outcome))} | {outcome.waited:.1f} |"
-        for drawn, outcome in outcomes
-    ]
-    return f"""# Architectures drawn by seed
-
-Written by `{asked_as}`; nothing is edited by hand.
-Each is asked for full fine-tuning on one {GPU}, as a user would, of a config that names no
-checkpoint: its task, the peak of device memory and the seconds of one step at the micro-batch that
-was chosen. What is refused says why in one line. A type of whose default config transformers itself
-builds no model is passed over, and the next one drawn stands in its place.
-
-{_versions()}
-
-| group | drawn | answered | refused |
-| --- | ---: | ---: | ---: |
-{chr(10).join(sums)}
-
-| group | drawn | answered | answer, or why not | seconds waited |
-| --- | --- | --- | --- | ---: |
-{chr(10).join(lines)}
-"""
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "/").replace(str(Path.home()), "~")
-
-
-def _versions() -> str:
-    from importlib.metadata import version
-
-    libraries = ("transformers", "timm", "torchvision", "torch")
-    return "Drawn from " + ", ".join(f"{name} {version(name)}" for name in libraries) + "."
-
-
 # ---- what was answered before
 
 
@@ -314,29 +219,45 @@ def answers(
 
 
 def main() -> int:
-    options = _arguments()
+    options, asked = _arguments(), {}
+    for seed in (options.seed, *(options.also or ())):
+        asked[seed] = _asked_at(seed, options)
+        if asked[seed] is None:
+            return 1
+        print(summary(asked[seed]))
+    every = [outcome for outcomes in asked.values() for _, outcome in outcomes]
+    if options.write:
+        from planner.cli.writing import write
+
+        main_one = asked.pop(options.seed)
+        write(options.write, document(main_one, _asked_as(options), asked))
+    return 1 if any((outcome.refusal or "").startswith(TROUBLE) for outcome in every) else 0
+
+
+def _asked_at(seed: int, options: argparse.Namespace) -> list[tuple[Drawn, Outcome]] | None:
+    """What is drawn by a seed, each asked; None where drawing fails, which is told. Of the other
+    seeds transformers alone, whose classes differ most."""
+    groups = options.only or GROUPS
+    if seed != options.seed:
+        groups = [group for group in groups if group == "transformers"]
     many = {"transformers": options.transformers, "timm": options.timm, "detection": 0}
     drawer = Worker(_draw, 600.0)
-    found, failure = drawer((options.only or GROUPS, options.seed, many, options.named))
+    found, failure = drawer((groups, seed, many, options.named))
     drawer.end()
     if failure is not None:
         print(f"drawn_architectures: drawing failed: {failure}", file=sys.stderr)
-        return 1
+        return None
     (drawn, more), outcomes = found, []
     for each, outcome in answers(drawn, kept_outcomes(options.kept), options.limit, more):
         outcomes.append((each, outcome))
         print(show(each, outcome), flush=True)
-    print(summary(outcomes))
-    if options.write:
-        from planner.cli.writing import write
-
-        write(options.write, document(outcomes, _asked_as(options)))
-    return 1 if any((outcome.refusal or "").startswith(TROUBLE) for _, outcome in outcomes) else 0
+    return outcomes
 
 
 def _asked_as(options: argparse.Namespace) -> str:
     """The command that draws the same, in words."""
     parts = [f"--seed {options.seed}"]
+    parts += [f"--also {' '.join(map(str, options.also))}"] if options.also else []
     parts += [f"--only {' '.join(options.only)}"] if options.only else []
     parts += [f"--named {' '.join(options.named)}"] if options.named else []
     return f"python benchmarks/drawn_architectures.py {' '.join(parts)} --write {options.write}"
@@ -365,6 +286,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--also", type=int, nargs="*", metavar="SEED")
     parser.add_argument("--transformers", type=int, default=30, metavar="N")
     parser.add_argument("--timm", type=int, default=60, metavar="N")
     parser.add_argument("--only", nargs="*", choices=GROUPS)

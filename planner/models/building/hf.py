@@ -10,8 +10,8 @@ from planner.errors import FieldName, ModelError
 from planner.libraries import import_library
 from planner.models.building.built import BuiltModel, largest_module_list
 from planner.models.building.experts import group_experts
-from planner.models.building.left_open import fill_in, give_size
 from planner.models.building.meta import make_on
+from planner.models.building.sight.left_open import fill_in, give_size
 from planner.models.building.tasks.base import (
     Feed,
     TrainingTask,
@@ -103,7 +103,7 @@ def build_transformers(
         frozen=frozenset(frozen),
         unadapted=frozenset(frozen) if kind.frozen_takes_no_adapters else frozenset(),
         beside_adapters=kind.beside_adapters(module),
-        assumptions=(*stand_ins, *said, *assumed),
+        assumptions=(*stand_ins, *said, *assumed, *kind.fed(feed)),
         after_update=kind.after_update(module) if kind.after_update else None,
     )
 

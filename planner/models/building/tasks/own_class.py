@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from planner.errors import ModelError
 from planner.libraries import import_library
 from planner.models.building.tasks.base import Feed, TrainingTask
-from planner.models.building.tasks.own_inputs import arguments, inputs
+from planner.models.building.tasks.own_inputs import arguments, inputs, left_out
 
 SAID = (
     "fed after the names of its arguments; trained on its own loss where it takes labels of a "
@@ -111,10 +111,20 @@ def _said(_module: Any, _config: Any) -> tuple[frozenset[str], tuple[str, ...]]:
     return frozenset(), (SAID,)
 
 
+def _fed(feed: Feed) -> tuple[str, ...]:
+    """The arguments by name, and those that no shape was found for."""
+    given = _batch(feed, _TRIED_BATCH, _TRIED_LENGTH, None)
+    without = left_out(feed, given)
+    text = f"it is fed with {', '.join(given)}"
+    return (text + (f"; {', '.join(without)} left out" if without else ""),)
+
+
 def _with_tokens(config: Any) -> TrainingTask | None:
     return TOKENS if "input_ids" in arguments(class_named(config)) else None
 
 
+#: Samples and tokens that shapes are tried with.
+_TRIED_BATCH, _TRIED_LENGTH = 2, 48
 PLAIN = TrainingTask(
     "custom",
     (),
@@ -123,9 +133,10 @@ PLAIN = TrainingTask(
     logits=_logits,
     loss=_loss,
     frozen=_said,
+    fed=_fed,
     variant=_with_tokens,
 )
 TOKENS = TrainingTask(
-    "custom", (), _batch, symbols=("B", "S"), logits=_logits, loss=_loss, frozen=_said
+    "custom", (), _batch, symbols=("B", "S"), logits=_logits, loss=_loss, frozen=_said, fed=_fed
 )
 TASKS = (PLAIN,)

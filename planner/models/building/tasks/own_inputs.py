@@ -150,16 +150,17 @@ def inputs(feed: Feed, b: int, s: int | None, ends: Mapping[str, Any]) -> Inputs
     a decoder's inputs where it makes those itself. Raises ModelError where one that it needs is
     not known."""
     length = s or int(constant("clip_tokens"))
+    sets = _every(feed, b, length)
     if feed.module not in _CHOSEN:
-        _CHOSEN[feed.module] = _first_that_runs(feed.module, _every(feed, b, length), ends)
-    return next(islice(_every(feed, b, length), _CHOSEN[feed.module], None))
+        _CHOSEN[feed.module] = _first_that_runs(feed.module, sets, ends)
+    return next(islice(_combined(sets), _CHOSEN[feed.module], None))
 
 
 _CHOSEN: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
 
-def _every(feed: Feed, b: int, s: int) -> Iterator[Inputs]:
-    """What is tried, in the same order at every size: sets of arguments, each in every shape."""
+def _every(feed: Feed, b: int, s: int) -> list[Shapes]:
+    """What is tried, in the same order at every size: sets of arguments, each with its shapes."""
     names = arguments(type(feed.module))
     needed = [name for name, p in names.items() if _is_needed(name, p)]
     shapes = _senses(feed, names, b, s)
@@ -179,7 +180,7 @@ def _every(feed: Feed, b: int, s: int) -> Iterator[Inputs]:
     main = getattr(feed.module, "main_input_name", None) or ""
     senses = [name for name in shapes if name not in needed]
     senses.sort(key=lambda name: name not in main)
-    return _combined(_sets(shapes, needed, senses, beside))
+    return _sets(shapes, needed, senses, beside)
 
 
 def _sets(shapes: Shapes, needed: list[str], senses: list[str], beside: Shapes) -> list[Shapes]:
@@ -189,6 +190,11 @@ def _sets(shapes: Shapes, needed: list[str], senses: list[str], beside: Shapes) 
     few = [shapes, *(must | {name: shapes[name]} for name in senses if len(shapes) > 1)]
     more = [one | {name: values} for one in few for name, values in beside.items()]
     return [*few, *more, *(one | beside for one in few if beside)]
+
+
+def left_out(feed: Feed, given: Mapping[str, Any]) -> tuple[str, ...]:
+    """The arguments that are known by name and not given: what else the class could read."""
+    return tuple(name for name in arguments(type(feed.module)) if name in {*_KNOWN} - {*given})
 
 
 def _is_needed(name: str, parameter: inspect.Parameter) -> bool:
@@ -228,18 +234,32 @@ def _senses(feed: Feed, names: Mapping[str, Any], b: int, s: int) -> dict[str, l
     return found
 
 
-def _first_that_runs(module: Any, tried: Iterator[Inputs], ends: Mapping[str, Any]) -> int:
-    """Its number; else of the first that only data stops; else of the first, whose own error is
-    then told."""
-    stopped: int | None = None
-    for number, given in enumerate(islice(tried, _MOST_TRIES)):
-        for more in (given, {**given, **ends}) if ends else (given,):
-            error = runs(module, more)
+def _first_that_runs(module: Any, sets: list[Shapes], ends: Mapping[str, Any]) -> int:
+    """Its number among all that may be tried; of a set of arguments that no shape runs with, the
+    first that only data stops, before a smaller set. The first of all, whose own error is then
+    told, where there is none."""
+    number = 0
+    for shapes in sets:
+        stopped: int | None = None
+        for given in islice(_combined([shapes]), max(0, _MOST_TRIES - number)):
+            error = _best(module, given, ends)
             if error is None:
                 return number
             if stopped is None and _asks_data(error):
                 stopped = number
-    return stopped or 0
+            number += 1
+        if stopped is not None:
+            return stopped
+    return 0
+
+
+def _best(module: Any, given: Inputs, ends: Mapping[str, Any]) -> Exception | None:
+    """What it fails with; with labels beside, where it makes a decoder's inputs of those."""
+    error = runs(module, given)
+    if error is None or _asks_data(error) or not ends:
+        return error
+    other = runs(module, {**given, **ends})
+    return other if other is None or _asks_data(other) else error
 
 
 def runs(module: Any, given: Mapping[str, Any]) -> Exception | None:
@@ -247,26 +267,30 @@ def runs(module: Any, given: Mapping[str, Any]) -> Exception | None:
     import torch
 
     try:
-        with torch.no_grad(), _no_condition_holds():
+        with torch.no_grad(), _masks_are_full():
             module(**given)
     except Exception as error:  # the library's own refusal of other shapes
         return error
     return None
 
 
-def _no_condition_holds() -> Any:
-    """Inside, a condition on data that is not there is taken as False."""
+def _masks_are_full() -> Any:
+    """Inside, a condition on data that is not there is taken as False, but that all of it holds."""
     import torch
     from torch.overrides import TorchFunctionMode
 
-    class NoneHolds(TorchFunctionMode):
+    class Full(TorchFunctionMode):
         def __torch_function__(
             self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
         ) -> Any:
-            asked = func is torch.Tensor.__bool__ and args[0].is_meta
-            return False if asked else func(*args, **(kwargs or {}))
+            if func is torch.Tensor.__bool__ and args[0].is_meta:
+                return getattr(args[0], "_planner_whole", False)
+            found = func(*args, **(kwargs or {}))
+            if func in (torch.all, torch.Tensor.all):
+                found._planner_whole = True
+            return found
 
-    return NoneHolds()
+    return Full()
 
 
 def _asks_data(error: Exception) -> bool:

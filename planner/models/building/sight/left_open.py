@@ -3,6 +3,7 @@ family's default config does not."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -57,17 +58,24 @@ def _language(config: Any) -> tuple[str, ...]:
 
 
 def give_size(library: Any, config: Any, task: str, image_size: int | None) -> tuple[str, ...]:
-    """Gives a config that does not say how large its images are, or whose images are too small for
-    the places that they fill, the size of its family's image processor, else the usual one; what
-    is said of it. ``image_size``: pixels that the question states."""
+    """Gives a config that does not say how large its images are the size of its family's image
+    processor, else the usual one, and one whose images are too small for the places that they fill
+    the smallest that fills them; what is said of it. ``image_size``: pixels that the question
+    states."""
     vision = getattr(config, "vision_config", config)
     if image_size is not None or not sees(task, config):
         return ()
     stated = getattr(vision, "image_size", None)
     if stated is not None and not _too_small(config, vision, stated):
         return ()
-    found = processor_size(library, config.model_type)
-    if found is None and (stated is not None or task == "custom"):
+    if stated is not None:
+        vision.image_size = side = _smallest(config, vision)
+        why = "the smallest that fill its places among the tokens"
+        return (f"images are taken as {side} × {side} pixels, {why}",)
+    # a classifier's processor has one size for all of a family, weights of other sizes among them
+    of_family = task != "image_classification"
+    found = processor_size(library, config.model_type) if of_family else None
+    if found is None and task == "custom":
         return ()
     usual = int(constant("usual_image_size"))
     height, width = found or (usual, usual)
@@ -78,6 +86,12 @@ def give_size(library: Any, config: Any, task: str, image_size: int | None) -> t
         f"images are {height} × {width} pixels, as the image processor of {config.model_type} "
         "makes them; an image size that is asked for changes it",
     )
+
+
+def _smallest(config: Any, vision: Any) -> int:
+    """Pixels of the side of an image that gives a patch for each of its places."""
+    places = next(_numbers(config, _PLACES), 0)
+    return math.ceil(math.sqrt(places)) * vision.patch_size
 
 
 def _too_small(config: Any, vision: Any, stated: Any) -> bool:
