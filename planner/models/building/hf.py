@@ -203,7 +203,8 @@ def _untie(module: Any) -> None:
     import torch
 
     source, output = module.get_input_embeddings(), module.get_output_embeddings()
-    if output is not None and source is not None and output.weight is source.weight:
+    read = getattr(source, "weight", None)  # tables of codebooks have several
+    if output is not None and read is not None and output.weight is read:
         output.weight = torch.nn.Parameter(output.weight.detach().clone())
 
 

@@ -113,3 +113,13 @@ def test_a_decoder_that_classifies_finds_its_padding_token_in_its_text_part():
     config = SimpleNamespace(num_labels=2, pad_token_id=None, get_text_config=lambda: text)
     classifier_config(config, None)
     assert config.pad_token_id == 0 and text.pad_token_id == 0
+
+
+def test_a_decoder_among_the_encoder_decoders_reads_and_writes_one_sequence():
+    from planner.models.building.tasks.base import Feed, training_task
+
+    alone = training_task("seq2seq_lm", SimpleNamespace(is_encoder_decoder=False))
+    batch = alone.batch(Feed(None, None, None, None, "small"), 2, 5, 3)
+    assert batch["input_ids"].shape == (2, 8) and batch["labels"] is batch["input_ids"]
+    other = training_task("seq2seq_lm", SimpleNamespace(is_encoder_decoder=True))
+    assert other.batch(Feed(None, None, None, None, "small"), 2, 5, 3)["labels"].shape == (2, 3)

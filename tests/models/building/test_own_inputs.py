@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from planner.models.building.tasks.base import Feed  # noqa: E402
-from planner.models.building.tasks.own_inputs import inputs  # noqa: E402
+from planner.models.building.tasks.own_inputs import inputs, left_out  # noqa: E402
 from planner.models.building.tasks.own_sound import sounds  # noqa: E402
 from planner.models.class_names import class_task  # noqa: E402
 
@@ -70,6 +70,20 @@ class AsksData(torch.nn.Module):
         return pixel_values.nonzero()
 
 
+class Decoder(torch.nn.Module):
+    """Writes, from a decoder's inputs, or from labels that it shifts itself."""
+
+    def forward(self, pixel_values, decoder_input_ids=None, labels=None):
+        if decoder_input_ids is None and labels is None:
+            raise ValueError("nothing to write")
+        return pixel_values.sum()
+
+
+class Robot(torch.nn.Module):
+    def forward(self, state, actions=None):
+        return state.sum() + actions.sum()
+
+
 class Unknown(torch.nn.Module):
     def forward(self, state):
         return state
@@ -85,12 +99,23 @@ SIZED = {"image_size": 32, "num_channels": 3}
         (WithTrimap(), SIZED, {"pixel_values": (2, 4, 32, 32)}),
         (Pages(), {}, {"input_ids": (2, 5), "bbox": (2, 5, 4)}),
         (EitherSense(), {"num_mel_bins": 8}, {"input_features": (2, 100, 8)}),
+        (Decoder(), SIZED, {"pixel_values": (2, 3, 32, 32), "decoder_input_ids": (2, 5)}),
+        (
+            Robot(),
+            {"max_state_dim": 6, "max_action_dim": 7, "chunk_size": 9},
+            {"state": (2, 6), "actions": (2, 9, 7)},
+        ),
         (AsksData(), SIZED, {"pixel_values": (2, 1, 3, 32, 32)}),
     ],
 )
 def test_the_first_shape_that_its_code_runs_with_is_taken(module, config, shapes):
     found = inputs(feed(module, **config), 2, 5, {})
     assert {name: tuple(value.shape) for name, value in found.items()} == shapes
+
+
+def test_what_is_known_by_name_and_not_given_is_told():
+    fed = feed(EitherSense(), num_mel_bins=8)
+    assert left_out(fed, inputs(fed, 2, 5, {})) == ("input_ids",)
 
 
 def test_the_same_shape_is_taken_at_every_size():

@@ -111,6 +111,13 @@ def _task_texts(feed: Feed, b: int, _s: int) -> Iterator[Any]:
     yield feed.ids(b, getattr(feed.config, "task_seq_len", None) or int(constant("clip_tokens")))
 
 
+def _actions(feed: Feed, b: int, _s: int) -> Iterator[Any]:
+    """Of a robot: those of a chunk of moments."""
+    moments, width = (_anywhere(feed.config, n) for n in ("chunk_size", "max_action_dim"))
+    if moments and width:
+        yield feed.values(b, moments, width)
+
+
 _KNOWN: dict[str, Callable[[Feed, int, int], Iterator[Any]]] = {
     "input_ids": _tokens,
     "pixel_values": _pixels,
@@ -123,6 +130,7 @@ _KNOWN: dict[str, Callable[[Feed, int, int], Iterator[Any]]] = {
 _BESIDE: dict[str, Callable[[Feed, int, int], Iterator[Any]]] = {
     "bbox": _boxes,
     "task_inputs": _task_texts,
+    "actions": _actions,
     "decoder_input_ids": lambda feed, b, s: iter((feed.ids(b, s),)),
     "image_embeds_position_mask": lambda feed, b, s: iter((feed.mask(b, s),)),
     "image_attention_mask": lambda feed, b, s: iter((feed.mask(b, s, 1),)),
@@ -176,7 +184,7 @@ def _every(feed: Feed, b: int, s: int) -> list[Shapes]:
             mend="Give a factory package.module:function",
         )
     optional = {n: list(make(feed, b, s)) for n, make in _BESIDE.items() if n in names}
-    beside = {name: values for name, values in optional.items() if name not in shapes}
+    beside = {name: values for name, values in optional.items() if values and name not in shapes}
     main = getattr(feed.module, "main_input_name", None) or ""
     senses = [name for name in shapes if name not in needed]
     senses.sort(key=lambda name: name not in main)
@@ -211,12 +219,15 @@ def _combined(sets: list[dict[str, list[Any]]]) -> Iterator[Inputs]:
             yield dict(zip(shapes, values))
 
 
-def _of_name(feed: Feed, name: str, b: int, s: int) -> dict[str, list[Any]]:
+def _of_name(feed: Feed, name: str, b: int, s: int) -> Shapes:
     """Of what is needed under another name; nothing where its shape is not known."""
     if name in _BESIDE:
         return {name: list(_BESIDE[name](feed, b, s))}
     make = next((make for ending, make in _ENDINGS.items() if name.endswith(ending)), None)
-    return {name: [make(feed, b, s)]} if make else {}
+    if make:
+        return {name: [make(feed, b, s)]}
+    width = _anywhere(feed.config, f"max_{name}_dim", f"{name}_dim")  # a robot's state, say
+    return {name: [feed.values(b, width)]} if width else {}
 
 
 def _senses(feed: Feed, names: Mapping[str, Any], b: int, s: int) -> dict[str, list[Any]]:
@@ -235,14 +246,23 @@ def _senses(feed: Feed, names: Mapping[str, Any], b: int, s: int) -> dict[str, l
 
 
 def _first_that_runs(module: Any, sets: list[Shapes], ends: Mapping[str, Any]) -> int:
-    """Its number among all that may be tried; of a set of arguments that no shape runs with, the
-    first that only data stops, before a smaller set. The first of all, whose own error is then
-    told, where there is none."""
+    """Its number among all that may be tried: alone, else with labels beside, where the class makes
+    a decoder's inputs of those. The first of all, whose own error is then told, where none runs."""
+    for more in ({}, ends) if ends else ({},):
+        found = _runs_with(module, sets, more)
+        if found is not None:
+            return found
+    return 0
+
+
+def _runs_with(module: Any, sets: list[Shapes], more: Mapping[str, Any]) -> int | None:
+    """Of a set of arguments that no shape runs with, the first that only data stops, before a
+    smaller set."""
     number = 0
     for shapes in sets:
         stopped: int | None = None
         for given in islice(_combined([shapes]), max(0, _MOST_TRIES - number)):
-            error = _best(module, given, ends)
+            error = runs(module, {**given, **more})
             if error is None:
                 return number
             if stopped is None and _asks_data(error):
@@ -250,16 +270,7 @@ def _first_that_runs(module: Any, sets: list[Shapes], ends: Mapping[str, Any]) -
             number += 1
         if stopped is not None:
             return stopped
-    return 0
-
-
-def _best(module: Any, given: Inputs, ends: Mapping[str, Any]) -> Exception | None:
-    """What it fails with; with labels beside, where it makes a decoder's inputs of those."""
-    error = runs(module, given)
-    if error is None or _asks_data(error) or not ends:
-        return error
-    other = runs(module, {**given, **ends})
-    return other if other is None or _asks_data(other) else error
+    return None
 
 
 def runs(module: Any, given: Mapping[str, Any]) -> Exception | None:
