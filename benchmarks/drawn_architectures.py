@@ -9,11 +9,14 @@
 
 ``transformers``: a model type of the installed release and one of the classes that its auto
 mappings train it by, both uniformly; the type's default config is written as a folder with that
-class in ``architectures``. ``timm``: names of ``timm.list_models()``. ``detection``: every model of
-``torchvision.models.detection``. Each is asked for full fine-tuning on one GPU, in a process beside
-this one with ``--limit`` seconds. Prints one line each, then how many of the drawn are answered,
-and the refusals. Leaves with 1 where one crashed, hung or ended in a traceback. With ``--kept``
-every outcome is kept as it comes, so that a stop loses none: what was answered is not asked again.
+class in ``architectures``. A type of whose default config transformers itself builds no model is
+passed over, the next one drawn stands in its place, and both are told. ``timm``: names of
+``timm.list_models()``. ``detection``: every model of ``torchvision.models.detection``. Each is
+asked for full fine-tuning on one GPU, in a process beside this one with ``--limit`` seconds.
+Prints one line each, then how many of the drawn are answered, and the refusals. Leaves with 1
+where one crashed, hung or ended in a traceback. With ``--kept`` every outcome is kept as it comes,
+so that a stop loses none: what was answered is not asked again. ``--also 2 3`` draws of
+transformers at those seeds too, of which the counts and the refusals are told.
 """
 
 from __future__ import annotations
@@ -25,13 +28,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.coverage import GIB, GPU, TROUBLE  # noqa: E402
+from benchmarks.drawn_page import Drawn, Outcome, document, show, summary  # noqa: E402
 from benchmarks.isolated import Worker  # noqa: E402
 from benchmarks.kept import Kept  # noqa: E402
 
@@ -48,23 +52,6 @@ DATA = {
     "table": {},
 }
 SAMPLES = 10_000
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """``name``: a vision model with its library's prefix, or ``type:Class`` of transformers."""
-
-    group: str
-    name: str
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What is answered in words, or ``refusal``; ``waited`` seconds for it."""
-
-    said: str = ""
-    refusal: str | None = None
-    waited: float = 0.0
 
 
 # ---- drawing; in a process of its own, as it imports the libraries
@@ -110,6 +97,13 @@ def draw(group: str, seed: int, count: int) -> list[str]:
     return sorted(names) if group == "detection" else chance.sample(names, min(count, len(names)))
 
 
+def draw_more(seed: int, drawn: Sequence[str], count: int) -> list[str]:
+    """Names of transformers in whose place others were passed over, of other model types."""
+    names, chance = _classes(), random.Random(f"transformers {seed} more")
+    left = sorted(set(names) - {name.partition(":")[0] for name in drawn})
+    return [f"{kind}:{chance.choice(names[kind])}" for kind in chance.sample(left, count)]
+
+
 # ---- asking
 
 
@@ -125,6 +119,8 @@ def _answer(drawn: Drawn) -> Outcome:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     with tempfile.TemporaryDirectory() as folder:
         try:
+            if drawn.group == "transformers" and (said := _not_built(drawn.name)):
+                return Outcome(no_model=said)
             if drawn.group != "transformers":
                 return _asked(drawn.name)
             return _asked(_folder(drawn.name, Path(folder)))
@@ -149,6 +145,27 @@ def _folder(name: str, where: Path) -> str:
     return str(folder)
 
 
+def _not_built(name: str) -> str | None:
+    """What transformers fails with where it builds a type's own default config, on meta and with
+    nothing of this program's; None where it builds it."""
+    import torch
+
+    from planner.libraries import import_library
+
+    kind, _, class_name = name.partition(":")
+    transformers = import_library("transformers", "drawing architectures")
+    try:
+        with torch.device("meta"):
+            getattr(transformers, class_name)._from_config(transformers.CONFIG_MAPPING[kind]())
+    except NotImplementedError:  # a constructor that computes, which meta cannot
+        return None
+    except Exception as error:  # whatever the library raises
+        if "meta" in str(error):
+            return None
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    return None
+
+
 def _asked(model: str) -> Outcome:
     from planner import estimate
     from planner.models.resolve import resolve
@@ -169,73 +186,6 @@ def _asked(model: str) -> Outcome:
     )
 
 
-# ---- the table
-
-
-def show(drawn: Drawn, outcome: Outcome) -> str:
-    sign = "ok  " if outcome.refusal is None else "no  "
-    return f"{sign} {drawn.group:12} {drawn.name:58} {outcome.refusal or outcome.said}"
-
-
-def counts(outcomes: Sequence[tuple[Drawn, Outcome]]) -> dict[str, tuple[int, int]]:
-    """Group → (answered, drawn)."""
-    found: dict[str, tuple[int, int]] = {}
-    for drawn, outcome in outcomes:
-        answered, asked = found.get(drawn.group, (0, 0))
-        found[drawn.group] = (answered + (outcome.refusal is None), asked + 1)
-    return found
-
-
-def summary(outcomes: Sequence[tuple[Drawn, Outcome]]) -> str:
-    lines = [
-        f"{group}: {answered} of {asked} answered"
-        for group, (answered, asked) in counts(outcomes).items()
-    ]
-    refused = [show(drawn, outcome) for drawn, outcome in outcomes if outcome.refusal]
-    return "\n".join(["", *lines, "", "Refused:" if refused else "None refused", *refused])
-
-
-def document(outcomes: Sequence[tuple[Drawn, Outcome]], asked_as: str) -> str:
-    """The page: counts of every group, then each drawn with its answer or why it has none."""
-    sums = [
-        f"| {group} | {asked} | {answered} | {asked - answered} |"
-        for group, (answered, asked) in counts(outcomes).items()
-    ]
-    lines = [
-        f"| {drawn.group} | {drawn.name} | {'no' if outcome.refusal else 'yes'} |"
-        f" {_cell(outcome.refusal or outcome.said)} | {outcome.waited:.1f} |"
-        for drawn, outcome in outcomes
-    ]
-    return f"""# Architectures drawn by seed
-
-Written by `{asked_as}`; nothing is edited by hand.
-Each is asked for full fine-tuning on one {GPU}, as a user would, of a config that names no
-checkpoint: its task, the peak of device memory and the seconds of one step at the micro-batch that
-was chosen. What is refused says why in one line.
-
-{_versions()}
-
-| group | drawn | answered | refused |
-| --- | ---: | ---: | ---: |
-{chr(10).join(sums)}
-
-| group | drawn | answered | answer, or why not | seconds waited |
-| --- | --- | --- | --- | ---: |
-{chr(10).join(lines)}
-"""
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "/").replace(str(Path.home()), "~")
-
-
-def _versions() -> str:
-    from importlib.metadata import version
-
-    libraries = ("transformers", "timm", "torchvision", "torch")
-    return "Drawn from " + ", ".join(f"{name} {version(name)}" for name in libraries) + "."
-
-
 # ---- what was answered before
 
 
@@ -248,55 +198,82 @@ def _key(drawn: Drawn) -> str:
     return f"{drawn.group} {drawn.name}"
 
 
-def answers(drawn: Sequence[Drawn], kept: Kept, limit: float) -> Iterator[tuple[Drawn, Outcome]]:
-    """Each with its outcome, kept or asked now."""
-    worker = Worker(ask, limit)
+def answers(
+    drawn: Sequence[Drawn], kept: Kept, limit: float, more: Sequence[Drawn] = ()
+) -> Iterator[tuple[Drawn, Outcome]]:
+    """Each with its outcome, kept or asked now. ``more`` stand in for those passed over."""
+    worker, waiting, left = Worker(ask, limit), list(drawn), list(more)
     try:
-        for each in drawn:
+        while waiting:
+            each = waiting.pop(0)
             outcome = kept.get(_key(each))
             if outcome is None:
                 found, failure = worker(each)
                 outcome = found if failure is None else Outcome(refusal=failure, waited=limit)
                 kept.put(_key(each), outcome)
+            if outcome.no_model and left:
+                waiting.insert(0, left.pop(0))
             yield each, outcome
     finally:
         worker.end()
 
 
 def main() -> int:
-    options = _arguments()
-    many = {"transformers": options.transformers, "timm": options.timm, "detection": 0}
-    drawer = Worker(_draw, 600.0)
-    drawn, failure = drawer((options.only or GROUPS, options.seed, many, options.named))
-    drawer.end()
-    if failure is not None:
-        print(f"drawn_architectures: drawing failed: {failure}", file=sys.stderr)
-        return 1
-    outcomes = []
-    for each, outcome in answers(drawn, kept_outcomes(options.kept), options.limit):
-        outcomes.append((each, outcome))
-        print(show(each, outcome), flush=True)
-    print(summary(outcomes))
+    options, asked = _arguments(), {}
+    for seed in (options.seed, *(options.also or ())):
+        asked[seed] = _asked_at(seed, options)
+        if asked[seed] is None:
+            return 1
+        print(summary(asked[seed]))
+    every = [outcome for outcomes in asked.values() for _, outcome in outcomes]
     if options.write:
         from planner.cli.writing import write
 
-        write(options.write, document(outcomes, _asked_as(options)))
-    return 1 if any((outcome.refusal or "").startswith(TROUBLE) for _, outcome in outcomes) else 0
+        main_one = asked.pop(options.seed)
+        write(options.write, document(main_one, _asked_as(options), asked))
+    return 1 if any((outcome.refusal or "").startswith(TROUBLE) for outcome in every) else 0
+
+
+def _asked_at(seed: int, options: argparse.Namespace) -> list[tuple[Drawn, Outcome]] | None:
+    """What is drawn by a seed, each asked; None where drawing fails, which is told. Of the other
+    seeds transformers alone, whose classes differ most."""
+    groups = options.only or GROUPS
+    if seed != options.seed:
+        groups = [group for group in groups if group == "transformers"]
+    many = {"transformers": options.transformers, "timm": options.timm, "detection": 0}
+    drawer = Worker(_draw, 600.0)
+    found, failure = drawer((groups, seed, many, options.named))
+    drawer.end()
+    if failure is not None:
+        print(f"drawn_architectures: drawing failed: {failure}", file=sys.stderr)
+        return None
+    (drawn, more), outcomes = found, []
+    for each, outcome in answers(drawn, kept_outcomes(options.kept), options.limit, more):
+        outcomes.append((each, outcome))
+        print(show(each, outcome), flush=True)
+    return outcomes
 
 
 def _asked_as(options: argparse.Namespace) -> str:
     """The command that draws the same, in words."""
     parts = [f"--seed {options.seed}"]
+    parts += [f"--also {' '.join(map(str, options.also))}"] if options.also else []
     parts += [f"--only {' '.join(options.only)}"] if options.only else []
     parts += [f"--named {' '.join(options.named)}"] if options.named else []
     return f"python benchmarks/drawn_architectures.py {' '.join(parts)} --write {options.write}"
 
 
-def _draw(asked: tuple[Sequence[str], int, dict[str, int], Sequence[str] | None]) -> list[Drawn]:
+def _draw(
+    asked: tuple[Sequence[str], int, dict[str, int], Sequence[str] | None],
+) -> tuple[list[Drawn], list[Drawn]]:
+    """(what is drawn, what stands in for those that are passed over)."""
     groups, seed, many, named = asked
     if named:
-        return [Drawn(_group_of(name), name) for name in named]
-    return [Drawn(group, name) for group in groups for name in draw(group, seed, many[group])]
+        return [Drawn(_group_of(name), name) for name in named], []
+    drawn = [Drawn(group, name) for group in groups for name in draw(group, seed, many[group])]
+    own = [each.name for each in drawn if each.group == "transformers"]
+    more = draw_more(seed, own, len(own)) if own else []
+    return drawn, [Drawn("transformers", name) for name in more]
 
 
 def _group_of(name: str) -> str:
@@ -309,6 +286,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--also", type=int, nargs="*", metavar="SEED")
     parser.add_argument("--transformers", type=int, default=30, metavar="N")
     parser.add_argument("--timm", type=int, default=60, metavar="N")
     parser.add_argument("--only", nargs="*", choices=GROUPS)

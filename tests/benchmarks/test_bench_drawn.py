@@ -60,3 +60,30 @@ def test_what_was_answered_is_kept_and_what_was_refused_is_asked_again(tmp_path,
     assert asked == [refused]
     assert found == {fine: Outcome("fine"), refused: Outcome("mended")}
     assert kept_outcomes(file).get(_key(refused)) == Outcome("mended")
+
+
+class NoneIsBuilt:
+    """A worker whose library builds one of its models alone."""
+
+    def __init__(self, work, limit):
+        pass
+
+    def __call__(self, item):
+        if item.name == "a:A":
+            return Outcome(no_model="TypeError: None"), None
+        return Outcome("fine"), None
+
+    def end(self):
+        pass
+
+
+def test_another_is_drawn_for_one_of_which_its_library_builds_no_model(monkeypatch):
+    monkeypatch.setattr(drawn_architectures, "Worker", NoneIsBuilt)
+    drawn = [Drawn("transformers", "a:A"), Drawn("transformers", "b:B")]
+    more = [Drawn("transformers", "c:C"), Drawn("transformers", "d:D")]
+    found = list(answers(drawn, kept_outcomes(None), 1.0, more))
+    assert [each.name for each, _ in found] == ["a:A", "c:C", "b:B"]
+    text = summary(found)
+    assert "transformers: 2 of 2 answered" in text
+    assert "| transformers | 2 | 2 | 0 |" in document(found, "asked so")
+    assert "| none | passed over:" in document(found, "asked so")

@@ -12,10 +12,11 @@ from planner.libraries import import_library
 from planner.models.building.built import BuiltModel, largest_module_list
 from planner.models.building.experts import group_experts
 from planner.models.building.meta import make_on
-from planner.models.building.sight.processors import processor_size, sees
+from planner.models.building.sight.left_open import fill_in, give_size
 from planner.models.building.tasks.base import (
     Feed,
     TrainingTask,
+    config_parts,
     training_task,
     training_tasks,
 )
@@ -77,7 +78,7 @@ def build_transformers(
     config = _config(library, facts)
     kind = training_task(task, config)
     kind.adapt(config, classes)
-    assumed = _sized(library, config, kind, image_size)
+    assumed = (*fill_in(config), *give_size(library, config, kind.name, image_size))
     _adapt(config, image_size)
     module = _module(
         library, config, facts, kind=kind, attention=attention, dtype=dtype, device=device
@@ -106,7 +107,7 @@ def build_transformers(
         frozen=frozenset(frozen),
         unadapted=frozenset(frozen) if kind.frozen_takes_no_adapters else frozenset(),
         beside_adapters=kind.beside_adapters(module),
-        assumptions=(*stand_ins, *said, *assumed),
+        assumptions=(*stand_ins, *said, *assumed, *kind.fed(feed)),
         after_update=kind.after_update(module) if kind.after_update else None,
     )
 
@@ -139,40 +140,19 @@ def _config(library: Any, facts: ModelFacts) -> Any:
     return config_class.from_dict(plain)
 
 
-def _sized(
-    library: Any, config: Any, kind: TrainingTask, image_size: int | None
-) -> tuple[str, ...]:
-    """Gives a config that does not say how large its images are the size of its family's image
-    processor; what is said of it."""
-    vision = getattr(config, "vision_config", config)
-    if image_size is not None or not sees(kind.name, config):
-        return ()
-    if getattr(vision, "image_size", None) is not None:
-        return ()
-    found = processor_size(library, config.model_type)
-    if found is None:
-        return ()
-    vision.image_size = found
-    height, width = found
-    return (
-        f"images are {height} × {width} pixels, as the image processor of {config.model_type} "
-        "makes them; an image size that is asked for changes it",
-    )
-
-
 def _adapt(config: Any, image_size: int | None) -> None:
     """What training needs of every config: no cache of keys and values, the question's image size,
     no layers that are skipped at random."""
-    for part in [config, *(getattr(config, name, None) for name in ("text_config", "decoder"))]:
-        if hasattr(part, "use_cache"):
-            part.use_cache = False
     if image_size is not None:
         getattr(config, "vision_config", config).image_size = image_size
-    for name in ("layerdrop", "encoder_layerdrop", "decoder_layerdrop"):
-        if getattr(config, name, 0):
-            setattr(config, name, 0.0)  # a step that skips random layers has no fixed operations
-    if hasattr(config, "mask_time_prob"):  # data2vec's config does not name the switch
-        config.apply_spec_augment = False  # masks of random, data-dependent size
+    for part in config_parts(config):
+        if hasattr(part, "use_cache"):
+            part.use_cache = False
+        for name in ("layerdrop", "encoder_layerdrop", "decoder_layerdrop"):
+            if getattr(part, name, 0):
+                setattr(part, name, 0.0)  # a step that skips random layers has no fixed operations
+        if hasattr(part, "mask_time_prob"):  # data2vec's config does not name the switch
+            part.apply_spec_augment = False  # masks of random, data-dependent size
 
 
 def _module(
@@ -227,7 +207,8 @@ def _untie(module: Any) -> None:
     import torch
 
     source, output = module.get_input_embeddings(), module.get_output_embeddings()
-    if output is not None and source is not None and output.weight is source.weight:
+    read = getattr(source, "weight", None)  # tables of codebooks have several
+    if output is not None and read is not None and output.weight is read:
         output.weight = torch.nn.Parameter(output.weight.detach().clone())
 
 

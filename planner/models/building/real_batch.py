@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
 #: Classes of the objects of an image, which are no tokens.
 CLASSES_OF_OBJECTS = ("class_labels",)
+#: Ids that every table has, where a config does not say how many it has.
+UNKNOWN_VOCABULARY = 2
 SPECIAL_TOKENS = ("pad", "bos", "eos", "sep", "cls", "mask", "decoder_start")
 
 
@@ -80,12 +82,13 @@ def _tokens(name: str, shape: tuple[int, ...], config: Any, task: str, device: s
         for name_of_token in SPECIAL_TOKENS
         if isinstance(value := getattr(config, f"{name_of_token}_token_id", None), int)
     }
-    allowed = torch.ones(config.vocab_size, dtype=torch.bool)
-    allowed[[token for token in special if 0 <= token < config.vocab_size]] = False
+    vocabulary = getattr(config, "vocab_size", None) or UNKNOWN_VOCABULARY
+    allowed = torch.ones(vocabulary, dtype=torch.bool)
+    allowed[[token for token in special if 0 <= token < vocabulary]] = False
     usable = allowed.nonzero().flatten()
     ids = usable[torch.randint(0, len(usable), shape)]
     end = getattr(config, "eos_token_id", None)
-    if task == "text_classification" and isinstance(end, int) and 0 <= end < config.vocab_size:
+    if task == "text_classification" and isinstance(end, int) and 0 <= end < vocabulary:
         ids[:, -1] = end
     if name == "labels" and task == "masked_lm":
         ids[torch.rand(shape) >= constant("masked_share")] = IGNORED

@@ -9,7 +9,7 @@ from planner.errors import FieldName, ModelError, UnknownNameError
 from planner.libraries import import_library
 from planner.models.building.built import BuiltModel, largest_module_list
 from planner.models.building.meta import make_on
-from planner.models.building.wrapping import checkpoint_blocks
+from planner.models.building.wrapping import HEADLESS, checkpoint_blocks, with_classifier
 from planner.models.constants import constant
 from planner.models.facts import ModelFacts
 
@@ -26,6 +26,10 @@ STAGES = (
 #: torchvision's heads by their attribute's name.
 TORCHVISION_HEADS = ("fc", "classifier", "heads", "head")
 RGB = 3
+AS_THEY_LIE = (
+    "its images and weights lie as NCHW: torch makes no channels-last copy of a model with weights "
+    "of five dimensions"
+)
 
 
 def build_vision(
@@ -55,6 +59,8 @@ def build_vision(
         device=device,
     )
     layout = _layout(module, channels_last)
+    as_they_lie = channels_last and layout is not _channels_last()
+    headless = hasattr(module, "encoder_without_head")
     return BuiltModel(
         module=module,
         facts=facts,
@@ -66,6 +72,7 @@ def build_vision(
         head=head,
         blocks=vision_blocks(module),
         checkpoint=_checkpointing(module, facts),
+        assumptions=(*((AS_THEY_LIE,) if as_they_lie else ()), *((HEADLESS,) if headless else ())),
     )
 
 
@@ -86,7 +93,14 @@ def _timm(
     if image_size is not None and image_size != own_size and published.fixed_input_size:
         options["img_size"] = image_size
     timm.layers.set_fused_attn(attention != "eager")
-    module: Any = make_on(device, lambda: timm.create_model(name, **options), dtype)
+
+    def make() -> Any:
+        made: Any = timm.create_model(name, **options)
+        if hasattr(made, "get_classifier"):
+            return made
+        return with_classifier(made, made.num_features, options["num_classes"])
+
+    module: Any = make_on(device, make, dtype)
     names = {id(part): path for path, part in module.named_modules()}
     return (
         module,
@@ -146,6 +160,7 @@ def _torchvision(
 def vision_blocks(module: torch.nn.Module) -> list[torch.nn.Module]:
     """The repeated parts from input to output: a transformer's blocks, a convolutional network's
     stages."""
+    module = getattr(module, "encoder_without_head", module)
     for name in BLOCK_ATTRIBUTES:
         part: Any = getattr(module, name, None)
         # HRNet has a method of this name
@@ -166,13 +181,23 @@ def vision_blocks(module: torch.nn.Module) -> list[torch.nn.Module]:
     )
 
 
-def _layout(module: Any, channels_last: bool) -> Any:
+def _channels_last() -> Any:
     import torch
 
-    if not channels_last:
-        return torch.contiguous_format
-    module.to(memory_format=torch.channels_last)
     return torch.channels_last
+
+
+def _layout(module: Any, channels_last: bool) -> Any:
+    """That of images, and from now on of the weights."""
+    import torch
+
+    if channels_last:
+        try:
+            module.to(memory_format=torch.channels_last)
+            return torch.channels_last
+        except RuntimeError:  # weights of five dimensions
+            module.to(memory_format=torch.contiguous_format)
+    return torch.contiguous_format
 
 
 def _batch_maker(

@@ -283,7 +283,7 @@ def _capped(
 def _audio_samples(facts: ModelFacts, data: DatasetProfile, task: str) -> int | None:
     """A raw waveform's length: the 99th percentile of the data's seconds at the default sampling
     rate, or a default clip where only counts are given."""
-    if facts.modality != "audio" or task != "audio_classification":
+    if facts.modality != "audio" or task not in ("audio_classification", "custom"):
         return None
     rate = int(default("audio_samples_per_second")[0])
     if data.audio_seconds is not None:

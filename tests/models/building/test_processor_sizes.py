@@ -43,11 +43,11 @@ def test_the_first_processor_that_is_there_says_the_size():
     assert processor_size(LIBRARY, "nobody") is None
 
 
-def test_a_classifiers_size_is_the_questions_to_state():
+def test_who_is_fed_with_images_of_the_family_s_own_size():
     config = SimpleNamespace(num_channels=3)
-    assert not sees("image_classification", config)
-    assert sees("object_detection", config) and sees("custom", config)
-    assert not sees("custom", SimpleNamespace())
+    assert sees("object_detection", config) and sees("image_classification", config)
+    assert sees("custom", config) and not sees("custom", SimpleNamespace())
+    assert not sees("causal_lm", config)
 
 
 def test_what_writes_sound_as_tokens_reads_tokens():

@@ -10,9 +10,9 @@ from planner.models.tasks import SIZED_BY_FAMILY
 
 def sees(task: str, config: Any) -> bool:
     """Whether a model of a config is fed with images of its family's own size: for a task whose
-    images have one, or as its own class is. A classifier's size is the question's to state."""
+    images have one, or as its own class is."""
     if task != "custom":
-        return task in SIZED_BY_FAMILY
+        return task in (*SIZED_BY_FAMILY, "image_classification", "contrastive")
     parts = ("image_size", "vision_config", "num_channels", "backbone_config")
     return any(getattr(config, name, None) is not None for name in parts)
 

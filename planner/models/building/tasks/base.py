@@ -3,7 +3,7 @@ is made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
@@ -73,6 +73,14 @@ class Feed:
         return torch.ones(cast("tuple[int, ...]", shape), dtype=torch.int64, device="meta")
 
 
+def config_parts(config: Any) -> Iterator[Any]:
+    """A config of transformers, then the configs that it holds, outermost first."""
+    yield config
+    for value in vars(config).values():
+        if hasattr(value, "to_diff_dict"):
+            yield from config_parts(value)
+
+
 def own_loss(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """The loss that the library's class computes itself from the labels."""
     return module(**batch).loss
@@ -127,6 +135,11 @@ def nothing_to_check(_feed: Feed) -> None:
     """Every config can be fed."""
 
 
+def nothing_to_say(_feed: Feed) -> tuple[str, ...]:
+    """What the task feeds follows from its name."""
+    return ()
+
+
 @dataclass(frozen=True)
 class TrainingTask:
     """One task. ``auto_classes``: the library's classes for it, the first that has the model's
@@ -136,6 +149,7 @@ class TrainingTask:
     prefixes of the parameters that feature extraction trains. ``adapt(config, classes)`` prepares a
     config. ``frozen(module, config)`` → (names of parameters that a full fine-tuning leaves alone,
     what is said of it). ``check(feed)`` raises ModelError for what cannot be fed.
+    ``fed(feed)`` → what is said of what it is fed with.
     ``on_meta(module)`` gives parts of it a forward pass without data → what is assumed.
     ``beside_adapters(module)`` → parameters that train with adapters; ``frozen_takes_no_adapters``:
     what is frozen gets none unless its layers are named. ``variant(config)`` → the task that a
@@ -155,6 +169,7 @@ class TrainingTask:
     adapt: Callable[[Any, int | None], None] = nothing_adapted
     frozen: Callable[[Any, Any], tuple[frozenset[str], tuple[str, ...]]] = nothing_frozen
     check: Callable[[Feed], None] = nothing_to_check
+    fed: Callable[[Feed], tuple[str, ...]] = nothing_to_say
     on_meta: Callable[[Any], tuple[str, ...]] = nothing_stands_in
     beside_adapters: Callable[[Any], frozenset[str]] = nothing_beside
     frozen_takes_no_adapters: bool = False

@@ -3,27 +3,20 @@ pass's arguments, trained on their own loss where labels of a shape that they ta
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from planner.datasets.constants import speech_rate_hz
 from planner.errors import ModelError
 from planner.libraries import import_library
 from planner.models.building.tasks.base import Feed, TrainingTask
-from planner.models.building.tasks.images import image_shape
-from planner.models.building.tasks.sound import sound_of
-from planner.models.constants import constant
+from planner.models.building.tasks.own_inputs import arguments, inputs, left_out
 
 SAID = (
     "fed after the names of its arguments; trained on its own loss where it takes labels of a "
-    "usual shape, else on the mean square of what it returns; images of the usual crop and a "
-    "second of sound where neither config nor question says"
+    "usual shape, else on the mean square of what it returns; images of the usual crop, a second "
+    "of sound and texts of a CLIP tower's length where neither config nor question says"
 )
-#: Alternatives of a multiple choice.
-_CHOICES = 4
 
 
 def class_named(config: Any) -> Any:
@@ -36,101 +29,6 @@ def class_named(config: Any) -> Any:
             mend="Give a factory package.module:function",
         )
     return found
-
-
-def _arguments(kind: Any) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(kind.forward).parameters
-
-
-# ---- inputs
-
-
-def _tokens(feed: Feed, b: int, s: int) -> Any:
-    if "MultipleChoice" in type(feed.module).__name__:
-        return feed.ids(b, _CHOICES, s)
-    return feed.ids(b, s)
-
-
-def _video(feed: Feed, b: int, _s: int) -> Any:
-    frames = getattr(getattr(feed.config, "vision_config", feed.config), "num_frames", None)
-    return feed.values(b, frames or int(constant("usual_frames")), *_image(feed))
-
-
-def _pixels(feed: Feed, b: int, s: int) -> Any:
-    """Videos under the name of images, where the class says so."""
-    if "Video" in type(feed.module).__name__:
-        return _video(feed, b, s)
-    return feed.values(b, *_image(feed))
-
-
-def _image(feed: Feed) -> tuple[int, int, int]:
-    """As the config says, or that of its backbone; the usual crop where neither does."""
-    for config in (feed.config, getattr(feed.config, "backbone_config", None)):
-        try:
-            return image_shape(replace(feed, config=config))
-        except (ModelError, AttributeError):
-            pass
-    size = int(constant("usual_image_size"))
-    return getattr(feed.config, "num_channels", 3), size, size
-
-
-def _sound(feed: Feed, b: int, _s: int) -> Any:
-    """A second of it where the question says no length."""
-    return sound_of(replace(feed, audio_samples=feed.audio_samples or speech_rate_hz()), b)
-
-
-_KNOWN: dict[str, Callable[[Feed, int, int], Any]] = {
-    "input_ids": _tokens,
-    "pixel_values": _pixels,
-    "pixel_values_videos": _video,
-    "input_values": _sound,
-    "input_features": _sound,
-}
-
-
-def _inputs(feed: Feed, b: int, s: int | None) -> dict[str, Any]:
-    """What the forward pass takes, of the arguments that are known by name."""
-    names = _arguments(type(feed.module))
-    given = _senses(feed, names, b, s or 0) | _more_tokens(feed, names, b, s or 0)
-    unknown = {
-        name
-        for name, parameter in names.items()
-        if parameter.default is parameter.empty
-        and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-        and name not in ("self", *given)
-    }
-    if unknown or not given:
-        raise ModelError(
-            f"{type(feed.module).__name__} is fed with {', '.join(sorted(unknown)) or 'what'}, of "
-            "which no shape is known here",
-            where=feed.name,
-            mend="Give a factory package.module:function",
-        )
-    return given
-
-
-def _more_tokens(
-    feed: Feed, names: Mapping[str, inspect.Parameter], b: int, s: int
-) -> dict[str, Any]:
-    """Token ids and masks under other names, where the class needs them."""
-    needed = [n for n, p in names.items() if p.default is p.empty and n not in _KNOWN]
-    ids = {name: feed.ids(b, s) for name in needed if name.endswith("input_ids")}
-    return ids | {n: feed.mask(b, s) for n in needed if n.endswith("attention_mask")}
-
-
-def _senses(feed: Feed, names: Mapping[str, inspect.Parameter], b: int, s: int) -> dict[str, Any]:
-    """The known arguments; of those that may be left out, the ones that its config gives a size
-    for."""
-    main, given = getattr(feed.module, "main_input_name", None), {}
-    for name, make in _KNOWN.items():
-        if name not in names:
-            continue
-        try:
-            given[name] = make(feed, b, s)
-        except ModelError:
-            if name == main or names[name].default is inspect.Parameter.empty:
-                raise
-    return given
 
 
 # ---- labels
@@ -154,7 +52,8 @@ def _labels(feed: Feed, given: Mapping[str, Any], b: int, s: int | None) -> Iter
 
 
 def _batch(feed: Feed, b: int, s: int | None, _t: int | None) -> dict[str, Any]:
-    given = _inputs(feed, b, s)
+    takes = "labels" in arguments(type(feed.module))
+    given = inputs(feed, b, s, {"labels": feed.ids(b, s or 1)} if takes else {})
     if feed.module not in _FOUND:
         _FOUND[feed.module] = _found(feed, given, b, s)
     number = _FOUND[feed.module]
@@ -167,7 +66,7 @@ def _found(feed: Feed, given: Mapping[str, Any], b: int, s: int | None) -> int |
     """Which labels the class makes a loss of, by trying; None where of none."""
     import torch
 
-    if "labels" not in _arguments(type(feed.module)):
+    if "labels" not in arguments(type(feed.module)):
         return None
     for number, labels in enumerate(_labels(feed, given, b, s)):
         try:
@@ -212,10 +111,20 @@ def _said(_module: Any, _config: Any) -> tuple[frozenset[str], tuple[str, ...]]:
     return frozenset(), (SAID,)
 
 
+def _fed(feed: Feed) -> tuple[str, ...]:
+    """The arguments by name, and those that no shape was found for."""
+    given = _batch(feed, _TRIED_BATCH, _TRIED_LENGTH, None)
+    without = left_out(feed, given)
+    text = f"it is fed with {', '.join(given)}"
+    return (text + (f"; {', '.join(without)} left out" if without else ""),)
+
+
 def _with_tokens(config: Any) -> TrainingTask | None:
-    return TOKENS if "input_ids" in _arguments(class_named(config)) else None
+    return TOKENS if "input_ids" in arguments(class_named(config)) else None
 
 
+#: Samples and tokens that shapes are tried with.
+_TRIED_BATCH, _TRIED_LENGTH = 2, 48
 PLAIN = TrainingTask(
     "custom",
     (),
@@ -224,9 +133,10 @@ PLAIN = TrainingTask(
     logits=_logits,
     loss=_loss,
     frozen=_said,
+    fed=_fed,
     variant=_with_tokens,
 )
 TOKENS = TrainingTask(
-    "custom", (), _batch, symbols=("B", "S"), logits=_logits, loss=_loss, frozen=_said
+    "custom", (), _batch, symbols=("B", "S"), logits=_logits, loss=_loss, frozen=_said, fed=_fed
 )
 TASKS = (PLAIN,)

@@ -24,8 +24,9 @@ def classifier_config(config: Any, classes: int | None) -> None:
         config.num_labels = classes
     if config.num_labels > 1:
         config.problem_type = "single_label_classification"
-    if getattr(config, "pad_token_id", None) is None:
-        config.pad_token_id = 0
+    for part in (config, config.get_text_config()):
+        if getattr(part, "pad_token_id", None) is None:
+            part.pad_token_id = 0
 
 
 def decoder_logits(module: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor:
@@ -97,6 +98,31 @@ def _starts(config: Any, _classes: int | None) -> None:
         config.decoder_start_token_id = 0
 
 
+ONE_SEQUENCE = "its decoder reads the source and writes the target in one sequence"
+
+
+def _read_and_written(feed: Feed, b: int, s: int | None, t: int | None) -> dict[str, Any]:
+    return {"input_ids": (tokens := feed.ids(b, (s or 0) + (t or 0))), "labels": tokens}
+
+
+def _frozen_and_joined(module: Any, config: Any) -> tuple[frozenset[str], tuple[str, ...]]:
+    names, said = frozen_senses(module, config)
+    return names, (*said, ONE_SEQUENCE)
+
+
+def _decoder_alone(config: Any) -> TrainingTask | None:
+    """Families that the library's mapping has among the encoder-decoders and that are none."""
+    return None if getattr(config, "is_encoder_decoder", False) else _JOINED
+
+
+_JOINED = TrainingTask(
+    "seq2seq_lm",
+    ("AutoModelForSeq2SeqLM",),
+    _read_and_written,
+    symbols=("B", "S", "T"),
+    head=output_embedding,
+    frozen=_frozen_and_joined,
+)
 TASKS = (
     TrainingTask(
         "causal_lm",
@@ -114,6 +140,7 @@ TASKS = (
         logits=decoder_logits,
         head=output_embedding,
         adapt=_starts,
+        variant=_decoder_alone,
     ),
     TrainingTask(
         "text_classification",
