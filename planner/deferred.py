@@ -19,14 +19,51 @@ from typing import Any
 
 #: torch's compiler, which no step that is recorded goes through.
 COMPILER = ("torch._dynamo", "torch._inductor")
-#: What libraries of models import at their tops, for few of their models.
-RARELY_CALLED = (*COMPILER, "scipy.optimize")
+#: What libraries import for few of their models: tensors that are spread over devices, sizes that
+#: are symbols, losses of detectors.
+RARELY_CALLED = (
+    *COMPILER,
+    "scipy.optimize",
+    "torch.distributed.tensor",
+    "torch.distributed.fsdp",
+    "torch.distributed._composable",
+    "torch.distributed.checkpoint",
+    "torch.distributed._functional_collectives",
+    "torch.fx.experimental.symbolic_shapes",
+    "torch.utils._sympy",
+    "sympy",
+    "transformers.loss.loss_d_fine",
+    "transformers.loss.loss_deformable_detr",
+    "transformers.loss.loss_deimv2",
+    "transformers.loss.loss_for_object_detection",
+    "transformers.loss.loss_grounding_dino",
+    "transformers.loss.loss_lw_detr",
+    "transformers.loss.loss_rf_detr",
+    "transformers.loss.loss_rt_detr",
+)
 #: Decorators that tell the compiler how to take a function: without a compiler, the function.
 DECORATORS = tuple(
     f"torch._dynamo.{name}" for name in ("disable", "assume_constant_result", "allow_in_graph")
 )
 #: What only ends a graph that the compiler makes.
 WITHOUT_EFFECT = ("torch._dynamo.graph_break",)
+#: Calls at a module's top that make a mere value: made once something asks the value for anything.
+VALUES = tuple(f"torch.distributed.tensor.{name}" for name in ("Shard", "Replicate", "Partial"))
+#: What every check of an operator's arguments asks of sizes: the answers where none is a symbol.
+SYMBOLS = "torch.fx.experimental.symbolic_shapes"
+PLAIN: dict[str, Callable[..., Any]] = {
+    f"{SYMBOLS}.{name}": answer
+    for names, answer in (
+        ("expect_true guard_bool guard_or_false guard_or_true guard_int", lambda it: it),
+        ("guard_size_oblivious statically_known_true guarding_hint_or_throw", lambda it: it),
+        ("is_nested_int", lambda _it: False),
+        ("sym_eq", lambda one, other: one == other),  # of shapes: two tuples
+        ("free_unbacked_symbols", lambda _it: set()),
+        ("sym_and", lambda *every: all(every)),
+        ("sym_or", lambda *every: any(every)),
+    )
+    for name in names.split()
+} | {"torch.utils._sympy.functions.Max": max}
 #: Modules of them that load without the rest: gradient checkpointing asks for a setting.
 LIGHT = ("torch._dynamo.config",)
 
@@ -40,8 +77,7 @@ def deferred(*packages: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if finder in sys.meta_path:
-            sys.meta_path.remove(finder)  # pyright: ignore[reportArgumentType]
+        sys.meta_path.remove(finder)  # pyright: ignore[reportArgumentType]
         if not any(isinstance(each, _Finder) for each in sys.meta_path):
             _lift()
 
@@ -52,15 +88,21 @@ class DeferredName:
 
     def __init__(self, module: str, name: str) -> None:
         self._module, self._name = module, name
+        self._plain = PLAIN.get(f"{module}.{name}")
 
     def _real(self) -> Any:
-        _lift()
+        _lift(self._module)
         return getattr(importlib.import_module(self._module), self._name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        plain = self._plain
+        if plain and not kwargs and all(map(_is_plain, args)):
+            return plain(*args)
         full_name = f"{self._module}.{self._name}"
         if full_name in WITHOUT_EFFECT and not _loaded(self._module):
             return None
+        if full_name in VALUES and not _loaded(self._module):
+            return _DeferredValue(self, args, kwargs)
         if full_name not in DECORATORS:
             return self._real()(*args, **kwargs)
         function, *rest = args
@@ -83,6 +125,30 @@ class DeferredName:
         return Any
 
     __ror__ = __or__
+
+
+def _is_plain(value: object) -> bool:
+    """A number, a shape or a tensor without symbols."""
+    kind = type(value)
+    if kind is tuple:
+        return all(map(_is_plain, value))  # pyright: ignore[reportArgumentType]
+    return (
+        kind is bool
+        or kind is int
+        or all(type(size) is int for size in getattr(value, "shape", (None,)))
+    )
+
+
+class _DeferredValue:
+    """What a call of a deferred name gives, made when it is asked for anything."""
+
+    def __init__(self, called: DeferredName, args: tuple, kwargs: dict[str, Any]) -> None:
+        self._made = functools.cache(lambda: called._real()(*args, **kwargs))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._made(), name)
 
 
 def _decorated_once_loaded(
@@ -110,7 +176,9 @@ class _StandIn(ModuleType):
             raise AttributeError(name)
         if f"{self.__name__}.{name}" in LIGHT:
             return importlib.import_module(f"{self.__name__}.{name}")
-        return DeferredName(self.__name__, name)
+        found = DeferredName(self.__name__, name)
+        setattr(self, name, found)
+        return found
 
 
 class _Finder:
@@ -142,10 +210,16 @@ def _loaded(name: str) -> bool:
     return not isinstance(sys.modules.get(name), _StandIn | None)
 
 
-def _lift() -> None:
-    """Take all stand-ins, and what was loaded below them, out of the way of the real modules."""
-    sys.meta_path[:] = [each for each in sys.meta_path if not isinstance(each, _Finder)]
-    stand_ins = [name for name, module in sys.modules.items() if isinstance(module, _StandIn)]
+def _lift(module: str | None = None) -> None:
+    """Take the stand-ins of the package that holds ``module``, and what was loaded below them, out
+    of the way of the real modules; of every package without one."""
+    gone: list[str] = []
+    for finder in [each for each in sys.meta_path if isinstance(each, _Finder)]:
+        of = [each for each in finder.packages if module is None or _within(module, each)]
+        finder.packages = [each for each in finder.packages if each not in of]
+        gone += of
+    names = [name for name, held in sys.modules.items() if isinstance(held, _StandIn)]
+    stand_ins = [n for n in names if module is None or any(_within(n, each) for each in gone)]
     for name in [*(n for n in LIGHT if n.rpartition(".")[0] in stand_ins), *stand_ins]:
         if name in sys.modules:
             _remove(name, sys.modules[name])
@@ -156,8 +230,11 @@ def _within(name: str, package: str) -> bool:
 
 
 def _remove(name: str, module: ModuleType) -> None:
+    """A stand-in stays an attribute of a package that does not load its parts when they are asked
+    for: who imported the package may take them from there."""
     del sys.modules[name]
     parent, _, child = name.rpartition(".")
     holder = sys.modules.get(parent)
-    if holder is not None and vars(holder).get(child) is module:
+    loads_parts = holder is not None and "__getattr__" in vars(holder)
+    if loads_parts and vars(holder).get(child) is module:
         delattr(holder, child)

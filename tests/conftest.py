@@ -33,6 +33,8 @@ for _name in ("DEVICES", "LEDGER", "PRICES"):
 os.environ["PLANNER_TODAY"] = DAY
 # a slow machine would say how far it is between the lines that tests compare
 os.environ["PLANNER_PROGRESS"] = "never"
+# the suite has a process a core already
+os.environ["PLANNER_PROCESSES"] = "1"
 # a pipe is as wide here as everywhere, whatever terminal the tests are started from
 os.environ.pop("COLUMNS", None)
 # As many processes as cores (make test): one thread of torch each, they would wait for each other.

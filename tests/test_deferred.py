@@ -96,3 +96,55 @@ print(compiled(torch.ones(3)).tolist())
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split("\n")[-2] == "[2.0, 2.0, 2.0]"
+
+
+def test_a_stand_in_stays_where_its_package_was_looked_for(package):
+    with deferred(f"{package}.below"):
+        import heavy_one.below  # pyright: ignore[reportMissingImports]
+    assert f"{package}.below" not in sys.modules
+    assert heavy_one.below.triple(2) == 6
+    assert sys.modules[f"{package}.below"].triple is heavy_one.below.triple
+
+
+def test_sizes_without_symbols_are_answered_without_sympy():
+    """As torch answers them."""
+    script = """
+import sys
+import torch
+from planner.deferred import PLAIN, SYMBOLS, VALUES, deferred
+with deferred(SYMBOLS, "sympy", "torch.utils._sympy", "torch.distributed.tensor"):
+    from torch.fx.experimental import symbolic_shapes as light
+    from torch.distributed.tensor import Shard
+    from torch.utils._sympy.functions import Max
+    names = [name.rpartition(".")[2] for name in PLAIN if name.startswith(SYMBOLS)]
+    asked = {name: (True, False) if name in ("sym_and", "sym_or") else (True,) for name in names}
+    asked |= {"sym_eq": ((2, 3), (2, 3)), "guard_int": (3,), "is_nested_int": (3,)}
+    asked["free_unbacked_symbols"] = (torch.ones(2, device="meta"),)
+    answers = {name: getattr(light, name)(*values) for name, values in asked.items()}
+    assert Max(3, 4) == 4 and not light.sym_eq((2, 3), (2, 4))
+    second = Shard(1)
+    assert "sympy" not in {n for n, m in sys.modules.items() if hasattr(m, "Integer")}
+    assert answers == {n: getattr(light, n)._real()(*values) for n, values in asked.items()}
+assert second.dim == 1 and Max(3, 4) == 4
+assert light.sym_eq((2, 3), (2, 3)) is True
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="extra hf")
+def test_one_scan_finds_what_transformers_finds():
+    script = """
+import pathlib
+from planner.libraries import import_library
+folder = pathlib.Path(import_library("transformers", "a test").__file__).parent / "models"
+from transformers.utils import import_utils
+mended = import_utils.create_import_structure_from_path(folder)
+assert mended is import_utils.create_import_structure_from_path(str(folder / "__init__.py"))
+source = pathlib.Path(import_utils.__file__).read_text()
+plain = {"__name__": import_utils.__name__, "__package__": "transformers.utils"}
+exec(compile(source, import_utils.__file__, "exec"), plain)
+assert len(mended) > 100 and mended == plain["create_import_structure_from_path"](folder)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]

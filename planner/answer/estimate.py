@@ -22,7 +22,7 @@ from planner.plan.survey.candidate import Candidate
 from planner.plan.survey.survey import survey
 from planner.plan.survey.ways import Ways
 from planner.question import Question
-from planner.trace.source import Progress
+from planner.trace.source import Progress, shipped_models
 
 if TYPE_CHECKING:
     from planner.plan.by_token.paid_option import PaidOption
@@ -80,6 +80,8 @@ def answered_whole(problem: Problem) -> Answered:
         else Hardware([], searched=True)
     )
     ways = Ways(survey(problem, hardware, counts=(question.gpus,)))
+    if hardware.specs and problem.facts.name not in shipped_models():
+        _record_ahead(ways)
     shown = _shown(ways)
     options = [ways.option(one) for one in shown]
     if not options and not paid:
@@ -94,6 +96,12 @@ def answered_whole(problem: Problem) -> Answered:
     reason = best[1].text if best else None
     made = document(problem, hardware, options, advice, chosen, paid, reason)
     return Answered(problem, ways, shown, options, paid, chosen, made)
+
+
+def _record_ahead(ways: Ways) -> None:
+    from planner.plan.survey.ahead import record_ahead  # answers from traces do without it
+
+    record_ahead(ways.survey)
 
 
 def _shown(ways: Ways) -> list[Candidate]:

@@ -133,6 +133,16 @@ class TraceSource:
             parts.append(self.teacher.fingerprint[:8])
         return "-".join(parts)
 
+    @property
+    def lies(self) -> bool:
+        """Whether some regime of it ships or is kept, or is known not to work."""
+        folder = cache_folder() / "traces"
+        return (
+            bool(refused().get(self.stem))
+            or any(tables.path("traces").glob(f"{self.stem}-*.trace"))
+            or any(folder.glob(f"{self.stem}-*.trace"))
+        )
+
     def _found(self, regime: str, length: int | None) -> TraceFamily | None:
         """What lies somewhere."""
         for name in self.names(regime, length):

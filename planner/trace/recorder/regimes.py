@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-from planner.deferred import COMPILER, deferred
+from planner.deferred import RARELY_CALLED, deferred
 from planner.models.facts import ModelFacts
 from planner.trace.raw import RawTrace
 from planner.trace.recorder.fitting.fit import StructureChanges, fit, fit_counts, monomials_of
@@ -27,7 +27,7 @@ BATCHES = (2, 3)
 CLASSES = (37, 1046)
 
 
-@deferred(*COMPILER)
+@deferred(*RARELY_CALLED)
 def record_regime(
     facts: ModelFacts,
     recipe: Recipe,

@@ -32,6 +32,7 @@ def converted(built: BuiltModel, quantization: Quantization, *, every: bool = Fa
     spared = _spared(built, quantization)
     trunk = f"{built.trunk}." if built.trunk else ""
     blocks = tuple(f"{name}." for name in built.block_names) if _in_blocks(quantization) else ()
+    every = every or not exact()
     return [
         name
         for name, part in built.module.named_modules()
@@ -58,7 +59,7 @@ def _convertible(part: Any, quantization: Quantization, every: bool) -> bool:
     bitsandbytes = quantization.method.startswith("bitsandbytes")
     if conv1d(part):
         return bitsandbytes or quantization.method == "gptq"
-    if not bitsandbytes or every or not exact():
+    if not bitsandbytes or every:
         return isinstance(part, torch.nn.Linear)
     return type(part) is torch.nn.Linear
 
