@@ -87,7 +87,10 @@ def recipes(facts: ModelFacts) -> list[tuple[Recipe, ModelFacts, ModelFacts | No
                     trains, teacher = default_student(facts), facts
                 except PlannerError:
                     continue
-            choices = choose(question, trains, data, strategy, spec, variant)
+            try:
+                choices = choose(question, trains, data, strategy, spec, variant)
+            except PlannerError:
+                continue  # makes no sense for this model, as every answer says
             for policy in choices.checkpointing:
                 recipe = choices.with_checkpointing(policy)
                 for classes in (None, 1) if recipe.task == "text_classification" else (None,):
