@@ -114,6 +114,8 @@ class DeferredName:
         if full_name not in DECORATORS:
             return self._real()(*args, **kwargs)
         function, *rest = args
+        if isinstance(function, type):  # others derive from it and name it in annotations
+            return self._real()(*args, **kwargs)
         if function is None:  # a decorator with arguments
             return lambda each: _decorated_once_loaded(self, each, rest, kwargs)
         return _decorated_once_loaded(self, function, rest, kwargs)

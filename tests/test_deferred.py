@@ -168,3 +168,16 @@ assert models is sys.modules["torchvision.models"] and models.detection.fasterrc
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_decorated_class_stays_a_class():
+    script = """
+from planner.deferred import COMPILER, deferred
+with deferred(*COMPILER):
+    from torch._dynamo import allow_in_graph, disable
+    @allow_in_graph
+    class Block: pass
+    assert isinstance(Block, type) and Block | int
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
