@@ -51,10 +51,19 @@ def idle_parameters(module: Any) -> int:
     for part in module.modules():
         if not type(part).__name__.endswith("Experts"):
             continue
-        for weights in part.parameters(recurse=False):
-            held = weights.shape[0] if weights.dim() in (2, 3) else 0
-            idle += weights.numel() // held * max(0, held - chosen) if held else 0
+        for held, elements in _held(part):
+            idle += elements // held * max(0, held - chosen)
     return idle
+
+
+def _held(part: Any) -> list[tuple[int, int]]:
+    """(experts, elements of all) of each weight of a module's own; of what is stored in few bits,
+    the elements that it stands for."""
+    stored = getattr(part, "elements", None)
+    if stored is not None:
+        return [(part.experts, stored)]
+    own = [weights for weights in part.parameters(recurse=False) if weights.dim() in (2, 3)]
+    return [(weights.shape[0], weights.numel()) for weights in own if weights.shape[0]]
 
 
 def looped_linear(rows: torch.Tensor, weights: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,7 @@ from planner.plan.inputs.counts import counted, said_of
 from planner.plan.inputs.families.images import TASK, seen_lines, with_places
 from planner.plan.inputs.families.largest import largest_batch, largest_lines
 from planner.plan.inputs.families.mixtures import mixture_lines
+from planner.plan.inputs.families.needed import needed_lines
 from planner.plan.inputs.kept import current
 from planner.plan.inputs.of_its_day import stack_lines, view_of
 from planner.plan.inputs.pictures import painted, picture_lines
@@ -151,6 +152,7 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
     problem.first_lines += seen_lines(question, facts, data)
     problem.first_lines += largest_lines(question, facts, data, question.task or facts.task)
+    problem.first_lines += needed_lines(facts, data, question.task or facts.task)
     problem.first_lines += mixture_lines(question, facts, problem.trained_strategies)
     problem.first_lines += task_lines(facts)
     problem.first_lines += picture_lines(question, facts, problem.data)

@@ -142,6 +142,12 @@ def task_lines(facts: ModelFacts) -> list[FirstLine]:
             f"{FieldName('micro_batch')} sets how many"
         )
         return [FirstLine("run", text)]
+    if facts.task == "contrastive":
+        text = (
+            "an image is told from the other images of its micro-batch: accumulation adds none, and "
+            f"a cached loss (GradCache) is not covered; {FieldName('micro_batch')} sets how many"
+        )
+        return [FirstLine("run", text)]
     if has("scan_kernels", (facts.config or {}).get("model_type", "")):
         text = (
             "its scans are priced as the kernels of mamba-ssm and causal-conv1d, which have to be "

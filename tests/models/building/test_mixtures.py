@@ -166,3 +166,20 @@ def test_published_quantised_weights_are_said():
         assert any(word in line.text for line in facts.first_lines)
         other = name + ("-BF16" if name.startswith("gpt") else "-bf16")
         assert resolve(other, offline=True).quantization is None
+
+
+def test_stored_experts_count_what_they_stand_for():
+    """Packed in few bits, an expert is the matrix that it was."""
+    pytest.importorskip("transformers")
+    import torch
+
+    from planner.models.building.experts import _held, idle_parameters
+
+    module = torch.nn.Module()
+    module.config = type("Config", (), {"num_experts_per_tok": 2})()
+    stored = type("StoredExperts", (torch.nn.Module,), {})()
+    stored.experts, stored.elements = 8, 8 * 64 * 32
+    stored.blocks = torch.nn.Parameter(torch.empty(8, 64, 16, device="meta"))
+    module.part = stored
+    assert _held(stored) == [(8, 8 * 64 * 32)]
+    assert idle_parameters(module) == 6 * 64 * 32
