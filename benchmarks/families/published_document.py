@@ -37,9 +37,9 @@ What is known of the misses:
 - Faster and Mask R-CNN of torchvision (2019) and of mmdetection. One module trains in 3.0 GiB in
   detectron2, 3.8 and 4.0 in mmdetection and 5.2 in torchvision: what is left is theirs. torchvision
   kept the anchors of every shape of images that it met (pytorch/vision issue 1689, mended by pull
-  request 1657 in 2020), some 4 MiB for each of about a hundred shapes, and its first heads kept what
-  their ReLU read (0.2 GiB; today's work in place): a part of it. Its rows of 2020 and 2021 are
-  within a tenth or two.
+  request 1657 in 2020), some 4 MiB for each of about a hundred shapes, and its first heads kept
+  what their ReLU read (0.2 GiB; today's work in place): a part of it. Its rows of 2020 and
+  2021 are within a tenth or two.
 - SegFormer was -20 % to -35 % and is -3 % to -7 %: eager attention before torch 1.11 held scores
   and probabilities, and the loss its logits twice. What is left is a copy of each layer's input
   that mmsegmentation's own module makes (`nlc_to_nchw(...).contiguous()`).
