@@ -115,6 +115,7 @@ def test_what_cannot_be_recorded_is_tried_once_and_said_once(monkeypatch):
         raise ModelError("its forward pass asks for values")
 
     monkeypatch.setattr(TraceSource, "_record", fails)
+    monkeypatch.setattr(TraceSource, "_find", lambda self, name: None)
     asked = question("Qwen3-0.6B", samples=100, strategy=None)
     decision = decide(asked)
     assert decision["recommended"] is None and len(tried) == len(set(tried))

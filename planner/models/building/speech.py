@@ -22,6 +22,15 @@ def frames_per_second(config: Any) -> float:
     return speech_rate_hz() / samples_per_frame(config)
 
 
+def window_seconds(config: Any) -> float | None:
+    """Sound that a fixed window of mel frames holds (Whisper); None of models without one."""
+    positions = _value(config, "max_source_positions")
+    if not isinstance(positions, int) or _value(config, "num_mel_bins") is None:
+        return None
+    frames = positions * constant("mel_frames_per_position")
+    return frames * constant("mel_hop_samples") / speech_rate_hz()
+
+
 def samples_per_frame(config: Any) -> int:
     """By the strides that a config states, else its family's."""
     strides = _value(config, "conv_stride")

@@ -127,7 +127,7 @@ def _of_sounds(question: Question, facts: ModelFacts, data: DatasetProfile) -> F
     each = float(data.audio_seconds.mean())
     hours = each * data.samples / units.SECONDS_PER_HOUR
     whole = f"{hours:,.4g} hours" if hours >= 1 else units.format_seconds(each * data.samples)
-    size = f"{data.samples:,} clips of {each:,.3g} s, {whole} of audio"
+    size = f"{data.samples:,} clips of {float(f'{each:.3g}'):,g} s, {whole} of audio"
     if data.source != "counts":
         return FirstLine("data", f"{whole} of audio in all")
     given = [

@@ -29,6 +29,9 @@ from planner.plan.inputs.rows import default
 from planner.question import Question
 from planner.question.settings import LORA
 
+#: Passes over the data from which a default is warned of.
+MANY_PASSES = 100
+
 
 @dataclass(frozen=True)
 class Filled:
@@ -111,7 +114,7 @@ def practice(
     if strategy == "scratch" and epochs is not None and not _is_published(epochs, found):
         tuned = practice(question, facts, data, "fine_tune", task)
         made = _no_shorter_than_tuning(made, tuned, data)
-    return _with_line(made, question, facts, strategy, lowered)
+    return _with_lines(made, question, facts, strategy, lowered, data.samples)
 
 
 def _is_published(epochs: Filled, found: tuple[Work, ...]) -> bool:
@@ -296,12 +299,31 @@ def _evaluations(
     return every, None
 
 
-def _with_line(
-    made: Practice, question: Question, facts: ModelFacts, strategy: str, lowered: bool
+def _with_lines(
+    made: Practice,
+    question: Question,
+    facts: ModelFacts,
+    strategy: str,
+    lowered: bool,
+    samples: int,
 ) -> Practice:
     text = _line(made, question, facts, strategy, lowered)
-    lines = (FirstLine("recipe", text),) if text else ()
-    return Practice(**{**vars(made), "lines": lines})
+    lines = [FirstLine("recipe", text)] if text else []
+    epoch = math.ceil(samples / made.global_batch)
+    passes = made.epochs if made.steps is None else made.steps / epoch
+    asked = question.epochs is not None or question.max_steps is not None
+    if passes >= MANY_PASSES and not asked:
+        lines.append(_many_passes(passes, made.steps, samples, strategy))
+    return replace(made, lines=tuple(lines))
+
+
+def _many_passes(passes: float, steps: int | None, samples: int, strategy: str) -> FirstLine:
+    whence = "the recipe's epochs" if steps is None else f"the recipe's {steps:,} steps"
+    text = (
+        f"{strategy} goes {passes:,.0f} times over {samples:,} samples, as {whence} make it: "
+        f"that is much for so few; {FieldName('epochs', 'max_steps')} set it"
+    )
+    return FirstLine("recipe", text, warning=True)
 
 
 def _line(
@@ -333,7 +355,7 @@ def _batch_words(made: Practice, lowered: bool) -> str:
     words = f"global batch {made.global_batch}"
     if lowered and made.batch is not None:
         whose = "its " if made.batch.row is not None else ""
-        words += f" ({whose}{made.batch.value:g} lowered, as small data is trained)"
+        words += f" ({whose}{made.batch.value:,.0f} lowered, as small data is trained)"
     return words
 
 

@@ -29,7 +29,7 @@ from planner.plan.inputs.kept import current
 from planner.plan.inputs.of_its_day import stack_lines, view_of
 from planner.plan.inputs.pictures import painted, picture_lines
 from planner.plan.inputs.rows import default
-from planner.plan.inputs.speech import spoken, transcribed
+from planner.plan.inputs.speech import heard_lines, spoken, transcribed
 from planner.plan.inputs.tasks import adapted, by_data, shortest_lines, task_lines
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
 from planner.question.stack import stack_of
@@ -152,6 +152,7 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
     problem.first_lines += seen_lines(question, facts, data)
     problem.first_lines += largest_lines(question, facts, data, question.task or facts.task)
+    problem.first_lines += heard_lines(facts, problem.data)
     problem.first_lines += needed_lines(facts, data, question.task or facts.task)
     problem.first_lines += mixture_lines(question, facts, problem.trained_strategies)
     problem.first_lines += task_lines(facts)

@@ -9,7 +9,8 @@ import numpy as np
 
 from planner.datasets.profile import DatasetProfile
 from planner.datasets.tokens import is_by_letter
-from planner.models.building.speech import frames_per_second, is_ctc
+from planner.first_lines import FirstLine
+from planner.models.building.speech import frames_per_second, is_ctc, window_seconds
 from planner.models.constants import constant
 from planner.models.facts import ModelFacts
 from planner.plan.inputs.defaults import default
@@ -27,6 +28,19 @@ def transcribed(facts: ModelFacts, data: DatasetProfile, assumptions: list[str])
     rate = default("transcript_tokens_per_second")[0]
     assumptions.append(f"transcripts are taken at {rate:g} tokens a second of speech")
     return replace(data, lengths=_whole(_seconds(data, "speech_seconds") * rate))
+
+
+def heard_lines(facts: ModelFacts, data: DatasetProfile) -> list[FirstLine]:
+    """A warning where sounds are longer than the window of the model's encoder."""
+    window = window_seconds(facts.config or {}) if facts.modality == "audio" else None
+    if window is None or data.audio_seconds is None or not (data.audio_seconds > window).any():
+        return []
+    lost = 1 - np.minimum(data.audio_seconds, window).sum() / data.audio_seconds.sum()
+    text = (
+        f"the model hears {window:g} s of a clip: {lost:.0%} of the sound lies behind and is not "
+        f"trained on; cut clips to {window:g} s first and give their number"
+    )
+    return [FirstLine("data", text, warning=True)]
 
 
 def spoken(facts: ModelFacts, data: DatasetProfile, assumptions: list[str]) -> DatasetProfile:

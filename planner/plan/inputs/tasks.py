@@ -144,8 +144,9 @@ def task_lines(facts: ModelFacts) -> list[FirstLine]:
         return [FirstLine("run", text)]
     if facts.task == "contrastive":
         text = (
-            "an image is told from the other images of its micro-batch: accumulation adds none, and "
-            f"a cached loss (GradCache) is not covered; {FieldName('micro_batch')} sets how many"
+            "an image is told from the other images of its micro-batch: accumulation adds none, "
+            "and a cached loss (GradCache) is not covered; "
+            f"{FieldName('micro_batch')} sets how many"
         )
         return [FirstLine("run", text)]
     if has("scan_kernels", (facts.config or {}).get("model_type", "")):

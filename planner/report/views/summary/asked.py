@@ -73,7 +73,7 @@ def _data(document: Mapping[str, Any]) -> list[str]:
     if data["modality"] == "text" and data.get("lengths"):
         text += f" of {count_text(round(data['lengths']['mean']))} tokens"
     if data.get("audio_seconds"):
-        text += f" of {data['audio_seconds']['mean']:.3g} s"
+        text += f" of {float(format(data['audio_seconds']['mean'], '.3g')):,g} s"
     return [text]
 
 
