@@ -84,6 +84,10 @@ class ModelError(PlannerError):
     """A model that cannot be found, read or built."""
 
 
+class NoCheckpointingError(ModelError):
+    """A model that has no gradient checkpointing."""
+
+
 class DataError(PlannerError):
     """A dataset that cannot be read or counted."""
 

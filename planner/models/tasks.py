@@ -161,7 +161,7 @@ def modality_in(config: Mapping[str, Any], task: str) -> str:
     if task != "custom":
         return modality_of(task)
     name = class_of(config) or ""
-    text = any(key in config for key in ("vocab_size", "text_config", "llm_config"))
+    text = any(key in config for key in ("vocab_size", "text_config", "llm_config", "vlm_config"))
     sees = any(
         key in config for key in ("image_size", "vision_config", "num_channels", "backbone_config")
     )

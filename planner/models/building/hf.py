@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import FieldName, ModelError
+from planner.errors import FieldName, ModelError, NoCheckpointingError
 from planner.libraries import import_library
 from planner.models.building.built import BuiltModel, largest_module_list
 from planner.models.building.experts import group_experts
@@ -250,7 +250,7 @@ def _no_checkpointing(module: Any) -> Callable[[], None] | None:
 def _checkpointing(module: Any, name: str) -> Callable[..., None]:
     def enable(**options: Any) -> None:
         if not getattr(module, "supports_gradient_checkpointing", False):
-            raise ModelError(
+            raise NoCheckpointingError(
                 "this model has no gradient checkpointing",
                 where=name,
                 mend=f"Leave {FieldName('gradient_checkpointing')} out",

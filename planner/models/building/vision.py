@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import FieldName, ModelError, UnknownNameError
+from planner.errors import FieldName, ModelError, NoCheckpointingError, UnknownNameError
 from planner.libraries import import_library
 from planner.models.building.built import BuiltModel, largest_module_list
 from planner.models.building.meta import make_on
@@ -236,7 +236,7 @@ def _timm_checkpointing(module: Any, name: str) -> None:
     try:
         module.set_grad_checkpointing(True)
     except (AssertionError, AttributeError) as error:
-        raise ModelError(
+        raise NoCheckpointingError(
             "this timm model has no gradient checkpointing",
             where=name,
             mend=f"Leave {FieldName('gradient_checkpointing')} out",

@@ -13,6 +13,7 @@ import numpy as np
 
 from planner.datasets.batching import BatchPlan
 from planner.devices.specification import DeviceSpec
+from planner.errors import NoCheckpointingError
 from planner.memory.peak import peak_allocated
 from planner.parallel.data_parallel import bucket_bytes
 from planner.parallel.plan import ALONE, ParallelPlan
@@ -336,9 +337,12 @@ class Grids:
     def of(self, stage: Stage, spec: DeviceSpec) -> Iterator[DeviceGrid]:
         """The grids of a stage on a device, one a policy of checkpointing in the order of
         preference, made when they are reached: most devices never need the second policy's
-        trace."""
-        for policy in stage.choices.checkpointing:
-            yield self._one(stage, policy, spec)
+        trace. A model without checkpointing has the first alone."""
+        for number, policy in enumerate(stage.choices.checkpointing):
+            grid = self._one(stage, policy, spec)
+            if number and not _recomputes(grid):
+                return
+            yield grid
 
     def _one(self, stage: Stage, policy: str, spec: DeviceSpec) -> DeviceGrid:
         choices = stage.choices
@@ -351,6 +355,14 @@ class Grids:
         )
         # a device may be asked on several bases, each priced for itself
         return _kept(self._device, (key, spec.key, spec.pricing), lambda: DeviceGrid(shared, spec))
+
+
+def _recomputes(grid: DeviceGrid) -> bool:
+    """Whether the model can be run under the grid's policy of checkpointing."""
+    try:
+        return len(grid.shared.trace.signatures) > 0
+    except NoCheckpointingError:
+        return False
 
 
 def _kept(

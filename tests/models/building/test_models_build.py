@@ -187,8 +187,9 @@ def test_a_config_without_an_image_size_takes_the_questions(tmp_path):
     assert facts.task == "image_classification" and build(facts, image_size=64).batch(2)[
         "pixel_values"
     ].shape == (2, 3, 64, 64)
-    with pytest.raises(ModelError, match="--image-size"):
-        build(facts).batch(2)
+    unsized = build(facts)
+    assert unsized.batch(2)["pixel_values"].shape == (2, 3, 224, 224)
+    assert any("224 × 224" in text for text in unsized.assumptions)
 
 
 def test_channels_last_lays_out_weights_and_images():

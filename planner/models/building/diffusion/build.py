@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import FieldName, ModelError
+from planner.errors import FieldName, ModelError, NoCheckpointingError
 from planner.models.building.built import BuiltModel
 from planner.models.building.meta import make_on, on_device
 from planner.models.facts import ModelFacts
@@ -206,7 +206,7 @@ def _checkpointing(module: LatentDiffusion, name: str) -> Callable[..., None]:
         try:
             module.denoiser.enable_gradient_checkpointing(recomputed)
         except ValueError as error:
-            raise ModelError(
+            raise NoCheckpointingError(
                 "this denoiser has no gradient checkpointing",
                 where=name,
                 mend=f"Leave {FieldName('gradient_checkpointing')} out",

@@ -46,6 +46,7 @@ def _tokens(feed: Feed, b: int, s: int) -> Iterator[Any]:
         yield feed.ids(b * books, s)
         yield feed.ids(b, books, s)
         yield feed.ids(b, s, books)
+        yield feed.ids(b, s, books + 1)  # the text beside them
 
 
 def _video(feed: Feed, b: int, _s: int) -> Iterator[Any]:
@@ -135,6 +136,7 @@ _BESIDE: dict[str, Callable[[Feed, int, int], Iterator[Any]]] = {
     "image_embeds_position_mask": lambda feed, b, s: iter((feed.mask(b, s),)),
     "image_attention_mask": lambda feed, b, s: iter((feed.mask(b, s, 1),)),
     "attention_mask": lambda feed, b, s: iter((feed.mask(b, s),)),
+    "pixel_attention_mask": lambda feed, b, _s: iter((feed.mask(b, 1),)),
     "token_type_ids": lambda feed, b, s: iter((feed.ids(b, s),)),
 }
 #: Token ids and masks under other names, by how they end.
