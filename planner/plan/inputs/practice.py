@@ -312,7 +312,7 @@ def _with_lines(
     epoch = math.ceil(samples / made.global_batch)
     passes = made.epochs if made.steps is None else made.steps / epoch
     asked = question.epochs is not None or question.max_steps is not None
-    if passes >= MANY_PASSES and not asked:
+    if passes >= MANY_PASSES and not asked and strategy != "scratch":
         lines.append(_many_passes(passes, made.steps, samples, strategy))
     return replace(made, lines=tuple(lines))
 
