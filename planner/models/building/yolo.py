@@ -44,6 +44,7 @@ def build_yolo(
     module.model[-1].stride = strides
     size = image_size or facts.image_size or int(constant("yolo_side"))
     shape = largest or (size, size)
+    _check_sides(facts, shape, int(max(strides)))
     layers = list(module.model)
     count, candidates, matched = (int(constant(key)) for key in _COUNTS)
     count = objects or count
@@ -64,6 +65,18 @@ def build_yolo(
             f"{matched} are matched to it; every batch is of {shape[0]} x {shape[1]} pixels",
         ),
     )
+
+
+def _check_sides(facts: ModelFacts, shape: tuple[int, int], stride: int) -> None:
+    """Raises ModelError where the coarsest level does not divide the image: Ultralytics rounds such
+    a size up by itself."""
+    if any(side % stride for side in shape):
+        above = -(-max(shape) // stride) * stride
+        raise ModelError(
+            f"images of {shape[0]} x {shape[1]} pixels do not divide by its stride of {stride}",
+            where=facts.name,
+            mend=f"Give {FieldName('image_size')} as a multiple of {stride}, such as {above}",
+        )
 
 
 _COUNTS = ("objects_per_image", "points_in_object", "points_of_object")

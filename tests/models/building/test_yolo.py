@@ -71,3 +71,9 @@ def test_a_step_is_traced_with_its_matching(name):
     ops = {trace.signatures[i].op for i in trace.op_signature}
     assert "planner.nonzero.default" in ops and "aten.convolution_backward.default" in ops
     assert any("400 anchor points" in text for text in trace.meta["assumptions"])
+
+
+@needs_ultralytics
+def test_a_size_that_its_stride_does_not_divide_is_refused():
+    with pytest.raises(ModelError, match="stride of 32.*multiple of 32, such as 352"):
+        build(resolve("yolov8n", offline=True), image_size=333)

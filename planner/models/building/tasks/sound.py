@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from planner.datasets.constants import speech_rate_hz
-from planner.errors import ModelError
+from planner.errors import FieldName, ModelError
 from planner.models.building.speech import is_ctc, waveform_samples
 from planner.models.building.tasks.base import Feed, TrainingTask, output_embedding
 from planner.models.building.tasks.text import classifier_config, decoder_logits
@@ -32,9 +32,11 @@ def _mel(feed: Feed) -> tuple[int, int]:
     )
     if bins is None or positions is None:
         raise ModelError(
-            "only speech models with a fixed window of mel frames (Whisper) can be fed",
+            "its config has neither a fixed window of mel frames (Whisper) nor an encoder of "
+            "waveforms (wav2vec 2.0), which speech recognition reads",
             where=feed.name,
-            mend="Give a factory package.module:function",
+            mend=f"Name another {FieldName('task')} (text_to_speech for models that speak), or "
+            "give a factory package.module:function",
         )
     return bins, positions * int(constant("mel_frames_per_position"))
 
