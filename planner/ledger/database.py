@@ -117,17 +117,17 @@ def unwritable(path: Path) -> bool:
     return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
 
 
+#: In one statement, which sees the file before another process made it a ledger, or after.
+_MARKS = """SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master)
+FROM pragma_user_version, pragma_application_id"""
+
+
 def _checked_layout(database: sqlite3.Connection, path: Path) -> int:
     """0 for a database in which nothing is yet. Raises ProfileError for another program's, and for
     a newer planner's."""
-    layout = database.execute("PRAGMA user_version").fetchone()[0]
-    application = database.execute("PRAGMA application_id").fetchone()[0]
+    layout, application, tables = database.execute(_MARKS).fetchone()
     if application != APPLICATION:
-        if (
-            application
-            or layout
-            or database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        ):
+        if application or layout or tables:
             raise ProfileError("a database of another program, not a ledger", where=str(path))
         return 0
     if layout > LAYOUT:

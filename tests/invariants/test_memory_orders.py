@@ -21,7 +21,7 @@ FROZEN = ("partial_fine_tune", "feature_extraction")
 HEAVY = 30_000_000
 #: Parameters from which the blocks are most of a model: PEFT prepares in float32 what is not stored
 #: in 4 bits, embeddings first.
-MOSTLY_BLOCKS = 100_000_000
+MOSTLY_BLOCKS = 200_000_000
 
 
 def test_qlora_s_weights_are_no_more_than_lora_s():
