@@ -29,6 +29,7 @@ from planner.plan.inputs.defaults import choose
 from planner.plan.inputs.problem import understand
 from planner.question import TRAINING_STRATEGIES, Question
 from planner.trace import store
+from planner.trace.recorder.fitting.fit import StructureChanges
 from planner.trace.source import TraceSource, largest_of, trace_for
 from planner.training.recipe import Recipe
 

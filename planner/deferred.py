@@ -20,7 +20,7 @@ from typing import Any
 #: torch's compiler, which no step that is recorded goes through.
 COMPILER = ("torch._dynamo", "torch._inductor")
 #: What libraries import for few of their models: tensors that are spread over devices, sizes that
-#: are symbols, models of torchvision, losses of detectors.
+#: are symbols, models of torchvision.
 RARELY_CALLED = (
     *COMPILER,
     "scipy.optimize",
@@ -34,14 +34,6 @@ RARELY_CALLED = (
     "sympy",
     "torchvision.datasets",
     "torchvision.models",
-    "transformers.loss.loss_d_fine",
-    "transformers.loss.loss_deformable_detr",
-    "transformers.loss.loss_deimv2",
-    "transformers.loss.loss_for_object_detection",
-    "transformers.loss.loss_grounding_dino",
-    "transformers.loss.loss_lw_detr",
-    "transformers.loss.loss_rf_detr",
-    "transformers.loss.loss_rt_detr",
 )
 #: Decorators that tell the compiler how to take a function: without a compiler, the function.
 DECORATORS = tuple(

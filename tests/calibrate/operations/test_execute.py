@@ -78,6 +78,8 @@ def cases_of(trace, most_bytes=3_000_000):
 
 
 CHOSEN = chosen_traces()
+#: DeBERTa fills its masks with the lowest number of float32, whatever its own type is.
+TOO_LOW = "value cannot be converted to type c10::BFloat16 without overflow"
 
 
 @pytest.mark.slow
@@ -100,7 +102,7 @@ def test_operations_of_a_trace_run_and_give_what_was_recorded(name, cpu):
         if one.signature.op not in OWN_TYPE:
             assert got == want[: len(got)], one.signature
     assert ran > 15
-    assert {why for _, why in refused} <= {"bitsandbytes is not installed"}, refused
+    assert {why for _, why in refused} <= {"bitsandbytes is not installed", TOO_LOW}, refused
 
 
 def test_every_sort_of_trace_is_shipped():
