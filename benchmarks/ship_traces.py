@@ -183,6 +183,9 @@ def ship_model(name: str, regimes: list[str], again: bool, only_listed: bool) ->
             try:
                 sources = (usual,) if peak is None else (usual, usual.largest)
                 found = [ship(source, regime, again) for source in sources]
+            except StructureChanges as error:
+                found = []  # of the asked length alone it may be recorded
+                print(f"{label:70} left out: {error}", flush=True)
             except PlannerError as error:
                 found, refusals[usual.refusal] = [], (name, str(error))
                 print(f"{label:70} left out: {error}", flush=True)
