@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -17,6 +18,8 @@ from planner.plan.survey.survey import survey
 from planner.trace.source import TraceSource
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="extra hf")
+#: How long the other process may take to start: it fails a test that would wait for ever.
+PATIENCE_SECONDS = 120
 CONFIG = {
     "model_type": "llama",
     "architectures": ["LlamaForCausalLM"],
@@ -75,8 +78,10 @@ def test_two_processes_answer_as_one(model, tmp_path, monkeypatch, recorded_here
 
     def late(found, strategy, folder):
         taken = take(found, strategy, folder)
-        while not list(folder.glob("fine_tune*")) and strategy == "partial_fine_tune":
-            pass
+        until = time.monotonic() + PATIENCE_SECONDS
+        while strategy == "partial_fine_tune" and not list(folder.glob("fine_tune*")):
+            assert time.monotonic() < until, "the other process took nothing"
+            time.sleep(0.01)
         return taken
 
     monkeypatch.setattr(ahead, "_taken_here", late)
