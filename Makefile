@@ -11,6 +11,8 @@ VENV := .venv
 PYTHON = $(VENV)/bin/python
 PIP = $(PYTHON) -m pip --disable-pip-version-check
 CONSTRAINTS := $(wildcard .ci/constraints.txt)
+# where Python may write no bytecode (PYTHONDONTWRITEBYTECODE), each command would compile 290 files: 0.3 s
+PRECOMPILE = @$(PYTHON) -m compileall -q planner
 INPUTS := pyproject.toml Makefile $(CONSTRAINTS)
 CODE := planner tests benchmarks docs/site
 MODEL ?= Llama-3.2-1B
@@ -81,8 +83,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed-run: $(INPUTS) | $(VENV)/bin/python
 	$(PIP) install --quiet $(addprefix -c ,$(CONSTRAINTS)) -e '.[data,report,serve]'
+	$(PRECOMPILE)
 	@touch $@
 
 $(VENV)/.installed-dev: $(INPUTS) | $(VENV)/bin/python
 	$(PIP) install --quiet $(addprefix -c ,$(CONSTRAINTS)) -e '.[all,dev]'
+	$(PRECOMPILE)
 	@touch $@ $(VENV)/.installed-run
