@@ -30,3 +30,9 @@ def tasks() -> dict[str, Task]:
         )
         for row in tables.rows("models", "tasks.csv")
     }
+
+
+def modality_of(task: str) -> str:
+    """What a sample of the task is; ``text`` for a task that the table does not hold."""
+    row = tasks().get(task)
+    return row.modality if row else "text"

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from planner.datasets import media
 from planner.datasets.layout.cells import names
 from planner.datasets.layout.cells.messages import PICTURES
@@ -215,3 +217,30 @@ def _size(item: Any, root: Path) -> tuple[int, int] | None:
         return None if file is None else media.image_size(file)
     except (media.BrokenMediumError, MissingExtraError, OSError):
         return None
+
+
+def seconds_of(records: Records) -> np.ndarray | None:
+    seconds = [r[AUDIO] for r in records if AUDIO in r]
+    return np.array(seconds, dtype=np.float64) if seconds else None
+
+
+def image_shapes(records: Records) -> np.ndarray | None:
+    """int64 [images, 2]: width and height of each."""
+    sizes = [r[IMAGE] for r in records if IMAGE in r]
+    return np.array(sizes, dtype=np.int64) if sizes else None
+
+
+def image_sizes(records: Records) -> tuple[int, int, int, int] | None:
+    sizes = image_shapes(records)
+    if sizes is None:
+        return None
+    (width, height), (widest, highest) = np.median(sizes, axis=0), sizes.max(axis=0)
+    return int(width), int(height), int(widest), int(highest)
+
+
+def medium_of(records: Records) -> str:
+    """What the records hold beside text; "" where it is nothing."""
+    seconds, sizes = seconds_of(records), image_sizes(records)
+    if seconds is not None:
+        return f"sounds of mean {seconds.mean():,.3g} s"
+    return f"images of median {sizes[0]} × {sizes[1]} pixels" if sizes else ""

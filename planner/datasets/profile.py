@@ -12,6 +12,8 @@ import numpy as np
 
 from planner.datasets import batching
 from planner.datasets.batching import BatchPlan, Spread, spread_lengths
+from planner.datasets.tabular.rows import TableRows
+from planner.datasets.tabular.series import SeriesFound
 from planner.errors import FieldName, QuestionError
 from planner.first_lines import FirstLine
 
@@ -36,7 +38,8 @@ class DatasetProfile:
     of lengths that only a mean is known of; ``lengths`` are then quantiles (float64) that stand for
     all samples, and ``longest_input`` and ``longest_target`` the longest of all. ``negatives``:
     hard negatives beside each query; ``target_lengths`` are then those of a passage, right or
-    wrong. ``told_task``: what its columns alone tell that it is for.
+    wrong. ``told_task``: what its columns alone tell that it is for. ``rows``: the columns of a
+    table, ``series``: the series in one; its samples are rows.
     """
 
     modality: str
@@ -62,6 +65,8 @@ class DatasetProfile:
     longest_target: float | None = None
     negatives: int | None = None
     told_task: str | None = None
+    rows: TableRows | None = None
+    series: SeriesFound | None = None
     first_lines: tuple[FirstLine, ...] = ()
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -17,11 +17,21 @@ from planner.datasets.layout.accounting import account
 from planner.datasets.layout.encoders import negatives_of
 from planner.datasets.layout.find import find_layout
 from planner.datasets.layout.prepare import Prepared, prepare
-from planner.datasets.layout.sentences import left_out, understood
+from planner.datasets.layout.sentences import flags_said, left_out, understood
 from planner.datasets.layout.shape import Layout
-from planner.datasets.manifest import with_media, with_pictures
+from planner.datasets.manifest import (
+    image_shapes,
+    image_sizes,
+    medium_of,
+    seconds_of,
+    with_media,
+    with_pictures,
+)
 from planner.datasets.profile import DatasetProfile
 from planner.datasets.readers import AUDIO, IMAGE, Budget, Sample
+from planner.datasets.tabular.layout import layout_of
+from planner.datasets.tabular.rows import rows_of
+from planner.datasets.tabular.series import series_of
 from planner.datasets.templates.choosing import ModelText
 from planner.datasets.tokens import (
     BytesPerToken,
@@ -32,10 +42,12 @@ from planner.datasets.tokens import (
 )
 from planner.errors import DataError, FieldName
 from planner.first_lines import FirstLine
+from planner.tasks import modality_of
 
 MAX_RECORDS = 200_000
 # beyond it records are counted in a spread part: a tokenizer does some MB a second
 MAX_TOKENIZED_BYTES = 8 * 2**20
+TABULAR = ("table", "series")
 EMPTY_SHARE = 0.01  # from this share of records without text on, it is notes
 
 
@@ -117,6 +129,9 @@ def _counted(
     reading: Reading,
     counter: TokenCounter,
 ) -> Scanned:
+    read_as = modality_of(reading.task or "")
+    if read_as in TABULAR and sample.modality == "text":
+        return _tabular(sample, path, size, located, reading, counter)
     sample, prepared = _prepared(sample, reading)
     layout = find_layout(sample.records, reading.task, reading.text_columns, str(path))
     limit = reading.max_records
@@ -145,6 +160,42 @@ def _counted(
     return Scanned(profile, records, layout, lengths, counter)
 
 
+def _tabular(
+    sample: Sample,
+    path: Path,
+    size: int,
+    located: tuple[str, ...],
+    reading: Reading,
+    counter: TokenCounter,
+) -> Scanned:
+    """Rows of numbers and categories, or series over time: the columns that are read."""
+    read_as = modality_of(reading.task or "")
+    records, given = sample.records, reading.text_columns
+    profile = DatasetProfile(
+        modality=read_as,
+        samples=sample.samples,
+        sampled=sample.samples if sample.whole else min(len(records), sample.samples - 1),
+        samples_relative_error=sample.samples_relative_error,
+        format=sample.format,
+        bytes_on_disk=size,
+        source=str(path),
+        assumptions=sample.assumptions,
+        warnings=sample.warnings,
+    )
+    said = tuple(FirstLine("data", line) for line in (*located, *sample.said))
+    if read_as == "table":
+        rows = rows_of(records, given, str(path), sample.samples)
+        layout = layout_of(rows.columns, rows.roles, rows.target)
+        found = replace(profile, rows=rows, told_task=rows.task, classes=rows.classes)
+        lines = rows.first_lines
+    else:
+        series = series_of(records, given, str(path), sample.samples)
+        layout = layout_of(series.columns, series.roles)
+        found, lines = replace(profile, series=series), series.first_lines
+    found = replace(found, columns=layout.as_columns(), first_lines=(*said, *lines))
+    return Scanned(found, records, layout, None, counter)
+
+
 def _profile(
     sample: Sample,
     records: Sequence[dict[str, Any]],
@@ -154,7 +205,7 @@ def _profile(
     lengths: Lengths | None,
     counter: TokenCounter,
 ) -> DatasetProfile:
-    seconds = _audio(records)
+    seconds = seconds_of(records)
     measured = lengths.inputs if lengths else seconds
     errors = [
         0.0 if measured is None else _sampling_error(measured, blocks, sampled, sample.samples)
@@ -171,8 +222,8 @@ def _profile(
         lengths=inputs,
         target_lengths=targets,
         audio_seconds=seconds,
-        image_sizes=_image_sizes(records),
-        image_shapes=_image_shapes(records),
+        image_sizes=image_sizes(records),
+        image_shapes=image_shapes(records),
         objects=np.array(sample.objects, dtype=np.int64) if sample.objects else None,
         images_per_sample=_images(sample, lengths, records),
         classes=classes,
@@ -185,8 +236,8 @@ def _profile(
         columns=layout.as_columns(),
         tokenizer=counter.name if by_text else "",
         first_lines=(
-            understood(layout, sample.samples, mean, _medium(records), classes),
-            *_flags_said(layout),
+            understood(layout, sample.samples, mean, medium_of(records), classes),
+            *flags_said(layout),
             *(left_out(layout, account(records, layout), mean) if lengths is not None else ()),
             *(lengths.first_lines if lengths is not None else ()),
         ),
@@ -275,25 +326,6 @@ def _sampling_error(
     )
 
 
-def _audio(records: Sequence[dict[str, Any]]) -> np.ndarray | None:
-    seconds = [r[AUDIO] for r in records if AUDIO in r]
-    return np.array(seconds, dtype=np.float64) if seconds else None
-
-
-def _image_shapes(records: Sequence[dict[str, Any]]) -> np.ndarray | None:
-    """int64 [images, 2]: width and height of each."""
-    sizes = [r[IMAGE] for r in records if IMAGE in r]
-    return np.array(sizes, dtype=np.int64) if sizes else None
-
-
-def _image_sizes(records: Sequence[dict[str, Any]]) -> tuple[int, int, int, int] | None:
-    sizes = _image_shapes(records)
-    if sizes is None:
-        return None
-    (width, height), (widest, highest) = np.median(sizes, axis=0), sizes.max(axis=0)
-    return int(width), int(height), int(widest), int(highest)
-
-
 def _images(
     sample: Sample, lengths: Lengths | None, records: Sequence[dict[str, Any]]
 ) -> float | None:
@@ -303,19 +335,6 @@ def _images(
     if sample.images_per_sample or written:
         return max(sample.images_per_sample or 0.0, written)
     return 1.0 if any(IMAGE in record for record in records) else None
-
-
-def _flags_said(layout: Layout) -> tuple[FirstLine, ...]:
-    shown = ", ".join(map(repr, layout.flags))
-    return (FirstLine("data", f"each of {shown} is a class"),) if layout.flags else ()
-
-
-def _medium(records: Sequence[dict[str, Any]]) -> str:
-    """What the records hold beside text; "" where it is nothing."""
-    seconds, sizes = _audio(records), _image_sizes(records)
-    if seconds is not None:
-        return f"sounds of mean {seconds.mean():,.3g} s"
-    return f"images of median {sizes[0]} × {sizes[1]} pixels" if sizes else ""
 
 
 def _classes(sample: Sample, layout: Layout) -> tuple[int | None, tuple[str, ...]]:

@@ -20,6 +20,7 @@ from planner.datasets.loader.sources import Texts
 from planner.datasets.loader.spoken import as_trained
 from planner.datasets.tokens import special_tokens
 from planner.errors import DataError, MissingExtraError
+from planner.models.tasks import modality_of
 from planner.plan.inputs.problem import text_of
 
 if TYPE_CHECKING:
@@ -219,6 +220,8 @@ def own_data(
         return None, "batches are synthetic: the question gives counts, no data"
     if facts.library == "factory":
         return None, "batches are the factory's own"
+    if modality_of(task) in ("table", "series"):
+        return None, "batches are synthetic: rows of a table are not fed to a real step yet"
     source = open_source(question.data, task=task, text_columns=question.text_columns)
     if isinstance(source, Texts) and source.layout.record_type != "ids" and facts.tokenizer is None:
         return (

@@ -98,6 +98,22 @@ class ModelFacts:
     task_is_open: bool = False  # nobody asked for the task and no class settles it: data may
     adapter: Adapter | None = None  # the folder holds an adapter on this model
     quantization: Quantization | None = None  # how the checkpoint's weights are stored
+    arguments: Mapping[str, Any] | None = None  # what a factory is called with, beside classes
+
+    def made_for(self, **arguments: Any) -> ModelFacts:
+        """A factory's model of other sizes, whose parameters are not known before it is built."""
+        sizes = json.dumps(arguments, sort_keys=True, separators=(",", ":"))
+        return replace(
+            self,
+            arguments=arguments,
+            parameters=None,
+            fingerprint=text_fingerprint(f"{self.fingerprint} {sizes}"),
+        )
+
+    def with_config(self, **changes: Any) -> ModelFacts:
+        """The model of a changed config."""
+        config = {**(self.config or {}), **changes}
+        return replace(self, config=config, fingerprint=config_fingerprint(config), parameters=None)
 
     def unquantised(self) -> ModelFacts:
         """The same architecture with plain weights, as where the checkpoint's are not read."""

@@ -13,7 +13,7 @@ from planner.models.class_names import class_of, class_task
 from planner.models.configs import SYNONYMS, model_types
 from planner.models.constants import constant, has
 from planner.question.training_setting import OBJECT_TASKS
-from planner.tasks import tasks
+from planner.tasks import modality_of
 
 #: Where a class name does not decide, the first of these that the library can train the model type
 #: on.
@@ -148,12 +148,6 @@ def _line(task: str, reason: str, *, changeable: bool = True) -> FirstLine:
     """``reason``: a class's name, or a sentence's part."""
     change = f"; {FieldName('task')} changes it" if changeable and " " in reason else ""
     return FirstLine("task", f"trained as {task} ({reason}){change}")
-
-
-def modality_of(task: str) -> str:
-    """What a sample of the task is; ``text`` for a task that the table does not hold."""
-    row = tasks().get(task)
-    return row.modality if row else "text"
 
 
 def modality_in(config: Mapping[str, Any], task: str) -> str:

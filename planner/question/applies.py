@@ -50,7 +50,7 @@ USES: dict[str, Use] = {
     "largest_image_size": Use(strategies=TRAINING_STRATEGIES, tasks=OBJECT_TASKS),
     "most_objects": Use(strategies=TRAINING_STRATEGIES, tasks=OBJECT_TASKS),
     "target_tokens_per_sample": Use(tasks=TWO_SIDES, loses_to="data"),
-    "text_columns": Use(modalities=WITH_TOKENS, needs=("data",)),
+    "text_columns": Use(modalities=(*WITH_TOKENS, "table", "series"), needs=("data",)),
     "max_steps": TRAINED,
     "global_batch": TRAINED,
     "micro_batch": TRAINED,

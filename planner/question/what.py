@@ -47,7 +47,9 @@ class What(BaseModel):
         None, gt=0, le=10**6, description="Mean seconds of a clip, with samples or hours of audio"
     )
     text_columns: list[str] | None = Field(
-        None, description="Columns that hold the text; by default found from the names"
+        None,
+        description="Columns that hold the text, by default found from the names; of a table those "
+        "that count, what is learnt last",
     )
     task: Task | None = Field(None, description=SETTINGS["task"].words)
     classes: int | None = Field(None, ge=1, le=10**7, description=SETTINGS["classes"].words)

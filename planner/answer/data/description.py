@@ -77,7 +77,7 @@ def _columns(found: Scanned) -> list[dict[str, Any]]:
     roles = {
         path: role for s in reversed(shapes) for role, paths in s.roles.items() for path in paths
     }
-    left = account(found.records, layout).left
+    left = {} if _is_tabular(found) else account(found.records, layout).left
     total = sum(column.size for column in layout.columns.values())
     rows = []
     for path, column in layout.columns.items():
@@ -89,7 +89,7 @@ def _columns(found: Scanned) -> list[dict[str, Any]]:
                 "column": path,
                 "role": role,
                 "text_share": column.size / total if total else 0.0,
-                "left_out": role is None and path in left,
+                "left_out": role is None and (path in left or _is_tabular(found)),
             }
         )
     return sorted(rows, key=lambda row: -row["text_share"])
@@ -111,8 +111,21 @@ def _shown(found: Scanned, task: str | None, chat: ChatTemplate | None) -> list[
             ],
         }
         for place in places
-        for segments in [_segments(found.records[place], found.layout, task, chat)]
+        for segments in [
+            _cells(found.records[place])
+            if _is_tabular(found)
+            else _segments(found.records[place], found.layout, task, chat)
+        ]
     ]
+
+
+def _is_tabular(found: Scanned) -> bool:
+    """Rows and series, which hold no text."""
+    return found.profile.rows is not None or found.profile.series is not None
+
+
+def _cells(record: Record) -> list[Segment]:
+    return [(", ".join(f"{path} {value}" for path, value in record.items()), False)]
 
 
 def _sizes(found: Scanned) -> np.ndarray | None:

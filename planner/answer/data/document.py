@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from planner.errors import QuestionError
@@ -9,6 +10,7 @@ from planner.first_lines import FirstLine, ordered
 from planner.models.facts import ModelFacts
 from planner.plan.inputs.counts import said_of
 from planner.plan.inputs.defaults import default_length
+from planner.plan.inputs.families.tabular import fitted_to_columns
 from planner.plan.inputs.problem import fitted_to, scanned_for
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.tasks import by_data
@@ -34,6 +36,8 @@ def describe_data(question: Question, progress: Progress | None = None) -> dict[
         facts, _ = by_data(question, asked, profile, lambda _: profile)
         if facts is not asked:
             found = scanned_for(question, facts, progress)
+        facts, profile = fitted_to_columns(question, facts, found.profile)
+        found = replace(found, profile=profile)
     task = question.task or (facts.task if facts else None)
     lines = [*found.profile.first_lines]
     max_length = question.max_length

@@ -191,5 +191,7 @@ def _last_resort(
     raise DataError(
         f"no column holds text{why}",
         where=source,
-        mend=f"Name it with {FieldName('text_columns')}. The columns are: {_shown(columns)}",
+        mend=f"Name it with {FieldName('text_columns')}. The columns are: {_shown(columns)}; a "
+        f"table of numbers is read with {FieldName('task')} tabular_classification, "
+        "tabular_regression or time_series_forecasting",
     )

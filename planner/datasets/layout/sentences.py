@@ -118,3 +118,9 @@ def _mend(layout: Layout, found: Account) -> str:
     if any(path in layout.columns for path in found.left):
         return f": name the columns with {FieldName('text_columns')}"
     return ": give it a column of its own"
+
+
+def flags_said(layout: Layout) -> tuple[FirstLine, ...]:
+    """Columns of 0 and 1 that are a class each."""
+    shown = ", ".join(map(repr, layout.flags))
+    return (FirstLine("data", f"each of {shown} is a class"),) if layout.flags else ()

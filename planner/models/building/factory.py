@@ -55,7 +55,7 @@ def build_factory(
     factory's own business."""
     make = _function(facts.architecture or facts.name)
     with on_device(device, dtype):
-        made = _call(make, facts.name, classes)
+        made = _call(make, facts.name, classes, facts.arguments or {})
     module, batch, loss = _parts(made, facts.name)
     module = module.to(device=device, dtype=dtype)
     blocks = largest_module_list(module)
@@ -87,11 +87,14 @@ def _function(name: str) -> Callable[[], Any]:
     return found
 
 
-def _call(make: Callable[..., Any], name: str, classes: int | None) -> Any:
-    """A factory with an argument ``classes`` gets the question's number."""
+def _call(
+    make: Callable[..., Any], name: str, classes: int | None, sizes: Mapping[str, Any]
+) -> Any:
+    """A factory with an argument ``classes`` gets the question's number; ``sizes``: those of its
+    data, which it was seen to take."""
     try:
         takes = classes is not None and "classes" in inspect.signature(make).parameters
-        return make(classes=classes) if takes else make()
+        return make(**sizes, **({"classes": classes} if takes else {}))
     except Exception as error:
         if raised_by_planner(error):
             raise

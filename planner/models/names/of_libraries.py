@@ -97,14 +97,14 @@ def factory(name: str, task: str | None) -> ModelFacts:
 
 def own_model(name: str, task: str | None) -> ModelFacts:
     """A factory that ships, of which more is known than of a user's."""
+    name = own.kin_for(name, task) or name if task else name
     row = own.row_of(name)
     facts = factory(row["factory"], check_task(task, row["task"], f"{own.PREFIX}:{name}"))
-    line = FirstLine("model", f"{name}: {row['assumed']}")
     return replace(
         facts,
         name=f"{own.PREFIX}:{name}",
         origin="catalogue",
         parameters=int(row["parameters"]),
         weights_dtype="float32",
-        first_lines=(*facts.first_lines, line),
+        first_lines=(*facts.first_lines, own.line_of(name)),
     )

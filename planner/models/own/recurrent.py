@@ -50,9 +50,9 @@ class DeepAR(nn.Module):
     """An LSTM over the value before, the covariates and the series; a normal distribution of the
     value, by its likelihood over all steps of context and horizon."""
 
-    def __init__(self, hidden: int, layers: int) -> None:
+    def __init__(self, hidden: int, layers: int, series: int = SERIES) -> None:
         super().__init__()
-        self.series = nn.Embedding(SERIES, SERIES_WIDTH)
+        self.series = nn.Embedding(series, SERIES_WIDTH)
         self.lstm = nn.LSTM(1 + COVARIATES + SERIES_WIDTH, hidden, layers, batch_first=True)
         self.parameters_of = nn.Linear(hidden, 2)
 
@@ -91,9 +91,9 @@ def lstm_classifier_large(classes: int = 2) -> nn.Module:
     return LstmClassifier(512, 2, classes)
 
 
-def deepar() -> nn.Module:
-    return DeepAR(40, 3)
+def deepar(series: int = SERIES) -> nn.Module:
+    return DeepAR(40, 3, series)
 
 
-def deepar_large() -> nn.Module:
-    return DeepAR(120, 3)
+def deepar_large(series: int = SERIES) -> nn.Module:
+    return DeepAR(120, 3, series)

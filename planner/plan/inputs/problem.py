@@ -25,6 +25,7 @@ from planner.plan.inputs.families.images import TASK, seen_lines, with_places
 from planner.plan.inputs.families.largest import largest_batch, largest_lines
 from planner.plan.inputs.families.mixtures import mixture_lines
 from planner.plan.inputs.families.needed import needed_lines
+from planner.plan.inputs.families.tabular import fitted_to_columns
 from planner.plan.inputs.kept import current
 from planner.plan.inputs.of_its_day import stack_lines, view_of
 from planner.plan.inputs.pictures import painted, picture_lines
@@ -142,6 +143,7 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     )
     data = _data(question, facts, progress)
     facts, data = by_data(question, facts, data, lambda other: _data(question, other, progress))
+    facts, data = fitted_to_columns(question, facts, data)
     question = adapted(question, facts)
     problem = Problem(question, facts, data, progress)
     kept = current()

@@ -1,0 +1,1 @@
+"""Tables of numbers and categories, and series over time: what their columns are."""
