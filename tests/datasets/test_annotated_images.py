@@ -1,6 +1,7 @@
 """COCO, YOLO and folders of masks: images, boxes and classes are counted as they lie on disk."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -136,3 +137,86 @@ def test_masks_of_one_object_have_two_classes(tmp_path):
     (tmp_path / "masks").mkdir()
     Image.fromarray(np.array([[0, 255]], dtype=np.uint8)).save(tmp_path / "masks" / "0_mask.png")
     assert scan(tmp_path).classes == 2
+
+
+def changed(path, change):
+    document = json.loads(annotations(path).read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+def stray(document):
+    document["annotations"][0]["image_id"] = 999
+    document["annotations"][1]["category_id"] = 77
+    document["annotations"][2]["bbox"] = [1, 1, 0, 5]
+
+
+def test_contradictions_inside_of_coco_are_warned_of(tmp_path):
+    changed(tmp_path / "annotations" / "instances_train2017.json", stray)
+    for i in range(3):
+        picture(tmp_path / "train2017" / f"{i}.jpg")
+    warned = " ".join(scan(tmp_path).warnings)
+    assert "annotations of images that are not listed: 1 (the first: id 0)" in warned
+    assert "annotations of categories that are not listed: 1 (the first: id 1)" in warned
+    assert "boxes without a width and a height: 1" in warned
+    assert "1 of the 4 annotated images are not in" in warned
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.8, 0.95])
+def test_a_coco_file_that_is_cut_off_is_refused_wherever(tmp_path, share, monkeypatch):
+    file = annotations(tmp_path / "annotations" / "instances_train2017.json", 40, (2,) * 40)
+    text = file.read_text()
+    assert text.index('"annotations"') < 0.5 * len(text)
+    file.write_text(text[: int(share * len(text))])
+    picture(tmp_path / "train2017" / "0.jpg")
+    with pytest.raises(DataError, match="cut off|not JSON"):
+        scan(tmp_path)
+    monkeypatch.setattr(coco, "PARSED_BYTES", 100)
+    with pytest.raises(DataError, match="cut off|not JSON"):
+        scan(tmp_path)
+
+
+def yolo_folder(root, lines, yaml="names: [a, b]\n", name="0"):
+    picture(root / "images" / "train" / "0.jpg")
+    (root / "labels" / "train").mkdir(parents=True)
+    (root / "labels" / "train" / f"{name}.txt").write_text(lines)
+    if yaml:
+        (root / "data.yaml").write_text(yaml)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("lines", "yaml", "says"),
+    [
+        ("0 .5 .5 .2 .2\n1 .5 .5\nfoo\n", "names: [a, b]", "label lines that are no class.*: 2 "),
+        ("0 .5 .5 .2 .2\n-1 .5 .5 .1 .1\n", "names: [a, b]", "label lines that are no class.*: 1 "),
+        ("0 32 24 10 10\n", "names: [a, b]", "boxes beyond their image: 1 .*0.txt:1"),
+        ("0 .5 .5 .2 .2\n", "nc: 5\nnames: [a, b]", "nc 5 and names 2 classes"),
+        ("4 .5 .5 .2 .2\n", "nc: 3", r"labels have class 4, data.yaml 3 classes \(0 to 2\)"),
+    ],
+)
+def test_broken_labels_of_yolo_are_warned_of(tmp_path, lines, yaml, says):
+    warned = " ".join(scan(yolo_folder(tmp_path, lines, yaml)).warnings)
+    assert re.search(says, warned), warned
+
+
+def test_labels_without_an_image_are_warned_of_and_sound_ones_are_not(tmp_path):
+    root = yolo_folder(tmp_path, "0 .5 .5 .2 .2\n1 .1 .1 .2 .2 .3 .3\n")
+    assert scan(root).warnings == ()
+    (root / "labels" / "train" / "7.txt").write_text("0 .5 .5 .2 .2\n")
+    assert "without an image: 1 (the first: labels/train/7.txt)" in scan(root).warnings[0]
+
+
+def test_without_a_data_yaml_the_labels_count_the_classes(tmp_path):
+    profile = scan(yolo_folder(tmp_path, "0 .5 .5 .2 .2\n6 .5 .5 .2 .2\n", yaml=""))
+    assert profile.classes == 7 and "7 by the highest in the labels" in said(profile)
+
+
+def test_what_is_broken_stands_in_the_first_lines_of_an_answer(tmp_path):
+    from planner.plan.inputs.problem import understand
+    from planner.question import Question
+
+    root = yolo_folder(tmp_path, "4 .5 .5 .2 .2\n", "nc: 3")
+    problem = understand(Question(model="yolo:yolov8n", data=str(root), gpu="t4"))
+    (line,) = [x for x in problem.first_lines if "labels have class 4" in x.text]
+    assert line.warning

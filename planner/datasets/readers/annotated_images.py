@@ -48,7 +48,7 @@ def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
         found.samples,
         len(sizes) == found.samples,
         "image",
-        warnings=tally.warnings("Remove or replace the broken files"),
+        warnings=(*found.broken, *tally.warnings("Remove or replace the broken files")),
         classes=classes,
         said=said,
         objects=found.objects,

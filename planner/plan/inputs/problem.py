@@ -152,6 +152,7 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
         problem._sources = kept.sources(facts, question.stack)
     problem.data = fitted_to(facts, with_places(question, facts, data), problem.assumptions)
     problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
+    problem.first_lines += [FirstLine("left_out", text, True) for text in data.warnings]
     problem.first_lines += seen_lines(question, facts, data)
     problem.first_lines += largest_lines(question, facts, data, question.task or facts.task)
     problem.first_lines += heard_lines(facts, problem.data)
@@ -162,7 +163,7 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     problem.first_lines += shortest_lines(problem.data, question.max_length)
     problem.first_lines += stack_lines(question, facts)
     problem.assumptions += [*facts.assumptions, *data.assumptions]
-    problem.warnings += [*question.notes, *data.warnings]
+    problem.warnings += question.notes
     return problem
 
 

@@ -15,7 +15,8 @@ class Annotated:
     """``images``: the files of the training split; ``sizes``: (width, height) of each of
     ``samples`` images where the annotations say it, else empty. ``objects``: boxes or masks of each
     image, empty where nothing counts them. ``classes`` None where nothing says them. ``read``:
-    files that were read for it. ``said``: for the first lines."""
+    files that were read for it. ``said``: for the first lines; ``broken``: what of the annotations
+    cannot be read or contradicts itself, each a warning."""
 
     format: str
     images: Sequence[Path]
@@ -25,6 +26,7 @@ class Annotated:
     classes: int | None = None
     read: Sequence[Path] = ()
     said: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -47,3 +49,8 @@ def objects_said(counts: Sequence[int], what: str) -> str:
     mean, empty = sum(some) / len(some), len(counts) - len(some)
     text = f"{sum(some):,} {what}, {mean:.3g} an image with any, {max(some):,} at most"
     return text + (f"; {empty:,} images have none" if empty else "")
+
+
+def first_of(count: int, places: Sequence[str]) -> str:
+    """``5 (the first: labels/000.txt:3)``."""
+    return f"{count:,} (the first: {places[0]})" if places else f"{count:,}"
