@@ -218,7 +218,12 @@ def has_unit(row):
 
 #: What a default may be of.
 #: Speech recognition without a decoder is none of the tasks and has rows of its own.
-SCOPES = (*ALL_STRATEGIES, *tuple(tasks()), CTC, "any")
+LIBRARIES = ("transformers", "timm", "torchvision", "ultralytics", "diffusers", "factory")
+SCOPES = (
+    *(*ALL_STRATEGIES, *tasks(), CTC, "any"),
+    *(f"{strategy} {scope}" for strategy in ALL_STRATEGIES for scope in (*LIBRARIES, *tasks())),
+    *(f"{library} {task}" for library in LIBRARIES for task in tasks()),
+)
 
 
 def every_key_has_a_row_for_any(path, rows):

@@ -194,6 +194,7 @@ OF_WORK = {
         positive("map_workers"),
         rows_satisfying(knows_its_stages, "a stage that nothing prices"),
     ),
+    "stacks/scripts.csv": GENERIC + (dated("date"),),
     "stacks/stacks.csv": GENERIC
     + (
         dated("date"),

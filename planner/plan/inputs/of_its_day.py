@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from planner import tables
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
 from planner.memory.fused_loss import in_pieces
@@ -78,15 +79,28 @@ def stack_lines(question: Question, facts: ModelFacts) -> list[FirstLine]:
     if _kept_inputs(stack):
         named = " and ".join(name.removesuffix("_input") for name in _kept_inputs(stack))
         changed.append(f"the inputs of {named} kept for the backward pass")
+    script = script_of(question, facts)
     text = f"runs as {stack.title} of {stack.day}"
+    if script is not None:
+        text = f"runs as {script}, its loop priced as that of {stack.title} of {stack.day}"
     text += f", with {' and '.join(changed)}" if changed else ""
     own = stack.word("precision")
-    if own and question.precision is None:
+    if own and question.precision is None and script is None:
         text += (
             f" (its scripts train in {own} without a flag, which is not taken for granted: "
             f"{FieldName('precision')})"
         )
     return [FirstLine("stack", f"{text}; {FieldName('stack')} changes it")]
+
+
+def script_of(question: Question, facts: ModelFacts) -> str | None:
+    """The script that trains models of this library where no stack is asked for; None where that
+    is the stack itself."""
+    task = question.task or facts.task
+    if question.stack is not None:
+        return None
+    rows = [row for row in tables.rows("stacks", "scripts.csv") if row["library"] == facts.library]
+    return next((row["script"] for row in rows if row["task"] in (task, "any")), None)
 
 
 def view_of(stack: Stack, facts: ModelFacts, recipe: Recipe) -> View | None:

@@ -4,7 +4,6 @@ evaluation, from the nearest published recipe, and which row that was."""
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -14,6 +13,7 @@ from planner.first_lines import FirstLine
 from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 from planner.plan.inputs.evaluating import CTC, generates
+from planner.plan.inputs.published import named_row, short_source
 from planner.plan.inputs.recipes import (
     Asker,
     Published,
@@ -78,12 +78,19 @@ class Practice:
         return [(name, one.source, one.date) for name, one in filled.items() if one is not None]
 
 
+def _scopes(facts: ModelFacts, strategy: str, task: str) -> tuple[str, ...]:
+    """Of our defaults, the first that has a row wins."""
+    ctc = (CTC,) if is_ctc(task, facts.config or {}) else ()
+    own = (f"{strategy} {facts.library}", f"{facts.library} {task}", f"{strategy} {task}")
+    return (*own, strategy, *ctc, task)
+
+
 def practice(
     question: Question, facts: ModelFacts, data: DatasetProfile, strategy: str, task: str
 ) -> Practice:
     """What the question says first, then the nearest recipe's, then medians and our defaults."""
     found = tuple(works(facts, data, task, strategy))
-    scopes = (strategy, *((CTC,) if is_ctc(task, facts.config or {}) else ()), task)
+    scopes = _scopes(facts, strategy, task)
     who = asker(facts, data, found[0].group if found else "")
     shape = _shape_row(found, who, question.gpus, strategy == "scratch")
     packed = _is_packed(question, data, found)
@@ -193,7 +200,7 @@ def _batch(
 
 
 def _epochs(found: tuple[Work, ...], who: Asker, scopes: tuple[str, ...]) -> Filled:
-    is_scratch = scopes[0] == "scratch"
+    is_scratch = "scratch" in scopes
     row = _epochs_row(found, who, is_scratch)
     if row is not None and row.epochs is not None:
         return Filled(row.epochs, row.source, row, row.date)
@@ -312,7 +319,8 @@ def _with_lines(
     epoch = math.ceil(samples / made.global_batch)
     passes = made.epochs if made.steps is None else made.steps / epoch
     asked = question.epochs is not None or question.max_steps is not None
-    if passes >= MANY_PASSES and not asked and strategy != "scratch":
+    odd = made.steps is not None or made.epochs_filled is None or made.epochs_filled.row is not None
+    if passes >= MANY_PASSES and not asked and strategy != "scratch" and odd:
         lines.append(_many_passes(passes, made.steps, samples, strategy))
     return replace(made, lines=tuple(lines))
 
@@ -336,12 +344,12 @@ def _line(
         (made.epochs_filled, f"{made.epochs:.3g} epoch{'s' if made.epochs != 1 else ''}"),
     ):
         if one is not None:
-            named = None if one.row is None else _named(one.row)
+            named = None if one.row is None else named_row(one.row)
             by_row.setdefault(named, []).append(
                 words if named else f"{words} ({short_source(one.source)})"
             )
     shape = made.recipe
-    own = by_row.setdefault(_named(shape), []) if shape is not None else []
+    own = by_row.setdefault(named_row(shape), []) if shape is not None else []
     own += _other_words(made, question)
     parts = [f"{', '.join(words)} after {row}" for row, words in by_row.items() if row and words]
     parts += [made.far] if made.far and made.batch is not None else []
@@ -383,15 +391,3 @@ def _groups(made: Practice, question: Question) -> bool:
     """Whether the recipe's script groups batches by length and nobody says what is wanted."""
     row, open_ = made.recipe, question.group_by_length is None and question.padding is None
     return row is not None and bool(row.grouped) and open_ and not made.packed
-
-
-def _named(row: Published) -> str:
-    data = row.data.removeprefix("datasets: ").removeprefix("demo dataset ")
-    on = f" on {data}" if data else ""
-    return f"{row.model}{on} ({row.kind.replace('_', ' ')}, {short_source(row.source)})"
-
-
-def short_source(source: str) -> str:
-    """Without the file inside a repository, and without remarks: sources hold the whole."""
-    repository = re.match(r"[\w.-]+/[\w.-]+@[\w-]+", source)
-    return repository[0] if repository else re.split(r" \(|, section|, appendix", source)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 
@@ -112,3 +113,16 @@ def _whole(cell: str) -> int | None:
 
 def _flag(cell: str) -> bool | None:
     return {"yes": True, "no": False}.get(cell)
+
+
+def named_row(row: Published) -> str:
+    """The recipe in a sentence: its model, data, kind and source."""
+    data = row.data.removeprefix("datasets: ").removeprefix("demo dataset ")
+    on = f" on {data}" if data else ""
+    return f"{row.model}{on} ({row.kind.replace('_', ' ')}, {short_source(row.source)})"
+
+
+def short_source(source: str) -> str:
+    """Without the file inside a repository, and without remarks: sources hold the whole."""
+    repository = re.match(r"[\w.-]+/[\w.-]+@[\w-]+", source)
+    return repository[0] if repository else re.split(r" \(|, section|, appendix", source)[0]
