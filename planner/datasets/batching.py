@@ -43,7 +43,8 @@ class BatchPlan:
     ``padded_tokens_per_epoch`` what is computed on. ``truncated_share`` is the share of records
     that lose tokens. ``target_*`` are the same of an encoder-decoder's targets, ``*_seconds`` of
     audio. ``longest_is_extrapolated``: only a sample was read, and the longest is the expected
-    longest of all records.
+    longest of all records. ``targets_per_sample``: texts of the target's length beside each input,
+    such as a positive and its hard negatives; the tokens of an epoch are of all of them.
     """
 
     samples_per_epoch: int
@@ -61,6 +62,7 @@ class BatchPlan:
     longest_seconds: float | None = None
     mean_padded_seconds: float | None = None
     longest_is_extrapolated: bool = False
+    targets_per_sample: int = 1
 
     @property
     def real_tokens_per_sample(self) -> float | None:
@@ -71,8 +73,10 @@ class BatchPlan:
     @property
     def padded_tokens_per_sample(self) -> float | None:
         """The same with the padding of full micro-batches: what is computed on."""
-        sides = (self.mean_padded_length, self.target_mean_padded_length)
-        return sum(side or 0.0 for side in sides) if sides[0] is not None else None
+        if self.mean_padded_length is None:
+            return None
+        targets = self.targets_per_sample * (self.target_mean_padded_length or 0.0)
+        return self.mean_padded_length + targets
 
     def _tokens_per_sample(self, inputs: float | None, targets: float | None) -> float | None:
         if inputs is None:

@@ -84,8 +84,14 @@ class DatasetProfile:
     def tokens(self) -> float | None:
         """Real tokens of all samples, those of the targets included, before anything is cut; None
         where there are none."""
-        sides = [side for side in (self.lengths, self.target_lengths) if side is not None]
-        return sum(float(side.mean()) for side in sides) * self.samples if sides else None
+        sides = ((self.lengths, 1), (self.target_lengths, self.targets_per_sample))
+        means = [texts * float(side.mean()) for side, texts in sides if side is not None]
+        return sum(means) * self.samples if means else None
+
+    @property
+    def targets_per_sample(self) -> int:
+        """A positive and its hard negatives; one target of others."""
+        return 1 + (self.negatives or 0)
 
     def tokens_within(self, limit: float | None) -> float | None:
         """Real tokens of all inputs, each cut at ``limit``."""
@@ -133,7 +139,8 @@ class DatasetProfile:
         if padding == "packed" and self.lengths is not None and max_length is not None:
             return self._packed(self.lengths, micro_batch, max_length)
         values: dict[str, Any] = {
-            "longest_is_extrapolated": not self.whole and padding == "longest" and self._measured
+            "longest_is_extrapolated": not self.whole and padding == "longest" and self._measured,
+            "targets_per_sample": self.targets_per_sample,
         }
         inputs, targets = (
             self._pad(a, micro_batch, limit, padding, longest, step)
@@ -147,13 +154,16 @@ class DatasetProfile:
                 ),
             )
         )
-        for prefix, part in (("", inputs), ("target_", targets)):
+        for prefix, part, texts in (
+            ("", inputs, 1),
+            ("target_", targets, self.targets_per_sample),
+        ):
             if part is not None:
                 values |= {
                     f"{prefix}longest_length": math.ceil(part.longest),
                     f"{prefix}mean_padded_length": part.mean_padded,
-                    f"{prefix}tokens_per_epoch": part.real,
-                    f"{prefix}padded_tokens_per_epoch": part.padded,
+                    f"{prefix}tokens_per_epoch": texts * part.real,
+                    f"{prefix}padded_tokens_per_epoch": texts * part.padded,
                     f"{prefix}truncated_share": part.truncated_share,
                 }
         if self.audio_seconds is not None:
@@ -244,6 +254,7 @@ class DatasetProfile:
                 )
             ),
             "classes": self.classes,
+            **({"negatives": self.negatives} if self.negatives else {}),
             "columns": dict(self.columns),
             "tokenizer": self.tokenizer or None,
             "assumptions": list(self.assumptions),

@@ -151,3 +151,34 @@ def test_in_batch_negatives_are_said_first(tmp_path):
     )
     assert any("micro-batch" in line.text for line in problem.first_lines)
     assert problem.data.negatives == 1
+
+
+@pytest.mark.parametrize(("asked", "texts"), [(None, 2), (0, 1), (5, 6)])
+def test_tokens_of_a_query_count_its_positive_and_its_negatives(tmp_path, asked, texts):
+    question = Question(
+        model="sentence-transformers/all-MiniLM-L6-v2",
+        data=str(written(tmp_path, triplet)),
+        negatives=asked,
+        gpu="t4",
+    )
+    data = understand(question).data
+    query, passage = data.lengths.mean(), data.target_lengths.mean()
+    assert data.tokens == pytest.approx(COUNT * (query + texts * passage))
+    batches = data.batches(8)
+    assert batches.real_tokens_per_sample == pytest.approx(query + texts * passage)
+    assert batches.padded_tokens_per_sample >= batches.real_tokens_per_sample
+    again = data.batches(8, padding="max", max_length=64)
+    assert again.padded_tokens_per_sample == pytest.approx(
+        64 + texts * again.target_mean_padded_length
+    )
+
+
+@pytest.mark.parametrize(
+    "model", ["sentence-transformers/all-MiniLM-L6-v2", "openai/clip-vit-base-patch32"]
+)
+def test_what_a_loss_in_the_batch_is_taken_against_is_said_one_way(model):
+    from planner.plan.inputs.tasks import task_lines
+
+    question = Question(model=model, samples=100, tokens_per_sample=12, gpu="t4")
+    (line,) = task_lines(understand(question).facts)
+    assert "of its micro-batch: accumulation and more devices add none" in line.text

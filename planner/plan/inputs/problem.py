@@ -31,7 +31,13 @@ from planner.plan.inputs.of_its_day import stack_lines, view_of
 from planner.plan.inputs.pictures import painted, picture_lines
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.speech import heard_lines, spoken, transcribed
-from planner.plan.inputs.tasks import adapted, by_data, shortest_lines, task_lines
+from planner.plan.inputs.tasks import (
+    adapted,
+    by_data,
+    shortest_lines,
+    task_lines,
+    with_negatives,
+)
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
 from planner.question.stack import stack_of
 from planner.trace.source import Progress, TraceSource, trace_for
@@ -151,6 +157,7 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
         problem.replays, problem.record = kept.replays, kept.record
         problem._sources = kept.sources(facts, question.stack)
     problem.data = fitted_to(facts, with_places(question, facts, data), problem.assumptions)
+    problem.data = with_negatives(question, facts, problem.data)
     problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
     problem.first_lines += [FirstLine("left_out", text, True) for text in data.warnings]
     problem.first_lines += seen_lines(question, facts, data)

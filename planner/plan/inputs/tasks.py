@@ -13,14 +13,14 @@ from planner.models.configs import model_types
 from planner.models.constants import has
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
+from planner.plan.inputs.families.needed import ANNOTATED
 from planner.question import Question
 from planner.trace.table import SHORTEST
 
-#: Format of annotated images → the tasks that it is for, the likeliest first.
-ANNOTATED = {
-    "coco": ("object_detection", "instance_segmentation"),
-    "yolo": ("object_detection", "instance_segmentation"),
-    "masks": ("semantic_segmentation", "mask_generation", "instance_segmentation"),
+#: Tasks whose loss is taken against the rest of a micro-batch, in words.
+IN_BATCH = {
+    "text_embedding": "a query is told from the other positives",
+    "contrastive": "an image is told from the other texts, a text from the other images",
 }
 #: What a model that writes may be trained on, by what the data holds.
 SEEING = ("causal_lm", "image_text_to_text")
@@ -133,18 +133,19 @@ def adapted(question: Question, facts: ModelFacts) -> Question:
     return question.model_copy(update=unasked)
 
 
+def with_negatives(question: Question, facts: ModelFacts, data: DatasetProfile) -> DatasetProfile:
+    """The data with as many hard negatives a query as are asked for, as the data has them
+    otherwise; none for what embeds no texts."""
+    embeds = (question.task or facts.task) == "text_embedding"
+    asked = data.negatives if question.negatives is None else question.negatives
+    return replace(data, negatives=(asked or None) if embeds else None)
+
+
 def task_lines(facts: ModelFacts) -> list[FirstLine]:
     """What a task asks of a run, or assumes, that its name does not say."""
-    if facts.task == "text_embedding":
+    if facts.task in IN_BATCH:
         text = (
-            "the negatives of a query are the other positives of its micro-batch: accumulation and "
-            "more devices add none, and a cached loss (GradCache) is not covered; "
-            f"{FieldName('micro_batch')} sets how many"
-        )
-        return [FirstLine("run", text)]
-    if facts.task == "contrastive":
-        text = (
-            "an image is told from the other images of its micro-batch: accumulation adds none, "
+            f"{IN_BATCH[facts.task]} of its micro-batch: accumulation and more devices add none, "
             "and a cached loss (GradCache) is not covered; "
             f"{FieldName('micro_batch')} sets how many"
         )

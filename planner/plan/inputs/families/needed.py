@@ -17,8 +17,12 @@ LEARNS_FROM = {
     "semantic_segmentation": "masks",
     "mask_generation": "masks",
 }
-#: Formats of annotated images.
-ANNOTATED = "coco", "yolo", "masks"
+#: Format of annotated images → the tasks that it is for, the likeliest first.
+ANNOTATED = {
+    "coco": ("object_detection", "instance_segmentation"),
+    "yolo": ("object_detection", "instance_segmentation"),
+    "masks": ("semantic_segmentation", "mask_generation", "instance_segmentation"),
+}
 
 
 def needed_lines(facts: ModelFacts, data: DatasetProfile, task: str) -> list[FirstLine]:

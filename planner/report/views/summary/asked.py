@@ -71,10 +71,20 @@ def _data(document: Mapping[str, Any]) -> list[str]:
         called = "chats"
     text = f"on {count_text(data['samples'])} {called}"
     if data["modality"] == "text" and data.get("lengths"):
-        text += f" of {count_text(round(data['lengths']['mean']))} tokens"
+        text += f" of {_lengths(data)} tokens"
     if data.get("audio_seconds"):
         text += f" of {float(format(data['audio_seconds']['mean'], '.3g')):,g} s"
     return [text]
+
+
+def _lengths(data: Mapping[str, Any]) -> str:
+    """The mean tokens of a sample, with those of its target: ``14 + 2 × 42`` of a query with a
+    positive and a hard negative."""
+    own = count_text(round(data["lengths"]["mean"]))
+    if not data.get("target_lengths"):
+        return own
+    times = f"{1 + data['negatives']} × " if data.get("negatives") else ""
+    return f"{own} + {times}{count_text(round(data['target_lengths']['mean']))}"
 
 
 def _run(run: Mapping[str, Any]) -> str:
