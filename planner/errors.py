@@ -88,6 +88,10 @@ class NoCheckpointingError(ModelError):
     """A model that has no gradient checkpointing."""
 
 
+class ImageSizeError(ModelError):
+    """A size of images that a model does not take, whichever way it is trained."""
+
+
 class DataError(PlannerError):
     """A dataset that cannot be read or counted."""
 

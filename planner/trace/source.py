@@ -251,7 +251,9 @@ class TraceSource:
             try:
                 return self._record(regime, length)
             except PlannerError as error:
-                self._failed[regime, length] = error
+                from planner.trace.recorder.image_sizes import of_its_size
+
+                self._failed[regime, length] = of_its_size(self.facts, self.recipe, error)
         raise self._failed[regime, length]
 
     def _record(self, regime: str, length: int | None) -> TraceFamily:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import FieldName, ModelError, UnknownNameError
+from planner.errors import FieldName, ImageSizeError, ModelError, UnknownNameError
 from planner.libraries import import_library
 from planner.models.building.built import BuiltModel
 from planner.models.building.meta import make_on
@@ -123,8 +123,9 @@ def _made(models: Any, name: str, classes: int | None, image_size: int | None) -
     if classes and detects:
         options["num_classes"] = classes + 1  # the library counts the background among them
     if image_size and name.startswith("ssd"):
-        raise ModelError(
+        raise ImageSizeError(
             "its anchors are made for one size of images",
+            where=f"torchvision:{name}",
             mend=f"Leave {FieldName('image_size')} out",
         )
     if image_size and detects:

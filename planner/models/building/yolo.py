@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import FieldName, ModelError
+from planner.errors import FieldName, ImageSizeError, ModelError
 from planner.libraries import import_library
 from planner.models.building.built import BuiltModel
 from planner.models.building.wrapping import checkpoint_blocks
@@ -72,7 +72,7 @@ def _check_sides(facts: ModelFacts, shape: tuple[int, int], stride: int) -> None
     a size up by itself."""
     if any(side % stride for side in shape):
         above = -(-max(shape) // stride) * stride
-        raise ModelError(
+        raise ImageSizeError(
             f"images of {shape[0]} x {shape[1]} pixels do not divide by its stride of {stride}",
             where=facts.name,
             mend=f"Give {FieldName('image_size')} as a multiple of {stride}, such as {above}",

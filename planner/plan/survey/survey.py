@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from planner.devices.specification import DeviceSpec
-from planner.errors import FieldName, PlannerError, QuestionError
+from planner.errors import FieldName, ImageSizeError, PlannerError, QuestionError
 from planner.parallel.plan import ParallelPlan
 from planner.plan.inputs.hardware import Hardware, find_hardware
 from planner.plan.inputs.problem import Problem
@@ -329,6 +329,9 @@ class Survey:
         self.too_small.add((place.variant.strategy, place.spec.key))
 
     def _refuse(self, place: Place, error: PlannerError) -> None:
+        """Raises ImageSizeError, which no other way of training mends."""
+        if isinstance(error, ImageSizeError):
+            raise error
         place.is_out, place.candidates, place.error = True, [], error
         self.refused[place.variant.strategy, place.spec.key] = error
 

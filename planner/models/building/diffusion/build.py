@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import FieldName, ModelError, NoCheckpointingError
+from planner.errors import FieldName, ImageSizeError, ModelError, NoCheckpointingError
 from planner.models.building.built import BuiltModel
 from planner.models.building.meta import make_on, on_device
 from planner.models.facts import ModelFacts
@@ -113,7 +113,7 @@ def _side(facts: ModelFacts, row: Pipeline, asked: int | None) -> int:
     # a UNet halves its latents between blocks, a transformer cuts them into patches
     step *= 2 ** (len(denoiser.get("block_out_channels") or [0, 0]) - 1)
     if side % step:
-        raise ModelError(
+        raise ImageSizeError(
             f"images of {side} pixels do not divide into its latents",
             where=facts.name,
             mend=f"Give {FieldName('image_size')} as a multiple of {step}",
