@@ -13,7 +13,7 @@ from planner.answer.project_cost import (
     paid_document,
     paid_sources,
 )
-from planner.answer.understood import first_lines, other_lengths
+from planner.answer.understood import counted_parameters, first_lines, other_lengths
 from planner.first_lines import ordered
 from planner.models.facts import ModelFacts
 from planner.plan.inputs.hardware import Hardware
@@ -55,7 +55,7 @@ def document(
         "first_lines": [line.as_dict() for line in told],
         "question": _understood(problem),
         "dataset": problem.data.as_dict(),
-        "model": _model_facts(problem.facts),
+        "model": _model_facts(problem.facts, options),
         "options": listed,
         "recommended": _recommended(chosen, reason),
         "assumptions": assumptions,
@@ -81,14 +81,17 @@ def _understood(problem: Problem) -> dict[str, Any]:
     }
 
 
-def _model_facts(facts: ModelFacts) -> dict[str, Any]:
+def _model_facts(facts: ModelFacts, options: Sequence[Option]) -> dict[str, Any]:
+    """Parameters are counted by a trace where the facts do not say, as of another task's head."""
+    counted = (counted_parameters(option.placement) for option in options)
+    parameters = facts.parameters or next((count for count in counted if count), None)
     return {
         "name": facts.name,
         "origin": facts.origin,
         "library": facts.library,
         "task": facts.task,
         "modality": facts.modality,
-        "parameters": facts.parameters,
+        "parameters": parameters,
         "weights_dtype": facts.weights_dtype,
         "max_length": facts.max_length,
         "image_size": facts.image_size,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from planner import tables, units
@@ -30,18 +30,24 @@ def recommend(ways: Ways) -> tuple[Candidate, Reason] | None:
     if ways.licence is not None and not question.strategy:
         return None  # a licence is no reason to train from scratch
     task = question.task or problem.facts.task
-    for strategy, reason in advised(task, ways.parameters, problem.data.samples):
+    asked = ways.strategies
+    for strategy, reason in advised(task, ways.parameters, problem.data.samples, asked):
         best = ways.best(strategy) if strategy in ways.strategies else None
         if best is not None:
             return best, reason
     return None
 
 
-def advised(task: str, parameters: int | None, samples: int) -> Iterator[tuple[str, Reason]]:
-    """(strategy, why) by the rules that match, the most advisable first."""
+def advised(
+    task: str, parameters: int | None, samples: int, asked: Collection[str] | None = None
+) -> Iterator[tuple[str, Reason]]:
+    """(strategy, why) by the rules that match, the most advisable first. ``asked``: the strategies
+    that were tried, of which alone a reason speaks; None for all."""
     for row in tables.rows("rules", "recommendation.csv"):
         if _matches(row, task, parameters, samples):
-            text = row["reason"][:1].upper() + row["reason"][1:]
+            untried = asked is not None and set(row["says_of"].split()) - set(asked)
+            text = row["of_those_asked"] if untried else row["reason"]
+            text = text[:1].upper() + text[1:]
             yield row["strategy"], Reason(text, row["source"])
 
 

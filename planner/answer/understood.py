@@ -56,7 +56,7 @@ def first_lines(
     """Those of the question, and those of the option that is recommended (or comes first).
     ``strategies``: what was planned, of which every asked field should change something."""
     own = of_option(problem, shown) if shown is not None else []
-    counted = _counted_parameters(shown.placement) if shown is not None else None
+    counted = counted_parameters(shown.placement) if shown is not None else None
     own += _active(problem, shown.placement) if shown is not None else []
     question, facts = problem.question, problem.facts
     task, stored = question.task or facts.task, facts.quantization is not None
@@ -144,7 +144,7 @@ def own_texts(problem: Problem, planned: Planned, shown: Iterable[FirstLine]) ->
     return [text.removeprefix(f"{strategy}: ") for text in own]
 
 
-def _counted_parameters(placement: Placement) -> int | None:
+def counted_parameters(placement: Placement) -> int | None:
     """Of the model itself, as the trace counts them; None where it holds a part or another one."""
     variant, recipe = placement.variant, placement.setting.recipe
     if variant.name == CACHED or recipe.strategy not in WHOLE_MODEL:

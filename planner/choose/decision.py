@@ -9,7 +9,7 @@ from typing import Any
 
 from planner import units
 from planner.answer.recommend import recommend
-from planner.answer.understood import first_lines
+from planner.answer.understood import counted_parameters, first_lines
 from planner.answer.verdict import limit_lines
 from planner.choose import document as documents
 from planner.choose.document import Json, candidate_values, named
@@ -64,7 +64,7 @@ def decide(
         "first_lines": [line.as_dict() for line in ordered(told)],
         "question": question.model_dump(mode="json") | {"strategy": list(problem.strategies)},
         "dataset": problem.data.as_dict(),
-        "model": _model(problem),
+        "model": _model(problem, decision),
         "limits": documents.limits(question),
         "licence": decision.licence,
         "surveyed": documents.surveyed(found),
@@ -158,11 +158,14 @@ class Decision:
         return {"strategy": name, "way": None, "why_not": reason}
 
 
-def _model(problem: Problem) -> Json:
+def _model(problem: Problem, decision: Decision) -> Json:
+    """Parameters are counted by a trace where the facts do not say."""
     facts = problem.facts
+    planned = filter(None, [decision.shown, *decision.best.values()])
+    counted = (counted_parameters(one.placement) for one in planned)
     return {
         "name": facts.name,
-        "parameters": facts.parameters,
+        "parameters": facts.parameters or next((count for count in counted if count), None),
         "license": facts.license,
         "task": problem.question.task or facts.task,
     }

@@ -62,13 +62,19 @@ def device(option: Mapping[str, Any]) -> str:
 
 
 def fits(option: Mapping[str, Any]) -> str:
-    """Yes, no with what is missing, or a dash where nothing has to fit."""
+    """Yes, no or perhaps with what is missing at the cautious end, or a dash where nothing has to
+    fit. Perhaps: the middle of the range fits, the cautious end does not."""
     if option.get("fits") is None:
         return DASH
     if option["fits"]:
         return "yes"
-    short = (option.get("memory") or {}).get("short_by_bytes")
-    return "no" if short is None else f"no\n{bytes_text(short)} short"
+    found = option.get("memory") or {}
+    short, word = found.get("short_by_bytes"), "perhaps" if _may_fit(option) else "no"
+    return word if short is None else f"{word}\n{bytes_text(short)} short"
+
+
+def _may_fit(option: Mapping[str, Any]) -> bool:
+    return not option["fits"] and (option.get("memory") or {}).get("verdict") == "tight"
 
 
 def memory(option: Mapping[str, Any]) -> str:

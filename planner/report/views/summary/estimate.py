@@ -75,6 +75,10 @@ def table(answer: Json, chosen: Json | None) -> Columns:
     epochs = [None if run is None else f"{run['epochs']:.3g}" for run in runs]
     if len(set(epochs)) > 1:
         columns.append(numbers("Epochs", epochs, drop=50))
+    batches = [(option.get("training") or {}).get("global_batch_size") for option in options]
+    if len({batch for batch in batches if batch is not None}) > 1:
+        shown = [None if batch is None else f"{batch:,}" for batch in batches]
+        columns.append(numbers("Batch", shown, drop=55))
     columns += [
         names("Speed", [speed(option).replace("\n", " ") for option in options], drop=85),
         names("Trains", [trainable(option) for option in options], drop=90),
