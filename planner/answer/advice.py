@@ -16,6 +16,7 @@ from planner import tables
 from planner.errors import FieldName, PlannerError
 from planner.figures import Estimate
 from planner.parallel.plan import ParallelPlan
+from planner.plan.inputs.defaults import quantised
 from planner.plan.inputs.hardware import Hardware, rentable
 from planner.plan.inputs.problem import Problem
 from planner.plan.inputs.rows import default
@@ -73,11 +74,12 @@ def _changes(problem: Problem, option: Option) -> Iterator[_Change]:
     if memory.trains:
         # only its evaluations do not fit: smaller steps would change nothing
         yield from [] if fewer is None else [_Change(*fewer, state)]
+        yield from _unprepared(problem, option)
         yield from _lighter_optimizer(option, checkpoint | small)
         yield from _adapters(option, checkpoint | small)
         return
     leaner = _leaner_steps(option, checkpoint, small, state)
-    for change in (*leaner, *_adapters(option, checkpoint | small)):
+    for change in (*leaner, *_unprepared(problem, option), *_adapters(option, checkpoint | small)):
         yield change if fewer is None else _both(change, *fewer)
 
 
@@ -131,6 +133,17 @@ def _states_8bit(option: Option) -> float:
     row = next(r for r in tables.rows("optimizers.csv") if r["optimizer"] == "adamw_8bit")
     trained: int = option.setting.longest_trace().meta["trainable_params"]
     return float(row["bytes_per_param_bf16"]) * trained
+
+
+def _unprepared(problem: Problem, option: Option) -> Iterator[_Change]:
+    """What is not quantised left in 16 bits, which of a mixture may be most of it."""
+    question = problem.question
+    stored = quantised(question, problem.facts, option.strategy)
+    if stored is None or not stored.upcast or question.kbit_preparation != "peft":
+        return
+    total = option.setting.longest_trace().meta["total_params"]
+    least = default("state_bytes_per_parameter_at_least", "qlora")[0] * total
+    yield _Change(f"{FieldName('kbit_preparation')} none", {"kbit_preparation": "none"}, least)
 
 
 def _adapters(option: Option, update: dict[str, Any]) -> Iterator[_Change]:

@@ -71,7 +71,12 @@ def _lines(
         yield FirstLine("recipe", _preparation(subject, problem.question.kbit_preparation))
     meta = setting.longest_trace().meta
     if meta.get("kept_wide_bytes"):
-        yield FirstLine("model", _kept(strategy, setting, stored, meta), warning=True)
+        prepared = stored.upcast and problem.question.kbit_preparation == "peft"
+        text = _kept(strategy, setting, stored, meta)
+        if prepared:
+            field = FieldName("kbit_preparation")
+            text += f"; they are made float32 here, {field} none leaves them in 16 bits"
+        yield FirstLine("model", text, warning=True)
 
 
 def _preparation(subject: str, chosen: str) -> str:

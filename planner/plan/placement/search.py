@@ -63,10 +63,14 @@ def prove(grids: Iterable[DeviceGrid], parallel: ParallelPlan) -> Settled:
     fitting = [settled for settled in tried if _fits(settled)]
     if fitting:
         return min(fitting, key=lambda settled: settled.setting.seconds_per_sample)
-    # recomputing is not always leaner: transformers lets gradients flow through frozen blocks then
-    grid = min(seen, key=lambda grid: grid.short_bytes(parallel))
-    least = grid.shared.micro_batches[parallel][0]
-    return min([*tried, Settled(grid, grid.proven(least, parallel))], key=_leanness)
+    # recomputing is not always leaner: transformers lets gradients flow through frozen blocks then.
+    # Every policy is replayed: the grid does not know what the allocator loses, and models that
+    # differ by little would be compared under different policies
+    least = (
+        Settled(grid, grid.proven(grid.shared.micro_batches[parallel][0], parallel))
+        for grid in seen
+    )
+    return min([*tried, *least], key=_leanness)
 
 
 def _fits(settled: Settled) -> bool:
