@@ -174,3 +174,25 @@ for model in ("fasterrcnn_resnet50_fpn", "yolov8n", "detr-resnet-50", "maskrcnn_
 
 def test_a_shipped_detector_is_answered_without_torch():
     subprocess.run([sys.executable, "-c", SHIPPED], check=True, timeout=120)
+
+
+def test_batches_of_mixed_shapes_say_what_their_time_is_of():
+    mixed = words_of_lines("facebook/detr-resnet-50")
+    assert "without what mixed shapes are padded, and one image alone takes less" in mixed
+    assert "mixed shapes" not in words_of_lines("fasterrcnn_resnet50_fpn")
+
+
+def words_of_lines(model):
+    problem = understand(Question(model=model, offline=True, **ASKED))
+    return " ".join(line.text for line in problem.first_lines)
+
+
+def test_objects_of_the_data_stand_beside_those_of_its_time(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    (tmp_path / "images" / "train").mkdir(parents=True)
+    (tmp_path / "labels" / "train").mkdir(parents=True)
+    image.new("RGB", (64, 48)).save(tmp_path / "images" / "train" / "0.jpg")
+    (tmp_path / "labels" / "train" / "0.txt").write_text("0 .5 .5 .2 .2\n1 .5 .5 .2 .2\n")
+    asked = Question(model="yolo:yolov8n", data=str(tmp_path), gpu="t4", offline=True)
+    said = " ".join(line.text for line in understand(asked).first_lines)
+    assert "its time is of 7 objects an image, the data has 2" in said

@@ -161,17 +161,22 @@ def _of_images(question: Question, facts: ModelFacts, data: DatasetProfile) -> F
         size = f"a shorter side of {side} pixels, photographs of 4:3"
     trained = f"trained at {size}, {how}"
     if facts.task in OF_OBJECTS:
-        trained += f"; {_objects(question)}"
+        trained += f"; {_objects(question, data)}"
     if data.image_sizes is None:
         return FirstLine("data", f"{data.samples:,} images, {trained}")
     return FirstLine("data", f"images are {trained}")
 
 
-def _objects(question: Question) -> str:
-    """How many of an image its time is of."""
+def _objects(question: Question, data: DatasetProfile) -> str:
+    """How many of an image its time is of, and how many the data has."""
     asked = question.objects_per_image
     if asked is not None:
         return f"{asked} objects an image (from {FieldName('objects_per_image')})"
+    if data.objects is not None and data.objects.any():
+        return (
+            f"its time is of {constant('objects_per_image'):g} objects an image, the data has "
+            f"{float(data.objects.mean()):.3g} ({FieldName('objects_per_image')} says it)"
+        )
     return (
         f"{constant('objects_per_image'):g} objects an image are assumed for its time "
         f"({FieldName('objects_per_image')} says it)"

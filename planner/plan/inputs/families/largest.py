@@ -10,18 +10,28 @@ from planner.datasets.profile import DatasetProfile
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
-from planner.models.images.largest import FIXED, Largest, Sides, Size, published_crowd, sides_of
+from planner.models.images.largest import (
+    FIXED,
+    MIXED,
+    Largest,
+    Sides,
+    Size,
+    published_crowd,
+    sides_of,
+)
 from planner.question import Question
 from planner.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class Told:
-    """The largest batch, and what tells its size and its objects."""
+    """The largest batch, and what tells its size and its objects. ``mixed``: wide and high images
+    meet in it, and pad each other."""
 
     largest: Largest
     size_from: str
     objects_from: str
+    mixed: bool = False
 
 
 def largest_batch(
@@ -47,6 +57,11 @@ def largest_lines(
         f"({told.size_from}), {told.largest.crowd.most} objects in the fullest "
         f"({told.objects_from}); {FieldName('largest_image_size', 'most_objects')} change it"
     )
+    if told.mixed:
+        text += (
+            "; its time is of images of the usual shape, without what mixed shapes are padded, and "
+            "one image alone takes less memory than this"
+        )
     return [FirstLine("data", text)]
 
 
@@ -60,7 +75,8 @@ def _told(question: Question, facts: ModelFacts, data: DatasetProfile, task: str
     if usual is None and data.objects is not None:
         usual = float(data.objects.mean())
     largest = Largest(size, published_crowd(sides.padded)).with_objects(usual, most)
-    return Told(largest, size_from, objects_from)
+    mixed = sides.batches == MIXED and size[0] == size[1]
+    return Told(largest, size_from, objects_from, mixed)
 
 
 def _size(question: Question, data: DatasetProfile, sides: Sides) -> tuple[Size, str]:
