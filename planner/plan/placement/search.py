@@ -3,7 +3,7 @@ grid, proven by a replay where somebody asks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from planner.parallel.plan import ParallelPlan
@@ -14,6 +14,8 @@ from planner.plan.steps.setting import Setting
 ENOUGH = 4
 #: How many micro-batches that fit by the grid a replay may refuse.
 TRIES = 3
+#: Memory within this factor is about as little.
+ABOUT = 1.02
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,11 @@ def prove(grids: Iterable[DeviceGrid], parallel: ParallelPlan) -> Settled:
     # recomputing is not always leaner: transformers lets gradients flow through frozen blocks then.
     # Every policy is replayed: the grid does not know what the allocator loses, and models that
     # differ by little would be compared under different policies
-    least = (
+    least = [
         Settled(grid, grid.proven(grid.shared.micro_batches[parallel][0], parallel))
         for grid in seen
-    )
-    return min([*tried, *least], key=_leanness)
+    ]
+    return _leanest([*tried, *least])
 
 
 def _fits(settled: Settled) -> bool:
@@ -82,6 +84,13 @@ def _large_enough(settled: Settled, parallel: ParallelPlan) -> bool:
     return settled.setting.micro_batch >= min(ENOUGH, largest)
 
 
-def _leanness(settled: Settled) -> tuple[bool, float]:
-    memory = settled.setting.proven_memory
-    return not memory.fits, memory.device_used_bytes.p50
+def _leanest(found: Sequence[Settled]) -> Settled:
+    """The one that uses least memory; of those that use about as little the fastest."""
+
+    def used(one: Settled) -> float:
+        return one.setting.proven_memory.device_used_bytes.p50
+
+    fitting = [one for one in found if _fits(one)] or found
+    least = min(map(used, fitting))
+    about = [one for one in fitting if used(one) <= ABOUT * least]
+    return min(about, key=lambda one: one.setting.seconds_per_sample)
