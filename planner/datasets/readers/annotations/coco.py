@@ -73,14 +73,16 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _is_coco(file: Path) -> bool:
-    """Whether the file has two of the three lists, so that one cut off is not taken for something
-    else: all of a small one is looked at, the ends of a large one."""
+    """Whether the file has the three lists, or two of them and no end, so that one cut off is not
+    taken for something else: all of a small one is looked at, the ends of a large one."""
     with file.open("rb") as handle:
         head = handle.read(HEAD_BYTES)
         size = file.stat().st_size
         if size <= PARSED_BYTES:
             head += handle.read()
-            return sum(key in head for key in KEYS) >= LEAST_KEYS
+            known = sum(key in head for key in KEYS)
+            whole = head.rstrip().endswith(ENDS)
+            return known == len(KEYS) or known >= LEAST_KEYS and not whole
         handle.seek(max(0, size - HEAD_BYTES))
         ends = head + handle.read()
     return any(key in ends for key in KEYS)
