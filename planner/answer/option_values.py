@@ -145,6 +145,7 @@ def _training(option: Option) -> dict[str, Any]:
         "gradient_checkpointing": recipe.gradient_checkpointing,
         "attention": recipe.attention,
         "compile": recipe.compile,
+        **recipe.savings,
         "global_batch_size": setting.step.samples,
         "max_length": option.choices.max_length,
         "padding": option.choices.padding,

@@ -58,6 +58,13 @@ class Training(Part):
     group_by_length: bool = Field(
         default=False, description="Batches are of samples of about one length"
     )
+    loss: str | None = Field(default=None, description="chunked or fused, where it is")
+    optimizer_in_backward: bool = Field(
+        default=False, description="Each weight is updated as soon as its gradient is there"
+    )
+    offload: list[str] = Field(
+        default_factory=list[str], description="What waits in the host's memory"
+    )
     lora: dict[str, Any] | None
     recipe: dict[str, Any] | None = Field(
         default=None,

@@ -61,6 +61,9 @@ class QuestionFields(TypedDict, total=False):
     gradient_checkpointing: Literal["auto", "none", "full", "selective"]
     attention: Literal["eager", "sdpa", "flash"]
     compile: bool
+    loss: Literal["plain", "chunked", "fused"] | None
+    optimizer_in_backward: bool | None
+    offload: Sequence[str] | str | None
     lora_rank: int | str
     lora_alpha: float | str | None
     lora_targets: Sequence[str] | str | None

@@ -102,6 +102,13 @@ def local(question: Question, device: str | None) -> tuple[str, Question]:
             where=FieldName("group_by_length"),
             mend="Leave it out",
         )
+    for name in ("loss", "optimizer_in_backward", "offload"):
+        if getattr(question, name) not in (None, False, [], "plain"):
+            raise QuestionError(
+                "a measurement trains as transformers does, without it",
+                where=FieldName(name),
+                mend="Leave it out",
+            )
     wanted = device or ("cpu" if question.gpu == "cpu" or not torch.cuda.is_available() else "cuda")
     try:
         chosen = torch.device(wanted)

@@ -89,8 +89,8 @@ def prepare(
 ) -> Any:
     """The model on the device with random weights, the strategy applied:
     ``planner.training.strategy.Prepared``."""
+    from planner.trace.recorder.policy import enable_checkpointing
     from planner.trace.recorder.regimes import build_for
-    from planner.trace.recorder.step_runner import enable_checkpointing
     from planner.training.registry import strategy_of
 
     if recipe.strategy == "distillation" and teacher is None:

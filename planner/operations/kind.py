@@ -57,6 +57,11 @@ class Rates(Protocol):
     bytes_per_s: float
 
     @property
+    def host_link_bytes_per_s(self) -> float:
+        """Between the device and pinned memory of the host, one way."""
+        ...
+
+    @property
     def is_cuda_like(self) -> bool: ...
 
     def parameter(self, kind: str, name: str) -> float:
@@ -131,7 +136,8 @@ class OperationKind:
     where a trace names the operation otherwise than a device runs it, by base name.
 
     ``runs_kernel``: False for what only arranges (``price``, ``terms`` and ``suite`` are None
-    then); ``host_waits``: the host waits for the device. ``model_work``: its FLOPs count as the
+    then); ``host_waits``: the host waits for the device. ``beside``: it runs on a stream of its
+    own and costs what does not hide. ``model_work``: its FLOPs count as the
     model's, and its speed is what it computes. ``tiled``: its features are batch, m, n, k of
     products. ``fusable``: torch.compile fuses it with its neighbours. ``library_workspace``: its
     library keeps a workspace. ``never_cached``: what it moves is in no cache, since a step goes
@@ -155,6 +161,7 @@ class OperationKind:
     substitutes: Mapping[str, Substitute] = field(default_factory=dict)
     runs_kernel: bool = True
     host_waits: bool = False
+    beside: bool = False
     model_work: bool = False
     tiled: bool = False
     fusable: bool = False

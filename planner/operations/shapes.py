@@ -18,6 +18,10 @@ _WITH_BIAS = frozenset(
 )
 
 
+#: Products of a loss that is fused with its head, chunk by chunk.
+LOSS_PRODUCTS = ("loss_logits", "loss_hidden_gradient", "loss_weight_gradient")
+
+
 class Product(NamedTuple):
     """``batch`` products (m × k)·(k × n); each a number or an array [*points]."""
 
@@ -32,6 +36,8 @@ class Product(NamedTuple):
 def product_of(call: Call) -> Product:
     """The product that a matrix operation computes."""
     name = call.name
+    if name in LOSS_PRODUCTS:
+        return _loss_product(call)
     first = 1 if name in _WITH_BIAS and len(call.inputs) > 2 else 0
     left, right = call.inputs[first], call.inputs[first + 1]
     rows, columns = call.shape(left), call.shape(right)
@@ -44,6 +50,20 @@ def product_of(call: Call) -> Product:
     if len(columns) <= 2 and len(rows) > 2:  # one matrix for all: the leading dimensions are rows
         m, batch = m * batch, 1.0
     return Product(left, right, batch, m, n, k)
+
+
+def _loss_product(call: Call) -> Product:
+    """Of hidden states [tokens, width] and a head's weight [vocabulary, width]: logits, or the
+    gradient of either."""
+    hidden, weight = call.inputs[:2]
+    width, vocabulary = call.shape(hidden)[-1], call.shape(weight)[0]
+    tokens = call.numel(hidden) / np.maximum(width, 1)
+    m, n, k = {
+        "loss_logits": (tokens, vocabulary, width),
+        "loss_hidden_gradient": (tokens, width, vocabulary),
+        "loss_weight_gradient": (vocabulary, width, tokens),
+    }[call.name]
+    return Product(hidden, weight, 1.0, m, n, k)
 
 
 def _grouped_product(

@@ -63,6 +63,8 @@ USES: dict[str, Use] = {
     "gradient_checkpointing": TRAINED,
     "attention": TRAINED,
     "compile": TRAINED,
+    "optimizer_in_backward": TRAINED,
+    "offload": TRAINED,
     "saves_per_epoch": TRAINED,
     "evaluation_batch": TRAINED,
     "evaluation_keeps_logits": TRAINED,

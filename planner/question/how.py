@@ -94,6 +94,15 @@ class How(What):
     )
     attention: Attention = Field("sdpa", description=SETTINGS["attention"].words)
     compile: bool = Field(False, description=SETTINGS["compile"].words)
+    loss: Literal["plain", "chunked", "fused"] | None = Field(
+        None, description=SETTINGS["loss"].words
+    )
+    optimizer_in_backward: bool | None = Field(
+        None, description=SETTINGS["optimizer_in_backward"].words
+    )
+    offload: list[Literal["activations"]] | None = Field(
+        None, description=SETTINGS["offload"].words
+    )
     lora_rank: int = Field(16, ge=1, le=65536, description=SETTINGS["lora_rank"].words)
     lora_alpha: float | None = Field(None, gt=0, description="Scale of lora; changes no cost")
     lora_targets: list[str] | None = Field(None, description=SETTINGS["lora_targets"].words)

@@ -152,7 +152,12 @@ class Question(How):
         return lists.numbers(value)
 
     @field_validator(
-        "lora_layers_pattern", "lora_modules_to_save", "text_columns", "licences", mode="before"
+        "lora_layers_pattern",
+        "lora_modules_to_save",
+        "text_columns",
+        "licences",
+        "offload",
+        mode="before",
     )
     @classmethod
     def _comma_list(cls, value: Any) -> Any:

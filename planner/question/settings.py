@@ -17,6 +17,7 @@ from planner.question.training_setting import (
     IMAGE_TASKS,
     LORA,
     OBJECTS_PER_IMAGE,
+    SAVINGS,
     SINGLE_VALUES,
     WORKED_OUT,
     TrainingSetting,
@@ -186,12 +187,7 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
         choices=("eager", "sdpa", "flash"),
         recipe_names={"flash": "sdpa"},
     ),
-    TrainingSetting(
-        name="compile",
-        value_type="flag",
-        words="Train under torch.compile",
-        names=(("transformers", "torch_compile"),),
-    ),
+    *SAVINGS,
     TrainingSetting(
         name="lora_rank",
         value_type="count",

@@ -25,6 +25,9 @@ class TracedSettings:
     gradient_checkpointing: str = "none"  # none | full | selective
     attention: str = "sdpa"  # eager | sdpa | flash
     compile: bool = False
+    loss: str | None = None  # chunked | fused; None: the model's own
+    optimizer_in_backward: bool | None = None
+    offload: tuple[str, ...] | None = None  # activations
     classes: int | None = None
     image_size: int | None = None
     # objects of each image that a detector learns, where it is not the usual number

@@ -57,7 +57,7 @@ class TrainingSetting:
     strategies: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     required: bool = False
-    recipe_names: Mapping[str, str] = field(default_factory=dict[str, str])
+    recipe_names: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
     question: bool = True
     flag: bool = True
     published: bool = True
@@ -97,6 +97,44 @@ OBJECTS_PER_IMAGE = TrainingSetting(
     largest=10**4,
     tasks=OBJECT_TASKS,
     published=False,
+)
+
+#: Tasks whose loss is over a vocabulary, at every token.
+WRITING_TASKS = ("causal_lm", "image_text_to_text")
+#: What a run does to hold less at once, or to run fewer kernels.
+SAVINGS = (
+    TrainingSetting(
+        name="compile",
+        value_type="flag",
+        words="Train under torch.compile",
+        names=(("transformers", "torch_compile"),),
+    ),
+    TrainingSetting(
+        name="loss",
+        value_type="text",
+        words="How the loss over the vocabulary is computed: plain; chunked, as torchtune's in "
+        "eight chunks of the tokens; fused with the head, as Liger's and Unsloth's kernels. By "
+        "default plain",
+        choices=("plain", "chunked", "fused"),
+        recipe_names={"plain": None},
+        tasks=WRITING_TASKS,
+        published=False,
+    ),
+    TrainingSetting(
+        name="optimizer_in_backward",
+        value_type="flag",
+        words="Update each weight as soon as its gradient is there, which is then freed; goes "
+        "without accumulation and without clipping",
+        published=False,
+    ),
+    TrainingSetting(
+        name="offload",
+        value_type="names",
+        words="What waits in the host's memory: activations, as torchtune's and TRL's "
+        "OffloadActivations move them",
+        choices=("activations",),
+        published=False,
+    ),
 )
 
 #: What the planner itself works out: kept in a record, and not to be said of a run.

@@ -24,7 +24,7 @@ from planner.operations.registry import UNMODELLED, Work, kind_named, kinds, wor
 from planner.step_time.calibrated import CalibratedPrices
 from planner.step_time.host import HostCosts, HostTime
 from planner.step_time.roofline import Efficiency
-from planner.step_time.walks import added, stretched, walked
+from planner.step_time.walks import added, beside, stretched, walked
 from planner.trace.table import PHASES, StepTrace
 
 EXACT_POINTS = 64  # up to so many points every operation is walked through
@@ -101,6 +101,8 @@ class StepClock:
         measured. Prices without ``device_seconds`` are kept with the trace.
         """
 
+        compiled = compiled and not has_kernels(trace)
+
         def priced() -> StepTime:
             return self._priced(
                 trace, dims, precision, compiled, device_seconds, added_host_seconds, in_loop
@@ -165,7 +167,11 @@ class StepClock:
                 if given is None
                 else (given[:, start : start + CHUNK], None)
             )
-            chunks.append(_columns(trace, done, each, walk(trace, host, each), sigma))
+            aside = np.array([kind_named(kind).beside for kind in done.kinds])
+            parts = walk(trace, host, np.where(aside[:, None], 0.0, each) if aside.any() else each)
+            if aside.any():
+                parts, each = beside(trace, each, aside, parts)
+            chunks.append(_columns(trace, done, each, parts, sigma))
         return _step_time(np.concatenate(chunks, axis=1), _kinds(first), host.total_seconds, shape)
 
     def device_seconds(
@@ -174,6 +180,7 @@ class StepClock:
         """Device seconds of one call of each signature at ``dims`` [n_forms, *points], as ``price``
         takes them: [n_signatures, *points]. Raises as ``price``."""
         points = dims.reshape(dims.shape[0], -1)
+        compiled = compiled and not has_kernels(trace)
         each, _ = self._device(trace, points, work_at(trace, points), precision, compiled)
         return each.reshape(len(each), *dims.shape[1:])
 
@@ -203,7 +210,18 @@ class StepClock:
 
     def host(self, trace: StepTrace, done: Work, compiled: bool = False) -> HostTime:
         """Host time of each operation."""
+        compiled = compiled and not has_kernels(trace)
         return self._costs.time(trace, done, compiled)
+
+
+def has_kernels(trace: StepTrace) -> bool:
+    """Whether the kernels that a compiler makes stand in the trace itself: then its operations are
+    priced as they are, and nothing is taken off for what would be fused."""
+    return trace.memo.of(
+        "has kernels",
+        None,
+        lambda: any(s.op.startswith("planner.fused.") for s in trace.signatures),
+    )
 
 
 def work_at(trace: StepTrace, dims: np.ndarray) -> Work:

@@ -108,7 +108,9 @@ def _signatures(trace: StepTrace) -> _Signatures:
         kinds = [kind_of(signature.op) for signature in trace.signatures]
         operands = [o for s in trace.signatures for o in (*s.inputs, *s.outputs)]
         return _Signatures(
-            runs=np.array([kind.price is not None for kind in kinds], dtype=bool),
+            runs=np.array(
+                [kind.price is not None and not kind.beside for kind in kinds], dtype=bool
+            ),
             product=np.array([kind.model_work for kind in kinds], dtype=bool),
             matmul=np.array([kind.name == "matmul" for kind in kinds], dtype=bool),
             convolution=np.array([kind.name == "convolution" for kind in kinds], dtype=bool),

@@ -32,6 +32,9 @@ _TYPES = {
     "float8_e5m2": "fp8",
     "int8": "int8",
 }
+#: What a calibration measured of the link to the host, and the link where no generation is known.
+MEASURED_LINK, FIRST_GENERATION = "host_to_device_pinned_bytes_per_s", 3
+PCIE_LANES = 16  # of every data-centre and desktop card of the table
 _TENSOR_CORES = (7, 0)  # the first compute capability with them
 
 
@@ -80,6 +83,18 @@ class Efficiency:
     @property
     def is_cuda_like(self) -> bool:
         return self.spec.is_cuda_like
+
+    @property
+    def host_link_bytes_per_s(self) -> float:
+        """Measured, else by the link's generation; a processor shares its memory."""
+        if self.spec.one_clock:
+            return float("inf")
+        measured = self.spec.calibration.facts.get(MEASURED_LINK) if self.spec.calibration else None
+        if measured:
+            return float(measured)
+        generation = self.spec.pcie_generation or FIRST_GENERATION
+        lane = self.parameter("data_parallel", f"pcie{generation}_lane_bytes_per_s")
+        return PCIE_LANES * lane * self.parameter("transfer", "link_share")
 
     def parameter(self, kind: str, name: str) -> float:
         """A row of ``profiles/priors/device.csv`` for this device. Raises ProfileError."""

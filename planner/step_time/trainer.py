@@ -80,9 +80,10 @@ class Priced:
 
 
 def as_run(trace: StepTrace, work: TrainerWork) -> StepTrace:
-    """The trace with the trainer's operations before the update; itself where there is none. Its
-    signatures are the same whatever the trainer does."""
-    if not (trace.op_phase == _OPTIMIZER).any():
+    """The trace with the trainer's operations before the update; itself where nothing trains. Its
+    signatures are the same whatever the trainer does. Where each weight is updated inside the
+    backward pass, nothing is left to clip."""
+    if not (trace.op_phase == _BACKWARD).any():
         return trace
     return trace.memo.of(
         "trainer", (work.clips, work.reads_loss), lambda: _with(trace, work), most=4
@@ -128,9 +129,15 @@ def clipping(trace: StepTrace) -> list[Signature]:
     ]
 
 
+def _update_at(trace: StepTrace) -> int:
+    """The first operation of the update; the end where it runs inside the backward pass."""
+    found = np.flatnonzero(trace.op_phase == _OPTIMIZER)
+    return int(found[0]) if found.size else trace.op_count
+
+
 def _gradients(trace: StepTrace) -> tuple[Operand, ...]:
     """Those that reach the update, equal ones together."""
-    update = int(np.argmax(trace.op_phase == _OPTIMIZER))
+    update = _update_at(trace)
     there = (trace.category == _GRADIENTS) & (trace.death >= update)
     indices: list[int] = trace.size[there].tolist()
     counts = Counter(trace.sizes[index] for index in indices)
@@ -152,7 +159,7 @@ def _inserted(
 ) -> StepTrace:
     """``added``, of those that are ``known``, before the update's first operation; lifetimes keep
     their operations."""
-    at = int(np.argmax(trace.op_phase == _OPTIMIZER))
+    at = _update_at(trace)
     own = tuple(dict.fromkeys(known))
     place = {signature: len(trace.signatures) + index for index, signature in enumerate(own)}
 
@@ -162,7 +169,7 @@ def _inserted(
     def moved(indices: np.ndarray) -> np.ndarray:
         return np.where(indices >= at, indices + len(added), indices).astype(indices.dtype)
 
-    module = int(trace.op_module[at])
+    module = int(trace.op_module[min(at, trace.op_count - 1)])
     return replace(
         trace,
         signatures=(*trace.signatures, *own),

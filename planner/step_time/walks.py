@@ -32,6 +32,27 @@ def added(trace: StepTrace, host: HostTime, each: np.ndarray) -> np.ndarray:
     return out
 
 
+# ---- copies on a stream of their own
+
+
+def beside(
+    trace: StepTrace, each: np.ndarray, aside: np.ndarray, parts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(the parts with what of their copies does not hide behind the rest, seconds of each signature
+    with what of its calls shows): operations of ``aside`` (bool [n_signatures]) run beside the
+    others of their part, and the part ends with the later of both."""
+    which, parts = _PART[trace.op_phase], parts.copy()
+    whole, shown = np.zeros(each.shape[1]), np.zeros(each.shape[1])
+    for part in range(3):
+        counts = np.bincount(trace.op_signature[which == part], minlength=each.shape[0])
+        copies = (counts * aside) @ each
+        late = np.maximum(copies - parts[part], 0.0)
+        parts[part] += late
+        whole, shown = whole + copies, shown + late
+    share = np.divide(shown, whole, out=np.zeros_like(whole), where=whole > 0)
+    return parts, np.where(aside[:, None], each * share, each)
+
+
 # ---- every operation, one point at a time
 
 

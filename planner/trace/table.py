@@ -54,7 +54,10 @@ ITEMSIZE = {
 
 def value_of(monomial: str, point: Mapping[str, Any]) -> Any:
     """A monomial's value, whole numbers or arrays of them: ``BS`` is B·S, ``C*768/16384`` is
-    768·C/16384, rounded up."""
+    768·C/16384, rounded up, ``BS^32`` is B·S/32 rounded up to a power of two."""
+    symbols, _, parts = monomial.partition("^")
+    if parts:
+        return _power_of_two(-(-value_of(symbols, point) // int(parts)))
     symbols, _, share = monomial.partition("*")
     value = 1
     for symbol in symbols.replace("1", ""):
@@ -63,6 +66,12 @@ def value_of(monomial: str, point: Mapping[str, Any]) -> Any:
         return value
     times, over = (int(number) for number in share.split("/"))
     return -(-value * times // over)
+
+
+def _power_of_two(number: Any) -> Any:
+    """The smallest one that is not below, of whole numbers or arrays of them."""
+    # frexp gives as exponent the bits of a whole number
+    return np.int64(1) << np.frexp(np.asarray(number, dtype=np.float64) - 1)[1].astype(np.int64)
 
 
 #: The symbol that a crowd settles: of an image's objects, where a trace has them.

@@ -40,6 +40,16 @@ class Recipe(TracedSettings):
         found = {**traced_values(self), "largest": self.largest}
         return {name: value for name, value in found.items() if value is not None}
 
+    @property
+    def savings(self) -> dict[str, Any]:
+        """What a run does to hold less at once, where it does."""
+        asked = {
+            "loss": self.loss,
+            "optimizer_in_backward": self.optimizer_in_backward,
+            "offload": list(self.offload or ()),
+        }
+        return {name: value for name, value in asked.items() if value}
+
     def key(self) -> str:
         """A short hash of the choices without the classes, the same on every machine."""
         choices = {name: value for name, value in self.as_dict().items() if name != "classes"}
@@ -76,6 +86,8 @@ def _loaded(values: dict[str, Any]) -> dict[str, Any]:
         values["precision"] = by_name.get(values["precision"], values["precision"])
     if values.get("quantised_layers") == "installed":
         values.pop("quantised_layers")
+    if not values.get("optimizer_in_backward"):
+        values.pop("optimizer_in_backward", None)
     if values.get("vision_tower") == "frozen":
         values.pop("vision_tower")
     loaded = values.pop("load_in", None)

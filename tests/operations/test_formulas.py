@@ -194,7 +194,11 @@ def test_overloads_and_in_place_forms_share_a_formula(op, kind):
 )
 def test_no_formula_is_ever_negative_or_depends_on_the_grid(name, sizes):
     operands = tuple(Operand((0, 1, 2, 3), "float32") for _ in range(4))
-    signature = Signature(f"{name}.default", operands, operands[:1])
+    # what formulas of recurrent networks read of a call
+    attributes = dict(batch_first=True, bidirectional=False, hidden=3, layers=1, width=2)
+    attributes["mode"] = "lstm"
+    attrs = tuple(sorted(attributes.items()))
+    signature = Signature(f"{name}.default", operands, operands[:1], attrs)
     alone = cost(signature, np.array(sizes))
     grid = cost(signature, np.array([[n, n + 1] for n in sizes]))
     for single, many in zip(alone, grid):

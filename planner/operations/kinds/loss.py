@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from planner.operations import streams
 from planner.operations.call import Call, Cost, names
 from planner.operations.cases import Case, case
 from planner.operations.kind import OperationKind, SuiteDevice
+from planner.trace.table import ITEMSIZE
 
 _STREAMED = names(
     "binary_cross_entropy binary_cross_entropy_backward binary_cross_entropy_with_logits "
@@ -43,6 +46,16 @@ def _nll_backward(call: Call) -> Cost:
     return Cost(call.numel(call.inputs[2]), 2 * call.read(call.inputs[2]), call.write_all)
 
 
+def _in_place(call: Call) -> Cost:
+    """A fused loss reads the logits twice, for their sum of exponentials and for their gradient,
+    which it writes in their place."""
+    hidden, weight = call.inputs[:2]
+    tokens = call.numel(hidden) / np.maximum(call.shape(hidden)[-1], 1)
+    elements = tokens * call.shape(weight)[0]
+    moved = elements * ITEMSIZE[hidden.dtype]
+    return Cost(6 * elements, 2 * moved, moved)
+
+
 def _suite(device: SuiteDevice) -> Iterator[Case]:
     plain: dict[str, Any] = {"ignore_index": -100, "reduction": 1}
     for dtype in device.plain_dtypes:
@@ -63,6 +76,7 @@ KIND = OperationKind(
     formulas={
         **dict.fromkeys(_STREAMED, streams.touched_once),
         **dict.fromkeys(names("nll_loss_forward nll_loss2d_forward"), _nll),
+        "planner.loss_in_place": _in_place,
         **dict.fromkeys(names("nll_loss_backward nll_loss2d_backward"), _nll_backward),
     },
     price=streams.price,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from planner.operations.call import Call, Cost, Number, names
 from planner.operations.cases import Case, case, precision_of, tensor_type
 from planner.operations.kind import Operation, OperationKind, Rates, SuiteDevice, Term
-from planner.operations.shapes import multiplied_type, product_of
-from planner.trace.table import Operand
+from planner.operations.shapes import LOSS_PRODUCTS, multiplied_type, product_of
+from planner.trace.table import ITEMSIZE, Operand
 
 #: Rows are the tokens or positions of a batch: powers of two, and the odd counts that images and
 #: audio give (197, 50, 1500).
@@ -110,6 +112,19 @@ def _linear(call: Call) -> Cost:
         call.read_all,
         call.write_all,
     )
+
+
+def _of_loss(call: Call) -> Cost:
+    """A fused loss's: the logits that one chunk after another writes or reads pass by."""
+    hidden, weight = call.inputs[:2]
+    product = product_of(call)
+    vocabulary = call.shape(weight)[0]
+    tokens = call.numel(hidden) / np.maximum(call.shape(hidden)[-1], 1)
+    logits = tokens * vocabulary * ITEMSIZE[hidden.dtype]
+    flops = 2 * product.m * product.n * product.k
+    if call.name == "loss_logits":
+        return Cost(flops, call.read_all, logits)
+    return Cost(flops, call.read_all + logits, call.write_all)
 
 
 # ---- family and price
@@ -248,6 +263,7 @@ KIND = OperationKind(
         **dict.fromkeys(names("mm bmm matmul mv dot _scaled_mm _int_mm _grouped_mm"), _plain),
         **dict.fromkeys(names("addmm baddbmm addmv addbmm _addmm_activation"), _with_addend),
         "aten.linear": _linear,
+        **dict.fromkeys(names(" ".join(LOSS_PRODUCTS), "planner"), _of_loss),
     },
     price=_price,
     terms=_terms,

@@ -98,6 +98,13 @@ def choose(
     recipe = recipe_of(settled, facts.image_size)
     made = practice(question, facts, data, strategy, task)
     batch, micro_batch, capped = _capped(question, data, made)
+    if recipe.optimizer_in_backward and micro_batch and batch > micro_batch * question.gpus:
+        raise QuestionError(
+            f"{FieldName('optimizer_in_backward')} updates after every micro-batch, and "
+            f"{micro_batch} samples on {question.gpus} GPU(s) are no batch of {batch}",
+            where=FieldName("global_batch"),
+            mend=f"Leave it out, or ask for {FieldName('micro_batch')} {batch // question.gpus}",
+        )
     return TrainingChoices(
         recipe=recipe,
         checkpointing=_checkpointing(question, facts, strategy, variant),

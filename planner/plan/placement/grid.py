@@ -71,8 +71,9 @@ class SourceGrid:
         plans: Sequence[ParallelPlan],
     ) -> None:
         self.source, self.choices, self.problem = source, stage.choices, problem
-        asked_size, batch = stage.choices.micro_batch, stage.choices.global_batch
-        self.micro_batches = {plan: micro_batches(batch, plan, asked_size) for plan in plans}
+        asked, batch = stage.choices.micro_batch, stage.choices.global_batch
+        once = bool(stage.choices.recipe.optimizer_in_backward)
+        self.micro_batches = {plan: micro_batches(batch, plan, asked, once=once) for plan in plans}
         sizes = sorted(set().union(*self.micro_batches.values()))
         self.large = np.array([size for size in sizes if size > 1] or sizes)
         self.batches = {size: self._batches(size) for size in sizes}

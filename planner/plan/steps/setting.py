@@ -88,12 +88,16 @@ def accumulation_steps(global_batch: int, micro_batch: int, parallel: ParallelPl
     return max(1, math.ceil(global_batch / (micro_batch * parallel.data_parallel)))
 
 
-def micro_batches(global_batch: int, parallel: ParallelPlan, asked: int | None) -> list[int]:
+def micro_batches(
+    global_batch: int, parallel: ParallelPlan, asked: int | None, *, once: bool = False
+) -> list[int]:
     """Micro-batches to try: the asked one, or the powers of two up to each device's share of the
-    global batch, and that share."""
+    global batch, and that share; the share alone where a step is ``once`` a micro-batch."""
     if asked:
         return [asked]
     share = max(1, math.ceil(global_batch / parallel.data_parallel))
+    if once:
+        return [share]
     sizes = {2**k for k in range(int(math.log2(min(share, LARGEST_MICRO_BATCH))) + 1)}
     return sorted(sizes | ({share} if share <= LARGEST_MICRO_BATCH else set()))
 

@@ -167,6 +167,10 @@ def training(option: Mapping[str, Any]) -> tuple[str, ...]:
         f"global batch {part['global_batch_size']}",
         f"checkpointing {part['gradient_checkpointing']}",
         f"attention {part['attention']}",
+        *(["torch.compile"] if part.get("compile") else []),
+        *([f"{part['loss']} loss"] if part.get("loss") else []),
+        *(["updates inside the backward pass"] if part.get("optimizer_in_backward") else []),
+        *([f"{', '.join(part['offload'])} offloaded"] if part.get("offload") else []),
     ]
     if part.get("max_length") is not None:
         grouped = ", grouped by length" if part.get("group_by_length") else ""

@@ -8,6 +8,7 @@ What was answered is kept for the assumptions.
 
 from __future__ import annotations
 
+import contextlib
 import types
 
 import torch
@@ -85,6 +86,7 @@ class CudaLike(DataQuestions, TorchFunctionMode):
         self.contexts: list[tuple[bool, torch.dtype | None]] = []
         self._cast_weights: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._copies: dict = {}
+        self.is_apart = False
 
     @property
     def autocasting(self) -> bool:
@@ -98,6 +100,16 @@ class CudaLike(DataQuestions, TorchFunctionMode):
         return next(
             (kind for _, kind in reversed(self.contexts) if kind is not None), self.autocast
         )
+
+    @contextlib.contextmanager
+    def apart(self):
+        """For what is traced beside the step: its casts are its own, and nobody waits for it."""
+        casts, told = self._cast_weights, self.on_answer
+        self._cast_weights, self.on_answer, self.is_apart = {}, lambda: None, True
+        try:
+            yield
+        finally:
+            self._cast_weights, self.on_answer, self.is_apart = casts, told, False
 
     def clear_cache(self) -> None:
         self._cast_weights.clear()
@@ -178,6 +190,22 @@ class CudaLike(DataQuestions, TorchFunctionMode):
                 "torch's autocast lists and takes the weights' type"
             )
         return func(rows, weights, *args, **kwargs)
+
+    def _on_cross_entropy_loss(
+        self,
+        func,
+        input,
+        target,
+        weight=None,
+        reduction=1,
+        ignore_index=-100,
+        label_smoothing=0.0,  # noqa: A002
+    ):
+        """The compiler's tracer finds no gradient of meta's own kernel of the whole."""
+        if not self.is_apart or label_smoothing or input.dim() != 2 or target.dim() != 1:
+            return func(input, target, weight, reduction, ignore_index, label_smoothing)
+        logs = torch.ops.aten._log_softmax(input, 1, False)
+        return torch.ops.aten.nll_loss_forward(logs, target, weight, reduction, ignore_index)[0]
 
     def _on_lstm(self, func, *args):
         return self._recurrent("lstm", func, args)

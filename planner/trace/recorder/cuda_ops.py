@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 
 from planner.trace.recorder.kernels import recurrent
+from planner.training.savings import loss_kernels
 
 _LIBRARY = torch.library.Library("planner", "FRAGMENT")
 _LIBRARY.define(
@@ -112,7 +113,8 @@ def scratch(op: str, tensors: list[torch.Tensor]) -> list[tuple[tuple[int, ...],
     dv before they are summed (``flash_api.cpp``, ``mha_bwd``). With a mask the memory-efficient
     kernel runs: a row-sum and a float32 dq. ``_safe_softmax`` is a softmax, a comparison with minus
     infinity, and a selection into a new tensor (``attention.cpp``). ``masked_scatter`` lays its
-    mask out in full and adds it up in 64 bits (``IndexKernel.cpp`` and ``.cu``).
+    mask out in full and adds it up in 64 bits (``IndexKernel.cpp`` and ``.cu``). Fused losses:
+    ``training/savings/loss_kernels.py``.
     """
     if op == "aten._safe_softmax.default":
         return [(tuple(tensors[0].shape), tensors[0].element_size()), (tuple(tensors[0].shape), 1)]
@@ -120,6 +122,8 @@ def scratch(op: str, tensors: list[torch.Tensor]) -> list[tuple[tuple[int, ...],
         return [(tuple(tensors[0].shape), 1), (tuple(tensors[0].shape), 8)]
     if op == "aten._ctc_loss_backward.Tensor":  # log β, as large as the log α that it reads
         return [(tuple(tensors[-1].shape), tensors[-1].element_size())]
+    if op.startswith("planner.loss_"):
+        return loss_kernels.scratch(op, tensors)
     if op.startswith("planner.rnn"):
         return recurrent.scratch_of(tensors, "backward" in op)
     if op != "planner.attention_backward.default":

@@ -50,14 +50,34 @@ class Recorder(TorchDispatchMode):
         self._of_sequence: dict[int, int] = {}
         self._next_sequence = 0
         self._hooks: list = []
+        self._owner: int | None = None
 
     # ---- modules
+
+    @contextlib.contextmanager
+    def within(self, module: str):
+        """What is dispatched belongs to this module, in the phase that is."""
+        self._owner = self._module(module)
+        try:
+            yield
+        finally:
+            self._owner = None
 
     def _module(self, name: str) -> int:
         if name not in self._module_index:
             self._module_index[name] = len(self.raw.modules)
             self.raw.modules.append(name)
         return self._module_index[name]
+
+    @contextlib.contextmanager
+    def inside(self, module: torch.nn.Module):
+        """What is dispatched belongs to this module, as in a call of it that is counted already."""
+        name = self._names.get(id(module))
+        self._stack.append(self._module(name) if name is not None else self._stack[-1])
+        try:
+            yield
+        finally:
+            self._stack.pop()
 
     def _enter_module(self, module, _args):
         name = self._names.get(id(module))
@@ -89,6 +109,8 @@ class Recorder(TorchDispatchMode):
 
     def _where(self) -> tuple[int, int]:
         """(phase, module) of the operation that is being dispatched."""
+        if self._owner is not None:
+            return _PHASE[self.phase], self._owner
         if self.phase == "backward" and len(self._stack) == 1:
             node = torch._C._current_autograd_node()
             module = self._of_sequence.get(node._sequence_nr(), 0) if node is not None else 0

@@ -17,6 +17,7 @@ from planner.trace.recorder.step_runner import AUTOCAST, WEIGHTS, StepRunner
 from planner.trace.table import OBJECTS, SHORTEST, StepTrace, TraceFamily
 from planner.trace.versions import versions
 from planner.training.recipe import Recipe
+from planner.training.savings.head_loss import replace_loss, vocabulary_sizes
 from planner.version import __version__
 
 #: Lengths at which dimensions are told apart: far from each other and from the widths of heads and
@@ -28,8 +29,23 @@ BATCHES = (2, 3)
 CLASSES = (37, 1046)
 
 
-@deferred(*RARELY_CALLED)
 def record_regime(
+    facts: ModelFacts,
+    recipe: Recipe,
+    teacher: ModelFacts | None,
+    regime: str,
+    length: int | None,
+    window: int | None,
+    progress=None,
+) -> tuple[TraceFamily, bool]:
+    """As ``_record_regime``; what needs torch's compiler has it loaded."""
+    if recipe.compile:
+        from planner.trace.recorder.compiled import regions  # noqa: F401
+    return _record_regime(facts, recipe, teacher, regime, length, window, progress)
+
+
+@deferred(*RARELY_CALLED)
+def _record_regime(
     facts: ModelFacts,
     recipe: Recipe,
     teacher: ModelFacts | None,
@@ -166,7 +182,8 @@ class Steps:
             domain["S"] = lengths
         if self.heads.asked is not None:
             domain["C"] = (2, None) if way else (self.heads.asked, self.heads.asked)
-        rounded = self.heads.rounded() if way else ()
+        chunks = vocabulary_sizes(self.heads.first.built, self.heads.recipe.loss)
+        rounded = (*chunks, *(self.heads.rounded() if way else ()))
         return fit(raws, points, monomials, rounded, meta=self._meta(), domain=domain)
 
     def _points(self, lengths: tuple, exact: int | None) -> list[dict[str, int]]:
@@ -353,6 +370,8 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
         built.cached(built, recipe.variant)
     if recipe.prior_preservation and built.preserve_prior is not None:
         built.preserve_prior(built)
+    if recipe.loss is not None:
+        replace_loss(built, recipe.loss)
     if device == "meta" and facts.library == "transformers":
         built.assumptions = (*built.assumptions, *fuse_scans(built.module))
     return built

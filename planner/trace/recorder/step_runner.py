@@ -3,6 +3,7 @@ before it begins."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 from collections.abc import Callable
@@ -16,15 +17,17 @@ from torch.utils._pytree import tree_leaves
 from planner.blame import failure
 from planner.deferred import COMPILER, deferred
 from planner.errors import FieldName, ModelError, PlannerError
-from planner.models.building.built import BuiltModel
 from planner.models.building.experts import idle_parameters
 from planner.trace.raw import RawTrace
 from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
 from planner.trace.recorder.beside import Beside
+from planner.trace.recorder.compiled.parts import compiled
 from planner.trace.recorder.cuda_mode import CudaLike
 from planner.trace.recorder.dispatch_mode import Recorder, quiet
+from planner.trace.recorder.policy import Policy
 from planner.trace.recorder.repeat.recording import Repeated
-from planner.trace.recorder.repeat.stacks import find_stacks
+from planner.trace.recorder.repeat.stacks import Stack, find_stacks
+from planner.trace.recorder.updates_within import UpdatesWithin
 from planner.trace.recorder.updating import (
     Spec,
     made,
@@ -37,6 +40,7 @@ from planner.training.adapters import trunk_of
 from planner.training.optimizers import state_tensors
 from planner.training.recipe import Recipe
 from planner.training.registry import strategy_of
+from planner.training.savings.offloading import OffloadedActivations
 from planner.training.strategy import count
 
 AUTOCAST = {"amp_bf16": torch.bfloat16, "amp_fp16": torch.float16}
@@ -70,13 +74,14 @@ class StepRunner:
         self.module_calls = 0
         self._names = self._named()
         self._proven_whole: set[tuple] = set()
+        self.regions = compiled(self.built, self._stacks) if recipe.compile else None
 
     def under(self, policy: str) -> StepRunner:
         """A runner of the same model under another policy of checkpointing; this one stays good.
         What was proven of the whole model's forward pass is proven of its."""
         other = copy.copy(self)
         other.recipe = replace(self.recipe, gradient_checkpointing=policy)
-        for own in ("optimizer", "repeated"):
+        for own in ("optimizer", "repeated", "within"):
             vars(other).pop(own, None)
         other.answers, other.module_calls = set(), 0
         if strategy_of(self.recipe).uses_lora:
@@ -109,18 +114,31 @@ class StepRunner:
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer | None:
         """Of a step that is recorded whole."""
-        return None if self.prepared.inference else made(self.prepared.trainable, self.recipe)
+        if self.prepared.inference or self.within is not None:
+            return None
+        return made(self.prepared.trainable, self.recipe)
+
+    @cached_property
+    def within(self) -> UpdatesWithin | None:
+        """The updates of a step that runs them inside its backward pass."""
+        if self.prepared.inference or not self.recipe.optimizer_in_backward:
+            return None
+        owners = self._names.owners
+        return UpdatesWithin(self.prepared.trainable, self.recipe, owners)
+
+    @cached_property
+    def _stacks(self) -> list[Stack]:
+        roots = [self.built.module, self.prepared.module, self.prepared.teacher]
+        unique = list({id(root): root for root in roots if root is not None}.values())
+        return find_stacks(unique)
 
     @cached_property
     def repeated(self) -> Repeated:
         """The recordings of the model with few of its equal blocks."""
-        roots = [self.built.module, self.prepared.module, self.prepared.teacher]
-        unique = list({id(root): root for root in roots if root is not None}.values())
-        phase = None if self.prepared.inference else partial(recorded_update, recipe=self.recipe)
+        without = self.prepared.inference or self.within is not None
+        phase = None if without else partial(recorded_update, recipe=self.recipe)
         record, names = self._recorded_without_update, self._names.modules
-        return Repeated(
-            self.built.module, record, phase, find_stacks(unique), names, self._proven_whole
-        )
+        return Repeated(self.built.module, record, phase, self._stacks, names, self._proven_whole)
 
     @deferred(*COMPILER)  # loaded in the middle of a step, it would keep tensors alive
     def record(self, **point: int) -> RawTrace:
@@ -180,18 +198,38 @@ class StepRunner:
             mode.clear_cache()  # weights that were cast while making the batch belong to no step
         self.beside.begin(batch, point, recorder, mode)
         self._mark_what_is_there(recorder, batch, optimizer)
+        waiting = self._offloaded()
         with self.beside.running(), recorder, as_if_on_cuda(mode):
-            loss = self._forward(recorder, batch)
+            with contextlib.nullcontext() if waiting is None else waiting.hooks(self._heads()):
+                loss = self._forward(recorder, batch)
             mode.clear_cache()
             recorder.forward_ends()
             if not prepared.inference and not forward_only:
                 self._backward_and_update(recorder, mode, loss, optimizer)
+            if waiting is not None:
+                waiting.end()
         raw = recorder.finish()
         self.answers |= mode.answers
+        if self.regions is not None:
+            self.regions.mode = self.regions.recorder = None
+            self.answers |= self.regions.said
         trained = self._trained()
         for parameter in prepared.trainable:
             parameter.grad = None
         return raw, trained
+
+    def _offloaded(self) -> OffloadedActivations | None:
+        """Around the forward pass; weights stay where they are, cast or not."""
+        if "activations" not in (self.recipe.offload or ()) or self.prepared.inference:
+            return None
+        weights = {p.untyped_storage()._cdata for p in self.prepared.module.parameters()}
+        return OffloadedActivations(lambda t: t.untyped_storage()._cdata in weights)
+
+    def _heads(self) -> list[torch.nn.Module]:
+        names = {name.removesuffix(".") for name in self.built.head}
+        module: Any = self.built.module
+        model = getattr(module, "get_base_model", lambda: module)()  # adapters wrap it
+        return [part for name, part in model.named_modules() if name in names]
 
     def _mode(self, recorder: Recorder) -> CudaLike:
         amp = AUTOCAST.get(self.recipe.precision)
@@ -204,6 +242,8 @@ class StepRunner:
         mode.on_answer = recorder.synchronise
         mode.strict = self.built.facts.library == "factory"
         mode.values = self.beside.values
+        if self.regions is not None:
+            self.regions.mode, self.regions.recorder = mode, recorder
         return mode
 
     def _trained(self) -> list[tuple[str, Spec]]:
@@ -233,6 +273,10 @@ class StepRunner:
     ) -> None:
         recorder.phase = "backward"
         # not the method: a function mode would be off inside it, and recomputation needs it
+        if self.within is not None:
+            with self.within.running(recorder, mode):
+                torch.autograd.backward(loss)
+            return
         torch.autograd.backward(loss)
         if optimizer is None:
             mark_gradients(recorder, self.prepared.trainable)
@@ -250,6 +294,8 @@ class StepRunner:
             recorder.mark(there, "weights", lambda i, there=there: owners.get(id(there[i]), ""))
         if optimizer is not None:
             recorder.mark(state_tensors(optimizer), "optimizer")
+        if self.within is not None:
+            self.within.mark_states(recorder, self.prepared.module)
         fed = [part for part in tree_leaves(batch) if isinstance(part, torch.Tensor)]
         recorder.mark(fed, "activations")
 
@@ -326,63 +372,3 @@ class Names:
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
             owner = (prefix + name).rpartition(".")[0]
             self.owners.setdefault(id(tensor), owner)
-
-
-class Policy:
-    """Which policy of checkpointing a built model is under: the runners of one model take turns."""
-
-    def __init__(self, built: BuiltModel) -> None:
-        self.built, self.now = built, "none"
-        #: Whose inputs need gradients where blocks are recomputed, as nothing below trains.
-        self.adapted: Any = None
-
-    def become(self, policy: str) -> None:
-        """Raises ModelError where the model cannot."""
-        if policy == self.now:
-            return
-        if self.now != "none":
-            assert self.built.stop_checkpointing is not None, "only such models are shared"
-            self.built.stop_checkpointing()
-            self._inputs("disable")
-        self.now = "none"
-        if policy != "none":
-            enable_checkpointing(self.built, policy)
-            self._inputs("disable")  # each call of the next adds hooks of its own
-            self._inputs("enable")
-            self.now = policy
-
-    def _inputs(self, what: str) -> None:
-        change = getattr(self.adapted, f"{what}_input_require_grads", None)
-        if change is not None:
-            change()
-
-
-def enable_checkpointing(built, policy: str) -> None:
-    """Gradient checkpointing on the model's blocks: ``full`` recomputes all of a block,
-    ``selective`` keeps the outputs of matrix products and attention (torch's selective activation
-    checkpointing)."""
-    if policy == "full":
-        built.enable_checkpointing()
-        return
-    from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
-
-    aten = torch.ops.aten
-    keep = {
-        aten.mm.default,
-        aten.addmm.default,
-        aten.bmm.default,
-        aten.convolution.default,
-        torch.ops.planner.attention.default,
-        # what a fused attention is on a real device
-        aten._scaled_dot_product_flash_attention.default,
-        aten._scaled_dot_product_efficient_attention.default,
-        aten._scaled_dot_product_cudnn_attention.default,
-        aten._scaled_dot_product_flash_attention_for_cpu.default,
-    }
-
-    def choose(_context, operation, *_args, **_kwargs):
-        return (
-            CheckpointPolicy.MUST_SAVE if operation in keep else CheckpointPolicy.PREFER_RECOMPUTE
-        )
-
-    built.enable_checkpointing(context_fn=lambda: create_selective_checkpoint_contexts(choose))

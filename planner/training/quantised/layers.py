@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.nn.utils.stateless import _reparametrize_module
 
 from planner.models.constants import constant
 from planner.models.quantization.stored import Quantization
@@ -28,13 +29,14 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, x: torch.Tensor, layer: StoredLinear) -> torch.Tensor:
-        context.layer = layer
+        context.layer, context.stored = layer, dict(layer.named_parameters())
         bias = None if layer.bias is None else layer.bias.to(x.dtype)
         return torch.nn.functional.linear(x, layer.dequantised().to(x.dtype), bias)
 
     @staticmethod
     def backward(context: Any, *grads: torch.Tensor) -> Any:
-        return torch.matmul(grads[0], context.layer.dequantised().to(grads[0].dtype)), None
+        with _reparametrize_module(context.layer, context.stored):  # a compiler's are stand-ins
+            return torch.matmul(grads[0], context.layer.dequantised().to(grads[0].dtype)), None
 
 
 class _Int8Product(torch.autograd.Function):
@@ -47,7 +49,8 @@ class _Int8Product(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, x: torch.Tensor, layer: StoredLinear) -> torch.Tensor:
-        context.layer, context.shape, context.dtype = layer, x.shape, x.dtype
+        context.stored = (layer.weight, layer.get_parameter("SCB"))
+        context.shape, context.dtype = x.shape, x.dtype
         rows = x.reshape(-1, x.shape[-1])
         half = rows.to(torch.float16)
         columns = min(int(constant("int8_outlier_columns")), rows.shape[-1])
@@ -69,9 +72,8 @@ class _Int8Product(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, *grads: torch.Tensor) -> Any:
         grad = grads[0].reshape(-1, grads[0].shape[-1]).contiguous()
-        weight = context.layer.weight.to(context.dtype, copy=True).mul_(
-            context.layer.SCB.unsqueeze(1).mul(1.0)
-        )
+        stored, scales = context.stored
+        weight = stored.to(context.dtype, copy=True).mul_(scales.unsqueeze(1).mul(1.0))
         found = torch.matmul(grad.to(context.dtype), weight).view(context.shape)
         context.kept = None
         return found, None
