@@ -40,11 +40,13 @@ READS = 4
 @dataclass
 class Group:
     """Nodes of one kernel in the order of the graph. ``again``: what other kernels compute too, and
-    this one again; ``written``: what anybody else reads."""
+    this one again; ``written``: what anybody else reads, or what that is a view of; ``views``: the
+    views of what was written that others read."""
 
     nodes: list[Node] = field(default_factory=list)
     again: list[Node] = field(default_factory=list)
     written: list[Node] = field(default_factory=list)
+    views: list[Node] = field(default_factory=list)
 
     @property
     def computed(self) -> list[Node]:
@@ -212,7 +214,22 @@ def _find_written(nodes: list[Node], groups: list[Group]) -> None:
     for node in nodes:
         wanted |= {node} if any(user not in grouped for user in node.users) else set()
     for group in groups:
-        group.written = [node for node in group.nodes if node in wanted]
+        written: set[Node] = set()
+        views: set[Node] = set()
+        for node in group.nodes:
+            if node not in wanted:
+                continue
+            while _is_plain_view(node) and node.all_input_nodes[0] in group.nodes:
+                views.add(node)
+                node = node.all_input_nodes[0]
+            written.add(node)
+        group.written = [node for node in group.nodes if node in written]
+        group.views = [node for node in group.nodes if node in views]
+
+
+def _is_plain_view(node: Node) -> bool:
+    """No part of several results, which are tensors of their own."""
+    return is_view(node) and node.target is not operator.getitem
 
 
 def _elements(node: Node) -> int:

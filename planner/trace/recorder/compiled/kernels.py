@@ -15,7 +15,7 @@ from planner.trace.recorder.compiled.groups import Group, fuses, groups_of, is_v
 
 _LIBRARY = torch.library.Library("planner", "FRAGMENT")
 _LIBRARY.define("fused(Tensor[] inputs, int operations) -> Tensor[]")
-_LIBRARY.impl("fused", lambda inputs, operations: _RUNNING[-1](inputs), "Meta")
+_LIBRARY.impl("fused", lambda inputs, operations: _RUNNING[-1](inputs), "CompositeExplicitAutograd")
 #: What the kernel that is being launched computes, innermost last.
 _RUNNING: list[Callable[[list], list]] = []
 
@@ -86,7 +86,8 @@ class Kernels:
                     *map_arg(node.args, inside.__getitem__),
                     **map_arg(node.kwargs, inside.__getitem__),
                 )
-            return [_own(inside[node]) for node in written]
+            seen = {tensor.untyped_storage()._cdata for tensor in given}
+            return [_own(inside[node], seen) for node in written]
 
         _RUNNING.append(compute)
         try:
@@ -96,6 +97,8 @@ class Kernels:
         finally:
             _RUNNING.pop()
         values.update(zip(written, made, strict=True))
+        for node in group.views:
+            values[node] = self._run(node, values)
 
     def _mark_ends(self) -> None:
         """Each value ends with the last step that reads it."""
@@ -111,11 +114,13 @@ class Kernels:
                 step.ends.append(node)
 
 
-def _own(tensor: torch.Tensor) -> torch.Tensor:
-    """As a kernel writes it: without the strides of what it was cut from."""
-    if tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size():
-        return tensor
-    return torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+def _own(tensor: torch.Tensor, seen: set[int]) -> torch.Tensor:
+    """As a kernel writes it: no view of what it read, or of what is larger."""
+    storage = tensor.untyped_storage()
+    if storage._cdata in seen or storage.nbytes() != tensor.numel() * tensor.element_size():
+        tensor = tensor.clone(memory_format=torch.contiguous_format)
+    seen.add(tensor.untyped_storage()._cdata)
+    return tensor
 
 
 def _steps(nodes: Sequence[Node]) -> list[_Step]:
