@@ -168,7 +168,10 @@ def _precision_detail(option: Option) -> str:
     if recipe.lora_rank is None or not (recipe.strategy == "qlora" or recipe.load_in or own):
         return PRECISION_DETAIL[recipe.precision]
     words = own.words if own else LOADED[recipe.load_in or "4bit"].words
-    return f"{words} weights; the rest and the adapters: {REST_DETAIL[recipe.precision]}"
+    rest = REST_DETAIL[recipe.precision]
+    if recipe.adapter_precision == "weights":
+        rest = rest.removesuffix(", adapters in float32")
+    return f"{words} weights; the rest and the adapters: {rest}"
 
 
 REST_DETAIL = {
@@ -192,9 +195,10 @@ PRECISION_DETAIL = {
 
 def optimizer_states(recipe: Recipe) -> str:
     """One sentence: which states, in which precision, how many bytes a trained parameter. Adapters
-    train in float32."""
+    train in float32 unless they are asked for otherwise."""
     row = next(r for r in tables.rows("optimizers.csv") if r["optimizer"] == recipe.optimizer)
-    pure = recipe.precision in ("bf16", "fp16") and recipe.lora_rank is None
+    wide = recipe.lora_rank is not None and recipe.adapter_precision is None
+    pure = recipe.precision in ("bf16", "fp16") and not wide
     size = row["bytes_per_param_bf16"] if pure else row["bytes_per_param_fp32"]
     kind = recipe.precision if pure else "float32 adapters" if recipe.lora_rank else "float32"
     return (

@@ -59,6 +59,9 @@ class Training(Part):
         default=False, description="Batches are of samples of about one length"
     )
     loss: str | None = Field(default=None, description="chunked or fused, where it is")
+    adapter_precision: str | None = Field(
+        default=None, description="weights, where adapters have the weights' number format"
+    )
     optimizer_in_backward: bool = Field(
         default=False, description="Each weight is updated as soon as its gradient is there"
     )

@@ -73,6 +73,7 @@ class QuestionFields(TypedDict, total=False):
     lora_modules_to_save: Sequence[str] | str | None
     lora_rank_pattern: Sequence[str] | str | None
     lora_dropout: float | str
+    adapter_precision: Literal["fp32", "weights"] | None
     load_in: Literal["4bit", "8bit"] | None
     kbit_preparation: Literal["peft", "none"]
     quantised_layers: Literal["installed", "all"]

@@ -76,6 +76,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "lora_modules_to_save",
         "lora_rank_pattern",
         "lora_dropout",
+        "adapter_precision",
         "load_in",
         "kbit_preparation",
         "quantised_layers",

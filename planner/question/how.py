@@ -118,6 +118,9 @@ class How(What):
         None, description=SETTINGS["lora_rank_pattern"].words
     )
     lora_dropout: float = Field(0.0, ge=0, lt=1, description=SETTINGS["lora_dropout"].words)
+    adapter_precision: Literal["fp32", "weights"] | None = Field(
+        None, description=SETTINGS["adapter_precision"].words
+    )
     load_in: Literal["4bit", "8bit"] | None = Field(None, description=SETTINGS["load_in"].words)
     kbit_preparation: Literal["peft", "none"] = Field(
         "peft", description=SETTINGS["kbit_preparation"].words

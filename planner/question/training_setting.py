@@ -121,6 +121,16 @@ SAVINGS = (
         published=False,
     ),
     TrainingSetting(
+        name="adapter_precision",
+        value_type="text",
+        words="Number format of adapters over weights of 16 bits: fp32, as PEFT makes them; "
+        "weights, that of the weights, as torchtune's and Unsloth's",
+        choices=("fp32", "weights"),
+        recipe_names={"fp32": None},
+        strategies=LORA,
+        published=False,
+    ),
+    TrainingSetting(
         name="optimizer_in_backward",
         value_type="flag",
         words="Update each weight as soon as its gradient is there, which is then freed; goes "

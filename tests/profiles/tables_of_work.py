@@ -165,6 +165,12 @@ OF_WORK = {
             lambda row: row["source"] and row["assumed"], "no source, or nothing said of it"
         ),
     ),
+    "measured/stack.csv": GENERIC
+    + (
+        unique("id"),
+        dated("date"),
+        positive("micro_batch", "sequence_length", "peak_gib", "tokens_per_second"),
+    ),
     "measured/**/*.csv": GENERIC,
     "claims/claims.csv": GENERIC
     + (

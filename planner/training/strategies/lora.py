@@ -11,6 +11,10 @@ from planner.models.building.meta import uninitialised
 from planner.training.adapters import lora_config, targets, trunk_of, unmatched
 from planner.training.strategy import Prepared, Strategy, count, plain
 
+#: The type of weights of 16 bits, and where PEFT's layers keep their adapters.
+HALF = {"bf16": "bfloat16", "fp16": "float16"}
+ADAPTERS = ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B")
+
 
 def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> Prepared:
     """Adapters on ``recipe.lora_targets`` (every linear layer but the head when None). Raises
@@ -33,6 +37,8 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
         built.module.set_submodule(built.trunk, adapted)
     else:
         built.module = adapted
+    if recipe.adapter_precision == "weights":
+        _as_the_weights(adapted, recipe.precision)
     for name, parameter in adapted.named_parameters():
         plain_name = name.removeprefix("base_model.model.").replace(".base_layer", "")
         if plain_name in built.beside_adapters and parameter.is_floating_point():
@@ -53,6 +59,19 @@ def _adapted(peft: Any, module: Any, config: Any) -> Any:
         return peft.get_peft_model(module, config)
     with uninitialised():
         return peft.get_peft_model(module, config, low_cpu_mem_usage=True)
+
+
+def _as_the_weights(adapted: Any, precision: str) -> None:
+    """Adapters in the number format of weights of 16 bits, as ``autocast_adapter_dtype=False``
+    leaves them."""
+    import torch
+
+    if precision not in HALF:
+        return
+    for part in adapted.modules():
+        for name in ADAPTERS:
+            if (adapters := getattr(part, name, None)) is not None:
+                adapters.to(getattr(torch, HALF[precision]))
 
 
 def _refusal(built: Any, recipe: Any, error: Exception) -> ModelError | QuestionError:

@@ -171,3 +171,11 @@ def test_a_question_says_what_it_asks_for():
 def test_what_changes_nothing_leaves_the_trace_s_key():
     plain = Recipe(strategy="lora", task="causal_lm", precision="bf16", optimizer="adamw")
     assert set(plain.as_dict()).isdisjoint({"loss", "offload", "optimizer_in_backward"})
+
+
+def test_adapters_may_have_the_weights_type(source):
+    half = source(strategy="lora", lora_rank=8, adapter_precision="weights").at(**POINT)
+    wide = source(strategy="lora", lora_rank=8).at(**POINT)
+    gradients = [t.meta["gradient_bytes"] for t in (half, wide)]
+    assert 2 * gradients[0] == gradients[1]
+    assert half.meta["trainable_params"] == wide.meta["trainable_params"]
