@@ -173,6 +173,15 @@ class RunBreakdown(Part):
     preparation: float = Field(
         default=0.0, ge=0, description="What is done to the data once, before the first step"
     )
+    generation: float = Field(
+        default=0.0, ge=0, description="Completions that the model writes to be trained on"
+    )
+    scoring: float = Field(
+        default=0.0, ge=0, description="Passes over completions before they are trained on"
+    )
+    reference: float = Field(
+        default=0.0, ge=0, description="The reference's pass, once before the first step"
+    )
     interruptions: float = Field(
         default=0.0, ge=0, description="Checkpoints, lost work and restarts on spot"
     )

@@ -30,6 +30,12 @@ SAME = 0.005
 MANY_SAME = 0.05
 #: A smaller share than this is none in whole percents.
 LEAST_SHARE = 0.01
+#: Phases of an objective, in words.
+OF_OBJECTIVES = {
+    "generation": "writing completions",
+    "scoring": "scoring them",
+    "reference": "the reference's pass",
+}
 #: Recipes whose trace holds the whole model and no other.
 WHOLE_MODEL = ("fine_tune", "partial_fine_tune", "lora", "qlora")
 
@@ -223,6 +229,12 @@ def _run(problem: Problem, placement: Placement, run: Run) -> str:
         text += f"; {_evaluated(run, run.evaluated)}"
     elif not run.evaluations and variant.choices.practice.evaluation_steps:
         text += "; no evaluation falls within it"
+    text += "".join(
+        f"; {words} {format_seconds(hours * SECONDS_PER_HOUR)}, "
+        f"{_share(hours / max(run.wall_hours.p50, hours))} of the run"
+        for name, words in OF_OBJECTIVES.items()
+        if (hours := run.parts_hours.get(name))
+    )
     start = format_seconds(run.parts_hours["start_up"] * SECONDS_PER_HOUR)
     return f"{text}; {start} to start"
 

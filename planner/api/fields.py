@@ -81,6 +81,11 @@ class QuestionFields(TypedDict, total=False):
     unfrozen_blocks: int | str | None
     unfreezing: Literal["last_blocks", "gradual"]
     cached_features: bool | None
+    objective: str | None
+    reference: Literal["model", "none", "precomputed"] | None
+    generations_per_prompt: int | str | None
+    completion_tokens: float | str | None
+    generation_engine: Literal["transformers", "vllm", "vllm_server"] | None
     teacher: str | None
     stack: str | None
     evaluations_per_epoch: float | str | None

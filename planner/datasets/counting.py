@@ -4,7 +4,7 @@ tokens that a tokenizer adds."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from planner.datasets.templates.lengths import RenderedLengths, rendered_lengths
 from planner.datasets.tokens import TokenCounter, TokenizerFile, special_tokens
 from planner.errors import DataError, FieldName
 from planner.first_lines import FirstLine
+from planner.question.training_setting import PAIRS, PROMPTS
 
 Record = Mapping[str, Any]
 CUT_PASSAGES = (
@@ -37,7 +38,8 @@ class Lengths:
     """Tokens of each record, int64 [records]. ``relative_error``: of the mean, where only a part
     was rendered. ``chat_template``: that of the records that are conversations, and
     ``trained_share`` the share of their text that the loss is taken on, ``pictures`` their mean
-    number in a conversation."""
+    number in a conversation. ``rejected``, ``prompts``: the same of the rejected answers with their
+    prompts, and of what stands before the last answer, where an objective asks for them."""
 
     inputs: np.ndarray
     targets: np.ndarray | None
@@ -48,6 +50,12 @@ class Lengths:
     chat_template: ChatTemplate | None = None
     trained_share: float | None = None
     pictures: float = 0.0
+    rejected: np.ndarray | None = None
+    prompts: np.ndarray | None = None
+
+    @property
+    def is_supervised(self) -> bool:
+        return self.rejected is None and self.prompts is None
 
 
 def count_lengths(
@@ -56,8 +64,10 @@ def count_lengths(
     task: str | None,
     counter: TokenCounter,
     model: ModelText,
+    learns_from: str | None = None,
 ) -> Lengths:
-    """Of prepared records. An encoder-decoder's have two lengths: source and target."""
+    """Of prepared records. An encoder-decoder's have two lengths: source and target.
+    ``learns_from``: what an objective takes a record as (``question/training_setting.py``)."""
     shapes = [layout.shape_of(record) for record in records]
     two_sides = any(shape.target is not None or shape.is_conversation for shape in shapes)
     if task == "text_embedding" and layout.record_type != "ids":
@@ -81,6 +91,7 @@ def count_lengths(
     )
     tokens[talks] = found.tokens
     empty[talks] = [not any(turn.content for turn in talk.turns) for talk in conversations]
+    read = Read([records[i] for i in talks], layout, chat, counter)
     return Lengths(
         tokens,
         None,
@@ -91,7 +102,57 @@ def count_lengths(
         chat_template=chat,
         trained_share=found.trained_share,
         pictures=found.pictures,
+        rejected=_in_place(tokens, talks, read.rejected) if learns_from == PAIRS else None,
+        prompts=_in_place(tokens, talks, read.prompts) if learns_from == PROMPTS else None,
     )
+
+
+@dataclass(frozen=True)
+class Read:
+    """Conversations that are rendered by ``chat``, with other sides than the chosen one."""
+
+    records: Sequence[Record]
+    layout: Layout
+    chat: ChatTemplate
+    counter: TokenCounter
+
+    def rejected(self) -> np.ndarray | None:
+        """Tokens of each with its rejected answer; None where one is no pair."""
+        shapes = [self.layout.shape_of(record) for record in self.records]
+        if any(shape.record_type != "preference" for shape in shapes):
+            return None
+        return self._tokens(
+            [conversation_of(record, self.layout, "rejected") for record in self.records]
+        )
+
+    def prompts(self) -> np.ndarray:
+        """Tokens of each up to its last answer."""
+        return self._tokens(
+            [_before_answer(conversation_of(record, self.layout)) for record in self.records]
+        )
+
+    def _tokens(self, talks: Sequence[Conversation]) -> np.ndarray:
+        return rendered_lengths(self.chat, talks, self.counter).tokens
+
+
+def _before_answer(talk: Conversation) -> Conversation:
+    """Without its last turn, where that is an answer to another."""
+    turns = talk.turns
+    answered = len(turns) > 1 and turns[-1].role == "assistant"
+    return replace(talk, turns=turns[:-1]) if answered else talk
+
+
+def _in_place(
+    tokens: np.ndarray, talks: list[int], count: Callable[[], np.ndarray | None]
+) -> np.ndarray | None:
+    """Lengths of all records with those of another side where they are conversations; None where
+    there is no such side."""
+    found = count()
+    if found is None:
+        return None
+    other = tokens.copy()
+    other[talks] = found
+    return other
 
 
 def _seen(found: RenderedLengths, task: str | None) -> RenderedLengths:

@@ -40,6 +40,9 @@ class DatasetProfile:
     hard negatives beside each query; ``target_lengths`` are then those of a passage, right or
     wrong. ``told_task``: what its columns alone tell that it is for. ``rows``: the columns of a
     table, ``series``: the series in one; its samples are rows.
+    ``rejected_lengths`` and ``prompt_lengths`` int64 [sampled]: tokens of the rejected half of a
+    pair, of what stands before the last answer, where an objective asks for them; ``trained_as``:
+    how many of what it learns from.
     """
 
     modality: str
@@ -63,10 +66,13 @@ class DatasetProfile:
     spread: Spread | None = None
     longest_input: float | None = None
     longest_target: float | None = None
+    rejected_lengths: np.ndarray | None = None
+    prompt_lengths: np.ndarray | None = None
     negatives: int | None = None
     told_task: str | None = None
     rows: TableRows | None = None
     series: SeriesFound | None = None
+    trained_as: str = ""
     first_lines: tuple[FirstLine, ...] = ()
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -256,6 +262,7 @@ class DatasetProfile:
             "classes": self.classes,
             **({"negatives": self.negatives} if self.negatives else {}),
             "columns": dict(self.columns),
+            **({"trained_as": self.trained_as} if self.trained_as else {}),
             "tokenizer": self.tokenizer or None,
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),

@@ -17,7 +17,7 @@ from planner.datasets.layout.accounting import account
 from planner.datasets.layout.encoders import negatives_of
 from planner.datasets.layout.find import find_layout
 from planner.datasets.layout.prepare import Prepared, prepare
-from planner.datasets.layout.sentences import flags_said, left_out, understood
+from planner.datasets.layout.sentences import flags_said, left_out, sampled_note, understood
 from planner.datasets.layout.shape import Layout
 from planner.datasets.manifest import (
     image_shapes,
@@ -69,7 +69,8 @@ class Reading:
     pair is one text for a classifier, source and target for seq2seq_lm). Without
     ``tokenizer_path`` (a tokenizer.json or its folder) tokens come from bytes, by measured ratios
     for a vocabulary of ``vocabulary_size``. ``model``: whose chat template renders conversations.
-    At most ``max_records`` are counted, spread evenly."""
+    ``learns_from``: what an objective takes a record as. At most ``max_records`` are counted,
+    spread evenly."""
 
     task: str | None = None
     tokenizer_path: str | Path | None = None
@@ -77,6 +78,7 @@ class Reading:
     vocabulary_size: int | None = None
     max_records: int = MAX_RECORDS
     model: ModelText = ModelText()
+    learns_from: str | None = None
 
 
 def scan(
@@ -142,7 +144,9 @@ def _counted(
     lengths = (
         None
         if layout.record_type == "none"
-        else count_lengths(records, layout, reading.task, counter, reading.model)
+        else count_lengths(
+            records, layout, reading.task, counter, reading.model, reading.learns_from
+        )
     )
     blocks = sample.blocks if kept is None or sample.blocks is None else sample.blocks[kept]
     sampled = (
@@ -227,6 +231,8 @@ def _profile(
         objects=np.array(sample.objects, dtype=np.int64) if sample.objects else None,
         images_per_sample=_images(sample, lengths, records),
         classes=classes,
+        rejected_lengths=None if lengths is None else lengths.rejected,
+        prompt_lengths=None if lengths is None else lengths.prompts,
         negatives=negatives_of(layout.main, layout.columns) or None,
         told_task=layout.task,
         sampled=sampled,
@@ -238,12 +244,16 @@ def _profile(
         first_lines=(
             understood(layout, sample.samples, mean, medium_of(records), classes),
             *flags_said(layout),
-            *(left_out(layout, account(records, layout), mean) if lengths is not None else ()),
+            *(
+                left_out(layout, account(records, layout), mean, lengths.is_supervised)
+                if lengths is not None
+                else ()
+            ),
             *(lengths.first_lines if lengths is not None else ()),
         ),
         assumptions=(
             *_notes(lengths, counter if by_text else None),
-            *_sampled_note(sampled, sample),
+            *sampled_note(sampled, sample.samples, sample.samples_relative_error),
         ),
         warnings=(*sample.warnings, *class_notes, *_empty_warning(lengths, layout)),
     )
@@ -379,17 +389,6 @@ def _notes(lengths: Lengths | None, counter: TokenCounter | None) -> tuple[str, 
         "tokenizer on disk counts exactly",
         *lengths.assumptions,
     )
-
-
-def _sampled_note(sampled: int, sample: Sample) -> tuple[str, ...]:
-    if sampled >= sample.samples:
-        return ()
-    about = (
-        ""
-        if sample.samples_relative_error == 0
-        else f" (their number is known to ±{sample.samples_relative_error:.1%})"
-    )
-    return (f"{sampled:,} of {sample.samples:,} records were counted{about}",)
 
 
 def _empty_warning(lengths: Lengths | None, layout: Layout) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from planner.plan.options import Option
 from planner.plan.survey.survey import survey
 from planner.plan.survey.ways import Ways
 from planner.question import TRAINING_STRATEGIES, Question
+from planner.question.training_setting import SUPERVISED
 
 STEPS_EXPECTED = 10  # timed and warm-up steps of a measurement that is as short as it can be
 
@@ -95,6 +96,12 @@ def local(question: Question, device: str | None) -> tuple[str, Question]:
     if question.gpus > 1:
         raise QuestionError(
             "a measurement runs on one device", where=FieldName("gpus"), mend="Leave it out"
+        )
+    if question.objective not in (None, SUPERVISED):
+        raise QuestionError(
+            f"steps of {question.objective} are not run here",
+            where=FieldName("objective"),
+            mend="Leave it out: what is measured is the task's own loss",
         )
     if question.group_by_length:
         raise QuestionError(

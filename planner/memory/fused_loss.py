@@ -33,10 +33,20 @@ def _in_pieces(trace: StepTrace) -> StepTrace:
     sizes, size = list(trace.sizes), trace.size.copy()
     late = trace.birth >= head
     for index, (shape, itemsize) in enumerate(trace.sizes):
-        if classes in shape and _grows(trace, shape):
+        whole = classes in shape or _is_laid_flat(trace, shape, classes)
+        if whole and _grows(trace, shape):
             sizes.append((piece, itemsize))
             size[late & (trace.size == index)] = len(sizes) - 1
     return replace(trace, sizes=tuple(sizes), size=size)
+
+
+def _is_laid_flat(trace: StepTrace, shape: tuple[int, ...], classes: int) -> bool:
+    """Whether the bytes of a storage that a part of is seen are those of whole rows of logits."""
+    if len(shape) != 1 or not trace.has_objective:
+        return False
+    width = int(np.abs(trace.forms[classes]).max())
+    form = trace.forms[shape[0]]
+    return bool(width > 1 and form.any() and not (form % width).any())
 
 
 def _head(trace: StepTrace) -> int | None:

@@ -24,8 +24,10 @@ from planner.cost.token_bills import serving_default
 from planner.datasets.profile import DatasetProfile
 from planner.errors import FieldName
 from planner.figures import Estimate
-from planner.plan.placement.run import Run
+from planner.plan.objectives.asked import SERVER
+from planner.plan.placement.run import OF_STEPS, Run
 from planner.question import Question
+from planner.question.training_setting import WRITING
 from planner.uncertainty.spread import overhead
 
 #: USD, what to say, sources, what is paid by.
@@ -133,6 +135,8 @@ def project_bill(
             + "; hours are those of one run, cost and energy those of all"
         )
     lost = run.parts_hours.get("interruptions", 0.0) * gpus
+    served = _server(question, run, offer, extra.p50)
+    quantities += [served] if served is not None else []
     return bill(
         run.gpu_hours,
         offer,
@@ -144,11 +148,22 @@ def project_bill(
             labels_usd=labelling,
             storage_usd=storage[0],
             egress_usd=egress[0],
+            api_usd=0.0 if served is None else served.usd,
             assumptions=tuple(assumptions),
             sources=tuple(sources),
             quantities=tuple(quantities),
         ),
     )
+
+
+def _server(question: Question, run: Run, offer: Offer, extra: float) -> Quantity | None:
+    """The GPU of an engine that writes completions beside the training's own, while a run lasts and
+    in every run; None where there is none."""
+    if question.objective not in WRITING or question.generation_engine != SERVER:
+        return None
+    hours = run.wall_hours.p50 * (1 + extra)
+    rate = offer.usd_per_hour_for(1)
+    return Quantity("GPU of the vLLM server", hours, "GPU-hours", rate)
 
 
 def with_interruptions(
@@ -168,7 +183,7 @@ def with_interruptions(
         return replace(run, warnings=(*run.warnings, warning))
     rate, source = known
     machines = offer.instances_for(gpus)
-    work = run.parts_hours["training"] + run.parts_hours["evaluation"]
+    work = sum(run.parts_hours.get(name, 0.0) for name in OF_STEPS)
     save = checkpoint_bytes / overhead("write_bytes_per_second").p50 / units.SECONDS_PER_HOUR
     interval = question.checkpoint_minutes / 60 if question.checkpoint_minutes else None
     lost = interrupted(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from planner.errors import FieldName
 from planner.question.question import Question
 from planner.question.settings import LORA, SETTINGS
-from planner.question.training_setting import OBJECT_TASKS
+from planner.question.training_setting import OBJECT_TASKS, TUNED_BY
 from planner.question.what import PAID_STRATEGIES, TRAINING_STRATEGIES
 
 
@@ -68,6 +68,10 @@ USES: dict[str, Use] = {
     "saves_per_epoch": TRAINED,
     "evaluation_batch": TRAINED,
     "evaluation_keeps_logits": TRAINED,
+    **dict.fromkeys(
+        ("generations_per_prompt", "completion_tokens", "generation_engine"),
+        Use(strategies=TUNED_BY, needs=("objective",)),
+    ),
     "evaluation_generates": WRITTEN,
     "generated_tokens": WRITTEN,
     "beams": WRITTEN,
@@ -110,7 +114,8 @@ def use_of(name: str) -> Use:
     setting = SETTINGS.get(name)
     if setting is None:
         return Use()
-    found = Use(strategies=setting.strategies, tasks=setting.tasks)
+    needs = ("objective",) if name == "reference" else ()
+    found = Use(strategies=setting.strategies, tasks=setting.tasks, needs=needs)
     if name not in FEW_BITS:
         return found
     return replace(found, needs=("load_in",), needless_for=("qlora",))

@@ -66,6 +66,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "cached_features",
         "prior_preservation",
     ),
+    "Preferences and rewards": (
+        "objective",
+        "reference",
+        "generations_per_prompt",
+        "completion_tokens",
+        "generation_engine",
+    ),
     "Adapters": (
         "lora_rank",
         "lora_alpha",

@@ -9,9 +9,11 @@ from pydantic import Field
 from planner.question.fields import OneOf
 from planner.question.optimizers import asked_names
 from planner.question.settings import SETTINGS
+from planner.question.training_setting import OBJECTIVES
 from planner.question.what import What
 
 Optimizer = Annotated[str, OneOf(asked_names())]
+Objective = Annotated[str, OneOf(OBJECTIVES)]
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"]
 Padding = Literal["longest", "max", "packed"]
 Checkpointing = Literal["auto", "none", "full", "selective"]
@@ -142,6 +144,29 @@ class How(What):
         description="feature_extraction: compute the features once (true), run the backbone "
         "every epoch (false), or show both; text_to_image: make latents and embeddings of captions "
         "once (true) or in every step",
+    )
+    objective: Objective | None = Field(None, description=SETTINGS["objective"].words)
+    reference: Literal["model", "none", "precomputed"] | None = Field(
+        None, description=SETTINGS["reference"].words
+    )
+    generations_per_prompt: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Completions that a model writes to each prompt under grpo and rloo; by "
+        "default as TRL",
+    )
+    completion_tokens: float | None = Field(
+        None,
+        gt=0,
+        le=10**6,
+        description="Tokens of each completion that a model writes under grpo, rloo and ppo; by "
+        "default the longest that TRL allows",
+    )
+    generation_engine: Literal["transformers", "vllm", "vllm_server"] | None = Field(
+        None,
+        description="What writes completions: the trainer itself (by default), vLLM on the same "
+        "GPU, or vLLM on a GPU of its own beside it",
     )
     teacher: str | None = Field(None, description="Model that distillation learns from")
     stack: str | None = Field(

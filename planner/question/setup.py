@@ -54,6 +54,9 @@ class TracedSettings:
     prior_preservation: bool | None = None  # DreamBooth's: half of a batch is of the class
     unfrozen_blocks: int | None = None
     teacher: str | None = None  # fingerprint of the teacher
+    objective: str | None = None  # of training/objectives; None: the task's own loss
+    # model | precomputed, of an objective that compares with a frozen copy; None: without
+    reference: str | None = None
     # feature_extraction: "cached" traces the head on cached features; "features" the forward pass
     # that makes them
     variant: str | None = None

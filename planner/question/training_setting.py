@@ -147,8 +147,50 @@ SAVINGS = (
     ),
 )
 
-#: What the planner itself works out: kept in a record, and not to be said of a run.
+#: What a sample of the data is to an objective.
+PAIRS, JUDGED, PROMPTS = "pairs", "judged texts", "prompts"
+#: The task's own loss, which a recipe does not name.
+SUPERVISED = "supervised"
+#: Strategies that an objective goes with.
+TUNED_BY = ("fine_tune", "lora", "qlora")
+_DECLARED = sorted(
+    declared("planner.training.objectives", "OBJECTIVE"), key=lambda objective: objective.order
+)
+OBJECTIVES: tuple[str, ...] = (SUPERVISED, *(objective.name for objective in _DECLARED))
+#: Those whose samples are written by the model itself.
+WRITING: tuple[str, ...] = tuple(one.name for one in _DECLARED if one.samples == PROMPTS)
+#: Where the frozen copy is that a model is compared with.
+REFERENCES = ("model", "none", "precomputed")
+#: What writes completions: the trainer itself, vLLM on the same GPU, vLLM on a GPU of its own.
+ENGINES = ("transformers", "vllm", "vllm_server")
+
+SETTINGS_OF_OBJECTIVES = (
+    TrainingSetting(
+        name="objective",
+        value_type="text",
+        words="What is learnt from the data, as TRL runs it: supervised (by default), or from "
+        "preferences and rewards",
+        choices=OBJECTIVES,
+        strategies=TUNED_BY,
+        flag=False,
+        published=False,
+    ),
+    TrainingSetting(
+        name="reference",
+        value_type="text",
+        words="The frozen copy that an objective compares with: a model (adapters turned off where "
+        "there are some), none, or precomputed once before the first step; by default as TRL does",
+        choices=REFERENCES,
+        strategies=TUNED_BY,
+        flag=False,
+        published=False,
+    ),
+)
+
+#: What an objective asks, and what the planner itself works out: kept in a record, and not to be
+#: said of a run.
 WORKED_OUT = (
+    *SETTINGS_OF_OBJECTIVES,
     TrainingSetting(name="teacher", value_type="text", question=False, flag=False, published=False),
     TrainingSetting(name="variant", value_type="text", question=False, flag=False, published=False),
     TrainingSetting(

@@ -117,6 +117,12 @@ class TraceSource:
             crowd=self.peak.crowd,
         )
 
+    @cached_property
+    def supervised(self) -> TraceSource:
+        """The same model without its objective, which writes completions."""
+        recipe = replace(self.recipe, objective=None, reference=None, gradient_checkpointing="none")
+        return TraceSource(self.facts, recipe, progress=self.progress, record=self.record)
+
     def at(self, *, B: int, S: int | None = None, T: int | None = None) -> StepTrace:
         """The trace whose regime covers the point: loaded, or recorded and kept. Raises the errors
         of building and recording."""

@@ -177,6 +177,11 @@ class StepTrace:
         return len(self.op_signature)
 
     @property
+    def has_objective(self) -> bool:
+        """Whether its step learns from preferences or rewards."""
+        return bool(self.meta.get("recipe", {}).get("objective"))
+
+    @property
     def symbols(self) -> tuple[str, ...]:
         """The symbols a point must give, in order: a subset of B, S, T, and C where no number of
         classes is bound; without the objects that a crowd settles."""

@@ -18,7 +18,9 @@ class Prepared:
 
     ``forward(batch)`` returns the scalar loss to differentiate (with gradients) or, where
     ``inference`` is true, runs the network without gradients and returns what is kept; with a
-    ``teacher`` it also takes two functions, called where the teacher's pass begins and ends.
+    ``teacher`` it also takes two functions, called where the teacher's pass begins and ends;
+    where it ``has_passes`` these two, of passes without gradients, one that is called where the
+    host waits for a figure, and one where a pass of a model ends.
     ``trainable`` are the parameters that the optimizer gets. ``total_parameters`` counts the base
     model once, 4-bit weights by their elements, adapters included (``adapter_parameters``).
     ``kept_wide_bytes``: weights that the loader of few bits leaves as they are,
@@ -34,6 +36,7 @@ class Prepared:
     adapter_parameters: int = 0
     teacher: Any = None
     inference: bool = False
+    has_passes: bool = False
     kept_wide_bytes: int = 0
     kept_stored_bytes: int = 0
     unmatched_targets: list[str] = field(default_factory=list)

@@ -189,7 +189,8 @@ def test_overloads_and_in_place_forms_share_a_formula(op, kind):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.sampled_from(sorted(operation_names())),
+    # a recurrent network's call has its sizes in its arguments
+    st.sampled_from(sorted(n for n in operation_names() if not n.startswith("planner.rnn"))),
     st.lists(st.integers(1, 60), min_size=4, max_size=4),
 )
 def test_no_formula_is_ever_negative_or_depends_on_the_grid(name, sizes):

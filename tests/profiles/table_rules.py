@@ -11,6 +11,7 @@ from planner import tables
 from planner.plan.inputs.practice import CTC
 from planner.plan.phases.stages import STAGES
 from planner.question import ALL_STRATEGIES
+from planner.question.training_setting import OBJECTIVES
 from planner.tasks import tasks
 from planner.today import system_date
 
@@ -220,7 +221,7 @@ def has_unit(row):
 #: Speech recognition without a decoder is none of the tasks and has rows of its own.
 LIBRARIES = ("transformers", "timm", "torchvision", "ultralytics", "diffusers", "factory")
 SCOPES = (
-    *(*ALL_STRATEGIES, *tasks(), CTC, "any"),
+    *(*ALL_STRATEGIES, *OBJECTIVES, *tasks(), CTC, "any"),
     *(f"{strategy} {scope}" for strategy in ALL_STRATEGIES for scope in (*LIBRARIES, *tasks())),
     *(f"{library} {task}" for library in LIBRARIES for task in tasks()),
 )

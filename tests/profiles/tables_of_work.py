@@ -36,6 +36,15 @@ OF_WORK = {
         one_of("scope", SCOPES),
         every_key_has_a_row_for_any,
     ),
+    "measured/preference_runs.csv": GENERIC
+    + (
+        unique("id"),
+        dated("date"),
+        one_of(
+            "quantity",
+            ("peak_reserved_gib", "device_used_gib", "fits_gib", "seconds_per_step", "hours"),
+        ),
+    ),
     "accuracy/whole_runs.csv": GENERIC
     + (
         unique("name"),

@@ -18,6 +18,9 @@ PHASES = {
     "start_up": "Starting up",
     "training": "Training",
     "evaluation": "Evaluation",
+    "generation": "Writing completions",
+    "scoring": "Scoring completions",
+    "reference": "The reference's pass",
     "saving": "Saving checkpoints",
     "interruptions": "Work lost to interruptions",
 }

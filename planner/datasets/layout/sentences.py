@@ -77,7 +77,9 @@ def _percent(share: float) -> str:
     return f"{share:.0%}" if 0.01 <= share < 0.995 or share == 1 else f"{share:.1%}"
 
 
-def left_out(layout: Layout, found: Account, mean: float | None) -> Iterator[FirstLine]:
+def left_out(
+    layout: Layout, found: Account, mean: float | None, is_supervised: bool = True
+) -> Iterator[FirstLine]:
     """What of the text is left out, with the tokens that counting it would add; a warning above
     the large share. ``mean``: tokens a record as counted."""
     for said in dict.fromkeys(said for shape, _ in layout.shapes for said in shape.said):
@@ -96,11 +98,12 @@ def left_out(layout: Layout, found: Account, mean: float | None) -> Iterator[Fir
         yield FirstLine(
             "left_out", f"{_percent(share)} of the text is left out: {shown}{added}{mend}", large
         )
-    if found.rejected:
+    if found.rejected and is_supervised:
         yield FirstLine(
             "left_out",
-            f"the rejected answers ({_percent(found.rejected_share)} of the text) count only in "
-            "preference training",
+            f"priced as supervised training on the chosen answers: the rejected answers "
+            f"({_percent(found.rejected_share)} of the text) count only in preference training: "
+            f"{FieldName('objective')} dpo prices both halves of a pair",
         )
     kinds = Counter({path: n for path, n in found.odd.items() if path != layout.label})
     odd = sum(kinds.values())
@@ -124,3 +127,13 @@ def flags_said(layout: Layout) -> tuple[FirstLine, ...]:
     """Columns of 0 and 1 that are a class each."""
     shown = ", ".join(map(repr, layout.flags))
     return (FirstLine("data", f"each of {shown} is a class"),) if layout.flags else ()
+
+
+def sampled_note(sampled: int, samples: int, relative_error: float) -> tuple[str, ...]:
+    """How many of the records were counted, where not all were."""
+    if sampled >= samples:
+        return ()
+    about = ""
+    if relative_error:
+        about = f" (their number is known to ±{relative_error:.1%})"
+    return (f"{sampled:,} of {samples:,} records were counted{about}",)

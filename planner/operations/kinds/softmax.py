@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from planner.operations import rows, streams
-from planner.operations.call import Call, Cost, Number, names
+from planner.operations.call import Call, Cost, Formula, Number, names
 from planner.operations.cases import Case, case
 from planner.operations.kind import Operation, OperationKind, Rates, SuiteDevice, Term
 
@@ -58,6 +58,18 @@ def _safe_softmax(call: Call) -> Cost:
     )
 
 
+def _passes(reads: int, writes: int, flops: int) -> Formula:
+    """Of so many passes over a tensor of a vocabulary's width, the first operand: what the turns of
+    a loop over its rows (``training/log_probabilities.py``) move all together."""
+
+    def cost(call: Call) -> Cost:
+        table = call.inputs[0]
+        moved = call.read(table)
+        return Cost(flops * call.numel(table), reads * moved, writes * moved)
+
+    return cost
+
+
 def _terms(operation: Operation, _precision: str) -> list[Term]:
     call = operation.call
     width = rows.last_dimension(call)
@@ -97,6 +109,16 @@ KIND = OperationKind(
             _softmax,
         ),
         "aten._safe_softmax": _safe_softmax,
+        "planner.selective_log_softmax": _passes(1, 1, 5),
+        "planner.selective_log_softmax_once": _passes(1, 1, 5),
+        # zeros with one place filled, the softmax's gradient, and a copy that joins the rows
+        "planner.selective_log_softmax_backward": _passes(3, 3, 5),
+        # the largest, what each is below it, its exponential, their sum
+        "planner.selective_logsumexp": _passes(4, 2, 4),
+        # difference, exponential, product, the rows joined, zeros with one place filled, their sum
+        "planner.selective_logsumexp_backward": _passes(6, 6, 5),
+        # logarithms, exponentials, products, sums
+        "planner.chunked_entropy": _passes(5, 3, 8),
     },
     price=_price,
     terms=_terms,

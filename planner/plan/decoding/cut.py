@@ -44,10 +44,12 @@ def inference(trace: StepTrace) -> StepTrace:
 
 
 def _inference(trace: StepTrace) -> StepTrace:
+    """Of an objective the reference runs in an evaluation as it does in a step."""
     trains = np.array([kind_of(s.op).name in TRAINS or s.op == KEPT for s in trace.signatures])
-    return _without_gradients(
-        trace, (trace.op_phase == FORWARD) & ~trains[trace.op_signature], trace.op_phase == FORWARD
-    )
+    forward = trace.op_phase == FORWARD
+    if trace.has_objective:
+        forward = forward | (trace.op_phase == NO_GRAD)
+    return _without_gradients(trace, forward & ~trains[trace.op_signature], forward)
 
 
 def decoder(trace: StepTrace) -> Decoder | None:

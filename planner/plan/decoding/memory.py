@@ -68,7 +68,14 @@ def result_bytes(trace: StepTrace, dims: np.ndarray) -> float:
         return 0.0
     ended = np.flatnonzero(trace.op_phase == FORWARD)[-1]
     born = (trace.birth >= last) & (trace.birth <= ended)
-    return float(trace.storage_bytes(dims)[trace.size[born]].sum())
+    sizes = trace.storage_bytes(dims)[trace.size[born]]
+    if not trace.has_objective:
+        return float(sizes.sum())
+    # a reference's pass follows the last product: what has died before it ends is not there
+    alive = np.zeros(ended - last + 2)
+    np.add.at(alive, trace.birth[born] - last, sizes)
+    np.add.at(alive, np.minimum(trace.death[born], ended) - last + 1, -sizes)
+    return float(alive.cumsum().max())
 
 
 def _last_product(trace: StepTrace) -> int | None:

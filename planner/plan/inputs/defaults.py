@@ -20,12 +20,14 @@ from planner.models.quantization.stored import LOADED, Quantization
 from planner.models.quantization.words import refusal
 from planner.plan.inputs.families.images import seen_by_recipe
 from planner.plan.inputs.of_its_day import of_its_day
-from planner.plan.inputs.practice import Practice, practice
+from planner.plan.inputs.practice import Practice
 from planner.plan.inputs.rows import default
+from planner.plan.objectives.asked import objective_asked, traced
+from planner.plan.objectives.practised import own_length, practised
 from planner.question import Question
 from planner.question.settings import in_recipe_words
 from planner.question.setup import TracedSettings, asked_values
-from planner.question.training_setting import LORA
+from planner.question.training_setting import LORA, TUNED_BY, WRITING
 from planner.training.recipe import Recipe, recipe_of
 
 
@@ -72,6 +74,7 @@ def choose(
     task = question.task or facts.task
     if variant is None:
         _check_strategy(facts, task, strategy)
+        _check_objective(question, facts, strategy)
     precision = question.precision or default_precision(facts, task, strategy, spec)
     spec.check_trainable(precision)
     asked, day = asked_values(question), of_its_day(question, facts)
@@ -91,12 +94,13 @@ def choose(
             "unfrozen_blocks": _unfrozen(question, facts),
             "variant": variant,
         }
+        | traced(question)
         | _adapters(question, facts, task)
         | in_recipe_words({"attention": day.attention, "optimizer": day.optimizer})
         | _loading(question, facts, strategy)
     )
     recipe = recipe_of(settled, facts.image_size)
-    made = practice(question, facts, data, strategy, task)
+    made = practised(question, facts, data, strategy, task)
     batch, micro_batch, capped = _capped(question, data, made)
     if recipe.optimizer_in_backward and micro_batch and batch > micro_batch * question.gpus:
         raise QuestionError(
@@ -114,6 +118,7 @@ def choose(
         max_length=made.length or default_length(question, facts, data),
         target_max_length=default_target_length(question, facts, data),
         padding=question.padding or ("packed" if made.packed else "longest"),
+        is_evaluated=question.objective not in WRITING,
         practice=made,
         group_by_length=_is_grouped(question, made),
         strategy=strategy,
@@ -168,6 +173,17 @@ def _check_strategy(facts: ModelFacts, task: str, strategy: str) -> None:
             )
 
 
+def _check_objective(question: Question, facts: ModelFacts, strategy: str) -> None:
+    """Raises ModelError for a strategy that an objective does not go with."""
+    objective = objective_asked(question)
+    if objective is not None and strategy not in TUNED_BY:
+        raise ModelError(
+            f"{strategy} is not planned with {objective.title}",
+            where=facts.name,
+            mend=f"Ask for {FieldName('strategy')} {', '.join(TUNED_BY)}",
+        )
+
+
 def quantised(question: Question, facts: ModelFacts, strategy: str) -> Quantization | None:
     """How the weights under a strategy's adapters are stored: as the checkpoint has them, or as
     they are asked to be loaded; None for plain weights."""
@@ -214,13 +230,15 @@ def default_precision(facts: ModelFacts, task: str, strategy: str, spec: DeviceS
 
 def default_length(question: Question, facts: ModelFacts, data: DatasetProfile) -> int | None:
     """The asked length, else what keeps 99 % of the samples whole (all of them where the longest is
-    within a quarter of that), rounded up to a multiple of 64; never more than the model takes."""
+    within a quarter of that), rounded up to a multiple of 64; never more than the model, or an
+    objective's trainer by itself, takes."""
     if data.lengths is None:
         return None
     limit = facts.max_length or math.inf
     if question.max_length:
         return int(min(question.max_length, limit))
-    return _keeping(data.lengths, limit)
+    own = own_length(question)
+    return _keeping(data.lengths, limit if own is None else min(limit, own))
 
 
 def default_target_length(

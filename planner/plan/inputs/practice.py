@@ -271,12 +271,12 @@ def _global_batch(
     samples = data.samples
     if length is not None and data.mean_length is not None:
         samples = max(1, math.ceil(data.mean_length * data.samples / length))
-    most = _most_for(samples)
+    most = most_for(samples)
     size = max(question.gpus, round(min(batch.value, most)))
     return size, most < batch.value
 
 
-def _most_for(samples: int) -> int:
+def most_for(samples: int) -> int:
     """The largest power of two that leaves few samples as many steps an epoch as published
     recipes have; no smaller than theirs."""
     steps, _ = _small("least_epoch_steps")

@@ -38,8 +38,11 @@ from planner.plan.inputs.tasks import (
     task_lines,
     with_negatives,
 )
+from planner.plan.objectives.asked import check_objective, learnt_from, samples_of
+from planner.plan.objectives.said import objective_lines
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
 from planner.question.stack import stack_of
+from planner.question.training_setting import SUPERVISED, TUNED_BY
 from planner.trace.source import Progress, TraceSource, trace_for
 from planner.training.recipe import Recipe
 
@@ -72,6 +75,8 @@ class Problem:
         """What is asked for: when all are, those that are paid by the token only where requests
         are."""
         wanted = self.question.strategy
+        if wanted is None and self.question.objective not in (None, SUPERVISED):
+            return TUNED_BY
         if wanted is None:
             return TRAINING_STRATEGIES + (
                 PAID_STRATEGIES if self.question.requests_per_month else ()
@@ -113,7 +118,11 @@ class Problem:
         return found
 
     def whole_source(self, source: TraceSource) -> TraceSource:
-        """The source with its backbone: cached features leave it out, serving needs it again."""
+        """The source with its backbone: cached features leave it out, serving needs it again, and
+        knows no objective."""
+        if source.recipe.objective is not None:
+            recipe = replace(source.recipe, objective=None, reference=None)
+            return self.source(recipe, source.facts)
         if source.recipe.variant is None:
             return source
         return self.source(replace(source.recipe, variant=None), source.facts)
@@ -150,7 +159,9 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     data = _data(question, facts, progress)
     facts, data = by_data(question, facts, data, lambda other: _data(question, other, progress))
     facts, data = fitted_to_columns(question, facts, data)
+    check_objective(question, facts)
     question = adapted(question, facts)
+    read, data = data, samples_of(question, data)
     problem = Problem(question, facts, data, progress)
     kept = current()
     if kept is not None:
@@ -160,6 +171,7 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     problem.data = with_negatives(question, facts, problem.data)
     problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
     problem.first_lines += [FirstLine("left_out", text, True) for text in data.warnings]
+    problem.first_lines += objective_lines(question, read)
     problem.first_lines += seen_lines(question, facts, data)
     problem.first_lines += largest_lines(question, facts, data, question.task or facts.task)
     problem.first_lines += heard_lines(facts, problem.data)
@@ -198,7 +210,11 @@ def scanned_for(
     models with a large vocabulary do. Raises DataError."""
     from planner.datasets.scanning import Reading, scanned
 
-    reading = Reading(task=question.task, text_columns=question.text_columns)
+    reading = Reading(
+        task=question.task,
+        text_columns=question.text_columns,
+        learns_from=learnt_from(question),
+    )
     if facts is not None:
         reading = replace(
             reading,

@@ -15,6 +15,7 @@ from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.plan.inputs.families.needed import ANNOTATED
 from planner.question import Question
+from planner.question.training_setting import SUPERVISED
 from planner.trace.table import SHORTEST
 
 #: Tasks whose loss is taken against the rest of a micro-batch, in words.
@@ -75,6 +76,8 @@ def _wanted(question: Question, facts: ModelFacts, data: DatasetProfile) -> tupl
 def _of_data(
     question: Question, facts: ModelFacts, data: DatasetProfile, possible: frozenset[str]
 ) -> tuple[str | None, str]:
+    if question.objective not in (None, SUPERVISED) and facts.task == "image_text_to_text":
+        return "causal_lm", "objectives are planned on text"
     labelled = bool(question.classes) or (data.classes or 0) > 1
     if data.modality == "audio" and data.target_lengths is not None:
         return "speech_recognition", "the sounds have transcripts"

@@ -30,7 +30,7 @@ def evaluation_memory(
     kept for a metric is on top; what the allocator keeps of its growing is given back where the
     device is full."""
     spec, family = course.spec, course.setting.source.facts.modality
-    held = _held_bytes(course)
+    held = held_bytes(course)
     has_loss = not cache_bytes or course.stack.number("loss_beside_text") != 0
     batch_bytes = max(_forward_bytes(course, batch) if has_loss else 0.0, cache_bytes)
     kept = _kept(course, samples, batch)
@@ -54,7 +54,8 @@ def evaluation_memory(
     )
 
 
-def _held_bytes(course: Course) -> float:
+def held_bytes(course: Course) -> float:
+    """What stays on a device from training: weights, the optimizer's states, the buckets."""
     setting = course.setting
     point = {"B": setting.micro_batch, **setting.longest}
     trace = setting.longest_trace()

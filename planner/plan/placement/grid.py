@@ -19,6 +19,7 @@ from planner.parallel.data_parallel import bucket_bytes
 from planner.parallel.plan import ALONE, ParallelPlan
 from planner.plan.inputs.of_its_day import fused_share
 from planner.plan.inputs.problem import Problem
+from planner.plan.phases.rollouts import training_share
 from planner.plan.placement.variants import Stage
 from planner.plan.steps.point import (
     Memory,
@@ -346,7 +347,7 @@ class Grids:
             yield grid
 
     def _one(self, stage: Stage, policy: str, spec: DeviceSpec) -> DeviceGrid:
-        choices = stage.choices
+        choices, spec = stage.choices, training_share(self.problem.question, spec)
         recipe = choices.with_checkpointing(policy)
         source = self.problem.source(recipe, stage.facts, stage.teacher)
         padded = choices.padding, choices.group_by_length

@@ -117,7 +117,7 @@ def _placement(
 ) -> Placement:
     stages = zip(variant.stages, settled, strict=True)
     runs = [_run(problem, stage, found) for stage, found in stages]
-    evaluations = tuple(run.evaluated and run.evaluated.memory for run in runs)
+    evaluations = tuple(_beside(run) for run in runs)
     last = settled[-1].setting
     cached = variant.name == CACHED
     return Placement(
@@ -134,6 +134,13 @@ def _placement(
         disk_bytes=feature_bytes(last, problem.data.samples) if cached else 0,
         proven=is_proven,
     )
+
+
+def _beside(run: Run) -> EvaluationMemory | None:
+    """What an evaluation or the writing of completions takes of the device, whichever is more."""
+    made = [run.evaluated.memory if run.evaluated is not None else None, run.rollout]
+    known = [one for one in made if one is not None]
+    return max(known, key=lambda one: one.used_bytes.p90, default=None)
 
 
 def _with_evaluation(setting: Setting, evaluation: EvaluationMemory | None) -> Setting:

@@ -16,10 +16,12 @@ from planner.plan.phases.evaluation import Evaluated, evaluated, evaluation
 from planner.plan.phases.host import host_of
 from planner.plan.phases.loading import feed_of
 from planner.plan.phases.preparation import preparation
+from planner.plan.phases.rollouts import phases_of, rollout_memory
 from planner.plan.phases.saving import saving
 from planner.plan.phases.stages import Work
 from planner.plan.phases.start_up import start_up
 from planner.plan.phases.training import training
+from planner.plan.steps.point import EvaluationMemory
 from planner.plan.steps.setting import Setting
 from planner.question import Question
 from planner.question.stack import stack_of
@@ -36,7 +38,7 @@ PHASES: Mapping[str, Callable[[Course], Phase]] = {
 #: What a product of epochs and evaluations may be off by.
 TINY = 1e-9
 #: Phases that are made of steps.
-OF_STEPS = ("training", "evaluation")
+OF_STEPS = ("training", "evaluation", "generation", "scoring", "reference")
 #: Phases that runs one after another in one process have once.
 ONCE = ("start_up", "preparation")
 
@@ -58,6 +60,7 @@ class Run:
     said: tuple[tuple[float, str], ...] = ()
     evaluations: float = 0.0
     evaluated: Evaluated | None = None  # one evaluation
+    rollout: EvaluationMemory | None = None  # while completions are written
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -97,7 +100,8 @@ def whole_run(
         checkpoint_bytes=checkpoint_bytes,
         optimizer_bytes=optimizer_bytes,
     )
-    phases = {name: hours(course) for name, hours in PHASES.items()}
+    made = {**PHASES, **phases_of(course)}
+    phases = {name: hours(course) for name, hours in made.items()}
     wall, of_range = _with_range(course, phases)
     return Run(
         steps=steps,
@@ -109,6 +113,7 @@ def whole_run(
         said=_said(phases.values()),
         evaluations=course.evaluations,
         evaluated=evaluated(course),
+        rollout=rollout_memory(course),
         notes=(*(note for phase in phases.values() for note in phase.notes), *of_range),
         warnings=tuple(warning for phase in phases.values() for warning in phase.warnings),
     )
@@ -169,6 +174,7 @@ def joined(runs: Sequence[Run], parallel: ParallelPlan) -> Run:
         said=tuple(dict.fromkeys(said for run in runs for said in run.said)),
         evaluations=sum(run.evaluations for run in runs),
         evaluated=next((one for one in made if not one.fits), first.evaluated),
+        rollout=first.rollout,
         notes=tuple(dict.fromkeys(note for run in runs for note in run.notes)),
         warnings=tuple(dict.fromkeys(warning for run in runs for warning in run.warnings)),
     )

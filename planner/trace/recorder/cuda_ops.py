@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 
 from planner.trace.recorder.kernels import recurrent
+from planner.training import log_probabilities
 from planner.training.savings import loss_kernels
 
 _LIBRARY = torch.library.Library("planner", "FRAGMENT")
@@ -126,6 +127,8 @@ def scratch(op: str, tensors: list[torch.Tensor]) -> list[tuple[tuple[int, ...],
         return loss_kernels.scratch(op, tensors)
     if op.startswith("planner.rnn"):
         return recurrent.scratch_of(tensors, "backward" in op)
+    if op.startswith(("planner.selective", "planner.chunked")):
+        return log_probabilities.scratch_of(op, tensors)
     if op != "planner.attention_backward.default":
         return []
     q, k = tensors[1], tensors[2]

@@ -16,7 +16,9 @@ from planner.trace.recorder.kernels.selective_scan import fuse_scans
 from planner.trace.recorder.step_runner import AUTOCAST, WEIGHTS, StepRunner
 from planner.trace.table import OBJECTS, SHORTEST, StepTrace, TraceFamily
 from planner.trace.versions import versions
+from planner.training.objective import SCORING_TASK, feed
 from planner.training.recipe import Recipe
+from planner.training.registry import objective_of
 from planner.training.savings.head_loss import replace_loss, vocabulary_sizes
 from planner.version import __version__
 
@@ -333,8 +335,12 @@ class _Holder:
     def build_real(self):
         return build_for(self.facts, self.recipe, device="cpu")
 
-    def build_teacher(self):
-        return build_for(self.teacher, replace(self.recipe, gradient_checkpointing="none"))
+    def build_teacher(self, task: str | None = None):
+        """A distillation's teacher; of an objective a further copy of the model that trains, with
+        the head of ``task``."""
+        plain = replace(self.recipe, gradient_checkpointing="none", objective=None, reference=None)
+        facts, recipe = self.teacher or self.facts, replace(plain, task=task or plain.task)
+        return build_for(facts, recipe)
 
 
 def runner_for(facts: ModelFacts, recipe: Recipe, teacher: ModelFacts | None = None) -> StepRunner:
@@ -347,6 +353,7 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
     ``device`` for a real run."""
     from planner.models.building.build import build
 
+    objective = objective_of(recipe)
     built = build(
         facts,
         attention=recipe.attention,
@@ -357,12 +364,14 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
         images=recipe.images,
         vision_tower=recipe.vision_tower,
         negatives=recipe.negatives or 0,
-        task=recipe.task,
+        task=SCORING_TASK if objective is not None and objective.scores else recipe.task,
         channels_last=convolutional(facts),
         largest=recipe.largest,
         objects=recipe.objects_per_image,
         device=device,
     )
+    if objective is not None:
+        feed(built, objective, recipe)
     if built.store_half is not None and recipe.precision in AUTOCAST:
         adapted = recipe.strategy == "lora" and recipe.load_in is None
         built.store_half(AUTOCAST[recipe.precision], denoiser=adapted)

@@ -37,9 +37,10 @@ from planner.trace.recorder.updating import (
     update,
 )
 from planner.training.adapters import trunk_of
+from planner.training.objective import tuned
 from planner.training.optimizers import state_tensors
 from planner.training.recipe import Recipe
-from planner.training.registry import strategy_of
+from planner.training.registry import objective_of, strategy_of
 from planner.training.savings.offloading import OffloadedActivations
 from planner.training.strategy import count
 
@@ -57,9 +58,9 @@ class StepRunner:
         build_teacher: Callable | None = None,
         build_real: Callable | None = None,
     ):
-        """``build()`` and ``build_teacher()`` return fresh BuiltModels. ``build_real()``: the model
-        on the processor, with weights; for those that ask their data. Raises the errors of building
-        and applying."""
+        """``build()`` and ``build_teacher()`` return fresh BuiltModels; copies of an objective's
+        model are ``build_teacher(task)``. ``build_real()``: the model on the processor, with
+        weights; for those that ask their data. Raises the errors of building and applying."""
         self.recipe = recipe
         with quiet():
             self.built = build()
@@ -67,6 +68,10 @@ class StepRunner:
             self.policy = Policy(self.built)
             self._checkpoint()
             self.prepared = strategy_of(recipe).apply(self.built, recipe, build_teacher)
+            objective = objective_of(recipe)
+            if objective is not None and build_teacher is not None:
+                copies = self.built, recipe, objective, build_teacher
+                self.prepared = tuned(self.prepared, *copies)
         if not self.prepared.inference and not self.prepared.trainable:
             raise ModelError("nothing is left to train")
         self.answers: set[str] = set()
@@ -201,7 +206,7 @@ class StepRunner:
         waiting = self._offloaded()
         with self.beside.running(), recorder, as_if_on_cuda(mode):
             with contextlib.nullcontext() if waiting is None else waiting.hooks(self._heads()):
-                loss = self._forward(recorder, batch)
+                loss = self._forward(recorder, mode, batch)
             mode.clear_cache()
             recorder.forward_ends()
             if not prepared.inference and not forward_only:
@@ -255,14 +260,17 @@ class StepRunner:
             if id(p) in there
         ]
 
-    def _forward(self, recorder: Recorder, batch: dict):
-        if self.prepared.teacher is None:
+    def _forward(self, recorder: Recorder, mode: CudaLike, batch: dict):
+        if self.prepared.teacher is None and not self.prepared.has_passes:
             return self.prepared.forward(batch)
 
         def phase(name):
             return lambda: setattr(recorder, "phase", name)
 
-        return self.prepared.forward(batch, phase("teacher"), phase("forward"))
+        told = (phase("teacher"), phase("forward"))
+        # accelerate opens autocast around each call of a model, so that nothing cast outlives it
+        more = (recorder.synchronise, mode.clear_cache) if self.prepared.has_passes else ()
+        return self.prepared.forward(batch, *told, *more)
 
     def _backward_and_update(
         self,

@@ -69,7 +69,7 @@ def _data(document: Mapping[str, Any]) -> list[str]:
     called = CALLED.get(data["modality"], "samples")
     if (data.get("columns") or {}).get("kind") == "chat":
         called = "chats"
-    text = f"on {count_text(data['samples'])} {called}"
+    text = f"on {data.get('trained_as') or count_text(data['samples']) + ' ' + called}"
     if data["modality"] == "text" and data.get("lengths"):
         text += f" of {_lengths(data)} tokens"
     if data.get("audio_seconds"):

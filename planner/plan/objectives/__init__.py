@@ -1,0 +1,1 @@
+"""What an objective makes of a question."""
