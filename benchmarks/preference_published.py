@@ -146,8 +146,8 @@ PAGE = """# Preference and reward training against published measurements
 
 Written by `benchmarks/preference_published.py` from `profiles/measured/preference_runs.csv`. Each
 row is asked as its source states it. No constant of the planner is fitted to these rows, but some
-readings of what a source leaves open were settled after a first comparison; they are named below.
-Hours and seconds hold training, generation and scoring, as a trainer's own clock does.
+readings of what a source leaves open were settled after a first comparison, as named below. Hours
+and seconds hold training, generation and scoring, as a trainer's own clock does.
 
 {summary}
 
