@@ -163,7 +163,7 @@ NOTES = """What the misses say:
   proportion.
 - The two issues on Qwen3 (trl-3456, trl-3678) state batch and lengths and no precision. They were
   first read as float32, which planned 129 and 171 GiB for the two measured rows; bf16 over float32
-  weights (Trainer's `bf16=True`) was read then, since float32 would not have run on that GPU. All in
+  weights (Trainer's `bf16=True`) was read then, as float32 would not have run on that GPU. All in
   bf16 plans 34 and 56 GiB, checkpointed 11 and 25. The agreement of these rows is therefore weak
   evidence: they show only that one usual reading fits.
 - Prompts of the notebook and of the cookbook were first taken as 200 tokens, then as 150 by their
