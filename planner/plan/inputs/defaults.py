@@ -176,6 +176,12 @@ def _check_strategy(facts: ModelFacts, task: str, strategy: str) -> None:
 def _check_objective(question: Question, facts: ModelFacts, strategy: str) -> None:
     """Raises ModelError for a strategy that an objective does not go with."""
     objective = objective_asked(question)
+    if objective is not None and question.loss not in (None, "plain"):
+        raise QuestionError(
+            f"{objective.title} has a loss of its own, which is planned as TRL computes it",
+            where=FieldName("loss"),
+            mend="Leave it out",
+        )
     if objective is not None and strategy not in TUNED_BY:
         raise ModelError(
             f"{strategy} is not planned with {objective.title}",
