@@ -102,7 +102,7 @@ def _changed(question: Question, data: Path | None, fields: Mapping[str, Any]) -
     named = None if "samples" in changes else changes.get("data", question.data)
     given = {name: value for name, value in changes.items() if name != "data"}
     changed = question_from(question.model, named, {**kept, **given})
-    return changed.noting(*question.notes)
+    return changed.noting(*question.notes, granted=question.granted)
 
 
 def as_python_says(ask: Callable[[], Json]) -> Json:

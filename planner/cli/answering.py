@@ -61,7 +61,9 @@ def names_no_model(model: str | None, flags: Mapping[str, Any]) -> bool:
     """Whether data stands in the place of the model, or only counts are given."""
     if model is None:
         return flags.get("samples") is not None
-    if model.endswith((".yaml", ".yml")):
+    from planner.question.parsing import is_file
+
+    if is_file(model):
         return False
     if not os.path.exists(os.path.expanduser(model)):
         return False  # and the readers of data stay unread

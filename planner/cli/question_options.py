@@ -9,9 +9,10 @@ from typing import Any
 import click
 from pydantic.fields import FieldInfo
 
-from planner.errors import flag
+from planner.errors import FieldName, QuestionError, flag
 from planner.question import Question
 from planner.question.fields import choices, plain_types
+from planner.question.parsing import is_file
 from planner.question.parsing import question_from as parsed
 
 #: Given as arguments, not as flags: field → how the help calls it.
@@ -20,7 +21,18 @@ METAVARS = {int: "N", float: "X"}
 
 
 def question_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a click command with one option for each field of the question."""
+    """Decorate a click command with one option for each field of the question, and with those that
+    go with a file of another tool."""
+    command = click.option(
+        "--beside",
+        multiple=True,
+        metavar="FILE",
+        help="With a training's own file: settings that lie in another, such as accelerate's or "
+        "DeepSpeed's; may be given several times.",
+    )(command)
+    command = click.option(
+        "--model", "named_model", metavar="NAME", help="Model of a file that names none."
+    )(command)
     for name, info in reversed(Question.model_fields.items()):
         if name not in ARGUMENTS:
             command = _option(name, info)(command)
@@ -71,4 +83,13 @@ def question_from(model: str, data: str | None, flags: Mapping[str, Any]) -> Que
         for name, value in flags.items()
         if value not in (None, ())
     }
-    return parsed(model, data, given, places=ARGUMENTS)
+    beside, named = given.pop("beside", ()), given.pop("named_model", None)
+    places = dict(ARGUMENTS)
+    if named is not None:
+        if not is_file(model):
+            raise QuestionError(
+                f"{model} is a model already", where=FieldName("model"), mend="Name one of them"
+            )
+        given["model"] = named
+        places["model"] = "--model"
+    return parsed(model, data, given, places=places, beside=beside)

@@ -15,8 +15,9 @@ from pathlib import Path, PurePosixPath
 
 from planner.diff.side import Side, of_project
 from planner.errors import FieldName, MachineError, QuestionError
+from planner.question.files.project_file import PATHS
 from planner.question.importers import importer_of
-from planner.question.parsing import PATHS, is_file
+from planner.question.parsing import is_file
 
 #: The staged version of a file, in git's own spelling.
 STAGED = ":0"

@@ -3,19 +3,18 @@ names the field, the value and what is allowed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from planner.errors import FieldName, QuestionError
-from planner.question.fields import Places, choices, place, plain_types
-from planner.question.importers import Imported, Importer, shown
+from planner.question.fields import Places, place, plain_types
+from planner.question.files.document import COMMANDS, JSON, PICKLES, TOML, YAML
 from planner.question.question import Question
 from planner.units import parse_count
 
-#: Fields whose relative paths in a file start from the file's folder.
-PATHS = ("model", "data", "gpu", "teacher")
-FILE_SUFFIXES = (".yaml", ".yml")
+#: Suffixes of files that hold a whole question, and no model or data.
+FILE_SUFFIXES = (*YAML, *TOML, *COMMANDS)
 
 
 def question_from(
@@ -24,101 +23,53 @@ def question_from(
     given: Mapping[str, Any],
     *,
     places: Mapping[str, str] | None = None,
+    beside: Sequence[str] = (),
 ) -> Question:
-    """The question of a model, its data and other fields. A ``model`` that ends in .yaml or .yml is
-    a project file, or one of a tool that an importer knows; what is given wins over its keys.
-    ``places``: how to call where a field was given, by default its name. Raises QuestionError."""
+    """The question of a model, its data and other fields. A ``model`` that is a project file, or a
+    file of a tool that an importer knows, is read; what is given wins over its keys. ``beside``:
+    files of settings that belong to it, such as accelerate's. ``places``: how to call where a field
+    was given, by default its name. Raises QuestionError."""
     called = {name: FieldName(name, text=place) for name, place in (places or {}).items()}
     where = {name: called.get(name) or FieldName(name) for name in given}
-    notes: tuple[str, ...] = ()
     if is_file(model):
-        values, where_keys, notes = _of_file(Path(model), given)
-        values, where = values | dict(given), where_keys | where
-        if "samples" in given:
-            values.pop("data", None)
+        # and with it yaml: only where there is a file to read
+        from planner.question.files.of_file import of_file
+
+        found = of_file(Path(model), given, data, beside)
+        values, where = found.values | dict(given), found.where | where
+        notes, granted = found.notes, found.granted
     else:
+        if beside:
+            raise QuestionError("goes with a file, and none is named", where=FieldName("beside"))
         values = {"model": model, **given}
         where = {"model": called.get("model") or FieldName("model"), **where}
+        notes = granted = ()
+    if "samples" in given:
+        values = {name: value for name, value in values.items() if name != "data" or name in given}
     if data is not None:
         values["data"], where["data"] = data, called.get("data") or FieldName("data")
         if "samples" not in given:
             values.pop("samples", None)
-    return _validated(values, where, model).noting(*notes)
+    return _validated(values, where, model).noting(*notes, granted=granted)
 
 
 def is_file(model: str) -> bool:
-    """Whether a model's name is that of a file with a whole question."""
-    return Path(model).suffix.lower() in FILE_SUFFIXES
-
-
-def _of_file(
-    path: Path, given: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, FieldName], tuple[str, ...]]:
-    """(values, the place of each, notes)."""
-    # and with it yaml: only where there is a file to read
-    from planner.question import project_file
-
-    found = project_file.read(path, Question.model_fields)
-    values, keys, notes = found.values, {name: name for name in found.values}, ()
-    if found.importer is not None:
-        imported = found.importer.read(found.values, _gpus(given.get("gpus")))
-        values, keys = _known(imported), imported.keys
-        strange = [shown(keys[n], v) for n, v in imported.values.items() if n not in values]
-        notes = _left_out(found.importer, path, [*imported.left_out, *strange])
-    where = {
-        name: FieldName(name, text=found.places.get(key, f"{path}: {key}"))
-        for name, key in keys.items()
-        if name in values
-    }
-    return _from_folder(values, path.parent), where, notes
-
-
-def _known(imported: Imported) -> dict[str, Any]:
-    """Without the names that a question has none for, such as a rare optimizer's."""
-    return {name: value for name, value in imported.values.items() if _allowed(name, value)}
-
-
-def _allowed(name: str, value: Any) -> bool:
-    if not choices(Question.model_fields[name].annotation):
+    """Whether a model's name is that of a file with a whole question: of a project, or of another
+    tool."""
+    path = Path(model)
+    if path.suffix.lower() in FILE_SUFFIXES or path.name in PICKLES:
         return True
+    return path.suffix.lower() in JSON and _is_of_a_tool(path)
+
+
+def _is_of_a_tool(path: Path) -> bool:
+    """A JSON file may be a model's configuration, data or an answer as well."""
+    from planner.question.files.reading import read
+    from planner.question.importers import importer_of
+
     try:
-        Question.model_validate({"model": "any", "samples": 1, name: value})
+        return importer_of(read(path).values) is not None
     except QuestionError:
-        return False
-    return True
-
-
-def _left_out(importer: Importer, path: Path, left_out: list[str]) -> tuple[str, ...]:
-    if not left_out:
-        return ()
-    return (
-        f"{path.name} is read as {importer.tool}'s; left out, since planner does not know what it "
-        f"costs: {', '.join(left_out)}",
-    )
-
-
-def _gpus(given: Any) -> int:
-    """How many devices a file is for, which does not say it itself; what is no number is refused
-    with the question."""
-    try:
-        return max(1, int(parse_count(given) if isinstance(given, str) else given or 1))
-    except (QuestionError, TypeError, ValueError):
-        return 1
-
-
-def _from_folder(keys: dict[str, Any], folder: Path) -> dict[str, Any]:
-    found = {
-        k: str(folder / v)
-        for k, v in keys.items()
-        if k in PATHS and isinstance(v, str) and _exists(folder / v)
-    }
-    return keys | found
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
         return False
 
 

@@ -98,16 +98,23 @@ class Question(How):
     )
 
     _notes: tuple[str, ...] = PrivateAttr(default=())
+    _granted: tuple[str, ...] = PrivateAttr(default=())
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What reading the question left out: warnings of every answer to it."""
         return self._notes
 
-    def noting(self, *notes: str) -> Question:
-        """The same question with further notes."""
+    @property
+    def granted(self) -> tuple[str, ...]:
+        """What reading the question took for granted: assumptions of every answer to it."""
+        return self._granted
+
+    def noting(self, *notes: str, granted: Iterable[str] = ()) -> Question:
+        """The same question with further notes, and with what else is taken for granted."""
         noted = self.model_copy()
         noted._notes = (*self._notes, *notes)
+        noted._granted = (*self._granted, *granted)
         return noted
 
     @field_validator("strategy", mode="before")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_mod
 
 from planner.errors import FieldName, ModelError, QuestionError, nearest
 from planner.question import Question
-from planner.question.parsing import question_from
+from planner.question.parsing import FILE_SUFFIXES, question_from
 
 #: Never set from outside: they read this machine, run code that comes with weights, or decide
 #: about its network.
@@ -21,7 +21,7 @@ CLOSED = ("data", "text_columns", "exact", "trust_remote_code", "offline", "para
 MODELS = ("model", "teacher")
 #: A hub id, a catalogue name or a size; ``timm:`` and ``torchvision:`` name a library's models.
 NAME = re.compile(r"(?:(?:timm|torchvision):)?\w[\w.+ -]*(?:/\w[\w.+-]*)?", re.ASCII)
-FILES = (".json", ".yaml", ".yml", ".toml", ".csv")
+FILES = (*FILE_SUFFIXES, ".json", ".csv", ".bin")
 LONGEST_TEXT, LONGEST_LIST = 200, 64
 Text = Annotated[str, StringConstraints(max_length=LONGEST_TEXT)]
 

@@ -95,7 +95,7 @@ def test_an_example_is_understood_but_for_a_share(asked):
         "saves_per_epoch": 1,
     }
     (note,) = notes
-    assert note.endswith("costs: val_set_size 0.05")
+    assert note.endswith("cannot be asked yet: val_set_size 0.05")
 
 
 @pytest.mark.parametrize(
@@ -152,19 +152,23 @@ def test_a_key_becomes_a_field(asked, lines, field, value):
         ("torch_compile: auto\n", "torch_compile auto"),
         ("attn_implementation: sage\n", "attn_implementation sage"),
         ("rl: dpo\n", "rl dpo"),
-        ("trust_remote_code: true\n", "trust_remote_code True"),
         ("gradient_accumulation_steps: auto\n", "gradient_accumulation_steps auto"),
-        ("unheard_of: false\n", "unheard_of False"),
-        ("datasets: [{path: a}, {path: b}]\n", "datasets b"),
-        ("datasets: [{type: x}]\n", "datasets {'type': 'x'}"),
+        ("datasets: [{path: a}, {path: b}]\n", "datasets[1] {'path': 'b'}"),
+        ("datasets: [{type: x}]\n", "datasets[0] {'type': 'x'}"),
+        ("datasets: [{path: a}, b]\n", "datasets[1] b"),
     ],
 )
-def test_what_is_not_understood_is_listed(asked, lines, words):
-    values, (note,) = asked(BASE + lines)
+def test_what_cannot_be_asked_is_listed(asked, lines, words):
+    _, (note,) = asked(BASE + lines)
     assert note == (
-        "axolotl.yml is read as axolotl's; left out, since planner does not know what it costs: "
+        "axolotl.yml is read as axolotl's; not in this answer, since it cannot be asked yet: "
         + words
     )
+
+
+def test_what_is_not_understood_is_listed(asked):
+    values, (note,) = asked(BASE + "unheard_of: false\ntrust_remote_code: true\n")
+    assert note == "axolotl.yml is read as axolotl's; not understood: unheard_of False"
     assert "trust_remote_code" not in values
 
 
@@ -196,9 +200,7 @@ def test_the_answer_warns_of_what_was_left_out(tmp_path, capsys):
     for command in ("estimate", "choose"):
         arguments = ["--samples", "900", "--tokens-per-sample", "90", "--gpu", "t4", "--json"]
         assert run([command, str(path), *arguments]) == 0
-        assert "left out, since planner does not know what it costs: deepspeed zero3.json" in (
-            capsys.readouterr().out
-        )
+        assert "since it cannot be asked yet: deepspeed zero3.json" in (capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("value", [True, False])

@@ -15,7 +15,7 @@ from planner.errors import QuestionError
 def command(path: str, force: bool, as_json: bool) -> None:
     """Write a commented project.yaml at PATH (a file, or a folder to put it in)."""
     from planner.cli import writing
-    from planner.question import project_file
+    from planner.question.files import project_file
 
     target = Path(path) / "project.yaml" if Path(path).is_dir() else Path(path)
     if target.exists() and not force:

@@ -169,6 +169,7 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
         problem._sources = kept.sources(facts, question.stack)
     problem.data = fitted_to(facts, with_places(question, facts, data), problem.assumptions)
     problem.data = with_negatives(question, facts, problem.data)
+    problem.first_lines += [FirstLine("left_out", note, True) for note in question.notes]
     problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
     problem.first_lines += [FirstLine("left_out", text, True) for text in data.warnings]
     problem.first_lines += objective_lines(question, read)
@@ -181,7 +182,7 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     problem.first_lines += picture_lines(question, facts, problem.data)
     problem.first_lines += shortest_lines(problem.data, question.max_length)
     problem.first_lines += stack_lines(question, facts)
-    problem.assumptions += [*facts.assumptions, *data.assumptions]
+    problem.assumptions += [*question.granted, *facts.assumptions, *data.assumptions]
     problem.warnings += question.notes
     return problem
 

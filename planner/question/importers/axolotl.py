@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from planner.question.importers import Imported, Importer, Keys, shown
-from planner.question.settings import called_by
+from planner.question.importers import Imported, Importer, Keys
+from planner.question.importers.keys import listed, whole
+from planner.question.importers.shared import put_adapters, put_batch, put_model, put_targets
+from planner.question.importers.table import table
 
 #: What else such a file has, beside ``base_model``: one of these tells it from any other.
 SIGNS = frozenset(
@@ -25,105 +27,55 @@ SIGNS = frozenset(
         "sequence_len",
     }
 )
-#: Keys whose value is the question's, word for word.
-SAME = {name: setting.name for setting, name in called_by("axolotl")} | {
-    "group_by_length": "group_by_length",
-    "sequence_len": "max_length",
-    "max_steps": "max_steps",
-    "lora_alpha": "lora_alpha",
-    "evals_per_epoch": "evaluations_per_epoch",
-    "saves_per_epoch": "saves_per_epoch",
-    "dataloader_num_workers": "loader_workers",
-    "dataset_processes": "preparation_workers",
-}
-#: Keys that ask for nothing where they are false.
-SWITCHES = (
-    "deepspeed",
-    "flash_attn_cross_entropy",
-    "flash_attn_fuse_mlp",
-    "flash_attn_fuse_qkv",
-    "flash_attn_rms_norm",
-    "fsdp",
-    "s2_attention",
-    "xformers_attention",
-)
-#: Keys that change neither time, memory nor money.
-WITHOUT_COST = (
-    *("adam_beta1", "adam_beta2", "adam_epsilon", "chat_template", "cosine_min_lr_ratio"),
-    *("dataset_prepared_path", "debug", "default_system_message", "early_stopping_patience"),
-    *("eval_table_max_new_tokens", "eval_table_size", "gradient_checkpointing_kwargs"),
-    *("hub_model_id", "hub_strategy", "is_falcon_derived_model", "is_llama_derived_model"),
-    *("is_mistral_derived_model", "learning_rate", "local_rank", "logging_steps"),
-    *("lora_fan_in_fan_out", "lora_model_dir", "loss_watchdog_patience"),
-    *("loss_watchdog_threshold", "lr_scheduler", "max_grad_norm", "mlflow_experiment_name"),
-    *("mlflow_tracking_uri", "model_type", "output_dir", "resume_from_checkpoint"),
-    *("save_safetensors", "save_total_limit", "seed", "shuffle_merged_datasets"),
-    *("special_tokens", "strict", "tokenizer_config", "tokenizer_legacy", "tokenizer_type"),
-    *("tokenizer_use_fast", "train_on_inputs", "wandb_entity", "wandb_log_model", "wandb_mode"),
-    *("wandb_name", "wandb_project", "wandb_run_id", "wandb_watch", "warmup_ratio"),
-    *("warmup_steps", "weight_decay"),
-)
 ATTENTION = {
     "flash_attention": "flash",
     "sdp_attention": "sdpa",
     "eager_attention": "eager",
 }
-IMPLEMENTATIONS = {
-    "flash_attention_2": "flash",
-    "flash_attention_3": "flash",
-    "sdpa": "sdpa",
-    "eager": "eager",
-}
 #: Loaders of the library ``datasets``: then ``data_files`` is the data.
 LOADERS = ("arrow", "csv", "json", "parquet", "text")
 ADAPTERS = ("lora", "qlora")
+#: What is said of one dataset that changes no cost: which of its columns are read, and how.
+DATA = ("datasets", "pretraining_dataset")
+READ_ALREADY = ("path", "data_files")
 
 
 def read(document: Mapping[str, Any], gpus: int) -> Imported:
     """The question of axolotl's file."""
-    keys = Keys(document)
-    for key, field in SAME.items():
-        if (value := keys.take(key)) is not None:
-            keys.put(field, value, key)
+    keys = Keys(document, table("axolotl"))
+    put_model(keys, "base_model")
     _data(keys)
     adapted = _strategy(keys)
-    _targets(keys)
     _precision(keys, adapted=adapted)
-    _optimizer(keys)
-    _batch(keys, document.get("micro_batch_size"), gpus)
+    _batch(keys, gpus)
     _padding(keys)
-    _checkpointing(keys)
-    _attention(keys)
+    for key, name in ATTENTION.items():
+        if keys.take(key):
+            keys.put("attention", name, key)
     _evaluation(keys)
-    _compile(keys)
-    for key in SWITCHES:
-        if value := keys.take(key):
-            keys.leave_out(shown(key, value))
-    return keys.imported(WITHOUT_COST)
+    if deepspeed := keys.take("deepspeed"):
+        keys.refer("deepspeed", deepspeed, "deepspeed")
+    return keys.imported()
 
 
 def _data(keys: Keys) -> None:
     """The first dataset is counted; the others are listed."""
-    for key in ("datasets", "pretraining_dataset"):
-        entries = _listed(keys.take(key))
-        first = _path(entries[0]) if entries else None
-        if first:
-            keys.put("data", first, key)
-        for entry in entries[1 if first else 0 :]:
-            keys.leave_out(shown(key, _path(entry) or entry))
-
-
-def _listed(value: Any) -> list[Any]:
-    if isinstance(value, list):
-        return cast(list[Any], value)
-    return [] if value is None else [value]
+    for key in DATA:
+        entries = listed(keys.take(key))
+        for number, entry in enumerate(entries):
+            at = f"{key}[{number}]" if any(isinstance(one, dict) for one in entries) else key
+            path = _path(entry)
+            if path and number == 0:
+                keys.put("data", path, f"{at}.path" if isinstance(entry, dict) else at)
+            else:
+                keys.leave_out(at)
 
 
 def _path(entry: Any) -> str | None:
     if not isinstance(entry, dict):
         return entry if isinstance(entry, str) else None
-    keys = cast(dict[str, Any], entry)
-    path, files = keys.get("path"), _listed(keys.get("data_files"))
+    keys = cast("dict[str, Any]", entry)
+    path, files = keys.get("path"), listed(keys.get("data_files"))
     if path in LOADERS and files:
         path = files[0] if len(files) == 1 else None
     return path if isinstance(path, str) else None
@@ -131,32 +83,26 @@ def _path(entry: Any) -> str | None:
 
 def _strategy(keys: Keys) -> bool:
     """Whether adapters train."""
-    adapter, four_bit = keys.take("adapter"), keys.take("load_in_4bit")
-    eight_bit = keys.take("load_in_8bit")
+    adapter = keys.take("adapter")
     if adapter in ADAPTERS:
-        keys.put("strategy", ["qlora" if four_bit else adapter], "adapter")
-        if eight_bit and not four_bit:
-            keys.put("load_in", "8bit", "load_in_8bit")
+        put_adapters(keys, "adapter", four_bit="load_in_4bit", eight_bit="load_in_8bit")
+        if adapter == "qlora":
+            keys.put("strategy", ["qlora"], "adapter")
+        if not keys.take("lora_target_linear"):
+            put_targets(keys, "lora_target_modules")
+        keys.take("lora_target_modules")
         return True
     if adapter is None:
         keys.put("strategy", ["fine_tune"], "adapter")
     else:
-        keys.leave_out(shown("adapter", adapter))
-    for key, asked in (("load_in_4bit", four_bit), ("load_in_8bit", eight_bit)):
-        if asked:
-            keys.leave_out(shown(key, asked))
+        keys.leave_out("adapter")
+    for key in ("load_in_4bit", "load_in_8bit"):
+        (keys.leave_out if keys.take(key) else keys.harmless)(key)
+    for key in ("lora_target_linear", "lora_target_modules", "lora_r", "lora_alpha"):
+        keys.harmless(key)
+    for key in ("lora_dropout", "lora_modules_to_save"):
+        keys.harmless(key)
     return False
-
-
-def _targets(keys: Keys) -> None:
-    """Every linear layer is what a question means when it names none."""
-    every, modules = keys.take("lora_target_linear"), keys.take("lora_target_modules")
-    if modules is None or every or modules == "all-linear":
-        return
-    if isinstance(modules, list | str):
-        keys.put("lora_targets", modules, "lora_target_modules")
-    else:
-        keys.leave_out(shown("lora_target_modules", modules))
 
 
 def _precision(keys: Keys, *, adapted: bool) -> None:
@@ -179,26 +125,11 @@ def _precision(keys: Keys, *, adapted: bool) -> None:
         keys.put("precision", "fp32", "bf16" if bf16 is False else "fp16")
 
 
-def _optimizer(keys: Keys) -> None:
-    """By transformers' names, which a question knows; transformers' SGD has no momentum."""
-    value = keys.take("optimizer")
-    if value is not None:
-        keys.put("optimizer", "sgd_plain" if value == "sgd" else value, "optimizer")
-
-
-def _batch(keys: Keys, micro_batch: Any, gpus: int) -> None:
-    """A file says how often a device accumulates, a question how large the whole batch is."""
-    steps = keys.take("gradient_accumulation_steps")
-    if steps is None:
-        return
-    if _whole(steps) and _whole(micro_batch):
-        keys.put("global_batch", steps * micro_batch * gpus, "gradient_accumulation_steps")
-    else:
-        keys.leave_out(shown("gradient_accumulation_steps", steps))
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _batch(keys: Keys, gpus: int) -> None:
+    """``batch_size`` is the whole batch, an older way to say how often it accumulates."""
+    put_batch(keys, "gradient_accumulation_steps", "micro_batch_size", gpus)
+    if (size := keys.take("batch_size")) is not None:
+        keys.put("global_batch", size, "batch_size")
 
 
 def _padding(keys: Keys) -> None:
@@ -206,28 +137,9 @@ def _padding(keys: Keys) -> None:
     if packed is True:
         keys.put("padding", "packed", "sample_packing")
     elif packed:
-        keys.leave_out(shown("sample_packing", packed))
+        keys.leave_out("sample_packing")
     elif filled:
         keys.put("padding", "max", "pad_to_sequence_len")
-
-
-def _checkpointing(keys: Keys) -> None:
-    value = keys.take("gradient_checkpointing")
-    if isinstance(value, bool):
-        keys.put("gradient_checkpointing", "full" if value else "none", "gradient_checkpointing")
-    elif value is not None:
-        keys.leave_out(shown("gradient_checkpointing", value))
-
-
-def _attention(keys: Keys) -> None:
-    for key, name in ATTENTION.items():
-        if keys.take(key):
-            keys.put("attention", name, key)
-    value = keys.take("attn_implementation")
-    if value in IMPLEMENTATIONS:
-        keys.put("attention", IMPLEMENTATIONS[value], "attn_implementation")
-    elif value is not None:
-        keys.leave_out(shown("attn_implementation", value))
 
 
 def _evaluation(keys: Keys) -> None:
@@ -238,18 +150,10 @@ def _evaluation(keys: Keys) -> None:
         return
     if held_out == 0:
         keys.put("evaluations_per_epoch", 0, "val_set_size")
-    elif _whole(held_out):
+    elif whole(held_out):
         keys.put("evaluation_samples", held_out, "val_set_size")
     else:
-        keys.leave_out(shown("val_set_size", held_out))
-
-
-def _compile(keys: Keys) -> None:
-    value = keys.take("torch_compile")
-    if isinstance(value, bool):
-        keys.put("compile", value, "torch_compile")
-    elif value is not None:
-        keys.leave_out(shown("torch_compile", value))
+        keys.leave_out("val_set_size")
 
 
 IMPORTER = Importer(

@@ -1,0 +1,1 @@
+"""What a file asks: a project's own, or another tool's."""

@@ -1,0 +1,143 @@
+"""LightningCLI's YAML. The model is a class of its author: it is named besides, unless the file
+gives it a checkpoint's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from planner.question.importers import Imported, Importer, Keys
+from planner.question.importers.keys import listed, whole
+from planner.question.importers.shared import put_model
+from planner.question.importers.table import table
+from planner.question.optimizers import asked_of_classes
+
+DEVICES = ("trainer.devices", "trainer.gpus")
+#: Arguments of a model's or data's class by which others call the same.
+MODEL_NAMES = ("model_name_or_path", "pretrained_model_name_or_path")
+BATCH, WORKERS = ("batch_size", "train_batch_size"), ("num_workers",)
+#: Callbacks that neither train nor hold anything.
+HARMLESS = (
+    *("DeviceStatsMonitor", "EarlyStopping", "LearningRateMonitor", "ModelCheckpoint"),
+    *("ModelSummary", "RichModelSummary", "RichProgressBar", "TQDMProgressBar", "Timer"),
+)
+DDP = ("ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false", "ddp_spawn")
+
+
+def devices(document: Mapping[str, Any]) -> int | None:
+    """A number, a list of devices, or a text of either; of each machine."""
+    trainer = document.get("trainer")
+    if not isinstance(trainer, Mapping):
+        return None
+    said = cast("Mapping[str, Any]", trainer)
+    value = said.get("devices", said.get("gpus"))
+    count = len(listed(value)) if isinstance(value, list) else value
+    if isinstance(count, str):
+        names = [name for name in count.split(",") if name.strip()]
+        count = int(count) if count.isdecimal() else len(names) if len(names) > 1 else None
+    nodes = said.get("num_nodes", 1)
+    return count * nodes if whole(count) and whole(nodes) and count > 0 else None
+
+
+def read(document: Mapping[str, Any], gpus: int) -> Imported:
+    """The question of a LightningCLI's file."""
+    keys = Keys(document, table("lightning"))
+    _devices(keys, document, gpus)
+    _model(keys)
+    _data(keys, gpus)
+    _optimizer(keys)
+    _validation(keys)
+    for number, callback in enumerate(listed(keys.take("trainer.callbacks"))):
+        at = f"trainer.callbacks[{number}]"
+        path = callback.get("class_path", "") if isinstance(callback, dict) else callback
+        known = str(path).rsplit(".", 1)[-1] in HARMLESS
+        (keys.harmless if known else keys.leave_out)(at if isinstance(callback, dict) else at[:-3])
+    return keys.imported()
+
+
+def _devices(keys: Keys, document: Mapping[str, Any], gpus: int) -> None:
+    key = next((key for key in DEVICES if keys.take(key) is not None), DEVICES[0])
+    nodes, kind = keys.take("trainer.num_nodes"), keys.take("trainer.strategy")
+    if count := devices(document):
+        keys.put("gpus", count, key)
+    elif keys.take(key) is not None or (whole(nodes) and nodes > 1):
+        keys.leave_out(key)
+    if keys.take("trainer.accelerator") not in (None, "auto", "gpu", "cuda"):
+        keys.leave_out("trainer.accelerator")
+    if isinstance(kind, Mapping):
+        kind = cast("Mapping[str, Any]", kind).get("class_path", "")
+        if str(kind).endswith("DDPStrategy"):
+            kind = "ddp"
+    if kind in DDP and gpus > 1:
+        keys.put("parallel", "ddp", "trainer.strategy")
+    elif kind not in (None, "auto", *DDP):
+        keys.leave_out("trainer.strategy")
+
+
+def _model(keys: Keys) -> None:
+    for name in MODEL_NAMES:
+        put_model(keys, f"model.init_args.{name}")
+    keys.leave_out_rest("model")
+
+
+def _data(keys: Keys, gpus: int) -> None:
+    """The batch and the workers by their usual names; what else a class of its author is told
+    is nobody else's to know."""
+    batch = next((n for n in BATCH if keys.take(f"data.init_args.{n}") is not None), None)
+    steps = keys.take("trainer.accumulate_grad_batches")
+    if batch is not None:
+        size, key = keys.take(f"data.init_args.{batch}"), f"data.init_args.{batch}"
+        keys.put("micro_batch", size, key)
+        if whole(size) and (steps is None or whole(steps)):
+            source = key if steps is None else "trainer.accumulate_grad_batches"
+            keys.put("global_batch", size * (steps or 1) * gpus, source)
+    elif steps not in (None, 1):
+        keys.leave_out("trainer.accumulate_grad_batches")
+    for name in WORKERS:
+        if (count := keys.take(f"data.init_args.{name}")) is not None:
+            keys.put("loader_workers", count, f"data.init_args.{name}")
+    keys.leave_out_rest("data")
+
+
+def _optimizer(keys: Keys) -> None:
+    name = keys.take("optimizer.class_path")
+    if name is None:
+        return
+    kind = asked_of_classes().get(str(name).rsplit(".", 1)[-1].lower())
+    if str(name).endswith(".SGD"):
+        kind = "sgd"
+    if kind is None:
+        keys.leave_out("optimizer.class_path")
+    else:
+        keys.put("optimizer", kind, "optimizer.class_path")
+
+
+def _validation(keys: Keys) -> None:
+    """Every so many epochs, or after a share of one."""
+    every, interval = (
+        keys.take("trainer.check_val_every_n_epoch"),
+        keys.take("trainer.val_check_interval"),
+    )
+    limit = keys.take("trainer.limit_val_batches")
+    if limit == 0:
+        keys.put("evaluations_per_epoch", 0, "trainer.limit_val_batches")
+        return
+    if limit not in (None, 1.0) or isinstance(limit, bool):
+        keys.leave_out("trainer.limit_val_batches")
+    if isinstance(interval, float) and 0 < interval <= 1:
+        keys.put("evaluations_per_epoch", 1 / interval, "trainer.val_check_interval")
+    elif interval is not None:
+        keys.leave_out("trainer.val_check_interval")
+    elif whole(every) and every > 0:
+        keys.put("evaluations_per_epoch", 1 / every, "trainer.check_val_every_n_epoch")
+
+
+IMPORTER = Importer(
+    "lightning",
+    lambda keys: (
+        "trainer" in keys
+        and not {"model", "data", "optimizer", "seed_everything", "ckpt_path"}.isdisjoint(keys)
+    ),
+    read,
+    devices,
+)

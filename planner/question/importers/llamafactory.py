@@ -1,0 +1,143 @@
+"""LLaMA-Factory's YAML.
+
+Weights are loaded in half precision where ``bf16`` or ``fp16`` says so; full fine-tuning makes the
+trained ones float32 unless ``pure_bf16``. Checkpointing is on unless it is disabled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from planner.question.importers import Imported, Importer, Keys
+from planner.question.importers.keys import listed, whole
+from planner.question.importers.shared import (
+    put_batch,
+    put_model,
+    put_rhythm,
+    put_targets,
+    put_trainer_precision,
+)
+from planner.question.importers.table import table
+from planner.question.importers.transformers import put_evaluation, put_sharding
+
+SIGNS = frozenset(
+    {"cutoff_len", "finetuning_type", "lora_target", "quantization_bit", "stage", "template"}
+)
+#: Stages that train on texts, as a question means it.
+SUPERVISED = ("sft", "pt")
+
+
+def read(document: Mapping[str, Any], gpus: int) -> Imported:
+    """The question of LLaMA-Factory's file."""
+    keys = Keys(document, table("llamafactory", "transformers"))
+    put_model(keys, "model_name_or_path")
+    stage = keys.take("stage")
+    if stage not in (None, *SUPERVISED):
+        keys.leave_out("stage")
+    adapted = _strategy(keys)
+    _precision(keys, adapted=adapted)
+    put_batch(keys, "gradient_accumulation_steps", "per_device_train_batch_size", gpus)
+    _packing(keys, stage)
+    _data(keys)
+    _held_out(keys)
+    put_evaluation(keys)
+    put_rhythm(keys, strategy=("save_strategy",), steps="save_steps", field="saves_per_epoch")
+    put_sharding(keys)
+    return keys.imported()
+
+
+def _strategy(keys: Keys) -> bool:
+    """Whether adapters train; LoRA where the file does not say."""
+    kind, bits = keys.take("finetuning_type"), keys.take("quantization_bit")
+    if kind in (None, "lora"):
+        _lora(keys, bits)
+        return True
+    if kind == "full":
+        keys.put("strategy", ["fine_tune"], "finetuning_type")
+    elif kind == "freeze":
+        _blocks(keys)
+    else:
+        keys.leave_out("finetuning_type")
+    if bits:
+        keys.leave_out("quantization_bit")
+    for key in ("lora_rank", "lora_alpha", "lora_dropout", "lora_target", "additional_target"):
+        keys.harmless(key)
+    return kind not in ("full", "freeze")
+
+
+def _lora(keys: Keys, bits: Any) -> None:
+    if bits == 4:
+        keys.put("strategy", ["qlora"], "quantization_bit")
+        keys.put("kbit_preparation", "none", "quantization_bit")
+    else:
+        keys.put("strategy", ["lora"], "finetuning_type")
+        if bits == 8:
+            keys.put("load_in", "8bit", "quantization_bit")
+            keys.put("kbit_preparation", "none", "quantization_bit")
+        elif bits:
+            keys.leave_out("quantization_bit")
+    for key, field in (
+        ("lora_rank", "lora_rank"),
+        ("lora_alpha", "lora_alpha"),
+        ("lora_dropout", "lora_dropout"),
+        ("additional_target", "lora_modules_to_save"),
+    ):
+        if (value := keys.take(key)) is not None:
+            keys.put(field, value, key)
+    put_targets(keys, "lora_target")
+
+
+def _blocks(keys: Keys) -> None:
+    """The last blocks train; a negative number means the first, which cannot be asked."""
+    keys.put("strategy", ["partial_fine_tune"], "finetuning_type")
+    blocks = keys.take("freeze_trainable_layers")
+    if whole(blocks) and blocks > 0:
+        keys.put("unfrozen_blocks", blocks, "freeze_trainable_layers")
+    else:
+        keys.leave_out("freeze_trainable_layers")
+
+
+def _precision(keys: Keys, *, adapted: bool) -> None:
+    if keys.take("pure_bf16") is True:
+        keys.take("bf16")
+        keys.put("precision", "bf16", "pure_bf16")
+    else:
+        put_trainer_precision(keys, adapted=adapted, loaded=())
+
+
+def _packing(keys: Keys, stage: Any) -> None:
+    """Pretraining packs unless told otherwise."""
+    packing, neat = keys.take("packing"), keys.take("neat_packing")
+    if packing is None and stage == "pt":
+        keys.put("padding", "packed", "packing")
+    elif packing or neat:
+        keys.put("padding", "packed", "packing" if packing else "neat_packing")
+
+
+def _data(keys: Keys) -> None:
+    """The first of several names is counted; with others the key is listed."""
+    value = keys.take("dataset")
+    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else listed(value)
+    if names and isinstance(names[0], str):
+        keys.put("data", names[0], "dataset")
+        if len(names) > 1:
+            keys.leave_out("dataset")
+
+
+def _held_out(keys: Keys) -> None:
+    """A share of the data is no number of samples."""
+    size = keys.take("val_size")
+    if size is None or size == 0:
+        return
+    if whole(size) and size > 1:
+        keys.put("evaluation_samples", size, "val_size")
+    else:
+        keys.leave_out("val_size")
+
+
+IMPORTER = Importer(
+    "LLaMA-Factory",
+    lambda keys: "model_name_or_path" in keys and not SIGNS.isdisjoint(keys),
+    read,
+)

@@ -1,0 +1,148 @@
+"""torchtune's YAML. Models are named by their builders, and everything else by ``_component_``.
+
+Training in ``dtype: bf16`` holds weights, gradients and moments in it. The logits of the loss in
+chunks, the optimizer in the backward pass and offloaded activations cannot be asked yet.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+from planner.question.importers import Imported, Importer, Keys
+from planner.question.importers.keys import listed, whole
+from planner.question.importers.shared import put_batch
+from planner.question.importers.table import model_called, table
+from planner.question.optimizers import asked_of_classes
+
+REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+LORA = re.compile(r"(.*\.)(q?lora_)(\w+)")
+#: What torchtune calls the layers of an MLP and the others, and what a hub's checkpoint does.
+ATTENTION = {"output_proj": "o_proj"}
+MLP = ("gate_proj", "up_proj", "down_proj")
+HEAD = "lm_head"
+#: Losses whose logits are whole, as a question means it.
+WHOLE_LOGITS = ("torch.nn.CrossEntropyLoss",)
+#: Its data sets, and the hub's that they load.
+HUB = re.compile(r"torchtune\.datasets\.(\w+)_dataset")
+
+
+def read(document: Mapping[str, Any], gpus: int) -> Imported:
+    """The question of torchtune's file."""
+    document = cast("Mapping[str, Any]", _filled(document, document, 0))
+    keys = Keys(document, table("torchtune"))
+    _model(keys)
+    put_batch(keys, "gradient_accumulation_steps", "batch_size", gpus)
+    _optimizer(keys)
+    _steps(keys)
+    _data(keys)
+    loss = keys.take("loss._component_")
+    if loss not in (None, *WHOLE_LOGITS):
+        keys.leave_out("loss._component_")
+    if keys.take("teacher_model"):
+        keys.leave_out("teacher_model")
+    return keys.imported()
+
+
+def _filled(value: Any, document: Mapping[str, Any], depth: int) -> Any:
+    """With what other keys hold in the place of ``${…}``; one that leads nowhere stays as it is."""
+    if isinstance(value, Mapping):
+        inner = cast("Mapping[str, Any]", value)
+        return {name: _filled(one, document, depth) for name, one in inner.items()}
+    if isinstance(value, list):
+        return [_filled(one, document, depth) for one in listed(value)]
+    if not isinstance(value, str) or depth > 8:
+        return value
+    whole_value = REFERENCE.fullmatch(value)
+    if whole_value and (found := _named(document, whole_value[1])) is not None:
+        return _filled(found, document, depth + 1)
+    return value
+
+
+def _named(document: Any, path: str) -> Any:
+    for part in path.split("."):
+        document = document.get(part) if isinstance(document, Mapping) else None
+    return document if isinstance(document, str | int | float | bool) else None
+
+
+def _model(keys: Keys) -> None:
+    """``torchtune.models.llama3_2.qlora_llama3_2_3b`` names the model and the strategy."""
+    builder = keys.take("model._component_")
+    if not isinstance(builder, str):
+        return
+    adapted = LORA.fullmatch(builder)
+    plain = f"{adapted[1]}{adapted[3]}" if adapted else builder
+    if (model := model_called(plain)) != plain:
+        keys.put("model", model, "model._component_")
+    else:
+        keys.leave_out("model._component_")
+    strategy = {"lora_": "lora", "qlora_": "qlora"}[adapted[2]] if adapted else "fine_tune"
+    keys.put("strategy", [strategy], "model._component_")
+    if adapted:
+        _targets(keys)
+        if strategy == "qlora":
+            keys.put("kbit_preparation", "none", "model._component_")
+
+
+def _targets(keys: Keys) -> None:
+    modules = [str(name) for name in listed(keys.take("model.lora_attn_modules"))]
+    names = [ATTENTION.get(name, name) for name in modules]
+    for key, more in (("model.apply_lora_to_mlp", MLP), ("model.apply_lora_to_output", (HEAD,))):
+        if keys.take(key):
+            names += more
+    if names:
+        keys.put("lora_targets", names, "model.lora_attn_modules")
+
+
+def _optimizer(keys: Keys) -> None:
+    name, fused = keys.take("optimizer._component_"), keys.take("optimizer.fused")
+    momentum = keys.take("optimizer.momentum")
+    if name is None:
+        return
+    kind = asked_of_classes().get(str(name).rsplit(".", 1)[-1].lower())
+    if str(name).endswith(".SGD"):
+        kind = "sgd" if momentum else "sgd_plain"
+    if kind is None:
+        keys.leave_out("optimizer._component_")
+    else:
+        keys.put("optimizer", f"{kind}_fused" if fused and kind == "adamw" else kind, COMPONENT)
+
+
+COMPONENT = "optimizer._component_"
+
+
+def _steps(keys: Keys) -> None:
+    """Steps of an epoch are steps of the run where the epochs are named."""
+    steps, epochs = keys.take("max_steps_per_epoch"), keys.take("epochs")
+    if epochs is not None:
+        keys.put("epochs", epochs, "epochs")
+    if steps is None:
+        return
+    if whole(steps) and whole(epochs) and steps > 0:
+        keys.put("max_steps", steps * epochs, "max_steps_per_epoch")
+    else:
+        keys.leave_out("max_steps_per_epoch")
+
+
+def _data(keys: Keys) -> None:
+    """A builder of a data set is its name: nobody but torchtune knows what it loads."""
+    builder, source = keys.take("dataset._component_"), keys.take("dataset.source")
+    files = keys.take("dataset.data_files")
+    if isinstance(files, str):
+        keys.put("data", files, "dataset.data_files")
+    elif isinstance(source, str):
+        keys.put("data", source, "dataset.source")
+    elif isinstance(builder, str):
+        keys.put("data", builder, "dataset._component_")
+    if keys.take("datasets"):
+        keys.leave_out("datasets")
+    if isinstance(document_list := keys.take("dataset"), list) and document_list:
+        keys.leave_out("dataset")
+
+
+IMPORTER = Importer(
+    "torchtune",
+    lambda keys: {"checkpointer", "tokenizer"} <= keys or {"model", "tokenizer", "loss"} <= keys,
+    read,
+)

@@ -1,0 +1,139 @@
+"""transformers' TrainingArguments and TRL's configurations, as YAML, JSON or a command line.
+
+TRL's own keys are told from the Trainer's: its defaults (length, checkpointing, precision) are
+others. Preference tuning and reward models cannot be asked yet: what trains them is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from planner.question.importers import Imported, Importer, Keys
+from planner.question.importers.keys import listed
+from planner.question.importers.shared import (
+    put_adapters,
+    put_batch,
+    put_model,
+    put_rhythm,
+    put_targets,
+    put_trainer_precision,
+)
+from planner.question.importers.table import table
+
+#: One of these tells a Trainer's file from others; with more, that of a tool built on it.
+SIGNS = frozenset(
+    {
+        "gradient_accumulation_steps",
+        "model_name_or_path",
+        "num_train_epochs",
+        "per_device_train_batch_size",
+    }
+)
+NOT_OURS = frozenset(
+    {
+        *("base_model", "cutoff_len", "finetuning_type", "lora_target", "stage", "model_name"),
+        *("train_micro_batch_size_per_gpu", "zero_optimization", "training", "trainer"),
+        "pretrained_model_name_or_path",
+    }
+)
+#: Keys that only TRL's configurations have.
+OF_TRL = frozenset(
+    {
+        *("assistant_only_loss", "beta", "completion_only_loss", "dataset_mixer"),
+        *("dataset_mixture", "dataset_text_field", "dataset_train_split", "lora_r"),
+        *("max_prompt_length", "model_init_kwargs", "num_generations", "packing", "use_peft"),
+        *("lora_target_modules", "eos_token", "padding_free"),
+    }
+)
+TYPES = ("torch_dtype", "dtype", "model_init_kwargs.torch_dtype", "model_init_kwargs.dtype")
+#: Commands of TRL that train by preference or reward.
+OTHER_TRAINING = ("dpo", "grpo", "kto", "reward", "rloo")
+
+
+def read(document: Mapping[str, Any], gpus: int) -> Imported:
+    """The question of a Trainer's or of TRL's file."""
+    trl = not OF_TRL.isdisjoint(document) or "trl" in str(document.get("(script)", ""))
+    keys = Keys(document, table("trl", "transformers") if trl else table("transformers"))
+    put_model(keys, "model_name_or_path")
+    adapted = _strategy(keys, document, trl=trl)
+    put_trainer_precision(keys, adapted=adapted, loaded=TYPES)
+    put_batch(keys, "gradient_accumulation_steps", "per_device_train_batch_size", gpus)
+    put_evaluation(keys)
+    put_rhythm(keys, strategy=("save_strategy",), steps="save_steps", field="saves_per_epoch")
+    put_data(keys)
+    put_sharding(keys)
+    _script(keys)
+    return keys.imported()
+
+
+def put_evaluation(keys: Keys) -> None:
+    """Without a strategy, the Trainer evaluates never."""
+    put_rhythm(
+        keys,
+        strategy=("eval_strategy", "evaluation_strategy"),
+        steps="eval_steps",
+        field="evaluations_per_epoch",
+    )
+
+
+def put_data(keys: Keys) -> None:
+    """The first of several datasets is counted, the others are listed."""
+    for key in ("dataset_name", "dataset_mixture", "dataset_mixer"):
+        value = keys.take(key)
+        if isinstance(value, str):
+            keys.put("data", value, key)
+        elif value is not None:
+            keys.leave_out(key)
+
+
+def put_sharding(keys: Keys) -> None:
+    """``deepspeed`` names a file or holds its settings; of FSDP nothing can be asked yet."""
+    deepspeed = keys.take("deepspeed")
+    if isinstance(deepspeed, Mapping):
+        keys.drop("deepspeed")
+    if deepspeed:
+        keys.refer("deepspeed", deepspeed, "deepspeed")
+    fsdp = [word for word in listed(keys.take("fsdp")) if word]
+    for key in ("fsdp_config", "fsdp_transformer_layer_cls_to_wrap"):
+        keys.take(key)
+        (keys.leave_out if fsdp else keys.harmless)(key)
+    if fsdp:
+        keys.leave_out("fsdp")
+
+
+def _strategy(keys: Keys, document: Mapping[str, Any], *, trl: bool) -> bool:
+    """Whether adapters train. The arguments of a Trainer do not say it."""
+    peft = keys.take("use_peft")
+    names = ("lora_r", "lora_alpha", "lora_dropout", "lora_modules_to_save")
+    if peft:
+        put_adapters(keys, "use_peft", four_bit="load_in_4bit", eight_bit="load_in_8bit")
+        fields = ("lora_rank", "lora_alpha", "lora_dropout", "lora_modules_to_save")
+        for key, field in zip(names, fields, strict=True):
+            if (value := keys.take(key)) is not None:
+                keys.put(field, value, key)
+        put_targets(keys, "lora_target_modules")
+        if not document.get("lora_target_modules"):
+            keys.grant("lora_targets", "lora_target_modules PEFT's own (here every linear layer)")
+        return True
+    for key in (*names, "lora_target_modules"):
+        keys.harmless(key)
+    for key in ("load_in_4bit", "load_in_8bit"):
+        (keys.leave_out if keys.take(key) else keys.harmless)(key)
+    if trl or "model_name_or_path" in document:
+        keys.put("strategy", ["fine_tune"], "use_peft")
+    return False
+
+
+def _script(keys: Keys) -> None:
+    """A script of TRL's that trains by preference or reward is another training."""
+    script = str(keys.take("(script)") or "")
+    if script.removesuffix(".py").removeprefix("trl ") in OTHER_TRAINING:
+        keys.leave_out("(script)")
+
+
+IMPORTER = Importer(
+    "transformers",
+    lambda keys: not SIGNS.isdisjoint(keys) and NOT_OURS.isdisjoint(keys),
+    read,
+)
