@@ -78,15 +78,19 @@ def _whole(
 ) -> Imported:
     """A tool's file with those that it refers to and those that are named beside it."""
     assert found.importer is not None
-    launch = found.values.get(LAUNCH)
+    document = dict(found.values)
+    launch = document.pop(LAUNCH, None)
     said = [
         _gpus(given.get("gpus")),
-        found.importer.devices(found.values),
+        found.importer.devices(document),
         importer_named("accelerate").devices(launch) if isinstance(launch, Mapping) else None,
         *(importer.devices(keys.values) for _, keys, importer in beside),
     ]
     gpus = next((count for count in said if count), 1)
-    imported = found.importer.read(found.values, gpus)
+    imported = found.importer.read(document, gpus)
+    if isinstance(launch, Mapping):
+        flags = cast("Mapping[str, Any]", launch)
+        imported = imported.over(importer_named("accelerate").read(flags, gpus), f"{LAUNCH}.")
     waiting = [(path, one) for one in imported.beside]
     for name, keys, importer in beside:
         other = importer.read(keys.values, gpus)

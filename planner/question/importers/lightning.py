@@ -16,6 +16,8 @@ DEVICES = ("trainer.devices", "trainer.gpus")
 #: Arguments of a model's or data's class by which others call the same.
 MODEL_NAMES = ("model_name_or_path", "pretrained_model_name_or_path")
 BATCH, WORKERS = ("batch_size", "train_batch_size"), ("num_workers",)
+#: One of these stands beside ``trainer``, or nothing.
+BESIDE_TRAINER = frozenset({"ckpt_path", "data", "model", "optimizer", "seed_everything"})
 #: Callbacks that neither train nor hold anything.
 HARMLESS = (
     *("DeviceStatsMonitor", "EarlyStopping", "LearningRateMonitor", "ModelCheckpoint"),
@@ -136,7 +138,7 @@ IMPORTER = Importer(
     "lightning",
     lambda keys: (
         "trainer" in keys
-        and not {"model", "data", "optimizer", "seed_everything", "ckpt_path"}.isdisjoint(keys)
+        and (len(keys) == 1 or not BESIDE_TRAINER.isdisjoint(keys))
     ),
     read,
     devices,

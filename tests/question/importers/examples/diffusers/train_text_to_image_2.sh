@@ -1,0 +1,16 @@
+accelerate launch --mixed_precision=fp16 train_text_to_image.py \
+  --center_crop \
+  --gradient_accumulation_steps=4 \
+  --gradient_checkpointing \
+  --learning_rate=1e-05 \
+  --lr_scheduler=constant \
+  --lr_warmup_steps=0 \
+  --max_grad_norm=1 \
+  --max_train_steps=15000 \
+  --output_dir=sd-naruto-model \
+  --pretrained_model_name_or_path=CompVis/stable-diffusion-v1-4 \
+  --random_flip \
+  --resolution=512 \
+  --train_batch_size=1 \
+  --train_data_dir=path_to_your_dataset \
+  --use_ema

@@ -1,0 +1,19 @@
+accelerate launch train_text_to_image_lora_sdxl.py \
+  --caption_column=text \
+  --checkpointing_steps=500 \
+  --dataset_name=lambdalabs/naruto-blip-captions \
+  --learning_rate=1e-04 \
+  --lr_scheduler=constant \
+  --lr_warmup_steps=0 \
+  --mixed_precision=fp16 \
+  --num_train_epochs=2 \
+  --output_dir=sd-naruto-model-lora-sdxl \
+  --pretrained_model_name_or_path=stabilityai/stable-diffusion-xl-base-1.0 \
+  --pretrained_vae_model_name_or_path=madebyollin/sdxl-vae-fp16-fix \
+  --push_to_hub \
+  --random_flip \
+  --report_to=wandb \
+  --resolution=1024 \
+  --seed=42 \
+  --train_batch_size=1 \
+  '--validation_prompt=cute dragon creature'

@@ -1,0 +1,24 @@
+accelerate launch train_text_to_image_sdxl.py \
+  --center_crop \
+  --checkpointing_steps=5000 \
+  --dataset_name=lambdalabs/naruto-blip-captions \
+  --enable_xformers_memory_efficient_attention \
+  --gradient_accumulation_steps=4 \
+  --gradient_checkpointing \
+  --learning_rate=1e-06 \
+  --lr_scheduler=constant \
+  --lr_warmup_steps=0 \
+  --max_train_steps=10000 \
+  --mixed_precision=fp16 \
+  --output_dir=sdxl-naruto-model \
+  --pretrained_model_name_or_path=stabilityai/stable-diffusion-xl-base-1.0 \
+  --pretrained_vae_model_name_or_path=madebyollin/sdxl-vae-fp16-fix \
+  --proportion_empty_prompts=0.2 \
+  --push_to_hub \
+  --random_flip \
+  --report_to=wandb \
+  --resolution=512 \
+  --train_batch_size=1 \
+  --use_8bit_adam \
+  --validation_epochs 5 \
+  '--validation_prompt=a cute Sundar Pichai creature'

@@ -1,0 +1,26 @@
+accelerate launch --num_cpu_threads_per_process 1 flux_train_network.py \
+  --ae=placeholder \
+  --blocks_to_swap=18 \
+  --cache_latents \
+  --cache_text_encoder_outputs \
+  --clip_l=placeholder \
+  --dataset_config=my_flux_dataset_config.toml \
+  --gradient_checkpointing \
+  --guidance_scale=1.0 \
+  --learning_rate=1e-4 \
+  --lr_scheduler=constant \
+  --max_train_epochs=10 \
+  --mixed_precision=fp16 \
+  --model_prediction_type=raw \
+  --network_alpha=1 \
+  --network_dim=16 \
+  --network_module=networks.lora_flux \
+  --optimizer_type=AdamW8bit \
+  --output_dir=placeholder \
+  --output_name=my_flux_lora \
+  --pretrained_model_name_or_path=placeholder \
+  --save_every_n_epochs=1 \
+  --save_model_as=safetensors \
+  --sdpa \
+  --t5xxl=placeholder \
+  --timestep_sampling=flux_shift

@@ -1,0 +1,24 @@
+accelerate launch --num_cpu_threads_per_process 1 lumina_train_network.py \
+  --ae=ae.safetensors \
+  --cache_latents \
+  --cache_text_encoder_outputs \
+  --dataset_config=my_lumina_dataset_config.toml \
+  --discrete_flow_shift=6.0 \
+  --gemma2=gemma-2-2b.safetensors \
+  --gradient_checkpointing \
+  --learning_rate=1e-4 \
+  --lr_scheduler=constant \
+  --max_train_epochs=10 \
+  --mixed_precision=bf16 \
+  --model_prediction_type=raw \
+  --network_alpha=8 \
+  --network_dim=8 \
+  --network_module=networks.lora_lumina \
+  --optimizer_type=AdamW \
+  --output_dir=./output \
+  --output_name=my_lumina_lora \
+  --pretrained_model_name_or_path=lumina-image-2.safetensors \
+  --save_every_n_epochs=1 \
+  --save_model_as=safetensors \
+  '--system_prompt=(text)' \
+  --timestep_sampling=nextdit_shift

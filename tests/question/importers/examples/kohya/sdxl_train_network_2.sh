@@ -1,0 +1,21 @@
+accelerate launch --num_cpu_threads_per_process 1 sdxl_train_network.py \
+  --cache_latents \
+  --cache_text_encoder_outputs \
+  --dataset_config=my_sdxl_dataset_config.toml \
+  --gradient_checkpointing \
+  --learning_rate=1e-4 \
+  --lr_scheduler=constant \
+  --max_train_epochs=10 \
+  --mixed_precision=bf16 \
+  --network_alpha=16 \
+  --network_dim=32 \
+  --network_module=networks.lora \
+  --optimizer_type=AdamW8bit \
+  --output_dir=placeholder \
+  --output_name=my_sdxl_lora \
+  --pretrained_model_name_or_path=placeholder \
+  --save_every_n_epochs=1 \
+  --save_model_as=safetensors \
+  --text_encoder_lr1=1e-5 \
+  --text_encoder_lr2=1e-5 \
+  --unet_lr=1e-4

@@ -1,0 +1,17 @@
+accelerate launch --num_cpu_threads_per_process 1 train_network.py \
+  --dataset_config=my_dataset_config.toml \
+  --gradient_checkpointing \
+  --learning_rate=1e-4 \
+  --lr_scheduler=constant \
+  --max_train_epochs=10 \
+  --mixed_precision=fp16 \
+  --network_alpha=1 \
+  --network_dim=16 \
+  --network_module=networks.lora \
+  --optimizer_type=AdamW8bit \
+  --output_dir=placeholder \
+  --output_name=my_lora \
+  --pretrained_model_name_or_path=placeholder \
+  --save_every_n_epochs=1 \
+  --save_model_as=safetensors \
+  --sdpa
