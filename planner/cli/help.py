@@ -33,6 +33,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "diff": ("diff project.yaml other.yaml", "diff project.yaml other.yaml -o diff.md"),
     "data": ("data tickets.jsonl", "data tickets.jsonl --model Llama-3.2-1B --max-length 1024"),
     "init": ("init", "init plans/support.yaml"),
+    "convert": (
+        "convert axolotl.yml",
+        "convert train.yaml train.jsonl --gpu h100 -o project.yaml",
+    ),
     "report": (
         "report project.yaml -o budget.html",
         "report answer.json -o budget.xlsx",

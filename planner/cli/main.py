@@ -50,6 +50,10 @@ COMMANDS = {
         "What was understood of a dataset, and records as they will be trained.",
     ),
     "init": ("planner.cli.commands.init", "Write a commented project.yaml to fill in."),
+    "convert": (
+        "planner.cli.commands.convert",
+        "A training's own file as a project.yaml: what was understood, and what not.",
+    ),
     "report": (
         "planner.cli.commands.report",
         "Write a budget report: HTML, PDF, Word, Excel, Markdown, CSV or JSON.",

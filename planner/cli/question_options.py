@@ -4,7 +4,7 @@ cannot drift apart; what was given goes to ``question.parsing``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from pydantic.fields import FieldInfo
@@ -13,7 +13,10 @@ from planner.errors import FieldName, QuestionError, flag
 from planner.question import Question
 from planner.question.fields import choices, plain_types
 from planner.question.parsing import is_file
-from planner.question.parsing import question_from as parsed
+from planner.question.parsing import question_and_file as parsed
+
+if TYPE_CHECKING:
+    from planner.question.files.of_file import FileQuestion
 
 #: Given as arguments, not as flags: field → how the help calls it.
 ARGUMENTS = {"model": "MODEL", "data": "DATA"}
@@ -78,6 +81,13 @@ def _help(name: str, info: FieldInfo) -> str:
 
 def question_from(model: str, data: str | None, flags: Mapping[str, Any]) -> Question:
     """The question that arguments and flags ask. Raises QuestionError."""
+    return question_and_file(model, data, flags)[0]
+
+
+def question_and_file(
+    model: str, data: str | None, flags: Mapping[str, Any]
+) -> tuple[Question, FileQuestion | None]:
+    """As ``question_from``, with what the file says that stands in the place of the model."""
     given = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in flags.items()
@@ -90,6 +100,5 @@ def question_from(model: str, data: str | None, flags: Mapping[str, Any]) -> Que
             raise QuestionError(
                 f"{model} is a model already", where=FieldName("model"), mend="Name one of them"
             )
-        given["model"] = named
-        places["model"] = "--model"
+        given["model"], places["model"] = named, flag("model")
     return parsed(model, data, given, places=places, beside=beside)

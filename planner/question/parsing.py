@@ -5,13 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planner.errors import FieldName, QuestionError
 from planner.question.fields import Places, place, plain_types
 from planner.question.files.document import COMMANDS, JSON, PICKLES, TOML, YAML
 from planner.question.question import Question
 from planner.units import parse_count
+
+if TYPE_CHECKING:
+    from planner.question.files.of_file import FileQuestion
 
 #: Suffixes of files that hold a whole question, and no model or data.
 FILE_SUFFIXES = (*YAML, *TOML, *COMMANDS)
@@ -29,6 +32,19 @@ def question_from(
     file of a tool that an importer knows, is read; what is given wins over its keys. ``beside``:
     files of settings that belong to it, such as accelerate's. ``places``: how to call where a field
     was given, by default its name. Raises QuestionError."""
+    return question_and_file(model, data, given, places=places, beside=beside)[0]
+
+
+def question_and_file(
+    model: str,
+    data: str | None,
+    given: Mapping[str, Any],
+    *,
+    places: Mapping[str, str] | None = None,
+    beside: Sequence[str] = (),
+) -> tuple[Question, FileQuestion | None]:
+    """As ``question_from``, with what the file says; None where there is none."""
+    found: FileQuestion | None = None
     called = {name: FieldName(name, text=place) for name, place in (places or {}).items()}
     where = {name: called.get(name) or FieldName(name) for name in given}
     if is_file(model):
@@ -50,7 +66,7 @@ def question_from(
         values["data"], where["data"] = data, called.get("data") or FieldName("data")
         if "samples" not in given:
             values.pop("samples", None)
-    return _validated(values, where, model).noting(*notes, granted=granted)
+    return _validated(values, where, model).noting(*notes, granted=granted), found
 
 
 def is_file(model: str) -> bool:

@@ -24,8 +24,14 @@ from planner.datasets.profile import MODALITIES
 from planner.models.building.diffusion.conditions import CONDITIONS
 from planner.plan.inputs.pictures import CAPTIONED, OF_ONE_SUBJECT
 from planner.question import ALL_STRATEGIES, Question
+from planner.question.importers.table import MEANINGS
 from planner.tasks import tasks
 
+#: Whose files are read as questions.
+TOOLS = (
+    *("accelerate", "axolotl", "deepspeed", "diffusers", "diffusers_dreambooth", "kohya"),
+    *("lightning", "llamafactory", "torchtune", "transformers", "trl", "unsloth"),
+)
 OF_WORK = {
     "defaults/training.csv": GENERIC
     + (
@@ -55,6 +61,24 @@ OF_WORK = {
         one_of("strategy", ALL_STRATEGIES),
         one_of("modality", tuple({task.runs for task in tasks().values()})),
     ),
+    "importers/models.csv": GENERIC + (unique("name"), dated("date")),
+    **{
+        f"importers/{tool}.csv": GENERIC
+        + (
+            unique("key"),
+            dated("date"),
+            one_of("meaning", MEANINGS),
+            rows_satisfying(
+                lambda row: (row["meaning"] == "field") == bool(row["field"]),
+                "a field without its name, or a name without",
+            ),
+            rows_satisfying(
+                lambda row: not row["field"] or row["field"] in Question.model_fields,
+                "no field of a question",
+            ),
+        )
+        for tool in TOOLS
+    },
     "models/own_models.csv": GENERIC
     + (
         unique("name"),

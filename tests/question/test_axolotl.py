@@ -78,6 +78,7 @@ def test_an_example_is_understood_but_for_a_share(asked):
     values, notes = asked(QLORA, gpus="4")
     assert values == {
         "model": "gpt2",
+        "stack": "axolotl",
         "strategy": ["qlora"],
         "epochs": 3,
         "micro_batch": 2,

@@ -21,7 +21,7 @@ def made() -> str:
     return page(
         "Formats",
         "## Data that is read\n\n" + table(("Format", "Suffixes", "Called"), data),
-        "## Configuration files that are read as a question\n\n`planner estimate FILE.yaml` reads "
+        "## Configuration files that are read as a question\n\n`planner estimate FILE` reads "
         f"`project.yaml` (`planner init` writes one) and the files of\n\n{tools}",
         "## What is written\n\n" + table(("What", "Suffixes"), written),
     )

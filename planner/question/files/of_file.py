@@ -47,20 +47,27 @@ def of_file(
             )
         keys = {name: name for name in found.values}
         return FileQuestion(_from_folder(found.values, path.parent), _places(found, path, keys))
-    imported = _whole(found, path, given, [_tools_file(Path(name)) for name in beside])
-    strange = [name for name, value in imported.values.items() if not _allowed(name, value)]
-    imported = imported.refusing(strange)
-    where = _places(found, path, imported.keys)
-    values = _from_folder(imported.values, path.parent)
+    said = _whole(found, path, given, [_tools_file(Path(name)) for name in beside])
+    said = said.refusing([name for name, value in said.values.items() if not _allowed(name, value)])
+    if found.importer.stack is not None:
+        said = replace(said, values={"stack": found.importer.stack} | said.values)
+    where = _places(found, path, said.keys)
+    values = _from_folder(said.values, path.parent)
     _check(values, where, path, given, data)
     return FileQuestion(
         values,
         where,
-        _notes(found.importer, path, imported),
-        _granted(found.importer, path, imported, given),
+        _notes(found.importer, path, said),
+        _granted(found.importer, path, said, given),
         found.importer.tool,
-        imported,
+        said,
     )
+
+
+def imported(path: Path, beside: Sequence[str] = ()) -> Imported:
+    """What another tool's file says, before any of it is a question. Raises QuestionError."""
+    found = _tools_file(path)[1]
+    return _whole(found, path, {}, [_tools_file(Path(name)) for name in beside])
 
 
 def _tools_file(path: Path) -> tuple[Path, FileKeys, Importer]:

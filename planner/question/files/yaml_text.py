@@ -25,8 +25,9 @@ class _Strict(yaml.SafeLoader):
 
 def of_yaml(text: str, path: Path) -> Document:
     """Raises QuestionError."""
-    loader: Any = _Strict(text)  # PyYAML's stubs leave its methods untyped
+    loader: Any = None  # PyYAML's stubs leave its methods untyped
     try:
+        loader = _Strict(text)
         root = loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):
             raise QuestionError(
@@ -47,7 +48,8 @@ def of_yaml(text: str, path: Path) -> Document:
             f"not readable as YAML: {' '.join(str(error).split())[:200]}", where=str(path)
         ) from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     return Document({str(key): value for key, value in values.items()}, lines)
 
 

@@ -19,12 +19,14 @@ __all__ = ["Imported", "Importer", "Keys", "importer_of", "registry", "shown"]
 class Importer:
     """``claims(keys)``: whether a file with these top-level keys is the tool's. ``read(document,
     gpus)``: the question of a file, trained on so many devices. ``devices(document)``: on how many
-    it says itself, None where it does not."""
+    it says itself, None where it does not. ``stack``: what its trainings run as, by the question's
+    name; None where a file says nothing of it."""
 
     tool: str
     claims: Callable[[frozenset[str]], bool]
     read: Callable[[Mapping[str, Any], int], Imported]
     devices: Callable[[Mapping[str, Any]], int | None] = lambda document: None
+    stack: str | None = None
 
 
 @cache

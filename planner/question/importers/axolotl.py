@@ -157,5 +157,8 @@ def _evaluation(keys: Keys) -> None:
 
 
 IMPORTER = Importer(
-    "axolotl", lambda keys: "base_model" in keys and not SIGNS.isdisjoint(keys), read
+    "axolotl",
+    lambda keys: "base_model" in keys and not SIGNS.isdisjoint(keys),
+    read,
+    stack="axolotl",
 )

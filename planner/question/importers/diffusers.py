@@ -78,4 +78,5 @@ IMPORTER = Importer(
         and OF_KOHYA.isdisjoint(keys)
     ),
     read,
+    stack="loop",
 )

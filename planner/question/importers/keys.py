@@ -137,6 +137,10 @@ class Keys:
         """What the tool does of itself, and the question's default stands for."""
         self._assumed[field] = words
 
+    def runs_as(self, stack: str) -> None:
+        """The software of the run, by the question's name, where the keys together tell it."""
+        self._values["stack"], self._keys["stack"] = stack, "stack"
+
     def leave_out(self, key: str) -> None:
         """A key whose value cannot be asked yet; nothing where it is not set."""
         for path in self._under(key):
@@ -191,7 +195,8 @@ class Keys:
         settled = {*self._values, *({"epochs"} if "max_steps" in self._values else ())}
         for row in self._table.with_defaults():
             said, value = row.said(self._table.default(row.key))
-            if row.field not in settled and said and value is not None:
+            absent = unset(_at(self._document, row.key))
+            if absent and row.field not in settled and said and value is not None:
                 self.put(row.field, value, row.key)
         fates = tuple(self._fates[path] for path in self._open)
         return Imported(self._values, self._keys, fates, self._assumed, tuple(self._beside))
@@ -216,7 +221,9 @@ class Keys:
 
     def _end(self, path: str, fate: str, field: str = "", head: str = "") -> None:
         before = self._fates.get(path)
-        if before is not None and fate == before.fate and not field:
+        if before is not None and (
+            before.fate == CANNOT_BE_ASKED or (fate == before.fate and not field)
+        ):
             return
         self._fates[path] = Fate(path, self._open[path], fate, field, head)
 

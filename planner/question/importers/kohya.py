@@ -153,4 +153,5 @@ IMPORTER = Importer(
         )
     ),
     read,
+    stack="loop",
 )

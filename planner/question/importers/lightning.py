@@ -136,10 +136,8 @@ def _validation(keys: Keys) -> None:
 
 IMPORTER = Importer(
     "lightning",
-    lambda keys: (
-        "trainer" in keys
-        and (len(keys) == 1 or not BESIDE_TRAINER.isdisjoint(keys))
-    ),
+    lambda keys: "trainer" in keys and (len(keys) == 1 or not BESIDE_TRAINER.isdisjoint(keys)),
     read,
     devices,
+    stack="lightning",
 )

@@ -140,4 +140,5 @@ IMPORTER = Importer(
     "LLaMA-Factory",
     lambda keys: "model_name_or_path" in keys and not SIGNS.isdisjoint(keys),
     read,
+    stack="llama_factory",
 )

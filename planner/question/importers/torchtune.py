@@ -36,7 +36,7 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     put_batch(keys, "gradient_accumulation_steps", "batch_size", gpus)
     _optimizer(keys)
     _steps(keys)
-    _data(keys)
+    _data(keys, document)
     loss = keys.take("loss._component_")
     if loss not in (None, *WHOLE_LOGITS):
         keys.leave_out("loss._component_")
@@ -125,7 +125,7 @@ def _steps(keys: Keys) -> None:
         keys.leave_out("max_steps_per_epoch")
 
 
-def _data(keys: Keys) -> None:
+def _data(keys: Keys, document: Mapping[str, Any]) -> None:
     """A builder of a data set is its name: nobody but torchtune knows what it loads."""
     builder, source = keys.take("dataset._component_"), keys.take("dataset.source")
     files = keys.take("dataset.data_files")
@@ -135,14 +135,14 @@ def _data(keys: Keys) -> None:
         keys.put("data", source, "dataset.source")
     elif isinstance(builder, str):
         keys.put("data", builder, "dataset._component_")
-    if keys.take("datasets"):
-        keys.leave_out("datasets")
-    if isinstance(document_list := keys.take("dataset"), list) and document_list:
-        keys.leave_out("dataset")
+    for key in ("datasets", "dataset"):
+        if isinstance(document.get(key), list):
+            keys.leave_out(key)
 
 
 IMPORTER = Importer(
     "torchtune",
     lambda keys: {"checkpointer", "tokenizer"} <= keys or {"model", "tokenizer", "loss"} <= keys,
     read,
+    stack="loop",
 )

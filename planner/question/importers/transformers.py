@@ -64,6 +64,7 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     put_data(keys)
     put_sharding(keys)
     _script(keys)
+    keys.runs_as("trl" if trl else "trainer")
     return keys.imported()
 
 

@@ -93,4 +93,5 @@ IMPORTER = Importer(
         or ("model_name" in keys and not FLAT.isdisjoint(keys))
     ),
     read,
+    stack="unsloth",
 )
