@@ -33,14 +33,16 @@ from planner.question.importers.keys import (  # noqa: E402
 EXAMPLES = ROOT / "tests" / "question" / "importers" / "examples"
 HEAD = """# Configurations of other tools
 
-`planner estimate FILE` reads the file that a training already has, and `planner convert FILE` says what was understood of it
-([how to](how_to/own_files.md)). Below are published examples of each tool, their keys and values re-written: of every file how many
-keys were understood, how many have no bearing on time, memory or money, how many cannot be asked yet and how many are unknown. A key
-stands in one of the four, nothing is dropped. Made by `benchmarks/imported_configs.py`; what a key means is a row of
-`profiles/importers/`.
+`planner estimate FILE` reads the file that a training already has, and `planner convert FILE` says
+what was understood of it ([how to](how_to/own_files.md)). Below are published examples of each
+tool, their keys and values re-written: of every file how many keys were understood, how many have
+no bearing on time, memory or money, how many cannot be asked yet and how many are unknown. A key
+stands in one of the four, nothing is dropped. Made by `benchmarks/imported_configs.py`; what a key
+means is a row of `profiles/importers/`.
 
-The tables were written with these examples and the tools' own lists of arguments at hand, so that few keys of theirs are unknown; a
-key that a tool gets tomorrow will be, and is then named in the first lines of the answer.
+The tables were written with these examples and the tools' own lists of arguments at hand, so that
+few keys of theirs are unknown; a key that a tool gets tomorrow will be, and is then named in the
+first lines of the answer.
 """
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 #: Topics of what was given: a warning on one says that another question may have been answered.
 GIVEN = ("left_out", "data", "model", "task")
-#: Topics with lines of their own on a screen: the limits, and the project beside the run.
-BUDGET = ("limit", "cost")
+#: Topics with lines of their own on a screen: what of a file is not in the answer, the limits, and
+#: the project beside the run.
+OWN_LINES = ("file", "limit", "cost")
 #: Topics whose first line only says again what was asked or what comes out.
 RESTATED = ("model", "task", "data", "run")
 
@@ -32,7 +33,7 @@ def decisive(document: Mapping[str, Any], chosen: Mapping[str, Any] | None) -> l
     """All lines that may change a decision, the weightiest first. ``document``: of ``estimate`` or
     ``choose``; ``chosen``: the option or way that is recommended, whose warnings come before those
     of the others."""
-    lines = [line for line in document.get("first_lines", ()) if line["topic"] not in BUDGET]
+    lines = [line for line in document.get("first_lines", ()) if line["topic"] not in OWN_LINES]
     found = [
         Decisive(line["text"], True, INPUT if line["topic"] in GIVEN else RUN)
         for line in lines
@@ -41,7 +42,8 @@ def decisive(document: Mapping[str, Any], chosen: Mapping[str, Any] | None) -> l
     found.sort(key=lambda line: line.rank)
     warnings = [*(chosen["warnings"] if chosen else ()), *document["warnings"]]
     warnings += _of_others(document, chosen)
-    found += [Decisive(text, True, FIGURES) for text in warnings]
+    of_file = {text for text, _ in on_topic(document, "file")}
+    found += [Decisive(text, True, FIGURES) for text in warnings if text not in of_file]
     restated: set[str] = set()
     for line in lines:
         if line["warning"]:

@@ -79,7 +79,7 @@ def test_what_was_understood_is_listed(capsys):
     file = EXAMPLES / "llamafactory" / "examples_train_lora_qwen3_lora_dpo.yaml"
     assert run(["convert", str(file), *COUNTS]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("Read as LLaMA-Factory's: ")
+    assert lines[0].startswith("Read as a file of LLaMA-Factory: ")
     assert lines[2] == "Cannot be asked yet:" and "  stage dpo" in lines
     assert "  cutoff_len 2048 → max_length: 2048" in lines
     assert run(["convert", str(file), *COUNTS, "--json"]) == 0
@@ -129,7 +129,7 @@ def test_what_is_not_in_the_answer_stands_in_its_first_lines(capsys, monkeypatch
     monkeypatch.setenv("COLUMNS", "80")
     file = EXAMPLES / "llamafactory" / "examples_train_lora_qwen3_lora_dpo.yaml"
     assert run(["estimate", str(file), *COUNTS, "--gpu", "h100", "--model", "gpt2"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    marked = [line for line in lines if line.startswith("! ")]
-    assert "is read as LLaMA-Factory's" in " ".join(lines).replace("\n", " ")
-    assert marked[0].startswith("! examples_train_lora_qwen3_lora_dpo.yaml is read as")
+    shown = capsys.readouterr().out
+    before = " ".join(shown[: shown.index("Strategy")].split())
+    assert "qwen3_lora_dpo.yaml is read as a file of LLaMA-Factory; not in this answer" in before
+    assert "stage dpo" in before and shown.count("stage dpo") == 1

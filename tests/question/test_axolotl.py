@@ -162,14 +162,14 @@ def test_a_key_becomes_a_field(asked, lines, field, value):
 def test_what_cannot_be_asked_is_listed(asked, lines, words):
     _, (note,) = asked(BASE + lines)
     assert note == (
-        "axolotl.yml is read as axolotl's; not in this answer, since it cannot be asked yet: "
-        + words
+        "axolotl.yml is read as a file of axolotl; not in this answer, since it cannot be asked "
+        f"yet: {words}"
     )
 
 
 def test_what_is_not_understood_is_listed(asked):
     values, (note,) = asked(BASE + "unheard_of: false\ntrust_remote_code: true\n")
-    assert note == "axolotl.yml is read as axolotl's; not understood: unheard_of False"
+    assert note == "axolotl.yml is read as a file of axolotl; not understood: unheard_of False"
     assert "trust_remote_code" not in values
 
 

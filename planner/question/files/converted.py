@@ -22,6 +22,7 @@ from planner.question.importers.keys import (
     WITHOUT_COST,
     shown,
 )
+from planner.question.importers.keys import listed as listed_values
 from planner.question.question import Question
 
 WIDTH = 98
@@ -105,7 +106,7 @@ def listed(document: dict[str, Any]) -> list[str]:
     """The same in lines, what was not understood first."""
     keys = document["keys"]
     counts = ", ".join(f"{len(found)} {fate}" for fate, found in keys.items())
-    lines = [f"Read as {document['tool']}'s: {counts}."]
+    lines = [f"Read as a file of {document['tool']}: {counts}."]
     for fate in (UNKNOWN, CANNOT_BE_ASKED, UNDERSTOOD, WITHOUT_COST):
         if not keys[fate]:
             continue
@@ -127,5 +128,5 @@ def listed(document: dict[str, Any]) -> list[str]:
 
 
 def _said(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = ", ".join(map(str, listed_values(value))) if isinstance(value, list) else str(value)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

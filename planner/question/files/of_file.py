@@ -86,21 +86,26 @@ def _whole(
     """A tool's file with those that it refers to and those that are named beside it."""
     assert found.importer is not None
     document = dict(found.values)
-    launch = document.pop(LAUNCH, None)
+    launch = cast("dict[str, Any]", dict(document.pop(LAUNCH, None) or {}))
+    others = [(name, dict(keys.values), importer) for name, keys, importer in beside]
+    for key in found.importer.of_launcher:
+        for source in (launch, *(values for _, values, _ in others)):
+            if key in source and key not in document:
+                document[key] = source.pop(key)
     said = [
         _gpus(given.get("gpus")),
         found.importer.devices(document),
-        importer_named("accelerate").devices(launch) if isinstance(launch, Mapping) else None,
-        *(importer.devices(keys.values) for _, keys, importer in beside),
+        importer_named("accelerate").devices(launch),
+        *(importer.devices(values) for _, values, importer in others),
     ]
     gpus = next((count for count in said if count), 1)
     imported = found.importer.read(document, gpus)
-    if isinstance(launch, Mapping):
-        flags = cast("Mapping[str, Any]", launch)
-        imported = imported.over(importer_named("accelerate").read(flags, gpus), f"{LAUNCH}.")
+    if launch:
+        flags = importer_named("accelerate").read(launch, gpus)
+        imported = imported.over(flags, f"{LAUNCH}.")
     waiting = [(path, one) for one in imported.beside]
-    for name, keys, importer in beside:
-        other = importer.read(keys.values, gpus)
+    for name, values, importer in others:
+        other = importer.read(values, gpus)
         imported = imported.over(other, f"{name.name}: ")
         waiting += [(name, one) for one in other.beside]
     for origin, (tool, what, key) in waiting:
@@ -183,7 +188,7 @@ def _notes(importer: Importer, path: Path, imported: Imported) -> tuple[str, ...
         )
     ]
     said = "; ".join(f"{words}: {keys}" for words, keys in parts if keys)
-    return (f"{path.name} is read as {importer.tool}'s; {said}",) if said else ()
+    return (f"{path.name} is read as a file of {importer.tool}; {said}",) if said else ()
 
 
 def _granted(

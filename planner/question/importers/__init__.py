@@ -20,13 +20,15 @@ class Importer:
     """``claims(keys)``: whether a file with these top-level keys is the tool's. ``read(document,
     gpus)``: the question of a file, trained on so many devices. ``devices(document)``: on how many
     it says itself, None where it does not. ``stack``: what its trainings run as, by the question's
-    name; None where a file says nothing of it."""
+    name; None where a file says nothing of it. ``of_launcher``: keys that its launcher may be told
+    in the file's place."""
 
     tool: str
     claims: Callable[[frozenset[str]], bool]
     read: Callable[[Mapping[str, Any], int], Imported]
     devices: Callable[[Mapping[str, Any]], int | None] = lambda document: None
     stack: str | None = None
+    of_launcher: tuple[str, ...] = ()
 
 
 @cache

@@ -79,4 +79,5 @@ IMPORTER = Importer(
     ),
     read,
     stack="loop",
+    of_launcher=("mixed_precision",),
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from planner.question.importers.table import FIELD, LEFT_OUT, NONE, Row, Table
 
@@ -121,6 +121,10 @@ class Keys:
         value = _at(self._document, key)
         return self._table.default(key) if unset(value) else value
 
+    def is_usual(self, key: str) -> bool:
+        """Whether a key says what its tool takes without it."""
+        return _at(self._document, key) in (None, self._table.default(key))
+
     def put(self, field: str, value: Any, key: str) -> None:
         """The question's ``field`` is what ``key`` says, or what its tool takes without it."""
         self._values[field], self._keys[field] = value, key
@@ -166,16 +170,15 @@ class Keys:
             self._end(path, WITHOUT_COST)
 
     def refer(self, tool: str, file_or_settings: Any, key: str) -> None:
-        """What another tool's file beside this one, or a part of this one, says."""
+        """What another tool's file beside this one says, or a part of this one, whose keys are
+        counted there."""
         for path in self._under(key):
-            self._end(path, UNDERSTOOD)
+            if isinstance(file_or_settings, Mapping):
+                self._open.pop(path)
+                self._fates.pop(path, None)
+            else:
+                self._end(path, UNDERSTOOD)
         self._beside.append((tool, file_or_settings, key))
-
-    def drop(self, key: str) -> None:
-        """A part that is handed on to another tool whole, whose keys are counted there."""
-        for path in self._under(key):
-            self._open.pop(path)
-            self._fates.pop(path, None)
 
     def imported(self, without_cost: Iterable[str] = ()) -> Imported:
         """What was understood. ``without_cost``: keys that change neither time, memory nor money,
@@ -239,7 +242,7 @@ def unset(value: Any) -> bool:
     return value is None or value == "" or value == [] or value == {}
 
 
-def whole(value: Any) -> bool:
+def whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -270,8 +273,13 @@ def _at(document: Any, key: str) -> Any:
     """What stands at ``a.b[0].c``."""
     found = document
     for part in re.split(r"\.|(?=\[\d+\])", key):
-        if part.startswith("[") and isinstance(found, list):
-            found = found[int(part[1:-1])] if int(part[1:-1]) < len(found) else None
+        if part.startswith("["):
+            parts, number = listed(found), int(part[1:-1])
+            found = parts[number] if number < len(parts) else None
         else:
-            found = found.get(part) if isinstance(found, Mapping) else None
+            found = _get(found, part)
     return found
+
+
+def _get(value: Any, name: str) -> Any:
+    return cast("Mapping[str, Any]", value).get(name) if isinstance(value, Mapping) else None

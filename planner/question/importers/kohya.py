@@ -129,7 +129,9 @@ def _datasets(keys: Keys, document: Mapping[str, Any]) -> Any:
 
 
 def _subsets(keys: Keys, first: Any) -> None:
-    subsets = listed(first.get("subsets")) if isinstance(first, dict) else []
+    subsets: list[Any] = []
+    if isinstance(first, dict):
+        subsets = listed(cast("dict[str, Any]", first).get("subsets"))
     for number in range(len(subsets)):
         at = f"datasets[0].subsets[{number}]"
         folder, repeats = keys.take(f"{at}.image_dir"), keys.take(f"{at}.num_repeats")
@@ -154,4 +156,5 @@ IMPORTER = Importer(
     ),
     read,
     stack="loop",
+    of_launcher=("mixed_precision",),
 )

@@ -51,7 +51,9 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     _validation(keys)
     for number, callback in enumerate(listed(keys.take("trainer.callbacks"))):
         at = f"trainer.callbacks[{number}]"
-        path = callback.get("class_path", "") if isinstance(callback, dict) else callback
+        path: Any = callback
+        if isinstance(callback, dict):
+            path = cast("dict[str, Any]", callback).get("class_path", "")
         known = str(path).rsplit(".", 1)[-1] in HARMLESS
         (keys.harmless if known else keys.leave_out)(at if isinstance(callback, dict) else at[:-3])
     return keys.imported()

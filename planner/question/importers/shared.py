@@ -78,7 +78,7 @@ def put_trainer_precision(keys: Keys, *, adapted: bool, loaded: tuple[str, ...])
 
 def put_rhythm(keys: Keys, *, strategy: tuple[str, ...], steps: str, field: str) -> None:
     """How often an epoch something is done. A number of steps is no number an epoch, which a
-    question asks for; it is left out."""
+    question asks for; unless it is the tool's usual one it is left out."""
     how = {key: keys.take(key) for key in strategy}
     key, word = next(((k, v) for k, v in how.items() if v is not None), (strategy[0], None))
     every = keys.take(steps)
@@ -90,5 +90,5 @@ def put_rhythm(keys: Keys, *, strategy: tuple[str, ...], steps: str, field: str)
         keys.harmless(steps)
     elif word in ("best",):
         keys.leave_out(key)
-    elif every is not None:
+    elif every is not None and not keys.is_usual(steps):
         keys.leave_out(steps)

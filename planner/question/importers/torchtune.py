@@ -62,7 +62,9 @@ def _filled(value: Any, document: Mapping[str, Any], depth: int) -> Any:
 
 def _named(document: Any, path: str) -> Any:
     for part in path.split("."):
-        document = document.get(part) if isinstance(document, Mapping) else None
+        if not isinstance(document, Mapping):
+            return None
+        document = cast("Mapping[str, Any]", document).get(part)
     return document if isinstance(document, str | int | float | bool) else None
 
 

@@ -91,8 +91,6 @@ def put_data(keys: Keys) -> None:
 def put_sharding(keys: Keys) -> None:
     """``deepspeed`` names a file or holds its settings; of FSDP nothing can be asked yet."""
     deepspeed = keys.take("deepspeed")
-    if isinstance(deepspeed, Mapping):
-        keys.drop("deepspeed")
     if deepspeed:
         keys.refer("deepspeed", deepspeed, "deepspeed")
     fsdp = [word for word in listed(keys.take("fsdp")) if word]

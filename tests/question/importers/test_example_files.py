@@ -151,7 +151,8 @@ UNDERSTOOD_OF = {
         "micro_batch": 1,
         "image_size": 512,
         "epochs": 100,
-        "precision": "amp_fp16",
+        # as its launcher was told
+        "precision": "fp16",
     },
     "diffusers/train_dreambooth_lora_sdxl_11.sh": {
         "model": "stabilityai/stable-diffusion-xl-base-1.0",

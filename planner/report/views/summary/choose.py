@@ -18,6 +18,7 @@ from planner.report.views.summary.parts import (
     Part,
     Screen,
     decisive_parts,
+    of_file,
     rest_words,
 )
 from planner.report.views.table import DASH
@@ -32,7 +33,7 @@ MORE = "the stages in full, what the data supports"
 def screen(document: Json, *, brief: bool = False) -> Screen:
     """``brief``: only what is recommended, and the shortlist."""
     way = document["recommended"]
-    parts: list[Part] = [Paragraph(asked(document, _run(way)))]
+    parts: list[Part] = [Paragraph(asked(document, _run(way))), *of_file(document)]
     parts += _advised(document)
     told = on_topic(document, "limit")
     parts += [Paragraph(clean(text), "Budget:", "bad" if warns else "") for text, warns in told]

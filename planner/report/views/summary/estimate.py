@@ -28,6 +28,7 @@ from planner.report.views.summary.parts import (
     Part,
     Screen,
     decisive_parts,
+    of_file,
     rest_words,
 )
 from planner.report.views.table import DASH
@@ -43,7 +44,7 @@ def screen(answer: Json, *, brief: bool = False) -> Screen:
     """``brief``: without the project, what would make the rest fit, and what was assumed."""
     option = recommended_option(answer)
     shown = option or next((x for x in answer["options"] if x.get("run")), None)
-    parts: list[Part] = [Paragraph(asked(answer, run_of(shown)))]
+    parts: list[Part] = [Paragraph(asked(answer, run_of(shown))), *of_file(answer)]
     parts += [Paragraph(text, keep=0) for text in _where(answer)]
     if answer["options"]:
         parts.append(Grid(table(answer, option)))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planner.choose.decisive import ASSUMED, Decisive, decisive
+from planner.choose.decisive import ASSUMED, Decisive, decisive, on_topic
 from planner.errors import FieldName
 from planner.report.views.summary.columns import Columns
 from planner.report.words import clean
@@ -64,6 +64,13 @@ def decisive_parts(
         keep = place + (HELPS if line.rank < ASSUMED else 4 * HELPS) if line.rank else 0
         parts.append(Paragraph(clean(line.text), lead, style, keep, counts=1))
     return parts, found[DECISIVE:]
+
+
+def of_file(document: Mapping[str, Any]) -> list[Paragraph]:
+    """What of the file that was asked with is not in the answer, which stands before every
+    figure."""
+    told = on_topic(document, "file")
+    return [Paragraph(clean(text), "!", "warn", counts=1) for text, _ in told]
 
 
 def rest_words(hidden: Sequence[Decisive], assumptions: int, more: str) -> Callable[[int], str]:
