@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from planner.cli import answering, main, question_options
-from planner.question import Question, project_file
+from planner.question import Question
+from planner.question.files import project_file
 
 SAMPLE = Path(__file__).parents[1] / "report" / "sample_answer.json"
 ANSI = "\x1b["

@@ -79,7 +79,9 @@ def _lines(node: yaml.MappingNode) -> dict[str, int]:
             continue
         name = key.value
         if not isinstance(name, str):
-            raise yaml.MarkedYAMLError(problem="a key that is no name", problem_mark=key.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem="unknown key, which is no name", problem_mark=key.start_mark
+            )
         if name in lines:
             raise _Twice(name, lines[name], key.start_mark)
         lines[name] = key.start_mark.line + 1

@@ -172,8 +172,9 @@ class Keys:
     def refer(self, tool: str, file_or_settings: Any, key: str) -> None:
         """What another tool's file beside this one says, or a part of this one, whose keys are
         counted there."""
+        part = isinstance(file_or_settings, Mapping)
         for path in self._under(key):
-            if isinstance(file_or_settings, Mapping):
+            if part:
                 self._open.pop(path)
                 self._fates.pop(path, None)
             else:

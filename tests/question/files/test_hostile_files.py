@@ -31,7 +31,7 @@ CASES = {
     "tag.yaml": (GOOD + "x: !!python/object/apply:os.system [ls]\n", "not YAML"),
     "deep.yaml": (GOOD + "x: " + "[" * 5000, "not readable as YAML"),
     "broken.yaml": ("base_model: [", "not YAML"),
-    "key.yaml": (GOOD + "? [a, b]\n: 1\n", "a key that is no name"),
+    "key.yaml": (GOOD + "? [a, b]\n: 1\n", "unknown key, which is no name"),
     "two.yaml": (GOOD + "---\nx: 1\n", "not YAML"),
     "number.yaml": (GOOD.replace("64", "many"), "'many' is not a whole number"),
     "negative.yaml": (GOOD.replace("64", "-64"), "must be at least 1"),
