@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from planner.errors import FieldName, QuestionError
 from planner.question.fields import Places, place, plain_types
-from planner.question.files.document import COMMANDS, JSON, PICKLES, TOML, YAML
+from planner.question.files.document import COMMANDS, JSON, PICKLES, TOML, YAML, text_of
 from planner.question.question import Question
 from planner.units import parse_count
 
@@ -79,14 +79,17 @@ def is_file(model: str) -> bool:
 
 
 def _is_of_a_tool(path: Path) -> bool:
-    """A JSON file may be a model's configuration, data or an answer as well."""
-    from planner.question.files.reading import read
+    """A JSON file may be a model's configuration, data or an answer as well. One that says a key
+    twice is a tool's, and refused where it is read."""
+    import json
+
     from planner.question.importers import importer_of
 
     try:
-        return importer_of(read(path).values) is not None
-    except QuestionError:
+        found = json.loads(text_of(path))
+    except (QuestionError, ValueError, RecursionError):
         return False
+    return isinstance(found, dict) and importer_of(cast("dict[str, Any]", found)) is not None
 
 
 def _validated(values: dict[str, Any], where: Mapping[str, FieldName], model: str) -> Question:

@@ -36,7 +36,10 @@ CASES = {
     "number.yaml": (GOOD.replace("64", "many"), "'many' is not a whole number"),
     "negative.yaml": (GOOD.replace("64", "-64"), "must be at least 1"),
     "type.yaml": (GOOD.replace("gpt2", "[1, 2]"), "names no model that is known here"),
-    "twice.json": ('{"model_name_or_path": "a", "model_name_or_path": "b"}', None),
+    "twice.json": (
+        '{"model_name_or_path": "a", "model_name_or_path": "b"}',
+        "'model_name_or_path' is given twice",
+    ),
     "list.json": ("[1, 2]", None),
     "twice.toml": ("a = 1\na = 2\n", "not TOML: Cannot overwrite a value"),
     "broken.toml": ("a = \n", "not TOML"),
