@@ -15,6 +15,7 @@ from planner.question.importers.shared import (
     put_batch,
     put_model,
     put_rhythm,
+    put_stack,
     put_targets,
     put_trainer_precision,
 )
@@ -24,26 +25,22 @@ from planner.question.importers.transformers import put_evaluation, put_sharding
 SIGNS = frozenset(
     {"cutoff_len", "finetuning_type", "lora_target", "quantization_bit", "stage", "template"}
 )
-#: Stages that train on texts, as a question means it.
-SUPERVISED = ("sft", "pt")
 
 
 def read(document: Mapping[str, Any], gpus: int) -> Imported:
     """The question of LLaMA-Factory's file."""
     keys = Keys(document, table("llamafactory", "transformers"))
     put_model(keys, "model_name_or_path")
-    stage = keys.take("stage")
-    if stage not in (None, *SUPERVISED):
-        keys.leave_out("stage")
     adapted = _strategy(keys)
     _precision(keys, adapted=adapted)
     put_batch(keys, "gradient_accumulation_steps", "per_device_train_batch_size", gpus)
-    _packing(keys, stage)
+    _packing(keys, document.get("stage"))
     _data(keys)
     _held_out(keys)
     put_evaluation(keys)
     put_rhythm(keys, strategy=("save_strategy",), steps="save_steps", field="saves_per_epoch")
     put_sharding(keys)
+    put_stack(keys, "llama_factory", "enable_liger_kernel")
     return keys.imported()
 
 
@@ -140,5 +137,4 @@ IMPORTER = Importer(
     "LLaMA-Factory",
     lambda keys: "model_name_or_path" in keys and not SIGNS.isdisjoint(keys),
     read,
-    stack="llama_factory",
 )

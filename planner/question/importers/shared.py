@@ -76,6 +76,14 @@ def put_trainer_precision(keys: Keys, *, adapted: bool, loaded: tuple[str, ...])
             keys.leave_out(name)
 
 
+def put_stack(keys: Keys, trainer: str, liger: str) -> None:
+    """The software of the run; with Liger's kernels where ``liger`` asks for them."""
+    if keys.take(liger) is True:
+        keys.put("stack", "liger", liger)
+    else:
+        keys.runs_as(trainer)
+
+
 def put_rhythm(keys: Keys, *, strategy: tuple[str, ...], steps: str, field: str) -> None:
     """How often an epoch something is done. A number of steps is no number an epoch, which a
     question asks for; unless it is the tool's usual one it is left out."""

@@ -22,8 +22,6 @@ LORA = re.compile(r"(.*\.)(q?lora_)(\w+)")
 ATTENTION = {"output_proj": "o_proj"}
 MLP = ("gate_proj", "up_proj", "down_proj")
 HEAD = "lm_head"
-#: Losses whose logits are whole, as a question means it.
-WHOLE_LOGITS = ("torch.nn.CrossEntropyLoss",)
 #: Its data sets, and the hub's that they load.
 HUB = re.compile(r"torchtune\.datasets\.(\w+)_dataset")
 
@@ -37,11 +35,6 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     _optimizer(keys)
     _steps(keys)
     _data(keys, document)
-    loss = keys.take("loss._component_")
-    if loss not in (None, *WHOLE_LOGITS):
-        keys.leave_out("loss._component_")
-    if keys.take("teacher_model"):
-        keys.leave_out("teacher_model")
     return keys.imported()
 
 

@@ -16,6 +16,7 @@ from planner.question.importers.shared import (
     put_batch,
     put_model,
     put_rhythm,
+    put_stack,
     put_targets,
     put_trainer_precision,
 )
@@ -64,7 +65,7 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     put_data(keys)
     put_sharding(keys)
     _script(keys)
-    keys.runs_as("trl" if trl else "trainer")
+    put_stack(keys, "trl" if trl else "trainer", "use_liger_kernel")
     return keys.imported()
 
 
