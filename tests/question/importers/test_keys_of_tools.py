@@ -50,7 +50,7 @@ VALUES = st.one_of(
     st.floats(-1, 10, allow_nan=False),
     st.sampled_from(["auto", "no", "bf16", "fp16", "adamw_torch", "512,512", "x", "", "all"]),
     st.lists(st.sampled_from(["q_proj", "v_proj"]), max_size=2),
-    st.just({"enabled": True}),
+    st.builds(lambda: {"enabled": True}),
 )
 
 
