@@ -5,6 +5,7 @@ A network module trains adapters; without one the whole model trains. Epochs win
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -25,6 +26,10 @@ OF_DATA = frozenset({"datasets", "general"})
 ADAPTERS = ("networks.lora", "networks.lora_flux", "networks.lora_sd3", "networks.lora_lumina")
 
 
+#: Scripts that train adapters or whole models, as a question means it.
+KNOWN = re.compile(r"((sdxl|flux|sd3|lumina)_)?train(_network|_db)?\.py|fine_tune\.py")
+
+
 def read(document: Mapping[str, Any], gpus: int) -> Imported:
     """The question of kohya's file."""
     document = _flattened(document)
@@ -32,6 +37,7 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     put_model(keys, "pretrained_model_name_or_path")
     data_alone = keys.known() <= OF_DATA
     if not data_alone:
+        _script(keys)
         adapted = _strategy(keys)
         _precision(keys, adapted=adapted)
         put_optimizer(keys, "optimizer_type", "use_8bit_adam")
@@ -55,6 +61,13 @@ def _flattened(document: Mapping[str, Any]) -> dict[str, Any]:
         else:
             found[name] = value
     return found
+
+
+def _script(keys: Keys) -> None:
+    """Textual inversion and the like are other trainings."""
+    script = keys.take("(script)")
+    if script is not None and not KNOWN.fullmatch(str(script)):
+        keys.leave_out("(script)")
 
 
 def _strategy(keys: Keys) -> bool:
