@@ -152,7 +152,7 @@ def test_a_key_becomes_a_field(asked, lines, field, value):
         ("sample_packing: sometimes\n", "sample_packing sometimes"),
         ("torch_compile: auto\n", "torch_compile auto"),
         ("attn_implementation: sage\n", "attn_implementation sage"),
-        ("rl: dpo\n", "rl dpo"),
+        ("rl: simpo\n", "rl simpo"),
         ("gradient_accumulation_steps: auto\n", "gradient_accumulation_steps auto"),
         ("datasets: [{path: a}, {path: b}]\n", "datasets[1] {'path': 'b'}"),
         ("datasets: [{type: x}]\n", "datasets[0] {'type': 'x'}"),

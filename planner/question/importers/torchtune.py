@@ -1,7 +1,6 @@
 """torchtune's YAML. Models are named by their builders, and everything else by ``_component_``.
 
-Training in ``dtype: bf16`` holds weights, gradients and moments in it. The logits of the loss in
-chunks, the optimizer in the backward pass and offloaded activations cannot be asked yet.
+Training in ``dtype: bf16`` holds weights, adapters, gradients and moments in it.
 """
 
 from __future__ import annotations
@@ -76,6 +75,7 @@ def _model(keys: Keys) -> None:
     keys.put("strategy", [strategy], "model._component_")
     if adapted:
         _targets(keys)
+        keys.put("adapter_precision", "weights", "model._component_")
         if strategy == "qlora":
             keys.put("kbit_preparation", "none", "model._component_")
 

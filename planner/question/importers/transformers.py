@@ -126,10 +126,10 @@ def _strategy(keys: Keys, document: Mapping[str, Any], *, trl: bool) -> bool:
 
 
 def _script(keys: Keys) -> None:
-    """A script of TRL's that trains by preference or reward is another training."""
-    script = str(keys.take("(script)") or "")
-    if script.removesuffix(".py").removeprefix("trl ") in OTHER_TRAINING:
-        keys.leave_out("(script)")
+    """A script of TRL's that trains by preference or reward names its objective."""
+    script = str(keys.take("(script)") or "").removesuffix(".py").removeprefix("trl ")
+    if script in OTHER_TRAINING:
+        keys.put("objective", script, "(script)")
 
 
 IMPORTER = Importer(

@@ -183,10 +183,7 @@ def test_what_a_file_says(file):
 @pytest.mark.parametrize(
     ("file", "key"),
     [
-        ("llamafactory/examples_train_lora_qwen3_lora_dpo.yaml", "stage"),
-        ("torchtune/configs_llama3_2_3b_lora_single_device.yaml", "loss._component_"),
         ("trl/zephyr_7b_beta_dpo_config_full.yaml", "beta"),
-        ("axolotl/mistral_dpo_mistral_dpo_qlora.yaml", "rl"),
         ("accelerate/examples_config_yaml_templates_fsdp.yaml", "distributed_type"),
         ("kohya/sd3_train_network_4.sh", "blocks_to_swap"),
     ],
@@ -194,6 +191,19 @@ def test_what_a_file_says(file):
 def test_another_training_than_the_one_that_is_priced_is_said(file, key):
     found = {one.key for one in imported(EXAMPLES / file).of(CANNOT_BE_ASKED)}
     assert key in found
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "value"),
+    [
+        ("llamafactory/examples_train_lora_qwen3_lora_dpo.yaml", "objective", "dpo"),
+        ("torchtune/configs_llama3_2_3b_lora_single_device.yaml", "loss", "chunked"),
+        ("torchtune/configs_llama3_2_3b_lora_single_device.yaml", "adapter_precision", "weights"),
+        ("axolotl/mistral_dpo_mistral_dpo_qlora.yaml", "objective", "dpo"),
+    ],
+)
+def test_objectives_and_losses_are_understood(file, field, value):
+    assert imported(EXAMPLES / file).values[field] == value
 
 
 def test_the_page_is_of_these_files():

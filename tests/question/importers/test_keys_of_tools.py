@@ -234,7 +234,7 @@ def test_what_keys_say_together(document, field, value):
             LLAMA_FACTORY | {"freeze_trainable_layers": -2, "finetuning_type": "freeze"},
             "freeze_trainable_layers",
         ),
-        (TUNE | {"optimizer_in_bwd": True}, "optimizer_in_bwd"),
+        (TUNE | {"ac_mode": "selective"}, "ac_mode"),
         (TUNE | {"model": {"_component_": "own.models.mine"}}, "model._component_"),
         (KOHYA | {"network_module": "networks.oft"}, "network_module"),
         (KOHYA | {"resolution": "512,768"}, "resolution"),
@@ -250,6 +250,13 @@ def test_what_keys_say_together(document, field, value):
 def test_what_cannot_be_asked_yet_is_kept(document, key):
     found = importer_of(document).read(document, 2)
     assert key in {one.key for one in found.of(CANNOT_BE_ASKED)}
+
+
+def test_savings_of_torchtune_are_the_question_s():
+    asked = {"optimizer_in_bwd": True, "enable_activation_offloading": True}
+    values = importer_of(TUNE).read(TUNE | asked, 1).values
+    assert values["optimizer_in_backward"] is True
+    assert values["offload"] == "activations"
 
 
 def test_switches_that_are_off_ask_for_nothing():
