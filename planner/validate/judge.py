@@ -141,7 +141,7 @@ def why(quantity: str, case: Case, result: Any) -> str:
             "what the driver and the libraries hold; other processes on the device count too"
         ]
     if case.compile:
-        reasons.append("compiled, which the planner treats roughly")
+        reasons.append("compiled, as the compiler of today does it")
     return "; ".join(reasons)
 
 

@@ -17,6 +17,7 @@ from torch._inductor.decomposition import select_decomp_table
 from torch.autograd.graph import saved_tensors_hooks
 
 from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
+from planner.trace.recorder.compiled import kernels
 from planner.trace.recorder.compiled.kernels import Kernels
 from planner.trace.recorder.compiled.regions import Regions
 from planner.trace.recorder.cuda_mode import CudaLike
@@ -103,7 +104,7 @@ def test_kernels_compute_what_the_graph_computes(kind):
     names = [name for name, _ in block.named_parameters()]
     graphs: list[Kernels] = []
 
-    def kernels(gm, example_inputs):
+    def kept(gm, example_inputs):
         graphs.append(Kernels(gm))
         return graphs[-1]
 
@@ -112,8 +113,8 @@ def test_kernels_compute_what_the_graph_computes(kind):
 
     compiled = aot_function(
         called,
-        fw_compiler=kernels,
-        bw_compiler=kernels,
+        fw_compiler=kept,
+        bw_compiler=kept,
         partition_fn=min_cut_rematerialization_partition,
         decompositions=select_decomp_table(),
     )
@@ -153,3 +154,39 @@ def test_a_part_that_cannot_be_traced_is_told():
     assert out.shape == (2, WIDTH)
     names = {raw[0] for raw in recorder.finish().signatures}
     assert regions.said and "aten.addmm.default" in names
+
+
+def test_a_kernel_is_not_told_by_its_inputs():
+    """Answers of meta are remembered by what an operation is given; a kernel's are not."""
+    given = torch.empty(2, 8, device="meta")
+    shapes = []
+    with Recorder(nn.Module()):
+        for compute in (lambda read: [read[0].sum(0)], lambda read: [read[0] + 1, read[0] * 2]):
+            kernels._RUNNING.append(compute)
+            shapes.append([tuple(made.shape) for made in torch.ops.planner.fused([given], 1)])
+            kernels._RUNNING.pop()
+    assert shapes == [[(8,)], [(2, 8), (2, 8)]]
+
+
+@pytest.mark.parametrize("kind", ["BatchNorm", "cross entropy"])
+def test_several_results_stay_together(kind):
+    """A mean and a variance come from one operation, and its parts are read elsewhere."""
+    if kind == "BatchNorm":
+        call, given = (
+            nn.BatchNorm1d(WIDTH, affine=False, track_running_stats=False),
+            (torch.randn(6, WIDTH, requires_grad=True),),
+        )
+    else:
+        call, targets = nn.functional.cross_entropy, torch.randint(0, WIDTH, (6,))
+        given = (torch.randn(6, WIDTH, requires_grad=True), targets)
+    compiled = aot_function(
+        lambda *args: call(*args),
+        fw_compiler=lambda gm, example_inputs: Kernels(gm),
+        bw_compiler=lambda gm, example_inputs: Kernels(gm),
+        partition_fn=min_cut_rematerialization_partition,
+        decompositions=select_decomp_table(),
+    )
+    found, wanted = compiled(*given), call(*given)
+    assert torch.allclose(found, wanted, atol=1e-5)
+    one, other = (torch.autograd.grad(made.sum(), given[:1])[0] for made in (found, wanted))
+    assert torch.allclose(one, other, atol=1e-5)

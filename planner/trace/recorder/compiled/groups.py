@@ -128,6 +128,8 @@ class _Levels:
         shown = any(user.op == "output" for user in node.users)
         if not self.fused[node] or base_name(node) in _REDUCTIONS or shown or not node.users:
             return
+        if _has_parts(node):
+            return
         wanted = {self.domain[user] if self.fused[user] else None for user in node.users}
         domain = wanted.pop()
         if not wanted and domain is not None:
@@ -144,7 +146,7 @@ class _Levels:
 
     def _put_off(self, node: Node) -> None:
         users = [user for user in node.users if user.op != "output"]
-        if self.fused[node] and users:
+        if self.fused[node] and users and not _has_parts(node):
             latest = min(self.level[u] - (0 if self.together(node, u) else 1) for u in users)
             self.level[node] = max(self.level[node], latest)
 
@@ -199,12 +201,12 @@ def _closure(node: Node, group: Group) -> tuple[set[Node], set[Node]]:
     reads, waiting = set[Node](), [node]
     while waiting:
         one = waiting.pop()
-        if one in inside and base_name(one) not in _REDUCTIONS:
+        if one in inside and base_name(one) not in _REDUCTIONS and not _has_parts(one):
             computed.add(one)
             waiting += [before for before in one.all_input_nodes if before not in computed]
         else:
             reads.add(one)
-    return (computed, reads) if node in computed else (set(), set())
+    return (computed, reads) if node in computed else (set[Node](), set[Node]())
 
 
 def _find_written(nodes: list[Node], groups: list[Group]) -> None:
@@ -225,6 +227,11 @@ def _find_written(nodes: list[Node], groups: list[Group]) -> None:
             written.add(node)
         group.written = [node for node in group.nodes if node in written]
         group.views = [node for node in group.nodes if node in views]
+
+
+def _has_parts(node: Node) -> bool:
+    """One of several results, or what has several: they stay together."""
+    return node.target is operator.getitem or any(u.target is operator.getitem for u in node.users)
 
 
 def _is_plain_view(node: Node) -> bool:

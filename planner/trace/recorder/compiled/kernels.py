@@ -74,8 +74,10 @@ class Kernels:
     def _launch(self, group: Group, values: dict[Node, Any]) -> None:
         read, written = group.read(), group.written
         if not read:  # constants, which a kernel of their own fills
-            for node in group.nodes:
-                values[node] = self._run(node, values)
+            own = dict(values)
+            for node in group.computed:
+                own[node] = self._run(node, own)
+            values.update((node, own[node]) for node in group.nodes)
             return
 
         def compute(given: list) -> list:

@@ -89,6 +89,8 @@ class Regions:
             # the innermost hooks alone run: none of the step's own sees what is saved here
             plain = saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor)
             with _disable_current_modes(), self.mode.apart(), plain:
+                # apart from the graph of the step, which a backward pass would use up
+                own, others = [_alone(t) for t in own], [_alone(t) for t in others]
                 _try_backward(found(own, others), own + others)
         except Exception as error:  # the tracer fails in as many ways as models are written
             self.said.add(
@@ -145,6 +147,10 @@ def _compiled_forward(self: torch.nn.Module, block: _Block, /, *args: Any, **kwa
 
 def _kernels(gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Kernels:
     return Kernels(gm)
+
+
+def _alone(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().requires_grad_(tensor.requires_grad)
 
 
 def _try_backward(made: Any, given: list[torch.Tensor]) -> None:

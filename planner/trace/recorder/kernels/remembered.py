@@ -13,6 +13,9 @@ from typing import Any
 
 import torch
 
+#: A compiler's kernel: what it does is told by no argument.
+UNNAMED = "planner::fused"
+
 #: Answers that are kept; then all are forgotten.
 MOST = 100_000
 _PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter)
@@ -57,7 +60,8 @@ class Remembered:
         fresh = self._fresh.get(func)
         if fresh is None:
             schema = func._schema
-            fresh = self._fresh[func] = not schema.is_mutable and all(
+            named = not schema.is_mutable and schema.name != UNNAMED
+            fresh = self._fresh[func] = named and all(
                 returned.alias_info is None for returned in schema.returns
             )
         return fresh
