@@ -10,6 +10,7 @@ import math
 
 from planner import units
 from planner.devices.specification import DeviceSpec
+from planner.errors import FieldName
 from planner.figures import Estimate
 from planner.plan.inputs.of_its_day import fused_share
 from planner.plan.phases.course import Course, Phase
@@ -20,6 +21,8 @@ from planner.uncertainty.spread import overhead
 
 #: What a trainer adds to a step.
 ADDED = ("clipping", "trainer")
+#: The kind of operations that copy beside the others; its seconds are those that show.
+TRANSFER = "transfer"
 
 
 def training(course: Course) -> Phase:
@@ -46,7 +49,10 @@ def training(course: Course) -> Phase:
     return Phase(
         hours,
         notes=((host.note,) if told else ()) + _said(course, own),
-        warnings=(host.too_slow(samples, step, device),) if slow else (),
+        warnings=(
+            *((host.too_slow(samples, step, device),) if slow else ()),
+            *_late_copies(course),
+        ),
         of_which={**of_which, "loader_stall": stall, "host_copy": fed.copy * all_steps},
         said=host.said(samples, step, stall / hours.p50 if hours.p50 else 0.0),
         said_hours=stall,
@@ -103,6 +109,19 @@ def _measured(spec: DeviceSpec, stack: Stack, name: str) -> Estimate | None:
     host = spec.calibration.host
     found = next((host[key] for one in stack.line if (key := f"{one}.{name}") in host), None)
     return None if found is None else Estimate.exact(found)
+
+
+def _late_copies(course: Course) -> tuple[str, ...]:
+    """That offloading makes steps longer, where its copies do not hide behind the kernels."""
+    step = course.setting.step
+    late = float(step.time.by_kind.get(TRANSFER, 0.0)) * course.setting.accumulation
+    if late <= overhead("said_share").p50 * step.seconds.p50:
+        return ()
+    return (
+        f"{units.format_seconds(late)} of a step of {units.format_seconds(step.seconds.p50)} are "
+        f"copies to and from the host's memory that nothing hides ({FieldName('offload')}); "
+        f"{FieldName('gradient_checkpointing')} full leaves less to copy",
+    )
 
 
 def _said(course: Course, own: dict[str, float]) -> tuple[str, ...]:
