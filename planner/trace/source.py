@@ -123,6 +123,14 @@ class TraceSource:
         recipe = replace(self.recipe, objective=None, reference=None, gradient_checkpointing="none")
         return TraceSource(self.facts, recipe, progress=self.progress, record=self.record)
 
+    @cached_property
+    def eager(self) -> TraceSource:
+        """The same model as no compiler runs it: text is written without one."""
+        if not self.recipe.compile:
+            return self
+        recipe = replace(self.recipe, compile=False)
+        return TraceSource(self.facts, recipe, progress=self.progress, record=self.record)
+
     def at(self, *, B: int, S: int | None = None, T: int | None = None) -> StepTrace:
         """The trace whose regime covers the point: loaded, or recorded and kept. Raises the errors
         of building and recording."""

@@ -67,7 +67,7 @@ def generation(source: TraceSource, clock: StepClock, batch: Batch) -> Generatio
     """None where the model's trace or config does not tell a token's work. Raises the errors of
     tracing."""
     key = (*known_by(clock), batch)
-    return source.memo.of("generation", key, lambda: _generation(source, clock, batch))
+    return source.memo.of("generation", key, lambda: _generation(source.eager, clock, batch))
 
 
 def _generation(source: TraceSource, clock: StepClock, batch: Batch) -> Generation | None:

@@ -26,6 +26,10 @@ SIGNS = frozenset(
     {"cutoff_len", "finetuning_type", "lora_target", "quantization_bit", "stage", "template"}
 )
 
+#: Stages, and the objectives that they train by; those of the task's own loss.
+STAGES = {"dpo": "dpo", "kto": "kto", "rm": "reward", "ppo": "ppo"}
+SUPERVISED = ("sft", "pt")
+
 
 def read(document: Mapping[str, Any], gpus: int) -> Imported:
     """The question of LLaMA-Factory's file."""
@@ -35,6 +39,7 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     _precision(keys, adapted=adapted)
     put_batch(keys, "gradient_accumulation_steps", "per_device_train_batch_size", gpus)
     _packing(keys, document.get("stage"))
+    _objective(keys)
     _data(keys)
     _held_out(keys)
     put_evaluation(keys)
@@ -42,6 +47,21 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     put_sharding(keys)
     put_stack(keys, "llama_factory", "enable_liger_kernel")
     return keys.imported()
+
+
+def _objective(keys: Keys) -> None:
+    """DPO's stage trains by other losses too: ORPO's and SimPO's hold no reference."""
+    stage, loss = keys.take("stage"), keys.take("pref_loss")
+    objective = STAGES.get(str(stage))
+    if stage == "dpo" and loss == "orpo":
+        objective = loss
+    elif stage == "dpo" and loss == "simpo":
+        keys.leave_out("pref_loss")
+        objective = None
+    if objective is not None:
+        keys.put("objective", objective, "stage")
+    elif stage is not None and stage not in SUPERVISED:
+        keys.leave_out("stage")
 
 
 def _strategy(keys: Keys) -> bool:

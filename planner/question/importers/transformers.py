@@ -56,6 +56,8 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     """The question of a Trainer's or of TRL's file."""
     trl = not OF_TRL.isdisjoint(document) or "trl" in str(document.get("(script)", ""))
     keys = Keys(document, table("trl", "transformers") if trl else table("transformers"))
+    own = document.get("_n_gpu")
+    gpus = max(gpus, own) if isinstance(own, int) else gpus
     put_model(keys, "model_name_or_path")
     adapted = _strategy(keys, document, trl=trl)
     put_trainer_precision(keys, adapted=adapted, loaded=TYPES)

@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import lru_cache
 
 from planner.deferred import RARELY_CALLED, deferred
-from planner.models.constants import constant
 from planner.models.facts import ModelFacts
 from planner.trace.raw import RawTrace
 from planner.trace.recorder.fitting.fit import StructureChanges, fit, fit_counts, monomials_of
+from planner.trace.recorder.fitting.points import crowded, key_of, points_of, with_classes
 from planner.trace.recorder.fitting.rounded import rounded_sizes
 from planner.trace.recorder.kernels.selective_scan import fuse_scans
 from planner.trace.recorder.step_runner import AUTOCAST, WEIGHTS, StepRunner
@@ -22,10 +22,10 @@ from planner.training.registry import objective_of
 from planner.training.savings.head_loss import replace_loss, vocabulary_sizes
 from planner.version import __version__
 
-#: Lengths at which dimensions are told apart: far from each other and from the widths of heads and
-#: layers.
-LENGTHS, TARGET_LENGTHS = (48, 112), (24, 40)
-BATCHES = (2, 3)
+UNCOMPILED = (
+    "the kernels that torch.compile makes of it are others at other batches: its memory is that of "
+    "the step without it, its time is told by what compiling saves elsewhere"
+)
 #: Numbers of classes at which heads are told apart: of no layer's width, and a large prime apart,
 #: so that what is rounded (blocks of quantised states) hardly passes for a whole number a class.
 CLASSES = (37, 1046)
@@ -40,10 +40,24 @@ def record_regime(
     window: int | None,
     progress=None,
 ) -> tuple[TraceFamily, bool]:
-    """As ``_record_regime``; what needs torch's compiler has it loaded."""
-    if recipe.compile:
-        from planner.trace.recorder.compiled import regions  # noqa: F401
-    return _record_regime(facts, recipe, teacher, regime, length, window, progress)
+    """As ``_record_regime``. What needs torch's compiler has it loaded; where the kernels that it
+    makes are others at other batches, the step is recorded without it and said so."""
+    rest = (teacher, regime, length, window, progress)
+    if not recipe.compile:
+        return _record_regime(facts, recipe, *rest)
+    from planner.trace.recorder.compiled import regions  # noqa: F401
+
+    try:
+        return _record_regime(facts, recipe, *rest)
+    except StructureChanges:
+        found, exact = _record_regime(facts, replace(recipe, compile=False), *rest)
+    traces = tuple(_as_if_compiled(trace, recipe) for trace in found.traces)
+    return replace(found, traces=traces), exact
+
+
+def _as_if_compiled(trace: StepTrace, recipe: Recipe) -> StepTrace:
+    said = sorted({*trace.meta["assumptions"], UNCOMPILED})
+    return replace(trace, meta={**trace.meta, "recipe": recipe.as_dict(), "assumptions": said})
 
 
 @deferred(*RARELY_CALLED)
@@ -177,7 +191,7 @@ class Steps:
             if not (s == "B" and one or s == "S" and exact or s == OBJECTS and self.is_full)
         )
         monomials = monomials_of(free, way)
-        points = _with_classes(self._points(lengths, exact), self.heads.numbers, way)
+        points = with_classes(self._points(lengths, exact), self.heads.numbers, way)
         raws = self._recorded(points)
         domain: dict[str, tuple] = {"B": (1, 1) if one else (2, None)}
         if "S" in self.symbols:
@@ -192,25 +206,25 @@ class Steps:
         past = lengths[0] if self.regime.endswith("w") else None
         longest = self.heads.first.built.facts.max_length
         if self.heads.recipe.largest is not None:
-            return _crowded(self.regime, self.is_full)
-        return _points(self.regime, self.symbols, past, exact, longest)
+            return crowded(self.regime, self.is_full)
+        return points_of(self.regime, self.symbols, past, exact, longest)
 
     def _recorded(self, points: list[dict[str, int]]) -> list[RawTrace]:
         self._make(points)
-        raws = [self.raws[_key(point)] for point in points]
+        raws = [self.raws[key_of(point)] for point in points]
         if any(len(raw.operations) != len(raws[0].operations) for raw in raws):
             # some models make a table in their first step and keep it; a run has many steps
             firsts = {point.get("C"): point for point in reversed(points)}
             for point in firsts.values():
-                self.raws[_key(point)] = self._record(point)
-        return [self.raws[_key(point)] for point in points]
+                self.raws[key_of(point)] = self._record(point)
+        return [self.raws[key_of(point)] for point in points]
 
     def _make(self, points: list[dict[str, int]]) -> None:
         name, strategy = self.heads.facts.name, self.heads.recipe.strategy
         for number, point in enumerate(points):
             self._say(f"tracing {name}, {strategy}", number, len(points))
-            if _key(point) not in self.raws:
-                self.raws[_key(point)] = self._record(point)
+            if key_of(point) not in self.raws:
+                self.raws[key_of(point)] = self._record(point)
         self._say(f"tracing {name}, {strategy}", len(points), len(points))
 
     def _say(self, what: str, done: int, of: int) -> None:
@@ -227,49 +241,6 @@ class Steps:
         if not self.heads.varies:
             return described[0]
         return fit_counts(described, [number for number in self.heads.numbers if number])
-
-
-def _key(point: dict[str, int]) -> tuple:
-    return tuple(sorted(point.items()))
-
-
-def _with_classes(
-    points: list[dict[str, int]], numbers: tuple[int | None, ...], way: str
-) -> list[dict[str, int]]:
-    """The points at the numbers of classes: all of them where C mixes with the other symbols; else
-    one at the second number, and one more that confirms it."""
-    if not way:
-        return points
-    low, high = [[point | {"C": number} for point in points] for number in numbers if number]
-    return low + high if way == "mixed" else low + high[:1] + high[1:][-1:]
-
-
-def _points(
-    regime: str, symbols: str, past: int | None, exact: int | None, longest: int | None
-) -> list[dict[str, int]]:
-    """As many points as monomials, telling them apart."""
-    batches = (1,) if regime.startswith("b1") else BATCHES
-    first, second = (
-        LENGTHS
-        if longest is None or longest >= LENGTHS[1]
-        else (max(SHORTEST, longest // 2), longest)
-    )
-    lengths = (exact,) if exact else (past, past + 64) if past else (first, second)
-    if "S" not in symbols:
-        return [{"B": b} for b in batches]
-    points = [{"B": b, "S": s} for s in lengths for b in batches]
-    if "T" not in symbols:
-        return points
-    return [{**p, "T": TARGET_LENGTHS[0]} for p in points] + [
-        {**p, "T": TARGET_LENGTHS[1]} for p in points[: len(batches)]
-    ]
-
-
-def _crowded(regime: str, is_full: bool) -> list[dict[str, int]]:
-    """The points of a detector's largest batch, whose objects are a symbol."""
-    batches = (1,) if regime.startswith("b1") else BATCHES
-    objects = (int(constant("most_objects")),) if is_full else TARGET_LENGTHS
-    return [{"B": b, OBJECTS: n} for n in objects for b in batches]
 
 
 def _meta(runner: StepRunner, heads: Heads) -> dict:

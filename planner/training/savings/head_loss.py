@@ -62,7 +62,9 @@ class HeadLoss:
     name: str
     part: Callable[..., Any] = _as_it_is
 
-    def __call__(self, logits: torch.Tensor, labels: torch.Tensor, **_: Any) -> torch.Tensor:
+    def __call__(
+        self, logits: torch.Tensor, labels: torch.Tensor, *_: Any, **__: Any
+    ) -> torch.Tensor:
         return self.called(*_given(logits, labels, self.name), self.part)
 
     def in_parts(self, part: Callable[..., Any]) -> HeadLoss:
