@@ -80,13 +80,13 @@ def test_what_was_understood_is_listed(capsys):
     assert run(["convert", str(file), *COUNTS]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Read as a file of LLaMA-Factory: ")
-    assert lines[2] == "Cannot be asked yet:" and "  stage dpo" in lines
+    assert lines[2] == "Cannot be asked yet:" and "  max_samples 1000" in lines
     assert "  cutoff_len 2048 → max_length: 2048" in lines
     assert run(["convert", str(file), *COUNTS, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert {"key": "stage", "value": "dpo", "field": None} in document["keys"][
-        "cannot be asked yet"
-    ]
+    left = document["keys"]["cannot be asked yet"]
+    assert {"key": "max_samples", "value": 1000, "field": None} in left
+    assert document["question"]["objective"] == "dpo"
     assert document["question"]["max_length"] == 2048 and document["schema"] == 1
 
 
@@ -132,4 +132,4 @@ def test_what_is_not_in_the_answer_stands_in_its_first_lines(capsys, monkeypatch
     shown = capsys.readouterr().out
     before = " ".join(shown[: shown.index("Strategy")].split())
     assert "qwen3_lora_dpo.yaml is read as a file of LLaMA-Factory; not in this answer" in before
-    assert "stage dpo" in before and shown.count("stage dpo") == 1
+    assert "max_samples 1000" in before and shown.count("max_samples 1000") == 1

@@ -41,7 +41,7 @@ TRAINED = [case for case in CASES if case[1] not in PAID_STRATEGIES]
 
 def arguments(task: str, strategy: str, samples: int = 4000) -> list[str]:
     asked = ["estimate", SMALLEST[task]["name"], "--samples", str(samples), "--gpu", "a100-sxm-80"]
-    asked += ["--strategy", strategy, "--offline", "--max-usd", "5"]
+    asked += ["--strategy", strategy, "--offline", "--max-usd", "500"]
     if tasks()[task].modality in WRITTEN and task != "contrastive":
         asked += ["--tokens-per-sample", "120"]
     if task in TWO_SIDES:

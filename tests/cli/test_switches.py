@@ -46,6 +46,7 @@ ASKED = {
 #: Those that take seconds: the tests where their documents are looked at.
 ELSEWHERE = {
     "choose": "test_choose.py",
+    "convert": "test_convert.py",
     "calibrate": "test_calibrate.py",
     "measure": "test_measure.py",
     "validate": "test_validate.py",

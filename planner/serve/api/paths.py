@@ -30,6 +30,7 @@ LISTS = (
     "lora_layers_pattern",
     "lora_modules_to_save",
     "lora_rank_pattern",
+    "offload",
 )
 
 
