@@ -201,9 +201,10 @@ def optimizer_states(recipe: Recipe) -> str:
     pure = recipe.precision in ("bf16", "fp16") and not wide
     size = row["bytes_per_param_bf16"] if pure else row["bytes_per_param_fp32"]
     kind = recipe.precision if pure else "float32 adapters" if recipe.lora_rank else "float32"
+    bytes_each = f"{size} B a trained parameter" if size else "bytes by the shapes"
     return (
-        f"{recipe.optimizer} on {kind} parameters: {row['states']}, {size} B a trained "
-        f"parameter; transient: {row['transient']}"
+        f"{recipe.optimizer} on {kind} parameters: {row['states']}, {bytes_each}; "
+        f"transient: {row['transient']}"
     )
 
 

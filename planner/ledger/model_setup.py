@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from planner.question.optimizers import asked_as, asked_names, asked_of_classes
+from planner.question.optimizers import asked_as, asked_names, asked_of_class
 from planner.question.settings import called_by
 from planner.question.training_setting import NUMBERS
 
@@ -313,11 +313,11 @@ def optimizer_of(optimizer: Any) -> str | None:
     """A question's name of a real optimizer (also inside accelerate's wrapper); None for one that
     has none."""
     inner = getattr(optimizer, "optimizer", optimizer)
-    name, defaults = type(inner).__name__.lower(), getattr(inner, "defaults", {})
-    if name == "sgd":
+    kind, defaults = type(inner), getattr(inner, "defaults", {})
+    if kind.__name__ == "SGD":
         momentum = defaults.get("momentum", 0)
         return "sgd_plain" if not momentum else "sgd" if momentum == SGD_MOMENTUM else None
-    found = asked_of_classes().get(name)
+    found = asked_of_class(f"{kind.__module__}.{kind.__name__}")
     if found == "adamw":
         return (
             "adamw_fused"

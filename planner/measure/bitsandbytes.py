@@ -14,3 +14,10 @@ def bitsandbytes(purpose: str) -> Any:
     if importlib.util.find_spec("bitsandbytes") is None:
         raise MissingExtraError("bitsandbytes", "qlora", f"running {purpose}")
     return importlib.import_module("bitsandbytes")
+
+
+def torchao(purpose: str) -> Any:
+    """The library, imported. Raises MissingExtraError when it is not installed."""
+    if importlib.util.find_spec("torchao") is None:
+        raise MissingExtraError("torchao", "torchao", f"running {purpose}")
+    return importlib.import_module("torchao.optim")

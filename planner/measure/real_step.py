@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import FieldName, ModelError, QuestionError
-from planner.measure.bitsandbytes import bitsandbytes
+from planner.measure.bitsandbytes import bitsandbytes, torchao
 from planner.models.facts import ModelFacts
-from planner.question.optimizers import bitsandbytes_classes
+from planner.question.optimizers import run_by
 from planner.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def prepare(
     ``planner.training.strategy.Prepared``."""
     from planner.trace.recorder.policy import enable_checkpointing
     from planner.trace.recorder.regimes import build_for
+    from planner.training.optimizers import mark_outer
     from planner.training.registry import strategy_of
 
     if recipe.strategy == "distillation" and teacher is None:
@@ -105,14 +106,18 @@ def prepare(
     if recipe.strategy == "qlora" or recipe.load_in or recipe.lora_rank and facts.quantization:
         from planner.measure.real_qlora import apply_qlora
 
-        return apply_qlora(built, recipe, device)
+        prepared = apply_qlora(built, recipe, device)
+        mark_outer(prepared.module, built.head)
+        return prepared
 
     def build_teacher() -> BuiltModel:
         if teacher is None:
             raise ModelError("there is no teacher to build")
         return build_for(teacher, replace(recipe, gradient_checkpointing="none"), device)
 
-    return strategy_of(recipe).apply(built, recipe, build_teacher)
+    prepared = strategy_of(recipe).apply(built, recipe, build_teacher)
+    mark_outer(prepared.module, built.head)
+    return prepared
 
 
 def optimizer_of(name: str, params: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
@@ -124,10 +129,12 @@ def optimizer_of(name: str, params: list[torch.nn.Parameter]) -> torch.optim.Opt
     if not params:
         raise ModelError("nothing is left to train")
     own = {row: entry.real for row, entry in OPTIMIZERS.items() if entry.real is not None}
-    theirs = bitsandbytes_classes()
+    theirs = run_by()
     if name in theirs:
-        library = bitsandbytes(f"the optimizer {name}")
-        return getattr(library.optim, theirs[name])(params, lr=LEARNING_RATE)
+        library, _, kind = theirs[name].partition(".optim.")
+        found = bitsandbytes if library == "bitsandbytes" else torchao
+        module = found(f"the optimizer {name}")
+        return getattr(getattr(module, "optim", module), kind)(params, lr=LEARNING_RATE)
     if name not in own:
         raise QuestionError(
             f"no optimizer {name!r} to run",

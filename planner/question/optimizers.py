@@ -11,14 +11,21 @@ from planner import tables
 
 @dataclass(frozen=True)
 class OptimizerRow:
-    """The names of one optimizer. ``recipe``: the one whose trace it has, by a recipe's name."""
+    """One optimizer. ``recipe``: the one whose trace it has, by a recipe's name.
+    ``library_class``: the dotted class that is recorded and run, with ``options``; ``run_by``: that
+    of a library for CUDA that a real run takes. ``in_backward``: it updates each weight inside the
+    backward pass. ``left_out``: what no estimate of it holds."""
 
     name: str
     asked_as: str
     recipe: str
     aliases: tuple[str, ...]
     classes: tuple[str, ...]
-    bitsandbytes: str | None
+    library_class: str | None
+    options: dict[str, bool | float]
+    run_by: str | None
+    in_backward: bool
+    left_out: str | None
 
 
 @cache
@@ -31,15 +38,32 @@ def optimizer_rows() -> tuple[OptimizerRow, ...]:
             recipe=row["traced_as"] or row["optimizer"],
             aliases=tuple(row["aliases"].split()),
             classes=tuple(row["classes"].split()),
-            bitsandbytes=row["bitsandbytes"] or None,
+            library_class=row["library_class"] or None,
+            options=_options(row["options"]),
+            run_by=row["run_by"] or None,
+            in_backward=row["in_backward"] == "yes",
+            left_out=row["left_out"] or None,
         )
         for row in tables.rows("optimizers.csv")
     )
 
 
+def _options(cell: str) -> dict[str, bool | float]:
+    """``momentum=0.9 foreach=false``."""
+    pairs = (word.split("=", 1) for word in cell.split())
+    return {
+        name: text == "true" if text in ("true", "false") else float(text) for name, text in pairs
+    }
+
+
 def asked_names() -> tuple[str, ...]:
     """What a question may say."""
     return tuple(row.asked_as for row in optimizer_rows())
+
+
+def asked_row(name: str) -> OptimizerRow | None:
+    """Of a question's name."""
+    return next((row for row in optimizer_rows() if row.asked_as == name), None)
 
 
 def asked_as(name: str) -> str:
@@ -52,14 +76,22 @@ def recipe_names() -> dict[str, str]:
     return {row.asked_as: row.recipe for row in optimizer_rows()}
 
 
-def asked_of_classes() -> dict[str, str]:
-    """The lower-case name of an optimizer's class → a question's name."""
+def asked_of_class(name: str) -> str | None:
+    """A question's name of an optimizer's class, with or without its modules: where two packages
+    have a class of one name, the package says which it is."""
+    package, last = name.partition(".")[0], name.rpartition(".")[2]
+    classes = _classes()
+    return classes.get(f"{package}.{last}".lower(), classes.get(last.lower()))
+
+
+def run_by() -> dict[str, str]:
+    """A recipe's name → the dotted class that runs it, of a library for CUDA."""
+    return {row.name: row.run_by for row in optimizer_rows() if row.run_by}
+
+
+@cache
+def _classes() -> dict[str, str]:
     return {name.lower(): row.asked_as for row in optimizer_rows() for name in row.classes}
-
-
-def bitsandbytes_classes() -> dict[str, str]:
-    """A recipe's name → the class of ``bitsandbytes.optim`` that runs it."""
-    return {row.name: row.bitsandbytes for row in optimizer_rows() if row.bitsandbytes}
 
 
 @cache

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from planner.question.optimizers import recipe_names
+from planner.question.optimizers import asked_row, recipe_names
 from planner.question.training_setting import (
     CLASSIFIERS,
     IMAGE_TASKS,
@@ -386,10 +386,14 @@ def called_by(tool: str) -> Iterator[tuple[TrainingSetting, str]]:
 
 
 def in_recipe_words(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with a recipe's words in place of a question's."""
-    return {
+    """The values with a recipe's words in place of a question's. Some optimizers run in the
+    backward pass by themselves."""
+    row = asked_row(values.get("optimizer") or "")
+    within = {"optimizer_in_backward": True} if row is not None and row.in_backward else {}
+    said = {
         name: SETTINGS[name].recipe_names.get(value, value)
         if name in SETTINGS and SETTINGS[name].recipe_names
         else value
         for name, value in values.items()
     }
+    return said | within

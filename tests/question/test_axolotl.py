@@ -147,7 +147,7 @@ def test_a_key_becomes_a_field(asked, lines, field, value):
         ("load_in_8bit: true\n", "load_in_8bit True"),
         ("adapter: ia3\n", "adapter ia3"),
         ("load_in_4bit: true\n", "load_in_4bit True"),
-        ("optimizer: galore_adamw\n", "optimizer galore_adamw"),
+        ("optimizer: grokadamw\n", "optimizer grokadamw"),
         ("gradient_checkpointing: offload\n", "gradient_checkpointing offload"),
         ("sample_packing: sometimes\n", "sample_packing sometimes"),
         ("torch_compile: auto\n", "torch_compile auto"),

@@ -62,13 +62,18 @@ def training(course: Course) -> Phase:
 def _own_work(course: Course) -> tuple[Estimate, dict[str, float]]:
     """(a step with its trainer's work, seconds of each part of that work)."""
     clean, stack = course.setting.step.seconds, course.stack
-    if not course.setting.step.time.optimizer_seconds:
+    within = bool(course.setting.recipe.optimizer_in_backward)
+    if not course.setting.step.time.optimizer_seconds and not within:
         return clean, dict.fromkeys(ADDED, 0.0)  # features of a frozen model: no update
     micro, update = (
         _measured(course.spec, stack, name) or stack.figure(name) or Estimate.exact(0.0)
         for name in ("micro_batch_seconds", "update_seconds")
     )
-    clips, reads = bool(stack.number("max_grad_norm")), bool(stack.number("reads_loss"))
+    # gradients that are gone as soon as they are used have no common norm
+    clips, reads = (
+        bool(stack.number("max_grad_norm")) and not within,
+        bool(stack.number("reads_loss")),
+    )
     clipping, both = _added(
         course, TrainerWork(clips), TrainerWork(clips, reads, micro.p50, update.p50)
     )

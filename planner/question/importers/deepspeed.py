@@ -13,7 +13,7 @@ from typing import Any, cast
 from planner.question.importers import Imported, Importer, Keys
 from planner.question.importers.keys import whole
 from planner.question.importers.table import table
-from planner.question.optimizers import asked_of_classes
+from planner.question.optimizers import asked_of_class
 
 SIGNS = frozenset({"train_micro_batch_size_per_gpu", "zero_optimization"})
 AUTO = "auto"
@@ -76,7 +76,7 @@ def _precision(keys: Keys) -> None:
 def _optimizer(keys: Keys) -> None:
     """Its AdamW and Adam run fused; those that send few bits are others."""
     name = keys.take("optimizer.type")
-    kind = asked_of_classes().get(str(name).lower())
+    kind = asked_of_class(str(name))
     if kind is not None:
         keys.put("optimizer", kind, "optimizer.type")
     elif name is not None:

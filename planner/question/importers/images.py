@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from planner.question.importers.keys import Keys, listed, whole
-from planner.question.optimizers import asked_of_classes
+from planner.question.optimizers import asked_of_class
 
 HALVES = ("fp16", "bf16")
 
@@ -51,7 +51,7 @@ def put_optimizer(keys: Keys, key: str, eight_bit: str) -> None:
 
 
 def _kind(name: Any) -> str | None:
-    return asked_of_classes().get(str(name).rsplit(".", 1)[-1].lower())
+    return asked_of_class(str(name))
 
 
 def put_accumulated(keys: Keys, key: str, micro: Any, gpus: int) -> None:

@@ -10,7 +10,7 @@ from planner.question.importers import Imported, Importer, Keys
 from planner.question.importers.keys import listed, whole
 from planner.question.importers.shared import put_model
 from planner.question.importers.table import table
-from planner.question.optimizers import asked_of_classes
+from planner.question.optimizers import asked_of_class
 
 DEVICES = ("trainer.devices", "trainer.gpus")
 #: Arguments of a model's or data's class by which others call the same.
@@ -107,7 +107,7 @@ def _optimizer(keys: Keys) -> None:
     name = keys.take("optimizer.class_path")
     if name is None:
         return
-    kind = asked_of_classes().get(str(name).rsplit(".", 1)[-1].lower())
+    kind = asked_of_class(str(name))
     if str(name).endswith(".SGD"):
         kind = "sgd"
     if kind is None:

@@ -13,7 +13,7 @@ from planner.question.importers import Imported, Importer, Keys
 from planner.question.importers.keys import listed, whole
 from planner.question.importers.shared import put_batch
 from planner.question.importers.table import model_called, table
-from planner.question.optimizers import asked_of_classes
+from planner.question.optimizers import asked_of_class
 
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 LORA = re.compile(r"(.*\.)(q?lora_)(\w+)")
@@ -95,7 +95,7 @@ def _optimizer(keys: Keys) -> None:
     momentum = keys.take("optimizer.momentum")
     if name is None:
         return
-    kind = asked_of_classes().get(str(name).rsplit(".", 1)[-1].lower())
+    kind = asked_of_class(str(name))
     if str(name).endswith(".SGD"):
         kind = "sgd" if momentum else "sgd_plain"
     if kind is None:

@@ -38,7 +38,7 @@ from planner.trace.recorder.updating import (
 )
 from planner.training.adapters import trunk_of
 from planner.training.objective import tuned
-from planner.training.optimizers import state_tensors
+from planner.training.optimizers import mark_outer, state_tensors
 from planner.training.recipe import Recipe
 from planner.training.registry import objective_of, strategy_of
 from planner.training.savings.offloading import OffloadedActivations
@@ -74,6 +74,7 @@ class StepRunner:
                 self.prepared = tuned(self.prepared, *copies)
         if not self.prepared.inference and not self.prepared.trainable:
             raise ModelError("nothing is left to train")
+        mark_outer(self.prepared.module, self.built.head)
         self.answers: set[str] = set()
         self._orders: dict[int, dict[str, int]] = {}
         self.module_calls = 0

@@ -18,6 +18,7 @@ from planner.trace.recorder.cuda_mode import CudaLike
 from planner.trace.recorder.dispatch_mode import Recorder
 from planner.trace.recorder.kernels.lists_on_meta import QuickLists
 from planner.training.optimizers import OPTIMIZERS, state_tensors
+from planner.training.optimizers.several import OUTER
 from planner.training.recipe import Recipe
 
 
@@ -61,12 +62,14 @@ def update(
     optimizer.step()
 
 
-#: What an optimizer sees of a parameter: shape, strides and type, of itself and of its gradient.
-Spec = tuple[tuple, tuple | None]
+#: What an optimizer sees of a parameter: shape, strides and type, of itself and of its gradient,
+#: and whether it is of an embedding or a head.
+Spec = tuple[tuple, tuple | None, bool]
 
 
 def spec(parameter: torch.nn.Parameter) -> Spec:
-    return _laid_out(parameter), None if parameter.grad is None else _laid_out(parameter.grad)
+    grad = None if parameter.grad is None else _laid_out(parameter.grad)
+    return _laid_out(parameter), grad, getattr(parameter, OUTER, False)
 
 
 def _laid_out(tensor: torch.Tensor) -> tuple:
@@ -82,7 +85,7 @@ def recorded_update(specs: list[Spec], recipe: Recipe) -> RawTrace:
     """The phase of an optimizer whose state is there already, with what it runs on born before.
     Numbers that change from step to step (corrections of bias) are left out, as a fit over several
     steps leaves them out."""
-    parameters = [torch.nn.Parameter(_meta(own)) for own, _ in specs]
+    parameters = [_parameter(own, outer) for own, _, outer in specs]
     optimizer = made(parameters, recipe)
     first = _one_update(optimizer, parameters, specs, recipe)
     second = _one_update(optimizer, parameters, specs, recipe)
@@ -95,8 +98,14 @@ def recorded_update(specs: list[Spec], recipe: Recipe) -> RawTrace:
     return first
 
 
+def _parameter(described: tuple, outer: bool) -> torch.nn.Parameter:
+    parameter = torch.nn.Parameter(_meta(described))
+    setattr(parameter, OUTER, outer)
+    return parameter
+
+
 def _one_update(optimizer: Any, parameters: list, specs: list[Spec], recipe: Recipe) -> RawTrace:
-    for parameter, (_, grad) in zip(parameters, specs, strict=True):
+    for parameter, (_, grad, _) in zip(parameters, specs, strict=True):
         parameter.grad = None if grad is None else _meta(grad)
     recorder = Recorder(torch.nn.Module())
     mode = CudaLike()

@@ -337,10 +337,9 @@ def test_what_fails_in_a_step_that_is_run_with_values_is_one_line_with_its_place
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "amp_fp16"])
-def test_every_optimizer_records(own, name, precision):
+def test_every_optimizer_records(own, name):
     facts = resolve(f"{own}:keeps")
-    trace = trace_for(facts, recipe(facts, optimizer=name, precision=precision)).at(B=4)
+    trace = trace_for(facts, recipe(facts, optimizer=name, precision="amp_fp16")).at(B=4)
     assert trace.counts[:, 4].sum() > 0, "no operation of an optimizer"
 
 
