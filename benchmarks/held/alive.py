@@ -22,10 +22,11 @@ def rounded(size: int) -> int:
 
 class Alive(TorchDispatchMode):
     """The most bytes of tensors that were born inside and are alive at once; what single operations
-    allocate within themselves is not seen."""
+    allocate within themselves is not seen. ``rounds``: as the allocator does."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, rounds: bool = True) -> None:
         super().__init__()
+        self._rounds = rounds
         self.now = self.peak = 0
         self._known: dict[int, weakref.ref] = {}
 
@@ -45,7 +46,8 @@ class Alive(TorchDispatchMode):
         address = storage._cdata
         if address in self._known:
             return
-        size = rounded(storage.nbytes()) if born else 0
+        size = storage.nbytes() if born else 0
+        size = rounded(size) if self._rounds else size
         self.now += size
         self._known[address] = weakref.ref(storage, lambda _, a=address, s=size: self._died(a, s))
 

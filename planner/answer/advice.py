@@ -20,6 +20,7 @@ from planner.plan.inputs.defaults import quantised
 from planner.plan.inputs.hardware import Hardware, rentable
 from planner.plan.inputs.problem import Problem
 from planner.plan.inputs.rows import default
+from planner.plan.inputs.written import preparation
 from planner.plan.options import Option
 from planner.plan.survey.survey import Survey, survey
 
@@ -139,7 +140,7 @@ def _unprepared(problem: Problem, option: Option) -> Iterator[_Change]:
     """What is not quantised left in 16 bits, which of a mixture may be most of it."""
     question = problem.question
     stored = quantised(question, problem.facts, option.strategy)
-    if stored is None or not stored.upcast or question.kbit_preparation != "peft":
+    if stored is None or not stored.upcast or preparation(question) != "peft":
         return
     total = option.setting.longest_trace().meta["total_params"]
     least = default("state_bytes_per_parameter_at_least", "qlora")[0] * total

@@ -59,6 +59,7 @@ class Training(Part):
         default=False, description="Batches are of samples of about one length"
     )
     loss: str | None = Field(default=None, description="chunked or fused, where it is")
+    kernels: str | None = Field(default=None, description="liger or unsloth, where they run")
     adapter_precision: str | None = Field(
         default=None, description="weights, where adapters have the weights' number format"
     )

@@ -62,6 +62,7 @@ class QuestionFields(TypedDict, total=False):
     attention: Literal["eager", "sdpa", "flash"]
     compile: bool
     loss: Literal["plain", "chunked", "fused"] | None
+    kernels: Literal["liger", "unsloth"] | None
     optimizer_in_backward: bool | None
     offload: Sequence[str] | str | None
     lora_rank: int | str

@@ -109,7 +109,7 @@ def local(question: Question, device: str | None) -> tuple[str, Question]:
             where=FieldName("group_by_length"),
             mend="Leave it out",
         )
-    for name in ("loss", "optimizer_in_backward", "offload"):
+    for name in ("loss", "kernels", "optimizer_in_backward", "offload"):
         if getattr(question, name) not in (None, False, [], "plain"):
             raise QuestionError(
                 "a measurement trains as transformers does, without it",

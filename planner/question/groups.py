@@ -57,6 +57,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "attention",
         "compile",
         "loss",
+        "kernels",
         "optimizer_in_backward",
         "offload",
         "stack",

@@ -99,6 +99,7 @@ class How(What):
     loss: Literal["plain", "chunked", "fused"] | None = Field(
         None, description=SETTINGS["loss"].words
     )
+    kernels: Literal["liger", "unsloth"] | None = Field(None, description=SETTINGS["kernels"].words)
     optimizer_in_backward: bool | None = Field(
         None, description=SETTINGS["optimizer_in_backward"].words
     )

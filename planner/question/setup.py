@@ -26,6 +26,7 @@ class TracedSettings:
     attention: str = "sdpa"  # eager | sdpa | flash
     compile: bool = False
     loss: str | None = None  # chunked | fused; None: the model's own
+    kernels: str | None = None  # liger | unsloth; None: torch's
     adapter_precision: str | None = None  # weights; None: float32
     optimizer_in_backward: bool | None = None
     offload: tuple[str, ...] | None = None  # activations

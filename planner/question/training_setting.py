@@ -121,6 +121,16 @@ SAVINGS = (
         published=False,
     ),
     TrainingSetting(
+        name="kernels",
+        value_type="text",
+        words="Whose kernels stand between a decoder's products, recorded as they run: liger "
+        "(norms, gates, rotary embeddings and the loss), unsloth (those, and adapters that keep "
+        "their input alone)",
+        choices=("liger", "unsloth"),
+        tasks=WRITING_TASKS,
+        published=False,
+    ),
+    TrainingSetting(
         name="adapter_precision",
         value_type="text",
         words="Number format of adapters over weights of 16 bits: fp32, as PEFT makes them; "

@@ -203,7 +203,7 @@ class StepClock:
             each[known, 0] = timed[known]
             if sigma is not None:
                 sigma[known] = TIMED_SPREAD
-        if self.fused_share != 1.0 and not compiled:
+        if self.fused_share != 1.0 and not compiled and not has_written_kernels(trace):
             each = each.copy()
             each[[kind_named(kind).fusable for kind in done.kinds]] *= self.fused_share
         return each, sigma
@@ -221,6 +221,15 @@ def has_kernels(trace: StepTrace) -> bool:
         "has kernels",
         None,
         lambda: any(s.op.startswith("planner.fused.") for s in trace.signatures),
+    )
+
+
+def has_written_kernels(trace: StepTrace) -> bool:
+    """Whether kernels written by hand stand in the trace itself."""
+    return trace.memo.of(
+        "has written kernels",
+        None,
+        lambda: any(s.op.startswith("planner.kernel_") for s in trace.signatures),
     )
 
 

@@ -45,6 +45,7 @@ class Recipe(TracedSettings):
         """What a run does to hold less at once, where it does."""
         asked = {
             "loss": self.loss,
+            "kernels": self.kernels,
             "adapter_precision": self.adapter_precision,
             "optimizer_in_backward": self.optimizer_in_backward,
             "offload": list(self.offload or ()),

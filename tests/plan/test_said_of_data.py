@@ -11,8 +11,8 @@ import pytest
 from planner import Question
 from planner.models.resolve import resolve
 from planner.plan.inputs.families.needed import needed_lines
+from planner.plan.inputs.families.speech import heard_lines
 from planner.plan.inputs.problem import understand
-from planner.plan.inputs.speech import heard_lines
 
 
 def problem(model: str, **fields):

@@ -22,10 +22,16 @@ from planner.plan.inputs.families.images import seen_by_recipe
 from planner.plan.inputs.of_its_day import of_its_day
 from planner.plan.inputs.practice import Practice
 from planner.plan.inputs.rows import default
+from planner.plan.inputs.written import (
+    check_optimizer,
+    kernel_settings,
+    preparation,
+    software_lines,
+    updates_within,
+)
 from planner.plan.objectives.asked import objective_asked, traced
 from planner.plan.objectives.practised import own_length, practised
 from planner.question import Question
-from planner.question.optimizers import asked_row
 from planner.question.settings import in_recipe_words
 from planner.question.setup import TracedSettings, asked_values
 from planner.question.training_setting import LORA, TUNED_BY, WRITING
@@ -79,7 +85,7 @@ def choose(
     precision = question.precision or default_precision(facts, task, strategy, spec)
     spec.check_trainable(precision)
     asked, day = asked_values(question), of_its_day(question, facts)
-    _check_optimizer(question, day.optimizer)
+    check_optimizer(question, day.optimizer)
     settled = TracedSettings(
         **asked
         | {
@@ -97,6 +103,7 @@ def choose(
             "variant": variant,
         }
         | traced(question)
+        | kernel_settings(question, facts)
         | _adapters(question, facts, task)
         | in_recipe_words({"attention": day.attention, "optimizer": day.optimizer})
         | _loading(question, facts, strategy)
@@ -106,7 +113,7 @@ def choose(
     batch, micro_batch, capped = _capped(question, data, made)
     if recipe.optimizer_in_backward and micro_batch and batch > micro_batch * question.gpus:
         raise QuestionError(
-            f"{_within(question, day.optimizer)} updates after every micro-batch, and "
+            f"{updates_within(question, day.optimizer)} updates after every micro-batch, and "
             f"{micro_batch} samples on {question.gpus} GPU(s) are no batch of {batch}",
             where=FieldName("global_batch"),
             mend=f"Leave it out, or ask for {FieldName('micro_batch')} {batch // question.gpus}",
@@ -130,32 +137,9 @@ def choose(
             *capped,
             *_beyond_the_model(question, facts),
             *_of_spread(question, facts, data, made),
-            *_left_out(day.optimizer),
+            *software_lines(question, facts, day.optimizer),
         ),
     )
-
-
-def _left_out(optimizer: str) -> tuple[FirstLine, ...]:
-    row = asked_row(optimizer)
-    if row is None or row.left_out is None:
-        return ()
-    return (FirstLine("left_out", f"{optimizer}: {row.left_out}", warning=True),)
-
-
-def _within(question: Question, optimizer: str) -> str | FieldName:
-    """What asks for updates in the backward pass."""
-    return FieldName("optimizer_in_backward") if question.optimizer_in_backward else optimizer
-
-
-def _check_optimizer(question: Question, optimizer: str) -> None:
-    """Raises QuestionError for one that updates in the backward pass and is asked not to."""
-    row = asked_row(optimizer)
-    if row is not None and row.in_backward and question.optimizer_in_backward is False:
-        raise QuestionError(
-            f"{optimizer} updates each weight inside the backward pass",
-            where=FieldName("optimizer_in_backward"),
-            mend="Leave it out, or ask for another optimizer",
-        )
 
 
 def _adapters(question: Question, facts: ModelFacts, task: str) -> dict[str, Any]:
@@ -237,7 +221,7 @@ def _loading(question: Question, facts: ModelFacts, strategy: str) -> dict[str, 
         # adapters over a quantised checkpoint are one thing, whichever strategy asks for them
         "strategy": "lora" if own else strategy,
         "load_in": None if own else question.load_in,
-        "kbit_preparation": question.kbit_preparation if stored.upcast else None,
+        "kbit_preparation": preparation(question) if stored.upcast else None,
         "quantised_layers": question.quantised_layers,
     }
 

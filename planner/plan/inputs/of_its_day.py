@@ -70,11 +70,13 @@ def stack_lines(question: Question, facts: ModelFacts) -> list[FirstLine]:
     stack, found = stack_of(question.stack), of_its_day(question, facts)
     changed = list(found.changed)
     share = fused_share(stack, facts)
-    if share != 1.0:
+    if share != 1.0 and question.kernels is None:
         changed.append(
             f"kernels that leave {share:.0%} of the time of all but products (our prior)"
         )
-    if (question.task or facts.task) == "causal_lm" and _holds_no_logits(stack, facts):
+    if (question.task or facts.task) == "causal_lm" and (
+        question.kernels is None and _holds_no_logits(stack, facts)
+    ):
         changed.append("a loss that holds no logits")
     if _kept_inputs(stack):
         named = " and ".join(name.removesuffix("_input") for name in _kept_inputs(stack))

@@ -25,12 +25,12 @@ from planner.plan.inputs.families.images import TASK, seen_lines, with_places
 from planner.plan.inputs.families.largest import largest_batch, largest_lines
 from planner.plan.inputs.families.mixtures import mixture_lines
 from planner.plan.inputs.families.needed import needed_lines
+from planner.plan.inputs.families.speech import heard_lines, spoken, transcribed
 from planner.plan.inputs.families.tabular import fitted_to_columns
 from planner.plan.inputs.kept import current
 from planner.plan.inputs.of_its_day import stack_lines, view_of
 from planner.plan.inputs.pictures import painted, picture_lines
 from planner.plan.inputs.rows import default
-from planner.plan.inputs.speech import heard_lines, spoken, transcribed
 from planner.plan.inputs.tasks import (
     adapted,
     by_data,

@@ -12,6 +12,7 @@ from planner.first_lines import FirstLine
 from planner.models.quantization.stored import Quantization
 from planner.plan.inputs.defaults import quantised
 from planner.plan.inputs.problem import Problem
+from planner.plan.inputs.written import preparation
 from planner.plan.steps.setting import Setting
 from planner.question.training_setting import LORA
 
@@ -68,10 +69,10 @@ def _lines(
     if stored.upcast:
         own = stored is setting.source.facts.quantization
         subject = f"{'adapters' if own else strategy} over {stored.words}"
-        yield FirstLine("recipe", _preparation(subject, problem.question.kbit_preparation))
+        yield FirstLine("recipe", _preparation(subject, preparation(problem.question)))
     meta = setting.longest_trace().meta
     if meta.get("kept_wide_bytes"):
-        prepared = stored.upcast and problem.question.kbit_preparation == "peft"
+        prepared = stored.upcast and preparation(problem.question) == "peft"
         text = _kept(strategy, setting, stored, meta)
         if prepared:
             field = FieldName("kbit_preparation")

@@ -169,6 +169,7 @@ def training(option: Mapping[str, Any]) -> tuple[str, ...]:
         f"attention {part['attention']}",
         *(["torch.compile"] if part.get("compile") else []),
         *([f"{part['loss']} loss"] if part.get("loss") else []),
+        *([f"kernels of {part['kernels']}"] if part.get("kernels") else []),
         *(["updates inside the backward pass"] if part.get("optimizer_in_backward") else []),
         *([f"{', '.join(part['offload'])} offloaded"] if part.get("offload") else []),
     ]

@@ -20,6 +20,7 @@ from planner.training.objective import SCORING_TASK, feed
 from planner.training.recipe import Recipe
 from planner.training.registry import objective_of
 from planner.training.savings.head_loss import replace_loss, vocabulary_sizes
+from planner.training.savings.replaced import replace_parts
 from planner.version import __version__
 
 UNCOMPILED = (
@@ -352,6 +353,8 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
         built.preserve_prior(built)
     if recipe.loss is not None:
         replace_loss(built, recipe.loss)
+    if recipe.kernels is not None:
+        replace_parts(built, recipe.kernels)
     if device == "meta" and facts.library == "transformers":
         built.assumptions = (*built.assumptions, *fuse_scans(built.module))
     return built

@@ -1,0 +1,87 @@
+"""What a run's own software brings with it: kernels written by hand, and optimizers that are not as
+others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from planner.errors import FieldName, QuestionError
+from planner.first_lines import FirstLine
+from planner.models.facts import ModelFacts
+from planner.question import Question
+from planner.question.optimizers import asked_row
+from planner.question.training_setting import SUPERVISED
+from planner.training.kernel_families import LOSS, UNSLOTH, families
+
+
+def kernel_settings(question: Question, facts: ModelFacts) -> dict[str, Any]:
+    """Traced settings that kernels imply where the question does not say otherwise. Raises
+    QuestionError for a model that they are not there for, and under torch.compile."""
+    if question.kernels is None:
+        return {}
+    known = families(question.kernels)
+    parts = known.get(_model_type(facts))
+    if parts is None:
+        raise QuestionError(
+            f"{question.kernels}'s kernels are planned for {', '.join(sorted(known))}, and "
+            f"{facts.name} is of the type {_model_type(facts) or facts.library}",
+            where=FieldName("kernels"),
+            mend="Leave it out: torch's own kernels run",
+        )
+    if question.compile:
+        raise QuestionError(
+            f"{question.kernels}'s kernels are planned without torch.compile",
+            where=FieldName("kernels"),
+            mend=f"Leave out {FieldName('kernels')} or {FieldName('compile')}",
+        )
+    fuses = LOSS in parts and question.loss is None and question.objective in (None, SUPERVISED)
+    return {"loss": "fused"} if fuses else {}
+
+
+def preparation(question: Question) -> str:
+    """Of weights in few bits: Unsloth leaves the rest in 16 bits."""
+    if question.kernels == UNSLOTH and "kbit_preparation" not in question.model_fields_set:
+        return "none"
+    return question.kbit_preparation
+
+
+def _model_type(facts: ModelFacts) -> str:
+    config = facts.config or {}
+    text = config.get("text_config")
+    return str((text if isinstance(text, dict) else config).get("model_type") or "")
+
+
+def software_lines(question: Question, facts: ModelFacts, optimizer: str) -> list[FirstLine]:
+    """What of it stands in the first lines: which parts are replaced, and what is left out."""
+    lines: list[FirstLine] = []
+    if question.kernels is not None:
+        parts = sorted(families(question.kernels)[_model_type(facts)])
+        named = ", ".join(part.removesuffix("_apart") for part in parts)
+        text = f"kernels of {question.kernels}, recorded as they run: {named}"
+        if question.kernels == UNSLOTH:
+            text += (
+                f"; its own checkpointing is {FieldName('gradient_checkpointing')} full with "
+                f"{FieldName('offload')} activations"
+            )
+        lines.append(FirstLine("run", text))
+    row = asked_row(optimizer)
+    if row is not None and row.left_out is not None:
+        lines.append(FirstLine("left_out", f"{optimizer}: {row.left_out}", warning=True))
+    return lines
+
+
+def check_optimizer(question: Question, optimizer: str) -> None:
+    """Raises QuestionError for one that updates in the backward pass and is asked not to."""
+    row = asked_row(optimizer)
+    if row is not None and row.in_backward and question.optimizer_in_backward is False:
+        raise QuestionError(
+            f"{optimizer} updates each weight inside the backward pass",
+            where=FieldName("optimizer_in_backward"),
+            mend="Leave it out, or ask for another optimizer",
+        )
+
+
+def updates_within(question: Question, optimizer: str) -> str:
+    """What asks for updates in the backward pass."""
+    own = question.optimizer_in_backward
+    return str(FieldName("optimizer_in_backward")) if own else optimizer
