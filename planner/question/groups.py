@@ -74,6 +74,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "generation_engine",
     ),
     "Adapters": (
+        "adapter",
         "lora_rank",
         "lora_alpha",
         "lora_targets",
@@ -83,6 +84,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "lora_modules_to_save",
         "lora_rank_pattern",
         "lora_dropout",
+        "virtual_tokens",
+        "adapter_block_size",
         "adapter_precision",
         "load_in",
         "kbit_preparation",

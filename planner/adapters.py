@@ -1,0 +1,109 @@
+"""What PEFT can make of an adapter: rows of ``profiles/adapters.csv``. No torch here; how each is
+applied stands in ``training/methods``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from planner import tables
+
+#: The method that a recipe does not name.
+LORA = "lora"
+#: Fields of a question that say how large an adapter is, each of some methods.
+SIZES = ("lora_rank", "adapter_block_size", "virtual_tokens")
+#: Fields of a question that are of adapters on layers, and not of every method.
+OPTIONS = (
+    "lora_alpha",
+    "lora_targets",
+    "lora_exclude",
+    "lora_layers",
+    "lora_layers_pattern",
+    "lora_modules_to_save",
+    "lora_rank_pattern",
+    "lora_dropout",
+    "adapter_precision",
+)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method. ``config``: PEFT's class of its configuration; ``fixed``: arguments of it;
+    ``size``: the question's field that says how large an adapter is, ``argument`` what PEFT calls
+    it, ``default`` (ranks, numbers of a block, tokens) where it is not asked, None for LoRA's.
+    ``options``: further fields that it takes. ``targets``: linear | peft | none. ``quantised``:
+    any | bitsandbytes | "", the frozen weights in few bits that it stands over."""
+
+    name: str
+    words: str
+    config: str
+    fixed: tuple[tuple[str, str], ...]
+    size: str | None
+    argument: str | None
+    default: int | None
+    options: tuple[str, ...]
+    dropout: str | None
+    targets: str
+    quantised: str
+    has_virtual_tokens: bool
+    knows_task: bool
+    checkpoints: bool
+    traced_as: str
+    trains: str
+    says: str
+    source: str
+
+    def takes(self, field: str) -> bool:
+        """Whether a field of adapters says something of it."""
+        if field in SIZES:
+            return field == self.size
+        return field in self.options or field == "lora_targets" and self.targets != "none"
+
+
+@cache
+def methods() -> dict[str, Method]:
+    """Every method by its name, in the table's order. Raises ProfileError."""
+    return {row["adapter"]: _method(row) for row in tables.rows("adapters.csv")}
+
+
+def method_of(name: str | None) -> Method:
+    """By a recipe's or a question's name; None is LoRA."""
+    return methods()[name or LORA]
+
+
+def names() -> tuple[str, ...]:
+    """What a question may say."""
+    return tuple(methods())
+
+
+def taking(field: str) -> tuple[str, ...]:
+    """Names of the methods that a field of adapters is of."""
+    return tuple(name for name, method in methods().items() if method.takes(field))
+
+
+def _method(row: dict[str, str]) -> Method:
+    return Method(
+        name=row["adapter"],
+        words=row["words"],
+        config=row["config"],
+        fixed=tuple(_pair(text) for text in row["fixed"].split()),
+        size=row["size"] or None,
+        argument=row["argument"] or None,
+        default=int(row["default"]) if row["default"] else None,
+        options=tuple(row["options"].split()),
+        dropout=row["dropout"] or None,
+        targets=row["targets"],
+        quantised=row["quantised"],
+        has_virtual_tokens=row["virtual_tokens"] == "yes",
+        knows_task=row["task_types"] == "yes",
+        checkpoints=row["checkpointing"] == "yes",
+        traced_as=row["traced_as"] or row["adapter"],
+        trains=row["trains"],
+        says=row["says"],
+        source=row["source"],
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
