@@ -32,7 +32,8 @@ class Method:
     ``size``: the question's field that says how large an adapter is, ``argument`` what PEFT calls
     it, ``default`` (ranks, numbers of a block, tokens) where it is not asked, None for LoRA's.
     ``options``: further fields that it takes. ``targets``: linear | peft | none. ``quantised``:
-    any | bitsandbytes | "", the frozen weights in few bits that it stands over."""
+    any | bitsandbytes | "", the frozen weights in few bits that it stands over. ``says``: what an
+    answer says of it. ``source``: of the default."""
 
     name: str
     words: str
@@ -51,6 +52,8 @@ class Method:
     traced_as: str
     trains: str
     says: str
+    is_warning: bool
+    paper: str
     source: str
 
     def takes(self, field: str) -> bool:
@@ -100,6 +103,8 @@ def _method(row: dict[str, str]) -> Method:
         traced_as=row["traced_as"] or row["adapter"],
         trains=row["trains"],
         says=row["says"],
+        is_warning=row["warning"] == "yes",
+        paper=row["paper"],
         source=row["source"],
     )
 

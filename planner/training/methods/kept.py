@@ -20,5 +20,7 @@ def saved(peft: Any, adapted: Any) -> list[torch.Tensor]:
     own = {id(parameter) for parameter in encoder.parameters()}
     beside = [p for p in adapted.parameters() if p.requires_grad and id(p) not in own]
     with torch.no_grad():
-        tokens = torch.arange(encoder.embedding.num_embeddings, device=encoder.embedding.weight.device)
+        tokens = torch.arange(
+            encoder.embedding.num_embeddings, device=encoder.embedding.weight.device
+        )
         return [encoder(tokens.unsqueeze(0))[0], *beside]
