@@ -3,15 +3,21 @@ applied stands in ``training/methods``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from planner import tables
 
 #: The method that a recipe does not name.
-LORA = "lora"
+LORA, LORA_TYPE = "lora", "LORA"
+#: A rank, a block or a number of tokens beyond which no adapter is meant.
+LARGEST = 65536
 #: Fields of a question that say how large an adapter is, each of some methods.
 SIZES = ("lora_rank", "adapter_block_size", "virtual_tokens")
+#: Arguments of PEFT's classes that make another adapter than is planned.
+OTHERWISE = {"prefix_projection": True, "encoder_reparameterization_type": "LSTM"}
 #: Fields of a question that are of adapters on layers, and not of every method.
 OPTIONS = (
     "lora_alpha",
@@ -37,6 +43,7 @@ class Method:
 
     name: str
     words: str
+    peft_type: str
     config: str
     fixed: tuple[tuple[str, str], ...]
     size: str | None
@@ -84,10 +91,42 @@ def taking(field: str) -> tuple[str, ...]:
     return tuple(name for name, method in methods().items() if method.takes(field))
 
 
+def settings_of(get: Callable[[str], Any]) -> dict[str, Any] | None:
+    """The method that a configuration of PEFT's is of, and its size, by a record's names; None for
+    one that is not planned. ``get``: the value of one of its arguments."""
+    method = _configured(get)
+    if method is None:
+        return None
+    made = {} if method.name == LORA else {"adapter": method.name}
+    if method.size is None or method.argument is None:
+        return made
+    size = get(method.argument)
+    whole = isinstance(size, int) and not isinstance(size, bool) and 0 < size <= LARGEST
+    if not whole and method.peft_type != LORA_TYPE:
+        return None  # OFT's size may be a number of blocks instead
+    return made | ({method.size: size} if whole else {})
+
+
+def _configured(get: Callable[[str], Any]) -> Method | None:
+    """Of methods with one class the one whose arguments it has."""
+    kind = str(get("peft_type") or "").rpartition(".")[2].upper()
+    named = [method for method in methods().values() if method.peft_type == kind]
+    if any(get(name) == value for name, value in OTHERWISE.items()):
+        return None
+    own = [m for m in named if len(named) > 1 and m.fixed and _holds(m, get)]
+    return (own or named or [None])[0]
+
+
+def _holds(method: Method, get: Callable[[str], Any]) -> bool:
+    """``pissa_niter_4`` is a ``pissa``."""
+    return all(str(get(name)).lower().startswith(value) for name, value in method.fixed)
+
+
 def _method(row: dict[str, str]) -> Method:
     return Method(
         name=row["adapter"],
         words=row["words"],
+        peft_type=row["peft_type"],
         config=row["config"],
         fixed=tuple(_pair(text) for text in row["fixed"].split()),
         size=row["size"] or None,

@@ -149,7 +149,8 @@ def test_an_adapter_is_planned_on_its_base(tmp_path):
     base = written(tmp_path / "base", "config.json", LLAMA)
     facts = resolve(str(adapter(tmp_path / "a", str(base))))
     assert facts.fingerprint == resolve(str(base)).fingerprint
-    assert facts.adapter.rank == 8 and facts.adapter.targets == ("q_proj", "v_proj")
+    assert facts.adapter.settings["lora_rank"] == 8
+    assert facts.adapter.settings["lora_targets"] == ("q_proj", "v_proj")
     assert "LoRA adapter of rank 8 on q_proj, v_proj" in facts.first_lines[0].text
 
 

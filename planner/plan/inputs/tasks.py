@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from planner.adapters import LORA
 from planner.datasets.profile import DatasetProfile
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
@@ -118,20 +119,18 @@ def _of_text(
 
 
 def adapted(question: Question, facts: ModelFacts) -> Question:
-    """The question with the LoRA settings of the adapter that its model is, where it asks for no
-    others."""
+    """The question with the settings of the adapter that its model is, where it asks for no others;
+    of another method than its own none."""
     adapter = facts.adapter
-    if adapter is None or not adapter.is_lora:
+    if adapter is None or adapter.settings is None:
         return question
-    own = {
-        "lora_rank": adapter.rank,
-        "lora_targets": list(adapter.targets) if adapter.targets else None,
-        "lora_dropout": adapter.dropout,
-    }
+    own = adapter.settings
+    if question.adapter not in (None, own.get("adapter", LORA)):
+        return question
     unasked = {
-        name: value
+        name: list(value) if isinstance(value, tuple) else value
         for name, value in own.items()
-        if value is not None and name not in question.model_fields_set
+        if name not in question.model_fields_set
     }
     return question.model_copy(update=unasked)
 
