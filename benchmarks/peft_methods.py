@@ -28,11 +28,11 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 from benchmarks.alive import Alive  # noqa: E402
-from planner.adapters import methods  # noqa: E402
 from planner.cli.writing import write  # noqa: E402
 from planner.libraries import import_library  # noqa: E402
 from planner.memory.allocator import MIN_BLOCK  # noqa: E402
 from planner.models.resolve import resolve  # noqa: E402
+from planner.question.adapters import methods  # noqa: E402
 from planner.question.setup import TracedSettings  # noqa: E402
 from planner.trace.source import trace_for  # noqa: E402
 from planner.trace.table import CATEGORIES, PHASES  # noqa: E402

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from planner import adapters
+from planner.question import adapters
 from planner.question.optimizers import asked_as, asked_names, asked_of_classes
 from planner.question.settings import called_by
 from planner.question.training_setting import NUMBERS

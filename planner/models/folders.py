@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from planner.adapters import LORA_TYPE, method_of, settings_of
 from planner.errors import ModelError
 from planner.first_lines import FirstLine
+from planner.question.adapters import LORA_TYPE, method_of, settings_of
 
 ADAPTER = "adapter_config.json"
 MODULES = "modules.json"

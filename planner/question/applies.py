@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from planner import adapters
 from planner.errors import FieldName
+from planner.question import adapters
 from planner.question.question import Question
 from planner.question.settings import LORA, SETTINGS
 from planner.question.training_setting import OBJECT_TASKS, TUNED_BY

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from planner import adapters
+from planner.question import adapters
 from planner.question.fields import OneOf
 from planner.question.optimizers import asked_names
 from planner.question.settings import SETTINGS

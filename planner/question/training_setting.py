@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from planner import adapters
+from planner.question import adapters
 from planner.registry import declared
 from planner.tasks import tasks
 

@@ -10,10 +10,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from planner.adapters import LORA, OPTIONS, SIZES, method_of
 from planner.errors import UnknownNameError
 from planner.models.constants import constant
 from planner.question import TRAINING_STRATEGIES
+from planner.question.adapters import LORA, OPTIONS, SIZES, method_of
 from planner.question.settings import SETTINGS
 from planner.question.setup import TracedSettings, traced_values
 from planner.question.training_setting import LORA as ADAPTERS

@@ -37,7 +37,7 @@ def test_a_trace_holds_what_a_real_model_holds(case, tmp_path):
 
 def test_every_method_is_compared_with_a_real_model():
     from benchmarks.peft_methods import CASES
-    from planner.adapters import names
+    from planner.question.adapters import names
 
     assert {case.method for case in CASES} == set(names())
 
@@ -49,7 +49,7 @@ def config(method):
 
 
 def methods():
-    from planner.adapters import methods
+    from planner.question.adapters import methods
 
     return list(methods().values())
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from planner.adapters import LORA, Method, method_of
 from planner.errors import FieldName, ModelError, QuestionError
 from planner.models.facts import ModelFacts
 from planner.models.quantization.stored import Quantization
 from planner.question import Question
+from planner.question.adapters import LORA, Method, method_of
 from planner.question.training_setting import LORA as ADAPTED
 from planner.question.training_setting import SUPERVISED
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from planner.adapters import Method
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
 from planner.plan.adapters.asked import method_asked, size_of, text_left
 from planner.question import Question
+from planner.question.adapters import Method
 
 
 def adapter_lines(

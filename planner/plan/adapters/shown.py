@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from planner.adapters import SIZES, method_of
+from planner.question.adapters import SIZES, method_of
 from planner.training.recipe import Recipe
 
 #: Where adapters go that are asked nowhere, by a method's ``targets``.

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from planner.adapters import LORA
 from planner.datasets.profile import DatasetProfile
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
@@ -16,6 +15,7 @@ from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.plan.inputs.families.needed import ANNOTATED
 from planner.question import Question
+from planner.question.adapters import LORA
 from planner.question.training_setting import SUPERVISED
 from planner.trace.table import SHORTEST
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from planner.adapters import Method, method_of
 from planner.errors import FieldName, ModelError, QuestionError
+from planner.question.adapters import Method, method_of
 from planner.training.adapters import places
 
 if TYPE_CHECKING:

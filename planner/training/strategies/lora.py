@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from planner.adapters import Method, method_of
 from planner.errors import FieldName, ModelError, QuestionError
 from planner.libraries import import_library
 from planner.models.building.meta import uninitialised
+from planner.question.adapters import Method, method_of
 from planner.training.adapters import targets, trunk_of, unmatched
 from planner.training.methods.configuration import LORA_CONFIG, configuration
 from planner.training.methods.kept import saved
