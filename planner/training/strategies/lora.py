@@ -129,12 +129,15 @@ def apply(built, recipe, build) -> Prepared:
     total = count(built.module.parameters())
     if built.facts.quantization is None and recipe.load_in is None and recipe.strategy != "qlora":
         return adapt(built, recipe, total=total)
-    from planner.training.quantised.adapters import adapter_classes
+    from planner.training.quantised.adapters import adapter_classes, stand_over
     from planner.training.quantised.apply import INPUTS_KEPT, has_int8, quantise
 
-    targets(built, recipe)  # what has no place for adapters is refused as such
+    if method_of(recipe.adapter).targets == "linear":
+        targets(built, recipe)  # what has no place for adapters is refused as such
     kept = quantise(built, recipe)
     prepared = adapt(built, recipe, total=total, custom_modules=adapter_classes())
+    if method_of(recipe.adapter).config != LORA_CONFIG:
+        stand_over(prepared.module)
     prepared.kept_wide_bytes, prepared.kept_stored_bytes = kept.wide_bytes, kept.stored_bytes
     if recipe.gradient_checkpointing != "none" and has_int8(built.module):
         prepared.assumptions.append(INPUTS_KEPT)
