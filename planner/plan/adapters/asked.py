@@ -69,6 +69,13 @@ def _stands_over(method: Method, stored: Quantization) -> bool:
 
 
 def _check_virtual_tokens(question: Question, facts: ModelFacts, method: Method) -> None:
+    tokens = size_of(question, method) or 0
+    if facts.max_length and tokens >= facts.max_length:
+        raise QuestionError(
+            f"{tokens:,} virtual tokens leave no place for text in {facts.name}, which has "
+            f"{facts.max_length:,}",
+            where=FieldName("virtual_tokens"),
+        )
     if question.objective not in (None, SUPERVISED):
         raise ModelError(
             f"{method.words} is not planned with an objective: TRL's losses count the text's "

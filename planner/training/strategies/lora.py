@@ -7,11 +7,11 @@ from typing import Any
 
 from planner.errors import FieldName, ModelError, QuestionError
 from planner.libraries import import_library
-from planner.models.building.meta import uninitialised
 from planner.question.adapters import Method, method_of
 from planner.training.adapters import targets, trunk_of, unmatched
 from planner.training.methods.configuration import LORA_CONFIG, configuration
 from planner.training.methods.kept import saved
+from planner.training.methods.wrapping import wrapped
 from planner.training.strategy import Prepared, Strategy, count, plain
 
 #: The type of weights of 16 bits, and where PEFT's layers keep their adapters.
@@ -34,7 +34,7 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
         parameter.requires_grad_(False)
     there = {id(parameter) for parameter in module.parameters()}
     try:
-        adapted = _adapted(peft, module, config, as_the_weights=_cast_by_peft(method, recipe))
+        adapted, said = wrapped(peft, module, config, as_weights=_cast_by_peft(method, recipe))
     # PEFT refuses modules that it has no adapter for, and tensors that cannot train, as they come
     except (ValueError, TypeError, RuntimeError) as error:
         raise _refusal(built, recipe, error) from error
@@ -55,6 +55,7 @@ def adapt(built, recipe, *, total: int, custom_modules: dict | None = None) -> P
     if method.config != LORA_CONFIG:
         prepared.saved = saved(peft, adapted)
     prepared.unmatched_targets = lost
+    prepared.assumptions += said
     return prepared
 
 
@@ -73,27 +74,6 @@ def _cast_by_peft(method: Method, recipe: Any) -> bool:
     return recipe.adapter_precision == "weights" and method.config != LORA_CONFIG
 
 
-def _adapted(peft: Any, module: Any, config: Any, *, as_the_weights: bool) -> Any:
-    """PEFT makes adapters on the processor, fills them with numbers and moves them: on meta that
-    would be the longest part of all."""
-    more = {"autocast_adapter_dtype": False} if as_the_weights else {}
-    if not all(parameter.is_meta for parameter in module.parameters()):
-        return peft.get_peft_model(module, config, **more)
-    with uninitialised():
-        adapted = peft.get_peft_model(module, config, low_cpu_mem_usage=True, **more)
-    _to_meta(adapted)
-    return adapted
-
-
-def _to_meta(adapted: Any) -> None:
-    """Buffers that a method makes on the processor (permutations of BOFT, indices of OFT), which
-    PEFT moves to the model's device."""
-    for part in adapted.modules():
-        for name, buffer in part._buffers.items():
-            if buffer is not None and not buffer.is_meta:
-                part._buffers[name] = buffer.to("meta")
-
-
 def _as_the_weights(adapted: Any, precision: str) -> None:
     """Adapters in the number format of weights of 16 bits, as ``autocast_adapter_dtype=False``
     leaves them."""
@@ -108,14 +88,24 @@ def _as_the_weights(adapted: Any, precision: str) -> None:
 
 
 def _refusal(built: Any, recipe: Any, error: Exception) -> ModelError | QuestionError:
-    line = " ".join(str(error).split())[:200]
+    line = " ".join(str(error).split())[:200].rstrip(".")
+    method = method_of(recipe.adapter)
+    if recipe.adapter is not None and method.argument and method.argument in line:
+        return QuestionError(
+            f"PEFT cannot adapt {built.facts.name} so: {line}", where=FieldName(method.size or "")
+        )
+    if "feedforward_modules" in line:  # PEFT has a list of them for some kinds of models alone
+        return ModelError(
+            f"PEFT has no {method.words} for its kind",
+            where=built.facts.name,
+            mend=f"Ask for {FieldName('adapter')} lora",
+        )
     if not recipe.lora_targets and not recipe.lora_modules_to_save:
-        targets_help = method_of(recipe.adapter).targets != "none"
         name = f"Name the layers to adapt with {FieldName('lora_targets')}"
         return ModelError(
             f"PEFT cannot adapt it: {line}",
             where=built.facts.name,
-            mend=name if targets_help else f"Ask for {FieldName('adapter')} lora",
+            mend=name if method.targets != "none" else f"Ask for {FieldName('adapter')} lora",
         )
     return QuestionError(
         f"PEFT cannot adapt {built.facts.name} so: {line}",
