@@ -122,6 +122,15 @@ def _holds(method: Method, get: Callable[[str], Any]) -> bool:
     return all(str(get(name)).lower().startswith(value) for name, value in method.fixed)
 
 
+def title_of(strategy: str, method: str | None) -> str:
+    """What people call adapters of a method: over weights as they are (``lora``), or over those
+    that are loaded in 4 bits (``qlora``)."""
+    words = method_of(method).words
+    if strategy == LORA:
+        return words
+    return "QLoRA" if method in (None, LORA) else f"{words} over 4-bit weights"
+
+
 def _method(row: dict[str, str]) -> Method:
     return Method(
         name=row["adapter"],

@@ -59,8 +59,9 @@ def _read_stored_weights() -> None:
     """DoRA asks for a layer's whole weight, which PEFT knows of bitsandbytes' own layers: NF4 comes
     back in the type that it computes in, int8 in float32 (``peft/utils/integrations.py:
     dequantize_bnb_weight``, bitsandbytes' ``int8_vectorwise_dequant``)."""
-    from peft.tuners.lora import dora
+    import importlib
 
+    dora: Any = importlib.import_module("peft.tuners.lora.dora")
     peft_s_own = dora.dequantize_module_weight
 
     @functools.wraps(peft_s_own)
