@@ -23,6 +23,7 @@ from planner.plan.inputs.rows import default
 from planner.plan.inputs.written import preparation
 from planner.plan.options import Option
 from planner.plan.survey.survey import Survey, survey
+from planner.question.adapters import title_of
 
 #: Changes that fit: with so many the search ends.
 ENOUGH = 2
@@ -77,10 +78,11 @@ def _changes(problem: Problem, option: Option) -> Iterator[_Change]:
         yield from [] if fewer is None else [_Change(*fewer, state)]
         yield from _unprepared(problem, option)
         yield from _lighter_optimizer(option, checkpoint | small)
-        yield from _adapters(option, checkpoint | small)
+        yield from _adapters(problem, option, checkpoint | small)
         return
     leaner = _leaner_steps(option, checkpoint, small, state)
-    for change in (*leaner, *_unprepared(problem, option), *_adapters(option, checkpoint | small)):
+    adapters = _adapters(problem, option, checkpoint | small)
+    for change in (*leaner, *_unprepared(problem, option), *adapters):
         yield change if fewer is None else _both(change, *fewer)
 
 
@@ -147,15 +149,15 @@ def _unprepared(problem: Problem, option: Option) -> Iterator[_Change]:
     yield _Change(f"{FieldName('kbit_preparation')} none", {"kbit_preparation": "none"}, least)
 
 
-def _adapters(option: Option, update: dict[str, Any]) -> Iterator[_Change]:
-    """LoRA over the weights as they are, then over 4-bit weights."""
+def _adapters(problem: Problem, option: Option, update: dict[str, Any]) -> Iterator[_Change]:
+    """Adapters over the weights as they are, then over 4-bit weights."""
     total = option.setting.longest_trace().meta["total_params"]
     instead = [] if option.strategy not in _ADAPTABLE else ["lora", "qlora"]
     if option.strategy == "lora":
         instead = ["qlora"]
     for strategy in instead:
         least = default("state_bytes_per_parameter_at_least", strategy)[0] * total
-        name = {"lora": "LoRA", "qlora": "QLoRA"}[strategy]
+        name = title_of(strategy, problem.question.adapter)
         yield _Change(f"{name} instead", {"strategy": [strategy]} | update, least, strategy)
 
 

@@ -19,6 +19,7 @@ from planner.answer.understood import own_texts, tokens_per_epoch
 from planner.figures import Estimate
 from planner.first_lines import FirstLine
 from planner.models.quantization.stored import LOADED
+from planner.plan.adapters.shown import adapter_values, are_float32
 from planner.plan.billing import as_people_run
 from planner.plan.inputs.problem import Problem
 from planner.plan.options import Option
@@ -125,17 +126,6 @@ def _counts(trace: StepTrace) -> dict[str, Any]:
 
 def _training(option: Option) -> dict[str, Any]:
     recipe, setting = option.setting.recipe, option.setting
-    lora = (
-        {
-            "rank": recipe.lora_rank,
-            "targets": list(recipe.lora_targets)
-            if recipe.lora_targets
-            else "every linear layer but the head",
-            "dropout": recipe.lora_dropout,
-        }
-        if recipe.lora_rank
-        else None
-    )
     return {
         "task": recipe.task,
         "precision": recipe.precision,
@@ -151,7 +141,7 @@ def _training(option: Option) -> dict[str, Any]:
         "padding": option.choices.padding,
         **({"group_by_length": True} if option.choices.group_by_length else {}),
         "unfrozen_blocks": recipe.unfrozen_blocks,
-        "lora": lora,
+        "lora": adapter_values(recipe),
         "recipe": _published(option),
     }
 
@@ -165,7 +155,7 @@ def _published(option: Option) -> dict[str, Any] | None:
 def _precision_detail(option: Option) -> str:
     """Under adapters over weights in few bits, the rest alone has the recipe's precision."""
     recipe, own = option.setting.recipe, option.facts.quantization
-    if recipe.lora_rank is None or not (recipe.strategy == "qlora" or recipe.load_in or own):
+    if not recipe.has_adapters or not (recipe.strategy == "qlora" or recipe.load_in or own):
         return PRECISION_DETAIL[recipe.precision]
     words = own.words if own else LOADED[recipe.load_in or "4bit"].words
     rest = REST_DETAIL[recipe.precision]
@@ -197,10 +187,9 @@ def optimizer_states(recipe: Recipe) -> str:
     """One sentence: which states, in which precision, how many bytes a trained parameter. Adapters
     train in float32 unless they are asked for otherwise."""
     row = next(r for r in tables.rows("optimizers.csv") if r["optimizer"] == recipe.optimizer)
-    wide = recipe.lora_rank is not None and recipe.adapter_precision is None
-    pure = recipe.precision in ("bf16", "fp16") and not wide
+    pure = recipe.precision in ("bf16", "fp16") and not are_float32(recipe)
     size = row["bytes_per_param_bf16"] if pure else row["bytes_per_param_fp32"]
-    kind = recipe.precision if pure else "float32 adapters" if recipe.lora_rank else "float32"
+    kind = recipe.precision if pure else "float32 adapters" if recipe.has_adapters else "float32"
     bytes_each = f"{size} B a trained parameter" if size else "bytes by the shapes"
     return (
         f"{recipe.optimizer} on {kind} parameters: {row['states']}, {bytes_each}; "

@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from planner import tables, units
+from planner.plan.adapters.asked import method_asked
 from planner.plan.options import Option
 from planner.plan.survey.candidate import Candidate
 from planner.plan.survey.ways import Ways
+from planner.question import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,18 @@ def recommend(ways: Ways) -> tuple[Candidate, Reason] | None:
     for strategy, reason in advised(task, ways.parameters, problem.data.samples, asked):
         best = ways.best(strategy) if strategy in ways.strategies else None
         if best is not None:
-            return best, reason
+            return best, _of_method(ways.question, strategy) or reason
     return None
+
+
+def _of_method(question: Question, strategy: str) -> Reason | None:
+    """Of another method of adapters than LoRA, which the rules do not speak of."""
+    method = method_asked(question, strategy)
+    if method is None:
+        return None
+    words = method.words[:1].upper() + method.words[1:]
+    text = f"{words} is what was asked for; no rule here says how well it learns beside other ways"
+    return Reason(text, method.paper)
 
 
 def advised(

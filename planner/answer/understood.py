@@ -156,7 +156,7 @@ def counted_parameters(placement: Placement) -> int | None:
     if variant.name == CACHED or recipe.strategy not in WHOLE_MODEL:
         return None
     meta = placement.setting.longest_trace().meta
-    adapters = meta.get("adapter_params", meta["trainable_params"]) if recipe.lora_rank else 0
+    adapters = meta.get("adapter_params", meta["trainable_params"]) if recipe.has_adapters else 0
     return meta["total_params"] - adapters
 
 
@@ -165,7 +165,7 @@ def _active(problem: Problem, placement: Placement) -> list[FirstLine]:
     meta = placement.setting.longest_trace().meta
     if meta.get("active_params") is None:
         return []
-    lora = bool(placement.setting.recipe.lora_rank)
+    lora = placement.setting.recipe.has_adapters
     adapters = meta.get("adapter_params", meta["trainable_params"]) if lora else 0
     active, whole = (
         format_count(meta[name] - adapters) for name in ("active_params", "total_params")

@@ -65,6 +65,9 @@ class QuestionFields(TypedDict, total=False):
     kernels: Literal["liger", "unsloth"] | None
     optimizer_in_backward: bool | None
     offload: Sequence[str] | str | None
+    adapter: str | None
+    virtual_tokens: int | str | None
+    adapter_block_size: int | str | None
     lora_rank: int | str
     lora_alpha: float | str | None
     lora_targets: Sequence[str] | str | None

@@ -11,7 +11,9 @@ from planner.errors import FieldName
 from planner.explain.subject import Subject
 from planner.plan.inputs.of_its_day import family, fused_share
 from planner.plan.steps.setting import Setting
+from planner.question.adapters import LORA, title_of
 from planner.question.stack import DEFAULT, stack_of
+from planner.question.training_setting import LORA as ADAPTERS
 from planner.training.recipe import Recipe
 
 Effect = Literal["none", "numerics", "batches", "method"]
@@ -116,6 +118,8 @@ def _method(subject: Subject, setting: Setting, recipe: Recipe) -> Iterator[Try]
     for name, text in METHODS.items():
         if name == own:
             continue
+        if name in ADAPTERS and subject.question.adapter not in (None, LORA):
+            text = f"{title_of(name, subject.question.adapter)} instead"
         one = Try(f"method_{name}", text, {"strategy": [name]}, "method", opens=("precision",))
         if own not in METHODS:
             words = own.replace("_", " ")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from planner.question import adapters
 from planner.question.optimizers import asked_as, asked_names, asked_of_class
 from planner.question.settings import called_by
 from planner.question.training_setting import NUMBERS
@@ -170,18 +171,28 @@ def _strategy(model: Any, notes: list[str]) -> dict[str, Any]:
 
 
 def _adapted(model: Any, config: Any, notes: list[str]) -> dict[str, Any]:
-    kind = str(getattr(config, "peft_type", "")).rpartition(".")[2].upper()
-    if kind != "LORA":
+    found = of_peft(lambda name: getattr(config, name, None))
+    if found is None:
+        kind = str(getattr(config, "peft_type", "")).rpartition(".")[2].upper()
         notes.append(f"trained with PEFT's {kind}, which is no strategy of the planner")
         return {}
-    notes += [
-        f"LoRA with {name}" for name in ("use_dora", "use_rslora") if getattr(config, name, False)
-    ]
     return {
         "strategy": "qlora" if in_four_bits(model) else "lora",
         **({"load_in": "8bit"} if getattr(base_of(model), "is_loaded_in_8bit", False) else {}),
-        **held_by("peft", lambda name: getattr(config, name, None)),
+        **found,
     }
+
+
+def of_peft(get: Callable[[str], Any]) -> dict[str, Any] | None:
+    """The settings of adapters in a configuration of PEFT's, by a record's names; None for a method
+    that is not planned. ``get``: the value of one of its arguments."""
+    made = adapters.settings_of(get)
+    if made is None:
+        return None
+    method = adapters.method_of(made.get("adapter"))
+    own = (*adapters.SIZES, *adapters.OPTIONS)
+    held = held_by("peft", get)
+    return {n: v for n, v in held.items() if n not in own or method.takes(n)} | made
 
 
 def held_by(tool: str, get: Callable[[str], Any]) -> dict[str, Any]:

@@ -11,40 +11,43 @@ from typing import Any
 
 from planner.errors import ModelError
 from planner.first_lines import FirstLine
+from planner.question.adapters import LORA_TYPE, method_of, settings_of
 
 ADAPTER = "adapter_config.json"
 MODULES = "modules.json"
 MAX_BYTES = 2**20
+#: What says how large an adapter is, in a sentence.
+SIZE_WORDS = {
+    "lora_rank": "rank",
+    "adapter_block_size": "block size",
+    "virtual_tokens": "virtual tokens",
+}
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """What an adapter_config.json says: the base it stands on, and LoRA's settings where it is a
-    LoRA. ``targets``: names, or one regular expression; None for PEFT's own choice."""
+    """What an adapter_config.json says: the base it stands on, and a question's settings of its
+    ``method`` (PEFT's name of it); None for a method that is not planned."""
 
     base: str
     method: str
-    rank: int | None = None
-    targets: tuple[str, ...] | None = None
-    dropout: float | None = None
-
-    @property
-    def is_lora(self) -> bool:
-        return self.method == "LORA"
+    settings: Mapping[str, Any] | None = None
 
     def line(self, name: str) -> FirstLine:
         """What is said of it first."""
-        if not self.is_lora:
+        if self.settings is None:
             text = (
                 f"{name} is a {self.method} adapter, which is not covered: its base {self.base} "
                 "is planned"
             )
             return FirstLine("model", text, warning=True)
-        rank = f" of rank {self.rank}" if self.rank else ""
-        on = f" on {', '.join(self.targets)}" if self.targets else ""
-        return FirstLine(
-            "model", f"{name} is a LoRA adapter{rank}{on}: its base {self.base} is planned"
-        )
+        own = method_of(self.settings.get("adapter"))
+        number = self.settings.get(own.size or "")
+        size = f" of {SIZE_WORDS[own.size]} {number}" if own.size and number else ""
+        targets = self.settings.get("lora_targets")
+        on = f" on {', '.join(targets)}" if targets else ""
+        text = f"{name} is a {own.words} adapter{size}{on}: its base {self.base} is planned"
+        return FirstLine("model", text)
 
 
 def read_adapter(folder: Path) -> Adapter | None:
@@ -61,13 +64,17 @@ def read_adapter(folder: Path) -> Adapter | None:
             where=str(file),
             mend="Name the base model itself",
         )
-    return Adapter(
-        base.strip(),
-        str(config.get("peft_type") or "LORA").upper(),
-        rank=_number(config.get("r"), int),
-        targets=_targets(config.get("target_modules")),
-        dropout=_number(config.get("lora_dropout"), float),
-    )
+    kind = str(config.get("peft_type") or LORA_TYPE).upper()
+    made = settings_of({**config, "peft_type": kind}.get)
+    if made is None:
+        return Adapter(base.strip(), kind)
+    method = method_of(made.get("adapter"))
+    found = {
+        "lora_targets": _targets(config.get("target_modules")),
+        "lora_dropout": _number(config.get(method.dropout or ""), float),
+    }
+    own = {name: value for name, value in found.items() if method.takes(name)}
+    return Adapter(base.strip(), kind, {n: v for n, v in {**made, **own}.items() if v is not None})
 
 
 def _number(value: Any, kind: type) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from planner.errors import FieldName
+from planner.question import adapters
 from planner.question.question import Question
 from planner.question.settings import LORA, SETTINGS
 from planner.question.training_setting import OBJECT_TASKS, TUNED_BY
@@ -18,7 +19,8 @@ from planner.question.what import PAID_STRATEGIES, TRAINING_STRATEGIES
 class Use:
     """What a field is of; empty for everything. ``needs``: fields of which one has to be asked
     too, but for the strategies ``needless_for``. ``loses_to``: a field beside which it is not
-    used. ``any_on``: tasks on which it is of every strategy."""
+    used. ``any_on``: tasks on which it is of every strategy. ``methods``: of adapters, that take
+    it."""
 
     strategies: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
@@ -27,6 +29,7 @@ class Use:
     needless_for: tuple[str, ...] = ()
     loses_to: str | None = None
     any_on: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
 
 
 TRAINED = Use(strategies=TRAINING_STRATEGIES)
@@ -86,7 +89,7 @@ USES: dict[str, Use] = {
     "exact": TRAINED,
     "provider": HIRED,
     "commitment": HIRED,
-    "lora_alpha": Use(strategies=LORA),
+    "lora_alpha": Use(strategies=LORA, methods=adapters.taking("lora_alpha")),
     "unfreezing": Use(strategies=("partial_fine_tune",)),
     "cached_features": Use(strategies=("feature_extraction",), any_on=("text_to_image",)),
     "teacher": Use(strategies=("distillation",)),
@@ -115,10 +118,19 @@ def use_of(name: str) -> Use:
     if setting is None:
         return Use()
     needs = ("objective",) if name == "reference" else ()
-    found = Use(strategies=setting.strategies, tasks=setting.tasks, needs=needs)
+    found = Use(
+        strategies=setting.strategies,
+        tasks=setting.tasks,
+        needs=needs,
+        methods=_methods(name),
+    )
     if name not in FEW_BITS:
         return found
     return replace(found, needs=("load_in",), needless_for=("qlora",))
+
+
+def _methods(name: str) -> tuple[str, ...]:
+    return adapters.taking(name) if name in (*adapters.SIZES, *adapters.OPTIONS) else ()
 
 
 def in_vain(
@@ -156,6 +168,9 @@ def _why_not(
         return f"it goes with {FieldName(*use.needs)}"
     if use.strategies and task not in use.any_on and not set(use.strategies) & set(strategies):
         return f"it is of {_listed(use.strategies)}, not of {_listed(strategies)}"
+    method = question.adapter or adapters.LORA
+    if use.methods and method not in use.methods:
+        return f"{FieldName('adapter')} {method} has no such size or option"
     if use.tasks and task not in use.tasks:
         return f"it is of {_listed(use.tasks)}, not of {task}"
     if use.modalities and modality not in use.modalities:

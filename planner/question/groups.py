@@ -75,6 +75,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "generation_engine",
     ),
     "Adapters": (
+        "adapter",
         "lora_rank",
         "lora_alpha",
         "lora_targets",
@@ -84,6 +85,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "lora_modules_to_save",
         "lora_rank_pattern",
         "lora_dropout",
+        "virtual_tokens",
+        "adapter_block_size",
         "adapter_precision",
         "load_in",
         "kbit_preparation",

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from planner.question import adapters
 from planner.question.fields import OneOf
 from planner.question.optimizers import asked_names
 from planner.question.settings import SETTINGS
@@ -14,6 +15,7 @@ from planner.question.what import What
 
 Optimizer = Annotated[str, OneOf(asked_names())]
 Objective = Annotated[str, OneOf(OBJECTIVES)]
+Adapter = Annotated[str, OneOf(adapters.names())]
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"]
 Padding = Literal["longest", "max", "packed"]
 Checkpointing = Literal["auto", "none", "full", "selective"]
@@ -105,6 +107,13 @@ class How(What):
     )
     offload: list[Literal["activations"]] | None = Field(
         None, description=SETTINGS["offload"].words
+    )
+    adapter: Adapter | None = Field(None, description=SETTINGS["adapter"].words)
+    virtual_tokens: int | None = Field(
+        None, ge=1, le=10_000, description=SETTINGS["virtual_tokens"].words
+    )
+    adapter_block_size: int | None = Field(
+        None, ge=1, le=65536, description=SETTINGS["adapter_block_size"].words
     )
     lora_rank: int = Field(16, ge=1, le=65536, description=SETTINGS["lora_rank"].words)
     lora_alpha: float | None = Field(None, gt=0, description="Scale of lora; changes no cost")

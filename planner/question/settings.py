@@ -13,6 +13,7 @@ from typing import Any
 
 from planner.question.optimizers import asked_row, recipe_names
 from planner.question.training_setting import (
+    ADAPTERS,
     CLASSIFIERS,
     IMAGE_TASKS,
     LORA,
@@ -188,10 +189,11 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
         recipe_names={"flash": "sdpa"},
     ),
     *SAVINGS,
+    *ADAPTERS,
     TrainingSetting(
         name="lora_rank",
         value_type="count",
-        words="Rank of lora and qlora",
+        words="Rank of lora and qlora, and of other methods of adapters that have one",
         largest=10**5,
         strategies=LORA,
         required=True,

@@ -40,6 +40,9 @@ class TracedSettings:
     images: int | None = None
     vision_tower: str | None = None  # trained; None: frozen
     negatives: int | None = None  # hard negatives beside each query of an embedding model
+    adapter: str | None = None  # of profiles/adapters.csv; None: lora
+    virtual_tokens: int | None = None
+    adapter_block_size: int | None = None
     lora_rank: int | None = None
     lora_targets: tuple[str, ...] | None = None  # None: every linear layer but the head
     lora_exclude: tuple[str, ...] | None = None

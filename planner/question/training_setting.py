@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from planner.question import adapters
 from planner.registry import declared
 from planner.tasks import tasks
 
@@ -153,6 +154,39 @@ SAVINGS = (
         words="What waits in the host's memory: activations, as torchtune's and TRL's "
         "OffloadActivations move them",
         choices=("activations",),
+        published=False,
+    ),
+)
+
+#: How adapters are made, and how large those of some methods are.
+ADAPTERS = (
+    TrainingSetting(
+        name="adapter",
+        value_type="text",
+        words="Which of PEFT's methods makes the adapters of lora and qlora; by default lora",
+        choices=adapters.names(),
+        recipe_names={adapters.LORA: None},
+        strategies=LORA,
+        published=False,
+    ),
+    TrainingSetting(
+        name="virtual_tokens",
+        value_type="count",
+        unit="tokens",
+        words="Tokens that prompt, p_tuning and prefix put before every text; by default as PEFT's "
+        "examples",
+        largest=10**5,
+        strategies=LORA,
+        published=False,
+        names=(("peft", "num_virtual_tokens"),),
+    ),
+    TrainingSetting(
+        name="adapter_block_size",
+        value_type="count",
+        words="Size of a block of oft (PEFT's oft_block_size) and boft (boft_block_size); by "
+        "default as PEFT's",
+        largest=10**5,
+        strategies=LORA,
         published=False,
     ),
 )

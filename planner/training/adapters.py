@@ -1,5 +1,5 @@
-"""Where PEFT puts adapters, by PEFT's own words: its ``LoraConfig``, checked against the modules
-that a model has."""
+"""Where PEFT puts adapters, by PEFT's own words: arguments of its configurations, checked against
+the modules that a model has."""
 
 from __future__ import annotations
 
@@ -22,20 +22,17 @@ _NAME = re.compile(r"[\w.-]+")
 SHOWN = 40
 
 
-def lora_config(peft: Any, built: BuiltModel, recipe: Recipe) -> Any:
-    """PEFT's configuration of a recipe. Raises QuestionError for what names no module of the
-    model."""
-    options: dict[str, Any] = {
-        "r": recipe.lora_rank,
-        "lora_alpha": 2 * (recipe.lora_rank or 1),
-        "lora_dropout": recipe.lora_dropout or 0.0,
-        "target_modules": targets(built, recipe),
-        "bias": "none",
-    }
-    experts = _experts(built, options["target_modules"])
-    if experts:
-        options["target_parameters"] = experts
-        options["target_modules"] = [n for n in options["target_modules"] if n not in experts]
+def places(built: BuiltModel, recipe: Recipe, *, chosen: bool = True) -> dict[str, Any]:
+    """Where adapters go, as arguments of PEFT's configurations; of ``chosen`` false PEFT finds the
+    targets itself. Raises QuestionError for what names no module of the model."""
+    options: dict[str, Any] = {}
+    if chosen:
+        options["target_modules"] = targets(built, recipe)
+        experts = _experts(built, options["target_modules"])
+        if experts:
+            options["target_parameters"] = experts
+            kept = [n for n in options["target_modules"] if n not in experts]
+            options["target_modules"] = kept
     if recipe.lora_exclude:
         options["exclude_modules"] = _modules(built, recipe.lora_exclude, "lora_exclude")
     if recipe.lora_layers:
@@ -45,7 +42,7 @@ def lora_config(peft: Any, built: BuiltModel, recipe: Recipe) -> Any:
         options["modules_to_save"] = list(recipe.lora_modules_to_save)
     if recipe.lora_rank_pattern:
         options["rank_pattern"] = _ranks(built, recipe.lora_rank_pattern)
-    return peft.LoraConfig(**options)
+    return options
 
 
 def targets(built: BuiltModel, recipe: Recipe) -> list[str] | str:

@@ -13,8 +13,10 @@ from typing import Any
 from planner.errors import UnknownNameError
 from planner.models.constants import constant
 from planner.question import TRAINING_STRATEGIES
+from planner.question.adapters import LORA, OPTIONS, SIZES, method_of
 from planner.question.settings import SETTINGS
 from planner.question.setup import TracedSettings, traced_values
+from planner.question.training_setting import LORA as ADAPTERS
 
 #: Training from nothing is a full fine-tune's step.
 TRACED_AS = {"scratch": "fine_tune"}
@@ -41,6 +43,11 @@ class Recipe(TracedSettings):
         return {name: value for name, value in found.items() if value is not None}
 
     @property
+    def has_adapters(self) -> bool:
+        """Whether adapters train over frozen weights."""
+        return self.strategy in ADAPTERS
+
+    @property
     def savings(self) -> dict[str, Any]:
         """What a run does to hold less at once, where it does."""
         asked = {
@@ -53,8 +60,14 @@ class Recipe(TracedSettings):
         return {name: value for name, value in asked.items() if value}
 
     def key(self) -> str:
-        """A short hash of the choices without the classes, the same on every machine."""
+        """A short hash of the choices without the classes, the same on every machine. A method of
+        adapters with another's step has its key."""
         choices = {name: value for name, value in self.as_dict().items() if name != "classes"}
+        if self.adapter is not None:
+            traced = method_of(self.adapter).traced_as
+            choices |= {"adapter": traced}
+            if traced == LORA:
+                del choices["adapter"]
         return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -76,7 +89,22 @@ def recipe_of(settled: TracedSettings, own_image_size: int | None = None) -> Rec
     if values.get("objects_per_image") == constant("objects_per_image"):
         values.pop("objects_per_image", None)
     values["strategy"] = TRACED_AS.get(strategy, strategy)
-    return Recipe(**_loaded(values))
+    return Recipe(**_adapted(_loaded(values)))
+
+
+def _adapted(values: dict[str, Any]) -> dict[str, Any]:
+    """The choices of adapters that their method has, with its own size where none is said."""
+    if values["strategy"] not in ADAPTERS:
+        return values
+    method = method_of(values.get("adapter"))
+    kept = {
+        name: value
+        for name, value in values.items()
+        if name not in (*SIZES, *OPTIONS) or method.takes(name)
+    }
+    if method.size is not None and kept.get(method.size) is None:
+        kept[method.size] = method.default
+    return kept
 
 
 def _loaded(values: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,8 @@ class Prepared:
     model once, 4-bit weights by their elements, adapters included (``adapter_parameters``).
     ``kept_wide_bytes``: weights that the loader of few bits leaves as they are,
     ``kept_stored_bytes`` as others store them. ``unmatched_targets``: names of adapters' places
-    that the model does not have. ``after_update`` runs after the optimizer.
+    that the model does not have. ``saved``: what a checkpoint of adapters holds, None for what
+    trains. ``after_update`` runs after the optimizer.
     """
 
     module: Any
@@ -40,6 +41,7 @@ class Prepared:
     kept_wide_bytes: int = 0
     kept_stored_bytes: int = 0
     unmatched_targets: list[str] = field(default_factory=list)
+    saved: list | None = None
     assumptions: list[str] = field(default_factory=list)
     after_update: Callable[[], None] | None = None
 

@@ -149,8 +149,21 @@ def test_an_adapter_is_planned_on_its_base(tmp_path):
     base = written(tmp_path / "base", "config.json", LLAMA)
     facts = resolve(str(adapter(tmp_path / "a", str(base))))
     assert facts.fingerprint == resolve(str(base)).fingerprint
-    assert facts.adapter.rank == 8 and facts.adapter.targets == ("q_proj", "v_proj")
+    assert facts.adapter.settings["lora_rank"] == 8
+    assert facts.adapter.settings["lora_targets"] == ("q_proj", "v_proj")
     assert "LoRA adapter of rank 8 on q_proj, v_proj" in facts.first_lines[0].text
+
+
+def test_an_adapter_of_another_method_is_planned_as_such(tmp_path):
+    base = str(written(tmp_path / "base", "config.json", LLAMA))
+    oft = resolve(str(adapter(tmp_path / "a", base, peft_type="OFT", r=0, oft_block_size=16)))
+    assert oft.adapter.settings["adapter"] == "oft" and "OFT adapter" in oft.first_lines[0].text
+    assert oft.adapter.settings["adapter_block_size"] == 16
+    assert "lora_rank" not in oft.adapter.settings
+    pissa = resolve(str(adapter(tmp_path / "b", base, init_lora_weights="pissa_niter_4")))
+    assert pissa.adapter.settings["adapter"] == "pissa"
+    blocks = resolve(str(adapter(tmp_path / "c", base, peft_type="OFT", r=8, oft_block_size=0)))
+    assert blocks.adapter.settings is None and blocks.first_lines[0].warning
 
 
 def test_a_base_beside_the_adapter_and_a_published_one_are_found(tmp_path):

@@ -24,6 +24,7 @@ from planner.datasets.profile import MODALITIES
 from planner.models.building.diffusion.conditions import CONDITIONS
 from planner.plan.inputs.pictures import CAPTIONED, OF_ONE_SUBJECT
 from planner.question import ALL_STRATEGIES, Question
+from planner.question.adapters import OPTIONS, SIZES
 from planner.question.importers.table import MEANINGS
 from planner.tasks import tasks
 
@@ -32,6 +33,8 @@ TOOLS = (
     *("accelerate", "axolotl", "deepspeed", "diffusers", "diffusers_dreambooth", "kohya"),
     *("lightning", "llamafactory", "torchtune", "transformers", "trl", "unsloth"),
 )
+#: Columns of what a method of adapters needs.
+YES_OR_NO = ("virtual_tokens", "task_types", "checkpointing", "warning")
 OF_WORK = {
     "defaults/training.csv": GENERIC
     + (
@@ -238,6 +241,21 @@ OF_WORK = {
     + (
         dated("date"),
         rows_satisfying(lambda row: (row["value"] == "") != (row["word"] == ""), "value or word"),
+    ),
+    "adapters.csv": GENERIC
+    + (
+        unique("adapter"),
+        dated("date"),
+        one_of("targets", ("linear", "peft", "none")),
+        one_of("quantised", ("", "any", "bitsandbytes")),
+        one_of("size", ("", *SIZES)),
+        *(one_of(column, ("yes", "no")) for column in YES_OR_NO),
+        rows_satisfying(lambda row: bool(row["size"]) == bool(row["argument"]), "half a size"),
+        rows_satisfying(
+            lambda row: set(row["options"].split()) <= set(OPTIONS) <= set(Question.model_fields),
+            "an option that no question has",
+        ),
+        rows_satisfying(lambda row: row["trains"] and row["paper"], "no words or no paper"),
     ),
     "optimizers.csv": GENERIC + (unique("optimizer"), dated("date")),
     "rules/samples.csv": GENERIC

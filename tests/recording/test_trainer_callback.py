@@ -321,15 +321,24 @@ def test_the_strategy_is_told_from_what_trains(trains, strategy, blocks):
     assert setup.get("strategy") == strategy and setup.get("unfrozen_blocks") == blocks
 
 
-def test_adapters_other_than_lora_are_no_strategy_of_the_planner():
+def test_adapters_are_told_by_their_method():
     model = peft.get_peft_model(
         gpt2(),
         peft.IA3Config(target_modules=["c_attn"], feedforward_modules=[], fan_in_fan_out=True),
     )
+    setup, _ = model_setup.setup_of_model(model)
+    assert (setup["strategy"], setup["adapter"]) == ("lora", "ia3") and "lora_rank" not in setup
+    dora, _ = model_setup.setup_of_model(with_lora(gpt2(), use_dora=True))
+    assert (dora["strategy"], dora["adapter"]) == ("lora", "dora") and dora["lora_rank"]
+    plain, _ = model_setup.setup_of_model(with_lora(gpt2()))
+    assert plain["strategy"] == "lora" and "adapter" not in plain
+
+
+def test_a_method_that_is_not_planned_is_no_strategy_of_the_planner():
+    config = peft.VBLoRAConfig(target_modules=["c_attn"], vector_length=16, fan_in_fan_out=True)
+    model = peft.get_peft_model(gpt2(), config)
     setup, notes = model_setup.setup_of_model(model)
-    assert "strategy" not in setup and "IA3" in notes[0]
-    dora, notes = model_setup.setup_of_model(with_lora(gpt2(), use_dora=True))
-    assert dora["strategy"] == "lora" and "use_dora" in notes[0]
+    assert "strategy" not in setup and "VBLORA" in notes[0]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 from planner.errors import DataError
 from planner.ledger.importers.found import Found, Problems
 from planner.ledger.importers.text import json_of, lenient, number
-from planner.ledger.model_setup import held_by, in_folder, task_of
+from planner.ledger.model_setup import held_by, in_folder, of_peft, task_of
 from planner.question.settings import SETTINGS
 from planner.question.training_setting import NUMBERS
 
@@ -129,10 +129,9 @@ def _setup(
     if adapter:
         found |= _adapter(adapter)
         notes.append(
-            "LoRA or QLoRA: the adapter does not say whether its base was in 4 bits"
-            if adapter.get("peft_type") == "LORA"
-            else f"trained with PEFT's {adapter.get('peft_type')}, which is no strategy of the "
-            "planner"
+            f"trained with PEFT's {adapter.get('peft_type')}, which is no strategy of the planner"
+            if of_peft(adapter.get) is None
+            else "LoRA or QLoRA: the adapter does not say whether its base was in 4 bits"
         )
     return {name: value for name, value in found.items() if value is not None}, notes
 
@@ -190,9 +189,8 @@ def _configured(config: Mapping[str, Any]) -> dict[str, Any]:
 def _adapter(adapter: Mapping[str, Any]) -> dict[str, Any]:
     base = adapter.get("base_model_name_or_path")
     named = {"model": in_folder(base)} if isinstance(base, str) and base else {}
-    if adapter.get("peft_type") != "LORA":
-        return named
-    return named | _read(held_by("peft", adapter.get), zero_is_unknown=False)
+    own = of_peft(adapter.get)
+    return named if own is None else named | _read(own, zero_is_unknown=False)
 
 
 def _read(held: Mapping[str, Any], *, zero_is_unknown: bool) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from planner.models.facts import ModelFacts
 from planner.models.pipelines import TASK, pipeline_of
 from planner.models.quantization.stored import LOADED, Quantization
 from planner.models.quantization.words import refusal
+from planner.plan.adapters.asked import check_adapter, checkpointing, sizes, text_left
+from planner.plan.adapters.said import adapter_lines
 from planner.plan.inputs.families.images import seen_by_recipe
 from planner.plan.inputs.of_its_day import of_its_day
 from planner.plan.inputs.practice import Practice
@@ -82,6 +84,7 @@ def choose(
     if variant is None:
         _check_strategy(facts, task, strategy)
         _check_objective(question, facts, strategy)
+        check_adapter(question, facts, strategy, quantised(question, facts, strategy))
     precision = question.precision or default_precision(facts, task, strategy, spec)
     spec.check_trainable(precision)
     asked, day = asked_values(question), of_its_day(question, facts)
@@ -105,12 +108,16 @@ def choose(
         | traced(question)
         | kernel_settings(question, facts)
         | _adapters(question, facts, task)
+        | sizes(question, strategy)
         | in_recipe_words({"attention": day.attention, "optimizer": day.optimizer})
         | _loading(question, facts, strategy)
     )
     recipe = recipe_of(settled, facts.image_size)
+    policies = _checkpointing(question, facts, strategy, variant)
     made = practised(question, facts, data, strategy, task)
     batch, micro_batch, capped = _capped(question, data, made)
+    length = made.length or default_length(question, facts, data)
+    packed = (question.padding or ("packed" if made.packed else "longest")) == "packed"
     if recipe.optimizer_in_backward and micro_batch and batch > micro_batch * question.gpus:
         raise QuestionError(
             f"{updates_within(question, day.optimizer)} updates after every micro-batch, and "
@@ -120,11 +127,11 @@ def choose(
         )
     return TrainingChoices(
         recipe=recipe,
-        checkpointing=_checkpointing(question, facts, strategy, variant),
+        checkpointing=checkpointing(question, strategy, policies),
         global_batch=batch,
         micro_batch=micro_batch,
         epochs=made.epochs,
-        max_length=made.length or default_length(question, facts, data),
+        max_length=text_left(question, facts, strategy, length),
         target_max_length=default_target_length(question, facts, data),
         padding=question.padding or ("packed" if made.packed else "longest"),
         is_evaluated=question.objective not in WRITING,
@@ -138,6 +145,7 @@ def choose(
             *_beyond_the_model(question, facts),
             *_of_spread(question, facts, data, made),
             *software_lines(question, facts, day.optimizer),
+            *adapter_lines(question, facts, strategy, length=length, packed=packed),
         ),
     )
 

@@ -15,6 +15,7 @@ from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.plan.inputs.families.needed import ANNOTATED
 from planner.question import Question
+from planner.question.adapters import LORA
 from planner.question.training_setting import SUPERVISED
 from planner.trace.table import SHORTEST
 
@@ -118,20 +119,18 @@ def _of_text(
 
 
 def adapted(question: Question, facts: ModelFacts) -> Question:
-    """The question with the LoRA settings of the adapter that its model is, where it asks for no
-    others."""
+    """The question with the settings of the adapter that its model is, where it asks for no others;
+    of another method than its own none."""
     adapter = facts.adapter
-    if adapter is None or not adapter.is_lora:
+    if adapter is None or adapter.settings is None:
         return question
-    own = {
-        "lora_rank": adapter.rank,
-        "lora_targets": list(adapter.targets) if adapter.targets else None,
-        "lora_dropout": adapter.dropout,
-    }
+    own = adapter.settings
+    if question.adapter not in (None, own.get("adapter", LORA)):
+        return question
     unasked = {
-        name: value
+        name: list(value) if isinstance(value, tuple) else value
         for name, value in own.items()
-        if value is not None and name not in question.model_fields_set
+        if name not in question.model_fields_set
     }
     return question.model_copy(update=unasked)
 

@@ -12,7 +12,13 @@ from typing import Any, cast
 
 from planner.question.importers import Imported, Importer, Keys
 from planner.question.importers.keys import listed, whole
-from planner.question.importers.shared import put_adapters, put_batch, put_model, put_targets
+from planner.question.importers.shared import (
+    put_adapters,
+    put_batch,
+    put_method,
+    put_model,
+    put_targets,
+)
 from planner.question.importers.table import table
 
 #: What else such a file has, beside ``base_model``: one of these tells it from any other.
@@ -35,6 +41,7 @@ ATTENTION = {
 #: Loaders of the library ``datasets``: then ``data_files`` is the data.
 LOADERS = ("arrow", "csv", "json", "parquet", "text")
 ADAPTERS = ("lora", "qlora")
+METHODS = {"dora": "peft_use_dora", "rslora": "peft_use_rslora"}
 #: What is said of one dataset that changes no cost: which of its columns are read, and how.
 DATA = ("datasets", "pretraining_dataset")
 READ_ALREADY = ("path", "data_files")
@@ -91,6 +98,7 @@ def _strategy(keys: Keys) -> bool:
         if not keys.take("lora_target_linear"):
             put_targets(keys, "lora_target_modules")
         keys.take("lora_target_modules")
+        put_method(keys, METHODS, "peft_init_lora_weights")
         return True
     if adapter is None:
         keys.put("strategy", ["fine_tune"], "adapter")
@@ -100,8 +108,9 @@ def _strategy(keys: Keys) -> bool:
         (keys.leave_out if keys.take(key) else keys.harmless)(key)
     for key in ("lora_target_linear", "lora_target_modules", "lora_r", "lora_alpha"):
         keys.harmless(key)
-    for key in ("lora_dropout", "lora_modules_to_save"):
+    for key in ("lora_dropout", "lora_modules_to_save", *METHODS.values()):
         keys.harmless(key)
+    keys.harmless("peft_init_lora_weights")
     return False
 
 

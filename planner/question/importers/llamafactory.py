@@ -13,6 +13,7 @@ from planner.question.importers import Imported, Importer, Keys
 from planner.question.importers.keys import listed, whole
 from planner.question.importers.shared import (
     put_batch,
+    put_method,
     put_model,
     put_rhythm,
     put_stack,
@@ -29,6 +30,12 @@ SIGNS = frozenset(
 #: Stages, and the objectives that they train by; those of the task's own loss.
 STAGES = {"dpo": "dpo", "kto": "kto", "rm": "reward", "ppo": "ppo"}
 SUPERVISED = ("sft", "pt")
+METHODS = {"dora": "use_dora", "pissa": "pissa_init", "rslora": "use_rslora"}
+OF_LORA = (
+    *("lora_rank", "lora_alpha", "lora_dropout", "lora_target", "additional_target"),
+    *METHODS.values(),
+)
+OF_OFT = ("oft_block_size", "oft_rank", "oft_target", "module_dropout")
 
 
 def read(document: Mapping[str, Any], gpus: int) -> Imported:
@@ -67,8 +74,11 @@ def _objective(keys: Keys) -> None:
 def _strategy(keys: Keys) -> bool:
     """Whether adapters train; LoRA where the file does not say."""
     kind, bits = keys.take("finetuning_type"), keys.take("quantization_bit")
-    if kind in (None, "lora"):
-        _lora(keys, bits)
+    for key in OF_OFT if kind != "oft" else ():
+        keys.harmless(key)
+    if kind in (None, "lora", "oft"):
+        _bits(keys, bits)
+        (_oft if kind == "oft" else _lora)(keys)
         return True
     if kind == "full":
         keys.put("strategy", ["fine_tune"], "finetuning_type")
@@ -78,12 +88,13 @@ def _strategy(keys: Keys) -> bool:
         keys.leave_out("finetuning_type")
     if bits:
         keys.leave_out("quantization_bit")
-    for key in ("lora_rank", "lora_alpha", "lora_dropout", "lora_target", "additional_target"):
+    for key in OF_LORA:
         keys.harmless(key)
     return kind not in ("full", "freeze")
 
 
-def _lora(keys: Keys, bits: Any) -> None:
+def _bits(keys: Keys, bits: Any) -> None:
+    """The strategy of adapters, over weights in so many bits."""
     if bits == 4:
         keys.put("strategy", ["qlora"], "quantization_bit")
         keys.put("kbit_preparation", "none", "quantization_bit")
@@ -94,6 +105,9 @@ def _lora(keys: Keys, bits: Any) -> None:
             keys.put("kbit_preparation", "none", "quantization_bit")
         elif bits:
             keys.leave_out("quantization_bit")
+
+
+def _lora(keys: Keys) -> None:
     for key, field in (
         ("lora_rank", "lora_rank"),
         ("lora_alpha", "lora_alpha"),
@@ -103,6 +117,24 @@ def _lora(keys: Keys, bits: Any) -> None:
         if (value := keys.take(key)) is not None:
             keys.put(field, value, key)
     put_targets(keys, "lora_target")
+    put_method(keys, METHODS)
+
+
+def _oft(keys: Keys) -> None:
+    """Its blocks by their size; a number of blocks instead cannot be asked."""
+    keys.put("adapter", "oft", "finetuning_type")
+    size, blocks = keys.take("oft_block_size"), keys.take("oft_rank")
+    if blocks:
+        keys.leave_out("oft_rank")
+    elif size:
+        keys.put("adapter_block_size", size, "oft_block_size")
+    if keys.take("module_dropout"):
+        keys.leave_out("module_dropout")
+    put_targets(keys, "oft_target")
+    if (value := keys.take("additional_target")) is not None:
+        keys.put("lora_modules_to_save", value, "additional_target")
+    for key in OF_LORA[:4] + tuple(METHODS.values()):
+        keys.harmless(key)
 
 
 def _blocks(keys: Keys) -> None:

@@ -3,9 +3,13 @@ format, how often gradients accumulate, how often it evaluates and saves."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from planner.question.importers.keys import Keys, whole
 from planner.question.importers.table import model_called
 
+#: How LoRA's weights may begin: a method of its own, and words that change no cost.
+PISSA, PLAIN_BEGINNINGS = "pissa", ("", "true", "false", "gaussian")
 #: What number formats are called.
 BF16, FP16, FP32 = ("bfloat16", "bf16"), ("float16", "fp16", "half"), ("float32", "fp32")
 
@@ -26,6 +30,24 @@ def put_adapters(keys: Keys, key: str, *, four_bit: str, eight_bit: str) -> str:
     if in_eight and not in_four:
         keys.put("load_in", "8bit", eight_bit)
     return strategy
+
+
+def put_method(keys: Keys, switches: Mapping[str, str], begins: str = "") -> None:
+    """The method of PEFT's that a file makes of LoRA. ``switches``: method → the key that turns it
+    on; ``begins``: the key whose word says how its weights begin. Of several the first is meant: a
+    step of DoRA's is its own, those of the others are LoRA's with other numbers."""
+    word = str(keys.take(begins) or "").lower() if begins else ""
+    found = [(method, key) for method, key in switches.items() if keys.take(key) is True]
+    if word.startswith(PISSA):
+        found.append((PISSA, begins))
+    elif word not in PLAIN_BEGINNINGS:
+        keys.leave_out(begins)
+    else:
+        keys.harmless(begins)
+    for key in switches.values():
+        keys.harmless(key)
+    for method, key in found[:1]:
+        keys.put("adapter", method, key)
 
 
 def put_targets(keys: Keys, key: str) -> None:

@@ -14,6 +14,7 @@ from planner.question.importers.keys import listed
 from planner.question.importers.shared import (
     put_adapters,
     put_batch,
+    put_method,
     put_model,
     put_rhythm,
     put_stack,
@@ -22,6 +23,8 @@ from planner.question.importers.shared import (
 )
 from planner.question.importers.table import table
 
+#: Methods of adapters by the switches of TRL's ModelConfig.
+METHODS = {"dora": "use_dora", "rslora": "use_rslora"}
 #: One of these tells a Trainer's file from others; with more, that of a tool built on it.
 SIGNS = frozenset(
     {
@@ -115,10 +118,11 @@ def _strategy(keys: Keys, document: Mapping[str, Any], *, trl: bool) -> bool:
             if (value := keys.take(key)) is not None:
                 keys.put(field, value, key)
         put_targets(keys, "lora_target_modules")
+        put_method(keys, METHODS)
         if not document.get("lora_target_modules"):
             keys.grant("lora_targets", "lora_target_modules PEFT's own (here every linear layer)")
         return True
-    for key in (*names, "lora_target_modules"):
+    for key in (*names, "lora_target_modules", *METHODS.values()):
         keys.harmless(key)
     for key in ("load_in_4bit", "load_in_8bit"):
         (keys.leave_out if keys.take(key) else keys.harmless)(key)

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.question.importers import Imported, Importer, Keys
-from planner.question.importers.shared import put_adapters, put_batch, put_model, put_targets
+from planner.question.importers.shared import (
+    put_adapters,
+    put_batch,
+    put_method,
+    put_model,
+    put_targets,
+)
 from planner.question.importers.table import table
 
 SECTIONS = frozenset({"training", "lora"})
@@ -20,6 +26,8 @@ IN_SECTIONS = {
     "targets": "lora.target_modules",
     "four_bit": "training.load_in_4bit",
     "eight_bit": "training.load_in_8bit",
+    "dora": "lora.use_dora",
+    "rslora": "lora.use_rslora",
 }
 FLATLY = {
     "model": "model_name",
@@ -28,7 +36,10 @@ FLATLY = {
     "targets": "target_modules",
     "four_bit": "load_in_4bit",
     "eight_bit": "load_in_8bit",
+    "dora": "use_dora",
+    "rslora": "use_rslora",
 }
+METHODS = ("dora", "rslora")
 #: What trains where a section does not say it.
 FULL = ("full", "full finetuning")
 FREEZING = (
@@ -65,7 +76,7 @@ def _strategy(keys: Keys, names: Mapping[str, str], *, full: bool) -> None:
     if full:
         for key in (names["four_bit"], names["eight_bit"], names["targets"], "lora", "r"):
             keys.harmless(key)
-        for key in ("lora_alpha", "lora_dropout"):
+        for key in ("lora_alpha", "lora_dropout", *(names[method] for method in METHODS)):
             keys.harmless(key)
         said = keys.take("training.training_type") is not None
         keys.put("strategy", ["fine_tune"], "training.training_type" if said else "full_finetuning")
@@ -73,6 +84,7 @@ def _strategy(keys: Keys, names: Mapping[str, str], *, full: bool) -> None:
     put_adapters(keys, names["targets"], four_bit=names["four_bit"], eight_bit=names["eight_bit"])
     keys.put("kbit_preparation", "none", names["four_bit"])
     put_targets(keys, names["targets"])
+    put_method(keys, {method: names[method] for method in METHODS})
     _frozen(keys)
 
 

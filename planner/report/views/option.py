@@ -178,7 +178,8 @@ def training(option: Mapping[str, Any]) -> tuple[str, ...]:
         pieces.append(f"at most {count_text(part['max_length'])} tokens")
         pieces.append(f"padding {part['padding']}{grouped}")
     if part.get("lora"):
-        pieces.append("LoRA " + value_text("lora", part["lora"]))
+        own = {name: value for name, value in part["lora"].items() if name != "method"}
+        pieces.append(f"{part['lora'].get('method', 'LoRA')} " + value_text("lora", own))
     return tuple(clean(piece) for piece in pieces)
 
 

@@ -206,6 +206,8 @@ class Steps:
     def _points(self, lengths: tuple, exact: int | None) -> list[dict[str, int]]:
         past = lengths[0] if self.regime.endswith("w") else None
         longest = self.heads.first.built.facts.max_length
+        if longest is not None:  # virtual tokens take places too
+            longest -= self.heads.recipe.virtual_tokens or 0
         if self.heads.recipe.largest is not None:
             return crowded(self.regime, self.is_full)
         return points_of(self.regime, self.symbols, past, exact, longest)

@@ -321,7 +321,7 @@ class StepRunner:
         """Parameters, total and trainable, and the bytes a saved checkpoint takes (trained weights,
         or all of them); of stacks whose blocks were repeated, how many were recorded."""
         trainable = self.prepared.trainable
-        saved = (
+        saved = self.prepared.saved or (
             trainable if strategy_of(self.recipe).uses_lora else list(self._saved().parameters())
         )
         return {

@@ -160,6 +160,9 @@ LLAMA_FACTORY = {"model_name_or_path": "gpt2", "finetuning_type": "lora"}
 TUNE = {"checkpointer": {"model_type": "X"}, "tokenizer": {"path": "x"}}
 KOHYA = {"pretrained_model_name_or_path": "x/y", "network_module": "networks.lora"}
 LIGHTNING = {"seed_everything": 1}
+AXOLOTL = {"base_model": "gpt2", "micro_batch_size": 2, "sequence_len": 512}
+UNSLOTH = {"model_name": "gpt2", "load_in_4bit": False, "max_seq_length": 512}
+UNSLOTH_SECTIONS = {"model": "gpt2", "training": {"batch_size": 2}}
 
 
 @pytest.mark.parametrize(
@@ -227,9 +230,9 @@ def test_what_keys_say_together(document, field, value):
 @pytest.mark.parametrize(
     ("document", "key"),
     [
-        (TRL | {"lora_r": 8, "use_dora": True}, "use_dora"),
         (TRL | {"fsdp": ["full_shard"], "fsdp_config": {"x": 1}}, "fsdp_config.x"),
-        (LLAMA_FACTORY | {"finetuning_type": "oft"}, "finetuning_type"),
+        (LLAMA_FACTORY | {"finetuning_type": "oft", "oft_rank": 8}, "oft_rank"),
+        (AXOLOTL | {"adapter": "lora", "peft_init_lora_weights": "eva"}, "peft_init_lora_weights"),
         (
             LLAMA_FACTORY | {"freeze_trainable_layers": -2, "finetuning_type": "freeze"},
             "freeze_trainable_layers",
@@ -250,6 +253,38 @@ def test_what_keys_say_together(document, field, value):
 def test_what_cannot_be_asked_yet_is_kept(document, key):
     found = importer_of(document).read(document, 2)
     assert key in {one.key for one in found.of(CANNOT_BE_ASKED)}
+
+
+@pytest.mark.parametrize(
+    ("document", "values"),
+    [
+        (TRL | {"use_peft": True, "use_dora": True, "use_rslora": True}, {"adapter": "dora"}),
+        (TRL | {"use_peft": True, "use_rslora": True}, {"adapter": "rslora"}),
+        (TRL | {"use_peft": True, "use_dora": False}, {"adapter": None}),
+        (TRL | {"use_peft": False, "use_dora": True}, {"adapter": None}),
+        (AXOLOTL | {"adapter": "lora", "peft_use_dora": True}, {"adapter": "dora"}),
+        (
+            AXOLOTL | {"adapter": "lora", "peft_init_lora_weights": "pissa_niter_4"},
+            {"adapter": "pissa"},
+        ),
+        (LLAMA_FACTORY | {"use_dora": True}, {"adapter": "dora"}),
+        (LLAMA_FACTORY | {"pissa_init": True}, {"adapter": "pissa"}),
+        (
+            LLAMA_FACTORY | {"finetuning_type": "oft", "lora_rank": 8},
+            {"strategy": ["lora"], "adapter": "oft", "adapter_block_size": 32, "lora_rank": None},
+        ),
+        (
+            LLAMA_FACTORY | {"finetuning_type": "oft", "oft_block_size": 16, "quantization_bit": 4},
+            {"strategy": ["qlora"], "adapter": "oft", "adapter_block_size": 16},
+        ),
+        (UNSLOTH | {"use_dora": True}, {"adapter": "dora"}),
+        (UNSLOTH_SECTIONS | {"lora": {"use_rslora": True}}, {"adapter": "rslora"}),
+    ],
+)
+def test_the_method_of_adapters_is_the_question_s(document, values):
+    found = importer_of(document).read(document, 1)
+    assert {name: found.values.get(name) for name in values} == values
+    assert not [one.key for one in found.of(CANNOT_BE_ASKED) if "dora" in one.key]
 
 
 def test_savings_of_torchtune_are_the_question_s():

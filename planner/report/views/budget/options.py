@@ -44,7 +44,10 @@ def strategy(name: str | None) -> str:
 def name(option: Mapping[str, Any]) -> str:
     """``Feature extraction, cached features``."""
     variant = option.get("variant")
-    return strategy(option["strategy"]) + (f", {clean(variant)}" if variant else "")
+    adapters = (option.get("training") or {}).get("lora") or {}
+    method = f", {clean(adapters['method'])}" if adapters.get("method") else ""
+    title = strategy(option["strategy"])
+    return title + method + (f", {clean(variant)}" if variant else "")
 
 
 def with_requests(document: Document) -> bool:

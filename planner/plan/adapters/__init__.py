@@ -1,0 +1,1 @@
+"""What another of PEFT's methods than LoRA makes of a question."""
