@@ -34,6 +34,8 @@ from planner.recording.still_to_come import pauses_to_come, steps_to_come
 _log = logging.getLogger("planner")
 #: A line is said when so many parts of the run are over, and at the first forecast.
 LINES = 10
+#: Of which a spread is known.
+FEWEST_STEPS = 2
 
 
 class Forecast:
@@ -112,10 +114,10 @@ class Forecast:
         return self.plan.before_seconds + max(0.0, self._clock() - self._begun)
 
     def outlook(self) -> Outlook | None:
-        """None until a step is over that is no warming up."""
+        """None until two steps are over that are no warming up: one alone has no spread."""
         apart = self._apart()
         kept = self._times.steady(apart)
-        if not kept or self._times.count <= apart:
+        if len(kept) < FEWEST_STEPS:
             return None
         spent, left = self.spent_seconds, max(0, self.steps - self.done)
         ahead = steps_to_come(kept, self._times.mean(apart), self._times.count - apart, left)
@@ -152,11 +154,11 @@ class Forecast:
         found = self.outlook()
         if found is None:
             return
-        self._warn_once(found)
         part = 1 + LINES * self.done // self.steps
         if part > self._said:
             self._said = part
             self._say(f"planner: {found.line}")
+        self._warn_once(found)
 
     def _warn_once(self, found: Outlook) -> None:
         if self.warned is None and found.passes_plan and self._times.count >= 2 * WARM_UP_STEPS:

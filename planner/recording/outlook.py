@@ -54,9 +54,10 @@ class Outlook:
     @property
     def end_usd(self) -> Estimate | None:
         """At the price an hour; storage, labels and repeats are no part of it."""
-        if self.usd_per_hour is None:
+        price, end = self.usd_per_hour, self.end_seconds
+        if price is None:
             return None
-        return self.end_seconds.scale(self.usd_per_hour / SECONDS)
+        return Estimate(*(units.hours(value) * price for value in (end.p10, end.p50, end.p90)))
 
     @property
     def passes_plan(self) -> bool:

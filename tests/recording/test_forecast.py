@@ -57,7 +57,7 @@ def test_equal_steps_are_forecast_to_the_second_whatever_the_first_ones_took(eac
     clock = Clock()
     forecast, _ = made(clock, steps)
     taken = [warm * each] * WARM_UP_STEPS + [each] * (steps - WARM_UP_STEPS)
-    for found in run(forecast, clock, taken)[WARM_UP_STEPS:]:
+    for found in run(forecast, clock, taken)[WARM_UP_STEPS + 1 :]:
         assert found.end_seconds.p50 == pytest.approx(sum(taken), rel=1e-9)
         assert found.end_seconds.p10 == pytest.approx(found.end_seconds.p90, rel=1e-6)
 
@@ -65,7 +65,7 @@ def test_equal_steps_are_forecast_to_the_second_whatever_the_first_ones_took(eac
 def test_nothing_is_forecast_of_warming_up_alone():
     clock = Clock()
     forecast, said = made(clock, 50)
-    assert run(forecast, clock, [9.0, 4.0]) == [None, None] and not said
+    assert run(forecast, clock, [9.0, 4.0, 1.0]) == [None] * 3 and not said
     assert run(forecast, clock, [1.0])[0].end_seconds.p50 == pytest.approx(13 + 48)
 
 
@@ -181,14 +181,14 @@ def test_a_checkpoint_is_left_room_for():
 def test_a_run_that_goes_on_counts_only_what_is_left():
     clock = Clock()
     forecast, _ = made(clock, 100, done=90)
-    assert run(forecast, clock, [2.0] * 3)[-1].end_seconds.p50 == pytest.approx(20)
+    assert run(forecast, clock, [2.0] * 4)[-1].end_seconds.p50 == pytest.approx(20)
 
 
 def test_a_line_is_said_for_every_tenth_of_the_run():
     clock = Clock()
     forecast, said = made(clock, 1000, plan=plan(10.0))
     run(forecast, clock, [1.0] * 1000)
-    assert len(said) == 10 and said[0].startswith("planner: step 3 of 1,000: 3.00 s")
+    assert len(said) == 10 and said[0].startswith("planner: step 4 of 1,000: 4.00 s")
 
 
 @pytest.mark.parametrize(

@@ -440,13 +440,14 @@ def test_a_run_is_stopped_before_a_limit_with_a_checkpoint_and_a_note(tmp_path):
     assert len(lines) == 1 and f"step {made} of 40" in lines[0] and "--max-usd 50" in lines[0]
     (record,) = read(tmp_path / "l")
     assert record.measurement["steps"] == made and any("stopped after" in n for n in record.notes)
-    assert callback.forecast.forecast.spent_seconds <= 51.0
+    # the checkpoint, and the looks at the clock around it
+    assert callback.forecast.forecast.spent_seconds <= 50.0 + 5.0
 
 
 def test_a_run_within_its_limit_is_forecast_and_left_alone(tmp_path):
     callback, said = forecasting(tmp_path / "l", usd_per_hour=3600.0, max_usd=5000.0)
     trained(gpt2(), tmp_path / "out", callback, max_steps=12, eval_strategy="steps", eval_steps=4)
-    assert said[0].startswith("planner: step 3 of 12:") and not [s for s in said if "stopped" in s]
+    assert said[0].startswith("planner: step 4 of 12:") and not [s for s in said if "stopped" in s]
     assert "3 evaluations still to come" in said[0] and "still to come" not in said[-1]
 
 
