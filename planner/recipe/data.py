@@ -77,6 +77,13 @@ def read_records(
     return Read(records, layout)
 
 
+def model_text(name: str, config: Any, tokenizer: Any, folder: str | Path) -> ModelText:
+    """What tells how a model's text is written. ``folder``: an empty one, where the tokenizer is
+    saved to be read from."""
+    tokenizer.save_pretrained(folder)
+    return ModelText(name, config.model_type, config.vocab_size, Path(folder))
+
+
 def trained_texts(read: Read, model: ModelText, task: str = "causal_lm") -> list[TrainedText]:
     """One a record, in its order. Raises DataError for a template that cannot be rendered."""
     layout = read.layout
@@ -131,37 +138,50 @@ def class_names(values: Sequence[Any]) -> list[str]:
     return sorted({str(value) for value in known})
 
 
-def preference_pairs(read: Read) -> list[dict[str, Any]]:
-    """``prompt``, ``chosen`` and ``rejected`` as messages, as TRL's trainers take them. Raises
-    DataError for records that are no pairs."""
-    pairs = []
+def preference_pairs(read: Read, model: ModelText | None) -> list[dict[str, Any]]:
+    """``prompt``, ``chosen`` and ``rejected`` as TRL's trainers take them: messages, which the
+    model's own template writes; texts by ``model`` where it has none. Raises DataError for records
+    that are no pairs."""
     for number, record in enumerate(read.records, 1):
         if read.layout.shape_of(record).record_type != "preference":
             raise DataError(f"record {number} has no chosen and rejected answer")
-        chosen = conversation_of(record, read.layout)
-        rejected = conversation_of(record, read.layout, "rejected")
-        pairs.append(
+    sides = [
+        [conversation_of(record, read.layout, side) for record in read.records]
+        for side in ("chosen", "rejected")
+    ]
+    if model is None:
+        return [
             {
                 "prompt": messages_of(before_answer(chosen)),
                 "chosen": messages_of(replace(chosen, turns=chosen.turns[-1:])),
                 "rejected": messages_of(replace(rejected, turns=rejected.turns[-1:])),
             }
-        )
-    return pairs
+            for chosen, rejected in zip(*sides)
+        ]
+    texts = [[_parted(one) for one in _rendered(talks, read.layout, model)] for talks in sides]
+    return [
+        {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+        for (prompt, chosen), (_, rejected) in zip(*texts)
+    ]
 
 
-def prompts(read: Read) -> list[dict[str, Any]]:
-    """``prompt`` as messages, with the record's other columns, which a reward may read."""
-    found = []
-    for record in read.records:
-        if read.layout.shape_of(record).is_conversation:
-            talk = before_answer(conversation_of(record, read.layout))
-            prompt = messages_of(talk)
-        else:
-            prompt = [{"role": "user", "content": "\n".join(parts_of(record, read.layout))}]
-        rest = {name: value for name, value in record.items() if not name.startswith("\0")}
-        found.append(rest | {"prompt": prompt})
-    return found
+def _parted(one: TrainedText) -> tuple[str, str]:
+    """(all before the last answer, it)."""
+    start = one.trained[-1][0] if one.trained else 0
+    return one.text[:start], one.text[start:]
+
+
+def prompts(read: Read, model: ModelText | None) -> list[dict[str, Any]]:
+    """``prompt`` as ``preference_pairs``, with the record's other columns, which a reward may
+    read."""
+    layout = read.layout
+    talks = [conversation_of(record, layout) for record in read.records]
+    if model is None:
+        asked: list[Any] = [messages_of(before_answer(talk)) for talk in talks]
+    else:
+        asked = [_parted(one)[0] or one.text for one in _rendered(talks, layout, model)]
+    own = [{k: v for k, v in r.items() if not k.startswith("\0")} for r in read.records]
+    return [rest | {"prompt": prompt} for rest, prompt in zip(own, asked)]
 
 
 def labelled_images(path: str | Path) -> tuple[list[tuple[Path, int]], list[str]]:

@@ -11,7 +11,7 @@ from planner.datasets.profile import DatasetProfile
 from planner.errors import FieldName, QuestionError
 from planner.plan.inputs.problem import Problem, understand
 from planner.plan.options import Option
-from planner.plan.phases.pipeline import pipeline_of
+from planner.plan.phases.loading import feed_of
 from planner.plan.phases.saving import saves_of
 from planner.plan.phases.stages import Work
 from planner.question import TRAINING_STRATEGIES, Question
@@ -63,12 +63,12 @@ class Planned:
 
     @property
     def loader_workers(self) -> int:
-        """Processes a device that load samples."""
-        if self.question.loader_workers is not None:
-            return self.question.loader_workers
+        """Processes a device that load samples, as many as it has cores at most."""
         task, batches = self.recipe.task, self.option.setting.batches
         work = Work(self.option.facts, self.strategy, task, batches)
-        return pipeline_of(work, self.data, self.stack).loader_workers
+        spec = self.option.rented.spec
+        found = feed_of(self.question, self.recipe, work, self.data, spec)
+        return found.workers if found is not None else self.question.loader_workers or 0
 
 
 def planned(question: Question, progress: Progress | None = None) -> Planned:

@@ -83,6 +83,8 @@ def said(planned: Planned) -> list[str]:
             f"The plan counts the time around a step as {_trainer(planned)} takes it; this script "
             "is a plain loop with the same step."
         )
+    if planned.recipe.task == "text_classification" and planned.recipe.lora_rank:
+        lines.append("PEFT trains the new head beside the adapters; the plan counts these alone.")
     if question.spot:
         lines.append("The plan is on spot: after an interruption go on with --resume.")
     lines.append("The learning rate and its schedule are not planned: config.yaml has a default.")

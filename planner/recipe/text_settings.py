@@ -70,11 +70,19 @@ def _weights(planned: Planned) -> list[Key | None]:
     load = recipe.load_in or ("4bit" if recipe.strategy == "qlora" else None)
     return [
         Key("dtype", WEIGHTS.get(recipe.precision, "float32"), "of the weights"),
-        Key("attn_implementation", ATTENTION.get(recipe.attention, recipe.attention)),
+        Key("attn_implementation", _attention(planned)),
         Key("load_in_4bit", True, "NF4, by bitsandbytes") if load == "4bit" else None,
         Key("load_in_8bit", True, "by bitsandbytes") if load == "8bit" else None,
         Key("kbit_preparation", planned.question.kbit_preparation) if load else None,
     ]
+
+
+def _attention(planned: Planned) -> str:
+    """As it was asked: a recipe knows one fused attention only."""
+    question = planned.question
+    asked = "attention" in question.model_fields_set
+    name = question.attention if asked else planned.recipe.attention
+    return ATTENTION.get(name, name)
 
 
 def _adapters(planned: Planned) -> list[Key | None]:

@@ -83,7 +83,14 @@ def _objective(planned: Planned) -> list[Key | None]:
             Key("max_length", planned.option.choices.max_length, "tokens"),
             Key("precompute_ref_log_probs", True) if precomputed else None,
         ]
-    made = rollout(question, objective)
+    made, samples = rollout(question, objective), planned.option.setting.step.samples
+    if samples % made.each:
+        raise QuestionError(
+            f"TRL writes {made.each} completions to each prompt, and {samples} samples of a step "
+            "are no multiple of that",
+            where=FieldName("global_batch"),
+            mend=f"Ask for {made.each * max(1, round(samples / made.each))}",
+        )
     engine = question.generation_engine == VLLM
     return [
         Key("num_generations", made.each, "completions to each prompt"),
