@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.errors import FieldName, QuestionError
+from planner.models.sizes import is_size
 from planner.recipe.planned import Planned
 
 #: Trainers of a stack that the language model's script is.
@@ -50,8 +51,9 @@ def _of_the_model(planned: Planned) -> Iterator[QuestionError]:
         yield refused(f"{facts.name} is trained for {task}", "task", mend)
     if facts.quantization is not None:
         yield refused("its weights are stored quantised", "model", "Name the plain checkpoint")
-    if facts.origin == "size":
-        yield refused(f"{facts.name} is a size and no model", "model", "Name a model")
+    if is_size(planned.question.model):
+        size = planned.question.model
+        yield refused(f"{size} is a size and no model", "model", f"Name a model: {facts.name}")
 
 
 def _of_the_strategy(planned: Planned) -> Iterator[QuestionError]:
