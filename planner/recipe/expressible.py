@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from planner.errors import FieldName, QuestionError
 from planner.models.sizes import is_size
+from planner.plan.placement.variants import CACHED, GRADUAL
 from planner.recipe.planned import Planned
 
 #: Trainers of a stack that the language model's script is.
@@ -60,7 +61,7 @@ def _of_the_strategy(planned: Planned) -> Iterator[QuestionError]:
     strategy, option, objective = planned.strategy, planned.option, planned.recipe.objective
     if strategy == "distillation":
         yield refused("distillation runs a teacher beside the model", "strategy", _OTHERS)
-    if option.variant is not None:
+    if option.variant in (CACHED, GRADUAL):
         what = f"the plan is of {strategy}, {option.variant}"
         if strategy == "partial_fine_tune":
             yield refused(what, "unfreezing", "Ask for last_blocks")

@@ -73,7 +73,8 @@ def plan_document(planned: Planned) -> dict[str, Any]:
 
 def script(planned: Planned, values: Mapping[str, Any]) -> str:
     recipe, task = planned.recipe, planned.recipe.task
-    auto_class, task_type = CLASSES.get(task, ("", ""))
+    scores = recipe.objective == "reward"
+    auto_class, task_type = CLASSES.get("text_classification" if scores else task, ("", ""))
     tuned = tuned_settings.TRAINERS.get(recipe.objective or "")
     made = (
         _templates()
@@ -91,6 +92,7 @@ def script(planned: Planned, values: Mapping[str, Any]) -> str:
             partial="unfrozen_blocks" in values,
             scratch=planned.strategy == "scratch",
             has_classes="classes" in values,
+            scores=scores,
             optimizer_class="optimizer_class" in values,
             timm=planned.option.facts.library == "timm",
             auto_class=auto_class,
