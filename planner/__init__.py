@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from planner.api.trackers import log_to_mlflow, log_to_wandb
     from planner.errors import PlannerError
     from planner.question import Question
+    from planner.recording.forecast import Forecast
     from planner.recording.recorder import record
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Decision",
     "Difference",
     "Explanation",
+    "Forecast",
     "PlannerError",
     "Question",
     "choose",
@@ -46,6 +48,7 @@ _HOMES = {
     "Decision": "planner.api.decision",
     "Difference": "planner.api.explained",
     "Explanation": "planner.api.explained",
+    "Forecast": "planner.recording.forecast",
     "PlannerError": "planner.errors",
     "Question": "planner.question",
     "choose": "planner.api.asking",

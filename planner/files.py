@@ -23,7 +23,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=folder)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, 0o666 & ~umask())
         os.replace(temporary, path)
     except OSError as error:
         if temporary is not None:
@@ -42,7 +42,7 @@ def check_place(path: Path) -> None:
         )
 
 
-def _umask() -> int:
+def umask() -> int:
     """The process's mask can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)

@@ -54,6 +54,10 @@ COMMANDS = {
         "planner.cli.commands.convert",
         "A training's own file as a project.yaml: what was understood, and what not.",
     ),
+    "recipe": (
+        "planner.cli.commands.recipe",
+        "A script and settings that run the plan, record it and forecast its cost.",
+    ),
     "report": (
         "planner.cli.commands.report",
         "Write a budget report: HTML, PDF, Word, Excel, Markdown, CSV or JSON.",

@@ -128,14 +128,14 @@ class Read:
     def prompts(self) -> np.ndarray:
         """Tokens of each up to its last answer."""
         return self._tokens(
-            [_before_answer(conversation_of(record, self.layout)) for record in self.records]
+            [before_answer(conversation_of(record, self.layout)) for record in self.records]
         )
 
     def _tokens(self, talks: Sequence[Conversation]) -> np.ndarray:
         return rendered_lengths(self.chat, talks, self.counter).tokens
 
 
-def _before_answer(talk: Conversation) -> Conversation:
+def before_answer(talk: Conversation) -> Conversation:
     """Without its last turn, where that is an answer to another."""
     turns = talk.turns
     answered = len(turns) > 1 and turns[-1].role == "assistant"

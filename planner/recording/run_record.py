@@ -103,7 +103,8 @@ def found_out(watch: DeviceWatch, measurement: Mapping[str, Any]) -> dict[str, A
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _distributed() -> Any:
+def distributed() -> Any:
+    """torch's process group, None where there is none."""
     module = getattr(sys.modules.get("torch"), "distributed", None)
     return (
         module if module is not None and module.is_available() and module.is_initialized() else None
@@ -111,11 +112,11 @@ def _distributed() -> Any:
 
 
 def _world() -> int:
-    group = _distributed()
+    group = distributed()
     return group.get_world_size() if group else 1
 
 
 def is_first_rank() -> bool:
     """Of many processes one writes."""
-    group = _distributed()
+    group = distributed()
     return (group.get_rank() if group else int(os.environ.get("RANK") or 0)) == 0

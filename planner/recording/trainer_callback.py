@@ -12,13 +12,15 @@ from __future__ import annotations
 import atexit
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from planner.ledger import model_setup
 from planner.libraries import import_library
+from planner.recording.outlook import planned_run
 from planner.recording.recorder import BrokenOff, Recording, Then
+from planner.recording.trainer_forecast import TrainerForecast
 
 _log = logging.getLogger("planner")
 _TrainerCallback = import_library("transformers", "recording a Trainer's runs").TrainerCallback
@@ -77,6 +79,12 @@ class PlannerCallback(_TrainerCallback):
     record, such as ``planner.log_to_wandb``. ``known``: what was run, by the names of a record's
     ``setup``, over what is found out. Of many processes the first writes. A
     run that ends by an exception is recorded when the next begins or the program ends.
+
+    With a ``plan`` (the ``plan.json`` of ``planner recipe``), ``usd_per_hour`` (of all devices) or
+    ``max_usd`` it also forecasts the hours and dollars at the run's end from its first steps on,
+    warns once where the plan's 90th percentile will be passed, and stops the run, with a checkpoint
+    saved, before ``max_usd`` are passed. ``begun``: ``time.perf_counter()`` when the program began,
+    ``say``: gets each line; by default the logger's warnings.
     """
 
     def __init__(
@@ -87,10 +95,20 @@ class PlannerCallback(_TrainerCallback):
         with_estimate: bool = True,
         reset_peak: bool = True,
         then: Then | None = None,
+        plan: Any = None,
+        usd_per_hour: float | None = None,
+        max_usd: float | None = None,
+        begun: float | None = None,
+        say: Callable[[str], object] | None = None,
         **known: Any,
     ) -> None:
         self.question, self.ledger, self.known = question, ledger, known
         self.with_estimate, self.reset_peak, self.then = with_estimate, reset_peak, then
+        asked = (plan, usd_per_hour, max_usd)
+        self.forecast = TrainerForecast(
+            plan=planned_run(plan), usd_per_hour=usd_per_hour, max_usd=max_usd, begun=begun, say=say
+        )
+        self.forecasts = any(value is not None for value in asked)
         self.recording: Recording | None = None
         self.record = None  # the last one written
         self._hooks: list[Any] = []
@@ -109,6 +127,8 @@ class PlannerCallback(_TrainerCallback):
     ) -> None:
         if self.recording is not None:  # the one before broke off
             self._finish(BrokenOff())
+        if self.forecasts:
+            self.forecast.begin(args, state)
         if not state.is_world_process_zero:
             return
         self._shapes, self._encoder_decoder = (
@@ -148,6 +168,9 @@ class PlannerCallback(_TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.recording is not None:
             self.recording.step()
+        stopped = self.forecast.step(state, control)
+        if stopped is not None and self.recording is not None:
+            self.recording.note(stopped)
 
     def on_log(
         self,
@@ -165,16 +188,24 @@ class PlannerCallback(_TrainerCallback):
                 self.recording.loss(loss)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.recording is not None:
-            self.recording.skip(paused=True)
+        self._paused("evaluation")
 
-    on_save = on_predict = on_evaluate
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._paused("saving")
+
+    def on_predict(self, args: Any, state: Any, control: Any, *more: Any, **kwargs: Any) -> None:
+        self._paused("prediction")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.recording is not None:
             self._finish(None)
 
     # ------------------------------------------------------------ inside
+
+    def _paused(self, name: str) -> None:
+        if self.recording is not None:
+            self.recording.skip(paused=True)
+        self.forecast.paused(name)
 
     def _set_up(
         self, recording: Recording, args: Any, model: Any, optimizer: Any, loader: Any

@@ -419,3 +419,55 @@ def test_images_and_encoder_decoders_are_seen_by_their_shapes():
     pairs.see({"input_ids": torch.zeros(2, 30), "labels": torch.zeros(2, 10)})
     pairs.see({"input_ids": torch.zeros(2, 50), "labels": torch.zeros(2, 20)})
     assert pairs.setup(True) == {"sequence_length": 40, "target_length": 15} and pairs.tokens == 160
+
+
+class Ticking:
+    """A clock that goes on by a second whenever it is looked at."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        self.now += 1.0
+        return self.now
+
+
+def forecasting(ledger, **more):
+    said = []
+    callback = PlannerCallback(None, ledger, say=said.append, **more)
+    callback.forecast.options["clock"] = Ticking()
+    return callback, said
+
+
+def test_a_run_is_stopped_before_a_limit_with_a_checkpoint_and_a_note(tmp_path):
+    """A dollar a second: the run of 40 steps is stopped before it has cost 50."""
+    callback, said = forecasting(tmp_path / "l", usd_per_hour=3600.0, max_usd=50.0)
+    trainer = trained(gpt2(), tmp_path / "out", callback, max_steps=40)
+    made = trainer.state.global_step
+    assert 4 < made < 40 and (tmp_path / "out" / f"checkpoint-{made}").is_dir()
+    lines = [line for line in said if "stopped after" in line]
+    assert len(lines) == 1 and f"step {made} of 40" in lines[0] and "--max-usd 50" in lines[0]
+    (record,) = read(tmp_path / "l")
+    assert record.measurement["steps"] == made and any("stopped after" in n for n in record.notes)
+    # the checkpoint, and the looks at the clock around it
+    assert callback.forecast.forecast.spent_seconds <= 50.0 + 5.0
+
+
+def test_a_run_within_its_limit_is_forecast_and_left_alone(tmp_path):
+    callback, said = forecasting(tmp_path / "l", usd_per_hour=3600.0, max_usd=5000.0)
+    trained(gpt2(), tmp_path / "out", callback, max_steps=12, eval_strategy="steps", eval_steps=4)
+    assert said[0].startswith("planner: step 4 of 12:") and not [s for s in said if "stopped" in s]
+    assert "3 evaluations still to come" in said[0] and "still to come" not in said[-1]
+
+
+def test_without_a_plan_a_price_or_a_limit_nothing_is_said(tmp_path):
+    callback, said = forecasting(tmp_path / "l")
+    trained(gpt2(), tmp_path / "out", callback)
+    assert not said and callback.forecast.forecast is None
+
+
+def test_a_limit_without_a_price_is_refused_before_anything_is_loaded():
+    from planner.errors import QuestionError
+
+    with pytest.raises(QuestionError, match="no price an hour"):
+        PlannerCallback(max_usd=5.0)

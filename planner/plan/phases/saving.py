@@ -7,8 +7,10 @@ import math
 from planner import units
 from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
+from planner.plan.inputs.practice import Practice
 from planner.plan.phases.course import Course, Phase
 from planner.question import Question
+from planner.question.stack import Stack
 from planner.uncertainty.spread import overhead
 
 #: What a calibration measured of writing a file.
@@ -18,7 +20,14 @@ MEASURED = "write_bytes_per_s"
 def saving(course: Course) -> Phase:
     """At the asked cadence, else a recipe's or the trainer's own, the last step among them; and
     the weights alone once more at the end."""
-    saves, asked = _saves(course), course.question.saves_per_epoch
+    asked = course.question.saves_per_epoch
+    saves = saves_of(
+        course.question,
+        course.choices.practice,
+        course.stack,
+        steps=course.steps,
+        epochs=course.epochs,
+    )
     if not saves:
         return Phase(Estimate.exact(0.0))
     keeps = course.stack.number("saves_optimizer")
@@ -32,13 +41,16 @@ def saving(course: Course) -> Phase:
     return Phase(seconds.scale(1 / units.SECONDS_PER_HOUR), notes=(note,))
 
 
-def _saves(course: Course) -> float:
-    asked = course.question.saves_per_epoch
+def saves_of(
+    question: Question, practice: Practice, stack: Stack, *, steps: int, epochs: float
+) -> float:
+    """Checkpoints of a run, the one at its end among them."""
+    asked = question.saves_per_epoch
     if asked is not None:
         # no trainer saves between steps
-        return min(max(1.0, asked * course.epochs), course.steps) if asked else 0.0
-    every = course.choices.practice.evaluation_steps or course.stack.number("save_steps")
-    return float(max(1, math.ceil(course.steps / every))) if every else 1.0
+        return min(max(1.0, asked * epochs), steps) if asked else 0.0
+    every = practice.evaluation_steps or stack.number("save_steps")
+    return float(max(1, math.ceil(steps / every))) if every else 1.0
 
 
 def _seconds_a_byte(spec: DeviceSpec) -> Estimate:
