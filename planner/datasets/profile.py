@@ -42,7 +42,9 @@ class DatasetProfile:
     table, ``series``: the series in one; its samples are rows.
     ``rejected_lengths`` and ``prompt_lengths`` int64 [sampled]: tokens of the rejected half of a
     pair, of what stands before the last answer, where an objective asks for them; ``trained_as``:
-    how many of what it learns from.
+    how many of what it learns from. ``halves``: lengths of both texts of pairs that run side by
+    side; ``lengths`` are then of the longer, to which both are padded. ``prompts``: of samples that
+    the model writes, how many prompts the data holds.
     """
 
     modality: str
@@ -73,6 +75,8 @@ class DatasetProfile:
     rows: TableRows | None = None
     series: SeriesFound | None = None
     trained_as: str = ""
+    halves: tuple[np.ndarray, ...] = ()
+    prompts: int | None = None
     first_lines: tuple[FirstLine, ...] = ()
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -90,7 +94,8 @@ class DatasetProfile:
     def tokens(self) -> float | None:
         """Real tokens of all samples, those of the targets included, before anything is cut; None
         where there are none."""
-        sides = ((self.lengths, 1), (self.target_lengths, self.targets_per_sample))
+        inputs = [(half, 1) for half in self.halves] or [(self.lengths, 1)]
+        sides = (*inputs, (self.target_lengths, self.targets_per_sample))
         means = [texts * float(side.mean()) for side, texts in sides if side is not None]
         return sum(means) * self.samples if means else None
 
@@ -98,6 +103,19 @@ class DatasetProfile:
     def targets_per_sample(self) -> int:
         """A positive and its hard negatives; one target of others."""
         return 1 + (self.negatives or 0)
+
+    @property
+    def inputs_per_sample(self) -> int:
+        """Both halves of a pair; one input of others."""
+        return max(1, len(self.halves))
+
+    @property
+    def record_lengths(self) -> list[np.ndarray]:
+        """Of each text that a record holds: inputs and targets, both halves of a pair, a prompt
+        without what the model will write."""
+        targets = None if self.prompts is not None else self.target_lengths
+        sides = (*(self.halves or (self.lengths,)), targets)
+        return [side for side in sides if side is not None]
 
     def tokens_within(self, limit: float | None) -> float | None:
         """Real tokens of all inputs, each cut at ``limit``."""
@@ -147,6 +165,7 @@ class DatasetProfile:
         values: dict[str, Any] = {
             "longest_is_extrapolated": not self.whole and padding == "longest" and self._measured,
             "targets_per_sample": self.targets_per_sample,
+            "inputs_per_sample": self.inputs_per_sample,
         }
         inputs, targets = (
             self._pad(a, micro_batch, limit, padding, longest, step)
@@ -161,7 +180,7 @@ class DatasetProfile:
             )
         )
         for prefix, part, texts in (
-            ("", inputs, 1),
+            ("", inputs, self.inputs_per_sample),
             ("target_", targets, self.targets_per_sample),
         ):
             if part is not None:
@@ -172,6 +191,8 @@ class DatasetProfile:
                     f"{prefix}padded_tokens_per_epoch": texts * part.padded,
                     f"{prefix}truncated_share": part.truncated_share,
                 }
+        if self.halves:
+            values["tokens_per_epoch"] = self._tokens_of_halves(max_length)
         if self.audio_seconds is not None:
             part = batching.pad(
                 self.audio_seconds,
@@ -183,6 +204,11 @@ class DatasetProfile:
             )
             values |= {"longest_seconds": part.longest, "mean_padded_seconds": part.mean_padded}
         return BatchPlan(self.samples, math.ceil(self.samples / micro_batch), **values)
+
+    def _tokens_of_halves(self, limit: int | None) -> float:
+        """Real tokens of both halves of all pairs, each cut at ``limit``."""
+        most = math.inf if limit is None else limit
+        return self.samples * sum(float(np.minimum(half, most).mean()) for half in self.halves)
 
     def _target_limit(self, max_length: int | None, padding: str) -> int | None:
         if padding != "max" or max_length is None or self.target_lengths is None:
@@ -263,6 +289,7 @@ class DatasetProfile:
             **({"negatives": self.negatives} if self.negatives else {}),
             "columns": dict(self.columns),
             **({"trained_as": self.trained_as} if self.trained_as else {}),
+            **({"halves": [_summary(half) for half in self.halves]} if self.halves else {}),
             "tokenizer": self.tokenizer or None,
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
