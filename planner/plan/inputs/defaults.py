@@ -23,6 +23,7 @@ from planner.plan.inputs.of_its_day import of_its_day
 from planner.plan.inputs.practice import Practice
 from planner.plan.inputs.rows import default
 from planner.plan.objectives.asked import objective_asked, traced
+from planner.plan.objectives.groups import prompt_room
 from planner.plan.objectives.practised import own_length, practised
 from planner.question import Question
 from planner.question.optimizers import asked_row
@@ -266,7 +267,8 @@ def default_length(question: Question, facts: ModelFacts, data: DatasetProfile) 
     objective's trainer by itself, takes."""
     if data.lengths is None:
         return None
-    limit = facts.max_length or math.inf
+    room = prompt_room(question, facts)
+    limit = (facts.max_length or math.inf) if room is None else room
     if question.max_length:
         return int(min(question.max_length, limit))
     own = own_length(question)

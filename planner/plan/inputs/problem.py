@@ -39,6 +39,7 @@ from planner.plan.inputs.tasks import (
     with_negatives,
 )
 from planner.plan.objectives.asked import check_objective, learnt_from, samples_of
+from planner.plan.objectives.groups import check_groups, check_positions, room_lines
 from planner.plan.objectives.said import objective_lines
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
 from planner.question.stack import stack_of
@@ -161,7 +162,9 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     facts, data = fitted_to_columns(question, facts, data)
     check_objective(question, facts)
     question = adapted(question, facts)
+    check_groups(question)
     read, data = data, samples_of(question, data)
+    check_positions(question, facts, data)
     problem = Problem(question, facts, data, progress)
     kept = current()
     if kept is not None:
@@ -173,6 +176,7 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
     problem.first_lines += [FirstLine("left_out", text, True) for text in data.warnings]
     problem.first_lines += objective_lines(question, read)
+    problem.first_lines += room_lines(question, facts, data)
     problem.first_lines += seen_lines(question, facts, data)
     problem.first_lines += largest_lines(question, facts, data, question.task or facts.task)
     problem.first_lines += heard_lines(facts, problem.data)
