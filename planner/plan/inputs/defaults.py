@@ -31,6 +31,7 @@ from planner.question.settings import in_recipe_words
 from planner.question.setup import TracedSettings, asked_values
 from planner.question.training_setting import LORA, TUNED_BY, WRITING
 from planner.training.recipe import Recipe, recipe_of
+from planner.training.strategies.lora import HALF
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def choose(
             *made.lines,
             *capped,
             *_beyond_the_model(question, facts),
+            *_wide_anyway(recipe, strategy),
             *_of_spread(question, facts, data, made),
             *_left_out(day.optimizer),
         ),
@@ -302,6 +304,18 @@ def _beyond_the_model(question: Question, facts: ModelFacts) -> tuple[FirstLine,
     text = (
         f"{FieldName('max_length')} {asked:,} is more than {facts.name} takes: its {most:,} tokens "
         "are the length"
+    )
+    return (FirstLine("run", text, warning=True),)
+
+
+def _wide_anyway(recipe: Recipe, strategy: str) -> tuple[FirstLine, ...]:
+    """Adapters that are asked for in the weights' own format, which is no narrower."""
+    if recipe.adapter_precision is None or recipe.precision in HALF or strategy not in LORA:
+        return ()
+    text = (
+        f"{FieldName('adapter_precision')} {recipe.adapter_precision} has no effect on {strategy}: "
+        f"under {recipe.precision} what is not stored in few bits is float32; "
+        f"{FieldName('precision')} {' or '.join(HALF)} changes it"
     )
     return (FirstLine("run", text, warning=True),)
 
