@@ -50,6 +50,8 @@ from planner.training.recipe import Recipe
 if TYPE_CHECKING:
     from planner.datasets.scanning import Scanned
 
+#: The strategies of a model that no weights are published of.
+FROM_NOTHING = ("scratch",)
 #: A scan's progress is shown in so many parts.
 PERCENT = 100
 
@@ -78,6 +80,8 @@ class Problem:
         wanted = self.question.strategy
         if wanted is None and self.question.objective not in (None, SUPERVISED):
             return TUNED_BY
+        if wanted is None and not self.facts.published_weights:
+            return FROM_NOTHING
         if wanted is None:
             return TRAINING_STRATEGIES + (
                 PAID_STRATEGIES if self.question.requests_per_month else ()
@@ -183,12 +187,29 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     problem.first_lines += needed_lines(facts, data, question.task or facts.task)
     problem.first_lines += mixture_lines(question, facts, problem.trained_strategies)
     problem.first_lines += task_lines(facts)
+    problem.first_lines += _weights_lines(question, facts)
     problem.first_lines += picture_lines(question, facts, problem.data)
     problem.first_lines += shortest_lines(problem.data, question.max_length)
     problem.first_lines += stack_lines(question, facts)
     problem.assumptions += [*question.granted, *facts.assumptions, *data.assumptions]
     problem.warnings += question.notes
     return problem
+
+
+def _weights_lines(question: Question, facts: ModelFacts) -> list[FirstLine]:
+    """That there are no weights which other strategies could start from."""
+    tuned = [name for name in question.strategy or () if name in TRAINING_STRATEGIES]
+    if facts.published_weights or set(tuned) & set(FROM_NOTHING) == set(tuned) != set():
+        return []
+    if tuned:
+        others = ", ".join(name for name in tuned if name not in FROM_NOTHING)
+        text = f"no weights of {facts.name} are published: your own are taken to be there ({others})"
+        return [FirstLine("run", text, warning=True)]
+    text = (
+        f"no weights of {facts.name} are published: it is trained from scratch; "
+        f"{FieldName('strategy')} names ways to train weights of your own further"
+    )
+    return [FirstLine("left_out", text)]
 
 
 def _shown_by(data: DatasetProfile) -> list[FirstLine]:

@@ -21,7 +21,7 @@ def check_groups(question: Question) -> None:
     if objective is None or not objective.grouped:
         return
     each = rollout(question, objective).each
-    least, source = default("least_generations", objective.name)
+    least, source = default("least_generations")
     if each < least:
         raise QuestionError(
             f"{objective.title} compares the completions of a prompt: {each} is less than the "
