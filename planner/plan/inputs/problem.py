@@ -203,7 +203,7 @@ def _weights_lines(question: Question, facts: ModelFacts) -> list[FirstLine]:
         return []
     if tuned:
         others = ", ".join(name for name in tuned if name not in FROM_NOTHING)
-        text = f"no weights of {facts.name} are published: your own are taken to be there ({others})"
+        text = f"no weights of {facts.name} are published: {others} is of weights of your own"
         return [FirstLine("run", text, warning=True)]
     text = (
         f"no weights of {facts.name} are published: it is trained from scratch; "
