@@ -18,7 +18,8 @@ CODE := planner tests benchmarks docs/site
 MODEL ?= Llama-3.2-1B
 DATA ?= profiles/examples/support_tickets.jsonl
 # one process a core, each with one thread of torch (tests/conftest.py); a free process takes over waiting tests
-PYTEST = $(PYTHON) -m pytest -n logical --maxprocesses 8 --dist worksteal
+# with their bytecode kept, as every process would rewrite each assertion of all tests anew: 8 s of each
+PYTEST = env -u PYTHONDONTWRITEBYTECODE $(PYTHON) -m pytest -n logical --maxprocesses 8 --dist worksteal
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
