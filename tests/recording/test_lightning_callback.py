@@ -12,8 +12,11 @@ from planner.ledger.store import Ledger  # noqa: E402
 
 
 def small(fails_at=None):
-    """Lightning is imported by the tests that fit, not by every process that collects them."""
-    import lightning.pytorch as L
+    """Lightning is imported by the tests that fit, not by every process that collects them: by the
+    callback first, as it mends what torchvision lacks beside torch for processors."""
+    import planner.recording.lightning_callback  # noqa: F401
+
+    import lightning.pytorch as L  # isort: skip
 
     class Small(L.LightningModule):
         def __init__(self):
