@@ -131,7 +131,7 @@ def choose(
             *made.lines,
             *capped,
             *_beyond_the_model(question, facts),
-            *_wide_anyway(recipe, strategy),
+            *_wide_anyway(question, facts, recipe, strategy),
             *_of_spread(question, facts, data, made),
             *_left_out(day.optimizer),
         ),
@@ -308,14 +308,19 @@ def _beyond_the_model(question: Question, facts: ModelFacts) -> tuple[FirstLine,
     return (FirstLine("run", text, warning=True),)
 
 
-def _wide_anyway(recipe: Recipe, strategy: str) -> tuple[FirstLine, ...]:
+def _wide_anyway(
+    question: Question, facts: ModelFacts, recipe: Recipe, strategy: str
+) -> tuple[FirstLine, ...]:
     """Adapters that are asked for in the weights' own format, which is no narrower."""
     if recipe.adapter_precision is None or recipe.precision in HALF or strategy not in LORA:
         return ()
+    stored = quantised(question, facts, strategy)
+    prepared = stored is not None and stored.upcast and question.kbit_preparation == "peft"
+    more = f"{FieldName('kbit_preparation')} none with " if prepared else ""
     text = (
         f"{FieldName('adapter_precision')} {recipe.adapter_precision} has no effect on {strategy}: "
         f"under {recipe.precision} what is not stored in few bits is float32; "
-        f"{FieldName('precision')} {' or '.join(HALF)} changes it"
+        f"{more}{FieldName('precision')} {' or '.join(HALF)} changes it"
     )
     return (FirstLine("run", text, warning=True),)
 
