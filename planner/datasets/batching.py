@@ -97,6 +97,11 @@ class PaddedLengths:
     truncated_share: float
 
 
+def cut_mean(lengths: np.ndarray, limit: float | None) -> float:
+    """Mean length, in tokens, of records that are cut at ``limit``."""
+    return float((lengths if limit is None else np.minimum(lengths, limit)).mean())
+
+
 def expected_max(ordered: np.ndarray, draws: int, *, whole: bool) -> float:
     """Expected largest of ``draws`` records of ``ordered`` (ascending). Exact.
 

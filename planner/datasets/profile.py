@@ -42,9 +42,8 @@ class DatasetProfile:
     table, ``series``: the series in one; its samples are rows.
     ``rejected_lengths`` and ``prompt_lengths`` int64 [sampled]: tokens of the rejected half of a
     pair, of what stands before the last answer, where an objective asks for them; ``trained_as``:
-    how many of what it learns from. ``halves``: lengths of both texts of pairs that run side by
-    side; ``lengths`` are then of the longer, to which both are padded. ``prompts``: of samples that
-    the model writes, how many prompts the data holds.
+    how many of what it learns from. ``halves``: lengths of both texts of a pair; ``lengths`` are of
+    the longer, to which both are padded. ``prompts``: of samples that are written, their prompts.
     """
 
     modality: str
@@ -113,16 +112,13 @@ class DatasetProfile:
     def record_lengths(self) -> list[np.ndarray]:
         """Of each text that a record holds: inputs and targets, both halves of a pair, a prompt
         without what the model will write."""
-        targets = None if self.prompts is not None else self.target_lengths
-        sides = (*(self.halves or (self.lengths,)), targets)
-        return [side for side in sides if side is not None]
+        targets = self.target_lengths if self.prompts is None else None
+        return [s for s in (*(self.halves or (self.lengths,)), targets) if s is not None]
 
     def tokens_within(self, limit: float | None) -> float | None:
         """Real tokens of all inputs, each cut at ``limit``."""
-        if self.lengths is None:
-            return None
-        cut = self.lengths if limit is None else np.minimum(self.lengths, limit)
-        return float(cut.mean()) * self.samples
+        every = self.lengths
+        return None if every is None else batching.cut_mean(every, limit) * self.samples
 
     @classmethod
     def from_counts(
@@ -156,8 +152,7 @@ class DatasetProfile:
         ``max`` pads them to the longest of their own then. ``grouped_step``: records are grouped by
         length, with so many samples of a device in a step, as Trainer does with group_by_length;
         targets are as long as in any batch, since nothing is known of both lengths at once.
-        ``seed`` changes nothing: the expectation is exact; it is there for callers that pass the
-        seed of the run.
+        ``seed``, of the run, changes nothing: the expectation is exact.
         """
         batching.check(micro_batch, padding, max_length, self.lengths is not None)
         if padding == "packed" and self.lengths is not None and max_length is not None:
@@ -192,7 +187,8 @@ class DatasetProfile:
                     f"{prefix}truncated_share": part.truncated_share,
                 }
         if self.halves:
-            values["tokens_per_epoch"] = self._tokens_of_halves(max_length)
+            each = (batching.cut_mean(half, max_length) for half in self.halves)
+            values["tokens_per_epoch"] = self.samples * sum(each)
         if self.audio_seconds is not None:
             part = batching.pad(
                 self.audio_seconds,
@@ -204,11 +200,6 @@ class DatasetProfile:
             )
             values |= {"longest_seconds": part.longest, "mean_padded_seconds": part.mean_padded}
         return BatchPlan(self.samples, math.ceil(self.samples / micro_batch), **values)
-
-    def _tokens_of_halves(self, limit: int | None) -> float:
-        """Real tokens of both halves of all pairs, each cut at ``limit``."""
-        most = math.inf if limit is None else limit
-        return self.samples * sum(float(np.minimum(half, most).mean()) for half in self.halves)
 
     def _target_limit(self, max_length: int | None, padding: str) -> int | None:
         if padding != "max" or max_length is None or self.target_lengths is None:
@@ -340,7 +331,7 @@ def from_counts(
             *_said(
                 "target ", target_tokens_per_sample, None if targets[1] is None else target_spread
             ),
-            *_said_of_seconds(seconds_per_sample),
+            *([] if seconds_per_sample is None else [_said_of_seconds(seconds_per_sample)]),
         ),
     )
 
@@ -377,8 +368,8 @@ def _said(what: str, mean: float | None, spread: Spread | None) -> list[str]:
     ]
 
 
-def _said_of_seconds(mean: float | None) -> list[str]:
-    return [] if mean is None else [f"every sample has {mean:,.3g} seconds: {_NO_SPREAD}"]
+def _said_of_seconds(mean: float) -> str:
+    return f"every sample has {mean:,.3g} seconds: {_NO_SPREAD}"
 
 
 _NO_SPREAD = (
