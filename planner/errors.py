@@ -116,13 +116,14 @@ class MachineError(PlannerError):
     exit_code = 3
 
 
-def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+def nearest(name: str, known: Iterable[str], count: int = 3, *, cutoff: float = 0.5) -> list[str]:
     """The up to ``count`` known names closest to ``name`` (case-insensitive), best first; those
-    that begin with it come before those that are spelt alike."""
+    that begin with it come before those that are spelt alike. ``cutoff``: how alike at the least,
+    of 1; with 0 some are found for any name."""
     import difflib  # for those who misspell
 
     table = {item.lower(): item for item in known}
     start = name.lower()
     longer = sorted((each for each in table if start and each.startswith(start)), key=len)
-    alike = difflib.get_close_matches(start, table, n=count, cutoff=0.5)
+    alike = difflib.get_close_matches(start, table, n=count, cutoff=cutoff)
     return [table[hit] for hit in dict.fromkeys([*longer, *alike])][:count]

@@ -4,6 +4,7 @@ every day, alone or beside others."""
 import os
 import runpy
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("planner")
+
+sys.path.insert(0, str(Path(__file__).parent))
+from run_parts import VARIABLE as PART  # noqa: E402
+from run_parts import Part  # noqa: E402
 
 #: The day that every test and every command that it starts answers as of. It moves on when prices
 #: of a later day are shipped.
@@ -46,6 +51,15 @@ if os.environ.get("PLANNER_TEST_DAYS_AHEAD"):
         filter(None, [str(_AHEAD), os.environ.get("PYTHONPATH")])
     )
     runpy.run_path(str(_AHEAD / "sitecustomize.py"))
+
+
+def pytest_collection_modifyitems(config, items) -> None:
+    """Of the tests only those of the part that is asked for."""
+    if os.environ.get(PART):
+        part = Part.told(os.environ[PART])
+        others = [item for item in items if not part.holds(item.nodeid)]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if part.holds(item.nodeid)]
 
 
 def pytest_unconfigure() -> None:

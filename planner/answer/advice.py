@@ -8,8 +8,10 @@ that fit end the search.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from planner import tables
@@ -21,6 +23,7 @@ from planner.plan.inputs.hardware import Hardware, rentable
 from planner.plan.inputs.problem import Problem
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.written import preparation
+from planner.plan.objectives.asked import objective_asked, rollout
 from planner.plan.options import Option
 from planner.plan.survey.survey import Survey, survey
 from planner.question.adapters import title_of
@@ -70,7 +73,7 @@ def fixes(problem: Problem, option: Option, *, searched: bool = False) -> list[F
 
 def _changes(problem: Problem, option: Option) -> Iterator[_Change]:
     checkpoint = {"gradient_checkpointing": "full"}
-    small = {"micro_batch": 1, "global_batch": option.choices.global_batch}
+    small = {"micro_batch": 1, "global_batch": _least_batch(problem, option)}
     state, memory = _state_bytes(option), option.setting.proven_memory
     fewer = _fewer_evaluated(option)
     if memory.trains:
@@ -80,7 +83,11 @@ def _changes(problem: Problem, option: Option) -> Iterator[_Change]:
         yield from _lighter_optimizer(option, checkpoint | small)
         yield from _adapters(problem, option, checkpoint | small)
         return
-    leaner = _leaner_steps(option, checkpoint, small, state)
+    leaner = (
+        _smaller_batches(problem, option, checkpoint, state)
+        if option.setting.recipe.optimizer_in_backward
+        else _leaner_steps(option, checkpoint, small, state)
+    )
     adapters = _adapters(problem, option, checkpoint | small)
     for change in (*leaner, *_unprepared(problem, option), *adapters):
         yield change if fewer is None else _both(change, *fewer)
@@ -102,6 +109,42 @@ def _both(change: _Change, text: str, update: dict[str, Any]) -> _Change:
 def _state_bytes(option: Option) -> float:
     parts = option.setting.proven_memory.breakdown
     return parts["weights"] + parts["gradients"] + parts["optimizer"]
+
+
+def _least_batch(problem: Problem, option: Option) -> int:
+    """Samples of a step of micro-batches of one: all of them, one after the other, where gradients
+    add up; where each weight is updated at once, one a device, or a group of completions."""
+    if not option.setting.recipe.optimizer_in_backward:
+        return option.choices.global_batch
+    objective = objective_asked(problem.question)
+    grouped = objective is not None and objective.grouped
+    each = rollout(problem.question, objective).each if grouped and objective else 1
+    return math.lcm(option.rented.parallel.data_parallel, each)
+
+
+def _smaller_batches(
+    problem: Problem, option: Option, checkpoint: dict[str, Any], state: float
+) -> Iterator[_Change]:
+    """Of updates inside the backward pass, which gradients of several micro-batches cannot wait
+    for: the largest halved batch that fits, without and with checkpointing."""
+    least, most = _least_batch(problem, option), option.choices.global_batch
+    sizes = [least * 2**n for n in range(math.ceil(math.log2(max(1, most / least))))]
+    why = f"as {FieldName('optimizer_in_backward')} goes without accumulation"
+    ways = [("", {})]
+    if option.setting.recipe.gradient_checkpointing == "none":
+        ways.append(("gradient checkpointing and ", checkpoint))
+    for words, update in ways:
+        changes = [
+            _Change(
+                f"{words}{FieldName('global_batch')} {size:,}, {why}",
+                {"micro_batch": None, "global_batch": size} | update,
+                state,
+            )
+            for size in reversed(sizes)
+        ]
+        tried = ((change, _tried(problem, option, change)) for change in changes)
+        fitting = (change for change, fix in tried if fix is not None and fix.fits)
+        yield from islice(fitting, 1)
 
 
 def _leaner_steps(

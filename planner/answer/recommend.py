@@ -33,7 +33,8 @@ def recommend(ways: Ways) -> tuple[Candidate, Reason] | None:
         return None  # a licence is no reason to train from scratch
     task = question.task or problem.facts.task
     asked = ways.strategies
-    for strategy, reason in advised(task, ways.parameters, problem.data.samples, asked):
+    known = (ways.parameters, problem.data.samples, asked)
+    for strategy, reason in advised(task, *known, published=problem.facts.published_weights):
         best = ways.best(strategy) if strategy in ways.strategies else None
         if best is not None:
             return best, _of_method(ways.question, strategy) or reason
@@ -51,12 +52,20 @@ def _of_method(question: Question, strategy: str) -> Reason | None:
 
 
 def advised(
-    task: str, parameters: int | None, samples: int, asked: Collection[str] | None = None
+    task: str,
+    parameters: int | None,
+    samples: int,
+    asked: Collection[str] | None = None,
+    *,
+    published: bool = True,
 ) -> Iterator[tuple[str, Reason]]:
     """(strategy, why) by the rules that match, the most advisable first. ``asked``: the strategies
-    that were tried, of which alone a reason speaks; None for all."""
+    that were tried, of which alone a reason speaks; None for all. ``published``: there are weights
+    to start from."""
     for row in tables.rows("rules", "recommendation.csv"):
-        if _matches(row, task, parameters, samples):
+        if row["weights"] in ("", "published" if published else "none") and _matches(
+            row, task, parameters, samples
+        ):
             untried = asked is not None and set(row["says_of"].split()) - set(asked)
             text = row["of_those_asked"] if untried else row["reason"]
             text = text[:1].upper() + text[1:]

@@ -45,6 +45,7 @@ class BatchPlan:
     audio. ``longest_is_extrapolated``: only a sample was read, and the longest is the expected
     longest of all records. ``targets_per_sample``: texts of the target's length beside each input,
     such as a positive and its hard negatives; the tokens of an epoch are of all of them.
+    ``inputs_per_sample``: inputs that are padded to one length, such as both halves of a pair.
     """
 
     samples_per_epoch: int
@@ -63,6 +64,7 @@ class BatchPlan:
     mean_padded_seconds: float | None = None
     longest_is_extrapolated: bool = False
     targets_per_sample: int = 1
+    inputs_per_sample: int = 1
 
     @property
     def real_tokens_per_sample(self) -> float | None:
@@ -76,7 +78,7 @@ class BatchPlan:
         if self.mean_padded_length is None:
             return None
         targets = self.targets_per_sample * (self.target_mean_padded_length or 0.0)
-        return self.mean_padded_length + targets
+        return self.inputs_per_sample * self.mean_padded_length + targets
 
     def _tokens_per_sample(self, inputs: float | None, targets: float | None) -> float | None:
         if inputs is None:
@@ -93,6 +95,11 @@ class PaddedLengths:
     real: float
     padded: float
     truncated_share: float
+
+
+def cut_mean(lengths: np.ndarray, limit: float | None) -> float:
+    """Mean length, in tokens, of records that are cut at ``limit``."""
+    return float((lengths if limit is None else np.minimum(lengths, limit)).mean())
 
 
 def expected_max(ordered: np.ndarray, draws: int, *, whole: bool) -> float:

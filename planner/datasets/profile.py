@@ -42,7 +42,8 @@ class DatasetProfile:
     table, ``series``: the series in one; its samples are rows.
     ``rejected_lengths`` and ``prompt_lengths`` int64 [sampled]: tokens of the rejected half of a
     pair, of what stands before the last answer, where an objective asks for them; ``trained_as``:
-    how many of what it learns from.
+    how many of what it learns from. ``halves``: lengths of both texts of a pair; ``lengths`` are of
+    the longer, to which both are padded. ``prompts``: of samples that are written, their prompts.
     """
 
     modality: str
@@ -73,6 +74,8 @@ class DatasetProfile:
     rows: TableRows | None = None
     series: SeriesFound | None = None
     trained_as: str = ""
+    halves: tuple[np.ndarray, ...] = ()
+    prompts: int | None = None
     first_lines: tuple[FirstLine, ...] = ()
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -90,7 +93,8 @@ class DatasetProfile:
     def tokens(self) -> float | None:
         """Real tokens of all samples, those of the targets included, before anything is cut; None
         where there are none."""
-        sides = ((self.lengths, 1), (self.target_lengths, self.targets_per_sample))
+        inputs = [(half, 1) for half in self.halves] or [(self.lengths, 1)]
+        sides = (*inputs, (self.target_lengths, self.targets_per_sample))
         means = [texts * float(side.mean()) for side, texts in sides if side is not None]
         return sum(means) * self.samples if means else None
 
@@ -99,12 +103,22 @@ class DatasetProfile:
         """A positive and its hard negatives; one target of others."""
         return 1 + (self.negatives or 0)
 
+    @property
+    def inputs_per_sample(self) -> int:
+        """Both halves of a pair; one input of others."""
+        return max(1, len(self.halves))
+
+    @property
+    def record_lengths(self) -> list[np.ndarray]:
+        """Of each text that a record holds: inputs and targets, both halves of a pair, a prompt
+        without what the model will write."""
+        targets = self.target_lengths if self.prompts is None else None
+        return [s for s in (*(self.halves or (self.lengths,)), targets) if s is not None]
+
     def tokens_within(self, limit: float | None) -> float | None:
         """Real tokens of all inputs, each cut at ``limit``."""
-        if self.lengths is None:
-            return None
-        cut = self.lengths if limit is None else np.minimum(self.lengths, limit)
-        return float(cut.mean()) * self.samples
+        every = self.lengths
+        return None if every is None else batching.cut_mean(every, limit) * self.samples
 
     @classmethod
     def from_counts(
@@ -138,8 +152,7 @@ class DatasetProfile:
         ``max`` pads them to the longest of their own then. ``grouped_step``: records are grouped by
         length, with so many samples of a device in a step, as Trainer does with group_by_length;
         targets are as long as in any batch, since nothing is known of both lengths at once.
-        ``seed`` changes nothing: the expectation is exact; it is there for callers that pass the
-        seed of the run.
+        ``seed``, of the run, changes nothing: the expectation is exact.
         """
         batching.check(micro_batch, padding, max_length, self.lengths is not None)
         if padding == "packed" and self.lengths is not None and max_length is not None:
@@ -147,6 +160,7 @@ class DatasetProfile:
         values: dict[str, Any] = {
             "longest_is_extrapolated": not self.whole and padding == "longest" and self._measured,
             "targets_per_sample": self.targets_per_sample,
+            "inputs_per_sample": self.inputs_per_sample,
         }
         inputs, targets = (
             self._pad(a, micro_batch, limit, padding, longest, step)
@@ -161,7 +175,7 @@ class DatasetProfile:
             )
         )
         for prefix, part, texts in (
-            ("", inputs, 1),
+            ("", inputs, self.inputs_per_sample),
             ("target_", targets, self.targets_per_sample),
         ):
             if part is not None:
@@ -172,6 +186,9 @@ class DatasetProfile:
                     f"{prefix}padded_tokens_per_epoch": texts * part.padded,
                     f"{prefix}truncated_share": part.truncated_share,
                 }
+        if self.halves:
+            each = (batching.cut_mean(half, max_length) for half in self.halves)
+            values["tokens_per_epoch"] = self.samples * sum(each)
         if self.audio_seconds is not None:
             part = batching.pad(
                 self.audio_seconds,
@@ -263,6 +280,7 @@ class DatasetProfile:
             **({"negatives": self.negatives} if self.negatives else {}),
             "columns": dict(self.columns),
             **({"trained_as": self.trained_as} if self.trained_as else {}),
+            **({"halves": [_summary(half) for half in self.halves]} if self.halves else {}),
             "tokenizer": self.tokenizer or None,
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
@@ -313,7 +331,7 @@ def from_counts(
             *_said(
                 "target ", target_tokens_per_sample, None if targets[1] is None else target_spread
             ),
-            *_said_of_seconds(seconds_per_sample),
+            *([] if seconds_per_sample is None else [_said_of_seconds(seconds_per_sample)]),
         ),
     )
 
@@ -350,8 +368,8 @@ def _said(what: str, mean: float | None, spread: Spread | None) -> list[str]:
     ]
 
 
-def _said_of_seconds(mean: float | None) -> list[str]:
-    return [] if mean is None else [f"every sample has {mean:,.3g} seconds: {_NO_SPREAD}"]
+def _said_of_seconds(mean: float) -> str:
+    return f"every sample has {mean:,.3g} seconds: {_NO_SPREAD}"
 
 
 _NO_SPREAD = (

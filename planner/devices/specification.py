@@ -60,6 +60,8 @@ class DeviceSpec:
     # what was measured on such a device
     calibration: DeviceProfile | None = field(default=None, hash=False, compare=False)
     pricing: str = "datasheet"  # one of BASES: what times stand on
+    # of its memory by another process all the time, as by an engine beside the training
+    held_bytes: int = 0
     # exact: (trace, dims, precision) → seconds
     timer: Callable[..., Any] | None = field(default=None, hash=False, compare=False)
 

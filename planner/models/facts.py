@@ -99,6 +99,7 @@ class ModelFacts:
     adapter: Adapter | None = None  # the folder holds an adapter on this model
     quantization: Quantization | None = None  # how the checkpoint's weights are stored
     arguments: Mapping[str, Any] | None = None  # what a factory is called with, beside classes
+    published_weights: bool = True  # there are some to start from, as far as is known
 
     def made_for(self, **arguments: Any) -> ModelFacts:
         """A factory's model of other sizes, whose parameters are not known before it is built."""

@@ -11,7 +11,7 @@ from planner.errors import FieldName
 from planner.question import adapters
 from planner.question.question import Question
 from planner.question.settings import LORA, SETTINGS
-from planner.question.training_setting import OBJECT_TASKS, TUNED_BY
+from planner.question.training_setting import GROUPED, OBJECT_TASKS, TUNED_BY, WRITING
 from planner.question.what import PAID_STRATEGIES, TRAINING_STRATEGIES
 
 
@@ -19,8 +19,8 @@ from planner.question.what import PAID_STRATEGIES, TRAINING_STRATEGIES
 class Use:
     """What a field is of; empty for everything. ``needs``: fields of which one has to be asked
     too, but for the strategies ``needless_for``. ``loses_to``: a field beside which it is not
-    used. ``any_on``: tasks on which it is of every strategy. ``methods``: of adapters, that take
-    it."""
+    used. ``any_on``: tasks on which it is of every strategy. ``objectives``: those that it is of
+    where one is asked. ``methods``: of adapters, that take it."""
 
     strategies: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
@@ -30,6 +30,7 @@ class Use:
     loses_to: str | None = None
     any_on: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
+    objectives: tuple[str, ...] = ()
 
 
 TRAINED = Use(strategies=TRAINING_STRATEGIES)
@@ -45,6 +46,9 @@ TWO_SIDES = ("seq2seq_lm", "speech_recognition", "text_embedding", "text_to_spee
 HIRED = Use(strategies=TRAINING_STRATEGIES, loses_to="price")
 SERVED = Use(needs=("requests_per_month",))
 REQUESTED = Use(needs=("requests_per_month",), needless_for=PAID_STRATEGIES)
+
+#: Completions that the model writes while it trains.
+WRITES = Use(strategies=TUNED_BY, needs=("objective",), objectives=WRITING)
 
 #: Of the fields that are no training setting, those that are not for everything.
 USES: dict[str, Use] = {
@@ -71,10 +75,9 @@ USES: dict[str, Use] = {
     "saves_per_epoch": TRAINED,
     "evaluation_batch": TRAINED,
     "evaluation_keeps_logits": TRAINED,
-    **dict.fromkeys(
-        ("generations_per_prompt", "completion_tokens", "generation_engine"),
-        Use(strategies=TUNED_BY, needs=("objective",)),
-    ),
+    "generations_per_prompt": replace(WRITES, objectives=GROUPED),
+    "completion_tokens": WRITES,
+    "generation_engine": WRITES,
     "evaluation_generates": WRITTEN,
     "generated_tokens": WRITTEN,
     "beams": WRITTEN,
@@ -166,6 +169,8 @@ def _why_not(
     alone = use.needs and all(getattr(question, name) is None for name in use.needs)
     if alone and not set(use.needless_for) & set(strategies):
         return f"it goes with {FieldName(*use.needs)}"
+    if use.objectives and question.objective not in use.objectives:
+        return f"it is of {FieldName('objective')} {_listed(use.objectives)}"
     if use.strategies and task not in use.any_on and not set(use.strategies) & set(strategies):
         return f"it is of {_listed(use.strategies)}, not of {_listed(strategies)}"
     method = question.adapter or adapters.LORA

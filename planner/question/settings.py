@@ -388,8 +388,7 @@ def called_by(tool: str) -> Iterator[tuple[TrainingSetting, str]]:
 
 
 def in_recipe_words(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with a recipe's words in place of a question's. Some optimizers run in the
-    backward pass by themselves."""
+    """With a recipe's words for a question's. Some optimizers run in the backward pass anyway."""
     row = asked_row(values.get("optimizer") or "")
     within = {"optimizer_in_backward": True} if row is not None and row.in_backward else {}
     said = {

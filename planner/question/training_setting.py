@@ -203,6 +203,8 @@ _DECLARED = sorted(
 OBJECTIVES: tuple[str, ...] = (SUPERVISED, *(objective.name for objective in _DECLARED))
 #: Those whose samples are written by the model itself.
 WRITING: tuple[str, ...] = tuple(one.name for one in _DECLARED if one.samples == PROMPTS)
+#: Of them those that compare the completions of a prompt with each other.
+GROUPED: tuple[str, ...] = tuple(one.name for one in _DECLARED if one.grouped)
 #: Where the frozen copy is that a model is compared with.
 REFERENCES = ("model", "none", "precomputed")
 #: What writes completions: the trainer itself, vLLM on the same GPU, vLLM on a GPU of its own.

@@ -57,6 +57,11 @@ class Objective:
     def writes(self) -> bool:
         return self.samples == PROMPTS
 
+    @property
+    def grouped(self) -> bool:
+        """Whether the completions of a prompt are compared with each other."""
+        return self.writes and not self.judges
+
 
 @dataclass(frozen=True)
 class Sizes:

@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner import estimate
+from planner import Question, estimate
+from planner.devices.lookup import find_device
 from planner.errors import QuestionError
+from planner.plan.phases.rollouts import training_share
+from planner.plan.steps.point import room_bytes, used_by
 
 pytestmark = pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in ("transformers", "peft")),
@@ -128,10 +131,29 @@ def test_longer_completions_cost_more(tiny, short, long):
     assert few_hours < many_hours and few_bytes < many_bytes
 
 
-def test_vllm_beside_the_training_leaves_it_less_memory(tiny):
-    whole = asked(tiny, "grpo")["memory"]["device_total_bytes"]
-    beside = asked(tiny, "grpo", generation_engine="vllm")["memory"]["device_total_bytes"]
-    assert beside == pytest.approx(0.7 * whole, rel=0.001)
+def test_what_vllm_holds_beside_the_training_is_in_its_memory(tiny):
+    made = {"micro_batch": 8, "global_batch": 16}
+    alone = asked(tiny, "grpo", **made)["memory"]
+    beside = asked(tiny, "grpo", generation_engine="vllm", **made)["memory"]
+    whole = alone["device_total_bytes"]
+    assert beside["device_total_bytes"] == whole
+    added = beside["device_used_bytes"]["p50"] - alone["device_used_bytes"]["p50"]
+    assert added == pytest.approx(0.3 * whole, rel=0.001)
+    assert added == pytest.approx(
+        beside["breakdown"]["context"] - alone["breakdown"]["context"], rel=0.001
+    )
+
+
+def test_what_an_engine_holds_is_no_room_for_the_training(tiny):
+    question = Question(model=tiny, objective="grpo", generation_engine="vllm", samples=1)
+    alone = find_device("t4")
+    beside = training_share(question, alone)
+    lost = room_bytes(alone, "text") - room_bytes(beside, "text")
+    assert beside.held_bytes == int(0.3 * alone.total_memory_bytes)
+    assert beside.held_bytes / 1.5 < lost <= beside.held_bytes
+    assert used_by(beside, "text", 1e9).p50 - used_by(alone, "text", 1e9).p50 == pytest.approx(
+        beside.held_bytes
+    )
 
 
 def test_a_server_beside_the_training_is_paid_by_the_hour(tiny):
@@ -147,9 +169,9 @@ def test_ppo_trains_each_completion_four_times_and_writes_it_once(tiny):
     made = {"completion_tokens": 32, "micro_batch": 8, "global_batch": 32, "epochs": 1}
     ppo, grpo = (
         asked(tiny, name, **made, **more)["run"]["steps"]
-        for name, more in (("ppo", {}), ("grpo", {"generations_per_prompt": 1}))
+        for name, more in (("ppo", {}), ("grpo", {"generations_per_prompt": 2}))
     )
-    assert ppo == pytest.approx(4 * grpo, abs=4)
+    assert ppo == pytest.approx(4 * grpo / 2, abs=4)
 
 
 PAIR = {"prompt": "why is it so? " * 20, "chosen": "for a reason " * 10}
@@ -178,6 +200,40 @@ def test_a_file_of_pairs_gives_the_lengths_of_both_halves(tiny, pairs):
     assert "prompts with chosen answers of mean" in lines(both)
     assert "count only in preference training" not in lines(both)
     assert "--objective dpo prices both halves" in lines(chosen)
+
+
+def test_the_tokens_of_pairs_are_those_of_both_halves(tiny, pairs):
+    answer = of_data(tiny, pairs, "dpo")
+    data, (option,) = answer["dataset"], answer["options"]
+    chosen, rejected = (half["mean"] for half in data["halves"])
+    run, step = option["run"], option["step"]
+    assert rejected > chosen and data["lengths"]["mean"] == pytest.approx(rejected, rel=0.01)
+    assert run["tokens_per_epoch"] == pytest.approx(40 * (chosen + rejected))
+    each = step["tokens_per_second"] / step["samples_per_second"]
+    assert each == pytest.approx(chosen + rejected)
+    padded = step["padded_tokens_per_second"] / step["samples_per_second"]
+    assert padded == pytest.approx(2 * rejected, rel=0.02)
+
+
+def test_pairs_that_are_counts_have_two_halves_of_the_stated_length(tiny):
+    run = asked(tiny, "dpo", epochs=1)["run"]
+    assert run["tokens_per_epoch"] == pytest.approx(2 * 2000 * 200)
+    assert asked(tiny, "kto", epochs=1)["run"]["tokens_per_epoch"] == pytest.approx(2000 * 200)
+
+
+def test_a_prompt_is_tokenized_once_however_often_it_is_written_to(tiny, pairs):
+    def tokenizing(**more):
+        given = {"strategy": "lora", "gpu": "h100-sxm", "epochs": 1, "global_batch": 16}
+        (option,) = estimate(tiny, str(pairs), **given, **more)["options"]
+        return option["run"]["of_which_hours"]["preparation"]["tokenize"]
+
+    once = tokenizing(objective="grpo", generations_per_prompt=2)
+    assert once > 0
+    assert tokenizing(objective="grpo", generations_per_prompt=8) == pytest.approx(once)
+    longer = tokenizing(objective="grpo", generations_per_prompt=8, completion_tokens=1500)
+    assert longer == pytest.approx(once)
+    assert tokenizing(objective="ppo") == pytest.approx(once)
+    assert tokenizing(objective="dpo") > once
 
 
 def test_single_answers_of_pairs_are_two_samples_each(tiny, pairs):
@@ -218,6 +274,18 @@ def test_data_without_pairs_is_refused(tiny, tmp_path):
         ({"objective": "dpo", "padding": "packed"}, "not packed"),
         ({"objective": "dpo", "strategy": "prompting"}, "not planned with prompting"),
         ({"objective": "dpo", "question": "bert-base-uncased"}, "language model that writes"),
+        ({"objective": "grpo", "generations_per_prompt": 1}, "less than the 2 that TRL asks for"),
+        ({"objective": "rloo", "generations_per_prompt": 1}, "less than the 2 that TRL asks for"),
+        (
+            {"objective": "grpo", "generations_per_prompt": 7, "global_batch": 72},
+            "no whole groups of 7.*Ask for global_batch 70 or 77",
+        ),
+        ({"objective": "rloo", "micro_batch": 3}, "no whole groups of 2.*global_batch 6"),
+        (
+            {"objective": "grpo", "completion_tokens": 4090},
+            "longer than the 4,096 tokens .* of at most 4,046",
+        ),
+        ({"objective": "ppo", "tokens_per_sample": 4090, "length_spread": 0}, "shorter prompts"),
     ],
 )
 def test_what_does_not_go_together_is_refused_in_one_line(tiny, more, said):
@@ -246,13 +314,30 @@ def test_a_model_that_sees_is_tuned_on_text():
     assert "trained as causal_lm: objectives are planned on text" in lines(answer)
 
 
-def test_a_field_of_writing_has_no_effect_without_an_objective(tiny):
-    answer = estimate(
-        tiny,
-        samples=100,
-        tokens_per_sample=50,
-        gpu="h100-sxm",
-        strategy="lora",
-        generations_per_prompt=4,
-    )
-    assert "has no effect" in lines(answer)
+@pytest.mark.parametrize(
+    ("objective", "more"),
+    [
+        (None, {"generations_per_prompt": 4}),
+        ("supervised", {"completion_tokens": 64}),
+        ("dpo", {"generations_per_prompt": 4}),
+        ("dpo", {"completion_tokens": 64}),
+        ("kto", {"generation_engine": "vllm"}),
+        ("ppo", {"generations_per_prompt": 4}),
+    ],
+)
+def test_a_field_of_writing_has_no_effect_where_nothing_is_written(tiny, objective, more):
+    given = {"samples": 100, "tokens_per_sample": 50, "gpu": "h100-sxm", "strategy": "lora"}
+    answer = estimate(tiny, objective=objective, **given, **more)
+    (name,) = more
+    assert f"--{name.replace('_', '-')} has no effect" in lines(answer)
+
+
+@pytest.mark.parametrize("objective", ["grpo", "rloo", "ppo"])
+def test_prompts_are_cut_where_their_completions_need_the_model(tiny, objective):
+    given = {"samples": 500, "gpu": "h100-sxm", "strategy": "lora", "tokens_per_sample": 900}
+    answer = estimate(tiny, objective=objective, completion_tokens=2048, **given)
+    (option,) = answer["options"]
+    assert option["step"]["longest_length"] <= 4096 - 2048
+    assert "prompts are taken as cut at 2,048 tokens" in lines(answer)
+    shorter = estimate(tiny, objective=objective, completion_tokens=32, **given)
+    assert "taken as cut" not in lines(shorter)

@@ -26,6 +26,7 @@ from planner.plan.inputs.pictures import CAPTIONED, OF_ONE_SUBJECT
 from planner.question import ALL_STRATEGIES, Question
 from planner.question.adapters import OPTIONS, SIZES
 from planner.question.importers.table import MEANINGS
+from planner.question.training_setting import OBJECTIVES
 from planner.tasks import tasks
 
 #: Whose files are read as questions.
@@ -65,6 +66,15 @@ OF_WORK = {
         one_of("modality", tuple({task.runs for task in tasks().values()})),
     ),
     "importers/models.csv": GENERIC + (unique("name"), dated("date")),
+    "importers/trl_objectives.csv": GENERIC
+    + (
+        unique("key"),
+        dated("date"),
+        rows_satisfying(
+            lambda row: row["objectives"] and set(row["objectives"].split()) <= set(OBJECTIVES),
+            "no objective that can be asked",
+        ),
+    ),
     **{
         f"importers/{tool}.csv": GENERIC
         + (

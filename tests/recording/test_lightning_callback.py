@@ -9,29 +9,35 @@ if not importlib.util.find_spec("lightning"):
     pytest.skip("needs lightning", allow_module_level=True)
 
 from planner.ledger.store import Ledger  # noqa: E402
-from planner.recording.lightning_callback import PlannerCallback  # noqa: E402
-
-L = pytest.importorskip("lightning.pytorch")
 
 
-class Small(L.LightningModule):
-    def __init__(self, fails_at=None):
-        super().__init__()
-        self.body, self.head, self.fails_at = torch.nn.Linear(8, 8), torch.nn.Linear(8, 2), fails_at
-        self.body.requires_grad_(False)
+def small(fails_at=None):
+    """Lightning is imported by the tests that fit, not by every process that collects them: by the
+    callback first, as it mends what torchvision lacks beside torch for processors."""
+    import planner.recording.lightning_callback  # noqa: F401
 
-    def training_step(self, batch, index):
-        if index == self.fails_at:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return torch.nn.functional.cross_entropy(
-            self.head(self.body(batch["input_ids"])), batch["labels"]
-        )
+    import lightning.pytorch as L  # isort: skip
 
-    def validation_step(self, batch, index):
-        self.training_step(batch, -1)
+    class Small(L.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = torch.nn.Linear(8, 8), torch.nn.Linear(8, 2)
+            self.body.requires_grad_(False)
 
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
+        def training_step(self, batch, index):
+            if index == fails_at:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return torch.nn.functional.cross_entropy(
+                self.head(self.body(batch["input_ids"])), batch["labels"]
+            )
+
+        def validation_step(self, batch, index):
+            self.training_step(batch, -1)
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
+
+    return Small()
 
 
 def loader():
@@ -40,6 +46,10 @@ def loader():
 
 
 def fit(tmp_path, module, **known):
+    import lightning.pytorch as L
+
+    from planner.recording.lightning_callback import PlannerCallback
+
     callback = PlannerCallback({"model": "small"}, tmp_path / "l", **known)
     trainer = L.Trainer(
         max_epochs=2,
@@ -61,7 +71,7 @@ def read(tmp_path):
 
 
 def test_a_fit_is_recorded(tmp_path):
-    callback = fit(tmp_path, Small(), task="custom")
+    callback = fit(tmp_path, small(), task="custom")
     (record,) = read(tmp_path)
     assert record == callback.record and record.source == "lightning.Trainer"
     assert {
@@ -103,6 +113,6 @@ def test_a_fit_is_recorded(tmp_path):
 
 def test_out_of_memory_is_a_result(tmp_path):
     with pytest.raises(torch.OutOfMemoryError):
-        fit(tmp_path, Small(fails_at=5))
+        fit(tmp_path, small(fails_at=5))
     (record,) = read(tmp_path)
     assert record.measurement["out_of_memory"] is True and record.measurement["steps"] == 2

@@ -106,5 +106,6 @@ def own_model(name: str, task: str | None) -> ModelFacts:
         origin="catalogue",
         parameters=int(row["parameters"]),
         weights_dtype="float32",
+        published_weights=False,
         first_lines=(*facts.first_lines, own.line_of(name)),
     )

@@ -32,12 +32,14 @@ from planner.plan.inputs.written import (
     updates_within,
 )
 from planner.plan.objectives.asked import objective_asked, traced
+from planner.plan.objectives.groups import prompt_room
 from planner.plan.objectives.practised import own_length, practised
 from planner.question import Question
 from planner.question.settings import in_recipe_words
 from planner.question.setup import TracedSettings, asked_values
 from planner.question.training_setting import LORA, TUNED_BY, WRITING
 from planner.training.recipe import Recipe, recipe_of
+from planner.training.strategies.lora import HALF
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ def choose(
             *made.lines,
             *capped,
             *_beyond_the_model(question, facts),
+            *_wide_anyway(question, facts, recipe, strategy),
             *_of_spread(question, facts, data, made),
             *software_lines(question, facts, day.optimizer),
             *adapter_lines(question, facts, strategy, length=length, packed=packed),
@@ -258,7 +261,8 @@ def default_length(question: Question, facts: ModelFacts, data: DatasetProfile) 
     objective's trainer by itself, takes."""
     if data.lengths is None:
         return None
-    limit = facts.max_length or math.inf
+    room = prompt_room(question, facts)
+    limit = (facts.max_length or math.inf) if room is None else room
     if question.max_length:
         return int(min(question.max_length, limit))
     own = own_length(question)
@@ -292,6 +296,23 @@ def _beyond_the_model(question: Question, facts: ModelFacts) -> tuple[FirstLine,
     text = (
         f"{FieldName('max_length')} {asked:,} is more than {facts.name} takes: its {most:,} tokens "
         "are the length"
+    )
+    return (FirstLine("run", text, warning=True),)
+
+
+def _wide_anyway(
+    question: Question, facts: ModelFacts, recipe: Recipe, strategy: str
+) -> tuple[FirstLine, ...]:
+    """Adapters that are asked for in the weights' own format, which is no narrower."""
+    if recipe.adapter_precision is None or recipe.precision in HALF or strategy not in LORA:
+        return ()
+    stored = quantised(question, facts, strategy)
+    prepared = stored is not None and stored.upcast and question.kbit_preparation == "peft"
+    more = f"{FieldName('kbit_preparation')} none with " if prepared else ""
+    text = (
+        f"{FieldName('adapter_precision')} {recipe.adapter_precision} has no effect on {strategy}: "
+        f"under {recipe.precision} what is not stored in few bits is float32; "
+        f"{more}{FieldName('precision')} {' or '.join(HALF)} changes it"
     )
     return (FirstLine("run", text, warning=True),)
 

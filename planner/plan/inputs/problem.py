@@ -39,6 +39,7 @@ from planner.plan.inputs.tasks import (
     with_negatives,
 )
 from planner.plan.objectives.asked import check_objective, learnt_from, samples_of
+from planner.plan.objectives.groups import check_groups, check_positions, room_lines
 from planner.plan.objectives.said import objective_lines
 from planner.question import PAID_STRATEGIES, TRAINING_STRATEGIES, Question
 from planner.question.stack import stack_of
@@ -49,6 +50,8 @@ from planner.training.recipe import Recipe
 if TYPE_CHECKING:
     from planner.datasets.scanning import Scanned
 
+#: The strategies of a model that no weights are published of.
+FROM_NOTHING = ("scratch",)
 #: A scan's progress is shown in so many parts.
 PERCENT = 100
 
@@ -77,6 +80,8 @@ class Problem:
         wanted = self.question.strategy
         if wanted is None and self.question.objective not in (None, SUPERVISED):
             return TUNED_BY
+        if wanted is None and not self.facts.published_weights:
+            return FROM_NOTHING
         if wanted is None:
             return TRAINING_STRATEGIES + (
                 PAID_STRATEGIES if self.question.requests_per_month else ()
@@ -161,7 +166,9 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     facts, data = fitted_to_columns(question, facts, data)
     check_objective(question, facts)
     question = adapted(question, facts)
+    check_groups(question)
     read, data = data, samples_of(question, data)
+    check_positions(question, facts, data)
     problem = Problem(question, facts, data, progress)
     kept = current()
     if kept is not None:
@@ -173,18 +180,36 @@ def understand(question: Question, progress: Progress | None = None) -> Problem:
     problem.first_lines += [*facts.first_lines, *_shown_by(data), *said_of(question, facts, data)]
     problem.first_lines += [FirstLine("left_out", text, True) for text in data.warnings]
     problem.first_lines += objective_lines(question, read)
+    problem.first_lines += room_lines(question, facts, data)
     problem.first_lines += seen_lines(question, facts, data)
     problem.first_lines += largest_lines(question, facts, data, question.task or facts.task)
     problem.first_lines += heard_lines(facts, problem.data)
     problem.first_lines += needed_lines(facts, data, question.task or facts.task)
     problem.first_lines += mixture_lines(question, facts, problem.trained_strategies)
     problem.first_lines += task_lines(facts)
+    problem.first_lines += _weights_lines(question, facts)
     problem.first_lines += picture_lines(question, facts, problem.data)
     problem.first_lines += shortest_lines(problem.data, question.max_length)
     problem.first_lines += stack_lines(question, facts)
     problem.assumptions += [*question.granted, *facts.assumptions, *data.assumptions]
     problem.warnings += question.notes
     return problem
+
+
+def _weights_lines(question: Question, facts: ModelFacts) -> list[FirstLine]:
+    """That there are no weights which other strategies could start from."""
+    tuned = [name for name in question.strategy or () if name in TRAINING_STRATEGIES]
+    if facts.published_weights or set(tuned) & set(FROM_NOTHING) == set(tuned) != set():
+        return []
+    if tuned:
+        others = ", ".join(name for name in tuned if name not in FROM_NOTHING)
+        text = f"no weights of {facts.name} are published: {others} is of weights of your own"
+        return [FirstLine("run", text, warning=True)]
+    text = (
+        f"no weights of {facts.name} are published: it is trained from scratch; "
+        f"{FieldName('strategy')} names ways to train weights of your own further"
+    )
+    return [FirstLine("left_out", text)]
 
 
 def _shown_by(data: DatasetProfile) -> list[FirstLine]:

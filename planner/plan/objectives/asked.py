@@ -134,7 +134,9 @@ def samples_of(question: Question, data: DatasetProfile) -> DatasetProfile:
         return _written(question, objective, data)
     pairs = f"{data.samples:,} pairs"
     if data.source == "counts":
-        return data if objective.samples == JUDGED else replace(data, trained_as=pairs)
+        if objective.samples == JUDGED:
+            return data
+        return replace(data, trained_as=pairs, halves=(data.lengths, data.lengths))
     if data.rejected_lengths is None:
         return _judged(objective, data)
     if objective.samples == JUDGED:
@@ -146,7 +148,8 @@ def samples_of(question: Question, data: DatasetProfile) -> DatasetProfile:
             lengths=both,
             trained_as=f"{2 * data.samples:,} answers",
         )
-    return replace(data, trained_as=pairs, lengths=np.maximum(data.lengths, data.rejected_lengths))
+    halves = (data.lengths, data.rejected_lengths)
+    return replace(data, trained_as=pairs, lengths=np.maximum(*halves), halves=halves)
 
 
 def _judged(objective: Objective, data: DatasetProfile) -> DatasetProfile:
@@ -178,4 +181,5 @@ def _written(question: Question, objective: Objective, data: DatasetProfile) -> 
         target_lengths=np.array([max(2, round(made.tokens))], dtype=np.int64),
         longest_target=None,
         trained_as=f"{data.samples:,} prompts",
+        prompts=data.samples,
     )

@@ -97,7 +97,8 @@ def _of_writing(question: Question, objective: Objective) -> list[FirstLine]:
     engine = question.generation_engine or "transformers"
     named = {
         "transformers": "transformers' generate",
-        VLLM: f"vLLM, which holds {default('engine_memory_share')[0]:.0%} of the same GPU",
+        VLLM: f"vLLM, which holds {default('engine_memory_share')[0]:.0%} of the same GPU all the "
+        "time: the memory that is used counts it",
         SERVER: "vLLM on a GPU of its own, paid as one of the training's while the run lasts",
     }[engine]
     lines = [

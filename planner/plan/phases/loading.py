@@ -277,7 +277,7 @@ def _units(data: DatasetProfile) -> float | None:
         )
     if data.modality == "audio":
         return None if data.audio_seconds is None else float(data.audio_seconds.mean())
-    sides = [side.mean() for side in (data.lengths, data.target_lengths) if side is not None]
+    sides = [side.mean() for side in data.record_lengths]
     return float(sum(sides)) if sides else None
 
 

@@ -115,12 +115,17 @@ class Preparing:
         for stage in self.stages:
             if stage in self._measured_stages:
                 continue
-            seconds = seconds_of(stage, self.record).scale(self.data.samples / self._gain(stage))
+            seconds = seconds_of(stage, self.record).scale(self.records / self._gain(stage))
             if seconds.p50:
                 found[WORDS[stage]] = found.get(WORDS[stage], Estimate.exact(0.0)) + seconds
         if self.is_fetched:
             found[DOWNLOAD] = self.data_bytes * _seconds_a_byte("download_bytes_per_second")
         return found
+
+    @property
+    def records(self) -> int:
+        """A prompt is prepared once, however often it is written to."""
+        return self.data.samples if self.data.prompts is None else self.data.prompts
 
     @property
     def data_bytes(self) -> Estimate:
@@ -130,7 +135,7 @@ class Preparing:
         text = self.record.tokens * overhead("token_bytes")
         sound = self.record.seconds * overhead("sound_bytes_per_second")
         image = self.record.pixels * overhead("photo_bits_per_pixel").scale(1 / BITS)
-        return (text + sound + image).scale(self.data.samples)
+        return (text + sound + image).scale(self.records)
 
     @property
     def _measured_stages(self) -> set[str]:
@@ -145,7 +150,7 @@ class Preparing:
             return {}
         name = "tokenize" if kind_of(self.data) == "text" else "decode and make features"
         gain = max(self._gain(stage) for stage in stages)
-        whole = measured_seconds(self.data, self.measured).scale(self.data.samples)
+        whole = measured_seconds(self.data, self.measured).scale(self.records)
         return {name: whole.scale(1 / gain)}
 
     def _gain(self, stage: str) -> int:

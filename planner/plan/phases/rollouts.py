@@ -112,12 +112,12 @@ def _sure(course: Course, seconds: float) -> Estimate:
 
 
 def training_share(question: Question, spec: DeviceSpec) -> DeviceSpec:
-    """The device without what an engine beside the training holds of its memory all the time."""
+    """The device with what an engine beside the training holds of its memory all the time."""
     objective = objective_asked(question)
     if objective is None or not objective.writes or question.generation_engine != VLLM:
         return spec
-    share = 1 - default("engine_memory_share")[0]
-    return replace(spec, total_memory_bytes=int(spec.total_memory_bytes * share))
+    share = default("engine_memory_share")[0]
+    return replace(spec, held_bytes=int(spec.total_memory_bytes * share))
 
 
 # ---- generation
@@ -191,12 +191,9 @@ def _held_at_once(made: Written, step: Decoding, engine: str, parameters: int) -
     """Completions whose keys and values the engine's share of the memory holds. Raises
     QuestionError where it holds none."""
     spec = made.course.spec
-    share = default("engine_memory_share")[0]
-    whole = spec.total_memory_bytes
-    if engine == VLLM:
-        room = whole * share / (1 - share)  # training has the rest
-    else:
-        room = whole * serving_default("memory_share")
+    room = spec.total_memory_bytes * serving_default("memory_share")
+    if engine == VLLM:  # training has the rest
+        room = float(spec.held_bytes)
     room -= parameters * serving_default("bytes_per_weight")
     each = kv_bytes_per_token(
         made.course.setting.source.facts.config or {}, serving_default("bytes_per_weight")

@@ -161,10 +161,11 @@ def crop_pixels(task: str, facts: ModelFacts, side: int) -> float:
 
 
 def _tokens(work: Work, data: DatasetProfile, limit: int | None = None) -> float:
-    """Mean of a record, targets included; of CTC its characters, as lengths are frames there."""
+    """Mean of a record, targets included; of CTC its characters, as lengths are frames there, of
+    a pair both halves, of what is written its prompt."""
     frames = is_ctc(work.task, work.facts.config or {})
-    inputs = None if frames else data.lengths
-    sides = [side for side in (inputs, data.target_lengths) if side is not None]
+    targets = [] if data.target_lengths is None else [data.target_lengths]
+    sides = targets if frames else data.record_lengths
     return sum(float((side if limit is None else np.minimum(side, limit)).mean()) for side in sides)
 
 

@@ -249,10 +249,10 @@ def _trace_at(source: TraceSource, point: Point) -> StepTrace:
 
 
 def _runtime(spec: DeviceSpec) -> RuntimeMemory:
+    """With what another process holds beside the training, which is as far out of its reach."""
     runtime = runtime_memory(spec)
-    return replace(
-        runtime, context_bytes=moved(runtime.context_bytes, "context", spec.pricing, spec.key)
-    )
+    context = moved(runtime.context_bytes, "context", spec.pricing, spec.key)
+    return replace(runtime, context_bytes=context + Estimate.exact(float(spec.held_bytes)))
 
 
 def _memory(

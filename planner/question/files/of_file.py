@@ -13,7 +13,7 @@ from planner.question.files import project_file
 from planner.question.files.command import LAUNCH
 from planner.question.files.project_file import PATHS, FileKeys
 from planner.question.importers import Imported, Importer, importer_named
-from planner.question.importers.keys import CANNOT_BE_ASKED, UNKNOWN
+from planner.question.importers.keys import CANNOT_BE_ASKED, NO_NUMBER, UNKNOWN
 from planner.question.question import Question
 from planner.units import parse_count
 
@@ -53,6 +53,7 @@ def of_file(
         said = replace(said, values={"stack": found.importer.stack} | said.values)
     where = _places(found, path, said.keys)
     values = _from_folder(said.values, path.parent)
+    _check_numbers(found, path, said, given)
     _check(values, where, path, given, data)
     return FileQuestion(
         values,
@@ -67,7 +68,9 @@ def of_file(
 def imported(path: Path, beside: Sequence[str] = ()) -> Imported:
     """What another tool's file says, before any of it is a question. Raises QuestionError."""
     found = _tools_file(path)[1]
-    return _whole(found, path, {}, [_tools_file(Path(name)) for name in beside])
+    said = _whole(found, path, {}, [_tools_file(Path(name)) for name in beside])
+    _check_numbers(found, path, said, {})
+    return said
 
 
 def _tools_file(path: Path) -> tuple[Path, FileKeys, Importer]:
@@ -142,6 +145,19 @@ def _places(found: FileKeys, path: Path, keys: Mapping[str, str]) -> dict[str, F
     return places
 
 
+def _check_numbers(
+    found: FileKeys, path: Path, imported: Imported, given: Mapping[str, Any]
+) -> None:
+    """That what a tool takes a number from is one, unless its user gives the batch besides."""
+    for one in imported.of(NO_NUMBER):
+        if "global_batch" not in given:
+            raise QuestionError(
+                f"{str(one.value)[:80]!r} is no whole number",
+                where=found.places.get(one.key, f"{path}: {one.key}"),
+                mend=f"Give one, or {FieldName('global_batch')} besides",
+            )
+
+
 def _check(
     values: Mapping[str, Any],
     where: Mapping[str, FieldName],
@@ -188,7 +204,11 @@ def _notes(importer: Importer, path: Path, imported: Imported) -> tuple[str, ...
         )
     ]
     said = "; ".join(f"{words}: {keys}" for words, keys in parts if keys)
-    return (f"{path.name} is read as a file of {importer.tool}; {said}",) if said else ()
+    found = [f"{path.name}: {words}" for words in imported.concluded]
+    return (
+        *([f"{path.name} is read as a file of {importer.tool}; {said}"] if said else []),
+        *found,
+    )
 
 
 def _granted(

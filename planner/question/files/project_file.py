@@ -59,9 +59,13 @@ def _check(document: Document, path: Path, known: list[str]) -> None:
 
 
 def _unknown(name: str, known: list[str], where: str) -> QuestionError:
+    name = name[:80]
     near = nearest(name.replace("-", "_"), known)
-    mend = f"Did you mean {' or '.join(near)}?" if near else f"Known keys: {', '.join(known)}"
-    return QuestionError(f"unknown key {name[:80]!r}", where=where, mend=mend)
+    mend = f"Did you mean {' or '.join(near)}?"
+    if not near:
+        some = ", ".join(nearest(name, known, cutoff=0.0))
+        mend = f"The nearest of {len(known)} keys: {some}; planner schema question lists all"
+    return QuestionError(f"unknown key {name!r}", where=where, mend=mend)
 
 
 def template() -> str:

@@ -1,5 +1,6 @@
 """The keys of a file while they are being understood. Each ends in one list: understood, without
-bearing on cost, not to be asked yet, or unknown."""
+bearing on cost, not to be asked yet, or unknown; what is no number where its tool takes one is
+refused."""
 
 from __future__ import annotations
 
@@ -18,6 +19,8 @@ UNDERSTOOD, WITHOUT_COST, CANNOT_BE_ASKED, UNKNOWN = FATES = (
     "cannot be asked yet",
     "not understood",
 )
+#: What its tool would stop at: such a file is refused.
+NO_NUMBER = "no number"
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,15 @@ class Imported:
     """What a file asks. ``values``: by the question's fields; ``keys``: the file's key that set a
     field, for messages; ``fates``: every key of the file, each once; ``assumed``: field → the
     tool's default that was taken, as words; ``beside``: (tool, the settings or the name of a file
-    of settings, key) that it refers to."""
+    of settings, key) that it refers to; ``concluded``: what no key says and several tell, as
+    words."""
 
     values: dict[str, Any]
     keys: dict[str, str]
     fates: tuple[Fate, ...]
     assumed: Mapping[str, str] = field(default_factory=dict[str, str])
     beside: tuple[tuple[str, Any, str], ...] = ()
+    concluded: tuple[str, ...] = ()
 
     def of(self, fate: str) -> tuple[Fate, ...]:
         """The keys of one list."""
@@ -96,6 +101,7 @@ class Imported:
             (*self.fates, *of_other),
             {**other.assumed, **{n: w for n, w in self.assumed.items() if n not in weak}},
             self.beside,
+            (*self.concluded, *other.concluded),
         )
 
 
@@ -112,6 +118,7 @@ class Keys:
         self._keys: dict[str, str] = {}
         self._assumed: dict[str, str] = {}
         self._beside: list[tuple[str, Any, str]] = []
+        self._concluded: list[str] = []
 
     def take(self, key: str) -> Any:
         """The value of a key, or what its tool takes without it; None where neither is known. From
@@ -140,6 +147,16 @@ class Keys:
     def grant(self, field: str, words: str) -> None:
         """What the tool does of itself, and the question's default stands for."""
         self._assumed[field] = words
+
+    def conclude(self, field: str, value: Any, key: str, words: str) -> None:
+        """The question's ``field`` follows from keys of which ``key`` is the first, and is told."""
+        self._values[field], self._keys[field] = value, key
+        self._concluded.append(words)
+
+    def no_number(self, key: str) -> None:
+        """A key that its tool reads a number from, and has none."""
+        for path in self._under(key):
+            self._fates[path] = Fate(path, self._open[path], NO_NUMBER)
 
     def runs_as(self, stack: str) -> None:
         """The software of the run, by the question's name, where the keys together tell it."""
@@ -203,7 +220,14 @@ class Keys:
             if absent and row.field not in settled and said and value is not None:
                 self.put(row.field, value, row.key)
         fates = tuple(self._fates[path] for path in self._open)
-        return Imported(self._values, self._keys, fates, self._assumed, tuple(self._beside))
+        return Imported(
+            self._values,
+            self._keys,
+            fates,
+            self._assumed,
+            tuple(self._beside),
+            tuple(self._concluded),
+        )
 
     def _settle(self, path: str, value: Any, row: Row) -> None:
         """A key that has a row of its own, or whose row is that of the part it stands in."""

@@ -4,6 +4,7 @@ format, how often gradients accumulate, how often it evaluates and saves."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from planner.question.importers.keys import Keys, whole
 from planner.question.importers.table import model_called
@@ -61,17 +62,28 @@ def put_targets(keys: Keys, key: str) -> None:
         keys.leave_out(key)
 
 
+#: What a launcher's file leaves to the tool that runs.
+BY_ITSELF = ("auto",)
+
+
 def put_batch(keys: Keys, key: str, micro_batch: str, gpus: int) -> None:
     """A file says how often a device accumulates, a question how large the whole batch is."""
-    steps, micro = keys.take(key), keys.take(micro_batch)
+    steps, micro = (_as_number(keys.take(one)) for one in (key, micro_batch))
     if micro is not None:
         keys.put("micro_batch", micro, micro_batch)
     if steps is None:
         return
     if whole(steps) and whole(micro) and steps > 0 and micro > 0:
         keys.put("global_batch", steps * micro * gpus, key)
+    elif not whole(steps) and steps not in BY_ITSELF:
+        keys.no_number(key)
     else:
         keys.leave_out(key)
+
+
+def _as_number(value: Any) -> Any:
+    """A number that is written as a text, as a number."""
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
 
 
 def put_trainer_precision(keys: Keys, *, adapted: bool, loaded: tuple[str, ...]) -> None:

@@ -7,10 +7,13 @@ others. Preference tuning and reward models cannot be asked yet: what trains the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
+from planner import tables
+from planner.errors import FieldName
 from planner.question.importers import Imported, Importer, Keys
-from planner.question.importers.keys import listed
+from planner.question.importers.keys import listed, unset
 from planner.question.importers.shared import (
     put_adapters,
     put_batch,
@@ -57,7 +60,8 @@ OTHER_TRAINING = ("dpo", "grpo", "kto", "reward", "rloo")
 
 def read(document: Mapping[str, Any], gpus: int) -> Imported:
     """The question of a Trainer's or of TRL's file."""
-    trl = not OF_TRL.isdisjoint(document) or "trl" in str(document.get("(script)", ""))
+    own = OF_TRL.union(_telling())
+    trl = not own.isdisjoint(document) or "trl" in str(document.get("(script)", ""))
     keys = Keys(document, table("trl", "transformers") if trl else table("transformers"))
     own = document.get("_n_gpu")
     gpus = max(gpus, own) if isinstance(own, int) else gpus
@@ -69,7 +73,7 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     put_rhythm(keys, strategy=("save_strategy",), steps="save_steps", field="saves_per_epoch")
     put_data(keys)
     put_sharding(keys)
-    _script(keys)
+    _objective(keys, document, trl=trl)
     put_stack(keys, "trl" if trl else "trainer", "use_liger_kernel")
     return keys.imported()
 
@@ -131,11 +135,34 @@ def _strategy(keys: Keys, document: Mapping[str, Any], *, trl: bool) -> bool:
     return False
 
 
-def _script(keys: Keys) -> None:
-    """A script of TRL's that trains by preference or reward names its objective."""
+def _objective(keys: Keys, document: Mapping[str, Any], *, trl: bool) -> None:
+    """A script of TRL's that trains by preference or reward names its objective; without such a
+    name the keys tell it that only some configurations have, which is said."""
     script = str(keys.take("(script)") or "").removesuffix(".py").removeprefix("trl ")
     if script in OTHER_TRAINING:
         keys.put("objective", script, "(script)")
+        return
+    told = {key: names for key, names in _telling().items() if not unset(document.get(key))}
+    if not trl or not told or script == "sft":
+        return
+    common = [name for name in min(told.values(), key=len) if all(name in o for o in told.values())]
+    first = min(told, key=lambda key: len(told[key]))
+    objective = (common or told[first])[0]
+    several = common[1:]
+    text = f"{', '.join(told)} {'are' if len(told) > 1 else 'is'} of {' and '.join(common)}"
+    if not common:
+        text = f"{', '.join(told)} are of several trainings"
+    chosen = f", of which {objective} is taken" if several or not common else ""
+    keys.conclude(
+        "objective", objective, first, f"{text}{chosen} ({FieldName('objective')} says another)"
+    )
+
+
+@cache
+def _telling() -> dict[str, list[str]]:
+    """Key → the objectives whose configurations have it, the one that is taken first."""
+    rows = tables.rows("importers", "trl_objectives.csv")
+    return {row["key"]: row["objectives"].split() for row in rows}
 
 
 IMPORTER = Importer(

@@ -66,7 +66,7 @@ class SOAP(torch.optim.Optimizer):
     def _gather(self, grad: torch.Tensor, state: dict[str, Any]) -> None:
         for side in _sides(grad):
             others = [i for i in range(grad.dim()) if i != side]
-            product = torch.tensordot(grad, grad, dims=[others, others])
+            product = torch.tensordot(grad, grad, dims=[others, others])  # pyright: ignore
             state[f"GG{side}"].lerp_(product.to(state[f"GG{side}"].dtype), 1 - BETA2)
 
     def _new_basis(self, state: dict[str, Any]) -> None:
@@ -93,5 +93,6 @@ def _rotated(tensor: torch.Tensor, state: dict[str, Any], by: int) -> torch.Tens
         if basis is None:
             tensor = tensor.permute([*range(1, tensor.dim()), 0])
         else:
-            tensor = torch.tensordot(tensor, basis.to(tensor.dtype), dims=[[0], [by]])
+            basis = basis.to(tensor.dtype)
+            tensor = torch.tensordot(tensor, basis, dims=[[0], [by]])  # pyright: ignore
     return tensor

@@ -24,7 +24,7 @@ ROTATION = "apply_rotary_pos_emb"
 
 def replace_parts(built: BuiltModel, kernels: str) -> None:
     """Raises ModelError for a model that the library has no kernels for."""
-    config = getattr(built.module, "config", None)
+    config: Any = getattr(built.module, "config", None)
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     kind, known = getattr(text, "model_type", None), families(kernels)
     if kind not in known:

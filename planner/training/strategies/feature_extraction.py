@@ -14,6 +14,13 @@ from planner.training.strategy import Prepared, Strategy, count, freeze, plain
 
 def apply(built, recipe, build) -> Prepared:
     total = count(built.module.parameters())
+    if recipe.variant is not None and recipe.loss is not None:
+        raise ModelError(
+            f"a head on cached features has its own loss, and {FieldName('loss')} {recipe.loss} is "
+            "computed inside the whole model",
+            where=built.facts.name,
+            mend=f"Leave it out, or use {FieldName('cached_features', off=True)}",
+        )
     if built.facts.quantization is not None:
         from planner.training.quantised.apply import store_frozen
 
@@ -86,7 +93,9 @@ def _head_only(built, total: int) -> Prepared:
         )
         rows = labels.reshape(-1)
         if rows.is_floating_point():  # a regression, of one value a sample
+            _check_ends(built, logits.numel() == rows.numel())
             return torch.nn.functional.mse_loss(logits.reshape(-1), rows)
+        _check_ends(built, logits.shape[0] >= rows.shape[0])
         return torch.nn.functional.cross_entropy(
             logits[: rows.shape[0]] if logits.shape[0] > rows.shape[0] else logits, rows
         )
@@ -95,6 +104,17 @@ def _head_only(built, total: int) -> Prepared:
     return Prepared(
         holder, [p for p in holder.parameters() if p.requires_grad], forward, batch, total
     )
+
+
+def _check_ends(built, agree: bool) -> None:
+    """Raises ModelError where the head gives out something else than a prediction a label, as the
+    parameters of a distribution, which the model's own loss reads."""
+    if not agree:
+        raise ModelError(
+            f"what the head of {built.facts.name} gives out is read by the model's own loss: it is "
+            "not trained apart",
+            mend=f"Use {FieldName('cached_features', off=True)}",
+        )
 
 
 def _chains(built, entering: dict) -> list[list]:

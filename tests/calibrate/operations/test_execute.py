@@ -1,6 +1,7 @@
 """Cases of real traces run, and what comes out has the recorded shapes and types: that is what
 shows that operands and arguments were bound as the model called the operator."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,22 @@ def run(one, cpu):
     return calls(one, cpu, copies=1)[0]()
 
 
+#: One shipped trace of each sort is run, told by the operations it holds.
+SORTS = (
+    "lora",
+    "vit",
+    "encoder",
+    "convolution",
+    "sequence_to_sequence",
+    "masked",
+    "mobile",
+    "quantised",
+)
+
+
+@cache
 def chosen_traces():
-    """One shipped trace of each sort: by the operations it holds."""
+    """Of each sort the first that ships; looked for once, by who needs them."""
     marks = {
         "lora": lambda t: t.meta["recipe"]["strategy"] == "lora" and "aten.silu.default" in ops(t),
         "vit": lambda t: "vit" in t.meta["model"],
@@ -77,16 +92,15 @@ def cases_of(trace, most_bytes=3_000_000):
     return [c for c in every if c.bytes < most_bytes]
 
 
-CHOSEN = chosen_traces()
 #: DeBERTa fills its masks with the lowest number of float32, whatever its own type is.
 TOO_LOW = "value cannot be converted to type c10::BFloat16 without overflow"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CHOSEN)
+@pytest.mark.parametrize("name", SORTS)
 def test_operations_of_a_trace_run_and_give_what_was_recorded(name, cpu):
     ran, refused = 0, []
-    for one in cases_of(CHOSEN[name]):
+    for one in cases_of(chosen_traces()[name]):
         try:
             result = tensors(run(one, cpu))
         except CannotRun as reason:
@@ -106,16 +120,7 @@ def test_operations_of_a_trace_run_and_give_what_was_recorded(name, cpu):
 
 
 def test_every_sort_of_trace_is_shipped():
-    assert set(CHOSEN) == {
-        "lora",
-        "vit",
-        "encoder",
-        "convolution",
-        "sequence_to_sequence",
-        "masked",
-        "mobile",
-        "quantised",
-    }
+    assert set(chosen_traces()) == set(SORTS)
 
 
 @pytest.mark.parametrize(

@@ -79,8 +79,9 @@ def _data(document: Mapping[str, Any]) -> list[str]:
 
 def _lengths(data: Mapping[str, Any]) -> str:
     """The mean tokens of a sample, with those of its target: ``14 + 2 × 42`` of a query with a
-    positive and a hard negative."""
-    own = count_text(round(data["lengths"]["mean"]))
+    positive and a hard negative, ``120 + 80`` of a pair of texts."""
+    halves = data.get("halves") or [data["lengths"]]
+    own = " + ".join(count_text(round(half["mean"])) for half in halves)
     if not data.get("target_lengths"):
         return own
     times = f"{1 + data['negatives']} × " if data.get("negatives") else ""

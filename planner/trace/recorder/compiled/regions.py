@@ -13,7 +13,7 @@ import contextlib
 import types
 import warnings
 import weakref
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ import torch
 from functorch.compile import aot_function, min_cut_rematerialization_partition
 from torch._inductor.decomposition import select_decomp_table
 from torch.autograd.graph import saved_tensors_hooks
+from torch.fx._lazy_graph_module import _use_lazy_graph_module
 from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_unflatten
@@ -88,7 +89,7 @@ class Regions:
         try:
             # the innermost hooks alone run: none of the step's own sees what is saved here
             plain = saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor)
-            with _disable_current_modes(), self.mode.apart(), plain:
+            with _disable_current_modes(), self.mode.apart(), plain, _unwritten():
                 # apart from the graph of the step, which a backward pass would use up
                 own, others = [_alone(t) for t in own], [_alone(t) for t in others]
                 _try_backward(found(own, others), own + others)
@@ -143,6 +144,20 @@ def _compiled_forward(self: torch.nn.Module, block: _Block, /, *args: Any, **kwa
     recorder = block.regions.recorder
     with contextlib.nullcontext() if recorder is None else recorder.inside(self):
         return block.regions.call(block.key, function, values, args, kwargs)
+
+
+@contextlib.contextmanager
+def _unwritten() -> Iterator[None]:
+    """Graphs are read node by node: without the Python code that each change of one would write
+    anew (inductor leaves it out as well), and the texts of them for torch's logs."""
+    module: Any = torch.fx.GraphModule
+    printed = module.print_readable
+    module.print_readable = lambda *_, **__: ""
+    try:
+        with _use_lazy_graph_module(True):
+            yield
+    finally:
+        module.print_readable = printed
 
 
 def _kernels(gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Kernels:
