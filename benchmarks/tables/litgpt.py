@@ -135,6 +135,9 @@ def _question(row: dict[str, str], count: int, steps: int) -> dict:
         accumulation=steps,
         precision="bf16",
         optimizer="adamw",
+        # chunks of 128 tokens, about an eighth of the longest example; bf16-true adapters
+        loss="chunked",
+        adapter_precision="weights",
         lora_rank=8,
         lora_targets=targets,
         # own loaders: every linear layer is converted, the rest stays in 16 bits

@@ -54,7 +54,7 @@ class QuestionFields(TypedDict, total=False):
     images_per_sample: int | str | None
     vision_tower: Literal["frozen", "trained"] | None
     negatives: int | str | None
-    padding: Literal["longest", "max", "packed"] | None
+    padding: Literal["longest", "max", "packed", "free"] | None
     group_by_length: bool | None
     precision: Literal["fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"] | None
     optimizer: str | None

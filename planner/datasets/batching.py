@@ -28,6 +28,8 @@ POINTS = 2048
 SORTED_STEPS, LEAST_PARTS = 50, 4
 #: How many standard deviations of a count are looked at, and how many counts at once.
 _SURE, _AT_ONCE = 10, 2**21
+#: The samples of a batch one after the other, without padding.
+FREE = "free"
 ANY_TASK = "any task"
 _HALVINGS = 80
 
@@ -138,8 +140,9 @@ def pad(
     step: int | None = None,
 ) -> PaddedLengths:
     """Pads each micro-batch to its longest record (``longest``) or to ``limit`` (``max``), in the
-    unit of ``lengths``. ``most``: the longest of all samples, where it is known apart. ``step``:
-    records are grouped by length, with so many samples of a device in a step."""
+    unit of ``lengths``, or not at all (``free``): a micro-batch is then as long as its mean.
+    ``most``: the longest of all samples, where it is known apart. ``step``: records are grouped by
+    length, with so many samples of a device in a step."""
     ordered = np.sort(lengths if limit is None else np.minimum(lengths, limit)).astype(np.float64)
     truncated = 0.0 if limit is None else float(np.mean(lengths > limit))
     real = float(ordered.mean()) * samples
@@ -152,6 +155,9 @@ def pad(
             truncated_share=truncated,
         )
     size = min(micro_batch, samples)
+    if padding == FREE:
+        most = _longest_mean(ordered, samples, size, limit, most, whole=whole)
+        return PaddedLengths(most, real / samples, real, real, truncated)
     mean_padded, padded = (
         _shuffled(ordered, samples, size, whole=whole)
         if step is None
@@ -166,6 +172,29 @@ def pad(
         padded=padded,
         truncated_share=truncated,
     )
+
+
+def _longest_mean(
+    ordered: np.ndarray,
+    samples: int,
+    size: int,
+    limit: float | None,
+    most: float | None,
+    *,
+    whole: bool,
+) -> float:
+    """Expected largest mean of ``size`` records over the micro-batches of an epoch, of records that
+    are drawn with replacement: sums' chances are the records' own, folded ``size`` times."""
+    top = longest(ordered, samples, limit, whole=whole) if most is None else most
+    top = min(top, math.inf if limit is None else float(limit))
+    if size == 1:
+        return top
+    unit = max(1.0, top / POINTS)
+    shares = np.bincount(np.minimum(np.ceil(ordered / unit), POINTS).astype(int)) / len(ordered)
+    width = size * (len(shares) - 1) + 1
+    folded = np.fft.irfft(np.fft.rfft(shares, 2 * width) ** size, 2 * width)[:width]
+    below = np.clip(np.cumsum(folded), 0.0, 1.0) ** max(1, samples // size)
+    return min(top, float(np.sum(1.0 - below)) * unit / size)
 
 
 def _shuffled(ordered: np.ndarray, samples: int, size: int, *, whole: bool) -> tuple[float, float]:
@@ -308,11 +337,11 @@ def check(micro_batch: int, padding: str, max_length: int | None, has_tokens: bo
     """Raises QuestionError for a batch that makes no sense."""
     if micro_batch < 1:
         raise QuestionError(f"a micro-batch of {micro_batch} samples", mend="Give at least 1")
-    if padding not in ("longest", "max", "packed"):
-        raise QuestionError(f"unknown padding {padding!r}", mend="Use longest, max or packed")
+    if padding not in ("longest", "max", "packed", FREE):
+        raise QuestionError(f"unknown padding {padding!r}", mend="Use longest, max, packed or free")
     if max_length is not None and max_length < 1:
         raise QuestionError(f"a maximum length of {max_length} tokens", mend="Give at least 1")
-    if padding != "longest" and has_tokens and max_length is None:
+    if padding not in ("longest", FREE) and has_tokens and max_length is None:
         raise QuestionError(
             f"padding {padding!r} needs a maximum length", mend=f"Give {FieldName('max_length')}"
         )

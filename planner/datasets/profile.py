@@ -147,7 +147,8 @@ class DatasetProfile:
         """Cuts one epoch into micro-batches of ``micro_batch`` samples. Raises QuestionError.
 
         ``longest`` pads each micro-batch to its longest sample, ``max`` every one to
-        ``max_length``, ``packed`` joins the samples and cuts them every ``max_length`` tokens.
+        ``max_length``, ``packed`` joins the samples and cuts them every ``max_length`` tokens,
+        ``free`` lays those of a micro-batch one after the other as they are.
         Targets are truncated at ``target_max_length``, or at ``max_length`` when that is left out;
         ``max`` pads them to the longest of their own then. ``grouped_step``: records are grouped by
         length, with so many samples of a device in a step, as Trainer does with group_by_length;
@@ -158,7 +159,9 @@ class DatasetProfile:
         if padding == "packed" and self.lengths is not None and max_length is not None:
             return self._packed(self.lengths, micro_batch, max_length)
         values: dict[str, Any] = {
-            "longest_is_extrapolated": not self.whole and padding == "longest" and self._measured,
+            "longest_is_extrapolated": not self.whole
+            and padding in ("longest", "free")
+            and self._measured,
             "targets_per_sample": self.targets_per_sample,
             "inputs_per_sample": self.inputs_per_sample,
         }

@@ -204,6 +204,8 @@ def _grouping(subject: Subject, setting: Setting) -> Iterator[Try]:
         )
     elif setting.batches.mean_padded_length is None:
         one = replace(one, why_not="its samples have one size, there is nothing to group")
+    elif choices.padding == "free":
+        one = replace(one, why_not="its batches hold no padding")
     elif choices.padding != "longest":
         one = replace(one, why_not=f"samples are {choices.padding}, not padded to their batch")
     yield one

@@ -109,6 +109,10 @@ def local(question: Question, device: str | None) -> tuple[str, Question]:
             where=FieldName("group_by_length"),
             mend="Leave it out",
         )
+    if question.padding == "free":
+        raise QuestionError(
+            "a measurement pads its batches", where=FieldName("padding"), mend="Ask for longest"
+        )
     for name in ("loss", "kernels", "optimizer_in_backward", "offload"):
         if getattr(question, name) not in (None, False, [], "plain"):
             raise QuestionError(

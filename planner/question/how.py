@@ -17,7 +17,7 @@ Optimizer = Annotated[str, OneOf(asked_names())]
 Objective = Annotated[str, OneOf(OBJECTIVES)]
 Adapter = Annotated[str, OneOf(adapters.names())]
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"]
-Padding = Literal["longest", "max", "packed"]
+Padding = Literal["longest", "max", "packed", "free"]
 Checkpointing = Literal["auto", "none", "full", "selective"]
 Attention = Literal["eager", "sdpa", "flash"]
 
@@ -83,7 +83,8 @@ class How(What):
     negatives: int | None = Field(None, ge=0, le=1000, description=SETTINGS["negatives"].words)
     padding: Padding | None = Field(
         None,
-        description="To the longest of the batch, to max_length, or packed without padding; by "
+        description="To the longest of the batch, to max_length, packed without padding, or free: "
+        "the samples of a batch one after the other without padding, attention within each; by "
         "default packed for text from scratch and plain text, else to the longest",
     )
     group_by_length: bool | None = Field(

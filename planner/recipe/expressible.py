@@ -84,6 +84,10 @@ def _of_the_step(planned: Planned) -> Iterator[QuestionError]:
     question, recipe = planned.question, planned.recipe
     if recipe.loss is not None and planned.stack.trainer != "liger":
         yield refused(f"a {recipe.loss} loss", "loss", f"Ask for {FieldName('stack')} liger")
+    if recipe.kernels is not None:
+        yield refused(f"{recipe.kernels}'s kernels", "kernels")
+    if planned.option.choices.padding == "free":
+        yield refused("batches without padding", "padding", "Ask for longest or packed")
     if recipe.optimizer_in_backward:
         yield refused("updates inside the backward pass", "optimizer_in_backward")
     if recipe.offload:

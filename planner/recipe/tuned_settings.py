@@ -53,9 +53,9 @@ def sections(planned: Planned) -> list[Section]:
 
 
 def _check(planned: Planned) -> None:
-    if planned.option.choices.padding == "max":
+    if planned.option.choices.padding in ("max", "free"):
         raise QuestionError(
-            "TRL pads to the longest of a batch",
+            "TRL's trainers of preference pad to the longest of a batch here",
             where=FieldName("padding"),
             mend="Ask for longest",
         )

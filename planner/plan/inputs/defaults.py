@@ -26,6 +26,7 @@ from planner.plan.inputs.practice import Practice
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.written import (
     check_optimizer,
+    check_padding,
     kernel_settings,
     preparation,
     software_lines,
@@ -91,6 +92,7 @@ def choose(
     spec.check_trainable(precision)
     asked, day = asked_values(question), of_its_day(question, facts)
     check_optimizer(question, day.optimizer)
+    check_padding(question, facts)
     settled = TracedSettings(
         **asked
         | {

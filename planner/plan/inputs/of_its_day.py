@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from planner import tables
+from planner.datasets.batching import FREE
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
 from planner.memory.fused_loss import in_pieces
@@ -50,6 +51,8 @@ def of_its_day(question: Question, facts: ModelFacts) -> OfItsDay:
 def _attention(question: Question, facts: ModelFacts, stack: Stack) -> str:
     if "attention" in question.model_fields_set:
         return question.attention
+    if question.padding == FREE:
+        return "flash"  # lengths that vary within a row are its kernels' alone
     own = f"attention.{family(facts)}"
     return stack.word(own if stack.knows(own) else "attention") or INSTALLED["attention"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from planner.datasets.batching import FREE
 from planner.errors import FieldName, QuestionError
 from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
@@ -38,6 +39,32 @@ def kernel_settings(question: Question, facts: ModelFacts) -> dict[str, Any]:
     return {"loss": "fused"} if fuses else {}
 
 
+def check_padding(question: Question, facts: ModelFacts) -> None:
+    """Raises QuestionError for batches without padding where no kernel runs them."""
+    if question.padding != FREE:
+        return
+    task = question.task or facts.task
+    if task != "causal_lm":
+        raise QuestionError(
+            f"batches without padding are of decoders that write text, and this trains {task}",
+            where=FieldName("padding"),
+            mend="Ask for longest",
+        )
+    if "attention" in question.model_fields_set and question.attention != "flash":
+        raise QuestionError(
+            f"{question.attention} attention knows no lengths within a row, which batches without "
+            "padding have",
+            where=FieldName("attention"),
+            mend="Ask for flash, or leave it out",
+        )
+    if question.group_by_length:
+        raise QuestionError(
+            "batches without padding have nothing to gain from samples of one length",
+            where=FieldName("group_by_length"),
+            mend="Leave it out",
+        )
+
+
 def preparation(question: Question) -> str:
     """Of weights in few bits: Unsloth leaves the rest in 16 bits."""
     if question.kernels == UNSLOTH and "kbit_preparation" not in question.model_fields_set:
@@ -63,6 +90,12 @@ def software_lines(question: Question, facts: ModelFacts, optimizer: str) -> lis
                 f"; its own checkpointing is {FieldName('gradient_checkpointing')} full with "
                 f"{FieldName('offload')} activations"
             )
+        lines.append(FirstLine("run", text))
+    if question.padding == FREE:
+        text = (
+            "batches without padding: the samples of a micro-batch one after the other, by flash "
+            "attention's kernels for lengths that vary; priced at their mean length"
+        )
         lines.append(FirstLine("run", text))
     row = asked_row(optimizer)
     if row is not None and row.left_out is not None:
