@@ -195,7 +195,8 @@ def _subject(problem: Problem, counted_parameters: int | None) -> list[FirstLine
         lines.append(FirstLine("model", f"{facts.name}{of}{trained}"))
     tokens = ""
     if data.mean_length is not None and data.modality == "text":
-        total = format_count((data.halves and data.tokens) or data.mean_length * data.samples)
+        pairs = data.tokens if data.halves else None
+        total = format_count(pairs or data.mean_length * data.samples)
         tokens = f" of {data.mean_length:,.0f} tokens on average, {total} in all"
     text = f"data: {data.samples:,} samples{tokens}"
     return lines + ([] if "data" in said or counted else [FirstLine("data", text)])
