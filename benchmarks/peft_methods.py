@@ -98,6 +98,11 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "miss": ("MissConfig", {"r": 16}),
     "randlora": ("RandLoraConfig", {"r": 32}),
     "fourierft": ("FourierFTConfig", {}),
+    "hira": ("HiraConfig", {"r": 16}),
+    "delora": ("DeloraConfig", {"r": 8}),
+    "gralora": ("GraloraConfig", {"r": 16}),
+    "c3a": ("C3AConfig", {"block_size": 16}),
+    "pvera": ("PveraConfig", {"r": 64}),
     "ia3": ("IA3Config", {"placed": False}),
     "ln_tuning": ("LNTuningConfig", {"placed": False}),
     "prompt": ("PromptTuningConfig", {"num_virtual_tokens": 20, "typed": True, "placed": False}),
@@ -117,6 +122,11 @@ SIZES = {"lora": 8, "dora": 8, "rslora": 8, "pissa": 8, "adalora": 12, "vera": 6
     "hra": 8,
     "miss": 16,
     "randlora": 32,
+    "hira": 16,
+    "delora": 8,
+    "gralora": 16,
+    "c3a": 16,
+    "pvera": 64,
     "prompt": 20,
     "p_tuning": 20,
     "prefix": 20,
@@ -351,7 +361,19 @@ def wrong(found: dict[str, tuple[int, int]]) -> list[str]:
     return [name for name, (plan, held) in found.items() if plan != held]
 
 
-HEAD = """# Memory of PEFT's methods
+HEAD = """# Methods of adapters
+
+`--adapter` names which of PEFT's methods makes the adapters of `lora` and `qlora`; each is PEFT's
+own class, applied to the model as a script does it.
+
+{methods}
+
+Sizes by default are PEFT's own, but for LoRA and its kin (`--lora-rank` 16) and virtual tokens,
+of which PEFT's examples have 20. What a method has no argument for is said to have no effect;
+what it does not stand over is refused. Virtual tokens lengthen every text: they go without an
+objective, and without `--loss` chunked or fused.
+
+## Their memory, beside real models
 
 Tiny models of transformers on the processor, adapted by PEFT {version} and trained two steps with
 AdamW, beside the planner's trace of the same question. Bytes: weights (all of them, the frozen
@@ -375,9 +397,27 @@ Written by `benchmarks/peft_methods.py`.
 def page(results: dict[str, dict[str, tuple[int, int]]]) -> str:
     peft = import_library("peft", "benchmarking")
     rows = [_row(name, found) for name, found in results.items()]
-    head = HEAD.format(version=peft.__version__)
+    head = HEAD.format(version=peft.__version__, methods=_methods())
     equal = sum(not wrong(found) for found in results.values())
     return head + "\n".join(rows) + "\n" + TAIL.format(equal=equal, all=len(results))
+
+
+QUANTISED = {"any": "any", "bitsandbytes": "NF4, LLM.int8()", "": "no"}
+
+
+def _methods() -> str:
+    lines = [
+        "| `--adapter` | trains | size | over weights in few bits | paper |",
+        "| --- " * 5 + "|",
+    ]
+    for method in methods().values():
+        flag = f"`--{method.size.replace('_', '-')}`" if method.size else ""
+        size = f"{flag} {method.default or ''}".strip()
+        lines.append(
+            f"| `{method.name}` | {method.trains} | {size} | {QUANTISED[method.quantised]} | "
+            f"{method.paper} |"
+        )
+    return "\n".join(lines)
 
 
 def _row(name: str, found: dict[str, tuple[int, int]]) -> str:

@@ -183,8 +183,8 @@ ADAPTERS = (
     TrainingSetting(
         name="adapter_block_size",
         value_type="count",
-        words="Size of a block of oft (PEFT's oft_block_size) and boft (boft_block_size); by "
-        "default as PEFT's",
+        words="Size of a block of oft (PEFT's oft_block_size), boft (boft_block_size) and c3a "
+        "(block_size); by default as PEFT's",
         largest=10**5,
         strategies=LORA,
         published=False,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from planner.errors import FieldName, QuestionError
 from planner.models.sizes import is_size
 from planner.plan.placement.variants import CACHED, GRADUAL
+from planner.question.adapters import LORA_TYPE, method_of, methods
 from planner.recipe.planned import Planned
 
 #: Trainers of a stack that the language model's script is.
@@ -69,6 +70,10 @@ def _of_the_strategy(planned: Planned) -> Iterator[QuestionError]:
         yield refused(what, "cached_features", mend)
     if is_vision(planned) and strategy in ("lora", "qlora"):
         yield refused("adapters in a model of images", "strategy", _OTHERS)
+    if planned.recipe.has_adapters and method_of(planned.recipe.adapter).peft_type != LORA_TYPE:
+        kin = [name for name, own in methods().items() if own.peft_type == LORA_TYPE]
+        words = method_of(planned.recipe.adapter).words
+        yield refused(f"adapters of {words}", "adapter", f"Ask for {', '.join(kin)}")
     if strategy in ("partial_fine_tune", "feature_extraction") and objective is not None:
         yield refused(f"{strategy} with {objective}", "strategy", _OTHERS)
     if objective is not None and objective not in TUNED:

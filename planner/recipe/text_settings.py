@@ -7,9 +7,11 @@ import math
 from pathlib import Path
 
 from planner.models.catalogue import find
+from planner.question.adapters import method_of
 from planner.recipe.config import Key, Section, section
 from planner.recipe.optimizers import trainer_keys
 from planner.recipe.planned import Planned
+from planner.training.methods.configuration import arguments
 
 ATTENTION = {"flash": "flash_attention_2"}
 #: A recipe's precision → the weights' number format, and the one that products run in by autocast.
@@ -89,7 +91,7 @@ def _adapters(planned: Planned) -> list[Key | None]:
     recipe, question = planned.recipe, planned.question
     if not recipe.lora_rank:
         return [Key("use_peft", False)]
-    rank = recipe.lora_rank
+    rank, method = recipe.lora_rank, method_of(recipe.adapter)
     lists = {
         "lora_exclude_modules": recipe.lora_exclude,
         "lora_layers_to_transform": recipe.lora_layers,
@@ -104,6 +106,7 @@ def _adapters(planned: Planned) -> list[Key | None]:
         Key("lora_alpha", question.lora_alpha or 2 * rank, "changes no cost"),
         Key("lora_dropout", recipe.lora_dropout or 0.0),
         Key("lora_target_modules", targets),
+        *(Key(name, value) for name, value in arguments(method).items()),
         *(Key(name, list(value)) for name, value in lists.items() if value),
         Key("autocast_adapter_dtype", False, "adapters in the weights' number format")
         if recipe.adapter_precision == "weights"

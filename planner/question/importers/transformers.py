@@ -28,6 +28,8 @@ from planner.question.importers.table import table
 
 #: Methods of adapters by the switches of TRL's ModelConfig.
 METHODS = {"dora": "use_dora", "rslora": "use_rslora"}
+#: PEFT's own name of how LoRA begins, which scripts of recipes have.
+BEGINS = "init_lora_weights"
 #: One of these tells a Trainer's file from others; with more, that of a tool built on it.
 SIGNS = frozenset(
     {
@@ -122,11 +124,11 @@ def _strategy(keys: Keys, document: Mapping[str, Any], *, trl: bool) -> bool:
             if (value := keys.take(key)) is not None:
                 keys.put(field, value, key)
         put_targets(keys, "lora_target_modules")
-        put_method(keys, METHODS)
+        put_method(keys, METHODS, BEGINS)
         if not document.get("lora_target_modules"):
             keys.grant("lora_targets", "lora_target_modules PEFT's own (here every linear layer)")
         return True
-    for key in (*names, "lora_target_modules", *METHODS.values()):
+    for key in (*names, "lora_target_modules", *METHODS.values(), BEGINS):
         keys.harmless(key)
     for key in ("load_in_4bit", "load_in_8bit"):
         (keys.leave_out if keys.take(key) else keys.harmless)(key)

@@ -36,7 +36,7 @@ def configuration(peft: Any, built: BuiltModel, recipe: Recipe) -> Any:
             where=FieldName("adapter"),
             mend="Install a newer PEFT, or ask for another method",
         )
-    options: dict[str, Any] = {name: _value(text) for name, text in method.fixed}
+    options = arguments(method)
     if method.size is not None and method.argument is not None:
         options[method.argument] = getattr(recipe, method.size)
     if method.config == LORA_CONFIG:
@@ -50,6 +50,11 @@ def configuration(peft: Any, built: BuiltModel, recipe: Recipe) -> Any:
         options |= places(built, recipe, chosen=chosen)
         _check_experts(built, method, options)
     return own(**options)
+
+
+def arguments(method: Method) -> dict[str, Any]:
+    """Those of PEFT's class that make it this method."""
+    return {name: _value(text) for name, text in method.fixed}
 
 
 def _value(text: str) -> bool | int | str:
