@@ -240,6 +240,7 @@ OF_WORK = {
         rows_satisfying(lambda row: (row["value"] == "") != (row["word"] == ""), "value or word"),
     ),
     "optimizers.csv": GENERIC + (unique("optimizer"), dated("date")),
+    "recipe_scripts/optimizers.csv": GENERIC + (unique("optimizer"), dated("date")),
     "rules/samples.csv": GENERIC
     + (
         unique("order"),
