@@ -18,6 +18,7 @@ QUESTION = ("Llama-3.2-1B", "--samples", "1000", "--tokens-per-sample", "200", "
 #: What a wheel can forget, since no import misses it.
 CARRIED = (
     "planner/py.typed",
+    "planner/recipe/templates/causal_lm.py.jinja",
     "planner/_profiles/gpus/gpus.csv",
     "planner/_profiles/traces/shipped.csv",
     "planner/_profiles/examples/support_tickets.jsonl",

@@ -47,6 +47,7 @@ ASKED = {
 ELSEWHERE = {
     "choose": "test_choose.py",
     "convert": "test_convert.py",
+    "recipe": "../recipe/test_loop.py",
     "calibrate": "test_calibrate.py",
     "measure": "test_measure.py",
     "validate": "test_validate.py",
