@@ -58,15 +58,14 @@ def page(folder: Path) -> str:
     with Ledger(folder / "runs.sqlite", create=False) as book:
         (record,) = book.records()
     plan = json.loads((folder / "train" / "plan.json").read_text(encoding="utf-8"))
+    total = plan["option"]["model"]["total_params"]
     return (
         "\n".join(
             [
                 "# Plan, run, record, validate",
                 "",
-                f"Made by `benchmarks/recipe_loop.py` on {today().isoformat()}, on {machine()}, in use "
-                f"by other programs at the time ({os.getloadavg()[0]:.1f} runnable on the average). A "
-                f"Llama of {plan['option']['model']['total_params']:,} random weights, "
-                f"{RECORDS} short chats.",
+                f"Made by `benchmarks/recipe_loop.py` on {today().isoformat()}, on {machine()}. A "
+                f"Llama of {total:,} random weights, {RECORDS} short chats. {load()}",
                 "",
                 "```",
                 f"planner recipe {' '.join(question)} -o train",
@@ -143,6 +142,18 @@ def verdict(judged: Mapping[str, Any]) -> list[str]:
 
 def machine() -> str:
     return f"{local_processor()['name']} with {os.cpu_count()} cores ({platform.system()})"
+
+
+def load() -> str:
+    """A plan is of a machine that does nothing else."""
+    running, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if running < 2 * cores:
+        return "The machine did nothing else."
+    return (
+        f"**The machine was in use by other programs**, {running:.0f} runnable processes on "
+        f"{cores} cores: the plan is of a machine that does nothing else, and what was measured is "
+        "not."
+    )
 
 
 def planner(folder: Path, *words: str) -> str:

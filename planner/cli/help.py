@@ -37,6 +37,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convert axolotl.yml",
         "convert train.yaml train.jsonl --gpu h100 -o project.yaml",
     ),
+    "recipe": (
+        "recipe Llama-3.2-1B train.jsonl --gpu h100 -o train/",
+        "recipe project.yaml --strategy lora -o train/",
+    ),
     "report": (
         "report project.yaml -o budget.html",
         "report answer.json -o budget.xlsx",

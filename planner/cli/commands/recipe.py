@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from planner.cli.question_options import question_options
+from planner.errors import QuestionError
 
 
 @click.command("recipe")
@@ -17,14 +18,13 @@ from planner.cli.question_options import question_options
     "--output",
     "-o",
     "output",
-    required=True,
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
-    help="Write the recipe into this folder.",
+    help="Write the recipe into this folder, such as train/.",
 )
 @click.option("--force", is_flag=True, help="Overwrite a recipe's files that are in the folder.")
 def command(
-    model: str, data: str | None, output: Path, force: bool, as_json: bool, **flags
+    model: str, data: str | None, output: Path | None, force: bool, as_json: bool, **flags
 ) -> None:
     """A folder with the script and the settings that run the recommended plan, or the one of
     --strategy.
@@ -38,6 +38,8 @@ def command(
     from planner.cli.switches import working
     from planner.recipe.folder import check_folder, write_folder
 
+    if output is None:
+        raise QuestionError("where to?", where="-o", mend="Name a folder, such as -o train/")
     check_folder(output, force=force)
     answering.must_name_a_model(model, data, flags)
     with working() as progress:
