@@ -155,18 +155,21 @@ def pad(
             truncated_share=truncated,
         )
     size = min(micro_batch, samples)
+    top = (
+        longest(ordered, samples, limit, whole=whole)
+        if most is None
+        else min(most, math.inf if limit is None else float(limit))
+    )
     if padding == FREE:
-        most = _longest_mean(ordered, samples, size, limit, most, whole=whole)
-        return PaddedLengths(most, real / samples, real, real, truncated)
+        top = top if size == 1 else _longest_mean(ordered, samples, size, top)
+        return PaddedLengths(top, real / samples, real, real, truncated)
     mean_padded, padded = (
         _shuffled(ordered, samples, size, whole=whole)
         if step is None
         else _grouped(ordered, samples, size, step, whole=whole)
     )
     return PaddedLengths(
-        longest=longest(ordered, samples, limit, whole=whole)
-        if most is None
-        else min(most, math.inf if limit is None else float(limit)),
+        longest=top,
         mean_padded=mean_padded,
         real=real,
         padded=padded,
@@ -174,21 +177,10 @@ def pad(
     )
 
 
-def _longest_mean(
-    ordered: np.ndarray,
-    samples: int,
-    size: int,
-    limit: float | None,
-    most: float | None,
-    *,
-    whole: bool,
-) -> float:
-    """Expected largest mean of ``size`` records over the micro-batches of an epoch, of records that
-    are drawn with replacement: sums' chances are the records' own, folded ``size`` times."""
-    top = longest(ordered, samples, limit, whole=whole) if most is None else most
-    top = min(top, math.inf if limit is None else float(limit))
-    if size == 1:
-        return top
+def _longest_mean(ordered: np.ndarray, samples: int, size: int, top: float) -> float:
+    """Expected largest mean of ``size`` records over an epoch's micro-batches, of records that are
+    drawn with replacement: sums' chances are the records' own, folded ``size`` times. ``top``: the
+    longest record."""
     unit = max(1.0, top / POINTS)
     shares = np.bincount(np.minimum(np.ceil(ordered / unit), POINTS).astype(int)) / len(ordered)
     width = size * (len(shares) - 1) + 1

@@ -148,12 +148,10 @@ class DatasetProfile:
 
         ``longest`` pads each micro-batch to its longest sample, ``max`` every one to
         ``max_length``, ``packed`` joins the samples and cuts them every ``max_length`` tokens,
-        ``free`` lays those of a micro-batch one after the other as they are.
-        Targets are truncated at ``target_max_length``, or at ``max_length`` when that is left out;
-        ``max`` pads them to the longest of their own then. ``grouped_step``: records are grouped by
-        length, with so many samples of a device in a step, as Trainer does with group_by_length;
-        targets are as long as in any batch, since nothing is known of both lengths at once.
-        ``seed``, of the run, changes nothing: the expectation is exact.
+        ``free`` lays those of a micro-batch one after the other. Targets are truncated at
+        ``target_max_length``, else at ``max_length``; ``max`` pads them to their own longest.
+        ``grouped_step``: records are grouped by length, with so many samples of a device in a step;
+        targets are as long as in any batch. ``seed``, of the run, changes nothing.
         """
         batching.check(micro_batch, padding, max_length, self.lengths is not None)
         if padding == "packed" and self.lengths is not None and max_length is not None:

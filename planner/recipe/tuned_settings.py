@@ -55,7 +55,7 @@ def sections(planned: Planned) -> list[Section]:
 def _check(planned: Planned) -> None:
     if planned.option.choices.padding in ("max", "free"):
         raise QuestionError(
-            "TRL's trainers of preference pad to the longest of a batch here",
+            "TRL pads to the longest of a batch here",
             where=FieldName("padding"),
             mend="Ask for longest",
         )

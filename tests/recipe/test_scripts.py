@@ -59,7 +59,7 @@ def test_every_key_of_a_tuned_script_is_known_to_trl(plan_of, pairs, objective, 
         (dict(objective="dpo", reference="none"), "always compares with a reference"),
         (dict(objective="dpo", padding="max", max_length=64), "pads to the longest"),
         (dict(objective="dpo", optimizer="adafactor"), "no name for adafactor"),
-        (dict(objective="grpo", generations_per_prompt=3, global_batch=8), "no multiple"),
+        (dict(objective="grpo", generations_per_prompt=3, global_batch=8), "no whole groups"),
         (dict(objective=None), "without an objective"),
     ],
 )
