@@ -150,8 +150,7 @@ class DatasetProfile:
         ``max_length``, ``packed`` joins the samples and cuts them every ``max_length`` tokens,
         ``free`` lays those of a micro-batch one after the other. Targets are truncated at
         ``target_max_length``, else at ``max_length``; ``max`` pads them to their own longest.
-        ``grouped_step``: records are grouped by length, with so many samples of a device in a step;
-        targets are as long as in any batch. ``seed``, of the run, changes nothing.
+        ``grouped_step``: records are grouped by length, so many samples of a device in a step.
         """
         batching.check(micro_batch, padding, max_length, self.lengths is not None)
         if padding == "packed" and self.lengths is not None and max_length is not None:
