@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from planner.deferred import RARELY_CALLED, deferred
+from planner.errors import FieldName, ModelError
 from planner.models.facts import ModelFacts
 from planner.trace.raw import RawTrace
 from planner.trace.recorder.fitting.fit import StructureChanges, fit, fit_counts, monomials_of
@@ -16,6 +17,7 @@ from planner.trace.recorder.kernels.selective_scan import fuse_scans
 from planner.trace.recorder.step_runner import AUTOCAST, WEIGHTS, StepRunner
 from planner.trace.table import OBJECTS, SHORTEST, StepTrace, TraceFamily
 from planner.trace.versions import versions
+from planner.training.kernel_families import UNSLOTH
 from planner.training.objective import SCORING_TASK, feed
 from planner.training.recipe import Recipe
 from planner.training.registry import objective_of
@@ -356,6 +358,13 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
     if recipe.loss is not None:
         replace_loss(built, recipe.loss)
     if recipe.kernels is not None:
+        if recipe.kernels == UNSLOTH and recipe.has_adapters and recipe.precision in AUTOCAST:
+            raise ModelError(
+                "Unsloth's adapters run over weights in 16 bits, and not under autocast",
+                where=facts.name,
+                mend=f"Ask for {FieldName('precision')} bf16 and {FieldName('kbit_preparation')} "
+                "none",
+            )
         replace_parts(built, recipe.kernels)
     if device == "meta" and facts.library == "transformers":
         built.assumptions = (*built.assumptions, *fuse_scans(built.module))
