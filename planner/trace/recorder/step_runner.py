@@ -203,6 +203,7 @@ class StepRunner:
             batch = prepared.batch(**point)
             mode.clear_cache()  # weights that were cast while making the batch belong to no step
         self.beside.begin(batch, point, recorder, mode)
+        self._compile_first(recorder, mode, batch)
         self._mark_what_is_there(recorder, batch, optimizer)
         waiting = self._offloaded()
         with self.beside.running(), recorder, as_if_on_cuda(mode):
@@ -223,6 +224,17 @@ class StepRunner:
         for parameter in prepared.trainable:
             parameter.grad = None
         return raw, trained
+
+    def _compile_first(self, recorder: Recorder, mode: CudaLike, batch: dict) -> None:
+        """What is compiled in the middle of a step that is recorded takes autograd's numbers, by
+        which backward operations find their module."""
+        if self.regions is None or self.beside.values is not None:
+            return
+        told, mode.on_answer, self.regions.recorder = mode.on_answer, _nobody, None
+        with as_if_on_cuda(mode):
+            self._forward(recorder, mode, batch)
+        mode.clear_cache()
+        mode.on_answer, self.regions.recorder, recorder.phase = told, recorder, "forward"
 
     def _offloaded(self) -> OffloadedActivations | None:
         """Around the forward pass; weights stay where they are, cast or not."""
@@ -366,6 +378,10 @@ class StepRunner:
             "kept_wide_bytes": self.prepared.kept_wide_bytes,
             "kept_stored_bytes": self.prepared.kept_stored_bytes,
         }
+
+
+def _nobody() -> None:
+    """Waits for an answer before the step begins."""
 
 
 @dataclass
