@@ -65,7 +65,7 @@ def page(folder: Path) -> str:
                 "# Plan, run, record, validate",
                 "",
                 f"Made by `benchmarks/recipe_loop.py` on {today().isoformat()}, on {machine()}. A "
-                f"Llama of {total:,} random weights, {RECORDS} short chats. {load()}",
+                f"Llama of {total:,} random weights, {RECORDS} short chats, on one thread. {load()}",
                 "",
                 "```",
                 f"planner recipe {' '.join(question)} -o train",
@@ -161,7 +161,12 @@ def planner(folder: Path, *words: str) -> str:
 
 
 def python(folder: Path, *words: str) -> str:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    # of a model so small two threads wait for each other longer than they work
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run(
         [sys.executable, *words], capture_output=True, text=True, cwd=folder, env=environment
     )
