@@ -39,6 +39,10 @@ def readme(planned: Planned) -> str:
         "",
         "`config.yaml` has every setting as planned, `plan.json` the whole plan.",
         "",
+        "## The data, as the plan read it",
+        "",
+        *(f"- {line.text}" for line in planned.problem.first_lines if line.topic == "data"),
+        "",
         "## Run it",
         "",
         "```bash",
@@ -85,6 +89,8 @@ def said(planned: Planned) -> list[str]:
         )
     if planned.recipe.task == "text_classification" and planned.recipe.lora_rank:
         lines.append("PEFT trains the new head beside the adapters; the plan counts these alone.")
+    if question.prepared or question.preparation_workers:
+        lines.append("The script prepares its data itself, in one process, whatever was planned.")
     if question.spot:
         lines.append("The plan is on spot: after an interruption go on with --resume.")
     lines.append("The learning rate and its schedule are not planned: config.yaml has a default.")
