@@ -41,7 +41,7 @@ def config_of(plan):
         (dict(group_by_length=True), dict(train_sampling_strategy="group_by_length")),
         (dict(optimizer="adamw_8bit"), dict(optim="adamw_bnb_8bit")),
         (
-            dict(optimizer="adafactor"),
+            dict(optimizer="adafactor_torch"),
             dict(optimizer_class="torch.optim.Adafactor", optimizer_arguments={}),
         ),
         (dict(max_steps=100, evaluations_per_epoch=0), dict(max_steps=100, eval_strategy="no")),
