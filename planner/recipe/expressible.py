@@ -9,6 +9,8 @@ from planner.errors import FieldName, QuestionError
 from planner.models.sizes import is_size
 from planner.plan.placement.variants import CACHED, GRADUAL
 from planner.question.adapters import LORA_TYPE, method_of, methods
+from planner.question.how import How
+from planner.question.what import What
 from planner.recipe.planned import Planned
 
 #: Trainers of a stack that the language model's script is.
@@ -19,6 +21,28 @@ TEXT_TASKS = ("causal_lm", "text_classification")
 IMAGE_TASK = "image_classification"
 IMAGE_LIBRARIES = ("timm", "torchvision")
 NO_SCRIPT = "there is no script that runs it"
+
+
+#: Fields of how it is trained that scripts run, refuse, or that say nothing to them. Another one is
+#: newer than the scripts, and refused where it is asked.
+KNOWN = frozenset(
+    {
+        *("epochs", "max_steps", "micro_batch", "global_batch", "max_length", "length_spread"),
+        *("image_size", "largest_image_size", "objects_per_image", "most_objects"),
+        *("images_per_sample", "vision_tower", "negatives", "padding", "group_by_length"),
+        *("precision", "optimizer", "gradient_checkpointing", "attention", "compile", "loss"),
+        *("kernels", "optimizer_in_backward", "offload", "adapter", "virtual_tokens"),
+        *("adapter_block_size", "lora_rank", "lora_alpha", "lora_targets", "lora_exclude"),
+        *("lora_layers", "lora_layers_pattern", "lora_modules_to_save", "lora_rank_pattern"),
+        *("lora_dropout", "adapter_precision", "load_in", "kbit_preparation"),
+        *("quantised_layers", "prior_preservation", "unfrozen_blocks", "unfreezing"),
+        *("cached_features", "objective", "reference", "generations_per_prompt"),
+        *("completion_tokens", "generation_engine", "teacher", "stack", "evaluations_per_epoch"),
+        *("evaluation_samples", "evaluation_batch", "evaluation_keeps_logits"),
+        *("evaluation_generates", "generated_tokens", "beams", "saves_per_epoch"),
+        *("loader_workers", "preparation_workers", "prepared"),
+    }
+)
 
 
 def check(planned: Planned) -> None:
@@ -87,6 +111,9 @@ _OTHERS = "Ask for another strategy"
 
 def _of_the_step(planned: Planned) -> Iterator[QuestionError]:
     question, recipe = planned.question, planned.recipe
+    for name in sorted(question.model_fields_set & unknown_fields()):
+        if getattr(question, name) != How.model_fields[name].default:
+            yield refused(f"{name.replace('_', ' ')} is newer than the scripts", name)
     if recipe.loss is not None and planned.stack.trainer != "liger":
         yield refused(f"a {recipe.loss} loss", "loss", f"Ask for {FieldName('stack')} liger")
     if recipe.kernels is not None:
@@ -105,6 +132,11 @@ def _of_the_step(planned: Planned) -> Iterator[QuestionError]:
         yield refused("quantised experts", "quantised_layers")
     if recipe.images or question.prior_preservation:
         yield refused("images beside text", "task", "Name a model of texts")
+
+
+def unknown_fields() -> set[str]:
+    """Fields of how it is trained that nothing here knows of."""
+    return set(How.model_fields) - set(What.model_fields) - KNOWN
 
 
 def _of_the_run(planned: Planned) -> Iterator[QuestionError]:

@@ -68,7 +68,7 @@ class Planned:
         work = Work(self.option.facts, self.strategy, task, batches)
         spec = self.option.rented.spec
         found = feed_of(self.question, self.recipe, work, self.data, spec)
-        return found.workers if found is not None else self.question.loader_workers or 0
+        return int(found.workers) if found is not None else self.question.loader_workers or 0
 
 
 def planned(question: Question, progress: Progress | None = None) -> Planned:

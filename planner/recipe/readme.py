@@ -39,6 +39,10 @@ def readme(planned: Planned) -> str:
         "",
         "`config.yaml` has every setting as planned, `plan.json` the whole plan.",
         "",
+        "## The data, as the plan read it",
+        "",
+        *(f"- {line.text}" for line in planned.problem.first_lines if line.topic == "data"),
+        "",
         "## Run it",
         "",
         "```bash",
@@ -85,6 +89,8 @@ def said(planned: Planned) -> list[str]:
         )
     if planned.recipe.task == "text_classification" and planned.recipe.lora_rank:
         lines.append("PEFT trains the new head beside the adapters; the plan counts these alone.")
+    if question.prepared or question.preparation_workers:
+        lines.append("The script prepares its data itself, in one process, whatever was planned.")
     if question.spot:
         lines.append("The plan is on spot: after an interruption go on with --resume.")
     lines.append("The learning rate and its schedule are not planned: config.yaml has a default.")
@@ -96,8 +102,8 @@ def _not_run(planned: Planned) -> list[str]:
     recipe, lines = planned.recipe, []
     if recipe.objective is not None:
         lines.append(
-            "This script is written by TRL's sources (huggingface/trl@f2cd577): no run of it has "
-            "been tested where it was written."
+            "This script is written for TRL as of huggingface/trl@f2cd577. Tiny runs of its kind "
+            "were made with that version by hand; the tests run none."
         )
     if recipe.strategy == "qlora" or recipe.load_in or needs_bitsandbytes(recipe.optimizer):
         lines.append("What bitsandbytes does in this script has been tested in no run.")

@@ -43,7 +43,8 @@ class Forecast:
     on). ``plan``: a ``plan.json`` that ``planner recipe`` wrote, its path, or None.
     ``usd_per_hour``: of all devices together, by default the plan's. ``max_usd``: ``step`` says
     stop before they are passed. ``begun``: the clock when what is paid for began, by default now.
-    ``to_come``: how many evaluations and savings the run makes, by name. ``say``: gets every line.
+    ``to_come``: how many evaluations and savings the run makes, by name. ``stops_every``: steps
+    between those at which it may say stop. ``say``: gets every line.
     Raises QuestionError for a ``max_usd`` without a price."""
 
     def __init__(
@@ -56,6 +57,7 @@ class Forecast:
         max_usd: float | None = None,
         to_come: Mapping[str, int] | None = None,
         begun: float | None = None,
+        stops_every: int = 1,
         say: Callable[[str], object] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -63,6 +65,7 @@ class Forecast:
         self.usd_per_hour = self.plan.usd_per_hour if usd_per_hour is None else usd_per_hour
         self.max_usd = checked(max_usd, self.usd_per_hour)
         self.steps, self.done = max(steps, done), done
+        self.stops_every = stops_every
         self.to_come = dict(self.plan.pauses if to_come is None else to_come)
         self.stopped: str | None = None  # the line that it was stopped with
         self.warned: str | None = None  # the line that the plan's p90 was warned of with
@@ -143,7 +146,7 @@ class Forecast:
     def _look(self) -> None:
         if self.done >= self.steps:
             return
-        if self._would_pass():
+        if self.done % self.stops_every == 0 and self._would_pass():
             self.stopped = (
                 f"stopped after step {self.done:,} of {self.steps:,}: "
                 f"{costs(self.spent_seconds, self.usd_per_hour)} are spent, and the next step "
@@ -166,14 +169,16 @@ class Forecast:
             self._say(f"planner: {self.warned}")
 
     def _would_pass(self) -> bool:
-        """Would one more step, and the saving after it, cost more than was allowed?"""
+        """Would the steps until it may stop again, and the saving after them, cost more than was
+        allowed?"""
         if self.max_usd is None:
             return False
         apart = self._apart()
         count = self._times.count
         step = self._times.mean(apart) if count > apart else self._times.total_seconds / count
         saving = max(self._paused.get("saving", [0.0]))
-        after = usd_of(self.spent_seconds + step + saving, self.usd_per_hour)
+        ahead = self.stops_every * step + saving
+        after = usd_of(self.spent_seconds + ahead, self.usd_per_hour)
         return after is not None and after > self.max_usd
 
 

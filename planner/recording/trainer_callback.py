@@ -168,7 +168,7 @@ class PlannerCallback(_TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.recording is not None:
             self.recording.step()
-        stopped = self.forecast.step(state, control)
+        stopped = self.forecast.step(args, state, control)
         if stopped is not None and self.recording is not None:
             self.recording.note(stopped)
 

@@ -24,22 +24,25 @@ class TrainerForecast:
         self.forecast: Forecast | None = None
 
     def begin(self, args: Any, state: Any) -> None:
+        options: dict[str, Any] = dict(self.options)
+        if not state.is_world_process_zero:
+            options["say"] = _nothing
         self.forecast = Forecast(
             state.max_steps,
             done=state.global_step,
             to_come=to_come(args, state),
-            **self.options | ({} if state.is_world_process_zero else {"say": _nothing}),
+            stops_every=LOOK_EVERY if _processes() > 1 else 1,
+            **options,
         )
-        self._device = args.device
 
-    def step(self, state: Any, control: Any) -> str | None:
+    def step(self, args: Any, state: Any, control: Any) -> str | None:
         """A step is over. The line that the run is stopped with, at the step that stops it."""
         if self.forecast is None or self.forecast.stopped and control.should_training_stop:
             return None
         stop = self.forecast.step()
         if self.forecast.max_usd is not None and _processes() > 1:
             looks = state.global_step % LOOK_EVERY == 0
-            stop = looks and _as_the_first_says(stop, self._device)
+            stop = looks and _as_the_first_says(stop, args.device)
         if not stop:
             return None
         control.should_save, control.should_training_stop = True, True

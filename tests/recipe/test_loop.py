@@ -97,7 +97,7 @@ def test_a_run_stops_before_what_it_may_cost_and_goes_on_from_there(tmp_path, ca
     [
         ("fine_tune", ("--padding", "packed", "--max-length", "64")),
         ("partial_fine_tune", ("--unfrozen-blocks", "1")),
-        ("scratch", ("--optimizer", "adafactor", "--padding", "max", "--max-length", "96")),
+        ("scratch", ("--optimizer", "adafactor_torch", "--padding", "max", "--max-length", "96")),
         ("lora", ("--gradient-checkpointing", "full", "--precision", "fp32")),
     ],
 )

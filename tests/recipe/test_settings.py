@@ -10,6 +10,8 @@ import yaml
 from planner.errors import PlannerError
 from planner.question import Question
 from planner.question.parsing import question_and_file
+from planner.recipe import expressible
+from planner.recipe.expressible import unknown_fields
 from planner.recipe.planned import planned
 from planner.recipe.scripts import files_of
 
@@ -39,7 +41,7 @@ def config_of(plan):
         (dict(group_by_length=True), dict(train_sampling_strategy="group_by_length")),
         (dict(optimizer="adamw_8bit"), dict(optim="adamw_bnb_8bit")),
         (
-            dict(optimizer="adafactor"),
+            dict(optimizer="adafactor_torch"),
             dict(optimizer_class="torch.optim.Adafactor", optimizer_arguments={}),
         ),
         (dict(max_steps=100, evaluations_per_epoch=0), dict(max_steps=100, eval_strategy="no")),
@@ -121,6 +123,19 @@ def test_what_no_script_runs_is_refused_in_one_line(plan_of, chats, fields, word
     assert "\n" not in str(refusal.value)
 
 
+def test_no_field_is_newer_than_the_scripts():
+    """A new field of how it is trained is expressed, refused or said in planner/recipe, and then
+    stands in KNOWN."""
+    assert not unknown_fields()
+
+
+def test_a_field_that_scripts_do_not_know_is_refused(plan_of, chats, monkeypatch):
+    monkeypatch.setattr(expressible, "KNOWN", expressible.KNOWN - {"lora_rank"})
+    with pytest.raises(PlannerError, match="--lora-rank: lora rank is newer than the scripts"):
+        files_of(plan_of(chats, lora_rank=8))
+    files_of(plan_of(chats))  # where it is not asked it is the plan's own
+
+
 def test_counts_alone_are_refused():
     question = Question(model="Llama-3.2-1B", samples=100, tokens_per_sample=50, gpu="l4")
     with pytest.raises(PlannerError, match="trains on data"):
@@ -142,7 +157,14 @@ def test_a_plan_that_does_not_fit_is_said_first(plan_of, chats):
 def test_the_readme_says_the_planned_figures_and_versions(plan_of, chats):
     plan = plan_of(chats)
     files = files_of(plan)
-    for word in ("h100", "planner validate", "--max-usd", "held out", "a GPU-hour"):
+    for word in (
+        "h100",
+        "60 records of chat",
+        "planner validate",
+        "--max-usd",
+        "held out",
+        "a GPU-hour",
+    ):
         assert word.lower() in files["README.md"].lower()
     pinned = files["requirements.txt"].split("# What else")[0]
     assert "torch==" in pinned and "transformers==" in pinned and "+cpu" not in pinned

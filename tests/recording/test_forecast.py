@@ -160,12 +160,20 @@ def test_it_stops_once_before_the_limit_and_not_a_step_too_early(each, part, pri
     forecast, said = made(clock, steps, usd_per_hour=price, max_usd=limit)
     made_steps = len(run(forecast, clock, [each] * steps))
     assert made_steps == max(1, math.floor(part * steps + 1e-9)) or made_steps == pytest.approx(
-        part * steps, abs=1
+        part * steps, abs=1.01
     )
     spent = (clock.now - 100.0) * price / 3600
     assert spent <= limit * (1 + 1e-9) and spent + 2 * each * price / 3600 > limit
     assert forecast.step() is True, "it stays stopped"
     assert len([line for line in said if "stopped after" in line]) == 1
+
+
+def test_where_it_stops_only_at_some_steps_the_limit_is_kept_all_the_same():
+    """As of many processes, which agree at every tenth step."""
+    clock = Clock()
+    forecast, said = made(clock, 100, usd_per_hour=3600.0, max_usd=57.5, stops_every=10)
+    run(forecast, clock, [1.0] * 100)
+    assert clock.now - 100.0 == 50.0 and "stopped after step 50" in said[-1]
 
 
 def test_a_checkpoint_is_left_room_for():

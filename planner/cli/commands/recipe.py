@@ -39,7 +39,7 @@ def command(
     from planner.recipe.folder import check_folder, write_folder
 
     if output is None:
-        raise QuestionError("where to?", where="-o", mend="Name a folder, such as -o train/")
+        raise QuestionError("no folder to write to", mend="Name one with -o, such as -o train/")
     check_folder(output, force=force)
     answering.must_name_a_model(model, data, flags)
     with working() as progress:
