@@ -165,14 +165,19 @@ def test_a_waveform_gives_whole_frames():
     "family, more",
     [
         ("wav2vec2", {}),
-        ("hubert", {}),
-        ("wavlm", {}),
-        ("data2vec-audio", {}),
-        ("sew", {}),
-        ("unispeech", {}),
-        ("unispeech-sat", {}),
-        ("wav2vec2-conformer", {}),
-        ("wav2vec2-bert", {}),
+        *(
+            pytest.param(family, {}, marks=pytest.mark.slow)
+            for family in (
+                "hubert",
+                "wavlm",
+                "data2vec-audio",
+                "sew",
+                "unispeech",
+                "unispeech-sat",
+                "wav2vec2-conformer",
+                "wav2vec2-bert",
+            )
+        ),
     ],
 )
 def test_every_family_of_ctc_is_traced_with_its_loss(family, more, tmp_path):

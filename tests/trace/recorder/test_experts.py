@@ -145,7 +145,17 @@ def products(trace, **point):
     return sum(matrix), sum(int(n) for n, s in zip(counts, trace.signatures) if "grouped" in s.op)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+#: One whose experts are grouped by its library and one whose loop has a stand-in, on every day.
+QUICK = ("mixtral", "dbrx")
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(family, marks=[] if family in QUICK else [pytest.mark.slow])
+        for family in FAMILIES
+    ],
+)
 def test_every_precision_has_the_same_products(family, mixture):
     facts = mixture(family)
     assert facts.task == "causal_lm"
