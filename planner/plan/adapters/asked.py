@@ -83,6 +83,13 @@ def _check_virtual_tokens(question: Question, facts: ModelFacts, method: Method)
             where=facts.name,
             mend=f"Ask for {FieldName('adapter')} {LORA}",
         )
+    if question.kernels is not None:
+        raise QuestionError(
+            f"kernels of {question.kernels} are not planned with the virtual tokens of "
+            f"{method.words}",
+            where=FieldName("kernels"),
+            mend="Leave them out",
+        )
     if question.loss not in (None, "plain"):
         raise QuestionError(
             f"a {question.loss} loss is not planned with the virtual tokens of {method.words}",
