@@ -158,6 +158,7 @@ def test_what_a_method_has_not_is_said(llama):
         ({"adapter": "loha", "load_in": "8bit"}, "LoHa is not planned over"),
         ({"adapter": "boft", "adapter_block_size": 5}, "boft_block_size"),
         ({"adapter": "prompt", "virtual_tokens": 4096}, "leave no place"),
+        ({"adapter": "boft", "compile": True}, "not planned under torch.compile"),
         ({"adapter": "prefix", "kernels": "unsloth"}, "kernels of unsloth"),
         (
             {"adapter": "p_tuning", "objective": "grpo", "global_batch": 8},

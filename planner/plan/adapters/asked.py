@@ -59,6 +59,12 @@ def check_adapter(
             where=FieldName("gradient_checkpointing"),
             mend="Ask for none, or leave it out",
         )
+    if question.compile and not method.compiles:
+        raise QuestionError(
+            f"a step of {method.words} is not planned under torch.compile",
+            where=FieldName("compile"),
+            mend="Leave it out",
+        )
     if method.has_virtual_tokens:
         _check_virtual_tokens(question, facts, method)
 
