@@ -56,6 +56,7 @@ class Method:
     has_virtual_tokens: bool
     knows_task: bool
     checkpoints: bool
+    compiles: bool
     traced_as: str
     trains: str
     says: str
@@ -148,6 +149,7 @@ def _method(row: dict[str, str]) -> Method:
         has_virtual_tokens=row["virtual_tokens"] == "yes",
         knows_task=row["task_types"] == "yes",
         checkpoints=row["checkpointing"] == "yes",
+        compiles=row["compiles"] == "yes",
         traced_as=row["traced_as"] or row["adapter"],
         trains=row["trains"],
         says=row["says"],

@@ -35,7 +35,7 @@ TOOLS = (
     *("lightning", "llamafactory", "torchtune", "transformers", "trl", "unsloth"),
 )
 #: Columns of what a method of adapters needs.
-YES_OR_NO = ("virtual_tokens", "task_types", "checkpointing", "warning")
+YES_OR_NO = ("virtual_tokens", "task_types", "checkpointing", "compiles", "warning")
 OF_WORK = {
     "defaults/training.csv": GENERIC
     + (

@@ -59,6 +59,12 @@ def check_adapter(
             where=FieldName("gradient_checkpointing"),
             mend="Ask for none, or leave it out",
         )
+    if question.compile and not method.compiles:
+        raise QuestionError(
+            f"a step of {method.words} is not planned under torch.compile",
+            where=FieldName("compile"),
+            mend="Leave it out",
+        )
     if method.has_virtual_tokens:
         _check_virtual_tokens(question, facts, method)
 
@@ -82,6 +88,13 @@ def _check_virtual_tokens(question: Question, facts: ModelFacts, method: Method)
             "tokens, and not the virtual ones before it",
             where=facts.name,
             mend=f"Ask for {FieldName('adapter')} {LORA}",
+        )
+    if question.kernels is not None:
+        raise QuestionError(
+            f"kernels of {question.kernels} are not planned with the virtual tokens of "
+            f"{method.words}",
+            where=FieldName("kernels"),
+            mend="Leave them out",
         )
     if question.loss not in (None, "plain"):
         raise QuestionError(

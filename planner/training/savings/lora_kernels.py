@@ -41,7 +41,8 @@ def adapted(layer: Any) -> Adapted | None:
     (name,) = names
     drops = not isinstance(layer.lora_dropout[name], torch.nn.Identity)
     special = name in getattr(layer, "lora_variant", {}) or layer.base_layer.bias is not None
-    if drops or special:
+    # AdaLoRA's three matrices are no layers
+    if drops or special or not isinstance(layer.lora_A[name], torch.nn.Linear):
         return None
     a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
     return Adapted(layer.base_layer, a, b, layer.scaling[name])

@@ -158,7 +158,12 @@ def test_what_a_method_has_not_is_said(llama):
         ({"adapter": "loha", "load_in": "8bit"}, "LoHa is not planned over"),
         ({"adapter": "boft", "adapter_block_size": 5}, "boft_block_size"),
         ({"adapter": "prompt", "virtual_tokens": 4096}, "leave no place"),
-        ({"adapter": "p_tuning", "objective": "grpo"}, "not planned with an objective"),
+        ({"adapter": "boft", "compile": True}, "not planned under torch.compile"),
+        ({"adapter": "prefix", "kernels": "unsloth"}, "kernels of unsloth"),
+        (
+            {"adapter": "p_tuning", "objective": "grpo", "global_batch": 8},
+            "not planned with an objective",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused_in_one_line(llama, asked, words):
@@ -187,6 +192,16 @@ def test_methods_over_weights_in_four_bits_hold_less(llama, adapter):
     four = option(ask(llama, adapter, strategy="qlora", kbit_preparation="none"))
     assert four["memory"]["breakdown"]["weights"] < plain["memory"]["breakdown"]["weights"]
     assert four["model"]["trainable_params"] == plain["model"]["trainable_params"]
+
+
+@pytest.mark.parametrize("adapter", ["adalora", "dora", "vera"])
+def test_kernels_of_lora_leave_other_adapters_to_peft(llama, adapter):
+    """Unsloth's kernels have LoRA's products alone."""
+    found = option(ask(llama, adapter, kernels="unsloth"))
+    assert (
+        found["model"]["trainable_params"]
+        == option(ask(llama, adapter))["model"]["trainable_params"]
+    )
 
 
 def test_another_method_is_not_advised_in_lora_s_words(llama):
