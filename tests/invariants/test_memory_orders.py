@@ -11,6 +11,9 @@ from planner.plan.placement.grid import Grids
 from planner.plan.placement.search import prove
 from planner.plan.placement.variants import variants
 
+#: Every shipped trace is read for these, which asks no clock and no price.
+OVER_ALL = pytest.mark.slow
+
 SAME = 1e-9
 #: Frozen blocks under transformers' checkpointing: ``activation_checkpointing_enable`` makes the
 #: embeddings' output require gradients, so that gradients flow through all blocks: they are
@@ -24,6 +27,7 @@ HEAVY = 30_000_000
 MOSTLY_BLOCKS = 200_000_000
 
 
+@OVER_ALL
 def test_qlora_s_weights_are_no_more_than_lora_s():
     seen = 0
     for qlora, lora in shipped.pairs({"strategy": "qlora"}, {"strategy": "lora"}):
@@ -35,6 +39,7 @@ def test_qlora_s_weights_are_no_more_than_lora_s():
     assert seen > 8
 
 
+@OVER_ALL
 @pytest.mark.parametrize("strategy", ["lora", "qlora", "partial_fine_tune", "feature_extraction"])
 def test_what_trains_less_holds_less(strategy):
     """Under checkpointing in all; without it the state alone, for adapters: PEFT keeps them in
@@ -61,6 +66,7 @@ def test_what_trains_less_holds_less(strategy):
     assert seen > 10
 
 
+@OVER_ALL
 def test_checkpointing_never_holds_more():
     """Live bytes; what the allocator makes of them is below. Where a peak lies outside the blocks
     (the optimizer's, or the logits') both hold the same."""
@@ -78,6 +84,7 @@ def test_checkpointing_never_holds_more():
     assert seen > 300
 
 
+@OVER_ALL
 def test_no_recomputed_block_leaves_anything_behind():
     """Casts of weights end with the block that is computed again, as torch's cache of them does at
     the end of the outermost autocast block."""
@@ -95,6 +102,7 @@ def test_no_recomputed_block_leaves_anything_behind():
     assert seen > 50
 
 
+@OVER_ALL
 def test_a_larger_batch_and_a_longer_one_never_hold_less():
     seen = 0
     for step in shipped.steps():

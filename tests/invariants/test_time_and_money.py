@@ -13,6 +13,9 @@ from planner.question import Question
 from planner.step_time.clock import StepClock
 from planner.step_time.least import least_seconds
 
+#: Every shipped trace is read for these, which asks no clock and no price.
+OVER_ALL = pytest.mark.slow
+
 DEVICES = ("h100-sxm", "rtx-3060-12", "l4", "a100-sxm-80")
 
 
@@ -33,6 +36,7 @@ def priced(step, device):
     return trace, dims, points, time
 
 
+@OVER_ALL
 def test_a_larger_batch_or_a_longer_one_never_takes_less():
     seen = 0
     for number, step in enumerate(shipped.steps()):
@@ -48,6 +52,7 @@ def test_a_larger_batch_or_a_longer_one_never_takes_less():
     assert seen > 1500
 
 
+@OVER_ALL
 def test_no_bound_is_above_what_is_priced():
     for number, step in enumerate(shipped.steps()):
         device = DEVICES[number % len(DEVICES)]
