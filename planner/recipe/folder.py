@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from planner.errors import MachineError, QuestionError
+from planner.errors import FieldName, MachineError, QuestionError
 from planner.files import umask, write
 
 
@@ -22,7 +22,7 @@ def check_folder(folder: Path, *, force: bool) -> None:
         )
     if folder.is_dir() and any(folder.iterdir()) and not force:
         raise QuestionError(
-            "is not empty", where=str(folder), mend="--force overwrites a recipe's files in it"
+            "is not empty", where=str(folder), mend=f"{FieldName('force')} overwrites a recipe's files in it"
         )
 
 

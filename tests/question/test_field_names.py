@@ -20,8 +20,9 @@ CITED = re.compile(r"planner ((?:[a-z]+ )+)(?:[A-Z]+ )*--([a-z-]+)")
 OTHERS = ("--format=csv", "docker run --shm-size")
 
 
-#: Files whose flags are not the planner's: git's, and the names of colours in a style sheet.
-FOREIGN = ("diff/git.py", "serve/api/pages.py")
+#: Files whose flags are not the planner's: git's, the names of colours in a style sheet, and those
+#: of the scripts that a recipe writes.
+FOREIGN = ("diff/git.py", "serve/api/pages.py", "recipe/readme.py")
 
 
 def deep_files():

@@ -351,7 +351,7 @@ def test_a_method_that_is_not_planned_is_no_strategy_of_the_planner():
         (lambda p: torch.optim.SGD(p, 0.1, momentum=0.9), "sgd"),
         (lambda p: torch.optim.SGD(p, 0.1, momentum=0.5), None),
         (lambda p: torch.optim.Adam(p), "adam"),
-        (lambda p: torch.optim.RMSprop(p), None),
+        (lambda p: torch.optim.RMSprop(p), "rmsprop"),
     ],
 )
 def test_real_optimizers_have_the_questions_names(make, name):
@@ -366,7 +366,7 @@ def test_real_optimizers_have_the_questions_names(make, name):
         ("adamw_bnb_8bit", "adamw_8bit"),
         ("paged_adamw_8bit", "adamw_8bit_paged"),
         ("sgd", "sgd_plain"),
-        ("galore_adamw", None),
+        ("galore_adamw", "galore_adamw"),
         ("adafactor", "adafactor"),
         (None, None),
     ],
