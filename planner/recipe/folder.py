@@ -22,7 +22,9 @@ def check_folder(folder: Path, *, force: bool) -> None:
         )
     if folder.is_dir() and any(folder.iterdir()) and not force:
         raise QuestionError(
-            "is not empty", where=str(folder), mend=f"{FieldName('force')} overwrites a recipe's files in it"
+            "is not empty",
+            where=str(folder),
+            mend=f"{FieldName('force')} overwrites a recipe's files in it",
         )
 
 
