@@ -85,7 +85,8 @@ def software_lines(question: Question, facts: ModelFacts, optimizer: str) -> lis
         parts = sorted(families(question.kernels)[_model_type(facts)])
         named = ", ".join(part.removesuffix("_apart") for part in parts)
         text = f"kernels of {question.kernels}, recorded as they run: {named}"
-        if question.kernels == UNSLOTH:
+        offloads = "activations" in (question.offload or ())
+        if question.kernels == UNSLOTH and not offloads:
             text += (
                 f"; its own checkpointing is {FieldName('gradient_checkpointing')} full with "
                 f"{FieldName('offload')} activations"
