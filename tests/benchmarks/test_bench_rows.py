@@ -4,6 +4,7 @@ import pytest
 from table_rows import TIMM, rows
 
 from benchmarks import tables
+from benchmarks.stack_tables import untold
 from benchmarks.tables import (
     litgpt,
     timm_train,
@@ -34,7 +35,8 @@ def test_published_rows_survive_a_round_trip():
         ),
     ]
     again = list(from_rows(rows(to_csv(cases))))
-    assert again == cases
+    # the shipped table has no column for today's words: benchmarks/stack_tables.py asks with them
+    assert again == [untold(case) for case in cases] and untold(cases[-1]) != cases[-1]
     assert list(rows(to_csv(cases))[0]) == list(COLUMNS)
 
 
