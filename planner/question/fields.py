@@ -62,6 +62,10 @@ def plain_types(annotation: Any) -> set[type]:
     return set() if annotation is type(None) else {get_origin(annotation) or annotation}
 
 
+#: How many allowed names an error lists.
+MOST_SHOWN = 24
+
+
 @dataclass(frozen=True)
 class Places:
     """Where the values of a question were given: ``where`` by field, a field's own name by default;
@@ -98,7 +102,9 @@ def _mend(info: FieldInfo | None, value: Any) -> str | None:
     if not allowed:
         return None
     near = nearest(value, allowed) if isinstance(value, str) else []
-    known = f"Allowed: {', '.join(allowed)}"
+    more = len(allowed) - MOST_SHOWN
+    known = f"Allowed: {', '.join(allowed if more <= 1 else allowed[:MOST_SHOWN])}"
+    known += f" and {more} more, which planner schema question lists" if more > 1 else ""
     return f"Did you mean {' or '.join(near)}? {known}" if near else known
 
 
