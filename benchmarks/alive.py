@@ -1,4 +1,5 @@
-"""The bytes that are alive while real operations run."""
+"""The bytes that are alive while real operations run, as they are or as CUDA's allocator rounds
+them."""
 
 from __future__ import annotations
 
@@ -8,13 +9,21 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from planner.memory.allocator import MIN_BLOCK
+
+
+def rounded(size: int) -> int:
+    """In bytes; nothing is nothing."""
+    return -(-size // MIN_BLOCK) * MIN_BLOCK
+
 
 class Alive(TorchDispatchMode):
     """The most bytes of tensors that were born inside and are alive at once; what single operations
-    allocate within themselves is not seen."""
+    allocate within themselves is not seen. ``rounds``: as the allocator does."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, rounds: bool = False) -> None:
         super().__init__()
+        self._rounds = rounds
         self.now = self.peak = 0
         self._known: dict[int, weakref.ref] = {}
 
@@ -37,6 +46,7 @@ class Alive(TorchDispatchMode):
         if address in self._known:
             return
         size = storage.nbytes() if born else 0
+        size = rounded(size) if self._rounds else size
         self.now += size
         self._known[address] = weakref.ref(storage, lambda _, a=address, s=size: self._died(a, s))
 

@@ -23,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.held.alive import Alive, rounded  # noqa: E402
+from benchmarks.alive import Alive, rounded  # noqa: E402
 from planner.models.facts import ModelFacts  # noqa: E402
 from planner.models.resolve import resolve  # noqa: E402
 from planner.question.optimizers import optimizer_rows  # noqa: E402
@@ -147,7 +147,7 @@ def _real(facts: ModelFacts, chosen: Recipe, point: dict[str, int]) -> dict[str,
     update = 0
     for _ in range(3):
         prepared.forward(prepared.batch(**point)).backward()
-        alive = Alive()
+        alive = Alive(rounds=True)
         with alive, torch.no_grad():
             optimizer.step()
         update = alive.peak

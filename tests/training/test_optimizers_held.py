@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 import torch
 
-from benchmarks.held.alive import Alive, rounded
+from benchmarks.alive import Alive, rounded
 from planner.question.optimizers import (
     asked_as,
     asked_names,
@@ -85,7 +85,7 @@ def test_an_update_allocates_what_the_real_one_does(name):
     for _ in range(3):
         for group in real.param_groups:
             with_gradients(group["params"])
-        alive = Alive()
+        alive = Alive(rounds=True)
         with alive, torch.no_grad():
             real.step()
     raw = recorded_update([spec(p) for p in with_gradients(parameters("meta"))], recipe(name))

@@ -25,12 +25,12 @@ from planner.plan.inputs.of_its_day import of_its_day
 from planner.plan.inputs.practice import Practice
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.written import (
+    check_batch,
     check_optimizer,
     check_padding,
     kernel_settings,
     preparation,
     software_lines,
-    updates_within,
 )
 from planner.plan.objectives.asked import objective_asked, traced
 from planner.plan.objectives.groups import prompt_room
@@ -122,13 +122,8 @@ def choose(
     batch, micro_batch, capped = _capped(question, data, made)
     length = made.length or default_length(question, facts, data)
     packed = (question.padding or ("packed" if made.packed else "longest")) == "packed"
-    if recipe.optimizer_in_backward and micro_batch and batch > micro_batch * question.gpus:
-        raise QuestionError(
-            f"{updates_within(question, day.optimizer)} updates after every micro-batch, and "
-            f"{micro_batch} samples on {question.gpus} GPU(s) are no batch of {batch}",
-            where=FieldName("global_batch"),
-            mend=f"Leave it out, or ask for {FieldName('micro_batch')} {batch // question.gpus}",
-        )
+    if recipe.optimizer_in_backward and micro_batch:
+        check_batch(question, day.optimizer, batch, micro_batch)
     return TrainingChoices(
         recipe=recipe,
         checkpointing=checkpointing(question, strategy, policies),

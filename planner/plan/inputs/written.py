@@ -115,6 +115,18 @@ def check_optimizer(question: Question, optimizer: str) -> None:
         )
 
 
+def check_batch(question: Question, optimizer: str, batch: int, micro_batch: int) -> None:
+    """Raises QuestionError for updates inside the backward pass with a batch of several
+    micro-batches, whose gradients cannot wait."""
+    if batch > micro_batch * question.gpus:
+        raise QuestionError(
+            f"{updates_within(question, optimizer)} updates after every micro-batch, and "
+            f"{micro_batch} samples on {question.gpus} GPU(s) are no batch of {batch}",
+            where=FieldName("global_batch"),
+            mend=f"Leave it out, or ask for {FieldName('micro_batch')} {batch // question.gpus}",
+        )
+
+
 def updates_within(question: Question, optimizer: str) -> str:
     """What asks for updates in the backward pass."""
     own = question.optimizer_in_backward

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from benchmarks.held.alive import Alive
+from benchmarks.alive import Alive
 from planner.errors import PlannerError
 
 pytestmark = pytest.mark.skipif(
@@ -148,7 +148,7 @@ def stepped(facts, made):
     one.forward(batch).backward()  # tables that a model makes in its first step
     for parameter in one.trainable:
         parameter.grad = None
-    with Alive(rounds=False) as alive:
+    with Alive() as alive:
         loss = one.forward(batch)
         torch.autograd.backward(loss)
         loss = float(loss.detach())
