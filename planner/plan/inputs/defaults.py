@@ -25,6 +25,7 @@ from planner.plan.inputs.of_its_day import OfItsDay, of_its_day
 from planner.plan.inputs.practice import Practice
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.written import (
+    check_attention,
     check_batch,
     check_optimizer,
     check_padding,
@@ -93,6 +94,7 @@ def choose(
     asked, day = asked_values(question), of_its_day(question, facts)
     check_optimizer(question, day.optimizer)
     check_padding(question, facts)
+    check_attention(question, facts)
     settled = TracedSettings(
         **asked
         | {
