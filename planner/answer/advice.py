@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 from planner import tables
+from planner.answer.leaner_software import loss_in_chunks, updates_in_backward
 from planner.errors import FieldName, PlannerError
 from planner.figures import Estimate
 from planner.parallel.plan import ParallelPlan
@@ -86,7 +87,7 @@ def _changes(problem: Problem, option: Option) -> Iterator[_Change]:
     leaner = (
         _smaller_batches(problem, option, checkpoint, state)
         if option.setting.recipe.optimizer_in_backward
-        else _leaner_steps(option, checkpoint, small, state)
+        else _leaner_steps(problem, option, checkpoint, small, state)
     )
     adapters = _adapters(problem, option, checkpoint | small)
     for change in (*leaner, *_unprepared(problem, option), *adapters):
@@ -148,7 +149,11 @@ def _smaller_batches(
 
 
 def _leaner_steps(
-    option: Option, checkpoint: dict[str, Any], small: dict[str, Any], state: float
+    problem: Problem,
+    option: Option,
+    checkpoint: dict[str, Any],
+    small: dict[str, Any],
+    state: float,
 ) -> Iterator[_Change]:
     setting = option.setting
     if setting.micro_batch > 1:
@@ -159,7 +164,34 @@ def _leaner_steps(
         if setting.micro_batch > 1:
             text = "gradient checkpointing and micro-batch 1"
             yield _Change(text, checkpoint | small, state)
+    yield from _in_chunks(problem, option, checkpoint | small, state)
     yield from _lighter_optimizer(option, checkpoint | small)
+    yield from _in_backward(problem, option)
+
+
+def _in_chunks(
+    problem: Problem, option: Option, smallest: dict[str, Any], state: float
+) -> Iterator[_Change]:
+    """Beside the smallest step, where that alone does not do."""
+    tried = _tried(problem, option, _Change("", smallest, state))
+    if tried is None or tried.fits:
+        return
+    room = option.setting.proven_memory.device_total_bytes
+    text, update = loss_in_chunks(problem, option, tried.used.p90 - room)
+    if update:
+        text += ", gradient checkpointing, micro-batch 1"
+        yield _Change(text, smallest | update, state)
+
+
+def _in_backward(problem: Problem, option: Option) -> Iterator[_Change]:
+    """Where gradients are what is too much beside weights and 8-bit states."""
+    if option.strategy not in _TRAINS_MUCH or objective_asked(problem.question) is not None:
+        return
+    memory, states = option.setting.proven_memory, _states_8bit(option)
+    parts = memory.breakdown
+    if parts["weights"] + parts["gradients"] + states > memory.device_total_bytes:
+        text, update = updates_in_backward(option.rented.parallel.data_parallel)
+        yield _Change(text, update, parts["weights"] + states)
 
 
 def _lighter_optimizer(option: Option, update: dict[str, Any]) -> Iterator[_Change]:

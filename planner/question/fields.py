@@ -36,10 +36,12 @@ COMPLAINTS = {
 
 class OneOf:
     """Marks a text field that allows certain names, where they are found and not written down:
-    ``Annotated[str, OneOf(names)]`` behaves as ``Literal`` of the names does."""
+    ``Annotated[str, OneOf(names)]`` behaves as ``Literal`` of the names does. ``refused``: names
+    that exist elsewhere, with why they are not allowed here."""
 
-    def __init__(self, names: Iterable[str]):
+    def __init__(self, names: Iterable[str], refused: Mapping[str, str] | None = None):
         self.names = tuple(names)
+        self.refused = dict(refused or {})
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> CoreSchema:
         return core_schema.literal_schema(list(self.names))
@@ -53,6 +55,14 @@ def choices(annotation: Any) -> list[str]:
     if get_origin(annotation) is Literal:
         return [str(value) for value in get_args(annotation)]
     return [value for part in get_args(annotation) for value in choices(part)]
+
+
+def _reason(annotation: Any, value: Any) -> str | None:
+    """Why a name that exists elsewhere is not allowed; None for any other."""
+    if isinstance(annotation, OneOf):
+        return annotation.refused.get(str(value).lower())
+    found = (_reason(part, value) for part in get_args(annotation))
+    return next((reason for reason in found if reason is not None), None)
 
 
 def plain_types(annotation: Any) -> set[type]:
@@ -92,6 +102,9 @@ def refusal(error: ErrorDetails, fields: Mapping[str, FieldInfo], places: Places
         return QuestionError(f"the key {name!r} is missing", where=where)
     shown = reprlib.repr(error["input"])
     where = place(name, places.where)
+    reason = _reason(fields[name].annotation, error["input"]) if name in fields else None
+    if reason is not None:
+        return QuestionError(f"{shown} is not planned: {reason}", where=where)
     mend = _mend(fields.get(name), error["input"])
     return QuestionError(f"{shown} {_complaint(error)}", where=where, mend=mend)
 

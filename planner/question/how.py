@@ -8,12 +8,12 @@ from pydantic import Field
 
 from planner.question import adapters
 from planner.question.fields import OneOf
-from planner.question.optimizers import asked_names
+from planner.question.optimizers import asked_names, refused_names
 from planner.question.settings import SETTINGS
 from planner.question.training_setting import OBJECTIVES
 from planner.question.what import What
 
-Optimizer = Annotated[str, OneOf(asked_names())]
+Optimizer = Annotated[str, OneOf(asked_names(), refused_names())]
 Objective = Annotated[str, OneOf(OBJECTIVES)]
 Adapter = Annotated[str, OneOf(adapters.names())]
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"]

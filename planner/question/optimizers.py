@@ -61,6 +61,12 @@ def asked_names() -> tuple[str, ...]:
     return tuple(row.asked_as for row in optimizer_rows())
 
 
+@cache
+def refused_names() -> dict[str, str]:
+    """Optimizers that exist and are not planned → why not."""
+    return {row["optimizer"]: row["reason"] for row in tables.rows("optimizers_refused.csv")}
+
+
 def asked_row(name: str) -> OptimizerRow | None:
     """Of a question's name."""
     return next((row for row in optimizer_rows() if row.asked_as == name), None)

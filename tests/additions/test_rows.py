@@ -85,7 +85,7 @@ def test_an_optimizer_is_one_entry_and_one_row(tmp_path):
 def test_an_optimizer_of_ones_own_is_shown_and_really_runs(tmp_path):
     profiles = toy_optimizer(tmp_path)
     help_text = planner(tmp_path, "estimate", "--help", profiles=profiles).stdout
-    assert "adalomo, toy" in " ".join(help_text.split())
+    assert "came, toy" in " ".join(help_text.split())
     schema = json.loads(planner(tmp_path, "schema", "question", profiles=profiles).stdout)
     assert "toy" in json.dumps(schema["properties"]["optimizer"])
     done = planner(

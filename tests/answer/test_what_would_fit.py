@@ -36,3 +36,45 @@ def test_what_is_not_quantised_of_a_mixture_names_its_remedy():
     assert mended["options"][0]["fits"]
     lines = [line["text"] for line in mended["first_lines"]]
     assert not any("they are made float32" in text for text in lines)
+
+
+def test_logits_that_are_too_much_name_the_loss_in_chunks():
+    asked = {"samples": 1000, "tokens_per_sample": 512, "max_length": 4096, "precision": "fp16"}
+    answer = estimate("gemma-2-2b", gpu="t4", strategy=["lora"], offline=True, **asked)
+    (option,) = answer["options"]
+    fix = next(fix for fix in option["fixes"] if "--loss chunked" in fix["change"])
+    assert not option["fits"] and fix["fits"]
+    mended = estimate(
+        "gemma-2-2b",
+        gpu="t4",
+        strategy=["lora"],
+        offline=True,
+        loss="chunked",
+        gradient_checkpointing="full",
+        micro_batch=1,
+        **asked,
+    )
+    assert mended["options"][0]["fits"]
+
+
+def test_gradients_that_are_too_much_name_updates_inside_the_backward_pass():
+    asked = {
+        "samples": 1000,
+        "tokens_per_sample": 512,
+        "gpu": "a100-40gb",
+        "strategy": ["fine_tune"],
+        "evaluations_per_epoch": 0,
+        "offline": True,
+    }
+    (option,) = estimate("Llama-3.1-8B", **asked)["options"]
+    fix = next(fix for fix in option["fixes"] if "--optimizer-in-backward" in fix["change"])
+    assert not option["fits"] and fix["fits"]
+    mended = estimate(
+        "Llama-3.1-8B",
+        optimizer="adamw_8bit",
+        optimizer_in_backward=True,
+        gradient_checkpointing="full",
+        global_batch=1,
+        **asked,
+    )
+    assert mended["options"][0]["fits"]

@@ -63,6 +63,17 @@ def test_lomo_updates_in_the_backward_pass_and_keeps_neither_gradients_nor_state
     assert option["step"]["seconds"]["p50"] > 0
 
 
+def test_prodigy_holds_four_of_each_weight_and_came_little_more_than_a_moment(model):
+    """prodigyopt: both moments, a sum and the first weights; came_pytorch: a float32 moment and
+    four vectors of a matrix."""
+    held = {
+        name: answered(model, optimizer=name)[0]["memory"]["breakdown"]["optimizer"]
+        for name in ("adamw", "prodigy", "came")
+    }
+    assert 1.9 < held["prodigy"] / held["adamw"] < 2.1
+    assert 0.5 < held["came"] / held["adamw"] < 1.2  # vectors of 512 bytes at the least
+
+
 def test_a_layerwise_optimizer_is_the_plain_one_inside_the_backward_pass(model):
     inside, said = answered(model, optimizer="galore_adamw_layerwise")
     after, _ = answered(model, optimizer="galore_adamw")
@@ -83,6 +94,8 @@ def test_a_layerwise_optimizer_is_the_plain_one_inside_the_backward_pass(model):
         ),
         ({"optimizer": "adalomo", "global_batch": 8}, "adalomo updates after every micro-batch"),
         ({"kernels": "liger", "compile": True}, "planned without torch.compile"),
+        ({"optimizer": "lbfgs"}, "its line search runs the model up to 25 times"),
+        ({"optimizer": "Sophia"}, "its estimate of the Hessian runs the model once more"),
     ],
 )
 def test_what_does_not_go_together_is_refused(model, more, words):

@@ -268,6 +268,7 @@ OF_WORK = {
         rows_satisfying(lambda row: row["trains"] and row["paper"], "no words or no paper"),
     ),
     "optimizers.csv": GENERIC + (unique("optimizer"), dated("date")),
+    "optimizers_refused.csv": GENERIC + (unique("optimizer"), dated("date")),
     "recipe_scripts/optimizers.csv": GENERIC + (unique("optimizer"), dated("date")),
     "rules/samples.csv": GENERIC
     + (

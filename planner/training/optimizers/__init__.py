@@ -19,10 +19,12 @@ import torch
 
 from planner.libraries import import_library
 from planner.question.optimizers import OptimizerRow, optimizer_rows
+from planner.training.optimizers.came import CAME
 from planner.training.optimizers.entry import Optimizer
 from planner.training.optimizers.kernels import Blockwise, FewBits, Fused
 from planner.training.optimizers.lomo import AdaLomo, Lomo
 from planner.training.optimizers.low_rank import Apollo, GaLore, GaLore8bit
+from planner.training.optimizers.prodigy import Prodigy
 from planner.training.optimizers.schedule_free import ScheduleFree
 from planner.training.optimizers.several import mark_outer, muon
 from planner.training.optimizers.soap import SOAP
@@ -114,6 +116,8 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "schedule_free_sgd": _own(ScheduleFree, adaptive=False),
     "lomo": _own(Lomo),
     "adalomo": _own(AdaLomo),
+    "prodigy": _own(Prodigy),
+    "came": _own(CAME),
 }
 
 
