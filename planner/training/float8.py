@@ -205,12 +205,12 @@ def chosen(built: BuiltModel, recipe: str, layers: str) -> tuple[dict[str, torch
         name: module
         for name, module in found.items()
         if not (module.in_features % multiple or module.out_features % multiple)
-        and (layers != "auto" or _pays(recipe, module.out_features, module.in_features))
+        and (layers != "auto" or pays(recipe, module.out_features, module.in_features))
     }
     return kept, len(found)
 
 
-def _pays(recipe: str, outputs: int, inputs: int) -> bool:
+def pays(recipe: str, outputs: int, inputs: int) -> bool:
     """torchao's ``_auto_filter_for_tensorwise`` and ``_auto_filter_for_rowwise``."""
     least_outputs = constant("float8_least_outputs", recipe)
     least_inputs = constant("float8_least_inputs", recipe)
