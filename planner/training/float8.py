@@ -34,13 +34,14 @@ _LIBRARY.impl(
     lambda a, b, scale_a, scale_b, dtype, fast: a.new_empty(a.shape[0], b.shape[1], dtype=dtype),
     "Meta",
 )
-_LIBRARY.impl(
-    "scaled_mm",
-    lambda a, b, scale_a, scale_b, dtype, fast: torch.ops.aten._scaled_mm(
-        a, b, scale_a, scale_b, out_dtype=dtype, use_fast_accum=fast
-    ),
-    "CPU",
-)
+for _device in ("CPU", "CUDA"):
+    _LIBRARY.impl(
+        "scaled_mm",
+        lambda a, b, scale_a, scale_b, dtype, fast: torch.ops.aten._scaled_mm(
+            a, b, scale_a, scale_b, out_dtype=dtype, use_fast_accum=fast
+        ),
+        _device,
+    )
 
 
 @dataclass(frozen=True)
