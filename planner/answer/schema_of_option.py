@@ -58,6 +58,14 @@ class Training(Part):
     group_by_length: bool = Field(
         default=False, description="Batches are of samples of about one length"
     )
+    float8: str | None = Field(
+        default=None,
+        description="tensorwise, rowwise or rowwise_with_gw_hp, where linear layers multiply in "
+        "8-bit floats",
+    )
+    float8_layers: str | None = Field(
+        default=None, description="auto, where small layers are left in 16 bits"
+    )
     loss: str | None = Field(default=None, description="chunked or fused, where it is")
     kernels: str | None = Field(default=None, description="liger or unsloth, where they run")
     adapter_precision: str | None = Field(

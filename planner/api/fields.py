@@ -61,6 +61,8 @@ class QuestionFields(TypedDict, total=False):
     gradient_checkpointing: Literal["auto", "none", "full", "selective"]
     attention: Literal["eager", "sdpa", "flash", "flex"]
     compile: bool
+    float8: Literal["tensorwise", "rowwise", "rowwise_with_gw_hp"] | None
+    float8_layers: Literal["all", "auto"] | None
     loss: Literal["plain", "chunked", "fused"] | None
     kernels: Literal["liger", "unsloth"] | None
     optimizer_in_backward: bool | None

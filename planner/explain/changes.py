@@ -13,6 +13,7 @@ from planner.plan.inputs.of_its_day import family, fused_share
 from planner.plan.steps.setting import Setting
 from planner.question.adapters import LORA, title_of
 from planner.question.stack import DEFAULT, stack_of
+from planner.question.training_setting import IN_FLOAT8
 from planner.question.training_setting import LORA as ADAPTERS
 from planner.training.recipe import Recipe
 
@@ -120,7 +121,10 @@ def _method(subject: Subject, setting: Setting, recipe: Recipe) -> Iterator[Try]
             continue
         if name in ADAPTERS and subject.question.adapter not in (None, LORA):
             text = f"{title_of(name, subject.question.adapter)} instead"
-        one = Try(f"method_{name}", text, {"strategy": [name]}, "method", opens=("precision",))
+        update: dict[str, Any] = {"strategy": [name]}
+        if recipe.float8 and name not in IN_FLOAT8:
+            update |= {"float8": None, "float8_layers": None}
+        one = Try(f"method_{name}", text, update, "method", opens=("precision",))
         if own not in METHODS:
             words = own.replace("_", " ")
             one = replace(one, why_not=f"{words} learns something else than adapters of the model")
@@ -160,6 +164,22 @@ def _compiled(subject: Subject, setting: Setting, recipe: Recipe) -> Iterator[Tr
         yield Try("compile_off", "without torch.compile", {"compile": False}, "numerics")
     else:
         yield Try("compile", "torch.compile", {"compile": True}, "numerics")
+
+
+def _float8(subject: Subject, setting: Setting, recipe: Recipe) -> Iterator[Try]:
+    """Beside torch.compile, without which it slows a step."""
+    if recipe.float8:
+        off = {"float8": None, "float8_layers": None}
+        yield Try("float8_off", "products in 16 bits instead of float8", off, "numerics")
+        return
+    one = Try("float8", "products in float8, tensorwise", {"float8": "tensorwise"}, "numerics")
+    if subject.option.strategy not in IN_FLOAT8 or recipe.objective is not None:
+        return
+    if not subject.option.rented.spec.supports("fp8"):
+        one = replace(one, why_not=f"{subject.option.rented.spec.name} has none")
+    elif not recipe.compile:
+        one = replace(one, why_not="without torch.compile its casts take longer than they save")
+    yield one
 
 
 def _padding(subject: Subject, setting: Setting, recipe: Recipe) -> Iterator[Try]:
@@ -267,6 +287,7 @@ _MAKERS: tuple[_Maker, ...] = (
     _method,
     _optimizer,
     _compiled,
+    _float8,
     _padding,
     _precision,
     _attention,

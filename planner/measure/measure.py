@@ -113,7 +113,7 @@ def local(question: Question, device: str | None) -> tuple[str, Question]:
         raise QuestionError(
             "a measurement pads its batches", where=FieldName("padding"), mend="Ask for longest"
         )
-    for name in ("loss", "kernels", "optimizer_in_backward", "offload"):
+    for name in ("float8", "loss", "kernels", "optimizer_in_backward", "offload"):
         if getattr(question, name) not in (None, False, [], "plain"):
             raise QuestionError(
                 "a measurement trains as transformers does, without it",

@@ -109,6 +109,8 @@ USES: dict[str, Use] = {
     "vector_store": RAG,
 }
 
+#: Training settings that another one asks for.
+NEEDS = {"reference": ("objective",), "float8_layers": ("float8",)}
 #: Training settings of adapters over weights that are loaded in few bits, or stored so.
 FEW_BITS = ("kbit_preparation", "quantised_layers")
 
@@ -120,7 +122,7 @@ def use_of(name: str) -> Use:
     setting = SETTINGS.get(name)
     if setting is None:
         return Use()
-    needs = ("objective",) if name == "reference" else ()
+    needs = NEEDS.get(name, ())
     found = Use(
         strategies=setting.strategies,
         tasks=setting.tasks,

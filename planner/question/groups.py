@@ -56,6 +56,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "gradient_checkpointing",
         "attention",
         "compile",
+        "float8",
+        "float8_layers",
         "loss",
         "kernels",
         "optimizer_in_backward",

@@ -99,6 +99,12 @@ class How(What):
     )
     attention: Attention = Field("sdpa", description=SETTINGS["attention"].words)
     compile: bool = Field(False, description=SETTINGS["compile"].words)
+    float8: Literal["tensorwise", "rowwise", "rowwise_with_gw_hp"] | None = Field(
+        None, description=SETTINGS["float8"].words
+    )
+    float8_layers: Literal["all", "auto"] | None = Field(
+        None, description=SETTINGS["float8_layers"].words
+    )
     loss: Literal["plain", "chunked", "fused"] | None = Field(
         None, description=SETTINGS["loss"].words
     )

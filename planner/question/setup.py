@@ -25,6 +25,8 @@ class TracedSettings:
     gradient_checkpointing: str = "none"  # none | full | selective
     attention: str = "sdpa"  # eager | sdpa | flash
     compile: bool = False
+    float8: str | None = None  # tensorwise | rowwise | rowwise_with_gw_hp; None: not
+    float8_layers: str | None = None  # auto; None: all but the head
     loss: str | None = None  # chunked | fused; None: the model's own
     kernels: str | None = None  # liger | unsloth; None: torch's
     adapter_precision: str | None = None  # weights; None: float32

@@ -100,6 +100,8 @@ OBJECTS_PER_IMAGE = TrainingSetting(
     published=False,
 )
 
+#: Strategies whose linear layers train or are trained through, as float8's libraries convert them.
+IN_FLOAT8 = ("fine_tune", "partial_fine_tune", "scratch")
 #: Tasks whose loss is over a vocabulary, at every token.
 WRITING_TASKS = ("causal_lm", "image_text_to_text")
 #: What a run does to hold less at once, or to run fewer kernels.
@@ -109,6 +111,27 @@ SAVINGS = (
         value_type="flag",
         words="Train under torch.compile",
         names=(("transformers", "torch_compile"),),
+    ),
+    TrainingSetting(
+        name="float8",
+        value_type="text",
+        words="Multiply linear layers in 8-bit floats, by a recipe of torchao: tensorwise (one "
+        "scale a tensor), rowwise (one a row), rowwise_with_gw_hp (rowwise, with the weights' "
+        "gradient in 16 bits); the weights stay as they are. Wants compile",
+        choices=("tensorwise", "rowwise", "rowwise_with_gw_hp"),
+        strategies=IN_FLOAT8,
+        published=False,
+    ),
+    TrainingSetting(
+        name="float8_layers",
+        value_type="text",
+        words="Which linear layers float8 multiplies: all but the head, as torchtune's and "
+        "torchtitan's recipes (by default), or auto, those that torchao's auto filter finds large "
+        "enough to gain",
+        choices=("all", "auto"),
+        recipe_names={"all": None},
+        strategies=IN_FLOAT8,
+        published=False,
     ),
     TrainingSetting(
         name="loss",

@@ -31,6 +31,7 @@ KNOWN = frozenset(
         *("image_size", "largest_image_size", "objects_per_image", "most_objects"),
         *("images_per_sample", "vision_tower", "negatives", "padding", "group_by_length"),
         *("precision", "optimizer", "gradient_checkpointing", "attention", "compile", "loss"),
+        *("float8", "float8_layers"),
         *("kernels", "optimizer_in_backward", "offload", "adapter", "virtual_tokens"),
         *("adapter_block_size", "lora_rank", "lora_alpha", "lora_targets", "lora_exclude"),
         *("lora_layers", "lora_layers_pattern", "lora_modules_to_save", "lora_rank_pattern"),
@@ -116,6 +117,8 @@ def _of_the_step(planned: Planned) -> Iterator[QuestionError]:
             yield refused(f"{name.replace('_', ' ')} is newer than the scripts", name)
     if recipe.loss is not None and planned.stack.trainer != "liger":
         yield refused(f"a {recipe.loss} loss", "loss", f"Ask for {FieldName('stack')} liger")
+    if recipe.float8 is not None:
+        yield refused(f"products in float8 ({recipe.float8})", "float8")
     if recipe.kernels is not None:
         yield refused(f"{recipe.kernels}'s kernels", "kernels")
     if planned.option.choices.padding == "free":

@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from planner.devices.curves import Curve
+from planner.devices.priors import prior
 from planner.devices.profile import DeviceProfile
 from planner.devices.specification import DeviceSpec
 from planner.errors import QuestionError
@@ -29,7 +30,16 @@ from planner.trace.table import ITEMSIZE, StepTrace
 SIMILAR, DATASHEET = 0.30, 0.45
 KEPT = 16  # of a trace, sets of points
 _TOPIC = "asked sizes"
-_PEAKS = {"float32": "fp32", "tf32": "tf32", "float16": "fp16", "bfloat16": "bf16"}
+_PEAKS = {
+    "float32": "fp32",
+    "tf32": "tf32",
+    "float16": "fp16",
+    "bfloat16": "bf16",
+    "float8_e4m3fn": "fp8",
+    "float8_e5m2": "fp8",
+}
+#: By which a type's kernels are like another's: 8-bit floats are multiplied as 16-bit ones are.
+_WIDTHS = {**ITEMSIZE, "float8_e4m3fn": 2, "float8_e5m2": 2}
 
 
 class CalibratedPrices:
@@ -93,7 +103,8 @@ class CalibratedPrices:
             return 1.0
         if not family_kind(family).model_work:
             return 1.0
-        return peaks[had] / peaks[wanted]
+        reached = prior(self.spec, "product_tensor", "float8_share") if wanted == "fp8" else 1.0
+        return peaks[had] / (peaks[wanted] * reached)
 
     @staticmethod
     def _add(
@@ -184,7 +195,7 @@ def _most_similar(family: str, known: tuple[str, ...]) -> str | None:
 
     def alike(name: str) -> tuple[int, bool, bool, bool, str]:
         others = name.split(".")
-        width = ITEMSIZE.get(others[-1], 4) == ITEMSIZE.get(parts[-1], 4)
+        width = _WIDTHS.get(others[-1], 4) == _WIDTHS.get(parts[-1], 4)
         # of a product: its left operand lies alike
         first = parts[1:2] and others[1:2] and parts[1][:1] == others[1][:1]
         return (

@@ -51,6 +51,8 @@ class Recipe(TracedSettings):
     def savings(self) -> dict[str, Any]:
         """What a run does to hold less at once, where it does."""
         asked = {
+            "float8": self.float8,
+            "float8_layers": self.float8_layers,
             "loss": self.loss,
             "kernels": self.kernels,
             "adapter_precision": self.adapter_precision,
@@ -118,6 +120,8 @@ def _loaded(values: dict[str, Any]) -> dict[str, Any]:
         values.pop("quantised_layers")
     if not values.get("optimizer_in_backward"):
         values.pop("optimizer_in_backward", None)
+    if not values.get("float8"):
+        values.pop("float8_layers", None)
     if values.get("vision_tower") == "frozen":
         values.pop("vision_tower")
     loaded = values.pop("load_in", None)

@@ -217,6 +217,13 @@ OF_WORK = {
         dated("date"),
         positive("micro_batch", "sequence_length", "peak_gib", "tokens_per_second"),
     ),
+    "measured/float8.csv": GENERIC
+    + (
+        unique("id"),
+        dated("date"),
+        positive("gpus", "micro_batch", "plain_tokens_per_second", "tokens_per_second"),
+        one_of("weights_gathered", ("float8", "bfloat16")),
+    ),
     "measured/**/*.csv": GENERIC,
     "claims/claims.csv": GENERIC
     + (

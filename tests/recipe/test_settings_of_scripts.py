@@ -100,6 +100,10 @@ def test_planner_estimate_reads_the_plan_back(plan_of, chats, tmp_path, asked):
         (dict(loss="chunked", strategy=["fine_tune"]), "a chunked loss"),
         (dict(optimizer_in_backward=True, strategy=["fine_tune"]), "inside the backward pass"),
         (dict(offload=["activations"]), "host's memory"),
+        (
+            dict(float8="tensorwise", compile=True, strategy=["fine_tune"], gpu="l4"),
+            "products in float8",
+        ),
         (dict(gradient_checkpointing="selective"), "selective checkpointing"),
         (dict(stack="trainer-2022"), "trainer of 2022 is no trainer of this script"),
         (dict(adapter="prompt"), "adapters of prompt tuning"),

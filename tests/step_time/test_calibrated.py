@@ -13,10 +13,11 @@ import pytest
 
 from planner.devices import profile as profiles
 from planner.devices.curves import Point, fit_curve
-from planner.devices.lookup import resolve_device
+from planner.devices.lookup import find_device, resolve_device
 from planner.devices.measured import measured_spec
+from planner.devices.priors import prior
 from planner.devices.profile import DeviceProfile
-from planner.devices.specification import on_datasheet
+from planner.devices.specification import on_datasheet, with_profile
 from planner.errors import QuestionError
 from planner.models.resolve import resolve
 from planner.operations.call import Call, Lengths
@@ -172,6 +173,21 @@ def test_types_without_a_measurement_scale_with_the_datasheets_peaks():
     assert (
         factor == pytest.approx(spec.peak_flops["fp32"] / spec.peak_flops["bf16"]) and spread > 0.2
     )
+
+
+def test_products_in_8_bits_are_those_in_16_at_the_peak_of_8():
+    m = 4096.0
+    points = [
+        Point((1.0, m, m, n), 2 * m * m * n, 2 * 3 * m * n, 2 * m * m * n / 6e14, 0, 0)
+        for n in (512.0, 1024.0, 2048.0, 4096.0)
+    ]
+    names = ("matmul.nt.bfloat16", "matmul.nt.tf32", "matmul.nt.float32")
+    curves = {name: fit_curve(name, points) for name in names}
+    spec = with_profile(find_device("h100-sxm"), DeviceProfile(DEVICE, {}, curves, HOST))
+    found = CalibratedPrices(spec, spec.calibration, "bf16")._curve("matmul.nt.float8_e4m3fn")
+    assert found is not None and found[0].family == "matmul.nt.bfloat16"
+    reached = prior(spec, "product_tensor", "float8_share")
+    assert found[1] == pytest.approx(0.5 / reached, rel=0.01) and 0.5 < found[1] < 0.6
 
 
 def test_a_processor_has_one_clock(trace, profile):

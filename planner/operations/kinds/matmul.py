@@ -156,6 +156,8 @@ def _price(operation: Operation, device: Rates) -> Number:
     flops_per_s = peak.flops_per_s
     if peak.tensor and _is_unaligned(operation.call, (left, right)):
         flops_per_s *= device.parameter("product_tensor", "unaligned_share")
+    if left.dtype.startswith("float8"):
+        flops_per_s *= device.parameter("product_tensor", "float8_share")
     return device.product_seconds(
         (batch, m, n, k),
         moved_bytes=operation.bytes,
@@ -261,6 +263,7 @@ KIND = OperationKind(
     place=10,
     formulas={
         **dict.fromkeys(names("mm bmm matmul mv dot _scaled_mm _int_mm _grouped_mm"), _plain),
+        **dict.fromkeys(names("scaled_mm", "planner"), _plain),
         **dict.fromkeys(names("addmm baddbmm addmv addbmm _addmm_activation"), _with_addend),
         "aten.linear": _linear,
         **dict.fromkeys(names(" ".join(LOSS_PRODUCTS), "planner"), _of_loss),

@@ -27,6 +27,7 @@ from planner.plan.inputs.rows import default
 from planner.plan.inputs.written import (
     check_attention,
     check_batch,
+    check_float8,
     check_optimizer,
     check_padding,
     kernel_settings,
@@ -92,6 +93,7 @@ def choose(
     precision = question.precision or default_precision(facts, task, strategy, spec)
     spec.check_trainable(precision)
     asked, day = asked_values(question), of_its_day(question, facts)
+    check_float8(question, strategy, spec)
     check_optimizer(question, day.optimizer)
     check_padding(question, facts)
     check_attention(question, facts)
@@ -146,7 +148,7 @@ def choose(
             *_beyond_the_model(question, facts),
             *_wide_anyway(question, facts, recipe, strategy),
             *_of_spread(question, facts, data, made),
-            *software_lines(question, facts, day.optimizer),
+            *software_lines(question, facts, day.optimizer, strategy),
             *adapter_lines(question, facts, strategy, length=length, packed=packed),
         ),
     )

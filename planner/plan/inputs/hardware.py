@@ -178,6 +178,7 @@ def rentable(question: Question) -> list[DeviceSpec]:
         and spec.bandwidth_bytes_per_s() is not None
         and spec.supports(precision)
         and spec.peak(precision) is not None
+        and (question.float8 is None or spec.peak("fp8") is not None)
         and offered(question, spec)
     ]
     if not found:

@@ -6,12 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 from planner.datasets.batching import FREE
+from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName, QuestionError
 from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
 from planner.question import Question
 from planner.question.optimizers import asked_row
-from planner.question.training_setting import SUPERVISED
+from planner.question.training_setting import IN_FLOAT8, SUPERVISED
 from planner.training.kernel_families import LOSS, UNSLOTH, families
 
 #: Attentions that take samples of several lengths in one row.
@@ -54,6 +55,42 @@ def check_attention(question: Question, facts: ModelFacts) -> None:
         )
 
 
+def check_float8(question: Question, strategy: str, spec: DeviceSpec) -> None:
+    """Raises QuestionError where products in 8-bit floats are asked that no library or no device
+    runs: adapters alone, an objective beside, hardware without them."""
+    if question.float8 is None:
+        return
+    where = FieldName("float8")
+    if question.strategy and not set(question.strategy) & set(IN_FLOAT8):
+        raise QuestionError(
+            "float8 is planned where linear layers train themselves, as in torchtune's recipes, "
+            f"and {', '.join(question.strategy)} leaves them frozen",
+            where=where,
+            mend=f"Leave it out, or ask for {FieldName('strategy')} {' or '.join(IN_FLOAT8)}",
+        )
+    if strategy not in IN_FLOAT8:
+        return
+    if question.objective not in (None, SUPERVISED):
+        raise QuestionError(
+            f"{question.objective} is planned without products in float8",
+            where=where,
+            mend="Leave it out",
+        )
+    if question.float8_layers == "auto" and question.float8 == "rowwise_with_gw_hp":
+        raise QuestionError(
+            "torchao's auto filter knows tensorwise and rowwise",
+            where=FieldName("float8_layers"),
+            mend="Leave it out",
+        )
+    if not spec.supports("fp8") or (spec.pricing == "datasheet" and spec.peak("fp8") is None):
+        raise QuestionError(
+            f"{spec.name} does not multiply in float8, which NVIDIA's GPUs do from compute "
+            "capability 8.9 on (Ada, Hopper, Blackwell)",
+            where=where,
+            mend="Leave it out, or name such a GPU",
+        )
+
+
 def check_padding(question: Question, facts: ModelFacts) -> None:
     """Raises QuestionError for batches without padding where no kernel runs them."""
     if question.padding != FREE:
@@ -93,9 +130,17 @@ def _model_type(facts: ModelFacts) -> str:
     return str((text if isinstance(text, dict) else config).get("model_type") or "")
 
 
-def software_lines(question: Question, facts: ModelFacts, optimizer: str) -> list[FirstLine]:
+def software_lines(
+    question: Question, facts: ModelFacts, optimizer: str, strategy: str
+) -> list[FirstLine]:
     """What of it stands in the first lines: which parts are replaced, and what is left out."""
     lines: list[FirstLine] = []
+    if question.float8 is not None and strategy in IN_FLOAT8 and not question.compile:
+        text = (
+            f"float8 without {FieldName('compile')}: each cast is several kernels that write the "
+            "tensor anew, which torchao calls slower than 16 bits"
+        )
+        lines.append(FirstLine("run", text, warning=True))
     if question.kernels is not None:
         parts = sorted(families(question.kernels)[_model_type(facts)])
         named = ", ".join(part.removesuffix("_apart") for part in parts)

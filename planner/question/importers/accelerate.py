@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from planner.question.importers import Imported, Importer, Keys
 from planner.question.importers.keys import whole
+from planner.question.importers.shared import TORCHAO
 from planner.question.importers.table import table
 
 SIGNS = frozenset({"compute_environment", "distributed_type", "main_training_function"})
@@ -39,12 +40,25 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     if (kind in REPLICATED or keys.take("multi_gpu")) and many:
         keys.put("parallel", "ddp", "distributed_type" if kind else "multi_gpu")
     _deepspeed(keys, document, asked=kind == "DEEPSPEED")
+    _float8(keys, document)
     (keys.leave_out if kind == "FSDP" else keys.harmless)("fsdp_config")
     if kind is not None and kind not in (*ONE, *REPLICATED):
         keys.leave_out("distributed_type")
     if (file := keys.take("config_file")) is not None:
         keys.refer("accelerate", file, "config_file")
     return keys.imported()
+
+
+def _float8(keys: Keys, document: Mapping[str, Any]) -> None:
+    """torchao's products run under autocast in bf16; those of other libraries cannot be asked."""
+    if document.get("mixed_precision") != "fp8":
+        return
+    library = keys.take("fp8_config.backend") or keys.take("fp8_backend")
+    if str(library).lower() not in TORCHAO:
+        keys.leave_out("fp8_config")
+        return
+    keys.put("precision", "amp_bf16", "mixed_precision")
+    keys.put("float8", "tensorwise", "fp8_config" if "fp8_config" in document else "fp8_backend")
 
 
 def _deepspeed(keys: Keys, document: Mapping[str, Any], *, asked: bool) -> None:

@@ -15,6 +15,7 @@ from planner.question.importers.keys import listed, whole
 from planner.question.importers.shared import (
     put_adapters,
     put_batch,
+    put_float8,
     put_method,
     put_model,
     put_targets,
@@ -55,6 +56,7 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     _data(keys)
     adapted = _strategy(keys)
     _precision(keys, adapted=adapted)
+    put_float8(keys, "fp8", adapted=adapted)
     _batch(keys, gpus)
     _padding(keys)
     for key, name in ATTENTION.items():

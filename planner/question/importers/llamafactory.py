@@ -13,6 +13,7 @@ from planner.question.importers import Imported, Importer, Keys
 from planner.question.importers.keys import listed, whole
 from planner.question.importers.shared import (
     put_batch,
+    put_float8,
     put_method,
     put_model,
     put_rhythm,
@@ -44,6 +45,7 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     put_model(keys, "model_name_or_path")
     adapted = _strategy(keys)
     _precision(keys, adapted=adapted)
+    put_float8(keys, "fp8", adapted=adapted, backend="fp8_backend")
     put_batch(keys, "gradient_accumulation_steps", "per_device_train_batch_size", gpus)
     _packing(keys, document.get("stage"))
     _objective(keys)

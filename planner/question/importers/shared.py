@@ -110,6 +110,27 @@ def put_trainer_precision(keys: Keys, *, adapted: bool, loaded: tuple[str, ...])
             keys.leave_out(name)
 
 
+#: What tools call torchao as the library of products in 8-bit floats; "auto" takes it.
+TORCHAO = ("ao", "torchao", "auto")
+
+
+def put_float8(
+    keys: Keys, switch: str, *, adapted: bool, backend: str = "", recipe: str = ""
+) -> None:
+    """Products in 8-bit floats by torchao, whose recipe is tensorwise where none is named; those
+    of another library, and those beside adapters, cannot be asked."""
+    asked = keys.take(switch)
+    library = keys.take(backend) if backend else None
+    name = keys.take(recipe) if recipe else None
+    if not asked:
+        return
+    if adapted or str(library or TORCHAO[0]).lower() not in TORCHAO:
+        for key in filter(None, (switch, backend, recipe)):
+            keys.leave_out(key)
+        return
+    keys.put("float8", name or "tensorwise", switch)
+
+
 def put_stack(keys: Keys, trainer: str, liger: str) -> None:
     """The software of the run; with Liger's kernels where ``liger`` asks for them."""
     if keys.take(liger) is True:

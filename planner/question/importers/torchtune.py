@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from planner.question.importers import Imported, Importer, Keys
 from planner.question.importers.keys import listed, whole
-from planner.question.importers.shared import put_batch
+from planner.question.importers.shared import put_batch, put_float8
 from planner.question.importers.table import model_called, table
 from planner.question.optimizers import asked_of_class
 
@@ -29,7 +29,8 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     """The question of torchtune's file."""
     document = cast("Mapping[str, Any]", _filled(document, document, 0))
     keys = Keys(document, table("torchtune"))
-    _model(keys)
+    adapted = _model(keys)
+    put_float8(keys, "enable_fp8_training", adapted=adapted, recipe="fp8_recipe_name")
     put_batch(keys, "gradient_accumulation_steps", "batch_size", gpus)
     _optimizer(keys)
     _steps(keys)
@@ -60,11 +61,12 @@ def _named(document: Any, path: str) -> Any:
     return document if isinstance(document, str | int | float | bool) else None
 
 
-def _model(keys: Keys) -> None:
-    """``torchtune.models.llama3_2.qlora_llama3_2_3b`` names the model and the strategy."""
+def _model(keys: Keys) -> bool:
+    """``torchtune.models.llama3_2.qlora_llama3_2_3b`` names the model and the strategy. Whether
+    adapters train."""
     builder = keys.take("model._component_")
     if not isinstance(builder, str):
-        return
+        return False
     adapted = LORA.fullmatch(builder)
     plain = f"{adapted[1]}{adapted[3]}" if adapted else builder
     if (model := model_called(plain)) != plain:
@@ -78,6 +80,7 @@ def _model(keys: Keys) -> None:
         keys.put("adapter_precision", "weights", "model._component_")
         if strategy == "qlora":
             keys.put("kbit_preparation", "none", "model._component_")
+    return adapted is not None
 
 
 def _targets(keys: Keys) -> None:

@@ -168,6 +168,7 @@ def training(option: Mapping[str, Any]) -> tuple[str, ...]:
         f"checkpointing {part['gradient_checkpointing']}",
         f"attention {part['attention']}",
         *(["torch.compile"] if part.get("compile") else []),
+        *([f"float8 {part['float8']}"] if part.get("float8") else []),
         *([f"{part['loss']} loss"] if part.get("loss") else []),
         *([f"kernels of {part['kernels']}"] if part.get("kernels") else []),
         *(["updates inside the backward pass"] if part.get("optimizer_in_backward") else []),

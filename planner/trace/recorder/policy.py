@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from planner.models.building.built import BuiltModel
+from planner.training import float8  # noqa: F401  (declares the product in 8 bits)
 
 
 class Policy:
@@ -53,6 +54,7 @@ def enable_checkpointing(built, policy: str) -> None:
         aten.addmm.default,
         aten.bmm.default,
         aten.convolution.default,
+        torch.ops.planner.scaled_mm.default,
         torch.ops.planner.attention.default,
         torch.ops.planner.flex_attention.default,
         # what a fused attention is on a real device

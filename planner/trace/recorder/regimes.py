@@ -17,6 +17,7 @@ from planner.trace.recorder.kernels.selective_scan import fuse_scans
 from planner.trace.recorder.step_runner import AUTOCAST, WEIGHTS, StepRunner
 from planner.trace.table import OBJECTS, SHORTEST, StepTrace, TraceFamily
 from planner.trace.versions import versions
+from planner.training.float8 import convert
 from planner.training.kernel_families import UNSLOTH
 from planner.training.objective import SCORING_TASK, feed
 from planner.training.recipe import Recipe
@@ -357,6 +358,9 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
         built.preserve_prior(built)
     if recipe.loss is not None:
         replace_loss(built, recipe.loss)
+    if recipe.float8 is not None:
+        layers, lower = recipe.float8_layers or "all", AUTOCAST.get(recipe.precision)
+        convert(built, recipe.float8, layers, lower)
     if recipe.kernels is not None:
         if recipe.kernels == UNSLOTH and recipe.has_adapters and recipe.precision in AUTOCAST:
             raise ModelError(

@@ -295,6 +295,43 @@ def test_savings_of_torchtune_are_the_question_s():
     assert values["offload"] == "activations"
 
 
+AXOLOTL_FULL = {"base_model": "meta-llama/Llama-3.2-1B", "sequence_len": 512, "fp8": True}
+FACTORY_FULL = {
+    "model_name_or_path": "meta-llama/Llama-3.2-1B",
+    "stage": "sft",
+    "finetuning_type": "full",
+    "fp8": True,
+}
+LAUNCHED = {"compute_environment": "LOCAL_MACHINE", "mixed_precision": "fp8"}
+
+
+@pytest.mark.parametrize(
+    ("document", "wanted"),
+    [
+        (TUNE | {"enable_fp8_training": True}, "tensorwise"),
+        (TUNE | {"enable_fp8_training": True, "fp8_recipe_name": "rowwise"}, "rowwise"),
+        (TUNE | {"enable_fp8_training": False, "fp8_recipe_name": "rowwise"}, None),
+        (AXOLOTL_FULL, "tensorwise"),
+        (AXOLOTL_FULL | {"adapter": "lora"}, None),
+        (FACTORY_FULL | {"fp8_backend": "torchao"}, "tensorwise"),
+        (FACTORY_FULL, "tensorwise"),
+        (FACTORY_FULL | {"fp8_backend": "te"}, None),
+        (FACTORY_FULL | {"finetuning_type": "lora"}, None),
+        (LAUNCHED | {"fp8_config": {"backend": "AO"}}, "tensorwise"),
+        (LAUNCHED | {"fp8_config": {"backend": "TE"}}, None),
+        (LAUNCHED, None),
+    ],
+)
+def test_products_in_8_bits_are_torchao_s_or_cannot_be_asked(document, wanted):
+    found = importer_of(document).read(document, 1)
+    assert found.values.get("float8") == wanted
+    left_out = [one.key for one in found.of(CANNOT_BE_ASKED) if one.value is not None]
+    asked = document.get("enable_fp8_training") is not False
+    assert bool(left_out) == (wanted is None and asked)
+    if document.get("mixed_precision") and wanted:
+        assert found.values["precision"] == "amp_bf16"
+
+
 def test_switches_that_are_off_ask_for_nothing():
     document = TUNE | {"optimizer_in_bwd": False, "enable_activation_offloading": False}
     found = importer_of(document).read(document, 1)

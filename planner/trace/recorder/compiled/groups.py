@@ -99,8 +99,11 @@ class _Levels:
         self.domain: dict[Node, int] = {}
         self.level: dict[Node, int] = {}
         self.fused: dict[Node, bool] = {}
+        #: What is made of a reduction's result alone that no kernel has while it still reduces.
+        self.late: dict[Node, bool] = {}
         for node in nodes:
             self._find_domain(node)
+            self.late[node] = self._is_late(node)
         for node in reversed(nodes):
             self._join_readers(node)
         for node in nodes:
@@ -139,16 +142,50 @@ class _Levels:
         """The earliest level of a node that reads another."""
         if self.together(before, node) or (is_view(node) and not self.fused[node]):
             return self.level[before]
-        return self.level[before] + (before.op == "call_function")
+        return self.level[before] + self._is_made(before)
+
+    def _is_made(self, node: Node) -> bool:
+        """Not there from the beginning, or a view of what is."""
+        while is_view(node) and not self.fused[node]:
+            node = node.all_input_nodes[0]
+        return node.op == "call_function"
 
     def together(self, one: Node, other: Node) -> bool:
-        return self.fused[one] and self.fused[other] and self.domain[one] == self.domain[other]
+        alike = self.fused[one] and self.fused[other] and self.domain[one] == self.domain[other]
+        return alike and not (self.late[one] and not self.late[other])
+
+    def _is_late(self, node: Node) -> bool:
+        if not self.fused[node]:
+            return False
+        if base_name(node) in _REDUCTIONS:
+            return _is_split(node)
+        befores = [n for n in node.all_input_nodes if n.op == "call_function"]
+        late = [n for n in befores if self.late.get(n)]
+        return bool(late) and _elements(node) <= max(map(_elements, late))
 
     def _put_off(self, node: Node) -> None:
         users = [user for user in node.users if user.op != "output"]
         if self.fused[node] and users and not _has_parts(node):
             latest = min(self.level[u] - (0 if self.together(node, u) else 1) for u in users)
             self.level[node] = max(self.level[node], latest)
+
+
+def _is_split(node: Node) -> bool:
+    """A reduction over all elements, or over rows that lie one after the other, is cut over many
+    blocks (``torch/_inductor/choices.py``, ``reduction_split_factor``): its result is there when
+    all have ended, and who reads it beside what was reduced reads that again."""
+    before = node.all_input_nodes[0].meta.get("val") if node.all_input_nodes else None
+    if not isinstance(before, torch.Tensor) or before.dim() == 0:
+        return False
+    count = _elements(node)
+    if count == 1:
+        return before.numel() > 1
+    dims = next((arg for arg in node.args[1:2] if isinstance(arg, (list, tuple, int))), None)
+    if dims is None or count >= before.numel():
+        return False
+    reduced = {d % before.dim() for d in ([dims] if isinstance(dims, int) else dims)}  # pyright: ignore
+    inner = [d for d in range(before.dim()) if before.shape[d] > 1 and before.stride(d) == 1]
+    return bool(inner) and not reduced & set(inner)
 
 
 def _joined(nodes: list[Node], levels: _Levels) -> list[Group]:

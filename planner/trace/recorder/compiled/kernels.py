@@ -73,6 +73,8 @@ class Kernels:
 
     def _launch(self, group: Group, values: dict[Node, Any]) -> None:
         read, written = group.read(), group.written
+        if not written:  # each of its readers computes it
+            return
         if not read:  # constants, which a kernel of their own fills
             own = dict(values)
             for node in group.computed:

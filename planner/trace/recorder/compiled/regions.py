@@ -83,7 +83,7 @@ class Regions:
             flat,
             fw_compiler=_kernels,
             bw_compiler=_kernels,
-            partition_fn=min_cut_rematerialization_partition,
+            partition_fn=partial(_partitioned, weights=len(own)),
             decompositions=select_decomp_table(),
         )
         try:
@@ -158,6 +158,14 @@ def _unwritten() -> Iterator[None]:
             yield
     finally:
         module.print_readable = printed
+
+
+def _partitioned(joint: Any, inputs: Any, *, weights: int, **options: Any) -> Any:
+    """Parameters and buffers, which come first, stay where they are anyway and cost nothing to
+    keep, as Dynamo tells the partitioner: what is made of them alone is made again rather than
+    kept."""
+    options["static_lifetime_input_indices"] = list(range(weights))
+    return min_cut_rematerialization_partition(joint, inputs, **options)
 
 
 def _kernels(gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Kernels:
