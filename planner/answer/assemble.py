@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from planner.answer.advice import Fix
+from planner.answer.fixes.advice import Fix
 from planner.answer.option_values import option_values, trace_of
 from planner.answer.project_cost import (
     break_even_document,

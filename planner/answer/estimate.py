@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from planner.answer.advice import fixes
 from planner.answer.assemble import document
+from planner.answer.fixes.advice import fixes
 from planner.answer.recommend import Reason, among, recommend
 from planner.answer.verdict import limit_lines
 from planner.errors import PlannerError, QuestionError

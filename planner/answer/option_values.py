@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from planner import tables
-from planner.answer.advice import Fix
 from planner.answer.carbon import carbon_document
+from planner.answer.fixes.advice import Fix
 from planner.answer.host_bound import host_bound_advice
 from planner.answer.project_cost import (
     project_cost,

@@ -3,7 +3,7 @@ much and for how many runs; or what rules everything out, and what would come ne
 
 from __future__ import annotations
 
-from planner.answer.advice import fixes
+from planner.answer.fixes.advice import fixes
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
 from planner.plan.limits import Limit

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from planner import tables
-from planner.answer.leaner_software import loss_in_chunks, updates_in_backward
+from planner.answer.fixes.leaner_software import loss_in_chunks, updates_in_backward
 from planner.errors import FieldName, PlannerError
 from planner.figures import Estimate
 from planner.parallel.plan import ParallelPlan
