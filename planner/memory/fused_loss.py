@@ -2,7 +2,8 @@
 
 Liger's fused linear cross-entropy cuts a batch's rows into so many pieces that the logits of one
 take about what the head's input takes (Hsu et al. 2024, arXiv 2410.10989, section 3.2); Unsloth's
-loss does likewise. The operations stay as they are: their time is the stack's own matter.
+loss does likewise. The operations stay as they are: their time is the stack's own matter. Liger's
+losses by preference and reward also sum up a gradient of the head, whether it trains or not.
 """
 
 from __future__ import annotations
@@ -12,18 +13,23 @@ from dataclasses import replace
 import numpy as np
 
 from planner.operations.registry import kind_of
-from planner.trace.table import PHASES, Signature, StepTrace
+from planner.trace.table import CATEGORIES, ITEMSIZE, PHASES, Signature, StepTrace
 
-FORWARD = PHASES.index("forward")
+FORWARD, TEMPORARY = PHASES.index("forward"), CATEGORIES.index("temporary")
 
 
-def in_pieces(trace: StepTrace) -> StepTrace:
+#: The word for a gradient in the head's own number format.
+OWN = "own"
+
+
+def in_pieces(trace: StepTrace, gradients: tuple[str, ...] = ()) -> StepTrace:
     """The trace with each tensor as large as all logits made as small as the head's input; the same
-    trace where no product ends its forward pass."""
-    return trace.memo.of("loss in pieces", None, lambda: _in_pieces(trace))
+    trace where no product ends its forward pass. ``gradients``: number formats of those of the head
+    that the loss holds, the first until the backward pass begins."""
+    return trace.memo.of("loss in pieces", gradients, lambda: _in_pieces(trace, gradients))
 
 
-def _in_pieces(trace: StepTrace) -> StepTrace:
+def _in_pieces(trace: StepTrace, gradients: tuple[str, ...]) -> StepTrace:
     head = _head(trace)
     if head is None:
         return trace
@@ -37,7 +43,31 @@ def _in_pieces(trace: StepTrace) -> StepTrace:
         if whole and _grows(trace, shape):
             sizes.append((piece, itemsize))
             size[late & (trace.size == index)] = len(sizes) - 1
-    return replace(trace, sizes=tuple(sizes), size=size)
+    seen = replace(trace, sizes=tuple(sizes), size=size)
+    return _with_gradients(seen, head, gradients) if gradients else seen
+
+
+def _with_gradients(trace: StepTrace, head: int, gradients: tuple[str, ...]) -> StepTrace:
+    """With gradients of the head from its product on, until the forward pass ends; the sum of them
+    until the first operation behind it."""
+    weight = trace.signatures[int(trace.op_signature[head])].inputs[1]
+    ended = int(np.flatnonzero(trace.op_phase == FORWARD)[-1])
+    kinds = [ITEMSIZE[weight.dtype if name == OWN else name] for name in gradients]
+    number, added = len(trace.sizes), len(kinds)
+    died = [ended + 1, *[ended] * (added - 1)]
+
+    def longer(own: np.ndarray, values: list[int]) -> np.ndarray:
+        return np.concatenate([own, np.array(values, dtype=own.dtype)])
+
+    return replace(
+        trace,
+        sizes=(*trace.sizes, *((weight.shape[-2:], itemsize) for itemsize in kinds)),
+        size=longer(trace.size, list(range(number, number + added))),
+        birth=longer(trace.birth, [head] * added),
+        death=longer(trace.death, died),
+        category=longer(trace.category, [TEMPORARY] * added),
+        storage_module=longer(trace.storage_module, [int(trace.op_module[head])] * added),
+    )
 
 
 def _is_laid_flat(trace: StepTrace, shape: tuple[int, ...], classes: int) -> bool:

@@ -126,7 +126,8 @@ def _of_the_step(planned: Planned) -> Iterator[QuestionError]:
         yield refused(f"{' and '.join(recipe.offload)} in the host's memory", "offload")
     if recipe.gradient_checkpointing == "selective":
         yield refused("selective checkpointing", "gradient_checkpointing", "Ask for full or none")
-    if recipe.adapter_precision == "weights" and recipe.objective is not None:
+    few_bits = recipe.strategy == "qlora" or recipe.load_in is not None  # TRL casts them itself
+    if recipe.adapter_precision == "weights" and recipe.objective is not None and not few_bits:
         yield refused("adapters in the weights' number format", "adapter_precision")
     if recipe.quantised_layers == "all":
         yield refused("quantised experts", "quantised_layers")

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from planner.models.catalogue import find
+from planner.plan.inputs.written import preparation
 from planner.question.adapters import method_of
 from planner.recipe.config import Key, Section, section
 from planner.recipe.optimizers import trainer_keys
@@ -75,7 +76,7 @@ def _weights(planned: Planned) -> list[Key | None]:
         Key("attn_implementation", _attention(planned)),
         Key("load_in_4bit", True, "NF4, by bitsandbytes") if load == "4bit" else None,
         Key("load_in_8bit", True, "by bitsandbytes") if load == "8bit" else None,
-        Key("kbit_preparation", planned.question.kbit_preparation) if load else None,
+        Key("kbit_preparation", preparation(planned.question)) if load else None,
     ]
 
 
@@ -109,7 +110,7 @@ def _adapters(planned: Planned) -> list[Key | None]:
         *(Key(name, value) for name, value in arguments(method).items()),
         *(Key(name, list(value)) for name, value in lists.items() if value),
         Key("autocast_adapter_dtype", False, "adapters in the weights' number format")
-        if recipe.adapter_precision == "weights"
+        if recipe.adapter_precision == "weights" and recipe.objective is None
         else None,
     ]
 

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 SCORING_TASK = "reranking"
 #: What a sample of the data is; ``question/training_setting.py`` has the same words.
 PAIRS, JUDGED, PROMPTS = "pairs", "judged texts", "prompts"
-#: Precisions under autocast, whose outputs accelerate gives back in float32 (accelerate
-#: utils/operations.py: convert_outputs_to_fp32).
-AUTOCAST = ("amp_bf16", "amp_fp16")
+#: Precisions whose outputs accelerate gives back in float32 (accelerate utils/operations.py:
+#: convert_outputs_to_fp32), as it does under autocast. TRL's configurations turn it on by
+#: themselves (huggingface/trl@f2cd577 trl/trainer/base_config.py: bf16), over weights of 16 bits
+#: too.
+WIDENED = ("amp_bf16", "amp_fp16", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ def tuned(
         built.module,
         reference,
         compares=compares,
-        widens=recipe.precision in AUTOCAST,
+        widens=recipe.precision in WIDENED,
         value=value,
     )
 

@@ -31,22 +31,27 @@ def entropy_from_logits(logits, chunk=128):
     return torch.cat(found).reshape(shape)
 
 
+def called(model, **inputs):
+    """A model as accelerate wraps it under autocast: logits come back in float32."""
+    return model(**inputs, use_cache=False).logits.float()
+
+
 def dpo(model, reference, batch):
     """``reference``: another model, or None for the same one with its adapters off."""
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    outputs = model(**inputs, use_cache=False)
+    logits = called(model, **inputs)
     labels, mask = batch["input_ids"][..., 1:], batch["completion_mask"][..., 1:]
-    shifted = outputs.logits[..., :-1, :]
+    shifted = logits[..., :-1, :]
     logps = selective_log_softmax(shifted, labels)
     logps[mask == 0] = 0.0
     chosen, rejected = logps.sum(dim=1).chunk(2)
     with torch.no_grad():
         if reference is None:
             with model.disable_adapter():
-                ref_outputs = model(**inputs, use_cache=False)
+                ref_logits = called(model, **inputs)
         else:
-            ref_outputs = reference(**inputs, use_cache=False)
-    ref_shifted = ref_outputs.logits[..., :-1, :]
+            ref_logits = called(reference, **inputs)
+    ref_shifted = ref_logits[..., :-1, :]
     ref_logps = selective_log_softmax(ref_shifted, labels)
     ref_logps[mask == 0] = 0.0
     ref_chosen, ref_rejected = ref_logps.sum(dim=1).chunk(2)
@@ -63,12 +68,12 @@ def dpo(model, reference, batch):
 def grpo(model, _reference, batch):
     answered = batch["completion_ids"]
     kept = answered.shape[1]
-    logits = model(
+    logits = called(
+        model,
         input_ids=batch["input_ids"],
         attention_mask=batch["attention_mask"],
         logits_to_keep=kept + 1,
-        use_cache=False,
-    ).logits
+    )
     logits = logits[:, :-1, :]
     logits = logits[:, -kept:, :]
     logits.div_(1.0)

@@ -25,6 +25,7 @@ from planner.plan.inputs.of_its_day import of_its_day
 from planner.plan.inputs.practice import Practice
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.written import (
+    cast_adapters,
     check_batch,
     check_optimizer,
     check_padding,
@@ -231,6 +232,7 @@ def _loading(question: Question, facts: ModelFacts, strategy: str) -> dict[str, 
         "load_in": None if own else question.load_in,
         "kbit_preparation": preparation(question) if stored.upcast else None,
         "quantised_layers": question.quantised_layers,
+        **cast_adapters(question, stored),
     }
 
 
@@ -304,7 +306,7 @@ def _wide_anyway(
     if recipe.adapter_precision is None or recipe.precision in HALF or strategy not in LORA:
         return ()
     stored = quantised(question, facts, strategy)
-    prepared = stored is not None and stored.upcast and question.kbit_preparation == "peft"
+    prepared = stored is not None and stored.upcast and preparation(question) == "peft"
     more = f"{FieldName('kbit_preparation')} none with " if prepared else ""
     text = (
         f"{FieldName('adapter_precision')} {recipe.adapter_precision} has no effect on {strategy}: "

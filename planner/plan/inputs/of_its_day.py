@@ -112,7 +112,15 @@ def view_of(stack: Stack, facts: ModelFacts, recipe: Recipe) -> View | None:
     """How the stack's step is seen: its loss in pieces where its kernels hold no logits of this
     family, and what torch of its day kept for the backward pass; None as it was recorded."""
     is_fused = recipe.task == "causal_lm" and _holds_no_logits(stack, facts)
-    return _view(is_fused, _kept_inputs(stack))
+    objective = recipe.objective
+    if objective is None or not is_fused:
+        return _view(is_fused, _kept_inputs(stack), ())
+    fusing = stack.word("loss_objectives")
+    if fusing is not None and objective not in fusing.split():
+        return _view(False, _kept_inputs(stack), ())
+    own = stack.word(f"head_gradients.{objective}")
+    gradients = own or stack.word("head_gradients") or ""
+    return _view(True, _kept_inputs(stack), tuple(gradients.split()))
 
 
 def _kept_inputs(stack: Stack) -> tuple[str, ...]:
@@ -121,14 +129,15 @@ def _kept_inputs(stack: Stack) -> tuple[str, ...]:
 
 
 @cache
-def _view(is_fused: bool, inputs: tuple[str, ...]) -> View | None:
+def _view(is_fused: bool, inputs: tuple[str, ...], gradients: tuple[str, ...]) -> View | None:
     """One function for equal views: sources of traces are shared by it."""
-    if not inputs:
+    if not inputs and not gradients:
         return in_pieces if is_fused else None
     operations = tuple(name for key in inputs for name in OPERATIONS[key])
 
     def seen(trace: StepTrace) -> StepTrace:
-        return kept(in_pieces(trace) if is_fused else trace, operations)
+        cut = in_pieces(trace, gradients) if is_fused else trace
+        return kept(cut, operations) if operations else cut
 
     return seen
 

@@ -9,8 +9,10 @@ from planner.datasets.batching import FREE
 from planner.errors import FieldName, QuestionError
 from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
+from planner.models.quantization.stored import Quantization
 from planner.question import Question
 from planner.question.optimizers import asked_row
+from planner.question.stack import stack_of
 from planner.question.training_setting import SUPERVISED
 from planner.training.kernel_families import LOSS, UNSLOTH, families
 
@@ -66,10 +68,29 @@ def check_padding(question: Question, facts: ModelFacts) -> None:
 
 
 def preparation(question: Question) -> str:
-    """Of weights in few bits: Unsloth leaves the rest in 16 bits."""
-    if question.kernels == UNSLOTH and "kbit_preparation" not in question.model_fields_set:
+    """Of weights in few bits: Unsloth leaves the rest in 16 bits, and so do most of TRL's trainers
+    by preference and reward, each since a day of its own."""
+    if "kbit_preparation" in question.model_fields_set:
+        return question.kbit_preparation
+    if question.kernels == UNSLOTH:
         return "none"
-    return question.kbit_preparation
+    return _of_objective(question, "kbit_preparation") or question.kbit_preparation
+
+
+def cast_adapters(question: Question, stored: Quantization | None) -> dict[str, Any]:
+    """The number format of adapters over weights in few bits, where an objective's trainer casts
+    them and nothing is asked."""
+    if stored is None or "adapter_precision" in question.model_fields_set:
+        return {}
+    own = _of_objective(question, "adapter_precision")
+    return {"adapter_precision": own} if own and preparation(question) == "none" else {}
+
+
+def _of_objective(question: Question, key: str) -> str | None:
+    """A word of the stack's day for the trainer of an objective."""
+    if question.objective in (None, SUPERVISED):
+        return None
+    return stack_of(question.stack).word(f"{key}.{question.objective}")
 
 
 def _model_type(facts: ModelFacts) -> str:
