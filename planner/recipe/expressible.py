@@ -10,6 +10,7 @@ from planner.models.sizes import is_size
 from planner.plan.placement.variants import CACHED, GRADUAL
 from planner.question.adapters import LORA_TYPE, method_of, methods
 from planner.question.how import How
+from planner.question.training_setting import TAUGHT
 from planner.question.what import What
 from planner.recipe.planned import Planned
 
@@ -38,6 +39,7 @@ KNOWN = frozenset(
         *("quantised_layers", "prior_preservation", "unfrozen_blocks", "unfreezing"),
         *("cached_features", "objective", "reference", "generations_per_prompt"),
         *("completion_tokens", "generation_engine", "teacher", "stack", "evaluations_per_epoch"),
+        *("on_policy_share", "teacher_writes"),
         *("evaluation_samples", "evaluation_batch", "evaluation_keeps_logits"),
         *("evaluation_generates", "generated_tokens", "beams", "saves_per_epoch"),
         *("loader_workers", "preparation_workers", "prepared"),
@@ -84,6 +86,9 @@ def _of_the_model(planned: Planned) -> Iterator[QuestionError]:
 
 def _of_the_strategy(planned: Planned) -> Iterator[QuestionError]:
     strategy, option, objective = planned.strategy, planned.option, planned.recipe.objective
+    if planned.question.objective in TAUGHT:
+        what = f"{planned.question.objective} has a teacher"
+        yield refused(what, "objective", f"Ask for {', '.join(TUNED)}")
     if strategy == "distillation":
         yield refused("distillation runs a teacher beside the model", "strategy", _OTHERS)
     if option.variant in (CACHED, GRADUAL):

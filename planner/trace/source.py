@@ -34,6 +34,7 @@ from planner.trace.memo import Memo
 from planner.trace.table import StepTrace, TraceFamily
 from planner.trace.versions import versions
 from planner.training.recipe import Recipe
+from planner.training.registry import objective_of
 
 Progress = Callable[[str, int, int], None]
 #: What is made of a trace before it is used.
@@ -321,13 +322,15 @@ def trace_for(
 
     Raises QuestionError for a distillation without a teacher.
     """
-    if recipe.strategy == "distillation" and teacher is None:
+    objective = objective_of(recipe)
+    learns = recipe.strategy == "distillation" or (objective is not None and objective.teacher)
+    if learns and teacher is None:
         raise QuestionError(
             "distillation needs a teacher",
             where=FieldName("teacher"),
             mend="Name a model to learn from",
         )
-    taught = teacher if recipe.strategy == "distillation" else None
+    taught = teacher if learns else None
     return TraceSource(facts, recipe, taught, progress, view=view, record=record, peak=peak)
 
 

@@ -195,9 +195,11 @@ def _check_strategy(facts: ModelFacts, task: str, strategy: str) -> None:
 def _check_objective(question: Question, facts: ModelFacts, strategy: str) -> None:
     """Raises ModelError for a strategy that an objective does not go with."""
     objective = objective_asked(question)
-    if objective is not None and question.loss not in (None, "plain"):
+    own = objective is not None and objective.is_traced
+    if objective is not None and own and question.loss not in (None, "plain"):
         raise QuestionError(
-            f"{objective.title} has a loss of its own, which is planned as TRL computes it",
+            f"{objective.title} has a loss of its own, which is planned as {objective.library} "
+            "computes it",
             where=FieldName("loss"),
             mend="Leave it out",
         )
@@ -224,7 +226,8 @@ def _loading(question: Question, facts: ModelFacts, strategy: str) -> dict[str, 
     """The settings of weights in few bits, where there are such."""
     stored = quantised(question, facts, strategy)
     if stored is None or strategy not in LORA:
-        return {"load_in": None, "kbit_preparation": None, "quantised_layers": None}
+        alone = cast_adapters(question, stored) if strategy in LORA else {}
+        return {"load_in": None, "kbit_preparation": None, "quantised_layers": None, **alone}
     own = stored is facts.quantization
     return {
         # adapters over a quantised checkpoint are one thing, whichever strategy asks for them

@@ -10,11 +10,13 @@ from planner.errors import FieldName, QuestionError
 from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
 from planner.models.quantization.stored import Quantization
+from planner.plan.objectives.asked import objective_asked
 from planner.question import Question
 from planner.question.optimizers import asked_row
 from planner.question.stack import stack_of
 from planner.question.training_setting import SUPERVISED
 from planner.training.kernel_families import LOSS, UNSLOTH, families
+from planner.training.objective import TRL
 
 
 def kernel_settings(question: Question, facts: ModelFacts) -> dict[str, Any]:
@@ -37,7 +39,9 @@ def kernel_settings(question: Question, facts: ModelFacts) -> dict[str, Any]:
             where=FieldName("kernels"),
             mend=f"Leave out {FieldName('kernels')} or {FieldName('compile')}",
         )
-    fuses = LOSS in parts and question.loss is None and question.objective in (None, SUPERVISED)
+    objective = objective_asked(question)
+    fuses = LOSS in parts and question.loss is None
+    fuses = fuses and (objective is None or not objective.is_traced)
     return {"loss": "fused"} if fuses else {}
 
 
@@ -78,12 +82,16 @@ def preparation(question: Question) -> str:
 
 
 def cast_adapters(question: Question, stored: Quantization | None) -> dict[str, Any]:
-    """The number format of adapters over weights in few bits, where an objective's trainer casts
-    them and nothing is asked."""
-    if stored is None or "adapter_precision" in question.model_fields_set:
+    """The number format of adapters where an objective's trainer casts them and nothing is asked:
+    TRL's over weights in few bits alone."""
+    objective = objective_asked(question)
+    if objective is None or "adapter_precision" in question.model_fields_set:
+        return {}
+    if stored is None and objective.library == TRL:
         return {}
     own = _of_objective(question, "adapter_precision")
-    return {"adapter_precision": own} if own and preparation(question) == "none" else {}
+    wide = stored is not None and preparation(question) != "none"
+    return {"adapter_precision": own} if own and not wide else {}
 
 
 def _of_objective(question: Question, key: str) -> str | None:
