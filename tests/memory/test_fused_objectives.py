@@ -65,7 +65,9 @@ def seen(facts, made, stack, point):
     return trace if view is None else view(trace)
 
 
-@pytest.mark.parametrize(("stack", "bytes_each"), [("liger-2025-12", (2, 2)), ("liger", (2, 4, 2))])
+@pytest.mark.parametrize(
+    ("stack", "bytes_each"), [("liger-2025-12", (2, 2)), ("liger-2026-07", (2, 4, 2))]
+)
 def test_ligers_loss_sums_up_a_gradient_of_a_frozen_head(facts, stack, bytes_each):
     point, head = {"B": 4, "S": 32, "T": 32}, CONFIG["vocab_size"] * CONFIG["hidden_size"]
     made = recipe("grpo", "lora")
@@ -81,4 +83,33 @@ def test_trainers_without_a_loss_of_ligers_hold_their_logits(facts, objective, f
     from planner.plan.inputs.of_its_day import view_of
     from planner.question.stack import stack_of
 
-    assert (view_of(stack_of("liger"), facts, recipe(objective)) is not None) == fused
+    assert (view_of(stack_of("liger-2026-07"), facts, recipe(objective)) is not None) == fused
+
+
+@pytest.mark.parametrize("strategy", ["lora", "fine_tune"])
+@pytest.mark.parametrize("stack", [None, "liger", "trl-2026-10"])
+def test_trl_works_through_logits_in_tiles_since_a_day(facts, strategy, stack):
+    from planner.memory.fused_loss import SUM_BYTES, TILE, TILE_BYTES
+
+    point, head = {"B": 8, "S": 64, "T": 64}, CONFIG["vocab_size"] * CONFIG["hidden_size"]
+    made = recipe("grpo", strategy)
+    whole, held = (seen(facts, made, name, point) for name in ("trl-2026-09", stack))
+    added = slice(len(whole.size), None)
+    sizes = held.storage_bytes(held.dims(**point))
+    tile = TILE[0] * TILE[1] * TILE_BYTES
+    trained = [head * SUM_BYTES] if strategy == "fine_tune" else []
+    assert sizes[held.size[added]].tolist() == [tile, tile, *trained]
+    logits = 8 * 64 * CONFIG["vocab_size"] * 4
+    kept = sizes[held.size[: len(whole.size)]]
+    assert (whole.storage_bytes(whole.dims(**point))[whole.size] >= logits).sum() >= 2
+    assert (kept[held.birth[: len(whole.size)] >= 0] >= logits).sum() == 0
+
+
+def test_a_day_before_it_held_them(facts):
+    from planner.plan.inputs.of_its_day import view_of
+    from planner.question.stack import stack_of
+
+    for objective, day in (("dpo", "trl-2026-09"), ("on_policy_distillation", "trl-2026-07")):
+        assert view_of(stack_of(day), facts, recipe(objective)) is None
+        assert view_of(stack_of("trl"), facts, recipe(objective)) is not None
+    assert view_of(stack_of("trl"), facts, recipe("gkd")) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 from dataclasses import replace
@@ -141,17 +142,36 @@ def test_the_divergence_is_trls_own(models):
         torch.testing.assert_close(ours, jsd(student, teacher, mask, beta, temperature))
 
 
-def test_the_divergence_is_that_of_an_installed_trl():
-    trl = pytest.importorskip("trl.experimental.gkd", reason="needs trl")
+@pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="needs trl")
+@pytest.mark.parametrize(
+    ("module", "trainer", "beta"),
+    [("gkd", "GKDTrainer", 0.5), ("distillation", "DistillationTrainer", 1.0)],
+)
+def test_an_installed_trl_takes_the_same_divergence_in_the_same_bytes(module, trainer, beta):
     import torch
+    from trl_like import jsd
 
-    from planner.training.divergence import divergence
+    from benchmarks.alive import Alive
+    from planner.libraries import import_library
 
-    student, teacher = torch.randn(2, 7, 50), torch.randn(2, 7, 50)
-    labels = torch.ones(2, 7, dtype=torch.int64)
-    theirs = trl.GKDTrainer.generalized_jsd_loss(student, teacher, labels=labels, beta=0.5)
-    ours = divergence(student, teacher, 0.5, 1.0).sum() / labels.sum()
-    torch.testing.assert_close(ours, theirs)
+    import_library("transformers", "TRL")
+    found = importlib.import_module(f"trl.experimental.{module}")
+    theirs = getattr(found, trainer).generalized_jsd_loss
+    torch.manual_seed(0)
+    values, teacher = torch.randn(3, 64, 512), torch.randn(3, 64, 512)
+    mask = torch.ones(3, 64, dtype=torch.bool)
+
+    def of(function):
+        student = values.clone().requires_grad_()
+        with Alive() as alive:
+            loss = function(student)
+            loss.backward()
+        return loss.detach(), student.grad, alive.peak
+
+    own = of(lambda logits: jsd(logits, teacher, mask, beta, 1.0))
+    other = of(lambda logits: theirs(logits, teacher, labels=mask.long(), beta=beta))
+    torch.testing.assert_close(own[:2], other[:2])
+    assert own[2] == pytest.approx(other[2], rel=0.001)
 
 
 @pytest.mark.parametrize("objective", ["gkd", "on_policy_distillation", "kd"])
