@@ -69,7 +69,10 @@ def _in_tiles(trace: StepTrace, trains: bool) -> StepTrace:
     tile = (len(trace.forms), len(trace.forms) + 1)
     ended = int(np.flatnonzero(trace.op_phase == FORWARD)[-1])
     weight = trace.signatures[int(trace.op_signature[head])].inputs[1].shape[-2:]
-    added = [(tile, TILE_BYTES, head, head), (tile, TILE_BYTES, ended + 1, ended + 1)]
+    added: list[tuple[tuple[int, ...], int, int, int]] = [
+        (tile, TILE_BYTES, head, head),
+        (tile, TILE_BYTES, ended + 1, ended + 1),
+    ]
     if trains:
         added.append((weight, SUM_BYTES, ended + 1, ended + 1))
     wider = replace(seen, forms=np.concatenate([trace.forms, rows]))
