@@ -57,9 +57,9 @@ OF_TRL = frozenset(
 )
 TYPES = ("torch_dtype", "dtype", "model_init_kwargs.torch_dtype", "model_init_kwargs.dtype")
 #: Commands of TRL that train by preference or reward.
-OTHER_TRAINING = ("dpo", "grpo", "kto", "reward", "rloo", "gkd")
-#: Scripts of TRL's whose objective has another name here.
-SCRIPTS = {"distillation": "on_policy_distillation"}
+OTHER_TRAINING = ("dpo", "grpo", "kto", "reward", "rloo")
+#: Scripts of TRL's that train a student, and their objectives.
+STUDENTS = {"gkd": "gkd", "distillation": "on_policy_distillation"}
 
 
 def read(document: Mapping[str, Any], gpus: int) -> Imported:
@@ -140,12 +140,11 @@ def _strategy(keys: Keys, document: Mapping[str, Any], *, trl: bool) -> bool:
 
 
 def _objective(keys: Keys, document: Mapping[str, Any], *, trl: bool) -> None:
-    """A script of TRL's that trains by preference or reward names its objective; without such a
-    name the keys tell it that only some configurations have, which is said."""
+    """A script of TRL's that trains by preference, reward or a teacher names its objective; without
+    such a name the keys tell it that only some configurations have, which is said."""
     script = str(keys.take("(script)") or "").removesuffix(".py").removeprefix("trl ")
-    script = SCRIPTS.get(script, script)
-    if script in (*OTHER_TRAINING, *SCRIPTS.values()):
-        keys.put("objective", script, "(script)")
+    if script in (*OTHER_TRAINING, *STUDENTS):
+        keys.put("objective", STUDENTS.get(script, script), "(script)")
         return
     told = {key: names for key, names in _telling().items() if not unset(document.get(key))}
     if not trl or not told or script == "sft":
