@@ -39,8 +39,8 @@ from planner.training.registry import objective_of
 Progress = Callable[[str, int, int], None]
 #: What is made of a trace before it is used.
 View = Callable[[StepTrace], StepTrace]
-#: The version of what is recorded of LLM.int8() layers alone.
-EIGHT_BIT = 2
+#: The versions of what is recorded of LLM.int8() layers alone, and of objectives.
+EIGHT_BIT, TUNED = 2, 2
 
 
 def cache_folder() -> Path:
@@ -246,6 +246,7 @@ class TraceSource:
                     store.RECORDING,
                     sorted(versions(self.facts.library).items()),
                     *([EIGHT_BIT] if self.recipe.load_in == "8bit" else []),
+                    *([TUNED] if self.recipe.objective is not None else []),
                 )
             ).encode()
         ).hexdigest()[:8]

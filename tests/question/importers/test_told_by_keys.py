@@ -23,11 +23,7 @@ def of_yaml(tmp_path, **keys):
 @pytest.mark.parametrize(
     ("keys", "objective", "said"),
     [
-        (
-            {"num_generations": 4},
-            "grpo",
-            "is of grpo and rloo and on_policy_distillation, of which",
-        ),
+        ({"num_generations": 4}, "grpo", "rloo and on_policy_distillation, of which grpo is taken"),
         ({"lmbda": 0.5, "beta": 0.5}, "gkd", "beta, lmbda are of gkd ("),
         ({"teacher_model_name_or_path": "gpt2-large"}, "gkd", "of which gkd is taken"),
         ({"reward_clip_range": [-1, 1]}, "rloo", "reward_clip_range is of rloo ("),
