@@ -113,3 +113,11 @@ def test_a_day_before_it_held_them(facts):
         assert view_of(stack_of(day), facts, recipe(objective)) is None
         assert view_of(stack_of("trl"), facts, recipe(objective)) is not None
     assert view_of(stack_of("trl"), facts, recipe("gkd")) is None
+
+
+@pytest.mark.parametrize("stack", ["llama_factory", "loop"])
+def test_trainers_that_are_not_trls_hold_their_logits(facts, stack):
+    from planner.plan.inputs.of_its_day import view_of
+    from planner.question.stack import stack_of
+
+    assert view_of(stack_of(stack), facts, recipe("dpo")) is None
