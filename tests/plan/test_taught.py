@@ -188,6 +188,7 @@ def test_answers_of_a_teacher_are_as_long_as_the_datas_own(models, tmp_path):
         ("gkd", {"teacher": "other"}, "4,096 tokens and .* 5,000"),
         ("kd", {"teacher": "other"}, "compares chances of the same tokens"),
         ("gkd", {"padding": "packed"}, "not packed"),
+        ("sequence_distillation", {"generation_engine": "vllm_server"}, "no GPU is paid beside"),
         ("gkd", {"strategy": "distillation"}, "not planned with distillation"),
         ("kd", {"loss": "chunked"}, "planned as torchtune computes it"),
     ],

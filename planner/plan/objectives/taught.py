@@ -18,12 +18,24 @@ from planner.training.objective import BEFORE, IN_STEP, Objective
 
 
 def check_teacher(question: Question, objective: Objective) -> None:
-    """Raises QuestionError for an objective that learns from a teacher which none is named for."""
+    """Raises QuestionError for an objective that learns from a teacher which none is named for, and
+    for one that writes before the training on a GPU beside it."""
     if objective.teacher and not question.teacher:
         raise QuestionError(
             f"{objective.title} learns from a teacher, and none is named",
             where=FieldName("teacher"),
             mend=f"Name the student as the model and the larger model with {FieldName('teacher')}",
+        )
+    _check_engine(question, objective)
+
+
+def _check_engine(question: Question, objective: Objective) -> None:
+    if objective.teacher == BEFORE and question.generation_engine == "vllm_server":
+        raise QuestionError(
+            f"under {objective.title} everything is written before the training: no GPU is paid "
+            "beside it",
+            where=FieldName("generation_engine"),
+            mend="Ask for vllm or transformers",
         )
 
 
