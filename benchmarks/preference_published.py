@@ -171,10 +171,18 @@ NOTES = """What the misses say:
   hours of the cookbook's run went from -18 % to -25 %.
 - The notebook's rows showed that gradients of all logits were kept where Liger's loss keeps none,
   which was mended: they planned +50 to +66 % before.
-- The notebook's memory (a T4, Liger's kernels) is planned a third to a half too high. Its 6.8 GiB
-  before the first step are 7.6 here: all that is not in 4 bits is taken as float32 (PEFT's
-  preparation). At the peak the rest is the last block's recomputed MLP, whose float32 tensors
-  Liger's fused SwiGLU does not keep, at the longest prompt and the longest completion allowed.
+- They planned +32 to +52 % until three things of TRL were read in its source, none of them fitted:
+  GRPOTrainer of that month does not make float32 of what is not in 4 bits (rows
+  `kbit_preparation.*` of `profiles/stacks/stacks.csv`, by trainer and day), it casts adapters over
+  4 bits to bf16 (`adapter_precision.*`; the adapters that the run left on the hub are 162 MB, two
+  bytes a number), and the recorded kernels of Liger were not asked for. A fourth works the other
+  way: Liger's loss sums up a gradient of the frozen head and makes a piece's beside it
+  (`head_gradients`), 2 GiB of Qwen2-7B. Its outputs date from 2025-12-19 by the run's own number,
+  so that versions of that month are asked for.
+- The notebook's time is planned too short: its run took bf16 by TRL's default, which a T4 emulates
+  and the planner refuses; fp16 is asked.
+- TRL turns autocast on by itself, under which logits come back in float32 over weights of 16 bits
+  too. Before that was planned, ms-swift-3848 stood at -10 % and the cookbook's hours at -25 %.
 - Not covered: trainers that shard weights over several GPUs (OpenRLHF, verl, DeepSpeed-Chat), whose
   published tables are therefore not here, and Unsloth's own kernels.
 """

@@ -92,6 +92,8 @@ class QuestionFields(TypedDict, total=False):
     generations_per_prompt: int | str | None
     completion_tokens: float | str | None
     generation_engine: Literal["transformers", "vllm", "vllm_server"] | None
+    on_policy_share: float | str | None
+    teacher_writes: bool
     teacher: str | None
     stack: str | None
     evaluations_per_epoch: float | str | None

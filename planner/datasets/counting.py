@@ -24,7 +24,7 @@ from planner.datasets.templates.lengths import RenderedLengths, rendered_lengths
 from planner.datasets.tokens import TokenCounter, TokenizerFile, special_tokens
 from planner.errors import DataError, FieldName
 from planner.first_lines import FirstLine
-from planner.question.training_setting import PAIRS, PROMPTS
+from planner.question.training_setting import PAIRS, PROMPTS, TEXTS
 
 Record = Mapping[str, Any]
 CUT_PASSAGES = (
@@ -103,7 +103,7 @@ def count_lengths(
         trained_share=found.trained_share,
         pictures=found.pictures,
         rejected=_in_place(tokens, talks, read.rejected) if learns_from == PAIRS else None,
-        prompts=_in_place(tokens, talks, read.prompts) if learns_from == PROMPTS else None,
+        prompts=_in_place(tokens, talks, read.prompts) if learns_from in (PROMPTS, TEXTS) else None,
     )
 
 

@@ -11,7 +11,15 @@ from planner.errors import FieldName
 from planner.question import adapters
 from planner.question.question import Question
 from planner.question.settings import LORA, SETTINGS
-from planner.question.training_setting import GROUPED, OBJECT_TASKS, TUNED_BY, WRITING
+from planner.question.training_setting import (
+    COMPLETED,
+    OBJECT_TASKS,
+    REPEATED,
+    REPLACING,
+    TAUGHT,
+    TUNED_BY,
+    WRITING,
+)
 from planner.question.what import PAID_STRATEGIES, TRAINING_STRATEGIES
 
 
@@ -20,7 +28,8 @@ class Use:
     """What a field is of; empty for everything. ``needs``: fields of which one has to be asked
     too, but for the strategies ``needless_for``. ``loses_to``: a field beside which it is not
     used. ``any_on``: tasks on which it is of every strategy. ``objectives``: those that it is of
-    where one is asked. ``methods``: of adapters, that take it."""
+    where one is asked, ``or_objectives``: those that it is of, whatever the strategy.
+    ``methods``: of adapters, that take it."""
 
     strategies: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
@@ -31,6 +40,7 @@ class Use:
     any_on: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     objectives: tuple[str, ...] = ()
+    or_objectives: tuple[str, ...] = ()
 
 
 TRAINED = Use(strategies=TRAINING_STRATEGIES)
@@ -48,7 +58,7 @@ SERVED = Use(needs=("requests_per_month",))
 REQUESTED = Use(needs=("requests_per_month",), needless_for=PAID_STRATEGIES)
 
 #: Completions that the model writes while it trains.
-WRITES = Use(strategies=TUNED_BY, needs=("objective",), objectives=WRITING)
+WRITES = Use(strategies=TUNED_BY, needs=("objective",), objectives=COMPLETED)
 
 #: Of the fields that are no training setting, those that are not for everything.
 USES: dict[str, Use] = {
@@ -75,9 +85,11 @@ USES: dict[str, Use] = {
     "saves_per_epoch": TRAINED,
     "evaluation_batch": TRAINED,
     "evaluation_keeps_logits": TRAINED,
-    "generations_per_prompt": replace(WRITES, objectives=GROUPED),
+    "generations_per_prompt": replace(WRITES, objectives=REPEATED),
     "completion_tokens": WRITES,
-    "generation_engine": WRITES,
+    "generation_engine": replace(WRITES, objectives=(*WRITING, "sequence_distillation")),
+    "on_policy_share": replace(WRITES, objectives=REPLACING),
+    "teacher_writes": replace(WRITES, objectives=REPLACING),
     "evaluation_generates": WRITTEN,
     "generated_tokens": WRITTEN,
     "beams": WRITTEN,
@@ -95,7 +107,7 @@ USES: dict[str, Use] = {
     "lora_alpha": Use(strategies=LORA, methods=adapters.taking("lora_alpha")),
     "unfreezing": Use(strategies=("partial_fine_tune",)),
     "cached_features": Use(strategies=("feature_extraction",), any_on=("text_to_image",)),
-    "teacher": Use(strategies=("distillation",)),
+    "teacher": Use(strategies=("distillation",), or_objectives=TAUGHT),
     "prompt_tokens": REQUESTED,
     "output_tokens": REQUESTED,
     "concurrent_requests": SERVED,
@@ -171,6 +183,8 @@ def _why_not(
     alone = use.needs and all(getattr(question, name) is None for name in use.needs)
     if alone and not set(use.needless_for) & set(strategies):
         return f"it goes with {FieldName(*use.needs)}"
+    if use.or_objectives and question.objective in use.or_objectives:
+        return ""
     if use.objectives and question.objective not in use.objectives:
         return f"it is of {FieldName('objective')} {_listed(use.objectives)}"
     if use.strategies and task not in use.any_on and not set(use.strategies) & set(strategies):

@@ -69,12 +69,14 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "cached_features",
         "prior_preservation",
     ),
-    "Preferences and rewards": (
+    "Preferences, rewards and teachers": (
         "objective",
         "reference",
         "generations_per_prompt",
         "completion_tokens",
         "generation_engine",
+        "on_policy_share",
+        "teacher_writes",
     ),
     "Adapters": (
         "adapter",

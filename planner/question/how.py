@@ -170,20 +170,32 @@ class How(What):
         None,
         ge=1,
         le=10_000,
-        description="Completions that a model writes to each prompt under grpo and rloo; by "
-        "default as TRL",
+        description="Completions that a model writes to each prompt under grpo, rloo and "
+        "on_policy_distillation; by default as TRL",
     )
     completion_tokens: float | None = Field(
         None,
         gt=0,
         le=10**6,
-        description="Tokens of each completion that a model writes under grpo, rloo and ppo; by "
-        "default the longest that TRL allows",
+        description="Tokens of each completion that a model or its teacher writes under an "
+        "objective; by default the longest that TRL allows, of a teacher that writes once as many "
+        "as the data's own answers have",
     )
     generation_engine: Literal["transformers", "vllm", "vllm_server"] | None = Field(
         None,
         description="What writes completions: the trainer itself (by default), vLLM on the same "
-        "GPU, or vLLM on a GPU of its own beside it",
+        "GPU (by default under sequence_distillation), or vLLM on a GPU of its own beside it",
+    )
+    on_policy_share: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="gkd: share of the batches whose answers the student writes itself (TRL's "
+        "lmbda); by default 0.5, as TRL",
+    )
+    teacher_writes: bool = Field(
+        False,
+        description="gkd: the teacher writes the answers of the other batches (TRL's seq_kd)",
     )
     teacher: str | None = Field(None, description="Model that distillation learns from")
     stack: str | None = Field(

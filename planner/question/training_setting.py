@@ -215,7 +215,7 @@ ADAPTERS = (
 )
 
 #: What a sample of the data is to an objective.
-PAIRS, JUDGED, PROMPTS = "pairs", "judged texts", "prompts"
+PAIRS, JUDGED, PROMPTS, TEXTS = "pairs", "judged texts", "prompts", "texts"
 #: The task's own loss, which a recipe does not name.
 SUPERVISED = "supervised"
 #: Strategies that an objective goes with.
@@ -228,6 +228,13 @@ OBJECTIVES: tuple[str, ...] = (SUPERVISED, *(objective.name for objective in _DE
 WRITING: tuple[str, ...] = tuple(one.name for one in _DECLARED if one.samples == PROMPTS)
 #: Of them those that compare the completions of a prompt with each other.
 GROUPED: tuple[str, ...] = tuple(one.name for one in _DECLARED if one.grouped)
+#: Those under which a prompt may have several completions.
+REPEATED: tuple[str, ...] = tuple(one.name for one in _DECLARED if one.repeats)
+#: Those under which some model writes completions.
+COMPLETED: tuple[str, ...] = tuple(one.name for one in _DECLARED if one.completes)
+#: Those that learn from a teacher, and of them those whose student may write a part itself.
+TAUGHT: tuple[str, ...] = tuple(one.name for one in _DECLARED if one.teacher)
+REPLACING: tuple[str, ...] = tuple(one.name for one in _DECLARED if one.replaces)
 #: Where the frozen copy is that a model is compared with.
 REFERENCES = ("model", "none", "precomputed")
 #: What writes completions: the trainer itself, vLLM on the same GPU, vLLM on a GPU of its own.
@@ -237,8 +244,8 @@ SETTINGS_OF_OBJECTIVES = (
     TrainingSetting(
         name="objective",
         value_type="text",
-        words="What is learnt from the data, as TRL runs it: supervised (by default), or from "
-        "preferences and rewards",
+        words="What is learnt from the data, as TRL runs it (kd as torchtune): supervised (by "
+        "default), from preferences and rewards, or from a teacher",
         choices=OBJECTIVES,
         strategies=TUNED_BY,
         flag=False,

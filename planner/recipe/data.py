@@ -184,6 +184,19 @@ def prompts(read: Read, model: ModelText | None) -> list[dict[str, Any]]:
     return [rest | {"prompt": prompt} for rest, prompt in zip(own, asked)]
 
 
+def whole_talks(read: Read, model: ModelText | None) -> list[dict[str, Any]]:
+    """``messages`` as TRL's GKDTrainer takes them, which the model's own template writes. Raises
+    DataError for a model without one."""
+    if model is not None:
+        raise DataError(
+            "its tokenizer has no chat template, by which TRL tells prompts from answers",
+            where=model.name,
+            mend="Train a model that has one",
+        )
+    talks = [conversation_of(record, read.layout) for record in read.records]
+    return [{"messages": messages_of(talk)} for talk in talks]
+
+
 def labelled_images(path: str | Path) -> tuple[list[tuple[Path, int]], list[str]]:
     """(files with the index of their class, names of the classes in order) of a folder with a
     folder a class. Raises DataError for another."""

@@ -10,13 +10,16 @@ from planner.models.sizes import is_size
 from planner.plan.placement.variants import CACHED, GRADUAL
 from planner.question.adapters import LORA_TYPE, method_of, methods
 from planner.question.how import How
+from planner.question.training_setting import WRITING
 from planner.question.what import What
 from planner.recipe.planned import Planned
 
 #: Trainers of a stack that the language model's script is.
 TRAINERS = ("trainer", "trl", "liger")
 #: Objectives that a script of TRL's trains, and those that TRL trains in another way than planned.
-TUNED = ("dpo", "orpo", "kto", "reward", "grpo", "rloo")
+TUNED = ("dpo", "orpo", "kto", "reward", "grpo", "rloo", "gkd", "on_policy_distillation")
+#: The one that a script of its own trains, as torchtune does.
+DISTILLED = "kd"
 TEXT_TASKS = ("causal_lm", "text_classification")
 IMAGE_TASK = "image_classification"
 IMAGE_LIBRARIES = ("timm", "torchvision")
@@ -39,6 +42,7 @@ KNOWN = frozenset(
         *("quantised_layers", "prior_preservation", "unfrozen_blocks", "unfreezing"),
         *("cached_features", "objective", "reference", "generations_per_prompt"),
         *("completion_tokens", "generation_engine", "teacher", "stack", "evaluations_per_epoch"),
+        *("on_policy_share", "teacher_writes"),
         *("evaluation_samples", "evaluation_batch", "evaluation_keeps_logits"),
         *("evaluation_generates", "generated_tokens", "beams", "saves_per_epoch"),
         *("loader_workers", "preparation_workers", "prepared"),
@@ -85,6 +89,9 @@ def _of_the_model(planned: Planned) -> Iterator[QuestionError]:
 
 def _of_the_strategy(planned: Planned) -> Iterator[QuestionError]:
     strategy, option, objective = planned.strategy, planned.option, planned.recipe.objective
+    if planned.question.objective == "sequence_distillation":
+        what = "answers that a teacher writes before the training"
+        yield refused(what, "objective", f"Ask for {DISTILLED}, or give its answers as the data")
     if strategy == "distillation":
         yield refused("distillation runs a teacher beside the model", "strategy", _OTHERS)
     if option.variant in (CACHED, GRADUAL):
@@ -101,7 +108,7 @@ def _of_the_strategy(planned: Planned) -> Iterator[QuestionError]:
         yield refused(f"adapters of {words}", "adapter", f"Ask for {', '.join(kin)}")
     if strategy in ("partial_fine_tune", "feature_extraction") and objective is not None:
         yield refused(f"{strategy} with {objective}", "strategy", _OTHERS)
-    if objective is not None and objective not in TUNED:
+    if objective is not None and objective not in (*TUNED, DISTILLED):
         yield refused(
             f"{objective} needs a value model", "objective", f"Ask for {', '.join(TUNED)}"
         )
@@ -129,7 +136,9 @@ def _of_the_step(planned: Planned) -> Iterator[QuestionError]:
         yield refused(f"{' and '.join(recipe.offload)} in the host's memory", "offload")
     if recipe.gradient_checkpointing == "selective":
         yield refused("selective checkpointing", "gradient_checkpointing", "Ask for full or none")
-    if recipe.adapter_precision == "weights" and recipe.objective is not None:
+    few_bits = recipe.strategy == "qlora" or recipe.load_in is not None  # TRL casts them itself
+    own = recipe.objective in (None, DISTILLED) or few_bits
+    if recipe.adapter_precision == "weights" and not own:
         yield refused("adapters in the weights' number format", "adapter_precision")
     if recipe.quantised_layers == "all":
         yield refused("quantised experts", "quantised_layers")
@@ -156,7 +165,7 @@ def _of_the_run(planned: Planned) -> Iterator[QuestionError]:
         yield refused("an evaluation that keeps all logits", "evaluation_keeps_logits")
     if is_vision(planned) and question.gpus > 1:
         yield refused("a loop over several GPUs", "gpus", "Ask for 1")
-    if planned.recipe.objective in ("grpo", "rloo") and question.generation_engine == "vllm_server":
+    if planned.recipe.objective in WRITING and question.generation_engine == "vllm_server":
         yield refused("vLLM on a GPU of its own", "generation_engine", "Ask for vllm")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner import units
-from planner.recipe.expressible import is_vision
+from planner.recipe.expressible import DISTILLED, is_vision
 from planner.recipe.optimizers import needs_bitsandbytes
 from planner.recipe.planned import Planned
 from planner.recipe.text_settings import every
@@ -100,7 +100,7 @@ def said(planned: Planned) -> list[str]:
 def _not_run(planned: Planned) -> list[str]:
     """What is written by TRL's and bitsandbytes' documentation, and was tried on no machine."""
     recipe, lines = planned.recipe, []
-    if recipe.objective is not None:
+    if recipe.objective not in (None, DISTILLED):
         lines.append(
             "This script is written for TRL as of huggingface/trl@f2cd577. Tiny runs of its kind "
             "were made with that version by hand; the tests run none."

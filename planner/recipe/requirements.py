@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from planner.answer.option_values import trace_of
-from planner.recipe.expressible import is_vision
+from planner.recipe.expressible import DISTILLED, is_vision
 from planner.recipe.optimizers import needs_bitsandbytes
 from planner.recipe.planned import Planned
 
@@ -47,7 +47,7 @@ def _beside(planned: Planned) -> list[str]:
         names = ["pyyaml", "pillow", *dict.fromkeys((own, "torchvision"))]
     else:
         names = ["pyyaml", "accelerate"]
-    if recipe.objective is not None:
+    if recipe.objective not in (None, DISTILLED):
         names += ["trl", "datasets"]
     if recipe.strategy == "qlora" or recipe.load_in or needs_bitsandbytes(recipe.optimizer):
         names.append("bitsandbytes")

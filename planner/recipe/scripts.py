@@ -11,10 +11,10 @@ from typing import Any
 
 import jinja2
 
-from planner.question.training_setting import WRITING
+from planner.question.training_setting import TAUGHT, WRITING
 from planner.recipe import text_settings, tuned_settings, vision_settings
 from planner.recipe.config import Section, text_of, values_of
-from planner.recipe.expressible import check, is_vision
+from planner.recipe.expressible import DISTILLED, check, is_vision
 from planner.recipe.planned import Planned
 from planner.recipe.readme import command_of, readme, said
 from planner.recipe.requirements import requirements
@@ -51,7 +51,7 @@ def sections_of(planned: Planned) -> list[Section]:
     """Raises QuestionError."""
     if is_vision(planned):
         return vision_settings.sections(planned)
-    if planned.recipe.objective is not None:
+    if planned.recipe.objective not in (None, DISTILLED):
         return tuned_settings.sections(planned)
     return text_settings.sections(planned)
 
@@ -84,7 +84,10 @@ def script(planned: Planned, values: Mapping[str, Any]) -> str:
             strategy=planned.strategy.replace("_", " "),
             command=command_of(planned),
             objective=recipe.objective,
-            writes=recipe.objective in WRITING,
+            taught=recipe.objective in TAUGHT,
+            distilled=recipe.objective == DISTILLED,
+            rewarded=recipe.objective in WRITING and recipe.objective not in TAUGHT,
+            reading=_reading(recipe.objective),
             task=task,
             arguments=tuned.config if tuned else "transformers.TrainingArguments",
             lora=bool(recipe.lora_rank),
@@ -105,10 +108,18 @@ def script(planned: Planned, values: Mapping[str, Any]) -> str:
     return re.sub(r"\n{4,}", "\n\n\n", made)
 
 
+def _reading(objective: str | None) -> str:
+    """The function of ``recipe/data.py`` that reads what an objective learns from."""
+    if objective in WRITING:
+        return "prompts"
+    return "whole_talks" if objective in TAUGHT else "preference_pairs"
+
+
 def template_of(planned: Planned) -> str:
     if is_vision(planned):
         return "image_classification"
-    return "tuned" if planned.recipe.objective else planned.recipe.task
+    own = planned.recipe.objective in (None, DISTILLED)
+    return planned.recipe.task if own else "tuned"
 
 
 def _head(planned: Planned) -> list[str]:

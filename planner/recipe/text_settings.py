@@ -7,8 +7,11 @@ import math
 from pathlib import Path
 
 from planner.models.catalogue import find
+from planner.plan.inputs.written import preparation
 from planner.question.adapters import method_of
+from planner.question.training_setting import TAUGHT
 from planner.recipe.config import Key, Section, section
+from planner.recipe.expressible import DISTILLED
 from planner.recipe.optimizers import trainer_keys
 from planner.recipe.planned import Planned
 from planner.training.methods.configuration import arguments
@@ -51,6 +54,15 @@ def model_place(planned: Planned) -> str:
     return (row or {}).get("hub_id") or facts.name
 
 
+def place_of(name: str) -> str:
+    """Another model by the name that transformers loads it by, a folder with its whole path."""
+    folder = Path(name).expanduser()
+    if folder.exists():
+        return str(folder.resolve() if folder.is_dir() else folder.resolve().parent)
+    row = find(name)
+    return (row or {}).get("hub_id") or name
+
+
 def data_place(planned: Planned) -> str:
     return str(Path(planned.question.data or "").expanduser().resolve())
 
@@ -60,6 +72,9 @@ def _model(planned: Planned) -> list[Key | None]:
     return [
         Key("model_name_or_path", model_place(planned), "a name on the hub, or a folder"),
         Key("dataset_name", data_place(planned), "a file or folder"),
+        Key("teacher_model_name_or_path", place_of(question.teacher or ""), "what it learns from")
+        if recipe.objective in TAUGHT
+        else None,
         Key("text_columns", question.text_columns) if question.text_columns else None,
         Key("classes", recipe.classes) if recipe.classes else None,
         Key("trust_remote_code", True) if question.trust_remote_code else None,
@@ -75,7 +90,7 @@ def _weights(planned: Planned) -> list[Key | None]:
         Key("attn_implementation", _attention(planned)),
         Key("load_in_4bit", True, "NF4, by bitsandbytes") if load == "4bit" else None,
         Key("load_in_8bit", True, "by bitsandbytes") if load == "8bit" else None,
-        Key("kbit_preparation", planned.question.kbit_preparation) if load else None,
+        Key("kbit_preparation", preparation(planned.question)) if load else None,
     ]
 
 
@@ -109,7 +124,7 @@ def _adapters(planned: Planned) -> list[Key | None]:
         *(Key(name, value) for name, value in arguments(method).items()),
         *(Key(name, list(value)) for name, value in lists.items() if value),
         Key("autocast_adapter_dtype", False, "adapters in the weights' number format")
-        if recipe.adapter_precision == "weights"
+        if recipe.adapter_precision == "weights" and recipe.objective in (None, DISTILLED)
         else None,
     ]
 

@@ -1,4 +1,4 @@
-"""The settings of a run by preference or reward, in TRL's names."""
+"""The settings of a run by preference, reward or a teacher, in TRL's names."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from planner.errors import FieldName, QuestionError
 from planner.plan.objectives.asked import PRECOMPUTED, VLLM, objective_asked, rollout
+from planner.plan.objectives.taught import answer_tokens, on_policy_share
 from planner.recipe.config import Key, Section, section
 from planner.recipe.optimizers import trainer_keys
 from planner.recipe.planned import Planned
 from planner.recipe.text_settings import sections as of_text
+from planner.training.objective import Objective
 
 #: What of a supervised run's settings TRL's trainers do not take.
 NOT_TRLS = ("packing", "pad_to_max_length", "max_length")
@@ -38,6 +40,8 @@ TRAINERS = {
     "grpo": TunedBy("trl", "GRPOTrainer"),
     "rloo": TunedBy("trl", "RLOOTrainer"),
     "orpo": TunedBy("trl.experimental.orpo", "ORPOTrainer"),
+    "gkd": TunedBy("trl.experimental.gkd", "GKDTrainer"),
+    "on_policy_distillation": TunedBy("trl.experimental.distillation", "DistillationTrainer"),
 }
 
 
@@ -79,9 +83,11 @@ def _objective(planned: Planned) -> list[Key | None]:
     objective = objective_asked(question)
     if objective is None or not objective.writes:
         precomputed = recipe.reference == PRECOMPUTED
+        written = _replaced(planned, objective) if objective and objective.replaces else []
         return [
             Key("max_length", planned.option.choices.max_length, "tokens"),
             Key("precompute_ref_log_probs", True) if precomputed else None,
+            *written,
         ]
     made, samples = rollout(question, objective), planned.option.setting.step.samples
     if samples % made.each:
@@ -92,10 +98,24 @@ def _objective(planned: Planned) -> list[Key | None]:
             mend=f"Ask for {made.each * max(1, round(samples / made.each))}",
         )
     engine = question.generation_engine == VLLM
+    several = made.each > 1 or not objective.teacher  # TRL's later versions distil one alone
     return [
-        Key("num_generations", made.each, "completions to each prompt"),
+        Key("num_generations", made.each, "completions to each prompt") if several else None,
         Key("max_completion_length", round(made.tokens), "tokens"),
-        Key("beta", BETA if recipe.reference else 0.0, "0: no reference model"),
+        Key("beta", BETA if recipe.reference else 0.0, "0: no reference model")
+        if not objective.teacher
+        else None,
         Key("use_vllm", True) if engine else None,
         Key("vllm_mode", "colocate", "on the same GPU") if engine else None,
+    ]
+
+
+def _replaced(planned: Planned, objective: Objective) -> list[Key | None]:
+    """What of the texts the student or the teacher writes."""
+    question = planned.question
+    tokens = round(answer_tokens(question, objective, planned.data))
+    return [
+        Key("lmbda", on_policy_share(question), "of the batches the student writes itself"),
+        Key("seq_kd", question.teacher_writes, "the teacher writes the others"),
+        Key("max_new_tokens", tokens, "of an answer that is written"),
     ]

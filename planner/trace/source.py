@@ -34,12 +34,13 @@ from planner.trace.memo import Memo
 from planner.trace.table import StepTrace, TraceFamily
 from planner.trace.versions import versions
 from planner.training.recipe import Recipe
+from planner.training.registry import objective_of
 
 Progress = Callable[[str, int, int], None]
 #: What is made of a trace before it is used.
 View = Callable[[StepTrace], StepTrace]
-#: The version of what is recorded of LLM.int8() layers alone.
-EIGHT_BIT = 2
+#: The versions of what is recorded of LLM.int8() layers alone, and of objectives.
+EIGHT_BIT, TUNED = 2, 2
 
 
 def cache_folder() -> Path:
@@ -245,6 +246,7 @@ class TraceSource:
                     store.RECORDING,
                     sorted(versions(self.facts.library).items()),
                     *([EIGHT_BIT] if self.recipe.load_in == "8bit" else []),
+                    *([TUNED] if self.recipe.objective is not None else []),
                 )
             ).encode()
         ).hexdigest()[:8]
@@ -321,13 +323,15 @@ def trace_for(
 
     Raises QuestionError for a distillation without a teacher.
     """
-    if recipe.strategy == "distillation" and teacher is None:
+    objective = objective_of(recipe)
+    learns = recipe.strategy == "distillation" or (objective is not None and objective.teacher)
+    if learns and teacher is None:
         raise QuestionError(
             "distillation needs a teacher",
             where=FieldName("teacher"),
             mend="Name a model to learn from",
         )
-    taught = teacher if recipe.strategy == "distillation" else None
+    taught = teacher if learns else None
     return TraceSource(facts, recipe, taught, progress, view=view, record=record, peak=peak)
 
 

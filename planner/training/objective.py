@@ -20,21 +20,30 @@ if TYPE_CHECKING:
 #: The task whose model has one number a text: rewards and values.
 SCORING_TASK = "reranking"
 #: What a sample of the data is; ``question/training_setting.py`` has the same words.
-PAIRS, JUDGED, PROMPTS = "pairs", "judged texts", "prompts"
-#: Precisions under autocast, whose outputs accelerate gives back in float32 (accelerate
-#: utils/operations.py: convert_outputs_to_fp32).
-AUTOCAST = ("amp_bf16", "amp_fp16")
+PAIRS, JUDGED, PROMPTS, TEXTS = "pairs", "judged texts", "prompts", "texts"
+#: Where a teacher works: in every step, or once before the first, when it writes all answers.
+IN_STEP, BEFORE = "in step", "before"
+#: Whose trainer runs it.
+TRL, TORCHTUNE = "TRL", "torchtune"
+#: Precisions whose outputs accelerate gives back in float32 (accelerate utils/operations.py:
+#: convert_outputs_to_fp32), as it does under autocast. TRL's configurations turn it on by
+#: themselves (huggingface/trl@f2cd577 trl/trainer/base_config.py: bf16), over weights of 16 bits
+#: too.
+WIDENED = ("amp_bf16", "amp_fp16", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
 class Objective:
-    """``samples``: what it learns from, of PAIRS, JUDGED, PROMPTS. ``reference``: whether a frozen
-    copy of the model may be compared with, ``usual``: whether TRL does by default; ``in_step``:
-    whether its pass is part of a step, else it runs once a rollout. ``scores``: whether the model
-    that trains has one number a text. ``judges``: a value model trains beside it, and a reward
-    model lies there. ``scoring``: passes over a completion before it is trained on, without the
-    reference's, with those of ``through_vllm`` beside where another engine wrote it. ``updates``:
-    how often each completion is trained on."""
+    """``samples``: what it learns from, of PAIRS, JUDGED, PROMPTS, TEXTS. ``reference``: whether a
+    frozen copy of the model may be compared with, ``usual``: whether TRL does by default;
+    ``in_step``: whether its pass is part of a step, else it runs once a rollout. ``scores``:
+    whether the model that trains has one number a text. ``judges``: a value model trains beside
+    it, and a reward model lies there. ``scoring``: passes over a completion before it is trained
+    on, without the reference's, with those of ``through_vllm`` beside where another engine wrote
+    it. ``updates``: how often each completion is trained on. ``teacher``: where it works, of
+    IN_STEP, BEFORE, empty without one. ``replaces``: whether the student may write the answers of
+    a part of the texts itself. ``library``: whose trainer runs it, of TRL, TORCHTUNE. ``rounded``:
+    sizes of pieces of the logits, as monomials that are rounded."""
 
     name: str
     title: str
@@ -52,15 +61,34 @@ class Objective:
     scoring: int = 0
     through_vllm: int = 0
     updates: int = 1
+    teacher: str = ""
+    replaces: bool = False
+    library: str = TRL
+    rounded: tuple[str, ...] = ()
 
     @property
     def writes(self) -> bool:
         return self.samples == PROMPTS
 
     @property
+    def repeats(self) -> bool:
+        """Whether several completions of a prompt may be written."""
+        return self.writes and not self.judges
+
+    @property
     def grouped(self) -> bool:
         """Whether the completions of a prompt are compared with each other."""
-        return self.writes and not self.judges
+        return self.repeats and not self.teacher
+
+    @property
+    def completes(self) -> bool:
+        """Whether some model writes completions, all of them or a part."""
+        return self.writes or self.replaces or self.teacher == BEFORE
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether its step is another than the task's own."""
+        return self.teacher != BEFORE
 
 
 @dataclass(frozen=True)
@@ -90,6 +118,11 @@ class Sizes:
         names = ("input_ids", "attention_mask", "completion_mask")
         return {name: self.ids(number, self.length) for name in names}
 
+    def labelled(self) -> dict[str, Any]:
+        """Texts with what is learnt of them: all of their tokens at the most."""
+        names = ("input_ids", "attention_mask", "labels")
+        return {name: self.ids(self.samples, self.length) for name in names}
+
 
 class Passes:
     """The passes that a loss may run. ``policy`` is what trains; ``value`` is None without a value
@@ -115,9 +148,15 @@ class Passes:
         """Logits of the model that trains."""
         return self._logits(self.module, batch, more)
 
+    @property
+    def teacher(self) -> Any:
+        """The teacher's module, which ``reference`` runs; None without one."""
+        return self._reference
+
     @contextlib.contextmanager
     def reference(self) -> Iterator[Callable[..., Any]]:
-        """Without gradients: the second copy, or the same model with its adapters off."""
+        """Without gradients: the second copy or the teacher, else the same model with its adapters
+        off."""
         import torch
 
         self.entering()
@@ -185,6 +224,8 @@ def tuned(
     adapts = recipe.strategy != "fine_tune"
     compares = objective.reference and recipe.reference == "model"
     beside = [build(None).module] if compares and not adapts else []
+    if objective.teacher:
+        beside = [_teacher(build(None), recipe)]
     reference = beside[0] if beside else None
     if objective.judges:
         beside.append(build(SCORING_TASK).module)
@@ -196,7 +237,7 @@ def tuned(
         built.module,
         reference,
         compares=compares,
-        widens=recipe.precision in AUTOCAST,
+        widens=recipe.precision in WIDENED and objective.library == TRL,
         value=value,
     )
 
@@ -212,6 +253,15 @@ def tuned(
         prepared, forward=forward, teacher=_together(beside), has_passes=True, after_update=None
     )
     return made if value is None else _with_value(made, value)
+
+
+def _teacher(built: Any, recipe: Any) -> Any:
+    """In the weights' number format of the student, or as its checkpoint stores it."""
+    if built.facts.quantization is not None:
+        from planner.training.quantised.apply import store_frozen
+
+        store_frozen(built, recipe)
+    return built.module
 
 
 def _together(modules: list[Any]) -> Any:

@@ -332,6 +332,39 @@ def test_a_field_of_writing_has_no_effect_where_nothing_is_written(tiny, objecti
     assert f"--{name.replace('_', '-')} has no effect" in lines(answer)
 
 
+@pytest.mark.parametrize(
+    ("objective", "stack", "prepared"),
+    [
+        ("grpo", None, False),
+        ("grpo", "trl-2025-10", True),
+        ("grpo", "trl-2025-05", False),
+        ("dpo", "trl-2025-12", True),
+        ("dpo", "trl", False),
+        ("orpo", None, True),
+        (None, None, True),
+    ],
+)
+def test_weights_beside_those_in_4_bits_are_as_the_trainer_of_the_day_leaves_them(
+    tiny, objective, stack, prepared
+):
+    given = {"stack": stack, "micro_batch": 2, "global_batch": 16, "precision": "bf16"}
+    option = asked(tiny, objective, "qlora", **given)
+    assert option["training"]["precision"] == ("amp_bf16" if prepared else "bf16")
+    left = asked(tiny, objective, "qlora", kbit_preparation="none", **given)
+    weights = [one["memory"]["breakdown"]["weights"] for one in (left, option)]
+    assert weights[0] < weights[1] if prepared else weights[0] == pytest.approx(weights[1])
+
+
+def test_adapters_over_4_bits_are_cast_where_the_trainer_casts_them(tiny):
+    def adapters(strategy, **more):
+        return asked(tiny, "grpo", strategy, **more)["training"].get("adapter_precision")
+
+    assert adapters("qlora") == "weights"
+    assert adapters("qlora", adapter_precision="fp32") is None
+    assert adapters("qlora", stack="trl-2025-05") is None
+    assert adapters("lora") is None
+
+
 @pytest.mark.parametrize("objective", ["grpo", "rloo", "ppo"])
 def test_prompts_are_cut_where_their_completions_need_the_model(tiny, objective):
     given = {"samples": 500, "gpu": "h100-sxm", "strategy": "lora", "tokens_per_sample": 900}

@@ -74,6 +74,24 @@ def test_a_language_models_plan_is_run_recorded_and_judged(tmp_path, capsys, lla
     assert (tmp_path / "train" / "out" / "adapter_model.safetensors").is_file()
 
 
+def test_a_students_plan_is_run_beside_its_teacher(tmp_path, capsys, llama, chats):
+    """Logits of a teacher that is larger, in the eighths that torchtune takes them in."""
+    from planner.libraries import import_library
+
+    transformers = import_library("transformers", "the tests")
+    config = transformers.AutoConfig.from_pretrained(llama)
+    config.hidden_size, config.num_hidden_layers = 64, 3
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "teacher")
+    question = (llama, chats, "--gpu", "cpu", "--strategy", "lora", "--price", "2")
+    taught = ("--objective", "kd", "--teacher", tmp_path / "teacher")
+    few = ("--micro-batch", "4", "--global-batch", "8", "--max-steps", "6", "--lora-rank", "4")
+    plan, said, record, _ = closed(tmp_path, capsys, *question, *taught, *few)
+    as_planned(plan, record)
+    assert "the plan has" not in said and "planner: step 4 of 6:" in said
+    assert plan["question"]["objective"] == "kd"
+    assert (tmp_path / "train" / "out" / "adapter_model.safetensors").is_file()
+
+
 @pytest.mark.slow
 def test_a_run_stops_before_what_it_may_cost_and_goes_on_from_there(tmp_path, capsys, llama, chats):
     """At a price that makes a second cost a thousand dollars, most of the budget is gone before the

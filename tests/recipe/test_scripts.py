@@ -14,6 +14,7 @@ from planner import tables
 from planner.errors import PlannerError
 from planner.libraries import import_library
 from planner.question.importers.table import table
+from planner.question.training_setting import TAUGHT
 from planner.recipe.optimizers import trainer_keys
 from planner.recipe.scripts import files_of
 from planner.recipe.tuned_settings import TRAINERS
@@ -22,7 +23,7 @@ from planner.recipe.tuned_settings import TRAINERS
 OURS = {
     *("model_name_or_path", "dataset_name", "dtype", "attn_implementation", "use_peft"),
     *("evaluation_samples", "kbit_preparation", "load_in_4bit", "lora_r", "lora_alpha"),
-    *("lora_dropout", "lora_target_modules"),
+    *("lora_dropout", "lora_target_modules", "teacher_model_name_or_path"),
 }
 WRITING = {"generations_per_prompt": 4, "global_batch": 8}
 
@@ -39,6 +40,8 @@ def settings_of(script):
 )
 def test_every_key_of_a_tuned_script_is_known_to_trl(plan_of, pairs, objective, strategy):
     more = WRITING if objective in ("grpo", "rloo") else {}
+    if objective in TAUGHT:
+        more = {"teacher": "Llama-3.2-3B"}
     if objective == "rloo":
         more = more | {"generations_per_prompt": 2}
     files = files_of(plan_of(pairs, objective=objective, strategy=[strategy], **more))
@@ -49,6 +52,7 @@ def test_every_key_of_a_tuned_script_is_known_to_trl(plan_of, pairs, objective, 
     assert f"import {TRAINERS[objective].config}, {TRAINERS[objective].trainer}" in script
     assert "the tests run none" in files["README.md"]
     assert json.loads(files["plan.json"])["columns"]["rejected"] == "rejected"
+    assert ("teacher_model=load_teacher" in script) == (objective in TAUGHT)
     assert ("--reward" in script) == (objective in ("grpo", "rloo"))
 
 
@@ -56,6 +60,10 @@ def test_every_key_of_a_tuned_script_is_known_to_trl(plan_of, pairs, objective, 
     "fields, word",
     [
         (dict(objective="ppo"), "ppo needs a value model"),
+        (
+            dict(objective="sequence_distillation", teacher="Llama-3.2-3B"),
+            "a teacher writes before",
+        ),
         (dict(objective="dpo", reference="none"), "always compares with a reference"),
         (dict(objective="dpo", padding="max", max_length=64), "pads to the longest"),
         (dict(objective="dpo", optimizer="adafactor_torch"), "no name for adafactor_torch"),
@@ -126,3 +134,29 @@ def test_scripts_for_images_have_what_is_planned(plan_of, images, fields):
 def test_adapters_in_a_model_of_images_are_refused(plan_of, images):
     with pytest.raises(PlannerError, match="adapters in a model of images"):
         files_of(plan_of(images, model="timm:vit_base_patch16_224"))
+
+
+def test_the_loss_of_a_students_script_is_the_one_that_is_traced(plan_of, chats):
+    """Its functions, and torchtune's as they are recorded."""
+    import torch
+
+    from planner.training.objectives import kd
+
+    asked = dict(objective="kd", teacher="Llama-3.2-3B", strategy=["lora"])
+    files = files_of(plan_of(chats, **asked))
+    tree = ast.parse(files["train.py"])
+    kept = [
+        node
+        for node in tree.body
+        if (isinstance(node, ast.FunctionDef) and node.name == "divergence")
+        or (isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple))
+    ]
+    names = {"torch": torch}
+    exec(compile(ast.Module(kept, []), "train.py", "exec"), names)
+    assert (names["CHUNKS"], names["IGNORED"], names["RATIO"]) == (kd.CHUNKS, -100, kd.RATIO)
+    torch.manual_seed(0)
+    student, teacher = torch.randn(12, 40), torch.randn(12, 40)
+    labels = torch.randint(0, 40, (12,)).masked_fill(torch.arange(12) < 4, -100)
+    own = names["divergence"](student, teacher, labels)
+    torch.testing.assert_close(own, kd._divergence(student, teacher, labels))
+    assert "trl" not in files["requirements.txt"] and "the tests run none" not in files["README.md"]

@@ -20,6 +20,7 @@ from planner.devices.priors import prior
 from planner.devices.specification import DeviceSpec
 from planner.plan.decoding.cache import KeysAndValues, keys_and_values
 from planner.plan.decoding.cut import Decoder, decoder, inference
+from planner.plan.decoding.cut import kept as cut_to
 from planner.plan.decoding.inference import known_by
 from planner.step_time.clock import StepClock, StepTime
 from planner.step_time.host import HostCosts
@@ -63,14 +64,21 @@ class Generation:
         return self.reading_seconds + self.tokens * self.token_seconds
 
 
-def generation(source: TraceSource, clock: StepClock, batch: Batch) -> Generation | None:
-    """None where the model's trace or config does not tell a token's work. Raises the errors of
-    tracing."""
-    key = (*known_by(clock), batch)
-    return source.memo.of("generation", key, lambda: _generation(source.eager, clock, batch))
+def generation(
+    source: TraceSource, clock: StepClock, batch: Batch, *, cached: bool = True
+) -> Generation | None:
+    """None where the model's trace or config does not tell a token's work. ``cached``: whether keys
+    and values are kept, else every token reads all before it again (``use_cache`` of ``generate``
+    off). Raises the errors of tracing."""
+    key = (*known_by(clock), batch, cached)
+    return source.memo.of(
+        "generation", key, lambda: _generation(source.eager, clock, batch, cached=cached)
+    )
 
 
-def _generation(source: TraceSource, clock: StepClock, batch: Batch) -> Generation | None:
+def _generation(
+    source: TraceSource, clock: StepClock, batch: Batch, *, cached: bool
+) -> Generation | None:
     # other operations run for a batch of one; a token's work is taken from larger ones
     trace = source.at(
         B=max(2, batch.rows),
@@ -81,6 +89,8 @@ def _generation(source: TraceSource, clock: StepClock, batch: Batch) -> Generati
     if parts is None or kept is None:
         return None
     work = _Writing(source, clock, batch, trace, parts, kept)
+    if not cached and not work.encodes:
+        return Generation(0.0, work.uncached_token(), batch.tokens, 0.0)
     return Generation(work.reading(), work.token(), batch.tokens, work.cache_bytes())
 
 
@@ -155,6 +165,17 @@ class _Writing:
         else:
             walked = max(float(step.seconds), host, device)
         return walked + own_host + own_device
+
+    def uncached_token(self) -> float:
+        """One token of every row, in the middle of what is written, where all before it is read
+        again: the head's product alone is of the last place (``logits_to_keep``)."""
+        step, rows = self.parts.step, self.batch.rows
+        head = np.arange(step.op_count) == step.op_count - 1
+        read = traced_length(self.prompt + self.batch.tokens / 2) or 1
+        body = self.priced(cut_to(step, ~head), rows, read)
+        last = self.priced(cut_to(step, head), rows, 1)
+        own_host, own_device = self._own()
+        return float(body.seconds) + float(last.seconds) + own_host + own_device
 
     def cache_bytes(self) -> float:
         """Keys and values of all rows when the last token is written."""

@@ -25,6 +25,7 @@ from planner.plan.inputs.of_its_day import OfItsDay, of_its_day
 from planner.plan.inputs.practice import Practice
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.written import (
+    cast_adapters,
     check_attention,
     check_batch,
     check_float8,
@@ -198,9 +199,11 @@ def _check_strategy(facts: ModelFacts, task: str, strategy: str) -> None:
 def _check_objective(question: Question, facts: ModelFacts, strategy: str) -> None:
     """Raises ModelError for a strategy that an objective does not go with."""
     objective = objective_asked(question)
-    if objective is not None and question.loss not in (None, "plain"):
+    own = objective is not None and objective.is_traced
+    if objective is not None and own and question.loss not in (None, "plain"):
         raise QuestionError(
-            f"{objective.title} has a loss of its own, which is planned as TRL computes it",
+            f"{objective.title} has a loss of its own, which is planned as {objective.library} "
+            "computes it",
             where=FieldName("loss"),
             mend="Leave it out",
         )
@@ -227,7 +230,8 @@ def _loading(question: Question, facts: ModelFacts, strategy: str, day: OfItsDay
     """The settings of weights in few bits, where there are such."""
     stored = quantised(question, facts, strategy)
     if stored is None or strategy not in LORA:
-        return {"load_in": None, "kbit_preparation": None, "quantised_layers": None}
+        alone = cast_adapters(question, stored) if strategy in LORA else {}
+        return {"load_in": None, "kbit_preparation": None, "quantised_layers": None, **alone}
     own = stored is facts.quantization
     return {
         # adapters over a quantised checkpoint are one thing, whichever strategy asks for them
@@ -236,6 +240,7 @@ def _loading(question: Question, facts: ModelFacts, strategy: str, day: OfItsDay
         "kbit_preparation": preparation(question) if stored.upcast else None,
         "quantised_layers": question.quantised_layers,
         "quantised_inputs": day.quantised_inputs if stored.method == FOUR_BITS else None,
+        **cast_adapters(question, stored),
     }
 
 
@@ -309,7 +314,7 @@ def _wide_anyway(
     if recipe.adapter_precision is None or recipe.precision in HALF or strategy not in LORA:
         return ()
     stored = quantised(question, facts, strategy)
-    prepared = stored is not None and stored.upcast and question.kbit_preparation == "peft"
+    prepared = stored is not None and stored.upcast and preparation(question) == "peft"
     more = f"{FieldName('kbit_preparation')} none with " if prepared else ""
     text = (
         f"{FieldName('adapter_precision')} {recipe.adapter_precision} has no effect on {strategy}: "

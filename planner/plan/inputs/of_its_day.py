@@ -10,7 +10,7 @@ from planner import tables
 from planner.datasets.batching import FREE
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
-from planner.memory.fused_loss import in_pieces
+from planner.memory.fused_loss import in_pieces, in_tiles
 from planner.memory.inputs_kept import OPERATIONS, kept
 from planner.models.facts import ModelFacts
 from planner.models.quantization.stored import FOUR_BITS
@@ -22,6 +22,8 @@ from planner.training.recipe import Recipe
 
 #: The word of a stack whose loss holds no logits.
 IN_PIECES = "in_pieces"
+#: The word of an objective whose trainer makes tiles of its logits alone.
+IN_TILES = "in_tiles"
 #: The word of a stack whose autograd keeps what an operation read.
 KEPT = "kept"
 #: What is traced where no row says otherwise: the installed libraries' own.
@@ -85,6 +87,8 @@ def stack_lines(question: Question, facts: ModelFacts) -> list[FirstLine]:
         question.kernels is None and _holds_no_logits(stack, facts)
     ):
         changed.append("a loss that holds no logits")
+    elif holds_tiles(stack, question.objective):
+        changed.append("a loss that works through the logits in tiles")
     if _kept_inputs(stack):
         named = " and ".join(name.removesuffix("_input") for name in _kept_inputs(stack))
         changed.append(f"the inputs of {named} kept for the backward pass")
@@ -125,7 +129,33 @@ def view_of(stack: Stack, facts: ModelFacts, recipe: Recipe) -> View | None:
     """How the stack's step is seen: its loss in pieces where its kernels hold no logits of this
     family, and what torch of its day kept for the backward pass; None as it was recorded."""
     is_fused = recipe.task == "causal_lm" and _holds_no_logits(stack, facts)
-    return _view(is_fused, _kept_inputs(stack))
+    inputs, objective = _kept_inputs(stack), recipe.objective
+    if objective is None:
+        return _view(is_fused, inputs, ())
+    fusing = stack.word("loss_objectives")
+    if is_fused and (fusing is None or objective in fusing.split()):
+        own = stack.word(f"head_gradients.{objective}")
+        gradients = own or stack.word("head_gradients") or ""
+        return _view(True, inputs, tuple(gradients.split()))
+    if holds_tiles(stack, objective):
+        return _tiled(recipe.strategy == "fine_tune", inputs)
+    return _view(False, inputs, ())
+
+
+def holds_tiles(stack: Stack, objective: str | None) -> bool:
+    """Whether the trainer of an objective works through its logits in tiles by itself."""
+    return stack.word(f"loss.{objective}") == IN_TILES
+
+
+@cache
+def _tiled(trains: bool, inputs: tuple[str, ...]) -> View:
+    operations = tuple(name for key in inputs for name in OPERATIONS[key])
+
+    def seen(trace: StepTrace) -> StepTrace:
+        cut = in_tiles(trace, trains)
+        return kept(cut, operations) if operations else cut
+
+    return seen
 
 
 def _kept_inputs(stack: Stack) -> tuple[str, ...]:
@@ -134,14 +164,15 @@ def _kept_inputs(stack: Stack) -> tuple[str, ...]:
 
 
 @cache
-def _view(is_fused: bool, inputs: tuple[str, ...]) -> View | None:
+def _view(is_fused: bool, inputs: tuple[str, ...], gradients: tuple[str, ...]) -> View | None:
     """One function for equal views: sources of traces are shared by it."""
-    if not inputs:
+    if not inputs and not gradients:
         return in_pieces if is_fused else None
     operations = tuple(name for key in inputs for name in OPERATIONS[key])
 
     def seen(trace: StepTrace) -> StepTrace:
-        return kept(in_pieces(trace) if is_fused else trace, operations)
+        cut = in_pieces(trace, gradients) if is_fused else trace
+        return kept(cut, operations) if operations else cut
 
     return seen
 

@@ -10,10 +10,14 @@ from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName, QuestionError
 from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
+from planner.models.quantization.stored import Quantization
+from planner.plan.objectives.asked import objective_asked
 from planner.question import Question
 from planner.question.optimizers import asked_row
+from planner.question.stack import stack_of
 from planner.question.training_setting import IN_FLOAT8, SUPERVISED
 from planner.training.kernel_families import LOSS, UNSLOTH, families
+from planner.training.objective import TRL
 
 #: Attentions that take samples of several lengths in one row.
 VARYING = ("flash", "flex")
@@ -40,7 +44,9 @@ def kernel_settings(question: Question, facts: ModelFacts) -> dict[str, Any]:
             where=FieldName("kernels"),
             mend=f"Leave out {FieldName('kernels')} or {FieldName('compile')}",
         )
-    fuses = LOSS in parts and question.loss is None and question.objective in (None, SUPERVISED)
+    objective = objective_asked(question)
+    fuses = LOSS in parts and question.loss is None
+    fuses = fuses and (objective is None or not objective.is_traced)
     return {"loss": "fused"} if fuses else {}
 
 
@@ -118,10 +124,33 @@ def check_padding(question: Question, facts: ModelFacts) -> None:
 
 
 def preparation(question: Question) -> str:
-    """Of weights in few bits: Unsloth leaves the rest in 16 bits."""
-    if question.kernels == UNSLOTH and "kbit_preparation" not in question.model_fields_set:
+    """Of weights in few bits: Unsloth leaves the rest in 16 bits, and so do most of TRL's trainers
+    by preference and reward, each since a day of its own."""
+    if "kbit_preparation" in question.model_fields_set:
+        return question.kbit_preparation
+    if question.kernels == UNSLOTH:
         return "none"
-    return question.kbit_preparation
+    return _of_objective(question, "kbit_preparation") or question.kbit_preparation
+
+
+def cast_adapters(question: Question, stored: Quantization | None) -> dict[str, Any]:
+    """The number format of adapters where an objective's trainer casts them and nothing is asked:
+    TRL's over weights in few bits alone."""
+    objective = objective_asked(question)
+    if objective is None or "adapter_precision" in question.model_fields_set:
+        return {}
+    if stored is None and objective.library == TRL:
+        return {}
+    own = _of_objective(question, "adapter_precision")
+    wide = stored is not None and preparation(question) != "none"
+    return {"adapter_precision": own} if own and not wide else {}
+
+
+def _of_objective(question: Question, key: str) -> str | None:
+    """A word of the stack's day for the trainer of an objective."""
+    if question.objective in (None, SUPERVISED):
+        return None
+    return stack_of(question.stack).word(f"{key}.{question.objective}")
 
 
 def _model_type(facts: ModelFacts) -> str:

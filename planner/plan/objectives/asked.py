@@ -12,9 +12,10 @@ from planner.datasets.profile import DatasetProfile
 from planner.errors import FieldName, QuestionError
 from planner.models.facts import ModelFacts
 from planner.plan.inputs.rows import default
+from planner.plan.objectives.taught import check_teacher, taught
 from planner.question import Question
-from planner.question.training_setting import JUDGED, PAIRS, PROMPTS, SUPERVISED, TUNED_BY
-from planner.training.objective import Objective
+from planner.question.training_setting import JUDGED, PAIRS, PROMPTS, SUPERVISED, TEXTS, TUNED_BY
+from planner.training.objective import TRL, Objective
 from planner.training.registry import objectives
 
 TASK = "causal_lm"
@@ -59,7 +60,8 @@ def check_objective(question: Question, facts: ModelFacts) -> None:
             mend="Name such a model, or leave the objective out",
         )
     _check_reference(question, objective)
-    if question.padding == "packed":
+    check_teacher(question, objective)
+    if question.padding == "packed" and objective.is_traced and objective.library == TRL:
         raise QuestionError(
             f"samples of {objective.title} are not packed",
             where=FieldName("padding"),
@@ -103,7 +105,7 @@ def _check_reference(question: Question, objective: Objective) -> None:
 def traced(question: Question) -> dict[str, Any]:
     """The settings of a recipe."""
     objective = objective_asked(question)
-    if objective is None:
+    if objective is None or not objective.is_traced:
         return {"objective": None, "reference": None}
     usual = MODEL if objective.reference and objective.usual else NONE
     reference = question.reference or usual
@@ -132,6 +134,8 @@ def samples_of(question: Question, data: DatasetProfile) -> DatasetProfile:
         return data
     if objective.samples == PROMPTS:
         return _written(question, objective, data)
+    if objective.samples == TEXTS:
+        return taught(question, objective, data)
     pairs = f"{data.samples:,} pairs"
     if data.source == "counts":
         if objective.samples == JUDGED:

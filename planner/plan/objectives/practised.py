@@ -13,7 +13,7 @@ from planner.plan.inputs.practice import Practice, most_for, practice, short_sou
 from planner.plan.inputs.rows import default
 from planner.plan.objectives.asked import objective_asked, rollout
 from planner.question import Question
-from planner.training.objective import Objective
+from planner.training.objective import TRL, Objective
 
 
 def practised(
@@ -21,7 +21,7 @@ def practised(
 ) -> Practice:
     """Batch, epochs and evaluation; of the task's own loss as recipes are published."""
     objective = objective_asked(question)
-    if objective is None:
+    if objective is None or not objective.is_traced:
         return practice(question, facts, data, strategy, task)
     batch, batch_source = default("global_batch", objective.name)
     epochs, epochs_source = default("epochs", objective.name)
@@ -60,5 +60,7 @@ def own_length(question: Question) -> int | None:
     """Tokens at which TRL cuts a text by default; None where it does not, or a length is asked."""
     objective = objective_asked(question)
     if objective is None or objective.writes or question.max_length is not None:
+        return None
+    if not objective.is_traced or objective.library != TRL:
         return None
     return int(default("max_length", objective.name)[0])

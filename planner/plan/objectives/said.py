@@ -15,8 +15,9 @@ from planner.plan.objectives.asked import (
     traced,
 )
 from planner.plan.objectives.practised import own_length
+from planner.plan.objectives.taught import taught_lines
 from planner.question import Question
-from planner.question.training_setting import JUDGED, TUNED_BY
+from planner.question.training_setting import JUDGED, TEXTS, TUNED_BY
 from planner.training.objective import Objective
 
 
@@ -34,6 +35,8 @@ def objective_lines(question: Question, data: DatasetProfile) -> list[FirstLine]
             f"texts are cut at {cut:,} tokens, as TRL does by default ({FieldName('max_length')})"
         )
         lines.append(FirstLine("run", text))
+    if objective.teacher:
+        lines += taught_lines(question, objective, data)
     if objective.writes:
         lines += _of_writing(question, objective)
     if objective.scores:
@@ -51,6 +54,8 @@ def _longest(data: DatasetProfile) -> float:
 
 
 def _learns(question: Question, objective: Objective, data: DatasetProfile) -> str:
+    if objective.samples == TEXTS:
+        return objective.learns
     if objective.writes:
         made = rollout(question, objective)
         per = "a completion" if made.each == 1 else f"{made.each} completions"
@@ -114,7 +119,7 @@ def _of_writing(question: Question, objective: Objective) -> list[FirstLine]:
             f"trains whole; each completion is trained on {objective.updates} times, as in TRL"
         )
         lines.append(FirstLine("run", text))
-    else:
+    elif not objective.teacher:
         text = "rewards are functions whose time is not counted"
         lines.append(FirstLine("run", text))
     return lines

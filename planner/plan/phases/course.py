@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from planner.datasets.profile import DatasetProfile
 from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
+from planner.models.facts import ModelFacts
 from planner.plan.inputs.defaults import TrainingChoices
 from planner.plan.phases.host import Host
 from planner.plan.phases.loading import Feed
@@ -38,6 +39,7 @@ class Course:
     weights_bytes: float
     checkpoint_bytes: float
     optimizer_bytes: float = 0.0
+    teacher: ModelFacts | None = None
     memo: Memo = field(default_factory=Memo, compare=False, repr=False)
 
 

@@ -184,6 +184,7 @@ def _whole(problem: Problem, stage: Stage, settled: Settled, *, memory: bool) ->
         weights_bytes=settled.weights_bytes,
         checkpoint_bytes=settled.setting.checkpoint_bytes,
         optimizer_bytes=settled.setting.optimizer_bytes,
+        teacher=stage.teacher,
     )
 
 

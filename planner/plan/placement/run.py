@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from planner.datasets.profile import DatasetProfile
 from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
+from planner.models.facts import ModelFacts
 from planner.parallel.plan import ParallelPlan
 from planner.plan.inputs.defaults import TrainingChoices
 from planner.plan.phases.course import Course, Phase
@@ -75,6 +76,7 @@ def whole_run(
     weights_bytes: float,
     checkpoint_bytes: float,
     optimizer_bytes: float = 0.0,
+    teacher: ModelFacts | None = None,
 ) -> Run:
     """Hours of the run that the question asks for, with the errors of the step, of the data's size
     and of the overheads."""
@@ -99,6 +101,7 @@ def whole_run(
         weights_bytes=weights_bytes,
         checkpoint_bytes=checkpoint_bytes,
         optimizer_bytes=optimizer_bytes,
+        teacher=teacher,
     )
     made = {**PHASES, **phases_of(course)}
     phases = {name: hours(course) for name, hours in made.items()}

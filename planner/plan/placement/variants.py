@@ -12,6 +12,8 @@ from planner.models.facts import ModelFacts
 from planner.models.pipelines import TASK
 from planner.plan.inputs.defaults import TrainingChoices, choose
 from planner.plan.inputs.problem import Problem
+from planner.plan.objectives.asked import objective_asked
+from planner.plan.objectives.taught import check_vocabulary
 from planner.plan.steps.setting import longest_lengths
 from planner.question import Question
 from planner.training.recipe import Recipe
@@ -71,20 +73,29 @@ def models_of(problem: Problem, strategy: str) -> tuple[ModelFacts, ModelFacts |
     question = problem.question
     if strategy == "scratch" and problem.facts.quantization is not None:
         return problem.facts.unquantised(), None
+    objective = objective_asked(question)
+    if objective is not None and objective.teacher:
+        teacher = _named_teacher(question, problem.facts)
+        check_vocabulary(objective, problem.facts, teacher)
+        return problem.facts, teacher
     if strategy != "distillation":
         return problem.facts, None
     if question.teacher:
-        from planner.models.resolve import resolve
-
-        return problem.facts, resolve(
-            question.teacher,
-            task=problem.facts.task,
-            trust_remote_code=question.trust_remote_code,
-            offline=question.offline,
-        )
+        return problem.facts, _named_teacher(question, problem.facts)
     from planner.models.students import default_student
 
     return default_student(problem.facts), problem.facts
+
+
+def _named_teacher(question: Question, student: ModelFacts) -> ModelFacts:
+    from planner.models.resolve import resolve
+
+    return resolve(
+        question.teacher or "",
+        task=student.task,
+        trust_remote_code=question.trust_remote_code,
+        offline=question.offline,
+    )
 
 
 def _plain(

@@ -20,7 +20,7 @@ DASHES = "-" * 2
 LAUNCHERS = ("accelerate", "torchrun", "deepspeed", "python", "python3")
 #: Commands that train by themselves, and their verbs.
 TRAINERS = {
-    "trl": ("sft", "dpo", "grpo", "kto", "reward", "rloo"),
+    "trl": ("sft", "dpo", "grpo", "kto", "reward", "rloo", "distillation"),
     "llamafactory-cli": ("train",),
 }
 ASSIGNED = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)=(.*)", re.DOTALL)

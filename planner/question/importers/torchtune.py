@@ -21,6 +21,16 @@ LORA = re.compile(r"(.*\.)(q?lora_)(\w+)")
 ATTENTION = {"output_proj": "o_proj"}
 MLP = ("gate_proj", "up_proj", "down_proj")
 HEAD = "lm_head"
+#: Losses of texts: whole, and in chunks.
+PLAIN = "torch.nn.CrossEntropyLoss"
+CHUNKED = (
+    "torchtune.modules.loss.CEWithChunkedOutputLoss",
+    "torchtune.modules.loss.LinearCrossEntropyLoss",
+)
+#: Losses of an objective, which is planned as TRL computes it.
+OBJECTIVES = {"torchtune.rlhf.loss.DPOLoss": "dpo"}
+#: The divergence from a teacher that is planned.
+FORWARD = "torchtune.modules.loss.ForwardKLWithChunkedOutputLoss"
 #: Its data sets, and the hub's that they load.
 HUB = re.compile(r"torchtune\.datasets\.(\w+)_dataset")
 
@@ -31,6 +41,7 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     keys = Keys(document, table("torchtune"))
     adapted = _model(keys)
     put_float8(keys, "enable_fp8_training", adapted=adapted, recipe="fp8_recipe_name")
+    _objective(keys)
     put_batch(keys, "gradient_accumulation_steps", "batch_size", gpus)
     _optimizer(keys)
     _steps(keys)
@@ -81,6 +92,30 @@ def _model(keys: Keys) -> bool:
         if strategy == "qlora":
             keys.put("kbit_preparation", "none", "model._component_")
     return adapted is not None
+
+
+def _objective(keys: Keys) -> None:
+    """The loss tells what is learnt: of pairs, of a teacher, else of the texts themselves, whole or
+    in chunks."""
+    loss, distilled = keys.take("loss._component_"), keys.take("kd_loss._component_")
+    builder = keys.take("teacher_model._component_")
+    if distilled is not None:
+        keys.put("objective", "kd", "kd_loss._component_")
+        if str(distilled) != FORWARD:
+            keys.leave_out("kd_loss._component_")
+    if isinstance(builder, str):
+        if (teacher := model_called(builder)) != builder:
+            keys.put("teacher", teacher, "teacher_model._component_")
+        else:
+            keys.leave_out("teacher_model._component_")
+    if loss is None or distilled is not None:
+        return
+    if str(loss) in OBJECTIVES:
+        keys.put("objective", OBJECTIVES[str(loss)], "loss._component_")
+    elif str(loss) in CHUNKED:
+        keys.put("loss", "chunked", "loss._component_")
+    elif str(loss) != PLAIN:
+        keys.leave_out("loss._component_")
 
 
 def _targets(keys: Keys) -> None:

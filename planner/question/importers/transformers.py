@@ -1,7 +1,7 @@
 """transformers' TrainingArguments and TRL's configurations, as YAML, JSON or a command line.
 
 TRL's own keys are told from the Trainer's: its defaults (length, checkpointing, precision) are
-others. Preference tuning and reward models cannot be asked yet: what trains them is left out.
+others.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ OF_TRL = frozenset(
 TYPES = ("torch_dtype", "dtype", "model_init_kwargs.torch_dtype", "model_init_kwargs.dtype")
 #: Commands of TRL that train by preference or reward.
 OTHER_TRAINING = ("dpo", "grpo", "kto", "reward", "rloo")
+#: Scripts of TRL's that train a student, and their objectives.
+STUDENTS = {"gkd": "gkd", "distillation": "on_policy_distillation"}
 
 
 def read(document: Mapping[str, Any], gpus: int) -> Imported:
@@ -138,11 +140,11 @@ def _strategy(keys: Keys, document: Mapping[str, Any], *, trl: bool) -> bool:
 
 
 def _objective(keys: Keys, document: Mapping[str, Any], *, trl: bool) -> None:
-    """A script of TRL's that trains by preference or reward names its objective; without such a
-    name the keys tell it that only some configurations have, which is said."""
+    """A script of TRL's that trains by preference, reward or a teacher names its objective; without
+    such a name the keys tell it that only some configurations have, which is said."""
     script = str(keys.take("(script)") or "").removesuffix(".py").removeprefix("trl ")
-    if script in OTHER_TRAINING:
-        keys.put("objective", script, "(script)")
+    if script in (*OTHER_TRAINING, *STUDENTS):
+        keys.put("objective", STUDENTS.get(script, script), "(script)")
         return
     told = {key: names for key, names in _telling().items() if not unset(document.get(key))}
     if not trl or not told or script == "sft":

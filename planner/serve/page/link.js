@@ -4,7 +4,8 @@ export const LISTS = new Set(['strategy']);
 const REPEATED = new Set(['licences', 'lora_targets', 'lora_exclude', 'lora_layers', 'lora_layers_pattern',
   'lora_modules_to_save', 'lora_rank_pattern', 'offload']);
 const SWITCHES = new Set(['spot', 'compile', 'group_by_length', 'cached_features', 'evaluation_keeps_logits',
-  'evaluation_generates', 'prepared', 'prior_preservation', 'data_must_stay', 'optimizer_in_backward']);
+  'evaluation_generates', 'prepared', 'prior_preservation', 'data_must_stay', 'optimizer_in_backward',
+  'teacher_writes']);
 
 export function read(search = location.search) {
   const question = {};

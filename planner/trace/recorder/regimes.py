@@ -203,6 +203,8 @@ class Steps:
         if self.heads.asked is not None:
             domain["C"] = (2, None) if way else (self.heads.asked, self.heads.asked)
         chunks = vocabulary_sizes(self.heads.first.built, self.heads.recipe.loss)
+        objective = objective_of(self.heads.recipe)
+        chunks = chunks if objective is None else objective.rounded
         rounded = (*chunks, *(self.heads.rounded() if way else ()))
         return fit(raws, points, monomials, rounded, meta=self._meta(), domain=domain)
 

@@ -23,7 +23,9 @@ def of_yaml(tmp_path, **keys):
 @pytest.mark.parametrize(
     ("keys", "objective", "said"),
     [
-        ({"num_generations": 4}, "grpo", "num_generations is of grpo and rloo, of which grpo is"),
+        ({"num_generations": 4}, "grpo", "rloo and on_policy_distillation, of which grpo is taken"),
+        ({"lmbda": 0.5, "beta": 0.5}, "gkd", "beta, lmbda are of gkd ("),
+        ({"teacher_model_name_or_path": "gpt2-large"}, "gkd", "of which gkd is taken"),
         ({"reward_clip_range": [-1, 1]}, "rloo", "reward_clip_range is of rloo ("),
         ({"num_generations": 4, "normalize_advantages": True}, "rloo", "are of rloo ("),
         ({"precompute_ref_log_probs": True}, "dpo", "of dpo and kto, of which dpo is taken"),
@@ -53,6 +55,26 @@ def test_a_script_that_names_its_objective_is_taken_at_its_word(tmp_path, comman
     found = of_file(file, COUNTS)
     assert found.values.get("objective", "sft") == command
     assert not any("taken" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("command", "objective"),
+    [
+        ("python examples/scripts/gkd.py", "gkd"),
+        ("python examples/scripts/distillation.py", "on_policy_distillation"),
+        ("trl distillation", "on_policy_distillation"),
+    ],
+)
+def test_scripts_of_students_have_their_teacher(tmp_path, command, objective):
+    file = tmp_path / "run.sh"
+    flags = "--model_name_or_path gpt2 --teacher_model_name_or_path gpt2-large"
+    more = " --lmbda 0.25 --seq_kd true --max_new_tokens 64" if objective == "gkd" else ""
+    file.write_text(f"{command} {flags}{more}\n")
+    found = of_file(file, COUNTS).values
+    assert found["objective"] == objective and found["teacher"] == "gpt2-large"
+    if objective == "gkd":
+        written = found["on_policy_share"], found["teacher_writes"], found["completion_tokens"]
+        assert written == (0.25, True, 64)
 
 
 @pytest.mark.parametrize("steps", ["four", 1.5, "${ACCUMULATION}", True])
