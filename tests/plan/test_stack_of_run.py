@@ -141,3 +141,30 @@ def test_the_command_line_answers_with_the_stack(capsys):
     assert code == 0, told.err
     texts = [line["text"] for line in json.loads(told.out)["first_lines"]]
     assert any("a plain loop of 2024-06" in text for text in texts)
+
+
+def test_texts_under_trl_of_today_hold_no_logits():
+    """TRL 1.16 multiplies by the head in tiles; axolotl's own trainer, TRL's before, and a model
+    that tells classes apart do not."""
+
+    def answered(**more):
+        asked = dict(
+            model="Qwen2.5-0.5B",
+            strategy=["lora"],
+            samples=100,
+            tokens_per_sample=512,
+            micro_batch=8,
+            gpu="a100-40gb",
+            price=1.0,
+            gradient_checkpointing="none",
+            offline=True,
+        )
+        answer = estimate(Question(**asked | more))
+        tiled = any("the logits in tiles" in line["text"] for line in answer["first_lines"])
+        return tiled, answer["options"][0]["memory"]["allocated_bytes"]["p50"]
+
+    today, then, other = (answered(stack=s) for s in ("trl", "trl-2026-06", "axolotl"))
+    assert (today[0], then[0], other[0]) == (True, False, False)
+    assert today[1] < then[1] == other[1]
+    assert not answered(stack="trl", loss="chunked")[0]
+    assert not answered(stack="trl", task="text_classification", classes=2)[0]

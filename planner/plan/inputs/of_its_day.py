@@ -16,6 +16,7 @@ from planner.models.facts import ModelFacts
 from planner.models.quantization.stored import FOUR_BITS
 from planner.question import Question
 from planner.question.stack import Stack, stack_of
+from planner.question.training_setting import SUPERVISED
 from planner.trace.source import View
 from planner.trace.table import StepTrace
 from planner.training.recipe import Recipe
@@ -87,7 +88,7 @@ def stack_lines(question: Question, facts: ModelFacts) -> list[FirstLine]:
         question.kernels is None and _holds_no_logits(stack, facts)
     ):
         changed.append("a loss that holds no logits")
-    elif holds_tiles(stack, question.objective):
+    elif question.loss is None and holds_tiles(stack, question.objective, facts, question.task):
         changed.append("a loss that works through the logits in tiles")
     if _kept_inputs(stack):
         named = " and ".join(name.removesuffix("_input") for name in _kept_inputs(stack))
@@ -131,20 +132,28 @@ def view_of(stack: Stack, facts: ModelFacts, recipe: Recipe) -> View | None:
     is_fused = recipe.task == "causal_lm" and _holds_no_logits(stack, facts)
     inputs, objective = _kept_inputs(stack), recipe.objective
     if objective is None:
+        tiled = not is_fused and recipe.loss is None
+        if tiled and holds_tiles(stack, None, facts, recipe.task):
+            return _tiled(recipe.strategy == "fine_tune", inputs)
         return _view(is_fused, inputs, ())
     fusing = stack.word("loss_objectives")
     if is_fused and (fusing is None or objective in fusing.split()):
         own = stack.word(f"head_gradients.{objective}")
         gradients = own or stack.word("head_gradients") or ""
         return _view(True, inputs, tuple(gradients.split()))
-    if holds_tiles(stack, objective):
+    if holds_tiles(stack, objective, facts, recipe.task):
         return _tiled(recipe.strategy == "fine_tune", inputs)
     return _view(False, inputs, ())
 
 
-def holds_tiles(stack: Stack, objective: str | None) -> bool:
-    """Whether the trainer of an objective works through its logits in tiles by itself."""
-    return stack.word(f"loss.{objective}") == IN_TILES
+def holds_tiles(
+    stack: Stack, objective: str | None, facts: ModelFacts, task: str | None = None
+) -> bool:
+    """Whether the trainer of an objective, or of texts where there is none, works through its
+    logits in tiles by itself."""
+    if objective in (None, SUPERVISED) and (task or facts.task) != "causal_lm":
+        return False
+    return stack.word(f"loss.{objective or SUPERVISED}") == IN_TILES
 
 
 @cache
