@@ -20,6 +20,7 @@ from planner.figures import Estimate
 from planner.first_lines import FirstLine
 from planner.models.quantization.stored import LOADED
 from planner.plan.adapters.shown import adapter_values, are_float32
+from planner.plan.around.asked import around_values
 from planner.plan.billing import as_people_run
 from planner.plan.inputs.problem import Problem
 from planner.plan.options import Option
@@ -62,7 +63,7 @@ def option_values(
         "fits": option.fits,
         "basis": option.rented.spec.pricing,
         "model": _counts(trace),
-        "training": _training(option),
+        "training": _training(option) | around_values(problem.question),
         "memory": _memory(option),
         "step": _step(option, trace),
         "run": _run(option),

@@ -66,6 +66,10 @@ class Training(Part):
     optimizer_in_backward: bool = Field(
         default=False, description="Each weight is updated as soon as its gradient is there"
     )
+    max_grad_norm: float | None = Field(
+        default=None,
+        description="Norm that gradients are clipped at where one is asked for, 0: not at all",
+    )
     offload: list[str] = Field(
         default_factory=list[str], description="What waits in the host's memory"
     )

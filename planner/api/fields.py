@@ -64,6 +64,7 @@ class QuestionFields(TypedDict, total=False):
     loss: Literal["plain", "chunked", "fused"] | None
     kernels: Literal["liger", "unsloth"] | None
     optimizer_in_backward: bool | None
+    max_grad_norm: float | str | None
     offload: Sequence[str] | str | None
     adapter: str | None
     virtual_tokens: int | str | None

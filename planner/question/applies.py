@@ -71,6 +71,7 @@ USES: dict[str, Use] = {
     "attention": TRAINED,
     "compile": TRAINED,
     "optimizer_in_backward": TRAINED,
+    "max_grad_norm": TRAINED,
     "offload": TRAINED,
     "saves_per_epoch": TRAINED,
     "evaluation_batch": TRAINED,

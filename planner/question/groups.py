@@ -59,6 +59,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "loss",
         "kernels",
         "optimizer_in_backward",
+        "max_grad_norm",
         "offload",
         "stack",
         "saves_per_epoch",

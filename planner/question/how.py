@@ -106,6 +106,13 @@ class How(What):
     optimizer_in_backward: bool | None = Field(
         None, description=SETTINGS["optimizer_in_backward"].words
     )
+    max_grad_norm: float | None = Field(
+        None,
+        ge=0,
+        le=10**6,
+        description="Norm that all gradients of a step are clipped at together, 0 for no clipping; "
+        "by default as the stack does: Trainer and TRL at 1, Lightning and plain loops not",
+    )
     offload: list[Literal["activations"]] | None = Field(
         None, description=SETTINGS["offload"].words
     )

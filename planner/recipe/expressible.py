@@ -39,6 +39,7 @@ KNOWN = frozenset(
         *("cached_features", "objective", "reference", "generations_per_prompt"),
         *("completion_tokens", "generation_engine", "teacher", "stack", "evaluations_per_epoch"),
         *("evaluation_samples", "evaluation_batch", "evaluation_keeps_logits"),
+        "max_grad_norm",
         *("evaluation_generates", "generated_tokens", "beams", "saves_per_epoch"),
         *("loader_workers", "preparation_workers", "prepared"),
     }

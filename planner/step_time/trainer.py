@@ -8,16 +8,16 @@ then on until the next kernel is time that the device stands still.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from planner.operations.clipping import clipping, update_at
 from planner.step_time.clock import StepClock
-from planner.trace.table import CATEGORIES, ITEMSIZE, PHASES, Operand, Signature, StepTrace
+from planner.trace.table import PHASES, Operand, Signature, StepTrace
 
-_GRADIENTS, _OPTIMIZER = CATEGORIES.index("gradients"), PHASES.index("optimizer")
+_OPTIMIZER = PHASES.index("optimizer")
 _BACKWARD = PHASES.index("backward")
 _NUMBER = Operand((), "float32")
 #: Questions that transformers' Trainer asks of a micro-batch's loss: no number? infinite?
@@ -106,60 +106,12 @@ def _asked() -> Signature:
     return Signature("aten._local_scalar_dense.default", (_NUMBER,), ())
 
 
-def clipping(trace: StepTrace) -> list[Signature]:
-    """torch.nn.utils.clip_grad_norm_ over lists: every gradient's norm, the norm of those, the
-    factor, and every gradient times it in place. Source: torch 2.13
-    ``torch/nn/utils/clip_grad.py``."""
-    gradients = _gradients(trace)
-    if not gradients:
-        return []
-    count = sum(operand.count for operand in gradients)
-    norms = replace(_NUMBER, count=count)
-    small = [
-        Signature("aten.linalg_vector_norm.default", (norms,), (_NUMBER,)),
-        Signature("aten.add.Tensor", (_NUMBER,), (_NUMBER,)),
-        Signature("aten.div.Tensor", (_NUMBER,), (_NUMBER,)),
-        Signature("aten.clamp.default", (_NUMBER,), (_NUMBER,)),
-    ]
-    return [
-        Signature("aten._foreach_norm.Scalar", gradients, (norms,)),
-        *small,
-        # by a tensor of one number, which is read once: the traffic of a scalar's
-        Signature("aten._foreach_mul_.Scalar", gradients, ()),
-    ]
-
-
-def _update_at(trace: StepTrace) -> int:
-    """The first operation of the update; the end where it runs inside the backward pass."""
-    found = np.flatnonzero(trace.op_phase == _OPTIMIZER)
-    return int(found[0]) if found.size else trace.op_count
-
-
-def _gradients(trace: StepTrace) -> tuple[Operand, ...]:
-    """Those that reach the update, equal ones together."""
-    update = _update_at(trace)
-    there = (trace.category == _GRADIENTS) & (trace.death >= update)
-    indices: list[int] = trace.size[there].tolist()
-    counts = Counter(trace.sizes[index] for index in indices)
-    types = _types(trace)
-    return tuple(
-        Operand(shape, types.get(itemsize, "float32"), count=count)
-        for (shape, itemsize), count in counts.items()
-    )
-
-
-def _types(trace: StepTrace) -> dict[int, str]:
-    """Bytes an element → the float type of the operations of that width, the most frequent one."""
-    named = Counter(o.dtype for s in trace.signatures for o in s.outputs if "float" in o.dtype)
-    return {ITEMSIZE[name]: name for name, _ in reversed(named.most_common())}
-
-
 def _inserted(
     trace: StepTrace, added: list[tuple[Signature, int]], known: tuple[Signature, ...]
 ) -> StepTrace:
     """``added``, of those that are ``known``, before the update's first operation; lifetimes keep
     their operations."""
-    at = _update_at(trace)
+    at = update_at(trace)
     own = tuple(dict.fromkeys(known))
     place = {signature: len(trace.signatures) + index for index, signature in enumerate(own)}
 

@@ -20,6 +20,7 @@ from planner.models.quantization.stored import LOADED, Quantization
 from planner.models.quantization.words import refusal
 from planner.plan.adapters.asked import check_adapter, checkpointing, sizes, text_left
 from planner.plan.adapters.said import adapter_lines
+from planner.plan.around.asked import around_lines, check_around
 from planner.plan.inputs.families.images import seen_by_recipe
 from planner.plan.inputs.of_its_day import of_its_day
 from planner.plan.inputs.practice import Practice
@@ -92,6 +93,7 @@ def choose(
     spec.check_trainable(precision)
     asked, day = asked_values(question), of_its_day(question, facts)
     check_optimizer(question, day.optimizer)
+    check_around(question, day.optimizer)
     check_padding(question, facts)
     settled = TracedSettings(
         **asked
@@ -145,6 +147,7 @@ def choose(
             *_wide_anyway(question, facts, recipe, strategy),
             *_of_spread(question, facts, data, made),
             *software_lines(question, facts, day.optimizer),
+            *around_lines(question),
             *adapter_lines(question, facts, strategy, length=length, packed=packed),
         ),
     )

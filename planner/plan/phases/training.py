@@ -12,6 +12,7 @@ from planner import units
 from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName
 from planner.figures import Estimate
+from planner.plan.around.clipping import clipped_at, is_clipped
 from planner.plan.inputs.of_its_day import fused_share
 from planner.plan.phases.course import Course, Phase
 from planner.question.stack import Stack
@@ -70,10 +71,8 @@ def _own_work(course: Course) -> tuple[Estimate, dict[str, float]]:
         for name in ("micro_batch_seconds", "update_seconds")
     )
     # gradients that are gone as soon as they are used have no common norm
-    clips, reads = (
-        bool(stack.number("max_grad_norm")) and not within,
-        bool(stack.number("reads_loss")),
-    )
+    clips = is_clipped(course.question) and not within
+    reads = bool(stack.number("reads_loss"))
     clipping, both = _added(
         course, TrainerWork(clips), TrainerWork(clips, reads, micro.p50, update.p50)
     )
@@ -135,7 +134,13 @@ def _said(course: Course, own: dict[str, float]) -> tuple[str, ...]:
     if added <= 0:
         return ()
     step = course.setting.step.seconds.p50
-    clips = f", {units.format_seconds(own['clipping'])} of it clipping" if own["clipping"] else ""
+    clips = ""
+    if own["clipping"]:
+        norm = clipped_at(course.question)
+        clips = (
+            f", {units.format_seconds(own['clipping'])} of it clipping at a norm of {norm:g} "
+            f"({FieldName('max_grad_norm')})"
+        )
     return (
         f"{course.stack.title} adds {units.format_seconds(added)} to a step of "
         f"{units.format_seconds(step)}{clips}",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
+from planner.memory.clipping import clipped
 from planner.memory.peak import PeakMemory
 from planner.memory.replays import Replays
 from planner.memory.runtime import RuntimeMemory, runtime_memory
@@ -195,11 +196,13 @@ def memory_at(
     accumulation: int = 1,
     parallel: ParallelPlan = ALONE,
     replays: Replays | None = None,
+    clips: bool = False,
 ) -> Memory:
     """Replay the allocator at a point, of a detector at its largest images. With several devices
     the gradient buckets of data parallelism are added. ``replays``: those that were made before,
-    for a search of many points."""
+    for a search of many points. ``clips``: gradients are clipped before the update."""
     trace, runtime, family = _trace_at(source.largest, point), _runtime(spec), source.facts.modality
+    trace = clipped(trace) if clips else trace
     made = replays or Replays()
     peak = made.peak(trace, point, accumulation=accumulation, workspace=runtime.workspace)
     buckets = bucket_bytes(trace.meta.get("gradient_bytes", 0), parallel.dp_replicate)

@@ -171,6 +171,7 @@ def training(option: Mapping[str, Any]) -> tuple[str, ...]:
         *([f"{part['loss']} loss"] if part.get("loss") else []),
         *([f"kernels of {part['kernels']}"] if part.get("kernels") else []),
         *(["updates inside the backward pass"] if part.get("optimizer_in_backward") else []),
+        *_clipped(part.get("max_grad_norm")),
         *([f"{', '.join(part['offload'])} offloaded"] if part.get("offload") else []),
     ]
     if part.get("max_length") is not None:
@@ -181,6 +182,12 @@ def training(option: Mapping[str, Any]) -> tuple[str, ...]:
         own = {name: value for name, value in part["lora"].items() if name != "method"}
         pieces.append(f"{part['lora'].get('method', 'LoRA')} " + value_text("lora", own))
     return tuple(clean(piece) for piece in pieces)
+
+
+def _clipped(norm: float | None) -> list[str]:
+    if norm is None:
+        return []
+    return [f"gradients clipped at {norm:g}" if norm else "gradients not clipped"]
 
 
 def price(option: Mapping[str, Any]) -> str:
