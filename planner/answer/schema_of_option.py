@@ -131,6 +131,12 @@ class Memory(Part):
         le=1,
         description="That the run needs more than the device has, by the spread of the figures",
     )
+    host_bytes: float | None = Field(
+        default=None,
+        ge=0,
+        description="Of the host's memory, for what waits there of the optimizer, of weights and "
+        "of activations",
+    )
     evaluation_bytes: Figure | None = Field(
         default=None,
         description="What an evaluation uses of the device, with the context; training's figures "

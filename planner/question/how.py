@@ -113,7 +113,7 @@ class How(What):
         description="Norm that all gradients of a step are clipped at together, 0 for no clipping; "
         "by default as the stack does: Trainer and TRL at 1, Lightning and plain loops not",
     )
-    offload: list[Literal["activations"]] | None = Field(
+    offload: list[Literal["activations", "optimizer", "gradients", "weights"]] | None = Field(
         None, description=SETTINGS["offload"].words
     )
     adapter: Adapter | None = Field(None, description=SETTINGS["adapter"].words)

@@ -5,15 +5,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
+from planner.models.facts import ModelFacts
 from planner.plan.around.clipping import check_clipping, clipping_lines
+from planner.plan.around.offloaded import check_offloading, offloading_lines
 from planner.question import Question
 from planner.question.optimizers import asked_row
+from planner.training.recipe import Recipe
 
 
-def check_around(question: Question, optimizer: str) -> None:
+def check_around(
+    question: Question, facts: ModelFacts, spec: DeviceSpec, optimizer: str, precision: str
+) -> None:
     """Raises QuestionError for settings that exclude each other."""
+    check_offloading(question, facts, spec, optimizer, precision)
     row = asked_row(optimizer)
     within = None
     if question.optimizer_in_backward:
@@ -23,9 +30,9 @@ def check_around(question: Question, optimizer: str) -> None:
     check_clipping(question, within)
 
 
-def around_lines(question: Question) -> list[FirstLine]:
+def around_lines(question: Question, spec: DeviceSpec, recipe: Recipe) -> list[FirstLine]:
     """What is assumed, where it is asked for."""
-    return clipping_lines(question)
+    return [*clipping_lines(question), *offloading_lines(question, spec, recipe)]
 
 
 def around_values(question: Question) -> dict[str, Any]:

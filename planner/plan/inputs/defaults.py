@@ -93,7 +93,7 @@ def choose(
     spec.check_trainable(precision)
     asked, day = asked_values(question), of_its_day(question, facts)
     check_optimizer(question, day.optimizer)
-    check_around(question, day.optimizer)
+    check_around(question, facts, spec, day.optimizer, precision)
     check_padding(question, facts)
     settled = TracedSettings(
         **asked
@@ -124,7 +124,7 @@ def choose(
     batch, micro_batch, capped = _capped(question, data, made)
     length = made.length or default_length(question, facts, data)
     packed = (question.padding or ("packed" if made.packed else "longest")) == "packed"
-    if recipe.optimizer_in_backward and micro_batch:
+    if recipe.updates_once and micro_batch:
         check_batch(question, day.optimizer, batch, micro_batch)
     return TrainingChoices(
         recipe=recipe,
@@ -147,7 +147,7 @@ def choose(
             *_wide_anyway(question, facts, recipe, strategy),
             *_of_spread(question, facts, data, made),
             *software_lines(question, facts, day.optimizer),
-            *around_lines(question),
+            *around_lines(question, spec, recipe),
             *adapter_lines(question, facts, strategy, length=length, packed=packed),
         ),
     )

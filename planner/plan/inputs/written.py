@@ -129,5 +129,7 @@ def check_batch(question: Question, optimizer: str, batch: int, micro_batch: int
 
 def updates_within(question: Question, optimizer: str) -> str:
     """What asks for updates in the backward pass."""
+    if question.offload:
+        return f"{FieldName('offload')} {','.join(question.offload)}"
     own = question.optimizer_in_backward
     return str(FieldName("optimizer_in_backward")) if own else optimizer

@@ -71,7 +71,8 @@ def _own_work(course: Course) -> tuple[Estimate, dict[str, float]]:
         for name in ("micro_batch_seconds", "update_seconds")
     )
     # gradients that are gone as soon as they are used have no common norm
-    clips = is_clipped(course.question) and not within
+    on_host = course.setting.recipe.updates_on_host
+    clips = is_clipped(course.question) and not within and not on_host
     reads = bool(stack.number("reads_loss"))
     clipping, both = _added(
         course, TrainerWork(clips), TrainerWork(clips, reads, micro.p50, update.p50)

@@ -74,7 +74,7 @@ class SourceGrid:
     ) -> None:
         self.source, self.choices, self.problem = source, stage.choices, problem
         asked, batch = stage.choices.micro_batch, stage.choices.global_batch
-        once = bool(stage.choices.recipe.optimizer_in_backward)
+        once = stage.choices.recipe.updates_once
         self.micro_batches = {plan: micro_batches(batch, plan, asked, once=once) for plan in plans}
         sizes = sorted(set().union(*self.micro_batches.values()))
         self.large = np.array([size for size in sizes if size > 1] or sizes)
@@ -303,7 +303,8 @@ class DeviceGrid:
             accumulation=accumulation,
             parallel=parallel,
             replays=self.shared.problem.replays,
-            clips=is_clipped(self.shared.problem.question),
+            clips=is_clipped(self.shared.problem.question)
+            and not self.shared.source.recipe.updates_on_host,
         )
 
     def _accumulation(self, micro_batch: int, parallel: ParallelPlan) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from planner.question.importers import Imported, Importer, Keys
+from planner.question.importers.deepspeed import PARTS, put_offload
 from planner.question.importers.keys import whole
 from planner.question.importers.table import table
 
@@ -38,7 +39,7 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     many = (count or gpus) > 1
     if (kind in REPLICATED or keys.take("multi_gpu")) and many:
         keys.put("parallel", "ddp", "distributed_type" if kind else "multi_gpu")
-    _deepspeed(keys, document, asked=kind == "DEEPSPEED")
+    _deepspeed(keys, document, count or gpus, asked=kind == "DEEPSPEED")
     (keys.leave_out if kind == "FSDP" else keys.harmless)("fsdp_config")
     if kind is not None and kind not in (*ONE, *REPLICATED):
         keys.leave_out("distributed_type")
@@ -47,13 +48,15 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     return keys.imported()
 
 
-def _deepspeed(keys: Keys, document: Mapping[str, Any], *, asked: bool) -> None:
+def _deepspeed(keys: Keys, document: Mapping[str, Any], gpus: int, *, asked: bool) -> None:
     """Its settings in accelerate's words, or the file that holds them."""
     if not asked and "deepspeed_config" in document:
         keys.harmless("deepspeed_config")
         return
     stage = keys.take("deepspeed_config.zero_stage")
-    if stage:
+    names = {what: f"deepspeed_config.offload_{part}_device" for what, part in PARTS.items()}
+    offloaded = put_offload(keys, names, stage, gpus)
+    if stage and not (offloaded and gpus == 1):
         keys.leave_out("deepspeed_config.zero_stage")
     for key in ("deepspeed_config.deepspeed_config_file", "deepspeed_config_file"):
         if (file := keys.take(key)) is not None:
