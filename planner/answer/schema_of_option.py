@@ -70,6 +70,12 @@ class Training(Part):
         default=None,
         description="Norm that gradients are clipped at where one is asked for, 0: not at all",
     )
+    ema: str | None = Field(
+        default=None, description="How an average of the weights is kept, where one is"
+    )
+    ema_every: int | None = Field(
+        default=None, ge=1, description="Steps between two updates of the average, where asked"
+    )
     offload: list[str] = Field(
         default_factory=list[str], description="What waits in the host's memory"
     )

@@ -113,8 +113,8 @@ def local(question: Question, device: str | None) -> tuple[str, Question]:
         raise QuestionError(
             "a measurement pads its batches", where=FieldName("padding"), mend="Ask for longest"
         )
-    for name in ("loss", "kernels", "optimizer_in_backward", "offload"):
-        if getattr(question, name) not in (None, False, [], "plain"):
+    for name in ("loss", "kernels", "optimizer_in_backward", "offload", "ema", "max_grad_norm"):
+        if getattr(question, name) not in (None, False, [], "plain", 0):
             raise QuestionError(
                 "a measurement trains as transformers does, without it",
                 where=FieldName(name),

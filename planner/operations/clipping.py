@@ -31,7 +31,7 @@ def update_at(trace: StepTrace) -> int:
 
 def clipping(trace: StepTrace) -> list[Signature]:
     """The operations; none where no gradient reaches the update."""
-    lists = _by_format(_gradients(trace))
+    lists = by_format(_gradients(trace))
     if not lists:
         return []
     widest = max(lists, key=lambda dtype: ITEMSIZE[dtype])
@@ -60,7 +60,7 @@ def held_bytes(trace: StepTrace) -> list[int]:
     """Bytes of each tensor that is alive at once while norms are made: a number of every chunk of
     every gradient, as many for the shortest as for the longest, and one norm each."""
     held: list[int] = []
-    for dtype, gradients in _by_format(_gradients(trace)).items():
+    for dtype, gradients in by_format(_gradients(trace)).items():
         count = _count(gradients)
         longest = max(_elements(trace, gradient) for gradient in gradients)
         held.append(ITEMSIZE["float32"] * count * -(-longest // CHUNK))
@@ -79,7 +79,8 @@ def _scaled(gradients: tuple[Operand, ...], *, as_list: bool) -> list[Signature]
     ]
 
 
-def _by_format(gradients: Sequence[Operand]) -> dict[str, tuple[Operand, ...]]:
+def by_format(gradients: Sequence[Operand]) -> dict[str, tuple[Operand, ...]]:
+    """Lists of one number format each, as operations over lists want them."""
     names = dict.fromkeys(gradient.dtype for gradient in gradients)
     return {name: tuple(g for g in gradients if g.dtype == name) for name in names}
 
@@ -97,7 +98,12 @@ def _elements(trace: StepTrace, gradient: Operand) -> int:
 def _gradients(trace: StepTrace) -> tuple[Operand, ...]:
     """Those that reach the update, equal ones together."""
     there = (trace.category == _GRADIENTS) & (trace.death >= update_at(trace))
-    indices: list[int] = trace.size[there].tolist()
+    return operands(trace, trace.size[there].tolist())
+
+
+def operands(trace: StepTrace, indices: Sequence[int]) -> tuple[Operand, ...]:
+    """Tensors of these sizes of the trace, equal ones together, of the float type that operations
+    have of their width."""
     counts = Counter(trace.sizes[index] for index in indices)
     types = _types(trace)
     return tuple(

@@ -60,6 +60,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "kernels",
         "optimizer_in_backward",
         "max_grad_norm",
+        "ema",
+        "ema_every",
         "offload",
         "stack",
         "saves_per_epoch",

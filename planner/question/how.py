@@ -113,6 +113,20 @@ class How(What):
         description="Norm that all gradients of a step are clipped at together, 0 for no clipping; "
         "by default as the stack does: Trainer and TRL at 1, Lightning and plain loops not",
     )
+    ema: Literal["loop", "list", "host", "lerp"] | None = Field(
+        None,
+        description="Keep an average of the weights that train: loop, one after another as "
+        "diffusers' use_ema; list, over lists (foreach_ema); host, in the host's memory between "
+        "steps (offload_ema); lerp, in one operation as timm's ModelEmaV3 and torchvision's; by "
+        "default none",
+    )
+    ema_every: int | None = Field(
+        None,
+        ge=1,
+        le=10**6,
+        description="Steps between two updates of the average, as torchvision's model_ema_steps; "
+        "by default 1",
+    )
     offload: list[Literal["activations", "optimizer", "gradients", "weights"]] | None = Field(
         None, description=SETTINGS["offload"].words
     )

@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from planner.operations.averaging import averaging
 from planner.operations.clipping import clipping, update_at
 from planner.step_time.clock import StepClock
 from planner.trace.table import PHASES, Operand, Signature, StepTrace
@@ -27,12 +28,14 @@ QUESTIONS = 2
 @dataclass(frozen=True)
 class TrainerWork:
     """What a trainer does beside a step. ``reads_loss``: the host waits for every micro-batch;
+    ``averages``: an average of the weights follows them;
     seconds are the host's, of a micro-batch and of an update."""
 
     clips: bool = False
     reads_loss: bool = False
     micro_batch_seconds: float = 0.0
     update_seconds: float = 0.0
+    averages: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,24 +47,25 @@ class Priced:
     dims: np.ndarray
     precision: str
     compiled: bool = False
+    #: How an average of the weights is kept, where one is; see ``operations/averaging.py``.
+    averages: str | None = None
 
     @cached_property
     def _each(self) -> np.ndarray:
         """Of one call of every signature: the same for all that a trainer may do beside a step."""
-        return self.clock.device_seconds(
-            as_run(self.trace, TrainerWork()), self.dims, self.precision, self.compiled
-        )
+        bare = as_run(self.trace, TrainerWork(), self.averages)
+        return self.clock.device_seconds(bare, self.dims, self.precision, self.compiled)
 
     def seconds(self, work: TrainerWork, accumulation: int) -> float:
         """Of one update on one device, its micro-batches one after another: the last one's with the
         update, the others' without. Kept with the trace."""
-        asked = (work, accumulation, self.precision, self.compiled)
+        asked = (work, accumulation, self.precision, self.compiled, self.averages)
         return self.clock.kept(
             self.trace, "trainer's step", self.dims, asked, lambda: self._made(work, accumulation)
         )
 
     def _made(self, work: TrainerWork, accumulation: int) -> float:
-        whole, micro = as_run(self.trace, work), work.micro_batch_seconds
+        whole, micro = as_run(self.trace, work, self.averages), work.micro_batch_seconds
         last = self._once(whole, micro + work.update_seconds)
         if accumulation == 1:
             return last
@@ -79,14 +83,17 @@ class Priced:
         return float(found.seconds)
 
 
-def as_run(trace: StepTrace, work: TrainerWork) -> StepTrace:
+def as_run(trace: StepTrace, work: TrainerWork, averages: str | None = None) -> StepTrace:
     """The trace with the trainer's operations before the update; itself where nothing trains. Its
     signatures are the same whatever the trainer does. Where each weight is updated inside the
     backward pass, nothing is left to clip."""
     if not (trace.op_phase == _BACKWARD).any():
         return trace
     return trace.memo.of(
-        "trainer", (work.clips, work.reads_loss), lambda: _with(trace, work), most=4
+        "trainer",
+        (work.clips, work.reads_loss, work.averages, averages),
+        lambda: _with(trace, work, averages),
+        most=8,
     )
 
 
@@ -95,11 +102,12 @@ def without_update(trace: StepTrace) -> StepTrace:
     return trace.memo.of("without update", None, lambda: _before_update(trace))
 
 
-def _with(trace: StepTrace, work: TrainerWork) -> StepTrace:
-    clipped = clipping(trace)
+def _with(trace: StepTrace, work: TrainerWork, averages: str | None) -> StepTrace:
+    clipped, average = clipping(trace), averaging(trace, averages) if averages else []
     added = [(_asked(), _BACKWARD)] * (QUESTIONS if work.reads_loss else 0)
     added += [(signature, _OPTIMIZER) for signature in clipped] if work.clips else []
-    return _inserted(trace, added, (_asked(), *clipped))
+    added += [(signature, _OPTIMIZER) for signature in average] if work.averages else []
+    return _inserted(trace, added, (_asked(), *clipped, *average))
 
 
 def _asked() -> Signature:

@@ -9,6 +9,7 @@ from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
+from planner.plan.around.averaging import averaging_lines, check_averaging
 from planner.plan.around.clipping import check_clipping, clipping_lines
 from planner.plan.around.offloaded import check_offloading, offloading_lines
 from planner.question import Question
@@ -28,14 +29,23 @@ def check_around(
     elif row is not None and row.in_backward:
         within = optimizer
     check_clipping(question, within)
+    check_averaging(question)
 
 
 def around_lines(question: Question, spec: DeviceSpec, recipe: Recipe) -> list[FirstLine]:
     """What is assumed, where it is asked for."""
-    return [*clipping_lines(question), *offloading_lines(question, spec, recipe)]
+    return [
+        *clipping_lines(question),
+        *offloading_lines(question, spec, recipe),
+        *averaging_lines(question),
+    ]
 
 
 def around_values(question: Question) -> dict[str, Any]:
     """What is asked, for the document."""
-    asked = {"max_grad_norm": question.max_grad_norm}
+    asked = {
+        "max_grad_norm": question.max_grad_norm,
+        "ema": question.ema,
+        "ema_every": question.ema_every if question.ema else None,
+    }
     return {name: value for name, value in asked.items() if value is not None}

@@ -105,7 +105,7 @@ class Problem:
         self, recipe: Recipe, facts: ModelFacts, teacher: ModelFacts | None = None
     ) -> TraceSource:
         # a question that was changed shares these sources: its stack may see them otherwise
-        view = view_of(stack_of(self.question.stack), facts, recipe)
+        view = view_of(stack_of(self.question.stack), facts, recipe, self.question.ema)
         peak = largest_batch(self.question, facts, self.data, recipe)
         key = (facts.fingerprint, recipe, teacher.fingerprint if teacher else None, view, peak)
         if key not in self._sources:

@@ -74,12 +74,18 @@ def _own_work(course: Course) -> tuple[Estimate, dict[str, float]]:
     on_host = course.setting.recipe.updates_on_host
     clips = is_clipped(course.question) and not within and not on_host
     reads = bool(stack.number("reads_loss"))
-    clipping, both = _added(
-        course, TrainerWork(clips), TrainerWork(clips, reads, micro.p50, update.p50)
+    averages = bool(course.question.ema)
+    clipping, both, averaged = _added(
+        course,
+        TrainerWork(clips),
+        TrainerWork(clips, reads, micro.p50, update.p50),
+        TrainerWork(clips, averages=averages),
     )
     trainer = _ranged(max(0.0, both - clipping), micro.scale(course.setting.accumulation) + update)
-    added = clean.scale(clipping / clean.p50) + trainer
-    return clean + added, {"clipping": clipping, "trainer": trainer.p50}
+    average = max(0.0, averaged - clipping) / (course.question.ema_every or 1)
+    added = clean.scale((clipping + average) / clean.p50) + trainer
+    parts = {"clipping": clipping, "trainer": trainer.p50}
+    return clean + added, parts | ({"averaging": average} if averages else {})
 
 
 def _ranged(seconds: float, host: Estimate) -> Estimate:
@@ -100,6 +106,7 @@ def _added(course: Course, *works: TrainerWork) -> list[float]:
         trace.dims(**point),
         setting.recipe.precision,
         setting.recipe.compile,
+        course.question.ema,
     )
     bare = step.accumulation * float(step.time.seconds) - (step.accumulation - 1) * float(
         step.time.optimizer_seconds
@@ -142,6 +149,8 @@ def _said(course: Course, own: dict[str, float]) -> tuple[str, ...]:
             f", {units.format_seconds(own['clipping'])} of it clipping at a norm of {norm:g} "
             f"({FieldName('max_grad_norm')})"
         )
+    if own.get("averaging"):
+        clips += f", {units.format_seconds(own['averaging'])} of it averaging weights"
     return (
         f"{course.stack.title} adds {units.format_seconds(added)} to a step of "
         f"{units.format_seconds(step)}{clips}",

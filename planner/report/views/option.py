@@ -172,6 +172,7 @@ def training(option: Mapping[str, Any]) -> tuple[str, ...]:
         *([f"kernels of {part['kernels']}"] if part.get("kernels") else []),
         *(["updates inside the backward pass"] if part.get("optimizer_in_backward") else []),
         *_clipped(part.get("max_grad_norm")),
+        *([f"average of weights: {part['ema']}"] if part.get("ema") else []),
         *_offloaded(part.get("offload"), option.get("memory")),
     ]
     if part.get("max_length") is not None:
