@@ -70,6 +70,12 @@ class Training(Part):
         default=None,
         description="Norm that gradients are clipped at where one is asked for, 0: not at all",
     )
+    empty_cache_steps: int | None = Field(
+        default=None, ge=1, description="Steps between two at which the cache is given back"
+    )
+    allocator: str | None = Field(
+        default=None, description="Settings of torch's allocator, where some are asked"
+    )
     ema: str | None = Field(
         default=None, description="How an average of the weights is kept, where one is"
     )

@@ -72,6 +72,8 @@ USES: dict[str, Use] = {
     "compile": TRAINED,
     "optimizer_in_backward": TRAINED,
     "max_grad_norm": TRAINED,
+    "empty_cache_steps": TRAINED,
+    "allocator": TRAINED,
     "ema": TRAINED,
     "ema_every": Use(strategies=TRAINING_STRATEGIES, needs=("ema",)),
     "offload": TRAINED,

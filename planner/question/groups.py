@@ -60,6 +60,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "kernels",
         "optimizer_in_backward",
         "max_grad_norm",
+        "empty_cache_steps",
+        "allocator",
         "ema",
         "ema_every",
         "offload",

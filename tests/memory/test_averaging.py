@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -70,11 +71,14 @@ def test_the_operations_are_those_of_timm():
     import_library("timm", "averages")
     utils = importlib.import_module("timm.utils.model_ema")
     model = Small()
-    average = utils.ModelEmaV3(model, foreach=True, stochastic_rounding=False)
+    with patch("torch.Generator"):  # of its rounding, which meta has not
+        average = utils.ModelEmaV3(model, foreach=True, stochastic_rounding=False)
     average.module = copy.deepcopy(model)
     real = recorded(lambda: average.apply_update_(model, 0.999))
     ours = [signature.op for signature in averaging(trace(), "lerp")]
-    assert [name.split(".")[1] for name in ours] == [name.split(".")[1] for name in real]
+    assert [name.split(".")[1] for name in ours] == [
+        name.split(".")[1] for name in real if "detach" not in name
+    ]
 
 
 @pytest.mark.parametrize("how", ["loop", "list", "host", "lerp"])

@@ -9,6 +9,7 @@ from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
+from planner.plan.around.allocator import allocator_lines, allocator_of
 from planner.plan.around.averaging import averaging_lines, check_averaging
 from planner.plan.around.clipping import check_clipping, clipping_lines
 from planner.plan.around.offloaded import check_offloading, offloading_lines
@@ -30,6 +31,7 @@ def check_around(
         within = optimizer
     check_clipping(question, within)
     check_averaging(question)
+    allocator_of(question)
 
 
 def around_lines(question: Question, spec: DeviceSpec, recipe: Recipe) -> list[FirstLine]:
@@ -38,6 +40,7 @@ def around_lines(question: Question, spec: DeviceSpec, recipe: Recipe) -> list[F
         *clipping_lines(question),
         *offloading_lines(question, spec, recipe),
         *averaging_lines(question),
+        *allocator_lines(question),
     ]
 
 
@@ -45,6 +48,8 @@ def around_values(question: Question) -> dict[str, Any]:
     """What is asked, for the document."""
     asked = {
         "max_grad_norm": question.max_grad_norm,
+        "empty_cache_steps": question.empty_cache_steps,
+        "allocator": question.allocator,
         "ema": question.ema,
         "ema_every": question.ema_every if question.ema else None,
     }

@@ -85,7 +85,20 @@ def _own_work(course: Course) -> tuple[Estimate, dict[str, float]]:
     average = max(0.0, averaged - clipping) / (course.question.ema_every or 1)
     added = clean.scale((clipping + average) / clean.p50) + trainer
     parts = {"clipping": clipping, "trainer": trainer.p50}
-    return clean + added, parts | ({"averaging": average} if averages else {})
+    parts |= {"averaging": average} if averages else {}
+    emptied = _emptied(course)
+    if emptied.p50:
+        parts["empty_cache"] = emptied.p50
+    return clean + added + emptied, parts
+
+
+def _emptied(course: Course) -> Estimate:
+    """Seconds a step of giving segments back and asking for them again; the grid, which replays no
+    allocator, knows none."""
+    every, memory = course.question.empty_cache_steps, course.setting.memory
+    if every is None or memory is None:
+        return Estimate.exact(0.0)
+    return overhead("segment_seconds").scale(memory.peak.regrown / every)
 
 
 def _ranged(seconds: float, host: Estimate) -> Estimate:

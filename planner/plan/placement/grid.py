@@ -17,6 +17,7 @@ from planner.errors import NoCheckpointingError
 from planner.memory.peak import peak_allocated
 from planner.parallel.data_parallel import bucket_bytes
 from planner.parallel.plan import ALONE, ParallelPlan
+from planner.plan.around.allocator import allocator_of
 from planner.plan.around.clipping import is_clipped
 from planner.plan.inputs.of_its_day import fused_share
 from planner.plan.inputs.problem import Problem
@@ -305,6 +306,8 @@ class DeviceGrid:
             replays=self.shared.problem.replays,
             clips=is_clipped(self.shared.problem.question)
             and not self.shared.source.recipe.updates_on_host,
+            config=allocator_of(self.shared.problem.question),
+            emptied=self.shared.problem.question.empty_cache_steps,
         )
 
     def _accumulation(self, micro_batch: int, parallel: ParallelPlan) -> int:

@@ -173,6 +173,7 @@ def training(option: Mapping[str, Any]) -> tuple[str, ...]:
         *(["updates inside the backward pass"] if part.get("optimizer_in_backward") else []),
         *_clipped(part.get("max_grad_norm")),
         *([f"average of weights: {part['ema']}"] if part.get("ema") else []),
+        *([f"allocator {part['allocator']}"] if part.get("allocator") else []),
         *_offloaded(part.get("offload"), option.get("memory")),
     ]
     if part.get("max_length") is not None:
