@@ -17,7 +17,7 @@ from planner.question.adapters import LORA, OPTIONS, SIZES, method_of
 from planner.question.settings import SETTINGS
 from planner.question.setup import TracedSettings, traced_values
 from planner.question.training_setting import LORA as ADAPTERS
-from planner.training.host_memory import FLOAT32, GRADIENTS, NARROW, OPTIMIZER, together
+from planner.training.host_memory import FLOAT32, GRADIENTS, NARROW, OPTIMIZER, WEIGHTS, together
 
 #: Training from nothing is a full fine-tune's step.
 TRACED_AS = {"scratch": "fine_tune"}
@@ -56,8 +56,9 @@ class Recipe(TracedSettings):
     @property
     def updates_once(self) -> bool:
         """Whether every micro-batch is a step: torchao's optimizer of the host takes a gradient
-        that leaves for that of the whole step, while DeepSpeed's adds them up there."""
-        leaves = GRADIENTS in (self.offload or ()) and self.precision not in NARROW
+        that leaves for that of the whole step, while DeepSpeed's and FSDP's add them up there."""
+        words = self.offload or ()
+        leaves = GRADIENTS in words and WEIGHTS not in words and self.precision not in NARROW
         return bool(self.optimizer_in_backward) or leaves
 
     @property

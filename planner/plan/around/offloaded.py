@@ -77,9 +77,12 @@ def _excluded(
     if question.compile:
         yield f"Leave out {FieldName('compile')}", "it is planned without torch.compile"
     if question.max_grad_norm and precision not in NARROW:
+        why = "clipping on the host is planned as DeepSpeed does it, with float32 weights there"
+        if WEIGHTS not in words:
+            why = "torchao's CPUOffloadOptimizer copies gradients before they are clipped"
         yield (
             f"Leave out {FieldName('max_grad_norm')}, or ask for {FieldName('precision')} amp_bf16",
-            "torchao's CPUOffloadOptimizer copies gradients before they are clipped",
+            why,
         )
     if WEIGHTS in words:
         yield from _excluded_with_weights(question, facts, words)
@@ -115,13 +118,14 @@ def offloading_lines(question: Question, spec: DeviceSpec, recipe: Recipe) -> li
         if GRADIENTS in words:
             how += f"; gradients leave by a bucket of {units.format_bytes(bucket)}"
     else:
-        how = "as torchao's CPUOffloadOptimizer: states in the weights' number format, no clipping"
+        whose = "FSDP's CPUOffload" if WEIGHTS in words else "torchao's CPUOffloadOptimizer"
+        how = f"as {whose}: states in the weights' number format, no clipping"
         how += ", gradients leave as they are made" if GRADIENTS in words else ""
     lines = [FirstLine("run", f"the optimizer runs on the host, {how}")]
     if WEIGHTS in words:
         text = (
             "weights come from the host for each block, the next one's ahead, and again in the "
-            "backward pass, as by ZeRO-3's offload_param and FSDP's CPUOffload"
+            f"backward pass, as {'ZeRO-3' if wide else 'FSDP'} does it"
         )
         lines.append(FirstLine("run", text))
     rate = host_bytes_per_s(spec.host_cores)
