@@ -119,3 +119,10 @@ def test_a_machine_with_less_memory_is_warned_of():
         )
     )["options"][0]
     assert any("memory for what waits there" in text for text in option["warnings"])
+
+
+def test_a_model_is_served_with_all_its_weights():
+    fields = {"requests_per_month": 10_000, "prompt_tokens": 100, "output_tokens": 20}
+    here, _ = answered(precision="bf16", **fields)
+    away, _ = answered(precision="bf16", offload="weights", **fields)
+    assert away["serving"] == here["serving"]

@@ -134,6 +134,7 @@ def test_words_that_belong_together_come_together():
     wide = recipe(offload=("optimizer",), precision="amp_fp16")
     assert wide.recorded.precision == "fp16" and wide.precision == "amp_fp16"
     assert recipe(offload=("optimizer", "gradients")).updates_once and not wide.updates_once
+    assert not recipe(offload=("weights",)).updates_once
 
 
 #: torchao/optim/README.md: ViT-giant of 1.1B, bf16, checkpointing, 32 images, RTX 4070 Ti SUPER.
