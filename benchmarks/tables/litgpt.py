@@ -90,12 +90,7 @@ def cases(rows: list[dict[str, str]]) -> Iterator[Case | Refused]:
         peak, minutes = number(row["peak_mem_GB"]), number(row.get("time_1k_iters_min"))
         steps = max(1, 128 // (int(row["micro_batch_size"]) * count))
         shared = _question(row, count, steps)
-        plain = (
-            "; bitsandbytes 0.41 keeps the inputs of 4-bit layers for the backward pass"
-            if row["strategy"] == "qlora"
-            else ""
-        )
-        plain += "; NF4 without double quantisation" if row["quantization"] == "bnb.nf4" else ""
+        plain = "; NF4 without double quantisation" if row["quantization"] == "bnb.nf4" else ""
         yield Case(
             id=name,
             sequence_length=int(row["longest_example_tokens"]),
@@ -143,6 +138,7 @@ def _question(row: dict[str, str], count: int, steps: int) -> dict:
         # own loaders: every linear layer is converted, the rest stays in 16 bits
         kbit_preparation="none" if row["strategy"] == "qlora" else None,
         quantised_layers="all" if row["strategy"] == "qlora" else None,
+        quantised_inputs="kept" if row["strategy"] == "qlora" else None,
         lora_dropout=0.05,
         date="2023-12",
     )

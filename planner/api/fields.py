@@ -59,7 +59,7 @@ class QuestionFields(TypedDict, total=False):
     precision: Literal["fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"] | None
     optimizer: str | None
     gradient_checkpointing: Literal["auto", "none", "full", "selective"]
-    attention: Literal["eager", "sdpa", "flash"]
+    attention: Literal["eager", "sdpa", "flash", "flex"]
     compile: bool
     loss: Literal["plain", "chunked", "fused"] | None
     kernels: Literal["liger", "unsloth"] | None

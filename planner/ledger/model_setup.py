@@ -45,6 +45,7 @@ ATTENTION = {
     "sdpa": "sdpa",
     "flash_attention_2": "flash",
     "flash_attention_3": "flash",
+    "flex_attention": "flex",
 }
 SGD_MOMENTUM = 0.9  # of a question's name ``sgd``: profiles/optimizers.csv
 NEARLY_ALL = 0.95  # of the parameters: fixed position tables never train

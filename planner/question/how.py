@@ -19,7 +19,7 @@ Adapter = Annotated[str, OneOf(adapters.names())]
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"]
 Padding = Literal["longest", "max", "packed", "free"]
 Checkpointing = Literal["auto", "none", "full", "selective"]
-Attention = Literal["eager", "sdpa", "flash"]
+Attention = Literal["eager", "sdpa", "flash", "flex"]
 
 
 class How(What):

@@ -185,7 +185,7 @@ SETTINGS: dict[str, TrainingSetting] = _by_name(
             ("transformers", "attn_implementation"),
             ("transformers", "_attn_implementation"),
         ),
-        choices=("eager", "sdpa", "flash"),
+        choices=("eager", "sdpa", "flash", "flex"),
         recipe_names={"flash": "sdpa"},
     ),
     *SAVINGS,

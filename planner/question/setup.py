@@ -55,6 +55,8 @@ class TracedSettings:
     # peft | none; a recipe has it in its precision: peft is mixed precision over float32
     kbit_preparation: str | None = None
     quantised_layers: str | None = None  # installed | all
+    # kept: what 4-bit layers read lives until their backward pass, as bitsandbytes had it
+    quantised_inputs: str | None = None
     prior_preservation: bool | None = None  # DreamBooth's: half of a batch is of the class
     unfrozen_blocks: int | None = None
     teacher: str | None = None  # fingerprint of the teacher

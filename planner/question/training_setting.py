@@ -242,6 +242,14 @@ WORKED_OUT = (
     TrainingSetting(name="teacher", value_type="text", question=False, flag=False, published=False),
     TrainingSetting(name="variant", value_type="text", question=False, flag=False, published=False),
     TrainingSetting(
+        name="quantised_inputs",
+        value_type="text",
+        choices=("kept",),
+        strategies=LORA,
+        question=False,
+        flag=False,
+    ),
+    TrainingSetting(
         name="images",
         value_type="count",
         unit="pictures of a sample",

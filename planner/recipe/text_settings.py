@@ -14,7 +14,7 @@ from planner.recipe.optimizers import trainer_keys
 from planner.recipe.planned import Planned
 from planner.training.methods.configuration import arguments
 
-ATTENTION = {"flash": "flash_attention_2"}
+ATTENTION = {"flash": "flash_attention_2", "flex": "flex_attention"}
 #: A recipe's precision → the weights' number format, and the one that products run in by autocast.
 WEIGHTS = {"bf16": "bfloat16", "fp16": "float16"}
 AUTOCAST = {"amp_bf16": "bf16", "amp_fp16": "fp16"}

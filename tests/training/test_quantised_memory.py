@@ -312,5 +312,33 @@ def test_int8_layers_search_their_input_and_the_host_waits_twice_a_layer(peak):
     assert {o.dtype for s in products for o in s.inputs} == {"float32"}
 
 
+def test_old_four_bit_layers_keep_what_they_read(peak):
+    """Before bitsandbytes 0.43.2. With adapters on the queries alone these are the second norm's
+    result, the gated product, and the first norm's where gradients pass it (of all blocks but the
+    first; the adapters keep a float32 copy). Attention's result is there for attention."""
+    asked = {"kbit_preparation": "none", "lora_targets": ("q_proj",), "length": 2048}
+    _, today, _ = peak(SMALL, "qlora", **asked)
+    _, then, _ = peak(SMALL, "qlora", quantised_inputs="kept", **asked)
+    layers, hidden = SMALL["num_hidden_layers"], SMALL["hidden_size"]
+    wide = hidden + SMALL["intermediate_size"]
+    assert then - today == 4 * 2048 * (layers * wide + (layers - 1) * hidden) * 2
+    _, checkpointed, _ = peak(SMALL, "qlora", checkpointing="full", **asked)
+    _, both, _ = peak(SMALL, "qlora", checkpointing="full", quantised_inputs="kept", **asked)
+    assert both - checkpointed <= 4 * 2048 * (wide + hidden) * 2  # of one block
+
+
+def test_the_stack_of_the_day_says_whether_they_do():
+    asked = {"strategy": ["qlora"], "kbit_preparation": "none"}
+    stacks = ("trl-2024-06", "trl-2024-08", "unsloth-2024-06")
+    then, later, own = (_small_answer(stack=stack, **asked) for stack in stacks)
+    said = "the inputs of 4-bit layers kept for the backward pass"
+    lines = [[line["text"] for line in answer["first_lines"]] for answer in (then, later, own)]
+    assert [any(said in line for line in each) for each in lines] == [True, False, False]
+    held, now = (
+        answer["options"][0]["memory"]["breakdown"]["activations"] for answer in (then, later)
+    )
+    assert held > now
+
+
 def _names(trace):
     return [trace.signatures[index].op for index in trace.op_signature]

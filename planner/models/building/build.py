@@ -37,7 +37,8 @@ def build(
     On ``meta`` nothing takes memory; on a real device the weights are those that the constructors
     initialise, and batches hold values that the model takes (see ``real_batch``).
 
-    ``attention``: eager | sdpa | flash (built as sdpa: the tracer records the fused kernel).
+    ``attention``: eager | sdpa | flash | flex (both built as sdpa: the tracer records the fused
+    kernel).
     ``classes`` overrides a classifier's number of labels, ``image_size`` (pixels) an image model's
     input, ``audio_samples`` is a raw waveform's length (required by models that read one).
     ``images``: the pictures of a sample; ``vision_tower``: frozen (None) | trained.

@@ -179,6 +179,12 @@ def _module(
             return maker(config, attn_implementation="eager", **trust)
 
     module = make_on(device, make, dtype)
+    if attention == "flex" and not getattr(module, "_supports_flex_attn", False):
+        raise ModelError(
+            f"transformers has no flex attention for {type(module).__name__}",
+            where=facts.name,
+            mend=f"Ask for {FieldName('attention')} sdpa",
+        )
     if (facts.config or {}).get("tie_word_embeddings") is False:
         _untie(module)
     return module

@@ -126,11 +126,11 @@ def _is_named(name: str, target: str) -> bool:
     return re.match(target.removeprefix("re:"), name) is not None
 
 
+#: bitsandbytes' NF4 and FP4, as a config has its method's name.
+FOUR_BITS = "bitsandbytes_4bit"
 #: What ``--load-in`` makes of a 16-bit checkpoint, with QLoRA's settings (arXiv 2305.14314).
 LOADED = {
-    "4bit": Quantization(
-        "bitsandbytes_4bit", 4, "NF4", group=NF4_BLOCK, double=True, experts=False
-    ),
+    "4bit": Quantization(FOUR_BITS, 4, "NF4", group=NF4_BLOCK, double=True, experts=False),
     "8bit": Quantization("bitsandbytes_8bit", 8, "LLM.int8()", experts=False),
 }
 

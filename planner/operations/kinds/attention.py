@@ -122,6 +122,12 @@ def _attention_backward(call: Call) -> Cost:
     )
 
 
+def _flex_attention_backward(call: Call) -> Cost:
+    """No buffer in float32 (torch/_inductor/kernel/flex)."""
+    flops = BACKWARD_OF_ATTENTION * _flops(call, *call.inputs[1:4])
+    return Cost(flops, call.read_all, call.write_all)
+
+
 # ---- family and price
 
 
@@ -135,12 +141,18 @@ def _is_masked(call: Call) -> bool:
     return len(call.inputs) > (6 if call.is_backward else 3)
 
 
+def _is_flex(call: Call) -> bool:
+    return call.signature.op.startswith("planner.flex_attention")
+
+
 def _terms(operation: Operation, _precision: str) -> list[Term]:
     call = operation.call
     q, k = _queries_and_keys(call)
     queries, keys, width = call.shape(q)[-2], call.shape(k)[-2], call.shape(q)[-1]
     heads = call.numel(q) / np.maximum(queries * width, 1)
     mask = "masked" if _is_masked(call) else "causal" if call.signature.attr("causal") else "full"
+    if _is_flex(call):
+        mask = f"flex_{mask}"  # no suite times it: a kernel is compiled for each model
     if call.signature.attr("dropout"):
         mask += "_dropout"  # other kernels, or none that is fused: a processor's knows no dropout
     return [
@@ -164,6 +176,9 @@ def _price(operation: Operation, device: Rates) -> Number:
     )
     if _is_masked(call) and peak.tensor:
         share *= device.parameter("attention", "masked_share")
+    if _is_flex(call):
+        way = "flex_backward_share" if call.is_backward else "flex_share"
+        share *= device.parameter("attention", way)
     length, width = call.shape(k)[-2], call.shape(q)[-1]
     share = share * np.minimum(1.0, width / device.parameter("attention", "full_head"))
     # length / (length + half) makes the time grow with length × (length + half): never less for a
@@ -272,6 +287,8 @@ KIND = OperationKind(
     place=20,
     formulas={
         **dict.fromkeys(("planner.attention", *_FORWARD), _attention),
+        "planner.flex_attention": _attention,
+        "planner.flex_attention_backward": _flex_attention_backward,
         **dict.fromkeys(("planner.attention_backward", *_BACKWARD), _attention_backward),
     },
     price=_price,

@@ -16,16 +16,17 @@ from planner.errors import FieldName, ModelError, QuestionError
 from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
 from planner.models.pipelines import TASK, pipeline_of
-from planner.models.quantization.stored import LOADED, Quantization
+from planner.models.quantization.stored import FOUR_BITS, LOADED, Quantization
 from planner.models.quantization.words import refusal
 from planner.plan.adapters.asked import check_adapter, checkpointing, sizes, text_left
 from planner.plan.adapters.said import adapter_lines
 from planner.plan.around.asked import around_lines, check_around
 from planner.plan.inputs.families.images import seen_by_recipe
-from planner.plan.inputs.of_its_day import of_its_day
+from planner.plan.inputs.of_its_day import OfItsDay, of_its_day
 from planner.plan.inputs.practice import Practice
 from planner.plan.inputs.rows import default
 from planner.plan.inputs.written import (
+    check_attention,
     check_batch,
     check_optimizer,
     check_padding,
@@ -95,6 +96,7 @@ def choose(
     check_optimizer(question, day.optimizer)
     check_around(question, facts, spec, day.optimizer, precision)
     check_padding(question, facts)
+    check_attention(question, facts)
     settled = TracedSettings(
         **asked
         | {
@@ -116,7 +118,7 @@ def choose(
         | _adapters(question, facts, task)
         | sizes(question, strategy)
         | in_recipe_words({"attention": day.attention, "optimizer": day.optimizer})
-        | _loading(question, facts, strategy)
+        | _loading(question, facts, strategy, day)
     )
     recipe = recipe_of(settled, facts.image_size)
     policies = _checkpointing(question, facts, strategy, variant)
@@ -222,7 +224,7 @@ def quantised(question: Question, facts: ModelFacts, strategy: str) -> Quantizat
     return LOADED[loaded] if loaded else None
 
 
-def _loading(question: Question, facts: ModelFacts, strategy: str) -> dict[str, Any]:
+def _loading(question: Question, facts: ModelFacts, strategy: str, day: OfItsDay) -> dict[str, Any]:
     """The settings of weights in few bits, where there are such."""
     stored = quantised(question, facts, strategy)
     if stored is None or strategy not in LORA:
@@ -234,6 +236,7 @@ def _loading(question: Question, facts: ModelFacts, strategy: str) -> dict[str, 
         "load_in": None if own else question.load_in,
         "kbit_preparation": preparation(question) if stored.upcast else None,
         "quantised_layers": question.quantised_layers,
+        "quantised_inputs": day.quantised_inputs if stored.method == FOUR_BITS else None,
     }
 
 

@@ -14,6 +14,7 @@ from planner.memory.averaging import averaged
 from planner.memory.fused_loss import in_pieces
 from planner.memory.inputs_kept import OPERATIONS, kept
 from planner.models.facts import ModelFacts
+from planner.models.quantization.stored import FOUR_BITS
 from planner.question import Question
 from planner.question.stack import Stack, stack_of
 from planner.trace.source import View
@@ -30,10 +31,12 @@ INSTALLED = {"attention": "sdpa", "optimizer": "adamw"}
 
 @dataclass(frozen=True)
 class OfItsDay:
-    """The settings of a recipe that a stack decides; ``changed``: in words, what is not today's."""
+    """The settings of a recipe that a stack decides; ``changed``: in words, what is not today's.
+    ``quantised_inputs``: kept, where 4-bit layers keep what they read for the backward pass."""
 
     attention: str
     optimizer: str
+    quantised_inputs: str | None = None
     changed: tuple[str, ...] = ()
 
 
@@ -46,7 +49,8 @@ def of_its_day(question: Question, facts: ModelFacts) -> OfItsDay:
         changed.append(f"{attention} attention")
     if optimizer != (question.optimizer or INSTALLED["optimizer"]):
         changed.append(f"the optimizer {optimizer}")
-    return OfItsDay(attention, optimizer, tuple(changed))
+    are_kept = stack.word("quantised_inputs") == KEPT
+    return OfItsDay(attention, optimizer, KEPT if are_kept else None, tuple(changed))
 
 
 def _attention(question: Question, facts: ModelFacts, stack: Stack) -> str:
@@ -85,6 +89,8 @@ def stack_lines(question: Question, facts: ModelFacts) -> list[FirstLine]:
     if _kept_inputs(stack):
         named = " and ".join(name.removesuffix("_input") for name in _kept_inputs(stack))
         changed.append(f"the inputs of {named} kept for the backward pass")
+    if found.quantised_inputs and _has_four_bits(question, facts):
+        changed.append("the inputs of 4-bit layers kept for the backward pass")
     script = script_of(question, facts)
     text = f"runs as {stack.title} of {stack.day}"
     if script is not None:
@@ -97,6 +103,13 @@ def stack_lines(question: Question, facts: ModelFacts) -> list[FirstLine]:
             f"{FieldName('precision')})"
         )
     return [FirstLine("stack", f"{text}; {FieldName('stack')} changes it")]
+
+
+def _has_four_bits(question: Question, facts: ModelFacts) -> bool:
+    """Whether bitsandbytes' 4-bit layers are among what is asked."""
+    if facts.quantization is not None and facts.quantization.known:
+        return facts.quantization.method == FOUR_BITS
+    return question.load_in == "4bit" or "qlora" in (question.strategy or ("qlora",))
 
 
 def script_of(question: Question, facts: ModelFacts) -> str | None:

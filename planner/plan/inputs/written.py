@@ -14,6 +14,10 @@ from planner.question.optimizers import asked_row
 from planner.question.training_setting import SUPERVISED
 from planner.training.kernel_families import LOSS, UNSLOTH, families
 
+#: Attentions that take samples of several lengths in one row.
+VARYING = ("flash", "flex")
+FLEX = "flex"
+
 
 def kernel_settings(question: Question, facts: ModelFacts) -> dict[str, Any]:
     """Traced settings that kernels imply where the question does not say otherwise. Raises
@@ -39,6 +43,17 @@ def kernel_settings(question: Question, facts: ModelFacts) -> dict[str, Any]:
     return {"loss": "fused"} if fuses else {}
 
 
+def check_attention(question: Question, facts: ModelFacts) -> None:
+    """Raises QuestionError for a kernel that the model's library does not ask for."""
+    if question.attention == FLEX and facts.library != "transformers":
+        raise QuestionError(
+            f"flex attention is asked for by transformers' models, and {facts.name} is of "
+            f"{facts.library}",
+            where=FieldName("attention"),
+            mend="Leave it out",
+        )
+
+
 def check_padding(question: Question, facts: ModelFacts) -> None:
     """Raises QuestionError for batches without padding where no kernel runs them."""
     if question.padding != FREE:
@@ -50,12 +65,12 @@ def check_padding(question: Question, facts: ModelFacts) -> None:
             where=FieldName("padding"),
             mend="Ask for longest",
         )
-    if "attention" in question.model_fields_set and question.attention != "flash":
+    if "attention" in question.model_fields_set and question.attention not in VARYING:
         raise QuestionError(
             f"{question.attention} attention knows no lengths within a row, which batches without "
             "padding have",
             where=FieldName("attention"),
-            mend="Ask for flash, or leave it out",
+            mend=f"Ask for {' or '.join(VARYING)}, or leave it out",
         )
     if question.group_by_length:
         raise QuestionError(
@@ -94,10 +109,14 @@ def software_lines(question: Question, facts: ModelFacts, optimizer: str) -> lis
         lines.append(FirstLine("run", text))
     if question.padding == FREE:
         text = (
-            "batches without padding: the samples of a micro-batch one after the other, by flash "
-            "attention's kernels for lengths that vary; priced at their mean length"
+            "batches without padding: the samples of a micro-batch one after the other, by "
+            f"{FLEX if question.attention == FLEX else 'flash'} attention's kernels for lengths "
+            "that vary; priced at their mean length"
         )
         lines.append(FirstLine("run", text))
+    if question.attention == FLEX:
+        text = "flex attention's kernels are compiled at the first step, which no hour holds"
+        lines.append(FirstLine("left_out", text))
     row = asked_row(optimizer)
     if row is not None and row.left_out is not None:
         lines.append(FirstLine("left_out", f"{optimizer}: {row.left_out}", warning=True))

@@ -35,6 +35,7 @@ SIGNS = frozenset(
 )
 ATTENTION = {
     "flash_attention": "flash",
+    "flex_attention": "flex",
     "sdp_attention": "sdpa",
     "eager_attention": "eager",
 }

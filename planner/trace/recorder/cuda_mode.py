@@ -25,6 +25,7 @@ from planner.trace.recorder.kernels import (
     recurrent,
     selective_scan,
 )
+from planner.trace.recorder.kernels.flex_attention import flex_attention
 from planner.trace.recorder.on_data.data_questions import DataQuestions
 
 # CUDA's autocast lists: AT_FORALL_LOWER_PRECISION_FP, AT_FORALL_FP32, AT_FORALL_FP32_SET_OPT_DTYPE
@@ -66,7 +67,8 @@ class CudaLike(DataQuestions, TorchFunctionMode):
     """``autocast``: the lower precision of mixed precision, or None. ``casting()`` says whether a
     cast is due now, ``inside()`` whether a block of the training loop's own is open. ``numbers``:
     what ``item()`` gives; None refuses, since a model's forward pass must not depend on it.
-    ``align_masks``: attention masks have a size of the model's own, not the batch's."""
+    ``align_masks``: attention masks have a size of the model's own, not the batch's.
+    ``flex``: attention is the kernel that torch.compile writes."""
 
     def __init__(
         self,
@@ -75,8 +77,10 @@ class CudaLike(DataQuestions, TorchFunctionMode):
         inside=lambda: True,
         numbers: float | None = None,
         align_masks: bool = False,
+        flex: bool = False,
     ):
         super().__init__()
+        self.flex = flex
         self.numbers, self.align_masks = numbers, align_masks
         self.rows = {}
         self.autocast, self._casting, self.inside = autocast, casting, inside
@@ -163,6 +167,8 @@ class CudaLike(DataQuestions, TorchFunctionMode):
         scale=None,
         enable_gqa=False,
     ):
+        if self.flex:
+            return flex_attention(query, key, value, float(dropout_p), causal=bool(is_causal))
         mask, dropout = cuda_attention.additive(attn_mask, query.dtype), float(dropout_p)
         kind = cuda_attention.backend(query, key, value, mask, enable_gqa)
         if kind == cuda_attention.MATH:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import torch
 
-from planner.trace.recorder.kernels import recurrent
+from planner.trace.recorder.kernels import flex_attention, recurrent
 from planner.training import log_probabilities
 from planner.training.savings import loss_kernels
 
@@ -129,6 +129,8 @@ def scratch(op: str, tensors: list[torch.Tensor]) -> list[tuple[tuple[int, ...],
         return recurrent.scratch_of(tensors, "backward" in op)
     if op.startswith(("planner.selective", "planner.chunked")):
         return log_probabilities.scratch_of(op, tensors)
+    if op == "planner.flex_attention_backward.default":
+        return flex_attention.scratch(tensors)
     if op != "planner.attention_backward.default":
         return []
     q, k = tensors[1], tensors[2]

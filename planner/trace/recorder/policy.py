@@ -54,6 +54,7 @@ def enable_checkpointing(built, policy: str) -> None:
         aten.bmm.default,
         aten.convolution.default,
         torch.ops.planner.attention.default,
+        torch.ops.planner.flex_attention.default,
         # what a fused attention is on a real device
         aten._scaled_dot_product_flash_attention.default,
         aten._scaled_dot_product_efficient_attention.default,

@@ -259,6 +259,7 @@ class StepRunner:
             casting=lambda: recorder.phase in ("forward", "teacher") or recorder.recomputing,
             inside=lambda: amp is not None and recorder.phase in ("forward", "teacher"),
             align_masks="S" not in self.built.symbols,
+            flex=self.recipe.attention == "flex",
         )
         mode.on_answer = recorder.synchronise
         mode.strict = self.built.facts.library == "factory"

@@ -22,6 +22,8 @@ HALF = ("fp16", "amp_fp16")
 WHOLE = ("fp32", "tf32")
 
 
+#: The word of a recipe whose 4-bit layers keep their inputs.
+KEPT = "kept"
 #: bitsandbytes ``MatMul8bitLt.forward`` puts its input on the context itself.
 INPUTS_KEPT = (
     "LLM.int8() layers hold their inputs outside of autograd's saved tensors: checkpointing "
@@ -68,7 +70,9 @@ def quantise(built: BuiltModel, recipe: Recipe) -> Kept:
     for name in chosen:
         part = built.module.get_submodule(name)
         own = quantization.of(name, classes(part)) or quantization
-        built.module.set_submodule(name, layer_for(part, own, compute))
+        layer = layer_for(part, own, compute)
+        layer.keeps_input = recipe.quantised_inputs == KEPT
+        built.module.set_submodule(name, layer)
     if every or quantization.experts:
         chosen += [name for name, _, _ in _store_experts(built, quantization, compute)]
     if not chosen:

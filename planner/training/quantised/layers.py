@@ -25,11 +25,14 @@ TYPES = {
 
 class _Product(torch.autograd.Function):
     """bitsandbytes' ``MatMul4Bit``: the weight becomes a 16-bit copy for one product in the forward
-    pass and again in the backward pass; only what is stored lives between them."""
+    pass and again in the backward pass; only what is stored lives between them, and with old
+    versions the input."""
 
     @staticmethod
     def forward(context: Any, x: torch.Tensor, layer: StoredLinear) -> torch.Tensor:
         context.layer, context.stored = layer, dict(layer.named_parameters())
+        if layer.keeps_input:
+            context.save_for_backward(x)
         bias = None if layer.bias is None else layer.bias.to(x.dtype)
         return torch.nn.functional.linear(x, layer.dequantised().to(x.dtype), bias)
 
@@ -94,6 +97,10 @@ class StoredLinear(torch.nn.Linear):
     parameters, so that they count as weights. ``elements`` is the weight's own count."""
 
     product: type[torch.autograd.Function] = _Product
+    #: bitsandbytes before 0.43.2 kept what the layer read until its backward pass, for a gradient
+    #: of the weight that nobody takes (pull request 1270 of 2024-07). It lay on the context, out of
+    #: reach of checkpointing without use_reentrant; with it, the default then, none was left.
+    keeps_input = False
 
     def __init__(
         self, source: torch.nn.Module, quantization: Quantization, compute_dtype: torch.dtype

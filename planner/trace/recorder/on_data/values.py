@@ -155,6 +155,9 @@ def _dropout(x, _probability, _train):
 
 _STAND_INS: dict[str, Callable[..., Any]] = {
     "planner.attention.default": _attention,
+    "planner.flex_attention.default": lambda q, k, v, causal: _attention(
+        q, k, v, None, 0.0, causal
+    ),
     "planner.rms_norm.default": _rms_norm,
     "aten.native_dropout.default": _dropout,
 }
