@@ -39,7 +39,7 @@ KNOWN = frozenset(
         *("cached_features", "objective", "reference", "generations_per_prompt"),
         *("completion_tokens", "generation_engine", "teacher", "stack", "evaluations_per_epoch"),
         *("evaluation_samples", "evaluation_batch", "evaluation_keeps_logits"),
-        "max_grad_norm",
+        *("max_grad_norm", "ema", "ema_every", "empty_cache_steps", "allocator"),
         *("evaluation_generates", "generated_tokens", "beams", "saves_per_epoch"),
         *("loader_workers", "preparation_workers", "prepared"),
     }
@@ -125,6 +125,12 @@ def _of_the_step(planned: Planned) -> Iterator[QuestionError]:
         yield refused("updates inside the backward pass", "optimizer_in_backward")
     if recipe.offload:
         yield refused(f"{' and '.join(recipe.offload)} in the host's memory", "offload")
+    if question.ema:
+        yield refused("an average of the weights", "ema")
+    if question.allocator:
+        yield refused("settings of the allocator, which are the shell's", "allocator")
+    if question.empty_cache_steps:
+        yield refused("a cache that is given back every so many steps", "empty_cache_steps")
     if recipe.gradient_checkpointing == "selective":
         yield refused("selective checkpointing", "gradient_checkpointing", "Ask for full or none")
     if recipe.adapter_precision == "weights" and recipe.objective is not None:

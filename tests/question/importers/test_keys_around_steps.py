@@ -42,7 +42,7 @@ def zero(stage, **parts):
     return {"zero_optimization": {"stage": stage} | {f"offload_{k}": v for k, v in parts.items()}}
 
 
-CPU, DISK = {"device": "cpu", "pin_memory": True}, {"device": "nvme", "nvme_path": "/local"}
+CPU, DISK = {"device": "cpu", "pin_memory": True}, {"device": "nvme"}
 
 
 @pytest.mark.parametrize(
