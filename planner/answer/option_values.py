@@ -20,6 +20,8 @@ from planner.figures import Estimate
 from planner.first_lines import FirstLine
 from planner.models.quantization.stored import LOADED
 from planner.plan.adapters.shown import adapter_values, are_float32
+from planner.plan.around.asked import around_values
+from planner.plan.around.offloaded import host_values
 from planner.plan.billing import as_people_run
 from planner.plan.inputs.problem import Problem
 from planner.plan.options import Option
@@ -62,7 +64,7 @@ def option_values(
         "fits": option.fits,
         "basis": option.rented.spec.pricing,
         "model": _counts(trace),
-        "training": _training(option),
+        "training": _training(option) | around_values(problem.question),
         "memory": _memory(option),
         "step": _step(option, trace),
         "run": _run(option),
@@ -155,6 +157,8 @@ def _published(option: Option) -> dict[str, Any] | None:
 def _precision_detail(option: Option) -> str:
     """Under adapters over weights in few bits, the rest alone has the recipe's precision."""
     recipe, own = option.setting.recipe, option.facts.quantization
+    if recipe.recorded.precision != recipe.precision:
+        return WIDE_ON_HOST
     if not recipe.has_adapters or not (recipe.strategy == "qlora" or recipe.load_in or own):
         return PRECISION_DETAIL[recipe.precision]
     words = own.words if own else LOADED[recipe.load_in or "4bit"].words
@@ -164,6 +168,7 @@ def _precision_detail(option: Option) -> str:
     return f"{words} weights; the rest and the adapters: {rest}"
 
 
+WIDE_ON_HOST = "weights, gradients and products of 16 bits; float32 weights in the host's memory"
 REST_DETAIL = {
     "fp32": "float32",
     "tf32": "float32, TF32 products",
@@ -217,6 +222,7 @@ def _memory(option: Option) -> dict[str, Any]:
             "modules": [{"module": name, "bytes": size} for name, size in peak.by_module[:8]],
         },
         "short_by_bytes": memory.short_by_bytes,
+        **host_values(option.setting),
         "verdict": memory.verdict,
         "chance_out_of_memory": memory.chance_out_of_memory,
         **(

@@ -74,6 +74,22 @@ class Training(Part):
     optimizer_in_backward: bool = Field(
         default=False, description="Each weight is updated as soon as its gradient is there"
     )
+    max_grad_norm: float | None = Field(
+        default=None,
+        description="Norm that gradients are clipped at where one is asked for, 0: not at all",
+    )
+    empty_cache_steps: int | None = Field(
+        default=None, ge=1, description="Steps between two at which the cache is given back"
+    )
+    allocator: str | None = Field(
+        default=None, description="Settings of torch's allocator, where some are asked"
+    )
+    ema: str | None = Field(
+        default=None, description="How an average of the weights is kept, where one is"
+    )
+    ema_every: int | None = Field(
+        default=None, ge=1, description="Steps between two updates of the average, where asked"
+    )
     offload: list[str] = Field(
         default_factory=list[str], description="What waits in the host's memory"
     )
@@ -134,6 +150,12 @@ class Memory(Part):
         ge=0,
         le=1,
         description="That the run needs more than the device has, by the spread of the figures",
+    )
+    host_bytes: float | None = Field(
+        default=None,
+        ge=0,
+        description="Of the host's memory, for what waits there of the optimizer, of weights and "
+        "of activations",
     )
     evaluation_bytes: Figure | None = Field(
         default=None,

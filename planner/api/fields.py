@@ -66,6 +66,11 @@ class QuestionFields(TypedDict, total=False):
     loss: Literal["plain", "chunked", "fused"] | None
     kernels: Literal["liger", "unsloth"] | None
     optimizer_in_backward: bool | None
+    max_grad_norm: float | str | None
+    empty_cache_steps: int | str | None
+    allocator: str | None
+    ema: Literal["loop", "list", "host", "lerp"] | None
+    ema_every: int | str | None
     offload: Sequence[str] | str | None
     adapter: str | None
     virtual_tokens: int | str | None

@@ -50,6 +50,16 @@ def local_processor() -> dict[str, Any]:
     }
 
 
+def host_bytes_per_s(virtual_cores: float | None) -> float:
+    """Bytes a second of a host's memory that so many of its virtual cores read and write together;
+    None: all of a host's."""
+    most = _memory("bytes_per_s_at_most")
+    if virtual_cores is None:
+        return most
+    cores = virtual_cores / _memory("virtual_cores_per_core")
+    return min(_memory("bytes_per_s_per_core") * cores, most)
+
+
 def processor_spec(device: Mapping[str, Any] | None = None) -> DeviceSpec:
     """A processor's datasheet as far as its instruction sets and clock give it: peaks of the types
     it has instructions for. Without a clock there are no peaks, and only a calibration prices it.

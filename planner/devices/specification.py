@@ -62,6 +62,8 @@ class DeviceSpec:
     pricing: str = "datasheet"  # one of BASES: what times stand on
     # of its memory by another process all the time, as by an engine beside the training
     held_bytes: int = 0
+    # virtual cores of its host that are there for it; None: not known, a whole host is meant
+    host_cores: float | None = None
     # exact: (trace, dims, precision) → seconds
     timer: Callable[..., Any] | None = field(default=None, hash=False, compare=False)
 

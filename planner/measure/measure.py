@@ -88,6 +88,10 @@ def recommended(question: Question, progress: Progress | None = None) -> str:
     )
 
 
+#: What a training's software does around its steps, which those that are run here do not.
+AROUND = ("ema", "max_grad_norm", "empty_cache_steps", "allocator")
+
+
 def local(question: Question, device: str | None) -> tuple[str, Question]:
     """(the device as torch names it, the question about this very device). Raises QuestionError and
     MachineError."""
@@ -113,8 +117,8 @@ def local(question: Question, device: str | None) -> tuple[str, Question]:
         raise QuestionError(
             "a measurement pads its batches", where=FieldName("padding"), mend="Ask for longest"
         )
-    for name in ("float8", "loss", "kernels", "optimizer_in_backward", "offload"):
-        if getattr(question, name) not in (None, False, [], "plain"):
+    for name in ("float8", "loss", "kernels", "optimizer_in_backward", "offload", *AROUND):
+        if getattr(question, name) not in (None, False, [], "plain", 0):
             raise QuestionError(
                 "a measurement trains as transformers does, without it",
                 where=FieldName(name),

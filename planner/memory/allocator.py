@@ -5,9 +5,9 @@ After ``c10/cuda/CUDACachingAllocator.cpp`` (native backend, one stream). Sizes 
 B; requests up to 1 MiB share 2 MiB segments, up to 10 MiB share 20 MiB segments, larger ones get
 segments of their own in steps of 2 MiB; the smallest free block that fits is taken, lowest address
 first, split when what is left over is worth it, and merged with free neighbours when it is freed.
-Segments go back to the driver only when memory runs out. What is left out: several streams,
-``max_split_size``, ``roundup_power2_divisions`` and garbage collection, which are off by default,
-and the driver's own choice of addresses: here each new segment lies above the last.
+Segments go back to the driver when memory runs out, and when somebody asks for it. What is left
+out: several streams, garbage collection, which is off by default, and the driver's own choice of
+addresses: here each new segment lies above the last.
 """
 
 from __future__ import annotations
@@ -31,9 +31,17 @@ _ADDRESS_SPACE = LARGE_BUFFER * 2**30
 
 @dataclass(frozen=True, slots=True)
 class AllocatorConfig:
-    """``PYTORCH_CUDA_ALLOC_CONF`` as far as it is modelled."""
+    """``PYTORCH_CUDA_ALLOC_CONF`` as far as it is modelled. ``max_split_bytes``: larger blocks are
+    not split, and serve only requests that are as large; ``roundup_divisions``: sizes become the
+    next of so many steps between two powers of two."""
 
     expandable_segments: bool = False
+    max_split_bytes: int | None = None
+    roundup_divisions: int | None = None
+
+
+#: Torch's own settings.
+PLAIN = AllocatorConfig()
 
 
 class DeviceOutOfMemory(Exception):
@@ -117,6 +125,15 @@ def round_size(requested_bytes: int) -> int:
     )
 
 
+def rounded_up(size_bytes: int, divisions: int) -> int:
+    """``roundup_power2_next_division`` of a rounded request beyond ``divisions`` blocks of 512
+    B."""
+    if size_bytes <= MIN_BLOCK * divisions or size_bytes & (size_bytes - 1) == 0:
+        return size_bytes
+    step = (1 << (size_bytes.bit_length() - 1)) // divisions
+    return -(-size_bytes // step) * step
+
+
 def segment_size(size_bytes: int) -> int:
     """The segment asked of the driver for a rounded request (``get_allocation_size``)."""
     if size_bytes <= SMALL_SIZE:
@@ -140,7 +157,7 @@ class CachingAllocator:
         self.small, self.large = _Pool(True), _Pool(False)
         self.allocated_bytes = self.reserved_bytes = self.requested_bytes = 0
         self.peak_allocated_bytes = self.peak_reserved_bytes = 0
-        self.retries = 0
+        self.retries = self.segments = 0
         self._top = 0
 
     def allocate(self, requested_bytes: int) -> Block | None:
@@ -148,12 +165,16 @@ class CachingAllocator:
         if requested_bytes <= 0:
             return None
         size = round_size(requested_bytes)
+        if self.config.roundup_divisions:
+            size = rounded_up(size, self.config.roundup_divisions)
         pool = self.small if size <= SMALL_SIZE else self.large
         block = self._best_fit(pool, size) or self._grow(pool, size)
         if block is None:
             self.retries += 1
-            self._release_cached()
-            block = self._grow(pool, size)
+            block = self._grow(pool, size) if self._release_oversized(size) else None
+            if block is None:
+                self.release_cached()
+                block = self._grow(pool, size)
             if block is None:
                 raise DeviceOutOfMemory(requested_bytes, self.reserved_bytes, self.limit_bytes or 0)
         self._split(block, size)
@@ -182,6 +203,12 @@ class CachingAllocator:
         if index == len(order):
             return None
         block = pool.at[order[index][1]]
+        most = self.config.max_split_bytes
+        if most is not None and not pool.small:
+            # none that is kept whole for a smaller request, and none much larger than one
+            beyond = block.size >= (most if size < most else size + LARGE_BUFFER)
+            if beyond:
+                return None
         # a block at the growing end counts as large as it can become
         if self.config.expandable_segments:
             while index + 1 < len(order):
@@ -196,6 +223,9 @@ class CachingAllocator:
     def _split(self, block: Block, size: int) -> None:
         remaining = block.size - size
         fine = block.pool.small or self.config.expandable_segments
+        most = self.config.max_split_bytes
+        if most is not None and not block.pool.small and size >= most:
+            return
         if remaining < MIN_BLOCK or not (fine or remaining > SMALL_SIZE):
             return
         rest = Block(block.pool, block.ptr + size, remaining, expandable=block.expandable)
@@ -237,6 +267,7 @@ class CachingAllocator:
         if self.config.expandable_segments:
             return self._grow_expandable(pool, size)
         self._reserve(wanted)
+        self.segments += 1
         block = Block(pool, self._top, wanted)
         self._top += wanted
         return block
@@ -295,13 +326,33 @@ class CachingAllocator:
         self._merge(block)
         pool.add(block)
         self._reserve(mapped)
+        self.segments += 1
         return True
 
     # ---- giving back
 
-    def _release_cached(self) -> None:
-        """``release_cached_blocks``: every segment that is wholly free goes back to the driver, and
-        whole free pages."""
+    def _release_oversized(self, size: int) -> bool:
+        """``release_available_cached_blocks``: the smallest segment beyond ``max_split_bytes`` that
+        is large enough, else the largest of them until they are."""
+        most = self.config.max_split_bytes
+        if most is None:
+            return False
+        wanted, pool = max(size, most), self.large
+        whole = [b for b in pool.at.values() if b.prev is None and b.next is None]
+        oversized = sorted((b.size, b.ptr) for b in whole if b.size >= most)
+        enough = [one for one in oversized if one[0] >= wanted]
+        released = 0
+        for one, ptr in enough[:1] or oversized[::-1]:
+            pool.remove(pool.at[ptr])
+            self.reserved_bytes -= one
+            released += one
+            if released >= wanted:
+                break
+        return released >= size
+
+    def release_cached(self) -> None:
+        """``release_cached_blocks``, as ``empty_cache`` asks for it: every segment that is wholly
+        free goes back to the driver, and whole free pages."""
         for pool in (self.large, self.small):
             for block in list(pool.at.values()):
                 if block.expandable:

@@ -56,7 +56,9 @@ def micro_batch(
     for the first time."""
     count, end, optimizer_at = len(trace.birth), trace.op_count, first_optimizer_operation(trace)
     lasting = (trace.birth < 0) & ((trace.category == WEIGHTS) | (trace.category == OPTIMIZER))
-    gradient = (trace.category == GRADIENTS) & (trace.birth >= 0)
+    # one that leaves before the update waits for nothing
+    reaches = trace.death >= optimizer_at
+    gradient = (trace.category == GRADIENTS) & (trace.birth >= 0) & reaches
     horizon = end if last else optimizer_at
     own = ~lasting & (trace.birth < horizon)
     if not first:

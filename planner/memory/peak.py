@@ -39,6 +39,9 @@ from planner.trace.table import CATEGORIES, PHASES, StepTrace
 __all__ = ["PeakMemory", "peak_allocated", "replay"]
 
 STEADY_STEPS = 2  # after the first; the allocator's cache is settled by then
+_FORWARD = [PHASES.index("forward"), PHASES.index("teacher")]
+#: Keys and operations of events; see ``Pieces``.
+Piece = tuple[np.ndarray, np.ndarray]
 _BACKWARD_THREAD = {PHASES.index("backward"), PHASES.index("recompute")}
 
 
@@ -50,7 +53,7 @@ class PeakMemory:
     tensors before rounding and rounded to 512 B. ``by_module``: the parts of the model that hold
     most at that moment, largest first. ``fits`` is False when ``limit_bytes`` was given and not
     kept even after the cache was given back; the figures are then those of a device without a
-    limit."""
+    limit. ``regrown``: segments that a step asks the driver for again where it gives them back."""
 
     allocated_bytes: int
     reserved_bytes: int
@@ -64,6 +67,7 @@ class PeakMemory:
     module: str
     fits: bool = True
     retries: int = 0
+    regrown: int = 0
 
     @property
     def fragmentation_bytes(self) -> int:
@@ -82,23 +86,50 @@ def replay(
     config: AllocatorConfig = _DEFAULT,
     workspace: tuple[int, ...] = (),
     limit_bytes: int | None = None,
+    emptied: int | None = None,
 ) -> PeakMemory:
     """Weights, the first step and two steady ones at one point ({"B": 4, "S": 2048}).
 
     ``workspace``: bytes of the matrix library's workspaces, one taken at the first matrix product
     of the forward pass, the next at the first of the backward pass (each thread has its own
-    handle). Raises QuestionError for a missing symbol.
+    handle). ``emptied``: the cache goes back to the driver after the forward passes of every so
+    manieth step. Raises QuestionError for a missing symbol.
     """
     sizes = trace.storage_bytes(trace.dims(**point))[trace.size]
     pieces = Pieces(trace, sizes, accumulation, workspace)
-    if config == AllocatorConfig():
+    steps = _steps(trace, pieces, emptied)
+    if config == AllocatorConfig() and emptied is None:
         peak = _replay_native(trace, pieces)
         if limit_bytes is None or peak.reserved_bytes <= limit_bytes:
             return peak
     try:
-        return replay_by_request(trace, pieces, CachingAllocator(config, limit_bytes))
+        return replay_by_request(trace, pieces, CachingAllocator(config, limit_bytes), steps)
     except DeviceOutOfMemory:
-        return replace(replay_by_request(trace, pieces, CachingAllocator(config)), fits=False)
+        found = replay_by_request(trace, pieces, CachingAllocator(config), steps)
+        return replace(found, fits=False)
+
+
+def _steps(trace: StepTrace, pieces: Pieces, emptied: int | None) -> list[Piece]:
+    """What is played one after another; with ``emptied`` the cache goes back within the first
+    step, and again within the last, those between as often as is asked."""
+    if emptied is None:
+        return [pieces.start, pieces.first, *[pieces.steady] * STEADY_STEPS]
+    first, steady = (
+        _emptying(trace, piece, pieces.release) for piece in (pieces.first, pieces.steady)
+    )
+    between = steady if emptied == 1 else pieces.steady
+    return [pieces.start, first, *[between] * STEADY_STEPS, steady]
+
+
+def _emptying(trace: StepTrace, piece: Piece, release: int) -> Piece:
+    """Behind each forward pass, before the first operation that is none of it."""
+    keys, operations = piece
+    after = np.flatnonzero(~np.isin(trace.op_phase, _FORWARD))
+    if not len(after):
+        return piece
+    is_after = operations >= int(after[0])
+    places = np.flatnonzero(is_after & ~np.concatenate([[True], is_after[:-1]]))
+    return np.insert(keys, places, release), np.insert(operations, places, int(after[0]))
 
 
 def passes_within(
@@ -108,13 +139,14 @@ def passes_within(
     accumulation: int,
     workspace: tuple[int, ...],
     limit_bytes: int,
+    config: AllocatorConfig = _DEFAULT,
 ) -> bool:
     """``replay(…, limit_bytes=…).fits`` of a point that reserves more than the limit where nothing
     holds the allocator back. Raises as ``replay``."""
     sizes = trace.storage_bytes(trace.dims(**point))[trace.size]
     pieces = Pieces(trace, sizes, accumulation, workspace)
     try:
-        _request_all(pieces, CachingAllocator(_DEFAULT, limit_bytes))
+        _request_all(pieces, CachingAllocator(config, limit_bytes))
     except DeviceOutOfMemory:
         return False
     return True
@@ -140,12 +172,14 @@ def _request_all(pieces: Pieces, allocator: CachingAllocator) -> None:
 class Pieces:
     """What a run allocates and frees: ``start``, ``first`` and ``steady`` step, each as (keys,
     operations). Keys are storages, gradients added to earlier ones numbered past them, and
-    workspaces past those; ``sizes`` are the bytes of each key."""
+    workspaces past those; ``sizes`` are the bytes of each key. ``release``: a key that gives the
+    cache back."""
 
     def __init__(
         self, trace: StepTrace, sizes: np.ndarray, accumulation: int, workspace: tuple[int, ...]
     ) -> None:
         self.sizes = np.concatenate([sizes, sizes, np.array(workspace, dtype=np.int64)])
+        self.release = len(self.sizes)
         weights = before_training(trace, with_optimizer=False)
         self.start = weights, np.full(len(weights), -1)
         self.steady = _joined(steady_step(trace, accumulation))
@@ -192,16 +226,26 @@ def _replay_native(trace: StepTrace, pieces: Pieces) -> PeakMemory:
     return _summary(trace, pieces.sizes, run.peak(), run.reserved_bytes)
 
 
-def replay_by_request(trace: StepTrace, pieces: Pieces, allocator: CachingAllocator) -> PeakMemory:
+def replay_by_request(
+    trace: StepTrace,
+    pieces: Pieces,
+    allocator: CachingAllocator,
+    steps: list[Piece] | None = None,
+) -> PeakMemory:
     """As the native replay, one request at a time: for other settings of the allocator and for
-    memory that runs out."""
+    memory that runs out. ``steps``: what is played, one after another."""
     sizes: list[int] = pieces.sizes.tolist()
     blocks: dict[int, Block] = {}
     log: list[tuple[int, int]] = []
     peak = (0, 0, -1)  # allocated, length of the log, operation
-    for keys, operations in (pieces.start, pieces.first, *[pieces.steady] * STEADY_STEPS):
+    grown = 0
+    for keys, operations in steps or _steps(trace, pieces, None):
+        grown = allocator.segments
         events: list[tuple[int, int]] = list(zip(keys.tolist(), operations.tolist()))
         for key, operation in events:
+            if key == pieces.release:
+                allocator.release_cached()
+                continue
             block = blocks.pop(~key, None) if key < 0 else allocator.allocate(sizes[key])
             if block is None:
                 continue
@@ -221,7 +265,9 @@ def replay_by_request(trace: StepTrace, pieces: Pieces, allocator: CachingAlloca
         np.array(list(live.values()), dtype=np.int64),
         peak[2],
     )
-    return _summary(trace, pieces.sizes, moment, allocator.peak_reserved_bytes, allocator.retries)
+    reserved = allocator.peak_reserved_bytes
+    found = _summary(trace, pieces.sizes, moment, reserved, allocator.retries)
+    return replace(found, regrown=allocator.segments - grown)
 
 
 def _summary(

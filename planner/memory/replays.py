@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 
+from planner.memory.allocator import PLAIN, AllocatorConfig
 from planner.memory.peak import PeakMemory, passes_within, replay
 from planner.trace.table import StepTrace
 
@@ -13,7 +14,8 @@ MOST = 4096
 #: Micro-batches of a step beyond this many leave the allocator as they found it.
 DISTINCT_ACCUMULATIONS = 3
 
-Key = tuple[int, tuple[int | None, ...], int, tuple[int, ...]]
+Point = tuple[int, tuple[int | None, ...], int, tuple[int, ...]]
+Key = tuple[int, tuple[int | None, ...], int, tuple[int, ...], AllocatorConfig, int | None]
 
 
 class Replays:
@@ -31,11 +33,20 @@ class Replays:
         *,
         accumulation: int,
         workspace: tuple[int, ...],
+        config: AllocatorConfig = PLAIN,
+        emptied: int | None = None,
     ) -> PeakMemory:
         """``peak.replay`` of the trace at a point."""
-        key = _key(trace, point, accumulation, workspace)
+        key = *_key(trace, point, accumulation, workspace), config, emptied
         if key not in self._kept:
-            made = replay(trace, dict(point), accumulation=accumulation, workspace=workspace)
+            made = replay(
+                trace,
+                dict(point),
+                accumulation=accumulation,
+                workspace=workspace,
+                config=config,
+                emptied=emptied,
+            )
             self._kept[key] = trace, made
             if len(self._kept) > MOST:
                 self._kept.popitem(last=False)
@@ -49,10 +60,11 @@ class Replays:
         accumulation: int,
         workspace: tuple[int, ...],
         limit_bytes: int,
+        config: AllocatorConfig = PLAIN,
     ) -> bool:
         """``peak.passes_within`` of the trace at a point: whether so many reserved bytes are enough
         where the allocator gives back what it keeps."""
-        key = _key(trace, point, accumulation, workspace), limit_bytes
+        key = (*_key(trace, point, accumulation, workspace), config, None), limit_bytes
         if key not in self._within:
             made = passes_within(
                 trace,
@@ -60,6 +72,7 @@ class Replays:
                 accumulation=accumulation,
                 workspace=workspace,
                 limit_bytes=limit_bytes,
+                config=config,
             )
             self._within[key] = trace, made
             if len(self._within) > MOST:
@@ -72,6 +85,6 @@ def _key(
     point: Mapping[str, int | None],
     accumulation: int,
     workspace: tuple[int, ...],
-) -> Key:
+) -> Point:
     symbols = tuple(point.get(symbol) for symbol in trace.symbols)
     return id(trace), symbols, min(accumulation, DISTINCT_ACCUMULATIONS), workspace

@@ -62,6 +62,11 @@ class Rates(Protocol):
         ...
 
     @property
+    def host_bytes_per_s(self) -> float:
+        """Of the host's memory, as the cores beside the device read and write it."""
+        ...
+
+    @property
     def is_cuda_like(self) -> bool: ...
 
     def parameter(self, kind: str, name: str) -> float:
@@ -137,7 +142,8 @@ class OperationKind:
 
     ``runs_kernel``: False for what only arranges (``price``, ``terms`` and ``suite`` are None
     then); ``host_waits``: the host waits for the device. ``beside``: it runs on a stream of its
-    own and costs what does not hide. ``model_work``: its FLOPs count as the
+    own and costs what does not hide. ``on_host``: the processor does it, and
+    the device waits. ``model_work``: its FLOPs count as the
     model's, and its speed is what it computes. ``tiled``: its features are batch, m, n, k of
     products. ``fusable``: torch.compile fuses it with its neighbours. ``library_workspace``: its
     library keeps a workspace. ``never_cached``: what it moves is in no cache, since a step goes
@@ -162,6 +168,7 @@ class OperationKind:
     runs_kernel: bool = True
     host_waits: bool = False
     beside: bool = False
+    on_host: bool = False
     model_work: bool = False
     tiled: bool = False
     fusable: bool = False

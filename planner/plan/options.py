@@ -11,6 +11,7 @@ from planner.cost.bill import Bill
 from planner.cost.energy import Energy, energy
 from planner.figures import Estimate
 from planner.models.facts import ModelFacts
+from planner.plan.around.offloaded import host_warnings
 from planner.plan.billing import project_bill, runs_in_all, with_interruptions
 from planner.plan.enough_data import EnoughData, enough_data
 from planner.plan.inputs.defaults import TrainingChoices
@@ -126,6 +127,7 @@ def priced(
         watts=mean_watts(rented.spec, placement.heaviest.step.time),
     )
     option = Option(placement, rented, run, bill, used)
+    option.warnings += host_warnings(question, placement.shown, offer)
     _say_of_the_device(option)
     _say_of_the_variant(problem, option)
     return option

@@ -112,7 +112,40 @@ class How(What):
     optimizer_in_backward: bool | None = Field(
         None, description=SETTINGS["optimizer_in_backward"].words
     )
-    offload: list[Literal["activations"]] | None = Field(
+    max_grad_norm: float | None = Field(
+        None,
+        ge=0,
+        le=10**6,
+        description="Norm that all gradients of a step are clipped at together, 0 for no clipping; "
+        "by default as the stack does: Trainer and TRL at 1, Lightning and plain loops not",
+    )
+    empty_cache_steps: int | None = Field(
+        None,
+        ge=1,
+        le=10**6,
+        description="Give the allocator's cache back to the driver after the forward pass of every "
+        "so manieth step, as Trainer's torch_empty_cache_steps; by default never",
+    )
+    allocator: str | None = Field(
+        None,
+        description="Settings of torch's allocator as PYTORCH_CUDA_ALLOC_CONF has them, such as "
+        "expandable_segments:True,max_split_size_mb:512; by default torch's own",
+    )
+    ema: Literal["loop", "list", "host", "lerp"] | None = Field(
+        None,
+        description="Keep an average of the weights that train: loop, one after another as "
+        "diffusers' use_ema; list, over lists (foreach_ema); host, in the host's memory between "
+        "steps (offload_ema); lerp, in one operation as timm's ModelEmaV3 and torchvision's; by "
+        "default none",
+    )
+    ema_every: int | None = Field(
+        None,
+        ge=1,
+        le=10**6,
+        description="Steps between two updates of the average, as torchvision's model_ema_steps; "
+        "by default 1",
+    )
+    offload: list[Literal["activations", "optimizer", "gradients", "weights"]] | None = Field(
         None, description=SETTINGS["offload"].words
     )
     adapter: Adapter | None = Field(None, description=SETTINGS["adapter"].words)

@@ -31,7 +31,7 @@ class TracedSettings:
     kernels: str | None = None  # liger | unsloth; None: torch's
     adapter_precision: str | None = None  # weights; None: float32
     optimizer_in_backward: bool | None = None
-    offload: tuple[str, ...] | None = None  # activations
+    offload: tuple[str, ...] | None = None  # words of ``host_memory``
     classes: int | None = None
     image_size: int | None = None
     # objects of each image that a detector learns, where it is not the usual number

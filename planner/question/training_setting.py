@@ -175,8 +175,10 @@ SAVINGS = (
         name="offload",
         value_type="names",
         words="What waits in the host's memory: activations, as torchtune's and TRL's "
-        "OffloadActivations move them",
-        choices=("activations",),
+        "OffloadActivations move them; optimizer, its states, and it runs there; gradients, which "
+        "leave as soon as they are there (with optimizer); weights, which come for the block that "
+        "runs (with both)",
+        choices=("activations", "optimizer", "gradients", "weights"),
         published=False,
     ),
 )

@@ -44,6 +44,7 @@ KNOWN = frozenset(
         *("completion_tokens", "generation_engine", "teacher", "stack", "evaluations_per_epoch"),
         *("on_policy_share", "teacher_writes"),
         *("evaluation_samples", "evaluation_batch", "evaluation_keeps_logits"),
+        *("max_grad_norm", "ema", "ema_every", "empty_cache_steps", "allocator"),
         *("evaluation_generates", "generated_tokens", "beams", "saves_per_epoch"),
         *("loader_workers", "preparation_workers", "prepared"),
     }
@@ -134,6 +135,12 @@ def _of_the_step(planned: Planned) -> Iterator[QuestionError]:
         yield refused("updates inside the backward pass", "optimizer_in_backward")
     if recipe.offload:
         yield refused(f"{' and '.join(recipe.offload)} in the host's memory", "offload")
+    if question.ema:
+        yield refused("an average of the weights", "ema")
+    if question.allocator:
+        yield refused("settings of the allocator, which are the shell's", "allocator")
+    if question.empty_cache_steps:
+        yield refused("a cache that is given back every so many steps", "empty_cache_steps")
     if recipe.gradient_checkpointing == "selective":
         yield refused("selective checkpointing", "gradient_checkpointing", "Ask for full or none")
     few_bits = recipe.strategy == "qlora" or recipe.load_in is not None  # TRL casts them itself

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from planner.models.catalogue import find
+from planner.plan.around.clipping import clipped_at
 from planner.plan.inputs.written import preparation
 from planner.question.adapters import method_of
 from planner.question.training_setting import TAUGHT
@@ -162,13 +163,12 @@ def _steps(planned: Planned) -> list[Key | None]:
 def _step(planned: Planned) -> list[Key | None]:
     recipe, stack = planned.recipe, planned.stack
     mixed = AUTOCAST.get(recipe.precision)
-    clipped = stack.number("max_grad_norm")
     return [
         Key("bf16", mixed == "bf16", "autocast"),
         Key("fp16", mixed == "fp16"),
         Key("tf32", True) if recipe.precision == "tf32" else None,
         *trainer_keys(recipe.optimizer),
-        None if clipped is None else Key("max_grad_norm", clipped),
+        Key("max_grad_norm", clipped_at(planned.question), "0: gradients are not clipped"),
         Key("gradient_checkpointing", recipe.gradient_checkpointing == "full"),
         Key("torch_compile", True) if recipe.compile else None,
         Key("use_cpu", True) if planned.option.rented.spec.one_clock else None,

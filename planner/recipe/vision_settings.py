@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.errors import FieldName, QuestionError
+from planner.plan.around.clipping import clipped_at
 from planner.recipe.config import Key, Section, section
 from planner.recipe.optimizers import loop_keys
 from planner.recipe.planned import Planned
@@ -82,7 +83,7 @@ def _step(planned: Planned) -> list[Key | None]:
         Key("precision", recipe.precision),
         Key("optimizer", recipe.optimizer),
         *loop_keys(recipe.optimizer),
-        Key("max_grad_norm", planned.stack.number("max_grad_norm"), "0: gradients are not clipped"),
+        Key("max_grad_norm", clipped_at(planned.question), "0: gradients are not clipped"),
         Key("gradient_checkpointing", recipe.gradient_checkpointing),
         Key("compile", recipe.compile),
     ]

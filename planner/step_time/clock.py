@@ -35,6 +35,18 @@ _RECOMPUTE, _OPTIMIZER = PHASES.index("recompute"), PHASES.index("optimizer")
 # of an operation that was itself timed: its scatter between one minute and the next
 TIMED_SPREAD = 0.03
 Kept = TypeVar("Kept")
+#: What is summed or read of a priced grid, one value a point.
+_FIGURES = (
+    "seconds",
+    "forward_seconds",
+    "backward_seconds",
+    "optimizer_seconds",
+    "device_busy_seconds",
+    "model_flops",
+    "hardware_flops",
+    "unmodelled_share",
+    "sigma_log",
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,16 @@ class StepTime:
     hardware_flops: np.ndarray | float
     unmodelled_share: np.ndarray | float
     sigma_log: np.ndarray | float = 0.0
+
+    def column(self, index: int) -> StepTime:
+        """One point of a priced grid."""
+
+        def at(value: np.ndarray | float) -> float:
+            return float(np.asarray(value)[index]) if np.ndim(value) else float(value)
+
+        figures = {name: at(getattr(self, name)) for name in _FIGURES}
+        by_kind = {kind: at(seconds) for kind, seconds in self.by_kind.items()}
+        return replace(self, **figures, by_kind=by_kind)
 
     @property
     def host_bound(self) -> np.ndarray | bool:

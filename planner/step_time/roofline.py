@@ -17,6 +17,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from planner.devices.priors import prior, tiles
+from planner.devices.processors import host_bytes_per_s
 from planner.devices.specification import DeviceSpec
 from planner.errors import QuestionError
 from planner.operations.call import BACKWARD, Call, Lengths, Number
@@ -95,6 +96,11 @@ class Efficiency:
         generation = self.spec.pcie_generation or FIRST_GENERATION
         lane = self.parameter("data_parallel", f"pcie{generation}_lane_bytes_per_s")
         return PCIE_LANES * lane * self.parameter("transfer", "link_share")
+
+    @property
+    def host_bytes_per_s(self) -> float:
+        """Of the host's memory: as much as its cores use, at most what a host has."""
+        return host_bytes_per_s(self.spec.host_cores)
 
     def parameter(self, kind: str, name: str) -> float:
         """A row of ``profiles/priors/device.csv`` for this device. Raises ProfileError."""

@@ -8,16 +8,17 @@ then on until the next kernel is time that the device stands still.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from planner.operations.averaging import averaging
+from planner.operations.clipping import clipping, update_at
 from planner.step_time.clock import StepClock
-from planner.trace.table import CATEGORIES, ITEMSIZE, PHASES, Operand, Signature, StepTrace
+from planner.trace.table import PHASES, Operand, Signature, StepTrace
 
-_GRADIENTS, _OPTIMIZER = CATEGORIES.index("gradients"), PHASES.index("optimizer")
+_OPTIMIZER = PHASES.index("optimizer")
 _BACKWARD = PHASES.index("backward")
 _NUMBER = Operand((), "float32")
 #: Questions that transformers' Trainer asks of a micro-batch's loss: no number? infinite?
@@ -27,12 +28,14 @@ QUESTIONS = 2
 @dataclass(frozen=True)
 class TrainerWork:
     """What a trainer does beside a step. ``reads_loss``: the host waits for every micro-batch;
+    ``averages``: an average of the weights follows them;
     seconds are the host's, of a micro-batch and of an update."""
 
     clips: bool = False
     reads_loss: bool = False
     micro_batch_seconds: float = 0.0
     update_seconds: float = 0.0
+    averages: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,24 +47,25 @@ class Priced:
     dims: np.ndarray
     precision: str
     compiled: bool = False
+    #: How an average of the weights is kept, where one is; see ``operations/averaging.py``.
+    averages: str | None = None
 
     @cached_property
     def _each(self) -> np.ndarray:
         """Of one call of every signature: the same for all that a trainer may do beside a step."""
-        return self.clock.device_seconds(
-            as_run(self.trace, TrainerWork()), self.dims, self.precision, self.compiled
-        )
+        bare = as_run(self.trace, TrainerWork(), self.averages)
+        return self.clock.device_seconds(bare, self.dims, self.precision, self.compiled)
 
     def seconds(self, work: TrainerWork, accumulation: int) -> float:
         """Of one update on one device, its micro-batches one after another: the last one's with the
         update, the others' without. Kept with the trace."""
-        asked = (work, accumulation, self.precision, self.compiled)
+        asked = (work, accumulation, self.precision, self.compiled, self.averages)
         return self.clock.kept(
             self.trace, "trainer's step", self.dims, asked, lambda: self._made(work, accumulation)
         )
 
     def _made(self, work: TrainerWork, accumulation: int) -> float:
-        whole, micro = as_run(self.trace, work), work.micro_batch_seconds
+        whole, micro = as_run(self.trace, work, self.averages), work.micro_batch_seconds
         last = self._once(whole, micro + work.update_seconds)
         if accumulation == 1:
             return last
@@ -79,14 +83,17 @@ class Priced:
         return float(found.seconds)
 
 
-def as_run(trace: StepTrace, work: TrainerWork) -> StepTrace:
+def as_run(trace: StepTrace, work: TrainerWork, averages: str | None = None) -> StepTrace:
     """The trace with the trainer's operations before the update; itself where nothing trains. Its
     signatures are the same whatever the trainer does. Where each weight is updated inside the
     backward pass, nothing is left to clip."""
     if not (trace.op_phase == _BACKWARD).any():
         return trace
     return trace.memo.of(
-        "trainer", (work.clips, work.reads_loss), lambda: _with(trace, work), most=4
+        "trainer",
+        (work.clips, work.reads_loss, work.averages, averages),
+        lambda: _with(trace, work, averages),
+        most=8,
     )
 
 
@@ -95,63 +102,16 @@ def without_update(trace: StepTrace) -> StepTrace:
     return trace.memo.of("without update", None, lambda: _before_update(trace))
 
 
-def _with(trace: StepTrace, work: TrainerWork) -> StepTrace:
-    clipped = clipping(trace)
+def _with(trace: StepTrace, work: TrainerWork, averages: str | None) -> StepTrace:
+    clipped, average = clipping(trace), averaging(trace, averages) if averages else []
     added = [(_asked(), _BACKWARD)] * (QUESTIONS if work.reads_loss else 0)
     added += [(signature, _OPTIMIZER) for signature in clipped] if work.clips else []
-    return _inserted(trace, added, (_asked(), *clipped))
+    added += [(signature, _OPTIMIZER) for signature in average] if work.averages else []
+    return _inserted(trace, added, (_asked(), *clipped, *average))
 
 
 def _asked() -> Signature:
     return Signature("aten._local_scalar_dense.default", (_NUMBER,), ())
-
-
-def clipping(trace: StepTrace) -> list[Signature]:
-    """torch.nn.utils.clip_grad_norm_ over lists: every gradient's norm, the norm of those, the
-    factor, and every gradient times it in place. Source: torch 2.13
-    ``torch/nn/utils/clip_grad.py``."""
-    gradients = _gradients(trace)
-    if not gradients:
-        return []
-    count = sum(operand.count for operand in gradients)
-    norms = replace(_NUMBER, count=count)
-    small = [
-        Signature("aten.linalg_vector_norm.default", (norms,), (_NUMBER,)),
-        Signature("aten.add.Tensor", (_NUMBER,), (_NUMBER,)),
-        Signature("aten.div.Tensor", (_NUMBER,), (_NUMBER,)),
-        Signature("aten.clamp.default", (_NUMBER,), (_NUMBER,)),
-    ]
-    return [
-        Signature("aten._foreach_norm.Scalar", gradients, (norms,)),
-        *small,
-        # by a tensor of one number, which is read once: the traffic of a scalar's
-        Signature("aten._foreach_mul_.Scalar", gradients, ()),
-    ]
-
-
-def _update_at(trace: StepTrace) -> int:
-    """The first operation of the update; the end where it runs inside the backward pass."""
-    found = np.flatnonzero(trace.op_phase == _OPTIMIZER)
-    return int(found[0]) if found.size else trace.op_count
-
-
-def _gradients(trace: StepTrace) -> tuple[Operand, ...]:
-    """Those that reach the update, equal ones together."""
-    update = _update_at(trace)
-    there = (trace.category == _GRADIENTS) & (trace.death >= update)
-    indices: list[int] = trace.size[there].tolist()
-    counts = Counter(trace.sizes[index] for index in indices)
-    types = _types(trace)
-    return tuple(
-        Operand(shape, types.get(itemsize, "float32"), count=count)
-        for (shape, itemsize), count in counts.items()
-    )
-
-
-def _types(trace: StepTrace) -> dict[int, str]:
-    """Bytes an element → the float type of the operations of that width, the most frequent one."""
-    named = Counter(o.dtype for s in trace.signatures for o in s.outputs if "float" in o.dtype)
-    return {ITEMSIZE[name]: name for name, _ in reversed(named.most_common())}
 
 
 def _inserted(
@@ -159,7 +119,7 @@ def _inserted(
 ) -> StepTrace:
     """``added``, of those that are ``known``, before the update's first operation; lifetimes keep
     their operations."""
-    at = _update_at(trace)
+    at = update_at(trace)
     own = tuple(dict.fromkeys(known))
     place = {signature: len(trace.signatures) + index for index, signature in enumerate(own)}
 

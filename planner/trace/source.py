@@ -277,7 +277,7 @@ class TraceSource:
 
         family, _ = record_regime(
             self.facts,
-            self.recipe,
+            self.recipe.recorded,
             self.teacher,
             regime,
             length,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from planner.errors import UnknownNameError
@@ -17,6 +17,7 @@ from planner.question.adapters import LORA, OPTIONS, SIZES, method_of
 from planner.question.settings import SETTINGS
 from planner.question.setup import TracedSettings, traced_values
 from planner.question.training_setting import LORA as ADAPTERS
+from planner.training.host_memory import FLOAT32, GRADIENTS, NARROW, OPTIMIZER, WEIGHTS, together
 
 #: Training from nothing is a full fine-tune's step.
 TRACED_AS = {"scratch": "fine_tune"}
@@ -46,6 +47,28 @@ class Recipe(TracedSettings):
     def has_adapters(self) -> bool:
         """Whether adapters train over frozen weights."""
         return self.strategy in ADAPTERS
+
+    @property
+    def updates_on_host(self) -> bool:
+        """Whether the optimizer's states lie in the host's memory, and it runs there."""
+        return OPTIMIZER in (self.offload or ())
+
+    @property
+    def updates_once(self) -> bool:
+        """Whether every micro-batch is a step: torchao's optimizer of the host takes a gradient
+        that leaves for that of the whole step, while DeepSpeed's and FSDP's add them up there."""
+        words = self.offload or ()
+        leaves = GRADIENTS in words and WEIGHTS not in words and self.precision not in NARROW
+        return bool(self.optimizer_in_backward) or leaves
+
+    @property
+    def recorded(self) -> Recipe:
+        """As the device runs it: where the host has the float32 weights of mixed precision, those
+        of the device are of 16 bits."""
+        if not self.updates_on_host or self.precision not in NARROW:
+            return self
+        words = (*(self.offload or ()), FLOAT32)
+        return replace(self, precision=NARROW[self.precision], offload=words)
 
     @property
     def savings(self) -> dict[str, Any]:
@@ -122,6 +145,8 @@ def _loaded(values: dict[str, Any]) -> dict[str, Any]:
         values.pop("optimizer_in_backward", None)
     if not values.get("float8"):
         values.pop("float8_layers", None)
+    if values.get("offload"):
+        values["offload"] = together(values["offload"])
     if values.get("vision_tower") == "frozen":
         values.pop("vision_tower")
     loaded = values.pop("load_in", None)

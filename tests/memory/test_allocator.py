@@ -125,7 +125,7 @@ def test_invariants(script, expandable):
     assert all(b.prev is None and (b.next is None or not b.next.mapped) for b in left), (
         "a segment is not one free block"
     )
-    allocator._release_cached()
+    allocator.release_cached()
     assert allocator.reserved_bytes == 0
 
 

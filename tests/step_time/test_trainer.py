@@ -7,13 +7,13 @@ from handmade_traces import make
 from hypothesis import given
 
 from planner.devices.lookup import resolve_device
+from planner.operations.clipping import clipping
 from planner.operations.registry import cost, kind_of
 from planner.step_time.clock import StepClock
 from planner.step_time.trainer import (
     Priced,
     TrainerWork,
     as_run,
-    clipping,
     without_update,
 )
 from planner.trace.table import PHASES, Operand, Signature

@@ -86,7 +86,7 @@ def _changes(problem: Problem, option: Option) -> Iterator[_Change]:
         return
     leaner = (
         _smaller_batches(problem, option, checkpoint, state)
-        if option.setting.recipe.optimizer_in_backward
+        if option.setting.recipe.updates_once
         else _leaner_steps(problem, option, checkpoint, small, state)
     )
     adapters = _adapters(problem, option, checkpoint | small)
@@ -115,7 +115,7 @@ def _state_bytes(option: Option) -> float:
 def _least_batch(problem: Problem, option: Option) -> int:
     """Samples of a step of micro-batches of one: all of them, one after the other, where gradients
     add up; where each weight is updated at once, one a device, or a group of completions."""
-    if not option.setting.recipe.optimizer_in_backward:
+    if not option.setting.recipe.updates_once:
         return option.choices.global_batch
     objective = objective_asked(problem.question)
     grouped = objective is not None and objective.grouped
@@ -130,7 +130,9 @@ def _smaller_batches(
     for: the largest halved batch that fits, without and with checkpointing."""
     least, most = _least_batch(problem, option), option.choices.global_batch
     sizes = [least * 2**n for n in range(math.ceil(math.log2(max(1, most / least))))]
-    why = f"as {FieldName('optimizer_in_backward')} goes without accumulation"
+    within = option.setting.recipe.optimizer_in_backward
+    field = FieldName("optimizer_in_backward" if within else "offload")
+    why = f"as {field}{'' if within else ' gradients'} goes without accumulation"
     ways = [("", {})]
     if option.setting.recipe.gradient_checkpointing == "none":
         ways.append(("gradient checkpointing and ", checkpoint))

@@ -1,5 +1,5 @@
 """Copies between the device and the host's memory, on a stream of their own: activations that are
-offloaded and fetched."""
+offloaded and fetched, gradients that leave, weights that come for a while or come back updated."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ def _fetched(call: Call) -> Cost:
     return Cost(0.0, 0.0, call.write_all)
 
 
+def _restored(call: Call) -> Cost:
+    return Cost(0.0, 0.0, call.read_all)
+
+
 def _price(operation: Operation, device: Rates) -> Number:
     return operation.bytes / device.host_link_bytes_per_s
 
@@ -27,7 +31,11 @@ def _terms(operation: Operation, _precision: str) -> list[Term]:
 KIND = OperationKind(
     name="transfer",
     place=165,
-    formulas={"planner.offload": _offloaded, "planner.fetch": _fetched},
+    formulas={
+        "planner.offload": _offloaded,
+        "planner.fetch": _fetched,
+        "planner.restore": _restored,
+    },
     price=_price,
     terms=_terms,
     suite=None,

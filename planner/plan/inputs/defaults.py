@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from planner import tables
 from planner.datasets.profile import DatasetProfile, percentiles
 from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName, ModelError, QuestionError
@@ -20,6 +19,7 @@ from planner.models.quantization.stored import FOUR_BITS, LOADED, Quantization
 from planner.models.quantization.words import refusal
 from planner.plan.adapters.asked import check_adapter, checkpointing, sizes, text_left
 from planner.plan.adapters.said import adapter_lines
+from planner.plan.around.asked import around_lines, check_around
 from planner.plan.inputs.families.images import seen_by_recipe
 from planner.plan.inputs.of_its_day import OfItsDay, of_its_day
 from planner.plan.inputs.practice import Practice
@@ -31,6 +31,7 @@ from planner.plan.inputs.written import (
     check_float8,
     check_optimizer,
     check_padding,
+    check_strategy,
     kernel_settings,
     preparation,
     software_lines,
@@ -88,7 +89,7 @@ def choose(
     _check_weights(question, facts, strategy)
     task = question.task or facts.task
     if variant is None:
-        _check_strategy(facts, task, strategy)
+        check_strategy(facts, task, strategy)
         _check_objective(question, facts, strategy)
         check_adapter(question, facts, strategy, quantised(question, facts, strategy))
     precision = question.precision or default_precision(facts, task, strategy, spec)
@@ -96,6 +97,7 @@ def choose(
     asked, day = asked_values(question), of_its_day(question, facts)
     check_float8(question, strategy, spec)
     check_optimizer(question, day.optimizer)
+    check_around(question, facts, spec, day.optimizer, precision)
     check_padding(question, facts)
     check_attention(question, facts)
     settled = TracedSettings(
@@ -127,7 +129,7 @@ def choose(
     batch, micro_batch, capped = _capped(question, data, made)
     length = made.length or default_length(question, facts, data)
     packed = (question.padding or ("packed" if made.packed else "longest")) == "packed"
-    if recipe.optimizer_in_backward and micro_batch:
+    if recipe.updates_once and micro_batch:
         check_batch(question, day.optimizer, batch, micro_batch)
     return TrainingChoices(
         recipe=recipe,
@@ -150,6 +152,7 @@ def choose(
             *_wide_anyway(question, facts, recipe, strategy),
             *_of_spread(question, facts, data, made),
             *software_lines(question, facts, day.optimizer, strategy),
+            *around_lines(question, spec, recipe),
             *adapter_lines(question, facts, strategy, length=length, packed=packed),
         ),
     )
@@ -183,17 +186,6 @@ def _check_weights(question: Question, facts: ModelFacts, strategy: str) -> None
     refused = refusal(facts.name, facts.quantization, strategy) if facts.quantization else None
     if refused is not None:
         raise refused
-
-
-def _check_strategy(facts: ModelFacts, task: str, strategy: str) -> None:
-    """Raises ModelError for a strategy that makes no sense on the task."""
-    for row in tables.rows("models", "task_strategies.csv"):
-        if (row["task"], row["strategy"]) == (task, strategy):
-            raise ModelError(
-                f"{strategy} makes no sense on {task}: {row['reason']}",
-                where=facts.name,
-                mend=f"Ask for {FieldName('strategy')} {row['mend']}",
-            )
 
 
 def _check_objective(question: Question, facts: ModelFacts, strategy: str) -> None:

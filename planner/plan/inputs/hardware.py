@@ -3,9 +3,11 @@ offered at."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 
 from planner.cost.owned import owned
+from planner.cost.prices.cores import cores_per_device
 from planner.cost.prices.offers import Offer, given, no_offer, offers
 from planner.devices.lookup import local_device, resolve_device
 from planner.devices.specification import DeviceSpec, all_devices, on_datasheet
@@ -14,6 +16,7 @@ from planner.figures import Estimate
 from planner.parallel.plan import ParallelPlan
 from planner.question import Question
 from planner.trace.source import Progress
+from planner.training.host_memory import OPTIMIZER, together
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,23 @@ class Hardware:
 
 
 def find_hardware(
+    question: Question, progress: Progress | None = None, *, to_rent: bool = False
+) -> Hardware:
+    """As ``_found``, with the cores of each device's host where they have work to do."""
+    found = _found(question, progress, to_rent=to_rent)
+    return replace(found, specs=[_with_host(question, spec) for spec in found.specs])
+
+
+def _with_host(question: Question, spec: DeviceSpec) -> DeviceSpec:
+    """This machine's cores, else the median of what is rented with such a device."""
+    if OPTIMIZER not in together(question.offload or ()):
+        return spec
+    here = question.gpu == "local" or not _is_in_table(spec)
+    cores = os.cpu_count() if here else None
+    return replace(spec, host_cores=cores or max(1, round(cores_per_device(spec.key))))
+
+
+def _found(
     question: Question, progress: Progress | None = None, *, to_rent: bool = False
 ) -> Hardware:
     """``to_rent``: a device of this machine is not taken unasked, and one that nobody offers is
@@ -187,7 +207,7 @@ def rentable(question: Question) -> list[DeviceSpec]:
             where=FieldName("provider", "region", "spot"),
             mend=f"Loosen one of them, or give {FieldName('gpu')} and {FieldName('price')}",
         )
-    return found
+    return [_with_host(question, spec) for spec in found]
 
 
 def _is_in_table(spec: DeviceSpec) -> bool:

@@ -10,6 +10,7 @@ from planner import tables
 from planner.datasets.batching import FREE
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
+from planner.memory.averaging import averaged
 from planner.memory.fused_loss import in_pieces, in_tiles
 from planner.memory.inputs_kept import OPERATIONS, kept
 from planner.models.facts import ModelFacts
@@ -126,10 +127,23 @@ def script_of(question: Question, facts: ModelFacts) -> str | None:
     return next((row["script"] for row in rows if row["task"] in (task, "any")), None)
 
 
-def view_of(stack: Stack, facts: ModelFacts, recipe: Recipe) -> View | None:
+def view_of(
+    stack: Stack, facts: ModelFacts, recipe: Recipe, averages: str | None = None
+) -> View | None:
     """How the stack's step is seen: its loss in pieces where its kernels hold no logits of this
-    family, and what torch of its day kept for the backward pass; None as it was recorded."""
+    family, and what torch of its day kept for the backward pass; with the averages of weights that
+    are kept beside it. None as it was recorded."""
     is_fused = recipe.task == "causal_lm" and _holds_no_logits(stack, facts)
+    seen = _stack_view(stack, facts, recipe, is_fused=is_fused)
+    return seen if averages is None else _with_averages(seen, averages)
+
+
+@cache
+def _with_averages(view: View | None, how: str) -> View:
+    return lambda trace: averaged(trace if view is None else view(trace), how)
+
+
+def _stack_view(stack: Stack, facts: ModelFacts, recipe: Recipe, *, is_fused: bool) -> View | None:
     inputs, objective = _kept_inputs(stack), recipe.objective
     if objective is None:
         tiled = not is_fused and recipe.loss is None

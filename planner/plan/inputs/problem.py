@@ -105,7 +105,7 @@ class Problem:
         self, recipe: Recipe, facts: ModelFacts, teacher: ModelFacts | None = None
     ) -> TraceSource:
         # a question that was changed shares these sources: its stack may see them otherwise
-        view = view_of(stack_of(self.question.stack), facts, recipe)
+        view = view_of(stack_of(self.question.stack), facts, recipe, self.question.ema)
         peak = largest_batch(self.question, facts, self.data, recipe)
         key = (facts.fingerprint, recipe, teacher.fingerprint if teacher else None, view, peak)
         if key not in self._sources:
@@ -123,14 +123,16 @@ class Problem:
         return found
 
     def whole_source(self, source: TraceSource) -> TraceSource:
-        """The source with its backbone: cached features leave it out, serving needs it again, and
-        knows no objective."""
-        if source.recipe.objective is not None:
-            recipe = replace(source.recipe, objective=None, reference=None)
-            return self.source(recipe, source.facts)
-        if source.recipe.variant is None:
-            return source
-        return self.source(replace(source.recipe, variant=None), source.facts)
+        """The source with its backbone: cached features leave it out, serving needs it again, with
+        all weights on the device, and knows no objective."""
+        recipe = source.recipe
+        if recipe.updates_on_host:
+            recipe = replace(recipe, offload=None)
+        if recipe.objective is not None:
+            recipe = replace(recipe, objective=None, reference=None)
+        elif recipe.variant is not None:
+            recipe = replace(recipe, variant=None)
+        return source if recipe == source.recipe else self.source(recipe, source.facts)
 
     def changed(self, question: Question, data: DatasetProfile | None = None) -> Problem:
         """The same model under another question, and on other data where that is given: what was

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from planner import tables
 from planner.datasets.batching import FREE
 from planner.devices.specification import DeviceSpec
-from planner.errors import FieldName, QuestionError
+from planner.errors import FieldName, ModelError, QuestionError
 from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
 from planner.models.quantization.stored import Quantization
@@ -95,6 +96,17 @@ def check_float8(question: Question, strategy: str, spec: DeviceSpec) -> None:
             where=where,
             mend="Leave it out, or name such a GPU",
         )
+
+
+def check_strategy(facts: ModelFacts, task: str, strategy: str) -> None:
+    """Raises ModelError for a strategy that makes no sense on the task."""
+    for row in tables.rows("models", "task_strategies.csv"):
+        if (row["task"], row["strategy"]) == (task, strategy):
+            raise ModelError(
+                f"{strategy} makes no sense on {task}: {row['reason']}",
+                where=facts.name,
+                mend=f"Ask for {FieldName('strategy')} {row['mend']}",
+            )
 
 
 def check_padding(question: Question, facts: ModelFacts) -> None:
@@ -222,5 +234,7 @@ def check_batch(question: Question, optimizer: str, batch: int, micro_batch: int
 
 def updates_within(question: Question, optimizer: str) -> str:
     """What asks for updates in the backward pass."""
+    if question.offload:
+        return f"{FieldName('offload')} {','.join(question.offload)}"
     own = question.optimizer_in_backward
     return str(FieldName("optimizer_in_backward")) if own else optimizer

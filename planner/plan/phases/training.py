@@ -12,6 +12,7 @@ from planner import units
 from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName
 from planner.figures import Estimate
+from planner.plan.around.clipping import clipped_at, is_clipped
 from planner.plan.inputs.of_its_day import fused_share
 from planner.plan.phases.course import Course, Phase
 from planner.question.stack import Stack
@@ -70,16 +71,34 @@ def _own_work(course: Course) -> tuple[Estimate, dict[str, float]]:
         for name in ("micro_batch_seconds", "update_seconds")
     )
     # gradients that are gone as soon as they are used have no common norm
-    clips, reads = (
-        bool(stack.number("max_grad_norm")) and not within,
-        bool(stack.number("reads_loss")),
-    )
-    clipping, both = _added(
-        course, TrainerWork(clips), TrainerWork(clips, reads, micro.p50, update.p50)
+    on_host = course.setting.recipe.updates_on_host
+    clips = is_clipped(course.question) and not within and not on_host
+    reads = bool(stack.number("reads_loss"))
+    averages = bool(course.question.ema)
+    clipping, both, averaged = _added(
+        course,
+        TrainerWork(clips),
+        TrainerWork(clips, reads, micro.p50, update.p50),
+        TrainerWork(clips, averages=averages),
     )
     trainer = _ranged(max(0.0, both - clipping), micro.scale(course.setting.accumulation) + update)
-    added = clean.scale(clipping / clean.p50) + trainer
-    return clean + added, {"clipping": clipping, "trainer": trainer.p50}
+    average = max(0.0, averaged - clipping) / (course.question.ema_every or 1)
+    added = clean.scale((clipping + average) / clean.p50) + trainer
+    parts = {"clipping": clipping, "trainer": trainer.p50}
+    parts |= {"averaging": average} if averages else {}
+    emptied = _emptied(course)
+    if emptied.p50:
+        parts["empty_cache"] = emptied.p50
+    return clean + added + emptied, parts
+
+
+def _emptied(course: Course) -> Estimate:
+    """Seconds a step of giving segments back and asking for them again; the grid, which replays no
+    allocator, knows none."""
+    every, memory = course.question.empty_cache_steps, course.setting.memory
+    if every is None or memory is None:
+        return Estimate.exact(0.0)
+    return overhead("segment_seconds").scale(memory.peak.regrown / every)
 
 
 def _ranged(seconds: float, host: Estimate) -> Estimate:
@@ -100,6 +119,7 @@ def _added(course: Course, *works: TrainerWork) -> list[float]:
         trace.dims(**point),
         setting.recipe.precision,
         setting.recipe.compile,
+        course.question.ema,
     )
     bare = step.accumulation * float(step.time.seconds) - (step.accumulation - 1) * float(
         step.time.optimizer_seconds
@@ -135,7 +155,15 @@ def _said(course: Course, own: dict[str, float]) -> tuple[str, ...]:
     if added <= 0:
         return ()
     step = course.setting.step.seconds.p50
-    clips = f", {units.format_seconds(own['clipping'])} of it clipping" if own["clipping"] else ""
+    clips = ""
+    if own["clipping"]:
+        norm = clipped_at(course.question)
+        clips = (
+            f", {units.format_seconds(own['clipping'])} of it clipping at a norm of {norm:g} "
+            f"({FieldName('max_grad_norm')})"
+        )
+    if own.get("averaging"):
+        clips += f", {units.format_seconds(own['averaging'])} of it averaging weights"
     return (
         f"{course.stack.title} adds {units.format_seconds(added)} to a step of "
         f"{units.format_seconds(step)}{clips}",

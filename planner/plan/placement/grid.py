@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -17,6 +17,8 @@ from planner.errors import NoCheckpointingError
 from planner.memory.peak import peak_allocated
 from planner.parallel.data_parallel import bucket_bytes
 from planner.parallel.plan import ALONE, ParallelPlan
+from planner.plan.around.allocator import allocator_of
+from planner.plan.around.clipping import is_clipped
 from planner.plan.inputs.of_its_day import fused_share
 from planner.plan.inputs.problem import Problem
 from planner.plan.phases.rollouts import training_share
@@ -73,7 +75,7 @@ class SourceGrid:
     ) -> None:
         self.source, self.choices, self.problem = source, stage.choices, problem
         asked, batch = stage.choices.micro_batch, stage.choices.global_batch
-        once = bool(stage.choices.recipe.optimizer_in_backward)
+        once = stage.choices.recipe.updates_once
         self.micro_batches = {plan: micro_batches(batch, plan, asked, once=once) for plan in plans}
         sizes = sorted(set().union(*self.micro_batches.values()))
         self.large = np.array([size for size in sizes if size > 1] or sizes)
@@ -179,7 +181,7 @@ class DeviceGrid:
         time = StepClock(self.spec, shared.fused_share).price(
             trace, trace.dims(**point), precision=recipe.precision, compiled=recipe.compile
         )
-        return {size: _column(time, index) for index, size in enumerate(sizes)}
+        return {size: time.column(index) for index, size in enumerate(sizes)}
 
     def candidates(self, parallel: ParallelPlan) -> list[FittingBatch]:
         """Micro-batches that fit by the grid, the best first. Where none does the smallest, if a
@@ -302,6 +304,10 @@ class DeviceGrid:
             accumulation=accumulation,
             parallel=parallel,
             replays=self.shared.problem.replays,
+            clips=is_clipped(self.shared.problem.question)
+            and not self.shared.source.recipe.updates_on_host,
+            config=allocator_of(self.shared.problem.question),
+            emptied=self.shared.problem.question.empty_cache_steps,
         )
 
     def _accumulation(self, micro_batch: int, parallel: ParallelPlan) -> int:
@@ -373,28 +379,3 @@ def _kept(
     if key not in kept:
         kept[key] = make()
     return kept[key]
-
-
-#: What is summed or read of a priced grid, one value a point.
-_FIGURES = (
-    "seconds",
-    "forward_seconds",
-    "backward_seconds",
-    "optimizer_seconds",
-    "device_busy_seconds",
-    "model_flops",
-    "hardware_flops",
-    "unmodelled_share",
-    "sigma_log",
-)
-
-
-def _column(time: StepTime, index: int) -> StepTime:
-    """One point of a priced grid."""
-
-    def at(value: np.ndarray | float) -> float:
-        return float(np.asarray(value)[index]) if np.ndim(value) else float(value)
-
-    figures = {name: at(getattr(time, name)) for name in _FIGURES}
-    by_kind = {kind: at(seconds) for kind, seconds in time.by_kind.items()}
-    return replace(time, **figures, by_kind=by_kind)

@@ -157,7 +157,7 @@ def _heaviness(setting: Setting) -> tuple[int, float]:
 
 def _run(problem: Problem, stage: Stage, settled: Settled) -> Run:
     """The run that was promised where the proven one is the same but for its memory, of which a run
-    says no more than that evaluations take more."""
+    says no more than that evaluations take more, or that the allocator asks for segments again."""
     step, facts = settled.setting.step, settled.setting.source.facts
     time = step.seconds, float(step.time.seconds), float(step.time.optimizer_seconds)
     read = stored_bytes(facts, stage.choices.strategy, settled.weights_bytes)
@@ -165,8 +165,9 @@ def _run(problem: Problem, stage: Stage, settled: Settled) -> Run:
     _, run = settled.grid.memo.of(  # with its stage, whose identity stays its own
         "run", key, lambda: (stage, _whole(problem, stage, settled, memory=False))
     )
-    more = settled.setting.memory is not None and _evaluates_on_more(run, settled.setting.memory)
-    return _whole(problem, stage, settled, memory=True) if more else run
+    memory = settled.setting.memory
+    told = memory is not None and (memory.peak.regrown or _evaluates_on_more(run, memory))
+    return _whole(problem, stage, settled, memory=True) if told else run
 
 
 def _evaluates_on_more(run: Run, trained: Memory) -> bool:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
+from planner.memory.allocator import PLAIN, AllocatorConfig
+from planner.memory.clipping import clipped
 from planner.memory.peak import PeakMemory
 from planner.memory.replays import Replays
 from planner.memory.runtime import RuntimeMemory, runtime_memory
@@ -195,13 +197,19 @@ def memory_at(
     accumulation: int = 1,
     parallel: ParallelPlan = ALONE,
     replays: Replays | None = None,
+    clips: bool = False,
+    config: AllocatorConfig = PLAIN,
+    emptied: int | None = None,
 ) -> Memory:
     """Replay the allocator at a point, of a detector at its largest images. With several devices
     the gradient buckets of data parallelism are added. ``replays``: those that were made before,
-    for a search of many points."""
+    for a search of many points. ``clips``: gradients are clipped before the update;
+    ``config`` and ``emptied`` as ``peak.replay`` takes them."""
     trace, runtime, family = _trace_at(source.largest, point), _runtime(spec), source.facts.modality
+    trace = clipped(trace) if clips else trace
     made = replays or Replays()
-    peak = made.peak(trace, point, accumulation=accumulation, workspace=runtime.workspace)
+    asked = {"accumulation": accumulation, "workspace": runtime.workspace, "config": config}
+    peak = made.peak(trace, point, **asked, emptied=emptied)
     buckets = bucket_bytes(trace.meta.get("gradient_bytes", 0), parallel.dp_replicate)
     memory = _memory(peak, buckets, runtime, spec, family)
     if memory.fits:
@@ -209,13 +217,7 @@ def memory_at(
     room = room_bytes(spec, family) - buckets
     if peak.allocated_bytes > room:
         return memory
-    if peak.reserved_bytes > room and not made.within(
-        trace,
-        point,
-        accumulation=accumulation,
-        workspace=runtime.workspace,
-        limit_bytes=int(room),
-    ):
+    if peak.reserved_bytes > room and not made.within(trace, point, **asked, limit_bytes=int(room)):
         return memory
     return _memory(peak, buckets, runtime, spec, family, gives_back=True)
 

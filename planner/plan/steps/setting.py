@@ -53,11 +53,13 @@ class Setting:
 
     @property
     def optimizer_bytes(self) -> float:
-        """What the optimizer holds between two steps, as a checkpoint keeps it."""
+        """What the optimizer holds between two steps, here or on the host, as a checkpoint keeps
+        it."""
         point = {"B": self.micro_batch, **self.longest}
         trace = self.longest_trace()
         held = (trace.birth < 0) & (trace.category == CATEGORIES.index("optimizer"))
-        return float(trace.storage_bytes(trace.dims(**point))[trace.size[held]].sum())
+        here = float(trace.storage_bytes(trace.dims(**point))[trace.size[held]].sum())
+        return here + float(trace.meta.get("host_state_bytes", 0))
 
     @property
     def proven_memory(self) -> Memory:

@@ -28,6 +28,7 @@ from planner.plan.survey.bound import start_hours_at_least, wall_hours_at_least
 from planner.plan.survey.candidate import SLACK, Candidate, candidate, near_front, pareto
 from planner.plan.survey.offered import Market
 from planner.question import Question
+from planner.training.host_memory import OPTIMIZER, together
 
 #: Devices of one host: networks between hosts are not modelled.
 COUNTS = (1, 2, 4, 8)
@@ -363,6 +364,8 @@ def survey(
             else Hardware([], True)
         )
     asked = (question.gpus,) if "gpus" in question.model_fields_set else COUNTS
+    if OPTIMIZER in together(question.offload or ()):
+        counts = [1]  # of several devices it is not planned
     plans = tuple(ParallelPlan(dp_replicate=count) for count in counts or asked)
     return Survey(problem, hardware, plans)
 

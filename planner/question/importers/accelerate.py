@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from planner.question.importers import Imported, Importer, Keys
+from planner.question.importers.deepspeed import PARTS, put_offload
 from planner.question.importers.keys import whole
 from planner.question.importers.shared import TORCHAO
 from planner.question.importers.table import table
@@ -39,10 +40,10 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     many = (count or gpus) > 1
     if (kind in REPLICATED or keys.take("multi_gpu")) and many:
         keys.put("parallel", "ddp", "distributed_type" if kind else "multi_gpu")
-    _deepspeed(keys, document, asked=kind == "DEEPSPEED")
+    alone = _deepspeed(keys, document, count or gpus, asked=kind == "DEEPSPEED")
     _float8(keys, document)
     (keys.leave_out if kind == "FSDP" else keys.harmless)("fsdp_config")
-    if kind is not None and kind not in (*ONE, *REPLICATED):
+    if kind is not None and kind not in (*ONE, *REPLICATED) and not alone:
         keys.leave_out("distributed_type")
     if (file := keys.take("config_file")) is not None:
         keys.refer("accelerate", file, "config_file")
@@ -61,17 +62,22 @@ def _float8(keys: Keys, document: Mapping[str, Any]) -> None:
     keys.put("float8", "tensorwise", "fp8_config" if "fp8_config" in document else "fp8_backend")
 
 
-def _deepspeed(keys: Keys, document: Mapping[str, Any], *, asked: bool) -> None:
-    """Its settings in accelerate's words, or the file that holds them."""
+def _deepspeed(keys: Keys, document: Mapping[str, Any], gpus: int, *, asked: bool) -> bool:
+    """Its settings in accelerate's words, or the file that holds them. Whether it offloads on one
+    device, which is all that it does there."""
     if not asked and "deepspeed_config" in document:
         keys.harmless("deepspeed_config")
-        return
+        return False
     stage = keys.take("deepspeed_config.zero_stage")
-    if stage:
+    names = {what: f"deepspeed_config.offload_{part}_device" for what, part in PARTS.items()}
+    offloaded = put_offload(keys, names, stage, gpus)
+    alone = offloaded and gpus == 1
+    if stage and not alone:
         keys.leave_out("deepspeed_config.zero_stage")
     for key in ("deepspeed_config.deepspeed_config_file", "deepspeed_config_file"):
         if (file := keys.take(key)) is not None:
             keys.refer("deepspeed", cast(str, file), key)
+    return alone
 
 
 IMPORTER = Importer(

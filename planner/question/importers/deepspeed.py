@@ -1,8 +1,8 @@
 """DeepSpeed's JSON. It names no model: it stands beside another file, or the model is named
 besides. A value ``auto`` is the trainer's to fill.
 
-Its 16-bit training keeps float32 master weights, as mixed precision does. Shards of ZeRO and what
-is offloaded cannot be asked yet.
+Its 16-bit training keeps float32 master weights, as mixed precision does. Shards of ZeRO cannot be
+asked yet; on one device there are none, and what is offloaded is the question's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from planner.question.optimizers import asked_of_class
 
 SIGNS = frozenset({"train_micro_batch_size_per_gpu", "zero_optimization"})
 AUTO = "auto"
-STAGE = "zero_optimization.stage"
+ZERO = "zero_optimization"
+STAGE = f"{ZERO}.stage"
+#: What can lie in the host's memory, and what its settings call it.
+PARTS = {"optimizer": "optimizer", "weights": "param"}
 #: Parts that do nothing unless something in them is enabled.
 SWITCHED = (
     "autotuning",
@@ -37,10 +40,10 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     _precision(keys)
     _optimizer(keys)
     stage = keys.take(STAGE)
-    offloaded = _offload(keys)
+    offloaded = _offload(keys, stage, gpus)
     if stage in (None, 0, AUTO) and not offloaded:
         keys.harmless("zero_optimization")
-    elif stage not in (None, 0):
+    elif stage not in (None, 0) and not (offloaded and gpus == 1):
         keys.leave_out(STAGE)
     for key in SWITCHED:
         keys.take(key)
@@ -83,17 +86,35 @@ def _optimizer(keys: Keys) -> None:
         keys.leave_out("optimizer.type")
 
 
-def _offload(keys: Keys) -> bool:
-    """Whether something lies off the device."""
-    found = False
-    for key in ("zero_optimization.offload_optimizer", "zero_optimization.offload_param"):
-        device = keys.take(f"{key}.device")
-        if device in (None, "none"):
-            keys.harmless(f"{key}.device")
+def _offload(keys: Keys, stage: Any, gpus: int) -> bool:
+    """Whether something lies in the host's memory."""
+    names = {what: f"{ZERO}.offload_{part}.device" for what, part in PARTS.items()}
+    if keys.take(f"{ZERO}.cpu_offload") is True:  # its name of before 2021
+        names["optimizer"] = f"{ZERO}.cpu_offload"
+    return put_offload(keys, names, stage, gpus)
+
+
+def put_offload(keys: Keys, names: Mapping[str, str], stage: Any, gpus: int) -> bool:
+    """Whether something lies in the host's memory, by the keys that name a device for it. Of
+    several devices, on disk, and of weights without the optimizer, it cannot be asked."""
+    words: list[str] = []
+    for what, key in names.items():
+        device = keys.take(key)
+        if device in (None, "none", False):
+            keys.harmless(key)
+        elif device not in ("cpu", True) or gpus > 1 or (what == "weights" and not words):
+            keys.leave_out(key)
         else:
-            keys.leave_out(f"{key}.device")
-            found = True
-    return found
+            words += _words(what, stage)
+            keys.put("offload", list(dict.fromkeys(words)), key)
+    return bool(words)
+
+
+def _words(what: str, stage: Any) -> list[str]:
+    """Stage 1 keeps the gradients until the update, the others let them go."""
+    if what == "weights":
+        return ["weights"]
+    return ["optimizer"] if stage == 1 else ["optimizer", "gradients"]
 
 
 def _enabled(part: Any) -> bool:

@@ -49,9 +49,20 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     if keys.take("enable_xformers_memory_efficient_attention"):
         # a fused kernel, which is what the default is priced as
         keys.put("attention", "sdpa", "enable_xformers_memory_efficient_attention")
+    _average(keys)
     if keys.take("train_text_encoder"):
         keys.leave_out("train_text_encoder")
     return keys.imported()
+
+
+def _average(keys: Keys) -> None:
+    """``EMAModel``: one weight after another, over lists, or from the host's memory."""
+    words = {"offload_ema": "host", "foreach_ema": "list", "use_ema": "loop"}
+    found = {key: keys.take(key) for key in words}
+    for key, word in words.items():
+        if found["use_ema"] and found[key]:
+            keys.put("ema", word, key)
+            break
 
 
 def _strategy(keys: Keys, script: str, document: Mapping[str, Any]) -> bool:

@@ -133,6 +133,10 @@ def _optimizer(keys: Keys) -> None:
     momentum = keys.take("optimizer.momentum")
     if name is None:
         return
+    if str(name).endswith("CPUOffloadOptimizer"):
+        leaves = keys.take("optimizer.offload_gradients")
+        keys.put("offload", ["optimizer", *(["gradients"] if leaves else [])], COMPONENT)
+        name = keys.take("optimizer.optimizer_class") or "torch.optim.AdamW"
     kind = asked_of_class(str(name))
     if str(name).endswith(".SGD"):
         kind = "sgd" if momentum else "sgd_plain"

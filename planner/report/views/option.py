@@ -4,7 +4,7 @@ no figure is worked out here."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from planner.report.views.table import DASH, one_line
@@ -172,7 +172,10 @@ def training(option: Mapping[str, Any]) -> tuple[str, ...]:
         *([f"{part['loss']} loss"] if part.get("loss") else []),
         *([f"kernels of {part['kernels']}"] if part.get("kernels") else []),
         *(["updates inside the backward pass"] if part.get("optimizer_in_backward") else []),
-        *([f"{', '.join(part['offload'])} offloaded"] if part.get("offload") else []),
+        *_clipped(part.get("max_grad_norm")),
+        *([f"average of weights: {part['ema']}"] if part.get("ema") else []),
+        *([f"allocator {part['allocator']}"] if part.get("allocator") else []),
+        *_offloaded(part.get("offload"), option.get("memory")),
     ]
     if part.get("max_length") is not None:
         grouped = ", grouped by length" if part.get("group_by_length") else ""
@@ -182,6 +185,20 @@ def training(option: Mapping[str, Any]) -> tuple[str, ...]:
         own = {name: value for name, value in part["lora"].items() if name != "method"}
         pieces.append(f"{part['lora'].get('method', 'LoRA')} " + value_text("lora", own))
     return tuple(clean(piece) for piece in pieces)
+
+
+def _offloaded(words: Sequence[str] | None, memory: Mapping[str, Any] | None) -> list[str]:
+    if not words:
+        return []
+    held = (memory or {}).get("host_bytes")
+    of_host = f" ({bytes_text(held)} of the host's memory)" if held else ""
+    return [f"{', '.join(words)} offloaded{of_host}"]
+
+
+def _clipped(norm: float | None) -> list[str]:
+    if norm is None:
+        return []
+    return [f"gradients clipped at {norm:g}" if norm else "gradients not clipped"]
 
 
 def price(option: Mapping[str, Any]) -> str:

@@ -3,11 +3,10 @@ before it begins."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import gc
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -24,6 +23,7 @@ from planner.trace.recorder.beside import Beside
 from planner.trace.recorder.compiled.parts import compiled
 from planner.trace.recorder.cuda_mode import CudaLike
 from planner.trace.recorder.dispatch_mode import Recorder, quiet
+from planner.trace.recorder.names import Names
 from planner.trace.recorder.policy import Policy
 from planner.trace.recorder.repeat.recording import Repeated
 from planner.trace.recorder.repeat.stacks import Stack, find_stacks
@@ -32,16 +32,17 @@ from planner.trace.recorder.updating import (
     Spec,
     made,
     mark_gradients,
+    on_the_host,
     recorded_update,
     spec,
     update,
 )
+from planner.trace.recorder.waiting import Waiting
 from planner.training.adapters import trunk_of
 from planner.training.objective import tuned
 from planner.training.optimizers import mark_outer, state_tensors
 from planner.training.recipe import Recipe
 from planner.training.registry import objective_of, strategy_of
-from planner.training.savings.offloading import OffloadedActivations
 from planner.training.strategy import count
 
 AUTOCAST = {"amp_bf16": torch.bfloat16, "amp_fp16": torch.float16}
@@ -204,18 +205,18 @@ class StepRunner:
             mode.clear_cache()  # weights that were cast while making the batch belong to no step
         self.beside.begin(batch, point, recorder, mode)
         self._compile_first(recorder, mode, batch)
-        self._mark_what_is_there(recorder, batch, optimizer)
-        waiting = self._offloaded()
-        with self.beside.running(), recorder, as_if_on_cuda(mode):
-            with contextlib.nullcontext() if waiting is None else waiting.hooks(self._heads()):
-                loss = self._forward(recorder, mode, batch)
-            mode.clear_cache()
-            recorder.forward_ends()
-            if not prepared.inference and not forward_only:
-                self._backward_and_update(recorder, mode, loss, optimizer)
-            if waiting is not None:
+        waiting = self._waiting()
+        with waiting.away(recorder):
+            self._mark_what_is_there(recorder, batch, optimizer)
+            with self.beside.running(), recorder, as_if_on_cuda(mode):
+                with waiting.forward(self._heads()):
+                    loss = self._forward(recorder, mode, batch)
+                mode.clear_cache()
+                recorder.forward_ends()
+                if not prepared.inference and not forward_only:
+                    self._backward_and_update(recorder, mode, loss, optimizer, waiting)
                 waiting.end()
-        raw = recorder.finish()
+            raw = recorder.finish()
         self.answers |= mode.answers
         if self.regions is not None:
             self.regions.mode = self.regions.recorder = None
@@ -236,12 +237,14 @@ class StepRunner:
         mode.clear_cache()
         mode.on_answer, self.regions.recorder, recorder.phase = told, recorder, "forward"
 
-    def _offloaded(self) -> OffloadedActivations | None:
-        """Around the forward pass; weights stay where they are, cast or not."""
-        if "activations" not in (self.recipe.offload or ()) or self.prepared.inference:
-            return None
-        weights = {p.untyped_storage()._cdata for p in self.prepared.module.parameters()}
-        return OffloadedActivations(lambda t: t.untyped_storage()._cdata in weights)
+    def _waiting(self) -> Waiting:
+        """What of the step waits in the host's memory; nothing of a pass that trains nothing."""
+        prepared, recipe = self.prepared, self.recipe
+        if prepared.inference:
+            recipe = replace(recipe, offload=None)
+        blocks = {id(b) for stack in self._stacks if not stack.inner for b in stack.blocks}
+        owners = self._names.owners
+        return Waiting(recipe, prepared.module, prepared.trainable, blocks, owners)
 
     def _heads(self) -> list[torch.nn.Module]:
         names = {name.removesuffix(".") for name in self.built.head}
@@ -292,6 +295,7 @@ class StepRunner:
         mode: CudaLike,
         loss: torch.Tensor,
         optimizer: torch.optim.Optimizer | None,
+        waiting: Waiting,
     ) -> None:
         recorder.phase = "backward"
         # not the method: a function mode would be off inside it, and recomputation needs it
@@ -299,7 +303,8 @@ class StepRunner:
             with self.within.running(recorder, mode):
                 torch.autograd.backward(loss)
             return
-        torch.autograd.backward(loss)
+        with waiting.backward(recorder):
+            torch.autograd.backward(loss)
         if optimizer is None:
             mark_gradients(recorder, self.prepared.trainable)
         else:
@@ -349,6 +354,7 @@ class StepRunner:
             **self._kept_wide(),
             **self._unmatched(),
             **self.beside.said(),
+            **on_the_host(self.prepared, self.recipe),
             **({"repeated": self.repeated.cut} if self.repeated.proven else {}),
         }
 
@@ -383,18 +389,3 @@ class StepRunner:
 
 def _nobody() -> None:
     """Waits for an answer before the step begins."""
-
-
-@dataclass
-class Names:
-    """Names by ids: of modules, and of the modules that own parameters and buffers."""
-
-    modules: dict[int, str] = field(default_factory=dict)
-    owners: dict[int, str] = field(default_factory=dict)
-
-    def add(self, module: torch.nn.Module, prefix: str) -> None:
-        for name, part in module.named_modules():
-            self.modules[id(part)] = (prefix + name).rstrip(".")
-        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-            owner = (prefix + name).rpartition(".")[0]
-            self.owners.setdefault(id(tensor), owner)

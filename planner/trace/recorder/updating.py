@@ -17,9 +17,17 @@ from planner.trace.recorder.as_if_on_cuda import as_if_on_cuda
 from planner.trace.recorder.cuda_mode import CudaLike
 from planner.trace.recorder.dispatch_mode import Recorder
 from planner.trace.recorder.kernels.lists_on_meta import QuickLists
+from planner.training.host_memory import FLOAT32, OPTIMIZER, WEIGHTS
 from planner.training.optimizers import OPTIMIZERS, state_tensors
 from planner.training.optimizers.several import OUTER
 from planner.training.recipe import Recipe
+from planner.training.savings.host_updates import (
+    HostBytes,
+    HostOptimizer,
+    host_bytes,
+    state_bytes,
+)
+from planner.training.strategy import Prepared, count
 
 
 def made(parameters: list, recipe: Recipe) -> torch.optim.Optimizer:
@@ -27,6 +35,8 @@ def made(parameters: list, recipe: Recipe) -> torch.optim.Optimizer:
     nothing trains."""
     if not parameters:
         raise ModelError("nothing is left to train")
+    if OPTIMIZER in (recipe.offload or ()):
+        return _on_the_host(parameters, recipe)
     optimizer = OPTIMIZERS[recipe.optimizer].recorded(parameters)
     for p in parameters:
         p.grad = torch.empty_like(p)
@@ -34,6 +44,39 @@ def made(parameters: list, recipe: Recipe) -> torch.optim.Optimizer:
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return optimizer
+
+
+def of_the_host(parameters: list, recipe: Recipe) -> HostBytes:
+    """What the host holds and moves for each element that trains."""
+    wide = FLOAT32 in (recipe.offload or ())
+    own = parameters[0].dtype
+    with as_if_on_cuda(CudaLike(numbers=1.0)), QuickLists():
+        build = OPTIMIZERS[recipe.optimizer].recorded
+        states = state_bytes(build, torch.float32 if wide else own)
+    return host_bytes(states, own.itemsize, wide=wide)
+
+
+def on_the_host(prepared: Prepared, recipe: Recipe) -> dict[str, float]:
+    """Bytes that the host holds of what trains and of weights, and of them the optimizer's states,
+    where there are such; for a trace's counts."""
+    words = recipe.offload or ()
+    if OPTIMIZER not in words or prepared.inference:
+        return {}
+    trainable = prepared.trainable
+    found, elements = of_the_host(trainable, recipe), count(trainable)
+    held = found.held * elements
+    if WEIGHTS in words:
+        own = {id(p) for p in trainable}
+        frozen = [p for p in prepared.module.parameters() if id(p) not in own]
+        held += sum(p.numel() * p.element_size() for p in frozen)
+    return {"host_bytes": held, "host_state_bytes": found.states * elements}
+
+
+def _on_the_host(parameters: list, recipe: Recipe) -> torch.optim.Optimizer:
+    words = recipe.offload or ()
+    moved = of_the_host(parameters, recipe).moved
+    returns = WEIGHTS not in words
+    return HostOptimizer(parameters, moved, wide=FLOAT32 in words, returns=returns)
 
 
 def mark_gradients(recorder: Recorder, parameters: Iterable) -> list[torch.Tensor]:
@@ -53,7 +96,7 @@ def update(
     gradients = mark_gradients(recorder, parameters)
     recorder.phase = "optimizer"
     # the gradient scaler looks for overflow before every step
-    if recipe.precision == "amp_fp16":
+    if recipe.precision == "amp_fp16" and gradients:
         torch.ops.planner.unscale(gradients)
         recorder.synchronise()
     del gradients

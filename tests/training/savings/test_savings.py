@@ -163,7 +163,7 @@ def test_a_question_says_what_it_asks_for():
     asked = Question(model="gpt2", samples=10, offload="activations", loss="plain")
     assert asked.offload == ["activations"]
     with pytest.raises(QuestionError, match="Allowed: activations"):
-        Question(model="gpt2", samples=10, offload="gradients")
+        Question(model="gpt2", samples=10, offload="everything")
 
 
 def test_what_changes_nothing_leaves_the_trace_s_key():
