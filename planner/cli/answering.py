@@ -60,7 +60,7 @@ def budget_of_answer(path: Path) -> dict[str, Any]:
 def names_no_model(model: str | None, flags: Mapping[str, Any]) -> bool:
     """Whether data stands in the place of the model, or only counts are given."""
     if model is None:
-        return flags.get("samples") is not None
+        return bool(flags.get("samples"))
     from planner.question.parsing import is_file
 
     if is_file(model):

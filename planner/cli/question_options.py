@@ -63,7 +63,7 @@ def _option(name: str, info: FieldInfo) -> Callable[[Callable[..., Any]], Callab
         flag(name),
         name,
         default=None,
-        multiple=name == "strategy",
+        multiple=True,  # so that a flag given twice is seen, and never the last one alone taken
         metavar="NAME" if named else METAVARS.get(next(iter(types)), "TEXT"),
         help=_help(name, info),
     )
@@ -71,12 +71,35 @@ def _option(name: str, info: FieldInfo) -> Callable[[Callable[..., Any]], Callab
 
 def _help(name: str, info: FieldInfo) -> str:
     text = info.description or name.replace("_", " ").capitalize()
-    if name == "strategy":
+    if _is_list(info):
         text += "; may be given several times"
     if choices(info.annotation):
         text += f": {', '.join(choices(info.annotation))}"
     shown = "" if info.default in (None, False) else f" [default: {info.default}]"
     return f"{text}.{shown}"
+
+
+def _is_list(info: FieldInfo) -> bool:
+    return list in plain_types(info.annotation)
+
+
+def _once(name: str, value: Any) -> Any:
+    """A flag's texts as a field takes them: those of a list one after the other. Raises
+    QuestionError for one that is given twice with different values."""
+    if not isinstance(value, tuple):
+        return value
+    texts: tuple[str, ...] = value
+    if name == "strategy":
+        return [one.strip() for text in texts for one in text.split(",")]
+    if _is_list(Question.model_fields[name]):
+        return ",".join(texts)
+    if len(set(texts)) > 1:
+        raise QuestionError(
+            f"given {len(texts)} times, as {' and '.join(texts)}",
+            where=FieldName(name),
+            mend="Give it once",
+        )
+    return texts[0]
 
 
 def question_from(model: str, data: str | None, flags: Mapping[str, Any]) -> Question:
@@ -88,12 +111,11 @@ def question_and_file(
     model: str, data: str | None, flags: Mapping[str, Any]
 ) -> tuple[Question, FileQuestion | None]:
     """As ``question_from``, with what the file says that stands in the place of the model."""
-    given = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in flags.items()
-        if value not in (None, ())
+    given: dict[str, Any] = {
+        name: value for name, value in flags.items() if value not in (None, ())
     }
     beside, named = given.pop("beside", ()), given.pop("named_model", None)
+    given = {name: _once(name, value) for name, value in given.items()}
     places = dict(ARGUMENTS)
     if named is not None:
         if not is_file(model):

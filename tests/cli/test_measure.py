@@ -207,11 +207,9 @@ def test_a_processor_that_is_full_says_so_instead_of_dying(planner, llama, monke
         4096,
         "--tokens-per-sample",
         200,
-        *QUICK,
+        *(2048 if value == 2 else value for value in QUICK),
         "--strategy",
         "fine_tune",
-        "--micro-batch",
-        2048,
     )
     assert (code, err) == (0, "") and kept()[0].measurement == {"out_of_memory": True}
 

@@ -15,7 +15,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 from made_budget import with_budget  # noqa: E402
 
 from planner.cli import main, progress
+from planner.cli.main import run
 from planner.cli.progress import Progress
+from planner.cli.question_options import question_from
 from planner.cli.switches import FLAGS
 
 SAMPLE = Path(__file__).parents[1] / "report" / "sample_answer.json"
@@ -258,3 +260,37 @@ def test_nothing_is_drawn_while_a_part_of_the_answer_is_printed(soon):
             assert stream.getvalue() == before
         report("training", 1, 2)
         until(lambda: "training" in stream.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            ["--gpu", "l4", "--gpu", "t4"],
+            "--gpu: given 2 times, as l4 and t4. Give it once",
+        ),
+        (["--price", "1", "--price", "2"], "--price: given 2 times, as 1 and 2."),
+    ],
+)
+def test_a_flag_that_is_given_twice_is_not_taken_once(capsys, flags, said):
+    """Of two values neither is dropped without a word."""
+    assert run(["estimate", "gpt2", "--samples", "10", "--tokens-per-sample", "10", *flags]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_lists_take_flags_and_commas_alike():
+    question = question_from(
+        "gpt2",
+        None,
+        {
+            "strategy": ("lora,qlora", "fine_tune"),
+            "lora_targets": ("c_attn", "c_proj,c_fc"),
+            "gpu": ("t4", "t4"),
+            "samples": ("10",),
+            "tokens_per_sample": ("10",),
+            "offline": True,
+        },
+    )
+    assert question.strategy == ["lora", "qlora", "fine_tune"]
+    assert question.lora_targets == ["c_attn", "c_proj", "c_fc"]
+    assert question.gpu == "t4"
