@@ -10,6 +10,7 @@ from planner.models.catalogue import find
 from planner.plan.around.clipping import clipped_at
 from planner.plan.inputs.written import preparation
 from planner.question.adapters import method_of
+from planner.question.stack import DEFAULT
 from planner.question.training_setting import TAUGHT
 from planner.recipe.config import Key, Section, section
 from planner.recipe.expressible import DISTILLED
@@ -80,6 +81,9 @@ def _model(planned: Planned) -> list[Key | None]:
         Key("classes", recipe.classes) if recipe.classes else None,
         Key("trust_remote_code", True) if question.trust_remote_code else None,
         Key("from_scratch", True, "random weights") if planned.strategy == "scratch" else None,
+        Key("stack", question.stack or DEFAULT, "whose loop the plan is of")
+        if recipe.objective in (None, DISTILLED)
+        else None,
     ]
 
 

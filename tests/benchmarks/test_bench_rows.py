@@ -1,5 +1,7 @@
 """Rows of published measurements: adapters, round trips, names of families."""
 
+from dataclasses import replace
+
 import pytest
 from table_rows import TIMM, rows
 
@@ -36,7 +38,8 @@ def test_published_rows_survive_a_round_trip():
     ]
     again = list(from_rows(rows(to_csv(cases))))
     # the shipped table has no column for today's words: benchmarks/stack_tables.py asks with them
-    assert again == [untold(case) for case in cases] and untold(cases[-1]) != cases[-1]
+    told = [replace(untold(case), quantised_inputs=case.quantised_inputs) for case in cases]
+    assert again == told and untold(cases[-1]) != cases[-1]
     assert list(rows(to_csv(cases))[0]) == list(COLUMNS)
 
 

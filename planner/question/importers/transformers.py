@@ -78,7 +78,11 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     put_data(keys)
     put_sharding(keys)
     _objective(keys, document, trl=trl)
-    put_stack(keys, "trl" if trl else "trainer", "use_liger_kernel")
+    loop = keys.take("stack")  # a recipe of ours says whose loop runs it
+    if isinstance(loop, str):
+        keys.put("stack", loop, "stack")
+    else:
+        put_stack(keys, "trl" if trl else "trainer", "use_liger_kernel")
     return keys.imported()
 
 
