@@ -15,11 +15,7 @@ from itertools import islice
 from typing import Any
 
 from planner import tables
-from planner.answer.fixes.leaner_software import (
-    loss_in_chunks,
-    updates_in_backward,
-    waits_on_the_host,
-)
+from planner.answer.fixes.leaner_software import loss_in_chunks, updates_in_backward
 from planner.errors import FieldName, PlannerError
 from planner.figures import Estimate
 from planner.parallel.plan import ParallelPlan
@@ -190,19 +186,14 @@ def _in_chunks(
 
 
 def _in_backward(problem: Problem, option: Option) -> Iterator[_Change]:
-    """Where gradients are what is too much beside weights and 8-bit states, and where those states
-    are: then all but the weights waits on the host."""
+    """Where gradients are what is too much beside weights and 8-bit states."""
     if option.strategy not in _TRAINS_MUCH or objective_asked(problem.question) is not None:
         return
     memory, states = option.setting.proven_memory, _states_8bit(option)
     parts = memory.breakdown
     if parts["weights"] + parts["gradients"] + states > memory.device_total_bytes:
-        devices = option.rented.parallel.data_parallel
-        text, update = updates_in_backward(devices)
+        text, update = updates_in_backward(option.rented.parallel.data_parallel)
         yield _Change(text, update, parts["weights"] + states)
-        if devices == 1 and parts["weights"] + states > memory.device_total_bytes:
-            text, update = waits_on_the_host(devices)
-            yield _Change(text, update, parts["weights"])
 
 
 def _lighter_optimizer(option: Option, update: dict[str, Any]) -> Iterator[_Change]:

@@ -1,6 +1,5 @@
 """Software that would make a run fit: a loss whose logits are never whole, updates inside the
-backward pass, an optimizer in the host's memory. Whether one is worth a trial follows by arithmetic
-from what is short.
+backward pass. Whether one is worth a trial follows by arithmetic from what is short.
 """
 
 from __future__ import annotations
@@ -39,21 +38,6 @@ def updates_in_backward(batch: int) -> tuple[str, dict[str, Any]]:
     return text, {
         "optimizer": "adamw_8bit",
         "optimizer_in_backward": True,
-        "gradient_checkpointing": "full",
-        "micro_batch": None,
-        "global_batch": batch,
-    }
-
-
-def waits_on_the_host(batch: int) -> tuple[str, dict[str, Any]]:
-    """AdamW and gradients in the host's memory; a step is one micro-batch of ``batch`` samples."""
-    text = (
-        f"the optimizer and gradients in the host's memory ({FieldName('offload')} "
-        f"optimizer,gradients), gradient checkpointing, {FieldName('global_batch')} {batch:,}"
-    )
-    return text, {
-        "optimizer": "adamw",
-        "offload": ["optimizer", "gradients"],
         "gradient_checkpointing": "full",
         "micro_batch": None,
         "global_batch": batch,
