@@ -10,7 +10,6 @@ fitted to the rows, no profile and no correction enters. Memory is the peak of l
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from collections.abc import Iterator
@@ -19,9 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.isolated import each  # noqa: E402
+from benchmarks.published_rows import Row, ask_and_write, notes  # noqa: E402
 from planner import tables  # noqa: E402
-from planner.cli.writing import write  # noqa: E402
 from planner.devices.lookup import find_device  # noqa: E402
 from planner.figures import Estimate  # noqa: E402
 from planner.models.resolve import resolve  # noqa: E402
@@ -31,7 +29,6 @@ from planner.units import GIB  # noqa: E402
 
 TABLE = ("measured", "stack.csv")
 LIMIT = 300.0
-Row = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,12 @@ def ask(row: Row) -> Asked:
 
 def document(rows: list[Row], asked: dict[str, Asked | str]) -> str:
     """The page: the errors, then each row."""
-    return "\n".join([*_beginning(rows, asked), *_table(rows, asked), "", *_notes(rows)]) + "\n"
+    return (
+        "\n".join(
+            [*_beginning(rows, asked), *_table(rows, asked), "", *notes(rows, "the question")]
+        )
+        + "\n"
+    )
 
 
 def _beginning(rows: list[Row], asked: dict[str, Asked | str]) -> Iterator[str]:
@@ -128,29 +130,8 @@ def _table(rows: list[Row], asked: dict[str, Asked | str]) -> Iterator[str]:
         )
 
 
-def _notes(rows: list[Row]) -> Iterator[str]:
-    yield "What of the runs the question has no words for, and where each row is from:\n"
-    for row in rows:
-        yield f"- {row['id']}: {row['note']} ({row['source']}, {row['date']})"
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the document there")
-    options = parser.parse_args()
-    rows = tables.rows(*TABLE)
-    asked: dict[str, Asked | str] = {}
-    for row, found, failure in each(ask, rows, LIMIT):
-        asked[row["id"]] = failure if failure is not None else found
-        print(row["id"], failure or "asked", file=sys.stderr, flush=True)
-    text = document(rows, asked)
-    if options.write:
-        write(options.write, text)
-    else:
-        print(text)
-    return 0
+    return ask_and_write(__doc__, tables.rows(*TABLE), ask, document, LIMIT)
 
 
 if __name__ == "__main__":

@@ -224,6 +224,8 @@ OF_WORK = {
         positive("gpus", "micro_batch", "plain_tokens_per_second", "tokens_per_second"),
         one_of("weights_gathered", ("float8", "bfloat16")),
     ),
+    "measured/offloading.csv": GENERIC
+    + (unique("id"), dated("date"), positive("micro_batch", "peak_gb", "step_seconds")),
     "measured/**/*.csv": GENERIC,
     "claims/claims.csv": GENERIC
     + (

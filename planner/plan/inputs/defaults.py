@@ -11,7 +11,7 @@ import numpy as np
 
 from planner.datasets.profile import DatasetProfile, percentiles
 from planner.devices.specification import DeviceSpec
-from planner.errors import FieldName, ModelError, QuestionError
+from planner.errors import FieldName, QuestionError
 from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
 from planner.models.pipelines import TASK, pipeline_of
@@ -29,6 +29,7 @@ from planner.plan.inputs.written import (
     check_attention,
     check_batch,
     check_float8,
+    check_objective,
     check_optimizer,
     check_padding,
     check_strategy,
@@ -36,13 +37,13 @@ from planner.plan.inputs.written import (
     preparation,
     software_lines,
 )
-from planner.plan.objectives.asked import objective_asked, traced
+from planner.plan.objectives.asked import traced
 from planner.plan.objectives.groups import prompt_room
 from planner.plan.objectives.practised import own_length, practised
 from planner.question import Question
 from planner.question.settings import in_recipe_words
 from planner.question.setup import TracedSettings, asked_values
-from planner.question.training_setting import LORA, TUNED_BY, WRITING
+from planner.question.training_setting import LORA, WRITING
 from planner.training.recipe import Recipe, recipe_of
 from planner.training.strategies.lora import HALF
 
@@ -90,39 +91,17 @@ def choose(
     task = question.task or facts.task
     if variant is None:
         check_strategy(facts, task, strategy)
-        _check_objective(question, facts, strategy)
+        check_objective(question, facts, strategy)
         check_adapter(question, facts, strategy, quantised(question, facts, strategy))
     precision = question.precision or default_precision(facts, task, strategy, spec)
     spec.check_trainable(precision)
-    asked, day = asked_values(question), of_its_day(question, facts)
+    day = of_its_day(question, facts)
     check_float8(question, strategy, spec)
     check_optimizer(question, day.optimizer)
     check_around(question, facts, spec, day.optimizer, precision)
     check_padding(question, facts)
     check_attention(question, facts)
-    settled = TracedSettings(
-        **asked
-        | {
-            "strategy": strategy,
-            "task": task,
-            "precision": precision,
-            "gradient_checkpointing": "none",
-            "classes": question.classes or data.classes,
-            "audio_samples": _audio_samples(facts, data, task),
-            **seen_by_recipe(question, facts, data, task),
-            "negatives": (data.negatives if question.negatives is None else question.negatives)
-            or None,
-            "prior_preservation": question.prior_preservation or None,
-            "unfrozen_blocks": _unfrozen(question, facts),
-            "variant": variant,
-        }
-        | traced(question)
-        | kernel_settings(question, facts)
-        | _adapters(question, facts, task)
-        | sizes(question, strategy)
-        | in_recipe_words({"attention": day.attention, "optimizer": day.optimizer})
-        | _loading(question, facts, strategy, day)
-    )
+    settled = _settled(question, facts, data, strategy, precision, day, variant)
     recipe = recipe_of(settled, facts.image_size)
     policies = _checkpointing(question, facts, strategy, variant)
     made = practised(question, facts, data, strategy, task)
@@ -158,6 +137,42 @@ def choose(
     )
 
 
+def _settled(
+    question: Question,
+    facts: ModelFacts,
+    data: DatasetProfile,
+    strategy: str,
+    precision: str,
+    day: OfItsDay,
+    variant: str | None,
+) -> TracedSettings:
+    """All that changes the operations of a step."""
+    task = question.task or facts.task
+    return TracedSettings(
+        **asked_values(question)
+        | {
+            "strategy": strategy,
+            "task": task,
+            "precision": precision,
+            "gradient_checkpointing": "none",
+            "classes": question.classes or data.classes,
+            "audio_samples": _audio_samples(facts, data, task),
+            **seen_by_recipe(question, facts, data, task),
+            "negatives": (data.negatives if question.negatives is None else question.negatives)
+            or None,
+            "prior_preservation": question.prior_preservation or None,
+            "unfrozen_blocks": _unfrozen(question, facts),
+            "variant": variant,
+        }
+        | traced(question)
+        | kernel_settings(question, facts)
+        | _adapters(question, facts, task)
+        | sizes(question, strategy)
+        | in_recipe_words({"attention": day.attention, "optimizer": day.optimizer})
+        | _loading(question, facts, strategy, day)
+    )
+
+
 def _adapters(question: Question, facts: ModelFacts, task: str) -> dict[str, Any]:
     """The adapters' rank and places that a denoiser's scripts take where none are asked."""
     if task != TASK:
@@ -186,25 +201,6 @@ def _check_weights(question: Question, facts: ModelFacts, strategy: str) -> None
     refused = refusal(facts.name, facts.quantization, strategy) if facts.quantization else None
     if refused is not None:
         raise refused
-
-
-def _check_objective(question: Question, facts: ModelFacts, strategy: str) -> None:
-    """Raises ModelError for a strategy that an objective does not go with."""
-    objective = objective_asked(question)
-    own = objective is not None and objective.is_traced
-    if objective is not None and own and question.loss not in (None, "plain"):
-        raise QuestionError(
-            f"{objective.title} has a loss of its own, which is planned as {objective.library} "
-            "computes it",
-            where=FieldName("loss"),
-            mend="Leave it out",
-        )
-    if objective is not None and strategy not in TUNED_BY:
-        raise ModelError(
-            f"{strategy} is not planned with {objective.title}",
-            where=facts.name,
-            mend=f"Ask for {FieldName('strategy')} {', '.join(TUNED_BY)}",
-        )
 
 
 def quantised(question: Question, facts: ModelFacts, strategy: str) -> Quantization | None:

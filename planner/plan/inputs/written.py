@@ -16,7 +16,7 @@ from planner.plan.objectives.asked import objective_asked
 from planner.question import Question
 from planner.question.optimizers import asked_row
 from planner.question.stack import stack_of
-from planner.question.training_setting import IN_FLOAT8, SUPERVISED
+from planner.question.training_setting import IN_FLOAT8, SUPERVISED, TUNED_BY
 from planner.training.kernel_families import LOSS, UNSLOTH, families
 from planner.training.objective import TRL
 
@@ -107,6 +107,25 @@ def check_strategy(facts: ModelFacts, task: str, strategy: str) -> None:
                 where=facts.name,
                 mend=f"Ask for {FieldName('strategy')} {row['mend']}",
             )
+
+
+def check_objective(question: Question, facts: ModelFacts, strategy: str) -> None:
+    """Raises ModelError for a strategy that an objective does not go with."""
+    objective = objective_asked(question)
+    own = objective is not None and objective.is_traced
+    if objective is not None and own and question.loss not in (None, "plain"):
+        raise QuestionError(
+            f"{objective.title} has a loss of its own, which is planned as {objective.library} "
+            "computes it",
+            where=FieldName("loss"),
+            mend="Leave it out",
+        )
+    if objective is not None and strategy not in TUNED_BY:
+        raise ModelError(
+            f"{strategy} is not planned with {objective.title}",
+            where=facts.name,
+            mend=f"Ask for {FieldName('strategy')} {', '.join(TUNED_BY)}",
+        )
 
 
 def check_padding(question: Question, facts: ModelFacts) -> None:
