@@ -193,3 +193,28 @@ def test_another_gpu_that_would_keep_the_limit_is_named():
     offer = document["budget"]["offers"][near["offer"]]
     assert offer["usd"]["p50"] <= 12 < document["options"][near["option"]]["cost"]["usd"]["p50"]
     assert near["over"][0]["words"].endswith("over max_usd $12.00")
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"objective": "dpo"}, " by DPO: "),
+        ({"objective": "kd", "teacher": "Qwen2.5-1.5B"}, " from Qwen2.5-1.5B: "),
+        ({}, " tokens: "),
+    ],
+)
+def test_a_report_begins_with_what_is_learnt(asked, words):
+    from planner import Question
+    from planner.budget.make import budget
+
+    question = Question(
+        model="Qwen2.5-0.5B",
+        strategy=["lora"],
+        samples=300,
+        tokens_per_sample=300,
+        gpu="l4",
+        price=1.0,
+        offline=True,
+        **asked,
+    )
+    assert words in budget(question)["budget"]["question"]

@@ -7,6 +7,8 @@ from typing import Any
 
 from planner import tables
 from planner.budget.parts.subject import Json, Subject, is_stale
+from planner.question.training_setting import SUPERVISED
+from planner.training.registry import objectives
 from planner.units import SECONDS_PER_HOUR, format_count, format_seconds, format_usd
 
 #: What a sample is called, by modality.
@@ -38,7 +40,8 @@ def question_words(subject: Subject) -> str:
         way = ", ".join(filter(None, [strategy_words(option["strategy"]), option["variant"]]))
         first = f"{way}, in place of {subject_words} trained here{_requests(subject)}"
     else:
-        first = f"Train {subject_words} on {data_words(subject.document)}{_course(option)}"
+        learnt = f"{data_words(subject.document)}{_objective(subject.question)}"
+        first = f"Train {subject_words} on {learnt}{_course(option)}"
     return f"{first}{_place(option)}.{_limits(subject.question)}"
 
 
@@ -82,6 +85,14 @@ def data_words(document: Mapping[str, Any]) -> str:
 
 def _model(subject: Subject) -> str:
     return (subject.document["model"] or {}).get("name") or str(subject.question.get("model"))
+
+
+def _objective(question: Mapping[str, Any]) -> str:
+    """`` by GKD from Qwen2.5-7B``; empty for the task's own loss."""
+    name, teacher = question.get("objective"), question.get("teacher")
+    if name in (None, SUPERVISED):
+        return ""
+    return f" by {objectives()[name].title}" + (f" from {teacher}" if teacher else "")
 
 
 def _course(option: Json | None) -> str:
