@@ -11,18 +11,28 @@ import numpy as np
 from planner.devices.priors import prior
 from planner.devices.specification import DeviceSpec
 from planner.operations.registry import Work, kinds
+from planner.step_time.host_charges import (
+    BACKWARD,
+    FORWARD,
+    OPTIMIZER,
+    PARTS,
+    RECOMPUTE,
+    TEACHER,
+    WHOLE,
+    Operations,
+    charges,
+    recorded_share,
+    seconds_of,
+)
 from planner.trace.table import PHASES, StepTrace
 
-_FORWARD, _TEACHER, _RECOMPUTE, _BACKWARD, _OPTIMIZER = (
-    PHASES.index(p) for p in ("forward", "teacher", "recompute", "backward", "optimizer")
-)
 #: Parameters of an operation that launches a kernel and of a view, by phase.
 _COSTS = {
-    _FORWARD: ("forward_seconds", "view_forward_seconds"),
-    _RECOMPUTE: ("forward_seconds", "view_forward_seconds"),
-    _TEACHER: ("no_grad_seconds", "view_forward_seconds"),
-    _BACKWARD: ("backward_seconds", "view_backward_seconds"),
-    _OPTIMIZER: ("optimizer_seconds", "view_backward_seconds"),
+    FORWARD: ("forward_seconds", "view_forward_seconds"),
+    RECOMPUTE: ("forward_seconds", "view_forward_seconds"),
+    TEACHER: ("no_grad_seconds", "view_forward_seconds"),
+    BACKWARD: ("backward_seconds", "view_backward_seconds"),
+    OPTIMIZER: ("optimizer_seconds", "view_backward_seconds"),
 }
 
 
@@ -45,7 +55,11 @@ class HostTime:
 
 class HostCosts:
     """What the host needs for an operation of each kind in each phase: measured where the basis is
-    a calibration, else the rows of kind ``host`` in ``profiles/priors/device.csv``."""
+    a calibration, else the rows of kind ``host`` in ``profiles/priors/device.csv``.
+
+    A calibration knows the costs of single operations, timed in loops, and those of whole steps
+    (``host_charges.py``), which say what the single ones come to between the lines of a model.
+    """
 
     def __init__(self, spec: DeviceSpec):
         self.spec = spec
@@ -68,15 +82,32 @@ class HostCosts:
 
     @property
     def _scale(self) -> float:
-        """What whole steps of a small model were measured to take against the sum of the single
-        costs."""
-        return self._measured.get("scale", 1.0)
+        """Of profiles that know one step of a small model alone, by its ratio to the sum of the
+        single costs."""
+        return 1.0 if self.whole else self._measured.get("scale", 1.0)
+
+    @cached_property
+    def whole(self) -> dict[str, float]:
+        """What whole steps were measured to cost, by the names of ``PARTS``; empty where none
+        ran."""
+        names = [name for part in PARTS.values() for name in part]
+        found = {name: self._measured.get(WHOLE + name) for name in names}
+        return {name: value for name, value in found.items() if value is not None}
 
     @cached_property
     def table(self) -> np.ndarray:
-        """Seconds of an operation: [n_phases, n_kinds]."""
+        """Seconds of an operation in a loop of its own: [n_phases, n_kinds]."""
+        return self._table(_COSTS)
+
+    @cached_property
+    def _ungraded(self) -> np.ndarray:
+        """As ``table``, no operation recorded by autograd."""
+        bare = _COSTS[TEACHER]
+        return self._table(_COSTS | {FORWARD: bare, RECOMPUTE: bare})
+
+    def _table(self, costs: Mapping[int, tuple[str, str]]) -> np.ndarray:
         table = np.empty((len(PHASES), len(kinds())))
-        for phase, (launch, view) in _COSTS.items():
+        for phase, (launch, view) in costs.items():
             base = self.of(launch)
             for index, kind in enumerate(kinds().values()):
                 own = self._measured.get(f"{launch}.{kind.name}")
@@ -88,24 +119,14 @@ class HostCosts:
 
     def time(self, trace: StepTrace, done: Work, compiled: bool = False) -> HostTime:
         """Host time of each operation: it depends on the phase and the kind, not on the shapes."""
-        place = {name: index for index, name in enumerate(kinds())}
-        index = np.array([place[name] for name in done.kinds])[trace.op_signature]
-        each = [kinds()[name] for name in done.kinds]
-        launches = np.array([kind.runs_kernel for kind in each], dtype=bool)[trace.op_signature]
-        waits = np.array([kind.host_waits for kind in each], dtype=bool)[trace.op_signature]
-        seconds = self.table[trace.op_phase, index]
-        update = trace.op_phase == _OPTIMIZER
-        seconds = seconds + np.where(
-            update, _tensors(trace)[trace.op_signature] * self.of("tensor_seconds"), 0.0
-        )
-        python = np.isin(trace.op_phase, (_FORWARD, _TEACHER, _RECOMPUTE))
-        if python.any():
-            seconds[python] += (
-                trace.meta.get("module_calls", 0) * self.of("module_seconds") / python.sum()
-            )
+        index = _kinds_of(trace, done)
+        each = list(kinds().values())
+        launches = np.array([kind.runs_kernel for kind in each], dtype=bool)[index]
+        waits = np.array([kind.host_waits for kind in each], dtype=bool)[index]
+        seconds = self._whole(trace, done) if self.whole else self._single(trace, index)
         if compiled:
             share = self.measured("compile_host_share") or prior(self.spec, "compile", "host_share")
-            seconds = np.where(update, seconds, seconds * share)
+            seconds = np.where(trace.op_phase == OPTIMIZER, seconds, seconds * share)
         return HostTime(
             seconds,
             launches,
@@ -113,6 +134,50 @@ class HostCosts:
             wait_seconds=self.of("synchronise_seconds"),
             step_seconds=self.of("step_seconds"),
         )
+
+    def charges(self, trace: StepTrace, done: Work) -> dict[str, np.ndarray]:
+        """How often each operation pays each cost of a whole step: ``host_charges.charges``."""
+        index = _kinds_of(trace, done)
+        launches = np.array([kind.runs_kernel for kind in kinds().values()], dtype=bool)[index]
+        operations = Operations(
+            trace.op_phase,
+            launches,
+            self._ungraded[trace.op_phase, index],
+            _tensors(trace)[trace.op_signature],
+        )
+        return charges(trace, operations, self._recorded(trace))
+
+    def _recorded(self, trace: StepTrace) -> float:
+        return recorded_share(trace, prior(self.spec, "host", "backward_operations_a_node"))
+
+    def _whole(self, trace: StepTrace, done: Work) -> np.ndarray:
+        return seconds_of(self.charges(trace, done), self.whole)
+
+    def _single(self, trace: StepTrace, index: np.ndarray) -> np.ndarray:
+        """Of single operations, and the modules around them."""
+        phase, recorded = trace.op_phase, self._recorded(trace)
+        seconds = self.table[phase, index]
+        forward = phase == FORWARD
+        seconds[forward] = (
+            recorded * seconds[forward] + (1 - recorded) * self._ungraded[FORWARD, index[forward]]
+        )
+        seconds = seconds + np.where(
+            phase == OPTIMIZER,
+            _tensors(trace)[trace.op_signature] * self.of("tensor_seconds"),
+            0.0,
+        )
+        python = np.isin(phase, (FORWARD, TEACHER, RECOMPUTE))
+        if python.any():
+            seconds[python] += (
+                trace.meta.get("module_calls", 0) * self.of("module_seconds") / python.sum()
+            )
+        return seconds
+
+
+def _kinds_of(trace: StepTrace, done: Work) -> np.ndarray:
+    """Which kind each operation is of, by its place among all: [n_ops]."""
+    place = {name: index for index, name in enumerate(kinds())}
+    return np.array([place[name] for name in done.kinds])[trace.op_signature]
 
 
 def _tensors(trace: StepTrace) -> np.ndarray:

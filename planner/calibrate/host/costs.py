@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
+from planner.calibrate.host.fitted_steps import step_costs
 from planner.calibrate.host.programs import PROGRAMS, WIDTH, Program
 from planner.calibrate.host.timing import (
     Issued,
@@ -30,12 +31,12 @@ from planner.calibrate.host.timing import (
     replaying,
     tensors_in,
 )
+from planner.calibrate.host.whole_steps import Measured, measure_steps
 
 if TYPE_CHECKING:
     from planner.calibrate.operations.backends import Backend
 
-#: Of one measurement. Some sixty take two thirds of a budget; the check against whole steps takes
-#: the rest.
+#: Of one measurement. Some sixty take half of a budget; whole steps take the rest.
 SECONDS = (0.02, 0.3)
 MEASUREMENTS = 100
 # run backward together, so that entering autograd's engine does not count for one operation
@@ -43,7 +44,8 @@ GRAPHS = 12
 IMPORTANT = 6  # programs that come before the optimizer, and that tell what a view costs
 LAYERS, PARAMETERS = 16, 40
 LISTS = (2, 24, 72)  # tensors of an optimizer
-LEAST_FOR_SCALE_SECONDS = 2.5
+#: Of what is left after the most important programs: whole steps of small models.
+STEPS_SHARE, LEAST_FOR_STEPS_SECONDS = 0.6, 1.5
 _ELEMENTS = 16
 _VIEW_COST = {
     "forward": "view_forward_seconds",
@@ -54,7 +56,8 @@ _VIEW_COST = {
 
 def measure_host(backend: Backend, *, budget_seconds: float) -> Iterator[dict[str, Any]]:
     """Records of kind ``host``, most important first, until the budget (seconds of wall clock) is
-    used up; what was reached by then also gives the overall forward, no_grad and backward costs.
+    used up; what was reached by then also gives the overall forward, no_grad and backward costs,
+    and, from whole steps of small models, what single operations come to within a model.
     Raises MachineError when the device fails."""
     end = time.monotonic() + budget_seconds
     yield from _Measuring(
@@ -79,11 +82,12 @@ class Row(NamedTuple):
 
 
 class _Measuring:
-    """``costs``: what was found so far, by name."""
+    """``costs``: what was found so far, by name; ``steps``: the whole steps that ran."""
 
     def __init__(self, backend: Backend, end: float, seconds: float) -> None:
         self.backend, self.end, self.seconds = backend, end, seconds
         self.costs: dict[str, float] = {}
+        self.steps: list[Measured] = []
 
     def records(self) -> Iterator[dict[str, Any]]:
         with one_thread(self.backend):
@@ -96,10 +100,7 @@ class _Measuring:
                 if time.monotonic() >= self.end:
                     break
             yield from self._overall()
-        if self.end - time.monotonic() > LEAST_FOR_SCALE_SECONDS:
-            from planner.calibrate.host.step import measured_scale
-
-            yield from measured_scale(self.backend, self.costs, self.end)
+        yield from step_costs(self.steps, self.costs)
 
     def _stages(self) -> Iterator[Iterable[dict[str, Any]]]:
         """Lists are measured as a whole, iterators may be left at any record."""
@@ -110,6 +111,7 @@ class _Measuring:
         yield self._modules()
         yield self._step()
         yield self._wait()
+        self._whole_steps()
         yield (
             self._cost(self._row(program, way))
             for program in rest
@@ -122,6 +124,12 @@ class _Measuring:
             if program.kind != "view"
         )
         yield self._loop_optimizer()
+
+    def _whole_steps(self) -> None:
+        """What cannot be known from single operations is worth more than the rest of them."""
+        left = self.end - time.monotonic()
+        if left > LEAST_FOR_STEPS_SECONDS:
+            self.steps = measure_steps(self.backend, time.monotonic() + STEPS_SHARE * left)
 
     # ---- operations
 

@@ -154,7 +154,7 @@ def by_turns(samples: Sequence[Sample], seconds: float) -> list[list[float]]:
     """Rounds of each, taken in turns so that a drift of the machine falls on all: one list of
     samples for each."""
     taken: list[list[float]] = [[] for _ in samples]
-    with _undisturbed():
+    with undisturbed():
         end = time.perf_counter() + seconds
         while len(taken[0]) < FEWEST_ROUNDS or time.perf_counter() < end:
             for sample, into in zip(samples, taken):
@@ -176,14 +176,18 @@ def one_thread(backend: Backend) -> Iterator[None]:
 
 
 def host_record(
-    name: str, value: float, samples: list[float] | None = None, **more: Any
+    name: str,
+    value: float,
+    samples: list[float] | None = None,
+    unit: str = "s",
+    **more: Any,
 ) -> dict[str, Any]:
     """A line of the journal. ``samples``: gross seconds of the rounds that it comes from."""
     record = {
         "record": "host",
         "name": name,
         "value": value,
-        "unit": "share" if name == "scale" else "s",
+        "unit": unit,
         **more,
     }
     if samples:
@@ -198,7 +202,7 @@ def host_record(
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Without the garbage collector, whose pauses are longer than what is measured."""
     collecting = gc.isenabled()
     gc.disable()

@@ -25,7 +25,7 @@ class Portion:
 
 #: What is measured beside the operations.
 QUICK = Portion(0.20, 5.0)
-HOST = Portion(0.20, 15.0)
+HOST = Portion(0.25, 25.0)
 FACTS = Portion(0.10, 6.0)
 TRAINER = Portion(0.15, 15.0)
 START_UP = Portion(0.15, 40.0)

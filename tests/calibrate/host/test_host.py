@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from planner.calibrate.host import costs as host_costs
-from planner.calibrate.host import model as host_model
-from planner.calibrate.host import step as host_step
 from planner.calibrate.host.programs import PROGRAMS
+from planner.calibrate.host.small_models import SMALL_MODELS
 from planner.calibrate.host.timing import (
     by_turns,
     issued,
@@ -24,6 +23,7 @@ from planner.calibrate.host.timing import (
     replaying,
     tensors_in,
 )
+from planner.calibrate.host.whole_steps import measure_steps
 from planner.calibrate.operations.backends import backend
 from planner.devices.priors import prior
 from planner.operations.registry import kind_of
@@ -155,7 +155,7 @@ def test_the_optimizer_issues_what_a_trace_of_it_holds(small):
 
 def test_a_whole_run_gives_every_cost_that_the_clock_asks_for(monkeypatch):
     monkeypatch.setattr(host_costs, "MEASUREMENTS", 10**6)  # the shortest ones
-    monkeypatch.setattr(host_costs, "LEAST_FOR_SCALE_SECONDS", 10**6)
+    monkeypatch.setattr(host_costs, "LEAST_FOR_STEPS_SECONDS", 10**6)
     records = [
         json.loads(json.dumps(record))
         for record in host_costs.measure_host(CPU, budget_seconds=100.0)
@@ -201,51 +201,8 @@ def test_a_short_budget_is_kept_and_still_says_something():
 
 @pytest.fixture(scope="module")
 def small():
-    trace = host_step.recorded()
-    return trace, trace.dims(B=host_model.BATCH, S=host_model.LENGTH)
-
-
-def test_predicted_host_seconds_are_the_clocks(small):
-    trace, dims = small
-    nothing = {name: 0.0 for name in COSTS}
-    assert host_step.predicted_host_seconds(trace, dims, nothing) == 0
-    products = sum(
-        int(n) for s, n in zip(trace.signatures, trace.counts[:, 0]) if kind_of(s.op).tiled
-    )
-    assert host_step.predicted_host_seconds(
-        trace, dims, nothing | {"forward_seconds.matmul": 1e-6}
-    ) == pytest.approx(products * 1e-6)
-    assert host_step.predicted_host_seconds(
-        trace, dims, nothing | {"module_seconds": 1e-6}
-    ) == pytest.approx(trace.meta["module_calls"] * 1e-6)
-
-
-def test_the_scale_is_what_a_real_step_leaves_over_the_operators(small, monkeypatch):
-    monkeypatch.setattr(host_step, "recorded", lambda: small[0])
-    monkeypatch.setattr(host_step, "operations_seconds", lambda *_: 2e-3)
-    costs = {name: 0.0 for name in COSTS} | {"backward_seconds": 4e-6, "module_seconds": 3e-6}
-    predicted = host_step.predicted_host_seconds(*small, costs)
-    for step, value in (
-        (2e-3 + 1.25 * predicted, 1.25),
-        (2e-3 + 5 * predicted, 2.0),
-        (2e-3 + 0.1 * predicted, 0.5),
-        (2e-3 + 200 * predicted, None),
-    ):
-        monkeypatch.setattr(host_step, "step_seconds", lambda _, step=step: [step, step, 9.0])
-        records = list(host_step.measured_scale(CPU, costs, time.monotonic() + 60))
-        assert [r["value"] for r in records] == (
-            [] if value is None or predicted < 0.2 * step else [pytest.approx(value)]
-        )
-    assert not list(host_step.measured_scale(CPU, costs, time.monotonic() - 1))
-
-
-@pytest.mark.slow
-def test_a_real_step_and_its_operators_are_timed(small, monkeypatch):
-    monkeypatch.setattr(host_step, "STEPS", 1)
-    samples = host_step.step_seconds(CPU)
-    assert len(samples) == host_step.ROUNDS and min(samples) > 0
-    assert host_step.operations_seconds(*small, CPU, time.monotonic() + 60) > 0
-    assert host_step.operations_seconds(*small, CPU, time.monotonic() - 1) is None
+    (encoder,) = measure_steps(CPU, time.monotonic() + 60, SMALL_MODELS[:1])
+    return encoder.trace, encoder.dims
 
 
 @pytest.mark.gpu
@@ -257,5 +214,6 @@ def test_host_costs_on_a_gpu():
     assert (
         1e-6 < records["forward_seconds"] < 1e-3
         and 1e-6 < records["backward_seconds"] < 1e-3
-        and 0.5 <= records["scale"] <= 2
+        and records["whole.module_seconds"] > 0
+        and records["whole.error"] < 0.5
     )
