@@ -96,9 +96,9 @@ def left_out(rows: Sequence[_Row], single: Mapping[str, float]) -> dict[str, flo
 
 
 def no_less_than_nothing(table: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Least squares of ``table @ x = target`` with x ≥ 0: [n_columns]. The columns are few, so every
-    choice of those that are above nothing is tried. The last rows, of what is believed, make each
-    of them solvable."""
+    """Least squares of ``table @ x = target`` with x ≥ 0: [n_columns]. The columns are few, so
+    every choice of those that are above nothing is tried. The last rows, of what is believed, make
+    each of them solvable."""
     columns = table.shape[1]
     best, least = np.zeros(columns), float(np.sum(target**2))
     for size in range(1, columns + 1):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from planner.operations.registry import kind_of
 from planner.step_time.host_charges import BACKWARD, FORWARD, OPTIMIZER, RECOMPUTE, TEACHER
 from planner.trace.recorder.regimes import build_for
 from planner.trace.source import TraceSource
-from planner.trace.table import PHASES, StepTrace
+from planner.trace.table import StepTrace
 from planner.training.optimizers import OPTIMIZERS
 from planner.training.recipe import Recipe
 from planner.training.registry import strategy_of
@@ -102,9 +102,11 @@ class _Ready:
         )
         self._forward, self._batch = (
             prepared.forward,
-            prepared.batch(**{"S": None, "T": None} | point),
+            prepared.batch(**{"S": None, "T": None, **point}),
         )
-        self._optimizer = OPTIMIZERS["adamw"].real(prepared.trainable, lr=LEARNING_RATE)
+        adamw = OPTIMIZERS["adamw"].real
+        assert adamw is not None
+        self._optimizer = adamw(prepared.trainable, lr=LEARNING_RATE)
         self._device = torch.device(device).type
         self.taken: dict[str, list[float]] = {"forward": [], "backward": [], "optimizer": []}
 
