@@ -6,9 +6,10 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from planner.calibrate.beside import beside_datasheet
 from planner.devices.curves import Curve, Point, fit_curve
 from planner.devices.profile import DeviceProfile
 from planner.errors import ProfileError
@@ -77,7 +78,7 @@ def profile_from(records: Iterable[Mapping[str, Any]], search: bool = True) -> D
         family: fit_curve(family, sizes, multiprocessors, search)
         for family, sizes in sorted(points.items())
     }
-    return DeviceProfile(
+    profile = DeviceProfile(
         device=device,
         provenance=_provenance(sessions, operations),
         curves=curves,
@@ -88,6 +89,7 @@ def profile_from(records: Iterable[Mapping[str, Any]], search: bool = True) -> D
         exact=_exact(operations),
         loader=_loader(found.loader),
     )
+    return replace(profile, datasheet=beside_datasheet(profile, operations.values()))
 
 
 @dataclass

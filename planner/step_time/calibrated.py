@@ -14,6 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from planner.devices.beside import Beside
 from planner.devices.curves import Curve
 from planner.devices.priors import prior
 from planner.devices.profile import DeviceProfile
@@ -28,6 +29,8 @@ from planner.trace.table import ITEMSIZE, StepTrace
 #: Spread (standard deviation of the logarithm) of a price that is not this family's own: our
 #: priors.
 SIMILAR, DATASHEET = 0.30, 0.45
+#: No curve is surer than this of a size that was not measured.
+LEAST_SPREAD = 0.02
 KEPT = 16  # of a trace, sets of points
 _TOPIC = "asked sizes"
 _PEAKS = {
@@ -64,6 +67,7 @@ class CalibratedPrices:
         missing: list[int] = []
         for curve, extra, sizes in self._grouped(trace, dims, work, missing):
             self._add(curve, extra, sizes, out, sigma)
+        self._draw(trace, dims, work, out, sigma)
         if missing:
             self._from_datasheet(trace, dims, work, missing, out, sigma)
         if self.compiled:
@@ -115,6 +119,44 @@ class CalibratedPrices:
         seconds, spread = seconds.reshape(shape) * extra[0], spread.reshape(shape) + extra[1]
         np.add.at(out, sizes.indices, seconds)
         np.add.at(sigma, sizes.indices, (seconds * spread) ** 2)
+
+    def _draw(
+        self, trace: StepTrace, dims: np.ndarray, work: Work, out: np.ndarray, sigma: np.ndarray
+    ) -> None:
+        """Between a curve, stretched where few sizes were measured, and the datasheet's price times
+        what the same measurements show it to be off: each by the inverse of its variance, in
+        logarithms."""
+        beside = self._beside(trace, dims, work)
+        if not beside:
+            return
+        try:
+            prices = Efficiency(self.spec, self.precision, self.compiled).seconds(trace, dims, work)
+        except QuestionError:
+            return
+        for index, found in beside.items():
+            curve, price = out[index], prices[index]
+            if not (np.all(curve > 0) and np.all(price > 0)):
+                continue
+            own = np.maximum(sigma[index] / curve**2, LEAST_SPREAD**2)
+            other = sum(one.sigma_log**2 for one in found) / len(found)
+            ratio = sum(one.log_ratio for one in found) / len(found)
+            share = other / (own + other)  # of the curve
+            out[index] = np.exp(share * np.log(curve) + (1 - share) * (np.log(price) + ratio))
+            sigma[index] = own * share * out[index] ** 2
+
+    def _beside(self, trace: StepTrace, dims: np.ndarray, work: Work) -> dict[int, list[Beside]]:
+        """Of the signatures whose every term has a curve of its own that was held against the
+        datasheet."""
+        found: dict[int, list[Beside]] = {}
+        unknown: set[int] = set()
+        for family, sizes in sizes_asked(trace, dims, work, self.precision).items():
+            one = self.profile.datasheet.get(family)
+            if one is None or family not in self.profile.curves:
+                unknown.update(sizes.indices)
+                continue
+            for index in sizes.indices:
+                found.setdefault(index, []).append(one)
+        return {index: known for index, known in found.items() if index not in unknown}
 
     def _from_datasheet(
         self,

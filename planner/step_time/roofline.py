@@ -71,6 +71,12 @@ class Efficiency:
             out[index] = prices.of(signature, price)
         return out
 
+    def one(self, signature: Signature, sizes: np.ndarray, flops: float, moved: float) -> float:
+        """Device seconds of one call whose shapes index into ``sizes`` [n]. Raises as
+        ``seconds``."""
+        lengths = Lengths(sizes, np.ones(len(sizes), dtype=bool))
+        return float(np.asarray(self._price(signature, lengths, flops, moved)).reshape(-1)[0])
+
     def _price(
         self, signature: Signature, lengths: Lengths, flops: Number, moved: Number
     ) -> Number:
