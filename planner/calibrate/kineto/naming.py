@@ -1,8 +1,8 @@
-"""Which of the nested operations of a profile is the one that traces hold, and of which kind it is.
+"""Which of the nested operations of a profile is the one that traces hold, and of which kind.
 
-A profile holds every call of torch's dispatcher: ``aten::linear``, inside it ``aten::addmm``. Traces
-hold what is left below autograd, when torch has taken apart what is only made of others. So the
-outermost operation counts that the planner knows and that torch does not take apart.
+A profile holds every call of torch's dispatcher: ``aten::linear``, inside it ``aten::addmm``. A
+trace holds what is left below autograd, when torch has taken apart what is only made of others. So
+the outermost operation counts that the planner knows and that torch does not take apart.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""A file of torch.profiler's ``export_chrome_trace`` as spans of host threads, of the device, and of
-its memory. A file that is damaged, hostile or something else is one line.
+"""A file of torch.profiler's ``export_chrome_trace`` as spans of host threads, of the device, and
+of its memory. A file that is damaged, hostile or something else is one line.
 
 Form: Chrome's Trace Event Format with Kineto's categories (``libkineto/src/output_json.cpp``);
 times are microseconds. Older ones write the categories with other letters.
@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from planner.errors import ProfileError, QuestionError
 
@@ -156,7 +156,7 @@ def _parsed(path: Path, text: str) -> tuple[Mapping[str, Any], list[Any]]:
 # ---- events
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 

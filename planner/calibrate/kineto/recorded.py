@@ -110,7 +110,7 @@ def recorded(path: Path, device: int | None = None) -> Recorded:
         raise ProfileError(
             "nothing ran on the device inside its steps",
             where=str(path),
-            mend="Record with both activities, CPU and CUDA, and end the last step before exporting",
+            mend="Record both activities, CPU and CUDA, and whole steps",
         )
     return Recorded(
         path=path,
