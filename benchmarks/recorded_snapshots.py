@@ -1,6 +1,6 @@
 """Recorded allocators read back: each table of events becomes a file as
-``torch.cuda.memory._dump_snapshot`` writes it, which ``planner compare --snapshot`` reads; its peaks
-beside those that the allocator itself counted.
+``torch.cuda.memory._dump_snapshot`` writes it, which ``planner compare --snapshot`` reads; its
+peaks beside those that the allocator itself counted.
 
 ``python -m benchmarks.recorded_snapshots FOLDER`` with a folder of ``alloc_*.csv.gz`` and
 ``index.csv`` (columns: README there). Nothing of it is shipped.
