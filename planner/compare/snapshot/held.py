@@ -131,6 +131,10 @@ def _whole(value: Any) -> int:
     return value if is_size else 0
 
 
+def _address(event: Event) -> int:
+    return _whole(event.get("addr"))
+
+
 def _rounded(size: int) -> int:
     return -(-size // ROUND) * ROUND
 
@@ -148,10 +152,10 @@ def _changes(events: Sequence[Event]) -> list[int]:
     for event in events:
         action, size = event.get("action"), _rounded(_whole(event.get("size")))
         if action == ALLOC:
-            sizes[event.get("addr")] = size
+            sizes[_address(event)] = size
             found.append(size)
         elif action == frees:
-            found.append(-sizes.pop(event.get("addr"), size))
+            found.append(-sizes.pop(_address(event), size))
         else:
             found.append(0)
     return found
@@ -190,7 +194,7 @@ def _blocks(segments: Iterable[Event]) -> Iterator[_Alive]:
                 continue
             size = _whole(block.get("size"))
             if block.get("state") == "active_allocated":
-                yield block.get("address", address), size, _stack(block)
+                yield _whole(block.get("address")) or address, size, _stack(block)
             address += size
 
 
@@ -209,7 +213,7 @@ def _live(events: Sequence[Event], end: Sequence[_Alive], place: int) -> Iterato
     frees, alive, known = _frees(events), dict[Any, _Alive](), set[Any]()
     before: list[_Alive] = []
     for number, event in enumerate(events, start=1):
-        action, address = event.get("action"), event.get("addr")
+        action, address = event.get("action"), _address(event)
         size = _rounded(_whole(event.get("size")))
         if action == ALLOC:
             known.add(address)
