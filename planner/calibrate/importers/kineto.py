@@ -19,6 +19,7 @@ from typing import Any
 from planner.calibrate.importers.operation_cases import CannotMap
 from planner.calibrate.importers.operation_table import shares_of
 from planner.calibrate.importers.profile import kept
+from planner.calibrate.importers.recorded_passes import passes_of, share_of_input
 from planner.calibrate.kineto.device import named
 from planner.calibrate.kineto.host import host_records
 from planner.calibrate.kineto.order import OwnStep, matched
@@ -78,9 +79,12 @@ class TraceImport:
 
 @dataclass
 class _Timed:
+    """``input_shares``: of a convolution's backward pass, what its first gradient took."""
+
     case: Case
     samples: list[float] = field(default_factory=list)
     shared: bool = False
+    input_shares: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -92,12 +96,13 @@ class _Found:
     by_order: float = 0.0
     missed: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
 
-    def add(self, cases: list[Case], seconds: float) -> None:
-        self.understood += seconds
+    def add(self, cases: list[Case], unit: Unit) -> None:
+        self.understood += unit.seconds
         for case, share in zip(cases, shares_of(cases)):
             timed = self.cases.setdefault(case.key, _Timed(case))
-            timed.samples.append(seconds * share)
+            timed.samples.append(unit.seconds * share)
             timed.shared |= len(cases) > 1
+            timed.input_shares.append(share_of_input(unit.kernels, unit.kernel_seconds))
 
 
 def import_traces(
@@ -171,13 +176,13 @@ def _sort_out(seen: Recorded, own: OwnStep | None, found: _Found) -> None:
         if unit.kind == COMMUNICATION or unit.seconds <= 0:
             continue
         try:
-            found.add(cases_of(unit), unit.seconds)
+            found.add(cases_of(unit), unit)
         except CannotMap as error:
             other = ours.get(id(unit))
             if other is None:
                 found.missed[unit.name, str(error)] += unit.seconds
             else:
-                found.add([other], unit.seconds)
+                found.add([other], unit)
                 found.by_order += unit.seconds
     for one in seen.ran:
         if one.unit is None and not communicates(one):
@@ -248,13 +253,24 @@ def _records(
         "seconds": sum(step.seconds for one in seen for step in one.steps),
         **{name: facts[name] for name in ("cuda", "driver") if name in facts},
     }
-    yield from (_operation(timed) for timed in found.cases.values())
+    for timed in found.cases.values():
+        yield _operation(timed)
+        yield from (_operation(part) for part in _passes(timed))
     if reading.host_taken:
         for one in seen:
             yield from host_records(one)
     if reading.launch_latency_seconds is not None:
         yield _fact("launch_latency_seconds", reading.launch_latency_seconds, "s")
     yield from _doubts(reading)
+
+
+def _passes(timed: _Timed) -> Iterator[_Timed]:
+    """Of a convolution's backward pass, which no curve describes as a whole: each gradient with its
+    share of every sample."""
+    for number, case in enumerate(passes_of(timed.case)):
+        pairs = zip(timed.samples, timed.input_shares)
+        samples = [s * (share if number == 0 else 1 - share) for s, share in pairs]
+        yield _Timed(case, samples, shared=True)
 
 
 def _operation(timed: _Timed) -> dict[str, Any]:

@@ -57,7 +57,8 @@ def _joined(name: str, found: list[Unit]) -> Unit:
         f"aten::_foreach_{rest}", first.category, first.thread, first.start, first.end, args, first
     )
     kernels = [kernel for unit in found for kernel in unit.kernels]
-    return Unit(span.name, UPDATE, UPDATE, span, sum(u.seconds for u in found), kernels)
+    each = [seconds for unit in found for seconds in unit.kernel_seconds]
+    return Unit(span.name, UPDATE, UPDATE, span, sum(u.seconds for u in found), kernels, each)
 
 
 def _is_tensor(span: Span, place: int) -> bool:

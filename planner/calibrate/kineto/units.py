@@ -25,8 +25,8 @@ UPDATE, _ONE_BY_ONE = "optimizer", ("elementwise", "copy", "fill", "reduction")
 
 @dataclass(slots=True)
 class Unit:
-    """An operation that counts whole: ``seconds`` of the device, ``span`` on the host, what it
-    launched. ``names``: of all that it lies in, the outermost first."""
+    """An operation that counts whole: ``seconds`` of the device, ``span`` on the host; ``kernels``
+    that it launched, each with its ``kernel_seconds``."""
 
     name: str
     kind: str
@@ -34,6 +34,7 @@ class Unit:
     span: Span
     seconds: float = 0.0
     kernels: list[str] = field(default_factory=list)
+    kernel_seconds: list[float] = field(default_factory=list)
 
     @property
     def start(self) -> float:
@@ -123,6 +124,7 @@ def launched(document: Document, device: int) -> tuple[list[Unit], list[Ran]]:
         if unit is not None:
             unit.seconds += kernel.seconds
             unit.kernels.append(kernel.name)
+            unit.kernel_seconds.append(kernel.seconds)
         stream = str(kernel.args.get("stream"))
         ran.append(Ran(kernel.name, kernel.start, kernel.end, stream, launch, unit))
     return sorted(units.values(), key=lambda unit: unit.start), ran

@@ -6,6 +6,7 @@ torch = pytest.importorskip("torch")
 
 from planner.calibrate.importers.operation_cases import CannotMap  # noqa: E402
 from planner.calibrate.importers.recorded_cases import cases_of  # noqa: E402
+from planner.calibrate.importers.recorded_passes import passes_of, share_of_input  # noqa: E402
 from planner.calibrate.importers.recorded_updates import with_lists  # noqa: E402
 from planner.calibrate.kineto.reading import Span  # noqa: E402
 from planner.calibrate.kineto.units import Unit  # noqa: E402
@@ -189,3 +190,44 @@ def test_steps_are_not_mixed_and_a_lone_tensor_stays():
     one = unit("aten::mul_", tensor("float", 4), scalar(0.5), phase="optimizer")
     two = unit("aten::mul_", tensor("float", 4), scalar(0.5), phase="optimizer")
     assert [u.name for _, u in with_lists([(0, one), (1, two)])] == ["aten::mul_", "aten::mul_"]
+
+
+# ---- the two passes of a convolution's backward
+
+
+def backward(mask):
+    image, weight = tensor("float", 8, 64, 28, 28), tensor("float", 128, 64, 3, 3)
+    two = ("ScalarList", [], [], "[1, 1]")
+    plain_ones = [two, two, two, scalar(False), ("ScalarList", [], [], "[0, 0]"), scalar(1)]
+    more = [("ScalarList", [], [], "[128]"), *plain_ones, ("ScalarList", [], [], str(mask))]
+    result = tensor("float", 8, 128, 28, 28)
+    (found,) = cases_of(unit("aten::convolution_backward", result, image, weight, *more))
+    return found
+
+
+def test_a_backward_pass_is_each_gradient_as_if_it_were_alone():
+    both = backward([True, True, False])
+    assert len(families(both)) == 2
+    image, weight = passes_of(both)
+    alone = [backward([True, False, False]), backward([False, True, False])]
+    assert [families(p) for p in (image, weight)] == [families(p) for p in alone]
+    assert [[f] for f in families(both)] == [families(image), families(weight)]
+    assert passes_of(alone[0]) == [] == passes_of(backward([False, True, True]))
+
+
+@pytest.mark.parametrize(
+    "kernels, share",
+    [
+        ([("sgemm", 3.0), ("sgemm", 1.0)], 0.5),
+        ([], 0.5),
+        ([("dgrad_engine", 3.0), ("wgrad_alg0", 1.0)], 0.75),
+        ([("dgrad_engine", 3.0), ("wgrad_alg0", 1.0), ("nchwToNhwc", 4.0)], 0.75),
+        ([("igemm_bwd_gtcx3", 3.0), ("igemm_wrw_gtcx3", 1.0)], 0.75),
+        ([("wgrad_alg0", 1.0), ("volta_sgemm", 3.0)], 0.75),
+        ([("cudnn_infer_volta_scudnn", 1.0), ("volta_sgemm", 3.0)], 0.25),
+        ([("wgrad_alg0", 4.0)], 0.5),
+    ],
+)
+def test_names_of_kernels_tell_which_gradient_took_what(kernels, share):
+    names, seconds = zip(*kernels) if kernels else ((), ())
+    assert share_of_input(names, seconds) == pytest.approx(share)

@@ -77,8 +77,8 @@ def totals(document: Document) -> Part:
 
 
 def _row(name: str, figures: Document, word: Word) -> tuple[str, str, str, str]:
-    cells = (_cell(figures[side], word) for side in ("predicted", "recorded"))
-    return (name, *cells, _ratio(figures["ratio"]))
+    planned, seen = (_cell(figures[side], word) for side in ("predicted", "recorded"))
+    return name, planned, seen, _ratio(figures["ratio"])
 
 
 def _cell(value: float | None, word: Word) -> str:
