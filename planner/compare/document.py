@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.calibrate.kineto.recorded import Recorded, recorded
-from planner.compare.memories import compared_memory
+from planner.compare.memories import compared_memory, peaks
 from planner.compare.modules import by_module
 from planner.compare.own import Predicted, predicted
 from planner.compare.snapshot.held import held
@@ -39,7 +39,7 @@ def compare_trace(
         "option": _option(own),
         "recorded": _recorded(seen),
         "warnings": [*_other_device(own, str(seen.device.get("name"))), *_other_step(kinds)],
-        "totals": totals(own.step, seen),
+        "totals": {**totals(own.step, seen), **peaks(own, seen)},
         "by_kind": kinds,
         "by_phase": by_phase(own.step, seen),
         "modules": by_module(own.step, own.own, seen),

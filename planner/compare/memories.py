@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from planner.calibrate.kineto.recorded import Recorded
 from planner.compare.own import Predicted
 from planner.compare.snapshot.held import Held
 from planner.compare.times import pair
@@ -45,6 +46,18 @@ def compared_memory(own: Predicted, seen: Held, path: Path) -> dict[str, Any]:
             {"place": place, "bytes": size} for place, size in _first(seen.by_place())
         ],
         "notes": _notes(seen),
+    }
+
+
+def peaks(own: Predicted, seen: Recorded) -> dict[str, Any]:
+    """Of a GPU's trace that holds the allocator's events (``profile_memory=True``); ours are of the
+    longest batch."""
+    if seen.memory is None or seen.on_processor:
+        return {}
+    memory = own.subject.option.setting.proven_memory
+    return {
+        "peak_allocated_bytes": pair(memory.allocated_bytes.p50, seen.memory.allocated_bytes),
+        "peak_reserved_bytes": pair(memory.reserved_bytes.p50, seen.memory.reserved_bytes),
     }
 
 

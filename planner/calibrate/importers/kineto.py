@@ -30,7 +30,7 @@ from planner.devices.processors import local_processor
 from planner.errors import FieldName, ProfileError
 from planner.operations.cases import Case, as_dict, case_of
 
-MOST_SAMPLES, NAMED, LEAST_NAMED = 64, 5, 0.0005
+MOST_SAMPLES, NAMED, LEAST_NAMED, LEAST_OVERLAP = 64, 5, 0.0005, 0.01
 LOCAL, COMMUNICATION = "local", "communication"
 NOT_IN_AN_OPERATION = "kernels of no recorded operation"
 
@@ -338,6 +338,11 @@ def first_lines(reading: Reading) -> list[str]:
         lines.append(
             f"Collectives took {reading.communication_seconds * 1e3:.3f} ms of a step: they wait "
             "for other devices and are no part of a device's profile"
+        )
+    if reading.stream_overlap_share >= LEAST_OVERLAP:
+        lines.append(
+            f"Streams overlap: {reading.stream_overlap_share:.1%} of the device's work ran beside "
+            "other work, and may have taken longer for it"
         )
     lines.append(
         "Host costs are taken as recorded: upper bounds, since a profiler slows the host"

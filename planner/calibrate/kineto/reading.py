@@ -19,7 +19,7 @@ from typing import Any, TypeGuard
 from planner.errors import ProfileError, QuestionError
 
 #: Of a trace after decompression, and of what is decompressed at once.
-MOST_BYTES, PIECE_BYTES = 2**30, 2**22
+MOST_BYTES, PIECE_BYTES = 2**29, 2**22
 MICRO = 1e-6
 RECORD = "torch.profiler.profile(record_shapes=True) … export_chrome_trace(FILE) writes one"
 HOST, DEVICE = ("cpu_op", "user_annotation"), ("kernel", "gpu_memcpy", "gpu_memset")

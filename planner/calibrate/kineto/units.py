@@ -131,7 +131,8 @@ def launched(document: Document, device: int) -> tuple[list[Unit], list[Ran]]:
 
 
 def _unit(around: Span, units: dict[int, Unit]) -> Unit | None:
-    chain = [s for s in around.enclosing if s.category in ("cpu_op", "user_annotation")]
+    kinds = ("cpu_op", "user_annotation")
+    chain = [s for s in around.enclosing if s.category in kinds and not casts(s)]
     place = unit_of([s.name for s in chain])
     if place is None:
         return None
@@ -168,7 +169,7 @@ def _compute(top: Span, around: list[str], units: list[Unit]) -> None:
     while todo:
         span, names = todo.pop()
         inside = [*names, span.name]
-        if span.category == "cpu_op" and _counts(span):
+        if span.category == "cpu_op" and not casts(span) and _counts(span):
             units.append(made(span, inside))
             continue
         todo += [(child, inside) for child in reversed(span.children)]
@@ -193,6 +194,16 @@ def _holds_work(span: Span) -> bool:
             return True
         todo += one.children
     return False
+
+
+def casts(span: Span) -> bool:
+    """Whether it is autocast's: the same operation lies within, on operands of other types, beside
+    what made them."""
+    again = next((c for c in span.children if c.name == span.name), None)
+    if again is None or not is_whole(span.name):
+        return False
+    makes = any(child.name == "aten::to" for child in span.children)
+    return makes or again.args.get("Input type") != span.args.get("Input type")
 
 
 def is_view(name: str) -> bool:

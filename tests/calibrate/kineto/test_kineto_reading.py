@@ -286,6 +286,23 @@ def test_a_processor_computes_what_the_planner_knows_and_leaves_of_what_nobody_k
     }  # fmt: skip
 
 
+def test_what_autocast_casts_is_apart_from_what_it_then_calls(tmp_path):
+    float32, bfloat16 = {"Input type": ["float", "float"]}, {"Input type": ["c10::BFloat16"] * 2}
+    events = [
+        event("aten::bmm", 0, 60, **float32),
+        event("aten::to", 1, 20),
+        event("aten::_to_copy", 2, 18),
+        event("aten::copy_", 5, 10),
+        event("aten::bmm", 30, 20, **bfloat16),
+        event("aten::mul", 100, 9, **bfloat16),
+        event("aten::mul", 101, 7, **bfloat16),
+    ]
+    seen = recorded(write(tmp_path, events))
+    assert [(u.name, round(u.seconds * 1e6)) for _, u in seen.units] == [
+        ("aten::_to_copy", 18), ("aten::bmm", 20), ("aten::mul", 9)
+    ]  # fmt: skip
+
+
 # ---- real ones
 
 
