@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
@@ -14,6 +16,7 @@ from planner.calibrate.kineto.recorded import recorded  # noqa: E402
 from planner.calibrate.kineto.units import communicates  # noqa: E402
 from planner.cli import main  # noqa: E402
 from planner.devices import profile  # noqa: E402
+from planner.errors import PlannerError  # noqa: E402
 from planner.operations.cases import from_dict  # noqa: E402
 from planner.question import Question  # noqa: E402
 
@@ -235,6 +238,59 @@ def test_without_shapes_the_order_of_our_own_step_tells_them(tmp_path):
     assert not reading.has_shapes
     families = {family.partition(".")[0] for family in made.outcome.profile.curves}
     assert {"matmul", "attention", "embedding"} <= families
+
+
+# ---- whatever a trace says
+
+JUNK = st.recursive(
+    st.none() | st.integers(-3, 2**45) | st.text(max_size=6) | st.floats(),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=6,
+)
+SIZES = st.lists(st.integers(0, 9), max_size=3)
+ARGUMENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "Input Dims": st.lists(SIZES | st.lists(SIZES, max_size=2), max_size=4) | JUNK,
+        "Input type": st.lists(
+            st.sampled_from(["float", "c10::BFloat16", "Scalar", "TensorList", "ScalarList", ""])
+            | JUNK,
+            max_size=4,
+        )
+        | JUNK,
+        "Input Strides": st.lists(SIZES, max_size=4) | JUNK,
+        "Concrete Inputs": st.lists(st.sampled_from(["", "1", "[1, 2]", "True"]), max_size=4)
+        | JUNK,
+        "Sequence number": JUNK,
+    },
+)
+OPERATIONS = st.sampled_from(
+    ["aten::mm", "aten::add_", "aten::cat", "aten::convolution_backward", "aten::sqrt",
+     "aten::_scaled_dot_product_flash_attention", "aten::_fused_adamw_", "aten::full", "aten::x y",
+     "aten::cudnn_batch_norm", "aten::_fused_rms_norm", "mine::op", "Optimizer.step#A",
+     "autograd::engine::evaluate_function: A", "aten::__class__", "aten::index", "::", "aten::"]
+)  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(OPERATIONS, st.integers(0, 40), st.integers(1, 30), ARGUMENTS), max_size=8)
+)
+@settings(max_examples=150, deadline=None)
+def test_whatever_the_arguments_are_the_end_is_a_profile_or_one_line(tmp_path_factory, found):
+    folder = tmp_path_factory.mktemp("junk")
+    events = [
+        {"ph": "X", "cat": "cpu_op", "name": name, "pid": 1, "tid": 1, "ts": ts, "dur": dur,
+         "args": args}
+        for name, ts, dur, args in found
+    ]  # fmt: skip
+    path = folder / "trace.json"
+    path.write_text(json.dumps({"traceEvents": events}))
+    try:
+        made = kineto.import_traces([path], "local", folder / "a.json", with_host=True)
+    except PlannerError as error:
+        assert "\n" not in str(error)
+    else:
+        assert 0 < made.reading.understood_share <= 1 + 1e-9
 
 
 # ---- what is refused

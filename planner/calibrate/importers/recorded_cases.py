@@ -53,7 +53,7 @@ def _element(unit: Unit) -> torch.dtype:
     for span in unit.span.enclosing[::-1]:
         types = span.args.get("Input type")
         for name in types if isinstance(types, list) else ():
-            if name in DTYPES:
+            if isinstance(name, str) and name in DTYPES:
                 return DTYPES[name]
     named = (t for k in unit.kernels for word, t in _IN_KERNELS.items() if word in k)
     return next(named, torch.float32)

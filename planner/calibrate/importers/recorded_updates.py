@@ -43,7 +43,8 @@ def _is_single(unit: Unit) -> bool:
 
 def _joined(name: str, found: list[Unit]) -> Unit:
     first = found[0].span
-    types = [*first.args.get("Input type", ())]
+    recorded = first.args.get("Input type")
+    types = recorded if isinstance(recorded, list) else []
     args = {
         "Input type": [
             "TensorList" if _is_tensor(first, place) else kind for place, kind in enumerate(types)

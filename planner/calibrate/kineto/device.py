@@ -63,7 +63,10 @@ def named(name: str) -> dict[str, Any]:
 
 
 def _spec(name: str) -> DeviceSpec | None:
-    if not name.strip() or name.strip().lower() == "local":
+    """None for what is no name of a table: a trace may say anything, and no file is looked for."""
+    if not name.strip() or name.strip().lower() == "local" or any(c in name for c in "/\\"):
+        return None
+    if name.lower().endswith(".json"):
         return None
     try:
         return resolve_device(name).spec

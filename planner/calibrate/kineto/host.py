@@ -8,8 +8,10 @@ them only where that is asked for.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any
 
 from planner.calibrate.kineto.naming import is_operation, phase_of
@@ -26,20 +28,16 @@ _WAITS = "Synchronize"
 
 
 def host_records(seen: Recorded) -> Iterator[dict[str, Any]]:
-    """Records of kind ``host``: of each phase the host's time, less views and waits (on a processor
-    less the operations' own), shared by the operations that launch something."""
+    """Records of kind ``host``: of each phase the host's time between its operations, less views
+    and waits, shared by the operations that launch something."""
     views = _views(seen)
-    for phase, spans in views.items():
-        if phase in _VIEWS and spans:
-            yield _record(_VIEWS[phase], median(span.seconds for span in spans))
-    taken = _taken(seen)
+    for phase, name in _VIEWS.items():
+        if views[phase]:
+            yield _record(name, median(span.seconds for span in views[phase]))
     for phase in PHASES:
-        units = [unit for _, unit in seen.units if unit.phase == phase]
-        arranged = sum(span.seconds for span in views.get(phase, ()))
-        own = sum(unit.seconds for unit in units) if seen.on_processor else 0.0
-        rest = taken.get(phase, 0.0) - arranged - own
-        if units and rest > 0:
-            yield _record(f"{phase}_seconds", rest / len(units))
+        taken = list(_between(seen, phase, [*views[phase], *_waits(seen, phase)]))
+        if sum(taken) > 0:
+            yield _record(f"{phase}_seconds", sum(taken) / len(taken))
     yield from (_record(name, 0.0) for name in _WITHIN)
 
 
@@ -61,22 +59,28 @@ def _views(seen: Recorded) -> dict[str, list[Span]]:
     return found
 
 
-def _taken(seen: Recorded) -> dict[str, float]:
-    """Seconds of the host by phase, waits left out: from one operation's beginning to that of the
-    next of its phase, so that Python between them counts."""
-    spent: dict[str, float] = defaultdict(float)
-    last: dict[str, tuple[int, float]] = {}
-    for step, unit in sorted(seen.units, key=lambda placed: placed[1].start):
-        before = last.get(unit.phase)
-        if before is not None and before[0] == step:
-            spent[unit.phase] += unit.start - before[1]
-        last[unit.phase] = step, unit.start
-    for span in seen.document.host:
-        if (
-            span.category in RUNTIME
-            and _WAITS in span.name
-            and seen.windows.at(span.start) is not None
-        ):
-            phase = phase_of([s.name for s in span.enclosing])
-            spent[phase] = max(0.0, spent[phase] - span.seconds)
-    return spent
+def _waits(seen: Recorded, phase: str) -> list[Span]:
+    """Outermost calls of the runtime in which the host waits for the device."""
+    return [
+        span
+        for span in seen.document.host
+        if span.category in RUNTIME
+        and _WAITS in span.name
+        and phase_of([s.name for s in span.enclosing]) == phase
+    ]
+
+
+def _between(seen: Recorded, phase: str, apart: list[Span]) -> Iterator[float]:
+    """Seconds from each operation of a phase to the next one of the same step, without what is
+    ``apart``: from its beginning, so that its own enqueuing counts, or on a processor from its end.
+    Python between operations counts."""
+    ordered = sorted(apart, key=lambda span: span.start)
+    starts = [span.start for span in ordered]
+    sums = [0.0, *accumulate(span.seconds for span in ordered)]
+    last: tuple[int, float] | None = None
+    units = [(step, unit) for step, unit in seen.units if unit.phase == phase]
+    for step, unit in sorted(units, key=lambda placed: placed[1].start):
+        if last is not None and last[0] == step:
+            first, end = bisect_left(starts, last[1]), bisect_left(starts, unit.start)
+            yield max(0.0, unit.start - last[1] - (sums[max(end, first)] - sums[first]))
+        last = step, unit.span.end if seen.on_processor else unit.start

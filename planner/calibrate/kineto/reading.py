@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from planner.errors import ProfileError, QuestionError
 
 #: Of a trace after decompression, and of what is decompressed at once.
 MOST_BYTES, PIECE_BYTES = 2**29, 2**22
-MICRO = 1e-6
+MICRO, MOST_MICROSECONDS = 1e-6, 1e18
 RECORD = "torch.profiler.profile(record_shapes=True) … export_chrome_trace(FILE) writes one"
 HOST, DEVICE = ("cpu_op", "user_annotation"), ("kernel", "gpu_memcpy", "gpu_memset")
 RUNTIME, PYTHON, MEMORY = ("cuda_runtime", "cuda_driver"), "python_function", "[memory]"
@@ -157,7 +156,9 @@ def _parsed(path: Path, text: str) -> tuple[Mapping[str, Any], list[Any]]:
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Microseconds of any clock."""
+    is_one = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_one and -MOST_MICROSECONDS < value < MOST_MICROSECONDS
 
 
 def _arguments(event: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.calibrate.kineto import reading
+from planner.calibrate.kineto.host import host_records
 from planner.calibrate.kineto.modules import Modules
 from planner.calibrate.kineto.naming import base_name, kind_of_name, phase_of, unit_of
 from planner.calibrate.kineto.recorded import facts_of, recorded
@@ -284,6 +285,23 @@ def test_a_processor_computes_what_the_planner_knows_and_leaves_of_what_nobody_k
     assert {u.name: round(u.seconds * 1e6) for _, u in seen.units} == {
         "aten::addmm": 20, "mine::kernel": 7
     }  # fmt: skip
+
+
+def test_the_hosts_time_is_what_lies_between_operations(tmp_path):
+    mark = "user_annotation"
+    events = [
+        event("ProfilerStep#1", 0, 400, mark),
+        event("aten::mm", 0, 20), launch(1, 2, 1), kernel("gemm", 30, 9, 1),
+        event("aten::view", 40, 6),
+        event("aten::mm", 100, 20), launch(101, 2, 2), kernel("gemm", 130, 9, 2),
+        event("cudaDeviceSynchronize", 150, 100, "cuda_runtime"),
+        event("aten::mm", 300, 20), launch(301, 2, 3), kernel("gemm", 330, 9, 3),
+    ]  # fmt: skip
+    costs = {r["name"]: r["value"] for r in host_records(recorded(write(tmp_path, events)))}
+    assert costs["view_forward_seconds"] == pytest.approx(6e-6)
+    # 100 less the view, 200 less the wait
+    assert costs["forward_seconds"] == pytest.approx((94e-6 + 100e-6) / 2)
+    assert "backward_seconds" not in costs and costs["step_seconds"] == 0.0
 
 
 def test_what_autocast_casts_is_apart_from_what_it_then_calls(tmp_path):
