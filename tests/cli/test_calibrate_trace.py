@@ -100,6 +100,7 @@ def test_a_step_recorded_here_becomes_a_profile(planner, trace, tmp_path):
     assert any(line.startswith("Host costs are not taken") for line in lines[:5])
     made = profile.load(out)
     assert made.device["kind"] == "cpu" and not made.host
+    assert made.facts[profile.RECORDED_STEPS] == 3
     kinds = {family.partition(".")[0] for family in made.curves}
     assert kinds >= {"matmul", "attention", "optimizer", "normalization", "embedding", "softmax"}
 

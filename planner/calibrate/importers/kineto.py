@@ -27,6 +27,7 @@ from planner.calibrate.kineto.recorded import Recorded, facts_of, recorded
 from planner.calibrate.kineto.units import Unit, communicates
 from planner.calibrate.session.outcome import Outcome
 from planner.devices.processors import local_processor
+from planner.devices.profile import RECORDED_STEPS
 from planner.errors import FieldName, ProfileError
 from planner.operations.cases import Case, as_dict, case_of
 
@@ -259,6 +260,7 @@ def _records(
     if reading.host_taken:
         for one in seen:
             yield from host_records(one)
+    yield _fact(RECORDED_STEPS, float(reading.steps), "steps")
     if reading.launch_latency_seconds is not None:
         yield _fact("launch_latency_seconds", reading.launch_latency_seconds, "s")
     yield from _doubts(reading)
