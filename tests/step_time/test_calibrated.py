@@ -210,7 +210,7 @@ def test_a_recorded_step_prices_its_own_sizes_and_leaves_what_lies_far_beyond():
     # three microseconds each, whatever they compute: launches
     spec = narrow("bfloat16", [(8.0, 64.0, 64.0), (16.0, 64.0, 64.0)], lambda m, n, k: 3e-6)
     near, sigma, sheet = product_seconds(spec, product(16, 64, 64, "bfloat16"))
-    assert near == pytest.approx(3e-6, rel=0.15) and sigma < 0.4
+    assert near == pytest.approx(3e-6, rel=0.15) and sigma < 0.45
     far, sigma, sheet = product_seconds(spec, product(8192, 4096, 4096, "bfloat16"))
     assert far == pytest.approx(sheet) and sigma == pytest.approx(0.45)
     whole = replace(spec.calibration, facts={})
