@@ -30,6 +30,7 @@ from planner.devices.processors import local_processor
 from planner.devices.profile import RECORDED_STEPS
 from planner.errors import FieldName, ProfileError
 from planner.operations.cases import Case, as_dict, case_of
+from planner.units import GIB
 
 MOST_SAMPLES, NAMED, LEAST_NAMED, LEAST_OVERLAP = 64, 5, 0.0005, 0.01
 LOCAL, COMMUNICATION = "local", "communication"
@@ -54,6 +55,7 @@ class Reading:
     step_seconds: float
     steps: int
     busy_share: float
+    idle_seconds: float
     computed_seconds: float
     communication_seconds: float
     understood_share: float
@@ -223,6 +225,9 @@ def _reading(seen: Sequence[Recorded], found: _Found, with_host: bool) -> Readin
         step_seconds=statistics.median(s.seconds for one in seen for s in one.steps),
         steps=steps,
         busy_share=statistics.median(s.busy_share for one in seen for s in one.steps),
+        idle_seconds=statistics.median(
+            s.seconds - s.busy_seconds for one in seen for s in one.steps
+        ),
         computed_seconds=computed,
         communication_seconds=sent,
         understood_share=found.understood / whole if whole else 0.0,
@@ -332,7 +337,7 @@ def first_lines(reading: Reading) -> list[str]:
         f"Understood {reading.understood_share:.1%} of the device's time of a step"
         + (f", {reading.by_order_share:.1%} by order" if reading.by_order_share else ""),
         f"Step {reading.step_seconds * 1e3:.3f} ms ({reading.steps} recorded), "
-        f"device busy {reading.busy_share:.1%}",
+        f"device busy {reading.busy_share:.1%}, idle {reading.idle_seconds * 1e3:.3f} ms",
     ]
     if _worth_naming(reading.missed):
         lines.append(f"Not understood: {_named(reading.missed)}")
@@ -345,6 +350,12 @@ def first_lines(reading: Reading) -> list[str]:
         lines.append(
             f"Streams overlap: {reading.stream_overlap_share:.1%} of the device's work ran beside "
             "other work, and may have taken longer for it"
+        )
+    if reading.peak_allocated_bytes is not None:
+        held = reading.peak_reserved_bytes
+        lines.append(
+            f"Memory at its peak: {reading.peak_allocated_bytes / GIB:.3f} GiB allocated"
+            + (f", {held / GIB:.3f} GiB reserved" if held else "")
         )
     lines.append(
         "Host costs are taken as recorded: upper bounds, since a profiler slows the host"

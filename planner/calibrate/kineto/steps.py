@@ -33,6 +33,11 @@ class StepSeen:
     kernels: int
 
     @property
+    def idle_seconds(self) -> float:
+        """In which nothing ran: the device waited for its host."""
+        return max(0.0, self.seconds - self.busy_seconds)
+
+    @property
     def busy_share(self) -> float:
         return min(1.0, self.busy_seconds / self.seconds) if self.seconds else 0.0
 
