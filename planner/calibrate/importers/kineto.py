@@ -225,9 +225,7 @@ def _reading(seen: Sequence[Recorded], found: _Found, with_host: bool) -> Readin
         step_seconds=statistics.median(s.seconds for one in seen for s in one.steps),
         steps=steps,
         busy_share=statistics.median(s.busy_share for one in seen for s in one.steps),
-        idle_seconds=statistics.median(
-            s.seconds - s.busy_seconds for one in seen for s in one.steps
-        ),
+        idle_seconds=statistics.median(s.idle_seconds for one in seen for s in one.steps),
         computed_seconds=computed,
         communication_seconds=sent,
         understood_share=found.understood / whole if whole else 0.0,
