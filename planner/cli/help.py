@@ -31,6 +31,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "trace": ("trace gpt2 --samples 1000 --tokens-per-sample 200 --gpu l4 -o step.json",),
     "diff": ("diff project.yaml other.yaml", "diff project.yaml other.yaml -o diff.md"),
+    "compare": (
+        "compare project.yaml --trace trace.json.gz",
+        "compare project.yaml --snapshot snapshot.pickle -o memory.md",
+    ),
     "data": ("data tickets.jsonl", "data tickets.jsonl --model Llama-3.2-1B --max-length 1024"),
     "init": ("init", "init plans/support.yaml"),
     "convert": (
@@ -45,7 +49,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "report project.yaml -o budget.html",
         "report answer.json -o budget.xlsx",
     ),
-    "calibrate": ("calibrate",),
+    "calibrate": ("calibrate", "calibrate --trace trace.json.gz --out a100.json"),
     "devices": ("devices", "devices local --plot roofline.png"),
     "measure": ("measure gpt2 --samples 1000 --tokens-per-sample 200 --strategy lora",),
     "validate": ("validate",),

@@ -45,6 +45,10 @@ COMMANDS = {
         "planner.cli.commands.diff",
         "Two questions or answers side by side: what changed, why, and a gate.",
     ),
+    "compare": (
+        "planner.cli.commands.compare",
+        "The planned step beside a recorded one: a profiler's trace, or a memory snapshot.",
+    ),
     "data": (
         "planner.cli.commands.data",
         "What was understood of a dataset, and records as they will be trained.",

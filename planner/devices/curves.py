@@ -96,6 +96,12 @@ class Curve:
             known
         ) + EXTRAPOLATED * beyond
 
+    def beyond(self, features: Sequence[Number]) -> np.ndarray:
+        """How far sizes lie beyond the measured ones, in logarithms summed over the features:
+        [n]."""
+        arrays = np.broadcast_arrays(*(np.atleast_1d(np.asarray(x, float)) for x in features))
+        return self._residual(np.log(np.maximum(np.stack(arrays), 1.0)))[2]
+
     def _base(self, sizes: np.ndarray, flops: np.ndarray, moved: np.ndarray) -> np.ndarray:
         return base_seconds(
             sizes,

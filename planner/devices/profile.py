@@ -31,6 +31,9 @@ from planner.operations.registry import family_kind, features_of
 MOST_EXACT = 6000  # the newest are kept, so that a file stays under a megabyte
 MOST_BYTES = 64 * 2**20
 AGAIN = "Run planner calibrate again"
+#: Fact of a profile that was made of somebody's recorded steps: their number. It holds the sizes of
+#: one model, where a calibration spans those of all.
+RECORDED_STEPS = "recorded_steps"
 
 
 @dataclass(frozen=True)

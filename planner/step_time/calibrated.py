@@ -17,7 +17,7 @@ import numpy as np
 from planner.devices.beside import Beside
 from planner.devices.curves import Curve
 from planner.devices.priors import prior
-from planner.devices.profile import DeviceProfile
+from planner.devices.profile import RECORDED_STEPS, DeviceProfile
 from planner.devices.specification import DeviceSpec
 from planner.errors import QuestionError
 from planner.operations.call import Call, Lengths
@@ -31,6 +31,9 @@ from planner.trace.table import ITEMSIZE, StepTrace
 SIMILAR, DATASHEET = 0.30, 0.45
 #: No curve is surer than this of a size that was not measured.
 LEAST_SPREAD = 0.02
+#: Of a profile made of one recorded step: how far beyond its sizes (a logarithm, four times) its
+#: curves are believed. Beyond, its ceilings may be those of the small sizes that it held.
+FARTHEST = 1.4
 KEPT = 16  # of a trace, sets of points
 _TOPIC = "asked sizes"
 _PEAKS = {
@@ -56,6 +59,7 @@ class CalibratedPrices:
         compiled: bool = False,
     ):
         self.spec, self.profile, self.precision, self.compiled = spec, profile, precision, compiled
+        self._is_narrow = RECORDED_STEPS in profile.facts
 
     def seconds(
         self, trace: StepTrace, dims: np.ndarray, work: Work
@@ -65,11 +69,16 @@ class CalibratedPrices:
         where neither a measurement nor a datasheet says anything."""
         out, sigma = np.zeros_like(work.flops), np.zeros_like(work.flops)
         missing: list[int] = []
+        left = np.zeros(out.shape, dtype=bool)
         for curve, extra, sizes in self._grouped(trace, dims, work, missing):
             self._add(curve, extra, sizes, out, sigma)
+            if self._is_narrow:
+                far = curve.beyond(sizes.features) > FARTHEST
+                np.logical_or.at(left, sizes.indices, far.reshape(-1, out.shape[1]))
+        left[missing] = True
         self._draw(trace, dims, work, out, sigma)
-        if missing:
-            self._from_datasheet(trace, dims, work, missing, out, sigma)
+        if left.any():
+            self._from_datasheet(trace, dims, work, left, out, sigma)
         if self.compiled:
             share = self.profile.facts.get("compile_pointwise_bytes_share")
             if share:
@@ -94,7 +103,7 @@ class CalibratedPrices:
         if own is not None:
             return own, 1.0, 0.0
         name = _most_similar(family, tuple(self.profile.curves))
-        if name is None:
+        if name is None or self._is_narrow and name.split(".")[-1] != family.split(".")[-1]:
             return None
         return self.profile.curves[name], self._scale(family, name), SIMILAR
 
@@ -163,21 +172,22 @@ class CalibratedPrices:
         trace: StepTrace,
         dims: np.ndarray,
         work: Work,
-        missing: list[int],
+        left: np.ndarray,
         out: np.ndarray,
         sigma: np.ndarray,
     ) -> None:
+        """``left`` [n_signatures, n_points]: what no curve prices."""
         try:
             prices = Efficiency(self.spec, self.precision, self.compiled).seconds(trace, dims, work)
         except QuestionError:
+            first = trace.signatures[int(np.argmax(left.any(axis=1)))].op
             raise QuestionError(
-                f"{trace.signatures[missing[0]].op} was not measured and has no datasheet's rate",
+                f"{first} was not measured and has no datasheet's rate",
                 where=self.spec.name,
                 mend="Calibrate for longer: planner calibrate --seconds 300",
             ) from None
-        for index in set(missing):
-            out[index] = prices[index]
-            sigma[index] = (prices[index] * DATASHEET) ** 2
+        out[left] = prices[left]
+        sigma[left] = (prices[left] * DATASHEET) ** 2
 
 
 @dataclass(frozen=True)

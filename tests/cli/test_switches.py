@@ -57,6 +57,7 @@ ELSEWHERE = {
     "explain": "../explain/test_of_a_step.py",
     "trace": "../explain/test_trace_events.py",
     "diff": "../diff/test_diff.py",
+    "compare": "../compare/test_compare.py",
 }
 #: Those that answer others until they are stopped, and print no document.
 SERVING = ("serve", "mcp")

@@ -31,7 +31,7 @@ from planner.step_time.host import HostCosts
 from planner.step_time.power import mean_watts
 from planner.step_time.roofline import Efficiency
 from planner.trace.source import trace_for
-from planner.trace.table import PHASES
+from planner.trace.table import PHASES, StepTrace
 from planner.training.recipe import Recipe
 
 FACTS = resolve("Llama-3.2-1B")
@@ -173,6 +173,64 @@ def test_types_without_a_measurement_scale_with_the_datasheets_peaks():
     assert (
         factor == pytest.approx(spec.peak_flops["fp32"] / spec.peak_flops["bf16"]) and spread > 0.2
     )
+
+
+def narrow(dtype, sizes, seconds_of):
+    """The profile of a recorded step that held products of these sizes alone."""
+    points = [
+        Point((1.0, m, n, k), 2 * m * n * k, 2 * (m * k + k * n + m * n), seconds_of(m, n, k), 0, 0)
+        for m, n, k in sizes
+    ]
+    curve = fit_curve(f"matmul.nt.{dtype}", points)
+    facts = {profiles.RECORDED_STEPS: 3.0}
+    return measured_spec(DeviceProfile(DEVICE, {}, {curve.family: curve}, HOST, facts))
+
+
+def product(m, n, k, dtype):
+    sides = [((m, k), dtype), ((k, n), dtype, "t")], [((m, n), dtype)]
+    return case("aten.mm.default", *sides, precision="bf16" if dtype == "bfloat16" else "fp32")
+
+
+def product_seconds(spec, wanted):
+    none = np.zeros(0, np.int32)
+    trace = StepTrace(
+        np.array([[n] for n in wanted.sizes], np.int64), ("1",), (wanted.signature,),
+        np.zeros(1, np.int32), np.zeros(1, np.uint8), np.zeros(1, np.int32), (), none, none, none,
+        none.astype(np.uint8), none, ("",),
+    )  # fmt: skip
+    dims = trace.dims().reshape(-1, 1)
+    done = work(trace, dims)
+    prices = CalibratedPrices(spec, spec.calibration, wanted.precision)
+    sheet = Efficiency(spec, wanted.precision).seconds(trace, dims, done)[0, 0]
+    seconds, sigma = prices.seconds(trace, dims, done)
+    return seconds[0, 0], sigma[0, 0], sheet
+
+
+def test_a_recorded_step_prices_its_own_sizes_and_leaves_what_lies_far_beyond():
+    # three microseconds each, whatever they compute: launches
+    spec = narrow("bfloat16", [(8.0, 64.0, 64.0), (16.0, 64.0, 64.0)], lambda m, n, k: 3e-6)
+    near, sigma, sheet = product_seconds(spec, product(16, 64, 64, "bfloat16"))
+    assert near == pytest.approx(3e-6, rel=0.15) and sigma < 0.45
+    far, sigma, sheet = product_seconds(spec, product(8192, 4096, 4096, "bfloat16"))
+    assert far == pytest.approx(sheet) and sigma == pytest.approx(0.45)
+    whole = replace(spec.calibration, facts={})
+    absurd, _, _ = product_seconds(measured_spec(whole), product(8192, 4096, 4096, "bfloat16"))
+    assert absurd > 1000 * far
+
+
+def test_a_recorded_step_says_nothing_of_other_types():
+    sizes = [(4096.0, 4096.0, k) for k in (512.0, 1024.0, 4096.0)]
+    spec = narrow("bfloat16", sizes, lambda m, n, k: 2 * m * n * k / 6e14)
+    other, _, sheet = product_seconds(spec, product(4096, 4096, 1024, "float32"))
+    assert other == pytest.approx(sheet)
+
+
+def test_how_far_sizes_lie_beyond_is_a_sum_of_logarithms():
+    curve = narrow("bfloat16", [(8.0, 64.0, 64.0), (16.0, 64.0, 64.0)], lambda *_: 3e-6)
+    found = curve.calibration.curves["matmul.nt.bfloat16"].beyond(
+        ([1.0, 1.0, 2.0], [8.0, 32.0, 4.0], [64.0, 64.0, 64.0], [64.0, 128.0, 64.0])
+    )
+    assert found == pytest.approx([0.0, 2 * np.log(2), 2 * np.log(2)])
 
 
 def test_products_in_8_bits_are_those_in_16_at_the_peak_of_8():

@@ -198,7 +198,7 @@ def _operations(
         cases = cases_of(row["op"], row["direction"], row["dtype"], shape)
     except (KeyError, TypeError, ZeroDivisionError):
         raise CannotMap("sizes that do not fit the operation") from None
-    shares = _shares(cases)
+    shares = shares_of(cases)
     low, high = _spread(row, seconds)
     single = len(cases) == 1 and device["kind"] == "cuda" and row["direction"] == "forward"
     unique = {case.key: (case, share) for case, share in zip(cases, shares)}
@@ -220,7 +220,8 @@ def _operations(
     ]
 
 
-def _shares(cases: list[Case]) -> list[float]:
+def shares_of(cases: list[Case]) -> list[float]:
+    """Of the time of cases that were timed together: by the bytes that each moves."""
     if len(cases) == 1:
         return [1.0]
     moved = [cost(case.signature, case.dims) for case in cases]

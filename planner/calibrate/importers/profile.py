@@ -4,7 +4,9 @@ machine."""
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from planner.calibrate import journal as journals
 from planner.calibrate import retention
@@ -33,25 +35,33 @@ def import_table(table: Path, gpu: str | None, out: Path | None) -> Outcome:
         )
     session |= {"source": session.get("source") or table.name}
     session |= {"torch": session.get("torch") or (session.get("versions") or {}).get("torch")}
+    return kept(found, session, table, out, began)
+
+
+def kept(
+    found: list[dict], session: Mapping[str, Any], source: Path, out: Path | None, began: float
+) -> Outcome:
+    """The profile of records that somebody else measured, written to ``out`` or among the user's
+    own. ``began``: of ``time.monotonic``. Raises QuestionError where a profile of this machine's
+    own measurements would be replaced, MachineError where the place cannot be written."""
     path = (
         out
         or device_profiles.user_folder() / f"{device_profiles.file_name(session['device'])}.json"
     )
     if journals.journal_file(path).exists():
         raise QuestionError(
-            "this device was calibrated here; a table would replace that",
+            "this device was calibrated here; a table or a trace would replace that",
             where=str(path),
             mend=f"Name another file with {FieldName('out')}",
         )
     fitted = profile_from(journals.pooled(found))
     aside = retention.set_aside_unreadable(path)
     device_profiles.save(fitted, path)
-    timed = len(retention.timed(found))
     return Outcome(
         path=path,
-        journal=table,
+        journal=source,
         profile=fitted,
-        measured=timed,
+        measured=len(retention.timed(found)),
         remembered=0,
         failed=0,
         left=0,

@@ -53,7 +53,31 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="OPERATIONS.csv",
     help="Fit a table of timed operations and measure nothing.",
 )
-@click.option("--gpu", metavar="NAME", help="With --from: whose rows to take.")
+@click.option(
+    "--trace",
+    "traces",
+    multiple=True,
+    type=FILE,
+    metavar="TRACE.json[.gz]",
+    help="Fit what torch.profiler recorded of a training step and measure nothing. Repeatable.",
+)
+@click.option(
+    "--question",
+    metavar="QUESTION",
+    help="With --trace: the project.yaml of what was trained; its sizes stand in, by order, for "
+    "those that were not recorded.",
+)
+@click.option(
+    "--host-costs",
+    is_flag=True,
+    help="With --trace: take the host's time too, which a profiler makes longer.",
+)
+@click.option(
+    "--gpu",
+    metavar="NAME",
+    help="With --from: whose rows to take. With --trace: which device it was, where the trace does "
+    "not tell.",
+)
 @click.option(
     "--data",
     multiple=True,
@@ -74,30 +98,84 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--task", metavar="NAME", help="With --data: the task, for audio's features and text's columns."
 )
-def command(table: Path | None, as_json: bool, quiet: bool, **flags: Any) -> int:
+def command(
+    table: Path | None, traces: tuple[Path, ...], as_json: bool, quiet: bool, **flags: Any
+) -> int:
     """Time what this machine really does, and keep it as a device profile.
 
     From then on estimates for this device stand on its own measurements. Ctrl-C keeps what was
     measured; running it again goes on.
     """
     started = time.monotonic()
-    _check(table, flags)
+    _check(table, traces, flags)
+    lines: list[str] = []
+    more: dict[str, Any] = {}
     if table is not None:
         from planner.calibrate.importers.profile import import_table
 
         outcome = import_table(table, flags["gpu"], flags["out"])
+    elif traces:
+        outcome, lines, more = _of_traces(traces, flags)
     else:
         outcome = _measured(flags, started)
-    _show(outcome, as_json, quiet, from_table=table is not None)
+    _show(outcome, as_json, quiet, here=table is None and not traces, lines=lines, more=more)
     return outcome.exit_code
 
 
-def _check(table: Path | None, flags: dict[str, Any]) -> None:
+def _of_traces(
+    traces: tuple[Path, ...], flags: dict[str, Any]
+) -> tuple[Any, list[str], dict[str, Any]]:
+    """(outcome, what to know first, what a document holds beside)."""
+    from planner.calibrate.importers.kineto import first_lines, import_traces
+
+    own = None
+    if flags["question"]:
+        from planner.cli.question_options import question_from
+        from planner.cli.switches import working
+
+        with working() as progress:
+            asked = question_from(flags["question"], None, {})
+            from planner.compare.own import own_step
+
+            own = own_step(asked, progress)
+    made = import_traces(
+        traces,
+        flags["gpu"],
+        flags["out"],
+        device=_index(flags["device"]),
+        own=own,
+        with_host=flags["host_costs"],
+    )
+    return made.outcome, first_lines(made.reading), {"trace": made.reading.as_dict()}
+
+
+def _index(device: str | None) -> int | None:
+    """``cuda:1`` → 1."""
+    if device is None:
+        return None
+    kind, colon, index = device.partition(":")
+    if kind != "cuda" or not index.isdecimal():
+        raise QuestionError(
+            f"{device!r} is no device of a trace", where="--device", mend="For example cuda:1"
+        )
+    return int(index)
+
+
+def _check(table: Path | None, traces: tuple[Path, ...], flags: dict[str, Any]) -> None:
     """Flags that contradict each other, and data that is not there, are refused before anything is
     measured."""
+    if traces:
+        _check_traces(table, flags)
+        return
+    if flags["question"] or flags["host_costs"]:
+        raise QuestionError(
+            "--question and --host-costs speak of a trace",
+            where="--trace",
+            mend="Name one with --trace TRACE.json",
+        )
     if table is None and flags["gpu"]:
         raise QuestionError(
-            "--gpu names the rows of a table",
+            "--gpu names the rows of a table, or the device of a trace",
             where="--gpu",
             mend="Use --device for what to measure here, or --from OPERATIONS.csv",
         )
@@ -117,13 +195,27 @@ def _check(table: Path | None, flags: dict[str, Any]) -> None:
             where="--data",
             mend="Name the data",
         )
-    if flags["out"] is not None and flags["out"].suffix.lower() != ".json":
-        raise QuestionError(
-            "a profile is a .json file", where=f"--out {flags['out']}", mend="Name it FILE.json"
-        )
+    _check_out(flags["out"])
     for path in flags["data"]:
         if not path.exists():
             raise QuestionError("no such file or folder", where=f"--data {path}")
+
+
+def _check_traces(table: Path | None, flags: dict[str, Any]) -> None:
+    if table is not None or flags["data"] or flags["again"] or flags["compiled"]:
+        raise QuestionError(
+            "--trace measures nothing",
+            where="--trace",
+            mend="Leave --from, --data, --again and --compile out",
+        )
+    _check_out(flags["out"])
+
+
+def _check_out(out: Path | None) -> None:
+    if out is not None and out.suffix.lower() != ".json":
+        raise QuestionError(
+            "a profile is a .json file", where=f"--out {out}", mend="Name it FILE.json"
+        )
 
 
 def _measured(flags: dict[str, Any], started: float):
@@ -179,16 +271,18 @@ def _loader(flags: dict[str, Any]):
     return measure
 
 
-def _show(outcome, as_json: bool, quiet: bool, *, from_table: bool) -> None:
-    """What was measured on standard output; why it ended early, and what to know of it, on standard
-    error."""
+def _show(
+    outcome, as_json: bool, quiet: bool, *, here: bool, lines: list[str], more: dict[str, Any]
+) -> None:
+    """What was measured on standard output, ``lines`` first; why it ended early, and what to know
+    of it, on standard error. ``more``: of the document."""
     from planner.calibrate import known_devices
     from planner.calibrate.session import outcome_summary
     from planner.cli.main import printable
     from planner.report.formats import terminal
     from planner.report.views import device as device_view
 
-    record = {**known_devices.record(outcome.path), "run": outcome_summary(outcome)}
+    record = {**known_devices.record(outcome.path), "run": outcome_summary(outcome), **more}
     if as_json:
         from planner.cli.writing import as_json as to_json
 
@@ -196,8 +290,10 @@ def _show(outcome, as_json: bool, quiet: bool, *, from_table: bool) -> None:
     elif quiet:
         click.echo(outcome.path)
     else:
+        for line in lines:
+            click.echo(printable(line))
         terminal.show_sections(device_view.details(record, record["run"]), sys.stdout)
-        click.echo(f"\nWrote {outcome.path}\n{device_view.usage(record, here=not from_table)}")
+        click.echo(f"\nWrote {outcome.path}\n{device_view.usage(record, here=here)}")
     for note in () if quiet else outcome.notes:
         click.echo(printable(note), err=True)
     if outcome.stopped:

@@ -1,0 +1,1 @@
+"""`planner compare`: our step of a question beside one that was recorded, time or memory."""

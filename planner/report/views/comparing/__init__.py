@@ -1,0 +1,1 @@
+"""What ``planner compare`` shows: a question's step beside a recorded one."""
