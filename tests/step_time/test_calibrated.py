@@ -293,7 +293,7 @@ def test_exact_times_replace_prices_and_what_cannot_be_timed_keeps_them(trace, p
 def test_bases_are_chosen_by_name(profile):
     spec = measured_spec(profile)
     results = {
-        basis: evaluate(FACTS, RECIPE, with_basis(spec, basis), micro_batch=4, sequence_length=512)
+        basis: evaluate(FACTS, RECIPE, with_basis(spec, basis), micro_batch=8, sequence_length=1024)
         for basis in ("datasheet", "calibrated")
     }
     assert {basis: r.basis for basis, r in results.items()} == {
