@@ -29,7 +29,7 @@ FACTORS = frozenset(name for part in PARTS.values() for name in part if name.end
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
     """A step: how often each cost is paid in all, and seconds of each part (host's alone, and with
     the operators)."""
 
@@ -45,9 +45,10 @@ def step_costs(
     """Records of kind ``host``: the costs by the names of ``PARTS`` with ``whole.`` before, and
     ``whole.error``, the spread of log(fitted / measured) of steps that were left out of the fit
     (none where there are fewer than three). ``single``: costs of single operations, by the names of
-    the rows of kind ``host``."""
-    rows = [_row(one, single) for one in measured]
-    if not rows:
+    the rows of kind ``host``. Where no step ran they are what is believed of one; nothing where no
+    single operation was measured either."""
+    rows = [row_of(one, single) for one in measured]
+    if not rows and "view_forward_seconds" not in single:
         return
     for name, value in fitted(rows, single).items():
         yield host_record(
@@ -62,14 +63,14 @@ def step_costs(
         yield host_record(WHOLE + "error", spread, unit="share", left_out=errors)
 
 
-def fitted(rows: Sequence[_Row], single: Mapping[str, float]) -> dict[str, float]:
+def fitted(rows: Sequence[Row], single: Mapping[str, float]) -> dict[str, float]:
     """The costs, by the names of ``PARTS``."""
     found: dict[str, float] = {}
     for part, names in PARTS.items():
         expected = [_expected(name, single) for name in names]
         spread = [prior(f"host_{name}_spread") for name in names]
         there = [row for row in rows if row.whole.get(part)]
-        table = np.array([[row.paid[name] for name in names] for row in there])
+        table = np.array([[row.paid[name] for name in names] for row in there], dtype=float)
         target = np.array([row.host[part] for row in there])
         weight = 1 / (prior("host_step_error") * np.array([row.whole[part] for row in there]))
         costs = no_less_than_nothing(
@@ -82,17 +83,21 @@ def fitted(rows: Sequence[_Row], single: Mapping[str, float]) -> dict[str, float
     return found
 
 
-def left_out(rows: Sequence[_Row], single: Mapping[str, float]) -> dict[str, float]:
+def left_out(rows: Sequence[Row], single: Mapping[str, float]) -> dict[str, float]:
     """log(fitted / measured) of each step's seconds, fitted to the others."""
     if len(rows) < 3:
         return {}
     found = {}
     for index, row in enumerate(rows):
         costs = fitted([*rows[:index], *rows[index + 1 :]], single)
-        host = sum(row.paid[name] * value for name, value in costs.items())
-        operators = sum(row.whole.values()) - sum(row.host.values())
-        found[row.name] = math.log((host + operators) / sum(row.whole.values()))
+        found[row.name] = math.log(said(row, costs) / sum(row.whole.values()))
     return found
+
+
+def said(row: Row, costs: Mapping[str, float]) -> float:
+    """Seconds of a step by these costs, its operators with it where they are the host's work."""
+    operators = sum(row.whole.values()) - sum(row.host.values())
+    return operators + sum(row.paid[name] * value for name, value in costs.items())
 
 
 def no_less_than_nothing(table: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -125,7 +130,8 @@ def _expected(name: str, single: Mapping[str, float]) -> float:
     return prior(f"host_{name}")
 
 
-def _row(one: Measured, single: Mapping[str, float]) -> _Row:
+def row_of(one: Measured, single: Mapping[str, float]) -> Row:
+    """A step as it is fitted. ``single``: costs of single operations."""
     spec = SimpleNamespace(
         key="",
         vendor="",
@@ -136,4 +142,4 @@ def _row(one: Measured, single: Mapping[str, float]) -> _Row:
     costs = HostCosts(cast("DeviceSpec", spec))
     done = work(one.trace, one.dims[:, None])
     paid = {name: float(each.sum()) for name, each in costs.charges(one.trace, done).items()}
-    return _Row(one.name, paid, {part: one.host_seconds(part) for part in one.seconds}, one.seconds)
+    return Row(one.name, paid, {part: one.host_seconds(part) for part in one.seconds}, one.seconds)

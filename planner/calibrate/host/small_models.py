@@ -61,8 +61,9 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class SmallModel:
-    """A step to run. ``kind``: a key of ``CONFIGURATIONS``, None for the project's own encoder.
-    ``mixed``: under autocast."""
+    """A step to run. ``kind``: a model type of transformers, None for the project's own encoder;
+    ``configuration``: its sizes, by default those of ``CONFIGURATIONS``. ``mixed``: under
+    autocast."""
 
     name: str
     kind: str | None
@@ -71,6 +72,7 @@ class SmallModel:
     mixed: bool = False
     lengths: Mapping[str, int] = field(default_factory=lambda: {"S": LENGTH})
     more: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    configuration: Mapping[str, Any] | None = None
 
     def facts(self, folder: Path) -> ModelFacts:
         """Raises ModelError, MissingExtraError."""
@@ -79,7 +81,10 @@ class SmallModel:
         written = folder / self.kind
         if not written.exists():
             written.mkdir(parents=True)
-            configuration = {"model_type": self.kind, **CONFIGURATIONS[self.kind]}
+            configuration = {
+                "model_type": self.kind,
+                **(self.configuration or CONFIGURATIONS[self.kind]),
+            }
             (written / "config.json").write_text(json.dumps(configuration), encoding="utf-8")
         return resolve(str(written), task=self.task, offline=True)
 

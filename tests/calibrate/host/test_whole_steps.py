@@ -14,6 +14,7 @@ from planner.calibrate.host.fitted_steps import no_less_than_nothing, step_costs
 from planner.calibrate.host.small_models import CONFIGURATIONS, SMALL_MODELS
 from planner.calibrate.host.whole_steps import Measured, measure_steps
 from planner.calibrate.operations.backends import backend
+from planner.calibrate.priors import prior
 from planner.operations.registry import work
 from planner.step_time.host import HostCosts
 from planner.step_time.host_charges import PARTS, WHOLE, seconds_of
@@ -67,7 +68,7 @@ def test_every_kind_of_small_model_runs_and_is_split_into_its_parts(ran):
 def test_a_frozen_model_records_next_to_nothing(ran):
     shares = {}
     for one in ran:
-        paid = fit._row(one, SINGLE).paid
+        paid = fit.row_of(one, SINGLE).paid
         forward = (one.trace.op_phase == 0).sum()
         shares[one.name] = paid["node_seconds"] / forward
     assert shares["bert frozen"] < 0.1
@@ -118,8 +119,14 @@ def test_a_step_that_nothing_explains_shows_in_the_error(ran):
     assert found["left_out"][ran[2].name] < -1
 
 
-def test_without_a_step_nothing_is_said_and_with_one_no_error(ran):
-    assert list(step_costs([], SINGLE)) == []
+def test_without_a_step_it_is_what_is_believed_and_with_one_there_is_no_error(ran):
+    assert list(step_costs([], {})) == []
+    believed = {r["name"]: r for r in step_costs([], SINGLE)}
+    assert set(believed) == {WHOLE + name for name in NAMES}
+    for name in ("forward_factor", "pass_seconds", "backward_factor"):
+        assert believed[WHOLE + name]["value"] == pytest.approx(prior(f"host_{name}"))
+    assert believed[WHOLE + "module_seconds"]["value"] > SINGLE["module_seconds"]
+    assert believed[WHOLE + "module_seconds"]["steps"] == []
     names = {r["name"] for r in step_costs(ran[:1], SINGLE)}
     assert names == {WHOLE + name for name in NAMES}
 
