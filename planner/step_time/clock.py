@@ -23,6 +23,7 @@ from planner.devices.specification import DeviceSpec
 from planner.operations.registry import UNMODELLED, Work, kind_named, kinds, work
 from planner.step_time.calibrated import CalibratedPrices
 from planner.step_time.host import HostCosts, HostTime
+from planner.step_time.host_charges import WHOLE
 from planner.step_time.roofline import Efficiency
 from planner.step_time.walks import added, beside, stretched, walked
 from planner.trace.table import PHASES, StepTrace
@@ -194,7 +195,18 @@ class StepClock:
             if aside.any():
                 parts, each = beside(trace, each, aside, parts)
             chunks.append(_columns(trace, done, each, parts, sigma))
-        return _step_time(np.concatenate(chunks, axis=1), _kinds(first), host.total_seconds, shape)
+        return self._sure(
+            _step_time(np.concatenate(chunks, axis=1), _kinds(first), host.total_seconds, shape)
+        )
+
+    def _sure(self, time: StepTime) -> StepTime:
+        """A step that waits for the host is no surer than the host's costs were of the steps of
+        small models that they were not fitted to."""
+        error = self._costs.measured(WHOLE + "error")
+        if not error:
+            return time
+        sigma = np.where(time.host_bound, np.maximum(time.sigma_log, error), time.sigma_log)
+        return replace(time, sigma_log=sigma if np.ndim(sigma) else float(sigma))
 
     def device_seconds(
         self, trace: StepTrace, dims: np.ndarray, precision: str, compiled: bool = False

@@ -347,3 +347,17 @@ def test_a_profile_file_answers_without_torch(tmp_path, profile):
     assert done.returncode == 0, done.stderr[-600:]
     option = json.loads(done.stdout)["options"][0]
     assert option["basis"] == "calibrated" and option["gpu"] == "NVIDIA H100 80GB HBM3"
+
+
+def test_a_step_that_waits_for_the_host_is_no_surer_than_its_costs(trace, profile):
+    slow = {"whole.module_seconds": 1e-3, "whole.error": 0.4}
+    spec = measured_spec(replace(profile, host=HOST | slow))
+    waiting = price(spec, trace, B=4, S=512)
+    assert waiting.host_bound and waiting.sigma_log == 0.4
+    grid = price(spec, trace, B=np.array([2, 4]), S=np.array([512, 512]))
+    assert grid.sigma_log.tolist() == [0.4, 0.4]
+    quick = measured_spec(
+        replace(profile, host=HOST | {"whole.module_seconds": 1e-9, "whole.error": 0.4})
+    )
+    busy = price(quick, trace, B=8, S=1024)
+    assert not busy.host_bound and busy.sigma_log < 0.4
