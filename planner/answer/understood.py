@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from planner.answer.grounds import ground_lines
 from planner.cost.bill import Bill
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
@@ -64,6 +65,7 @@ def first_lines(
     own = of_option(problem, shown) if shown is not None else []
     counted = counted_parameters(shown.placement) if shown is not None else None
     own += _active(problem, shown.placement) if shown is not None else []
+    own += ground_lines(shown.rented.spec) if shown is not None else []
     question, facts = problem.question, problem.facts
     task, stored = question.task or facts.task, facts.quantization is not None
     vain = in_vain(question, set(strategies), task, facts.modality, stored=stored)

@@ -37,6 +37,7 @@ def summary(profile: DeviceProfile) -> dict[str, Any]:
         "facts": dict(profile.facts),
         "watts": dict(profile.watts),
         "loader": dict(profile.loader),
+        "load": None if profile.load is None else profile.load.as_written(),
         "doubts": [{"what": what, "mend": mend} for what, mend in profile.doubts],
     }
 

@@ -48,3 +48,4 @@ class WrittenProfile(TypedDict):
     doubts: NotRequired[list[tuple[str, str]]]
     exact: NotRequired[Mapping[str, float]]
     loader: NotRequired[Mapping[str, Any]]
+    load: NotRequired[Mapping[str, Any]]

@@ -22,6 +22,8 @@ from typing import Any, cast
 from planner import tables
 from planner.devices.curves import Curve, Error, Point
 from planner.devices.layout import FORMAT, MARK, WrittenCurve, WrittenProfile
+from planner.devices.load import UnderLoad
+from planner.devices.load import read as read_load
 from planner.errors import FieldName, MachineError, ProfileError
 from planner.moment import once
 from planner.operations.registry import family_kind, features_of
@@ -38,7 +40,8 @@ class DeviceProfile:
     needs, by the names of the rows of kind ``host`` in ``profiles/priors/device.csv`` and
     ``<name>.<kind>``. ``facts``: other measured numbers by name, the unit in it. ``watts``: mean
     power by kind of operation. ``doubts``: (what, how to mend it). ``exact``: seconds by a case's
-    key. ``loader``: what the host can feed, by modality."""
+    key. ``loader``: what the host can feed, by modality. ``load``: how much of it was measured
+    under load, None where nobody looked."""
 
     device: Mapping[str, Any]
     provenance: Mapping[str, Any]
@@ -49,6 +52,7 @@ class DeviceProfile:
     doubts: tuple[tuple[str, str], ...] = ()
     exact: Mapping[str, float] = field(default_factory=dict[str, float])
     loader: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    load: UnderLoad | None = None
 
     @property
     def key(self) -> str:
@@ -202,6 +206,7 @@ def _parsed(written: WrittenProfile) -> DeviceProfile:
         doubts=tuple((str(what), str(mend)) for what, mend in written.get("doubts", ())),
         exact=_positive(written.get("exact", {}), "exact"),
         loader=dict(written.get("loader", {})),
+        load=read_load(written.get("load")),
     )
 
 
@@ -313,6 +318,7 @@ def as_written(profile: DeviceProfile) -> dict[str, Any]:
         "facts": _rounded(profile.facts),
         "watts": _rounded(profile.watts),
         "loader": dict(profile.loader),
+        **({} if profile.load is None else {"load": profile.load.as_written()}),
         "exact": _rounded(profile.exact, 4),
         "curves": [_curve_written(profile.curves[name]) for name in sorted(profile.curves)],
     }

@@ -142,6 +142,10 @@ def _say_of_the_device(option: Option) -> None:
             f"the calibration of {spec.name} is doubtful: {doubt}"
             for doubt, _ in spec.calibration.doubts
         ]
+    elif spec.calibration is not None and spec.calibration.load is not None:
+        option.warnings += [
+            f"the calibration of {spec.name} was made under load: times stand on the datasheet"
+        ]
 
 
 def _say_of_the_variant(problem: Problem, option: Option) -> None:

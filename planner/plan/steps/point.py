@@ -20,7 +20,7 @@ from planner.step_time.clock import StepClock, StepTime
 from planner.trace.source import TraceSource, largest_of, trace_for
 from planner.trace.table import CATEGORIES, StepTrace, traced_length
 from planner.training.recipe import Recipe
-from planner.uncertainty.spread import moved, spread
+from planner.uncertainty.spread import Spread, moved, spread
 
 #: A value of each symbol of a trace: B, and S and T where it has them.
 Point = dict[str, int | None]
@@ -334,6 +334,15 @@ def step_at(
     )
 
 
+def _sure(time: StepTime, source: TraceSource, spec: DeviceSpec) -> Spread:
+    """How far the step's seconds may be off: with the curves' own errors, and with what load left
+    in the measurements that this step stands on."""
+    kinds = {kind: float(seconds) for kind, seconds in time.by_kind.items()}
+    doubt = 0.0 if spec.load is None else spec.load.of_step(kinds, time.host_seconds)
+    stated = spread("time", spec.pricing, source.facts.modality, spec.key)
+    return stated.at_least(float(time.sigma_log)).widened(doubt)
+
+
 def step_of(
     time: StepTime,
     source: TraceSource,
@@ -352,9 +361,7 @@ def step_of(
         gradient_bytes=gradient_bytes,
         spec=spec,
     )
-    sure = spread("time", spec.pricing, source.facts.modality, spec.key).at_least(
-        float(time.sigma_log)
-    )
+    sure = _sure(time, source, spec)
     return StepResult(
         seconds=sure.around(total),
         forward_seconds=sure.around(float(time.forward_seconds)),
