@@ -12,6 +12,7 @@ from planner.cost.energy import Energy, energy
 from planner.figures import Estimate
 from planner.models.facts import ModelFacts
 from planner.plan.around.offloaded import host_warnings
+from planner.plan.before_corrections import Before, before_corrections, said_of
 from planner.plan.billing import project_bill, runs_in_all, with_interruptions
 from planner.plan.enough_data import EnoughData, enough_data
 from planner.plan.inputs.defaults import TrainingChoices
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class Option:
-    """A priced way to do it; figures are of all its stages."""
+    """A priced way to do it; figures are of all its stages. ``before``: what it was before the
+    user's own runs corrected it, None where they did not."""
 
     placement: Placement
     rented: RentedDevice
@@ -41,6 +43,7 @@ class Option:
     enough: EnoughData | None = None
     serving: Serving | None = None
     served_on: RentedDevice | None = None
+    before: Before | None = None
     limits: list[Limit] = field(default_factory=list)
     assumptions: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -127,6 +130,8 @@ def priced(
         watts=mean_watts(rented.spec, placement.heaviest.step.time),
     )
     option = Option(placement, rented, run, bill, used)
+    option.before = before_corrections(problem, placement, rented)
+    option.assumptions += said_of(option.before, run)
     option.warnings += host_warnings(question, placement.shown, offer)
     _say_of_the_device(option)
     _say_of_the_variant(problem, option)

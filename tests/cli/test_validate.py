@@ -162,7 +162,9 @@ def test_corrections_are_learnt_shown_used_and_removed(planner, ledger, tmp_path
     assert (
         code == 0
         and "step time, datasheet, any work" in out
-        and "In force now" in out
+        and "in force now, kept in" in out
+        and "models that are left out" in out
+        and "not in force" in out
         and "judged by the others" in out
     )
     shown = json.loads(planner("correct", "--show", "--json")[1])["corrections"]
