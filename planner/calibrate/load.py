@@ -160,7 +160,9 @@ def _named(record: Record) -> tuple[str, str] | None:
 def _by_least(record: Record, load: _Load) -> Record | None:
     """An operation by its least sample; None where load lies on that too."""
     samples = record.get("samples") or ()
-    if record["record"] != "operation" or not samples or is_slow(load.least):
+    if record["record"] != "operation" or is_slow(load.least):
+        return None
+    if len(samples) < prior("least_samples"):
         return None
     least = min(samples)
     calls = max(1.0, (record.get("repeats") or 0) / len(samples))

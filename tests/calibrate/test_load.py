@@ -66,7 +66,7 @@ def test_records_that_nothing_stands_beside_count_as_they_are():
 
 @pytest.mark.parametrize("before, after", [(1.0, 4.0), (4.0, 1.0), (4.0, 4.0)])
 def test_short_samples_beside_a_slow_visit_count_by_the_least(before, after):
-    one = operation(ADDS[0], 4e-4, [1e-4, 4e-4, 5e-4])
+    one = operation(ADDS[0], 4e-4, [1e-4] + [4e-4] * 12)
     (found,) = counted(visit(), visit(before), one, visit(after))
     assert found["seconds"] == 1e-4 and found["doubt"] == pytest.approx(
         prior("least_doubt_share") * math.log(4.0), rel=0.01
@@ -76,10 +76,11 @@ def test_short_samples_beside_a_slow_visit_count_by_the_least(before, after):
 @pytest.mark.parametrize(
     "one, least",
     [
-        (operation(ADDS[0], 0.2, [0.19, 0.2]), 1.0),  # samples longer than a turn
-        (operation(ADDS[0], 4e-4, [1e-4, 4e-4]), 2.0),  # not even one undisturbed pass
+        (operation(ADDS[0], 0.2, [0.19] * 20), 1.0),  # samples longer than a turn
+        (operation(ADDS[0], 4e-4, [1e-4] * 20), 2.0),  # not even one undisturbed pass
+        (operation(ADDS[0], 4e-4, [1e-4] * 5), 1.0),  # too few to have one
         (operation(ADDS[0], 4e-4, []), 1.0),
-        (operation(ADDS[0], 1e-4, [1e-4, 1e-4], repeats=200), 1.0),  # a hundred calls a sample
+        (operation(ADDS[0], 1e-4, [1e-4] * 20, repeats=2000), 1.0),  # a hundred calls a sample
     ],
 )
 def test_what_no_sample_saves_is_left_out(one, least):
@@ -136,7 +137,7 @@ def test_sessions_do_not_stand_beside_each_other():
                 operation,
                 st.sampled_from(ADDS),
                 st.floats(1e-5, 1),
-                st.lists(st.floats(1e-5, 1), max_size=4),
+                st.lists(st.floats(1e-5, 1), max_size=16),
             ),
         ),
         max_size=30,
@@ -178,7 +179,7 @@ class Loaded(World):
         quiet = self.each * one.sizes[0] / 1024
         slow = quiet * self.factor
         least = quiet if self.free else slow
-        return Timing(slow, least, slow, (least, slow, slow))
+        return Timing(slow, least, slow, (least,) + (slow,) * 14, 15)
 
     def host(self, _backend, *, budget_seconds):
         self.now += min(self.host_seconds, budget_seconds)
