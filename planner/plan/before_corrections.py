@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from planner.figures import Estimate
+from planner.plan.billed import billed
 from planner.plan.inputs.hardware import RentedDevice
 from planner.plan.inputs.problem import Problem
 from planner.plan.placement.place import Placement
@@ -33,8 +34,6 @@ def before_corrections(
     problem: Problem, placement: Placement, rented: RentedDevice
 ) -> Before | None:
     """None where no correction is in force for this work on this device. Raises as ``billed``."""
-    from planner.plan.options import billed  # which asks for this module
-
     spec, modality = placement.spec, placement.variant.facts.modality
     moved = corrections.in_force_on(spec.pricing, spec.key, modality)
     if not moved or not placement.proven:

@@ -13,7 +13,7 @@ from planner.figures import Estimate
 from planner.models.facts import ModelFacts
 from planner.plan.around.offloaded import host_warnings
 from planner.plan.before_corrections import Before, before_corrections, said_of
-from planner.plan.billing import project_bill, runs_in_all, with_interruptions
+from planner.plan.billing import runs_in_all
 from planner.plan.enough_data import EnoughData, enough_data
 from planner.plan.inputs.defaults import TrainingChoices
 from planner.plan.inputs.hardware import RentedDevice
@@ -95,26 +95,6 @@ class Option:
         if self.bill is None or self.serving is None or self.serving.usd_always_on is None:
             return None
         return self.bill.usd + self.serving.usd_always_on.scale(months)
-
-
-def billed(problem: Problem, placement: Placement, rented: RentedDevice) -> tuple[Run, Bill | None]:
-    """A placement at an offer: its run with the interruptions there, and what the project pays
-    (None where no price is known). Raises QuestionError for a spot run that would not end."""
-    question, offer, devices = problem.question, rented.offer, rented.parallel.devices
-    saved = placement.checkpoint_bytes
-    run = with_interruptions(question, placement.run, offer, devices, saved)
-    if offer is None:
-        return run, None
-    return run, project_bill(
-        question,
-        run,
-        offer,
-        devices,
-        prices=rented.prices,
-        data=problem.data,
-        checkpoint_bytes=saved,
-        disk_bytes=placement.disk_bytes,
-    )
 
 
 def priced(
