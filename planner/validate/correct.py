@@ -36,8 +36,8 @@ Key = TypeVar("Key", bound=Hashable)
 class Residual:
     """One run's error: ``log(measured / predicted)`` of the uncorrected middle. ``group``: what
     errs together (model and strategy); ``kin``: the kind of model, all of which is left out at once
-    where a correction is judged (the group, where it is blank); ``sigma_log``: the spread that the
-    planner stated."""
+    where a correction is judged (the group, where it is blank); ``source``: whose measurement it
+    is, blank where all are one's; ``sigma_log``: the spread that the planner stated."""
 
     quantity: str
     basis: str
@@ -47,6 +47,7 @@ class Residual:
     log_ratio: float
     sigma_log: float
     kin: str = ""
+    source: str = ""
 
     @property
     def left_out_with(self) -> str:
@@ -83,16 +84,19 @@ def priors() -> Priors:
 
 
 def learn(residuals: Iterable[Residual], on_date: datetime.date | None = None) -> list[Correction]:
-    """A correction for each device, basis and quantity with runs, and for each kind of work on it
-    that has at least two models; each judged by kinds of models that did not teach it, and in force
-    only where that says that it helps."""
+    """A correction for each device, basis and quantity with runs (of that kind of work alone, where
+    they are of one), and for each kind of work on it that has at least two models; each judged by
+    kinds of models that did not teach it, and in force only where that says that it helps."""
     made = (on_date or system_date()).isoformat()
     found: list[Correction] = []
     for cell, mine in sorted(_cells(residuals).items()):
         whole = learnt(mine)
         judged = judge(mine, mine)
-        found.append(_correction(cell, ANY, whole, judged, runs=len(mine), made=made))
         by_family = _by(mine, lambda residual: residual.family)
+        # runs of one kind of work say nothing of another; the context is the same for all
+        alone = len(by_family) == 1 and cell[0] != "context"
+        whose = mine[0].family if alone else ANY
+        found.append(_correction(cell, whose, whole, judged, runs=len(mine), made=made))
         for family, own in sorted(by_family.items()):
             if len({r.group for r in own}) >= 2 and len(by_family) > 1:
                 part, judged = _of_family(mine, own, whole)
@@ -130,9 +134,9 @@ def _of_family(
 
 @dataclass(frozen=True)
 class Judgement:
-    """A correction on kinds of models (``judges`` of them) left out in turn. ``gain_log``: by how
-    much |ln(measured / predicted)| falls, the mean over these kinds; ``margin_log``: the least that
-    is no chance; the errors are medians of runs."""
+    """A correction on kinds of models, or sources, (``judges`` of them) left out in turn.
+    ``gain_log``: by how much |ln(measured / predicted)| falls, the mean over these kinds;
+    ``margin_log``: the least that is no chance; the errors are medians of runs."""
 
     judges: int
     gain_log: float = 0.0
@@ -151,8 +155,23 @@ class Judgement:
 def judge(mine: Sequence[Residual], own: Sequence[Residual], family: str = ANY) -> Judgement:
     """What a correction learnt from ``mine`` does to ``own``, some of them: each kind of model is
     left out of what is learnt, and then corrected. ``family``: that kind of work's own correction,
-    else its device's."""
-    kin = _by(own, lambda residual: residual.left_out_with)
+    else its device's. Where the runs are of several sources, of which each has a software and a
+    way to measure of its own, each source is left out in turn as well, and it has to help both
+    ways."""
+    judged = _judged(mine, own, family, lambda residual: residual.left_out_with)
+    if len({residual.source for residual in mine}) == 1:
+        return judged
+    by_source = _judged(mine, own, family, lambda residual: residual.source)
+    return by_source if judged.helps and not by_source.helps else judged
+
+
+def _judged(
+    mine: Sequence[Residual],
+    own: Sequence[Residual],
+    family: str,
+    apart: Callable[[Residual], str],
+) -> Judgement:
+    kin = _by(own, apart)
     known = priors()
     if len(kin) < known.least_judges:
         return Judgement(len(kin))
@@ -160,7 +179,7 @@ def judge(mine: Sequence[Residual], own: Sequence[Residual], family: str = ANY) 
     before: list[float] = []
     after: list[float] = []
     for name, runs in kin.items():
-        bias = _bias([r for r in mine if r.left_out_with != name], family)
+        bias = _bias([r for r in mine if apart(r) != name], family)
         plain = [abs(run.log_ratio) for run in runs]
         moved = [abs(run.log_ratio - bias) for run in runs]
         gains.append(float(np.mean(plain)) - float(np.mean(moved)))

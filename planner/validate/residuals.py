@@ -41,6 +41,7 @@ def residual(comparison: Comparison) -> Residual:
         log_ratio=-c.log_ratio,
         sigma_log=max(sigma_log, LEAST_SPREAD),
         kin=c.family,
+        source=c.table,
     )
 
 

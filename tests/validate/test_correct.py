@@ -108,7 +108,7 @@ def test_devices_and_kinds_of_work_are_apart():
     )
     table = {(c.device, c.family): c for c in found}
     assert table["t4", "text"].bias_log > 0.3 and table["t4", "image"].bias_log < -0.1
-    assert abs(table["l4", "any"].bias_log) < 0.05 and ("l4", "text") not in table
+    assert abs(table["l4", "text"].bias_log) < 0.05 and ("l4", "any") not in table
     assert -0.1 < table["t4", "any"].bias_log < 0.3
 
 
@@ -150,7 +150,7 @@ def test_a_correction_that_no_run_teaches_is_refused(tmp_path, monkeypatch):
 # ---- in force only where it helps
 
 
-def only(found, family="any"):
+def only(found, family="text"):
     (one,) = [c for c in found if c.family == family]
     return one
 
@@ -250,3 +250,23 @@ def test_corrections_of_an_older_file_are_not_in_force_until_they_are_judged(tmp
     assert kept.corrections() == ()
     (one,) = kept.known_corrections()
     assert "planner correct judges it" in one.judgement
+
+
+def test_runs_of_one_kind_of_work_correct_no_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLANNER_DEVICES", str(tmp_path))
+    kept.keep(learn(runs(8)))
+    assert kept.correction("time", "datasheet", "t4", "text").in_force
+    assert kept.correction("time", "datasheet", "t4", "image") is None
+    context = learn([replace(r, quantity="context") for r in runs(8)])
+    assert only(context, "any").in_force  # the same for all work
+
+
+def test_several_sources_have_to_agree():
+    """Six kinds of models of one source say it is too slow; those of another do not."""
+    ours = [replace(r, source="ours") for r in runs(6, bias=0.4)]
+    theirs = [replace(r, source="theirs", group=f"b{i}") for i, r in enumerate(runs(3, bias=0.0))]
+    others = [replace(r, source="others", group=f"c{i}") for i, r in enumerate(runs(3, bias=-0.1))]
+    assert only(learn(ours)).in_force
+    assert not only(learn([*ours, *theirs, *others])).in_force
+    agreed = [replace(r, source=f"s{i % 4}") for i, r in enumerate(runs(12, bias=0.4))]
+    assert only(learn(agreed)).in_force
