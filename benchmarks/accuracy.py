@@ -7,8 +7,9 @@
     python benchmarks/accuracy.py --device cpu --profile my.json --keep runs.csv
     python benchmarks/accuracy.py --device cpu --runs runs.csv
 
-With ``--device`` it trains here, and compares the three bases with the clock; ``--runs`` reads what
-``--keep`` wrote.
+With ``--device`` it trains here, the runs most unlike each other first, and compares the three
+bases with the clock; ``--keep`` writes each visit at once and goes on where it was cut off,
+``--runs`` reads what it wrote.
 
 Prints medians, ninetieth percentiles and worst errors of time and memory, bias, the share of
 measurements that the 80 % intervals cover, the verdicts on memory, and every row that could not be
@@ -41,6 +42,7 @@ from planner.validate.validate import by_model  # noqa: E402
 ROOT = Path(__file__).resolve().parent.parent
 MEASURED = ROOT / "profiles" / "measured"
 WORKERS = 2
+BASES = ("datasheet", "calibrated", "exact")
 HEAD = """# Accuracy
 
 Written by `python benchmarks/accuracy.py --write-accuracy docs/accuracy.md`; not edited by hand.
@@ -139,7 +141,13 @@ def arguments() -> argparse.Namespace:
     here.add_argument(
         "--runs", type=Path, help="measurements that --keep wrote, instead of training"
     )
-    here.add_argument("--keep", type=Path, metavar="CSV", help="write what was measured")
+    here.add_argument(
+        "--keep",
+        type=Path,
+        metavar="CSV",
+        help="write what is measured, each visit at once; what is there is not measured again",
+    )
+    here.add_argument("--basis", action="append", choices=BASES, help="only this basis; repeatable")
     return parser.parse_args()
 
 
@@ -180,25 +188,32 @@ def _measure_and_predict(
     runs: list, args: argparse.Namespace, folder: Path, local_runs
 ) -> dict[str, list[str]]:
     """First all runs, then the predictions, then all runs again: what drifts meets them all. Where
-    two visits disagree a third decides. Returns why the figures may not be trusted, by phase."""
+    two visits disagree a third decides. What ``--keep`` holds is gone on from. Returns why the
+    figures may not be trusted, by phase."""
+    from benchmarks import local_kept
 
     def tell(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
+    bases = args.basis or BASES
     if args.runs:
-        local_runs.read_csv(args.runs.read_text(encoding="utf-8"), runs)
-        return local_runs.predict(runs, args.device, folder, tell=tell)
-    seconds = args.seconds_per_run / 2
-    doubts: dict[str, list[str]] = {}
+        local_kept.read(args.runs.read_text(encoding="utf-8"), runs)
+        return local_runs.predict(runs, args.device, folder, bases, tell)
+    kept = local_kept.Kept(args.keep, args.device, datetime.date.today().isoformat())
+    if args.keep and (there := local_kept.whole_bytes(args.keep)):
+        local_kept.read(args.keep.read_bytes()[:there].decode("utf-8"), runs)
+        # the operations of the exact basis are timed on the device, the others cost nothing
+        local_kept.read_predictions(kept.predictions, runs, ("exact",))
+        tell(f"{sum(len(run.visits) for run in runs)} visits are there: {args.keep}")
+    seconds, doubts = args.seconds_per_run / 2, dict[str, list[str]]()
     with local_runs.watched(args.device, "training, first visits", doubts):
-        local_runs.visit(runs, args.device, folder, seconds, tell)
+        local_runs.visit(runs, args.device, folder, seconds, tell, kept=kept, visits=1)
     with local_runs.watched(args.device, "timing operations", doubts):
-        doubts |= local_runs.predict(runs, args.device, folder, tell=tell)
+        doubts |= local_runs.predict(runs, args.device, folder, bases, tell, kept=kept)
     with local_runs.watched(args.device, "training, second visits", doubts):
-        local_runs.visit(runs, args.device, folder, seconds, tell)
-        local_runs.visit([run for run in runs if run.scattered], args.device, folder, seconds, tell)
-    if args.keep:
-        write(args.keep, local_runs.to_csv(runs, args.device, datetime.date.today().isoformat()))
+        local_runs.visit(runs, args.device, folder, seconds, tell, kept=kept, visits=2)
+        scattered = [run for run in runs if run.scattered]
+        local_runs.visit(scattered, args.device, folder, seconds, tell, kept=kept, visits=3)
     return doubts
 
 

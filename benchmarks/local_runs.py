@@ -8,8 +8,6 @@ be trusted. Two that disagree get a third.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import statistics
 import tempfile
@@ -17,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from benchmarks.local_cases import GPU_RUNS, PROCESSOR_RUNS
 from planner.errors import PlannerError
@@ -81,6 +79,16 @@ class LocalRun:
         )
 
 
+class Keeps(Protocol):
+    """Where visits and predictions go as they are made."""
+
+    def begin(self, run: LocalRun, /) -> None: ...
+
+    def end(self, run: LocalRun, /) -> None: ...
+
+    def predicted(self, run: LocalRun, basis: str, /) -> None: ...
+
+
 def runs_for(device: str, only: Sequence[str] | None = None) -> list[LocalRun]:
     """The runs of a kind of device. Raises SystemExit for a name that is none of them."""
     known = GPU_RUNS if device.partition(":")[0] == "cuda" else PROCESSOR_RUNS
@@ -89,7 +97,31 @@ def runs_for(device: str, only: Sequence[str] | None = None) -> list[LocalRun]:
         raise SystemExit(
             f"no run {', '.join(sorted(unknown))}; there are: {', '.join(c.id for c in known)}"
         )
-    return [LocalRun(c) for c in known if not only or c.id in only]
+    return [LocalRun(c) for c in spread_out(known) if not only or c.id in only]
+
+
+def spread_out(cases: Sequence[Case]) -> list[Case]:
+    """The same cases, each the one that is most unlike those before it: whatever ends the runs
+    early has then seen the widest spread of tasks, strategies, kinds of models and precisions."""
+    left, seen, found = list(cases), set[tuple[str, str]](), list[Case]()
+    while left:
+        best = max(left, key=lambda case: (_news(case, seen), -left.index(case)))
+        left.remove(best)
+        found.append(best)
+        seen |= _traits(best)
+    return found
+
+
+#: How much a case has to teach that shows one of these for the first time.
+_WEIGHTS = {"task": 4, "strategy": 4, "family": 2, "precision": 2, "optimizer": 1}
+
+
+def _traits(case: Case) -> set[tuple[str, str]]:
+    return {(name, str(getattr(case, name))) for name in _WEIGHTS}
+
+
+def _news(case: Case, seen: set[tuple[str, str]]) -> int:
+    return sum(_WEIGHTS[name] for name, _ in _traits(case) - seen)
 
 
 def visit(
@@ -98,28 +130,41 @@ def visit(
     folder: Path,
     seconds: float,
     tell: Callable[[str], None] = lambda line: None,
+    *,
+    kept: Keeps | None = None,
+    visits: int | None = None,
 ) -> None:
-    """Train every run for some seconds and note what was measured. A run that fails once is not
-    visited again."""
+    """Train every run for some seconds and note what was measured, in ``kept`` at once. A run that
+    fails once is not visited again, nor one that has so many ``visits``."""
+    for run in runs:
+        if run.failed or run.out_of_memory or (visits is not None and len(run.visits) >= visits):
+            continue
+        if kept is not None:
+            kept.begin(run)
+        _visit(run, device, folder, seconds, tell)
+        if kept is not None:
+            kept.end(run)
+
+
+def _visit(
+    run: LocalRun, device: str, folder: Path, seconds: float, tell: Callable[[str], None]
+) -> None:
     from planner.measure.real_run import measure
 
-    for run in runs:
-        if run.failed or run.out_of_memory:
-            continue
-        try:
-            facts, recipe, sizes = question(run.case, folder)
-            seen = measure(facts, recipe, device, seconds=seconds, **sizes)
-        except PlannerError as error:
-            run.failed = str(error)
-            tell(f"{run.case.id}: {run.failed}")
-            continue
-        run.out_of_memory = seen.out_of_memory
-        if not seen.out_of_memory:
-            run.visits.append(seen.step_seconds)
-            for name in ("allocated", "reserved"):
-                if (peak := getattr(seen, f"peak_{name}_bytes")) is not None:
-                    run.peaks[name] = peak
-            tell(f"{run.case.id}: {1e3 * seen.step_seconds:.1f} ms over {seen.steps} steps")
+    try:
+        facts, recipe, sizes = question(run.case, folder)
+        seen = measure(facts, recipe, device, seconds=seconds, **sizes)
+    except PlannerError as error:
+        run.failed = str(error)
+        tell(f"{run.case.id}: {run.failed}")
+        return
+    run.out_of_memory = seen.out_of_memory
+    if not seen.out_of_memory:
+        run.visits.append(seen.step_seconds)
+        for name in ("allocated", "reserved"):
+            if (peak := getattr(seen, f"peak_{name}_bytes")) is not None:
+                run.peaks[name] = peak
+        tell(f"{run.case.id}: {1e3 * seen.step_seconds:.1f} ms over {seen.steps} steps")
 
 
 def predict(
@@ -128,9 +173,11 @@ def predict(
     folder: Path,
     bases: Sequence[str] = BASES,
     tell: Callable[[str], None] = lambda line: None,
+    *,
+    kept: Keeps | None = None,
 ) -> dict[str, list[str]]:
-    """Ask the planner for every run on every basis. What it refuses stands beside the others with
-    its reason. Returns what could not be timed, by basis."""
+    """Ask the planner for every run on every basis that it was not asked on before. What it refuses
+    stands beside the others with its reason. Returns what could not be timed, by basis."""
     from planner.plan.inputs.hardware import with_basis
 
     specs: dict[str, Any] = {}
@@ -141,8 +188,10 @@ def predict(
             tell(f"basis {basis}: {error}")
             specs[basis] = str(error)
     for run in runs:
-        for basis in bases:
+        for basis in (basis for basis in bases if basis not in run.predicted):
             run.predicted[basis] = _asked(run.case, specs[basis], folder)
+            if kept is not None:
+                kept.predicted(run, basis)
             if (said := run.predicted[basis]).p50 is not None:
                 tell(f"{run.case.id}: {1e3 * said.p50:.1f} ms on the basis {basis}")
     unable = {
@@ -227,53 +276,3 @@ def _asked(case: Case, spec: Any, folder: Path) -> Predicted:
     return Predicted(
         time.p10, time.p50, time.p90, result.allocated_bytes.p50, result.reserved_bytes.p50
     )
-
-
-# ---------------------------------------------------------------- measurements kept
-
-COLUMNS = (
-    "run",
-    "device",
-    "date",
-    "visit",
-    "step_seconds",
-    "peak_allocated_bytes",
-    "peak_reserved_bytes",
-    "out_of_memory",
-)
-
-
-def to_csv(runs: Iterable[LocalRun], device: str, date: str) -> str:
-    """A row a visit."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for run in runs:
-        peaks = [run.peaks.get(name, "") for name in ("allocated", "reserved")]
-        for number, seconds in enumerate(run.visits or ([""] if run.out_of_memory else []), 1):
-            writer.writerow(
-                [run.case.id, device, date, number, seconds, *peaks, int(run.out_of_memory)]
-            )
-    return out.getvalue()
-
-
-def read_csv(text: str, runs: Sequence[LocalRun]) -> None:
-    """Fill the runs with what ``to_csv`` wrote. Raises SystemExit for another file's rows."""
-    by_name = {run.case.id: run for run in runs}
-    reader = csv.DictReader(io.StringIO(text))
-    if tuple(reader.fieldnames or ()) != COLUMNS:
-        raise SystemExit(
-            f"not a file of --keep: its columns are {', '.join(reader.fieldnames or ['none'])}"
-        )
-    for row in reader:
-        run = by_name.get(row["run"])
-        if run is None:
-            continue
-        run.out_of_memory = row["out_of_memory"] == "1"
-        if row["step_seconds"]:
-            run.visits.append(float(row["step_seconds"]))
-        run.peaks |= {
-            name: int(row[f"peak_{name}_bytes"])
-            for name in ("allocated", "reserved")
-            if row[f"peak_{name}_bytes"]
-        }

@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 #: In the order in which they are shown; what is no part of an answer yet has its place.
-TOPICS = ("file", "model", "task", "data", "left_out", "run", "recipe", "stack", "cost", "limit")
+TOPICS = (
+    "file",
+    "model",
+    "task",
+    "data",
+    "left_out",
+    "run",
+    "recipe",
+    "stack",
+    "device",
+    "cost",
+    "limit",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ settings.load_profile("planner")
 
 sys.path.insert(0, str(Path(__file__).parent))
 from run_parts import VARIABLE as PART  # noqa: E402
-from run_parts import Part  # noqa: E402
+from run_parts import Part, is_left_out  # noqa: E402
 
 #: The day that every test and every command that it starts answers as of. It moves on when prices
 #: of a later day are shipped.
@@ -54,6 +54,12 @@ if os.environ.get("PLANNER_TEST_DAYS_AHEAD"):
         filter(None, [str(_AHEAD), os.environ.get("PYTHONPATH")])
     )
     runpy.run_path(str(_AHEAD / "sitecustomize.py"))
+
+
+def pytest_ignore_collect(collection_path, config):
+    """``-m gpu`` reads the few files that have such tests: to import all others takes longer than
+    to run these."""
+    return True if is_left_out(collection_path, config.option.markexpr) else None
 
 
 def pytest_collection_modifyitems(config, items) -> None:

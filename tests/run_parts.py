@@ -8,6 +8,7 @@ of one test, are as likely in different parts as in the same.
 
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 VARIABLE = "PLANNER_TEST_PART"
 
@@ -34,3 +35,10 @@ class Part:
     def holds(self, name: str) -> bool:
         """Whether the test of this name is in the part: every name is in exactly one."""
         return zlib.crc32(name.encode()) % self.of == self.number - 1
+
+
+def is_left_out(path: Path, marks: str) -> bool:
+    """Whether a file holds no test of the one mark that is asked for (``-m gpu``)."""
+    if marks != "gpu" or path.suffix != ".py" or not path.name.startswith("test_"):
+        return False
+    return "mark.gpu" not in path.read_text(encoding="utf-8")

@@ -1,6 +1,9 @@
 """The fakes have the real modules' surface, no more: what a test passes with, the device has."""
 
+import ast
 import inspect
+from collections.abc import Sequence
+from pathlib import Path
 
 import pynvml
 import pytest
@@ -84,3 +87,47 @@ def test_tensors_of_the_device_lie_on_the_processor(monkeypatch):
         assert torch.cuda is device and torch.cuda.current_device() == 0
         assert device.asked == ["current_device"]
     assert torch.cuda is CUDA and isinstance(device, Surface)
+
+
+# ---- what the planner asks of its own wrapper
+
+PLANNER = Path(__file__).resolve().parents[1] / "planner"
+#: Names under which a wrapper goes in the planner; in ``telemetry/nvml.py`` the library itself.
+WRAPPERS = ("nvml", "_nvml")
+ITSELF = PLANNER / "devices" / "telemetry" / "nvml.py"
+
+
+def asked_of(tree: ast.AST, names: Sequence[str]) -> set[str]:
+    """Attributes that are read of a variable or an attribute of one of these names."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            owner = node.value
+            name = getattr(owner, "id", None) or getattr(owner, "attr", None)
+            if name in names and isinstance(owner, (ast.Name, ast.Attribute)):
+                found.add(node.attr)
+    return found
+
+
+def test_every_attribute_that_is_asked_of_the_wrapper_is_there():
+    """Wherever it is used in the planner: a name that it lacks is found without a GPU."""
+    used: dict[str, set[str]] = {}
+    for file in sorted(PLANNER.rglob("*.py")):
+        if file != ITSELF:
+            for name in asked_of(ast.parse(file.read_text(encoding="utf-8")), WRAPPERS):
+                used.setdefault(name, set()).add(str(file.relative_to(PLANNER)))
+    assert {"joules", "mig", "other_processes", "sm_clock_mhz", "watts"} <= set(used)
+    board = nvml.nvml()
+    lacking = {name: files for name, files in used.items() if not hasattr(board, name)}
+    assert not lacking
+
+
+def test_the_wrapper_asks_only_what_the_library_is_stated_to_have():
+    asked = asked_of(ast.parse(ITSELF.read_text(encoding="utf-8")), ("nvml", "library"))
+    used = {name for name in asked if not name.startswith("_")}
+    assert len(used) > 10 and not used - set(ASKED)
+
+
+def test_a_name_that_is_not_there_would_be_found():
+    tree = ast.parse("watch._nvml.mig_enabled\nbackend.nvml.watts()\nnvml.joules()")
+    assert asked_of(tree, WRAPPERS) == {"mig_enabled", "watts", "joules"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_parts import VARIABLE, Part
+from run_parts import VARIABLE, Part, is_left_out
 
 ROOT = Path(__file__).parents[1]
 
@@ -70,3 +70,12 @@ def test_the_later_days_of_make_are_all_parts_of_the_quick_tests():
 def test_a_part_that_is_none_is_refused(text):
     with pytest.raises(ValueError, match="part"):
         Part.told(text)
+
+
+def test_the_mark_of_a_gpu_reads_only_files_that_have_it():
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    read = [file for file in files if not is_left_out(file, "gpu")]
+    marked = [file for file in files if "pytest.mark.gpu" in file.read_text(encoding="utf-8")]
+    assert 0 < len(read) < len(files) / 10 and set(marked) <= set(read)
+    assert not any(is_left_out(file, marks) for file in files[:50] for marks in ("", "not slow"))
+    assert not is_left_out(ROOT / "tests" / "conftest.py", "gpu")

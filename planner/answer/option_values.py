@@ -10,6 +10,7 @@ import numpy as np
 from planner import tables
 from planner.answer.carbon import carbon_document
 from planner.answer.fixes.advice import Fix
+from planner.answer.grounds import corrected_values
 from planner.answer.host_bound import host_bound_advice
 from planner.answer.project_cost import (
     project_cost,
@@ -63,6 +64,7 @@ def option_values(
         "provider": offer.provider if offer else None,
         "fits": option.fits,
         "basis": option.rented.spec.pricing,
+        **corrected_values(option),
         "model": _counts(trace),
         "training": _training(option) | around_values(problem.question),
         "memory": _memory(option),

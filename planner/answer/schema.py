@@ -15,6 +15,8 @@ from pydantic import Field
 
 from planner.answer.schema_of_option import (
     Basis,
+    BeforeCorrections,
+    CorrectedBy,
     Cost,
     Figure,
     Memory,
@@ -121,6 +123,13 @@ class Codecarbon(Part):
     method: str
 
 
+class Corrected(Part):
+    """What the user's own measured runs moved in this option, and what it was before."""
+
+    by: list[CorrectedBy]
+    before: BeforeCorrections
+
+
 class Option(Part):
     """One way to do it. ``memory``, ``step`` and ``run`` are null for strategies that train nothing
     on a device; ``cost`` is null where no price is known."""
@@ -132,6 +141,9 @@ class Option(Part):
     provider: str | None
     fits: bool | None
     basis: Basis | None
+    corrected: Corrected | None = Field(
+        default=None, description="Which figures measured runs moved, and what they were before"
+    )
     model: OptionModel | None
     training: Training | None
     memory: Memory | None

@@ -292,3 +292,29 @@ class Cost(Part):
         if abs(total - self.usd.p50) > max(1e-9, SUM_TOLERANCE * self.usd.p50):
             raise ValueError(f"the breakdown sums to ${total}, usd.p50 is ${self.usd.p50}")
         return self
+
+
+class CorrectedBy(Part):
+    """A correction in force. The errors are medians over measured runs of models that were left out
+    of what it was learnt from."""
+
+    quantity: Literal["time", "allocated", "reserved", "context"]
+    factor: float = Field(gt=0, description="What the middle is multiplied with")
+    runs: int = Field(ge=0)
+    models: int = Field(ge=0)
+    learnt: str
+    judged: int | None = Field(ge=0, description="Kinds of models that were left out in turn")
+    error_before: float | None = Field(ge=0)
+    error_after: float | None = Field(ge=0)
+
+
+class BeforeCorrections(Part):
+    """The same option without the corrections."""
+
+    step_seconds: Figure
+    wall_hours: Figure
+    gpu_hours: Figure
+    usd: Figure | None
+    allocated_bytes: Figure
+    reserved_bytes: Figure
+    device_used_bytes: Figure

@@ -7,11 +7,13 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from planner.answer.grounds import corrected_lines, ground_lines
 from planner.cost.bill import Bill
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
 from planner.models.pipelines import TASK
+from planner.plan.before_corrections import before_corrections
 from planner.plan.billing import as_people_run
 from planner.plan.inputs.hardware import RentedDevice
 from planner.plan.inputs.problem import Problem
@@ -64,12 +66,19 @@ def first_lines(
     own = of_option(problem, shown) if shown is not None else []
     counted = counted_parameters(shown.placement) if shown is not None else None
     own += _active(problem, shown.placement) if shown is not None else []
+    own += _grounds(problem, shown) if shown is not None else []
     question, facts = problem.question, problem.facts
     task, stored = question.task or facts.task, facts.quantization is not None
     vain = in_vain(question, set(strategies), task, facts.modality, stored=stored)
     idle = [FirstLine("run", text, warning=True) for text in vain]
     paid = _project(question, shown)
     return [*problem.first_lines, *idle, *_subject(problem, counted), *own, *paid]
+
+
+def _grounds(problem: Problem, shown: Planned) -> list[FirstLine]:
+    rented, placement = shown.rented, shown.placement
+    before = before_corrections(problem, placement, rented)
+    return [*ground_lines(rented.spec), *corrected_lines(before, placement, shown.bill)]
 
 
 def _project(question: Question, shown: Planned | None) -> list[FirstLine]:

@@ -3,14 +3,16 @@ and power by kind."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from planner.calibrate.beside import beside_datasheet
 from planner.devices.curves import Curve, Point, fit_curve
+from planner.devices.load import HOST, UnderLoad
 from planner.devices.profile import DeviceProfile
 from planner.errors import ProfileError
 from planner.operations.cases import from_dict
@@ -69,9 +71,13 @@ def profile_from(records: Iterable[Mapping[str, Any]], search: bool = True) -> D
     points, watts = _points(operations.values())
     if not points and not found.host and not found.loader:
         raise ProfileError(
-            "nothing was measured",
+            "nothing was measured while the machine was quiet"
+            if found.left_out
+            else "nothing was measured",
             where=str(device["name"]),
-            mend="Give it more time: planner calibrate --seconds 60",
+            mend="End what else runs and calibrate again: it goes on from here"
+            if found.left_out
+            else "Give it more time: planner calibrate --seconds 60",
         )
     multiprocessors = int(device.get("sm_count") or 0) if device.get("kind") == "cuda" else 0
     curves = {
@@ -88,6 +94,7 @@ def profile_from(records: Iterable[Mapping[str, Any]], search: bool = True) -> D
         doubts=tuple(found.doubts.items()),
         exact=_exact(operations),
         loader=_loader(found.loader),
+        load=_under_load(found),
     )
     return replace(profile, datasheet=beside_datasheet(profile, operations.values()))
 
@@ -102,6 +109,8 @@ class _Measured:
     facts: dict[str, float] = field(default_factory=dict)
     doubts: dict[str, str] = field(default_factory=dict)
     loader: list[Mapping[str, Any]] = field(default_factory=list)
+    left_out: list[Mapping[str, Any]] = field(default_factory=list)
+    is_watched: bool = False
 
 
 def _sorted_out(records: Iterable[Mapping[str, Any]]) -> _Measured:
@@ -120,6 +129,9 @@ def _sorted_out(records: Iterable[Mapping[str, Any]]) -> _Measured:
             found.doubts[record["what"]] = record.get("mend", "")
         elif record_type == "loader":
             found.loader.append(record)
+        elif record_type == "left_out":
+            found.left_out.append(record)
+        found.is_watched |= record_type == "reference"
     return found
 
 
@@ -183,6 +195,44 @@ def _exact(operations: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     return {
         key: record["seconds"] for key, record in operations.items() if not record.get("shared")
     }
+
+
+def _under_load(found: _Measured) -> UnderLoad | None:
+    """How much load left of it; None where no reference was timed beside the measurements."""
+    if not found.is_watched:
+        return None
+    kept = [record for record in found.operations.values() if record.get("doubt")]
+    out = [record for record in found.left_out if record["of"] == "operation"]
+    doubtful = [*kept, *out]
+    of_host = [record["doubt"] for record in found.left_out if record["of"] == "host"]
+    by_family: dict[str, list[float]] = defaultdict(list)
+    for record in [*found.operations.values(), *out]:
+        for family in _families(record):
+            by_family[family].append(float(record.get("doubt") or 0.0))
+    everything = [
+        *(float(record.get("doubt") or 0.0) for record in found.operations.values()),
+        *(float(record["doubt"]) for record in out),
+    ]
+    doubts = {family: _rms(each) for family, each in by_family.items() if any(each)}
+    if of_host:
+        doubts[HOST] = _rms([*of_host, *[0.0] * len(found.host)])
+    return UnderLoad(
+        share=len(doubtful) / max(1, len(everything)),
+        slowdown=statistics.median(float(r["slowdown"]) for r in doubtful) if doubtful else 1.0,
+        doubt_log=_rms(everything),
+        doubts=doubts,
+    )
+
+
+def _families(record: Mapping[str, Any]) -> list[str]:
+    case = from_dict(record["case"])
+    work = cost(case.signature, case.dims)
+    moved = float(work.read_bytes + work.write_bytes)
+    return [term.family for term in terms(case.call, float(work.flops), moved, case.precision)]
+
+
+def _rms(values: Sequence[float]) -> float:
+    return math.sqrt(sum(value**2 for value in values) / len(values)) if values else 0.0
 
 
 def _floors(host: dict[str, float]) -> dict[str, float]:

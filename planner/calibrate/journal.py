@@ -254,6 +254,8 @@ IDENTIFYING = {
     "operation": ("key",),
     "host": ("name",),
     "fact": ("name",),
+    "reference": ("of",),
+    "left_out": ("of", "key", "name"),
     "loader": ("modality", "stage", "per", "workers"),
 }
 

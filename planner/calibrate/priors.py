@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
+from planner.devices.load import calibration_prior as prior
 
-from planner import tables
-from planner.errors import ProfileError
-
-
-@cache
-def prior(key: str) -> float:
-    """The value of a row, in the row's unit. Raises ProfileError."""
-    for row in tables.rows("priors", "calibration.csv"):
-        if row["key"] == key:
-            return float(row["value"])
-    raise ProfileError(f"no row {key!r}", where="profiles/priors/calibration.csv")
+__all__ = ["prior"]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,9 +98,11 @@ def set_aside_unreadable(path: Path) -> Path | None:
         ) from error
 
 
-def with_remembered(fitted: DeviceProfile, path: Path, again: bool) -> DeviceProfile:
+def with_remembered(
+    fitted: DeviceProfile, path: Path, again: bool, timed: Container[str] = ()
+) -> DeviceProfile:
     """With what the profile before this one knows and no journal holds: exactly timed operations of
-    the same libraries."""
+    the same libraries. ``timed``: the keys that the journal holds, whether they count or not."""
     if again or not path.exists():
         return fitted
     try:
@@ -112,7 +114,9 @@ def with_remembered(fitted: DeviceProfile, path: Path, again: bool) -> DevicePro
     ) != fitted.device.get("name"):
         return fitted
     return replace(
-        fitted, exact=before.exact, loader={**before.loader, **fitted.loader}
+        fitted,
+        exact={key: seconds for key, seconds in before.exact.items() if key not in timed},
+        loader={**before.loader, **fitted.loader},
     ).remembering(fitted.exact)
 
 

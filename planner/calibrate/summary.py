@@ -10,6 +10,7 @@ from typing import Any
 
 from planner.calibrate.fitting import CurveErrors, curve_errors
 from planner.devices.curves import Curve
+from planner.devices.load import UnderLoad
 from planner.devices.profile import DeviceProfile
 
 
@@ -37,8 +38,14 @@ def summary(profile: DeviceProfile) -> dict[str, Any]:
         "facts": dict(profile.facts),
         "watts": dict(profile.watts),
         "loader": dict(profile.loader),
+        "load": _load(profile.load),
         "doubts": [{"what": what, "mend": mend} for what, mend in profile.doubts],
     }
+
+
+def _load(load: UnderLoad | None) -> dict[str, Any] | None:
+    """How much of it other programs disturbed; None where nobody looked."""
+    return None if load is None else {**load.as_written(), "is_too_much": load.is_too_much}
 
 
 def _overall(curves: Sequence[Curve]) -> dict[str, float | None]:

@@ -3,6 +3,7 @@ there."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,9 @@ class Tools:
     compiled: Callable[[Any], Iterator[Record]] | None = None
     trainer: Callable[..., Iterator[Record]] | None = None
     start_up: Callable[..., Iterator[Record]] | None = None
+    #: Made once for a device; visits of it are ``session.watch.Visit``.
+    reference: Callable[[Any], Callable[[str], dict[str, Any]]] | None = None
+    pause: Callable[[float], None] = time.sleep
 
 
 def real_tools() -> Tools:
@@ -38,6 +42,7 @@ def real_tools() -> Tools:
     from planner.calibrate.host.start_up import measure_start_up
     from planner.calibrate.host.trainers import measured_trainer
     from planner.calibrate.operations.execute import CannotRun
+    from planner.calibrate.operations.reference import Reference
     from planner.calibrate.operations.timing import time_case
     from planner.calibrate.suites import suite
     from planner.devices.telemetry.monitor import Monitor, doubts_of
@@ -54,4 +59,5 @@ def real_tools() -> Tools:
         compiled=measure_compiled,
         trainer=measured_trainer,
         start_up=measure_start_up,
+        reference=Reference,
     )

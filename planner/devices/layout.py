@@ -49,3 +49,4 @@ class WrittenProfile(TypedDict):
     exact: NotRequired[Mapping[str, float]]
     loader: NotRequired[Mapping[str, Any]]
     datasheet: NotRequired[Mapping[str, Mapping[str, Any]]]
+    load: NotRequired[Mapping[str, Any]]

@@ -9,7 +9,12 @@ from typing import Any
 from planner.devices import profile as profiles
 from planner.devices.processors import processor_spec
 from planner.devices.profile import DeviceProfile
-from planner.devices.specification import DeviceSpec, all_devices, with_profile
+from planner.devices.specification import (
+    MEASURED_RATES,
+    DeviceSpec,
+    all_devices,
+    with_profile,
+)
 from planner.errors import ProfileError
 from planner.operations.registry import family_kind
 
@@ -78,7 +83,7 @@ def _from_measurements(profile: DeviceProfile) -> DeviceSpec:
         l2_bytes=device.get("l2_bytes"),
         compute_capability=device.get("compute_capability"),
         launch_date=None,
-        basis="measured rates, no datasheet",
+        basis=MEASURED_RATES,
         traps="",
         sources="device profile",
     )

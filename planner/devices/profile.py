@@ -24,6 +24,8 @@ from planner.devices import beside
 from planner.devices.beside import Beside
 from planner.devices.curves import Curve, Error, Point
 from planner.devices.layout import FORMAT, MARK, WrittenCurve, WrittenProfile
+from planner.devices.load import UnderLoad
+from planner.devices.load import read as read_load
 from planner.errors import FieldName, MachineError, ProfileError
 from planner.moment import once
 from planner.operations.registry import family_kind, features_of
@@ -44,7 +46,8 @@ class DeviceProfile:
     ``<name>.<kind>``. ``facts``: other measured numbers by name, the unit in it. ``watts``: mean
     power by kind of operation. ``doubts``: (what, how to mend it). ``exact``: seconds by a case's
     key. ``loader``: what the host can feed, by modality. ``datasheet``: how far measured sizes
-    lie from the datasheet's price, by family."""
+    lie from the datasheet's price, by family. ``load``: how much of it was measured under load,
+    None where nobody looked."""
 
     device: Mapping[str, Any]
     provenance: Mapping[str, Any]
@@ -56,6 +59,7 @@ class DeviceProfile:
     exact: Mapping[str, float] = field(default_factory=dict[str, float])
     loader: Mapping[str, Any] = field(default_factory=dict[str, Any])
     datasheet: Mapping[str, Beside] = field(default_factory=dict[str, Beside])
+    load: UnderLoad | None = None
 
     @property
     def key(self) -> str:
@@ -210,6 +214,7 @@ def _parsed(written: WrittenProfile) -> DeviceProfile:
         exact=_positive(written.get("exact", {}), "exact"),
         loader=dict(written.get("loader", {})),
         datasheet=beside.read(written.get("datasheet", {})),
+        load=read_load(written.get("load")),
     )
 
 
@@ -322,6 +327,7 @@ def as_written(profile: DeviceProfile) -> dict[str, Any]:
         "watts": _rounded(profile.watts),
         "loader": dict(profile.loader),
         "datasheet": beside.as_written(profile.datasheet),
+        **({} if profile.load is None else {"load": profile.load.as_written()}),
         "exact": _rounded(profile.exact, 4),
         "curves": [_curve_written(profile.curves[name]) for name in sorted(profile.curves)],
     }

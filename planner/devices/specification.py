@@ -18,6 +18,7 @@ from planner.errors import ProfileError, QuestionError
 from planner.units import GIB, GIGA, MIB, TERA
 
 if TYPE_CHECKING:
+    from planner.devices.load import UnderLoad
     from planner.devices.profile import DeviceProfile
 
 TABLE = ("gpus", "gpus.csv")
@@ -29,6 +30,8 @@ MATMUL_TYPES = {number: number for number in RATES} | {"amp_fp16": "fp16", "amp_
 CUDA_LIKE = ("nvidia", "amd")
 #: The compute capability from which NVIDIA's hardware multiplies a type (CUDA C guide).
 _NATIVE_FROM = {"fp16": (5, 3), "tf32": (8, 0), "bf16": (8, 0), "fp8": (8, 9), "int8": (7, 5)}
+#: ``DeviceSpec.basis`` of a device that only its profile knows.
+MEASURED_RATES = "measured rates, no datasheet"
 #: How an operation's time is found, best first.
 BASES = ("exact", "calibrated", "datasheet")
 
@@ -90,6 +93,13 @@ class DeviceSpec:
             return self.memory_bandwidth_bytes_per_s
         return None if self.calibration is None else self.calibration.memory_bytes_per_s
 
+    @property
+    def load(self) -> UnderLoad | None:
+        """What other programs left of the measurements that times stand on; None where they stand
+        on none, or nobody looked."""
+        priced = self.pricing == "calibrated" and self.calibration is not None
+        return self.calibration.load if priced and self.calibration is not None else None
+
     def supports(self, precision: str) -> bool:
         """Whether the hardware runs this precision natively (bf16 and tf32 need compute capability
         8.0 on NVIDIA, CUDA C guide)."""
@@ -149,12 +159,14 @@ class DeviceSpec:
 
 
 def with_profile(spec: DeviceSpec, profile: DeviceProfile) -> DeviceSpec:
-    """The device, priced by what was measured on such a one; its memory as torch saw it."""
+    """The device, priced by what was measured on such a one; its memory as torch saw it. Where most
+    was measured under load the datasheet prices it, if there is one."""
     seen = profile.device.get("total_memory_bytes")
+    too_much = profile.load is not None and profile.load.is_too_much
     return replace(
         spec,
         calibration=profile,
-        pricing="calibrated",
+        pricing="datasheet" if too_much and spec.basis != MEASURED_RATES else "calibrated",
         total_memory_bytes=int(seen or spec.total_memory_bytes),
         memory_is_nominal=spec.memory_is_nominal and not seen,
     )

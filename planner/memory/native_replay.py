@@ -1,11 +1,12 @@
-"""The caching allocator's replay again, for speed: torch's defaults and no limit on memory, over
-whole steps.
+"""The caching allocator's replay again, for speed: torch's defaults, or segments that grow, with
+any rounding of sizes; no limit on memory, over whole steps.
 
 Does to a step what ``CachingAllocator`` does request by request. Without a limit nothing is given
 back to the driver, so the pool of small blocks and that of large ones never meet: each is played on
 its own, as plain integers. Addresses and sizes are in units of 512 B. A free block is one integer,
 size << 40 | address, so that the sorted list of them is in best-fit order; it is found by its two
-ends when a neighbour is freed. Segments lie a unit apart, lest they merge.
+ends when a neighbour is freed. Segments lie a unit apart, lest they merge; a segment that grows is
+one, and its end is where memory is mapped.
 """
 
 from __future__ import annotations
@@ -15,12 +16,34 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.memory.allocator import MIN_BLOCK, SMALL_SIZE, segment_size
+from planner.memory.allocator import (
+    LARGE_BUFFER,
+    MIN_BLOCK,
+    PLAIN,
+    SMALL_BUFFER,
+    SMALL_SIZE,
+    AllocatorConfig,
+    segment_size,
+)
+from planner.memory.blocks import block_size
 
 _SHIFT = 40  # addresses up to 512 TiB
 _ADDRESS = (1 << _SHIFT) - 1
 _SIZE = ~_ADDRESS
 _SMALL = SMALL_SIZE // MIN_BLOCK
+
+
+def plays(config: AllocatorConfig) -> bool:
+    """Whether settings need no replay request by request."""
+    return config.max_split_bytes is None and config.garbage_collection_threshold is None
+
+
+def _rounded(sizes: np.ndarray, config: AllocatorConfig) -> np.ndarray:
+    if not config.roundup_divisions:
+        return sizes
+    each: list[int] = sizes.tolist()
+    found = {size: block_size(size, config) if size > 0 else 0 for size in set(each)}
+    return np.array([found[size] for size in each], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -38,10 +61,15 @@ class NativeReplay:
     """``sizes``: bytes of each key, int64 [n_keys]. ``play`` lists of keys: ``key ≥ 0`` allocates,
     ``~key`` frees what is alive."""
 
-    def __init__(self, sizes: np.ndarray) -> None:
-        self._rounded = -(-sizes // MIN_BLOCK)
-        units = self._rounded.tolist()
-        self._pools = _Pool(units, 0), _Pool(units, _SMALL)
+    def __init__(self, sizes: np.ndarray, config: AllocatorConfig = PLAIN) -> None:
+        """``config``: one that ``plays`` says yes to."""
+        self._rounded = -(-_rounded(sizes, config) // MIN_BLOCK)
+        units: list[int] = self._rounded.tolist()
+        if config.expandable_segments:
+            pages = SMALL_BUFFER // MIN_BLOCK, LARGE_BUFFER // MIN_BLOCK
+            self._pools = tuple(_GrowingPool(units, page) for page in pages)
+        else:
+            self._pools = _Pool(units, 0), _Pool(units, _SMALL)
         self._played: list[tuple[np.ndarray, np.ndarray]] = []  # keys, signed blocks
         self._allocated = 0
         self._peak = (0, 0, 0, -1)  # units, piece of the log, position in it, operation
@@ -166,3 +194,83 @@ class _Pool:
         self.top += wanted + 1
         self.reserved += wanted
         return wanted << _SHIFT | address
+
+
+class _GrowingPool:
+    """The blocks of a segment that grows (``expandable_segments``), in units: memory is mapped from
+    address 0 to ``top``, a whole ``page`` at a time. Nothing is unmapped without a limit."""
+
+    def __init__(self, units: list[int], page: int) -> None:
+        self.units, self.page = units, page
+        self.top = 0
+        self.order: list[int] = []
+        self.starting: dict[int, int] = {}
+        self.ending: dict[int, int] = {}
+        self.held: dict[int, int] = {}
+
+    @property
+    def reserved(self) -> int:
+        return self.top
+
+    def play(self, events: list[int]) -> list[int]:
+        """As ``_Pool.play``."""
+        units, order, held = self.units, self.order, self.held
+        starting, ending = self.starting, self.ending
+        after_of, before_of, take = starting.pop, ending.pop, held.pop
+        blocks: list[int] = []
+        note = blocks.append
+        for key in events:
+            if key >= 0:
+                size = units[key]
+                found = self._found(size)
+                address, left = found & _ADDRESS, (found >> _SHIFT) - size
+                if left:
+                    rest = address + size
+                    starting[rest] = ending[rest + left] = found = left << _SHIFT | rest
+                    insort(order, found)
+                held[key] = size << _SHIFT | address
+                note(size)
+                continue
+            block = take(~key, 0)
+            size = block >> _SHIFT
+            note(-size)
+            if not size:
+                continue
+            address = block & _ADDRESS
+            after, before = after_of(address + size, 0), before_of(address, 0)
+            if after:
+                del order[bisect_left(order, after)]
+                block += after & _SIZE
+            if before:
+                del order[bisect_left(order, before)]
+                block = before + (block & _SIZE)
+            address = block & _ADDRESS
+            starting[address] = ending[address + (block >> _SHIFT)] = block
+            insort(order, block)
+        return blocks
+
+    def _found(self, size: int) -> int:
+        """A free block for so many units, taken out: the smallest that fits, the one at the growing
+        end only where no other does, which may have to grow."""
+        order = self.order
+        index = bisect_left(order, size << _SHIFT)
+        if index < len(order):
+            at_end = (order[index] & _ADDRESS) + (order[index] >> _SHIFT) == self.top
+            if at_end and index + 1 < len(order):
+                index += 1
+            return self._taken(index)
+        tail = self.ending.get(self.top, 0)
+        room = tail >> _SHIFT
+        found = tail if tail else self.top
+        if tail:
+            self._taken(bisect_left(order, tail))
+        grown = -(-(size - room) // self.page) * self.page
+        self.top += grown
+        return found + (grown << _SHIFT)
+
+    def _taken(self, index: int) -> int:
+        found = self.order.pop(index)
+        address = found & _ADDRESS
+        del self.starting[address]
+        del self.ending[address + (found >> _SHIFT)]
+        return found

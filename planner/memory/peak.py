@@ -17,6 +17,7 @@ import numpy as np
 
 from planner.memory.allocator import (
     MIN_BLOCK,
+    PLAIN,
     AllocatorConfig,
     Block,
     CachingAllocator,
@@ -32,7 +33,7 @@ from planner.memory.lifetimes import (
     steady_step,
 )
 from planner.memory.live_bytes import peak_allocated
-from planner.memory.native_replay import Moment, NativeReplay
+from planner.memory.native_replay import Moment, NativeReplay, plays
 from planner.operations.registry import kind_of
 from planner.trace.table import CATEGORIES, PHASES, StepTrace
 
@@ -75,15 +76,12 @@ class PeakMemory:
         return self.reserved_bytes - self.allocated_bytes
 
 
-_DEFAULT = AllocatorConfig()
-
-
 def replay(
     trace: StepTrace,
     point: Mapping[str, int | None],
     *,
     accumulation: int = 1,
-    config: AllocatorConfig = _DEFAULT,
+    config: AllocatorConfig = PLAIN,
     workspace: tuple[int, ...] = (),
     limit_bytes: int | None = None,
     emptied: int | None = None,
@@ -98,8 +96,8 @@ def replay(
     sizes = trace.storage_bytes(trace.dims(**point))[trace.size]
     pieces = Pieces(trace, sizes, accumulation, workspace)
     steps = _steps(trace, pieces, emptied)
-    if config == AllocatorConfig() and emptied is None:
-        peak = _replay_native(trace, pieces)
+    if plays(config) and emptied is None:
+        peak = _replay_native(trace, pieces, config)
         if limit_bytes is None or peak.reserved_bytes <= limit_bytes:
             return peak
     try:
@@ -139,7 +137,7 @@ def passes_within(
     accumulation: int,
     workspace: tuple[int, ...],
     limit_bytes: int,
-    config: AllocatorConfig = _DEFAULT,
+    config: AllocatorConfig = PLAIN,
 ) -> bool:
     """``replay(…, limit_bytes=…).fits`` of a point that reserves more than the limit where nothing
     holds the allocator back. Raises as ``replay``."""
@@ -213,8 +211,8 @@ def _with_workspaces(
     return np.insert(keys, places, wanted[1]), np.insert(operations, places, wanted[0])
 
 
-def _replay_native(trace: StepTrace, pieces: Pieces) -> PeakMemory:
-    run = NativeReplay(pieces.sizes)
+def _replay_native(trace: StepTrace, pieces: Pieces, config: AllocatorConfig = PLAIN) -> PeakMemory:
+    run = NativeReplay(pieces.sizes, config)
     run.play(*pieces.start)
     run.play(*pieces.first)
     for _ in range(STEADY_STEPS):

@@ -12,7 +12,8 @@ from planner.cost.energy import Energy, energy
 from planner.figures import Estimate
 from planner.models.facts import ModelFacts
 from planner.plan.around.offloaded import host_warnings
-from planner.plan.billing import project_bill, runs_in_all, with_interruptions
+from planner.plan.before_corrections import Before, before_corrections, said_of
+from planner.plan.billing import runs_in_all
 from planner.plan.enough_data import EnoughData, enough_data
 from planner.plan.inputs.defaults import TrainingChoices
 from planner.plan.inputs.hardware import RentedDevice
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class Option:
-    """A priced way to do it; figures are of all its stages."""
+    """A priced way to do it; figures are of all its stages. ``before``: what it was before the
+    user's own runs corrected it, None where they did not."""
 
     placement: Placement
     rented: RentedDevice
@@ -41,6 +43,7 @@ class Option:
     enough: EnoughData | None = None
     serving: Serving | None = None
     served_on: RentedDevice | None = None
+    before: Before | None = None
     limits: list[Limit] = field(default_factory=list)
     assumptions: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -94,26 +97,6 @@ class Option:
         return self.bill.usd + self.serving.usd_always_on.scale(months)
 
 
-def billed(problem: Problem, placement: Placement, rented: RentedDevice) -> tuple[Run, Bill | None]:
-    """A placement at an offer: its run with the interruptions there, and what the project pays
-    (None where no price is known). Raises QuestionError for a spot run that would not end."""
-    question, offer, devices = problem.question, rented.offer, rented.parallel.devices
-    saved = placement.checkpoint_bytes
-    run = with_interruptions(question, placement.run, offer, devices, saved)
-    if offer is None:
-        return run, None
-    return run, project_bill(
-        question,
-        run,
-        offer,
-        devices,
-        prices=rented.prices,
-        data=problem.data,
-        checkpoint_bytes=saved,
-        disk_bytes=placement.disk_bytes,
-    )
-
-
 def priced(
     problem: Problem, placement: Placement, rented: RentedDevice, run: Run, bill: Bill | None
 ) -> Option:
@@ -127,6 +110,8 @@ def priced(
         watts=mean_watts(rented.spec, placement.heaviest.step.time),
     )
     option = Option(placement, rented, run, bill, used)
+    option.before = before_corrections(problem, placement, rented)
+    option.assumptions += said_of(option.before, run)
     option.warnings += host_warnings(question, placement.shown, offer)
     _say_of_the_device(option)
     _say_of_the_variant(problem, option)
@@ -141,6 +126,10 @@ def _say_of_the_device(option: Option) -> None:
         option.warnings += [
             f"the calibration of {spec.name} is doubtful: {doubt}"
             for doubt, _ in spec.calibration.doubts
+        ]
+    elif spec.calibration is not None and spec.calibration.load is not None:
+        option.warnings += [
+            f"the calibration of {spec.name} was made under load: times stand on the datasheet"
         ]
 
 

@@ -27,7 +27,7 @@ from planner.question import Question
 from planner.step_time.clock import StepClock
 from planner.trace.source import TraceSource
 from planner.trace.table import StepTrace, traced_length
-from planner.uncertainty.spread import spread
+from planner.uncertainty.spread import time_spread
 from planner.units import SECONDS_PER_HOUR, format_count
 
 #: Rounds in which the number of requests in flight settles.
@@ -83,7 +83,7 @@ def serve(
     at_once = _at_once(
         question, spec, decoding, parameters=parameters, prompt=prompt, output=output
     )
-    sure = spread("time", spec.pricing, source.facts.modality, spec.key)
+    sure = time_spread(spec, source.facts.modality)
     time = StepClock(spec).price(
         forward_only(trace), dims, precision=source.recipe.precision, compiled=source.recipe.compile
     )

@@ -21,7 +21,7 @@ from planner.devices.profile import user_folder, write
 from planner.errors import MachineError, ProfileError
 from planner.moment import once
 
-FORMAT = 1
+FORMAT = 2
 MARK = "planner_corrections"
 ANY = "any"
 _LEFT_OUT: ContextVar[bool] = ContextVar("corrections_left_out", default=False)
@@ -31,7 +31,12 @@ _LEFT_OUT: ContextVar[bool] = ContextVar("corrections_left_out", default=False)
 class Correction:
     """``bias_log``: logarithm of what the planner's middle is multiplied with; ``sigma_log``:
     standard deviation of what is left. ``family``: a modality, or ``any``. ``runs`` measured runs
-    of ``models`` models, learnt on ``made`` (ISO date)."""
+    of ``models`` models, learnt on ``made`` (ISO date).
+
+    ``in_force``: whether it makes runs that did not teach it better by more than chance. ``judged``
+    kinds of models were left out in turn, None where that was never done; ``error_before`` and
+    ``error_after``: their median relative errors without it and with it; ``gain_log`` by how much
+    |ln(predicted / measured)| fell in the mean of these kinds, ``margin_log`` what it had to."""
 
     quantity: str  # time | allocated | reserved | context
     basis: str
@@ -42,12 +47,33 @@ class Correction:
     runs: int
     models: int
     made: str
+    in_force: bool = False
+    judged: int | None = None
+    error_before: float | None = None
+    error_after: float | None = None
+    gain_log: float | None = None
+    margin_log: float | None = None
 
     @property
     def source(self) -> str:
         return (
             f"{self.runs} runs of {self.models} models measured on this device, learnt {self.made}"
         )
+
+    @property
+    def factor(self) -> float:
+        """What a figure's middle is multiplied with."""
+        return math.exp(self.bias_log)
+
+    @property
+    def judgement(self) -> str:
+        """Whether it is in force, and why."""
+        if self.judged is None:
+            return "not in force: never judged by runs left out; planner correct judges it"
+        if self.error_before is None or self.error_after is None:
+            return f"not in force: runs of {self.judged} kinds of models are too few to judge it"
+        told = f"{self.error_before:.1%} became {self.error_after:.1%} on models left out"
+        return told if self.in_force else f"not in force: {told}"
 
 
 def corrections_file() -> Path:
@@ -73,6 +99,11 @@ def without() -> Iterator[None]:
 def corrections() -> tuple[Correction, ...]:
     """Those in force; none without a file. Raises ProfileError, in one line, for a damaged or newer
     file."""
+    return tuple(c for c in known_corrections() if c.in_force)
+
+
+def known_corrections() -> tuple[Correction, ...]:
+    """Those that were learnt, in force or not. Raises as ``corrections``."""
     return () if _LEFT_OUT.get() else once("corrections", _kept)[0]
 
 
@@ -92,14 +123,29 @@ def _kept() -> tuple[tuple[Correction, ...], frozenset[str]]:
 
 
 def correction(quantity: str, basis: str, device: str, family: str) -> Correction | None:
-    """The one for this kind of work, else for any on this device; None without one."""
-    known = corrections()
+    """The one for this kind of work; else, where this kind was not judged by itself, for any on
+    this device. None without one in force."""
+    known = known_corrections()
     if not known:
         return None
     own = {
         c.family: c for c in known if (c.quantity, c.basis, c.device) == (quantity, basis, device)
     }
-    return own.get(family) or own.get(ANY)
+    found = own.get(family) or own.get(ANY)
+    return found if found is not None and found.in_force else None
+
+
+#: What of a step and its memory is corrected; all of it is learnt from measured runs.
+QUANTITIES = ("time", "allocated", "reserved", "context")
+
+
+def in_force_on(basis: str, device: str, family: str) -> tuple[Correction, ...]:
+    """Those that move a figure of this kind of work on this device."""
+    asked = (
+        correction(quantity, basis, device, ANY if quantity == "context" else family)
+        for quantity in QUANTITIES
+    )
+    return tuple(one for one in asked if one is not None)
 
 
 @cache

@@ -8,13 +8,18 @@ here and nowhere else.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 from planner import tables
 from planner.errors import ProfileError
 from planner.figures import Estimate
 from planner.uncertainty.corrections import ANY, correction
+
+if TYPE_CHECKING:
+    from planner.devices.specification import DeviceSpec
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,10 @@ class Spread:
             self if self.runs or sigma_log <= self.sigma_log else replace(self, sigma_log=sigma_log)
         )
 
+    def widened(self, doubt_log: float) -> Spread:
+        """With a doubt that the runs behind this spread did not have."""
+        return replace(self, sigma_log=math.hypot(self.sigma_log, doubt_log)) if doubt_log else self
+
     def around(self, value: float) -> Estimate:
         return Estimate.with_spread(value, self.sigma_log, self.bias_log)
 
@@ -43,6 +52,14 @@ def spread(quantity: str, basis: str, family: str, device: str | None = None) ->
     if learnt is None:
         return stated
     return Spread(learnt.sigma_log, stated.bias_log + learnt.bias_log, learnt.runs, learnt.source)
+
+
+def time_spread(spec: DeviceSpec, family: str, doubt_log: float | None = None) -> Spread:
+    """How far seconds on a device may be off, with what load left in its calibration: by default
+    over all operations. Raises ProfileError."""
+    if doubt_log is None:
+        doubt_log = 0.0 if spec.load is None else spec.load.doubt_log
+    return spread("time", spec.pricing, family, spec.key).widened(doubt_log)
 
 
 def moved(figure: Estimate, quantity: str, basis: str, device: str) -> Estimate:

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from planner.figures import Z90, Estimate
+from planner.uncertainty.corrections import QUANTITIES
 from planner.validate.correct import Residual, predicted_apart
 from planner.validate.summaries import Comparison
 
 #: Comparisons that corrections are learnt from; what else is compared follows from these.
-LEARNT = ("time", "allocated", "reserved", "context")
+LEARNT = QUANTITIES
 #: Surer than this no figure is said to be, so that a residual of an exact figure can be weighed.
 LEAST_SPREAD = 0.01
 
@@ -39,6 +40,8 @@ def residual(comparison: Comparison) -> Residual:
         group=group(c),
         log_ratio=-c.log_ratio,
         sigma_log=max(sigma_log, LEAST_SPREAD),
+        kin=c.family,
+        source=c.table,
     )
 
 
@@ -48,9 +51,9 @@ def group(comparison: Comparison) -> str:
 
 
 def left_out(comparisons: Iterable[Comparison]) -> list[Comparison]:
-    """Each comparison as it would be if the planner had learnt from all other models and strategies
-    of its device and basis, and not from this one. A comparison whose cell holds no other group
-    stays as it is."""
+    """Each comparison as it would be if the planner had learnt from all other kinds of models of
+    its device and basis, judged by them whether that helps, and not seen this one. Where it does
+    not a comparison stays as it is."""
     teaching = [c for c in comparisons if teaches(c)]
     pairs = [(residual(c), c) for c in teaching]
     own = {id(r): c for r, c in pairs}

@@ -1,8 +1,8 @@
 """Measured runs against today's estimates: by the planner's own word, by corrections learnt from
 other runs, and by those in force.
 
-No run is judged by a correction that it taught: the second account leaves out each model and
-strategy in turn, the third leaves out the runs that the corrections in force were learnt from.
+No run is judged by a correction that it taught: the second account leaves out each kind of model in
+turn, the third leaves out the runs that the corrections in force were learnt from.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ BASES = ("best", "datasheet", "calibrated", "exact")
 ACCOUNTS = {
     "in_force": "with the corrections in force, on runs that taught none of them",
     "plain": "without corrections",
-    "left_out": "corrected, each model and strategy judged by the others",
+    "left_out": "corrected, each kind of model judged by the others",
 }
 
 
 @dataclass(frozen=True)
 class Validation:
-    """``plain``: without corrections. ``left_out``: with corrections learnt from every other model
-    and strategy of the same device. ``in_force``: with those kept now, over the runs that did not
-    teach them (empty without corrections)."""
+    """``plain``: without corrections. ``left_out``: with corrections learnt from every other kind
+    of model on the same device, where these say that they help. ``in_force``: with those kept now,
+    over the runs that did not teach them (empty without corrections)."""
 
     cases: int
     plain: tuple[Comparison, ...]

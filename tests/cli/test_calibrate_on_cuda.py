@@ -13,6 +13,7 @@ from fakes import nvml  # noqa: E402
 from fakes.torch_cuda import GIB, on_cuda, properties  # noqa: E402
 
 from planner.calibrate import context, facts, suites  # noqa: E402
+from planner.calibrate.operations import reference  # noqa: E402
 from planner.calibrate.operations.backends import CudaBackend  # noqa: E402
 from planner.cli import main  # noqa: E402
 from planner.devices.telemetry.nvml import Nvml  # noqa: E402
@@ -35,6 +36,10 @@ FACTS = {
 }
 
 
+def _quiet(visited, _part):
+    return {"mean": 1.1e-3, "least": 1e-3, "clock_mhz": visited._clock()}
+
+
 @pytest.fixture
 def small(monkeypatch):
     """A suite of a few sizes, and facts of small buffers: the paths are the same."""
@@ -46,6 +51,8 @@ def small(monkeypatch):
     monkeypatch.setattr(facts, "_ALLOCATED", {"malloc_seconds": 1 << 12})
     for name, seconds in (("_ONE_SECONDS", 0.01), ("_RESTING_SECONDS", 0.01)):
         monkeypatch.setattr(facts, name, seconds)
+    # the machine that the test runs on is as quiet as this says
+    monkeypatch.setattr(reference.Reference, "__call__", _quiet)
     # what another process with a context takes cannot be seen without a device
     monkeypatch.setattr(context, "LEAST_SECONDS", 1e9)
 
@@ -140,3 +147,13 @@ def test_properties_as_torch_names_them(monkeypatch, answers, dtypes, cache):
         assert (device.dtypes(), device.cache_bytes) == (dtypes, cache)
         assert device.nvml.handle == "board" and device.alive()
         assert asked == ([] if "pci_bus_id" in answers else ["00000000:01:00.0"])
+
+
+def test_a_visit_to_the_reference_tells_the_clock(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", nvml.library())
+    monkeypatch.setitem(reference._WIDTH, "cuda", 32)
+    with on_cuda(monkeypatch):
+        visit = reference.Reference(CudaBackend(0))
+        found = [visit(part) for part in ("device", "host")]
+    for one in found:
+        assert 0 < one["least"] <= one["mean"] and one["clock_mhz"] == 1980.0

@@ -68,6 +68,12 @@ def test_a_run_is_measured_with_all_its_counters(measured, precision):
     assert {"reset_peak_memory_stats", "synchronize", "memory_stats", "empty_cache"} <= set(asked)
 
 
+def test_the_local_device_is_found_by_what_its_driver_says(measured):
+    code, err, (run,), _ = measured("--gpu", "local", "--strategy", "lora")
+    assert (code, err) == (0, "")
+    assert run.setup["gpu"] == "NVIDIA H100 80GB HBM3" and run.measurement["energy_joules"] > 0
+
+
 @pytest.mark.parametrize("strategy", ["lora", "partial_fine_tune", "scratch"])
 def test_strategies(measured, strategy):
     code, err, (run,), _ = measured("--strategy", strategy)

@@ -161,12 +161,14 @@ def test_corrections_are_learnt_shown_used_and_removed(planner, ledger, tmp_path
     code, out, _ = planner("correct")
     assert (
         code == 0
-        and "step time, datasheet, any work" in out
-        and "In force now" in out
+        and "step time, datasheet, text" in out
+        and "in force now, kept in" in out
+        and "models that are left out" in out
+        and "not in force" in out
         and "judged by the others" in out
     )
     shown = json.loads(planner("correct", "--show", "--json")[1])["corrections"]
-    time = next(c for c in shown if c["quantity"] == "time" and c["family"] == "any")
+    time = next(c for c in shown if c["quantity"] == "time" and c["family"] == "text")
     assert 0.15 < time["bias_log"] < 0.3 and time["runs"] == 4 and time["models"] == 4
     with Ledger() as book:
         for record in records(tmp_path, runs=SHIPPED[4:]):

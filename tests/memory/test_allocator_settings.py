@@ -18,7 +18,7 @@ from planner.memory.allocator import (
 )
 from planner.memory.peak import replay
 from planner.models.resolve import resolve
-from planner.plan.around.allocator import allocator_of
+from planner.plan.around.allocator import allocator_lines, allocator_of
 from planner.question import Question
 from planner.question.importers import importer_of
 from planner.trace.source import trace_for
@@ -161,7 +161,24 @@ def asked(text):
     [
         ("expandable_segments:True", AllocatorConfig(expandable_segments=True)),
         ("PYTORCH_CUDA_ALLOC_CONF=max_split_size_mb:512", AllocatorConfig(False, 512 * MIB)),
-        ("PYTORCH_ALLOC_CONF='roundup_power2_divisions:4'", AllocatorConfig(False, None, 4)),
+        (
+            "PYTORCH_ALLOC_CONF='roundup_power2_divisions:4'",
+            AllocatorConfig(False, None, (4,) * 16),
+        ),
+        (
+            "roundup_power2_divisions:[256:1,512:2,1024:4,>:8],expandable_segments:True",
+            AllocatorConfig(True, None, (1,) * 9 + (2, 4) + (8,) * 5),
+        ),
+        ("roundup_power2_divisions:[4:2]", AllocatorConfig(False, None, (2,) * 3 + (0,) * 13)),
+        ("roundup_power2_divisions:1", AllocatorConfig()),
+        (
+            "garbage_collection_threshold:0.8",
+            AllocatorConfig(garbage_collection_threshold=0.8),
+        ),
+        (
+            "max_split_size_mb:64,max_non_split_rounding_mb:32",
+            AllocatorConfig(max_split_bytes=64 * MIB, non_split_bytes=32 * MIB),
+        ),
         ("backend:native, expandable_segments:False", AllocatorConfig()),
         ("pinned_use_cuda_host_register:True", AllocatorConfig()),
         ("", AllocatorConfig()),
@@ -174,11 +191,16 @@ def test_settings_are_read_as_torch_reads_them(text, config):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("garbage_collection_threshold:0.8", "how long a block was not used"),
+        ("garbage_collection_threshold:1.5", "no setting"),
+        ("garbage_collection_threshold:often", "no setting"),
+        ("per_process_memory_fraction:0.5", "less memory"),
+        ("max_non_split_rounding_mb:19", "at least 20"),
         ("backend:cudaMallocAsync", "its own way"),
         ("max_split_size_mb:16", "more than 20"),
         ("roundup_power2_divisions:3", "no setting"),
-        ("roundup_power2_divisions:[256:1,>:8]", "no setting"),
+        ("roundup_power2_divisions:[256:3,>:8]", "no setting"),
+        ("roundup_power2_divisions:[255:1]", "no setting"),
+        ("roundup_power2_divisions:[256:1", "no setting"),
         ("expandable_segments", "no setting"),
         ("segments:True", "no setting"),
     ],
@@ -224,3 +246,15 @@ def test_trainers_key_is_the_question_s():
     document = {"model_name_or_path": "gpt2", "torch_empty_cache_steps": 4}
     found = importer_of(document).read(document, 1)
     assert found.values["empty_cache_steps"] == 4
+
+
+def test_a_threshold_without_a_limit_is_said_to_change_nothing():
+    question = Question(
+        model="gpt2",
+        samples=1,
+        tokens_per_sample=8,
+        allocator="garbage_collection_threshold:0.6,roundup_power2_divisions:[1:2,>:8]",
+    )
+    replayed, idle = allocator_lines(question)
+    assert "2 or 8 steps" in replayed.text and not replayed.warning
+    assert "changes nothing" in idle.text and idle.warning

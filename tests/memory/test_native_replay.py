@@ -1,5 +1,7 @@
 """The fast replay against the allocator that goes request by request."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from handmade_traces import traces
@@ -7,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.memory import peak as peak_module
-from planner.memory.allocator import CachingAllocator
-from planner.memory.native_replay import NativeReplay
+from planner.memory.allocator import PLAIN, AllocatorConfig, CachingAllocator
+from planner.memory.native_replay import NativeReplay, plays
 from planner.memory.peak import Pieces, replay, replay_by_request
 from planner.models.resolve import resolve
 from planner.trace.source import TraceSource
@@ -38,11 +40,23 @@ def runs(draw):
     return sizes, steps
 
 
-@settings(max_examples=200, deadline=None)
-@given(runs())
-def test_every_step_leaves_what_the_allocator_leaves(run):
+CONFIGS = st.sampled_from(
+    [
+        PLAIN,
+        AllocatorConfig(expandable_segments=True),
+        AllocatorConfig(roundup_divisions=4),
+        AllocatorConfig(roundup_divisions=(1, 8, 0, 2) + (4,) * 12),
+        AllocatorConfig(expandable_segments=True, roundup_divisions=8),
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(runs(), CONFIGS)
+def test_every_step_leaves_what_the_allocator_leaves(run, config):
+    assert plays(config)
     sizes, steps = run
-    fast, allocator, blocks = NativeReplay(np.array(sizes)), CachingAllocator(), {}
+    fast, allocator, blocks = NativeReplay(np.array(sizes), config), CachingAllocator(config), {}
     best, alive_then = 0, {}
     for step in steps:
         fast.play(np.array(step, dtype=np.int64), np.arange(len(step)))
@@ -75,30 +89,43 @@ def test_every_step_leaves_what_the_allocator_leaves(run):
     st.integers(1, 300),
     st.integers(1, 4),
     st.sampled_from([(), (8 * MIB,), (8 * MIB, 3 * MIB)]),
+    CONFIGS,
 )
-def test_the_same_answer_as_request_by_request(trace, batch, length, accumulation, workspace):
+def test_the_same_answer_as_request_by_request(
+    trace, batch, length, accumulation, workspace, config
+):
     point = {"B": batch, "S": length}
     sizes = trace.storage_bytes(trace.dims(**point))[trace.size]
     slow = replay_by_request(
-        trace, Pieces(trace, sizes, accumulation, workspace), CachingAllocator()
+        trace, Pieces(trace, sizes, accumulation, workspace), CachingAllocator(config)
     )
-    assert replay(trace, point, accumulation=accumulation, workspace=workspace) == slow
+    asked = {"accumulation": accumulation, "workspace": workspace, "config": config}
+    # of what a step maps anew the fast way says nothing
+    assert replay(trace, point, **asked) == replace(slow, regrown=0)
 
 
 @pytest.mark.parametrize(
-    "strategy, batch, length, accumulation",
-    [("fine_tune", 2, 512, 1), ("fine_tune", 3, 77, 4), ("feature_extraction", 5, 300, 2)],
+    "strategy, batch, length, accumulation, config",
+    [
+        ("fine_tune", 2, 512, 1, PLAIN),
+        ("fine_tune", 3, 77, 4, PLAIN),
+        ("feature_extraction", 5, 300, 2, PLAIN),
+        ("fine_tune", 2, 512, 1, AllocatorConfig(expandable_segments=True)),
+        ("fine_tune", 3, 77, 4, AllocatorConfig(expandable_segments=True)),
+        ("fine_tune", 2, 512, 1, AllocatorConfig(roundup_divisions=4)),
+    ],
 )
-def test_the_same_answer_of_a_recorded_step(strategy, batch, length, accumulation):
+def test_the_same_answer_of_a_recorded_step(strategy, batch, length, accumulation, config):
     trace = TraceSource(resolve("Llama-3.2-1B"), Recipe(strategy, "causal_lm", "bf16", "adamw")).at(
         B=batch, S=length
     )
     point, workspace = {"B": batch, "S": length}, (32 * MIB, 8 * MIB)
     sizes = trace.storage_bytes(trace.dims(**point))[trace.size]
     slow = replay_by_request(
-        trace, Pieces(trace, sizes, accumulation, workspace), CachingAllocator()
+        trace, Pieces(trace, sizes, accumulation, workspace), CachingAllocator(config)
     )
-    assert replay(trace, point, accumulation=accumulation, workspace=workspace) == slow
+    asked = {"accumulation": accumulation, "workspace": workspace, "config": config}
+    assert replay(trace, point, **asked) == replace(slow, regrown=0)
     assert slow.reserved_bytes >= slow.allocated_bytes > slow.requested_bytes * 0.99
 
 

@@ -11,10 +11,11 @@ from planner import tables
 from planner.budget.parts.subject import Json, Subject
 from planner.budget.what_if.changed_data import longer, more_samples
 from planner.errors import PlannerError
+from planner.plan.billed import billed
 from planner.plan.billing import habits_of
 from planner.plan.inputs.hardware import Hardware, RentedDevice
 from planner.plan.inputs.problem import Problem
-from planner.plan.options import Option, billed
+from planner.plan.options import Option
 from planner.plan.survey.candidate import Candidate, candidate
 from planner.plan.survey.offered import Market
 from planner.plan.survey.survey import survey

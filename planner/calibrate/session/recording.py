@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.calibrate import journal as journals
+from planner.calibrate import load as loads
 from planner.calibrate import retention
 from planner.calibrate.journal import Journal, Record
 from planner.calibrate.session.outcome import Outcome
@@ -95,9 +96,13 @@ class Recording:
 
     # ---- the profile
 
+    def counted(self) -> list[Record]:
+        """One record of each thing that was measured, those under load left out or marked."""
+        return journals.pooled(loads.judged(self.records))
+
     def fitted(self, search: bool) -> DeviceProfile:
         began = self.now
-        records = journals.pooled([*self.records, *self._doubts()])
+        records = journals.pooled([*self.counted(), *self._doubts()])
         fitted = self.tools.fit(records, search=search)
         self._fit_seconds = (self.now - began) * (1 if search else SEARCH_FACTOR)
         return fitted
@@ -142,7 +147,8 @@ class Recording:
         self._save(fitted)
 
     def _save(self, fitted: DeviceProfile) -> DeviceProfile:
-        whole = retention.with_remembered(fitted, self.path, self.plan.again)
+        timed = retention.timed(self.records)
+        whole = retention.with_remembered(fitted, self.path, self.plan.again, timed)
         device_profiles.save(whole, self.path)
         self._saved = self.now
         return whole

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from planner.blame import raised_by_planner
-from planner.calibrate import journal as journals
+from planner.calibrate import load as loads
 from planner.calibrate import retention
 from planner.calibrate.journal import Record
 from planner.calibrate.outliers import outliers
+from planner.calibrate.priors import prior
 from planner.calibrate.provenance import provenance
 from planner.calibrate.session.outcome import Ended, Outcome
 from planner.calibrate.session.plan import (
@@ -24,6 +25,7 @@ from planner.calibrate.session.plan import (
     Portion,
 )
 from planner.calibrate.session.recording import Recording
+from planner.calibrate.session.watch import Watch
 from planner.errors import MachineError, PlannerError
 from planner.operations.cases import Case, as_dict
 
@@ -63,6 +65,9 @@ class Run:
         self._overhead = 1.5
         self._case_wall = 0.05
         self._monitor: Any = None
+        visit = self._tools.reference(backend) if self._tools.reference is not None else None
+        self._watch = Watch(recording, visit, self._tools.pause)
+        self._disturbed_stages: dict[str, Callable[[], None]] = {}
 
     # ---- the order of things
 
@@ -79,6 +84,7 @@ class Run:
             if self._tools.start_up is not None:
                 self._stage("start_up", self._tools.start_up, START_UP)
             self._cases(self._recording.end - OUTLIERS.of(self._plan.seconds))
+            self._stages_again()
             self._outliers()
             self._cases(self._recording.end)
             self._improve()
@@ -92,7 +98,8 @@ class Run:
             stopped, code = str(error), error.exit_code
         if self._monitor is not None:
             self._monitor.stop()
-        counts = {"measured": self._measured, "failed": self._failed, "left": len(self._todo)}
+        left = len(self._todo) + len(self._watch.held)
+        counts = {"measured": self._measured, "failed": self._failed, "left": left}
         return self._recording.finished(stopped, code, counts)
 
     def _begin(self) -> None:
@@ -108,7 +115,7 @@ class Run:
                 "device": self._recording.facts,
             }
         )
-        done = set(retention.timed(self._recording.records))
+        done = loads.quiet_keys(self._recording.records)
         tried = {r["key"] for r in self._recording.records if r["record"] == "operation"}
         wanted = [case for case in self._tools.suite(self._backend) if case.key not in done]
         # what failed before comes last; the order stays otherwise
@@ -132,9 +139,24 @@ class Run:
         )
         if seconds <= MORE_TIME * before:
             return
+        part = loads.DEVICE if name == "facts" else loads.HOST
+        quiet = self._watch.waited(self._recording.now + seconds / 2, part)
+        seconds = self._recording.until(portion) - self._recording.now
         self._recording.announce(f"measuring {STAGES[name]}")
-        if self._drained(STAGES[name], lambda: measure(self._backend, budget_seconds=seconds)):
+        whole = self._drained(
+            STAGES[name], lambda: measure(self._backend, budget_seconds=seconds), part
+        )
+        quiet &= self._watch.stayed_quiet
+        if whole and quiet:
             self._recording.write({"record": "stage", "name": name, "seconds": seconds})
+        elif not quiet and name not in self._disturbed_stages:
+            self._disturbed_stages[name] = lambda: self._stage(name, measure, portion)
+
+    def _stages_again(self) -> None:
+        """What was measured under load but the operations, once more in a quiet moment."""
+        for again in list(self._disturbed_stages.values()):
+            if self._recording.now < self._recording.end:
+                again()
 
     def _loader(self) -> None:
         loader = self._plan.loader
@@ -155,13 +177,20 @@ class Run:
             self._recording.announce("compiling fused chains")
             self._drained("what torch.compile saves", lambda: measure(self._backend))
 
-    def _drained(self, name: str, records: Callable[[], Iterator[Record]]) -> bool:
+    def _drained(
+        self, name: str, records: Callable[[], Iterator[Record]], part: str | None = None
+    ) -> bool:
         """Write what a program yields; whether it came to its end. A failure of its own is a doubt,
-        not the run's end."""
+        not the run's end. ``part``: of the machine, whose reference is visited in between."""
+        self._watch.stayed_quiet = True
         try:
             for record in records():
                 self._recording.write(record)
+                if part is not None and self._watch.is_due:
+                    self._watch.look(part)
                 self._recording.tick(f"measuring {name}")
+            if part is not None:
+                self._watch.look(part)
             return True
         except (PlannerError, Ended):
             raise
@@ -181,21 +210,32 @@ class Run:
     def _cases(self, end: float, seconds: float | None = None) -> None:
         """Cases in their order until ``end``; ``seconds`` each, else what is left shared among
         those left."""
-        while self._todo and self._recording.now + self._case_wall < end:
+        if not self._todo and not self._watch.held:
+            return
+        self._watch.look()
+        while self._recording.now + self._case_wall < end and self._has_more(end):
             given = seconds or _clipped(
                 (end - self._recording.now) / (len(self._todo) * self._overhead), CASE_SECONDS
             )
             case = self._todo.pop(0)
-            self._time(case, given)
+            if self._time(case, given):
+                self._todo[:0] = self._watch.timed(case)
             self._recording.tick("timing operations")
+        self._todo[:0] = self._watch.closed()
+
+    def _has_more(self, end: float) -> bool:
+        """Whether a case is left, be it one that waits for a quiet moment."""
+        if not self._todo:
+            self._todo = self._watch.closed()
+        if not self._todo and self._watch.held and self._watch.waited(end):
+            self._todo = self._watch.released()
+        return bool(self._todo)
 
     def _outliers(self) -> None:
         """Operations that took longer than their neighbours expect are timed again, when what
         disturbed them may be over."""
         try:
-            keys = outliers(
-                journals.pooled(self._recording.records), self._recording.fitted(search=False)
-            )
+            keys = outliers(self._recording.counted(), self._recording.fitted(search=False))
         except Exception:  # too little to fit yet; the last fit says what else is wrong
             return
         by_key = {case.key: case for case in self._tools.suite(self._backend)}
@@ -203,8 +243,9 @@ class Run:
             if self._recording.now + self._case_wall >= self._recording.end:
                 return
             if key in by_key:
-                self._time(by_key[key], OUTLIER_CASE_SECONDS)
+                self._again(by_key[key], OUTLIER_CASE_SECONDS)
                 self._recording.tick("timing doubtful operations again")
+        self._watch.look()
 
     def _improve(self) -> None:
         """With time left, the operations whose samples scatter most are timed again, and pooled
@@ -217,7 +258,7 @@ class Run:
         scattered = sorted(
             (
                 r
-                for r in journals.pooled(self._recording.records)
+                for r in self._recording.counted()
                 if r["record"] == "operation" and r["key"] in by_key
             ),
             key=_scatter,
@@ -229,17 +270,23 @@ class Run:
                 or _scatter(record) < SCATTERED
             ):
                 return
-            self._time(by_key[record["key"]], CASE_SECONDS[1])
+            self._again(by_key[record["key"]], CASE_SECONDS[1])
             self._recording.tick("timing scattered operations again")
 
-    def _time(self, case: Case, seconds: float) -> None:
+    def _again(self, case: Case, seconds: float) -> None:
+        self._time(case, seconds)
+        if self._watch.is_due:
+            self._watch.look()
+
+    def _time(self, case: Case, seconds: float) -> bool:
+        """Whether it could be timed."""
         began = self._recording.now
         try:
             timing = self._tools.time_case(case, self._backend, budget_seconds=seconds)
         except self._tools.cannot_run as reason:
             self._failed += 1
             self._recording.write(_operation(case, failed=_line(reason)))
-            return
+            return False
         except (PlannerError, Ended):
             raise
         except Exception as error:
@@ -252,7 +299,7 @@ class Run:
                     f"{MOST_FAILURES} operations in a row failed, the last with: {_line(error)}",
                     MachineError.exit_code,
                 ) from error
-            return
+            return False
         self._failures = 0
         self._measured += 1
         self._timings.append(timing)
@@ -272,6 +319,7 @@ class Run:
                 **self._readings(),
             )
         )
+        return True
 
     def _readings(self) -> dict[str, Any]:
         readings = self._monitor.readings() or {}
@@ -288,7 +336,22 @@ class Run:
 
     def _doubts(self) -> list[tuple[str, str]]:
         watched = self._monitor.doubts() if self._monitor else ()
-        return [*watched, *self._tools.doubts_of(self._timings)]
+        return [*watched, *self._tools.doubts_of(self._timings), *self._of_load()]
+
+    def _of_load(self) -> list[tuple[str, str]]:
+        """What was measured under load in the end, however often it was tried."""
+        records = self._recording.records
+        timed, quiet = retention.timed(records), loads.quiet_keys(records)
+        loaded = len(timed) - len(quiet & set(timed))
+        if not timed or loaded / len(timed) < prior("said_share"):
+            return []
+        return [
+            (
+                f"{loaded} of {len(timed)} operations were timed only while other programs slowed "
+                "the machine: they are left out, or count by their least sample",
+                f"End what else runs. {AGAIN}",
+            )
+        ]
 
 
 # ---- small things

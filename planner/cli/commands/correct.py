@@ -57,8 +57,9 @@ def command(
     """Learn from measured runs how far estimates are off on your devices.
 
     From then on estimates for these devices are moved by as much, and their intervals are as wide
-    as the runs say. Few runs move little: models count, not runs. The corrections are a file of
-    yours (--show names it), which --remove deletes.
+    as the runs say, wherever that makes models better that are left out of what is learnt; an
+    answer shows each figure before and after. Few runs move little: models count, not runs. The
+    corrections are a file of yours (--show names it), which --remove deletes.
     """
     if (show or remove) and (tables or ledger or bases or gpu or since or show and remove):
         raise QuestionError(
@@ -116,9 +117,9 @@ def _removed(as_json: bool) -> None:
 def _shown(as_json: bool) -> None:
     from planner.report.formats import terminal
     from planner.report.views import correction as correction_view
-    from planner.uncertainty.corrections import corrections, corrections_file
+    from planner.uncertainty.corrections import corrections_file, known_corrections
 
-    known = corrections()
+    known = known_corrections()
     if as_json:
         from planner.cli.writing import as_json as to_json
 
@@ -129,7 +130,7 @@ def _shown(as_json: bool) -> None:
         )
     else:
         terminal.show_sections(correction_view.sections(known), sys.stdout)
-        remark(f"\nIn force, from {corrections_file()}; planner correct --remove forgets them.")
+        remark(f"\nFrom {corrections_file()}; planner correct --remove forgets them.")
 
 
 def _show(learnt: list, found, problems: list[str], kept: bool, as_json: bool) -> None:
@@ -148,7 +149,13 @@ def _show(learnt: list, found, problems: list[str], kept: bool, as_json: bool) -
         return
     terminal.show_sections(correction_view.sections(learnt, found, problems), sys.stdout)
     remark(
-        f"\nIn force now, kept in {corrections_file()}; planner correct --remove forgets them."
+        f"\n{_in_force(learnt)}, kept in {corrections_file()}; "
+        "planner correct --remove forgets them."
         if kept
         else "\nNothing was kept: --no-keep."
     )
+
+
+def _in_force(learnt: list) -> str:
+    count = sum(one.in_force for one in learnt)
+    return f"{count} of {len(learnt)} in force now" if count else "None is in force"

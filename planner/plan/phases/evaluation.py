@@ -24,7 +24,7 @@ from planner.plan.phases.evaluation_memory import (
 from planner.plan.steps.point import EvaluationMemory
 from planner.plan.steps.setting import Lengths, mean_lengths
 from planner.step_time.clock import StepClock
-from planner.uncertainty.spread import Spread, overhead, spread
+from planner.uncertainty.spread import Spread, overhead, time_spread
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _batch_seconds(
     """(seconds of a batch, what it writes, what has to be said)."""
     setting, spec, host = course.setting, course.spec, course.host
     lengths = _lengths(course, made.batch)
-    sure = spread("time", spec.pricing, setting.source.facts.modality, spec.key)
+    sure = time_spread(spec, setting.source.facts.modality)
     work = sure.around(
         forward_seconds(setting.source, _clock(course), made.batch, lengths, setting.micro_batch)
     )

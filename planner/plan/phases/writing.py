@@ -24,7 +24,7 @@ from planner.plan.steps.point import EvaluationMemory, used_by
 from planner.step_time.clock import StepClock
 from planner.trace.source import TraceSource
 from planner.training.objective import BEFORE, Objective
-from planner.uncertainty.spread import spread
+from planner.uncertainty.spread import time_spread
 
 #: Bytes of a number of the logits that ``generate`` works on, and how many of them a token has
 #: alive: the logits in float32, what sampling makes of them, the probabilities.
@@ -92,7 +92,7 @@ def clock_of(course: Course) -> StepClock:
 
 def sure(course: Course, seconds: float) -> Estimate:
     spec, facts = course.spec, course.setting.source.facts
-    return spread("time", spec.pricing, facts.modality, spec.key).around(seconds)
+    return time_spread(spec, facts.modality).around(seconds)
 
 
 def by_generate(made: Written) -> tuple[float, float, str]:

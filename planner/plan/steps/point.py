@@ -20,7 +20,7 @@ from planner.step_time.clock import StepClock, StepTime
 from planner.trace.source import TraceSource, largest_of, trace_for
 from planner.trace.table import CATEGORIES, StepTrace, traced_length
 from planner.training.recipe import Recipe
-from planner.uncertainty.spread import moved, spread
+from planner.uncertainty.spread import Spread, moved, spread
 
 #: A value of each symbol of a trace: B, and S and T where it has them.
 Point = dict[str, int | None]
@@ -65,6 +65,7 @@ class Memory:
     gives_back: bool = False
     context_bytes: Estimate | None = None
     evaluation: EvaluationMemory | None = None
+    bucket_bytes: float = 0.0  # of data parallelism, beside the replay
 
     @property
     def needed_bytes(self) -> Estimate:
@@ -205,13 +206,17 @@ def memory_at(
     the gradient buckets of data parallelism are added. ``replays``: those that were made before,
     for a search of many points. ``clips``: gradients are clipped before the update;
     ``config`` and ``emptied`` as ``peak.replay`` takes them."""
-    trace, runtime, family = _trace_at(source.largest, point), _runtime(spec), source.facts.modality
+    trace, runtime, family = (
+        _trace_at(source.largest, point),
+        runtime_of(spec),
+        source.facts.modality,
+    )
     trace = clipped(trace) if clips else trace
     made = replays or Replays()
     asked = {"accumulation": accumulation, "workspace": runtime.workspace, "config": config}
     peak = made.peak(trace, point, **asked, emptied=emptied)
     buckets = bucket_bytes(trace.meta.get("gradient_bytes", 0), parallel.dp_replicate)
-    memory = _memory(peak, buckets, runtime, spec, family)
+    memory = memory_of(peak, buckets, runtime, spec, family)
     if memory.fits:
         return memory
     room = room_bytes(spec, family) - buckets
@@ -219,26 +224,26 @@ def memory_at(
         return memory
     if peak.reserved_bytes > room and not made.within(trace, point, **asked, limit_bytes=int(room)):
         return memory
-    return _memory(peak, buckets, runtime, spec, family, gives_back=True)
+    return memory_of(peak, buckets, runtime, spec, family, gives_back=True)
 
 
 def used_by(spec: DeviceSpec, family: str, live_bytes: float) -> Estimate:
     """What so many live bytes use of a device, with what the allocator wastes and the context."""
     reserved = spread("reserved", spec.pricing, family, spec.key).around(live_bytes)
-    return reserved + _runtime(spec).context_bytes
+    return reserved + runtime_of(spec).context_bytes
 
 
 def room_bytes(spec: DeviceSpec, family: str) -> float:
     """What live tensors may take of a device, cautiously: its memory without the context, and
     without what the allocator wastes."""
     waste = spread("reserved", spec.pricing, family, spec.key).around(1.0).p90
-    return (spec.total_memory_bytes - _runtime(spec).context_bytes.p90) / waste
+    return (spec.total_memory_bytes - runtime_of(spec).context_bytes.p90) / waste
 
 
 def short_bytes_at_least(spec: DeviceSpec, family: str, live_bytes: float) -> float:
     """By how much a peak of so many live bytes, buckets included, is over the device's memory at
     the least, whatever the allocator makes of it; at most 0 where a replay may pass."""
-    context = _runtime(spec).context_bytes
+    context = runtime_of(spec).context_bytes
     used = used_by(spec, family, live_bytes)
     allocated = spread("allocated", spec.pricing, family, spec.key).around(live_bytes) + context
     cautious = max(used.p90, allocated.p90) - spec.total_memory_bytes
@@ -250,14 +255,14 @@ def _trace_at(source: TraceSource, point: Point) -> StepTrace:
     return source.at(B=point["B"] or 1, S=point.get("S"), T=point.get("T"))
 
 
-def _runtime(spec: DeviceSpec) -> RuntimeMemory:
+def runtime_of(spec: DeviceSpec) -> RuntimeMemory:
     """With what another process holds beside the training, which is as far out of its reach."""
     runtime = runtime_memory(spec)
     context = moved(runtime.context_bytes, "context", spec.pricing, spec.key)
     return replace(runtime, context_bytes=context + Estimate.exact(float(spec.held_bytes)))
 
 
-def _memory(
+def memory_of(
     peak: PeakMemory,
     buckets: float,
     runtime: RuntimeMemory,
@@ -302,6 +307,7 @@ def _memory(
         peak=peak,
         gives_back=gives_back,
         context_bytes=runtime.context_bytes,
+        bucket_bytes=buckets,
     )
 
 
@@ -334,6 +340,15 @@ def step_at(
     )
 
 
+def _sure(time: StepTime, source: TraceSource, spec: DeviceSpec) -> Spread:
+    """How far the step's seconds may be off: with the curves' own errors, and with what load left
+    in the measurements that this step stands on."""
+    kinds = {kind: float(seconds) for kind, seconds in time.by_kind.items()}
+    doubt = 0.0 if spec.load is None else spec.load.of_step(kinds, time.host_seconds)
+    stated = spread("time", spec.pricing, source.facts.modality, spec.key)
+    return stated.at_least(float(time.sigma_log)).widened(doubt)
+
+
 def step_of(
     time: StepTime,
     source: TraceSource,
@@ -352,9 +367,7 @@ def step_of(
         gradient_bytes=gradient_bytes,
         spec=spec,
     )
-    sure = spread("time", spec.pricing, source.facts.modality, spec.key).at_least(
-        float(time.sigma_log)
-    )
+    sure = _sure(time, source, spec)
     return StepResult(
         seconds=sure.around(total),
         forward_seconds=sure.around(float(time.forward_seconds)),

@@ -13,7 +13,7 @@ from planner.plan.phases.start_up import start_up_hours_at_least
 from planner.plan.placement.grid import DeviceGrid, Grids
 from planner.plan.placement.variants import Stage, Variant
 from planner.question import Question
-from planner.uncertainty.spread import spread
+from planner.uncertainty.spread import time_spread
 from planner.units import SECONDS_PER_HOUR
 
 
@@ -60,7 +60,7 @@ def _training_hours(stage: Stage, grid: DeviceGrid, parallel: ParallelPlan) -> f
     spec, choices, shared = grid.spec, stage.choices, grid.shared
     epoch = min(plan.samples_per_epoch for plan in shared.batches.values())
     samples = choices.steps * choices.global_batch if choices.steps else choices.epochs * epoch
-    sure = spread("time", spec.pricing, shared.source.facts.modality, spec.key)
+    sure = time_spread(spec, shared.source.facts.modality)
     each, devices = grid.least_seconds_per_sample(parallel), parallel.data_parallel
     work = sure.around(each).scale(devices)
     recipe, data = shared.source.recipe, shared.problem.data

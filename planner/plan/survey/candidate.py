@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from planner.cost.bill import Bill
 from planner.cost.prices.offers import Offer
 from planner.parallel.plan import ParallelPlan
+from planner.plan.billed import billed
 from planner.plan.inputs.hardware import RentedDevice
 from planner.plan.inputs.problem import Problem
 from planner.plan.limits import Allowed
-from planner.plan.options import Option, billed, priced
+from planner.plan.options import Option, priced
 from planner.plan.placement.place import Placement
 from planner.plan.placement.run import Run
 

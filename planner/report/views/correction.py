@@ -33,8 +33,15 @@ def sections(
         )
         for device in devices
     ]
+    made += [
+        Section(
+            f"Judged on {clean(device)} by models that are left out, a kind at a time",
+            table=_judged([c for c in known if c.device == device]),
+        )
+        for device in devices
+    ]
     if found is not None:
-        title = "What they do on {}, each model and strategy judged by the others"
+        title = "What they do on {}, each kind of model judged by the others"
         made += [
             Section(title.format(clean(device)), table=_effect(found, device)) for device in devices
         ]
@@ -55,8 +62,7 @@ def sections(
 def _table(known: Sequence[Correction]) -> Table:
     rows = tuple(
         (
-            f"{NAMES[c.quantity]}, {c.basis}, "
-            f"{'any work' if c.family == ANY else clean(c.family).replace('_', ' and ')}",
+            _name(c),
             f"{100 * math.expm1(c.bias_log):+.1f} %",
             _was(c),
             _width(c.sigma_log),
@@ -67,6 +73,34 @@ def _table(known: Sequence[Correction]) -> Table:
         for c in known
     )
     return Table(("", "moved by", "interval was", "now", "runs", "models", "learnt"), rows)
+
+
+def _judged(known: Sequence[Correction]) -> Table:
+    """The errors before and after on kinds of models that taught nothing, and what follows."""
+    rows = tuple(
+        (
+            _name(c),
+            DASH if c.judged is None else f"{c.judged:,}",
+            DASH if c.error_before is None else _share(c.error_before),
+            DASH if c.error_after is None else _share(c.error_after),
+            _force(c),
+        )
+        for c in known
+    )
+    return Table(("", "kinds", "median error", "corrected", ""), rows)
+
+
+def _force(c: Correction) -> str:
+    if c.in_force:
+        return "in force"
+    if c.judged is None:
+        return "not in force: never judged"
+    return "not in force" if c.error_before is not None else "not in force: too few kinds"
+
+
+def _name(c: Correction) -> str:
+    work = "any work" if c.family == ANY else clean(c.family).replace("_", " and ")
+    return f"{NAMES[c.quantity]}, {c.basis}, {work}"
 
 
 def _was(c: Correction) -> str:

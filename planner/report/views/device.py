@@ -128,12 +128,23 @@ def details(record: Mapping[str, Any], outcome: Mapping[str, Any] | None = None)
     return sections
 
 
+def _basis(record: Mapping[str, Any]) -> str:
+    """What times on this device stand on."""
+    load = record.get("load")
+    if not load or not load["share"]:
+        return "calibrated: timed on such a device"
+    under = f"{share_text(load['share'])} of its operations only under load"
+    if load["is_too_much"]:
+        return f"datasheet: it was timed, but {under}"
+    return f"calibrated: timed on such a device, {under}"
+
+
 def _facts(
     record: Mapping[str, Any], outcome: Mapping[str, Any] | None
 ) -> tuple[tuple[str, str], ...]:
     memory = record["device"].get("total_memory_bytes")
     pairs = [
-        ("Basis", "calibrated: timed on such a device"),
+        ("Basis", _basis(record)),
         (
             "Measured",
             " · ".join(
