@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.calibrate.host import fitted_steps as fit
@@ -87,26 +87,24 @@ def test_what_is_charged_is_what_the_clock_takes(ran):
         assert host.charges(one.trace, done)["update_seconds"].sum() == pytest.approx(1)
 
 
-@given(
-    st.lists(st.floats(1e-7, 2e-5), min_size=len(NAMES), max_size=len(NAMES)),
-    st.floats(0.5, 3.0),
-)
-@settings(max_examples=25, deadline=None)
-def test_steps_that_the_costs_explain_are_explained(ran, values, factor):
-    """Whatever the true costs, the fit gives each step's time back but for what the beliefs draw it
-    aside, and no cost is below nothing."""
-    true = {WHOLE + name: value for name, value in zip(NAMES, values)}
-    true |= {WHOLE + name: factor for name in NAMES if name.endswith("_factor")}
+@pytest.mark.parametrize("times", [0.5, 1.0, 2.0, 4.0])
+def test_steps_that_the_costs_explain_are_explained(ran, times):
+    """Steps of a machine whose every cost is so many times what is believed are given back, but for
+    what the beliefs draw them aside, and what is believed is found again exactly."""
+    believed = {r["name"]: r["value"] for r in step_costs([], SINGLE)}
     made = []
     for one in ran:
-        _, _, parts = charged(one.trace, one.dims, SINGLE | true)
+        true = SINGLE | {name: times * value for name, value in believed.items()}
+        _, _, parts = charged(one.trace, one.dims, true)
         seconds = {part: float(value) for part, value in parts.items()}
         made.append(replace(one, seconds=seconds, operators={}))
     records = {r["name"]: r["value"] for r in step_costs(made, SINGLE)}
     assert all(records[WHOLE + name] >= 0 for name in NAMES)
+    if times == 1:
+        assert all(records[name] == pytest.approx(value) for name, value in believed.items())
     for one in made:
         _, _, parts = charged(one.trace, one.dims, SINGLE | records)
-        assert sum(parts.values()) == pytest.approx(sum(one.seconds.values()), rel=0.2)
+        assert sum(parts.values()) == pytest.approx(sum(one.seconds.values()), rel=0.1)
 
 
 def test_a_step_that_nothing_explains_shows_in_the_error(ran):
