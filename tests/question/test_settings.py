@@ -127,11 +127,12 @@ def test_a_questions_words_become_a_recipes():
 
 def test_a_record_holds_what_is_known_of_a_setup():
     setup = Setup(
-        **dataclasses.asdict(settled(lora_targets=("q",), lora_dropout=0.0)),
+        **dataclasses.asdict(
+            settled(lora_targets=("q",), lora_dropout=0.0, memory_format="contiguous")
+        ),
         model="m",
         gpu="t4",
         micro_batch=2,
-        memory_format="contiguous",
     )
     held = for_record(setup)
     assert held["lora_targets"] == ["q"] and held["lora_dropout"] == 0.0
