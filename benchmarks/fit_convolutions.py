@@ -22,7 +22,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +79,6 @@ class Sample:
     convolutions: list[tuple[Operation, int]]
     others: float
     host: float
-    known: dict[str, float] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -169,7 +168,7 @@ def is_the_librarys(one: Sample, both: dict[tuple, dict[str | None, float]]) -> 
     times = both[case.table, case.model, case.image_size]
     other = times.get("contiguous")
     own = times.get(case.memory_format)
-    return bool(own and other) and own > LIBRARY_SHARE * other
+    return own is not None and other is not None and own > LIBRARY_SHARE * other
 
 
 def per_sample(found: Sequence[Sample]) -> dict[tuple, dict[str | None, float]]:

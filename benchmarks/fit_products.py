@@ -96,7 +96,7 @@ def log_errors(one: Products, x: np.ndarray, ceiling: float) -> np.ndarray:
     priors = ProductPriors(
         ceiling=ceiling * (x[8] if one.tf32 else 1.0),
         depth=x[0],
-        tiles=both_ways(x[1:5]),
+        tiles=both_ways(x[1:5].tolist()),
         bandwidth_share=x[5],
         latency_seconds=x[7],
         overlap=x[6],

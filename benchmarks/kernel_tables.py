@@ -98,8 +98,8 @@ def _xla(folder: Path) -> Iterator[tuple[str, Kernels]]:
         dtype = _FLOAT8.get(row["dtype"], row["dtype"])
         if " x " in dtype:
             continue  # operands of two types: told apart by nobody here
-        sizes = (int(row[name]) for name in ("batch", "m", "n", "k"))
-        one = product(*sizes, dtype)
+        batch, m, n, k = (int(row[name]) for name in ("batch", "m", "n", "k"))
+        one = product(batch, m, n, k, dtype)
         kind = f"matmul {'tf32' if dtype == 'float32' else dtype}"
         yield DEVICES[row["device"]], Kernels("xla", kind, (one,), float(row["seconds"]))
 
@@ -244,7 +244,7 @@ def _rotary(sizes: dict, dtype: str) -> list[Case]:
     """Rotary embeddings of transformers: x·cos + (−x₂, x₁)·sin, of queries and keys, whose heads
     and positions are exchanged."""
     width = int(float(sizes.get("hidden_size") or sizes.get("H") or 0))
-    length = int(float(sizes.get("seq_len") if "H" in sizes else sizes.get("T") or 0))
+    length = int(float((sizes.get("seq_len") if "H" in sizes else sizes.get("T")) or 0))
     queries = int(sizes.get("num_q_heads") or sizes.get("num_attention_heads") or 0)
     keys = int(sizes.get("num_kv_heads") or sizes.get("num_key_value_heads") or 0)
     if not (width and length and queries and keys):

@@ -251,7 +251,7 @@ bias is the middle of predicted / measured. Times hold the kernel's own launch l
 """
 #: Whose rows taught some of priors/device.csv: products and eager operations of A100 and H100, and
 #: of B200 two operations by which the awkward kernels' effort was chosen.
-TAUGHT = ("a100-sxm-80", "h100-sxm", "b200 dyt", "b200 fused_add_rms_norm")
+TEACHERS = ("a100-sxm-80", "h100-sxm", "b200 dyt", "b200 fused_add_rms_norm")
 
 
 def plain_roofline(key: str, row: kernel_tables.Kernels) -> float:
@@ -290,7 +290,7 @@ def kernel_lines(folder: Path, sample: int, rounds: int) -> list[str]:
             others = left.get(f"{source} {kind}")
             lines.append(
                 f"| {key} | {source} | {kind} | {len(own)} | "
-                f"{'yes' if {key, f'{key} {kind}'} & set(TAUGHT) else 'no'} | {_pair(shipped)} | "
+                f"{'yes' if {key, f'{key} {kind}'} & set(TEACHERS) else 'no'} | {_pair(shipped)} | "
                 f"{np.expm1(np.median(shipped)):+.1%} | "
                 f"{'— | —' if others is None else _pair(others)} | {_pair(plain)} |"
             )
