@@ -19,6 +19,7 @@ import numpy as np
 
 from planner.operations.call import Number
 
+_TWICE_SQUARED = 4.0
 MIN_SPLIT_DEPTH = 256  # a slice of the depth shorter than this is not worth the sum that follows
 
 
@@ -75,10 +76,14 @@ def product_seconds(
 def joined(arithmetic: Number, traffic: Number, power: float) -> np.ndarray:
     """Seconds of a kernel that computes and moves at once: ``(a^p + t^p)^(1/p)``, the longer of the
     two for an infinite power, never less than it, and at most 2^(1/p) of it. Arrays broadcast."""
+    if np.ndim(traffic) == 0 and traffic == 0.0:
+        return np.asarray(arithmetic)
     longer = np.maximum(arithmetic, traffic)
     if not np.isfinite(power):
         return longer
     ratio = np.minimum(arithmetic, traffic) / np.maximum(longer, np.finfo(float).tiny)
+    if power == _TWICE_SQUARED:  # two squares and two roots are a fraction of a power's time
+        return longer * np.sqrt(np.sqrt(1.0 + np.square(np.square(ratio))))
     return longer * (1.0 + ratio**power) ** (1.0 / power)
 
 

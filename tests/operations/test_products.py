@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,11 @@ def test_work_and_traffic_joined_take_no_less_than_either_and_no_more_than_both(
     assert max(a, t) * (1 - 1e-9) <= found <= (a + t) * (1 + 1e-9)
     assert found == float(joined(t, a, power))
     assert float(joined(a, t, float("inf"))) == max(a, t)
+
+
+@given(SECONDS, SECONDS)
+def test_a_power_of_four_is_taken_by_roots(a, t):
+    assert float(joined(a, t, 4.0)) == pytest.approx(float(joined(a, t, 4.0 + 1e-9)), rel=1e-6)
 
 
 def test_nothing_takes_no_time():
