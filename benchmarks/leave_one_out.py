@@ -250,8 +250,8 @@ bias is the middle of predicted / measured. Times hold the kernel's own launch l
 
 """
 #: Whose rows taught some of priors/device.csv: products and eager operations of A100 and H100, and
-#: of B200 two operations by which the awkward kernels' effort was chosen.
-TEACHERS = ("a100-sxm-80", "h100-sxm", "b200 dyt", "b200 fused_add_rms_norm")
+#: of B200 its TF32 and two operations by which the awkward kernels' effort was chosen.
+TEACHERS = ("a100-sxm-80", "h100-sxm", "b200 matmul tf32", "b200 dyt", "b200 fused_add_rms_norm")
 
 
 def plain_roofline(key: str, row: kernel_tables.Kernels) -> float:
