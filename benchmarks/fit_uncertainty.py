@@ -10,6 +10,10 @@ spread is chosen so that the 80 % interval of ``Estimate.with_spread`` covers 80
 rows it has: a question about a model nobody measured is like a new family, not like another row of
 a known one. The coverage on the ``holdout`` families, which nothing here is fitted on, is printed.
 
+With ``--halves`` the families of both splits are halved anew by a hash of their names, one half
+teaches and the other judges, and every row counts once: for residuals of rows that taught none of
+the priors (``--exclude``: case ids of those that did), of tables as wide as what is asked.
+
 The predictions already carry the bias of the table that is in force (``--applied``, by default the
 one that is replaced): what is left is added to it.
 """
@@ -19,12 +23,13 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
+import hashlib
 import io
 import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -39,6 +44,7 @@ ANY = "any"
 # kin below which nothing is fitted: a modality takes the row for all ("any"), and a stated prior
 # stays
 FEWEST = 20
+FEWEST_OF_HALVES = 10  # families of a modality in the half that teaches
 QUANTITIES = ("time", "allocated", "reserved")  # what the planner looks up
 HEAD = (
     '# Spread of log(measured / predicted). family: the model\'s modality, or "any". '
@@ -85,6 +91,36 @@ def read_residuals(rows: Iterable[dict[str, str]]) -> list[Residual]:
         for r in rows
         if float(r["p50"]) > 0 and float(r["measured"]) > 0
     ]
+
+
+def halved(residuals: Iterable[Residual]) -> list[Residual]:
+    """With a split by halves of the kin, the same on every machine, in place of their own; every
+    row is kin of its own."""
+
+    def half(kin: str) -> str:
+        return "fit" if hashlib.sha256(f"halves:{kin}".encode()).digest()[0] % 2 else "holdout"
+
+    return [
+        replace(residual, split=half(residual.kin), kin=f"{residual.kin}#{place}")
+        for place, residual in enumerate(residuals)
+    ]
+
+
+def well_known(spreads: Sequence[Spread], residuals: Sequence[Residual]) -> list[Spread]:
+    """Of spreads of halves, those of everything and of modalities with enough taught families."""
+
+    def families(spread: Spread) -> int:
+        return len(
+            {
+                r.kin.partition("#")[0]
+                for r in residuals
+                if r.split == "fit"
+                and (r.quantity, r.basis) == (spread.quantity, spread.basis)
+                and r.family == spread.family
+            }
+        )
+
+    return [s for s in spreads if s.family == ANY or families(s) >= FEWEST_OF_HALVES]
 
 
 def fit(residuals: Sequence[Residual]) -> list[Spread]:
@@ -209,9 +245,26 @@ def main() -> int:
         "--source",
         default="residuals of profiles/measured, fit split (benchmarks/fit_uncertainty.py)",
     )
+    parser.add_argument(
+        "--halves",
+        action="store_true",
+        help="halve the families of both splits anew, and let every row count once",
+    )
+    parser.add_argument(
+        "--exclude",
+        type=Path,
+        help="a file of case ids, one a line, that taught priors and are left out",
+    )
     args = parser.parse_args()
-    residuals = read_residuals(row for path in args.residuals for row in read_rows(path))
+    taught = set(args.exclude.read_text(encoding="utf-8").split()) if args.exclude else set()
+    residuals = read_residuals(
+        row for path in args.residuals for row in read_rows(path) if row["case_id"] not in taught
+    )
+    if args.halves:
+        residuals = halved(residuals)
     spreads = fit(residuals)
+    if args.halves:
+        spreads = well_known(spreads, residuals)
     for split in ("fit", "holdout"):
         for key, (covered, total) in sorted(coverage(spreads, residuals, split).items()):
             print(

@@ -89,7 +89,10 @@ class Rates(Protocol):
         """On the ordinary cores; 0 where their rate is not known."""
         ...
 
-    def unit(self, tensor: bool) -> ProductPriors: ...
+    def unit(self, tensor: bool, tiled_as: str | None = None) -> ProductPriors:
+        """The matrix kernels of tensor cores or of the ordinary ones; with the tiles of another
+        kind's kernels (``tiled_as``)."""
+        ...
 
     def product_seconds(
         self,

@@ -6,7 +6,7 @@ import numpy as np
 
 from planner.operations import streams
 from planner.operations.call import Call, Number
-from planner.operations.kind import Operation, Term
+from planner.operations.kind import Operation, Rates, Term
 
 
 def last_dimension(call: Call) -> Number:
@@ -27,3 +27,12 @@ def term(operation: Operation, width: Number, *parts: str) -> list[Term]:
             operation.bytes,
         )
     ]
+
+
+def issued(operation: Operation, device: Rates) -> Number:
+    """What kernels of rows do for each byte beside its arithmetic (reductions over a block and
+    their waits), in FLOP on the ordinary cores: a multiprocessor takes in some seven bytes a clock,
+    however much bandwidth there is."""
+    if device.compiled:
+        return 0.0
+    return operation.bytes * device.parameter("any", "row_effort")

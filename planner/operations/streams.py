@@ -123,9 +123,12 @@ def widest(call: Call) -> str:
 # ---- price
 
 
-def price(operation: Operation, device: Rates, share: Number | None = None) -> Number:
+def price(
+    operation: Operation, device: Rates, share: Number | None = None, issued: Number = 0.0
+) -> Number:
     """Bytes at a share of the bandwidth (the kind's row, or ``share``), never faster than the
-    arithmetic on the ordinary cores, and the launches of its kernels."""
+    arithmetic on the ordinary cores nor than those issue what a kernel does beside it (``issued``,
+    in FLOP; of element-wise kernels known here), and the launches of its kernels."""
     kind, signature = operation.kind.name, operation.call.signature
     share = device.parameter(kind, "bandwidth_share") if share is None else share
     if is_strided(operation.call):
@@ -134,9 +137,31 @@ def price(operation: Operation, device: Rates, share: Number | None = None) -> N
     if device.compiled and operation.kind.fusable:
         traffic = traffic * device.parameter("compile", "pointwise_bytes_share")
         latency *= device.parameter("compile", "host_share")
+    work = np.maximum(operation.flops, issued)
+    if operation.kind.shows == "bandwidth" and not device.compiled:
+        work = np.maximum(work, _issued(operation.call, device))
     return (
-        np.maximum(
-            device.memory_seconds(traffic, share), device.arithmetic_seconds(operation.flops)
-        )
-        + latency
+        np.maximum(device.memory_seconds(traffic, share), device.arithmetic_seconds(work)) + latency
     )
+
+
+def _issued(call: Call, device: Rates) -> Number:
+    """What loads, stores and addresses of an element-wise kernel cost, in arithmetic on the
+    ordinary cores: little in vectors of 16 bytes, much where every element's place or type is
+    worked out on its own (broadcast, transposed or cast operands:
+    ``unrolled_elementwise_kernel``). It binds where a multiprocessor has much bandwidth."""
+    way = "awkward" if is_awkward(call) else "vector"
+    elements = max((call.numel(o) for o in call.outputs), key=np.max, default=0.0)
+    return elements * device.parameter("any", f"{way}_effort")
+
+
+def is_awkward(call: Call) -> bool:
+    """Whether a kernel cannot take its operands in vectors: one is transposed, broadcast, or of
+    another type."""
+    full = [o for o in call.operands if o.shape]
+    outputs = [o for o in call.outputs if o.shape]
+    if not outputs or is_strided(call):
+        return bool(outputs)
+    shape = outputs[0].shape
+    mixed = len({o.dtype for o in full if o.shape == shape and o.dtype in _FLOATS}) > 1
+    return mixed or any(o.shape != shape or o.expanded for o in call.inputs if o.shape)

@@ -34,6 +34,8 @@ class TracedSettings:
     offload: tuple[str, ...] | None = None  # words of ``host_memory``
     classes: int | None = None
     image_size: int | None = None
+    # contiguous; None: images and weights of convolutions in channels-last order
+    memory_format: str | None = None
     # objects of each image that a detector learns, where it is not the usual number
     objects_per_image: int | None = None
     # length of a raw waveform, where the model's lengths are not linear in it
@@ -85,7 +87,6 @@ class Setup(TracedSettings):
     accumulation: int = 1
     sequence_length: int | None = None
     target_length: int | None = None
-    memory_format: str | None = None  # contiguous | channels_last
     samples: int | None = None
     epochs: float | None = None
     steps: int | None = None

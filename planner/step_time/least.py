@@ -1,8 +1,8 @@
 """A bound on the device's time for a step, without pricing it: every operation at the best rate
 that any shape reaches. It decides which devices are worth a price.
 
-It holds on the datasheet basis alone, where no efficiency is above 1 (``roofline.py``); for devices
-that were measured there is no bound.
+It holds on the datasheet basis alone, where no efficiency is above 1 but the products' ceiling
+(``roofline.py``); for devices that were measured there is no bound.
 """
 
 from __future__ import annotations

@@ -4,10 +4,13 @@ that depend on the shape.
     seconds = max(FLOP / (peak × share of the shape), bytes / (bandwidth × share of the kind)) +
     kernels × latency
 
+where a power mean stands for the maximum of products and convolutions on tensor cores.
+
 Each operation kind declares its price (``planner/operations/kinds``); here are the rates that it
-asks for. No efficiency is above 1; every number is a row of ``profiles/priors/device.csv``. What is
-left out: cache reuse between operations beyond operands that fit in L2, clocks that fall under load
-(but for the capped parts' rows), and the library's mistakes in choosing kernels.
+asks for. No efficiency is above 1, but for the ceilings of cards that hold clocks above the
+datasheet's; every number is a row of ``profiles/priors/device.csv``. What is left out: cache reuse
+between operations beyond operands that fit in L2, clocks that fall under load (but for the capped
+parts' rows), and the library's mistakes in choosing kernels.
 """
 
 from __future__ import annotations
@@ -53,7 +56,7 @@ class Efficiency:
             )
         self.spec, self.precision, self.compiled = spec, precision, compiled
         self.bytes_per_s = bytes_per_s
-        self._units: dict[bool, ProductPriors] = {}
+        self._units: dict[tuple[bool, str | None], ProductPriors] = {}
         self._found: dict[tuple[str, str], float] = {}
 
     def seconds(self, trace: StepTrace, dims: np.ndarray, work: Work) -> np.ndarray:
@@ -137,18 +140,20 @@ class Efficiency:
     def _has_tensor_cores(self) -> bool:
         return self.spec.capability is None or self.spec.capability >= _TENSOR_CORES
 
-    def unit(self, tensor: bool) -> ProductPriors:
-        """The matrix kernels of tensor cores, or of the ordinary ones."""
-        if tensor not in self._units:
+    def unit(self, tensor: bool, tiled_as: str | None = None) -> ProductPriors:
+        """The matrix kernels of tensor cores, or of the ordinary ones; ``tiled_as``: with the tiles
+        of that kind's rows in place of theirs."""
+        if (tensor, tiled_as) not in self._units:
             unit = "product_tensor" if tensor else "product_simt"
-            self._units[tensor] = ProductPriors(
+            self._units[tensor, tiled_as] = ProductPriors(
                 ceiling=self.parameter(unit, "ceiling"),
                 depth=self.parameter(unit, "depth"),
-                tiles=tiles(unit),
+                tiles=tiles(tiled_as or unit),
                 bandwidth_share=self.parameter(unit, "bandwidth_share"),
                 latency_seconds=self.parameter("matmul", "latency_seconds"),
+                overlap=self.parameter(unit, "overlap_power"),
             )
-        return self._units[tensor]
+        return self._units[tensor, tiled_as]
 
     def product_seconds(
         self,

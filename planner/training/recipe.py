@@ -19,6 +19,8 @@ from planner.question.setup import TracedSettings, traced_values
 from planner.question.training_setting import LORA as ADAPTERS
 from planner.training.host_memory import FLOAT32, GRADIENTS, NARROW, OPTIMIZER, WEIGHTS, together
 
+#: How images lie where nothing is said of it.
+CHANNELS_LAST = "channels_last"
 #: Training from nothing is a full fine-tune's step.
 TRACED_AS = {"scratch": "fine_tune"}
 #: Under ``kbit_preparation`` peft all that is not quantised is float32 and the step runs under
@@ -98,9 +100,9 @@ class Recipe(TracedSettings):
 
 def recipe_of(settled: TracedSettings, own_image_size: int | None = None) -> Recipe:
     """The one way to a recipe: from a setup, or from its traced part alone, for questions and for
-    measured runs alike. What the strategy or the task does not use is left out, and so is the image
-    size that the model has by itself (pixels). Raises UnknownNameError for a strategy that trains
-    nothing."""
+    measured runs alike. What the strategy or the task does not use is left out, and so are the
+    image size that the model has by itself (pixels) and the channels-last order, in which images
+    lie where nothing is said. Raises UnknownNameError for a strategy that trains nothing."""
     strategy = settled.strategy
     if strategy not in TRAINING_STRATEGIES:
         raise UnknownNameError("strategy", strategy, TRAINING_STRATEGIES)
@@ -111,6 +113,8 @@ def recipe_of(settled: TracedSettings, own_image_size: int | None = None) -> Rec
     }
     if values.get("image_size") == own_image_size:
         values.pop("image_size", None)
+    if values.get("memory_format") == CHANNELS_LAST:
+        values.pop("memory_format")
     if values.get("objects_per_image") == constant("objects_per_image"):
         values.pop("objects_per_image", None)
     values["strategy"] = TRACED_AS.get(strategy, strategy)

@@ -171,6 +171,7 @@ def ask(
     """The planner's PointResult for a case, on ``spec`` or on its device's datasheet, with what
     autograd of a stack's day kept. Raises PlannerError where the planner refuses."""
     from planner.devices.lookup import find_device
+    from planner.models.images.layout import convolutional
     from planner.parallel.plan import ParallelPlan
     from planner.plan.inputs.of_its_day import view_of
     from planner.plan.steps.point import evaluate
@@ -179,6 +180,9 @@ def ask(
     facts = _facts(resolvable(case.model, case.architecture, folder), case.task or None)
     case = case if case.task else replace(case, task=facts.task)
     audio = case.task == "audio_classification"
+    # no order of channels tells the kernels of others apart, and Inductor lays images channels-last
+    if case.compile or not convolutional(facts):
+        case = replace(case, memory_format=None)
     recipe = recipe_of_case(case, facts.image_size)
     view = None if stack is None else view_of(stack, facts, recipe)
     return evaluate(

@@ -136,3 +136,23 @@ def test_no_prediction_no_residual():
     assert read_residuals([row]) == [] and to_csv([], "s", "2026-01-01").splitlines()[1].startswith(
         "quantity,"
     )
+
+
+def test_halves_keep_a_family_on_one_side_and_let_every_row_count():
+    rows = [
+        fit_uncertainty.Residual("time", "datasheet", "image", f"t/{family}", "holdout", 0.1 * i)
+        for family in "abcdefghijklmnopqrstuvwxyz"
+        for i in range(3)
+    ]
+    halves = fit_uncertainty.halved(rows)
+    sides = {}
+    for before, after in zip(rows, halves):
+        sides.setdefault(before.kin, set()).add(after.split)
+    assert all(len(found) == 1 for found in sides.values())
+    assert {side for found in sides.values() for side in found} == {"fit", "holdout"}
+    assert len({r.kin for r in halves}) == len(rows)
+    spreads = fit_uncertainty.fit(halves)
+    kept = fit_uncertainty.well_known(spreads, halves)
+    assert {s.family for s in kept} == {"any", "image"}
+    few = [r for r in halves if r.kin.partition("#")[0] in ("t/a", "t/b", "t/c")]
+    assert {s.family for s in fit_uncertainty.well_known(spreads, few)} == {"any"}

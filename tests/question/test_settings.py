@@ -125,13 +125,22 @@ def test_a_questions_words_become_a_recipes():
     assert "strategy" not in said and "gpus" not in said
 
 
+def test_channels_last_is_what_a_recipe_means_where_it_says_nothing():
+    image = {"task": "image_classification", "strategy": "fine_tune"}
+    plain = recipe_of(settled(**image))
+    assert recipe_of(settled(memory_format="channels_last", **image)) == plain
+    turned = recipe_of(settled(memory_format="contiguous", **image))
+    assert turned.memory_format == "contiguous" and turned.key() != plain.key()
+
+
 def test_a_record_holds_what_is_known_of_a_setup():
     setup = Setup(
-        **dataclasses.asdict(settled(lora_targets=("q",), lora_dropout=0.0)),
+        **dataclasses.asdict(
+            settled(lora_targets=("q",), lora_dropout=0.0, memory_format="contiguous")
+        ),
         model="m",
         gpu="t4",
         micro_batch=2,
-        memory_format="contiguous",
     )
     held = for_record(setup)
     assert held["lora_targets"] == ["q"] and held["lora_dropout"] == 0.0

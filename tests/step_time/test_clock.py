@@ -324,7 +324,7 @@ def test_a_rank_16_product_is_bound_by_memory():
 
 
 def test_priors_pick_the_most_particular_row():
-    assert prior(A100, "product_tensor", "ceiling") == 0.87
+    assert prior(A100, "product_tensor", "ceiling") == 0.81
     assert prior(H100, "product_tensor", "ceiling") == 0.80
     assert prior(A100, "elementwise", "bandwidth_share") == prior(A100, "any", "bandwidth_share")
     with pytest.raises(ProfileError, match="no colour"):

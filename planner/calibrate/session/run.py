@@ -10,10 +10,9 @@ from planner.blame import raised_by_planner
 from planner.calibrate import load as loads
 from planner.calibrate import retention
 from planner.calibrate.journal import Record
-from planner.calibrate.outliers import outliers
 from planner.calibrate.priors import prior
-from planner.calibrate.provenance import provenance
 from planner.calibrate.session.outcome import Ended, Outcome
+from planner.calibrate.session.outliers import outliers
 from planner.calibrate.session.plan import (
     FACTS,
     HOST,
@@ -24,6 +23,7 @@ from planner.calibrate.session.plan import (
     TRAINER,
     Portion,
 )
+from planner.calibrate.session.provenance import provenance
 from planner.calibrate.session.recording import Recording
 from planner.calibrate.session.watch import Watch
 from planner.errors import MachineError, PlannerError

@@ -185,10 +185,21 @@ def _price(operation: Operation, device: Rates) -> Number:
     # longer sequence
     half = device.parameter("attention", "half_length")
     compute = operation.flops * (1 + half / np.maximum(length, 1)) / (peak.flops_per_s * share)
+    if peak.tensor:
+        compute = compute + _exponential_seconds(operation, device, width)
     memory = device.memory_seconds(
         operation.bytes, device.parameter("attention", "bandwidth_share")
     )
     return np.maximum(compute, memory) + device.latency_seconds("attention", call.signature)
+
+
+def _exponential_seconds(operation: Operation, device: Rates, width: Number) -> Number:
+    """One exponential a score, on the special function units, which do not get faster as the
+    tensor cores do: a score is 4 × width FLOP of the forward pass, and as many times more of the
+    backward pass as that has products more."""
+    each = 4 * width * (BACKWARD_OF_ATTENTION if operation.call.is_backward else 1.0)
+    scores = operation.flops / np.maximum(each, 1)
+    return device.arithmetic_seconds(scores / device.parameter("attention", "special_ratio"))
 
 
 # ---- suite

@@ -12,6 +12,7 @@ import numpy as np
 from planner.operations.call import Call, Cost, Number, names
 from planner.operations.cases import Case, case, precision_of, tensor_type
 from planner.operations.kind import Operation, OperationKind, Rates, SuiteDevice, Term
+from planner.operations.products import joined
 from planner.operations.shapes import (
     convolution_operands,
     convolution_passes,
@@ -100,15 +101,16 @@ def _price(operation: Operation, device: Rates) -> Number:
     call, moved = operation.call, operation.bytes
     image, weight, _ = convolution_operands(call)
     latency = device.latency_seconds("convolution", call.signature)
+    strided = image.layout != "cl" and len(image.shape) == 4
+    way = "_backward" if call.is_backward else ""
     if is_depthwise(call):
-        share = "depthwise_backward_share" if call.is_backward else "depthwise_share"
-        return device.memory_seconds(moved, device.parameter("convolution", share)) + latency
+        share = f"depthwise{'_strided' if strided else ''}{way}_share"
+        carried = device.memory_seconds(moved, device.parameter("convolution", share))
+        return np.maximum(carried, device.arithmetic_seconds(operation.flops)) + latency
     peak, tensor = device.peak(
         image.dtype, tf32_allowed=bool(device.parameter("convolution", "float32_is_tf32"))
     )
     peak *= device.parameter("convolution", "tensor_share" if tensor else "simt_share")
-    if tensor and image.layout != "cl" and len(image.shape) == 4:
-        peak *= device.parameter("convolution", "strided_share")
     if not tensor and device.is_cuda_like and is_winograd(call):
         return _winograd_seconds(operation, device, peak)
     compute = _product_seconds(operation, device, peak, tensor)
@@ -116,17 +118,28 @@ def _price(operation: Operation, device: Rates) -> Number:
     if _groups(call) > 1 and tensor:
         full = device.parameter("convolution", "grouped_width")
         width = np.minimum(1.0, call.shape(weight)[1] / full)
-        packed = device.parameter("convolution", "grouped_share")
+        packed = device.parameter("convolution", f"grouped{way}_share")
         compute = np.minimum(compute, operation.flops / (peak * packed * width))
     share = device.parameter("convolution", "bandwidth_share")
-    return np.maximum(compute, device.memory_seconds(moved, share) + latency)
+    overlap = device.parameter("convolution", "overlap_power")
+    seconds = joined(compute, device.memory_seconds(moved, share), overlap) + latency
+    if tensor and strided:
+        # kernels of tensor cores want channels last: images in the other order are copied into it
+        # and back by kernels of their own (nchwToNhwcKernel)
+        traffic = moved * device.parameter("convolution", f"transposed{way}_traffic")
+        seconds = seconds + device.memory_seconds(
+            traffic, device.parameter("copy", "bandwidth_share")
+        )
+    return seconds
 
 
 def _product_seconds(
     operation: Operation, device: Rates, flops_per_s: float, tensor: bool
 ) -> Number:
-    """Each pass as the product that it is computed as."""
-    call, unit = operation.call, device.unit(tensor)
+    """Each pass as the product that it is computed as, by kernels of convolutions: their tiles are
+    narrow too, for layers of few channels."""
+    call = operation.call
+    unit = device.unit(tensor, "convolution" if tensor else None)
     groups = _groups(call)
     return sum(
         (

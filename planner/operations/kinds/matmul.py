@@ -156,6 +156,8 @@ def _price(operation: Operation, device: Rates) -> Number:
     flops_per_s = peak.flops_per_s
     if peak.tensor and _is_unaligned(operation.call, (left, right)):
         flops_per_s *= device.parameter("product_tensor", "unaligned_share")
+    if peak.tensor and left.dtype == "float32":
+        flops_per_s *= device.parameter("product_tensor", "tf32_share")
     if left.dtype.startswith("float8"):
         flops_per_s *= device.parameter("product_tensor", "float8_share")
     return device.product_seconds(

@@ -11,7 +11,7 @@ from planner.operations import rows, streams
 from planner.operations.bench import Bench, Contents, Run, Slot, Substitute
 from planner.operations.call import Call, Cost, Number, names
 from planner.operations.cases import Case, case
-from planner.operations.kind import Operation, OperationKind, SuiteDevice, Term
+from planner.operations.kind import Operation, OperationKind, Rates, SuiteDevice, Term
 
 if TYPE_CHECKING:
     import torch
@@ -91,6 +91,13 @@ def _terms(operation: Operation, _precision: str) -> list[Term]:
     channel's."""
     call = operation.call
     return rows.term(operation, _width(call), _form(call), streams.direction(call))
+
+
+def _price(operation: Operation, device: Rates) -> Number:
+    """Layer and RMS norms go row by row; batch norms stream a channel."""
+    by_rows = _form(operation.call) in ("layer", "rms")
+    issued = rows.issued(operation, device) if by_rows else 0.0
+    return streams.price(operation, device, issued=issued)
 
 
 def _form(call: Call) -> str:
@@ -298,7 +305,7 @@ KIND = OperationKind(
     name="normalization",
     place=40,
     formulas=dict.fromkeys(_OPERATIONS, _normalised),
-    price=streams.price,
+    price=_price,
     terms=_terms,
     suite=_suite,
     features=("rows", "width"),

@@ -86,7 +86,9 @@ def _price(operation: Operation, device: Rates) -> Number:
         device.parameter("softmax", "narrow_share"),
         device.parameter("softmax", "bandwidth_share"),
     )
-    return streams.price(operation, device, share)
+    wide = width > device.parameter("softmax", "narrow_width")
+    issued = np.where(wide, rows.issued(operation, device), 0.0)
+    return streams.price(operation, device, share, issued)
 
 
 def _suite(device: SuiteDevice) -> Iterator[Case]:

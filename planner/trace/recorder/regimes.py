@@ -9,6 +9,7 @@ from functools import lru_cache
 from planner.deferred import RARELY_CALLED, deferred
 from planner.errors import FieldName, ModelError
 from planner.models.facts import ModelFacts
+from planner.models.images.layout import convolutional
 from planner.trace.raw import RawTrace
 from planner.trace.recorder.fitting.fit import StructureChanges, fit, fit_counts, monomials_of
 from planner.trace.recorder.fitting.points import crowded, key_of, points_of, with_classes
@@ -20,7 +21,7 @@ from planner.trace.versions import versions
 from planner.training.float8 import convert
 from planner.training.kernel_families import UNSLOTH
 from planner.training.objective import SCORING_TASK, feed
-from planner.training.recipe import Recipe
+from planner.training.recipe import CHANNELS_LAST, Recipe
 from planner.training.registry import objective_of
 from planner.training.savings.head_loss import replace_loss, vocabulary_sizes
 from planner.training.savings.replaced import replace_parts
@@ -344,7 +345,7 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
         vision_tower=recipe.vision_tower,
         negatives=recipe.negatives or 0,
         task=SCORING_TASK if objective is not None and objective.scores else recipe.task,
-        channels_last=convolutional(facts),
+        channels_last=convolutional(facts) and recipe.memory_format in (None, CHANNELS_LAST),
         largest=recipe.largest,
         objects=recipe.objects_per_image,
         device=device,
@@ -375,12 +376,3 @@ def build_for(facts: ModelFacts, recipe: Recipe, device: str = "meta"):
     if device == "meta" and facts.library == "transformers":
         built.assumptions = (*built.assumptions, *fuse_scans(built.module))
     return built
-
-
-def convolutional(facts: ModelFacts) -> bool:
-    """Image models whose tensors lie channels-last on a GPU: every timm or torchvision model but
-    the transformers."""
-    name = (facts.architecture or "").lower()
-    return facts.library in ("timm", "torchvision") and not any(
-        part in name for part in ("vit", "swin", "deit", "beit", "eva", "mixer", "xcit", "cait")
-    )
