@@ -195,8 +195,8 @@ def test_overloads_and_in_place_forms_share_a_formula(op, kind):
 )
 def test_no_formula_is_ever_negative_or_depends_on_the_grid(name, sizes):
     operands = tuple(Operand((0, 1, 2, 3), "float32") for _ in range(4))
-    # what formulas of recurrent networks read of a call
-    attributes = dict(batch_first=True, bidirectional=False, hidden=3, layers=1, width=2)
+    # what formulas of recurrent networks and of updates on the host read of a call
+    attributes = dict(batch_first=True, bidirectional=False, hidden=3, layers=1, width=2, each=12)
     attributes["mode"] = "lstm"
     attrs = tuple(sorted(attributes.items()))
     signature = Signature(f"{name}.default", operands, operands[:1], attrs)
