@@ -94,6 +94,14 @@ class HostCosts:
         found = {name: self._measured.get(WHOLE + name) for name in names}
         return {name: value for name, value in found.items() if value is not None}
 
+    @property
+    def no_grad_seconds(self) -> float:
+        """Of an operation in its place, between those of a model that nothing is recorded of."""
+        alone = self.of("no_grad_seconds")
+        if not self.whole:
+            return alone
+        return self.whole["forward_factor"] * alone + self.whole["launch_seconds"]
+
     @cached_property
     def table(self) -> np.ndarray:
         """Seconds of an operation in a loop of its own: [n_phases, n_kinds]."""

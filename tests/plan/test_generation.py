@@ -96,7 +96,7 @@ def test_a_token_of_gpt2_by_hand():
     host = 14e-6 * launches + 6e-6 * (len(kinds) - launches)
     host += 10e-6 * step.meta["module_calls"]
     own = 15 * 14e-6 + 10e-6
-    logits = 2.5 * 8 * 50257 * 4 / (320e9 * 0.75)
+    logits = 2.5 * 8 * 50257 * 4 / (320e9 * 0.85)
     got = written("gpt2", tokens=20.0)
     assert got.token_seconds == pytest.approx(host + 12 * 2 * 14e-6 + own + logits, rel=1e-6)
     assert got.seconds == pytest.approx(got.reading_seconds + 20 * got.token_seconds)

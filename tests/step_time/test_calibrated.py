@@ -361,3 +361,11 @@ def test_a_step_that_waits_for_the_host_is_no_surer_than_its_costs(trace, profil
     )
     busy = price(quick, trace, B=8, S=1024)
     assert not busy.host_bound and busy.sigma_log < 0.4
+
+
+def test_an_operation_in_its_place_takes_what_whole_steps_say(profile):
+    spec = measured_spec(profile)
+    assert HostCosts(spec).no_grad_seconds == HOST["no_grad_seconds"]
+    whole = {"whole.forward_factor": 2.0, "whole.launch_seconds": 5e-6}
+    spec = measured_spec(replace(profile, host=HOST | whole))
+    assert HostCosts(spec).no_grad_seconds == pytest.approx(2 * HOST["no_grad_seconds"] + 5e-6)

@@ -184,7 +184,7 @@ class _Writing:
 
     @property
     def _no_grad_seconds(self) -> float:
-        return HostCosts(self.spec).of("no_grad_seconds")
+        return HostCosts(self.spec).no_grad_seconds
 
     def _cache_operations(self) -> float:
         """Launches that a cache adds to a pass: appending in every layer; with beams reordering."""

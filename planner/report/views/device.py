@@ -18,6 +18,9 @@ HOST = {
     "backward_seconds": "an operation, backward",
     "optimizer_seconds": "an operation of the optimizer",
     "module_seconds": "a module's call",
+    "whole.module_seconds": "a module within a model",
+    "whole.pass_seconds": "a model's pass beside its modules",
+    "whole.update_seconds": "an update beside its tensors",
     "step_seconds": "a step's own",
     "synchronise_seconds": "waiting for the device",
 }
