@@ -65,6 +65,12 @@ class _Found:
     by_order: float = 0.0
     missed: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
 
+    @property
+    def usual_share(self) -> float:
+        """Of what was understood, what the medians come to."""
+        usual = sum(statistics.median(t.samples) * len(t.samples) for t in self.cases.values())
+        return usual / self.understood if self.understood else 1.0
+
     def add(self, cases: list[Case], unit: Unit) -> None:
         self.understood += unit.seconds
         for case, share in zip(cases, shares_of(cases)):
@@ -195,6 +201,7 @@ def _reading(seen: Sequence[Recorded], found: _Found, with_host: bool) -> Readin
         computed_seconds=computed,
         communication_seconds=sent,
         understood_share=found.understood / whole if whole else 0.0,
+        usual_share=found.usual_share,
         by_order_share=found.by_order / whole if whole else 0.0,
         by_kind=dict(sorted(kinds.items(), key=lambda item: -item[1])),
         by_phase=_phases(seen, steps),

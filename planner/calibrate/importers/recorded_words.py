@@ -11,6 +11,8 @@ from planner.errors import FieldName
 from planner.units import GIB
 
 NAMED, LEAST_NAMED, LEAST_OVERLAP = 5, 0.0005, 0.01
+#: Below this share of the time, medians leave out what a reader should know of.
+LEAST_USUAL = 0.9
 PHASES = {"forward": "forward pass", "backward": "backward pass", "optimizer": "update"}
 
 
@@ -27,7 +29,8 @@ class Missed:
 @dataclass(frozen=True)
 class Reading:
     """How well traces were understood. Seconds are of a step on average; ``understood_share``: of
-    what the device computed, collectives apart. ``marked``: whether the profiler marked the steps;
+    what the device computed, collectives apart; ``usual_share``: of what was understood, what the
+    medians of its operations come to. ``marked``: whether the profiler marked the steps;
     ``timeless_events``: operations and kernels whose times are none, left out."""
 
     step_seconds: float
@@ -38,6 +41,7 @@ class Reading:
     communication_seconds: float
     understood_share: float
     by_order_share: float
+    usual_share: float
     by_kind: dict[str, float]
     by_phase: dict[str, float]
     missed: tuple[Missed, ...]
@@ -93,6 +97,11 @@ def _gaps(reading: Reading) -> Iterator[str]:
             "each is taken to end with an optimizer's update"
             if reading.steps > 1
             else "all of it is taken as one"
+        )
+    if reading.usual_share < LEAST_USUAL:
+        yield (
+            f"The medians of its operations come to {reading.usual_share:.1%} of their time: some "
+            "took far longer than usual, as beside other programs; the profile holds the medians"
         )
     if reading.timeless_events:
         yield (

@@ -11,6 +11,7 @@ from planner.report.views.table import DASH, Table
 from planner.report.words import bytes_text, clean, count_text, seconds_text, share_text
 
 Document = Mapping[str, Any]
+TITLE = "Planned and recorded"
 Word = Callable[[float], str]
 INDENT, DEEPEST, LEAST_SHARE = "· ", 4, 0.01
 LEAST_RATIO, MOST_RATIO = 0.1, 1000.0
