@@ -22,6 +22,8 @@ MOST_BYTES, PIECE_BYTES = 2**29, 2**22
 MICRO, MOST_MICROSECONDS = 1e-6, 1e18
 #: An event of a training step: a week. What is longer was written by a clock that went wrong.
 LONGEST_MICROSECONDS = 7 * 24 * 3600e6
+#: Operations in operations; modules in modules are some dozens.
+DEEPEST = 1000
 RECORD = "torch.profiler.profile(record_shapes=True) … export_chrome_trace(FILE) writes one"
 HOST, DEVICE = ("cpu_op", "user_annotation"), ("kernel", "gpu_memcpy", "gpu_memset")
 RUNTIME, PYTHON, MEMORY = ("cuda_runtime", "cuda_driver"), "python_function", "[memory]"
@@ -100,7 +102,7 @@ def read(path: Path) -> Document:
     return Document(
         path=path,
         header=header,
-        host=_nested(host),
+        host=_nested(path, host),
         device=tuple(sorted(device, key=lambda s: s.start)),
         memory=tuple(_arguments(e) for e in known if e.get("name") == MEMORY),
         has_stacks=any(str(e.get("cat")) == PYTHON for e in known),
@@ -218,8 +220,10 @@ def _spans(events: Iterable[Mapping[str, Any]], first: float) -> Iterator[Span]:
         yield Span(name, category, thread, start, start + took * MICRO, _arguments(event))
 
 
-def _nested(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """In the order of their beginnings, each with what encloses it on its thread."""
+def _nested(path: Path, spans: Iterable[Span]) -> tuple[Span, ...]:
+    """In the order of their beginnings, each with what encloses it on its thread. Raises
+    ProfileError where they enclose each other deeper than any program's: each way up is walked for
+    each kernel."""
     ordered = sorted(spans, key=lambda s: (s.start, -s.end))
     open_spans: dict[tuple[str, str], list[Span]] = {}
     for span in ordered:
@@ -230,4 +234,10 @@ def _nested(spans: Iterable[Span]) -> tuple[Span, ...]:
             span.parent = stack[-1]
             stack[-1].children.append(span)
         stack.append(span)
+        if len(stack) > DEEPEST:
+            raise ProfileError(
+                f"its operations enclose each other more than {DEEPEST:,} deep",
+                where=str(path),
+                mend=RECORD,
+            )
     return tuple(ordered)

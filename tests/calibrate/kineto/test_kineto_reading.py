@@ -380,6 +380,13 @@ def test_joined_traces_of_several_processes_are_refused(tmp_path):
         recorded(write(tmp_path, events))
 
 
+def test_deeper_than_any_program_is_refused(tmp_path):
+    deep = [event("mine::op", i, 5000 - 2 * i) for i in range(1001)]
+    with pytest.raises(ProfileError, match="more than 1,000 deep"):
+        recorded(write(tmp_path, deep))
+    assert recorded(write(tmp_path, deep[:-1])).units
+
+
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
     path = write(tmp_path, A_STEP)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
