@@ -235,6 +235,9 @@ def test_without_shapes_the_order_of_our_own_step_tells_them(tmp_path):
     bare = without_shapes(H100, tmp_path)
     made = kineto.import_traces([bare], None, tmp_path / "h.json", own=own)
     reading = made.reading
+    # an excerpt runs fewer products than the whole model, which is said
+    assert any(line.startswith("Doubtful: the recorded") for line in kineto.first_lines(reading))
+    assert any("another model's" in doubt["what"] for doubt in doubts(reading))
     assert reading.by_order_share == pytest.approx(reading.understood_share) and (
         reading.by_order_share > 0.5
     )

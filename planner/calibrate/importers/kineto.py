@@ -11,7 +11,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from planner.calibrate.importers.recorded_words import Missed, Reading, doubts, 
 from planner.calibrate.importers.recorded_words import named as named_missed
 from planner.calibrate.kineto.device import named
 from planner.calibrate.kineto.host import host_records
-from planner.calibrate.kineto.order import OwnStep, matched
+from planner.calibrate.kineto.order import OwnStep, lent_doubt, matched
 from planner.calibrate.kineto.recorded import Recorded, facts_of, recorded
 from planner.calibrate.kineto.units import Unit, communicates
 from planner.calibrate.session.outcome import Outcome
@@ -102,7 +102,8 @@ def import_traces(
     found = _Found()
     for one in seen:
         _sort_out(one, own, found)
-    reading = _reading(seen, found, with_host)
+    doubt = None if own is None else lent_doubt([u for one in seen[:1] for u in one.units], own)
+    reading = replace(_reading(seen, found, with_host), order_doubt=doubt)
     if not found.cases:
         raise ProfileError(
             f"none of its operations has sizes: {named_missed(reading.missed)}",

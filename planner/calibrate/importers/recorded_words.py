@@ -54,6 +54,7 @@ class Reading:
     has_shapes: bool
     has_stacks: bool
     host_taken: bool
+    order_doubt: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {**vars(self), "missed": [vars(missed) for missed in self.missed]}
@@ -66,6 +67,12 @@ def doubts(reading: Reading) -> Iterator[dict[str, Any]]:
             "what": f"{1 - reading.understood_share:.1%} of the recorded time was not understood: "
             f"{named(reading.missed)}",
             "mend": _mend(reading),
+        }
+    if reading.order_doubt and reading.by_order_share:
+        yield {
+            "record": "trust",
+            "what": reading.order_doubt,
+            "mend": f"Name what was recorded with {FieldName('question')}",
         }
     if reading.host_taken:
         yield {
@@ -103,6 +110,8 @@ def _gaps(reading: Reading) -> Iterator[str]:
             f"The medians of its operations come to {reading.usual_share:.1%} of their time: some "
             "took far longer than usual, as beside other programs; the profile holds the medians"
         )
+    if reading.order_doubt and reading.by_order_share:
+        yield f"Doubtful: {reading.order_doubt}"
     if reading.timeless_events:
         yield (
             f"Left out: {reading.timeless_events} operations or kernels whose times are no times"
