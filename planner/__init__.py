@@ -14,6 +14,7 @@ from planner.version import __version__
 if TYPE_CHECKING:
     from planner.api.answer import Answer
     from planner.api.asking import choose, estimate
+    from planner.api.comparing import Comparison, compare
     from planner.api.decision import Decision
     from planner.api.explained import Difference, Explanation
     from planner.api.explaining import diff, explain
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "Comparison",
     "Decision",
     "Difference",
     "Explanation",
@@ -32,6 +34,7 @@ __all__ = [
     "PlannerError",
     "Question",
     "choose",
+    "compare",
     "diff",
     "estimate",
     "explain",
@@ -45,6 +48,7 @@ __all__ = [
 #: numpy.
 _HOMES = {
     "Answer": "planner.api.answer",
+    "Comparison": "planner.api.comparing",
     "Decision": "planner.api.decision",
     "Difference": "planner.api.explained",
     "Explanation": "planner.api.explained",
@@ -52,6 +56,7 @@ _HOMES = {
     "PlannerError": "planner.errors",
     "Question": "planner.question",
     "choose": "planner.api.asking",
+    "compare": "planner.api.comparing",
     "diff": "planner.api.explaining",
     "estimate": "planner.api.asking",
     "explain": "planner.api.explaining",
@@ -63,7 +68,7 @@ _HOMES = {
 
 #: Folders that are called as a function is. Python binds a folder's name here when it loads the
 #: folder, and never again: loaded now (each is a docstring), the names are the functions' after it.
-for _folder in ("choose", "diff", "explain"):
+for _folder in ("choose", "compare", "diff", "explain"):
     importlib.import_module(f"planner.{_folder}")
     del globals()[_folder]
 

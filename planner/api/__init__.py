@@ -1,2 +1,2 @@
-"""The Python face: ``estimate`` and ``choose`` return the same documents as the command line, as
-typed objects that are dictionaries still."""
+"""The Python face: ``estimate``, ``choose``, ``explain``, ``diff`` and ``compare`` return the same
+documents as the command line, as typed objects that are dictionaries still."""

@@ -47,7 +47,7 @@ class Explanation(Document):
         from planner.report.formats.parts.explained import render
 
         suffixes = (".html", ".md", ".json", ".csv")
-        write(Path(file), render(self.to_dict(), _suffix(file, suffixes)))
+        write(Path(file), render(self.to_dict(), suffix_of(file, suffixes)))
 
     def __repr__(self) -> str:
         option = self["option"]
@@ -86,7 +86,7 @@ class Difference(Document):
         """Write it: ``.md`` for a comment, or ``.json``. Raises QuestionError."""
         from planner.files import write
 
-        suffix = _suffix(file, (".md", ".json"))
+        suffix = suffix_of(file, (".md", ".json"))
         write(Path(file), self.to_json() + "\n" if suffix == ".json" else self._repr_markdown_())
 
     def __repr__(self) -> str:
@@ -104,7 +104,7 @@ class Difference(Document):
         return markdown_of("What this change costs", parts(self.to_dict()))
 
 
-def _suffix(file: str | os.PathLike[str], known: tuple[str, ...]) -> str:
+def suffix_of(file: str | os.PathLike[str], known: tuple[str, ...]) -> str:
     suffix = Path(file).suffix.lower()
     if suffix not in known:
         raise QuestionError(

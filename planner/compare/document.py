@@ -9,6 +9,7 @@ from planner.calibrate.kineto.recorded import Recorded, recorded
 from planner.compare.memories import compared_memory, peaks
 from planner.compare.modules import by_module
 from planner.compare.own import Predicted, predicted
+from planner.compare.same_step import other_step
 from planner.compare.snapshot.held import held
 from planner.compare.snapshot.reading import read_snapshot
 from planner.compare.times import by_kind, by_phase, totals, unforeseen
@@ -16,11 +17,6 @@ from planner.question import Question
 from planner.trace.source import Progress
 
 SCHEMA = 1
-#: Calls of the operations that are the model's own tell whether both are the same step.
-_COUNTED = ("matmul", "convolution", "attention")
-#: Ours over the recorded, or the other way, from which a count is not the same step's.
-_OTHER_STEP = 1.25
-SAME_MODEL = "other layers, another number of micro-batches, or a checkpointed pass"
 
 
 def compare_trace(
@@ -38,7 +34,11 @@ def compare_trace(
         "question": own.subject.question.model_dump(mode="json"),
         "option": _option(own),
         "recorded": _recorded(seen),
-        "warnings": [*_other_device(own, str(seen.device.get("name"))), *_other_step(kinds)],
+        "warnings": [
+            *_other_device(own, str(seen.device.get("name"))),
+            *other_step(own.step, seen, kinds),
+            *_timeless(seen),
+        ],
         "totals": {**totals(own.step, seen), **peaks(own, seen)},
         "by_kind": kinds,
         "by_phase": by_phase(own.step, seen),
@@ -104,18 +104,9 @@ def _other_device(own: Predicted, name: str) -> list[str]:
     return [f"the trace is of {name}, the question of {asked}"] if known and name != asked else []
 
 
-def _other_step(kinds: list[dict[str, Any]]) -> list[str]:
-    """Where the operations that every step must run are not as many."""
-    found: list[str] = []
-    for row in kinds:
-        ours, theirs = row["predicted_calls"], row["recorded_calls"]
-        if row["kind"] in _COUNTED and ours and theirs:
-            if max(ours / theirs, theirs / ours) > _OTHER_STEP:
-                found.append(
-                    f"the recorded step runs {theirs:.0f} operations of kind {row['kind']}, ours "
-                    f"{ours:.0f}: {SAME_MODEL}"
-                )
-    return found
+def _timeless(seen: Recorded) -> list[str]:
+    count = seen.document.timeless
+    return [f"left out: {count} operations or kernels whose times are no times"] if count else []
 
 
 def _notes(seen: Recorded) -> list[str]:
@@ -127,7 +118,14 @@ def _notes(seen: Recorded) -> list[str]:
     if seen.has_stacks:
         notes.append("stacks were recorded: the host took several times as long as without")
     if not seen.windows.marked:
-        notes.append("the trace marks no steps: all of it is taken as one")
+        notes.append(
+            "the trace marks no steps: "
+            + (
+                "each is taken to end with an optimizer's update"
+                if len(seen.steps) > 1
+                else "all of it is taken as one"
+            )
+        )
     elif len(seen.steps) == 1:
         notes.append("one step was recorded: what is done once only may lie in it")
     return notes

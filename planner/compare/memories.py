@@ -80,7 +80,8 @@ def _recorded(seen: Held, path: Path) -> dict[str, Any]:
 def _warnings(seen: Held) -> list[str]:
     found = []
     if seen.ran_out:
-        found.append(f"the allocator ran out of memory {seen.ran_out} times while recording")
+        times = "once" if seen.ran_out == 1 else f"{seen.ran_out} times"
+        found.append(f"the allocator ran out of memory {times} while recording")
     if not seen.events:
         found.append("no event was recorded: only the state at the end is known, no peak")
     return found

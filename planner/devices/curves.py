@@ -232,17 +232,11 @@ def _fit(family: str, points: tuple[Point, ...], multiprocessors: int, search: b
     )
     work = _tiled(sizes, multiprocessors, family) if multiprocessors else flops
     rate, bandwidth = float(np.max(work / seconds)), float(np.max(moved / seconds))
+    ceilings = np.maximum(work / rate if rate else 0.0, moved / bandwidth if bandwidth else 0.0)
     smallest = int(np.argmin(seconds))
-    latency = float(
-        max(
-            0.0,
-            seconds[smallest]
-            - max(
-                work[smallest] / rate if rate else 0.0,
-                moved[smallest] / bandwidth if bandwidth else 0.0,
-            ),
-        )
-    )
+    # what a call without any work took is latency alone: a base of 0 would have no residual
+    idle = seconds[ceilings == 0]
+    latency = float(max(0.0, (seconds - ceilings)[smallest], np.min(idle) if idle.size else 0.0))
     base = base_seconds(sizes, flops, moved, rate, bandwidth, latency, multiprocessors, family)
     target = np.log(seconds / np.maximum(base, np.finfo(float).tiny))
     ceiling = float(np.max(flops / seconds)) if multiprocessors else rate

@@ -1,6 +1,7 @@
 """``planner calibrate --trace``: a step recorded here and excerpts of real ones become profiles
 that estimates stand on; what cannot be used is one line."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from planner.calibrate.importers import kineto  # noqa: E402
+from planner.calibrate.importers.recorded_words import doubts  # noqa: E402
 from planner.calibrate.kineto.order import OwnStep  # noqa: E402
 from planner.calibrate.kineto.recorded import recorded  # noqa: E402
 from planner.calibrate.kineto.units import communicates  # noqa: E402
@@ -233,6 +235,9 @@ def test_without_shapes_the_order_of_our_own_step_tells_them(tmp_path):
     bare = without_shapes(H100, tmp_path)
     made = kineto.import_traces([bare], None, tmp_path / "h.json", own=own)
     reading = made.reading
+    # an excerpt runs fewer products than the whole model, which is said
+    assert any(line.startswith("Doubtful: the recorded") for line in kineto.first_lines(reading))
+    assert any("another model's" in doubt["what"] for doubt in doubts(reading))
     assert reading.by_order_share == pytest.approx(reading.understood_share) and (
         reading.by_order_share > 0.5
     )
@@ -294,6 +299,90 @@ def test_whatever_the_arguments_are_the_end_is_a_profile_or_one_line(tmp_path_fa
         assert 0 < made.reading.understood_share <= 1 + 1e-9
 
 
+# ---- what the first lines say is missing
+
+
+def changed(path, folder, change):
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        document = json.loads(file.read())
+    document["traceEvents"] = [e for e in map(change, document["traceEvents"]) if e]
+    made = folder / "changed.json"
+    made.write_text(json.dumps(document))
+    return made
+
+
+def lines_of(path, folder):
+    return kineto.first_lines(kineto.import_traces([path], "local", folder / "a.json").reading)
+
+
+def test_a_pass_that_was_not_recorded_is_said(planner, tmp_path):
+    code, text, _ = planner("--trace", H100, "--out", tmp_path / "h100.json")
+    assert code == 0 and "No backward pass and no update was recorded" in text
+
+
+def test_whole_steps_miss_nothing(trace, tmp_path):
+    said = " ".join(lines_of(trace, tmp_path))
+    assert not any(word in said for word in ("was recorded:", "marks no steps", "Left out"))
+
+
+def test_steps_without_marks_are_told_by_their_updates(trace, tmp_path):
+    bare = changed(
+        trace, tmp_path, lambda e: None if e.get("name", "").startswith("ProfilerStep#") else e
+    )
+    assert any(
+        "each is taken to end with an optimizer's update" in s for s in lines_of(bare, tmp_path)
+    )
+    made = kineto.import_traces([bare], "local", tmp_path / "b.json").reading
+    assert made.steps == 3 and not made.marked
+
+
+def test_what_has_no_time_is_said(trace, tmp_path):
+    def timeless(event):
+        return {**event, "dur": -1} if event.get("name") == "aten::gelu" else event
+
+    assert any(
+        "Left out: 6 operations" in s
+        for s in lines_of(changed(trace, tmp_path, timeless), tmp_path)
+    )
+
+
+def test_what_took_longer_than_usual_is_said(trace, tmp_path):
+    seen = []
+
+    def held_up(event):
+        if event.get("name") != "aten::addmm":
+            return event
+        seen.append(event)
+        return event | {"dur": event["dur"] + 5e5} if len(seen) == 1 else event
+
+    path = changed(trace, tmp_path, held_up)
+    reading = kineto.import_traces([path], "local", tmp_path / "a.json").reading
+    assert reading.usual_share < 0.9
+    assert any("The medians of its operations come to" in s for s in kineto.first_lines(reading))
+
+
+def test_the_mend_is_what_would_help(tmp_path):
+    from dataclasses import replace
+
+    reading = kineto.import_traces([MI300X], None, tmp_path / "a.json").reading
+
+    def mend(**changes):
+        return next(iter(doubts(replace(reading, **changes))))["mend"]
+
+    assert reading.has_shapes and "--question project.yaml" in mend()
+    assert "record_shapes=True" in mend(has_shapes=False)
+    assert "on the machine itself" in mend(by_order_share=0.1)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_first_lines_keep_to_the_width(planner, tmp_path, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, text, _ = planner("--trace", MI300X, "--out", tmp_path / "mi.json")
+    first = text.partition("\n\n")[0]
+    assert code == 0 and "Collectives took" in " ".join(first.split())
+    assert max(map(len, first.splitlines())) <= width
+
+
 # ---- what is refused
 
 
@@ -327,6 +416,8 @@ def test_a_device_that_no_trace_names_takes_the_name_that_is_given(planner, tmp_
         (["--trace", str(H100), "--device", "mps"], "no device of a trace"),
         (["--trace", str(H100), "--device", "cuda:4"], "nothing ran on cuda:4"),
         (["--trace", str(H100), "--out", "profile.csv"], "a profile is a .json file"),
+        (["--trace", str(H100), "--tokenizer", "t.json"], "--trace measures nothing"),
+        (["--trace", str(H100), "--image-size", "9"], "--trace measures nothing"),
         (["--host-costs"], "speak of a trace"),
         (["--question", "gpt2"], "speak of a trace"),
         (["--gpu", "h100"], "names the rows of a table, or the device of a trace"),

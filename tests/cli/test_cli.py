@@ -334,7 +334,7 @@ def test_hostile_names_are_refused_or_shown_but_never_obeyed(planner, hostile):
     assert code == 0 and ANSI not in out and "49" not in err
 
 
-@pytest.mark.parametrize("name", ["question", "answer", "data", "explain", "diff"])
+@pytest.mark.parametrize("name", ["question", "answer", "data", "explain", "diff", "compare"])
 def test_shipped_schemas_are_those_of_the_code(planner, name):
     from planner import tables
 

@@ -86,6 +86,56 @@ def test_another_step_is_warned_of(compared):
     assert any("operations of kind matmul" in line for line in compared["warnings"])
 
 
+def warnings_of(tmp_path, events):
+    path = tmp_path / "step.json"
+    header = json.loads(H100.read_text())
+    path.write_text(json.dumps({**header, "traceEvents": events}))
+    return " ".join(compare_trace(QUESTION, path)["warnings"])
+
+
+def ran(name, start, **args):
+    return {"ph": "X", "cat": "cpu_op", "name": name, "pid": 1, "tid": 1, "ts": start, "dur": 5,
+            "args": args}  # fmt: skip
+
+
+def test_attention_in_products_is_said_and_no_sign_of_another_model(tmp_path):
+    planned = compare_trace(QUESTION, H100)
+    count = {row["kind"]: int(row["predicted_calls"]) for row in planned["by_kind"]}["matmul"]
+    names = ["aten::addmm"] * count + ["aten::bmm"] * count
+    said = warnings_of(tmp_path, [ran(name, 10 * i) for i, name in enumerate(names)])
+    assert "runs attention as one operation, the recorded one as its products" in said
+    assert "operations of kind matmul" not in said
+    said = warnings_of(tmp_path, [ran(name, 10 * i) for i, name in enumerate(names[: count // 2])])
+    assert f"runs {count // 2} operations of kind matmul, ours {count}" in said
+
+
+def test_another_kind_of_model_is_warned_of(tmp_path):
+    said = warnings_of(tmp_path, [ran("aten::convolution", 10 * i) for i in range(40)])
+    assert "runs 40 operations of kind convolution, ours 0" in said
+    assert "runs 0 operations of kind matmul" in said
+
+
+def test_what_was_not_recorded_is_warned_of(compared):
+    assert "no backward pass and no update was recorded" in compared["warnings"]
+
+
+@pytest.mark.parametrize(
+    "ratio, word",
+    [
+        (None, "–"),
+        (0.0, "–"),
+        (0.00123, "0.0012"),
+        (0.25, "0.25"),
+        (12.345, "12.35"),
+        (72345.6, "72.3k"),
+    ],
+)
+def test_a_ratio_is_never_shown_as_nothing(ratio, word):
+    from planner.report.views.comparing.page import _ratio
+
+    assert _ratio(ratio) == word
+
+
 def test_another_device_is_warned_of():
     document = compare_trace(QUESTION.model_copy(update={"gpu": "l4"}), H100)
     assert any("the question of NVIDIA L4" in line for line in document["warnings"])

@@ -1,6 +1,7 @@
 """What a snapshot held: peaks and what was alive then, also where the oldest events are gone."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -154,3 +155,17 @@ def test_whatever_it_holds_the_end_is_figures_or_one_line(tmp_path_factory, segm
     else:
         assert seen.peak_allocated_bytes >= seen.end_allocated_bytes
         assert seen.by_place() is not None and seen.by_origin() is not None
+
+
+@pytest.mark.parametrize("size", [None, -5, float("nan"), "8", 2**70, True, [1]])
+def test_a_size_that_is_none_is_refused_where_it_stands(size):
+    events = [alloc(4, 512), *freed(4, 512)]
+    for change, where in (
+        (lambda s: s["segments"][0].update(total_size=size), "segment 0"),
+        (lambda s: s["segments"][0]["blocks"][0].update(size=size), "block 0 of segment 0"),
+        (lambda s: s["device_traces"][0][1].update(size=size), "event 1"),
+    ):
+        found = snapshot([(1, 512)], [dict(event) for event in events])
+        change(found)
+        with pytest.raises(QuestionError, match=f"the size of {where} is no number of bytes"):
+            held(found, Path("s.pickle"))

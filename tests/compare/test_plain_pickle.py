@@ -6,6 +6,7 @@ import os
 import pickle
 import pickletools
 import struct
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -153,3 +154,67 @@ def test_a_pickle_with_a_byte_changed_is_a_value_or_refused(value, data):
         load(bytes(whole))
     except NotPlain:
         pass
+
+
+def text(value):
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+#: A tuple that holds the one before twice, forty times: 2^40 values in 300 bytes, put in a list of
+#: its own. Place 40 of the memo is the last.
+TWICE = b"(K\x01\x85q\x00" + b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(40)) + b"t"
+
+
+def test_a_key_that_holds_itself_twice_is_refused_and_never_hashed():
+    with pytest.raises(NotPlain, match="a key is no plain value"):
+        load(b"\x80\x02}" + TWICE + b"K\x01s.")
+    with pytest.raises(NotPlain, match="a key is no plain value"):
+        load(b"\x80\x02}(" + TWICE + b"K\x01u.")
+
+
+@pytest.mark.parametrize("where", ["filename", "name", "line", "action", "addr"])
+def test_text_that_holds_itself_twice_is_never_written_out(where, tmp_path):
+    from planner.compare.snapshot.held import held
+
+    frame = b"}(" + b"".join(
+        text(k) + (b"h\x28" if k == where else text(k)) for k in ("filename", "name", "line")
+    ) + b"u"  # fmt: skip
+    event = b"}(" + b"".join(
+        text(k) + (b"h\x28" if k == where else v)
+        for k, v in {"action": text("alloc"), "addr": b"K\x05", "size": b"K\x09"}.items()
+    ) + text("frames") + b"]" + frame + b"a" + b"u"  # fmt: skip
+    path = tmp_path / "snapshot.pickle"
+    path.write_bytes(
+        b"\x80\x02}(" + text("rest") + TWICE + text("segments") + b"]"
+        + text("device_traces") + b"]](" + event + b"eau."
+    )  # fmt: skip
+    seen = held(read_snapshot(path), path)
+    assert seen.events == 1
+    assert all(len(block.place) < 100 for block in seen.live)
+
+
+def test_more_events_than_any_recording_has_are_refused(tmp_path, monkeypatch):
+    from planner.compare.snapshot import reading
+
+    monkeypatch.setattr(reading, "MOST_EVENTS", 9)
+    path = tmp_path / "snapshot.pickle"
+    path.write_bytes(pickle.dumps({"segments": [], "device_traces": [[{}] * 5, [{}] * 5]}))
+    with pytest.raises(QuestionError, match="more than 9 events.*max_entries"):
+        read_snapshot(path)
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "pipe"])
+def test_what_has_no_end_is_no_file(place, tmp_path):
+    path = tmp_path / "pipe" if place == "pipe" else Path(place)
+    if place == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(QuestionError, match="is no regular file"):
+        read_snapshot(path)
+
+
+@pytest.mark.parametrize("data", [b"PK\x03\x04rest", b"\x1f\x8brest", b"{}", b"(dp0\n."])
+def test_other_files_are_said_to_be_no_pickle(data, tmp_path):
+    path = tmp_path / "snapshot.pickle"
+    path.write_bytes(data)
+    with pytest.raises(QuestionError, match="no pickle of protocol 2 or later"):
+        read_snapshot(path)

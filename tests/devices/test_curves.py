@@ -128,3 +128,19 @@ def test_the_same_size_measured_twice_is_one_point():
         [product(1, 64, 64, 64), product(1, 64, 64, 64), product(1, 128, 64, 64)],
     )
     assert len(curve.points) == 2
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.floats(1e-7, 1e-2)), min_size=1, max_size=9),
+    st.integers(0, 1 << 22),
+)
+def test_measurements_without_work_are_latency_and_never_a_factor(found, asked):
+    """A fill of an empty tensor moves nothing, and took its time all the same."""
+    points = [
+        Point((float(4**n * (n > 0)),), 0.0, float(4**n * (n > 0)), s, s, s) for n, s in found
+    ]
+    curve = fit_curve("fill.float32", points)
+    seconds, spread = curve.seconds((float(asked),), 0.0, float(asked))
+    slowest = max(s for _, s in found)
+    assert np.isfinite(spread).all()
+    assert 0 <= seconds[0] <= 1e3 * slowest * max(1, asked)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ from planner.calibrate.importers.operation_cases import CannotMap
 from planner.calibrate.importers.operation_table import shares_of
 from planner.calibrate.importers.profile import kept
 from planner.calibrate.importers.recorded_passes import passes_of, share_of_input
+from planner.calibrate.importers.recorded_words import Missed, Reading, doubts, first_lines
+from planner.calibrate.importers.recorded_words import named as named_missed
 from planner.calibrate.kineto.device import named
 from planner.calibrate.kineto.host import host_records
-from planner.calibrate.kineto.order import OwnStep, matched
+from planner.calibrate.kineto.order import OwnStep, lent_doubt, matched
 from planner.calibrate.kineto.recorded import Recorded, facts_of, recorded
 from planner.calibrate.kineto.units import Unit, communicates
 from planner.calibrate.session.outcome import Outcome
@@ -30,48 +32,12 @@ from planner.devices.processors import local_processor
 from planner.devices.profile import RECORDED_STEPS
 from planner.errors import FieldName, ProfileError
 from planner.operations.cases import Case, as_dict, case_of
-from planner.units import GIB
 
-MOST_SAMPLES, NAMED, LEAST_NAMED, LEAST_OVERLAP = 64, 5, 0.0005, 0.01
+MOST_SAMPLES = 64
 LOCAL, COMMUNICATION = "local", "communication"
 NOT_IN_AN_OPERATION = "kernels of no recorded operation"
 
-
-@dataclass(frozen=True)
-class Missed:
-    """What was not understood: ``seconds`` of a step, ``share`` of what the step computes."""
-
-    name: str
-    why: str
-    seconds: float
-    share: float
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How well traces were understood. Seconds are of a step on average; ``understood_share``: of
-    what the device computed, collectives apart."""
-
-    step_seconds: float
-    steps: int
-    busy_share: float
-    idle_seconds: float
-    computed_seconds: float
-    communication_seconds: float
-    understood_share: float
-    by_order_share: float
-    by_kind: dict[str, float]
-    missed: tuple[Missed, ...]
-    launch_latency_seconds: float | None
-    stream_overlap_share: float
-    peak_allocated_bytes: int | None
-    peak_reserved_bytes: int | None
-    has_shapes: bool
-    has_stacks: bool
-    host_taken: bool
-
-    def as_dict(self) -> dict[str, Any]:
-        return {**vars(self), "missed": [vars(missed) for missed in self.missed]}
+__all__ = ["Missed", "Reading", "TraceImport", "first_lines", "import_traces"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +64,12 @@ class _Found:
     understood: float = 0.0
     by_order: float = 0.0
     missed: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
+
+    @property
+    def usual_share(self) -> float:
+        """Of what was understood, what the medians come to."""
+        usual = sum(statistics.median(t.samples) * len(t.samples) for t in self.cases.values())
+        return usual / self.understood if self.understood else 1.0
 
     def add(self, cases: list[Case], unit: Unit) -> None:
         self.understood += unit.seconds
@@ -130,10 +102,11 @@ def import_traces(
     found = _Found()
     for one in seen:
         _sort_out(one, own, found)
-    reading = _reading(seen, found, with_host)
+    doubt = None if own is None else lent_doubt([u for one in seen[:1] for u in one.units], own)
+    reading = replace(_reading(seen, found, with_host), order_doubt=doubt)
     if not found.cases:
         raise ProfileError(
-            f"none of its operations has sizes: {_named(reading.missed)}",
+            f"none of its operations has sizes: {named_missed(reading.missed)}",
             where=", ".join(str(path) for path in paths),
             mend="Record with record_shapes=True, or say what was trained with "
             f"{FieldName('question')} project.yaml",
@@ -229,17 +202,29 @@ def _reading(seen: Sequence[Recorded], found: _Found, with_host: bool) -> Readin
         computed_seconds=computed,
         communication_seconds=sent,
         understood_share=found.understood / whole if whole else 0.0,
+        usual_share=found.usual_share,
         by_order_share=found.by_order / whole if whole else 0.0,
         by_kind=dict(sorted(kinds.items(), key=lambda item: -item[1])),
+        by_phase=_phases(seen, steps),
         missed=tuple(missed),
         launch_latency_seconds=statistics.median(latencies) if latencies else None,
         stream_overlap_share=statistics.fmean(one.overlap_share for one in seen),
         peak_allocated_bytes=max((m.allocated_bytes for m in memories), default=None),
         peak_reserved_bytes=max(reserved, default=None),
+        marked=all(one.windows.marked for one in seen),
+        timeless_events=sum(one.document.timeless for one in seen),
         has_shapes=all(one.has_shapes for one in seen),
         has_stacks=any(one.has_stacks for one in seen),
         host_taken=with_host,
     )
+
+
+def _phases(seen: Sequence[Recorded], steps: int) -> dict[str, float]:
+    found: dict[str, float] = defaultdict(float)
+    for one in seen:
+        for phase, seconds in one.by_phase().items():
+            found[phase] += seconds * len(one.steps) / steps
+    return dict(found)
 
 
 # ---- records
@@ -266,7 +251,7 @@ def _records(
     yield _fact(RECORDED_STEPS, float(reading.steps), "steps")
     if reading.launch_latency_seconds is not None:
         yield _fact("launch_latency_seconds", reading.launch_latency_seconds, "s")
-    yield from _doubts(reading)
+    yield from doubts(reading)
 
 
 def _passes(timed: _Timed) -> Iterator[_Timed]:
@@ -299,67 +284,3 @@ def _operation(timed: _Timed) -> dict[str, Any]:
 
 def _fact(name: str, value: float, unit: str) -> dict[str, Any]:
     return {"record": "fact", "name": name, "value": value, "unit": unit}
-
-
-def _doubts(reading: Reading) -> Iterator[dict[str, Any]]:
-    if _worth_naming(reading.missed):
-        yield {
-            "record": "trust",
-            "what": f"{1 - reading.understood_share:.1%} of the recorded time was not understood: "
-            f"{_named(reading.missed)}",
-            "mend": "Record with record_shapes=True",
-        }
-    if reading.host_taken:
-        yield {
-            "record": "trust",
-            "what": "the host's time is of a run under a profiler, which slows the host by a "
-            "factor that no trace tells",
-            "mend": "Run planner calibrate on the machine itself",
-        }
-
-
-def _worth_naming(missed: Iterable[Missed]) -> list[Missed]:
-    return [one for one in missed if one.share >= LEAST_NAMED]
-
-
-def _named(missed: Iterable[Missed]) -> str:
-    found = _worth_naming(missed)
-    named = [f"{m.name[:60]} ({m.share:.1%}, {m.why})" for m in found[:NAMED]]
-    more = len(found) - len(named)
-    return ", ".join(named) + (f" and {more} more" if more > 0 else "")
-
-
-def first_lines(reading: Reading) -> list[str]:
-    """What to know of a reading before its profile."""
-    lines = [
-        f"Understood {reading.understood_share:.1%} of the device's time of a step"
-        + (f", {reading.by_order_share:.1%} by order" if reading.by_order_share else ""),
-        f"Step {reading.step_seconds * 1e3:.3f} ms ({reading.steps} recorded), "
-        f"device busy {reading.busy_share:.1%}, idle {reading.idle_seconds * 1e3:.3f} ms",
-    ]
-    if _worth_naming(reading.missed):
-        lines.append(f"Not understood: {_named(reading.missed)}")
-    if reading.communication_seconds:
-        lines.append(
-            f"Collectives took {reading.communication_seconds * 1e3:.3f} ms of a step: they wait "
-            "for other devices and are no part of a device's profile"
-        )
-    if reading.stream_overlap_share >= LEAST_OVERLAP:
-        lines.append(
-            f"Streams overlap: {reading.stream_overlap_share:.1%} of the device's work ran beside "
-            "other work, and may have taken longer for it"
-        )
-    if reading.peak_allocated_bytes is not None:
-        held = reading.peak_reserved_bytes
-        lines.append(
-            f"Memory at its peak: {reading.peak_allocated_bytes / GIB:.3f} GiB allocated"
-            + (f", {held / GIB:.3f} GiB reserved" if held else "")
-        )
-    lines.append(
-        "Host costs are taken as recorded: upper bounds, since a profiler slows the host"
-        if reading.host_taken
-        else "Host costs are not taken: a profiler slows the host"
-        + (" several-fold with stacks, as here" if reading.has_stacks else "")
-        + ", by a factor no trace tells; estimates take the usual ones"
-    )
-    return lines

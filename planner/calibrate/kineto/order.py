@@ -23,6 +23,12 @@ MOST = 20_000
 _PHASE_OF = {"teacher": "forward", "recompute": "backward"}
 
 
+#: Products that every run of a model's forward pass has, in whatever way it computes attention.
+_PRODUCTS = ("aten.mm", "aten.addmm", "aten.convolution")
+#: Of the larger count, what two of the same model's may differ.
+TOLERANCE = 0.1
+
+
 @dataclass(frozen=True)
 class OwnStep:
     """Our trace of a step at a point: ``dims`` [n_forms], ``precision`` of its recipe."""
@@ -55,6 +61,35 @@ def matched(units: Sequence[Unit], own: OwnStep) -> dict[int, int]:
         )
         found |= {mine[a]: ours[b] for a, b in pairs}
     return found
+
+
+def products(units: Sequence[Unit], own: OwnStep) -> tuple[int, int]:
+    """(recorded, ours): products of the forward pass of one recorded step and of one micro-batch of
+    ours."""
+    theirs = [base_name(unit.name).rstrip("_") for unit in units if unit.phase == "forward"]
+    ours = map(own.name, own.places("forward"))
+    return sum(n in _PRODUCTS for n in theirs), sum(n in _PRODUCTS for n in ours)
+
+
+def lent_doubt(placed: Sequence[tuple[int, Unit]], own: OwnStep) -> str | None:
+    """A sentence where our step is hardly the recorded one's, so that sizes taken from it in order
+    would be another model's. ``placed``: (step, operation)."""
+    first = min((step for step, _ in placed), default=0)
+    recorded, ours = products([unit for step, unit in placed if step == first], own)
+    if may_be_same(recorded, ours):
+        return None
+    return (
+        f"the recorded forward pass runs {recorded} products, that of the question {ours}: sizes "
+        "taken from it by order may be another model's"
+    )
+
+
+def may_be_same(recorded: int, ours: int) -> bool:
+    """Whether a step of so many products is some micro-batches of ours."""
+    if not recorded or not ours:
+        return recorded == ours
+    whole = max(1, round(recorded / ours)) * ours
+    return abs(recorded - whole) <= TOLERANCE * max(recorded, whole)
 
 
 def common(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import statistics
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from planner.calibrate.kineto.naming import BACKWARD
 from planner.calibrate.kineto.reading import Span
 
-MARK = "ProfilerStep#"
+MARK, UPDATE_MARK = "ProfilerStep#", "Optimizer.step#"
+
+
+#: How far marks may overlap by their clock's rounding.
+CLOCK_SECONDS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class StepSeen:
 
 
 class Windows:
-    """Which step a moment lies in."""
+    """Which step a moment lies in. ``marked``: by the profiler's ``step()``; else they end with an
+    optimizer's updates, or the whole trace is one."""
 
     def __init__(self, found: Sequence[Window], marked: bool):
         self.found, self.marked = tuple(found), marked
@@ -56,16 +62,45 @@ class Windows:
 
 
 def windows(host: Iterable[Span], device: Iterable[Span]) -> Windows:
-    """``ProfilerStep#N`` as the profiler's ``step()`` marks them; without marks the whole trace is
-    one step."""
+    """``ProfilerStep#N`` as the profiler's ``step()`` marks them; without marks a step ends with
+    each of several updates of an optimizer, else the whole trace is one step."""
     spans = [*host]
-    marks = {s.name: s for s in spans if s.name.startswith(MARK)}
-    found = [Window(s.name, s.start, s.end) for s in sorted(marks.values(), key=lambda s: s.start)]
+    found = list(_apart(s for s in spans if s.name.startswith(MARK)))
     if found:
         return Windows(found, True)
     every = [*(s for s in spans if s.category != "user_annotation"), *device]
     start, end = min(s.start for s in every), max(s.end for s in every)
-    return Windows([Window("whole trace", start, end)], False)
+    ends = list(_updates(spans))
+    if len(ends) < 2:
+        return Windows([Window("whole trace", start, end)], False)
+    starts = [start, *ends[:-1]]
+    return Windows(
+        [Window(f"update {i}", *pair) for i, pair in enumerate(zip(starts, ends), start=1)], False
+    )
+
+
+def _apart(marks: Iterable[Span]) -> Iterator[Window]:
+    """In their order, those that begin inside another left out: a step begins when the one before
+    has ended."""
+    reached = float("-inf")
+    for mark in sorted(marks, key=lambda s: (s.start, -s.end)):
+        if mark.start >= reached - CLOCK_SECONDS:
+            yield Window(mark.name, mark.start, mark.end)
+            reached = mark.end
+
+
+def _updates(spans: Iterable[Span]) -> Iterator[float]:
+    """When each update ended: those of several optimizers with no backward pass between them are
+    one."""
+    ended: float | None = None
+    for span in sorted(spans, key=lambda s: s.start):
+        if span.name.startswith(UPDATE_MARK):
+            ended = span.end if ended is None else max(ended, span.end)
+        elif ended is not None and span.name.startswith(BACKWARD) and span.start >= ended:
+            yield ended
+            ended = None
+    if ended is not None:
+        yield ended
 
 
 def step_seen(window: Window, ran: Sequence[tuple[float, float]], alone: bool) -> StepSeen:

@@ -202,11 +202,12 @@ def _check(table: Path | None, traces: tuple[Path, ...], flags: dict[str, Any]) 
 
 
 def _check_traces(table: Path | None, flags: dict[str, Any]) -> None:
-    if table is not None or flags["data"] or flags["again"] or flags["compiled"]:
+    of_measuring = ("data", "again", "compiled", "tokenizer", "image_size", "task")
+    if table is not None or any(flags[name] for name in of_measuring):
         raise QuestionError(
             "--trace measures nothing",
             where="--trace",
-            mend="Leave --from, --data, --again and --compile out",
+            mend="Leave --from, --data and what describes it, --again and --compile out",
         )
     _check_out(flags["out"])
 
@@ -280,7 +281,9 @@ def _show(
     from planner.calibrate.session import outcome_summary
     from planner.cli.main import printable
     from planner.report.formats import terminal
+    from planner.report.formats.parts.screen import show_parts
     from planner.report.views import device as device_view
+    from planner.report.views.explaining.part import Part
 
     record = {**known_devices.record(outcome.path), "run": outcome_summary(outcome), **more}
     if as_json:
@@ -290,8 +293,9 @@ def _show(
     elif quiet:
         click.echo(outcome.path)
     else:
-        for line in lines:
-            click.echo(printable(line))
+        if lines:
+            show_parts([Part("", tuple(map(printable, lines)))], sys.stdout)
+            click.echo("")
         terminal.show_sections(device_view.details(record, record["run"]), sys.stdout)
         click.echo(f"\nWrote {outcome.path}\n{device_view.usage(record, here=here)}")
     for note in () if quiet else outcome.notes:

@@ -14,7 +14,6 @@ from planner.files import check_place
 
 FILE = click.Path(path_type=Path)
 SUFFIXES = (".md", ".json")
-TITLE = "Planned and recorded"
 
 
 @click.command("compare")
@@ -127,7 +126,7 @@ def _document(
 
 def _show(document: dict[str, Any], output: Path | None, *, as_json: bool, quiet: bool) -> None:
     from planner.cli import writing
-    from planner.report.views.comparing.page import parts
+    from planner.report.views.comparing.page import TITLE, parts
 
     if output is not None:
         from planner.report.formats.parts.markdown import markdown_of

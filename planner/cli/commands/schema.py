@@ -8,14 +8,14 @@ import click
 
 from planner.cli.switches import OneOf
 
-NAMES = ("question", "answer", "data", "explain", "diff")
+NAMES = ("question", "answer", "data", "explain", "diff", "compare")
 
 
 @click.command("schema")
 @click.argument("name", type=OneOf(NAMES), default="answer")
 def command(name: str, as_json: bool) -> None:
     """Print the JSON Schema of a question (project.yaml), of an answer (--json), of planner data,
-    planner explain or planner diff: one JSON document either way."""
+    planner explain, planner diff or planner compare: one JSON document either way."""
     click.echo(text(name), nl=False)
 
 
@@ -23,6 +23,7 @@ def text(name: str) -> str:
     """The schema as the file in ``profiles/schema/`` holds it."""
     from planner.answer import json_schema as document
     from planner.answer.data import schema as data_schema
+    from planner.compare import schema as compare_schema
     from planner.diff import schema as diff_schema
     from planner.explain import schema as explain_schema
 
@@ -32,5 +33,6 @@ def text(name: str) -> str:
         "data": data_schema.data_schema,
         "explain": explain_schema.explain_schema,
         "diff": diff_schema.diff_schema,
+        "compare": compare_schema.compare_schema,
     }[name]()
     return json.dumps(schema, indent=1, ensure_ascii=False, sort_keys=True) + "\n"

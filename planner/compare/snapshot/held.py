@@ -12,13 +12,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
+from planner.compare.snapshot.reading import HOW
 from planner.errors import FieldName, QuestionError
 
 ROUND = 512
 ALLOC, REQUESTED, COMPLETED = "alloc", "free_requested", "free_completed"
 _RESERVES = {"segment_alloc": 1, "segment_map": 1, "segment_free": -1, "segment_unmap": -1}
+#: Actions of events that take or give back bytes.
+_SIZED = {ALLOC, REQUESTED, COMPLETED, *_RESERVES}
 Event = Mapping[str, Any]
 #: Where a block was taken, for what no event tells.
 BEFORE = "before the recording"
@@ -80,6 +83,7 @@ def held(snapshot: Mapping[str, Any], path: Path, device: int | None = None) -> 
     events = traces[index] if index < len(traces) else []
     if not segments and not events:
         raise QuestionError(f"nothing was recorded of cuda:{index}", where=str(path))
+    _check_sizes(segments, events, path)
     end = list(_blocks(segments))
     reserved = sum(_whole(s.get("total_size")) for s in segments)
     allocated = sum(size for _, size, _ in end)
@@ -126,13 +130,47 @@ def _device(snapshot: Mapping[str, Any], path: Path, wanted: int | None) -> int:
 
 
 def _whole(value: Any) -> int:
-    """What is no whole number of bytes is none."""
-    is_size = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-    return value if is_size else 0
+    """What is no whole number is none."""
+    return value if _is_size(value) else 0
+
+
+def _is_size(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _text(value: Any) -> str:
+    """What is no text is none: written out, a list that holds itself twice, and so on, would have
+    no end."""
+    return value if isinstance(value, str) else ""
 
 
 def _address(event: Event) -> int:
     return _whole(event.get("addr"))
+
+
+def _check_sizes(segments: Sequence[Event], events: Sequence[Event], path: Path) -> None:
+    """Raises QuestionError for the first size that is no number of bytes: taken as none, a peak
+    would be wrong and say nothing of it."""
+    sizes = [(f"segment {i}", s.get("total_size")) for i, s in enumerate(segments)]
+    sizes += [
+        (f"block {j} of segment {i}", block.get("size"))
+        for i, segment in enumerate(segments)
+        for j, block in enumerate(_listed(segment.get("blocks")))
+    ]
+    sizes += [
+        (f"event {i}", event.get("size"))
+        for i, event in enumerate(events)
+        if _text(event.get("action")) in _SIZED
+    ]
+    for where, size in sizes:
+        if not _is_size(size):
+            raise QuestionError(
+                f"the size of {where} is no number of bytes", where=str(path), mend=HOW
+            )
+
+
+def _listed(found: Any) -> list[Event]:
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
 def _rounded(size: int) -> int:
@@ -163,7 +201,7 @@ def _changes(events: Sequence[Event]) -> list[int]:
 
 def _reservations(events: Sequence[Event]) -> list[int]:
     return [
-        _RESERVES.get(str(event.get("action")), 0) * _whole(event.get("size")) for event in events
+        _RESERVES.get(_text(event.get("action")), 0) * _whole(event.get("size")) for event in events
     ]
 
 
@@ -188,10 +226,7 @@ def _blocks(segments: Iterable[Event]) -> Iterator[_Alive]:
     """(address, bytes, stack) of the blocks that are allocated at the end."""
     for segment in segments:
         address = _whole(segment.get("address"))
-        blocks = segment.get("blocks")
-        for block in blocks if isinstance(blocks, list) else ():
-            if not isinstance(block, dict):
-                continue
+        for block in _listed(segment.get("blocks")):
             size = _whole(block.get("size"))
             if block.get("state") == "active_allocated":
                 yield _whole(block.get("address")) or address, size, _stack(block)
@@ -204,7 +239,7 @@ def _stack(found: Event) -> Sequence[Event]:
     history = found.get("history")
     if not frames and isinstance(history, list) and history and isinstance(history[-1], dict):
         frames = history[-1].get("frames")
-    return [f for f in frames if isinstance(f, dict)] if isinstance(frames, list) else []
+    return _listed(frames)
 
 
 def _live(events: Sequence[Event], end: Sequence[_Alive], place: int) -> Iterator[Block]:
@@ -238,8 +273,8 @@ _OPTIMIZER, _ENGINE = "torch/optim/", ("torch/autograd/", "Engine::")
 def _origin(stack: Sequence[Event]) -> str:
     """By the stack: the backward pass runs in autograd's engine, whose thread has no line of the
     program."""
-    files = [str(frame.get("filename")).replace("\\", "/") for frame in stack]
-    names = [str(frame.get("name")) for frame in stack]
+    files = [_file(frame) for frame in stack]
+    names = [_text(frame.get("name")) for frame in stack]
     if any(_OPTIMIZER in file for file in files):
         return "optimizer"
     if any(mark in text for mark in _ENGINE for text in (*files, *names)):
@@ -253,9 +288,12 @@ def _place(stack: Sequence[Event]) -> str:
     """The innermost line of Python outside torch, else the innermost."""
     if not stack:
         return "without a stack"
-    lines = [frame for frame in stack if str(frame.get("filename")).endswith(".py")]
-    own = [f for f in lines if "/torch/" not in str(f.get("filename")).replace("\\", "/")]
+    lines = [frame for frame in stack if _file(frame).endswith(".py")]
+    own = [frame for frame in lines if "/torch/" not in _file(frame)]
     frame = (own or lines or list(stack))[0]
-    file = str(frame.get("filename")).replace("\\", "/")
-    short = "/".join(file.split("/")[-2:])
-    return f"{short}:{_whole(frame.get('line'))} {str(frame.get('name'))[:60]}"
+    short = "/".join(_file(frame).split("/")[-2:])
+    return f"{short}:{_whole(frame.get('line'))} {_text(frame.get('name'))[:60]}"
+
+
+def _file(frame: Event) -> str:
+    return _text(frame.get("filename")).replace("\\", "/")

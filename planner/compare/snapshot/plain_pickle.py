@@ -13,6 +13,7 @@ from typing import Any
 
 #: Values that a pickle may make, and bytes of its longest number.
 MOST_VALUES, LONGEST_NUMBER = 100_000_000, 64
+_KEYS = (str, int, float, bool, bytes, type(None))
 _MARK = object()
 
 
@@ -47,8 +48,6 @@ class _Reader:
                     raise NotPlain("it makes more values than a snapshot has")
         except (IndexError, struct.error, KeyError):
             raise NotPlain("it is damaged or cut short") from None
-        except TypeError:
-            raise NotPlain("a key is no plain value") from None
         except UnicodeDecodeError:
             raise NotPlain("a text is not UTF-8") from None
         raise NotPlain("it is damaged or cut short")
@@ -101,13 +100,22 @@ class _Reader:
         target = self.stack[-1]
         if type(target) is not dict or len(values) % 2:
             raise NotPlain("it is damaged or cut short")
-        target.update(zip(values[::2], values[1::2]))
+        keys = values[::2]
+        # a tuple that holds itself twice, and so on, would be hashed without end
+        if not all(map(_is_key, keys)):
+            raise NotPlain("a key is no plain value")
+        target.update(zip(keys, values[1::2]))
 
     def put(self, place: int) -> None:
         self.memo[place] = self.stack[-1]
 
     def get(self, place: int) -> None:
         self.stack.append(self.memo[place])
+
+
+def _is_key(key: Any) -> bool:
+    parts = key if type(key) is tuple else (key,)
+    return all(type(part) in _KEYS for part in parts)
 
 
 def _refusal(code: int) -> str:

@@ -1,9 +1,10 @@
 """Recorded operations beside a trace's: a longest common subsequence, phase by phase."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.calibrate.kineto.order import common
+from planner.calibrate.kineto.order import common, may_be_same
 
 NAMES = st.lists(st.sampled_from("abcd"), max_size=40)
 
@@ -30,3 +31,12 @@ def test_thousands_of_operations_take_a_moment_and_equal_ones_match_one_by_one()
     names = ["mm", "add", "gelu", "mul", "norm"] * 800
     assert common(names, names) == [(i, i) for i in range(len(names))]
     assert len(common(names, names[7:])) == len(names) - 7
+
+
+@pytest.mark.parametrize(
+    "recorded, ours, same",
+    [(17, 17, True), (34, 17, True), (17, 74, False), (25, 17, False), (0, 9, False), (9, 0, False),
+     (70, 74, True)],
+)  # fmt: skip
+def test_another_models_products_are_told_and_micro_batches_are_not_another(recorded, ours, same):
+    assert may_be_same(recorded, ours) is same

@@ -3,6 +3,7 @@ excerpts of real ones (cited in the files) come to what their events say."""
 
 import gzip
 import json
+import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -319,6 +320,86 @@ def test_what_autocast_casts_is_apart_from_what_it_then_calls(tmp_path):
     assert [(u.name, round(u.seconds * 1e6)) for _, u in seen.units] == [
         ("aten::_to_copy", 18), ("aten::bmm", 20), ("aten::mul", 9)
     ]  # fmt: skip
+
+
+# ---- steps that no mark tells
+
+
+def update(ts, dur=10, tid=1):
+    return event("Optimizer.step#AdamW.step", ts, dur, "user_annotation", tid)
+
+
+def backward(ts, dur=20):
+    return event("autograd::engine::evaluate_function: MmBackward0", ts, dur, tid=2)
+
+
+def test_without_marks_a_step_ends_with_each_update(tmp_path):
+    events = []
+    for start in (0, 100, 200):
+        events += [event("aten::mm", start, 20), backward(start + 30), update(start + 60)]
+        events += [update(start + 70, 5)]  # of a second optimizer, with no pass between
+    events.append(event("aten::mm", 290, 5))  # a step that was not finished
+    seen = recorded(write(tmp_path, events))
+    assert not seen.windows.marked and len(seen.steps) == 3
+    assert [step for step, _ in seen.units] == [0, 1, 2]
+    assert seen.outside_seconds == pytest.approx(5e-6)
+
+
+def test_without_marks_one_update_is_one_step(tmp_path):
+    events = [event("aten::mm", 0, 20), backward(30), update(60), event("aten::mm", 90, 5)]
+    seen = recorded(write(tmp_path, events))
+    assert len(seen.steps) == 1 and seen.outside_seconds == 0
+
+
+def test_marks_of_one_name_are_several_steps_and_those_inside_another_are_none(tmp_path):
+    mark = "user_annotation"
+    events = [
+        event("ProfilerStep#1", 0, 50, mark), event("aten::mm", 5, 10),
+        event("ProfilerStep#1", 60, 50, mark), event("aten::mm", 65, 10),
+        event("ProfilerStep#2", 62, 20, mark, tid=9),
+    ]  # fmt: skip
+    seen = recorded(write(tmp_path, events))
+    assert [step.seconds for step in seen.steps] == pytest.approx([50e-6, 50e-6])
+
+
+# ---- what is left out, and what is several
+
+
+@pytest.mark.parametrize("dur", [None, "5", -1, float("nan"), float("inf"), 1e13, 10**400, True])
+def test_operations_without_a_time_are_counted(dur, tmp_path):
+    events = [event("aten::mm", 0, 10), event("aten::mm", 20, dur), event("other", 3, dur, "x")]
+    seen = recorded(write(tmp_path, events))
+    assert seen.document.timeless == 1 and len(seen.units) == 1
+    with pytest.raises(ProfileError, match="none of its 1 events .* those of 1 are none"):
+        recorded(write(tmp_path, events[1:2]))
+
+
+def test_joined_traces_of_several_processes_are_refused(tmp_path):
+    events = [event("aten::mm", 0, 10), {**event("aten::mm", 0, 10), "pid": 7}]
+    with pytest.raises(ProfileError, match="of several processes: 1, 7. Give the trace that one"):
+        recorded(write(tmp_path, events))
+
+
+def test_deeper_than_any_program_is_refused(tmp_path):
+    deep = [event("mine::op", i, 5000 - 2 * i) for i in range(1001)]
+    with pytest.raises(ProfileError, match="more than 1,000 deep"):
+        recorded(write(tmp_path, deep))
+    assert recorded(write(tmp_path, deep[:-1])).units
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+    path = write(tmp_path, A_STEP)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert recorded(path).by_kind()
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "pipe"])
+def test_what_has_no_end_is_no_file(place, tmp_path):
+    path = tmp_path / "pipe" if place == "pipe" else Path(place)
+    if place == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(QuestionError, match="is no regular file"):
+        recorded(path)
 
 
 # ---- real ones

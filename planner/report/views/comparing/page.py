@@ -11,8 +11,10 @@ from planner.report.views.table import DASH, Table
 from planner.report.words import bytes_text, clean, count_text, seconds_text, share_text
 
 Document = Mapping[str, Any]
+TITLE = "Planned and recorded"
 Word = Callable[[float], str]
 INDENT, DEEPEST, LEAST_SHARE = "· ", 4, 0.01
+LEAST_RATIO, MOST_RATIO = 0.1, 1000.0
 HEADERS = ("", "Planned", "Recorded", "Ratio")
 #: Figures of the first table with their words.
 _TOTALS: dict[str, tuple[str, Word]] = {
@@ -52,19 +54,23 @@ def asked(document: Document) -> Part:
     times = f"{count_text(count)} micro-batches of " if count > 1 else ""
     lines = [
         f"Planned: {words} of {clean(option['model'])} on {clean(option['gpu'])} "
-        f"({option['basis']}): {times}{count_text(option['micro_batch_size'])} samples, "
+        f"({option['basis']}): {times}{_counted(option['micro_batch_size'], 'sample')}, "
         f"{option['precision']}, {option['optimizer']}."
     ]
     file = clean(recorded["file"])
     if document["kind"] == "trace":
         device = clean(recorded["device"] or "a device that the trace does not name")
-        lines.append(f"Recorded: {file}, {count_text(recorded['steps'])} steps on {device}.")
+        lines.append(f"Recorded: {file}, {_counted(recorded['steps'], 'step')} on {device}.")
     else:
         lines.append(
-            f"Recorded: {file}, {count_text(recorded['events'])} events and "
-            f"{count_text(recorded['segments'])} segments of {recorded['device']}."
+            f"Recorded: {file}, {_counted(recorded['events'], 'event')} and "
+            f"{_counted(recorded['segments'], 'segment')} of {recorded['device']}."
         )
     return Part("", tuple(lines))
+
+
+def _counted(count: float, thing: str) -> str:
+    return f"{count_text(count)} {thing}{'' if count == 1 else 's'}"
 
 
 def totals(document: Document) -> Part:
@@ -86,7 +92,12 @@ def _cell(value: float | None, word: Word) -> str:
 
 
 def _ratio(ratio: float | None) -> str:
-    return DASH if not ratio else f"{ratio:.2f}"
+    """Two decimals, and two figures where those would be 0.00."""
+    if not ratio:
+        return DASH
+    if ratio >= MOST_RATIO:
+        return count_text(ratio)
+    return f"{ratio:.2f}" if ratio >= LEAST_RATIO else f"{ratio:.2g}"
 
 
 # ---- time
