@@ -37,7 +37,8 @@ def test_the_plot_shows_the_runs_of_the_document(tmp_path):
     count, error, inside = whole_runs.totals(text)
     errors = sorted(abs(run.p50 / run.reported - 1) for run in found)
     assert len(found) == count
-    assert round(100 * errors[len(errors) // 2]) == error
+    # the table's hours are rounded, its totals are not
+    assert 100 * errors[len(errors) // 2] == pytest.approx(error, abs=1)
     assert round(100 * sum(run.inside for run in found) / count) == inside
     whole_runs.draw(tmp_path)
     svg = (tmp_path / whole_runs.FILE).read_text()

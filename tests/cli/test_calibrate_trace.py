@@ -3,6 +3,7 @@ that estimates stand on; what cannot be used is one line."""
 
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,8 @@ def test_a_step_recorded_here_becomes_a_profile(planner, trace, tmp_path):
     assert code == 0 and not err
     lines = text.splitlines()
     assert lines[0].startswith("Understood ") and "(3 recorded)" in lines[1]
-    assert any(line.startswith("Host costs are not taken") for line in lines[:5])
+    # the medians of a busy machine have a line of their own before it
+    assert any(line.startswith("Host costs are not taken") for line in lines[:6])
     made = profile.load(out)
     assert made.device["kind"] == "cpu" and not made.host
     assert made.facts[profile.RECORDED_STEPS] == 3
@@ -347,13 +349,22 @@ def test_what_has_no_time_is_said(trace, tmp_path):
 
 
 def test_what_took_longer_than_usual_is_said(trace, tmp_path):
+    def sizes(event):
+        return str(event.get("args", {}).get("Input Dims"))
+
+    with gzip.open(trace) if trace.suffix == ".gz" else trace.open("rb") as file:
+        events = json.loads(file.read())["traceEvents"]
+    products = Counter(sizes(e) for e in events if e.get("name") == "aten::addmm")
+    often, times = products.most_common(1)[0]
+    assert times >= 3
     seen = []
 
     def held_up(event):
-        if event.get("name") != "aten::addmm":
+        if event.get("name") != "aten::addmm" or sizes(event) != often:
             return event
         seen.append(event)
-        return event | {"dur": event["dur"] + 5e5} if len(seen) == 1 else event
+        # the last of them, so that nothing that follows it is overrun by much
+        return event | {"dur": event["dur"] + 5e5} if len(seen) == times else event
 
     path = changed(trace, tmp_path, held_up)
     reading = kineto.import_traces([path], "local", tmp_path / "a.json").reading

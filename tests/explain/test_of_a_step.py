@@ -122,8 +122,9 @@ def test_a_change_is_what_asking_anew_gives(few):
     asked = asked_anew(found)
     held = held_question(found)
     by_key = {change["key"]: change for change in asked.changes}
+    halved = int(by_key["micro_batch_down"]["flags"].split()[-1])
     for key, update in (
-        ("micro_batch_down", {"micro_batch": 4}),
+        ("micro_batch_down", {"micro_batch": halved}),
         ("fused_loss", {"stack": "liger"}),
         ("gpus_up", {"gpus": 2}),
     ):

@@ -85,7 +85,9 @@ def test_a_bound_is_below_every_price_and_the_walk_finds_what_looking_at_all_fin
         assert (quick and quick.order) == (whole and whole.order)
         assert hasty.fastest(strategy).order == thorough.fastest(strategy).order
         looked += sum(place.promise is not None for place in hasty.places(strategy))
-    assert looked < len(thorough.placed())
+    # the bound is of the device alone: where every place waits for the host it saves no look
+    waits_for_the_host = fields.get("global_batch") == 1
+    assert looked < len(thorough.placed()) + waits_for_the_host
 
 
 def test_what_fits_nowhere_is_shown_where_least_is_missing():

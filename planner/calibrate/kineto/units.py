@@ -116,7 +116,7 @@ def launched(document: Document, device: int) -> tuple[list[Unit], list[Ran]]:
     ran: list[Ran] = []
     for kernel in (s for s in document.device if _device(s) == device):
         correlation = kernel.args.get("correlation")
-        launch = calls.get(correlation)
+        launch = calls.get(correlation) if isinstance(correlation, int) else None
         if launch is None and isinstance(correlation, int) and correlation < first:
             continue  # what was launched before the profile began
         around = launch or operations.get(kernel.args.get("External id"))
