@@ -100,8 +100,8 @@ def test_a_step_recorded_here_becomes_a_profile(planner, trace, tmp_path):
     assert code == 0 and not err
     lines = text.splitlines()
     assert lines[0].startswith("Understood ") and "(3 recorded)" in lines[1]
-    # the medians of a busy machine have a line of their own before it
-    assert any(line.startswith("Host costs are not taken") for line in lines[:6])
+    # the medians of a busy machine, and what is missing, have lines of their own before it
+    assert any(line.startswith("Host costs are not taken") for line in lines)
     made = profile.load(out)
     assert made.device["kind"] == "cpu" and not made.host
     assert made.facts[profile.RECORDED_STEPS] == 3
