@@ -4,11 +4,14 @@
     python benchmarks/whole_runs.py --figures runs.csv > whole_runs.md    # ask, 54 runs
     python benchmarks/fit_runs.py runs.csv [--out profiles/priors/run_spread.csv]
 
-The residual is ln(reported / our p50) of a trusted report; the middle is never moved. A source is
-an author: its runs share habits and machines, so that all of them together weigh as the root of
-their number, and each kind of run (its modality, strategy, trainer, devices) is shrunk towards all
-runs by its sources. The quantiles of both sides are then stretched until p10 to p90 holds 80 % of
-runs whose source was left out of everything; the coverage that is printed is of those.
+The residual is ln(reported / our p50) of a trusted report, of clean steps: what an earlier fit
+moved the middle by is taken out of our p50 first. A source is an author: its runs share habits and
+machines, so that all of them together weigh as the root of their number, and each kind of run (its
+modality, strategy, trainer, devices) is shrunk towards all runs by its sources. The middle of hours
+is the weighted median, shrunk towards none by the sources, and never below none, as no run is
+faster than its steps. The quantiles of both sides are then stretched until p10 to p90 holds 80 % of
+runs whose source was left out of everything; the errors and the coverage that are printed are of
+those.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import datetime
 import io
 import math
 import re
+import statistics
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,12 +55,14 @@ LEAST = 0.05
 BASIS = "datasheet"
 HEAD = (
     "# How far whole runs are from their plans: quantiles of ln(reported / planned hours or peak "
-    "memory), lower "
-    "at p10 and upper at p90. holds: whether the error of the step is in it, or is joined with it. "
+    "memory), lower at p10 and upper at p90, around the middle, which is how much longer hours of "
+    "steps are in long runs than clean steps, in logarithms. holds: whether the error of the step "
+    "is in it, or is joined with it. "
     "A run takes the geometric mean of the rows of its kinds.\n"
 )
 COLUMNS = tuple(
-    "quantity basis dimension kind holds lower upper sigma_log runs sources source date".split()
+    "quantity basis dimension kind holds lower upper middle sigma_log runs sources source "
+    "date".split()
 )
 
 
@@ -76,6 +82,7 @@ class Sides:
     upper: float
     runs: int
     sources: int
+    middle: float = 0.0
 
 
 Fit = Mapping[tuple[str, str], Sides]
@@ -100,7 +107,9 @@ def residuals(reports: Iterable[Report], figures: Path) -> list[Residual]:
         asked = question(report).fields
         trainer = stack_of(asked.get("stack") or DEFAULT).trainer
         own = kinds(asked["task"], asked["strategy"], trainer, asked["gpus"])
-        made.append(Residual(report.id, source_of(report["source"]), -compared.log_ratio, own))
+        clean = compared.ours.p50 - compared.long_run
+        value = math.log(compared.theirs / clean)
+        made.append(Residual(report.id, source_of(report["source"]), value, own))
     return made
 
 
@@ -126,21 +135,32 @@ def family_of(model: str) -> str:
     return (re.match(r"[a-z]+", name) or [name])[0]
 
 
-def fit(found: Sequence[Residual], stretch: float = 1.0) -> Fit:
-    """(dimension, kind) → sides, those of all runs among them. A kind's are those of all runs times
-    how much farther off its runs are, shrunk towards not at all; those of all are the tails of the
-    residuals over the factors of their kinds."""
+def fit(found: Sequence[Residual], stretch: float = 1.0, moves: bool = True) -> Fit:
+    """(dimension, kind) → sides around a middle, those of all runs among them. A kind's are those
+    of all runs times how much farther off its runs are, shrunk towards not at all; those of all are
+    the tails of the residuals over the factors of their kinds. The middle is one of all runs, none
+    where it does not move (``moves``)."""
+    middle = middle_of(found) if moves else 0.0
+    found = [replace(one, value=one.value - middle) for one in found]
     scales = _scales(found)
     factors = [_factor(scales, one.kinds) for one in found]
     values = [one.value / factor for one, factor in zip(found, factors, strict=True)]
     weights = _weights(found)
     low, high = (weighted_quantile(values, weights, share) for share in (TAIL, 1 - TAIL))
     lower, upper = (max(LEAST, side) * stretch for side in (-low, high))
-    rows = {(ANY, ANY): Sides(lower, upper, len(found), _sources(found))}
+    rows = {(ANY, ANY): Sides(lower, upper, len(found), _sources(found), middle)}
     for (dimension, kind), factor in scales.items():
         own = [one for one in found if one.kinds[dimension] == kind]
-        rows[dimension, kind] = Sides(lower * factor, upper * factor, len(own), _sources(own))
+        sides = Sides(lower * factor, upper * factor, len(own), _sources(own), middle)
+        rows[dimension, kind] = sides
     return rows
+
+
+def middle_of(found: Sequence[Residual]) -> float:
+    """How much longer long runs take than planned, in logarithms: the median, each source as it
+    weighs, shrunk by the sources towards none; at least 0."""
+    share = _sources(found) / (_sources(found) + HALF)
+    return max(0.0, share * weighted_quantile([one.value for one in found], _weights(found), 0.5))
 
 
 def _scales(found: Sequence[Residual]) -> dict[tuple[str, str], float]:
@@ -187,12 +207,19 @@ def sides_of(rows: Fit, own: Mapping[str, str]) -> tuple[float, float]:
     return lower, upper
 
 
-def left_out(found: Sequence[Residual], stretch: float) -> list[tuple[Residual, float, float]]:
-    """Every run with the sides that the other sources teach it."""
+def left_out(
+    found: Sequence[Residual], stretch: float, moves: bool = True
+) -> list[tuple[Residual, float, float]]:
+    """Every run, off from the middle that the other sources teach it, with their sides."""
     judged = []
     for source in dict.fromkeys(one.source for one in found):
-        rows = fit([one for one in found if one.source != source], stretch)
-        judged += [(one, *sides_of(rows, one.kinds)) for one in found if one.source == source]
+        rows = fit([one for one in found if one.source != source], stretch, moves)
+        middle = rows[ANY, ANY].middle
+        judged += [
+            (replace(one, value=one.value - middle), *sides_of(rows, one.kinds))
+            for one in found
+            if one.source == source
+        ]
     return judged
 
 
@@ -205,12 +232,12 @@ def shares(judged: Sequence[tuple[Residual, float, float]], weighted: bool) -> t
     return below / sum(weights), above / sum(weights)
 
 
-def stretched(found: Sequence[Residual]) -> float:
+def stretched(found: Sequence[Residual], moves: bool = True) -> float:
     """What the sides are multiplied with so that four fifths of the runs whose source was left out
     lie inside: each run alike and by source, their mean."""
 
     def inside(factor: float) -> float:
-        judged = left_out(found, factor)
+        judged = left_out(found, factor, moves)
         return 1 - sum(sum(shares(judged, weighted)) for weighted in (False, True)) / 2
 
     return min(STRETCHES, key=lambda factor: (abs(inside(factor) - COVERAGE), factor))
@@ -233,7 +260,8 @@ def to_csv(
     every += [("memory", "trainer", trainer, sides) for trainer, sides in sorted(peaks.items())]
     for quantity, dimension, kind, sides in every:
         sigma = (sides.lower + sides.upper) / 2 / Z90
-        figures = [f"{value:.4f}" for value in (sides.lower, sides.upper, sigma)]
+        columns = (sides.lower, sides.upper, sides.middle, sigma)
+        figures = [f"{value:.4f}" for value in columns]
         count = [sides.runs, sides.sources]
         writer.writerow([quantity, BASIS, dimension, kind, WHOLE, *figures, *count, source, date])
     writer.writerows([row[c] for c in COLUMNS] for row in kept if row["basis"] != BASIS)
@@ -257,22 +285,34 @@ def main(arguments: list[str] | None = None) -> int:
         print(line)
     peaks = {}
     for trainer, own in peak_residuals(shipped(), options.figures).items():
-        stretch_of_peaks = stretched(own)
+        stretch_of_peaks = stretched(own, moves=False)
         print(f"memory under {trainer}, families of models in place of authors:")
-        for line in told(own, stretch_of_peaks):
+        for line in told(own, stretch_of_peaks, moves=False):
             print(line)
         authors = {source_of(one["source"]) for one in shipped() if one.id in {r.id for r in own}}
-        peaks[trainer] = replace(fit(own, stretch_of_peaks)[ANY, ANY], sources=len(authors))
+        peaks[trainer] = replace(fit(own, stretch_of_peaks, False)[ANY, ANY], sources=len(authors))
     kept = list(read_rows(options.out)) if options.out.is_file() else []
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     write(options.out, to_csv(fit(found, stretch), peaks, options.source, date, kept))
     return 0
 
 
-def told(found: Sequence[Residual], stretch: float) -> list[str]:
-    """What the fit says: its size, its stretch, and the coverage of runs of sources left out."""
-    judged = left_out(found, stretch)
-    lines = [f"{len(found)} runs of {_sources(found)} sources; sides stretched by {stretch:.2f}"]
+def told(found: Sequence[Residual], stretch: float, moves: bool = True) -> list[str]:
+    """What the fit says: its size, its stretch, its middle, and the errors and the coverage of runs
+    of sources left out."""
+    judged = left_out(found, stretch, moves)
+    middle = fit(found, stretch, moves)[ANY, ANY].middle
+    lines = [
+        f"{len(found)} runs of {_sources(found)} sources; sides stretched by {stretch:.2f}; "
+        f"middle moved by {math.expm1(middle):+.1%}"
+    ]
+    for name, off in (("as it was", found), ("moved", [one for one, _, _ in judged])):
+        ratios = sorted(math.expm1(-one.value) for one in off)
+        sizes = sorted(abs(ratio) for ratio in ratios)
+        lines.append(
+            f"left-out sources, middle {name}: {statistics.median(sizes):.1%} off in the median, "
+            f"bias {statistics.median(ratios):+.1%}"
+        )
     for name, weighted in (("each run alike", False), ("by source", True)):
         below, above = shares(judged, weighted)
         lines.append(

@@ -20,6 +20,7 @@ from benchmarks.whole.report import Report
 from planner.cli.writing import write
 from planner.errors import PlannerError
 from planner.figures import Estimate
+from planner.plan.placement.run import LONG_RUN
 from planner.trace.source import cache_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +42,7 @@ class Answer:
     training: Mapping[str, Any] | None = None
     steps: int = 0
     refused: str = ""
+    long_run: float = 0.0  # hours within the median that long runs take beyond clean steps
 
     @property
     def step_seconds(self) -> float:
@@ -72,6 +74,7 @@ def of_document(document: Mapping[str, Any]) -> Answer:
         step=option["step"],
         training=option["training"],
         steps=run["steps"],
+        long_run=sum(of.get(LONG_RUN, 0.0) for of in run.get("of_which_hours", {}).values()),
     )
 
 

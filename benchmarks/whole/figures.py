@@ -14,6 +14,8 @@ from planner.errors import DataError
 from planner.figures import Estimate
 
 COLUMNS = ("id", "quantity", "reported", "p10", "p50", "p90")
+#: Hours within p50 that long runs take beyond clean steps; earlier tables have none.
+LONG_RUN = "long_run"
 #: What is compared, by its name in the table and the document.
 QUANTITIES: dict[str, Callable[[Outcome], Comparison | None]] = {
     "hours": lambda outcome: outcome.hours,
@@ -36,9 +38,9 @@ def figures(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], Comparison]:
 def to_csv(found: Figures) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow((*COLUMNS, LONG_RUN))
     for (report_id, quantity), one in found.items():
-        row = (one.theirs, one.ours.p10, one.ours.p50, one.ours.p90)
+        row = (one.theirs, one.ours.p10, one.ours.p50, one.ours.p90, one.long_run)
         writer.writerow((report_id, quantity, *(f"{value:.6g}" for value in row)))
     return out.getvalue()
 
@@ -49,7 +51,9 @@ def read_figures(path: Path) -> dict[tuple[str, str], Comparison]:
     for line, row in enumerate(read_raw(path, COLUMNS), start=2):
         try:
             ours = Estimate(*(float(row[key]) for key in ("p10", "p50", "p90")))
-            found[row["id"], row["quantity"]] = Comparison(ours, float(row["reported"]))
+            beyond = float(row.get(LONG_RUN) or 0)
+            compared = Comparison(ours, float(row["reported"]), beyond)
+            found[row["id"], row["quantity"]] = compared
         except ValueError as error:
             raise DataError(str(error), where=f"{path} row {line}") from None
     return found

@@ -18,10 +18,12 @@ WITHIN = 0.30
 
 @dataclass(frozen=True)
 class Comparison:
-    """Ours beside theirs, in one unit."""
+    """Ours beside theirs, in one unit. ``long_run``: how much of our p50 is there because long runs
+    take longer than clean steps, which is fitted on such reports."""
 
     ours: Estimate
     theirs: float
+    long_run: float = 0.0
 
     @property
     def error(self) -> float:
@@ -64,7 +66,7 @@ class Outcome:
             return None
         ours = self.answer.without_start_up if self.by_trainers_clock else self.answer.hours
         assert ours is not None and self.report.hours is not None
-        return Comparison(ours, self.report.hours)
+        return Comparison(ours, self.report.hours, self.answer.long_run)
 
     @property
     def by_trainers_clock(self) -> bool:

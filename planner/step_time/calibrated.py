@@ -26,14 +26,8 @@ from planner.operations.registry import Work, family_kind, kind_named, terms
 from planner.step_time.roofline import Efficiency
 from planner.trace.table import ITEMSIZE, StepTrace
 
-#: Spread (standard deviation of the logarithm) of a price that is not this family's own: our
-#: priors.
-SIMILAR, DATASHEET = 0.30, 0.45
-#: No curve is surer than this of a size that was not measured.
-LEAST_SPREAD = 0.02
-#: Of a profile made of one recorded step: how far beyond its sizes (a logarithm, four times) its
-#: curves are believed. Beyond, its ceilings may be those of the small sizes that it held.
-FARTHEST = 1.4
+#: What curves are believed of sizes and families that were not measured: priors of this kind.
+CURVE = "curve"
 KEPT = 16  # of a trace, sets of points
 _TOPIC = "asked sizes"
 _PEAKS = {
@@ -73,7 +67,7 @@ class CalibratedPrices:
         for curve, extra, sizes in self._grouped(trace, dims, work, missing):
             self._add(curve, extra, sizes, out, sigma)
             if self._is_narrow:
-                far = curve.beyond(sizes.features) > FARTHEST
+                far = curve.beyond(sizes.features) > prior(self.spec, CURVE, "farthest_of_one_step")
                 np.logical_or.at(left, sizes.indices, far.reshape(-1, out.shape[1]))
         left[missing] = True
         self._draw(trace, dims, work, out, sigma)
@@ -105,7 +99,11 @@ class CalibratedPrices:
         name = _most_similar(family, tuple(self.profile.curves))
         if name is None or self._is_narrow and name.split(".")[-1] != family.split(".")[-1]:
             return None
-        return self.profile.curves[name], self._scale(family, name), SIMILAR
+        return (
+            self.profile.curves[name],
+            self._scale(family, name),
+            prior(self.spec, CURVE, "similar_spread"),
+        )
 
     def _scale(self, family: str, other: str) -> float:
         """Between types of number: the datasheet's peaks for products; what only moves bytes
@@ -138,6 +136,7 @@ class CalibratedPrices:
         beside = self._beside(trace, dims, work)
         if not beside:
             return
+        surest = prior(self.spec, CURVE, "least_spread")
         try:
             prices = Efficiency(self.spec, self.precision, self.compiled).seconds(trace, dims, work)
         except QuestionError:
@@ -146,7 +145,7 @@ class CalibratedPrices:
             curve, price = out[index], prices[index]
             if not (np.all(curve > 0) and np.all(price > 0)):
                 continue
-            own = np.maximum(sigma[index] / curve**2, LEAST_SPREAD**2)
+            own = np.maximum(sigma[index] / curve**2, surest**2)
             other = sum(one.sigma_log**2 for one in found) / len(found)
             ratio = sum(one.log_ratio for one in found) / len(found)
             share = other / (own + other)  # of the curve
@@ -187,7 +186,7 @@ class CalibratedPrices:
                 mend="Calibrate for longer: planner calibrate --seconds 300",
             ) from None
         out[left] = prices[left]
-        sigma[left] = (prices[left] * DATASHEET) ** 2
+        sigma[left] = (prices[left] * prior(self.spec, CURVE, "datasheet_spread")) ** 2
 
 
 @dataclass(frozen=True)

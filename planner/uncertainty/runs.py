@@ -4,6 +4,9 @@ Rows of ``profiles/priors/run_spread.csv``, made by ``benchmarks/fit_runs.py`` f
 report them: on a rented GPU priced by its datasheet they hold the error of the step as well; where
 the step was measured, a row is what surrounds it alone. Peaks of memory have rows of the trainers
 under which runs report them: they widen what is shown, and never decide whether it fits.
+
+What long runs take over their clean steps (logging, stragglers, clocks that fall with heat, loaders
+that wait) moves the middle of the hours of steps too, as far as authors left out agree.
 """
 
 from __future__ import annotations
@@ -36,13 +39,19 @@ def runs_of(task: str) -> str:
 class RunSpread:
     """ln(reported / planned hours, or peak): ``lower`` below the middle at p10 and ``upper`` above
     it at p90, both at least 0. ``holds``: WHOLE or AROUND. ``runs`` reports of ``sources``
-    authors."""
+    authors. ``middle``: how far above clean steps the middle of long runs is, at least 0."""
 
     lower: float
     upper: float
     holds: str
     runs: int
     sources: int
+    middle: float = 0.0
+
+    @property
+    def longer(self) -> float:
+        """Hours of steps in a long run over as many clean steps, at least 1."""
+        return math.exp(self.middle)
 
     @property
     def words(self) -> str:
@@ -51,10 +60,17 @@ class RunSpread:
             "report, beside our plans of them"
         )
 
+    @property
+    def middle_words(self) -> str:
+        return (
+            f"hours of steps are {self.longer - 1:.0%} longer than clean steps: so much long runs "
+            f"take beyond them by {self.runs} runs that {self.sources} authors report"
+        )
+
     def around(self, hours: Estimate, step: Estimate) -> Estimate:
-        """Hours of steps with the range of a run; the middle stays. ``step``: one step with its own
-        error, which is not counted twice; what the hours hold beyond it (the size of the data, the
-        loading of samples) is joined."""
+        """Hours of steps with the range of a run; the middle stays (``longer`` moves it). ``step``:
+        one step with its own error, which is not counted twice; what the hours hold beyond it (the
+        size of the data, the loading of samples) is joined."""
         if hours.p50 <= 0:
             return hours
         lower, upper = (
@@ -121,6 +137,7 @@ def run_spread(basis: str, kinds: Mapping[str, str]) -> RunSpread:
         holds=every.holds,
         runs=every.runs,
         sources=every.sources,
+        middle=every.middle,
     )
 
 
@@ -140,6 +157,7 @@ def _spread(row: Mapping[str, str]) -> RunSpread:
         row["holds"],
         int(row["runs"]),
         int(row["sources"]),
+        float(row["middle"]),
     )
 
 

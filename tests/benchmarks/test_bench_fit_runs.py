@@ -1,13 +1,26 @@
 """Ranges of whole runs: what is fitted covers runs of sources that taught nothing."""
 
+import csv
 import math
 import random
+import statistics
 from pathlib import Path
 
 import pytest
 
 from benchmarks import fit_runs
-from benchmarks.fit_runs import Residual, fit, left_out, shares, sides_of, source_of, stretched
+from benchmarks.fit_runs import (
+    Residual,
+    fit,
+    left_out,
+    middle_of,
+    residuals,
+    shares,
+    sides_of,
+    source_of,
+    stretched,
+)
+from benchmarks.whole.report import shipped
 from planner.uncertainty.runs import ANY
 
 KINDS = {"modality": "language model", "devices": "one"}
@@ -47,16 +60,58 @@ def test_the_ranges_cover_runs_of_new_authors(seed):
     assert 0.70 <= inside / len(new) <= 0.90
 
 
-def test_misses_to_one_side_make_the_range_lean():
-    lower, upper = sides_of(fit(synthetic(40, 3, 7, shift=0.3)), KINDS)
+def test_misses_to_one_side_make_the_range_lean_where_the_middle_stays():
+    lower, upper = sides_of(fit(synthetic(40, 3, 7, shift=0.3), moves=False), KINDS)
     assert upper > 1.5 * lower
+
+
+def test_the_middle_is_moved_by_what_new_authors_are_off():
+    taught, new = synthetic(60, 4, 8, shift=0.3), synthetic(60, 4, 108, shift=0.3)
+    middle = fit(taught)[ANY, ANY].middle
+    before = statistics.median(one.value for one in new)
+    assert abs(before - middle) < before / 3
+
+
+@pytest.mark.parametrize("shift", [-0.5, -0.2])
+def test_no_run_is_faster_than_its_steps(shift):
+    assert fit(synthetic(40, 3, 9, shift=shift))[ANY, ANY].middle == 0
+
+
+def test_a_middle_is_shrunk_by_its_sources():
+    """By hand: one author moves a sixth of the way, five half of it."""
+    assert middle_of([Residual("a", "a", 0.6, {})]) == pytest.approx(0.1)
+    assert middle_of([Residual(str(n), f"s{n}", 0.6, {}) for n in range(5)]) == pytest.approx(0.3)
+
+
+def test_what_an_earlier_fit_moved_is_not_moved_twice(tmp_path):
+    """A table whose medians hold a long run's share teaches what one of clean steps does."""
+    clean = figures_of(Path(fit_runs.ROOT) / "docs" / "whole_runs_baseline.csv")
+    moved = [row | {"p50": str(float(row["p50"]) * 1.25)} for row in clean]
+    for row, old in zip(moved, clean, strict=True):
+        row["p90"] = str(float(row["p90"]) * 1.25)
+        row["long_run"] = str(float(row["p50"]) - float(old["p50"]))
+    found = []
+    for name, rows in (("clean", clean), ("moved", moved)):
+        path = tmp_path / f"{name}.csv"
+        path.write_text(
+            "\n".join([",".join(rows[0]), *(",".join(row.values()) for row in rows)]) + "\n"
+        )
+        found.append([one.value for one in residuals(shipped(), path)])
+    assert found[1] == pytest.approx(found[0], abs=1e-5)
+
+
+def figures_of(path):
+    with path.open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["quantity"] == "hours"]
+    assert len(rows) > 20
+    return rows
 
 
 def test_a_source_weighs_as_the_root_of_its_runs():
     """By hand: nine runs of one author and one of another weigh 3 to 1, so that the 90th percentile
     of 0.1 and 1.0 is the other's."""
     found = [Residual(f"a{n}", "a", 0.1, {}) for n in range(9)] + [Residual("b", "b", 1.0, {})]
-    every = fit(found)[ANY, ANY]
+    every = fit(found, moves=False)[ANY, ANY]
     assert every.upper == pytest.approx(1.0)
     assert every.lower == fit_runs.LEAST
     assert (every.runs, every.sources) == (10, 2)
@@ -66,7 +121,7 @@ def test_a_kind_is_shrunk_by_its_sources():
     """A kind ten times farther off by one author moves a sixth of the way, in logarithms."""
     near = [Residual(f"n{n}", f"s{n}", 0.1, {"modality": "image"}) for n in range(9)]
     far = [Residual("f", "s99", 1.0, {"modality": "speech"})]
-    rows = fit(near + far)
+    rows = fit(near + far, moves=False)
     factor = rows["modality", "speech"].upper / rows[ANY, ANY].upper
     assert factor == pytest.approx(10 ** (1 / 6))
 

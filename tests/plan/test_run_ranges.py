@@ -89,6 +89,18 @@ def test_an_answer_says_whose_range_it_is_and_its_parts_sum():
     taught = run_spread("datasheet", kinds("causal_lm", "fine_tune", "trainer", 1))
     assert math.log(hours["p90"] / hours["p50"]) == pytest.approx(taught.upper, rel=0.1)
     assert any("whole runs that" in text for text in option["assumptions"])
+    parts = run["of_which_hours"]["training"]
+    assert sum(parts.values()) == pytest.approx(run["breakdown_hours"]["training"])
+    clean = run["breakdown_hours"]["training"] - parts["beyond_clean_steps"]
+    assert run["breakdown_hours"]["training"] == pytest.approx(clean * taught.longer)
+    assert parts["steps"] == pytest.approx(run["steps"] * option["step"]["seconds"]["p50"] / 3600)
+    assert any("longer than clean steps" in text for text in option["assumptions"])
+
+
+def test_no_more_is_added_to_steps_that_were_measured():
+    """What surrounds a measured step is not known to take long runs any longer."""
+    assert run_spread("exact", {}).longer == run_spread("calibrated", {}).longer == 1
+    assert run_spread("datasheet", {}).longer > 1
 
 
 @given(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from planner.datasets.profile import DatasetProfile
 from planner.devices.specification import DeviceSpec
@@ -26,7 +26,7 @@ from planner.plan.steps.point import EvaluationMemory
 from planner.plan.steps.setting import Setting
 from planner.question import Question
 from planner.question.stack import stack_of
-from planner.uncertainty.runs import basis_of_runs, kinds, run_spread
+from planner.uncertainty.runs import RunSpread, basis_of_runs, kinds, run_spread
 
 #: In the order in which they begin.
 PHASES: Mapping[str, Callable[[Course], Phase]] = {
@@ -40,6 +40,8 @@ PHASES: Mapping[str, Callable[[Course], Phase]] = {
 TINY = 1e-9
 #: Phases that are made of steps.
 OF_STEPS = ("training", "evaluation", "generation", "scoring", "reference")
+#: Of a phase of steps: what a long run takes over its clean steps.
+LONG_RUN = "beyond_clean_steps"
 #: Phases that runs one after another in one process have once.
 ONCE = ("start_up", "preparation")
 
@@ -104,8 +106,9 @@ def whole_run(
         teacher=teacher,
     )
     made = {**PHASES, **phases_of(course)}
-    phases = {name: hours(course) for name, hours in made.items()}
-    wall, of_range = _with_range(course, phases)
+    spread = _spread_of(course)
+    phases = {name: _in_a_long_run(name, hours(course), spread) for name, hours in made.items()}
+    wall = _with_range(course, phases, spread)
     return Run(
         steps=steps,
         epochs=epochs,
@@ -117,7 +120,7 @@ def whole_run(
         evaluations=course.evaluations,
         evaluated=evaluated(course),
         rollout=rollout_memory(course),
-        notes=(*(note for phase in phases.values() for note in phase.notes), *of_range),
+        notes=(*(note for phase in phases.values() for note in phase.notes), *_told(spread)),
         warnings=tuple(warning for phase in phases.values() for warning in phase.warnings),
     )
 
@@ -130,17 +133,34 @@ def _said(phases: Iterable[Phase]) -> tuple[tuple[float, str], ...]:
     )
 
 
-def _with_range(course: Course, phases: Mapping[str, Phase]) -> tuple[Estimate, tuple[str, ...]]:
-    """(wall hours, what is said of their range): what is made of steps has the range of whole runs,
-    every other phase its own."""
+def _spread_of(course: Course) -> RunSpread:
     step, recipe, spec = course.setting.step, course.setting.recipe, course.spec
     own = kinds(recipe.task, recipe.strategy, course.stack.trainer, step.parallel.devices)
-    spread = run_spread(basis_of_runs(spec.pricing, spec.key), own)
+    return run_spread(basis_of_runs(spec.pricing, spec.key), own)
+
+
+def _in_a_long_run(name: str, phase: Phase, spread: RunSpread) -> Phase:
+    """A phase as a long run takes it: what is made of steps takes longer than clean steps do."""
+    if name not in OF_STEPS or spread.longer == 1 or not phase.hours.p50:
+        return phase
+    hours = phase.hours.scale(spread.longer)
+    beyond = hours.p50 - phase.hours.p50
+    return replace(phase, hours=hours, of_which={**phase.of_which, LONG_RUN: beyond})
+
+
+def _with_range(course: Course, phases: Mapping[str, Phase], spread: RunSpread) -> Estimate:
+    """Wall hours: what is made of steps has the range of whole runs, every other phase its own."""
     wall = Estimate.exact(0.0)
     for name, phase in phases.items():
         timed = name in OF_STEPS
-        wall += spread.around(phase.hours, step.seconds) if timed else phase.hours
-    return wall, (spread.words,) if spread.runs else ()
+        wall += spread.around(phase.hours, course.setting.step.seconds) if timed else phase.hours
+    return wall
+
+
+def _told(spread: RunSpread) -> tuple[str, ...]:
+    if not spread.runs:
+        return ()
+    return (spread.words, *((spread.middle_words,) if spread.middle else ()))
 
 
 def _evaluations(choices: TrainingChoices, steps: int, epochs: float) -> float:

@@ -13,6 +13,7 @@ from planner.plan.phases.start_up import start_up_hours_at_least
 from planner.plan.placement.grid import DeviceGrid, Grids
 from planner.plan.placement.variants import Stage, Variant
 from planner.question import Question
+from planner.uncertainty.runs import basis_of_runs, run_spread
 from planner.uncertainty.spread import time_spread
 from planner.units import SECONDS_PER_HOUR
 
@@ -67,4 +68,5 @@ def _training_hours(stage: Stage, grid: DeviceGrid, parallel: ParallelPlan) -> f
     host = feed_of(stage.question, recipe, _work(stage, grid), data, spec)
     if host is not None:  # each device loads its own share
         work = host.fed(work, 1.0).seconds
-    return samples * work.p50 / devices / SECONDS_PER_HOUR
+    longer = run_spread(basis_of_runs(spec.pricing, spec.key), {}).longer
+    return samples * work.p50 / devices / SECONDS_PER_HOUR * longer
