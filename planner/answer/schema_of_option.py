@@ -214,7 +214,10 @@ class RunBreakdown(Part):
         default=0.0, ge=0, description="The reference's pass, once before the first step"
     )
     interruptions: float = Field(
-        default=0.0, ge=0, description="Checkpoints, lost work and restarts on spot"
+        default=0.0, ge=0, description="Checkpoints, lost work and restarts, by spot or failures"
+    )
+    stragglers: float = Field(
+        default=0.0, ge=0, description="Steps of large jobs that wait for the slowest device"
     )
 
 

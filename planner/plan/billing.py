@@ -24,6 +24,7 @@ from planner.cost.token_bills import serving_default
 from planner.datasets.profile import DatasetProfile
 from planner.errors import FieldName
 from planner.figures import Estimate
+from planner.plan.long_runs import with_failures
 from planner.plan.objectives.asked import SERVER
 from planner.plan.placement.run import OF_STEPS, Run
 from planner.question import Question
@@ -169,11 +170,11 @@ def _server(question: Question, run: Run, offer: Offer, extra: float) -> Quantit
 def with_interruptions(
     question: Question, run: Run, offer: Offer | None, gpus: int, checkpoint_bytes: float
 ) -> Run:
-    """The run on instances that are taken away, longer by checkpoints, lost work and restarts; as
-    it was where nothing is taken away or nobody knows how often. Raises QuestionError where it
-    would not end."""
+    """The run on instances that are taken away, longer by checkpoints, lost work and restarts; on
+    others longer by what many devices and days add (``long_runs``). As it was where nobody knows
+    how often spot is taken away. Raises QuestionError where it would not end."""
     if offer is None or not offer.spot:
-        return run
+        return with_failures(question, run, gpus, checkpoint_bytes)
     known = _rate(question, offer)
     if known is None:
         warning = (

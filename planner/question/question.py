@@ -207,10 +207,12 @@ class Question(How):
             )
         if self.labels is not None and self.usd_per_label is None:
             raise ValueError("labels without usd_per_label: what one label costs has no default")
-        if not self.spot and (
+        if (not self.spot and self.gpus == 1) and (
             self.interruptions_per_day is not None or self.checkpoint_minutes is not None
         ):
-            raise ValueError("interruptions_per_day and checkpoint_minutes belong to spot")
+            raise ValueError(
+                "interruptions_per_day and checkpoint_minutes belong to spot or to several gpus"
+            )
         return self
 
     @model_validator(mode="wrap")

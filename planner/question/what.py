@@ -73,15 +73,15 @@ class What(BaseModel):
         None,
         ge=0,
         le=10**4,
-        description="With spot: how often a day an instance is taken away; by default as "
-        "measured, where somebody did",
+        description="How often a day an instance is taken away, with spot, or all devices together "
+        "are stopped by a failure, without; by default as measured, where somebody did",
     )
     checkpoint_minutes: float | None = Field(
         None,
         gt=0,
         le=10**7,
-        description="With spot: minutes of work between checkpoints; by default the best by "
-        "Young and Daly",
+        description="With spot or several GPUs: minutes of work between checkpoints; by default "
+        "the best by Young and Daly",
     )
     trials: int = Field(
         1,

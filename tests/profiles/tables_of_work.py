@@ -248,6 +248,14 @@ OF_WORK = {
     "priors/calibration.csv": GENERIC
     + (unique("key"), dated("date"), positive("value"), rows_satisfying(has_unit, "no unit")),
     "priors/run.csv": GENERIC + (unique("key"), at_most("p10", "p50"), at_most("p50", "p90")),
+    "priors/failures.csv": GENERIC
+    + (
+        unique("system"),
+        dated("date"),
+        one_of("bound", ("", "about", "at least")),
+        *(positive(column) for column in ("devices", "days", "failures")),
+        rows_satisfying(lambda row: bool(row["effective_share"]) == bool(row["bound"]), "no bound"),
+    ),
     "priors/**/*.csv": GENERIC,
     "stacks/offloading.csv": GENERIC + (unique("key"), dated("date"), positive("value")),
     "stacks/pipelines.csv": GENERIC

@@ -163,6 +163,7 @@ PHASES = {
     "evaluation": "Evaluation",
     "saving": "Saving checkpoints",
     "interruptions": "Work lost to interruptions",
+    "stragglers": "Waiting for the slowest devices",
 }
 
 

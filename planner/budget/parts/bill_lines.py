@@ -23,6 +23,7 @@ PHASES = {
     "reference": "The reference's pass",
     "saving": "Saving checkpoints",
     "interruptions": "Work lost to interruptions",
+    "stragglers": "Waiting for the slowest devices",
 }
 #: Of a breakdown's parts that are no hours, their names where only the dollars are known.
 PARTS = {

@@ -106,7 +106,7 @@ _COLUMNS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
         f"{phase}_hours": _at("run", "breakdown_hours", phase)
         for phase in (
             *("preparation", "start_up", "training"),
-            *("evaluation", "saving", "interruptions"),
+            *("evaluation", "saving", "interruptions", "stragglers"),
         )
     },
     **{f"memory_gib_{each}": _gib("memory", "device_used_bytes", each) for each in PERCENTILES},

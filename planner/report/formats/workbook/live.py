@@ -19,7 +19,7 @@ RENTED, RENTED_PLANNED = "GPU_time_USD", "GPU_time_USD_in_plan"
 WALL, WALL_PLANNED = "Wall_hours", "Wall_hours_in_plan"
 PROJECT_LOW, PROJECT_HIGH = "Project_low_USD", "Project_high_USD"
 #: Phases that every epoch repeats.
-REPEATED = ("training", "evaluation", "generation", "scoring", "interruptions")
+REPEATED = ("training", "evaluation", "generation", "scoring", "interruptions", "stragglers")
 GPU_HOURS = "GPU-hours"
 #: Lines of the bill that are hours of a phase, by their names.
 PHASES = {
@@ -32,6 +32,7 @@ PHASES = {
     "The reference's pass": "reference",
     "Saving checkpoints": "saving",
     "Work lost to interruptions": "interruptions",
+    "Waiting for the slowest devices": "stragglers",
 }
 #: The line of whole runs more that succeed; others in this unit are runs that fail.
 FURTHER, RUNS = "Further trials", "runs"

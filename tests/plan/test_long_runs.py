@@ -1,0 +1,87 @@
+"""Many devices and many days: failures and stragglers are hours of the run, said and summed."""
+
+import pytest
+
+import planner
+from planner import Question
+from planner.errors import QuestionError
+
+LONG = {
+    "model": "gpt2",
+    "strategy": ["scratch"],
+    "tokens_per_sample": 1024,
+    "gpu": "a100-80gb-sxm",
+    "provider": "runpod",
+    "offline": True,
+}
+
+
+def answer(**more):
+    return planner.estimate(Question(**LONG | more))
+
+
+def one(**more):
+    return answer(**more)["options"][0]
+
+
+def first_lines(document):
+    return " ".join(line["text"] for line in document["first_lines"])
+
+
+@pytest.fixture(scope="module")
+def long_run():
+    return one(gpus=64, samples=10_000_000, epochs=2000)
+
+
+def hours(option):
+    return {"interruptions": 0.0, "stragglers": 0.0} | option["run"]["breakdown_hours"]
+
+
+def test_a_short_run_of_one_device_is_left_as_it_is():
+    option = one(samples=100_000)
+    assert hours(option)["interruptions"] == hours(option)["stragglers"] == 0
+    assert not any("failures" in text for text in option["assumptions"])
+
+
+def test_a_long_one_is_longer_by_failures_that_sum_and_are_said(long_run):
+    run = long_run["run"]
+    lost = hours(long_run)["interruptions"]
+    assert lost > 0 and hours(long_run)["stragglers"] == 0
+    assert sum(hours(long_run).values()) == pytest.approx(run["wall_hours"]["p50"])
+    assert sum(run["of_which_hours"]["interruptions"].values()) == pytest.approx(lost)
+    assert run["gpu_hours"]["p50"] == pytest.approx(64 * run["wall_hours"]["p50"])
+    assert any("failures: " in text and "Daly" in text for text in long_run["assumptions"])
+    breakdown = long_run["cost"]["breakdown"]
+    assert breakdown["lost_work"] == pytest.approx(
+        64 * lost * long_run["cost"]["usd_per_gpu_hour"], rel=0.01
+    )
+
+
+def test_failures_stand_in_the_first_lines():
+    long = answer(gpus=64, samples=10_000_000, epochs=200, interruptions_per_day=30.0)
+    assert "failures of devices are expected" in first_lines(long)
+    assert "failures" not in first_lines(answer(gpus=64, samples=100_000))
+
+
+def test_given_rates_and_intervals_win(long_run):
+    calm = one(gpus=64, samples=10_000_000, epochs=2000, interruptions_per_day=0.0)
+    assert hours(calm)["interruptions"] == 0
+    often = one(gpus=64, samples=10_000_000, epochs=2000, interruptions_per_day=5.0)
+    assert hours(often)["interruptions"] > 3 * hours(long_run)["interruptions"]
+    rarely_saved = one(gpus=64, samples=10_000_000, epochs=2000, checkpoint_minutes=3000)
+    assert hours(rarely_saved)["interruptions"] > 3 * hours(long_run)["interruptions"]
+
+
+def test_large_jobs_wait_for_their_slowest_device():
+    small, document = (answer(gpus=gpus, samples=10_000_000) for gpus in (64, 128))
+    small, large = small["options"][0], document["options"][0]
+    assert hours(small)["stragglers"] == 0
+    share = hours(large)["stragglers"] / (hours(large)["stragglers"] + hours(large)["training"])
+    assert share == pytest.approx(0.104, abs=0.01)
+    assert sum(hours(large).values()) == pytest.approx(large["run"]["wall_hours"]["p50"])
+    assert "slowest of 128 devices" in first_lines(document)
+
+
+def test_one_device_takes_no_rate_of_failures_without_spot():
+    with pytest.raises(QuestionError, match="spot or to several"):
+        Question(**LONG, samples=1000, interruptions_per_day=1.0)
