@@ -92,6 +92,22 @@ class ShardedSource(TraceSource):
         return shared_trace(whole, self.parallel, Kept(wide, self.reduced if wide else None))
 
 
+def shared_source(
+    whole: TraceSource, recipe: Recipe, parallel: ParallelPlan, reduced: str | None = None
+) -> ShardedSource:
+    """Of ``recipe`` under a plan that shares state; ``whole`` is of ``recorded_as(recipe)``,
+    ``reduced`` as ``Kept``. Raises QuestionError for what is not planned."""
+    check_shared(recipe, whole.teacher is not None, parallel)
+    return ShardedSource(
+        whole.facts,
+        recipe,
+        record=whole.record,
+        whole=whole,
+        parallel=parallel,
+        reduced=reduced,
+    )
+
+
 def shared_trace(trace: StepTrace, parallel: ParallelPlan, kept: Kept) -> StepTrace:
     """One device's step under a plan. Kept with the trace."""
     key = parallel.shared, kept

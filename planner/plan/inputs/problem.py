@@ -21,7 +21,7 @@ from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.parallel.plan import ALONE, ParallelPlan
-from planner.parallel.source import ShardedSource, check_shared, recorded_as
+from planner.parallel.source import ShardedSource, check_shared, recorded_as, shared_source
 from planner.plan.inputs.counts import counted, said_of
 from planner.plan.inputs.families.images import TASK, seen_lines, with_places
 from planner.plan.inputs.families.largest import largest_batch, largest_lines
@@ -138,19 +138,12 @@ class Problem:
         teacher: ModelFacts | None,
         parallel: ParallelPlan,
     ) -> TraceSource:
-        check_shared(recipe, teacher is not None, parallel)
+        check_shared(recipe, teacher is not None, parallel)  # before anything is read
         whole = self.source(recorded_as(recipe), facts, teacher)
         reduced = stack_of(self.question.stack).word("sharded_reduction")
         key = "shared", id(whole), recipe, parallel.shared, reduced
         if key not in self._sources:
-            self._sources[key] = ShardedSource(
-                facts,
-                recipe,
-                record=self.record,
-                whole=whole,
-                parallel=parallel,
-                reduced=reduced,
-            )
+            self._sources[key] = shared_source(whole, recipe, parallel, reduced)
         self._sources[key].progress = self.progress
         return self._sources[key]
 
