@@ -23,6 +23,7 @@ from planner.models.quantization.stored import LOADED
 from planner.plan.adapters.shown import adapter_values, are_float32
 from planner.plan.around.asked import around_values
 from planner.plan.around.offloaded import host_values
+from planner.plan.around.sharing import shared_values
 from planner.plan.billing import as_people_run
 from planner.plan.inputs.problem import Problem
 from planner.plan.options import Option
@@ -68,7 +69,7 @@ def option_values(
         "model": _counts(trace),
         "training": _training(option) | around_values(problem.question),
         "memory": _memory(option),
-        "step": _step(option, trace),
+        "step": _step(option, trace) | shared_values(option.setting, option.rented.spec),
         "run": _run(option),
         "cost": _cost(problem.question, option),
         "limits": [limit.as_dict() for limit in option.limits],

@@ -173,6 +173,29 @@ class Memory(Part):
         return self
 
 
+class Held(Part):
+    """Bytes of a device's own part between two steps."""
+
+    parameters: float = Field(ge=0)
+    gradients: float = Field(ge=0)
+    optimizer: float = Field(ge=0)
+
+
+class Sharing(Part):
+    """How devices share the state of a model, and what it costs a step."""
+
+    plan: Literal["fsdp", "zero1", "zero2", "zero3"]
+    dp_replicate: int = Field(ge=1, description="Groups of devices that each share one copy")
+    dp_shard: int = Field(ge=2, description="Devices that share a copy")
+    units: int = Field(ge=0, description="Blocks, with the rest of the model, gathered in turn")
+    sent_bytes: float = Field(ge=0, description="By each device, over the ring of them, a step")
+    gathered_bytes: float = Field(ge=0, description="Whole buffers of a step's all-gathers")
+    reduced_bytes: float = Field(ge=0, description="Whole buffers of a step's reductions")
+    sending_seconds: float = Field(ge=0, description="Of a step, if nothing hid it")
+    exposed_seconds: float = Field(ge=0, description="Of a step, what shows of it")
+    held_bytes: Held
+
+
 class Step(Part):
     micro_batch_size: int = Field(ge=1)
     gradient_accumulation: int = Field(ge=1)
@@ -194,6 +217,7 @@ class Step(Part):
     )
     by_kind: dict[str, float] = Field(description="Device seconds of a step by kind of operation")
     unmodelled_share: float = Field(ge=0, le=1)
+    sharing: Sharing | None = Field(default=None, description="Where devices share any state")
 
 
 class RunBreakdown(Part):

@@ -24,7 +24,7 @@ class QuestionFields(TypedDict, total=False):
     strategy: Sequence[str] | str | None
     gpu: str | None
     gpus: int | str
-    parallel: Literal["ddp"] | None
+    parallel: Literal["auto", "ddp", "fsdp", "zero1", "zero2", "zero3"] | None
     provider: str | None
     region: str | None
     spot: bool

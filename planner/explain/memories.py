@@ -40,7 +40,7 @@ def memory_at_peak(option: Option, longest: Clocked) -> dict[str, Any]:
         accumulation=heaviest.accumulation,
         workspace=runtime_memory(option.rented.spec).workspace,
     )
-    buckets = bucket_bytes(trace.meta.get("gradient_bytes", 0), option.rented.parallel.dp_replicate)
+    buckets = bucket_bytes(trace.meta.get("gradient_bytes", 0), option.rented.parallel.copies)
     live = float(seen.moment.allocated_bytes + buckets)
     scale = memory.allocated_bytes.p50 / live if live else 1.0
     tops = [*_alive(trace, seen, buckets, scale), *_beside(memory.breakdown)]

@@ -19,11 +19,12 @@ def optimizer_step_seconds(
 ) -> float:
     """``accumulation`` micro-batches and one update on each device, the gradients summed once.
 
-    ``time`` is of one micro-batch with its update on one device (scalars). Raises QuestionError
-    where no source gives the link between the devices.
+    ``time`` is of one micro-batch with its update on one device (scalars); where devices share
+    state, with what every micro-batch waits for (``shared_time``). Raises QuestionError where no
+    source gives the link between the devices.
     """
     update = float(time.optimizer_seconds)
     total = accumulation * (float(time.seconds) - update) + update
     return total + exposed_seconds(
-        gradient_bytes, parallel.dp_replicate, spec, float(time.backward_seconds)
+        gradient_bytes, parallel.copies, spec, float(time.backward_seconds)
     )

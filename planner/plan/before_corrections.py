@@ -74,7 +74,7 @@ def _run(problem: Problem, placement: Placement, stage: Stage, setting: Setting)
         setting,
         problem.data,
         placement.spec,
-        weights_bytes=setting.proven_memory.peak.breakdown["weights"],
+        weights_bytes=setting.weights_bytes,
         checkpoint_bytes=setting.checkpoint_bytes,
         optimizer_bytes=setting.optimizer_bytes,
         teacher=stage.teacher,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import PlannerError
+from planner.parallel.plan import SHARDINGS
 from planner.validate.architectures import resolvable
 from planner.validate.cases import Case, Refused
 from planner.validate.summaries import Comparison, Verdict
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from planner.figures import Estimate
     from planner.models.facts import ModelFacts
     from planner.plan.steps.point import PointResult
-    from planner.question.stack import Stack
+    from planner.question import stack as stacks
     from planner.training.recipe import Recipe
 
 
@@ -45,12 +46,14 @@ def outcome(
 ) -> Outcome:
     """Put one case to the planner. A question that the planner refuses is an Outcome with its
     reason; a crash too, named as one."""
-    if case.parallel not in (None, "ddp") and not (sharded_as_ddp and case.parallel == "fsdp"):
+    if case.parallel not in (None, "ddp", *SHARDINGS):
         return Outcome(
             refused=Refused(case.id, case.table, f"parallel {case.parallel}: not modelled")
         )
+    as_ddp = sharded_as_ddp and case.parallel in SHARDINGS
     try:
-        result = (evaluate or ask)(case, folder)
+        asked = replace(case, parallel="ddp") if as_ddp else case
+        result = (evaluate or ask)(asked, folder)
     except PlannerError as error:
         return Outcome(
             refused=Refused(case.id, case.table, f"{type(error).__name__}: {error}"[:160])
@@ -60,12 +63,12 @@ def outcome(
         return Outcome(
             refused=Refused(case.id, case.table, f"DEFECT {type(error).__name__}: {error}"[:200])
         )
-    return compare(case, result)
+    return compare(case, result, of_time=as_ddp)
 
 
-def compare(case: Case, result: Any) -> Outcome:
-    """Every figure that was both measured and predicted, and whether the verdict was right. Sharded
-    runs: time only."""
+def compare(case: Case, result: Any, *, of_time: bool = False) -> Outcome:
+    """Every figure that was both measured and predicted, and whether the verdict was right;
+    ``of_time``: of the time only."""
     shared: dict[str, Any] = dict(
         case_id=case.id,
         table=case.table,
@@ -79,7 +82,7 @@ def compare(case: Case, result: Any) -> Outcome:
         model=case.model,
     )
     pairs = [("time", case.step_seconds, timed(case, result))]
-    if case.parallel != "fsdp":
+    if not of_time:
         pairs += [("forward", case.forward_seconds, getattr(result, "forward_seconds", None))]
         pairs += [
             (
@@ -109,7 +112,7 @@ def compare(case: Case, result: Any) -> Outcome:
         for name, measured, figure in pairs
         if measured and figure is not None
     )
-    judged = case.oom or (case.step_seconds or case.peaks) and case.parallel != "fsdp"
+    judged = case.oom or (case.step_seconds or case.peaks) and not of_time
     verdict = (
         Verdict(case.id, case.table, case.oom, getattr(result, "fits", None))
         if judged and case.measures != "forward"
@@ -166,15 +169,17 @@ def timed(case: Case, result: Any) -> Estimate:
 
 
 def ask(
-    case: Case, folder: Path, spec: DeviceSpec | None = None, stack: Stack | None = None
+    case: Case, folder: Path, spec: DeviceSpec | None = None, stack: stacks.Stack | None = None
 ) -> PointResult:
     """The planner's PointResult for a case, on ``spec`` or on its device's datasheet, with what
     autograd of a stack's day kept. Raises PlannerError where the planner refuses."""
     from planner.devices.lookup import find_device
     from planner.models.images.layout import convolutional
-    from planner.parallel.plan import ParallelPlan
+    from planner.parallel.plan import plans_for
+    from planner.parallel.source import recorded_as, shared_source
     from planner.plan.inputs.of_its_day import view_of
     from planner.plan.steps.point import evaluate
+    from planner.question.stack import Stack
     from planner.trace.source import largest_of, trace_for
 
     facts = _facts(resolvable(case.model, case.architecture, folder), case.task or None)
@@ -185,6 +190,12 @@ def ask(
         case = replace(case, memory_format=None)
     recipe = recipe_of_case(case, facts.image_size)
     view = None if stack is None else view_of(stack, facts, recipe)
+    parallel = plans_for(case.gpus, case.parallel or "ddp")[0]
+    recorded = recorded_as(recipe) if parallel.sharding else recipe
+    source = trace_for(facts, recorded, view=view, peak=largest_of(facts, recorded))
+    if parallel.sharding:
+        reduced = (stack or Stack("any")).word("sharded_reduction")
+        source = shared_source(source, recipe, parallel, reduced)
     return evaluate(
         facts,
         recipe,
@@ -193,8 +204,8 @@ def ask(
         sequence_length=None if audio else case.sequence_length,
         target_length=case.target_length,
         accumulation=case.accumulation,
-        parallel=ParallelPlan(dp_replicate=case.gpus),
-        source=trace_for(facts, recipe, view=view, peak=largest_of(facts, recipe)),
+        parallel=parallel,
+        source=source,
     )
 
 

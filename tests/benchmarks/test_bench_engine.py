@@ -71,9 +71,11 @@ def test_out_of_memory_gives_a_verdict_without_figures():
     assert got.comparisons == () and got.verdict.ran_out
 
 
-def test_sharded_runs_are_refused_or_judged_on_time_only(tmp_path):
+def test_sharded_runs_are_judged_whole_or_as_copies_on_time_only(tmp_path):
     case = dataclasses.replace(CASE, parallel="fsdp", gpus=8)
-    assert "fsdp" in outcome(case, tmp_path, lambda *_: result()).refused.reason
+    assert len(outcome(case, tmp_path, lambda *_: result()).comparisons) > 1
+    other = dataclasses.replace(CASE, parallel="tensor", gpus=8)
+    assert "tensor" in outcome(other, tmp_path, lambda *_: result()).refused.reason
     got = outcome(case, tmp_path, lambda *_: result(), sharded_as_ddp=True)
     assert [c.quantity for c in got.comparisons] == ["time"] and got.verdict is None
 

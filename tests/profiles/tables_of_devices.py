@@ -112,6 +112,44 @@ OF_DEVICES_AND_PRICES = {
     "prices/terms/currencies.csv": GENERIC
     + (mentioned, unique("currency"), dated("rate_date"), positive("usd_per_unit")),
     "prices/*.csv": PRICES,
+    "networks/links.csv": GENERIC
+    + (mentioned, unique("name"), dated("date"), positive("gbit_per_s")),
+    "networks/gpus.csv": GENERIC
+    + (
+        mentioned,
+        unique("gpu_key"),
+        gpu_key_known,
+        dated("date"),
+        one_of("topology", ("switch", "mesh", "pair", "none")),
+        positive("peers", "devices_per_node", "cards_per_node"),
+        rows_satisfying(
+            lambda row: bool(row["peers"]) == (row["topology"] == "mesh"), "a mesh has peers"
+        ),
+    ),
+    "networks/instances.csv": GENERIC
+    + (
+        mentioned,
+        unique("instance"),
+        gpu_key_known,
+        dated("date"),
+        positive("gpus", "network_gbit_per_s"),
+    ),
+    "networks/kinds.csv": GENERIC
+    + (
+        mentioned,
+        unique("kind"),
+        dated("date"),
+        one_of("hardware", ("nvlink", "pci", "net")),
+        positive("bandwidth_share"),
+        rows_satisfying(lambda row: float(row["bandwidth_share"]) <= 1, "a share above 1"),
+    ),
+    "networks/nccl.csv": GENERIC
+    + (
+        mentioned,
+        unique("parameter", "of", "algorithm", "protocol"),
+        dated("date"),
+        rows_satisfying(lambda row: float(row["value"]) >= 0 and row["unit"], "no value"),
+    ),
     "refresh/rules.csv": GENERIC
     + (
         mentioned,

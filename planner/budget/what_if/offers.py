@@ -11,7 +11,8 @@ from planner.errors import PlannerError
 from planner.plan.inputs.hardware import Hardware, rentable
 from planner.plan.options import Option
 from planner.plan.survey.candidate import Candidate, pareto
-from planner.plan.survey.survey import COUNTS, Place, Survey, survey
+from planner.plan.survey.places import Place
+from planner.plan.survey.survey import COUNTS, Survey, survey
 
 
 def offers(subject: Subject) -> list[Json]:

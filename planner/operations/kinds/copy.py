@@ -14,7 +14,8 @@ _PLAIN = names(
     "repeat_interleave _cat im2col col2im "
     "upsample_nearest2d upsample_nearest1d unfold_backward reflection_pad1d "
     "reflection_pad2d replication_pad2d "
-    "lift_fresh_copy diagonal_copy tril_indices resolve_conj as_strided_copy channel_shuffle"
+    "lift_fresh_copy diagonal_copy tril_indices resolve_conj as_strided_copy channel_shuffle "
+    "split_with_sizes_copy _chunk_cat"
 )
 _INTO_ZEROS = names(
     "slice_backward select_backward constant_pad_nd diagonal_backward new_zeros_and_copy "

@@ -20,6 +20,8 @@ from planner.memory.replays import Replays
 from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
+from planner.parallel.plan import ALONE, ParallelPlan
+from planner.parallel.source import ShardedSource, check_shared, recorded_as, shared_source
 from planner.plan.inputs.counts import counted, said_of
 from planner.plan.inputs.families.images import TASK, seen_lines, with_places
 from planner.plan.inputs.families.largest import largest_batch, largest_lines
@@ -102,8 +104,15 @@ class Problem:
         return tuple(name for name in self.strategies if name in PAID_STRATEGIES)
 
     def source(
-        self, recipe: Recipe, facts: ModelFacts, teacher: ModelFacts | None = None
+        self,
+        recipe: Recipe,
+        facts: ModelFacts,
+        teacher: ModelFacts | None = None,
+        parallel: ParallelPlan = ALONE,
     ) -> TraceSource:
+        """Of a device of a plan. Raises QuestionError for what is not planned in parts."""
+        if parallel.sharding:
+            return self._shared(recipe, facts, teacher, parallel)
         # a question that was changed shares these sources: its stack may see them otherwise
         view = view_of(stack_of(self.question.stack), facts, recipe, self.question.ema)
         peak = largest_batch(self.question, facts, self.data, recipe)
@@ -122,6 +131,22 @@ class Problem:
         found.progress = self.progress  # who asks now, not who asked first
         return found
 
+    def _shared(
+        self,
+        recipe: Recipe,
+        facts: ModelFacts,
+        teacher: ModelFacts | None,
+        parallel: ParallelPlan,
+    ) -> TraceSource:
+        check_shared(recipe, teacher is not None, parallel)  # before anything is read
+        whole = self.source(recorded_as(recipe), facts, teacher)
+        reduced = stack_of(self.question.stack).word("sharded_reduction")
+        key = "shared", id(whole), recipe, parallel.shared, reduced
+        if key not in self._sources:
+            self._sources[key] = shared_source(whole, recipe, parallel, reduced)
+        self._sources[key].progress = self.progress
+        return self._sources[key]
+
     def whole_source(self, source: TraceSource) -> TraceSource:
         """The source with its backbone: cached features leave it out, serving needs it again, with
         all weights on the device, and knows no objective."""
@@ -132,7 +157,9 @@ class Problem:
             recipe = replace(recipe, objective=None, reference=None)
         elif recipe.variant is not None:
             recipe = replace(recipe, variant=None)
-        return source if recipe == source.recipe else self.source(recipe, source.facts)
+        if recipe == source.recipe and not isinstance(source, ShardedSource):
+            return source
+        return self.source(recipe, source.facts)
 
     def changed(self, question: Question, data: DatasetProfile | None = None) -> Problem:
         """The same model under another question, and on other data where that is given: what was

@@ -64,7 +64,7 @@ def held_bytes(course: Course) -> float:
     held = setting.source.memo.of(
         "staying_bytes", key, lambda: staying_bytes(trace, trace.dims(**point))
     )
-    return held + bucket_bytes(gradients, setting.step.parallel.dp_replicate)
+    return held + bucket_bytes(gradients, setting.step.parallel.copies)
 
 
 def _forward_bytes(course: Course, batch: int) -> float:

@@ -17,6 +17,7 @@ from planner.errors import NoCheckpointingError
 from planner.memory.peak import peak_allocated
 from planner.parallel.data_parallel import bucket_bytes
 from planner.parallel.plan import ALONE, ParallelPlan
+from planner.parallel.shared_time import shared_time
 from planner.plan.around.allocator import allocator_of
 from planner.plan.around.clipping import is_clipped
 from planner.plan.inputs.of_its_day import fused_share
@@ -73,7 +74,10 @@ class SourceGrid:
         stage: Stage,
         plans: Sequence[ParallelPlan],
     ) -> None:
+        """``plans``: share the model's state alike."""
         self.source, self.choices, self.problem = source, stage.choices, problem
+        #: Any of the plans, which a device's own step is the same under.
+        self.plan = plans[0]
         asked, batch = stage.choices.micro_batch, stage.choices.global_batch
         once = stage.choices.recipe.updates_once
         self.micro_batches = {plan: micro_batches(batch, plan, asked, once=once) for plan in plans}
@@ -178,8 +182,13 @@ class DeviceGrid:
             if means[0][name] is not None
         }
         trace = shared.source.at(**{name: int(values[-1]) for name, values in point.items()})
-        time = StepClock(self.spec, shared.fused_share).price(
-            trace, trace.dims(**point), precision=recipe.precision, compiled=recipe.compile
+        time = shared_time(
+            StepClock(self.spec, shared.fused_share),
+            trace,
+            trace.dims(**point),
+            precision=recipe.precision,
+            compiled=recipe.compile,
+            parallel=shared.plan,
         )
         return {size: time.column(index) for index, size in enumerate(sizes)}
 
@@ -202,7 +211,7 @@ class DeviceGrid:
         at = {int(size): float(peak) for size, peak in zip(shared.large, shared.peaks, strict=True)}
         # a batch of one is recorded apart: no more than a bound is known of it
         live = at[smallest] if smallest in at else shared.least_bytes
-        live += bucket_bytes(shared.gradient_bytes, parallel.dp_replicate)
+        live += bucket_bytes(shared.gradient_bytes, parallel.copies)
         return short_bytes_at_least(self.spec, shared.source.facts.modality, live)
 
     def least_seconds_per_sample(self, parallel: ParallelPlan) -> float:
@@ -342,25 +351,28 @@ class Grids:
         self._shared: dict[tuple[Any, ...], SourceGrid] = {}
         self._device: dict[tuple[Any, ...], DeviceGrid] = {}
 
-    def of(self, stage: Stage, spec: DeviceSpec) -> Iterator[DeviceGrid]:
-        """The grids of a stage on a device, one a policy of checkpointing in the order of
+    def of(
+        self, stage: Stage, spec: DeviceSpec, parallel: ParallelPlan = ALONE
+    ) -> Iterator[DeviceGrid]:
+        """The grids of a stage on a device of a plan, one a policy of checkpointing in the order of
         preference, made when they are reached: most devices never need the second policy's
         trace. A model without checkpointing has the first alone."""
         for number, policy in enumerate(stage.choices.checkpointing):
-            grid = self._one(stage, policy, spec)
+            grid = self._one(stage, policy, spec, parallel)
             if number and not _recomputes(grid):
                 return
             yield grid
 
-    def _one(self, stage: Stage, policy: str, spec: DeviceSpec) -> DeviceGrid:
+    def _one(
+        self, stage: Stage, policy: str, spec: DeviceSpec, parallel: ParallelPlan
+    ) -> DeviceGrid:
         choices, spec = stage.choices, training_share(self.problem.question, spec)
         recipe = choices.with_checkpointing(policy)
-        source = self.problem.source(recipe, stage.facts, stage.teacher)
+        source = self.problem.source(recipe, stage.facts, stage.teacher, parallel)
+        plans = [plan for plan in self.plans if plan.shared == parallel.shared] or [parallel]
         padded = choices.padding, choices.group_by_length
         key = (id(source), choices.global_batch, choices.max_length, *padded)
-        shared = _kept(
-            self._shared, key, lambda: SourceGrid(source, self.problem, stage, self.plans)
-        )
+        shared = _kept(self._shared, key, lambda: SourceGrid(source, self.problem, stage, plans))
         # a device may be asked on several bases, each priced for itself
         return _kept(self._device, (key, spec.key, spec.pricing), lambda: DeviceGrid(shared, spec))
 

@@ -90,7 +90,7 @@ def promised(
     QuestionError where no source gives the link between devices."""
     settled = []
     for stage in variant.stages:
-        found = promise(grids.of(stage, spec), parallel)
+        found = promise(grids.of(stage, spec, parallel), parallel)
         if found is None:
             return None
         settled.append(found)
@@ -102,7 +102,7 @@ def proven(
 ) -> Placement:
     """By replays of the allocator; where a stage does not fit, its leanest setting. Raises as
     ``promised``."""
-    settled = [prove(grids.of(stage, spec), parallel) for stage in variant.stages]
+    settled = [prove(grids.of(stage, spec, parallel), parallel) for stage in variant.stages]
     return _placement(problem, variant, spec, parallel, settled, is_proven=True)
 
 

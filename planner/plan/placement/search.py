@@ -27,7 +27,9 @@ class Settled:
 
     @property
     def weights_bytes(self) -> float:
-        memory = self.setting.memory
+        memory, parallel = self.setting.memory, self.setting.step.parallel
+        if parallel.sharding:  # all devices together read the whole
+            return self.grid.shared.weights_bytes * parallel.dp_shard
         return memory.peak.breakdown["weights"] if memory else self.grid.shared.weights_bytes
 
 

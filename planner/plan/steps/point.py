@@ -15,6 +15,7 @@ from planner.memory.runtime import RuntimeMemory, runtime_memory
 from planner.models.facts import ModelFacts
 from planner.parallel.data_parallel import bucket_bytes
 from planner.parallel.plan import ALONE, ParallelPlan
+from planner.parallel.shared_time import shared_time
 from planner.parallel.step import optimizer_step_seconds
 from planner.step_time.clock import StepClock, StepTime
 from planner.trace.source import TraceSource, largest_of, trace_for
@@ -215,7 +216,7 @@ def memory_at(
     made = replays or Replays()
     asked = {"accumulation": accumulation, "workspace": runtime.workspace, "config": config}
     peak = made.peak(trace, point, **asked, emptied=emptied)
-    buckets = bucket_bytes(trace.meta.get("gradient_bytes", 0), parallel.dp_replicate)
+    buckets = bucket_bytes(trace.meta.get("gradient_bytes", 0), parallel.copies)
     memory = memory_of(peak, buckets, runtime, spec, family)
     if memory.fits:
         return memory
@@ -323,11 +324,13 @@ def step_at(
     """Price a point: ``accumulation`` micro-batches and one optimizer update, the gradients reduced
     once; ``fused_share`` as ``StepClock`` takes it."""
     trace = _trace_at(source, point)
-    time = StepClock(spec, fused_share).price(
+    time = shared_time(
+        StepClock(spec, fused_share),
         trace,
         trace.dims(**point),
         precision=source.recipe.precision,
         compiled=source.recipe.compile,
+        parallel=parallel,
     )
     return step_of(
         time,

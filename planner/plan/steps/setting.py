@@ -52,6 +52,17 @@ class Setting:
         return self.longest_trace().meta["checkpoint_bytes"]
 
     @property
+    def weights_bytes(self) -> float:
+        """Of a whole copy of the model, as a replay found it."""
+        if not self.step.parallel.sharding:
+            return self.proven_memory.peak.breakdown["weights"]
+        point = {"B": self.micro_batch, **self.longest}
+        trace = self.longest_trace()
+        held = (trace.birth < 0) & (trace.category == CATEGORIES.index("weights"))
+        part = float(trace.storage_bytes(trace.dims(**point))[trace.size[held]].sum())
+        return part * self.step.parallel.dp_shard
+
+    @property
     def optimizer_bytes(self) -> float:
         """What the optimizer holds between two steps, here or on the host, as a checkpoint keeps
         it."""
@@ -59,6 +70,7 @@ class Setting:
         trace = self.longest_trace()
         held = (trace.birth < 0) & (trace.category == CATEGORIES.index("optimizer"))
         here = float(trace.storage_bytes(trace.dims(**point))[trace.size[held]].sum())
+        here *= self.step.parallel.dp_shard  # of a copy, which devices have parts of
         return here + float(trace.meta.get("host_state_bytes", 0))
 
     @property

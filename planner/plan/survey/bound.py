@@ -28,7 +28,7 @@ def wall_hours_at_least(
 ) -> float:
     """Preparing, starting, saving, and every step of all stages, by medians. Raises the errors of
     tracing."""
-    firsts = [next(grids.of(stage, spec)) for stage in variant.stages]
+    firsts = [next(grids.of(stage, spec, parallel)) for stage in variant.stages]
     training = sum(
         _training_hours(stage, grid, parallel)
         for stage, grid in zip(variant.stages, firsts, strict=True)

@@ -17,7 +17,8 @@ from planner.parallel.plan import ALONE
 from planner.plan.inputs.hardware import RentedDevice
 from planner.plan.placement.place import Placement
 from planner.plan.serving import Serving, serve
-from planner.plan.survey.survey import Place, Survey
+from planner.plan.survey.places import Place
+from planner.plan.survey.survey import Survey
 
 
 @dataclass(frozen=True)

@@ -13,20 +13,20 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName, ImageSizeError, PlannerError, QuestionError
-from planner.parallel.plan import ParallelPlan
+from planner.parallel.plan import ParallelPlan, plans_for
 from planner.plan.inputs.hardware import Hardware, find_hardware
 from planner.plan.inputs.problem import Problem
 from planner.plan.limits import Allowed
 from planner.plan.placement.grid import Grids
 from planner.plan.placement.place import Key, Placement, promised, proven
-from planner.plan.placement.variants import Variant, variants
+from planner.plan.placement.variants import variants
 from planner.plan.survey.bound import start_hours_at_least, wall_hours_at_least
 from planner.plan.survey.candidate import SLACK, Candidate, candidate, near_front, pareto
 from planner.plan.survey.offered import Market
+from planner.plan.survey.places import Place, is_shareable
 from planner.question import Question
 from planner.training.host_memory import OPTIMIZER, together
 
@@ -36,44 +36,21 @@ COUNTS = (1, 2, 4, 8)
 NO_LIMIT = Allowed()
 
 
-@dataclass(eq=False)
-class Place:
-    """A variant on so many devices, and what is known of it: ``hours`` and ``usd`` are bounds until
-    ``placement`` is there, first ``promise`` and then the proven one, and ``candidates``, one an
-    offer. ``is_out``: it does not fit, or cannot be planned, as ``error`` says. ``short_bytes``:
-    what is missing where it could be trained and not evaluated."""
-
-    variant: Variant
-    spec: DeviceSpec
-    parallel: ParallelPlan
-    hours: float
-    usd: float
-    is_bounded: bool = False
-    is_out: bool = False
-    error: PlannerError | None = None
-    short_bytes: float = 0.0
-    promise: Placement | None = None
-    placement: Placement | None = None
-    candidates: list[Candidate] = field(default_factory=list)
-
-    @property
-    def key(self) -> Key:
-        return self.variant.strategy, self.variant.name, self.spec.key, self.parallel
-
-    @property
-    def is_proven(self) -> bool:
-        return self.placement is not None and self.placement.proven
-
-
 class Survey:
     """``refused``: (strategy, device) → why it cannot be planned there. ``too_small``: where it
     does not fit. ``assumptions``: what was taken for the device that is asked for."""
 
     def __init__(
-        self, problem: Problem, hardware: Hardware, plans: tuple[ParallelPlan, ...]
+        self,
+        problem: Problem,
+        hardware: Hardware,
+        ways: Sequence[tuple[ParallelPlan, ...]],
     ) -> None:
-        self.problem, self.hardware, self.plans = problem, hardware, plans
-        self.grids, self.market = Grids(problem, plans), Market(problem.question)
+        """``ways``: of each count of devices the plans, in the order in which they are tried."""
+        self.problem, self.hardware = problem, hardware
+        self.ways, self.plans = tuple(ways), tuple(plans[0] for plans in ways)
+        every = [plan for plans in ways for plan in plans]
+        self.grids, self.market = Grids(problem, every), Market(problem.question)
         self.refused: dict[tuple[str, str], PlannerError] = {}
         self.too_small: set[tuple[str, str]] = set()
         self._places: dict[str, list[Place]] = {}
@@ -259,9 +236,10 @@ class Survey:
                 self.refused[strategy, spec.key] = error
                 continue
             for variant in planned:
-                for parallel in self.plans:
+                for parallel, *beyond in self.ways:
                     usd = hours * self.market.usd_per_hour_at_least(spec, parallel)
-                    yield Place(variant, spec, parallel, hours, usd)
+                    shared = tuple(beyond) if is_shareable(variant) else ()
+                    yield Place(variant, spec, parallel, hours, usd, shared)
 
     def _look_closer(self, place: Place) -> None:
         if place.placement is not None:
@@ -274,8 +252,10 @@ class Survey:
     def _bound(self, place: Place) -> None:
         question = self.problem.question
         try:
-            hours = wall_hours_at_least(
-                question, self.grids, place.variant, place.spec, place.parallel
+            # the place may come to any of its plans
+            hours = min(
+                wall_hours_at_least(question, self.grids, place.variant, place.spec, parallel)
+                for parallel in (place.parallel, *place.beyond)
             )
         except PlannerError as error:
             self._refuse(place, error)
@@ -293,6 +273,8 @@ class Survey:
                 place.promise = placement
                 self._put(place, placement)
                 return
+            if place.shares_more():
+                return self._promise(place)
             self._too_small(place)
             if placement is not None:
                 place.short_bytes = placement.evaluation_over_bytes
@@ -307,6 +289,8 @@ class Survey:
             placement = self._proven(place)
             if placement.fits:
                 self._put(place, placement)
+            elif place.shares_more():
+                self._prove(place)
             else:
                 self._too_small(place)
         except PlannerError as error:
@@ -341,7 +325,10 @@ class Survey:
         if place.short_bytes > 0:
             return place.short_bytes
         return max(
-            min(grid.short_bytes(place.parallel) for grid in self.grids.of(stage, place.spec))
+            min(
+                grid.short_bytes(place.parallel)
+                for grid in self.grids.of(stage, place.spec, place.parallel)
+            )
             for stage in place.variant.stages
         )
 
@@ -366,8 +353,8 @@ def survey(
     asked = (question.gpus,) if "gpus" in question.model_fields_set else COUNTS
     if OPTIMIZER in together(question.offload or ()):
         counts = [1]  # of several devices it is not planned
-    plans = tuple(ParallelPlan(dp_replicate=count) for count in counts or asked)
-    return Survey(problem, hardware, plans)
+    ways = [plans_for(count, question.parallel) for count in counts or asked]
+    return Survey(problem, hardware, ways)
 
 
 def _check_not_exact(question: Question) -> None:
