@@ -33,14 +33,12 @@ def write_folder(folder: Path, files: Mapping[str, str], *, force: bool = False)
     others stay. Raises QuestionError and MachineError."""
     check_folder(folder, force=force)
     if folder.is_dir() and any(folder.iterdir()):
-        for name, text in files.items():
-            write(folder / name, text)
+        _write_all(folder, files)
         return
     made = None
     try:
         made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.resolve().parent))
-        for name, text in files.items():
-            write(made / name, text)
+        _write_all(made, files)
         os.chmod(made, 0o777 & ~umask())
         os.replace(made, folder)
     except OSError as error:
@@ -48,3 +46,9 @@ def write_folder(folder: Path, files: Mapping[str, str], *, force: bool = False)
     finally:
         if made is not None and made.exists():
             shutil.rmtree(made, ignore_errors=True)
+
+
+def _write_all(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        write(folder / name, text)

@@ -8,6 +8,7 @@ from typing import Any
 
 from planner import units
 from planner.recipe.expressible import DISTILLED, is_vision
+from planner.recipe.launch import command, launch_files
 from planner.recipe.optimizers import needs_bitsandbytes
 from planner.recipe.planned import Planned
 from planner.recipe.text_settings import every
@@ -15,13 +16,8 @@ from planner.today import today
 from planner.version import __version__
 
 
-def command_of(planned: Planned) -> str:
-    gpus = planned.option.rented.parallel.devices
-    return "python train.py" if gpus == 1 else f"torchrun --nproc-per-node {gpus} train.py"
-
-
 def readme(planned: Planned) -> str:
-    values, command = planned.values, command_of(planned)
+    values, run = planned.values, command(planned)
     title = f"{planned.problem.facts.name}, {planned.strategy.replace('_', ' ')}"
     lines = [
         f"# {title}",
@@ -47,10 +43,11 @@ def readme(planned: Planned) -> str:
         "",
         "```bash",
         "pip install -r requirements.txt",
-        command,
-        f"{command} --max-usd 20   # stops, with a checkpoint, before 20 dollars are spent",
+        run,
+        f"{run} --max-usd 20   # stops, with a checkpoint, before 20 dollars are spent",
         "```",
         "",
+        *_started(planned),
         "While it runs it says what is spent, and what the run will have cost at its end, beside "
         "the plan. When it is over it is recorded; its estimate beside what was measured:",
         "",
@@ -61,6 +58,28 @@ def readme(planned: Planned) -> str:
         "```",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _started(planned: Planned) -> list[str]:
+    """The other ways to start it."""
+    ways = {
+        "launch/accelerate.yaml": "accelerate launch --config_file launch/accelerate.yaml train.py",
+        "launch/slurm.sbatch": "sbatch launch/slurm.sbatch",
+        "launch/skypilot.yaml": "python launch/skypilot_task.py   # by SkyPilot",
+        "launch/dstack.yml": "dstack apply -f launch/dstack.yml",
+    }
+    files = launch_files(planned)
+    found = [way for name, way in ways.items() if name in files]
+    if not found:
+        return []
+    return [
+        "On a cluster or a rented machine, with the plan's devices and its cautious time:",
+        "",
+        "```bash",
+        *found,
+        "```",
+        "",
+    ]
 
 
 def said(planned: Planned) -> list[str]:

@@ -9,11 +9,13 @@ from planner.answer.option_values import trace_of
 from planner.recipe.expressible import DISTILLED, is_vision
 from planner.recipe.optimizers import needs_bitsandbytes
 from planner.recipe.planned import Planned
+from planner.recipe.sharing import STAGES, parallel_of
 
 #: What no trace names, with the first versions that have what the scripts call.
 BESIDE = {
     "accelerate": "accelerate>=1.1",
     "bitsandbytes": "bitsandbytes>=0.45",
+    "deepspeed": "deepspeed>=0.16",
     "liger-kernel": "liger-kernel>=0.5",
     "trl": "trl>=1.9",
     "datasets": "datasets>=3.0",
@@ -51,6 +53,8 @@ def _beside(planned: Planned) -> list[str]:
         names += ["trl", "datasets"]
     if recipe.strategy == "qlora" or recipe.load_in or needs_bitsandbytes(recipe.optimizer):
         names.append("bitsandbytes")
+    if parallel_of(planned).sharding in STAGES:
+        names.append("deepspeed")
     if planned.stack.trainer == "liger":
         names.append("liger-kernel")
     return names

@@ -15,9 +15,11 @@ from planner.question.training_setting import TAUGHT, WRITING
 from planner.recipe import text_settings, tuned_settings, vision_settings
 from planner.recipe.config import Section, text_of, values_of
 from planner.recipe.expressible import DISTILLED, check, is_vision
+from planner.recipe.launch import command, launch_files
 from planner.recipe.planned import Planned
-from planner.recipe.readme import command_of, readme, said
+from planner.recipe.readme import readme, said
 from planner.recipe.requirements import requirements
+from planner.recipe.sharing import FSDP, deepspeed_file, parallel_of
 from planner.today import today
 from planner.version import __version__
 
@@ -44,6 +46,8 @@ def files_of(planned: Planned) -> dict[str, str]:
         "config.yaml": text_of(_head(planned), sections),
         "requirements.txt": requirements(planned),
         "plan.json": json.dumps(plan_document(planned), indent=1, ensure_ascii=False) + "\n",
+        **deepspeed_file(planned),
+        **launch_files(planned),
     }
 
 
@@ -82,7 +86,8 @@ def script(planned: Planned, values: Mapping[str, Any]) -> str:
         .render(
             model=planned.problem.facts.name,
             strategy=planned.strategy.replace("_", " "),
-            command=command_of(planned),
+            command=command(planned),
+            sharing=parallel_of(planned).sharding == FSDP,
             objective=recipe.objective,
             taught=recipe.objective in TAUGHT,
             distilled=recipe.objective == DISTILLED,

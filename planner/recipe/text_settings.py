@@ -16,6 +16,7 @@ from planner.recipe.config import Key, Section, section
 from planner.recipe.expressible import DISTILLED
 from planner.recipe.optimizers import trainer_keys
 from planner.recipe.planned import Planned
+from planner.recipe.sharing import sharing_keys
 from planner.training.methods.configuration import arguments
 
 ATTENTION = {"flash": "flash_attention_2", "flex": "flex_attention"}
@@ -33,6 +34,7 @@ def sections(planned: Planned) -> list[Section]:
         section("What a record is cut and padded to.", *_lengths(planned)),
         section("Batches and steps, those of the plan.", *_steps(planned)),
         section("How a step is run.", *_step(planned)),
+        section("How the devices share the model.", *sharing_keys(planned)),
         section("Evaluations and checkpoints.", *_evaluations(planned), *_savings(planned)),
         section("Where it is written to.", *_places()),
         section(
