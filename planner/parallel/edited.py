@@ -34,7 +34,7 @@ class Editor:
         self.operations: list[Inserted] = []
         self._forms: dict[int, int] = {}
         self._sizes: dict[tuple[tuple[int, ...], int], int] = {}
-        self._added: list[tuple[int, Moment, Sequence[Moment], int, int]] = []
+        self._added: list[tuple[int, Moment | None, Sequence[Moment], int, int]] = []
         self._resized: dict[int, int] = {}
         self._deaths: dict[int, Moment] = {}
 
@@ -57,9 +57,15 @@ class Editor:
         return self.operations[-1]
 
     def storage(
-        self, size: int, birth: Moment, deaths: Sequence[Moment], category: int, module: int
+        self,
+        size: int,
+        birth: Moment | None,
+        deaths: Sequence[Moment],
+        category: int,
+        module: int,
     ) -> None:
-        """Freed after the latest of ``deaths``."""
+        """There from before the step where ``birth`` is None; freed after the latest of
+        ``deaths``."""
         self._added.append((size, birth, deaths, category, module))
 
     def resize(self, storage: int, size: int) -> None:
@@ -91,7 +97,7 @@ class Editor:
         for storage, index in self._resized.items():
             size[storage] = index
         new = [
-            (index, at(start), max(map(at, ends)), category, module)
+            (index, -1 if start is None else at(start), max(map(at, ends)), category, module)
             for index, start, ends, category, module in self._added
         ]
         columns = list(zip(*new)) if new else [()] * 5

@@ -81,19 +81,21 @@ class Sent:
 
 def fully_sharded(trace: StepTrace, shards: int, kept: Kept) -> Sharded:
     """The trace of one of ``shards`` devices that share all state. Kept with the trace."""
-    return trace.memo.of(
-        "fully sharded", (shards, kept), lambda: _Fully(trace, shards, kept).done()
-    )
+    return trace.memo.of("fully sharded", (shards, kept), lambda: Fully(trace, shards, kept).done())
 
 
 class Rewrite:
     """What the plans of sharding share: parts, types, and the numbers of the new trace."""
 
-    def __init__(self, trace: StepTrace, shards: int, kept: Kept) -> None:
+    def __init__(
+        self, trace: StepTrace, shards: int, kept: Kept, update: Kept | None = None
+    ) -> None:
+        """``update``: the formats of the optimizer, where they are not those that are kept."""
         self.trace, self.shards, self.kept = trace, shards, kept
+        self.update = update or kept
         self.units = units_of(trace)
         self.all = tuple(u for u in (self.units.root, *self.units.blocks) if u.weights)
-        self.edit = Editor(sharded_update(trace, shards, kept.wide))
+        self.edit = Editor(sharded_update(trace, shards, self.update.wide))
         self.sent: list[Sent] = []
         weights = [w for unit in self.all for w in unit.weights]
         self.part = {w: part_of(trace, int(trace.size[w]), shards) for w in weights}
@@ -124,9 +126,13 @@ class Rewrite:
     def meta(self) -> dict[str, object]:
         """What one device has of the trained model; a checkpoint is of the whole."""
         held = sum(self.part[w] * self.kept_bytes(w) for w in self.trained)
-        times = 2 if self.kept.wide else 1
+        times = 2 if self.update.wide and self._is_narrow else 1
         saved = self.trace.meta.get("checkpoint_bytes", 0)
         return {"gradient_bytes": held, "checkpoint_bytes": times * saved}
+
+    @property
+    def _is_narrow(self) -> bool:
+        return any(self.itemsize(w) == NARROW for w in self.trained)
 
     def finished(self, meta: dict[str, object], of_update: Sequence[Sent] = ()) -> Sharded:
         made, at = self.edit.finished({**self.trace.meta, **meta})
@@ -159,7 +165,7 @@ class _Reduced:
     asked: Inserted
 
 
-class _Fully(Rewrite):
+class Fully(Rewrite):
     def done(self) -> Sharded:
         for weight, part in self.part.items():
             self.edit.resize(weight, self.edit.size(part, self.kept_bytes(weight)))

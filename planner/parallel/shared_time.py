@@ -92,7 +92,7 @@ def exposed_at(
         taken = np.broadcast_to(np.asarray(seconds).reshape(-1), whole.shape)
         busy[part] *= np.divide(taken, whole, out=np.zeros_like(whole), where=whole > 0)
     found, network = collectives_of(trace), network_of(clock.spec, parallel.devices)
-    return exposed(
+    waits = exposed(
         np.cumsum(busy, axis=0),
         found.micro_batch,
         [sent_seconds(one, parallel, network) for one in found.micro_batch],
@@ -100,6 +100,10 @@ def exposed_at(
         slowdown=prior(clock.spec, KIND, "slowdown_share"),
         update=sum(sent_seconds(one, parallel, network) for one in found.update),
     )
+    if found.at_end:  # once a step, as the update
+        late = waits.backward
+        return replace(waits, backward=np.zeros_like(late), update=waits.update + late)
+    return waits
 
 
 def sent_seconds(one: Collective, parallel: ParallelPlan, network: Network) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from planner.errors import FieldName, QuestionError
 from planner.parallel.plan import ParallelPlan
 from planner.parallel.sharded import Collective, Kept, Sharded, fully_sharded
+from planner.parallel.zero import zero_sharded
 from planner.trace.source import TraceSource
 from planner.trace.table import StepTrace
 from planner.training.host_memory import NARROW
@@ -19,11 +20,17 @@ SENT = "collectives"
 
 @dataclass(frozen=True)
 class Sending:
-    """Collectives of one micro-batch, and of an update."""
+    """Collectives of one micro-batch, and of an update. ``at_end``: those of a micro-batch run in
+    a step's last one alone."""
 
     micro_batch: tuple[Collective, ...] = ()
     update: tuple[Collective, ...] = ()
     units: int = 0
+    at_end: bool = False
+
+    def times(self, accumulation: int) -> int:
+        """How often a step runs those of a micro-batch."""
+        return 1 if self.at_end else accumulation
 
 
 def collectives_of(trace: StepTrace) -> Sending:
@@ -116,8 +123,14 @@ def shared_trace(trace: StepTrace, parallel: ParallelPlan, kept: Kept) -> StepTr
 
 def _sending(trace: StepTrace, parallel: ParallelPlan, kept: Kept) -> StepTrace:
     made = _PLANS[parallel.sharding](trace, parallel.dp_shard, kept)
-    sending = Sending(made.collectives, made.of_update, made.units)
+    at_end = parallel.sharding == "zero1"
+    sending = Sending(made.collectives, made.of_update, made.units, at_end)
     return replace(made.trace, meta={**made.trace.meta, SENT: sending})
 
 
-_PLANS: dict[str, Callable[[StepTrace, int, Kept], Sharded]] = {"fsdp": fully_sharded}
+_PLANS: dict[str, Callable[[StepTrace, int, Kept], Sharded]] = {
+    "fsdp": fully_sharded,
+    "zero1": lambda trace, shards, _: zero_sharded(trace, shards, 1),
+    "zero2": lambda trace, shards, _: zero_sharded(trace, shards, 2),
+    "zero3": lambda trace, shards, _: zero_sharded(trace, shards, 3),
+}

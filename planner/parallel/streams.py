@@ -19,13 +19,11 @@ from planner.parallel.sharded import Collective
 @dataclass(frozen=True)
 class Exposed:
     """What collectives add to one micro-batch and to an update, seconds [n_points]: ``forward``,
-    ``backward`` with what the optimizer waits for, ``update``; ``sent``: what all collectives of a
-    micro-batch take by themselves."""
+    ``backward`` with what the optimizer waits for, ``update``."""
 
     forward: np.ndarray
     backward: np.ndarray
     update: np.ndarray
-    sent: np.ndarray
 
 
 def exposed(
@@ -61,7 +59,7 @@ def exposed(
         held + slowdown * np.maximum(0.0, taken - held)
         for held, taken in zip((first, delay - first), whole, strict=True)
     ]
-    return Exposed(slowed[0], slowed[1], np.full(points, update), np.full(points, sum(seconds)))
+    return Exposed(slowed[0], slowed[1], np.full(points, update))
 
 
 def _in_order(collectives: Sequence[Collective], count: int) -> list[tuple[bool, int, int]]:

@@ -7,7 +7,7 @@ import pytest
 
 from planner.devices.lookup import resolve_device
 from planner.errors import QuestionError
-from planner.memory.lifetimes import WEIGHTS
+from planner.memory.lifetimes import OPTIMIZER, WEIGHTS
 from planner.memory.peak import replay
 from planner.models.resolve import resolve
 from planner.parallel.network.which import network_of
@@ -121,6 +121,31 @@ def test_what_shows_is_at_least_what_has_nothing_to_hide_behind(whole):
     assert found.seconds == pytest.approx(
         found.forward_seconds + found.backward_seconds + found.optimizer_seconds
     )
+
+
+@pytest.mark.parametrize(("way", "own"), [("zero1", 1), ("zero2", 1), ("zero3", 8)])
+def test_zero_keeps_wide_copies_of_its_part(whole, way, own):
+    shared, numbers = shared_trace(whole, eight(way), Kept()), held(whole) / 2
+    assert held(shared) == pytest.approx(held(whole) / own, rel=1e-4)
+    # two states and the copy, all in float32
+    assert held(shared, OPTIMIZER) == pytest.approx(3 * 4 * numbers / 8, rel=1e-3)
+    gradients = shared.meta["gradient_bytes"]
+    assert gradients == pytest.approx(2 * numbers / (1 if way == "zero1" else 8), rel=1e-4)
+    assert shared.meta["checkpoint_bytes"] == 2 * whole.meta["checkpoint_bytes"]
+
+
+def test_the_stages_of_zero_hold_less_and_less(whole):
+    peaks = [
+        replay(shared_trace(whole, eight(way), Kept()), POINT).allocated_bytes
+        for way in ("zero1", "zero2", "zero3")
+    ]
+    assert peaks == sorted(peaks, reverse=True)
+    first, second = (
+        collectives_of(shared_trace(whole, eight(way), Kept())) for way in ("zero1", "zero2")
+    )
+    assert first.micro_batch == second.micro_batch
+    assert (first.times(4), second.times(4)) == (1, 4)
+    assert sum(one.size_bytes for one in first.update) == pytest.approx(held(whole), rel=1e-6)
 
 
 def test_copies_of_the_sharing_devices_sum_their_parts(whole):

@@ -29,7 +29,7 @@ SHARED = {
 }
 #: Whose software a plan is taken to be.
 WHOSE = {"fsdp": "FSDP2's full shard"}
-DEEPSPEED = "DeepSpeed"
+DEEPSPEED = "DeepSpeed, which keeps float32 copies of what trains beside the states,"
 #: Trainers that hold whole gradients until a step's last micro-batch (accelerate 1.15
 #: ``Accelerator.no_sync``: ``set_requires_gradient_sync(False)``).
 HOLDING = ("trainer",)
@@ -88,14 +88,15 @@ def sharing_values(setting: Setting, spec: DeviceSpec) -> dict[str, Any]:
     each device holds of its own between two steps."""
     step, parallel = setting.step, setting.step.parallel
     trace = setting.source.at(B=setting.micro_batch, **setting.mean)
-    sending, times = collectives_of(trace), setting.accumulation
+    sending = collectives_of(trace)
+    times = sending.times(setting.accumulation)
     network = network_of(spec, parallel.devices)
     seconds = {
         part: sum(sent_seconds(one, parallel, network) for one in sent)
         for part, sent in (("micro_batch", sending.micro_batch), ("update", sending.update))
     }
     waits = float(step.time.by_kind.get(COLLECTIVE, 0.0))
-    update = seconds["update"]
+    update = waits if sending.at_end else seconds["update"]
     return {
         "plan": parallel.sharding,
         "dp_replicate": parallel.dp_replicate,
@@ -105,8 +106,8 @@ def sharing_values(setting: Setting, spec: DeviceSpec) -> dict[str, Any]:
         "gathered_bytes": _whole(sending, "all_gather", times),
         "reduced_bytes": _whole(sending, "reduce_scatter", times)
         + _whole(sending, "all_reduce", times),
-        "sending_seconds": times * seconds["micro_batch"] + update,
-        "exposed_seconds": times * (waits - update) + update,
+        "sending_seconds": times * seconds["micro_batch"] + seconds["update"],
+        "exposed_seconds": setting.accumulation * (waits - update) + update,
         "held_bytes": _held(trace, setting),
     }
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from planner.question.importers import Imported, Importer, Keys
-from planner.question.importers.deepspeed import PARTS, put_offload
+from planner.question.importers.deepspeed import PARTS, put_offload, put_stage
 from planner.question.importers.keys import whole
 from planner.question.importers.shared import TORCHAO
 from planner.question.importers.table import table
@@ -17,6 +17,25 @@ SIGNS = frozenset({"compute_environment", "distributed_type", "main_training_fun
 #: Launchers' names for the processes of one machine, and for the machines.
 PROCESSES, A_MACHINE, MACHINES = "num_processes", ("nproc_per_node", "num_gpus"), "nnodes"
 COUNTS = ("num_processes", "nproc_per_node", "num_gpus", "nnodes", "num_machines", "num_nodes")
+#: FSDP's full shard, by its name and its number; how blocks are found.
+FULL, TRANSFORMER = ("FULL_SHARD", "1"), "TRANSFORMER_BASED_WRAP"
+RECOMPUTED = "fsdp_config.fsdp_activation_checkpointing"
+AS_PLANNED = (
+    "fsdp_activation_checkpointing",
+    "fsdp_auto_wrap_policy",
+    "fsdp_backward_prefetch",
+    "fsdp_backward_prefetch_policy",
+    "fsdp_cpu_ram_efficient_loading",
+    "fsdp_forward_prefetch",
+    "fsdp_offload_params",
+    "fsdp_reshard_after_forward",
+    "fsdp_sharding_strategy",
+    "fsdp_state_dict_type",
+    "fsdp_sync_module_states",
+    "fsdp_transformer_layer_cls_to_wrap",
+    "fsdp_use_orig_params",
+    "fsdp_version",
+)
 ONE, REPLICATED = ("NO", "no", False), ("MULTI_GPU", "multi_gpu")
 
 
@@ -42,12 +61,41 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
         keys.put("parallel", "ddp", "distributed_type" if kind else "multi_gpu")
     alone = _deepspeed(keys, document, count or gpus, asked=kind == "DEEPSPEED")
     _float8(keys, document)
-    (keys.leave_out if kind == "FSDP" else keys.harmless)("fsdp_config")
-    if kind is not None and kind not in (*ONE, *REPLICATED) and not alone:
+    full = kind == "FSDP" and many and _is_full(document)
+    if full:
+        keys.put("parallel", "fsdp", "distributed_type")
+        _of_full(keys)
+    (keys.leave_out if kind == "FSDP" and not full else keys.harmless)("fsdp_config")
+    known = alone or full or "parallel" in keys.fields()
+    if kind is not None and kind not in (*ONE, *REPLICATED) and not known:
         keys.leave_out("distributed_type")
     if (file := keys.take("config_file")) is not None:
         keys.refer("accelerate", file, "config_file")
     return keys.imported()
+
+
+def _is_full(document: Mapping[str, Any]) -> bool:
+    """Whether all state is in parts, block by block, and none of it on the host: FSDP1's
+    FULL_SHARD, FSDP2 that reshards after the forward pass."""
+    config = cast("Mapping[str, Any]", document.get("fsdp_config") or {})
+    how = str(config.get("fsdp_sharding_strategy", "FULL_SHARD"))
+    wrapped = str(config.get("fsdp_auto_wrap_policy", TRANSFORMER))
+    reshards = config.get("fsdp_reshard_after_forward", True)
+    return (
+        how in FULL
+        and wrapped == TRANSFORMER
+        and reshards not in (False, "false", "SHARD_GRAD_OP")
+        and not config.get("fsdp_offload_params")
+    )
+
+
+def _of_full(keys: Keys) -> None:
+    """What else is said of a full shard: what is planned so, and what is not known."""
+    if keys.take(RECOMPUTED) in (True, "true"):
+        keys.put("gradient_checkpointing", "full", RECOMPUTED)
+    for name in AS_PLANNED:
+        keys.harmless(f"fsdp_config.{name}")
+    keys.leave_out_rest("fsdp_config")
 
 
 def _float8(keys: Keys, document: Mapping[str, Any]) -> None:
@@ -73,7 +121,7 @@ def _deepspeed(keys: Keys, document: Mapping[str, Any], gpus: int, *, asked: boo
     offloaded = put_offload(keys, names, stage, gpus)
     alone = offloaded and gpus == 1
     if stage and not alone:
-        keys.leave_out("deepspeed_config.zero_stage")
+        put_stage(keys, "deepspeed_config.zero_stage", stage, gpus)
     for key in ("deepspeed_config.deepspeed_config_file", "deepspeed_config_file"):
         if (file := keys.take(key)) is not None:
             keys.refer("deepspeed", cast(str, file), key)

@@ -1,8 +1,8 @@
 """DeepSpeed's JSON. It names no model: it stands beside another file, or the model is named
 besides. A value ``auto`` is the trainer's to fill.
 
-Its 16-bit training keeps float32 master weights, as mixed precision does. Shards of ZeRO cannot be
-asked yet; on one device there are none, and what is offloaded is the question's.
+Its 16-bit training keeps float32 master weights, as mixed precision does. Shards of ZeRO are the
+question's, but not together with what is offloaded, which is of one device.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     if stage in (None, 0, AUTO) and not offloaded:
         keys.harmless("zero_optimization")
     elif stage not in (None, 0) and not (offloaded and gpus == 1):
-        keys.leave_out(STAGE)
+        put_stage(keys, STAGE, stage, gpus)
     for key in SWITCHED:
         keys.take(key)
         (keys.leave_out if _enabled(document.get(key)) else keys.harmless)(key)
@@ -92,6 +92,15 @@ def _offload(keys: Keys, stage: Any, gpus: int) -> bool:
     if keys.take(f"{ZERO}.cpu_offload") is True:  # its name of before 2021
         names["optimizer"] = f"{ZERO}.cpu_offload"
     return put_offload(keys, names, stage, gpus)
+
+
+def put_stage(keys: Keys, key: str, stage: Any, gpus: int) -> None:
+    """A stage of ZeRO shares what it shares among several devices; on one it still keeps buffers,
+    which cannot be asked."""
+    if whole(stage) and 1 <= stage <= 3 and gpus > 1:
+        keys.put("parallel", f"zero{stage}", key)
+    else:
+        keys.leave_out(key)
 
 
 def put_offload(keys: Keys, names: Mapping[str, str], stage: Any, gpus: int) -> bool:

@@ -107,15 +107,19 @@ def put_data(keys: Keys) -> None:
 
 
 def put_sharding(keys: Keys) -> None:
-    """``deepspeed`` names a file or holds its settings; of FSDP nothing can be asked yet."""
+    """``deepspeed`` names a file or holds its settings; of FSDP its full shard can be asked."""
     deepspeed = keys.take("deepspeed")
     if deepspeed:
         keys.refer("deepspeed", deepspeed, "deepspeed")
-    fsdp = [word for word in listed(keys.take("fsdp")) if word]
+    fsdp = [word for part in listed(keys.take("fsdp")) for word in str(part or "").split()]
+    full = "full_shard" in fsdp and set(fsdp) <= {"full_shard", "auto_wrap"}
     for key in ("fsdp_config", "fsdp_transformer_layer_cls_to_wrap"):
         keys.take(key)
-        (keys.leave_out if fsdp else keys.harmless)(key)
-    if fsdp:
+        wrapped = full and key != "fsdp_config"
+        (keys.leave_out if fsdp and not wrapped else keys.harmless)(key)
+    if full:
+        keys.put("parallel", "fsdp", "fsdp")
+    elif fsdp:
         keys.leave_out("fsdp")
 
 

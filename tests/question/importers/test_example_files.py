@@ -215,7 +215,6 @@ def test_what_a_file_says(file):
     ("file", "key"),
     [
         ("trl/zephyr_7b_beta_dpo_config_full.yaml", "beta"),
-        ("accelerate/examples_config_yaml_templates_fsdp.yaml", "distributed_type"),
         ("kohya/sd3_train_network_4.sh", "blocks_to_swap"),
     ],
 )

@@ -213,6 +213,24 @@ UNSLOTH_SECTIONS = {"model": "gpt2", "training": {"batch_size": 2}}
         ({"distributed_type": "MULTI_GPU", "num_processes": 8}, "gpus", 8),
         ({"distributed_type": "MULTI_GPU", "num_processes": 8}, "parallel", "ddp"),
         ({"zero_optimization": {"stage": 0}, "bf16": {"enabled": True}}, "precision", "amp_bf16"),
+        ({"zero_optimization": {"stage": 2}}, "parallel", "zero2"),
+        (
+            {"distributed_type": "DEEPSPEED", "deepspeed_config": {"zero_stage": 3}},
+            "parallel",
+            "zero3",
+        ),
+        ({"distributed_type": "FSDP", "num_processes": 8}, "parallel", "fsdp"),
+        (
+            {
+                "distributed_type": "FSDP",
+                "num_processes": 8,
+                "fsdp_config": {"fsdp_sharding_strategy": "SHARD_GRAD_OP"},
+            },
+            "parallel",
+            None,
+        ),
+        (TRL | {"fsdp": "full_shard auto_wrap"}, "parallel", "fsdp"),
+        (TRL | {"fsdp": "shard_grad_op auto_wrap"}, "parallel", None),
         (
             {"train_micro_batch_size_per_gpu": 2, "gradient_accumulation_steps": 4},
             "global_batch",
@@ -247,7 +265,7 @@ def test_what_keys_say_together(document, field, value):
             LIGHTNING | {"trainer": {"callbacks": [{"class_path": "a.EMA"}]}},
             "trainer.callbacks[0].class_path",
         ),
-        ({"zero_optimization": {"stage": 3}}, "zero_optimization.stage"),
+        ({"zero_optimization": {"stage": 4}}, "zero_optimization.stage"),
         ({"distributed_type": "FSDP", "fsdp_config": {"a": 1}}, "fsdp_config.a"),
     ],
 )
