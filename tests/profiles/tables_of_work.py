@@ -287,6 +287,8 @@ OF_WORK = {
     ),
     "optimizers.csv": GENERIC + (unique("optimizer"), dated("date")),
     "optimizers_refused.csv": GENERIC + (unique("optimizer"), dated("date")),
+    "recipe_scripts/accelerators.csv": GENERIC
+    + (unique("gpu_key"), dated("date"), positive("memory_gb")),
     "recipe_scripts/optimizers.csv": GENERIC + (unique("optimizer"), dated("date")),
     "rules/samples.csv": GENERIC
     + (

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -144,7 +144,7 @@ class _Run:
         pool = None if room is None else simpy.Container(clock, capacity=room, init=spares or 0)
         clock.run(until=clock.process(self._training(clock, pool)))
 
-    def _training(self, clock: Any, pool: Any) -> Iterator[Any]:
+    def _training(self, clock: Any, pool: Any) -> Generator[Any, Any, Any]:
         work, rate = self.work, self.machines.failures_per_machine_hour.p50
         together = rate * self.machines.count
         done, lead = 0.0, 0.0
@@ -180,7 +180,7 @@ class _Run:
         self._add(restarts=lead, checkpoints=whole * self.work.save_hours, lost_work=rest)
         return whole * self.work.interval_hours
 
-    def _replaced(self, clock: Any, pool: Any) -> Iterator[Any]:
+    def _replaced(self, clock: Any, pool: Any) -> Generator[Any, Any, Any]:
         detected = self.machines.detect_hours.p50
         self._add(detection=detected)
         yield clock.timeout(detected)
@@ -193,7 +193,7 @@ class _Run:
         yield clock.timeout(self.machines.replace_hours.p50)
         self._add(replacement=clock.now - began)
 
-    def _repair(self, clock: Any, pool: Any) -> Iterator[Any]:
+    def _repair(self, clock: Any, pool: Any) -> Generator[Any, Any, Any]:
         yield clock.timeout(self.machines.repair_hours)
         yield pool.put(1)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from planner import tables
 from planner.errors import FieldName
@@ -111,16 +111,44 @@ def put_sharding(keys: Keys) -> None:
     deepspeed = keys.take("deepspeed")
     if deepspeed:
         keys.refer("deepspeed", deepspeed, "deepspeed")
-    fsdp = [word for part in listed(keys.take("fsdp")) for word in str(part or "").split()]
+    said = keys.take("fsdp")
+    fsdp = [word for part in listed(said) for word in str(part or "").split()]
     full = "full_shard" in fsdp and set(fsdp) <= {"full_shard", "auto_wrap"}
-    for key in ("fsdp_config", "fsdp_transformer_layer_cls_to_wrap"):
-        keys.take(key)
-        wrapped = full and key != "fsdp_config"
-        (keys.leave_out if fsdp and not wrapped else keys.harmless)(key)
+    # since 5.20 a yes alone, and how it shares in fsdp_config
+    full = full or (said is True and _is_full(keys.take("fsdp_config")))
     if full:
         keys.put("parallel", "fsdp", "fsdp")
-    elif fsdp:
+        for key in ("fsdp_transformer_layer_cls_to_wrap", *FULL_SHARD):
+            keys.harmless(key)
+        keys.leave_out_rest("fsdp_config")
+        return
+    for key in ("fsdp_config", "fsdp_transformer_layer_cls_to_wrap"):
+        keys.take(key)
+        (keys.leave_out if fsdp else keys.harmless)(key)
+    if fsdp:
         keys.leave_out("fsdp")
+
+
+#: Keys of ``fsdp_config`` that say no more than what is planned.
+FULL_SHARD = tuple(
+    f"fsdp_config.{name}"
+    for name in (
+        *("version", "auto_wrap_policy", "reshard_after_forward", "state_dict_type"),
+        *("transformer_layer_cls_to_wrap", "cpu_ram_efficient_loading", "backward_prefetch"),
+    )
+)
+
+
+def _is_full(config: Any) -> bool:
+    """Whether all state is in parts, block by block, as the Trainer shares without more words."""
+    if not isinstance(config, Mapping):
+        return config is None
+    config = cast("Mapping[str, Any]", config)
+    return (
+        config.get("reshard_after_forward", True) is True
+        and config.get("auto_wrap_policy", "TRANSFORMER_BASED_WRAP") == "TRANSFORMER_BASED_WRAP"
+        and not config.get("cpu_offload")
+    )
 
 
 def _strategy(keys: Keys, document: Mapping[str, Any], *, trl: bool) -> bool:

@@ -230,6 +230,8 @@ UNSLOTH_SECTIONS = {"model": "gpt2", "training": {"batch_size": 2}}
             None,
         ),
         (TRL | {"fsdp": "full_shard auto_wrap"}, "parallel", "fsdp"),
+        (TRL | {"fsdp": True}, "parallel", "fsdp"),
+        (TRL | {"fsdp": True, "fsdp_config": {"version": 2}}, "parallel", "fsdp"),
         (TRL | {"fsdp": "shard_grad_op auto_wrap"}, "parallel", None),
         (
             {"train_micro_batch_size_per_gpu": 2, "gradient_accumulation_steps": 4},
@@ -250,6 +252,7 @@ def test_what_keys_say_together(document, field, value):
     ("document", "key"),
     [
         (TRL | {"fsdp": ["full_shard"], "fsdp_config": {"x": 1}}, "fsdp_config.x"),
+        (TRL | {"fsdp": True, "fsdp_config": {"cpu_offload": True}}, "fsdp"),
         (LLAMA_FACTORY | {"finetuning_type": "oft", "oft_rank": 8}, "oft_rank"),
         (AXOLOTL | {"adapter": "lora", "peft_init_lora_weights": "eva"}, "peft_init_lora_weights"),
         (
