@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from planner.devices.load import UnderLoad, calibration_prior
 from planner.devices.specification import DeviceSpec
 from planner.first_lines import FirstLine
+from planner.parallel.network import network_of
 from planner.plan.before_corrections import Before
 from planner.uncertainty.corrections import Correction
 from planner.units import SECONDS_PER_HOUR, format_bytes, format_seconds, format_usd
@@ -44,6 +45,16 @@ def _therefore(spec: DeviceSpec, load: UnderLoad) -> str:
     if spec.pricing == "datasheet":
         return "times stand on the datasheet instead"
     return f"the range of times is wider for it (by {load.doubt_log:.0%}, all operations together)"
+
+
+def network_lines(spec: DeviceSpec, devices: int) -> list[FirstLine]:
+    """What was assumed of the network that several devices share; a warning where it lies between
+    machines that nobody named."""
+    network = network_of(spec, devices) if devices > 1 else None
+    if network is None:
+        return []
+    crosses = network.between is not None
+    return [FirstLine("device", text, warning=crosses) for text in network.said]
 
 
 # ---- corrections

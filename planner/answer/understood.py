@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from planner.answer.grounds import corrected_lines, ground_lines
+from planner.answer.grounds import corrected_lines, ground_lines, network_lines
 from planner.cost.bill import Bill
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
@@ -79,7 +79,11 @@ def first_lines(
 def _grounds(problem: Problem, shown: Planned) -> list[FirstLine]:
     rented, placement = shown.rented, shown.placement
     before = before_corrections(problem, placement, rented)
-    return [*ground_lines(rented.spec), *corrected_lines(before, placement, shown.bill)]
+    return [
+        *ground_lines(rented.spec),
+        *network_lines(rented.spec, rented.parallel.devices),
+        *corrected_lines(before, placement, shown.bill),
+    ]
 
 
 def _project(question: Question, shown: Planned | None) -> list[FirstLine]:

@@ -183,8 +183,9 @@ def _profile(
     written to: its exact times would be another machine's, and what is timed here is kept in the
     user's folder."""
     own = profiles.user_folder() / f"{profiles.file_name(_with_key(device))}.json"
-    if own.is_file():
-        return profiles.load(own), own
+    known = profiles.load(own) if own.is_file() else None
+    if known is not None and (known.host or known.curves):
+        return known, own
     from planner.calibrate.host.costs import measure_host
 
     if progress:
@@ -193,7 +194,8 @@ def _profile(
         {"record": "session", "device": _with_key(device)},
         *measure_host(backend, budget_seconds=HOST_SECONDS),
     ]
-    return profile_from(records), own
+    made = profile_from(records)
+    return made if known is None else replace(made, collectives=known.collectives), own
 
 
 def _with_key(device: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 from planner.calibrate import journal as journals
 from planner.calibrate.journal import Journal, Record
 from planner.devices import profile as device_profiles
+from planner.devices.collectives import merged
 from planner.devices.processors import local_processor
 from planner.devices.profile import DeviceProfile
 from planner.devices.specification import all_devices
@@ -101,17 +102,19 @@ def set_aside_unreadable(path: Path) -> Path | None:
 def with_remembered(
     fitted: DeviceProfile, path: Path, again: bool, timed: Container[str] = ()
 ) -> DeviceProfile:
-    """With what the profile before this one knows and no journal holds: exactly timed operations of
-    the same libraries. ``timed``: the keys that the journal holds, whether they count or not."""
-    if again or not path.exists():
+    """With what the profile before this one knows and no journal holds: collectives, and exactly
+    timed operations of the same libraries. ``timed``: the keys that the journal holds, whether they
+    count or not."""
+    if not path.exists():
         return fitted
     try:
         before = device_profiles.load(path)
     except PlannerError:  # became unreadable meanwhile
         return fitted
-    if before.provenance.get("torch") != fitted.provenance.get("torch") or before.device.get(
-        "name"
-    ) != fitted.device.get("name"):
+    if before.device.get("name") != fitted.device.get("name"):
+        return fitted
+    fitted = replace(fitted, collectives=merged(before.collectives, fitted.collectives))
+    if again or before.provenance.get("torch") != fitted.provenance.get("torch"):
         return fitted
     return replace(
         fitted,

@@ -39,6 +39,18 @@ def summary(profile: DeviceProfile) -> dict[str, Any]:
         "watts": dict(profile.watts),
         "loader": dict(profile.loader),
         "load": _load(profile.load),
+        "collectives": [
+            {
+                "operation": curve.operation,
+                "ranks": curve.ranks,
+                "nodes": curve.nodes,
+                "backend": curve.backend,
+                "date": curve.date,
+                "least_seconds": curve.points[0][1],
+                "most_bytes_per_s": max(size / middle for size, middle, _ in curve.points),
+            }
+            for curve in profile.collectives
+        ],
         "doubts": [{"what": what, "mend": mend} for what, mend in profile.doubts],
     }
 

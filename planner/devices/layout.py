@@ -50,3 +50,4 @@ class WrittenProfile(TypedDict):
     loader: NotRequired[Mapping[str, Any]]
     datasheet: NotRequired[Mapping[str, Mapping[str, Any]]]
     load: NotRequired[Mapping[str, Any]]
+    collectives: NotRequired[list[Mapping[str, Any]]]

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from planner import tables
-from planner.devices import beside
+from planner.devices import beside, collectives
 from planner.devices.beside import Beside
+from planner.devices.collectives import CollectiveCurve
 from planner.devices.curves import Curve, Error, Point
 from planner.devices.layout import FORMAT, MARK, WrittenCurve, WrittenProfile
 from planner.devices.load import UnderLoad
@@ -47,7 +48,7 @@ class DeviceProfile:
     power by kind of operation. ``doubts``: (what, how to mend it). ``exact``: seconds by a case's
     key. ``loader``: what the host can feed, by modality. ``datasheet``: how far measured sizes
     lie from the datasheet's price, by family. ``load``: how much of it was measured under load,
-    None where nobody looked."""
+    None where nobody looked. ``collectives``: what devices of this kind send each other."""
 
     device: Mapping[str, Any]
     provenance: Mapping[str, Any]
@@ -60,6 +61,7 @@ class DeviceProfile:
     loader: Mapping[str, Any] = field(default_factory=dict[str, Any])
     datasheet: Mapping[str, Beside] = field(default_factory=dict[str, Beside])
     load: UnderLoad | None = None
+    collectives: tuple[CollectiveCurve, ...] = ()
 
     @property
     def key(self) -> str:
@@ -215,6 +217,7 @@ def _parsed(written: WrittenProfile) -> DeviceProfile:
         loader=dict(written.get("loader", {})),
         datasheet=beside.read(written.get("datasheet", {})),
         load=read_load(written.get("load")),
+        collectives=collectives.read(written.get("collectives", ())),
     )
 
 
@@ -328,6 +331,11 @@ def as_written(profile: DeviceProfile) -> dict[str, Any]:
         "loader": dict(profile.loader),
         "datasheet": beside.as_written(profile.datasheet),
         **({} if profile.load is None else {"load": profile.load.as_written()}),
+        **(
+            {"collectives": collectives.as_written(profile.collectives)}
+            if profile.collectives
+            else {}
+        ),
         "exact": _rounded(profile.exact, 4),
         "curves": [_curve_written(profile.curves[name]) for name in sorted(profile.curves)],
     }

@@ -160,9 +160,11 @@ class DeviceSpec:
 
 def with_profile(spec: DeviceSpec, profile: DeviceProfile) -> DeviceSpec:
     """The device, priced by what was measured on such a one; its memory as torch saw it. Where most
-    was measured under load the datasheet prices it, if there is one."""
+    was measured under load, or nothing but collectives was, the datasheet prices it, if there is
+    one."""
     seen = profile.device.get("total_memory_bytes")
-    too_much = profile.load is not None and profile.load.is_too_much
+    bare = not (profile.curves or profile.host or profile.exact)
+    too_much = bare or (profile.load is not None and profile.load.is_too_much)
     return replace(
         spec,
         calibration=profile,
@@ -174,7 +176,10 @@ def with_profile(spec: DeviceSpec, profile: DeviceProfile) -> DeviceSpec:
 
 def on_datasheet(spec: DeviceSpec) -> DeviceSpec:
     """The device as its datasheet prices it, whatever was measured."""
-    return replace(spec, pricing="datasheet", timer=None)
+    known = spec.calibration
+    if known is not None and known.collectives:
+        known = replace(known, collectives=())
+    return replace(spec, calibration=known, pricing="datasheet", timer=None)
 
 
 def _matmul_type(precision: str) -> str:

@@ -1,48 +1,28 @@
-"""Data parallelism: every device has the whole model, the gradients are summed over a ring after
-each step.
+"""Data parallelism: every device has the whole model, the gradients are summed after each step.
 
-Ring all-reduce moves 2·(n−1)/n of the bytes over each link (Patarasuk & Yuan 2009); PyTorch cuts
-the gradients into buckets and overlaps all but the last with the backward pass (Li et al. 2020,
-arXiv 2006.15704). The link is the one between devices of a host, or PCI Express where there is
-none; networks between hosts are not modelled.
+PyTorch cuts the gradients into buckets and overlaps all but the last with the backward pass (Li et
+al. 2020, arXiv 2006.15704). Each bucket is an all-reduce on the network of the devices
+(``parallel/network``): inside a node, and from node to node where they do not fit into one.
 """
 
 from __future__ import annotations
 
-import math
-
 from planner.devices.priors import prior
 from planner.devices.specification import DeviceSpec
-from planner.errors import QuestionError
+from planner.parallel.network import network_of
 
 KIND = "data_parallel"
-PCIE_LANES = 16  # of every data-centre and desktop card of the table
-
-
-def link_bytes_per_s(spec: DeviceSpec) -> float:
-    """What a ring reaches on one link, one way. Raises QuestionError when no source gives the
-    link."""
-    if spec.interconnect_bytes_per_s:
-        return spec.interconnect_bytes_per_s * prior(spec, KIND, "bandwidth_share")
-    if spec.pcie_generation is None:
-        raise QuestionError(
-            "no sourced link between devices", where=spec.name, mend="Ask for one device"
-        )
-    return (
-        PCIE_LANES
-        * prior(spec, KIND, f"pcie{spec.pcie_generation}_lane_bytes_per_s")
-        * prior(spec, KIND, "pcie_share")
-    )
 
 
 def all_reduce_seconds(size_bytes: float, replicas: int, spec: DeviceSpec) -> float:
-    """Sum ``size_bytes`` over ``replicas`` devices of one host, bucket after bucket. Raises
-    QuestionError, as ``link_bytes_per_s``."""
+    """Sum ``size_bytes`` over ``replicas`` devices, bucket after bucket. Raises QuestionError, as
+    ``network_of``."""
     if replicas <= 1 or size_bytes <= 0:
         return 0.0
-    buckets = max(1, math.ceil(size_bytes / prior(spec, KIND, "bucket_bytes")))
-    moved = 2 * (replicas - 1) / replicas * size_bytes / link_bytes_per_s(spec)
-    return moved + buckets * 2 * (replicas - 1) * prior(spec, KIND, "latency_seconds")
+    network, bucket = network_of(spec, replicas), prior(spec, KIND, "bucket_bytes")
+    full, rest = divmod(size_bytes, bucket)
+    whole = full * network.time("all_reduce", bucket, replicas) if full else 0.0
+    return whole + network.time("all_reduce", rest, replicas)
 
 
 def exposed_seconds(
@@ -50,7 +30,7 @@ def exposed_seconds(
 ) -> float:
     """What data parallelism adds to a step: what does not hide behind the backward pass, at least
     the last bucket, and what the sums take from the backward pass while they run beside it. Raises
-    QuestionError, as ``link_bytes_per_s``."""
+    QuestionError, as ``network_of``."""
     if replicas <= 1 or gradient_bytes <= 0:
         return 0.0
     whole = all_reduce_seconds(gradient_bytes, replicas, spec)

@@ -132,6 +132,7 @@ OF_DEVICES_AND_PRICES = {
         unique("instance"),
         gpu_key_known,
         dated("date"),
+        one_of("read", ("yes", "no")),
         positive("gpus", "network_gbit_per_s"),
     ),
     "networks/kinds.csv": GENERIC

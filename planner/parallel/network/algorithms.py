@@ -14,12 +14,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from planner.parallel.network.constants import Constants
+from planner.parallel.network.constants import Constants, Kind
 from planner.parallel.network.link import Link
 
 PROTOCOLS = ("ll", "ll128", "simple")
 #: The operations that are priced, called as in torch.distributed.
 OPERATIONS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send")
+#: Those in which a device's own part of the buffer is copied as well.
+SHARED = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
 #: A switch with multicast is used by more ranks than these.
 FEW_FOR_MULTICAST = 2
 
@@ -38,13 +40,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Moves:
-    """What one device has to do for a collective of one byte: hops after one another, and bytes
-    over each link."""
+    """What one device has to do for a collective of one byte: hops after one another, bytes over
+    each link, and ``peers`` that it sends to beside the first."""
 
     hops_inside: float
     hops_between: float
     inside: float
     between: float
+    peers: int = 0
 
 
 def moves(operation: str, algorithm: str, group: Group) -> Moves | None:
@@ -53,20 +56,19 @@ def moves(operation: str, algorithm: str, group: Group) -> Moves | None:
     if algorithm == "multicast":
         alone = operation == "all_reduce" and nodes == 1 and n > FEW_FOR_MULTICAST
         able = group.inside is not None and group.inside.multicast
-        return Moves(1, 0, 1.0, 0) if alone and able else None
+        return Moves(1, 0, 1.0, 0.0) if alone and able else None
     if algorithm == "tree":
-        if operation != "all_reduce":
-            return None
-        return Moves(2 * (m - 1), 2 * math.ceil(math.log2(nodes)), 2.0, 2.0 / m)
+        crossed = (nodes - 1) / nodes
+        deep = 2 * math.ceil(math.log2(nodes))
+        return Moves(2 * (m - 1), deep, 2.0, 2 * crossed / m) if operation == "all_reduce" else None
     share = (n - 1) / n
     if operation == "send":
         return Moves(nodes == 1, nodes > 1, nodes == 1, nodes > 1)
     if operation == "all_to_all":
-        return Moves(m > 1, nodes > 1, (m - 1) / n, (n - m) / n)
+        return Moves(m > 1, nodes > 1, (m - 1) / n, (n - m) / n, peers=n - 2)
     passes = 2 if operation == "all_reduce" else 1
-    hops = passes * (n - nodes), passes * (nodes - 1)
     carried = 1.0 if operation == "broadcast" else passes * share
-    return Moves(*hops, carried, carried / m)
+    return Moves(passes * (n - nodes), passes * (nodes - 1), carried, carried / m)
 
 
 def fastest_seconds(operation: str, size_bytes: float, group: Group, constants: Constants) -> float:
@@ -89,12 +91,10 @@ def _seconds(
 ) -> float | None:
     """None where the library does not run it so."""
     base = constants.value("base_seconds", "", algorithm, protocol)
-    factor = constants.value("bandwidth_factor", "", algorithm, protocol)
     moved = moves(operation, algorithm, group)
-    if base is None or factor is None or moved is None:
+    if base is None or moved is None:
         return None
     latency, slowest = base, 0.0
-    own = 0.0 if operation in ("send", "broadcast") else 1 / group.ranks
     for link, hops, carried, others in (
         (group.inside, moved.hops_inside, moved.inside, group.within - 1),
         (group.between, moved.hops_between, moved.between, 1),
@@ -103,18 +103,35 @@ def _seconds(
             continue
         kind = constants.kind(link.kind)
         hop = constants.value("hop_seconds", kind.hardware, algorithm, protocol)
-        if hop is None or (kind.hardware == "pci" and protocol == "ll128"):
+        rate = _rate(link, kind, algorithm, protocol, others, constants)
+        if hop is None or rate is None:
             return None
-        latency += hops * (hop + kind.latency_seconds + link.latency_seconds)
-        if algorithm == "multicast":
-            rate = link.bytes_per_s * kind.multicast_share
-            rate *= factor
-        else:
-            rate = link.towards(others) * kind.bandwidth_share * factor
-            carried += own * kind.own_share
-        most = constants.value("ll_most_bytes_per_s", link.generation, "", "ll")
-        if protocol == "ll" and most is not None and link is group.inside:
-            rate = min(rate, most)
-        if carried:
-            slowest = max(slowest, carried * size_bytes / rate)
+        hop *= 1.0 if algorithm == "multicast" else kind.hop_factor
+        latency += hops * (hop + link.latency_seconds) + moved.peers * kind.peer_share * hop
+        latency += kind.start_seconds if carried and operation != "send" else 0.0
+        if carried and algorithm == "ring" and link is group.inside and operation in SHARED:
+            carried += kind.own_share / group.ranks
+        ramp = kind.multicast_ramp_bytes if algorithm == "multicast" else kind.ramp_bytes
+        slowest = max(slowest, _transfer(carried * size_bytes, rate, ramp))
     return latency + slowest
+
+
+def _rate(
+    link: Link, kind: Kind, algorithm: str, protocol: str, others: int, constants: Constants
+) -> float | None:
+    """Bytes a second that a large transfer reaches; None where the protocol is not used."""
+    factor = constants.value("bandwidth_factor", "", algorithm, protocol)
+    if factor is None or (kind.hardware == "pci" and protocol == "ll128"):
+        return None
+    if algorithm == "multicast":
+        return link.bytes_per_s * kind.multicast_share * factor or None
+    rate = link.towards(others) * kind.bandwidth_share * factor
+    most = constants.value("ll_most_bytes_per_s", link.generation, "", protocol)
+    return rate if most is None else min(rate, most)
+
+
+def _transfer(carried_bytes: float, rate: float, ramp_bytes: float) -> float:
+    """The channels that are used grow with the bytes: so does the rate, until all are."""
+    if not carried_bytes:
+        return 0.0
+    return carried_bytes / rate * (1 + math.sqrt(ramp_bytes / carried_bytes))

@@ -3,7 +3,7 @@ rate that is reached. Rows of ``profiles/networks/nccl.csv`` and ``kinds.csv``."
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 
 from planner import tables
@@ -15,16 +15,25 @@ FOLDER = "networks"
 @dataclass(frozen=True)
 class Kind:
     """A kind of link. ``hardware``: which of NCCL's latencies hold (nvlink, pci, net).
-    ``bandwidth_share``: of the nominal rate, for large messages. ``own_share``: what a device's own
-    part of the buffer takes, which crosses no link, against one that does. ``latency_seconds``: of
-    a hop, beyond NCCL's. ``multicast_share``: bytes of an all-reduce a second, of the nominal rate,
-    where the switch adds; 0 where none does."""
+
+    ``bandwidth_share``: of the nominal rate, for large messages. ``multicast_share``: bytes of an
+    all-reduce a second, of the nominal rate, where the switch adds; 0 where none does.
+    ``own_share``: what a device's own part of the buffer takes, which crosses no link, beside one
+    that does. ``ramp_bytes``: bytes of one device at which a transfer takes twice its least time,
+    since small ones use few of the channels; ``multicast_ramp_bytes``: the same, of the whole
+    buffer, where the switch adds. ``hop_factor``: a hop's latency against NCCL's own
+    figure. ``peer_share``: of a hop, for each further peer that is sent to at once.
+    ``start_seconds``: of any collective, beside NCCL's own figure."""
 
     hardware: str
     bandwidth_share: float
-    own_share: float
-    latency_seconds: float
-    multicast_share: float
+    multicast_share: float = 0.0
+    multicast_ramp_bytes: float = 0.0
+    own_share: float = 0.0
+    ramp_bytes: float = 0.0
+    hop_factor: float = 1.0
+    peer_share: float = 0.0
+    start_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -59,10 +68,10 @@ def constants() -> Constants:
 
 
 def _kind(row: dict[str, str]) -> Kind:
-    return Kind(
-        row["hardware"],
-        float(row["bandwidth_share"]),
-        float(row["own_share"] or 0),
-        float(row["latency_seconds"] or 0),
-        float(row["multicast_share"] or 0),
-    )
+    """Blank cells keep the defaults: no effect."""
+    numbers = {
+        name.name: float(row[name.name])
+        for name in fields(Kind)
+        if name.name != "hardware" and row[name.name]
+    }
+    return Kind(row["hardware"], **numbers)

@@ -27,3 +27,7 @@ class Link:
         if self.peers is None:
             return self.bytes_per_s
         return self.bytes_per_s * min(1.0, others / self.peers)
+
+
+#: Between devices of which no source says how they are joined: what was not measured is refused.
+UNKNOWN = Link("unknown", "", 0.0)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from planner.devices.collectives import CollectiveCurve, curve_for
 from planner.errors import QuestionError
 from planner.parallel.network.algorithms import OPERATIONS, Group, fastest_seconds
 from planner.parallel.network.constants import Constants, constants
-from planner.parallel.network.curves import CollectiveCurve, curve_for
-from planner.parallel.network.link import Link
+from planner.parallel.network.link import UNKNOWN, Link
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,25 @@ class Network:
     pair: Link | None = None
     measured: tuple[CollectiveCurve, ...] = field(default=(), compare=False)
 
+    def layout(self, ranks: int, stride: int = 1) -> tuple[int, int]:
+        """(ranks in each node, nodes) of ``ranks`` that are ``stride`` devices apart."""
+        within = max(1, min(ranks, self.devices_per_node // stride))
+        return within, -(-ranks // within)
+
     def group(self, ranks: int, stride: int = 1) -> Group:
         """``ranks`` that are ``stride`` devices apart, over the nodes they lie in. Raises
         QuestionError where they need a link between nodes and none is known."""
-        within = max(1, min(ranks, self.devices_per_node // stride))
-        nodes = -(-ranks // within)
+        within, nodes = self.layout(ranks, stride)
         if nodes > 1 and self.between is None:
             raise QuestionError(
                 f"{ranks} devices {stride} apart do not fit into a node of "
                 f"{self.devices_per_node}, and no link between nodes is known",
                 mend="Ask for the network of all devices",
+            )
+        if within > 1 and self.inside == UNKNOWN:
+            raise QuestionError(
+                "no sourced link between devices",
+                mend="Measure them: planner.calibrate.collectives",
             )
         bridged = self.pair is not None and nodes == 1 and ranks == 2 and stride == 1
         inside = self.pair if bridged else self.inside
@@ -83,8 +92,9 @@ def collective_seconds(
         )
     if ranks == 1 or size_bytes == 0:
         return 0.0
-    group = network.group(ranks, stride)
-    measured = curve_for(network.measured, operation, ranks, group.nodes)
+    _, nodes = network.layout(ranks, stride)
+    measured = curve_for(network.measured, operation, ranks, nodes)
     if measured is not None:
         return measured.seconds(size_bytes)
+    group = network.group(ranks, stride)
     return fastest_seconds(operation, size_bytes, group, with_constants or constants())

@@ -3,7 +3,6 @@ instances that providers rent. Rows of ``profiles/networks/``."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,7 +11,7 @@ from planner.devices.priors import prior
 from planner.devices.specification import DeviceSpec
 from planner.errors import ProfileError, QuestionError
 from planner.parallel.network.constants import FOLDER
-from planner.parallel.network.link import Link
+from planner.parallel.network.link import UNKNOWN, Link
 from planner.parallel.network.network import Network
 from planner.units import GIGA
 
@@ -55,7 +54,8 @@ def network_of(
     each = rented.devices if rented is not None else int(usual["devices_per_node"])
     if nodes is not None:
         each = _of_each_node(devices, nodes)
-    inside, pair, said = _inside(spec, usual, min(devices, each))
+    measured = () if spec.calibration is None else spec.calibration.collectives
+    inside, pair, said = _inside(spec, usual, min(devices, each), sourced=not measured)
     between = None
     if devices > each:
         between, assumed = _between(spec, usual, rented)
@@ -67,6 +67,7 @@ def network_of(
         said=tuple(said),
         sources=(usual["source"], *([rented.source] if rented else [])),
         pair=pair,
+        measured=measured,
     )
 
 
@@ -80,16 +81,18 @@ def _of_each_node(devices: int, nodes: int) -> int:
 
 
 def _inside(
-    spec: DeviceSpec, usual: dict[str, str], devices: int
+    spec: DeviceSpec, usual: dict[str, str], devices: int, *, sourced: bool
 ) -> tuple[Link, Link | None, list[str]]:
-    """The link inside a node, a bridge of pairs beside it, and what was assumed."""
+    """The link inside a node, a bridge of pairs beside it, and what was assumed. ``sourced``:
+    whether it has to be known, since nothing was measured on it."""
     shape = usual["topology"]
     if spec.interconnect_bytes_per_s and not usual["gpu_key"]:
         raise QuestionError(
             "no source says how its devices are joined", where=spec.name, mend="Ask for one device"
         )
     if not spec.interconnect_bytes_per_s or shape == "none":
-        return (pcie(spec) if devices > 1 else _no_link(spec)), None, []
+        needed = devices > 1 and sourced
+        return (pcie(spec) if needed or spec.pcie_generation else UNKNOWN), None, []
     own = Link(
         usual["inside"],
         usual["inside_kind"],
@@ -104,11 +107,6 @@ def _inside(
         return own, own, [f"the two {spec.name} are taken as joined by an NVLink bridge"]
     bridged = f"NVLink bridges join pairs of {spec.name}: more than two talk over PCI Express"
     return pcie(spec), own, [bridged]
-
-
-def _no_link(spec: DeviceSpec) -> Link:
-    """Of a device that is alone in its node; nothing goes over it."""
-    return pcie(spec) if spec.pcie_generation is not None else Link("none", "pcie", math.inf)
 
 
 def pcie(spec: DeviceSpec) -> Link:

@@ -134,6 +134,8 @@ def details(record: Mapping[str, Any], outcome: Mapping[str, Any] | None = None)
 def _basis(record: Mapping[str, Any]) -> str:
     """What times on this device stand on."""
     load = record.get("load")
+    if not any(record.get(name) for name in ("cases", "host_seconds", "exact_operations")):
+        return "datasheet: nothing but collectives was timed"
     if not load or not load["share"]:
         return "calibrated: timed on such a device"
     under = f"{share_text(load['share'])} of its operations only under load"
@@ -167,11 +169,25 @@ def _facts(
         pairs.append(("Exact", f"{record['exact_operations']:,} operations timed"))
     if memory:
         pairs.append(("Memory", bytes_text(memory)))
+    pairs += [("Collectives", text) for text in _collectives(record)]
     return tuple(
         (left, clean(right))
         for left, right in (*pairs, *(_run(outcome) if outcome else ()))
         if right
     )
+
+
+def _collectives(record: Mapping[str, Any]) -> list[str]:
+    """A line for each number of ranks: what the smallest takes, and the best rate."""
+    found: dict[tuple[int, int], list[str]] = {}
+    for one in record.get("collectives", ()):
+        rate = f"{bytes_text(one['most_bytes_per_s'])}/s"
+        text = f"{one['operation']} {one['least_seconds'] * 1e6:,.0f} µs, {rate}"
+        found.setdefault((one["ranks"], one["nodes"]), []).append(text)
+    return [
+        f"among {ranks} on {nodes} machine{'s' if nodes > 1 else ''}: {'; '.join(texts)}"
+        for (ranks, nodes), texts in found.items()
+    ]
 
 
 def _run(outcome: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,0 +1,1 @@
+"""Measured collectives, what they teach of links, and how far the model lies from them."""
