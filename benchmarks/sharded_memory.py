@@ -45,10 +45,10 @@ that `torch.distributed._tools.fsdp2_mem_tracker.FSDPMemTracker` counts over one
 under FSDP2's `fully_shard` of each block and of the whole, on a fake process group (nothing is
 computed, nothing is sent). *planner*: the same step's trace, rewritten by
 `planner/parallel/sharded.py`; nothing is rounded on either side. With a policy parameters are
-gathered in bfloat16 and gradients reduced in float32. Sizes in MiB of one device; *rest* is gradients,
-activations and the buffers of collectives, which the tracker does not tell apart before a block's
-backward pass has ended; where the peak lies in the optimizer it counts what that holds for a moment
-as its states.
+gathered in bfloat16 and gradients reduced in float32. Sizes in MiB of one device; *rest* is
+gradients, activations and the buffers of collectives, which the tracker does not tell apart before
+a block's backward pass has ended; where the peak lies in the optimizer it counts what that holds
+for a moment as its states.
 
 """
 COLUMNS = "model|batch × tokens|devices|policy|torch|planner|off|own parameters|gathered"
@@ -294,7 +294,7 @@ def row(asked: Asked, torch_own: Peak, ours: Peak) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--write", type=Path, help="write the page to this file")
     asked = parser.parse_args()
     lines, worst = [], 0.0

@@ -126,6 +126,8 @@ def _question(row: dict[str, str], count: int, steps: int) -> dict:
         gpu=gpu_key(row["gpu"]) or row["gpu"],
         gpus=count,
         parallel="fsdp" if count > 1 else None,
+        # FSDPStrategy(activation_checkpointing_policy={Block}) of its scripts of that day
+        gradient_checkpointing="full" if count > 1 else "none",
         micro_batch=int(row["micro_batch_size"]),
         accumulation=steps,
         precision="bf16",

@@ -70,6 +70,7 @@ def architecture(row: dict[str, str]) -> dict:
     """MPT's sizes as a GPT-2 without dropout."""
     return {
         "kind": "gpt2",
+        "activation_function": "gelu",  # one kernel: llm-foundry's ffn.py, approximate none
         "n_embd": int(row["d_model"]),
         "n_layer": int(row["n_layers"]),
         "n_head": int(row["n_heads"]),

@@ -58,13 +58,15 @@ def choose(
     data: Path | None = None,
     *,
     everywhere: bool = False,
+    up_to: int | None = None,
     progress: Progress | None = None,
     **fields: Unpack[QuestionFields],
 ) -> Decision:
     """What to rent and which way to go: the cheapest that keeps the limits (``max_usd=``,
     ``max_hours=``, ``deadline=``), among strategies, GPUs, counts and providers.
 
-    Arguments as of ``estimate``; ``everywhere``: also the strategy on every GPU at every provider.
+    Arguments as of ``estimate``; ``everywhere``: also the strategy on every GPU at every provider;
+    ``up_to``: counts of GPUs up to so many, with what more of them buy.
     Returns the document of ``planner choose --json`` as a ``Decision``. Raises PlannerError.
 
     >>> decision = choose("bert-base-uncased", samples="20k", tokens_per_sample=180, gpu="l4")
@@ -75,7 +77,9 @@ def choose(
     from planner.choose.decision import decide
 
     wanted = asked(question, data, fields)
-    return Decision(as_python_says(lambda: decide(wanted, progress, everywhere=everywhere)))
+    return Decision(
+        as_python_says(lambda: decide(wanted, progress, everywhere=everywhere, up_to=up_to))
+    )
 
 
 def asked(question: Question | Path, data: Path | None, fields: Mapping[str, Any]) -> Question:

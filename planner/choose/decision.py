@@ -13,11 +13,13 @@ from planner.answer.understood import counted_parameters, first_lines
 from planner.answer.verdict import limit_lines
 from planner.choose import document as documents
 from planner.choose.document import Json, candidate_values, named
+from planner.choose.scaling import scaling
 from planner.choose.smaller import smaller_siblings
 from planner.choose.stages import cautions, data_support, staged_plan
-from planner.errors import PlannerError
+from planner.errors import FieldName, PlannerError, QuestionError
 from planner.first_lines import ordered
 from planner.moment import one_moment
+from planner.parallel.plan import counts_up_to
 from planner.plan.by_token.paid_option import PaidOption
 from planner.plan.by_token.paid_options import cheapest_paid, paid_options
 from planner.plan.inputs.problem import Problem, understand
@@ -36,17 +38,19 @@ def decide(
     progress: Progress | None = None,
     *,
     everywhere: bool = False,
+    up_to: int | None = None,
 ) -> dict[str, Any]:
     """The decision as plain JSON values: ``recommended`` (None where nothing keeps the limits) with
     why; ``cheapest`` of all strategies; ``strategies``, the cheapest way of each; ``front``;
     ``stages``; ``data``; ``cautions``; ``questions``; ``smaller``.
 
     ``everywhere`` adds ``ways``: the asked (or recommended) strategy on every device at every
-    provider. For one strategy a higher limit never makes the price higher; between strategies a
-    higher limit may let a better one in. Raises PlannerError as ``estimate``.
+    provider. ``up_to`` looks at counts of devices up to so many, copies and shared state beside
+    each other, and adds ``scaling``. For one strategy a higher limit never makes the price higher;
+    between strategies a higher limit may let a better one in. Raises PlannerError as ``estimate``.
     """
     problem = understand(question, progress)
-    found = survey(problem)
+    found = survey(problem) if up_to is None else _up_to(problem, up_to)
     paid = paid_options(problem)
     decision = Decision(Ways(found), paid)
     shown = decision.shown
@@ -90,9 +94,22 @@ def decide(
         ),
         "warnings": _distinct(problem.warnings, documents.refusals(found)),
     }
+    if up_to is not None:
+        document["scaling"] = scaling(found, shown) if shown else None
     if everywhere:
         document["ways"] = _everywhere(found, shown.placement.strategy) if shown else []
     return document
+
+
+def _up_to(problem: Problem, most: int) -> Survey:
+    """Raises QuestionError where the question names a count."""
+    if "gpus" in problem.question.model_fields_set:
+        raise QuestionError(
+            f"one count of devices is asked for, and counts up to {most:,}",
+            where=FieldName("gpus"),
+            mend="Leave one of them out",
+        )
+    return survey(problem, counts=counts_up_to(most), apart=True)
 
 
 class Decision:

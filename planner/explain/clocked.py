@@ -13,6 +13,8 @@ import numpy as np
 from planner.devices.specification import DeviceSpec
 from planner.operations.registry import Work
 from planner.parallel.data_parallel import exposed_seconds
+from planner.parallel.plan import ParallelPlan
+from planner.plan.around.sharing import sharing_values
 from planner.plan.inputs.hardware import RentedDevice
 from planner.plan.inputs.of_its_day import fused_share
 from planner.plan.steps.setting import Setting
@@ -112,7 +114,7 @@ def clocked(
         loop_seconds=host.step_seconds,
         accumulation=setting.accumulation,
         host_runs_ahead=not spec.one_clock,
-        exchange_seconds=_exchanged(trace, ends, spec, rented.parallel.dp_replicate),
+        exchange_seconds=_exchanged(trace, ends, setting, spec, rented.parallel),
     )
     return found if longest else _corrected(found, setting.step.seconds.p50)
 
@@ -121,11 +123,18 @@ def _corrected(found: Clocked, seconds: float) -> Clocked:
     return replace(found, factor=seconds / found.seconds if found.seconds else 1.0)
 
 
-def _exchanged(trace: StepTrace, ends: np.ndarray, spec: DeviceSpec, replicas: int) -> float:
-    """What summing the gradients over devices adds to a step."""
+def _exchanged(
+    trace: StepTrace, ends: np.ndarray, setting: Setting, spec: DeviceSpec, parallel: ParallelPlan
+) -> float:
+    """What summing the gradients over devices adds to a step, and what is gathered of shared
+    state."""
+    if parallel.sharding:
+        return sharing_values(setting, spec)["exposed_seconds"]
     backward = np.isin(trace.op_phase, (PHASES.index("backward"), PHASES.index("recompute")))
     seconds = float(np.diff(ends, prepend=0.0)[backward].sum())
-    return exposed_seconds(float(trace.meta.get("gradient_bytes", 0)), replicas, spec, seconds)
+    return exposed_seconds(
+        float(trace.meta.get("gradient_bytes", 0)), parallel.copies, spec, seconds
+    )
 
 
 _Times = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]

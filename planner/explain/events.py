@@ -196,7 +196,7 @@ def _exchange(step: Clocked, begin: float) -> Iterator[Event]:
     if step.exchange_seconds > 0:
         end = begin + step.seconds
         start = end - step.exchange_seconds
-        yield _complete(PARTS, "sum of the gradients", "phase", start, end)
+        yield _complete(PARTS, "exchange between devices", "phase", start, end)
 
 
 def _memory(step: Clocked, seen: History, begin: float) -> Iterator[Event]:

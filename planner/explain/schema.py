@@ -53,7 +53,7 @@ class StepTimes(Part):
 
     seconds: float = Field(ge=0)
     waiting_seconds: float = Field(ge=0)
-    exchange_seconds: float = Field(ge=0, description="Summing gradients over devices")
+    exchange_seconds: float = Field(ge=0, description="What devices exchange and nothing hides")
     by_phase: dict[str, float]
     by_kind: dict[str, float] = Field(description="Seconds that the device computes")
     tree: list[TimeNode] = Field(description="They sum to seconds less the exchange")

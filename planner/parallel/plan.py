@@ -88,3 +88,20 @@ def plans_for(devices: int, asked: str | None = None) -> tuple[ParallelPlan, ...
     if asked in SHARDINGS:
         return (ParallelPlan(dp_shard=devices, sharding=asked),)
     return copies, *(ParallelPlan(dp_shard=devices, sharding=way) for way in BEYOND_COPIES)
+
+
+def plans_apart(
+    devices: int, asked: str | None = None, together: int = 8
+) -> tuple[ParallelPlan, ...]:
+    """Every way of so many devices that is worth a price beside the others: those of ``plans_for``,
+    and state shared among the ``together`` devices of a machine alone, in as many copies as there
+    are machines."""
+    plans = plans_for(devices, asked)
+    if asked in (None, "auto", "fsdp") and devices > together and devices % together == 0:
+        plans += (ParallelPlan(devices // together, together, sharding="fsdp"),)
+    return plans
+
+
+def counts_up_to(most: int) -> tuple[int, ...]:
+    """Counts of devices that a search looks at: powers of two below, and ``most`` itself."""
+    return (*(2**power for power in range((most - 1).bit_length())), most)

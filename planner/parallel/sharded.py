@@ -94,6 +94,7 @@ class Rewrite:
         self.trace, self.shards, self.kept = trace, shards, kept
         self.update = update or kept
         self.units = units_of(trace)
+        self._modules = {path: index for index, path in enumerate(trace.modules)}
         self.all = tuple(u for u in (self.units.root, *self.units.blocks) if u.weights)
         self.edit = Editor(sharded_update(trace, shards, self.update.wide))
         self.sent: list[Sent] = []
@@ -110,7 +111,9 @@ class Rewrite:
         return WIDE if self.kept.wide and own == NARROW else own
 
     def module(self, unit: Unit) -> int:
-        return int(self.trace.storage_module[unit.weights[0]])
+        """The block itself where it has a name among the modules."""
+        own = int(self.trace.storage_module[unit.weights[0]])
+        return self._modules.get(unit.name, own)
 
     def type_of(self, weights: Sequence[int]) -> str:
         """What is sent of so many weights together."""

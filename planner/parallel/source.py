@@ -46,8 +46,6 @@ def why_not_shared(recipe: Recipe, has_teacher: bool) -> str | None:
         return f"{FieldName('offload')} is not planned together with it yet"
     if recipe.optimizer_in_backward:
         return f"{FieldName('optimizer_in_backward')} is not planned together with it yet"
-    if recipe.precision == "amp_fp16" or recipe.precision == "fp16":
-        return "it is planned in bfloat16 and float32 only"
     return None
 
 

@@ -168,13 +168,19 @@ def _server(question: Question, run: Run, offer: Offer, extra: float) -> Quantit
 
 
 def with_interruptions(
-    question: Question, run: Run, offer: Offer | None, gpus: int, checkpoint_bytes: float
+    question: Question,
+    run: Run,
+    offer: Offer | None,
+    gpus: int,
+    checkpoint_bytes: float,
+    writers: int = 1,
 ) -> Run:
     """The run on instances that are taken away, longer by checkpoints, lost work and restarts; on
     others longer by what many devices and days add (``long_runs``). As it was where nobody knows
-    how often spot is taken away. Raises QuestionError where it would not end."""
+    how often spot is taken away. ``writers``: machines that write a checkpoint at once. Raises
+    QuestionError where it would not end."""
     if offer is None or not offer.spot:
-        return with_failures(question, run, gpus, checkpoint_bytes)
+        return with_failures(question, run, gpus, checkpoint_bytes, writers)
     known = _rate(question, offer)
     if known is None:
         warning = (
@@ -185,7 +191,9 @@ def with_interruptions(
     rate, source = known
     machines = offer.instances_for(gpus)
     work = sum(run.parts_hours.get(name, 0.0) for name in OF_STEPS)
-    save = checkpoint_bytes / overhead("write_bytes_per_second").p50 / units.SECONDS_PER_HOUR
+    save = (
+        checkpoint_bytes / writers / overhead("write_bytes_per_second").p50 / units.SECONDS_PER_HOUR
+    )
     interval = question.checkpoint_minutes / 60 if question.checkpoint_minutes else None
     lost = interrupted(
         work,

@@ -23,12 +23,20 @@ LIMIT_BROKEN = 1
     is_flag=True,
     help="Also the strategy on every GPU at every provider, with the age of each price.",
 )
+@click.option(
+    "--up-to",
+    type=click.IntRange(1, 100_000),
+    metavar="GPUS",
+    help="Counts of GPUs up to so many, copies and shared state beside each other, with what more "
+    "of them buy.",
+)
 @details_option
 @output_option("choice")
 def command(
     model: str | None,
     data: str | None,
     everywhere: bool,
+    up_to: int | None,
     output: Path | None,
     details: bool,
     as_json: bool,
@@ -40,8 +48,8 @@ def command(
 
     Limits: --max-usd, --max-hours, --deadline, --gpu, --gpus, --provider, --region, --spot,
     --licences, --data-must-stay. MODEL and DATA are those of planner estimate. With no --gpus, 1,
-    2, 4 and 8 GPUs are looked at. DATA alone, without MODEL, prices the models that people take
-    for it.
+    2, 4 and 8 GPUs are looked at; --up-to 1024 looks at more. DATA alone, without MODEL, prices the
+    models that people take for it.
     """
     from planner.cli import answering
 
@@ -60,7 +68,7 @@ def command(
         from planner.choose.decision import decide  # after the question stands
         from planner.choose.document import broken
 
-        document = decide(question, progress, everywhere=everywhere)
+        document = decide(question, progress, everywhere=everywhere, up_to=up_to)
     if output is not None and chosen is not None:
         write(output, chosen, document, as_json=as_json)
     elif as_json:

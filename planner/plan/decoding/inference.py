@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from planner.parallel.shared_time import shared_time
+from planner.parallel.source import ShardedSource
 from planner.plan.decoding.cut import inference
 from planner.step_time.clock import StepClock
 from planner.trace.source import TraceSource
@@ -48,4 +50,22 @@ def _forward_seconds(
         precision=source.recipe.precision,
         compiled=source.recipe.compile,
     )
-    return float(time.seconds)
+    return float(time.seconds) + _waits(source, clock, batch, lengths, trained_batch)
+
+
+def _waits(
+    source: TraceSource,
+    clock: StepClock,
+    batch: int,
+    lengths: Mapping[str, int | None],
+    trained_batch: int,
+) -> float:
+    """What a forward pass waits for where devices share the weights: as in training."""
+    if not isinstance(source, ShardedSource):
+        return 0.0
+    trace = source.at(B=recorded_batch(batch, trained_batch), **lengths)
+    dims = trace.dims(B=batch, **lengths)
+    how = {"precision": source.recipe.precision, "compiled": source.recipe.compile}
+    alone = clock.price(trace, dims, **how)
+    together = shared_time(clock, trace, dims, **how, parallel=source.parallel)
+    return float(together.forward_seconds) - float(alone.forward_seconds)

@@ -191,9 +191,11 @@ def _written(
         if course.question.generated_tokens is not None
         else f", as long as the longest target of a batch ({FieldName('generated_tokens')})"
     )
+    shared = course.setting.step.parallel.sharding
+    parts = f"; priced with the whole model on each device, not {shared}" if shared else ""
     return found, (
         f"an evaluated batch of {made.batch} writes about {made.tokens:,.0f} tokens a text"
-        f"{length}, each {each}, by transformers' generate with a growing cache",
+        f"{length}, each {each}, by transformers' generate with a growing cache{parts}",
     )
 
 

@@ -7,6 +7,8 @@ import math
 from planner import units
 from planner.devices.specification import DeviceSpec
 from planner.figures import Estimate
+from planner.parallel.network import network_of
+from planner.parallel.plan import ParallelPlan
 from planner.plan.inputs.practice import Practice
 from planner.plan.phases.course import Course, Phase
 from planner.question import Question
@@ -37,8 +39,18 @@ def saving(course: Course) -> Phase:
         f"{saves:g} checkpoint{'' if saves == 1 else 's'} of {units.format_bytes(each)}"
         f"{', optimizer included' if keeps and course.optimizer_bytes else ''}"
     )
-    seconds = Estimate.exact(written) * _seconds_a_byte(course.spec)
+    writers = writers_of(course.spec, course.setting.step.parallel)
+    note += f", written by {writers:,} nodes at once" if writers > 1 else ""
+    seconds = Estimate.exact(written / writers) * _seconds_a_byte(course.spec)
     return Phase(seconds.scale(1 / units.SECONDS_PER_HOUR), notes=(note,))
+
+
+def writers_of(spec: DeviceSpec, parallel: ParallelPlan) -> int:
+    """Machines that write a checkpoint at once: all of those that share one state (torch's
+    distributed checkpoints), one of those that hold copies."""
+    if not parallel.sharding:
+        return 1
+    return math.ceil(parallel.dp_shard / network_of(spec, parallel.devices).devices_per_node)
 
 
 def saves_of(

@@ -16,13 +16,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from planner.errors import FieldName, ImageSizeError, PlannerError, QuestionError
-from planner.parallel.plan import ParallelPlan, plans_for
+from planner.parallel.plan import ParallelPlan, plans_apart, plans_for
 from planner.plan.inputs.hardware import Hardware, find_hardware
 from planner.plan.inputs.problem import Problem
 from planner.plan.limits import Allowed
 from planner.plan.placement.grid import Grids
 from planner.plan.placement.place import Key, Placement, promised, proven
-from planner.plan.placement.variants import variants
+from planner.plan.placement.variants import Variant, variants
 from planner.plan.survey.bound import start_hours_at_least, wall_hours_at_least
 from planner.plan.survey.candidate import SLACK, Candidate, candidate, near_front, pareto
 from planner.plan.survey.offered import Market
@@ -30,7 +30,7 @@ from planner.plan.survey.places import Place, is_shareable
 from planner.question import Question
 from planner.training.host_memory import OPTIMIZER, together
 
-#: Devices of one host: networks between hosts are not modelled.
+#: Devices that are looked at where nothing says how many: those of one host.
 COUNTS = (1, 2, 4, 8)
 #: Without a limit.
 NO_LIMIT = Allowed()
@@ -46,7 +46,8 @@ class Survey:
         hardware: Hardware,
         ways: Sequence[tuple[ParallelPlan, ...]],
     ) -> None:
-        """``ways``: of each count of devices the plans, in the order in which they are tried."""
+        """``ways``: of each count of devices the plans, in the order in which they are tried; of a
+        count that comes more than once each is a place of its own."""
         self.problem, self.hardware = problem, hardware
         self.ways, self.plans = tuple(ways), tuple(plans[0] for plans in ways)
         every = [plan for plans in ways for plan in plans]
@@ -59,7 +60,7 @@ class Survey:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        return tuple(plan.devices for plan in self.plans)
+        return tuple(dict.fromkeys(plan.devices for plan in self.plans))
 
     @property
     def strategies(self) -> tuple[str, ...]:
@@ -237,9 +238,16 @@ class Survey:
                 continue
             for variant in planned:
                 for parallel, *beyond in self.ways:
+                    if self._is_beside_the_question(variant, parallel):
+                        continue
                     usd = hours * self.market.usd_per_hour_at_least(spec, parallel)
                     shared = tuple(beyond) if is_shareable(variant) else ()
                     yield Place(variant, spec, parallel, hours, usd, shared)
+
+    def _is_beside_the_question(self, variant: Variant, parallel: ParallelPlan) -> bool:
+        """Whether a plan that nobody asked for cannot do a variant."""
+        asked = self.problem.question.parallel not in (None, "auto")
+        return bool(parallel.sharding) and not asked and not is_shareable(variant)
 
     def _look_closer(self, place: Place) -> None:
         if place.placement is not None:
@@ -334,10 +342,16 @@ class Survey:
 
 
 def survey(
-    problem: Problem, hardware: Hardware | None = None, *, counts: Sequence[int] | None = None
+    problem: Problem,
+    hardware: Hardware | None = None,
+    *,
+    counts: Sequence[int] | None = None,
+    apart: bool = False,
 ) -> Survey:
     """Every way to do what is asked, on the devices of ``hardware`` (all that can be rented for the
     question, where it names none) and on so many of them (the question's count, else ``COUNTS``).
+    ``apart``: copies and shared state are priced beside each other; without it devices share state
+    where copies do not fit.
 
     Raises QuestionError and UnknownNameError for hardware that is not known or that nobody offers
     under these terms. What a strategy or a device cannot do is in ``refused``.
@@ -353,8 +367,11 @@ def survey(
     asked = (question.gpus,) if "gpus" in question.model_fields_set else COUNTS
     if OPTIMIZER in together(question.offload or ()):
         counts = [1]  # of several devices it is not planned
-    ways = [plans_for(count, question.parallel) for count in counts or asked]
-    return Survey(problem, hardware, ways)
+    counted = counts or asked
+    if apart:
+        plans = [plan for count in counted for plan in plans_apart(count, question.parallel)]
+        return Survey(problem, hardware, [(plan,) for plan in plans])
+    return Survey(problem, hardware, [plans_for(count, question.parallel) for count in counted])
 
 
 def _check_not_exact(question: Question) -> None:

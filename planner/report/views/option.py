@@ -176,6 +176,7 @@ def training(option: Mapping[str, Any]) -> tuple[str, ...]:
         *([f"average of weights: {part['ema']}"] if part.get("ema") else []),
         *([f"allocator {part['allocator']}"] if part.get("allocator") else []),
         *_offloaded(part.get("offload"), option.get("memory")),
+        *_shared(option.get("step")),
     ]
     if part.get("max_length") is not None:
         grouped = ", grouped by length" if part.get("group_by_length") else ""
@@ -193,6 +194,15 @@ def _offloaded(words: Sequence[str] | None, memory: Mapping[str, Any] | None) ->
     held = (memory or {}).get("host_bytes")
     of_host = f" ({bytes_text(held)} of the host's memory)" if held else ""
     return [f"{', '.join(words)} offloaded{of_host}"]
+
+
+def _shared(step: Mapping[str, Any] | None) -> list[str]:
+    sharing = (step or {}).get("sharing")
+    if not sharing:
+        return []
+    held = sharing["held_bytes"]
+    own = ", ".join(f"{name} {bytes_text(size)}" for name, size in held.items())
+    return [f"{sharing['plan']} over {sharing['dp_shard']} devices (of its own: {own})"]
 
 
 def _clipped(norm: float | None) -> list[str]:

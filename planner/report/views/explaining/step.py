@@ -28,7 +28,7 @@ def asked(document: Document) -> Part:
         f"A step takes {seconds_text(time['seconds'])}: {_batch(option)}.",
         f"The device waits {seconds_text(time['waiting_seconds'])} of it for the host"
         + (
-            f" and {seconds_text(time['exchange_seconds'])} for the sum of the gradients."
+            f" and {seconds_text(time['exchange_seconds'])} for what devices exchange."
             if time["exchange_seconds"]
             else "."
         ),
@@ -122,14 +122,14 @@ def by_kind(document: Document) -> Part:
     parts = {
         **time["by_kind"],
         "waiting for the host": time["waiting_seconds"],
-        "sum of the gradients": time["exchange_seconds"],
+        "exchange between devices": time["exchange_seconds"],
     }
     return _shares("Time by kind of operation", parts, seconds_text, time["seconds"])
 
 
 def by_phase(document: Document) -> Part:
     time = document["time"]
-    parts = {**time["by_phase"], "sum of the gradients": time["exchange_seconds"]}
+    parts = {**time["by_phase"], "exchange between devices": time["exchange_seconds"]}
     return _shares("Time by phase", parts, seconds_text, time["seconds"])
 
 
