@@ -20,8 +20,10 @@ from planner.plan.survey.survey import Survey, survey
 from planner.uncertainty.spread import overhead
 
 Json = dict[str, Any]
-#: Of a step, in the words of the table; what is left is work.
+#: Phases whose device-hours grow with the devices.
 WAITS = ("stragglers", "interruptions", "start_up", "preparation", "saving", "evaluation")
+#: All that device-hours are lost to: each needs a word where it is shown.
+LOST_TO = ("network", "smaller_steps", *WAITS)
 
 
 def scaling(found: Survey, shown: Candidate) -> Json:

@@ -21,6 +21,7 @@ from planner.report.views.summary.parts import (
     of_file,
     rest_words,
 )
+from planner.report.views.summary.scaling import scaling_parts
 from planner.report.views.table import DASH
 from planner.report.words import clean, figure_text, hours_text, usd_text
 
@@ -49,6 +50,7 @@ def screen(document: Json, *, brief: bool = False) -> Screen:
         parts.append(Grid(_ways(document["ways"]), "Every GPU at every provider"))
         parts += decisive
         return Screen(parts, rest_words(hidden, len(document["assumptions"]), MORE))
+    parts += scaling_parts(document)
     parts += [*_front(document), *_stages(document)]
     parts += decisive
     parts += _project(document)
