@@ -30,7 +30,7 @@ from planner.plan.survey.offered import Market
 from planner.question import Question
 from planner.training.host_memory import OPTIMIZER, together
 
-#: Devices of one host: networks between hosts are not modelled.
+#: Devices of one host: what is rented together. More are priced where their number is asked.
 COUNTS = (1, 2, 4, 8)
 #: Without a limit.
 NO_LIMIT = Allowed()
