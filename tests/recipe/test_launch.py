@@ -66,8 +66,8 @@ def test_machines_and_times_are_the_plans(plan_of, chats):
 
 def test_trls_scripts_hold_copies_alone(plan_of, pairs):
     """Their settings are not the ones that share."""
-    with pytest.raises(QuestionError, match="--parallel.*dpo"):
-        files_of(plan_of(pairs, objective="dpo", gpus=2, parallel="fsdp"))
+    with pytest.raises(QuestionError, match="--parallel.*orpo"):
+        files_of(plan_of(pairs, objective="orpo", gpus=2, parallel="fsdp"))
 
 
 @pytest.mark.parametrize("name", ["torchrun.sh", "slurm.sbatch"])
