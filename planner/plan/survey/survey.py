@@ -252,10 +252,13 @@ class Survey:
     def _bound(self, place: Place) -> None:
         question = self.problem.question
         try:
-            # the place may come to any of its plans
-            hours = min(
-                wall_hours_at_least(question, self.grids, place.variant, place.spec, parallel)
-                for parallel in (place.parallel, *place.beyond)
+            hours = wall_hours_at_least(
+                question,
+                self.grids,
+                place.variant,
+                place.spec,
+                place.parallel,
+                shares=bool(place.beyond),
             )
         except PlannerError as error:
             self._refuse(place, error)
@@ -354,6 +357,8 @@ def survey(
     if OPTIMIZER in together(question.offload or ()):
         counts = [1]  # of several devices it is not planned
     ways = [plans_for(count, question.parallel) for count in counts or asked]
+    if question.parallel is None and "gpus" not in question.model_fields_set:
+        ways = [plans[:1] for plans in ways]  # of counts that nobody asked for copies alone
     return Survey(problem, hardware, ways)
 
 
