@@ -260,10 +260,13 @@ class Survey:
     def _bound(self, place: Place) -> None:
         question = self.problem.question
         try:
-            # the place may come to any of its plans
-            hours = min(
-                wall_hours_at_least(question, self.grids, place.variant, place.spec, parallel)
-                for parallel in (place.parallel, *place.beyond)
+            hours = wall_hours_at_least(
+                question,
+                self.grids,
+                place.variant,
+                place.spec,
+                place.parallel,
+                shares=bool(place.beyond),
             )
         except PlannerError as error:
             self._refuse(place, error)
@@ -371,7 +374,10 @@ def survey(
     if apart:
         plans = [plan for count in counted for plan in plans_apart(count, question.parallel)]
         return Survey(problem, hardware, [(plan,) for plan in plans])
-    return Survey(problem, hardware, [plans_for(count, question.parallel) for count in counted])
+    ways = [plans_for(count, question.parallel) for count in counted]
+    if question.parallel is None and "gpus" not in question.model_fields_set:
+        ways = [plans[:1] for plans in ways]  # of counts that nobody asked for copies alone
+    return Survey(problem, hardware, ways)
 
 
 def _check_not_exact(question: Question) -> None:
