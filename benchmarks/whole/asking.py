@@ -62,7 +62,6 @@ def _devices(report: Report, asked: Asked) -> None:
             asked.judges_memory = False
             asked.assumed.append("state sharded over the devices, asked as copies: its time alone")
         else:
-            asked.fields["parallel"] = way
             asked.assumed.append(f"state sharded over the devices, asked as {way}")
 
 
@@ -78,6 +77,8 @@ def sharing_of(report: Report) -> str | None:
 
 def _recipe(report: Report, asked: Asked) -> None:
     fields, strategy = asked.fields, asked.fields["strategy"]
+    if report.gpus > 1 and report.says(SHARDED) and (way := sharing_of(report)):
+        fields["parallel"] = way
     # DeepSpeed holds weights in the 16 bits that it is given, FSDP computes in them
     sharded = bool(report.says(SHARDED)) and not report.says("FSDP")
     fields["precision"] = words.precision_of(report["precision"], strategy, sharded)
