@@ -20,9 +20,9 @@ def seconds_of(
     control: Any,
     budget_seconds: float,
 ) -> tuple[float, float]:
-    """(in the quieter half of the rounds the median, the least of all) of the slowest rank's seconds
-    of one run: what other programs disturb lies in the other half. ``control``: a group of the same
-    ranks on the host, by which they agree. Every rank has to call it."""
+    """(median of the quieter half of the rounds, least of all) of the slowest rank's seconds of one
+    run: what other programs disturb lies in the other half. ``control``: a group of the same ranks
+    on the host, by which they agree. Every rank has to call it."""
     for _ in range(WARM_UP):
         run()
     synchronise()
