@@ -133,11 +133,12 @@ def _look(name: str, value: str, look: Look, listed: Mapping[str, list[Any]], gr
 
 
 def _look_for_model(name: str, listed: Mapping[str, list[Any]]) -> None:
-    """Under one of the tasks at least."""
+    """Under its own task, or one of the grid's: a task that it does not do is a matter of the
+    combination."""
     if is_file(name):
         return  # a project file, which was read already
     refusals: list[PlannerError] = []
-    for task in listed.get("task") or [None]:
+    for task in dict.fromkeys([None, *listed.get("task", ())]):
         try:
             resolve(
                 name,

@@ -61,19 +61,19 @@ def _on_dask(distributed: Any, client: Any, groups: Sequence[Sequence[Chunk]]) -
             return None
         # pure: the same questions in another sweep are another day's
         future = client.submit(answered_together, chunk, pure=False)
-        of[future.key] = chunk
+        of[future] = chunk
         return future
 
     first = [future for _ in range(most) if (future := submitted()) is not None]
-    done = distributed.as_completed(first)
+    done = distributed.as_completed(first, loop=client.loop)
     try:
         for future in done:
-            yield from _result(future.result, of.pop(future.key))
+            yield from _result(future.result, of.pop(future))
             following = submitted()
             if following is not None:
                 done.add(following)
     finally:
-        client.cancel([distributed.Future(key, client) for key in of])
+        client.cancel(list(of))
 
 
 def answered_on_ray(groups: Sequence[Sequence[Chunk]], address: str | None) -> Iterator[Reply]:

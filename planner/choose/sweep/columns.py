@@ -19,8 +19,8 @@ from planner.version import __version__
 Type = Literal["text", "whole", "number", "truth"]
 Status = Literal["answered", "refused", "failed"]
 LIMITS = ("max_usd", "max_hours", "deadline", "licences")
-#: Between several lines in one cell.
-BETWEEN = "\n"
+#: Between several lines in one cell: a row of CSV is one line.
+BETWEEN = " | "
 
 
 def _points(name: str) -> dict[str, Type]:

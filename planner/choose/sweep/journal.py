@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from planner.choose.sweep.asked import Asked
 from planner.choose.sweep.work import Reply, unpacked
-from planner.errors import MachineError, QuestionError
+from planner.errors import FieldName, MachineError, QuestionError
 from planner.question.files.project_file import PATHS
 from planner.version import __version__
 
@@ -27,8 +27,8 @@ from planner.version import __version__
 SUFFIX = ".journal"
 #: Bytes that are read at once.
 PIECE = 1 << 20
-#: How a gzip member is told to zlib.
-GZIP = 31
+#: How a gzip member is told to zlib, and how one begins.
+GZIP, MAGIC = 31, b"\x1f\x8b"
 
 
 class Journal:
@@ -85,6 +85,9 @@ class Journal:
 
     def _read(self) -> int:
         """What is there already; where the last whole member ends. Failures are asked again."""
+        self._opened.seek(0)
+        if not MAGIC.startswith(self._opened.read(len(MAGIC))):
+            raise QuestionError("is no journal of a sweep", where=str(self.path))
         end = 0
         for number, (offset, packed) in enumerate(_members(self._opened)):
             if number == 0:
@@ -112,7 +115,7 @@ class Journal:
             raise QuestionError(
                 f"the answers kept in it stand on {what}",
                 where=str(self.path),
-                mend="The same command with --anew answers all questions again",
+                mend=f"With {FieldName('anew')} all questions are answered again",
             )
 
     @property

@@ -19,7 +19,6 @@ INTERRUPTED = 130
     "--output",
     "-o",
     "output",
-    required=True,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="The table: .parquet, .csv or .jsonl, a row a question.",
@@ -47,7 +46,7 @@ INTERRUPTED = 130
 )
 def command(
     grid: Path,
-    output: Path,
+    output: Path | None,
     processes: int | None,
     dask: str | None,
     ray: str | None,
@@ -62,6 +61,10 @@ def command(
     swept. exclude: leaves combinations out, include: adds others. Answers are kept beside FILE as
     they come; after a call that was ended the same call goes on from there.
     """
+    if output is None:
+        raise click.UsageError(
+            "Missing option '-o', the table that is written", click.get_current_context()
+        )
     if sum(given is not None for given in (processes, dask, ray)) > 1:
         raise click.UsageError("--processes, --dask and --ray exclude each other")
     from planner.choose.sweep.sweep import Interrupted, Where, exit_code, sweep
