@@ -6,8 +6,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
-from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from planner.files import check_place, replaced
 
 Rows = Iterable[Mapping[str, Any]]
 Columns = Mapping[str, Type]
-#: Rows of one group of a Parquet file, which are in memory at once.
-GROUP = 1000
+#: Rows of one group of a Parquet file, which are in memory at once, and characters of documents.
+GROUP, GROUP_TEXT = 20_000, 8_000_000
 
 
 def check_output(path: Path) -> None:
@@ -83,14 +82,26 @@ def _parquet(path: Path, columns: Columns, rows: Rows) -> None:
         "truth": arrow.bool_(),
     }
     schema = arrow.schema([(name, types[kind]) for name, kind in columns.items()])
-    waiting = iter(rows)
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        while group := list(islice(waiting, GROUP)):
+        for group in _groups(rows):
             held = [
                 arrow.array([_typed(row.get(name), kind) for row in group], types[kind])
                 for name, kind in columns.items()
             ]
             writer.write_table(arrow.table(held, schema=schema))
+
+
+def _groups(rows: Rows) -> Iterator[list[Mapping[str, Any]]]:
+    group: list[Mapping[str, Any]] = []
+    text = 0
+    for row in rows:
+        group.append(row)
+        text += len(row.get(DOCUMENT) or "")
+        if len(group) == GROUP or text > GROUP_TEXT:
+            yield group
+            group, text = [], 0
+    if group:
+        yield group
 
 
 def _typed(value: Any, kind: Type) -> Any:

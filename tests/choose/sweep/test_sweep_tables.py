@@ -52,6 +52,18 @@ def test_parquet_has_one_type_a_column_whatever_is_in_it(tables, tmp_path):
     )
 
 
+def test_a_long_table_is_written_a_group_at_a_time(tmp_path, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(table, "GROUP", 4)
+    monkeypatch.setattr(table, "GROUP_TEXT", 25)
+    many = [{"id": str(n), "document": "x" * (10 if n < 6 else 0)} for n in range(15)]
+    write_table(tmp_path / "many.parquet", columns(["model"], documents=True), many)
+    found = parquet.ParquetFile(tmp_path / "many.parquet")
+    groups = [found.metadata.row_group(n).num_rows for n in range(found.num_row_groups)]
+    assert groups == [3, 3, 4, 4, 1]
+    assert [row["id"] for row in found.read().to_pylist()] == [row["id"] for row in many]
+
+
 def test_duckdb_opens_it(tables):
     duckdb = pytest.importorskip("duckdb")
     cheapest = duckdb.sql(
