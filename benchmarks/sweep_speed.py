@@ -3,8 +3,9 @@
     python benchmarks/sweep_speed.py [--questions 10000] [--processes 2] [--json]
 
 Shipped models × strategies × lengths × micro-batches × GPUs, every combination once, as
-``planner sweep`` answers them: the whole command from a shell, its table included. Memory is the
-most that the command's own process held, and the most of any of its workers. ``--questions`` cuts
+``planner sweep`` answers them: the whole command from a shell, its table included. Processor time
+stands beside wall time, for machines that others use too. Memory is the most that the command's own
+process held, and the most of any of its workers. ``--questions`` cuts
 the lengths and micro-batches, so that a smaller grid has the same models and GPUs.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -101,12 +103,14 @@ def swept(folder: Path, processes: int) -> dict[str, Any]:
     watch.start()
     text, _ = process.communicate()
     seconds = time.monotonic() - began
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     summary = json.loads(text) if text else {}
     return {
         "machine": machine(),
         "processes": processes,
         "code": process.returncode,
         "seconds": seconds,
+        "processor_seconds": used.ru_utime + used.ru_stime,
         **{n: summary.get(n) for n in ("questions", "answered", "refused", "failed", "do_not_fit")},
         "reasons": summary.get("reasons"),
         "parent_peak_bytes": watch.own,
@@ -118,9 +122,12 @@ def swept(folder: Path, processes: int) -> dict[str, Any]:
 def lines(found: dict[str, Any]) -> list[str]:
     mib = 1 << 20
     rate = found["questions"] / found["seconds"]
+    each = 1000 * found["processor_seconds"] / found["questions"]
     return [
-        f"{found['machine']}; {found['processes']} processes",
-        f"{found['questions']:,} questions in {found['seconds']:.0f} s: {rate:.1f} a second",
+        ", ".join(f"{name} {value}" for name, value in found["machine"].items()),
+        f"{found['questions']:,} questions in {found['seconds']:.0f} s by {found['processes']} "
+        f"processes: {rate:.1f} a second; {found['processor_seconds']:.0f} s of a processor, "
+        f"{each:.0f} ms a question",
         f"{found['answered']:,} answered (of which {found['do_not_fit']:,} do not fit), "
         f"{found['refused']:,} refused, {found['failed']:,} failed",
         *(f"  {one['questions']:,} × {one['error']}" for one in found["reasons"]),

@@ -61,7 +61,7 @@ def questions_of(grid: Grid) -> tuple[list[Asked], int]:
         raise QuestionError("every combination is left out", where=str(grid.path))
     questions = list(found.values())
     if all(one.values is None for one in questions):
-        raise QuestionError(questions[0].refusal or "is no question", where=None)
+        raise QuestionError(questions[0].refusal or "is no question", where=str(grid.path))
     return questions, count - len(questions)
 
 

@@ -7,7 +7,8 @@ import gc
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -78,7 +79,8 @@ class _Worker:
         spawn = multiprocessing.get_context("spawn")
         self.pipe, theirs = spawn.Pipe()
         self._process = spawn.Process(target=run, args=(theirs,), daemon=True)
-        self._process.start()
+        with _interrupts_held_back():
+            self._process.start()
         theirs.close()
 
     def take(self, shares: Shares) -> None:
@@ -113,9 +115,23 @@ class _Worker:
             self._process.join()
 
 
+@contextmanager
+def _interrupts_held_back() -> Generator[None, None, None]:
+    """A process that is started inside hears no Ctrl-C, not even while it imports: whoever started
+    it ends it. This one hears it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def run(pipe: Connection) -> None:
     """One process: until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where signals cannot be held back
     for name in ONE_THREAD:
         os.environ[name] = "1"
     os.environ["PLANNER_PROCESSES"] = "1"  # the cores are taken already

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -55,7 +56,9 @@ def without(one: Asked, status: Status, error: str) -> Reply:
 
 
 def answered_together(questions: Iterable[Asked]) -> list[Reply]:
-    """Questions one after another, at one moment: what a cluster's worker is sent."""
+    """Questions one after another, at one moment: what a cluster's worker is sent. Its cores are
+    the cluster's to give out: no second process records beside it."""
+    os.environ.setdefault("PLANNER_PROCESSES", "1")
     with one_moment():
         return [answered(one) for one in questions]
 

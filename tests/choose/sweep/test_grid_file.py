@@ -130,7 +130,7 @@ def test_other_formats_of_settings_are_read(tmp_path):
         ("include: [{card: l4}]\n", ["line 4: include", "unknown key 'card'"]),
         ("gpu: [l4]\nexclude: [{gpu: l4}]\n", ["every combination is left out"]),
         ("data: nowhere.jsonl\n", ["line 4: data", "there is no file or folder"]),
-        ("labels: 5\n", ["labels without usd_per_label"]),
+        ("labels: 5\n", ["grid.yaml: labels without usd_per_label"]),
         ("lora_rank: [8, {a: 1}]\n", ["line 4: lora_rank"]),
     ],
 )

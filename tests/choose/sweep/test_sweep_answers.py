@@ -1,6 +1,7 @@
 """A sweep's answers are those of ``planner estimate``, to the last figure."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -100,6 +101,14 @@ def test_processes_give_the_same_file(whole, tmp_path):
     folder, *_ = whole
     sweep(folder / "grid.yaml", tmp_path / "two.jsonl", where=Where(processes=2))
     assert (tmp_path / "two.jsonl").read_bytes() == (folder / "answers.jsonl").read_bytes()
+
+
+def test_a_worker_of_several_threads_gives_the_same_answers(whole):
+    folder, _, found = whole
+    questions, _ = questions_of(read_grid(folder / "grid.yaml"))
+    with ThreadPoolExecutor(4) as pool:
+        together = [unpacked(reply.packed) for reply in pool.map(answered, questions)]
+    assert [json.loads(document) for _, document in together] == [r["document"] for r in found]
 
 
 REFUSED = """\

@@ -45,7 +45,12 @@ def started(folder: Path, *more: str) -> subprocess.Popen:
     command += ["-o", str(folder / "answers.jsonl"), "--processes", "2", *more]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -64,7 +69,8 @@ def test_what_was_ended_goes_on_and_gives_the_same_file(tmp_path, how):
     journal = tmp_path / f"answers.jsonl{SUFFIX}"
     process = started(tmp_path)
     wait_for(journal, 12_000, process)
-    process.send_signal(how)
+    # Ctrl-C reaches every process of the terminal
+    (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)
     _, said = process.communicate(timeout=60)
     assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
     if how == signal.SIGINT:
