@@ -250,6 +250,7 @@ OF_WORK = {
     "priors/run.csv": GENERIC + (unique("key"), at_most("p10", "p50"), at_most("p50", "p90")),
     "priors/**/*.csv": GENERIC,
     "stacks/offloading.csv": GENERIC + (unique("key"), dated("date"), positive("value")),
+    "stacks/zero.csv": GENERIC + (unique("key"), dated("date"), positive("value")),
     "stacks/pipelines.csv": GENERIC
     + (
         dated("date"),
