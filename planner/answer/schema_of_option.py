@@ -196,6 +196,22 @@ class Sharing(Part):
     held_bytes: Held
 
 
+class Layers(Part):
+    """How devices share the layers of a model, and what it costs a step."""
+
+    tensor_parallel: int = Field(ge=1, description="Devices that share every layer")
+    pipeline_parallel: int = Field(ge=1, description="Stages that share the layers")
+    pipeline_chunks: int = Field(ge=1, description="Parts of the model on each stage")
+    tensor_sent_bytes: float = Field(ge=0, description="By each device, a step")
+    tensor_seconds: float = Field(ge=0, description="Waited for it, a step")
+    stage_sent_bytes: float = Field(ge=0, description="From each device to other stages, a step")
+    stage_seconds: list[float] = Field(
+        description="Of a micro-batch on the first, the middle and the last stage"
+    )
+    bubble_seconds: float = Field(ge=0, description="A stage stands still, a step")
+    bubble_share: float = Field(ge=0, le=1)
+
+
 class Step(Part):
     micro_batch_size: int = Field(ge=1)
     gradient_accumulation: int = Field(ge=1)
@@ -218,6 +234,7 @@ class Step(Part):
     by_kind: dict[str, float] = Field(description="Device seconds of a step by kind of operation")
     unmodelled_share: float = Field(ge=0, le=1)
     sharing: Sharing | None = Field(default=None, description="Where devices share any state")
+    layers: Layers | None = Field(default=None, description="Where devices share any layers")
 
 
 class RunBreakdown(Part):

@@ -25,6 +25,11 @@ class QuestionFields(TypedDict, total=False):
     gpu: str | None
     gpus: int | str
     parallel: Literal["auto", "ddp", "fsdp", "zero1", "zero2", "zero3"] | None
+    tensor_parallel: int | str
+    pipeline_parallel: int | str
+    pipeline_chunks: int | str
+    context_parallel: int | str
+    expert_parallel: int | str
     provider: str | None
     region: str | None
     spot: bool

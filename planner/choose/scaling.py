@@ -13,6 +13,7 @@ from typing import Any
 from planner.cost.reliability.failures import systems
 from planner.errors import PlannerError
 from planner.parallel.data_parallel import exposed_seconds
+from planner.plan.around.layers import layer_values
 from planner.plan.around.sharing import sharing_values
 from planner.plan.inputs.problem import Problem
 from planner.plan.survey.candidate import Candidate
@@ -119,8 +120,12 @@ def _network_hours(one: Candidate) -> float:
         alone = step.accumulation * (float(step.time.seconds) - update) + update
         gradients = float(setting.longest_trace().meta.get("gradient_bytes", 0))
         backward = float(step.time.backward_seconds)
-        sent = exposed_seconds(gradients, placement.parallel.copies, placement.spec, backward)
+        sent = exposed_seconds(
+            gradients, placement.parallel.copies, placement.spec, backward, placement.parallel.tp
+        )
         waits = sent / (alone + sent) * step.seconds.p50
+    layers = layer_values(setting, placement.spec).get("layers", {})
+    waits += layers.get("tensor_seconds", 0.0) + layers.get("bubble_seconds", 0.0)
     return run.parts_hours["training"] * min(1.0, waits / step.seconds.p50)
 
 

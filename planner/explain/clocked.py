@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.devices.specification import DeviceSpec
+from planner.errors import FieldName, QuestionError
 from planner.operations.registry import Work
 from planner.parallel.data_parallel import exposed_seconds
 from planner.parallel.plan import ParallelPlan
+from planner.plan.around.layers import layer_values
 from planner.plan.around.sharing import sharing_values
 from planner.plan.inputs.hardware import RentedDevice
 from planner.plan.inputs.of_its_day import fused_share
@@ -87,7 +89,14 @@ def clocked(
     longest: bool = False,
 ) -> Clocked:
     """The step of a setting at the mean padded batch, as the answer shows it; ``longest``: at the
-    longest, which memory is of, and without what measured runs taught."""
+    longest, which memory is of, and without what measured runs taught. Raises QuestionError for a
+    pipeline, whose stages' steps differ."""
+    if rented.parallel.pp > 1:
+        raise QuestionError(
+            "the stages of a pipeline are not explained operation by operation yet",
+            where=FieldName("pipeline_parallel"),
+            mend="Ask without it, or planner estimate for the whole",
+        )
     point = {"B": setting.micro_batch, **(setting.longest if longest else setting.mean)}
     source = setting.source.largest if longest else setting.source
     trace = source.at(**point)
@@ -128,13 +137,14 @@ def _exchanged(
 ) -> float:
     """What summing the gradients over devices adds to a step, and what is gathered of shared
     state."""
+    layers = layer_values(setting, spec).get("layers", {})
+    waits = layers.get("tensor_seconds", 0.0)
     if parallel.sharding:
-        return sharing_values(setting, spec)["exposed_seconds"]
+        return waits + sharing_values(setting, spec)["exposed_seconds"]
     backward = np.isin(trace.op_phase, (PHASES.index("backward"), PHASES.index("recompute")))
     seconds = float(np.diff(ends, prepend=0.0)[backward].sum())
-    return exposed_seconds(
-        float(trace.meta.get("gradient_bytes", 0)), parallel.copies, spec, seconds
-    )
+    gradients = float(trace.meta.get("gradient_bytes", 0))
+    return waits + exposed_seconds(gradients, parallel.copies, spec, seconds, parallel.tp)
 
 
 _Times = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]

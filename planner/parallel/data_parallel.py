@@ -14,28 +14,34 @@ from planner.parallel.network import network_of
 KIND = "data_parallel"
 
 
-def all_reduce_seconds(size_bytes: float, replicas: int, spec: DeviceSpec) -> float:
-    """Sum ``size_bytes`` over ``replicas`` devices, bucket after bucket. Raises QuestionError, as
-    ``network_of``."""
+def all_reduce_seconds(
+    size_bytes: float, replicas: int, spec: DeviceSpec, stride: int = 1
+) -> float:
+    """Sum ``size_bytes`` over ``replicas`` devices ``stride`` apart, bucket after bucket. Raises
+    QuestionError, as ``network_of``."""
     if replicas <= 1 or size_bytes <= 0:
         return 0.0
-    network, bucket = network_of(spec, replicas), prior(spec, KIND, "bucket_bytes")
+    network, bucket = network_of(spec, replicas * stride), prior(spec, KIND, "bucket_bytes")
     full, rest = divmod(size_bytes, bucket)
-    whole = full * network.time("all_reduce", bucket, replicas) if full else 0.0
-    return whole + network.time("all_reduce", rest, replicas)
+    whole = full * network.time("all_reduce", bucket, replicas, stride=stride) if full else 0.0
+    return whole + network.time("all_reduce", rest, replicas, stride=stride)
 
 
 def exposed_seconds(
-    gradient_bytes: float, replicas: int, spec: DeviceSpec, backward_seconds: float
+    gradient_bytes: float,
+    replicas: int,
+    spec: DeviceSpec,
+    backward_seconds: float,
+    stride: int = 1,
 ) -> float:
     """What data parallelism adds to a step: what does not hide behind the backward pass, at least
     the last bucket, and what the sums take from the backward pass while they run beside it. Raises
     QuestionError, as ``network_of``."""
     if replicas <= 1 or gradient_bytes <= 0:
         return 0.0
-    whole = all_reduce_seconds(gradient_bytes, replicas, spec)
+    whole = all_reduce_seconds(gradient_bytes, replicas, spec, stride)
     last = all_reduce_seconds(
-        min(gradient_bytes, prior(spec, KIND, "bucket_bytes")), replicas, spec
+        min(gradient_bytes, prior(spec, KIND, "bucket_bytes")), replicas, spec, stride
     )
     hidden = min(whole - last, backward_seconds * prior(spec, KIND, "overlap_share"))
     return whole - hidden + hidden * prior(spec, KIND, "slowdown_share")

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
-from planner.errors import QuestionError
+from planner.errors import FieldName, QuestionError
 
 #: How devices share a copy's state: FSDP2's full shard; DeepSpeed's ZeRO, of optimizer states (1),
 #: gradients too (2), parameters too (3).
 SHARDINGS = ("fsdp", "zero1", "zero2", "zero3")
 #: What is tried where copies do not fit, and nothing is asked.
 BEYOND_COPIES = ("fsdp",)
+#: Degrees that are refused above 1.
+UNPRICED = ("cp", "ep")
 
 
 @dataclass(frozen=True, order=True)
@@ -19,10 +22,12 @@ class ParallelPlan:
     """Degrees of parallelism, each at least 1. ``dp_replicate``: copies of the model whose
     gradients are summed; ``dp_shard``: devices that share one copy's state, by ``sharding``
     (``SHARDINGS``); ``tp``: tensor, ``cp``: context (sequence), ``pp``: pipeline, ``ep``: expert
-    parallelism, which borrows the devices of the other degrees and adds none.
+    parallelism, which borrows the devices of the other degrees and adds none. ``chunks``: parts of
+    the model on each stage of a pipeline (1: 1F1B, more: interleaved). Neighbouring devices are
+    tensor-parallel ranks, then those of data parallelism, then stages.
 
-    Only the first two are priced today; any other degree above 1 raises QuestionError, so that
-    none is ever left out silently.
+    ``cp`` and ``ep`` are not priced: above 1 they raise QuestionError, so that none is ever left
+    out silently.
     """
 
     dp_replicate: int = 1
@@ -32,6 +37,7 @@ class ParallelPlan:
     pp: int = 1
     ep: int = 1
     sharding: str = ""
+    chunks: int = 1
 
     def __post_init__(self) -> None:
         for degree in fields(self):
@@ -40,12 +46,18 @@ class ParallelPlan:
                 continue
             if value < 1:
                 raise QuestionError(f"{degree.name} is {value}, at least 1 is needed")
-            if value > 1 and degree.name not in ("dp_replicate", "dp_shard"):
+            if value > 1 and degree.name in UNPRICED:
                 raise QuestionError(
-                    f"{degree.name} {value}: only data parallelism (dp_replicate, dp_shard) is "
-                    "priced",
-                    mend="Give the devices as copies of the model, or let them share its state",
+                    f"{degree.name} {value}: context and expert parallelism are not priced",
+                    mend="Share a model's state over the devices, or use tensor and pipeline "
+                    "parallelism",
                 )
+        if self.chunks > 1 and self.pp == 1:
+            raise QuestionError(
+                f"{self.chunks} chunks a stage without a pipeline",
+                where=FieldName("pipeline_chunks"),
+                mend=f"Give {FieldName('pipeline_parallel')} too",
+            )
         if (self.dp_shard > 1) != (self.sharding in SHARDINGS):
             raise QuestionError(
                 f"dp_shard {self.dp_shard} with sharding {self.sharding!r}",
@@ -68,37 +80,82 @@ class ParallelPlan:
         return 1 if self.sharding else self.dp_replicate
 
     @property
-    def shared(self) -> tuple[str, int]:
+    def shared(self) -> tuple[str, int, int, int, int]:
         """What makes a device's step another than that of a device alone: how state is shared,
-        and among how many."""
-        return self.sharding, self.dp_shard
+        and among how many; how layers are."""
+        return self.sharding, self.dp_shard, *self.split
+
+    @property
+    def split(self) -> tuple[int, int, int]:
+        """How the layers are shared: ``tp``, ``pp``, ``chunks``."""
+        return self.tp, self.pp, self.chunks
+
+    @property
+    def is_split(self) -> bool:
+        """Whether a device has only a part of the layers, or of each."""
+        return self.tp * self.pp > 1
+
+    @property
+    def ranks(self) -> ParallelPlan:
+        """Of one copy of the model whose state is whole."""
+        return ParallelPlan(tp=self.tp, pp=self.pp, chunks=self.chunks)
 
 
 #: One device.
 ALONE = ParallelPlan()
 
 
-def plans_for(devices: int, asked: str | None = None) -> tuple[ParallelPlan, ...]:
+def groups_of(devices: int, ranks: ParallelPlan) -> int:
+    """Copies of the model, or parts of its state, when ``ranks`` share each. Raises QuestionError
+    where the devices do not divide."""
+    if devices % ranks.devices:
+        raise QuestionError(
+            f"{devices} devices do not divide among {ranks.tp} × {ranks.pp} ranks "
+            f"({FieldName('tensor_parallel')} × {FieldName('pipeline_parallel')})",
+            where=FieldName("gpus"),
+            mend=f"Use a multiple of {ranks.devices}",
+        )
+    return devices // ranks.devices
+
+
+def counts_among(counts: Sequence[int], ranks: ParallelPlan, is_asked: bool) -> tuple[int, ...]:
+    """Of counts of devices those that divide among ranks. Where none does: the fewest that do, or
+    QuestionError where the count ``is_asked`` for."""
+    kept = tuple(count for count in counts if count % ranks.devices == 0)
+    if not kept and is_asked:
+        groups_of(counts[-1], ranks)
+    return kept or (ranks.devices,)
+
+
+def plans_for(
+    devices: int, asked: str | None = None, ranks: ParallelPlan = ALONE
+) -> tuple[ParallelPlan, ...]:
     """Ways in which so many devices share the work, in the order in which they are tried: as
     ``asked`` (ddp, or one of ``SHARDINGS``); without it, or with ``auto``, as copies, else all
-    state shared."""
-    copies = ParallelPlan(dp_replicate=devices)
-    if devices == 1 or asked == "ddp":
+    state shared. ``ranks``: those that have a copy's layers together. Raises QuestionError where
+    the devices do not divide among them."""
+    groups = groups_of(devices, ranks)
+    copies = replace(ranks, dp_replicate=groups)
+    if groups == 1 or asked == "ddp":
         return (copies,)
     if asked in SHARDINGS:
-        return (ParallelPlan(dp_shard=devices, sharding=asked),)
-    return copies, *(ParallelPlan(dp_shard=devices, sharding=way) for way in BEYOND_COPIES)
+        return (replace(ranks, dp_shard=groups, sharding=asked),)
+    return copies, *(replace(ranks, dp_shard=groups, sharding=way) for way in BEYOND_COPIES)
 
 
 def plans_apart(
-    devices: int, asked: str | None = None, together: int = 8
+    devices: int, asked: str | None = None, together: int = 8, ranks: ParallelPlan = ALONE
 ) -> tuple[ParallelPlan, ...]:
     """Every way of so many devices that is worth a price beside the others: those of ``plans_for``,
     and state shared among the ``together`` devices of a machine alone, in as many copies as there
     are machines."""
-    plans = plans_for(devices, asked)
-    if asked in (None, "auto", "fsdp") and devices > together and devices % together == 0:
-        plans += (ParallelPlan(devices // together, together, sharding="fsdp"),)
+    plans = plans_for(devices, asked, ranks)
+    groups, together = groups_of(devices, ranks), together // ranks.tp
+    apart = together > 1 and groups > together and groups % together == 0
+    if asked in (None, "auto", "fsdp") and apart:
+        plans += (
+            replace(ranks, dp_replicate=groups // together, dp_shard=together, sharding="fsdp"),
+        )
     return plans
 
 

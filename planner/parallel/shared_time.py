@@ -12,7 +12,9 @@ from planner.memory.lifetimes import first_optimizer_operation
 from planner.parallel.data_parallel import KIND
 from planner.parallel.network.network import Network, collective_seconds
 from planner.parallel.network.which import network_of
+from planner.parallel.pipelined import pipelined, with_tensor_waits
 from planner.parallel.plan import ParallelPlan
+from planner.parallel.ranks import point_of, stages_of
 from planner.parallel.sharded import Collective
 from planner.parallel.source import collectives_of
 from planner.parallel.streams import Exposed, exposed
@@ -35,8 +37,34 @@ def shared_time(
 ) -> StepTime:
     """``StepClock.price`` of a trace, which is a sharded one where the plan shares state: with what
     its collectives add, kind ``collective`` of ``by_kind``. Raises as ``price``, and QuestionError
-    where no source gives the link between the devices."""
+    where no source gives the link between the devices. Of a pipeline's first stage: of all its
+    stages (``PipelinedTime``)."""
+    others = stages_of(trace)
+    if not others:
+        return _of_one(clock, trace, dims, precision, compiled, parallel)
+    point = point_of(trace, dims)
+    times = [_of_one(clock, trace, dims, precision, compiled, parallel)]
+    times += [
+        _of_one(clock, stage, stage.dims(**point), precision, compiled, parallel)
+        for stage in others
+    ]
+    return pipelined(times, trace, dims, network_of(clock.spec, parallel.devices), parallel)
+
+
+def _of_one(
+    clock: StepClock,
+    trace: StepTrace,
+    dims: np.ndarray,
+    precision: str,
+    compiled: bool,
+    parallel: ParallelPlan,
+) -> StepTime:
+    """Of one stage."""
     time = clock.price(trace, dims, precision=precision, compiled=compiled)
+    if parallel.tp > 1:
+        time = with_tensor_waits(
+            time, trace, dims, network_of(clock.spec, parallel.devices), parallel
+        )
     if not parallel.sharding:
         return time
     asked = (precision, compiled, parallel)
@@ -108,9 +136,11 @@ def exposed_at(
 
 def sent_seconds(one: Collective, parallel: ParallelPlan, network: Network) -> float:
     """A collective by itself; what copies of the sharing devices sum comes after their own."""
-    seconds = collective_seconds(one.kind, one.size_bytes, parallel.dp_shard, network)
+    seconds = collective_seconds(
+        one.kind, one.size_bytes, parallel.dp_shard, network, stride=parallel.tp
+    )
     if one.kind == "reduce_scatter" and parallel.dp_replicate > 1:
-        part, apart = one.size_bytes / parallel.dp_shard, parallel.dp_shard
+        part, apart = one.size_bytes / parallel.dp_shard, parallel.dp_shard * parallel.tp
         seconds += collective_seconds(
             "all_reduce", part, parallel.dp_replicate, network, stride=apart
         )

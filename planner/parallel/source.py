@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from planner.errors import FieldName, QuestionError
 from planner.parallel.plan import ParallelPlan
+from planner.parallel.ranks import STAGES, stages_of
 from planner.parallel.sharded import Collective, Kept, Sharded, fully_sharded
 from planner.parallel.zero import zero_sharded
 from planner.trace.source import TraceSource
@@ -123,7 +124,10 @@ def _sending(trace: StepTrace, parallel: ParallelPlan, kept: Kept) -> StepTrace:
     made = _PLANS[parallel.sharding](trace, parallel.dp_shard, kept)
     at_end = parallel.sharding == "zero1"
     sending = Sending(made.collectives, made.of_update, made.units, at_end)
-    return replace(made.trace, meta={**made.trace.meta, SENT: sending})
+    meta = {**made.trace.meta, SENT: sending}
+    if stages_of(trace):
+        meta[STAGES] = tuple(shared_trace(one, parallel, kept) for one in stages_of(trace))
+    return replace(made.trace, meta=meta)
 
 
 _PLANS: dict[str, Callable[[StepTrace, int, Kept], Sharded]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from planner.devices.specification import DeviceSpec
 from planner.parallel.data_parallel import exposed_seconds
+from planner.parallel.pipelined import micro_batches_seconds
 from planner.parallel.plan import ParallelPlan
 from planner.step_time.clock import StepTime
 
@@ -24,7 +25,7 @@ def optimizer_step_seconds(
     source gives the link between the devices.
     """
     update = float(time.optimizer_seconds)
-    total = accumulation * (float(time.seconds) - update) + update
+    total = micro_batches_seconds(time, accumulation, parallel) + update
     return total + exposed_seconds(
-        gradient_bytes, parallel.copies, spec, float(time.backward_seconds)
+        gradient_bytes, parallel.copies, spec, float(time.backward_seconds), parallel.tp
     )

@@ -110,7 +110,17 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "generated_tokens",
         "beams",
     ),
-    "Hardware": ("parallel", "provider", "region", "exact"),
+    "Hardware": (
+        "parallel",
+        "tensor_parallel",
+        "pipeline_parallel",
+        "pipeline_chunks",
+        "context_parallel",
+        "expert_parallel",
+        "provider",
+        "region",
+        "exact",
+    ),
     "Money": (
         "price",
         "spot",

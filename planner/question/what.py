@@ -60,6 +60,24 @@ class What(BaseModel):
     parallel: Literal["auto", "ddp", "fsdp", "zero1", "zero2", "zero3"] | None = Field(
         None, description=SETTINGS["parallel"].words
     )
+    tensor_parallel: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="Devices that share every layer and its sequence, as Megatron-LM does it",
+    )
+    pipeline_parallel: int = Field(
+        1, ge=1, le=1024, description="Stages of a pipeline that share the layers (1F1B)"
+    )
+    pipeline_chunks: int = Field(
+        1, ge=1, le=1024, description="Parts of the model on each stage: interleaved 1F1B"
+    )
+    context_parallel: int = Field(
+        1, ge=1, le=1024, description="Devices that share a sequence: not planned yet, but for 1"
+    )
+    expert_parallel: int = Field(
+        1, ge=1, le=1024, description="Devices that share experts: not planned yet, but for 1"
+    )
     provider: str | None = Field(None, description="Only this provider's prices")
     region: str | None = Field(None, description="Only this region's prices and electricity")
     spot: bool = Field(False, description="Spot prices: cheaper, and can be taken away")

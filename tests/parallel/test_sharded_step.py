@@ -178,5 +178,5 @@ def test_which_plans_are_tried():
     assert plans_for(4, "fsdp") == (ParallelPlan(dp_shard=4, sharding="fsdp"),)
     with pytest.raises(QuestionError, match="dp_shard 4"):
         ParallelPlan(dp_shard=4)
-    with pytest.raises(QuestionError, match="tp 2"):
-        replace(ParallelPlan(), tp=2)
+    with pytest.raises(QuestionError, match="cp 2"):
+        replace(ParallelPlan(), cp=2)

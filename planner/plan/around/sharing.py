@@ -15,6 +15,7 @@ from planner.parallel.network.which import network_of
 from planner.parallel.plan import ParallelPlan
 from planner.parallel.shared_time import COLLECTIVE, sent_seconds
 from planner.parallel.source import Sending, collectives_of
+from planner.plan.around.layers import layer_values
 from planner.plan.steps.setting import Setting
 from planner.question import Question
 from planner.question.stack import stack_of
@@ -78,9 +79,10 @@ def _accumulating(question: Question, setting: Setting) -> list[FirstLine]:
 
 
 def shared_values(setting: Setting, spec: DeviceSpec) -> dict[str, Any]:
-    """``sharing_values`` for the document, where devices share anything."""
+    """``sharing_values`` for the document, where devices share anything, layers too."""
     sharing = setting.step.parallel.sharding
-    return {"sharing": sharing_values(setting, spec)} if sharing else {}
+    own = {"sharing": sharing_values(setting, spec)} if sharing else {}
+    return own | layer_values(setting, spec)
 
 
 def sharing_values(setting: Setting, spec: DeviceSpec) -> dict[str, Any]:

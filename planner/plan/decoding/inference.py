@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from planner.parallel.ranks import RankSource
 from planner.parallel.shared_time import shared_time
 from planner.parallel.source import ShardedSource
 from planner.plan.decoding.cut import inference
@@ -60,8 +61,9 @@ def _waits(
     lengths: Mapping[str, int | None],
     trained_batch: int,
 ) -> float:
-    """What a forward pass waits for where devices share the weights: as in training."""
-    if not isinstance(source, ShardedSource):
+    """What a forward pass waits for where devices share the weights or the layers: as in
+    training, of the slowest stage of a pipeline."""
+    if not isinstance(source, ShardedSource | RankSource):
         return 0.0
     trace = source.at(B=recorded_batch(batch, trained_batch), **lengths)
     dims = trace.dims(B=batch, **lengths)

@@ -21,6 +21,7 @@ from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.parallel.plan import ALONE, ParallelPlan
+from planner.parallel.ranks import RankSource, check_split, rank_facts, rank_source
 from planner.parallel.source import ShardedSource, check_shared, recorded_as, shared_source
 from planner.plan.inputs.counts import counted, said_of
 from planner.plan.inputs.families.images import TASK, seen_lines, with_places
@@ -113,6 +114,8 @@ class Problem:
         """Of a device of a plan. Raises QuestionError for what is not planned in parts."""
         if parallel.sharding:
             return self._shared(recipe, facts, teacher, parallel)
+        if parallel.is_split:
+            return self._of_rank(recipe, facts, teacher, parallel)
         # a question that was changed shares these sources: its stack may see them otherwise
         view = view_of(stack_of(self.question.stack), facts, recipe, self.question.ema)
         peak = largest_batch(self.question, facts, self.data, recipe)
@@ -139,11 +142,27 @@ class Problem:
         parallel: ParallelPlan,
     ) -> TraceSource:
         check_shared(recipe, teacher is not None, parallel)  # before anything is read
-        whole = self.source(recorded_as(recipe), facts, teacher)
+        whole = self.source(recorded_as(recipe), facts, teacher, parallel.ranks)
         reduced = stack_of(self.question.stack).word("sharded_reduction")
         key = "shared", id(whole), recipe, parallel.shared, reduced
         if key not in self._sources:
             self._sources[key] = shared_source(whole, recipe, parallel, reduced)
+        self._sources[key].progress = self.progress
+        return self._sources[key]
+
+    def _of_rank(
+        self,
+        recipe: Recipe,
+        facts: ModelFacts,
+        teacher: ModelFacts | None,
+        parallel: ParallelPlan,
+    ) -> TraceSource:
+        check_split(facts, recipe, teacher is not None, parallel)
+        whole = self.source(recipe, facts)
+        narrow = self.source(recipe, rank_facts(facts, parallel))
+        key = "rank", id(whole), id(narrow), parallel.split
+        if key not in self._sources:
+            self._sources[key] = rank_source(whole, narrow, parallel)
         self._sources[key].progress = self.progress
         return self._sources[key]
 
@@ -157,7 +176,7 @@ class Problem:
             recipe = replace(recipe, objective=None, reference=None)
         elif recipe.variant is not None:
             recipe = replace(recipe, variant=None)
-        if recipe == source.recipe and not isinstance(source, ShardedSource):
+        if recipe == source.recipe and not isinstance(source, ShardedSource | RankSource):
             return source
         return self.source(recipe, source.facts)
 

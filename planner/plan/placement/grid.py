@@ -16,6 +16,7 @@ from planner.devices.specification import DeviceSpec
 from planner.errors import NoCheckpointingError
 from planner.memory.peak import peak_allocated
 from planner.parallel.data_parallel import bucket_bytes
+from planner.parallel.pipelined import bubble_share
 from planner.parallel.plan import ALONE, ParallelPlan
 from planner.parallel.shared_time import shared_time
 from planner.plan.around.allocator import allocator_of
@@ -203,7 +204,9 @@ class DeviceGrid:
         fitting = keeping(fitting, self.shared.choices.global_batch, parallel)
         if len(sizes) == 1:
             return [FittingBatch(sizes[0], 0.0)]
-        return in_order([FittingBatch(size, self._seconds_each(size)) for size in fitting])
+        return in_order(
+            [FittingBatch(size, self._seconds_each(size, parallel)) for size in fitting]
+        )
 
     def short_bytes(self, parallel: ParallelPlan) -> float:
         """How far the smallest micro-batch is from passing any replay: at most 0 where it may."""
@@ -253,10 +256,12 @@ class DeviceGrid:
         each = passes + np.where(alone | shares, 0.0, least.update) / np.array(steps)
         return float(each.min()) / parallel.data_parallel
 
-    def _seconds_each(self, micro_batch: int) -> float:
-        """A padded token (or sample) on one device, the update shared by the global batch."""
+    def _seconds_each(self, micro_batch: int, parallel: ParallelPlan) -> float:
+        """A padded token (or sample) on one device, the update shared by the global batch, a
+        pipeline's bubble by its micro-batches."""
         time, batch = self.time(micro_batch), self.shared.choices.global_batch
         shared = time.optimizer_seconds / accumulation_steps(batch, micro_batch, ALONE)
+        shared += bubble_share(time, self._accumulation(micro_batch, parallel), parallel)
         tokens = self.shared.batches[micro_batch].padded_tokens_per_sample or 1.0
         return float((time.seconds - time.optimizer_seconds + shared) / micro_batch / tokens)
 

@@ -15,6 +15,7 @@ from planner.memory.runtime import RuntimeMemory, runtime_memory
 from planner.models.facts import ModelFacts
 from planner.parallel.data_parallel import bucket_bytes
 from planner.parallel.plan import ALONE, ParallelPlan
+from planner.parallel.ranks import stages_of
 from planner.parallel.shared_time import shared_time
 from planner.parallel.step import optimizer_step_seconds
 from planner.step_time.clock import StepClock, StepTime
@@ -216,6 +217,11 @@ def memory_at(
     made = replays or Replays()
     asked = {"accumulation": accumulation, "workspace": runtime.workspace, "config": config}
     peak = made.peak(trace, point, **asked, emptied=emptied)
+    for stage in stages_of(trace):  # the worst rank's
+        other = clipped(stage) if clips else stage
+        found = made.peak(other, point, **asked, emptied=emptied)
+        if found.allocated_bytes > peak.allocated_bytes:
+            trace, peak = other, found
     buckets = bucket_bytes(trace.meta.get("gradient_bytes", 0), parallel.copies)
     memory = memory_of(peak, buckets, runtime, spec, family)
     if memory.fits:

@@ -54,13 +54,13 @@ class Setting:
     @property
     def weights_bytes(self) -> float:
         """Of a whole copy of the model, as a replay found it."""
-        if not self.step.parallel.sharding:
+        if not self.step.parallel.sharding and not self.step.parallel.is_split:
             return self.proven_memory.peak.breakdown["weights"]
         point = {"B": self.micro_batch, **self.longest}
         trace = self.longest_trace()
         held = (trace.birth < 0) & (trace.category == CATEGORIES.index("weights"))
         part = float(trace.storage_bytes(trace.dims(**point))[trace.size[held]].sum())
-        return part * self.step.parallel.dp_shard
+        return part * _parts(self.step.parallel)
 
     @property
     def optimizer_bytes(self) -> float:
@@ -70,7 +70,7 @@ class Setting:
         trace = self.longest_trace()
         held = (trace.birth < 0) & (trace.category == CATEGORIES.index("optimizer"))
         here = float(trace.storage_bytes(trace.dims(**point))[trace.size[held]].sum())
-        here *= self.step.parallel.dp_shard  # of a copy, which devices have parts of
+        here *= _parts(self.step.parallel)  # of a copy, which devices have parts of
         return here + float(trace.meta.get("host_state_bytes", 0))
 
     @property
@@ -84,6 +84,11 @@ class Setting:
     def seconds_per_sample(self) -> float:
         """Seconds of a step over the samples that one device gives it."""
         return self.step.seconds.p50 / (self.micro_batch * self.accumulation)
+
+
+def _parts(parallel: ParallelPlan) -> int:
+    """Devices that have a copy of the model together."""
+    return parallel.dp_shard * parallel.tp * parallel.pp
 
 
 def longest_lengths(plan: BatchPlan) -> Lengths:

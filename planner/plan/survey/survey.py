@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from planner.errors import FieldName, ImageSizeError, PlannerError, QuestionError
-from planner.parallel.plan import ParallelPlan, plans_apart, plans_for
+from planner.parallel.plan import ParallelPlan
 from planner.plan.inputs.hardware import Hardware, find_hardware
 from planner.plan.inputs.problem import Problem
 from planner.plan.limits import Allowed
@@ -32,6 +32,7 @@ from planner.plan.survey.candidate import (
     near_front,
     pareto,
 )
+from planner.plan.survey.layouts import ways_of
 from planner.plan.survey.offered import Market
 from planner.plan.survey.places import Place, is_shareable, may_keep
 from planner.question import Question
@@ -377,14 +378,7 @@ def survey(
     asked = (question.gpus,) if "gpus" in question.model_fields_set else COUNTS
     if OPTIMIZER in together(question.offload or ()):
         counts = [1]  # of several devices it is not planned
-    counted = counts or asked
-    if apart:
-        plans = [plan for count in counted for plan in plans_apart(count, question.parallel)]
-        return Survey(problem, hardware, [(plan,) for plan in plans])
-    ways = [plans_for(count, question.parallel) for count in counted]
-    if question.parallel is None and "gpus" not in question.model_fields_set:
-        ways = [plans[:1] for plans in ways]  # of counts that nobody asked for copies alone
-    return Survey(problem, hardware, ways)
+    return Survey(problem, hardware, ways_of(question, counts or asked, apart))
 
 
 def _check_not_exact(question: Question) -> None:

@@ -1,0 +1,108 @@
+"""The model that one rank of tensor parallelism runs: the same architecture with its share of
+heads, of the intermediate size and of the vocabulary, so that every product and every attention
+has its true shape (Shoeybi et al. 2019, arXiv 1909.08053); and a pipeline's share of layers.
+
+Key-value heads fewer than the ranks are on several of them. A vocabulary is padded to a multiple
+of the ranks, as Megatron-LM does it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from planner import tables
+from planner.errors import FieldName, QuestionError
+from planner.models.facts import ModelFacts
+
+#: Keys of a config that say something layer by layer: dropped, the classes make them anew.
+BY_LAYER = ("layer_types",)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Where a config says its sizes: a row of ``profiles/parallel/narrow.csv``."""
+
+    heads: str
+    key_value_heads: str
+    head_dim: str
+    intermediate: str
+    vocabulary: str
+    layers: str
+
+
+@cache
+def _rows() -> dict[str, Keys]:
+    return {
+        row["model_type"]: Keys(*(row[name] for name in Keys.__dataclass_fields__))
+        for row in tables.rows("parallel", "narrow.csv")
+    }
+
+
+def keys_of(facts: ModelFacts) -> Keys | None:
+    """None for an architecture that no row has."""
+    return _rows().get(str((facts.config or {}).get("model_type")))
+
+
+def of_rank(facts: ModelFacts, tensor: int, stages: int) -> ModelFacts:
+    """The model of one of ``tensor`` ranks of one of ``stages`` stages, which has the embedding and
+    the head still. Raises QuestionError where the model does not divide, or no row says how."""
+    keys, config = keys_of(facts), dict(facts.config or {})
+    asked = FieldName("tensor_parallel" if tensor > 1 else "pipeline_parallel")
+    if keys is None or facts.task != "causal_lm" or facts.quantization is not None:
+        raise QuestionError(
+            f"{facts.name} is not planned with {asked}: only plain decoder language models of "
+            f"the types {', '.join(sorted(_rows()))} are",
+            where=asked,
+            mend="Share its state over the devices: parallel fsdp",
+        )
+    changes = _narrow(facts, keys, config, tensor) if tensor > 1 else {}
+    layers = int(config[keys.layers])
+    if layers % stages:
+        raise QuestionError(
+            f"{layers} layers do not divide among {stages} stages",
+            where=FieldName("pipeline_parallel"),
+            mend=f"Use one of {_divisors(layers)}",
+        )
+    if stages > 1:
+        changes[keys.layers] = layers // stages
+        changes |= {key: config[key][: layers // stages] for key in BY_LAYER if config.get(key)}
+    return facts.with_config(**changes)
+
+
+def _narrow(
+    facts: ModelFacts, keys: Keys, config: dict[str, object], ranks: int
+) -> dict[str, object]:
+    heads, width = _number(config, keys.heads), _number(config, keys.intermediate)
+    own = _number(config, keys.key_value_heads, heads)
+    where = FieldName("tensor_parallel")
+    for what, number in (("attention heads", heads), ("intermediate size", width)):
+        if number % ranks:
+            raise QuestionError(
+                f"{what} of {facts.name}, {number:,}, do not divide among {ranks} ranks",
+                where=where,
+                mend=f"Use one of {_divisors(heads)}",
+            )
+    if own % ranks and ranks % own:
+        raise QuestionError(
+            f"{own} key-value heads of {facts.name} do not divide among {ranks} ranks",
+            where=where,
+            mend=f"Use one of {_divisors(own)}",
+        )
+    head = _number(config, keys.head_dim, _number(config, "hidden_size") // heads)
+    return {
+        keys.heads: heads // ranks,
+        keys.key_value_heads: max(1, own // ranks),
+        keys.head_dim: head,
+        keys.intermediate: width // ranks,
+        keys.vocabulary: -(-_number(config, keys.vocabulary) // ranks),
+    }
+
+
+def _number(config: dict[str, object], key: str, without: int = 0) -> int:
+    value = config.get(key)
+    return without if value is None else int(str(value))
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(n) for n in range(1, min(number, 64) + 1) if number % n == 0)

@@ -1,0 +1,90 @@
+"""Where an operation stands in a decoder: in a block's attention or MLP, in the rest of a block, in
+the embedding before the blocks, or in the norm, head and loss behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.memory.lifetimes import WEIGHTS
+from planner.trace.table import PHASES, StepTrace
+
+FORWARD = PHASES.index("forward")
+RECOMPUTE, BACKWARD = PHASES.index("recompute"), PHASES.index("backward")
+OPTIMIZER = PHASES.index("optimizer")
+#: Parts of a module's operations that are products.
+PRODUCTS = ("aten.mm.", "aten.addmm.", "aten.bmm.", "planner.attention.")
+EMBEDDING = "aten.embedding."
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """By module, as arrays of one truth each: ``block``: of a repeated block; ``region``: of the
+    attention or the MLP of one; ``embedding``; ``norm``: a norm behind the blocks. ``regions``:
+    names of the regions; ``of_region``: module → number of its region, -1 of none.
+    By operation: ``before`` and ``behind`` the blocks, what belongs to an end alone."""
+
+    block: np.ndarray
+    region: np.ndarray
+    embedding: np.ndarray
+    norm: np.ndarray
+    regions: tuple[str, ...]
+    of_region: np.ndarray
+    before: np.ndarray
+    behind: np.ndarray
+
+
+def places_of(trace: StepTrace, blocks: Mapping[int, str]) -> Places:
+    """``blocks``: module → name of its block."""
+    count = len(trace.modules)
+    block = np.zeros(count, dtype=bool)
+    block[list(blocks)] = True
+    named = np.array([s.op.startswith(PRODUCTS) for s in trace.signatures])
+    looked_up = np.array([s.op.startswith(EMBEDDING) for s in trace.signatures])
+    embedding = np.zeros(count, dtype=bool)
+    embedding[trace.op_module[looked_up[trace.op_signature]]] = True
+    embedding &= ~block
+    working = set(trace.op_module[named[trace.op_signature]].tolist())
+    found = {_child(trace.modules[m], blocks[m]) for m in working if m in blocks}
+    regions = tuple(sorted(name for name in found if name))
+    number = {name: index for index, name in enumerate(regions)}
+    of_region = np.full(count, -1)
+    for module, name in blocks.items():
+        of_region[module] = number.get(_child(trace.modules[module], name), -1)
+    weights = trace.storage_module[(trace.birth < 0) & (trace.category == WEIGHTS)]
+    norm = np.zeros(count, dtype=bool)
+    norm[weights] = True
+    norm &= ~block & ~embedding
+    norm[list(working)] = False
+    before, behind = _ends(trace, block, embedding)
+    return Places(block, of_region >= 0, embedding, norm, regions, of_region, before, behind)
+
+
+def _child(path: str, block: str) -> str:
+    """The part of a block that a module is in or is; nothing for the block itself."""
+    rest = path[len(block) :].lstrip(".")
+    return f"{block}.{rest.split('.')[0]}" if rest else ""
+
+
+def _ends(
+    trace: StepTrace, block: np.ndarray, embedding: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which operations only the first stage of a pipeline runs, and which only the last."""
+    at, inside = np.arange(trace.op_count), block[trace.op_module]
+    forward = trace.op_phase == FORWARD
+    back = (trace.op_phase == BACKWARD) | (trace.op_phase == RECOMPUTE)
+    before = embedding[trace.op_module] & (forward | back)
+    behind = np.zeros(trace.op_count, dtype=bool)
+    for phase, is_behind in ((forward, True), (back, False)):
+        mine = np.flatnonzero(phase & inside)
+        if not mine.size:
+            continue
+        first, last = int(mine[0]), int(mine[-1])
+        if is_behind:
+            behind |= phase & (at > last)
+        else:
+            behind |= phase & (at < first) & ~before
+            before |= phase & (at > last)
+    return before, behind
