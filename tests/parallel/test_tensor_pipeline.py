@@ -1,6 +1,7 @@
 """Tensor and pipeline parallelism: what ranks and stages have, send and wait for."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -185,6 +186,15 @@ def test_collectives_of_a_block_are_megatrons(trace_of):
     time, alone = timed(trace, tp=4), timed(trace)
     assert time.by_kind[WAITS] > 0
     assert time.seconds == pytest.approx(alone.seconds + time.by_kind[WAITS])
+
+
+def test_compiled_steps_name_no_modules_and_are_refused(facts, recipe):
+    plan, compiled = ParallelPlan(tp=2), replace(recipe, compile=True)
+    with pytest.raises(QuestionError, match="compiled steps"):
+        check_split(facts, compiled, False, plan)
+    source = trace_for(rank_facts(facts, plan), compiled)
+    with pytest.raises(QuestionError, match="not told apart"):
+        rank_source(trace_for(facts, compiled), source, plan).at(**POINT)
 
 
 @pytest.mark.parametrize("stages", [1, 2, 4, 8])
