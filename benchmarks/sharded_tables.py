@@ -54,7 +54,10 @@ Collectives show in a hundredth of these steps, so that the misses are those of 
 From 8,192 tokens a sequence on ours is too fast by a third: most of such a step is attention, whose
 kernels of 2023 (flash 1 and Triton's) reach less than those of today, which are planned. H100 rows
 are too fast by a fifth at all lengths; they are of that card's first months of software. MPT is
-asked as a GPT-2 of its sizes with its own activation, without dropout.
+asked as a GPT-2 of its sizes with its own activation, without dropout. Of the rows that ran and do
+not fit by ours most have their peak in the loss: its logits, of which llm-foundry's fused
+cross-entropy (flash-attn's) makes the gradients in their place and in 16 bits, are planned in
+float32 and several times. Two have it in the update, which its own AdamW runs weight by weight.
 """,
     "litgpt": """
 Its peaks hardly grow with the batch, and are what FSDP1 holds of adapters over frozen weights: one

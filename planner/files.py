@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from planner.errors import MachineError, QuestionError
@@ -17,18 +19,29 @@ def write(path: Path, made: str | bytes) -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write through a temporary file in the same folder and one rename. Raises QuestionError where
     the folder is not there, MachineError where the machine refuses (permission, full disk)."""
+    with replaced(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def replaced(path: Path) -> Generator[Path, None, None]:
+    """A temporary file in the same folder, which whoever asks writes; it takes the place of
+    ``path`` by one rename at the end, and is gone where writing fails. Raises as
+    ``write_bytes``."""
     check_place(path)
-    folder, temporary = path.parent, None
+    temporary: Path | None = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=folder)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        temporary = Path(name)
+        os.close(handle)
+        yield temporary
         os.chmod(temporary, 0o666 & ~umask())
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise MachineError(f"cannot be written: {error.strerror}", where=str(path)) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def check_place(path: Path) -> None:

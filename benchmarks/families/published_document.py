@@ -43,10 +43,11 @@ What is known of the misses:
 - SegFormer was -20 % to -35 % and is -3 % to -7 %: eager attention before torch 1.11 held scores
   and probabilities, and the loss its logits twice. What is left is a copy of each layer's input
   that mmsegmentation's own module makes (`nlc_to_nchw(...).contiguous()`).
-- MAE, and CLIP at 128 devices and more: networks between hosts are not modelled, gradients cross
-  NVLink here. MAE's 1.3 GB of float32 gradients would take 0.2 s through one network card of 100
-  Gbit/s a host of eight devices; its miss is 0.29 s. What network those hosts have is not
-  published, nor how long they waited for images.
+- MAE, and CLIP at 128 devices and more: the network between hosts is taken as that of the device's
+  usual cluster (`profiles/networks/gpus.csv`), since theirs is not published, nor how long they
+  waited for images. MAE's 1.3 GB of float32 gradients would take 0.2 s through one network card of
+  100 Gbit/s a host of eight devices. CLIP's loss gathers the features of all devices and compares
+  each with all: a step on one device does not show that.
 - Classification of sounds: the minutes are those of the whole script. A model of 2 layers takes 11
   of the 14 minutes that one of 12 takes on the same page (distilhubert), so that decoding, start
   and five evaluations set the pace and not the step. Asked as a whole run (2,000 steps, evaluated

@@ -53,17 +53,34 @@ def _devices(report: Report, asked: Asked) -> None:
     if report.says(r"device_map|naive model parallel"):
         asked.missing.append("layers spread over devices (device_map) are not understood")
     if report.gpus > HOST_GPUS:
-        asked.missing.append("more devices than one machine holds")
+        asked.assumed.append("several machines, whose network is taken as usual for the device")
     if not report["gpu"] or "likely" in report["gpu"]:
         asked.missing.append("the device is not named")
     if report.gpus > 1 and report.says(SHARDED):
-        asked.judges_memory = False
-        asked.assumed.append("state sharded over the devices, asked as copies: its time alone")
+        way = sharing_of(report)
+        if way is None:
+            asked.judges_memory = False
+            asked.assumed.append("state sharded over the devices, asked as copies: its time alone")
+        else:
+            asked.assumed.append(f"state sharded over the devices, asked as {way}")
+
+
+def sharing_of(report: Report) -> str | None:
+    """How devices share a model's state, as the planner calls it; None where the words name no way
+    that can be asked."""
+    if report.says(r"SHARD_GRAD_OP"):
+        return None
+    if found := report.says(r"ZeRO-?\s?(?:stage )?([123])"):
+        return f"zero{found[1]}"
+    return "fsdp" if report.says("FSDP") else None
 
 
 def _recipe(report: Report, asked: Asked) -> None:
     fields, strategy = asked.fields, asked.fields["strategy"]
-    sharded = bool(report.says(SHARDED))
+    if report.gpus > 1 and report.says(SHARDED) and (way := sharing_of(report)):
+        fields["parallel"] = way
+    # DeepSpeed holds weights in the 16 bits that it is given, FSDP computes in them
+    sharded = bool(report.says(SHARDED)) and not report.says("FSDP")
     fields["precision"] = words.precision_of(report["precision"], strategy, sharded)
     fields["optimizer"] = words.optimizer_of(report["optimizer"])
     if re.match(r"yes|unsloth", report["gradient_checkpointing"]):

@@ -25,9 +25,10 @@ of models that the planner does not know by name from `models.csv` beside it. Wh
 begins with the first batch (`train_runtime`), our start-up is left out. Dollars are at the price
 that the report states. Memory is what the report names: reserved by the allocator, or shown by the
 driver. Error: ours over theirs, less one. Bias: the median ratio, less one. Inside: the report lies
-between our p10 and p90; the ranges of hours, and of memory under Unsloth, are fitted on these very
-runs, and the coverage of runs whose author was left out (of memory, which one author reports: whose
-family of models was) is what `python benchmarks/fit_runs.py` prints. A peak is the larger of
+between our p10 and p90; the ranges of hours and of memory under Unsloth, and how much longer long
+runs are than clean steps, are fitted on these very runs; the error and the coverage of runs whose
+author was left out (of memory, which one author reports: whose family of models was) are what
+`python benchmarks/fit_runs.py` prints. A peak is the larger of
 training's and an evaluation's. Trust: H, logged with its settings; M, stated with settings; L,
 settings partly unknown. Totals count H and M, unless they say otherwise.
 

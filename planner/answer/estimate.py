@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.answer.assemble import document
-from planner.answer.fixes.advice import fixes
+from planner.answer.fixes.advice import Advice
 from planner.answer.recommend import Reason, among, recommend
 from planner.answer.verdict import limit_lines
 from planner.errors import PlannerError, QuestionError
@@ -91,8 +91,9 @@ def answered_whole(problem: Problem) -> Answered:
         )
     best = recommend(ways)
     chosen = _recommended(ways, best, shown, options) if options else _cheapest_paid(question, paid)
-    problem.first_lines += limit_lines(ways, best[0] if best else None)
-    advice = {id(option): fixes(problem, option, searched=hardware.searched) for option in options}
+    advised = Advice(problem, searched=hardware.searched)
+    problem.first_lines += limit_lines(ways, best[0] if best else None, advised)
+    advice = {id(option): advised.of(option) for option in options}
     reason = best[1].text if best else None
     made = document(problem, hardware, options, advice, chosen, paid, reason)
     return Answered(problem, ways, shown, options, paid, chosen, made)

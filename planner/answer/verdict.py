@@ -3,7 +3,7 @@ much and for how many runs; or what rules everything out, and what would come ne
 
 from __future__ import annotations
 
-from planner.answer.fixes.advice import fixes
+from planner.answer.fixes.advice import Advice
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
 from planner.plan.limits import Limit
@@ -16,16 +16,20 @@ from planner.units import SECONDS_PER_HOUR, format_bytes, format_seconds, format
 SURE = 0.99
 
 
-def limit_lines(ways: Ways, chosen: Candidate | None) -> list[FirstLine]:
+def limit_lines(
+    ways: Ways, chosen: Candidate | None, advice: Advice | None = None
+) -> list[FirstLine]:
     """One for each limit of the way that is recommended; where none is, one that says what rules
-    them out and what would do. Nothing where no limit is set and something is recommended."""
+    them out and what would do. Nothing where no limit is set and something is recommended.
+    ``advice``: of the same problem, where somebody else asks for it too."""
     if chosen is not None:
         name = named(chosen)
         return [
             FirstLine("limit", f"{name}: {limit_words(limit, ways.question.trials)}")
             for limit in ways.limits(chosen)
         ]
-    text = _ruled_out(ways) if ways.strategies and ways.can_train else None
+    advice = advice or Advice(ways.problem, searched=ways.survey.hardware.searched)
+    text = _ruled_out(ways, advice) if ways.strategies and ways.can_train else None
     return [] if text is None else [FirstLine("limit", text, warning=True)]
 
 
@@ -55,14 +59,14 @@ def named(one: Candidate) -> str:
     return f"{way} on {count}{one.rented.spec.name}{place}"
 
 
-def _ruled_out(ways: Ways) -> str:
+def _ruled_out(ways: Ways, advice: Advice) -> str:
     near = [
         one
         for name in ways.strategies
         if (one := ways.survey.nearest(name, ways.allowed(name))) is not None
     ]
     if not near:
-        return _nothing_fits(ways)
+        return _nothing_fits(ways, advice)
     if ways.licence is not None:
         return ways.licence
     best = min(near, key=lambda one: (_excess(ways.limits(one)), one.order))
@@ -96,7 +100,7 @@ def _with_more(ways: Ways, near: Candidate) -> str:
     return f"; {named(more)} would do it in {_hours(more.hours)}{price}"
 
 
-def _nothing_fits(ways: Ways) -> str:
+def _nothing_fits(ways: Ways, advice: Advice) -> str:
     """The one that lacks least memory, and the first change that would make it fit."""
     found = [one for name in ways.strategies if (one := ways.survey.least_short(name)) is not None]
     if not found:
@@ -107,8 +111,7 @@ def _nothing_fits(ways: Ways) -> str:
 
     least = min(found, key=lambda one: (short(one), one.order))
     memory = least.placement.shown.proven_memory
-    advice = fixes(ways.problem, ways.option(least), searched=ways.survey.hardware.searched)
-    would = next((fix for fix in advice if fix.fits), None)
+    would = next((fix for fix in advice.of(ways.option(least)) if fix.fits), None)
     return (
         f"nothing fits: {named(least)} needs up to {format_bytes(memory.needed_bytes.p90)} "
         f"of {format_bytes(memory.device_total_bytes)}, {format_bytes(short(least))} more than "

@@ -25,6 +25,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "choose Llama-3.2-1B tickets.jsonl --max-usd 20",
         "choose project.yaml --deadline 2027-03-01 --provider runpod",
     ),
+    "sweep": (
+        "sweep grid.yaml -o answers.parquet",
+        "sweep grid.yaml -o answers.csv --processes 4",
+        "sweep grid.yaml -o answers.parquet --dask tcp://10.0.0.1:8786",
+    ),
     "explain": (
         "explain Llama-3.2-1B --samples 20k --tokens-per-sample 200 --gpu l4",
         "explain project.yaml -o explained.html",

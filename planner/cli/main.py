@@ -33,6 +33,10 @@ COMMANDS = {
         "planner.cli.commands.choose",
         "What to rent and which way to go: the cheapest that keeps your limits.",
     ),
+    "sweep": (
+        "planner.cli.commands.sweep",
+        "A grid of questions into one table: models × data × strategies × GPUs.",
+    ),
     "explain": (
         "planner.cli.commands.explain",
         "Where time and memory of a step go, and what each change would buy.",

@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class CollectiveCurve:
-    """``points``: (bytes of the whole buffer, seconds in the middle, the least seconds), the bytes
+    """``points``: (bytes of the whole buffer, seconds of a quiet round, least seconds), the bytes
     rising. ``backend``: nccl or gloo. ``nodes``: the machines that the ranks were on. ``date``: the
     day of the measurement."""
 

@@ -58,10 +58,7 @@ class What(BaseModel):
     gpu: str | None = Field(None, description=SETTINGS["gpu"].words)
     gpus: int = Field(1, ge=1, le=100_000, description=SETTINGS["gpus"].words)
     parallel: Literal["auto", "ddp", "fsdp", "zero1", "zero2", "zero3"] | None = Field(
-        None,
-        description=SETTINGS["parallel"].words
-        + ": as copies (ddp), all state in parts (fsdp, zero3), optimizer states (zero1), "
-        "gradients too (zero2); by default as copies where they fit, else fsdp",
+        None, description=SETTINGS["parallel"].words
     )
     tensor_parallel: int = Field(
         1,

@@ -173,8 +173,9 @@ def _of_the_run(planned: Planned) -> Iterator[QuestionError]:
     if is_vision(planned) and question.gpus > 1:
         yield refused("a loop over several GPUs", "gpus", "Ask for 1")
     sharding = planned.option.rented.parallel.sharding
-    if sharding:
-        yield refused(f"state in parts over its devices ({sharding})", "parallel", "Ask for ddp")
+    if sharding and planned.recipe.objective is not None:
+        what = f"state in parts over its devices ({sharding}) with {planned.recipe.objective}"
+        yield refused(what, "parallel", "Ask for ddp")
     if planned.option.rented.parallel.is_split:
         yield refused("layers in parts over its devices", "gpus", "Ask for fsdp in their place")
     if planned.recipe.objective in WRITING and question.generation_engine == "vllm_server":

@@ -8,7 +8,7 @@ from typing import Any
 
 from planner import units
 from planner.recipe.expressible import DISTILLED, is_vision
-from planner.recipe.launch import command, launch_files
+from planner.recipe.launching.files import command, launch_files
 from planner.recipe.optimizers import needs_bitsandbytes
 from planner.recipe.planned import Planned
 from planner.recipe.text_settings import every

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from planner.answer.option_values import trace_of
 from planner.recipe.expressible import DISTILLED, is_vision
+from planner.recipe.launching.sharing import STAGES, parallel_of
 from planner.recipe.optimizers import needs_bitsandbytes
 from planner.recipe.planned import Planned
-from planner.recipe.sharing import STAGES, parallel_of
 
 #: What no trace names, with the first versions that have what the scripts call.
 BESIDE = {

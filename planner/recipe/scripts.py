@@ -15,11 +15,11 @@ from planner.question.training_setting import TAUGHT, WRITING
 from planner.recipe import text_settings, tuned_settings, vision_settings
 from planner.recipe.config import Section, text_of, values_of
 from planner.recipe.expressible import DISTILLED, check, is_vision
-from planner.recipe.launch import command, launch_files
+from planner.recipe.launching.files import command, launch_files
+from planner.recipe.launching.sharing import FSDP, deepspeed_file, parallel_of
 from planner.recipe.planned import Planned
 from planner.recipe.readme import readme, said
 from planner.recipe.requirements import requirements
-from planner.recipe.sharing import FSDP, deepspeed_file, parallel_of
 from planner.today import today
 from planner.version import __version__
 

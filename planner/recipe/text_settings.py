@@ -14,9 +14,9 @@ from planner.question.stack import DEFAULT
 from planner.question.training_setting import TAUGHT
 from planner.recipe.config import Key, Section, section
 from planner.recipe.expressible import DISTILLED
+from planner.recipe.launching.sharing import sharing_keys
 from planner.recipe.optimizers import trainer_keys
 from planner.recipe.planned import Planned
-from planner.recipe.sharing import sharing_keys
 from planner.training.methods.configuration import arguments
 
 ATTENTION = {"flash": "flash_attention_2", "flex": "flex_attention"}

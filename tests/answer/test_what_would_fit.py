@@ -3,6 +3,8 @@
 import pytest
 
 from planner.answer.estimate import estimate
+from planner.answer.fixes import advice
+from planner.answer.fixes.advice import fixes
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +80,19 @@ def test_gradients_that_are_too_much_name_updates_inside_the_backward_pass():
         **asked,
     )
     assert mended["options"][0]["fits"]
+
+
+def test_changes_are_tried_once_an_answer(monkeypatch):
+    tried = []
+
+    def counted(problem, option, **more):
+        tried.append(option.placement.key)
+        return fixes(problem, option, **more)
+
+    monkeypatch.setattr(advice, "fixes", counted)
+    asked = {"samples": 100, "tokens_per_sample": 64, "micro_batch": 1, "gpu": "l4"}
+    answer = estimate("Llama-3.1-8B", strategy=["fine_tune"], **asked)
+    (option,) = answer["options"]
+    assert not option["fits"] and option["fixes"] and len(tried) == 1
+    limit = next(line["text"] for line in answer["first_lines"] if line["topic"] == "limit")
+    assert f"would do: {option['fixes'][0]['change']}" in limit

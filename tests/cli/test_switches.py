@@ -58,6 +58,7 @@ ELSEWHERE = {
     "trace": "../explain/test_trace_events.py",
     "diff": "../diff/test_diff.py",
     "compare": "../compare/test_compare.py",
+    "sweep": "../choose/sweep/test_sweep_tables.py",
 }
 #: Those that answer others until they are stopped, and print no document.
 SERVING = ("serve", "mcp")

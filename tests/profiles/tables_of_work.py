@@ -258,6 +258,7 @@ OF_WORK = {
     ),
     "priors/**/*.csv": GENERIC,
     "stacks/offloading.csv": GENERIC + (unique("key"), dated("date"), positive("value")),
+    "stacks/zero.csv": GENERIC + (unique("key"), dated("date"), positive("value")),
     "stacks/pipelines.csv": GENERIC
     + (
         dated("date"),

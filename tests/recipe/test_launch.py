@@ -11,10 +11,11 @@ import pytest
 import yaml
 
 from planner.cli import main
+from planner.errors import QuestionError
 from planner.libraries import import_library
-from planner.recipe.launch import launch_files, places
+from planner.recipe.launching.files import launch_files, places
+from planner.recipe.launching.sharing import STAGES
 from planner.recipe.scripts import files_of
-from planner.recipe.sharing import STAGES
 
 ROOT = Path(__file__).parents[2]
 SHARED = {"gpus": 16, "strategy": ["fine_tune"]}
@@ -61,6 +62,13 @@ def test_machines_and_times_are_the_plans(plan_of, chats):
     assert f"--nodes={at.nodes}\n" in files["launch/slurm.sbatch"]
     for text in (*dstack["commands"][1:], sky["run"], files["launch/torchrun.sh"]):
         assert f"--nnodes {at.nodes} --nproc-per-node {at.each} " in text
+
+
+def test_trls_scripts_hold_copies_alone(plan_of, pairs):
+    """Their models beside the trained one are not planned in parts, nor are their settings written
+    so."""
+    with pytest.raises(QuestionError, match="--parallel: fsdp"):
+        files_of(plan_of(pairs, objective="dpo", gpus=2, parallel="fsdp"))
 
 
 @pytest.mark.parametrize("name", ["torchrun.sh", "slurm.sbatch"])

@@ -56,6 +56,22 @@ class _Change:
     strategy: str = field(default="")
 
 
+class Advice:
+    """``fixes`` of one problem's options, each worked out once: trying changes takes as long as
+    the answer itself."""
+
+    def __init__(self, problem: Problem, *, searched: bool = False) -> None:
+        self._problem, self._searched = problem, searched
+        self._made: dict[Any, list[Fix]] = {}
+
+    def of(self, option: Option) -> list[Fix]:
+        """By the option's placement, which they follow from."""
+        key = option.placement.key
+        if key not in self._made:
+            self._made[key] = fixes(self._problem, option, searched=self._searched)
+        return list(self._made[key])
+
+
 def fixes(problem: Problem, option: Option, *, searched: bool = False) -> list[Fix]:
     """Changes in the order of how little they disturb, those that fit first; empty for an option
     that fits. ``searched``: every device was looked at, so that no larger one is left."""

@@ -128,5 +128,5 @@ def _summary(operation: str, ranks: int, points: dict[float, tuple[float, float]
         f"{smallest:,.0f} bytes, {rate:,.3g} GB/s at {largest:,.0f}"
     )
     if restless > len(points) / 2:
-        text += "; the machine was in use: most medians are twice the least"
+        text += "; the machine was in use: most times are twice the least"
     return text

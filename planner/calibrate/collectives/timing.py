@@ -20,8 +20,9 @@ def seconds_of(
     control: Any,
     budget_seconds: float,
 ) -> tuple[float, float]:
-    """(median, least) over the rounds of the slowest rank's seconds of one run. ``control``: a
-    group of the same ranks on the host, by which they agree. Every rank has to call it."""
+    """(median of the quieter half of the rounds, least of all) of the slowest rank's seconds of one
+    run: what other programs disturb lies in the other half. ``control``: a group of the same ranks
+    on the host, by which they agree. Every rank has to call it."""
     for _ in range(WARM_UP):
         run()
     synchronise()
@@ -29,8 +30,8 @@ def seconds_of(
     repeats = min(MOST_A_ROUND, max(1, math.ceil(ROUND_SECONDS / once)))
     rounds = min(MOST_ROUNDS, max(LEAST_ROUNDS, int(budget_seconds / (once * repeats))))
     own = [_round(run, synchronise, control, repeats) for _ in range(rounds)]
-    slowest = _agreed(own, control)
-    return statistics.median(slowest), min(slowest)
+    slowest = sorted(_agreed(own, control))
+    return statistics.median(slowest[: -(-rounds // 2)]), slowest[0]
 
 
 def _round(

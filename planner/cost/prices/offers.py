@@ -17,6 +17,7 @@ from planner import tables
 from planner.cost.prices.tables import instance_sizes, price_rows, providers, rows_by_gpu
 from planner.errors import FieldName, QuestionError, UnknownNameError
 from planner.figures import Estimate
+from planner.moment import once
 from planner.today import today
 
 __all__ = ["Offer", "given", "no_offer", "offers", "price_range", "price_rows", "providers"]
@@ -119,6 +120,20 @@ def offers(
     that no table has.
     """
     day = on_date or today()
+    asked = gpu_key, gpus, provider, region, spot, day, commitment
+    # one answer asks for the same offers some hundred times
+    return list(once(f"offers {asked}", lambda: _offers(*asked)))
+
+
+def _offers(
+    gpu_key: str,
+    gpus: int,
+    provider: str | None,
+    region: str | None,
+    spot: bool,
+    day: datetime.date,
+    commitment: str | None,
+) -> list[Offer]:
     _check_names(gpu_key, provider)
     if all(row["region"] != region for row in rows_by_gpu().get(gpu_key, ())):
         check_region(region)

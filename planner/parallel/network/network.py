@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from planner.devices.collectives import CollectiveCurve, curve_for
 from planner.errors import QuestionError
@@ -97,4 +98,12 @@ def collective_seconds(
     if measured is not None:
         return measured.seconds(size_bytes)
     group = network.group(ranks, stride)
-    return fastest_seconds(operation, size_bytes, group, with_constants or constants())
+    if with_constants is not None:
+        return fastest_seconds(operation, size_bytes, group, with_constants)
+    return _as_shipped(operation, float(size_bytes), group)
+
+
+@lru_cache(maxsize=4096)
+def _as_shipped(operation: str, size_bytes: float, group: Group) -> float:
+    """A search for the cheapest asks for the same buckets some thousand times."""
+    return fastest_seconds(operation, size_bytes, group, constants())

@@ -3,8 +3,8 @@ instances that providers rent. Rows of ``profiles/networks/``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 
 from planner import tables
 from planner.devices.priors import prior
@@ -49,13 +49,23 @@ def network_of(
 
     Raises QuestionError where no source gives a link, no such instance is known, or the devices do
     not divide among the nodes."""
+    measured = () if spec.calibration is None else spec.calibration.collectives
+    found = _modelled(spec, devices, nodes, instance, sourced=not measured)
+    return replace(found, measured=measured) if measured else found
+
+
+@lru_cache(maxsize=1024)
+def _modelled(
+    spec: DeviceSpec, devices: int, nodes: int | None, instance: str | None, *, sourced: bool
+) -> Network:
+    """As ``network_of``, of what does not change with a calibration (specifications are equal with
+    any). ``sourced``: whether every link has to be known, since nothing was measured on one."""
     rented = None if instance is None else instance_named(instance, spec.key)
     usual = _usual(spec.key)
     each = rented.devices if rented is not None else int(usual["devices_per_node"])
     if nodes is not None:
         each = _of_each_node(devices, nodes)
-    measured = () if spec.calibration is None else spec.calibration.collectives
-    inside, pair, said = _inside(spec, usual, min(devices, each), sourced=not measured)
+    inside, pair, said = _inside(spec, usual, min(devices, each), sourced=sourced)
     between = None
     if devices > each:
         between, assumed = _between(spec, usual, rented)
@@ -67,7 +77,6 @@ def network_of(
         said=tuple(said),
         sources=(usual["source"], *([rented.source] if rented else [])),
         pair=pair,
-        measured=measured,
     )
 
 

@@ -47,6 +47,7 @@ from planner.step_time.least import least_seconds
 from planner.trace.memo import Memo
 from planner.trace.source import TraceSource
 from planner.trace.table import CATEGORIES, StepTrace
+from planner.training.host_memory import NARROW
 
 #: Of the fitting micro-batches, how many of the largest are priced.
 LARGEST = 5
@@ -217,10 +218,11 @@ class DeviceGrid:
         live += bucket_bytes(shared.gradient_bytes, parallel.copies)
         return short_bytes_at_least(self.spec, shared.source.facts.modality, live)
 
-    def least_seconds_per_sample(self, parallel: ParallelPlan) -> float:
+    def least_seconds_per_sample(self, parallel: ParallelPlan, *, shares: bool = False) -> float:
         """A bound on the seconds that all devices together give to one sample at any micro-batch
         that ``candidates`` of this policy of checkpointing or a later one name; 0 where none can be
-        given."""
+        given. ``shares``: whatever state as many devices share: their parts of the update are not
+        looked at, and of mixed precision, which then runs in 16 bits, the products alone."""
         shared = self.shared
         trace = shared.source.at(B=int(shared.large[-1]), **shared.longest)
         every = shared.micro_batches[parallel]
@@ -246,11 +248,12 @@ class DeviceGrid:
             fused_share=shared.fused_share,
         )
         alone = np.array(sizes) < batch
-        passes = np.where(alone, least.products, least.micro_batch) / batch
+        narrow = shares and recipe.precision in NARROW
+        passes = np.where(alone | narrow, least.products, least.micro_batch) / batch
         steps = [
             size * accumulation_steps(shared.choices.global_batch, size, parallel) for size in sizes
         ]
-        each = passes + np.where(alone, 0.0, least.update) / np.array(steps)
+        each = passes + np.where(alone | shares, 0.0, least.update) / np.array(steps)
         return float(each.min()) / parallel.data_parallel
 
     def _seconds_each(self, micro_batch: int, parallel: ParallelPlan) -> float:

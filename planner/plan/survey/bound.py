@@ -24,13 +24,19 @@ def start_hours_at_least(question: Question, spec: DeviceSpec) -> float:
 
 
 def wall_hours_at_least(
-    question: Question, grids: Grids, variant: Variant, spec: DeviceSpec, parallel: ParallelPlan
+    question: Question,
+    grids: Grids,
+    variant: Variant,
+    spec: DeviceSpec,
+    parallel: ParallelPlan,
+    *,
+    shares: bool = False,
 ) -> float:
-    """Preparing, starting, saving, and every step of all stages, by medians. Raises the errors of
-    tracing."""
+    """Preparing, starting, saving, and every step of all stages, by medians; ``shares``: also where
+    as many devices share state instead. Raises the errors of tracing."""
     firsts = [next(grids.of(stage, spec, parallel)) for stage in variant.stages]
     training = sum(
-        _training_hours(stage, grid, parallel)
+        _training_hours(stage, grid, parallel, shares)
         for stage, grid in zip(variant.stages, firsts, strict=True)
     )
     last = variant.stages[-1]
@@ -57,12 +63,12 @@ def _work(stage: Stage, grid: DeviceGrid) -> Work:
     return Work(shared.source.facts, strategy, task, plan)
 
 
-def _training_hours(stage: Stage, grid: DeviceGrid, parallel: ParallelPlan) -> float:
+def _training_hours(stage: Stage, grid: DeviceGrid, parallel: ParallelPlan, shares: bool) -> float:
     spec, choices, shared = grid.spec, stage.choices, grid.shared
     epoch = min(plan.samples_per_epoch for plan in shared.batches.values())
     samples = choices.steps * choices.global_batch if choices.steps else choices.epochs * epoch
     sure = time_spread(spec, shared.source.facts.modality)
-    each, devices = grid.least_seconds_per_sample(parallel), parallel.data_parallel
+    each, devices = grid.least_seconds_per_sample(parallel, shares=shares), parallel.data_parallel
     work = sure.around(each).scale(devices)
     recipe, data = shared.source.recipe, shared.problem.data
     host = feed_of(stage.question, recipe, _work(stage, grid), data, spec)

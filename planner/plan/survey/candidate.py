@@ -111,3 +111,12 @@ def near_front(candidates: Iterable[Candidate]) -> list[Candidate]:
         return faster > 0 and least[faster - 1] <= one.usd / SLACK
 
     return [one for one in by_hours if not is_beaten(one)]
+
+
+def billed_alike(one: Placement, other: Placement) -> bool:
+    """Whether everything of a placement that a bill is made of is the same."""
+    return (one.run, one.checkpoint_bytes, one.disk_bytes) == (
+        other.run,
+        other.checkpoint_bytes,
+        other.disk_bytes,
+    )

@@ -40,4 +40,7 @@ def ways_of(
     if apart:
         plans = [p for count in counted for p in plans_apart(count, question.parallel, ranks=ranks)]
         return [(plan,) for plan in plans]
-    return [plans_for(count, question.parallel, ranks) for count in counted]
+    ways = [plans_for(count, question.parallel, ranks) for count in counted]
+    if question.parallel is None and "gpus" not in question.model_fields_set:
+        return [plans[:1] for plans in ways]  # of counts that nobody asked for copies alone
+    return ways

@@ -8,9 +8,10 @@ from planner.devices.specification import DeviceSpec
 from planner.errors import PlannerError
 from planner.parallel.plan import ParallelPlan
 from planner.parallel.source import why_not_shared
+from planner.plan.limits import Allowed
 from planner.plan.placement.place import Key, Placement
 from planner.plan.placement.variants import CACHED, Variant
-from planner.plan.survey.candidate import Candidate
+from planner.plan.survey.candidate import SLACK, Candidate
 
 
 @dataclass(eq=False)
@@ -59,3 +60,10 @@ def is_shareable(variant: Variant) -> bool:
         why_not_shared(stage.choices.recipe, stage.teacher is not None) is None
         for stage in variant.stages
     )
+
+
+def may_keep(place: Place, one: Candidate | None, allowed: Allowed) -> bool:
+    """Whether a closer look may find that the limits are kept."""
+    if one is None:
+        return allowed.keeps(place.usd / SLACK, place.hours / SLACK)
+    return allowed.keeps(one.usd / SLACK, one.hours / SLACK)

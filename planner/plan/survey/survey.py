@@ -24,10 +24,17 @@ from planner.plan.placement.grid import Grids
 from planner.plan.placement.place import Key, Placement, promised, proven
 from planner.plan.placement.variants import Variant, variants
 from planner.plan.survey.bound import start_hours_at_least, wall_hours_at_least
-from planner.plan.survey.candidate import SLACK, Candidate, candidate, near_front, pareto
+from planner.plan.survey.candidate import (
+    SLACK,
+    Candidate,
+    billed_alike,
+    candidate,
+    near_front,
+    pareto,
+)
 from planner.plan.survey.layouts import ways_of
 from planner.plan.survey.offered import Market
-from planner.plan.survey.places import Place, is_shareable
+from planner.plan.survey.places import Place, is_shareable, may_keep
 from planner.question import Question
 from planner.training.host_memory import OPTIMIZER, together
 
@@ -200,7 +207,7 @@ class Survey:
                 if one.keeps(allowed):
                     return one
                 continue
-            if not _may_keep(place, one, allowed):
+            if not may_keep(place, one, allowed):
                 continue
             self._look_closer(place)
             for item in self._ranked(place, by_hours):
@@ -261,10 +268,13 @@ class Survey:
     def _bound(self, place: Place) -> None:
         question = self.problem.question
         try:
-            # the place may come to any of its plans
-            hours = min(
-                wall_hours_at_least(question, self.grids, place.variant, place.spec, parallel)
-                for parallel in (place.parallel, *place.beyond)
+            hours = wall_hours_at_least(
+                question,
+                self.grids,
+                place.variant,
+                place.spec,
+                place.parallel,
+                shares=bool(place.beyond),
             )
         except PlannerError as error:
             self._refuse(place, error)
@@ -311,7 +321,7 @@ class Survey:
     def _put(self, place: Place, placement: Placement) -> None:
         """With its bills; those of the promise where the proof runs alike, as most do."""
         before = place.placement
-        if before is not None and _billed_alike(before, placement):
+        if before is not None and billed_alike(before, placement):
             place.candidates = [replace(one, placement=placement) for one in place.candidates]
         else:
             offers = self.market.of(place.spec, place.parallel)
@@ -378,19 +388,3 @@ def _check_not_exact(question: Question) -> None:
             where=FieldName("exact"),
             mend="Leave it out, or ask planner estimate",
         )
-
-
-def _may_keep(place: Place, one: Candidate | None, allowed: Allowed) -> bool:
-    """Whether a closer look may find that the limits are kept."""
-    if one is None:
-        return allowed.keeps(place.usd / SLACK, place.hours / SLACK)
-    return allowed.keeps(one.usd / SLACK, one.hours / SLACK)
-
-
-def _billed_alike(one: Placement, other: Placement) -> bool:
-    """Whether everything of a placement that a bill is made of is the same."""
-    return (one.run, one.checkpoint_bytes, one.disk_bytes) == (
-        other.run,
-        other.checkpoint_bytes,
-        other.disk_bytes,
-    )

@@ -46,13 +46,13 @@ def of_file(
                 mend=f"Leave out {FieldName('beside')}",
             )
         keys = {name: name for name in found.values}
-        return FileQuestion(_from_folder(found.values, path.parent), _places(found, path, keys))
+        return FileQuestion(from_folder(found.values, path.parent), _places(found, path, keys))
     said = _whole(found, path, given, [_tools_file(Path(name)) for name in beside])
     said = said.refusing([name for name, value in said.values.items() if not _allowed(name, value)])
     if found.importer.stack is not None:
         said = replace(said, values={"stack": found.importer.stack} | said.values)
     where = _places(found, path, said.keys)
-    values = _from_folder(said.values, path.parent)
+    values = from_folder(said.values, path.parent)
     _check_numbers(found, path, said, given)
     _check(values, where, path, given, data)
     return FileQuestion(
@@ -230,7 +230,8 @@ def _gpus(given: Any) -> int | None:
         return None
 
 
-def _from_folder(keys: dict[str, Any], folder: Path) -> dict[str, Any]:
+def from_folder(keys: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The keys of a file with the paths that are there, taken from the file's folder."""
     found = {
         k: str(folder / v)
         for k, v in keys.items()

@@ -55,10 +55,11 @@ def _check(document: Document, path: Path, known: list[str]) -> None:
     for name in document.values:
         if name not in known:
             line = document.lines.get(name)
-            raise _unknown(name, known, f"{path} line {line}" if line else str(path))
+            raise unknown_key(name, known, f"{path} line {line}" if line else str(path))
 
 
-def _unknown(name: str, known: list[str], where: str) -> QuestionError:
+def unknown_key(name: str, known: list[str], where: str) -> QuestionError:
+    """The refusal of a key that no question has, with the nearest that it has."""
     name = name[:80]
     near = nearest(name.replace("-", "_"), known)
     mend = f"Did you mean {' or '.join(near)}?"

@@ -122,7 +122,6 @@ def test_the_outcome_never_enters_the_question(outcome):
         ({"task": "object detection"}, "task not understood: object detection"),
         ({"optimizer": "adamw (CPU offload)"}, "offloading"),
         ({"notes": "layers spread over 4 GPUs by device_map"}, "device_map"),
-        ({"gpus": "16"}, "more devices than one machine"),
         ({"gpu": "16GB GPU (V100 likely)"}, "device is not named"),
         ({"samples": ""}, "number of samples not stated"),
         ({"tokens_per_sample": ""}, "mean length of the samples"),
@@ -139,11 +138,25 @@ def test_no_offload_is_no_offload():
     assert asked(notes="DeepSpeed ZeRO-3, no offload").askable
 
 
-def test_sharded_runs_are_judged_by_time_alone():
-    found = asked(gpus="8", notes="FSDP full shard")
-    assert found.askable and not found.judges_memory
+@pytest.mark.parametrize(
+    ("notes", "way"),
+    [
+        ("FSDP full shard", "fsdp"),
+        ("DeepSpeed ZeRO-3, no offload", "zero3"),
+        ("ZeRO stage 2", "zero2"),
+    ],
+)
+def test_sharded_runs_are_asked_as_they_share(notes, way):
+    found = asked(gpus="8", notes=notes)
+    assert found.askable and found.judges_memory and found.fields["parallel"] == way
     assert any("sharded" in text for text in found.assumed)
-    assert asked(notes="FSDP full shard").judges_memory, "one device holds its own state"
+    assert "parallel" not in asked(notes=notes).fields, "one device holds its own state"
+
+
+@pytest.mark.parametrize("notes", ["FSDP SHARD_GRAD_OP", "DeepSpeed"])
+def test_what_shares_in_another_way_is_judged_by_time_alone(notes):
+    found = asked(gpus="8", notes=notes)
+    assert found.askable and not found.judges_memory and "parallel" not in found.fields
 
 
 def test_packed_samples_are_whole_where_the_steps_are_stated():

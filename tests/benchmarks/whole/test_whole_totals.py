@@ -67,7 +67,7 @@ def test_dollars_are_judged_at_a_stated_price_only():
 def test_memory_is_the_one_that_the_report_names():
     assert outcome(peak_gib="8", notes="peak = torch max reserved").memory.error == pytest.approx(0)
     assert outcome(peak_gib="9").memory.error == pytest.approx(0)
-    assert outcome(peak_gib="9", gpus="2", notes="FSDP").memory is None
+    assert outcome(peak_gib="9", gpus="2", notes="FSDP SHARD_GRAD_OP").memory is None
     int8 = outcome(peak_gib="9", precision="int8 base, bf16", strategy="lora")
     assert int8.memory.error == pytest.approx(0)  # asked with its 8-bit base
 

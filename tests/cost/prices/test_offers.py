@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from planner.cost.bill import bill
 from planner.cost.energy import energy, grid_intensity, load_factor
+from planner.cost.prices import offers as offer_table
 from planner.cost.prices.offers import (
     PER_GPU,
     STALE_DAYS,
@@ -21,6 +22,7 @@ from planner.cost.terms import billed_hours, billing_rule
 from planner.devices.lookup import find_device
 from planner.errors import QuestionError, UnknownNameError
 from planner.figures import Estimate
+from planner.moment import one_moment
 
 DAY = datetime.date(2026, 11, 21)
 PRICED = sorted({row["gpu_key"] for row in price_rows() if row["gpu_key"]})
@@ -232,3 +234,19 @@ def test_an_unknown_place_is_said_to_be_the_world():
 def test_no_board_power_means_no_energy():
     found = energy(find_device("gh200-96"), Estimate.exact(10))
     assert found.kwh is None and found.co2_kg is None and "not published" in found.warnings[0]
+
+
+def test_one_answer_looks_for_the_same_offers_once(monkeypatch):
+    looked = []
+
+    def counted(*asked):
+        looked.append(asked)
+        return found(*asked)
+
+    found = offer_table._offers
+    monkeypatch.setattr(offer_table, "_offers", counted)
+    with one_moment():
+        first, second = offers("l4"), offers("l4")
+        assert first == second and first is not second and len(looked) == 1
+        assert offers("l4", spot=True) != first and len(looked) == 2
+    assert offers("l4") == first and len(looked) == 3

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from planner import tables, units
+from planner.recipe.launching.sharing import FSDP, STAGES, parallel_of, sharing_keys
 from planner.recipe.planned import Planned
-from planner.recipe.sharing import FSDP, STAGES, parallel_of, sharing_keys
 
 PORT = 29500
 TABLE = ("recipe_scripts", "accelerators.csv")
