@@ -14,7 +14,7 @@ from planner.parallel.model.schedule import in_flight, schedule_seconds
 from planner.parallel.model.sequence import TENSOR
 from planner.parallel.pipelined import WAITS, PipelinedTime, bubble_seconds
 from planner.parallel.plan import ALONE, ParallelPlan, plans_for
-from planner.parallel.ranks import check_split, rank_facts, rank_source, stages_of
+from planner.parallel.ranks import STAGES, check_split, rank_facts, rank_source, stages_of
 from planner.parallel.shared_time import shared_time
 from planner.parallel.step import optimizer_step_seconds
 from planner.step_time.clock import StepClock
@@ -225,6 +225,11 @@ def test_a_step_is_its_schedule(trace_of):
     bubble = bubble_seconds(time, 8, plan)
     slowest = max(f + b for f, b in time.stages)
     assert step == pytest.approx(8 * slowest + bubble + time.optimizer_seconds)
+    first = trace_of(pp=4)
+    assert (
+        time.optimizer_seconds
+        >= timed(replace(first, meta={**first.meta, STAGES: ()})).optimizer_seconds
+    )
     assert 0 < bubble < 3 * slowest + 6 * time.send + 1e-9
 
 
