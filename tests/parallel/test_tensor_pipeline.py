@@ -10,6 +10,7 @@ from planner.devices.lookup import find_device
 from planner.errors import QuestionError
 from planner.memory.peak import peak_allocated
 from planner.models.resolve import resolve
+from planner.parallel.model.narrow import types
 from planner.parallel.model.schedule import in_flight, schedule_seconds
 from planner.parallel.model.sequence import TENSOR
 from planner.parallel.pipelined import WAITS, PipelinedTime, bubble_seconds
@@ -254,3 +255,21 @@ def test_what_does_not_divide_is_refused_in_one_line(facts, recipe):
     check_split(facts, recipe, False, ParallelPlan(tp=2))
     with pytest.raises(QuestionError, match="not planned together"):
         check_split(facts, recipe, True, ParallelPlan(tp=2))
+
+
+@pytest.mark.parametrize("model_type", types())
+def test_every_listed_type_can_be_narrowed_and_cut(model_type, recipe, tmp_path):
+    config = CONFIG | {"model_type": model_type, "num_hidden_layers": 2, "head_dim": 32}
+    config = {k: v for k, v in config.items() if k != "architectures"} | {"pad_token_id": 0}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    facts = resolve(str(tmp_path), task="causal_lm", offline=True)
+    plan = ParallelPlan(tp=2, pp=2)
+    whole = trace_for(facts, recipe)
+    narrow = trace_for(rank_facts(facts, plan), recipe)
+    first = rank_source(whole, narrow, plan).at(**POINT)
+    own, alone = timed(first, tp=2, pp=2), timed(whole.at(**POINT))
+    assert own.model_flops * 4 == pytest.approx(alone.model_flops, rel=1e-6)
+    # attention and MLP of one block, with the embedding or with the head
+    begins, ends = first.meta[TENSOR], stages_of(first)[-1].meta[TENSOR]
+    assert (begins.gathers, begins.scatters) == ((2, 3), (3, 2))
+    assert (ends.gathers, ends.scatters) == ((3, 2), (2, 3))
