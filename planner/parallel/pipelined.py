@@ -28,8 +28,9 @@ Values = np.ndarray | float
 
 @dataclass(frozen=True)
 class PipelinedTime(StepTime):
-    """Of the slowest stage. ``stages``: (forward, backward) seconds of one micro-batch on the
-    first, the middle ones (where there are any) and the last; ``send``: from stage to stage.
+    """Of the slowest stage, with the longest update of all. ``stages``: (forward, backward)
+    seconds of one micro-batch on the first, the middle ones (where there are any) and the last;
+    ``send``: from stage to stage.
     ``model_flops`` and ``hardware_flops`` are those of a device on average."""
 
     stages: tuple[tuple[Values, Values], ...] = ()
@@ -129,7 +130,9 @@ def pipelined(
         counts = [1, *([parallel.pp - 2] if len(values) > 2 else []), 1]
         return sum(n * v for n, v in zip(counts, values, strict=True)) / parallel.pp
 
-    update = of_slowest([t.optimizer_seconds for t in times])
+    # the next step begins when every stage has updated
+    update = np.max([np.asarray(t.optimizer_seconds) for t in times], axis=0)
+    update = update if np.ndim(update) else float(update)
     figures = {
         name: of_slowest([getattr(t, name) for t in times])
         for name in ("forward_seconds", "backward_seconds", "device_busy_seconds", "sigma_log")

@@ -18,7 +18,7 @@ import numpy as np
 from planner.errors import FieldName, QuestionError
 from planner.models.facts import ModelFacts
 from planner.parallel.model.narrow import of_rank
-from planner.parallel.model.places import EMBEDDING, places_of
+from planner.parallel.model.places import EMBEDDING, places_of, unplaced
 from planner.parallel.model.schedule import in_flight as flying
 from planner.parallel.model.sequence import in_parts
 from planner.parallel.model.stages import FIRST, LAST, MIDDLE, STAGES, cut_to, in_flight
@@ -56,6 +56,8 @@ def check_split(facts: ModelFacts, recipe: Recipe, has_teacher: bool, plan: Para
         why = "models beside the trained one are"
     elif recipe.has_adapters or recipe.load_in or recipe.strategy not in ("fine_tune", "scratch"):
         why = "adapters, frozen and quantised weights are"
+    elif recipe.compile:
+        why = "compiled steps (torch.compile, float8), whose operations name no module, are"
     elif recipe.offload or recipe.optimizer_in_backward:
         why = f"{FieldName('offload')} and {FieldName('optimizer_in_backward')} are"
     if why is not None:
@@ -111,8 +113,14 @@ def rank_source(whole: TraceSource, narrow: TraceSource, parallel: ParallelPlan)
 
 
 def rank_trace(narrow: StepTrace, whole: StepTrace, parallel: ParallelPlan) -> StepTrace:
-    """The step of a rank of the first stage. Raises QuestionError for a model without an embedding
-    of tokens before its blocks."""
+    """The step of a rank of the first stage. Raises QuestionError for a model whose embedding,
+    attentions and MLPs are not found."""
+    if unplaced(narrow, places_of(narrow, _blocks(narrow))):
+        raise QuestionError(
+            "its blocks' products are not told apart as attention and MLP",
+            where=FieldName("tensor_parallel" if parallel.tp > 1 else "pipeline_parallel"),
+            mend="Share the model's state over the devices: parallel fsdp",
+        )
     hidden, own = _hidden(narrow), {key: whole.meta[key] for key in OF_WHOLE if key in whole.meta}
     stages = [FIRST, MIDDLE, LAST] if parallel.pp > 2 else [FIRST, LAST]
     made = []

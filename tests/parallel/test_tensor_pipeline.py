@@ -1,6 +1,7 @@
 """Tensor and pipeline parallelism: what ranks and stages have, send and wait for."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,11 +10,12 @@ from planner.devices.lookup import find_device
 from planner.errors import QuestionError
 from planner.memory.peak import peak_allocated
 from planner.models.resolve import resolve
+from planner.parallel.model.narrow import types
 from planner.parallel.model.schedule import in_flight, schedule_seconds
 from planner.parallel.model.sequence import TENSOR
 from planner.parallel.pipelined import WAITS, PipelinedTime, bubble_seconds
 from planner.parallel.plan import ALONE, ParallelPlan, plans_for
-from planner.parallel.ranks import check_split, rank_facts, rank_source, stages_of
+from planner.parallel.ranks import STAGES, check_split, rank_facts, rank_source, stages_of
 from planner.parallel.shared_time import shared_time
 from planner.parallel.step import optimizer_step_seconds
 from planner.step_time.clock import StepClock
@@ -187,6 +189,15 @@ def test_collectives_of_a_block_are_megatrons(trace_of):
     assert time.seconds == pytest.approx(alone.seconds + time.by_kind[WAITS])
 
 
+def test_compiled_steps_name_no_modules_and_are_refused(facts, recipe):
+    plan, compiled = ParallelPlan(tp=2), replace(recipe, compile=True)
+    with pytest.raises(QuestionError, match="compiled steps"):
+        check_split(facts, compiled, False, plan)
+    source = trace_for(rank_facts(facts, plan), compiled)
+    with pytest.raises(QuestionError, match="not told apart"):
+        rank_source(trace_for(facts, compiled), source, plan).at(**POINT)
+
+
 @pytest.mark.parametrize("stages", [1, 2, 4, 8])
 @pytest.mark.parametrize("micro_batches", [8, 16, 200])
 @pytest.mark.parametrize("chunks", [1, 2, 3])
@@ -215,6 +226,11 @@ def test_a_step_is_its_schedule(trace_of):
     bubble = bubble_seconds(time, 8, plan)
     slowest = max(f + b for f, b in time.stages)
     assert step == pytest.approx(8 * slowest + bubble + time.optimizer_seconds)
+    first = trace_of(pp=4)
+    assert (
+        time.optimizer_seconds
+        >= timed(replace(first, meta={**first.meta, STAGES: ()})).optimizer_seconds
+    )
     assert 0 < bubble < 3 * slowest + 6 * time.send + 1e-9
 
 
@@ -239,3 +255,21 @@ def test_what_does_not_divide_is_refused_in_one_line(facts, recipe):
     check_split(facts, recipe, False, ParallelPlan(tp=2))
     with pytest.raises(QuestionError, match="not planned together"):
         check_split(facts, recipe, True, ParallelPlan(tp=2))
+
+
+@pytest.mark.parametrize("model_type", types())
+def test_every_listed_type_can_be_narrowed_and_cut(model_type, recipe, tmp_path):
+    config = CONFIG | {"model_type": model_type, "num_hidden_layers": 2, "head_dim": 32}
+    config = {k: v for k, v in config.items() if k != "architectures"} | {"pad_token_id": 0}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    facts = resolve(str(tmp_path), task="causal_lm", offline=True)
+    plan = ParallelPlan(tp=2, pp=2)
+    whole = trace_for(facts, recipe)
+    narrow = trace_for(rank_facts(facts, plan), recipe)
+    first = rank_source(whole, narrow, plan).at(**POINT)
+    own, alone = timed(first, tp=2, pp=2), timed(whole.at(**POINT))
+    assert own.model_flops * 4 == pytest.approx(alone.model_flops, rel=1e-6)
+    # attention and MLP of one block, with the embedding or with the head
+    begins, ends = first.meta[TENSOR], stages_of(first)[-1].meta[TENSOR]
+    assert (begins.gathers, begins.scatters) == ((2, 3), (3, 2))
+    assert (ends.gathers, ends.scatters) == ((3, 2), (2, 3))

@@ -1,11 +1,13 @@
 """Questions about devices that share a model's layers."""
 
+from typing import Any
+
 import pytest
 
 from planner import estimate
 from planner.errors import QuestionError
 
-ASKED = dict(
+ASKED: dict[str, Any] = dict(
     samples=100_000,
     tokens_per_sample=1024,
     gpu="h100-sxm",
@@ -18,18 +20,23 @@ ASKED = dict(
 MODEL = "Llama-3.2-1B"
 
 
+def asked(**fields: Any) -> Any:
+    question: Any = ASKED | fields
+    return estimate(MODEL, **question)
+
+
 def said(document):
     return [line["text"] for line in document["first_lines"]]
 
 
 @pytest.fixture(scope="module")
 def both():
-    return estimate(MODEL, **ASKED, tensor_parallel=2, pipeline_parallel=2)
+    return asked(tensor_parallel=2, pipeline_parallel=2)
 
 
 def test_one_of_each_is_what_it_was():
-    plain = estimate(MODEL, **ASKED)["options"]
-    same = estimate(MODEL, **ASKED, tensor_parallel=1, pipeline_parallel=1)["options"]
+    plain = asked()["options"]
+    same = asked(tensor_parallel=1, pipeline_parallel=1)["options"]
     assert plain == same and "layers" not in plain[0]["step"]
 
 
@@ -46,8 +53,7 @@ def test_the_answer_says_what_ranks_send_and_the_bubble(both):
 
 
 def test_a_pipeline_that_is_not_filled_is_said():
-    few = ASKED | {"global_batch": 2, "gpus": 4}
-    found = estimate(MODEL, **few, pipeline_parallel=4)
+    found = asked(global_batch=2, gpus=4, pipeline_parallel=4)
     assert any("do not fill 4 stages" in text for text in said(found))
 
 
@@ -62,11 +68,11 @@ def test_a_pipeline_that_is_not_filled_is_said():
 )
 def test_what_is_not_planned_is_refused(fields, why):
     with pytest.raises(QuestionError, match=why):
-        estimate(MODEL, **ASKED, **fields)
+        asked(**fields)
 
 
 def test_adapters_and_odd_divisions_are_refused():
     with pytest.raises(QuestionError, match="not planned together with tensor"):
-        estimate(MODEL, **ASKED | {"strategy": ["lora"]}, tensor_parallel=2)
+        asked(strategy=["lora"], tensor_parallel=2)
     with pytest.raises(QuestionError, match="16 layers do not divide among 3 stages"):
-        estimate(MODEL, **ASKED | {"gpus": 6}, pipeline_parallel=3)
+        asked(gpus=6, pipeline_parallel=3)

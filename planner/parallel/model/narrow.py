@@ -39,6 +39,11 @@ def _rows() -> dict[str, Keys]:
     }
 
 
+def types() -> tuple[str, ...]:
+    """The types of models that can be narrowed."""
+    return tuple(sorted(_rows()))
+
+
 def keys_of(facts: ModelFacts) -> Keys | None:
     """None for an architecture that no row has."""
     return _rows().get(str((facts.config or {}).get("model_type")))
@@ -52,7 +57,7 @@ def of_rank(facts: ModelFacts, tensor: int, stages: int) -> ModelFacts:
     if keys is None or facts.task != "causal_lm" or facts.quantization is not None:
         raise QuestionError(
             f"{facts.name} is not planned with {asked}: only plain decoder language models of "
-            f"the types {', '.join(sorted(_rows()))} are",
+            f"the types {', '.join(types())} are",
             where=asked,
             mend="Share its state over the devices: parallel fsdp",
         )

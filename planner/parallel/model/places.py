@@ -14,8 +14,16 @@ from planner.trace.table import PHASES, StepTrace
 FORWARD = PHASES.index("forward")
 RECOMPUTE, BACKWARD = PHASES.index("recompute"), PHASES.index("backward")
 OPTIMIZER = PHASES.index("optimizer")
-#: Parts of a module's operations that are products.
-PRODUCTS = ("aten.mm.", "aten.addmm.", "aten.bmm.", "planner.attention.")
+#: Names of products with a weight; of attention.
+PRODUCTS = (
+    "aten.mm.",
+    "aten.addmm.",
+    "aten._scaled_mm.",
+    "planner.scaled_mm.",
+    "aten.bmm.",
+    "aten.linear.",
+)
+ATTENTION = ("planner.attention.",)
 EMBEDDING = "aten.embedding."
 
 
@@ -41,12 +49,12 @@ def places_of(trace: StepTrace, blocks: Mapping[int, str]) -> Places:
     count = len(trace.modules)
     block = np.zeros(count, dtype=bool)
     block[list(blocks)] = True
-    named = np.array([s.op.startswith(PRODUCTS) for s in trace.signatures])
+    named = np.array([s.op.startswith(PRODUCTS + ATTENTION) for s in trace.signatures])
     looked_up = np.array([s.op.startswith(EMBEDDING) for s in trace.signatures])
     embedding = np.zeros(count, dtype=bool)
     embedding[trace.op_module[looked_up[trace.op_signature]]] = True
     embedding &= ~block
-    working = set(trace.op_module[named[trace.op_signature]].tolist())
+    working = set(trace.op_module[named[trace.op_signature]].tolist()) | _with_matrices(trace)
     found = {_child(trace.modules[m], blocks[m]) for m in working if m in blocks}
     regions = tuple(sorted(name for name in found if name))
     number = {name: index for index, name in enumerate(regions)}
@@ -60,6 +68,17 @@ def places_of(trace: StepTrace, blocks: Mapping[int, str]) -> Places:
     norm[list(working)] = False
     before, behind = _ends(trace, block, embedding)
     return Places(block, of_region >= 0, embedding, norm, regions, of_region, before, behind)
+
+
+def _with_matrices(trace: StepTrace) -> set[int]:
+    """Modules that have a weight of two dimensions, whatever the name of its product."""
+    one = trace.monomials.index("1")
+    weights = np.flatnonzero((trace.birth < 0) & (trace.category == WEIGHTS))
+    is_matrix = [
+        sum(int(n) > 1 for n in trace.forms[list(trace.sizes[int(size)][0]), one]) > 1
+        for size in trace.size[weights]
+    ]
+    return set(trace.storage_module[weights[np.array(is_matrix, dtype=bool)]].tolist())
 
 
 def _child(path: str, block: str) -> str:
@@ -88,3 +107,11 @@ def _ends(
             behind |= phase & (at < first) & ~before
             before |= phase & (at > last)
     return before, behind
+
+
+def unplaced(trace: StepTrace, places: Places) -> bool:
+    """Whether a block's product stands outside its attention and MLP: a step whose operations name
+    no modules, as a compiled one."""
+    product = np.array([s.op.startswith(PRODUCTS) for s in trace.signatures])
+    aside = places.block & ~places.region
+    return not places.regions or bool((product[trace.op_signature] & aside[trace.op_module]).any())

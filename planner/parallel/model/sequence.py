@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.memory.lifetimes import ACTIVATIONS, TEMPORARY, first_optimizer_operation
-from planner.parallel.model.places import BACKWARD, FORWARD, RECOMPUTE, Places
+from planner.parallel.model.places import BACKWARD, FORWARD, PRODUCTS, RECOMPUTE, Places
 from planner.trace.table import Operand, Signature, StepTrace
 
 #: The name of a trace's attribute that counts what tensor-parallel ranks send each other.
@@ -97,7 +97,7 @@ def _sending(trace: StepTrace, places: Places, size: int, rows: int) -> TensorSe
         return len(np.unique(region[(trace.op_phase == phase) & (region >= 0)]))
 
     forward, backward = passed(FORWARD), passed(BACKWARD)
-    products = np.array([".mm." in s.op or ".addmm." in s.op for s in trace.signatures])
+    products = np.array([s.op.startswith(PRODUCTS) for s in trace.signatures])
     again = (trace.op_phase == RECOMPUTE) & (region >= 0) & products[trace.op_signature]
     repeated = len(np.unique(region[again]))
     first = int(bool((places.before & (trace.op_phase == FORWARD)).any()))

@@ -257,8 +257,7 @@ class DeviceGrid:
         return float(each.min()) / parallel.data_parallel
 
     def _seconds_each(self, micro_batch: int, parallel: ParallelPlan) -> float:
-        """A padded token (or sample) on one device, the update shared by the global batch, a
-        pipeline's bubble by its micro-batches."""
+        """A padded token (or sample) on one device, with its share of the update and a bubble."""
         time, batch = self.time(micro_batch), self.shared.choices.global_batch
         shared = time.optimizer_seconds / accumulation_steps(batch, micro_batch, ALONE)
         shared += bubble_share(time, self._accumulation(micro_batch, parallel), parallel)
