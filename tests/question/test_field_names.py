@@ -22,13 +22,19 @@ OTHERS = ("--format=csv", "docker run --shm-size")
 
 #: Files whose flags are not the planner's: git's, the names of colours in a style sheet, and those
 #: of the scripts that a recipe writes.
-FOREIGN = ("diff/git.py", "serve/api/pages.py", "recipe/readme.py")
+FOREIGN = ("diff/git.py", "serve/api/pages.py", "recipe/readme.py", "recipe/launching/files.py")
+#: A program of its own, which torchrun starts.
+PROGRAM = "calibrate/collectives/"
 
 
 def deep_files():
     files = {f.relative_to(PACKAGE).as_posix(): f for f in sorted(PACKAGE.rglob("*.py"))}
     assert set(FOREIGN) <= set(files)
-    return [f for name, f in files.items() if not name.startswith("cli/") and name not in FOREIGN]
+    return [
+        f
+        for name, f in files.items()
+        if not name.startswith(("cli/", PROGRAM)) and name not in FOREIGN
+    ]
 
 
 def texts(file):
