@@ -15,7 +15,7 @@ def test_a_model_without_checkpointing_is_planned_by_the_first_policy(monkeypatc
         def trace(self):
             raise NoCheckpointingError("this model has no gradient checkpointing")
 
-    def one(_self, _stage, policy, _spec):
+    def one(_self, _stage, policy, _spec, _parallel):
         return SimpleNamespace(shared=Shared(policy))
 
     monkeypatch.setattr(grids.Grids, "_one", one)

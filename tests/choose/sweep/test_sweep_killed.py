@@ -51,6 +51,8 @@ def started(folder: Path, *more: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a child of a shell's background job would ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
