@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from planner.cost.reliability.failures import systems
 from planner.errors import PlannerError
 from planner.parallel.data_parallel import exposed_seconds
 from planner.plan.around.layers import layer_values
@@ -42,7 +41,6 @@ def scaling(found: Survey, shown: Candidate) -> Json:
         "weak": _weak(found.problem, rows),
         "pays_up_to": best,
         "why": None if beyond is None else beyond["most_lost_to"],
-        "largest_counted": max(system.devices for system in systems()),
     }
 
 

@@ -12,13 +12,12 @@ from typing import Any
 import yaml
 
 from planner import tables, units
+from planner.parallel.network import network_of
 from planner.recipe.launching.sharing import FSDP, STAGES, parallel_of, sharing_keys
 from planner.recipe.planned import Planned
 
 PORT = 29500
 TABLE = ("recipe_scripts", "accelerators.csv")
-#: Devices of one machine where an offer is of single ones or says nothing: as clusters have them.
-TOGETHER = 8
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,9 @@ class Places:
 def places(planned: Planned) -> Places:
     devices, offer = parallel_of(planned).devices, planned.option.rented.offer
     size = offer.gpu_count or 1 if offer is not None else 1
-    size = size if size > 1 else TOGETHER
+    if size == 1 and devices > 1:
+        # offers of single devices: machines as the plan's network has them
+        size = network_of(planned.option.rented.spec, devices).devices_per_node
     nodes = math.ceil(devices / size)
     wall = planned.option.run.wall_hours
     return Places(nodes, math.ceil(devices / nodes), wall.p50, wall.p90)
