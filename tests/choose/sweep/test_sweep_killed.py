@@ -147,7 +147,14 @@ def test_two_sweeps_do_not_write_to_one_journal(tmp_path, questions):
             sweep(tmp_path / "grid.yaml", tmp_path / "answers.jsonl", where=HERE)
 
 
-@pytest.mark.parametrize("held", [b"", b"something else", gzip.compress(b"[1]\n")])
+FOREIGN_FILES = {
+    "nothing": b"",
+    "text": b"something else",
+    "another gzip": gzip.compress(b"[1]\n"),
+}
+
+
+@pytest.mark.parametrize("held", FOREIGN_FILES.values(), ids=FOREIGN_FILES)
 def test_a_file_that_is_no_journal_is_not_written_over(tmp_path, questions, held):
     output = tmp_path / "answers.jsonl"
     (tmp_path / f"answers.jsonl{SUFFIX}").write_bytes(held)
