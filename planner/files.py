@@ -1,14 +1,58 @@
-"""Files written whole or not at all; a write that fails is one line."""
+"""Files written whole or not at all, and read whole only where they are files of a sane size."""
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from planner.errors import MachineError, QuestionError
+
+#: The largest file that is read whole: settings, tables beside data, profiles.
+MOST_BYTES = 64 * 2**20
+
+
+class UnfitFileError(OSError):
+    """A file that is not read whole: no regular one, or too large. Whoever catches what the
+    system raises for a file catches it too."""
+
+    def __init__(self, reason: str):
+        super().__init__(reason)
+        self.strerror = reason
+
+
+def read_bytes(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
+    """A whole file. A pipe without a writer, which would be waited for, and a device without an
+    end are not read. Raises UnfitFileError for those and for more than ``most_bytes``, OSError as
+    the system does."""
+    nonblocking = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, os.O_RDONLY | nonblocking), "rb") as handle:
+        found = os.fstat(handle.fileno())
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(21, "is a folder", str(path))
+        if not stat.S_ISREG(found.st_mode):
+            raise UnfitFileError("no regular file")
+        if found.st_size > most_bytes:
+            raise UnfitFileError(f"larger than {most_bytes // 2**20} MiB")
+        data = handle.read(most_bytes + 1)
+    if len(data) > most_bytes:  # it has grown, or says no size
+        raise UnfitFileError(f"larger than {most_bytes // 2**20} MiB")
+    return data
+
+
+def read_text(
+    path: Path,
+    most_bytes: int = MOST_BYTES,
+    *,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+) -> str:
+    """As ``read_bytes``, decoded; line ends become one sign as Python's own reading makes them."""
+    text = read_bytes(path, most_bytes).decode(encoding, errors)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def write(path: Path, made: str | bytes) -> None:

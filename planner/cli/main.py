@@ -3,6 +3,7 @@ the one called."""
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import io
@@ -183,6 +184,8 @@ with_switches(cli)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
     process_begins()
+    if sys.stdout is None or sys.stderr is None:
+        _reopen()
     # looking for plugins reads every installed package's metadata
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     # starting threads is half of numpy's import; the arrays here are small
@@ -194,6 +197,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     sys.exit(run(arguments))
+
+
+def _reopen() -> None:
+    """A process may be started with a closed stream, for which Python puts None: what is written to
+    it is refused as a full disk is, or lost where it is that of errors."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")
+    if sys.stdout is None:
+        sys.stdout = _Closed()
+
+
+class _Closed(io.TextIOBase):
+    """Standard output that nobody opened."""
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return False
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EBADF, "standard output is closed")
 
 
 def run(arguments: list[str]) -> int:
@@ -216,6 +241,11 @@ def run(arguments: list[str]) -> int:
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
         return _reader_left()
+    except OSError as error:
+        if not _of_output(error):
+            return _unexpected(error, arguments)
+        _discard_output()
+        return _fail(f"the answer could not be written: {error.strerror or error}", MACHINE_FAILED)
     except SystemExit:
         # where the reader has gone, click puts another stream in the place of standard output and
         # leaves with 1, which would say that a limit is broken
@@ -224,6 +254,21 @@ def run(arguments: list[str]) -> int:
         raise
     except Exception as error:  # the last net: a bug or a machine failure, never a traceback
         return _unexpected(error, arguments)
+
+
+def _of_output(error: OSError) -> bool:
+    """Whether standard output is what fails: what is opened by its name has a name."""
+    return error.filename is None and error.errno in (
+        *(errno.ENOSPC, errno.EBADF, errno.EIO, errno.EFBIG, errno.EDQUOT),
+    )
+
+
+def _discard_output() -> None:
+    """What still waits to be written is given up, lest the interpreter tries again at its end."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError, AttributeError):
+        sys.stdout = open(os.devnull, "w")
 
 
 def _fail(line: str, code: int) -> int:

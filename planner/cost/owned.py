@@ -15,6 +15,9 @@ from planner.today import today
 
 HOURS_PER_YEAR = 8766.0  # of 365.25 days
 WATTS_PER_KW = 1000.0
+#: Nobody owns a device for less than an hour, or longer than computers exist.
+SHORTEST_YEARS, LONGEST_YEARS = 1e-3, 100.0
+LEAST_UTILISATION = 1e-3
 
 
 def owned(
@@ -36,15 +39,16 @@ def owned(
     """
     if not (
         usd >= 0
-        and years > 0
-        and 0 < utilisation <= 1
+        and SHORTEST_YEARS <= years <= LONGEST_YEARS
+        and LEAST_UTILISATION <= utilisation <= 1
         and usd_per_kwh >= 0
         and all(map(math.isfinite, (usd, years, usd_per_kwh)))
     ):
         raise QuestionError(
             "a purchase that cannot be",
             where=FieldName("owned_usd"),
-            mend="Give a price, years above 0, a utilisation between 0 and 1, and USD per kWh",
+            mend=f"Give a price, {SHORTEST_YEARS:g} to {LONGEST_YEARS:g} years, a utilisation of "
+            f"{LEAST_UTILISATION:g} to 1, and USD per kWh",
         )
     if watts is None and spec.tdp_watts is None:
         raise QuestionError(

@@ -24,6 +24,11 @@ BAD_SHARE = 0.01  # the share of unreadable records that is skipped with a warni
 SNIFF_BYTES = 8192
 TAIL_BYTES = 2**16
 RATIO_BYTES = 2**20
+#: What comes out of RATIO_BYTES of text is some megabytes; a file of one letter expands without
+#: end.
+MOST_AHEAD = 64 * 2**20
+#: Lines of a compressed file that are read from its start: one of short lines has no more to show.
+MOST_LINES = 2_000_000
 _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
@@ -248,14 +253,20 @@ def _compressed(files: Sequence[Path], budget: Budget) -> Chunks:
 
 
 def _compressed_file(file: Path, share: int, budget: Budget) -> tuple[Chunk, bool]:
-    size, read, lines = file.stat().st_size, 0, []
+    size, read, blank, lines = file.stat().st_size, 0, 0, []
     with file.open("rb") as raw:
         stream = COMPRESSED.get(file.suffix.lower(), lambda handle, mode: handle)(raw, "rb")
         try:
-            while read < share and (line := _line(stream, file, budget.longest_record_bytes)):
-                lines.append(line)
+            line = b"\n"
+            while read < share and len(lines) + blank < MOST_LINES and line:
+                line = _line(stream, file, budget.longest_record_bytes)
                 read += len(line)
-            done = read < share
+                if line.strip():
+                    lines += [b"\n"] * blank + [line]
+                    blank = 0
+                elif line:
+                    blank += 1  # counts only where a line follows, for the places of errors
+            done = not line
             span = size if done else max(1, round(_compressed_bytes(stream, raw, size, read)))
         except BROKEN_COMPRESSION as error:
             raise DataError(
@@ -270,6 +281,6 @@ def _compressed_bytes(stream: BinaryIO, raw: BinaryIO, size: int, read: int) -> 
     """Compressed bytes behind the first ``read`` bytes that came out. Decompressors read ahead some
     kB, so that the ratio is taken over at least RATIO_BYTES of the file, or all of it."""
     ahead = 0
-    while raw.tell() < RATIO_BYTES and (data := stream.read(2**16)):
+    while raw.tell() < RATIO_BYTES and ahead < MOST_AHEAD and (data := stream.read(2**16)):
         ahead += len(data)
     return min(size, raw.tell()) * read / (read + ahead)

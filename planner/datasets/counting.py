@@ -21,7 +21,8 @@ from planner.datasets.templates import sentences
 from planner.datasets.templates.chat_template import ChatTemplate
 from planner.datasets.templates.choosing import ModelText, chosen_template, stand_in
 from planner.datasets.templates.lengths import RenderedLengths, rendered_lengths
-from planner.datasets.tokens import TokenCounter, TokenizerFile, special_tokens
+from planner.datasets.tokenizer import TokenizerFile
+from planner.datasets.tokens import TokenCounter, special_tokens
 from planner.errors import DataError, FieldName
 from planner.first_lines import FirstLine
 from planner.question.training_setting import PAIRS, PROMPTS, TEXTS

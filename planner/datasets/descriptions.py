@@ -4,19 +4,22 @@ of a folder."""
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from planner.datasets.readers.json_document import records_of
 from planner.errors import DataError
+from planner.files import read_text
+from planner.json_text import loads
 
 Row = dict[str, Any]
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.tsv")
 TABLE_FOLDERS = ("annotations", "meta", "metadata", "labels")
 TABLES = (".csv", ".tsv", ".jsonl", ".txt", ".json")
 MOST_TABLES, MOST_BYTES = 20, 64 * 2**20
+#: The table that describes a whole folder: some hundred bytes for each of a million files.
+LARGEST_TABLE = 512 * 2**20
 NAMED = 0.5  # of a table's cells that must name files of the folder
 PLAIN_COLUMNS = ("id", "text", "normalized_text")  # LJSpeech's table, which has no header
 
@@ -44,7 +47,7 @@ def beside(file: Path) -> Row:
     text = next((t for s in (".txt", ".caption") if (t := file.with_suffix(s)).is_file()), None)
     if text is None:
         return {}
-    return {"text": text.read_text("utf-8", errors="replace").strip()}
+    return {"text": read_text(text, errors="replace").strip()}
 
 
 def _tables(root: Path) -> list[Path]:
@@ -91,15 +94,15 @@ def _file_column(rows: Sequence[Row], by_name: dict[str, Path]) -> str | None:
 
 def _rows(file: Path, optional: bool = False) -> list[Row]:
     try:
-        text = file.read_text("utf-8-sig")
+        text = read_text(file, LARGEST_TABLE, encoding="utf-8-sig")
         if file.suffix.lower() in (".jsonl", ".json"):
             lines = [text] if file.suffix.lower() == ".json" else text.splitlines()
-            values = [json.loads(line) for line in lines if line.strip()]
+            values = [loads(line) for line in lines if line.strip()]
             if len(values) == 1:
                 values = records_of(values[0], file)[0]
             return [row for row in values if isinstance(row, dict)]
         return _delimited(text, file)
-    except (ValueError, csv.Error, DataError) as error:
+    except (OSError, ValueError, csv.Error, DataError) as error:
         if optional:
             return []
         raise DataError(
@@ -138,7 +141,7 @@ def _transcripts(
     """LibriSpeech: ``84-121123.trans.txt`` with ``84-121123-0001 THE WORDS`` a line."""
     for folder in {file.parent for file in files}:
         for table in folder.glob("*.trans.txt"):
-            for line in table.read_text("utf-8", errors="replace").splitlines():
+            for line in read_text(table, errors="replace").splitlines():
                 name, _, words = line.partition(" ")
                 if name in by_name and words:
                     found.setdefault(by_name[name], []).append({"text": words})

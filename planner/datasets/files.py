@@ -48,6 +48,8 @@ def locate(path: Path) -> tuple[Reader, list[Path], tuple[str, ...]]:
             where=str(path),
             mend=f"Supported: {supported()}",
         )
+    if not path.is_file():
+        raise DataError("no regular file: a pipe or a device has no end", where=str(path))
     if path.stat().st_size == 0:
         raise DataError("the file is empty: there is nothing to count", where=str(path))
     return reader, [path], ()
@@ -59,8 +61,8 @@ def _folder(folder: Path) -> tuple[Reader, list[Path], tuple[str, ...]]:
         if claimed is not None:
             return reader, *claimed
     groups: dict[str, tuple[Reader, list[Path]]] = {}
-    count = 0
-    for file in _walk(folder):
+    count, left_out = 0, LeftOut()
+    for file in _walk(folder, left_out):
         count += 1
         reader = reader_for(file)
         if reader is not None and not BESIDE.fullmatch(file.name):
@@ -71,6 +73,7 @@ def _folder(folder: Path) -> tuple[Reader, list[Path], tuple[str, ...]]:
             if count
             else "the folder is empty: there is nothing to count"
         )
+        problem = "; ".join([problem, *left_out.notes()])
         raise DataError(problem, where=str(folder), mend=f"Supported: {supported()}")
     _drop_companions(groups)
     sizes = {name: sum(f.stat().st_size for f in files) for name, (_, files) in groups.items()}
@@ -87,13 +90,53 @@ def _folder(folder: Path) -> tuple[Reader, list[Path], tuple[str, ...]]:
     )
     reader, files = groups[best]
     files, split = _train_files(sorted(files), folder)
-    return reader, files, notes + split
+    return reader, files, notes + split + left_out.notes()
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
-        yield from (Path(parent) / name for name in names if not name.startswith("."))
+class LeftOut:
+    """What lies in a folder and cannot be read: pipes and devices, which have no end, folders that
+    are not opened, links to nothing."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def notes(self) -> tuple[str, ...]:
+        if not self.names:
+            return ()
+        shown = ", ".join(self.names[:3]) + (", …" if len(self.names) > 3 else "")
+        return (f"left out, as no readable file or folder: {len(self.names)} ({shown})",)
+
+
+def _walk(folder: Path, left_out: LeftOut) -> Iterator[Path]:
+    """Regular files of a folder and those in it, however deep. Names with a dot before are not
+    looked at; links to folders are not followed."""
+    waiting = [folder]
+    while waiting:
+        inside, parent = [], waiting.pop()
+        try:
+            with os.scandir(parent) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            left_out.names.append(parent.name)
+            continue
+        for entry in found:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                inside += [] if entry.name.startswith("__") else [Path(entry.path)]
+            elif _is_file(entry):
+                yield Path(entry.path)
+            elif not entry.is_symlink() or not entry.is_dir():
+                left_out.names.append(entry.name)
+        waiting += reversed(inside)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a regular file, or a link to one. A link that leads in a circle is none."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _is_train(file: Path, root: Path) -> bool:

@@ -4,6 +4,8 @@ a medium is met."""
 from __future__ import annotations
 
 import io
+import os
+import warnings
 import wave
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,6 +16,13 @@ from planner.errors import MissingExtraError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
+
+
+#: Bytes that a program writes into a WAV's header when it does not know them yet: what was streamed
+#: says nothing about its length.
+STREAMED = 0x7FFFF000
+#: A week: no sample of a dataset is longer.
+LONGEST_SECONDS = 7 * 86_400.0
 
 
 class BrokenMediumError(Exception):
@@ -27,8 +36,11 @@ def image_size(handle: BinaryIO | Path) -> tuple[int, int]:
     except ImportError as error:
         raise MissingExtraError("pillow", "data", "Reading the sizes of images") from error
     try:
-        with Image.open(handle) as image:
-            return image.size
+        with warnings.catch_warnings():
+            # only the header is read: a picture as large as a bomb costs nothing here
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(handle) as image:
+                return image.size
     except Exception as error:  # Pillow's plugins raise nearly anything for a broken file
         if raised_by_planner(error):
             raise
@@ -41,7 +53,14 @@ def audio_seconds(handle: BinaryIO | Path, suffix: str) -> float:
     if suffix == ".wav":
         try:
             with wave.open(str(handle) if isinstance(handle, Path) else handle, "rb") as sound:
-                return sound.getnframes() / sound.getframerate()
+                frame = sound.getnchannels() * sound.getsampwidth()
+                held = _size_of(handle) // frame
+                if sound.getnframes() > held and sound.getnframes() * frame < STREAMED:
+                    raise BrokenMediumError(
+                        f"its header says {sound.getnframes():,} frames, and the file holds "
+                        f"{held:,} at most"
+                    )
+                return _plausible(min(sound.getnframes(), held) / sound.getframerate())
         except (wave.Error, EOFError, ZeroDivisionError):
             pass  # not plain PCM: soundfile knows more kinds of WAV
         if not isinstance(handle, Path):
@@ -54,11 +73,30 @@ def audio_seconds(handle: BinaryIO | Path, suffix: str) -> float:
         ) from error
     try:
         info = soundfile.info(str(handle) if isinstance(handle, Path) else handle)
-        return info.frames / info.samplerate
+        return _plausible(info.frames / info.samplerate)
+    except BrokenMediumError:
+        raise
     except Exception as error:  # soundfile raises its own and the codec's errors
         if raised_by_planner(error):
             raise
         raise BrokenMediumError(f"not a readable sound: {error}") from error
+
+
+def _plausible(seconds: float) -> float:
+    """The length that a header says. Raises BrokenMediumError for one that no recording has."""
+    if not 0 <= seconds <= LONGEST_SECONDS:
+        raise BrokenMediumError(f"its header says {seconds:,.0f} seconds")
+    return seconds
+
+
+def _size_of(handle: BinaryIO | Path) -> int:
+    """Bytes of a file or a stream, whose place stays."""
+    if isinstance(handle, Path):
+        return handle.stat().st_size
+    place = handle.tell()
+    size = handle.seek(0, os.SEEK_END)
+    handle.seek(place)
+    return size
 
 
 def measured(name: str, handle: BinaryIO | Path) -> dict[str, Any] | None:

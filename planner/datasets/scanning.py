@@ -33,11 +33,11 @@ from planner.datasets.tabular.layout import layout_of
 from planner.datasets.tabular.rows import rows_of
 from planner.datasets.tabular.series import series_of
 from planner.datasets.templates.choosing import ModelText
+from planner.datasets.tokenizer import TokenizerFile
 from planner.datasets.tokens import (
     BytesPerToken,
     Letters,
     TokenCounter,
-    TokenizerFile,
     is_by_letter,
 )
 from planner.errors import DataError, FieldName
@@ -158,7 +158,8 @@ def _counted(
         profile,
         bytes_on_disk=size,
         source=str(path),
-        first_lines=tuple(FirstLine("data", said) for said in before) + profile.first_lines,
+        # behind what the data are, which a short answer takes for known
+        first_lines=profile.first_lines + tuple(FirstLine("data", said) for said in before),
         assumptions=sample.assumptions + profile.assumptions,
     )
     return Scanned(profile, records, layout, lengths, counter)
@@ -196,7 +197,7 @@ def _tabular(
         series = series_of(records, given, str(path), sample.samples)
         layout = layout_of(series.columns, series.roles)
         found, lines = replace(profile, series=series), series.first_lines
-    found = replace(found, columns=layout.as_columns(), first_lines=(*said, *lines))
+    found = replace(found, columns=layout.as_columns(), first_lines=(*lines, *said))
     return Scanned(found, records, layout, None, counter)
 
 

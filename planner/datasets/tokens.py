@@ -4,21 +4,18 @@ script."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from planner import tables
-from planner.blame import raised_by_planner
 from planner.datasets.constants import constant
-from planner.errors import DataError, MissingExtraError, ProfileError
+from planner.errors import ProfileError
 
 CODE_SIGNS = "(){}[];=_<>"
-ENCODE_BYTES = 2**20  # handed to the tokenizer at once
 
 _SCRIPTS = {
     "cjk": re.compile(
@@ -155,75 +152,6 @@ def _western(text: str) -> list[tuple[str, float]]:
     return [
         (name, share) for name, share in (("numeric", numeric), (rest, 1 - numeric)) if share > 0
     ]
-
-
-class TokenizerFile:
-    """A ``tokenizer.json`` on disk, by the tokenizers library. Nothing is downloaded and no code of
-    the model runs."""
-
-    relative_error = 0.0
-
-    def __init__(self, path: str | Path) -> None:
-        """``path``: the file or its folder. Raises DataError, MissingExtraError."""
-        file = Path(path).expanduser()
-        file = file / "tokenizer.json" if file.is_dir() else file
-        if not file.is_file():
-            raise DataError(
-                "no tokenizer.json there",
-                where=str(file),
-                mend="Save it with tokenizer.save_pretrained(folder) of a fast tokenizer",
-            )
-        try:
-            from tokenizers import Tokenizer
-        except ImportError as error:
-            raise MissingExtraError(
-                "tokenizers", "data", "Counting tokens with a tokenizer.json"
-            ) from error
-        try:
-            self._model = Tokenizer.from_file(str(file))
-        except Exception as error:  # the library raises bare Exception
-            if raised_by_planner(error):
-                raise
-            raise DataError(f"not a tokenizer: {error}", where=str(file)) from error
-        self._model.no_truncation()
-        self._model.no_padding()
-        self.name = f"{file.parent.name}/{file.name}, {self._model.get_vocab_size():,} entries"
-
-    def special_tokens(self, pair: bool) -> int:
-        """What the tokenizer itself adds to a text or a pair of texts."""
-        return self._model.num_special_tokens_to_add(pair)
-
-    def encode(self, text: str) -> list[int]:
-        """The ids of one text without special tokens, on one core."""
-        return self._model.encode(_unicode(text), add_special_tokens=False).ids
-
-    def count(self, texts: Sequence[str]) -> np.ndarray:
-        out = np.zeros(len(texts), dtype=np.int64)
-        for start, stop in _pieces(texts):
-            batch = [_unicode(text) for text in texts[start:stop]]
-            for index, encoding in enumerate(
-                self._model.encode_batch(batch, add_special_tokens=False), start
-            ):
-                out[index] = len(encoding.ids)
-        return out
-
-
-def _unicode(text: str) -> str:
-    """A lone surrogate, which JSON can spell, is no Unicode text: the library refuses it."""
-    return text.encode("utf-8", errors="replace").decode("utf-8")
-
-
-def _pieces(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """(start, stop) of runs of about ENCODE_BYTES, so that encodings of few texts are alive at
-    once."""
-    start = size = 0
-    for index, text in enumerate(texts):
-        size += len(text)
-        if size >= ENCODE_BYTES:
-            yield start, index + 1
-            start, size = index + 1, 0
-    if start < len(texts):
-        yield start, len(texts)
 
 
 @cache

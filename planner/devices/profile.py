@@ -28,8 +28,11 @@ from planner.devices.layout import FORMAT, MARK, WrittenCurve, WrittenProfile
 from planner.devices.load import UnderLoad
 from planner.devices.load import read as read_load
 from planner.errors import FieldName, MachineError, ProfileError
+from planner.files import read_text
+from planner.json_text import loads
 from planner.moment import once
 from planner.operations.registry import family_kind, features_of
+from planner.seal import check_seal, sealed
 
 MOST_EXACT = 6000  # the newest are kept, so that a file stays under a megabyte
 MOST_BYTES = 64 * 2**20
@@ -170,10 +173,10 @@ def load(file: Path | str) -> DeviceProfile:
 
 @cache
 def _load(path: Path, _changed: int) -> DeviceProfile:
-    if path.stat().st_size > MOST_BYTES:
-        raise ProfileError("too large to be a device profile", where=str(path))
     try:
-        written = json.loads(path.read_text(encoding="utf-8"))
+        text = read_text(path, MOST_BYTES)
+        check_seal(text, str(path), AGAIN)
+        written = loads(text)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProfileError(
             f"not a device profile, or damaged: {error}", where=str(path), mend=AGAIN
@@ -309,13 +312,12 @@ def write(path: Path, text: str, what: str, mend: str | None = None) -> Path:
 
 
 def dumps(profile: DeviceProfile) -> str:
-    """Readable: one line a curve's point or an entry."""
+    """Readable: one line a curve's point or an entry, and one that tells whether one changed."""
     written = as_written(profile)
     curves = written.pop("curves")
     text = json.dumps(written, indent=1, ensure_ascii=False, default=str)
-    return (
-        text[:-2] + ',\n "curves": [\n' + ",\n".join(_curve_lines(c) for c in curves) + "\n ]\n}\n"
-    )
+    lines = ",\n".join(_curve_lines(c) for c in curves)
+    return sealed(text[:-2] + ',\n "curves": [\n' + lines + "\n ]\n}\n")
 
 
 def as_written(profile: DeviceProfile) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import MissingExtraError, ProfileError
+from planner.files import read_text
+from planner.json_text import loads
 from planner.ledger.database import LAYOUT
 from planner.ledger.record import MEASUREMENT, RunRecord, setup_types
 
@@ -22,6 +24,9 @@ _HEAD = ("id", "created", "kind", "source")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _GROUPS = ("", "measured_", "estimated_", "version_", "machine_")
 _PLAIN = (str, bool, int, float)
+
+#: An export holds some kilobytes a run.
+LARGEST_BYTES = 2**30
 
 
 def as_json(records: Iterable[RunRecord]) -> str:
@@ -34,7 +39,7 @@ def read_json(path: Path) -> Iterator[RunRecord]:
     """The runs of a file that ``as_json`` wrote. Raises ProfileError naming the first run that is
     wrong."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = loads(read_text(path, LARGEST_BYTES))
     except OSError as error:
         raise ProfileError(f"cannot be read: {error.strerror}", where=str(path)) from None
     except (ValueError, RecursionError) as error:

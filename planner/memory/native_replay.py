@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.errors import QuestionError
 from planner.memory.allocator import (
     LARGE_BUFFER,
     MIN_BLOCK,
@@ -31,6 +32,15 @@ _SHIFT = 40  # addresses up to 512 TiB
 _ADDRESS = (1 << _SHIFT) - 1
 _SIZE = ~_ADDRESS
 _SMALL = SMALL_SIZE // MIN_BLOCK
+
+
+def _check_end(units: int) -> None:
+    """Raises QuestionError beyond the addresses that a block is written with."""
+    if units > _ADDRESS:
+        raise QuestionError(
+            f"a step takes more than {_ADDRESS * MIN_BLOCK >> 40} TiB, which is not replayed",
+            mend="Use a smaller micro-batch or a shorter sequence",
+        )
 
 
 def plays(config: AllocatorConfig) -> bool:
@@ -192,6 +202,7 @@ class _Pool:
         wanted = segment_size(size * MIN_BLOCK) // MIN_BLOCK
         address = self.top
         self.top += wanted + 1
+        _check_end(self.top)
         self.reserved += wanted
         return wanted << _SHIFT | address
 
@@ -266,6 +277,7 @@ class _GrowingPool:
             self._taken(bisect_left(order, tail))
         grown = -(-(size - room) // self.page) * self.page
         self.top += grown
+        _check_end(self.top)
         return found + (grown << _SHIFT)
 
     def _taken(self, index: int) -> int:

@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from planner.errors import ModelError
+from planner.files import read_text
+from planner.json_text import loads
 
-MAX_HEADER_BYTES = 100 * 10**6  # the format's own limit
-MAX_INDEX_BYTES = 100 * 10**6
+#: The format allows 100 MB; the largest checkpoints' headers have a tenth of this, and a list of
+#: empty lists becomes 25 times its text in memory.
+MAX_HEADER_BYTES = 25 * 10**6
+MAX_INDEX_BYTES = 25 * 10**6
 DTYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -37,6 +42,8 @@ DTYPES = {
     "BOOL": "bool",
     "C64": "complex64",
 }
+#: Bits of an element that are not in its type's name.
+BITS = {"BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8}
 #: Tensors of weights packed several to an integer (GPTQ, AWQ, bitsandbytes, compressed-tensors,
 #: MXFP4, AQLM): their element count is not the parameter count. By what a name begins with.
 PACKED = (
@@ -98,7 +105,8 @@ def read_header(file: Path) -> dict[str, tuple[str, int]]:
     try:
         with file.open("rb") as handle:
             length = int.from_bytes(handle.read(8), "little")
-            if not 2 <= length <= min(MAX_HEADER_BYTES, file.stat().st_size - 8):
+            data_bytes = file.stat().st_size - 8 - length
+            if not 2 <= length <= MAX_HEADER_BYTES or data_bytes < 0:
                 raise ModelError(
                     "not a safetensors file: its header's length is impossible", where=str(file)
                 )
@@ -110,11 +118,14 @@ def read_header(file: Path) -> dict[str, tuple[str, int]]:
     if not isinstance(header, dict):
         raise ModelError("the safetensors header is not a JSON object", where=str(file))
     return {
-        name: _tensor(name, entry, file) for name, entry in header.items() if name != "__metadata__"
+        name: _tensor(name, entry, data_bytes, file)
+        for name, entry in header.items()
+        if name != "__metadata__"
     }
 
 
-def _tensor(name: str, entry: Any, file: Path) -> tuple[str, int]:
+def _tensor(name: str, entry: Any, data_bytes: int, file: Path) -> tuple[str, int]:
+    """(type, elements) of a tensor that lies within the file's data. Raises ModelError."""
     shape = entry.get("shape") if isinstance(entry, dict) else None
     sane = (
         isinstance(shape, list)
@@ -127,7 +138,38 @@ def _tensor(name: str, entry: Any, file: Path) -> tuple[str, int]:
             f"tensor {name[:60]!r} of the safetensors header has no sane dtype and shape",
             where=str(file),
         )
-    return DTYPES.get(dtype, dtype.lower()), math.prod(shape)
+    elements = math.prod(shape)
+    _check_place(name, entry.get("data_offsets"), dtype, elements, data_bytes, file)
+    return DTYPES.get(dtype, dtype.lower()), elements
+
+
+def _check_place(
+    name: str, offsets: Any, dtype: str, elements: int, data_bytes: int, file: Path
+) -> None:
+    """Raises ModelError where a tensor's bytes are not those of its shape, or are not there."""
+    numbers = isinstance(offsets, list) and [type(n) for n in offsets] == [int, int]
+    if not numbers or not 0 <= offsets[0] <= offsets[1]:
+        problem = f"tensor {name[:60]!r} of the safetensors header has no sane place"
+        raise ModelError(problem, where=str(file))
+    held, bits = offsets[1] - offsets[0], _bits(dtype)
+    if bits is not None and held * 8 != elements * bits:
+        raise ModelError(
+            f"tensor {name[:60]!r} has {elements:,} elements of {dtype} in {held:,} bytes",
+            where=str(file),
+            mend="The file is damaged: fetch it again",
+        )
+    if offsets[1] > data_bytes:
+        raise ModelError(
+            f"the header claims {offsets[1]:,} bytes of data, and the file holds {data_bytes:,}",
+            where=str(file),
+            mend="It is not wholly there: fetch it again",
+        )
+
+
+def _bits(dtype: str) -> int | None:
+    """Bits of an element; None for a type that is not known."""
+    digits = re.fullmatch(r"(?:BF|F|I|U|C)(\d+)", dtype)
+    return BITS.get(dtype, int(digits[1]) if digits else None)
 
 
 def _files(folder: Path) -> tuple[Path, ...]:
@@ -144,7 +186,7 @@ def _sharded(folder: Path, index: Path) -> tuple[Path, ...]:
     try:
         if index.stat().st_size > MAX_INDEX_BYTES:
             raise ModelError("the checkpoint's index is implausibly large", where=str(index))
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(loads(read_text(index, MAX_INDEX_BYTES))["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"the checkpoint's index cannot be read: {type(error).__name__}", where=str(index)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 from planner import tables
 from planner.errors import ModelError, UnknownNameError
+from planner.files import read_text
 from planner.models.class_names import class_of, model_type_of
 
 MAX_CONFIG_BYTES = 4 * 2**20
@@ -26,11 +28,26 @@ MAX_NESTING = 12
 SUPPLIED = "_model_type_from"
 FLOAT_TAG = "__float__"
 
+#: Keys that count or measure parts of a model under any name: each becomes tensors or modules.
+SIZES = re.compile(
+    r"(num|n)_\w+|widths?"
+    r"|\w+_(dims?|sizes?|layers|channels|heads|blocks|buckets|labels|experts|groups|widths?)"
+)
+MOST_OF_A_SIZE = 10**7
+#: Keys that become modules one by one, or a name each.
+DEPTHS = re.compile(
+    r"(num|n)_(\w+_)?(layers?|blocks|stages|resolutions)|\w+_(layers|blocks)|depths?"
+)
+#: Those of them that hold a number a stage where they hold a list, and no list of places.
+COUNTED = re.compile(r"(num|n)_\w+|depths?")
+MOST_OF_DEPTH = 1000
+MOST_LABELS = 10**6
+
 #: Upper bounds that no sane architecture passes; a config beyond them would hang the machine or
 #: overflow the arithmetic.
 LIMITS = {
     "vocab_size": 10**7,
-    "num_hidden_layers": 4000,
+    "num_hidden_layers": MOST_OF_DEPTH,
     "hidden_size": 10**6,
     "intermediate_size": 10**7,
     "num_attention_heads": 10**5,
@@ -44,6 +61,7 @@ LIMITS = {
     "num_experts": 10**4,
     "num_local_experts": 10**4,
     "type_vocab_size": 10**7,
+    "num_labels": MOST_LABELS,
 }
 
 #: The families' own names for the same fields.
@@ -107,7 +125,7 @@ def read_config(file: Path) -> dict[str, Any]:
                 f"larger than {MAX_CONFIG_BYTES // 2**20} MiB, which no model config is",
                 where=str(file),
             )
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(
             f"cannot be read: {error}", where=str(file), mend="Name a folder with a config.json"
@@ -245,6 +263,8 @@ def _check_fields(
             )
         elif _is_unfit(value):
             raise ModelError(f"key {name!r} is not a finite number of sane size", where=where)
+        else:
+            _check_parts(key, name, value, where)
     if "heads" not in unusual:
         _check_heads(config, where, prefix)
 
@@ -263,6 +283,32 @@ def _check_size(key: str, name: str, value: Any, where: str) -> None:
         raise ModelError(
             f"key {name!r} is {_short(value)}; it must lie between {low} and {high}", where=where
         )
+
+
+def _check_parts(key: str, name: str, value: Any, where: str) -> None:
+    """Bounds for what has no field of its own in LIMITS: modules in all, and the size of each."""
+    numbers = [n for n in _flat(value) if isinstance(n, int) and not isinstance(n, bool)]
+    listed = isinstance(value, list) and not COUNTED.fullmatch(key)  # which of the layers
+    if DEPTHS.fullmatch(key) and not listed and sum(n for n in numbers if n > 0) > MOST_OF_DEPTH:
+        raise ModelError(
+            f"key {name!r} is {_short(value)}; at most {MOST_OF_DEPTH} in all are built",
+            where=where,
+        )
+    if SIZES.fullmatch(key) and (
+        max(numbers, default=0) > MOST_OF_A_SIZE or len(numbers) > MOST_OF_DEPTH
+    ):
+        raise ModelError(
+            f"key {name!r} is {_short(value)}; it must be at most {MOST_OF_A_SIZE:,}, and "
+            f"{MOST_OF_DEPTH} of them",
+            where=where,
+        )
+
+
+def _flat(value: Any) -> list[Any]:
+    """The numbers of a value, or of the lists within it."""
+    if not isinstance(value, list):
+        return [value]
+    return [number for item in value for number in _flat(item)]
 
 
 def _check_heads(config: Mapping[str, Any], where: str, prefix: str) -> None:

@@ -3,14 +3,15 @@ weights."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from planner.errors import ModelError
+from planner.files import read_text
 from planner.first_lines import FirstLine
+from planner.json_text import loads
 from planner.question.adapters import LORA_TYPE, method_of, settings_of
 
 ADAPTER = "adapter_config.json"
@@ -157,6 +158,6 @@ def _read(file: Path) -> Any:
     try:
         if file.stat().st_size > MAX_BYTES:
             raise ModelError("larger than 1 MiB, which no such file is", where=str(file))
-        return json.loads(file.read_text(encoding="utf-8"))
+        return loads(read_text(file))
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"cannot be read: {error}", where=str(file)) from error

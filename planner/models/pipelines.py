@@ -14,7 +14,9 @@ from typing import Any
 
 from planner import tables
 from planner.errors import FieldName, ModelError
+from planner.files import read_text
 from planner.first_lines import FirstLine
+from planner.json_text import loads
 from planner.models.checkpoint import read_header
 from planner.models.configs import MAX_CONFIG_BYTES
 from planner.models.facts import ModelFacts, text_fingerprint
@@ -105,7 +107,7 @@ def read_config(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > MAX_CONFIG_BYTES:
             raise ModelError("larger than any model config is", where=str(file))
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = loads(read_text(file))
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ModelError(
             f"a part of the pipeline cannot be read: {type(error).__name__}",

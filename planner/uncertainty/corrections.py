@@ -19,7 +19,10 @@ from pathlib import Path
 
 from planner.devices.profile import user_folder, write
 from planner.errors import MachineError, ProfileError
+from planner.files import read_text
+from planner.json_text import loads
 from planner.moment import once
+from planner.seal import check_seal, sealed
 
 FORMAT = 2
 MARK = "planner_corrections"
@@ -152,7 +155,9 @@ def in_force_on(basis: str, device: str, family: str) -> tuple[Correction, ...]:
 def _read(file: Path, _changed: int) -> tuple[tuple[Correction, ...], frozenset[str]]:
     mend = "planner correct makes them anew, planner correct --remove forgets them"
     try:
-        written = json.loads(file.read_text(encoding="utf-8"))
+        text = read_text(file)
+        check_seal(text, str(file), mend)
+        written = loads(text)
         if written[MARK] > FORMAT:
             raise ProfileError(
                 f"written by a newer planner (layout {written[MARK]})",
@@ -186,7 +191,7 @@ def keep(found: Iterable[Correction], taught_by: Iterable[str] = ()) -> Path:
         )
         + "\n"
     )
-    return write(corrections_file(), text, "the corrections")
+    return write(corrections_file(), sealed(text), "the corrections")
 
 
 def forget() -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from planner.compare.snapshot.plain_pickle import NotPlain, load
 from planner.errors import QuestionError
+from planner.files import read_bytes
 
 MOST_BYTES, MOST_EVENTS = 2**30, 5_000_000
 _FIRST = b"\x80"  # PROTO
@@ -49,7 +50,7 @@ def _bytes(path: Path) -> bytes:
             raise QuestionError(
                 f"is larger than {MOST_BYTES >> 20} MiB", where=str(path), mend=FEWER
             )
-        return path.read_bytes()
+        return read_bytes(path, MOST_BYTES)
     except FileNotFoundError:
         raise QuestionError("no such file", where=str(path), mend=HOW) from None
     except (OSError, ValueError) as error:

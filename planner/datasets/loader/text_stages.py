@@ -7,7 +7,7 @@ from pathlib import Path
 
 from planner.datasets.loader.sources import Texts, version
 from planner.datasets.loader.stages import Pipeline, Stage
-from planner.datasets.tokens import TokenizerFile
+from planner.datasets.tokenizer import TokenizerHere
 from planner.errors import FieldName
 
 
@@ -26,7 +26,7 @@ def text_pipeline(source: Texts, tokenizer_path: str | Path | None) -> Pipeline:
                 ),
             ),
         )
-    counter = TokenizerFile(tokenizer_path)
+    counter = TokenizerHere(tokenizer_path)
     stage = Stage("tokenize", "token", version("tokenizers"), Tokenize(counter), len)
     return Pipeline("token", (stage,), notes=(f"texts are tokenized one by one by {counter.name}",))
 
@@ -39,7 +39,7 @@ def text_bytes(texts: list[str]) -> float:
 class Tokenize:
     """The ids of a record's texts, one after the other."""
 
-    tokenizer: TokenizerFile
+    tokenizer: TokenizerHere
 
     def __call__(self, texts: list[str]) -> list[int]:
         return [number for text in texts for number in self.tokenizer.encode(text)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +10,8 @@ from typing import Any
 from planner.datasets.readers import Budget, Reader, Sample
 from planner.datasets.readers.parquet import RowBatches, collect
 from planner.errors import DataError, MissingExtraError
+from planner.files import read_text
+from planner.json_text import loads
 
 
 def claims(folder: Path) -> tuple[list[Path], tuple[str, ...]] | None:
@@ -54,7 +55,7 @@ def claims(folder: Path) -> tuple[list[Path], tuple[str, ...]] | None:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        value = json.loads(file.read_text("utf-8"))
+        value = loads(read_text(file))
     except ValueError as error:
         raise DataError(
             f"not JSON: {error}", where=str(file), mend="Save the dataset again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -21,6 +22,7 @@ DELIMITERS = ",;\t|"
 SYNC_ROWS = 5
 SYNC_TRIES = 200
 NAME_CHARACTERS = 80
+MOST_COLUMNS = 20_000
 BELOW_BYTES = 2**16  # read below the header, to see whether it is one
 SENTENCE_WORDS = 5
 REPEATED = 2  # a name that stands in as many rows of its own column is a value
@@ -95,6 +97,12 @@ def header(file: Path) -> tuple[list[str], str]:
         raise DataError(f"the header is not CSV: {error}", where=f"{file}:1", mend=MEND) from error
     if delimiter == "|" and headerless(cells):
         return list(PLAIN_COLUMNS[: len(cells)]), delimiter
+    if len(cells) > MOST_COLUMNS:
+        raise DataError(
+            f"it has {len(cells):,} columns, and at most {MOST_COLUMNS:,} are read",
+            where=f"{file}:1",
+            mend="Put what belongs together into one column, or leave columns out",
+        )
     problem = _no_header(cells) or _is_row(cells, below[:-1], delimiter)
     if problem:
         raise DataError(
@@ -124,7 +132,7 @@ def _no_header(cells: list[str]) -> str:
             return f"{cell!r} is a number, not a name"
         if len(cell) > NAME_CHARACTERS:
             return f"{cell[:40]!r}… is too long for a name"
-    twice = {cell for cell in cells if cell.strip() and cells.count(cell) > 1}
+    twice = [cell for cell, count in Counter(cells).items() if cell.strip() and count > 1]
     return f"{sorted(twice)[0]!r} stands there twice" if twice else ""
 
 

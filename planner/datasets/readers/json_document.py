@@ -12,6 +12,7 @@ from planner.datasets.layout.cells import names
 from planner.datasets.layout.cells.messages import is_message
 from planner.datasets.readers import IMAGE
 from planner.errors import DataError
+from planner.json_text import checked, loads
 
 Record = dict[str, Any]
 Found = tuple[list[Record], str]
@@ -40,7 +41,7 @@ def document(text: str) -> Any:
     """The value of a text; a list where several values follow each other. Raises ValueError,
     RecursionError."""
     try:
-        return json.loads(text)
+        return loads(text)
     except ValueError as error:
         if "Extra data" not in str(error):
             raise
@@ -51,7 +52,7 @@ def document(text: str) -> Any:
             break
         value, place = decoder.raw_decode(text, start)
         values.append(value)
-    return values
+    return checked(values, text)
 
 
 def records_of(value: Any, file: Path, depth: int = DEEPEST) -> Found:

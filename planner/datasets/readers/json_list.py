@@ -14,10 +14,13 @@ from planner.datasets.compressed import COMPRESSED, open_binary
 from planner.datasets.readers import Budget, Reader, Sample, json_document, lines
 from planner.datasets.readers.json_document import Record
 from planner.errors import DataError
+from planner.json_text import checked
 
 #: An object with lists inside is understood only whole: its share of the budget is larger.
 OBJECT_FACTOR = 8
 HEAD = 2**16
+#: Blank lines before the first record that are looked past.
+BLANK_LINES = 10_000
 
 
 def read(files: Sequence[Path], root: Path, budget: Budget) -> Sample:
@@ -37,9 +40,11 @@ def is_document(file: Path, budget: Budget) -> bool:
     """Whether a file is one JSON document, or objects over several lines: the first line is none by
     itself, or a list that holds all records."""
     with open_binary(file) as handle:
-        first = handle.readline(budget.longest_record_bytes)
-        while first and not first.strip():
+        first = b""
+        for _ in range(BLANK_LINES):
             first = handle.readline(budget.longest_record_bytes)
+            if not first or first.strip():
+                break
         rest = handle.read(HEAD).strip()
     try:
         value = json.loads(first.decode("utf-8-sig"))
@@ -129,6 +134,7 @@ def _items(text: str) -> tuple[list[Record], int, int]:
         )
         try:
             value, end = decoder.raw_decode(text, place)
+            checked(value, text[place:end])
         except (ValueError, RecursionError):
             break
         record = json_document.as_record(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from planner.datasets.blocks import Chunk, Tally, extrapolate, read_chunks
 from planner.datasets.readers import Budget, Sample
 from planner.datasets.readers.json_document import Record, as_record
+from planner.json_text import loads
 
 MEND = "Each line must be one JSON object; blank lines are allowed"
 
@@ -46,10 +46,10 @@ def read_lines(format: str, files: Sequence[Path], budget: Budget) -> Sample:
 def parse(line: bytes, tally: Tally, chunk: Chunk, index: int) -> Record | None:
     """The record of one line; None where it holds none, which is tallied."""
     try:
-        record = as_record(json.loads(line.decode("utf-8")))
+        record = as_record(loads(line.decode("utf-8")))
     except UnicodeDecodeError as error:
         return tally.skip(chunk.place(index), f"not UTF-8: {error.reason}")
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return tally.skip(chunk.place(index), f"not JSON: {error}")
     if record is None:
         tally.skip(chunk.place(index), "the line holds no JSON object")

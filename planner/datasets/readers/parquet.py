@@ -3,6 +3,7 @@ spread over the files."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ from planner.datasets.readers import Budget, Reader, Sample
 from planner.errors import DataError, MissingExtraError
 
 BATCH_ROWS = 256
+#: A column that grows by more when it is unpacked repeats itself: its rows are taken one by one.
+SWOLLEN = 100
+PIECE_BYTES = 2**22
+NUMBER_BYTES = 8
 #: Yields rows and their bytes; nothing is opened before it is called.
 RowBatches = Callable[[], Iterator[tuple[list[dict[str, Any]], int]]]
 DAMAGED = "The file is damaged or still being written: write it again"
@@ -65,15 +70,55 @@ def _batches(file: Path, group: int, whole: bool) -> RowBatches:
         import pyarrow.parquet as pq
 
         try:
-            with pq.ParquetFile(file) as table:
-                for batch in table.iter_batches(BATCH_ROWS, row_groups=[group]):
-                    yield batch.to_pylist(), batch.nbytes
+            with pq.ParquetFile(file, read_dictionary=_texts(file)) as table:
+                rows = 1 if _swells(table.metadata.row_group(group)) else BATCH_ROWS
+                for batch in table.iter_batches(rows, row_groups=[group]):
+                    yield from _pieces(batch)
         except (pa.ArrowException, OSError) as error:
             raise DataError(
                 f"row group {group} cannot be read: {_line(error)}", where=str(file), mend=DAMAGED
             ) from error
 
     return batches
+
+
+def _texts(file: Path) -> list[str]:
+    """Columns whose values stay references to the values that differ: a few bytes of a file may
+    repeat one large value in every row."""
+    import pyarrow.parquet as pq
+
+    columns = pq.read_metadata(file).schema
+    return [
+        columns.column(i).path
+        for i in range(len(columns))
+        if columns.column(i).physical_type == "BYTE_ARRAY" and "." not in columns.column(i).path
+    ]
+
+
+def _swells(group: Any) -> bool:
+    """Whether a column of a row group is many times its size in the file."""
+    columns = [group.column(i) for i in range(group.num_columns)]
+    return any(c.total_uncompressed_size > SWOLLEN * c.total_compressed_size for c in columns)
+
+
+def _pieces(batch: Any) -> Iterator[tuple[list[dict[str, Any]], int]]:
+    """Rows as dicts with the bytes of their texts, few at a time where they are large."""
+    start, rows = 0, 1
+    while start < len(batch):
+        made = batch.slice(start, rows).to_pylist()
+        size = sum(_size(value) for row in made for value in row.values())
+        yield made, size
+        start += len(made)
+        rows = max(1, min(BATCH_ROWS, PIECE_BYTES * len(made) // max(1, size)))
+
+
+def _size(value: Any) -> int:
+    """Bytes or letters of a value, about."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    return sum(map(_size, value)) if isinstance(value, list) else NUMBER_BYTES
 
 
 def collect(
@@ -96,6 +141,8 @@ def collect(
         else np.unique(np.linspace(0, len(groups) - 1, min(len(groups), budget.blocks)).astype(int))
     )
     share = budget.sample_bytes / max(1, len(chosen))
+    # small files hold what they hold once it is unpacked
+    left = budget.whole_bytes if whole else math.inf
     records, blocks, tally = [], [], Tally()
     for number, index in enumerate(chosen):
         read_bytes = 0
@@ -109,7 +156,8 @@ def collect(
                         f"{format} row {len(records) + tally.bad + 1} of those read", str(error)
                     )
             read_bytes += size
-            if not whole and read_bytes >= share:
+            left -= size
+            if left < 0 or not whole and read_bytes >= share:
                 break
         budget.report((number + 1) / len(chosen))
     tally.good = len(records)

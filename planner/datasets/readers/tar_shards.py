@@ -3,12 +3,11 @@ dot."""
 
 from __future__ import annotations
 
-import json
 import math
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Self, cast
 
 import numpy as np
 
@@ -16,9 +15,16 @@ from planner.datasets import media
 from planner.datasets.blocks import Tally
 from planner.datasets.readers import AUDIO, IMAGE, Budget, Reader, Sample
 from planner.errors import DataError
+from planner.json_text import loads
 
 TEXT_SUFFIXES, LABEL_SUFFIXES = (".txt", ".text", ".caption"), (".cls", ".label")
 TEXT_BYTES = 2**24  # no caption or document inside of a shard is read beyond this
+#: Headers before a member that hold its long name or its attributes, and the most bytes of one.
+EXTENDED = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+HEADER_BYTES = 2**20
 SHARDS = 8  # at most so many shards are opened where they are too large to read all
 
 
@@ -78,7 +84,7 @@ def _samples(file: Path, limit: float, tally: Tally) -> Iterator[tuple[dict[str,
     not read, where not needed."""
     key, record, end = None, {}, 0
     try:
-        with tarfile.open(file) as shard:
+        with _Shard.open(file) as shard:
             for member in shard:
                 if not member.isfile() or Path(member.name).name.startswith("."):
                     continue
@@ -110,12 +116,27 @@ def _member(
         if last in LABEL_SUFFIXES:
             return {"label": handle.read(1024).decode("utf-8").strip()}
         if last == ".json":
-            value = json.loads(handle.read(TEXT_BYTES))
+            value = loads(handle.read(TEXT_BYTES))
             return value if isinstance(value, dict) else {}
         return media.measured(f"x{last}", handle) or {}
     except (ValueError, media.BrokenMediumError) as error:
         tally.skip(f"{file}, {member.name}", str(error))
         return {}
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header. tarfile reads extended ones whole, whatever size they say."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        made = super().frombuf(buf, encoding, errors)
+        if made.type in EXTENDED and made.size > HEADER_BYTES:
+            raise tarfile.ReadError(f"a name or attributes of {made.size:,} bytes")
+        return made
+
+
+class _Shard(tarfile.TarFile):
+    tarinfo = _Header
 
 
 READER = Reader("webdataset", (".tar", ".tar.gz", ".tgz"), read, hint="WebDataset shards")

@@ -9,6 +9,7 @@ from functools import cache
 from planner import tables
 from planner.datasets.templates.chat_template import ChatTemplate
 from planner.errors import ProfileError
+from planner.files import read_text
 
 TABLE = ("datasets", "chat_templates.csv")
 TEXTS = ("datasets", "chat_templates")
@@ -40,7 +41,7 @@ def family_template(family: str) -> ChatTemplate:
         raise ProfileError(f"no chat template {family!r}", where="/".join(TABLE))
     file = tables.path(*TEXTS, f"{row['file']}.jinja")
     try:
-        text = file.read_text("utf-8")
+        text = read_text(file)
     except OSError as error:
         raise ProfileError(f"cannot be read: {error.strerror}", where=str(file)) from error
     counted = (mark.rpartition("=") for mark in row["special"].split())

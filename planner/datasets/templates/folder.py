@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from planner.datasets.templates.chat_template import ChatTemplate
+from planner.json_text import loads
 
 #: No tokenizer's settings are as large: what is larger is not read.
 LARGEST_BYTES = 64 * 2**20
@@ -109,7 +109,7 @@ def _token_text(value: Any) -> str | None:
 def _read(file: Path) -> dict[str, Any]:
     """The settings of a file; empty where there is none that can be read."""
     try:
-        value = json.loads(_read_text(file) or "{}")
+        value = loads(_read_text(file) or "{}")
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

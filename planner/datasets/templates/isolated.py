@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from planner.datasets.constants import constant
+from planner.datasets.guarded import end_when_larger
 from planner.errors import DataError
-
-POLL_SECONDS = 0.05
 
 
 def render_apart(job: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -32,7 +31,7 @@ def render_apart(job: Mapping[str, Any], where: str) -> dict[str, Any]:
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
     )
-    watch = threading.Thread(target=_watch, args=(process, megabytes * 2**20), daemon=True)
+    watch = threading.Thread(target=end_when_larger, args=(process, megabytes * 2**20), daemon=True)
     watch.start()
     try:
         out, _ = process.communicate(json.dumps(job).encode(), timeout=seconds)
@@ -47,21 +46,3 @@ def render_apart(job: Mapping[str, Any], where: str) -> dict[str, Any]:
             where=where,
         )
     return json.loads(out)
-
-
-def _watch(process: subprocess.Popen[bytes], most: int) -> None:
-    """Not every system holds a process to a limit of memory: one that grows past it is ended."""
-    import psutil
-
-    try:
-        seen = psutil.Process(process.pid)
-        while process.poll() is None:
-            if seen.memory_info().rss > most:
-                process.kill()
-                return
-            try:
-                process.wait(POLL_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-    except psutil.Error:  # it has ended
-        return

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import DataError
+from planner.files import read_bytes
+from planner.json_text import loads
 from planner.ledger.importers.found import Problems
 
 LARGEST_FILE_BYTES = 512 * 2**20
@@ -32,7 +34,7 @@ def read_text(path: Path, problems: Problems) -> str:
                 where=str(path),
                 mend="Cut it into parts",
             )
-        raw = path.read_bytes()
+        raw = read_bytes(path, LARGEST_FILE_BYTES)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", where=str(path)) from error
     encoding = _encoding(raw)
@@ -72,7 +74,7 @@ def lines_of(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
 def json_of(path: Path, problems: Problems) -> Any:
     """The document. Raises DataError where it is none, or ends in the middle."""
     try:
-        return json.loads(read_text(path, problems))
+        return loads(read_text(path, problems))
     except (ValueError, RecursionError) as error:
         detail = (
             f"line {error.lineno}: {error.msg}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import ModelError
+from planner.files import read_text
+from planner.json_text import loads
 from planner.models.quantization.stored import NF4_BLOCK, Quantization
 
 #: Files beside a config.json where libraries of before ``quantization_config`` wrote theirs.
@@ -56,7 +57,7 @@ def quantised_by(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _old(folder: Path) -> Mapping[str, Any] | None:
     for name, method in OLD_FILES:
         try:
-            found = json.loads((folder / name).read_text(encoding="utf-8"))
+            found = loads(read_text(folder / name))
         except (OSError, ValueError, RecursionError):
             continue
         if isinstance(found, dict):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import QuestionError
+from planner.files import read_text
 
 #: A file of settings is a page of text; anything larger is another file.
 MAX_BYTES = 1_000_000
@@ -34,7 +35,7 @@ def text_of(path: Path) -> str:
             raise QuestionError(
                 f"larger than {MAX_BYTES} bytes, not a project file", where=str(path)
             )
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path, encoding="utf-8-sig")
     except FileNotFoundError:
         raise QuestionError(
             "no such project file", where=str(path), mend=f"Write one with: planner init {path}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,41 @@ from planner.question.files.document import Document
 #: Values that a file may grow to by its aliases; a page of settings has some hundred.
 MOST_VALUES = 20_000
 MERGE = "tag:yaml.org,2002:merge"
+INTEGER, FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+#: No setting has more digits.
+MOST_DIGITS = 40
+#: A whole number that YAML 1.1 reads to the base of 8, and YAML 1.2 to that of 10.
+TWO_MEANINGS = re.compile(r"[-+]?0[0-7_]+")
 
 
 class _Strict(yaml.SafeLoader):
-    """Refuses a key that is given twice, at any depth: plain YAML keeps the last in silence."""
+    """Refuses a key that is given twice, at any depth: plain YAML keeps the last in silence. A
+    number with colons stays a text, as in YAML 1.2: 1.1 takes ``1:30`` for 90."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         _lines(node)
         return super().construct_mapping(node, deep=deep)
+
+    def construct_number(self, node: Any) -> Any:
+        text = str(node.value)
+        if ":" in text:
+            return text
+        if len(text) > MOST_DIGITS:
+            raise yaml.MarkedYAMLError(
+                problem=f"a number of {len(text):,} signs", problem_mark=node.start_mark
+            )
+        if TWO_MEANINGS.fullmatch(text):
+            raise yaml.MarkedYAMLError(
+                problem=f"{text} is {int(text.replace('_', ''), 8)} to some programs and "
+                f"{int(text.replace('_', ''))} to others: write it without the leading 0",
+                problem_mark=node.start_mark,
+            )
+        made = self.construct_yaml_int if node.tag == INTEGER else self.construct_yaml_float
+        return made(node)
+
+
+for _tag in (INTEGER, FLOAT):
+    _Strict.add_constructor(_tag, _Strict.construct_number)
 
 
 def of_yaml(text: str, path: Path) -> Document:

@@ -8,7 +8,7 @@ from planner.datasets.loader.opening import open_source
 from planner.datasets.loader.spoken import as_trained
 from planner.datasets.scanning import scan
 from planner.datasets.templates.choosing import ModelText
-from planner.datasets.tokens import TokenizerFile
+from planner.datasets.tokenizer import TokenizerFile
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from planner.datasets.templates.folder import own_template
 from planner.datasets.templates.lengths import count_text, rendered_lengths
 from planner.datasets.templates.rendering import messages_of, render
 from planner.datasets.templates.sentences import first_lines
-from planner.datasets.tokens import BytesPerToken, TokenizerFile
+from planner.datasets.tokenizer import TokenizerFile
+from planner.datasets.tokens import BytesPerToken
 from planner.errors import DataError
 
 TOOL = {

@@ -3,7 +3,6 @@ utterance, rounds of {human, assistant}, pairs, lists of texts."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -12,6 +11,7 @@ from typing import Any
 from planner.datasets.conversation import Turn
 from planner.datasets.layout.cells import names
 from planner.datasets.layout.cells.walk import joined
+from planner.json_text import loads
 
 PICTURES = ("image", "image_url", "input_image")
 PLACEHOLDER = "<image>"  # where LLaMA-Factory, LLaVA and others put a picture into a text
@@ -317,4 +317,4 @@ def _literal(text: str) -> Any:
     return ast.literal_eval(text)
 
 
-PARSERS: tuple[Callable[[str], Any], ...] = (json.loads, _literal)
+PARSERS: tuple[Callable[[str], Any], ...] = (loads, _literal)

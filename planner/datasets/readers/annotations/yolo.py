@@ -19,6 +19,7 @@ from planner.datasets.readers.annotations.found import (
     training,
 )
 from planner.errors import DataError
+from planner.files import read_text
 
 #: A class and the four numbers of a box; label files that are looked at for one.
 BOX_NUMBERS, PROBED = 5, 20
@@ -72,7 +73,7 @@ def _split(folder: Path) -> tuple[Path, Path] | None:
 
 def _is_box(file: Path) -> bool:
     """Whether its first line is a class and at least two points or a box."""
-    words = file.read_text("utf-8", errors="replace").partition("\n")[0].split()
+    words = read_text(file, errors="replace").partition("\n")[0].split()
     return len(words) >= BOX_NUMBERS and all(NUMBER.fullmatch(word) for word in words)
 
 
@@ -92,7 +93,7 @@ def _labels(file: Path, root: Path) -> Labels:
     if not file.is_file():
         return Labels()
     boxes, highest, bad, beyond = 0, -1, [], []
-    for number, line in enumerate(file.read_text("utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(read_text(file, errors="replace").splitlines(), 1):
         words = line.split()
         if not words:
             continue
@@ -149,7 +150,7 @@ def _classes(folder: Path) -> tuple[int | None, int | None]:
     if file is None:
         return None, None
     try:
-        document: Any = yaml.safe_load(file.read_text("utf-8", errors="replace"))
+        document: Any = yaml.safe_load(read_text(file, errors="replace"))
     except yaml.YAMLError as error:
         raise DataError(f"no YAML: {str(error)[:100]}", where=str(file)) from error
     if not isinstance(document, dict):
