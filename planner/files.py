@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import stat
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, TextIO
 
 from planner.errors import MachineError, QuestionError
 
@@ -24,18 +27,30 @@ class UnfitFileError(OSError):
         self.strerror = reason
 
 
-def read_bytes(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
-    """A whole file. A pipe without a writer, which would be waited for, and a device without an
-    end are not read. Raises UnfitFileError for those and for more than ``most_bytes``, OSError as
-    the system does."""
+def open_regular(path: Path) -> BinaryIO:
+    """A file to be read. A pipe without a writer, which would be waited for, and a device without
+    an end are not opened. Raises UnfitFileError for those, OSError as the system does."""
     nonblocking = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with open(os.open(path, os.O_RDONLY | nonblocking), "rb") as handle:
-        found = os.fstat(handle.fileno())
-        if stat.S_ISDIR(found.st_mode):
-            raise IsADirectoryError(21, "is a folder", str(path))
-        if not stat.S_ISREG(found.st_mode):
-            raise UnfitFileError("no regular file")
-        if found.st_size > most_bytes:
+    handle = open(os.open(path, os.O_RDONLY | nonblocking), "rb")
+    mode = os.fstat(handle.fileno()).st_mode
+    if stat.S_ISREG(mode):
+        return handle
+    handle.close()
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+    raise UnfitFileError("no regular file")
+
+
+def open_lines(path: Path, *, encoding: str = "utf-8") -> TextIO:
+    """As ``open_regular``, of text whose line ends stay what they are."""
+    return io.TextIOWrapper(open_regular(path), encoding=encoding, newline="")
+
+
+def read_bytes(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
+    """A whole file. Raises UnfitFileError for one that is not regular or has more than
+    ``most_bytes``, OSError as the system does."""
+    with open_regular(path) as handle:
+        if os.fstat(handle.fileno()).st_size > most_bytes:
             raise UnfitFileError(f"larger than {most_bytes // 2**20} MiB")
         data = handle.read(most_bytes + 1)
     if len(data) > most_bytes:  # it has grown, or says no size

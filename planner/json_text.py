@@ -28,7 +28,7 @@ def checked(value: Any, text: str | bytes) -> Any:
     return value
 
 
-TOO_DEEP = f"nested deeper than {DEEPEST} levels"
+TOO_DEEP = f"nested too deeply, past {DEEPEST} levels"
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

@@ -3,7 +3,6 @@ advised for it."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,9 @@ from planner.answer.recommend import advised
 from planner.datasets.files import locate
 from planner.datasets.profile import DatasetProfile
 from planner.errors import DataError, FieldName, PlannerError, QuestionError
+from planner.files import read_text
 from planner.first_lines import FirstLine, ordered
+from planner.json_text import loads
 from planner.models import catalogue
 from planner.question import Question
 from planner.trace.source import Progress
@@ -62,7 +63,7 @@ def _is_config(file: Path) -> bool:
     if file.suffix != ".json" or file.stat().st_size > LARGEST_CONFIG_BYTES:
         return False
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = loads(read_text(file))
     except (ValueError, RecursionError):
         return False
     return isinstance(found, dict) and bool({"model_type", "architectures"} & set(found))

@@ -3,7 +3,6 @@ the exit code."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ from typing import Any
 import click
 
 from planner.errors import QuestionError
+from planner.files import read_text
+from planner.json_text import loads
 
 LIMIT_BROKEN = 1
 
@@ -131,7 +132,7 @@ def read_answer(path: Path) -> dict[str, Any]:
     from planner.answer.schema import Answer
 
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = loads(read_text(path))
         Answer.model_validate(document)
         if "budget" in document:
             from planner.budget.schema import validated

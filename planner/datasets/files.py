@@ -126,7 +126,7 @@ def _walk(folder: Path, left_out: LeftOut) -> Iterator[Path]:
                 inside += [] if entry.name.startswith("__") else [Path(entry.path)]
             elif _is_file(entry):
                 yield Path(entry.path)
-            elif not entry.is_symlink() or not entry.is_dir():
+            elif not (entry.is_symlink() and Path(entry.path).is_dir()):
                 left_out.names.append(entry.name)
         waiting += reversed(inside)
 

@@ -158,8 +158,8 @@ def _counted(
         profile,
         bytes_on_disk=size,
         source=str(path),
-        # behind what the data are, which a short answer takes for known
-        first_lines=profile.first_lines + tuple(FirstLine("data", said) for said in before),
+        # of a topic of its own: that the data are so many records is known to who gave them
+        first_lines=tuple(FirstLine("left_out", said) for said in before) + profile.first_lines,
         assumptions=sample.assumptions + profile.assumptions,
     )
     return Scanned(profile, records, layout, lengths, counter)
@@ -187,7 +187,7 @@ def _tabular(
         assumptions=sample.assumptions,
         warnings=sample.warnings,
     )
-    said = tuple(FirstLine("data", line) for line in (*located, *sample.said))
+    said = tuple(FirstLine("left_out", line) for line in (*located, *sample.said))
     if read_as == "table":
         rows = rows_of(records, given, str(path), sample.samples)
         layout = layout_of(rows.columns, rows.roles, rows.target)
@@ -197,7 +197,7 @@ def _tabular(
         series = series_of(records, given, str(path), sample.samples)
         layout = layout_of(series.columns, series.roles)
         found, lines = replace(profile, series=series), series.first_lines
-    found = replace(found, columns=layout.as_columns(), first_lines=(*lines, *said))
+    found = replace(found, columns=layout.as_columns(), first_lines=(*said, *lines))
     return Scanned(found, records, layout, None, counter)
 
 

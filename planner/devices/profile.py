@@ -32,7 +32,7 @@ from planner.files import read_text
 from planner.json_text import loads
 from planner.moment import once
 from planner.operations.registry import family_kind, features_of
-from planner.seal import check_seal, sealed
+from planner.seal import DIGEST, check_digest, digest_of
 
 MOST_EXACT = 6000  # the newest are kept, so that a file stays under a megabyte
 MOST_BYTES = 64 * 2**20
@@ -174,10 +174,8 @@ def load(file: Path | str) -> DeviceProfile:
 @cache
 def _load(path: Path, _changed: int) -> DeviceProfile:
     try:
-        text = read_text(path, MOST_BYTES)
-        check_seal(text, str(path), AGAIN)
-        written = loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        written = loads(read_text(path, MOST_BYTES))
+    except ValueError as error:
         raise ProfileError(
             f"not a device profile, or damaged: {error}", where=str(path), mend=AGAIN
         ) from error
@@ -195,6 +193,7 @@ def parse(written: Any, where: str) -> DeviceProfile:
             where=where,
             mend="Update planner, or calibrate again with this one",
         )
+    check_digest(cast("dict[str, Any]", written), where, AGAIN)
     try:
         return _parsed(cast(WrittenProfile, written))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -314,10 +313,16 @@ def write(path: Path, text: str, what: str, mend: str | None = None) -> Path:
 def dumps(profile: DeviceProfile) -> str:
     """Readable: one line a curve's point or an entry, and one that tells whether one changed."""
     written = as_written(profile)
+    written = {MARK: written[MARK], DIGEST: digest_of(_as_read(written)), **written}
     curves = written.pop("curves")
     text = json.dumps(written, indent=1, ensure_ascii=False, default=str)
     lines = ",\n".join(_curve_lines(c) for c in curves)
-    return sealed(text[:-2] + ',\n "curves": [\n' + lines + "\n ]\n}\n")
+    return text[:-2] + ',\n "curves": [\n' + lines + "\n ]\n}\n"
+
+
+def _as_read(written: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reader gets, whose keys are texts and lists no tuples."""
+    return json.loads(json.dumps(written, default=str))
 
 
 def as_written(profile: DeviceProfile) -> dict[str, Any]:

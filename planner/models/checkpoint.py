@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import ModelError
-from planner.files import read_text
+from planner.files import open_regular, read_text
 from planner.json_text import loads
 
 #: The format allows 100 MB; the largest checkpoints' headers have a tenth of this, and a list of
@@ -103,7 +103,7 @@ def _counts(last: str, dtype: str) -> bool:
 def read_header(file: Path) -> dict[str, tuple[str, int]]:
     """Tensor name → (dtype, elements). Raises ModelError when the header is not one."""
     try:
-        with file.open("rb") as handle:
+        with open_regular(file) as handle:
             length = int.from_bytes(handle.read(8), "little")
             data_bytes = file.stat().st_size - 8 - length
             if not 2 <= length <= MAX_HEADER_BYTES or data_bytes < 0:

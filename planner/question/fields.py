@@ -90,6 +90,18 @@ def place(name: str, where: Mapping[str, FieldName]) -> FieldName:
     return where.get(name) or FieldName(name, text=name)
 
 
+def refuse_truths(
+    values: Mapping[str, Any], fields: Mapping[str, FieldInfo], places: Places
+) -> None:
+    """Raises QuestionError where a number is yes or no: Python counts them as 1 and 0."""
+    for name, value in values.items():
+        types = plain_types(fields[name].annotation) if name in fields else set[type]()
+        if isinstance(value, bool) and types & {int, float} and bool not in types:
+            raise QuestionError(
+                f"{'yes' if value else 'no'} is not a number", where=place(name, places.where)
+            )
+
+
 def refusal(error: ErrorDetails, fields: Mapping[str, FieldInfo], places: Places) -> PlannerError:
     """One pydantic error as what, where, how to mend it."""
     if not error["loc"]:

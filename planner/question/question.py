@@ -4,7 +4,7 @@ of ``planner.estimate`` are these fields (dashes become underscores)."""
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Self, cast
 
 from pydantic import (
@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from planner.question import lists
-from planner.question.fields import Places, refusal
+from planner.question.fields import Places, refusal, refuse_truths
 from planner.question.how import How
 from planner.question.optimizers import asked_as
 
@@ -222,9 +222,11 @@ class Question(How):
     ) -> Self:
         """The last one, around all others: whoever asks, in Python or from a file, what is wrong is
         said in one line. Raises QuestionError, or UnknownNameError for a name that is no field."""
+        places = info.context if isinstance(info.context, Places) else Places()
+        if isinstance(values, Mapping):
+            refuse_truths(cast("Mapping[str, Any]", values), cls.model_fields, places)
         try:
             return build(values)
         except ValidationError as error:
-            places = info.context if isinstance(info.context, Places) else Places()
             first = error.errors(include_url=False)[0]
             raise refusal(first, cls.model_fields, places) from None

@@ -16,13 +16,14 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from planner.devices.profile import user_folder, write
 from planner.errors import MachineError, ProfileError
 from planner.files import read_text
 from planner.json_text import loads
 from planner.moment import once
-from planner.seal import check_seal, sealed
+from planner.seal import DIGEST, check_digest, digest_of
 
 FORMAT = 2
 MARK = "planner_corrections"
@@ -155,15 +156,14 @@ def in_force_on(basis: str, device: str, family: str) -> tuple[Correction, ...]:
 def _read(file: Path, _changed: int) -> tuple[tuple[Correction, ...], frozenset[str]]:
     mend = "planner correct makes them anew, planner correct --remove forgets them"
     try:
-        text = read_text(file)
-        check_seal(text, str(file), mend)
-        written = loads(text)
+        written = loads(read_text(file))
         if written[MARK] > FORMAT:
             raise ProfileError(
                 f"written by a newer planner (layout {written[MARK]})",
                 where=str(file),
                 mend="Update planner",
             )
+        check_digest(written, str(file), mend)
         found = tuple(Correction(**values) for values in written["corrections"])
         if any(
             not (math.isfinite(c.bias_log) and abs(c.bias_log) < 5 and 0 < c.sigma_log < 5)
@@ -180,18 +180,13 @@ def _read(file: Path, _changed: int) -> tuple[tuple[Correction, ...], frozenset[
 def keep(found: Iterable[Correction], taught_by: Iterable[str] = ()) -> Path:
     """Write atomically, in place of those before; ``taught_by``: the runs they were learnt from.
     Raises MachineError when the disk refuses."""
-    text = (
-        json.dumps(
-            {
-                MARK: FORMAT,
-                "corrections": [asdict(c) for c in found],
-                "taught": sorted(set(taught_by)),
-            },
-            indent=1,
-        )
-        + "\n"
-    )
-    return write(corrections_file(), sealed(text), "the corrections")
+    written: dict[str, Any] = {
+        MARK: FORMAT,
+        "corrections": [asdict(c) for c in found],
+        "taught": sorted(set(taught_by)),
+    }
+    text = json.dumps({**written, DIGEST: digest_of(written)}, indent=1) + "\n"
+    return write(corrections_file(), text, "the corrections")
 
 
 def forget() -> bool:

@@ -13,6 +13,7 @@ from planner.devices.curves import Point, fit_curve
 from planner.devices.lookup import resolve_device
 from planner.devices.profile import DeviceProfile
 from planner.errors import MachineError, ProfileError
+from planner.seal import DIGEST
 
 DEVICE = {
     "name": "NVIDIA Imaginary 9000",
@@ -97,6 +98,7 @@ def test_the_file_names_its_columns_and_its_layout(tmp_path):
 def test_damage_is_one_line(tmp_path, damage, said):
     file = profiles.save(made(), tmp_path / "one.json")
     written = json.loads(file.read_text())
+    written.pop(DIGEST)
     damage(written)
     file.write_text(json.dumps(written))
     with pytest.raises(ProfileError) as error:
@@ -104,6 +106,21 @@ def test_damage_is_one_line(tmp_path, damage, said):
     assert (
         said in str(error.value) and "\n" not in str(error.value) and str(file) in str(error.value)
     )
+
+
+def test_a_changed_number_is_noticed(tmp_path):
+    file = profiles.save(made(), tmp_path / "one.json")
+    written = json.loads(file.read_text())
+    file.write_text(json.dumps(written))  # laid out anew, and the same
+    profiles.load(file)
+    name = next(iter(written["host"]))
+    written["host"][name] *= 1.001
+    file.write_text(json.dumps(written, indent=1))
+    with pytest.raises(ProfileError, match="changed since it was written"):
+        profiles.load(file)
+    del written[DIGEST]
+    file.write_text(json.dumps(written, indent=2))
+    assert profiles.load(file).host[name] == pytest.approx(made().host[name] * 1.001, rel=1e-5)
 
 
 @pytest.mark.parametrize(

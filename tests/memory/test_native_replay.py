@@ -8,6 +8,7 @@ from handmade_traces import traces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from planner.errors import QuestionError
 from planner.memory import peak as peak_module
 from planner.memory.allocator import PLAIN, AllocatorConfig, CachingAllocator
 from planner.memory.native_replay import NativeReplay, plays
@@ -138,3 +139,11 @@ def test_a_limit_that_is_kept_needs_no_second_replay(monkeypatch):
     assert tight.retries or not tight.fits
     monkeypatch.setattr(peak_module, "replay_by_request", lambda *_: pytest.fail("replayed again"))
     assert replay(trace, {"B": 2, "S": 64}, limit_bytes=free.reserved_bytes) == free
+
+
+@pytest.mark.parametrize("config", [PLAIN, AllocatorConfig(expandable_segments=True)])
+def test_what_lies_beyond_the_addresses_is_refused(config):
+    run = NativeReplay(np.array([2**48, 2**48, 2**48]), config)
+    events = np.array([0, 1, 2])
+    with pytest.raises(QuestionError, match="more than 511 TiB"):
+        run.play(events, events)

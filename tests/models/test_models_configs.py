@@ -2,6 +2,8 @@
 key, never a traceback."""
 
 import json
+import math
+import re
 import struct
 
 import pytest
@@ -162,13 +164,19 @@ def test_any_text_is_a_config_or_one_line(text):
         parse_config(text, "config.json")
 
 
-def safetensors(file, tensors, data=b""):
-    header = json.dumps(tensors).encode()
-    file.write_bytes(struct.pack("<Q", len(header)) + header + data)
+def safetensors(file, tensors, held=None):
+    """A file whose tensors lie one after the other; ``held``: bytes of data that it really has."""
+    placed, end = {}, 0
+    for name, (dtype, shape) in tensors.items():
+        size = math.prod(shape) * int(re.sub(r"\D", "", dtype)) // 8
+        placed[name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    header = json.dumps({"__metadata__": {"format": "pt"}, **placed}).encode()
+    file.write_bytes(struct.pack("<Q", len(header)) + header + bytes(end if held is None else held))
 
 
 def tensor(dtype, *shape):
-    return {"dtype": dtype, "shape": list(shape), "data_offsets": [0, 0]}
+    return dtype, list(shape)
 
 
 def test_safetensors_header_gives_exact_parameters(tmp_path):
@@ -176,7 +184,6 @@ def test_safetensors_header_gives_exact_parameters(tmp_path):
     safetensors(
         tmp_path / "model.safetensors",
         {
-            "__metadata__": {"format": "pt"},
             "a": tensor("BF16", 10, 20),
             "b": tensor("BF16", 7),
             "n": tensor("F32"),
@@ -228,6 +235,31 @@ def test_damaged_safetensors(tmp_path, contents):
     file = tmp_path / "model.safetensors"
     file.write_bytes(contents)
     with pytest.raises(ModelError, match="safetensors"):
+        read_header(file)
+
+
+def test_a_header_that_claims_more_than_there_is(tmp_path):
+    file = tmp_path / "model.safetensors"
+    safetensors(file, {"a": tensor("BF16", 10**6, 10**6)}, held=100)
+    with pytest.raises(ModelError, match="the file holds 100. It is not wholly there"):
+        read_header(file)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"dtype": "F32", "shape": [4], "data_offsets": [0, 8]}, "4 elements of F32 in 8 bytes"),
+        ({"dtype": "F32", "shape": [2]}, "no sane place"),
+        ({"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}, "no sane place"),
+        ({"dtype": "F32", "shape": [2], "data_offsets": [0, True]}, "no sane place"),
+        ({"dtype": "NEW7", "shape": [2], "data_offsets": [0, 99]}, "claims 99 bytes"),
+    ],
+)
+def test_tensors_lie_where_their_header_says(tmp_path, entry, said):
+    header = json.dumps({"a": entry}).encode()
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))
+    with pytest.raises(ModelError, match=said):
         read_header(file)
 
 

@@ -23,6 +23,7 @@ from typing import Any
 from planner.calibrate.importers.operation_cases import CannotMap, cases_of
 from planner.devices.lookup import resolve_device
 from planner.errors import FieldName, PlannerError, ProfileError
+from planner.files import open_lines
 from planner.operations.cases import Case, as_dict
 from planner.operations.registry import cost
 from planner.units import GIB, MIB
@@ -86,7 +87,7 @@ def records(path: Path, gpu: str | None = None) -> Iterator[dict]:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8") as handle:
+        with open_lines(path) as handle:
             reader = csv.DictReader(handle)
             missing = [c for c in NEEDED if c not in (reader.fieldnames or ())]
             if missing:

@@ -16,6 +16,7 @@ from pathlib import Path
 from planner import tables
 from planner.cost.prices.tables import OWN_COLUMNS, read_own, user_folder
 from planner.errors import DataError, MachineError, QuestionError, UnknownNameError
+from planner.files import read_text
 from planner.today import today
 
 REQUIRED = ("provider", "gpu")
@@ -63,7 +64,7 @@ def _lines(path: Path) -> Iterable[tuple[int, dict[str, str]]]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DataError(f"larger than {MAX_BYTES} bytes, no table of prices", where=str(path))
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"cannot be read: {getattr(error, 'strerror', None) or error}", where=str(path)

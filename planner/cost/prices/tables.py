@@ -17,6 +17,7 @@ from pathlib import Path
 
 from planner import tables
 from planner.errors import ProfileError
+from planner.files import open_lines
 from planner.moment import once
 
 GPU_NAMES = "gpu_names.csv"
@@ -142,7 +143,7 @@ def _all_rows(folder: str, stamp: Stamp) -> tuple[dict[str, str], ...]:
 def read_own(path: Path) -> list[dict[str, str]]:
     """The rows of a table of the user's own. Raises ProfileError naming the line that cannot be."""
     try:
-        with path.open(newline="", encoding="utf-8") as handle:
+        with open_lines(path) as handle:
             reader = csv.DictReader(handle)
             rows = [
                 {name: (row.get(name) or "") for name in OWN_COLUMNS}

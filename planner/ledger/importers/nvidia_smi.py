@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from planner.errors import DataError
+from planner.files import open_regular
 from planner.ledger.importers.found import Found, Problems
 from planner.ledger.importers.text import number, plain_text, table_of
 from planner.units import MIB
@@ -33,7 +34,7 @@ def recognises(place: Path) -> bool:
     if not place.is_file() or place.suffix.lower() not in (".csv", ".log", ".txt"):
         return False
     try:
-        with place.open("rb") as handle:
+        with open_regular(place) as handle:
             head = handle.read(2000).replace(b"\0", b"").split(b"\n")[0]
     except OSError:
         return False

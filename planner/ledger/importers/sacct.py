@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import DataError
+from planner.files import open_regular
 from planner.ledger.importers.found import Found, Problems
 from planner.ledger.importers.text import number, table_of
 
@@ -24,7 +25,7 @@ def recognises(place: Path) -> bool:
     if not place.is_file():
         return False
     try:
-        with place.open("rb") as handle:
+        with open_regular(place) as handle:
             head = handle.read(2000).replace(b"\0", b"").split(b"\n")[0]
     except OSError:
         return False

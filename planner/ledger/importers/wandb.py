@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import DataError
+from planner.files import open_regular
 from planner.ledger.importers import progress
 from planner.ledger.importers.found import Found, Problems
 from planner.ledger.importers.parameters import setup_of
@@ -41,7 +42,7 @@ def recognises(place: Path) -> bool:
     if place.suffix.lower() not in (".csv", ".json", ".jsonl"):
         return False
     try:
-        with place.open("rb") as handle:
+        with open_regular(place) as handle:
             head = handle.read(65536)
         return b"_runtime" in head and b"_step" in head or b"Relative Time (" in head
     except OSError:

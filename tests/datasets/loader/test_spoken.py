@@ -8,7 +8,7 @@ from planner.datasets.loader.opening import open_source
 from planner.datasets.loader.spoken import as_trained
 from planner.datasets.scanning import scan
 from planner.datasets.templates.choosing import ModelText
-from planner.datasets.tokenizer import TokenizerFile
+from planner.datasets.tokenizer import TokenizerHere
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_rows_are_fed_as_they_are_counted(folder, task):
     model = ModelText("own", "llama", 128256, folder)
     counted = scan(data, task=task, tokenizer_path=folder, model=model).lengths
     source = as_trained(open_source(data, task=task), model, task)
-    tokenizer = TokenizerFile(folder)
+    tokenizer = TokenizerHere(folder)
     fed = [sum(len(tokenizer.encode(text)) for text in source.read(i)) for i in range(len(source))]
     assert sorted(fed) == sorted(counted.tolist())
     if task == "causal_lm":

@@ -21,7 +21,6 @@ from planner.datasets.readers.annotations.found import (
     objects_said,
 )
 from planner.errors import DataError
-from planner.json_text import loads
 
 NAMES = ("annotations/instances_*.json", "annotations/*.json", "*/_annotations.coco.json")
 NAMES += ("_annotations.coco.json", "*.coco.json", "instances_*.json")
@@ -99,7 +98,7 @@ def _understood(file: Path) -> Understood:
 
 def _parsed(file: Path) -> Understood:
     try:
-        document: dict[str, Any] = loads(file.read_bytes())
+        document: dict[str, Any] = json.loads(file.read_bytes())
         images = document["images"]
         counts = Counter(one["image_id"] for one in document["annotations"])
         sizes = [(int(one["width"]), int(one["height"])) for one in images]
