@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -138,6 +139,19 @@ def test_a_damaged_file_is_one_line(tmp_path, monkeypatch, content):
     (tmp_path / "corrections.json").write_text(content)
     with pytest.raises(ProfileError):
         kept.corrections()
+
+
+def test_a_changed_digit_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLANNER_DEVICES", str(tmp_path))
+    file = kept.keep(learn(runs(12)))
+    text = file.read_text()
+    places = [i for i, letter in enumerate(text) if letter.isdigit()]
+    for place in places[:: max(1, len(places) // 25)]:
+        changed = "7" if text[place] != "7" else "1"
+        file.write_text(text[:place] + changed + text[place + 1 :])
+        os.utime(file, ns=(place, place))  # a reader looks at the time to see a change
+        with pytest.raises(ProfileError):
+            kept.corrections()
 
 
 def test_a_correction_that_no_run_teaches_is_refused(tmp_path, monkeypatch):
