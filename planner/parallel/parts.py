@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from planner.errors import FieldName, QuestionError
-from planner.parallel.model.experts import expert_trace
+from planner.parallel.model.experts import expert_trace, has_experts
 from planner.parallel.plan import ParallelPlan
 from planner.parallel.ranks import STAGES, stages_of
 from planner.trace.source import TraceSource
@@ -82,7 +82,13 @@ def part_trace(trace: StepTrace, parallel: ParallelPlan) -> StepTrace:
 
 def _with_stages(trace: StepTrace, parallel: ParallelPlan) -> StepTrace:
     made = trace
-    if parallel.ep > 1:
+    others = stages_of(trace)
+    # the first stages of a model may have no experts, but some stage has
+    if parallel.ep > 1 and (has_experts(trace) or not any(map(has_experts, others))):
         made = expert_trace(made, parallel.ep, parallel.same_experts)
-    others = tuple(part_trace(one, parallel) for one in stages_of(trace))
-    return replace(made, meta={**made.meta, STAGES: others}) if others else made
+    if not others:
+        return made
+    behind = tuple(
+        part_trace(one, parallel) if parallel.ep == 1 or has_experts(one) else one for one in others
+    )
+    return replace(made, meta={**made.meta, STAGES: behind})

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from planner import tables
 from planner.devices.lookup import find_device
 from planner.errors import QuestionError
 from planner.memory.peak import peak_allocated
@@ -13,10 +14,12 @@ from planner.models.resolve import resolve
 from planner.parallel.data_parallel import exposed_seconds, gradient_seconds
 from planner.parallel.model.exchanges import WAITS, expert_seconds, expert_sent_bytes
 from planner.parallel.model.experts import expert_gradient_bytes, is_of_experts, sending_of
+from planner.parallel.model.narrow import stage_layers
 from planner.parallel.network.network import collective_seconds
 from planner.parallel.network.which import network_of
 from planner.parallel.parts import part_source
 from planner.parallel.plan import ParallelPlan, plans_for
+from planner.parallel.ranks import check_split, rank_source, stage_facts, stages_of
 from planner.parallel.shared_time import shared_time
 from planner.parallel.source import collectives_of, shared_source
 from planner.step_time.clock import StepClock
@@ -24,6 +27,7 @@ from planner.trace.source import trace_for
 from planner.trace.table import CATEGORIES
 from planner.training.recipe import Recipe
 
+STAGED = {row["model_type"] for row in tables.rows("parallel", "stages.csv")}
 LAYERS, HIDDEN, EXPERTS, CHOSEN, INNER = 3, 256, 16, 2, 128
 CONFIG = {
     "hidden_size": HIDDEN,
@@ -246,3 +250,53 @@ def test_experts_borrow_devices_and_add_none():
     (plan,) = plans_for(16, "fsdp", ParallelPlan(tp=2, ep=8))
     assert (plan.devices, plan.dp_shard, plan.lenders, plan.same_experts) == (16, 8, 16, 2)
     assert [p.sharding for p in plans_for(8, None, ParallelPlan(ep=8))] == ["", "fsdp"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "stages", "expected"),
+    [
+        (126, 8, (15, 16, 15)),  # Llama 3 405B (arXiv 2407.21783, 3.3.2)
+        (94, 8, (11, 12, 11)),
+        (61, 16, (3, 4, 2)),
+        (61, 2, (31, 32, 30)),
+        (32, 4, (8, 8, 8)),
+        (5, 4, (2, 1, 1)),
+        (4, 3, (1, 2, 1)),
+    ],
+)
+def test_ends_have_less_where_layers_do_not_divide(layers, stages, expected):
+    assert stage_layers(layers, stages) == expected
+    assert expected[0] + expected[1] * (stages - 2) + expected[2] == layers
+
+
+@pytest.mark.parametrize("model_type", sorted(STAGED))
+def test_stages_have_the_experts_among_them(model_type, recipe, tmp_path):
+    own = DEEPSEEK if model_type == "deepseek_v3" else {}
+    facts = made(tmp_path, **{**own, "model_type": model_type, "num_hidden_layers": 5})
+    plan = ParallelPlan(dp_replicate=4, pp=3, ep=4)
+    check_split(facts, recipe, False, plan)
+    whole = trace_for(facts, recipe)
+    first, *others = (trace_for(one, recipe) for one in stage_facts(facts, plan))
+    staged = part_source(rank_source(whole, first, plan, tuple(others)), plan).at(**POINT)
+    traces, one = (staged, *stages_of(staged)), traced(whole)
+    for category in ("weights", "optimizer"):
+        of_experts, rest = (sum(n) for n in zip(*(held(t, category) for t in traces), strict=True))
+        assert 4 * of_experts + rest == pytest.approx(sum(held(one, category)), rel=1e-3)
+    time = timed(staged, dp_replicate=4, pp=3, ep=4)
+    assert 3 * time.model_flops == pytest.approx(timed(one).model_flops, rel=1e-6)
+    assert time.by_kind[WAITS] > 0
+    shared = ParallelPlan(dp_shard=4, pp=3, ep=4, sharding="zero1")
+    cut = shared_source(
+        part_source(rank_source(whole, first, plan, tuple(others)), plan), recipe, shared
+    )
+    assert timed(cut.at(**POINT), dp_shard=4, pp=3, ep=4, sharding="zero1").seconds > 0
+
+
+def test_stages_with_other_layers_need_their_own_steps(tmp_path, recipe):
+    facts = made(tmp_path, **DEEPSEEK, num_hidden_layers=4)
+    first, between, last = (f.config or {} for f in stage_facts(facts, ParallelPlan(pp=3)))
+    assert [c["num_hidden_layers"] for c in (first, between, last)] == [1, 2, 1]
+    assert [c["first_k_dense_replace"] for c in (first, between, last)] == [1, 0, 0]
+    whole = trace_for(facts, recipe)
+    with pytest.raises(ValueError, match="sources of their own"):
+        rank_source(whole, whole, ParallelPlan(pp=3))

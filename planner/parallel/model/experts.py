@@ -62,6 +62,11 @@ def sending_of(trace: StepTrace) -> ExpertSending | None:
     return trace.meta.get(EXPERTS)
 
 
+def has_experts(trace: StepTrace) -> bool:
+    """Whether a step has grouped products."""
+    return any(one.op.startswith(GROUPED) for one in trace.signatures)
+
+
 def expert_gradient_bytes(trace: StepTrace) -> float:
     """Of a device's gradients those of experts that other devices have not."""
     sending = sending_of(trace)

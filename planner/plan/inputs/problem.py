@@ -22,7 +22,7 @@ from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.parallel.parts import check_parts, part_source
 from planner.parallel.plan import ALONE, ParallelPlan
-from planner.parallel.ranks import check_split, rank_facts, rank_source
+from planner.parallel.ranks import check_split, rank_source, stage_facts
 from planner.parallel.source import IN_PARTS, check_shared, recorded_as, shared_source
 from planner.plan.inputs.counts import counted, said_of
 from planner.plan.inputs.families.images import TASK, seen_lines, with_places
@@ -162,10 +162,10 @@ class Problem:
     ) -> TraceSource:
         check_split(facts, recipe, teacher is not None, parallel)
         whole = self.source(recipe, facts)
-        narrow = self.source(recipe, rank_facts(facts, parallel))
+        narrow, *others = [self.source(recipe, one) for one in stage_facts(facts, parallel)]
         key = "rank", id(whole), id(narrow), parallel.split
         if key not in self._sources:
-            self._sources[key] = rank_source(whole, narrow, parallel)
+            self._sources[key] = rank_source(whole, narrow, parallel, tuple(others))
         self._sources[key].progress = self.progress
         return self._sources[key]
 
