@@ -71,7 +71,7 @@ def part_source(whole: TraceSource, parallel: ParallelPlan) -> PartSource:
 
 def part_trace(trace: StepTrace, parallel: ParallelPlan) -> StepTrace:
     """One device's step, and those of the stages behind it. Kept with the trace."""
-    key = parallel.cp, parallel.ep, parallel.same_experts
+    key = parallel.cp, parallel.ep, parallel.same_experts if parallel.ep > 1 else 1
     return trace.memo.of("part", key, lambda: _with_stages(trace, parallel))
 
 
