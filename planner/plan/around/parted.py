@@ -17,9 +17,20 @@ from planner.parallel.model.exchanges import (
 )
 from planner.parallel.model.experts import sending_of
 from planner.parallel.network.which import network_of
+from planner.parallel.plan import ParallelPlan
 from planner.parallel.ranks import stages_of
 from planner.plan.steps.setting import Setting
 from planner.step_time.clock import StepClock
+
+
+def devices_in_words(parallel: ParallelPlan) -> list[str]:
+    """How many devices a micro-batch is multiplied by: one by one, or those of a copy together."""
+    devices, groups = parallel.devices, parallel.data_parallel
+    if devices == 1:
+        return []
+    if groups == devices:
+        return [f"{devices:,} GPUs"]
+    return [f"{groups:,} group{'s' if groups > 1 else ''} of {devices // groups:,} GPUs"]
 
 
 def part_lines(setting: Setting, spec: DeviceSpec) -> list[FirstLine]:
