@@ -88,9 +88,9 @@ off our own steps' parts, none of them measured:
   parts of them behind products (`tp_comm_overlap`).
 - **GPT-OSS's attention** has sinks, which transformers computes without a fused kernel; Megatron's
   is fused. Its rows say nothing of expert parallelism.
-- **All-to-alls are shown whole** (13 to 16 % of a mixture's step). The table does not say which
-  rows hide them behind another micro-batch (`overlap_moe_expert_parallel_comm`), or send by DeepEP
-  or HybridEP.
+- **All-to-alls are shown whole**: 12 to 19 % of a mixture's step inside NVLink, half of it between
+  H100's nodes (Qwen3 235B). The table does not say which rows hide them behind another micro-batch
+  (`overlap_moe_expert_parallel_comm`), or send a token once a node (DeepEP, HybridEP).
 - **Routing.** transformers' permutation of tokens, its gradient and the order of what came are
   operations of their own here (some 18 % of Qwen3 30B's step on GB200); Megatron has fused kernels
   for them, and multiplies by the router's weights inside the activation.

@@ -15,11 +15,12 @@ from planner.parallel.data_parallel import exposed_seconds, gradient_seconds
 from planner.parallel.model.exchanges import WAITS, expert_seconds, expert_sent_bytes
 from planner.parallel.model.experts import expert_gradient_bytes, is_of_experts, sending_of
 from planner.parallel.model.narrow import stage_layers
+from planner.parallel.model.sequence import TENSOR
 from planner.parallel.network.network import collective_seconds
 from planner.parallel.network.which import network_of
 from planner.parallel.parts import part_source
 from planner.parallel.plan import ParallelPlan, plans_for
-from planner.parallel.ranks import check_split, rank_source, stage_facts, stages_of
+from planner.parallel.ranks import check_split, rank_facts, rank_source, stage_facts, stages_of
 from planner.parallel.shared_time import shared_time
 from planner.parallel.source import collectives_of, shared_source
 from planner.step_time.clock import StepClock
@@ -27,7 +28,9 @@ from planner.trace.source import trace_for
 from planner.trace.table import CATEGORIES
 from planner.training.recipe import Recipe
 
-STAGED = {row["model_type"] for row in tables.rows("parallel", "stages.csv")}
+ROWS = tables.rows("parallel", "stages.csv")
+STAGED = {row["model_type"] for row in ROWS}
+NARROWED = {row["model_type"] for row in ROWS if row["heads"]}
 LAYERS, HIDDEN, EXPERTS, CHOSEN, INNER = 3, 256, 16, 2, 128
 CONFIG = {
     "hidden_size": HIDDEN,
@@ -298,6 +301,32 @@ def test_stages_have_the_experts_among_them(model_type, recipe, tmp_path):
         part_source(rank_source(whole, first, plan, tuple(others)), plan), recipe, shared
     )
     assert timed(cut.at(**POINT), dp_shard=4, pp=3, ep=4, sharding="zero1").seconds > 0
+
+
+@pytest.mark.parametrize("model_type", sorted(NARROWED))
+def test_tensor_parallel_ranks_send_their_own_tokens(model_type, recipe, tmp_path):
+    """Experts stay whole, each rank's part of the sequence goes to them."""
+    own = DEEPSEEK if model_type == "deepseek_v3" else {}
+    facts = made(tmp_path, **{**own, "model_type": model_type})
+    plan, alone = ParallelPlan(dp_replicate=2, tp=2, ep=4), ParallelPlan(dp_replicate=4, ep=4)
+    check_split(facts, recipe, False, plan)
+    whole = trace_for(facts, recipe)
+    narrow = trace_for(rank_facts(facts, plan), recipe)
+    rank = part_source(rank_source(whole, narrow, plan), plan).at(**POINT)
+    one = part_source(whole, alone).at(**POINT)
+    assert held(rank, "weights")[0] == held(one, "weights")[0]
+    assert held(rank, "weights")[1] < held(one, "weights")[1]
+    sent = [expert_sent_bytes(trace, trace.dims(**POINT)) for trace in (rank, one)]
+    assert 2 * sent[0] == sent[1]
+    flops = [
+        timed(rank, dp_replicate=2, tp=2, ep=4).model_flops,
+        timed(one, dp_replicate=4, ep=4).model_flops,
+    ]
+    # what has no heads in it is as much on each rank in multi-head latent attention
+    assert 2 * flops[0] == pytest.approx(flops[1], rel=0.1 if own else 1e-6)
+    # attention alone gathers and scatters, beside the ends and layers without experts
+    dense = 1 if own else 0
+    assert rank.meta[TENSOR].gathers[0] == LAYERS + 1 + dense
 
 
 def test_stages_with_other_layers_need_their_own_steps(tmp_path, recipe):

@@ -21,12 +21,11 @@ import numpy as np
 from planner.errors import FieldName, QuestionError
 from planner.memory.lifetimes import GRADIENTS, TEMPORARY, WEIGHTS, first_optimizer_operation
 from planner.parallel.model.edited import Editor, Inserted
-from planner.parallel.model.places import BACKWARD, FORWARD, RECOMPUTE
+from planner.parallel.model.places import BACKWARD, FORWARD, GROUPED, RECOMPUTE
 from planner.trace.table import ITEMSIZE, Operand, Signature, StepTrace
 
 #: The name of a trace's attribute that says what devices with other experts send each other.
 EXPERTS = "experts"
-GROUPED = "aten._grouped_mm."
 EXCHANGE, SORT = "planner.all_to_all.default", "aten.index_select.default"
 MATRICES = 3  # dimensions of a weight with a matrix an expert
 _LAYER = re.compile(r"^(.*?\.\d+(?:\.[^.]+)?)(?=\.|$)")

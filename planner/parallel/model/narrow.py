@@ -21,7 +21,8 @@ BY_LAYER = ("layer_types", "mlp_layer_types")
 
 @dataclass(frozen=True)
 class Keys:
-    """Where a config says its sizes: a row of ``profiles/parallel/narrow.csv``."""
+    """Where a config says its sizes: a row of ``profiles/parallel/narrow.csv``, or of
+    ``stages.csv``, where what is blank stays as it is."""
 
     heads: str
     key_value_heads: str
@@ -48,6 +49,12 @@ def _staged() -> dict[str, Layers]:
 
 
 @cache
+def _mixtures() -> dict[str, Keys]:
+    rows = [row for row in tables.rows("parallel", "stages.csv") if row["heads"]]
+    return {r["model_type"]: Keys(*(r[name] for name in Keys.__dataclass_fields__)) for r in rows}
+
+
+@cache
 def _rows() -> dict[str, Keys]:
     return {
         row["model_type"]: Keys(*(row[name] for name in Keys.__dataclass_fields__))
@@ -62,7 +69,7 @@ def types() -> tuple[str, ...]:
 
 def keys_of(facts: ModelFacts) -> Keys | None:
     """None for an architecture that no row has."""
-    return _rows().get(str((facts.config or {}).get("model_type")))
+    return (_mixtures() | _rows()).get(str((facts.config or {}).get("model_type")))
 
 
 def layers_of(facts: ModelFacts) -> Layers | None:
@@ -93,7 +100,7 @@ def of_rank(facts: ModelFacts, tensor: int, stages: int) -> tuple[ModelFacts, ..
     known = layers_of(facts)
     plain = facts.task == "causal_lm" and facts.quantization is None
     if known is None or not plain or (keys is None and tensor > 1):
-        names = types() if tensor > 1 else tuple(sorted(_staged()))
+        names = tuple(sorted(_rows() | _mixtures() if tensor > 1 else _staged()))
         raise QuestionError(
             f"{facts.name} is not planned with {asked}: only plain decoder language models of "
             f"the types {', '.join(names)} are",
@@ -151,13 +158,14 @@ def _narrow(
             mend=f"Use one of {_divisors(own)}",
         )
     head = _number(config, keys.head_dim, _number(config, "hidden_size") // heads)
-    return {
+    found: dict[str, object] = {
         keys.heads: heads // ranks,
         keys.key_value_heads: max(1, own // ranks),
         keys.head_dim: head,
         keys.intermediate: width // ranks,
         keys.vocabulary: -(-_number(config, keys.vocabulary) // ranks),
     }
+    return {key: value for key, value in found.items() if key}
 
 
 def _number(config: dict[str, object], key: str, without: int = 0) -> int:

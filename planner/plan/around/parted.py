@@ -42,7 +42,7 @@ def part_lines(setting: Setting, spec: DeviceSpec) -> list[FirstLine]:
         text = (
             f"{FieldName('expert_parallel')} {experts['expert_parallel']}: each device has "
             f"{experts['experts_each']} of {experts['experts']} routed experts whole, as "
-            f"{experts['same_experts']:,} devices each have the same; tokens taken as evenly "
+            f"{experts['same_experts']:,} devices have the same; tokens taken as evenly "
             f"spread; each device sends {units.format_bytes(experts['sent_bytes'])} of tokens a "
             f"step there and back, every expert's apart, and waits "
             f"{units.format_seconds(experts['seconds'])}, which nothing hides, in a step of {whole}"
