@@ -54,9 +54,8 @@ Starcoder 2's architecture at their sizes (layer norms, biases, GELU; its rotary
 of learned ones), tied head, without dropout. Errors are of the median estimate of a whole step:
 above 0 ours is too slow.
 
-Of the other public tables no row with such plans can be asked: torchtitan's performance notes hold
-FSDP alone; Megatron-Bridge's rows are of mixtures of experts, context parallelism or compiled fp8,
-which are not planned together with tensor or pipeline parallelism.
+Megatron-Bridge's rows, with context and expert parallelism and 8-bit floats, are in
+`docs/bridge_tables.md`; torchtitan's performance notes hold FSDP alone.
 
 """
 

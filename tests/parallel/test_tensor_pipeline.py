@@ -244,8 +244,8 @@ def test_one_rank_is_no_other_plan():
 def test_what_does_not_divide_is_refused_in_one_line(facts, recipe):
     with pytest.raises(QuestionError, match="do not divide among 3 ranks"):
         rank_facts(facts, ParallelPlan(tp=3))
-    with pytest.raises(QuestionError, match="4 layers do not divide among 3 stages"):
-        rank_facts(facts, ParallelPlan(pp=3))
+    with pytest.raises(QuestionError, match="4 layers do not fill 5 stages"):
+        rank_facts(facts, ParallelPlan(pp=5))
     with pytest.raises(QuestionError, match="multiple of 8"):
         plans_for(12, None, ParallelPlan(tp=4, pp=2))
     with pytest.raises(QuestionError, match="only plain decoder language models"):

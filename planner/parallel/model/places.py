@@ -25,17 +25,21 @@ PRODUCTS = (
 )
 ATTENTION = ("planner.attention.",)
 EMBEDDING = "aten.embedding."
+#: Products of routed experts.
+GROUPED = "aten._grouped_mm."
 
 
 @dataclass(frozen=True, eq=False)
 class Places:
     """By module, as arrays of one truth each: ``block``: of a repeated block; ``region``: of the
-    attention or the MLP of one; ``embedding``; ``norm``: a norm behind the blocks. ``regions``:
+    attention or the MLP of one; ``mixture``: of a block's part that has routed experts, which are
+    whole on their device and no region; ``embedding``; ``norm``: a norm behind them. ``regions``:
     names of the regions; ``of_region``: module → number of its region, -1 of none.
     By operation: ``before`` and ``behind`` the blocks, what belongs to an end alone."""
 
     block: np.ndarray
     region: np.ndarray
+    mixture: np.ndarray
     embedding: np.ndarray
     norm: np.ndarray
     regions: tuple[str, ...]
@@ -55,19 +59,24 @@ def places_of(trace: StepTrace, blocks: Mapping[int, str]) -> Places:
     embedding[trace.op_module[looked_up[trace.op_signature]]] = True
     embedding &= ~block
     working = set(trace.op_module[named[trace.op_signature]].tolist()) | _with_matrices(trace)
-    found = {_child(trace.modules[m], blocks[m]) for m in working if m in blocks}
+    routed = np.array([s.op.startswith(GROUPED) for s in trace.signatures])
+    spread = set(trace.op_module[routed[trace.op_signature]].tolist())
+    mixtures = {_child(trace.modules[m], blocks[m]) for m in spread if m in blocks}
+    found = {_child(trace.modules[m], blocks[m]) for m in working if m in blocks} - mixtures
     regions = tuple(sorted(name for name in found if name))
     number = {name: index for index, name in enumerate(regions)}
-    of_region = np.full(count, -1)
+    of_region, mixture = np.full(count, -1), np.zeros(count, dtype=bool)
     for module, name in blocks.items():
-        of_region[module] = number.get(_child(trace.modules[module], name), -1)
+        child = _child(trace.modules[module], name)
+        of_region[module], mixture[module] = number.get(child, -1), child in mixtures
     weights = trace.storage_module[(trace.birth < 0) & (trace.category == WEIGHTS)]
     norm = np.zeros(count, dtype=bool)
     norm[weights] = True
     norm &= ~block & ~embedding
     norm[list(working)] = False
     before, behind = _ends(trace, block, embedding)
-    return Places(block, of_region >= 0, embedding, norm, regions, of_region, before, behind)
+    ends = embedding, norm, regions, of_region, before, behind
+    return Places(block, of_region >= 0, mixture, *ends)
 
 
 def _with_matrices(trace: StepTrace) -> set[int]:
@@ -113,5 +122,5 @@ def unplaced(trace: StepTrace, places: Places) -> bool:
     """Whether a block's product stands outside its attention and MLP: a step whose operations name
     no modules, as a compiled one."""
     product = np.array([s.op.startswith(PRODUCTS) for s in trace.signatures])
-    aside = places.block & ~places.region
+    aside = places.block & ~places.region & ~places.mixture
     return not places.regions or bool((product[trace.op_signature] & aside[trace.op_module]).any())
