@@ -86,6 +86,12 @@ class ParallelPlan:
         return self.sharding, self.dp_shard, *self.split
 
     @property
+    def priced_alike(self) -> tuple[object, ...]:
+        """What makes the time of a device's micro-batch another: as ``shared``, and the copies
+        that sum gradients while it runs, or lie between two stages."""
+        return *self.shared, self.dp_replicate if self.sharding or self.pp > 1 else 1
+
+    @property
     def split(self) -> tuple[int, int, int]:
         """How the layers are shared: ``tp``, ``pp``, ``chunks``."""
         return self.tp, self.pp, self.chunks
@@ -143,8 +149,31 @@ def plans_for(
     return copies, *(replace(ranks, dp_shard=groups, sharding=way) for way in BEYOND_COPIES)
 
 
+def hybrid(
+    devices: int, shards: int, sharding: str = "fsdp", ranks: ParallelPlan = ALONE
+) -> ParallelPlan:
+    """Copies whose state ``shards`` devices share each (FSDP2 on a mesh of two dimensions,
+    torchtitan's ``data_parallel_shard_degree`` beside ``data_parallel_replicate_degree``,
+    DeepSpeed's MiCS). 1: copies alone. Raises QuestionError where the devices do not divide."""
+    groups = groups_of(devices, ranks)
+    if groups % shards:
+        among = f" of {ranks.devices} ranks" if ranks.devices > 1 else ""
+        raise QuestionError(
+            f"{groups} devices{among} do not divide into copies of {shards}",
+            where=FieldName("shard_devices"),
+            mend=f"Use one of {', '.join(map(str, divisors(groups)))}",
+        )
+    if shards == 1:
+        return replace(ranks, dp_replicate=groups)
+    return replace(ranks, dp_replicate=groups // shards, dp_shard=shards, sharding=sharding)
+
+
+def divisors(number: int) -> list[int]:
+    return [one for one in range(1, number + 1) if number % one == 0]
+
+
 def plans_apart(
-    devices: int, asked: str | None = None, together: int = 8, ranks: ParallelPlan = ALONE
+    devices: int, asked: str | None, together: int, ranks: ParallelPlan = ALONE
 ) -> tuple[ParallelPlan, ...]:
     """Every way of so many devices that is worth a price beside the others: those of ``plans_for``,
     and state shared among the ``together`` devices of a machine alone, in as many copies as there
@@ -153,9 +182,7 @@ def plans_apart(
     groups, together = groups_of(devices, ranks), together // ranks.tp
     apart = together > 1 and groups > together and groups % together == 0
     if asked in (None, "auto", "fsdp") and apart:
-        plans += (
-            replace(ranks, dp_replicate=groups // together, dp_shard=together, sharding="fsdp"),
-        )
+        plans += (hybrid(devices, together, ranks=ranks),)
     return plans
 
 

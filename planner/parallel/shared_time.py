@@ -67,7 +67,7 @@ def _of_one(
         )
     if not parallel.sharding:
         return time
-    asked = (precision, compiled, parallel)
+    asked = (precision, compiled, parallel, clock.spec.machine)
     return clock.kept(
         trace,
         "shared time",

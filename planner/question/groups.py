@@ -111,7 +111,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "beams",
     ),
     "Hardware": (
+        "nodes",
         "parallel",
+        "shard_devices",
         "tensor_parallel",
         "pipeline_parallel",
         "pipeline_chunks",

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 
+from planner.cost.machines import stated_size
 from planner.cost.owned import owned
 from planner.cost.prices.cores import cores_per_device
 from planner.cost.prices.offers import Offer, given, no_offer, offers
@@ -104,6 +105,12 @@ def _check_offered(question: Question, spec: DeviceSpec, *, must: bool) -> None:
             where=spec.name,
             mend=f"Give {FieldName('price')}",
         )
+    if question.nodes is not None and offered(question.model_copy(update={"nodes": None}), spec):
+        raise QuestionError(
+            f"nobody's table has machines of {question.gpus / question.nodes:g} {spec.name}",
+            where=FieldName("nodes"),
+            mend=f"Ask for other {FieldName('nodes')}, or give {FieldName('price')}",
+        )
     raise no_offer(spec.key, provider=question.provider, region=question.region, spot=question.spot)
 
 
@@ -159,13 +166,22 @@ def offered(question: Question, spec: DeviceSpec) -> list[Offer]:
     if not _is_in_table(spec):
         # this machine's processor, or a device that only its profile knows
         return []
-    return offers(
+    found = offers(
         spec.key,
         provider=question.provider,
         region=question.region,
         spot=question.spot,
         commitment=question.commitment,
     )
+    return _of_such_machines(question, found)
+
+
+def _of_such_machines(question: Question, found: list[Offer]) -> list[Offer]:
+    """Offers whose machines hold as many devices as the question's do."""
+    if question.nodes is None or question.gpus % question.nodes:
+        return found
+    each = question.gpus // question.nodes
+    return [offer for offer in found if stated_size(offer) in (None, each)]
 
 
 def own_offer(question: Question, spec: DeviceSpec) -> Offer | None:

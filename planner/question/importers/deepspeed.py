@@ -19,6 +19,7 @@ SIGNS = frozenset({"train_micro_batch_size_per_gpu", "zero_optimization"})
 AUTO = "auto"
 ZERO = "zero_optimization"
 STAGE = f"{ZERO}.stage"
+MICS = f"{ZERO}.mics_shard_size"
 #: What can lie in the host's memory, and what its settings call it.
 PARTS = {"optimizer": "optimizer", "weights": "param"}
 #: Parts that do nothing unless something in them is enabled.
@@ -45,6 +46,7 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
         keys.harmless("zero_optimization")
     elif stage not in (None, 0) and not (offloaded and gpus == 1):
         put_stage(keys, STAGE, stage, gpus)
+    _mics(keys, stage, gpus)
     for key in SWITCHED:
         keys.take(key)
         (keys.leave_out if _enabled(document.get(key)) else keys.harmless)(key)
@@ -92,6 +94,18 @@ def _offload(keys: Keys, stage: Any, gpus: int) -> bool:
     if keys.take(f"{ZERO}.cpu_offload") is True:  # its name of before 2021
         names["optimizer"] = f"{ZERO}.cpu_offload"
     return put_offload(keys, names, stage, gpus)
+
+
+def _mics(keys: Keys, stage: Any, gpus: int) -> None:
+    """MiCS: groups of devices that share a copy of stage 3; ZeRO++'s second copy of the weights in
+    each machine, of which nothing is planned."""
+    shards = keys.take(MICS)
+    if stage == 3 and whole(shards) and 1 < shards < gpus and gpus % shards == 0:
+        keys.put("shard_devices", shards, MICS)
+    elif shards not in (None, -1, gpus):
+        keys.leave_out(MICS)
+    else:
+        keys.harmless(MICS)
 
 
 def put_stage(keys: Keys, key: str, stage: Any, gpus: int) -> None:

@@ -23,6 +23,7 @@ HARMLESS = (
     *("DeviceStatsMonitor", "EarlyStopping", "LearningRateMonitor", "ModelCheckpoint"),
     *("ModelSummary", "RichModelSummary", "RichProgressBar", "TQDMProgressBar", "Timer"),
 )
+ZERO = "deepspeed_stage_"
 DDP = ("ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false", "ddp_spawn")
 
 
@@ -68,14 +69,36 @@ def _devices(keys: Keys, document: Mapping[str, Any], gpus: int) -> None:
         keys.leave_out(key)
     if keys.take("trainer.accelerator") not in (None, "auto", "gpu", "cuda"):
         keys.leave_out("trainer.accelerator")
-    if isinstance(kind, Mapping):
-        kind = cast("Mapping[str, Any]", kind).get("class_path", "")
-        if str(kind).endswith("DDPStrategy"):
-            kind = "ddp"
-    if kind in DDP and gpus > 1:
-        keys.put("parallel", "ddp", "trainer.strategy")
-    elif kind not in (None, "auto", *DDP):
+    many = (count or gpus) > 1
+    if whole(nodes) and nodes > 1 and count and count % nodes == 0:
+        keys.put("nodes", nodes, "trainer.num_nodes")
+    way = _way(kind)
+    if way == "ddp" and gpus > 1 or way not in (None, "ddp") and many:
+        keys.put("parallel", way, "trainer.strategy")
+        if way in ("fsdp", "hsdp"):
+            keys.grant("parallel", "FSDP's units the repeated blocks")
+    elif kind not in (None, "auto", *DDP) and way is None:
         keys.leave_out("trainer.strategy")
+
+
+def _way(kind: Any) -> str | None:
+    """How a strategy shares the work, by its name or its class: FSDP's full shard without more
+    words; ZeRO's stages that leave nothing on the host."""
+    said: Mapping[str, Any] = {}
+    if isinstance(kind, Mapping):
+        made = cast("Mapping[str, Any]", kind)
+        said = cast("Mapping[str, Any]", made.get("init_args") or {})
+        kind = str(made.get("class_path", "")).rsplit(".", 1)[-1]
+    if kind in (*DDP, "DDPStrategy"):
+        return "ddp"
+    if kind in ("fsdp", "FSDPStrategy"):
+        if said.get("cpu_offload"):
+            return None
+        shards = {"FULL_SHARD": "fsdp", "HYBRID_SHARD": "hsdp"}
+        return shards.get(str(said.get("sharding_strategy", "FULL_SHARD")))
+    if isinstance(kind, str) and kind.startswith(ZERO) and kind[len(ZERO) :] in ("1", "2", "3"):
+        return f"zero{kind[len(ZERO) :]}"
+    return None
 
 
 def _model(keys: Keys) -> None:

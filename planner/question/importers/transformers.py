@@ -113,11 +113,12 @@ def put_sharding(keys: Keys) -> None:
         keys.refer("deepspeed", deepspeed, "deepspeed")
     said = keys.take("fsdp")
     fsdp = [word for part in listed(said) for word in str(part or "").split()]
-    full = "full_shard" in fsdp and set(fsdp) <= {"full_shard", "auto_wrap"}
+    hybrid = "hybrid_shard" in fsdp and set(fsdp) <= {"hybrid_shard", "auto_wrap"}
+    full = hybrid or "full_shard" in fsdp and set(fsdp) <= {"full_shard", "auto_wrap"}
     # since 5.20 a yes alone, and how it shares in fsdp_config
     full = full or (said is True and _is_full(keys.take("fsdp_config")))
     if full:
-        keys.put("parallel", "fsdp", "fsdp")
+        keys.put("parallel", "hsdp" if hybrid else "fsdp", "fsdp")
         for key in ("fsdp_transformer_layer_cls_to_wrap", *FULL_SHARD):
             keys.harmless(key)
         keys.leave_out_rest("fsdp_config")

@@ -263,7 +263,7 @@ def test_what_keys_say_together(document, field, value):
         (TUNE | {"model": {"_component_": "own.models.mine"}}, "model._component_"),
         (KOHYA | {"network_module": "networks.oft"}, "network_module"),
         (KOHYA | {"resolution": "512,768"}, "resolution"),
-        (LIGHTNING | {"trainer": {"strategy": "fsdp"}}, "trainer.strategy"),
+        (LIGHTNING | {"trainer": {"strategy": "xla_fsdp"}}, "trainer.strategy"),
         (
             LIGHTNING | {"trainer": {"callbacks": [{"class_path": "a.EMA"}]}},
             "trainer.callbacks[0].class_path",
