@@ -50,11 +50,12 @@ def find_hardware(
 
 
 def _with_host(question: Question, spec: DeviceSpec) -> DeviceSpec:
-    """This machine's cores, else the median of what is rented with such a device."""
+    """This machine's cores for each device, else the median of what is rented with such a
+    device."""
     if OPTIMIZER not in together(question.offload or ()):
         return spec
     here = question.gpu == "local" or not _is_in_table(spec)
-    cores = os.cpu_count() if here else None
+    cores = max(1, (os.cpu_count() or 1) // question.gpus) if here else None
     return replace(spec, host_cores=cores or max(1, round(cores_per_device(spec.key))))
 
 

@@ -81,7 +81,8 @@ class SourceGrid:
         #: Any of the plans, which a device's own step is the same under.
         self.plan = plans[0]
         asked, batch = stage.choices.micro_batch, stage.choices.global_batch
-        once = stage.choices.recipe.updates_once
+        # of one device: what shares state adds gradients up
+        once = stage.choices.recipe.updates_once and not self.plan.sharding
         self.micro_batches = {plan: micro_batches(batch, plan, asked, once=once) for plan in plans}
         sizes = sorted(set().union(*self.micro_batches.values()))
         self.large = np.array([size for size in sizes if size > 1] or sizes)

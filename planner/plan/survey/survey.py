@@ -18,6 +18,7 @@ from dataclasses import replace
 from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName, ImageSizeError, PlannerError, QuestionError
 from planner.parallel.plan import ParallelPlan
+from planner.plan.around.offloaded import SHARED_WAYS
 from planner.plan.inputs.hardware import Hardware, find_hardware
 from planner.plan.inputs.problem import Problem
 from planner.plan.limits import Allowed
@@ -384,8 +385,9 @@ def survey(
             else Hardware([], True)
         )
     asked = (question.gpus,) if "gpus" in question.model_fields_set else COUNTS
-    if OPTIMIZER in together(question.offload or ()):
-        counts = [1]  # of several devices it is not planned
+    alone = question.parallel not in SHARED_WAYS
+    if OPTIMIZER in together(question.offload or ()) and alone:
+        counts = [1]  # of several copies it is not planned
     return Survey(problem, hardware, Layouts(question, counts or asked, apart))
 
 

@@ -21,6 +21,7 @@ COUNTS = ("num_processes", "nproc_per_node", "num_gpus", "nnodes", "num_machines
 FULL, TRANSFORMER = ("FULL_SHARD", "1"), "TRANSFORMER_BASED_WRAP"
 #: FSDP1's shards inside a machine, copies over machines; the sizes of a mesh of devices.
 HYBRID, MESH = ("HYBRID_SHARD", "4"), "parallelism_config"
+OFFLOADED = "fsdp_config.fsdp_offload_params"
 RECOMPUTED = "fsdp_config.fsdp_activation_checkpointing"
 AS_PLANNED = (
     "fsdp_activation_checkpointing",
@@ -77,8 +78,8 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
 
 
 def _is_full(document: Mapping[str, Any]) -> bool:
-    """Whether all state is in parts, block by block, and none of it on the host: FSDP1's
-    FULL_SHARD, FSDP2 that reshards after the forward pass."""
+    """Whether all state is in parts, block by block: FSDP1's FULL_SHARD or HYBRID_SHARD, FSDP2
+    that reshards after the forward pass."""
     config = cast("Mapping[str, Any]", document.get("fsdp_config") or {})
     how = str(config.get("fsdp_sharding_strategy", "FULL_SHARD"))
     wrapped = str(config.get("fsdp_auto_wrap_policy", TRANSFORMER))
@@ -87,7 +88,6 @@ def _is_full(document: Mapping[str, Any]) -> bool:
         how in (*FULL, *HYBRID)
         and wrapped == TRANSFORMER
         and reshards not in (False, "false", "SHARD_GRAD_OP")
-        and not config.get("fsdp_offload_params")
     )
 
 
@@ -108,6 +108,8 @@ def _of_full(keys: Keys, document: Mapping[str, Any], gpus: int) -> None:
     hybrid = str(config.get("fsdp_sharding_strategy")) in HYBRID
     named = "fsdp_config.fsdp_sharding_strategy" if hybrid else "distributed_type"
     keys.put("parallel", "hsdp" if hybrid else "fsdp", named)
+    if keys.take(OFFLOADED) in (True, "true"):
+        keys.put("offload", ["weights"], OFFLOADED)
     shards, copies = (
         keys.take(f"{MESH}.parallelism_config_dp_{name}_size") for name in ("shard", "replicate")
     )
@@ -119,7 +121,8 @@ def _of_full(keys: Keys, document: Mapping[str, Any], gpus: int) -> None:
     if keys.take(RECOMPUTED) in (True, "true"):
         keys.put("gradient_checkpointing", "full", RECOMPUTED)
     for name in AS_PLANNED:
-        keys.harmless(f"fsdp_config.{name}")
+        if f"fsdp_config.{name}" != OFFLOADED or "offload" not in keys.fields():
+            keys.harmless(f"fsdp_config.{name}")
     keys.leave_out_rest("fsdp_config")
 
 

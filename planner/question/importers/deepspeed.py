@@ -2,7 +2,7 @@
 besides. A value ``auto`` is the trainer's to fill.
 
 Its 16-bit training keeps float32 master weights, as mixed precision does. Shards of ZeRO are the
-question's, but not together with what is offloaded, which is of one device.
+question's, with what they leave on the host.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ AUTO = "auto"
 ZERO = "zero_optimization"
 STAGE = f"{ZERO}.stage"
 MICS = f"{ZERO}.mics_shard_size"
+STAGES = (1, 2, 3)
 #: What can lie in the host's memory, and what its settings call it.
 PARTS = {"optimizer": "optimizer", "weights": "param"}
 #: Parts that do nothing unless something in them is enabled.
@@ -118,14 +119,17 @@ def put_stage(keys: Keys, key: str, stage: Any, gpus: int) -> None:
 
 
 def put_offload(keys: Keys, names: Mapping[str, str], stage: Any, gpus: int) -> bool:
-    """Whether something lies in the host's memory, by the keys that name a device for it. Of
-    several devices, on disk, and of weights without the optimizer, it cannot be asked."""
+    """Whether something lies in the host's memory, by the keys that name a device for it. On disk,
+    of weights without the optimizer, and of several devices without a stage that shares it, it
+    cannot be asked."""
     words: list[str] = []
     for what, key in names.items():
         device = keys.take(key)
         if device in (None, "none", False):
             keys.harmless(key)
-        elif device not in ("cpu", True) or gpus > 1 or (what == "weights" and not words):
+        elif device not in ("cpu", True) or (what == "weights" and not words):
+            keys.leave_out(key)
+        elif gpus > 1 and stage not in (STAGES if what == "optimizer" else STAGES[2:]):
             keys.leave_out(key)
         else:
             words += _words(what, stage)

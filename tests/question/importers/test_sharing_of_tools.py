@@ -93,7 +93,7 @@ def test_hybrid_shards_are_asked(tmp_path, document, expected):
             },
             "parallelism_config",
         ),
-        (lightning("deepspeed_stage_3_offload"), "strategy"),
+        (lightning("deepspeed_stage_3_offload_nvme"), "strategy"),
         (
             lightning(
                 {"class_path": "FSDPStrategy", "init_args": {"sharding_strategy": "SHARD_GRAD_OP"}}
@@ -106,3 +106,54 @@ def test_what_cannot_be_asked_is_said(tmp_path, document, key):
     found = read(tmp_path, document)
     assert "shard_devices" not in found.values
     assert any(key in note for note in found.notes)
+
+
+DEEPSPEED = {"train_micro_batch_size_per_gpu": 1}
+TRAINER = {"model_name_or_path": "gpt2", "learning_rate": 1e-4, "output_dir": "x"}
+
+
+def zero(stage, **parts):
+    return DEEPSPEED | {"zero_optimization": {"stage": stage} | parts}
+
+
+@pytest.mark.parametrize(
+    ("document", "parallel", "words"),
+    [
+        (
+            FSDP | {"fsdp_config": {"fsdp_offload_params": True}},
+            "fsdp",
+            ["weights"],
+        ),
+        (TRAINER | {"fsdp": "full_shard offload auto_wrap"}, "fsdp", ["weights"]),
+        (TRAINER | {"fsdp": True, "fsdp_config": {"cpu_offload": True}}, "fsdp", ["weights"]),
+        (zero(2, offload_optimizer={"device": "cpu"}), "zero2", ["optimizer", "gradients"]),
+        (
+            zero(3, offload_optimizer={"device": "cpu"}, offload_param={"device": "cpu"}),
+            "zero3",
+            ["optimizer", "gradients", "weights"],
+        ),
+        (lightning("deepspeed_stage_2_offload"), "zero2", ["optimizer", "gradients"]),
+        (lightning("deepspeed_stage_3_offload"), "zero3", ["weights"]),
+        (
+            lightning({"class_path": "FSDPStrategy", "init_args": {"cpu_offload": True}}),
+            "fsdp",
+            ["weights"],
+        ),
+    ],
+)
+def test_what_is_offloaded_is_asked(tmp_path, document, parallel, words):
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps(document))
+    found = of_file(file, COUNTS | {"gpus": 8})
+    assert (found.values["parallel"], found.values["offload"]) == (parallel, words)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [zero(3, offload_optimizer={"device": "nvme"}), zero(2, offload_param={"device": "cpu"})],
+)
+def test_what_no_plan_offloads_is_said(tmp_path, document):
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps(document))
+    found = of_file(file, COUNTS | {"gpus": 8})
+    assert "offload" not in found.values and any("offload" in note for note in found.notes)
