@@ -30,6 +30,7 @@ class QuestionFields(TypedDict, total=False):
     tensor_parallel: int | str
     pipeline_parallel: int | str
     pipeline_chunks: int | str
+    pipeline_schedule: Literal["1f1b", "interleaved", "zb_h1", "zbv"] | None
     context_parallel: int | str
     expert_parallel: int | str
     provider: str | None

@@ -23,8 +23,9 @@ class ParallelPlan:
     gradients are summed; ``dp_shard``: devices that share one copy's state, by ``sharding``
     (``SHARDINGS``); ``tp``: tensor, ``cp``: context (sequence), ``pp``: pipeline, ``ep``: expert
     parallelism, which borrows the devices of the other degrees and adds none. ``chunks``: parts of
-    the model on each stage of a pipeline (1: 1F1B, more: interleaved). Neighbouring devices are
-    tensor-parallel ranks, then those of data parallelism, then stages.
+    the model on each stage of a pipeline (1: 1F1B, more: interleaved), ``schedule``: how they run,
+    blank or one of ``model/zero_bubble.py``. Neighbouring devices are tensor-parallel ranks, then
+    those of data parallelism, then stages.
 
     ``cp`` and ``ep`` are not priced: above 1 they raise QuestionError, so that none is ever left
     out silently.
@@ -38,11 +39,12 @@ class ParallelPlan:
     ep: int = 1
     sharding: str = ""
     chunks: int = 1
+    schedule: str = ""
 
     def __post_init__(self) -> None:
         for degree in fields(self):
             value = getattr(self, degree.name)
-            if degree.name == "sharding":
+            if degree.name in ("sharding", "schedule"):
                 continue
             if value < 1:
                 raise QuestionError(f"{degree.name} is {value}, at least 1 is needed")
@@ -80,7 +82,7 @@ class ParallelPlan:
         return 1 if self.sharding else self.dp_replicate
 
     @property
-    def shared(self) -> tuple[str, int, int, int, int]:
+    def shared(self) -> tuple[str | int, ...]:
         """What makes a device's step another than that of a device alone: how state is shared,
         and among how many; how layers are."""
         return self.sharding, self.dp_shard, *self.split
@@ -92,9 +94,9 @@ class ParallelPlan:
         return *self.shared, self.dp_replicate if self.sharding or self.pp > 1 else 1
 
     @property
-    def split(self) -> tuple[int, int, int]:
-        """How the layers are shared: ``tp``, ``pp``, ``chunks``."""
-        return self.tp, self.pp, self.chunks
+    def split(self) -> tuple[int | str, ...]:
+        """How the layers are shared: ``tp``, ``pp``, ``chunks``, ``schedule``."""
+        return self.tp, self.pp, self.chunks, self.schedule
 
     @property
     def is_split(self) -> bool:
@@ -104,7 +106,7 @@ class ParallelPlan:
     @property
     def ranks(self) -> ParallelPlan:
         """Of one copy of the model whose state is whole."""
-        return ParallelPlan(tp=self.tp, pp=self.pp, chunks=self.chunks)
+        return ParallelPlan(tp=self.tp, pp=self.pp, chunks=self.chunks, schedule=self.schedule)
 
 
 #: One device.

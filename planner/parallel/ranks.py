@@ -22,6 +22,7 @@ from planner.parallel.model.places import EMBEDDING, places_of, unplaced
 from planner.parallel.model.schedule import in_flight as flying
 from planner.parallel.model.sequence import in_parts
 from planner.parallel.model.stages import FIRST, LAST, MIDDLE, STAGES, cut_to, in_flight
+from planner.parallel.model.zero_bubble import SCHEDULES, ZBV, held
 from planner.parallel.plan import ParallelPlan
 from planner.trace.source import TraceSource
 from planner.trace.table import ITEMSIZE, StepTrace
@@ -122,7 +123,9 @@ def rank_trace(narrow: StepTrace, whole: StepTrace, parallel: ParallelPlan) -> S
             mend="Share the model's state over the devices: parallel fsdp",
         )
     hidden, own = _hidden(narrow), {key: whole.meta[key] for key in OF_WHOLE if key in whole.meta}
-    stages = [FIRST, MIDDLE, LAST] if parallel.pp > 2 else [FIRST, LAST]
+    stages: list[str | None] = [FIRST, MIDDLE, LAST] if parallel.pp > 2 else [FIRST, LAST]
+    if parallel.schedule == ZBV:  # the first rank has both ends, the others none
+        stages = [None, MIDDLE, MIDDLE] if parallel.pp > 2 else [None, MIDDLE]
     made = []
     for stage in stages if parallel.pp > 1 else [None]:
         trace = replace(narrow, meta={**narrow.meta, **own, HIDDEN: hidden})
@@ -134,12 +137,24 @@ def rank_trace(narrow: StepTrace, whole: StepTrace, parallel: ParallelPlan) -> S
         made.append(trace)
     first, *others = made
     if others:
-        held = flying(parallel.pp, parallel.chunks)
-        first = in_flight(first, math.ceil(held))
-        if len(others) > 1:  # the stage behind the first holds one micro-batch less
-            others[0] = in_flight(others[0], parallel.pp - 1)
+        counts = _in_flight(parallel)
+        first = in_flight(first, counts[0])
+        others = [in_flight(one, n) for one, n in zip(others, counts[-len(others) :], strict=True)]
         first = replace(first, meta={**first.meta, STAGES: tuple(others)})
     return first
+
+
+def _in_flight(parallel: ParallelPlan) -> tuple[int, int, int]:
+    """Micro-batches whose activations the first stage, the one behind it, and the last hold at
+    most."""
+    stages, chunks = parallel.pp, parallel.chunks
+    if parallel.schedule not in SCHEDULES:
+        # the stage behind the first holds one micro-batch less
+        return math.ceil(flying(stages, chunks)), stages - 1, 1
+    many = 4 * stages  # from here on no more are held
+    found = [held(parallel.schedule, rank, stages, many, chunks) for rank in range(stages)]
+    inner = max(found[1:-1], default=found[-1])
+    return math.ceil(found[0]), math.ceil(inner), math.ceil(found[-1])
 
 
 def _blocks(trace: StepTrace) -> dict[int, str]:

@@ -10,19 +10,23 @@ import numpy as np
 from planner.devices.priors import prior
 from planner.memory.lifetimes import first_optimizer_operation
 from planner.parallel.data_parallel import KIND
+from planner.parallel.model.places import PRODUCTS
+from planner.parallel.model.zero_bubble import SCHEDULES
 from planner.parallel.network.network import Network, collective_seconds
 from planner.parallel.network.which import network_of
-from planner.parallel.pipelined import pipelined, with_tensor_waits
+from planner.parallel.pipelined import WAITS, pipelined, with_tensor_waits
 from planner.parallel.plan import ParallelPlan
 from planner.parallel.ranks import point_of, stages_of
 from planner.parallel.sharded import Collective
 from planner.parallel.source import collectives_of
 from planner.parallel.streams import Exposed, exposed
 from planner.step_time.clock import StepClock, StepTime
-from planner.trace.table import PHASES, StepTrace
+from planner.trace.table import PHASES, Signature, StepTrace
 
 #: The name of what is waited for, among the kinds of operations.
 COLLECTIVE = "collective"
+_BACKWARD = [PHASES.index(name) for name in ("recompute", "backward")]
+_APART = (*PRODUCTS, "aten.embedding_dense_backward.", "aten._to_copy.")
 _FORWARD = [PHASES.index(name) for name in ("forward", "teacher")]
 
 
@@ -48,7 +52,48 @@ def shared_time(
         _of_one(clock, stage, stage.dims(**point), precision, compiled, parallel)
         for stage in others
     ]
-    return pipelined(times, trace, dims, network_of(clock.spec, parallel.devices), parallel)
+    weights: list[np.ndarray | float] = []
+    if parallel.schedule in SCHEDULES:
+        every = [(trace, dims), *((stage, stage.dims(**point)) for stage in others)]
+        weights = [
+            weight_seconds(clock, stage, at, time, precision, compiled)
+            for (stage, at), time in zip(every, times, strict=True)
+        ]
+    network = network_of(clock.spec, parallel.devices)
+    return pipelined(times, trace, dims, network, parallel, weights)
+
+
+def weight_seconds(
+    clock: StepClock,
+    trace: StepTrace,
+    dims: np.ndarray,
+    time: StepTime,
+    precision: str,
+    compiled: bool,
+) -> np.ndarray | float:
+    """What of a micro-batch's backward pass makes gradients of weights alone, which no other stage
+    waits for: products, look-ups and casts whose result has a matrix's size, whatever the batch and
+    the length. Of a pass that waits for the host its share of the device's time."""
+    points = dims.reshape(dims.shape[0], -1)
+    busy = clock.device_seconds(trace, points, precision, compiled)[trace.op_signature]
+    back = np.isin(trace.op_phase, _BACKWARD)
+    apart = np.array([_makes_weights(trace, one) for one in trace.signatures], dtype=bool)
+    mine = (trace.op_phase == _BACKWARD[-1]) & apart[trace.op_signature]
+    whole = busy[back].sum(axis=0)
+    share = np.divide(busy[mine].sum(axis=0), whole, out=np.zeros_like(whole), where=whole > 0)
+    waits = time.by_kind.get(COLLECTIVE, 0.0) + time.by_kind.get(WAITS, 0.0)
+    work = np.maximum(0.0, np.asarray(time.backward_seconds - waits).reshape(-1))
+    found = share * work
+    return found.reshape(dims.shape[1:]) if dims.shape[1:] else float(found[0])
+
+
+def _makes_weights(trace: StepTrace, signature: Signature) -> bool:
+    """Whether the result is a matrix that no symbol changes."""
+    if not signature.op.startswith(_APART) or not signature.outputs:
+        return False
+    rows = trace.forms[list(signature.outputs[0].shape)]
+    one = trace.monomials.index("1")
+    return len(rows) > 1 and not np.delete(rows, one, axis=1).any()
 
 
 def _of_one(

@@ -108,6 +108,7 @@ USES: dict[str, Use] = {
     "tensor_parallel": TRAINED,
     "pipeline_parallel": TRAINED,
     "pipeline_chunks": TRAINED,
+    "pipeline_schedule": TRAINED,
     "context_parallel": TRAINED,
     "expert_parallel": TRAINED,
     "gpu": TRAINED,

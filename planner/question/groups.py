@@ -117,6 +117,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "tensor_parallel",
         "pipeline_parallel",
         "pipeline_chunks",
+        "pipeline_schedule",
         "context_parallel",
         "expert_parallel",
         "provider",

@@ -86,6 +86,12 @@ class What(BaseModel):
     pipeline_chunks: int = Field(
         1, ge=1, le=1024, description="Parts of the model on each stage: interleaved 1F1B"
     )
+    pipeline_schedule: Literal["1f1b", "interleaved", "zb_h1", "zbv"] | None = Field(
+        None,
+        description="In which order stages run: 1f1b, interleaved, or zero-bubble, where gradients "
+        "of weights fill the bubble: zb_h1 (torch's InterleavedZeroBubble), zbv (two chunks a "
+        "stage, laid like a V); by default 1f1b, interleaved with several chunks",
+    )
     context_parallel: int = Field(
         1, ge=1, le=1024, description="Devices that share a sequence: not planned yet, but for 1"
     )

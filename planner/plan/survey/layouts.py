@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName, QuestionError
+from planner.parallel.model.zero_bubble import SCHEDULES, V_CHUNKS, ZBV
 from planner.parallel.network import network_of
 from planner.parallel.plan import (
     ParallelPlan,
@@ -38,8 +39,44 @@ def ranks_of(question: Question) -> ParallelPlan:
     return ParallelPlan(
         tp=question.tensor_parallel,
         pp=question.pipeline_parallel,
-        chunks=question.pipeline_chunks,
+        chunks=_chunks(question),
+        schedule=_schedule(question),
     )
+
+
+def _schedule(question: Question) -> str:
+    """Of a pipeline, as ``ParallelPlan`` has it. Raises QuestionError where there is none."""
+    asked = question.pipeline_schedule
+    if asked is not None and question.pipeline_parallel == 1:
+        raise QuestionError(
+            f"{asked} without a pipeline",
+            where=FieldName("pipeline_schedule"),
+            mend=f"Give {FieldName('pipeline_parallel')} too",
+        )
+    return asked if asked in SCHEDULES else ""
+
+
+def _chunks(question: Question) -> int:
+    """Parts of the model on each stage: two lie like a V. Raises QuestionError for parts that a
+    schedule does not run."""
+    asked, chunks = question.pipeline_schedule, question.pipeline_chunks
+    where = FieldName("pipeline_schedule")
+    if asked == ZBV and question.pipeline_parallel > 1:
+        if "pipeline_chunks" in question.model_fields_set and chunks != V_CHUNKS:
+            raise QuestionError(
+                f"zbv has two parts of the model on each stage, not {chunks}",
+                where=where,
+                mend=f"Leave out {FieldName('pipeline_chunks')}",
+            )
+        return V_CHUNKS
+    if (asked == "interleaved" and chunks == 1) or (asked == "1f1b" and chunks > 1):
+        raise QuestionError(
+            f"{asked} with {chunks} part{'s' * (chunks > 1)} of the model on each stage",
+            where=where,
+            mend=f"Give {FieldName('pipeline_chunks')} "
+            + ("2 or more" if asked == "interleaved" else "1"),
+        )
+    return chunks
 
 
 class Layouts:
