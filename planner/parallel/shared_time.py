@@ -4,13 +4,15 @@ what it waits for while they gather, reduce and update together."""
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from planner.devices.priors import prior
-from planner.memory.lifetimes import first_optimizer_operation
+from planner.memory.lifetimes import WEIGHTS, first_optimizer_operation
 from planner.parallel.data_parallel import KIND
 from planner.parallel.model.places import PRODUCTS
+from planner.parallel.model.sequence import TENSOR, TensorSending
 from planner.parallel.model.zero_bubble import SCHEDULES
 from planner.parallel.network.network import Network, collective_seconds
 from planner.parallel.network.which import network_of
@@ -105,7 +107,10 @@ def _of_one(
     parallel: ParallelPlan,
 ) -> StepTime:
     """Of one stage."""
-    time = clock.price(trace, dims, precision=precision, compiled=compiled)
+    asked = asking_seconds(clock, trace, parallel)
+    time = clock.price(
+        trace, dims, precision=precision, compiled=compiled, added_host_seconds=asked
+    )
     if parallel.tp > 1:
         time = with_tensor_waits(
             time, trace, dims, network_of(clock.spec, parallel.devices), parallel
@@ -122,6 +127,28 @@ def _of_one(
             time, exposed_at(clock, trace, dims, time, precision, compiled, parallel), dims
         ),
     )
+
+
+def asking_seconds(clock: StepClock, trace: StepTrace, parallel: ParallelPlan) -> float:
+    """Host seconds of one micro-batch for asking for what is sent: collectives of tensor-parallel
+    ranks, sends between stages, FSDP2's hooks around its units. They are charged where the step
+    begins, so that they show where the host is late. Hooks of DeepSpeed and the reducer of
+    DistributedDataParallel are not measured, and not counted."""
+    host = partial(prior, clock.spec, "host")
+    sending: TensorSending | None = trace.meta.get(TENSOR)
+    found = 0.0
+    if sending is not None:
+        count = sum(sending.gathers) + sum(sending.scatters) + sending.sums
+        found += count * host("tensor_collective_seconds")
+    if parallel.pp > 1:
+        found += 2 * parallel.chunks * host("send_receive_seconds")
+    if parallel.sharding == "fsdp":
+        held = (trace.birth < 0) & (trace.category == WEIGHTS)
+        units = collectives_of(trace).units * host("fsdp_unit_seconds")
+        units += int(held.sum()) * host("fsdp_parameter_seconds")
+        trains = bool(np.isin(trace.op_phase, _BACKWARD).any())
+        found += units if trains else units / 2  # a pass of two
+    return found
 
 
 def _with(time: StepTime, waits: Exposed, dims: np.ndarray) -> StepTime:
