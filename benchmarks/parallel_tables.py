@@ -189,8 +189,9 @@ WHY = {
 A sample drawn with seed {SEED}. Megatron-DeepSpeed in fp16, asked without recomputation, with eager
 attention, as its rows without tensor or pipeline parallelism are in the accuracy tables. Those say
 how far a device's own time is off here. Steps of one or two samples a micro-batch wait for the host
-in every plan (measured times hardly fall with the ranks), and ours comes out fast: the host's time
-for asking for a collective is not planned, which shows most with 8 ranks. From four samples on the
+in every plan (measured times hardly fall with the ranks), and ours comes out fast: of the host's
+time for asking for a collective what torch's fake process group takes is planned, on today's torch
+and another processor, not NCCL's own enqueueing. From four samples on the
 device is what counts, and eager attention, with its softmax in float32, takes longer by ours than
 Megatron's fused softmax did. Both are likely causes, not measured ones.
 """,

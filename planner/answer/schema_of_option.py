@@ -202,6 +202,9 @@ class Layers(Part):
     tensor_parallel: int = Field(ge=1, description="Devices that share every layer")
     pipeline_parallel: int = Field(ge=1, description="Stages that share the layers")
     pipeline_chunks: int = Field(ge=1, description="Parts of the model on each stage")
+    pipeline_schedule: Literal["1f1b", "interleaved", "zb_h1", "zbv"] = Field(
+        default="1f1b", description="In which order stages run"
+    )
     tensor_sent_bytes: float = Field(ge=0, description="By each device, a step")
     tensor_seconds: float = Field(ge=0, description="Waited for it, a step")
     stage_sent_bytes: float = Field(ge=0, description="From each device to other stages, a step")

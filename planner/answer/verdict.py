@@ -52,7 +52,7 @@ def limit_words(limit: Limit, trials: int = 1) -> str:
 
 def named(one: Candidate) -> str:
     """``lora on 2 × NVIDIA L4 at runpod``."""
-    strategy, variant, _, parallel = one.placement.key
+    strategy, variant, _, parallel, _ = one.placement.key
     count = f"{parallel.devices} × " if parallel.devices > 1 else ""
     place = f" at {one.rented.offer.provider}" if one.rented.offer else ""
     way = f"{strategy}, {variant}" if variant else strategy

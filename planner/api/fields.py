@@ -24,10 +24,13 @@ class QuestionFields(TypedDict, total=False):
     strategy: Sequence[str] | str | None
     gpu: str | None
     gpus: int | str
-    parallel: Literal["auto", "ddp", "fsdp", "zero1", "zero2", "zero3"] | None
+    nodes: int | str | None
+    parallel: Literal["auto", "ddp", "fsdp", "hsdp", "zero1", "zero2", "zero3"] | None
+    shard_devices: int | str | None
     tensor_parallel: int | str
     pipeline_parallel: int | str
     pipeline_chunks: int | str
+    pipeline_schedule: Literal["1f1b", "interleaved", "zb_h1", "zbv"] | None
     context_parallel: int | str
     expert_parallel: int | str
     provider: str | None

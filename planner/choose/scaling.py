@@ -12,6 +12,7 @@ from typing import Any
 
 from planner.errors import PlannerError
 from planner.parallel.data_parallel import gradient_seconds
+from planner.parallel.plan import ParallelPlan
 from planner.plan.around.layers import layer_values
 from planner.plan.around.parted import waited_seconds
 from planner.plan.around.sharing import sharing_values
@@ -152,6 +153,11 @@ def _weak(problem: Problem, rows: Sequence[Candidate]) -> list[Json]:
     return [row | {"efficiency": row["samples_per_second"] / row["gpus"] / first} for row in made]
 
 
+def _shards(parallel: ParallelPlan) -> int | None:
+    """Where copies share state each, as a question asks it."""
+    return parallel.dp_shard if parallel.sharding and parallel.dp_replicate > 1 else None
+
+
 def _at_batch(problem: Problem, row: Candidate, each: float) -> Iterable[Json]:
     placement, devices = row.placement, row.placement.parallel.devices
     changes = {
@@ -160,6 +166,7 @@ def _at_batch(problem: Problem, row: Candidate, each: float) -> Iterable[Json]:
         "gpus": devices,
         "strategy": [placement.strategy],
         "parallel": placement.parallel.sharding or "ddp",
+        "shard_devices": _shards(placement.parallel),
     }
     try:
         other = survey(problem.changed(problem.question.model_copy(update=changes)))

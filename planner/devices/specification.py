@@ -37,6 +37,17 @@ BASES = ("exact", "calibrated", "datasheet")
 
 
 @dataclass(frozen=True)
+class Machine:
+    """``devices`` of a kind in one machine. ``instance``: a row of ``networks/instances.csv``,
+    whose network it has. ``is_part``: rented as a part of the usual server, without its network
+    to other machines."""
+
+    devices: int
+    instance: str | None = None
+    is_part: bool = False
+
+
+@dataclass(frozen=True)
 class DeviceSpec:
     """One device as torch sees it (one of a package's two where torch shows two). None: no source
     was found."""
@@ -67,6 +78,8 @@ class DeviceSpec:
     held_bytes: int = 0
     # virtual cores of its host that are there for it; None: not known, a whole host is meant
     host_cores: float | None = None
+    # what it stands in; None: the server that such devices usually stand in
+    machine: Machine | None = None
     # exact: (trace, dims, precision) → seconds
     timer: Callable[..., Any] | None = field(default=None, hash=False, compare=False)
 

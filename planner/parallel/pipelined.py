@@ -30,10 +30,12 @@ Values = np.ndarray | float
 class PipelinedTime(StepTime):
     """Of the slowest stage, with the longest update of all. ``stages``: (forward, backward)
     seconds of one micro-batch on the first, the middle ones (where there are any) and the last;
+    ``weights``: of the backward what makes gradients of weights, where a schedule runs it apart;
     ``send``: from stage to stage.
     ``model_flops`` and ``hardware_flops`` are those of a device on average."""
 
     stages: tuple[tuple[Values, Values], ...] = ()
+    weights: tuple[Values, ...] = ()
     send: Values = 0.0
 
     def column(self, index: int) -> PipelinedTime:
@@ -43,7 +45,8 @@ class PipelinedTime(StepTime):
         one = super().column(index)
         assert isinstance(one, PipelinedTime)
         stages = tuple((at(f), at(b)) for f, b in self.stages)
-        return replace(one, stages=stages, send=at(self.send))
+        weights = tuple(map(at, self.weights))
+        return replace(one, stages=stages, weights=weights, send=at(self.send))
 
 
 def with_tensor_waits(
@@ -109,6 +112,7 @@ def pipelined(
     dims: np.ndarray,
     network: Network,
     parallel: ParallelPlan,
+    weights: Sequence[Values] = (),
 ) -> PipelinedTime:
     """All stages together; ``trace`` and ``dims`` of the first."""
     size = np.asarray(hidden_bytes(trace, dims)) / parallel.tp
@@ -148,6 +152,7 @@ def pipelined(
         hardware_flops=mean([t.hardware_flops for t in times]),
         unmodelled_share=of_slowest([t.unmodelled_share for t in times]),
         stages=tuple((t.forward_seconds, t.backward_seconds) for t in times),
+        weights=tuple(weights),
         send=send,
     )
 
@@ -157,10 +162,21 @@ def micro_batches_seconds(time: StepTime, accumulation: int, parallel: ParallelP
     of a pipeline. Scalars."""
     if not isinstance(time, PipelinedTime):
         return accumulation * (float(time.seconds) - float(time.optimizer_seconds))
-    first, *middle, last = [(float(f), float(b)) for f, b in time.stages]
+    apart = time.weights or (0.0,) * len(time.stages)
+    first, *middle, last = [
+        (float(f), float(b), float(w)) for (f, b), w in zip(time.stages, apart, strict=True)
+    ]
     passes = [first, *(middle * (parallel.pp - 2)), last]
-    forward, backward = zip(*passes, strict=True)
-    return schedule_seconds(forward, backward, accumulation, parallel.chunks, float(time.send))
+    forward, backward, weight = zip(*passes, strict=True)
+    return schedule_seconds(
+        forward,
+        backward,
+        accumulation,
+        parallel.chunks,
+        float(time.send),
+        parallel.schedule,
+        weight,
+    )
 
 
 def bubble_seconds(time: StepTime, accumulation: int, parallel: ParallelPlan) -> float:

@@ -22,8 +22,9 @@ class ParallelPlan:
     gradients are summed; ``dp_shard``: devices that share one copy's state, by ``sharding``
     (``SHARDINGS``); ``tp``: tensor, ``cp``: context (sequence), ``pp``: pipeline, ``ep``: expert
     parallelism, which borrows the devices of the other degrees and adds none. ``chunks``: parts of
-    the model on each stage of a pipeline (1: 1F1B, more: interleaved). Neighbouring devices are
-    tensor-parallel ranks, then parts of a sequence, then those of data parallelism, then stages.
+    the model on each stage of a pipeline (1: 1F1B, more: interleaved), ``schedule``: how they run,
+    blank or one of ``model/zero_bubble.py``. Neighbouring devices are tensor-parallel ranks, then
+    parts of a sequence, then those of data parallelism, then stages.
     An expert lies whole on its device: the ``ep`` devices that have all of them together are
     neighbours among those of tensor, context and data parallelism (Megatron-Core's
     ``expert_tensor_parallel_size`` 1). Devices with parts of one sequence share state as those of
@@ -38,11 +39,12 @@ class ParallelPlan:
     ep: int = 1
     sharding: str = ""
     chunks: int = 1
+    schedule: str = ""
 
     def __post_init__(self) -> None:
         for degree in fields(self):
             value = getattr(self, degree.name)
-            if degree.name == "sharding":
+            if degree.name in ("sharding", "schedule"):
                 continue
             if value < 1:
                 raise QuestionError(f"{degree.name} is {value}, at least 1 is needed")
@@ -99,9 +101,15 @@ class ParallelPlan:
         return self.sharding, self.dp_shard, *self.split, self.cp, self.ep, same
 
     @property
-    def split(self) -> tuple[int, int, int]:
-        """How the layers are shared: ``tp``, ``pp``, ``chunks``."""
-        return self.tp, self.pp, self.chunks
+    def priced_alike(self) -> tuple[object, ...]:
+        """What makes the time of a device's micro-batch another: as ``shared``, and the copies
+        that sum gradients while it runs, or lie between two stages."""
+        return *self.shared, self.dp_replicate if self.sharding or self.pp > 1 else 1
+
+    @property
+    def split(self) -> tuple[int | str, ...]:
+        """How the layers are shared: ``tp``, ``pp``, ``chunks``, ``schedule``."""
+        return self.tp, self.pp, self.chunks, self.schedule
 
     @property
     def is_split(self) -> bool:
@@ -116,7 +124,7 @@ class ParallelPlan:
     @property
     def ranks(self) -> ParallelPlan:
         """Of one copy of the model whose state is whole."""
-        return ParallelPlan(tp=self.tp, cp=self.cp, pp=self.pp, ep=self.ep, chunks=self.chunks)
+        return replace(self, dp_replicate=1, dp_shard=1, sharding="")
 
     @property
     def unshared(self) -> ParallelPlan:
@@ -140,13 +148,9 @@ class ParallelPlan:
                 f"{FieldName('expert_parallel')} {self.ep} does not divide the "
                 f"{self.lenders} devices of its {copies}",
                 where=FieldName("expert_parallel"),
-                mend="Use one of " + ", ".join(map(str, _divisors(self.lenders))),
+                mend="Use one of " + ", ".join(map(str, divisors(self.lenders))),
             )
         return self
-
-
-def _divisors(number: int) -> list[int]:
-    return [one for one in range(1, min(number, 1024) + 1) if number % one == 0]
 
 
 #: One device.
@@ -193,8 +197,31 @@ def plans_for(
     return shared if asked in SHARDINGS else (copies, *shared)
 
 
+def hybrid(
+    devices: int, shards: int, sharding: str = "fsdp", ranks: ParallelPlan = ALONE
+) -> ParallelPlan:
+    """Copies whose state ``shards`` devices share each (FSDP2 on a mesh of two dimensions,
+    torchtitan's ``data_parallel_shard_degree`` beside ``data_parallel_replicate_degree``,
+    DeepSpeed's MiCS). 1: copies alone. Raises QuestionError where the devices do not divide."""
+    groups = groups_of(devices, ranks)
+    if groups % shards:
+        among = f" of {ranks.devices} ranks" if ranks.devices > 1 else ""
+        raise QuestionError(
+            f"{groups} devices{among} do not divide into copies of {shards}",
+            where=FieldName("shard_devices"),
+            mend=f"Use one of {', '.join(map(str, divisors(groups)))}",
+        )
+    if shards == 1:
+        return replace(ranks, dp_replicate=groups)
+    return replace(ranks, dp_replicate=groups // shards, dp_shard=shards, sharding=sharding)
+
+
+def divisors(number: int) -> list[int]:
+    return [one for one in range(1, number + 1) if number % one == 0]
+
+
 def plans_apart(
-    devices: int, asked: str | None = None, together: int = 8, ranks: ParallelPlan = ALONE
+    devices: int, asked: str | None, together: int, ranks: ParallelPlan = ALONE
 ) -> tuple[ParallelPlan, ...]:
     """Every way of so many devices that is worth a price beside the others: those of ``plans_for``,
     and state shared among the ``together`` devices of a machine alone, in as many copies as there
@@ -204,9 +231,7 @@ def plans_apart(
     apart = together > 1 and groups > together and groups % together == 0
     apart = apart and ranks.tp * ranks.cp * together % ranks.ep == 0
     if asked in (None, "auto", "fsdp") and apart:
-        plans += (
-            replace(ranks, dp_replicate=groups // together, dp_shard=together, sharding="fsdp"),
-        )
+        plans += (hybrid(devices, together, ranks=ranks),)
     return plans
 
 

@@ -22,6 +22,7 @@ from planner.parallel.model.places import EMBEDDING, places_of, unplaced
 from planner.parallel.model.schedule import in_flight as flying
 from planner.parallel.model.sequence import in_parts
 from planner.parallel.model.stages import FIRST, LAST, MIDDLE, STAGES, cut_to, in_flight
+from planner.parallel.model.zero_bubble import SCHEDULES, ZBV, held
 from planner.parallel.plan import ParallelPlan
 from planner.trace.source import TraceSource
 from planner.trace.table import ITEMSIZE, StepTrace
@@ -153,7 +154,9 @@ def rank_trace(
             mend="Share the model's state over the devices: parallel fsdp",
         )
     own = {key: whole.meta[key] for key in OF_WHOLE if key in whole.meta}
-    stages = [FIRST, MIDDLE, LAST] if parallel.pp > 2 else [FIRST, LAST]
+    stages: list[str | None] = [FIRST, MIDDLE, LAST] if parallel.pp > 2 else [FIRST, LAST]
+    if parallel.schedule == ZBV:  # the first rank has both ends, the others none
+        stages = [None, MIDDLE, MIDDLE] if parallel.pp > 2 else [None, MIDDLE]
     made = []
     recorded = (narrow, *(others or (narrow,) * (len(stages) - 1)))
     for stage, step in zip(stages if parallel.pp > 1 else [None], recorded, strict=False):
@@ -167,13 +170,24 @@ def rank_trace(
         made.append(trace)
     first, *behind = made
     if behind:
-        held = flying(parallel.pp, parallel.chunks)
-        first = in_flight(first, math.ceil(held))
-        if len(behind) > 1:  # the stage behind the first holds one pass less each way
-            less = 1.0 if parallel.chunks == 1 else 2.0 / parallel.chunks
-            behind[0] = in_flight(behind[0], math.ceil(held - less))
+        counts = _in_flight(parallel)
+        first = in_flight(first, counts[0])
+        behind = [in_flight(one, n) for one, n in zip(behind, counts[-len(behind) :], strict=True)]
         first = replace(first, meta={**first.meta, STAGES: tuple(behind)})
     return first
+
+
+def _in_flight(parallel: ParallelPlan) -> tuple[int, int, int]:
+    """Micro-batches whose activations the first stage, the one behind it, and the last hold at
+    most."""
+    stages, chunks = parallel.pp, parallel.chunks
+    if parallel.schedule not in SCHEDULES:
+        # the stage behind the first holds one micro-batch less
+        return math.ceil(flying(stages, chunks)), stages - 1, 1
+    many = 4 * stages  # from here on no more are held
+    found = [held(parallel.schedule, rank, stages, many, chunks) for rank in range(stages)]
+    inner = max(found[1:-1], default=found[-1])
+    return math.ceil(found[0]), math.ceil(inner), math.ceil(found[-1])
 
 
 def _blocks(trace: StepTrace) -> dict[int, str]:

@@ -22,9 +22,12 @@ from itertools import groupby
 from planner.memory.lifetimes import GRADIENTS, TEMPORARY, WEIGHTS
 from planner.parallel.model.edited import Editor, Inserted, Moment
 from planner.parallel.model.experts import sending_of
+from planner.parallel.offloaded import UPDATE, host_part, without_update
 from planner.parallel.shards import part_of, sharded_update
-from planner.parallel.units import Unit, units_of
+from planner.parallel.units import Unit, numbers_of, units_of
 from planner.trace.table import PHASES, StepTrace
+from planner.training.host_memory import OPTIMIZER as HOST_OPTIMIZER
+from planner.training.host_memory import WEIGHTS as WEIGHTS_THERE
 
 FORWARD, BACKWARD = PHASES.index("forward"), PHASES.index("backward")
 #: Types by their bytes, as collectives send them; what is mixed or packed is sent as bytes.
@@ -33,6 +36,9 @@ BYTES = {name: size for size, name in TYPES.items()}
 NARROW, WIDE = 2, 4
 COPY_OUT, COPY_IN = "aten.split_with_sizes_copy.default", "aten._chunk_cat.default"
 CAST = "aten._to_copy.default"
+#: Copies to and from the host's memory, and what the host does.
+LEAVE, COME = "planner.offload.default", "planner.fetch.default"
+HOST_UPDATE, UPLOAD = "planner.host_update.default", "planner.upload.default"
 
 
 @dataclass(frozen=True)
@@ -65,10 +71,16 @@ class Sharded:
 class Kept:
     """Number formats beside those of the step. ``wide``: parameters, gradients and states are kept
     in float32 where the step has them in 16 bits; ``reduced``: what gradients are sent in, None:
-    as they are kept (FSDP2's ``MixedPrecisionPolicy``)."""
+    as they are kept (FSDP2's ``MixedPrecisionPolicy``). ``host``: what waits in the host's memory,
+    words of ``training/host_memory.py``."""
 
     wide: bool = False
     reduced: str | None = None
+    host: tuple[str, ...] = ()
+
+    @property
+    def updates_on_host(self) -> bool:
+        return HOST_OPTIMIZER in self.host
 
 
 @dataclass(eq=False)
@@ -96,8 +108,9 @@ class Rewrite:
         self, trace: StepTrace, shards: int, kept: Kept, update: Kept | None = None
     ) -> None:
         """``update``: the formats of the optimizer, where they are not those that are kept."""
-        self.trace, self.shards, self.kept = trace, shards, kept
-        self.update = update or kept
+        self.whole, self.shards, self.kept = trace, shards, kept
+        trace = without_update(trace) if kept.updates_on_host else trace
+        self.trace, self.update = trace, update or kept
         self.units = units_of(trace)
         self._modules = {path: index for index, path in enumerate(trace.modules)}
         self.all = tuple(u for u in (self.units.root, *self.units.blocks) if u.weights)
@@ -106,6 +119,42 @@ class Rewrite:
         weights = [w for unit in self.all for w in unit.weights]
         self.part = {w: part_of(trace, int(trace.size[w]), shards) for w in weights}
         self.trained = [w for unit in self.all for w in unit.gradients.values()]
+
+    #: Whose optimizer runs on the host.
+    HOST_SOFTWARE = "torch"
+
+    def leave(self, before: int, numbers: int, dtype: str, unit: Unit) -> Inserted:
+        """Copy so many reduced gradients to the host."""
+        operands = [(numbers, dtype)] * 2
+        module = self.module(unit)
+        return self.edit.operation(before, LEAVE, operands, BACKWARD, module)
+
+    def update_on_host(self) -> dict[str, float]:
+        """The update of the own parts there, which come back where parameters stay on the device;
+        what the host holds of them and, of the whole model, of the optimizer's states."""
+        if not self.kept.updates_on_host or not self.trained:
+            return {}
+        end, stays = self.trace.op_count, WEIGHTS_THERE not in self.kept.host
+        elements = sum(
+            max(0, numbers_of(self.trace, int(self.trace.size[w]))) for w in self.trained
+        )
+        itemsize, wide = max(map(self.itemsize, self.trained)), self.update.wide
+        each = host_part(self.whole, elements, itemsize, whose=self.HOST_SOFTWARE, wide=wide)
+        for unit in self.all:
+            own = list(unit.gradients.values())
+            parts, dtype = sum(self.part[w] for w in own), self.type_of(own) if own else ""
+            if not parts:
+                continue
+            module, moved = self.module(unit), (("each", each.moved),)
+            operands = [(parts, "float32")] * 2
+            self.edit.operation(end, HOST_UPDATE, operands, UPDATE, module, moved)
+            if stays:
+                self.edit.operation(end, UPLOAD, [(parts, dtype)] * 2, UPDATE, module)
+        held = each.held * sum(self.part[w] for w in self.trained)
+        if not stays:
+            trained = set(self.trained)
+            held += sum(n * self.itemsize(w) for w, n in self.part.items() if w not in trained)
+        return {"host_bytes": held, "host_state_bytes": each.states * elements}
 
     def itemsize(self, storage: int) -> int:
         return self.trace.sizes[int(self.trace.size[storage])][1]
@@ -148,7 +197,7 @@ class Rewrite:
         return any(self.itemsize(w) == NARROW for w in self.trained)
 
     def finished(self, meta: dict[str, object], of_update: Sequence[Sent] = ()) -> Sharded:
-        made, at = self.edit.finished({**self.trace.meta, **meta})
+        made, at = self.edit.finished({**self.trace.meta, **meta, **self.update_on_host()})
 
         def numbered(sent: Sent) -> Collective:
             after = -1 if sent.after is None else at(sent.after)
@@ -189,7 +238,8 @@ class _Reduced:
 class Fully(Rewrite):
     def done(self) -> Sharded:
         for weight, part in self.part.items():
-            self.edit.resize(weight, self.edit.size(part, self.kept_bytes(weight)))
+            there = 0 if WEIGHTS_THERE in self.kept.host else part
+            self.edit.resize(weight, self.edit.size(there, self.kept_bytes(weight)))
         self._forward()
         if self.units.root.backward is not None:
             self._backward(*self.units.root.backward)
@@ -200,7 +250,11 @@ class Fully(Rewrite):
     def _gather(self, unit: Unit, before: int, phase: int, after: Moment | None) -> _Gathered:
         """Ask for a unit's parameters, and cast the own parts where they are kept wider."""
         module, own = self.module(unit), sum(self.part[w] * self.itemsize(w) for w in unit.weights)
+        fetched = self._fetch(unit, before, phase)
         asked = self.edit.operation(before, "planner.all_gather.default", [], phase, module)
+        if fetched is not None:
+            size = sum(self.part[w] * self.kept_bytes(w) for w in unit.weights)
+            self.hold(size, fetched, asked, TEMPORARY, unit)
         if any(self.kept_bytes(w) != self.itemsize(w) for w in unit.weights):
             self.hold(own, asked, asked, TEMPORARY, unit)
         sent = Sent(
@@ -213,6 +267,13 @@ class Fully(Rewrite):
         )
         self.sent.append(sent)
         return _Gathered(unit, sent, asked)
+
+    def _fetch(self, unit: Unit, before: int, phase: int) -> Inserted | None:
+        """The own parts from the host, as they are kept there."""
+        if WEIGHTS_THERE not in self.kept.host:
+            return None
+        size = sum(self.part[w] * self.kept_bytes(w) for w in unit.weights)
+        return self.edit.operation(before, COME, [(size, TYPES[1])], phase, self.module(unit))
 
     def _copy_out(self, gathered: _Gathered, before: int, phase: int, until: Moment) -> Inserted:
         """The unit's parameters, each with its padding, out of the flat buffer."""
@@ -250,6 +311,10 @@ class Fully(Rewrite):
             self._drop(waiting, end - 1)
 
     # ---- gradients
+
+    def leaving(self, kept: str) -> str:
+        """The type in which gradients go to the host."""
+        return kept
 
     def _backward(self, begin: int, end: int) -> None:
         # a block's experts come and go with the rest of it
@@ -299,8 +364,10 @@ class Fully(Rewrite):
             operands = [(parts, reduced), (parts, kept)]
             born = self.edit.operation(before, CAST, operands, BACKWARD, module)
             self.hold(parts * BYTES[reduced], asked, born, TEMPORARY, unit)
-        flat = self.edit.size(parts, BYTES[kept])
-        self.edit.storage(flat, born, [self.trace.op_count], GRADIENTS, module)
+        flat, until = self.edit.size(parts, BYTES[kept]), self.trace.op_count
+        if self.kept.updates_on_host:
+            until = self.leave(before, parts, self.leaving(kept), unit)
+        self.edit.storage(flat, born, [until], GRADIENTS, module)
         size = whole * BYTES[reduced]
         sent = Sent("reduce_scatter", size, reduced, copied, True, of_experts=unit.of_experts)
         self.sent.append(sent)

@@ -4,26 +4,32 @@ what it waits for while they gather, reduce and update together."""
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from planner.devices.priors import prior
-from planner.memory.lifetimes import first_optimizer_operation
+from planner.memory.lifetimes import WEIGHTS, first_optimizer_operation
 from planner.parallel.data_parallel import KIND
 from planner.parallel.model.exchanges import with_expert_waits, with_ring_waits
+from planner.parallel.model.places import PRODUCTS
+from planner.parallel.model.sequence import TENSOR, TensorSending
+from planner.parallel.model.zero_bubble import SCHEDULES
 from planner.parallel.network.network import Network, collective_seconds
 from planner.parallel.network.which import network_of
-from planner.parallel.pipelined import pipelined, with_tensor_waits
+from planner.parallel.pipelined import WAITS, pipelined, with_tensor_waits
 from planner.parallel.plan import ParallelPlan
 from planner.parallel.ranks import point_of, stages_of
 from planner.parallel.sharded import Collective
 from planner.parallel.source import collectives_of
 from planner.parallel.streams import Exposed, exposed
 from planner.step_time.clock import StepClock, StepTime
-from planner.trace.table import PHASES, StepTrace
+from planner.trace.table import PHASES, Signature, StepTrace
 
 #: The name of what is waited for, among the kinds of operations.
 COLLECTIVE = "collective"
+_BACKWARD = [PHASES.index(name) for name in ("recompute", "backward")]
+_APART = (*PRODUCTS, "aten.embedding_dense_backward.", "aten._to_copy.")
 _FORWARD = [PHASES.index(name) for name in ("forward", "teacher")]
 
 
@@ -49,7 +55,48 @@ def shared_time(
         _of_one(clock, stage, stage.dims(**point), precision, compiled, parallel)
         for stage in others
     ]
-    return pipelined(times, trace, dims, network_of(clock.spec, parallel.devices), parallel)
+    weights: list[np.ndarray | float] = []
+    if parallel.schedule in SCHEDULES:
+        every = [(trace, dims), *((stage, stage.dims(**point)) for stage in others)]
+        weights = [
+            weight_seconds(clock, stage, at, time, precision, compiled)
+            for (stage, at), time in zip(every, times, strict=True)
+        ]
+    network = network_of(clock.spec, parallel.devices)
+    return pipelined(times, trace, dims, network, parallel, weights)
+
+
+def weight_seconds(
+    clock: StepClock,
+    trace: StepTrace,
+    dims: np.ndarray,
+    time: StepTime,
+    precision: str,
+    compiled: bool,
+) -> np.ndarray | float:
+    """What of a micro-batch's backward pass makes gradients of weights alone, which no other stage
+    waits for: products, look-ups and casts whose result has a matrix's size, whatever the batch and
+    the length. Of a pass that waits for the host its share of the device's time."""
+    points = dims.reshape(dims.shape[0], -1)
+    busy = clock.device_seconds(trace, points, precision, compiled)[trace.op_signature]
+    back = np.isin(trace.op_phase, _BACKWARD)
+    apart = np.array([_makes_weights(trace, one) for one in trace.signatures], dtype=bool)
+    mine = (trace.op_phase == _BACKWARD[-1]) & apart[trace.op_signature]
+    whole = busy[back].sum(axis=0)
+    share = np.divide(busy[mine].sum(axis=0), whole, out=np.zeros_like(whole), where=whole > 0)
+    waits = time.by_kind.get(COLLECTIVE, 0.0) + time.by_kind.get(WAITS, 0.0)
+    work = np.maximum(0.0, np.asarray(time.backward_seconds - waits).reshape(-1))
+    found = share * work
+    return found.reshape(dims.shape[1:]) if dims.shape[1:] else float(found[0])
+
+
+def _makes_weights(trace: StepTrace, signature: Signature) -> bool:
+    """Whether the result is a matrix that no symbol changes."""
+    if not signature.op.startswith(_APART) or not signature.outputs:
+        return False
+    rows = trace.forms[list(signature.outputs[0].shape)]
+    one = trace.monomials.index("1")
+    return len(rows) > 1 and not np.delete(rows, one, axis=1).any()
 
 
 def _of_one(
@@ -61,7 +108,10 @@ def _of_one(
     parallel: ParallelPlan,
 ) -> StepTime:
     """Of one stage."""
-    time = clock.price(trace, dims, precision=precision, compiled=compiled)
+    asked = asking_seconds(clock, trace, parallel)
+    time = clock.price(
+        trace, dims, precision=precision, compiled=compiled, added_host_seconds=asked
+    )
     if parallel.tp > 1:
         time = with_tensor_waits(
             time, trace, dims, network_of(clock.spec, parallel.devices), parallel
@@ -74,7 +124,7 @@ def _of_one(
         time = with_expert_waits(time, trace, dims, network_of(clock.spec, parallel.devices))
     if not parallel.sharding:
         return time
-    asked = (precision, compiled, parallel)
+    asked = (precision, compiled, parallel, clock.spec.machine)
     return clock.kept(
         trace,
         "shared time",
@@ -84,6 +134,28 @@ def _of_one(
             time, exposed_at(clock, trace, dims, time, precision, compiled, parallel), dims
         ),
     )
+
+
+def asking_seconds(clock: StepClock, trace: StepTrace, parallel: ParallelPlan) -> float:
+    """Host seconds of one micro-batch for asking for what is sent: collectives of tensor-parallel
+    ranks, sends between stages, FSDP2's hooks around its units. They are charged where the step
+    begins, so that they show where the host is late. Hooks of DeepSpeed and the reducer of
+    DistributedDataParallel are not measured, and not counted."""
+    host = partial(prior, clock.spec, "host")
+    sending: TensorSending | None = trace.meta.get(TENSOR)
+    found = 0.0
+    if sending is not None:
+        count = sum(sending.gathers) + sum(sending.scatters) + sending.sums
+        found += count * host("tensor_collective_seconds")
+    if parallel.pp > 1:
+        found += 2 * parallel.chunks * host("send_receive_seconds")
+    if parallel.sharding == "fsdp":
+        held = (trace.birth < 0) & (trace.category == WEIGHTS)
+        units = collectives_of(trace).units * host("fsdp_unit_seconds")
+        units += int(held.sum()) * host("fsdp_parameter_seconds")
+        trains = bool(np.isin(trace.op_phase, _BACKWARD).any())
+        found += units if trains else units / 2  # a pass of two
+    return found
 
 
 def _with(time: StepTime, waits: Exposed, dims: np.ndarray) -> StepTime:

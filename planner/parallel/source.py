@@ -13,7 +13,7 @@ from planner.parallel.sharded import Collective, Kept, Sharded, fully_sharded
 from planner.parallel.zero import zero_sharded
 from planner.trace.source import TraceSource
 from planner.trace.table import StepTrace
-from planner.training.host_memory import NARROW
+from planner.training.host_memory import ACTIVATIONS, NARROW, WEIGHTS, together
 from planner.training.recipe import Recipe
 
 #: The name of a trace's attribute that lists what its devices send each other.
@@ -40,12 +40,21 @@ def collectives_of(trace: StepTrace) -> Sending:
     return trace.meta.get(SENT) or Sending()
 
 
-def why_not_shared(recipe: Recipe, has_teacher: bool) -> str | None:
-    """What of a recipe is not planned where devices share its state; None where it is."""
+def why_not_shared(recipe: Recipe, has_teacher: bool, sharding: str = "") -> str | None:
+    """What of a recipe is not planned where devices share its state, by ``sharding`` or in any
+    way; None where it is."""
     if has_teacher or recipe.objective is not None:
         return "models beside the trained one are not planned in parts yet"
-    if recipe.offload:
-        return f"{FieldName('offload')} is not planned together with it yet"
+    words = recipe.offload or ()
+    if ACTIVATIONS in words:
+        return f"{FieldName('offload')} activations is not planned together with it yet"
+    if words and sharding == "fsdp" and WEIGHTS not in words:
+        return (
+            f"{FieldName('offload')} {','.join(words)}: FSDP2's CPUOffloadPolicy moves parameters, "
+            "gradients and states together (weights)"
+        )
+    if WEIGHTS in words and sharding in ("zero1", "zero2"):
+        return f"{FieldName('offload')} weights: DeepSpeed's offload_param is of stage 3 (zero3)"
     if recipe.optimizer_in_backward:
         return f"{FieldName('optimizer_in_backward')} is not planned together with it yet"
     return None
@@ -53,7 +62,8 @@ def why_not_shared(recipe: Recipe, has_teacher: bool) -> str | None:
 
 def check_shared(recipe: Recipe, has_teacher: bool, parallel: ParallelPlan) -> None:
     """Raises QuestionError for what is not planned."""
-    why = why_not_shared(recipe, has_teacher) if parallel.sharding else None
+    way = parallel.sharding
+    why = why_not_shared(recipe, has_teacher, way) if way else None
     if why is not None:
         raise QuestionError(
             f"{parallel.sharding}: {why}",
@@ -64,8 +74,8 @@ def check_shared(recipe: Recipe, has_teacher: bool, parallel: ParallelPlan) -> N
 
 def recorded_as(recipe: Recipe) -> Recipe:
     """What a device runs: under mixed precision the parameters come in 16 bits, and float32 is
-    kept in parts alone."""
-    return replace(recipe, precision=NARROW.get(recipe.precision, recipe.precision))
+    kept in parts alone. What waits in the host's memory is a rewrite of that."""
+    return replace(recipe, precision=NARROW.get(recipe.precision, recipe.precision), offload=None)
 
 
 @dataclass
@@ -96,7 +106,9 @@ class ShardedSource(TraceSource):
     def at(self, *, B: int, S: int | None = None, T: int | None = None) -> StepTrace:
         whole = self._of.at(B=B, S=S, T=T)
         wide = self.recipe.precision in NARROW
-        return shared_trace(whole, self.parallel, Kept(wide, self.reduced if wide else None))
+        host = together(self.recipe.offload or ())
+        kept = Kept(wide, self.reduced if wide else None, host)
+        return shared_trace(whole, self.parallel, kept)
 
 
 #: Sources of a device that has a part of the model or of its data alone.
@@ -137,7 +149,7 @@ def _sending(trace: StepTrace, parallel: ParallelPlan, kept: Kept) -> StepTrace:
 
 _PLANS: dict[str, Callable[[StepTrace, int, Kept], Sharded]] = {
     "fsdp": fully_sharded,
-    "zero1": lambda trace, shards, _: zero_sharded(trace, shards, 1),
-    "zero2": lambda trace, shards, _: zero_sharded(trace, shards, 2),
-    "zero3": lambda trace, shards, _: zero_sharded(trace, shards, 3),
+    "zero1": lambda trace, shards, kept: zero_sharded(trace, shards, 1, kept.host),
+    "zero2": lambda trace, shards, kept: zero_sharded(trace, shards, 2, kept.host),
+    "zero3": lambda trace, shards, kept: zero_sharded(trace, shards, 3, kept.host),
 }

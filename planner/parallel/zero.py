@@ -37,6 +37,7 @@ from planner.parallel.sharded import (
 from planner.parallel.units import Unit
 from planner.trace.table import StepTrace
 
+FLOAT32 = "float32"
 #: ZeRO updates in float32, whatever the step is in.
 _UPDATE = Kept(wide=True)
 
@@ -47,21 +48,23 @@ def zero_fact(key: str) -> float:
     return float({row["key"]: row["value"] for row in tables.rows("stacks", "zero.csv")}[key])
 
 
-def zero_sharded(trace: StepTrace, shards: int, stage: int) -> Sharded:
-    """The trace of one of ``shards`` devices under a stage, 1 to 3. Kept with the trace."""
+def zero_sharded(trace: StepTrace, shards: int, stage: int, host: tuple[str, ...] = ()) -> Sharded:
+    """The trace of one of ``shards`` devices under a stage, 1 to 3; ``host``: what waits in the
+    host's memory. Kept with the trace."""
 
     def made() -> Sharded:
+        kept = Kept(host=host)
         if stage == 3:
-            return _Third(trace, shards, Kept(), _UPDATE).done()
-        return _Buckets(trace, shards, Kept(), _UPDATE, stage).done()
+            return _Third(trace, shards, kept, _UPDATE).done()
+        return _Buckets(trace, shards, kept, _UPDATE, stage).done()
 
-    return trace.memo.of("zero", (shards, stage), made)
+    return trace.memo.of("zero", (shards, stage, host), made)
 
 
 def _copies(rewrite: Rewrite) -> None:
     """Float32 copies of the own part, and for the update its gradients in float32."""
     trace, parts = rewrite.trace, sum(rewrite.part[w] for w in rewrite.trained)
-    if not parts:
+    if not parts or rewrite.kept.updates_on_host:
         return
     begin, module = first_optimizer_operation(trace), rewrite.module(rewrite.all[0])
     edit = rewrite.edit
@@ -75,6 +78,11 @@ def _copies(rewrite: Rewrite) -> None:
 class _Third(Fully):
     """As FSDP2, in the step's own types."""
 
+    HOST_SOFTWARE = "deepspeed"
+
+    def leaving(self, kept: str) -> str:
+        return FLOAT32
+
     def done(self) -> Sharded:
         _copies(self)
         return super().done()
@@ -82,6 +90,8 @@ class _Third(Fully):
 
 class _Buckets(Rewrite):
     """Stages 1 and 2: every device has all parameters."""
+
+    HOST_SOFTWARE = "deepspeed"
 
     def __init__(self, trace: StepTrace, shards: int, kept: Kept, update: Kept, stage: int) -> None:
         super().__init__(trace, shards, kept, update)
@@ -139,10 +149,21 @@ class _Buckets(Rewrite):
             for gradient in filled:
                 # copied into the bucket as it is made
                 self.edit.free(gradient, int(self.trace.birth[gradient]) + 1)
-            size = self.edit.size(numbers // self.ways(unit), BYTES[dtype])
-            self.edit.storage(size, copied, [self.trace.op_count], GRADIENTS, module)
-        size = numbers * BYTES[dtype]
-        sent = Sent("reduce_scatter", size, dtype, copied, True, of_experts=unit.of_experts)
+            parts, until = numbers // self.ways(unit), self.trace.op_count
+            if self.kept.updates_on_host:
+                until = self.leave(before, parts, FLOAT32, unit)
+            size = self.edit.size(parts, BYTES[dtype])
+            self.edit.storage(size, copied, [until], GRADIENTS, module)
+        elif self.kept.updates_on_host:
+            self.leave(before, numbers // self.ways(unit), FLOAT32, unit)
+        sent = Sent(
+            "reduce_scatter",
+            numbers * BYTES[dtype],
+            dtype,
+            copied,
+            True,
+            of_experts=unit.of_experts,
+        )
         self.sent.append(sent)
 
     def _unit(self, weight: int) -> Unit:

@@ -112,7 +112,7 @@ def priced(
     option = Option(placement, rented, run, bill, used)
     option.before = before_corrections(problem, placement, rented)
     option.assumptions += said_of(option.before, run)
-    option.warnings += host_warnings(question, placement.shown, offer)
+    option.warnings += host_warnings(question, placement.shown, offer, placement.spec)
     _say_of_the_device(option)
     _say_of_the_variant(problem, option)
     return option

@@ -111,10 +111,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "beams",
     ),
     "Hardware": (
+        "nodes",
         "parallel",
+        "shard_devices",
         "tensor_parallel",
         "pipeline_parallel",
         "pipeline_chunks",
+        "pipeline_schedule",
         "context_parallel",
         "expert_parallel",
         "provider",

@@ -131,7 +131,9 @@ class Question(How):
             return None
         return list(dict.fromkeys(names))
 
-    @field_validator("precision", "task", "unfreezing", "float8", mode="before")
+    @field_validator(
+        "precision", "task", "unfreezing", "float8", "pipeline_schedule", mode="before"
+    )
     @classmethod
     def _dashes(cls, value: Any) -> Any:
         return value.replace("-", "_") if isinstance(value, str) else value

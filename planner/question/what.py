@@ -57,8 +57,22 @@ class What(BaseModel):
 
     gpu: str | None = Field(None, description=SETTINGS["gpu"].words)
     gpus: int = Field(1, ge=1, le=100_000, description=SETTINGS["gpus"].words)
-    parallel: Literal["auto", "ddp", "fsdp", "zero1", "zero2", "zero3"] | None = Field(
+    nodes: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Machines that the devices are in, equally many in each; by default those of "
+        "the offer, else the server that such a GPU usually stands in",
+    )
+    parallel: Literal["auto", "ddp", "fsdp", "hsdp", "zero1", "zero2", "zero3"] | None = Field(
         None, description=SETTINGS["parallel"].words
+    )
+    shard_devices: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Devices that share the state of one copy (hybrid sharding), the rest are "
+        "copies of that; hsdp without it: those of a machine",
     )
     tensor_parallel: int = Field(
         1,
@@ -71,6 +85,12 @@ class What(BaseModel):
     )
     pipeline_chunks: int = Field(
         1, ge=1, le=1024, description="Parts of the model on each stage: interleaved 1F1B"
+    )
+    pipeline_schedule: Literal["1f1b", "interleaved", "zb_h1", "zbv"] | None = Field(
+        None,
+        description="In which order stages run: 1f1b, interleaved, or zero-bubble, where gradients "
+        "of weights fill the bubble: zb_h1 (torch's InterleavedZeroBubble), zbv (two chunks a "
+        "stage, laid like a V); by default 1f1b, interleaved with several chunks",
     )
     context_parallel: int = Field(
         1, ge=1, le=1024, description="Devices that have a part of each sequence each"

@@ -176,6 +176,8 @@ def _of_the_run(planned: Planned) -> Iterator[QuestionError]:
     if sharding and planned.recipe.objective is not None:
         what = f"state in parts over its devices ({sharding}) with {planned.recipe.objective}"
         yield refused(what, "parallel", "Ask for ddp")
+    if sharding == "zero3" and planned.option.rented.parallel.dp_replicate > 1:
+        yield refused("DeepSpeed's MiCS", "shard_devices", "Ask for fsdp")
     if planned.option.rented.parallel.is_split:
         yield refused("layers in parts over its devices", "gpus", "Ask for fsdp in their place")
     if planned.option.rented.parallel.is_parted:

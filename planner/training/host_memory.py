@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from planner import tables
 from planner.errors import ProfileError
@@ -13,6 +14,7 @@ ACTIVATIONS, OPTIMIZER, GRADIENTS, WEIGHTS = "activations", "optimizer", "gradie
 FLOAT32 = "float32"
 #: Mixed precision → the number format of the device where the float32 weights are the host's.
 NARROW = {"amp_bf16": "bf16", "amp_fp16": "fp16"}
+WIDE = 4  # bytes of float32
 
 
 def together(words: Iterable[str]) -> tuple[str, ...]:
@@ -29,3 +31,25 @@ def offloading_fact(key: str) -> float:
         if row["key"] == key:
             return float(row["value"])
     raise ProfileError(f"no row of {key}", where="stacks/offloading.csv")
+
+
+@dataclass(frozen=True)
+class HostBytes:
+    """Bytes of the host's memory for each element that trains: ``held``, of them the optimizer's
+    ``states``, and ``moved`` (read and written) at every update."""
+
+    held: float
+    moved: int
+    states: float
+
+
+def host_bytes(states: float, itemsize: int, *, wide: bool) -> HostBytes:
+    """``states``: bytes of the optimizer's for an element; ``itemsize``: of the weights on the
+    device; ``wide``: the host has float32 weights, as DeepSpeed's."""
+    if not wide:
+        # gradient read, weight and states read and written
+        return HostBytes(2 * itemsize + states, round(3 * itemsize + 2 * states), states)
+    scaled = 2 * WIDE  # the gradient times its scale, in place
+    converted = WIDE + itemsize  # the weight made of 16 bits
+    moved = round(scaled + 3 * WIDE + 2 * states + converted)
+    return HostBytes(2 * WIDE + itemsize + states, moved, states)

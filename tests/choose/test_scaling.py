@@ -40,11 +40,14 @@ def test_counts_are_powers_of_two_and_the_last():
 
 
 def test_plans_that_are_priced_beside_each_other():
-    ways = [(plan.sharding, plan.dp_replicate, plan.dp_shard) for plan in plans_apart(16)]
+    apart = plans_apart(16, None, together=8)
+    ways = [(plan.sharding, plan.dp_replicate, plan.dp_shard) for plan in apart]
     assert ways == [("", 16, 1), ("fsdp", 1, 16), ("fsdp", 2, 8)]
-    assert len(plans_apart(1)) == 1 and len(plans_apart(8)) == 2
-    assert [plan.sharding for plan in plans_apart(16, "ddp")] == [""]
-    assert all(plan.devices == 16 for plan in plans_apart(16))
+    assert len(plans_apart(1, None, 8)) == 1 and len(plans_apart(8, None, 8)) == 2
+    assert [plan.sharding for plan in plans_apart(16, "ddp", 8)] == [""]
+    assert all(plan.devices == 16 for plan in apart)
+    (hybrid,) = [plan for plan in plans_apart(16, None, together=4) if plan.dp_replicate == 4]
+    assert hybrid.dp_shard == 4
 
 
 def test_every_count_has_a_row_and_more_devices_are_faster_until_they_are_not(document):

@@ -170,7 +170,8 @@ def test_a_way_costs_what_the_full_plan_of_it_costs(model, strategy, gpu, gpus, 
     planned = [
         option for option in estimate(question(model, **fields))["options"] if option["fits"]
     ]
-    assert planned and len(planned) == len(market.placed())
+    # several kinds of machines with such devices are places of their own
+    assert planned and len(planned) == len({place.variant.name for place in market.placed()})
     for option in planned:
         way = min(
             (way for way in market.of() if way.placement.variant.name == option["variant"]),
@@ -255,11 +256,12 @@ def test_interruptions_are_each_provider_s_own():
         market_of(spot=True, gpu="a100-sxm-80"),
         market_of(spot=True, gpu="a100-sxm-80", interruptions_per_day=20.0),
     )
-    price = {(way.placement.parallel.devices, way.offer.provider): way.usd for way in calm.of()}
-    assert all(
-        way.usd >= price[way.placement.parallel.devices, way.offer.provider] * (1 - 1e-9)
-        for way in taken.of()
-    )
+
+    def names(way):
+        return way.placement.parallel.devices, way.offer.provider, way.offer.instance_type
+
+    price = {names(way): way.usd for way in calm.of()}
+    assert all(way.usd >= price[names(way)] * (1 - 1e-9) for way in taken.of())
     assert any(way.bill.breakdown["lost_work"] > 0 for way in taken.of())
 
 

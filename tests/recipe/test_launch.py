@@ -3,6 +3,7 @@ torchrun on two processes of this machine."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -160,3 +161,24 @@ def test_a_written_recipe_trains_on_two_processes(tmp_path, capsys, llama, chats
     assert max(state["global_step"] for state in states) == 6
     shards = list(folder.glob("out/checkpoint-*/pytorch_model_fsdp_0/*.distcp"))
     assert bool(shards) == (parallel == "fsdp")
+
+
+def test_copies_of_shared_state_are_accelerates_mesh(written):
+    folder, files = written(gpus=16, strategy=["fine_tune"], shard_devices=4)
+    mesh = yaml.safe_load(files["launch/accelerate.yaml"])["parallelism_config"]
+    sizes = ("parallelism_config_dp_replicate_size", "parallelism_config_dp_shard_size")
+    assert [mesh[name] for name in sizes] == [4, 4]
+    import_library("accelerate", "the tests")
+    from accelerate.commands.config.config_args import load_config_from_file
+    from accelerate.parallelism_config import ParallelismConfig
+
+    read = load_config_from_file(str(folder / "launch" / "accelerate.yaml"))
+    assert read.parallelism_config == mesh
+    told = re.findall(r"(PARALLELISM_CONFIG_\w+)=(\d+)", files["launch/torchrun.sh"])
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in told:
+            patch.setenv(name, value)
+        made = ParallelismConfig()
+    assert (made.dp_replicate_size, made.dp_shard_size) == (4, 4)
+    for name in ("launch/torchrun.sh", "launch/slurm.sbatch", "launch/skypilot.yaml"):
+        assert "ACCELERATE_USE_PARALLELISM_CONFIG=true" in files[name]

@@ -102,7 +102,7 @@ def _changes(problem: Problem, option: Option) -> Iterator[_Change]:
         return
     leaner = (
         _smaller_batches(problem, option, checkpoint, state)
-        if option.setting.recipe.updates_once
+        if _updates_once(option)
         else _leaner_steps(problem, option, checkpoint, small, state)
     )
     adapters = _adapters(problem, option, checkpoint | small)
@@ -128,10 +128,15 @@ def _state_bytes(option: Option) -> float:
     return parts["weights"] + parts["gradients"] + parts["optimizer"]
 
 
+def _updates_once(option: Option) -> bool:
+    """Whether every micro-batch is a step; devices that share state add gradients up."""
+    return option.setting.recipe.updates_once and not option.rented.parallel.sharding
+
+
 def _least_batch(problem: Problem, option: Option) -> int:
     """Samples of a step of micro-batches of one: all of them, one after the other, where gradients
     add up; where each weight is updated at once, one a device, or a group of completions."""
-    if not option.setting.recipe.updates_once:
+    if not _updates_once(option):
         return option.choices.global_batch
     objective = objective_asked(problem.question)
     grouped = objective is not None and objective.grouped

@@ -48,11 +48,17 @@ class Editor:
         return self._sizes.setdefault(key, len(self.trace.sizes) + len(self._sizes))
 
     def operation(
-        self, before: int, name: str, operands: Sequence[tuple[int, str]], phase: int, module: int
+        self,
+        before: int,
+        name: str,
+        operands: Sequence[tuple[int, str]],
+        phase: int,
+        module: int,
+        attrs: tuple[tuple[str, Any], ...] = (),
     ) -> Inserted:
         """``operands``: numbers and type of what is read, and of the result last."""
         made = [Operand((self.form(numbers),), dtype) for numbers, dtype in operands]
-        signature = Signature(name, tuple(made[:-1]), tuple(made[-1:]))
+        signature = Signature(name, tuple(made[:-1]), tuple(made[-1:]), attrs)
         self.operations.append(Inserted(before, signature, phase, module))
         return self.operations[-1]
 

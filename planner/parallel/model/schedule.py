@@ -9,8 +9,10 @@ come. All stages know their order beforehand, so the times follow without a sear
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+
+from planner.parallel.model.zero_bubble import ZBV, played
 
 #: A pass: (whether it is forward, chunk, micro-batch).
 Pass = tuple[bool, int, int]
@@ -58,33 +60,34 @@ def schedule_seconds(
     micro_batches: int,
     chunks: int = 1,
     send: float = 0.0,
+    schedule: str = "",
+    weight: tuple[float, ...] = (),
 ) -> float:
     """Seconds from the first pass to the last of a step. ``forward``, ``backward``: of one
-    micro-batch on each stage, over all its chunks; ``send``: from a stage to the next.
-    Micro-batches that no chunk divides are taken up to the next multiple of the stages."""
+    micro-batch on each stage, over all its chunks; ``send``: from a stage to the next;
+    ``schedule``: blank or one of ``zero_bubble.py``, with what of ``backward`` makes gradients of
+    weights. Micro-batches that no chunk divides are taken up to the next multiple of the stages."""
     stages = len(forward)
     slowest = max(f + b for f, b in zip(forward, backward, strict=True))
-    if chunks > 1:
+    if chunks > 1 and schedule != ZBV:
         micro_batches = -(-micro_batches // stages) * stages
-    played = min(micro_batches, max(ROUNDS * stages, stages))
-    more = (micro_batches - played) * _pace(forward, backward, slowest, chunks, send, played)
-    return _played(forward, backward, played, chunks, send) + more
+    count = min(micro_batches, max(ROUNDS * stages, stages))
+
+    def of(number: int) -> float:
+        if schedule:
+            return played(schedule, forward, backward, weight, number, chunks, send)
+        return _played(forward, backward, number, chunks, send)
+
+    return of(count) + (micro_batches - count) * _pace(of, slowest, stages, send, count)
 
 
 def _pace(
-    forward: Sequence[float],
-    backward: Sequence[float],
-    slowest: float,
-    chunks: int,
-    send: float,
-    played: int,
+    of: Callable[[int], float], slowest: float, stages: int, send: float, count: int
 ) -> float:
-    """Seconds of one micro-batch more, once all stages are busy."""
-    stages = len(forward)
-    if not send or played <= 2 * stages:
+    """Seconds of one micro-batch more, once all stages are busy. ``of``: seconds of so many."""
+    if not send or count <= 2 * stages:
         return slowest
-    before = _played(forward, backward, played - stages, chunks, send)
-    return (_played(forward, backward, played, chunks, send) - before) / stages
+    return (of(count) - of(count - stages)) / stages
 
 
 def _played(

@@ -44,8 +44,9 @@ def network_of(
     spec: DeviceSpec, devices: int, *, nodes: int | None = None, instance: str | None = None
 ) -> Network:
     """The network of ``devices`` such devices. ``nodes``: over how many machines they are; without
-    it they fill machines of ``instance``, or of the GPU's usual server. ``instance``: a row of
-    ``instances.csv``; without it the network of the GPU's usual cluster is assumed, and said.
+    it they fill machines of ``instance``, or those that the specification names, or the GPU's usual
+    server. ``instance``: a row of ``instances.csv``; without it, and where the specification names
+    none, the network of the GPU's usual cluster is assumed, and said.
 
     Raises QuestionError where no source gives a link, no such instance is known, or the devices do
     not divide among the nodes."""
@@ -60,15 +61,20 @@ def _modelled(
 ) -> Network:
     """As ``network_of``, of what does not change with a calibration (specifications are equal with
     any). ``sourced``: whether every link has to be known, since nothing was measured on one."""
-    rented = None if instance is None else instance_named(instance, spec.key)
+    machine = spec.machine
+    named = instance or (machine.instance if machine is not None else None)
+    rented = None if named is None else instance_named(named, spec.key)
     usual = _usual(spec.key)
     each = rented.devices if rented is not None else int(usual["devices_per_node"])
+    if machine is not None and instance is None:
+        each = machine.devices
     if nodes is not None:
         each = _of_each_node(devices, nodes)
     inside, pair, said = _inside(spec, usual, min(devices, each), sourced=sourced)
     between = None
     if devices > each:
-        between, assumed = _between(spec, usual, rented)
+        apart = machine is not None and machine.is_part and rented is None
+        between, assumed = _of_parts(spec, each) if apart else _between(spec, usual, rented)
         said += assumed
     return Network(
         devices_per_node=each,
@@ -150,6 +156,19 @@ def _between(
     return link, [_assumed(spec, link, f"{usual['cards_per_node']} × {name} a node", each)]
 
 
+def _of_parts(spec: DeviceSpec, each: int) -> tuple[Link, list[str]]:
+    """Between instances that are smaller than a server: what cards of servers join, they have
+    not."""
+    name = _servers()[ANY]["between"]
+    card = _links()[name]
+    link = Link(name, card["kind"], float(card["gbit_per_s"]) * GIGA / BITS / each)
+    said = (
+        f"machines of {each} {spec.name} are parts of a server: the network between them is taken "
+        f"as one card of {float(card['gbit_per_s']):,.4g} Gb/s a machine, {card['kind']}"
+    )
+    return link, [said]
+
+
 def _assumed(spec: DeviceSpec, link: Link, what: str, each: int) -> str:
     return (
         f"no instance is named: the network between nodes is taken as {what}, "
@@ -198,6 +217,11 @@ def _links() -> dict[str, dict[str, str]]:
 @cache
 def _servers() -> dict[str, dict[str, str]]:
     return {row["gpu_key"]: row for row in tables.rows(FOLDER, "gpus.csv")}
+
+
+def usual_devices(gpu_key: str) -> int:
+    """Of the server that such devices usually stand in."""
+    return int(_usual(gpu_key)["devices_per_node"])
 
 
 def _usual(gpu_key: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from planner import units
 from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName
 from planner.first_lines import FirstLine
+from planner.parallel.model.zero_bubble import SCHEDULES
 from planner.parallel.network.which import network_of
 from planner.parallel.pipelined import (
     PipelinedTime,
@@ -19,6 +20,7 @@ from planner.parallel.pipelined import (
     tensor_seconds,
     tensor_sent_bytes,
 )
+from planner.parallel.plan import ParallelPlan
 from planner.parallel.ranks import stages_of
 from planner.plan.steps.setting import Setting
 
@@ -42,9 +44,9 @@ def layer_lines(setting: Setting, spec: DeviceSpec) -> list[FirstLine]:
             f"{units.format_seconds(found['tensor_seconds'])}, which nothing hides, {whole}"
         )
     if parallel.pp > 1:
-        kind = f"interleaved 1F1B of {parallel.chunks} parts" if parallel.chunks > 1 else "1F1B"
         parts.append(
-            f"stages run {kind} over {setting.accumulation:,} micro-batches; each hands on "
+            f"stages run {_schedule(parallel)} over {setting.accumulation:,} micro-batches; "
+            "each hands on "
             f"{units.format_bytes(found['stage_sent_bytes'])} a step; stages stand still for "
             f"{units.format_seconds(found['bubble_seconds'])} (the bubble, "
             f"{100 * found['bubble_share']:.3g} %) {whole}"
@@ -58,6 +60,18 @@ def layer_lines(setting: Setting, spec: DeviceSpec) -> list[FirstLine]:
         )
         lines.append(FirstLine("run", text, warning=True))
     return lines
+
+
+def _schedule(parallel: ParallelPlan) -> str:
+    """In words."""
+    parts = f" of {parallel.chunks} parts" if parallel.chunks > 1 else ""
+    if parallel.schedule not in SCHEDULES:
+        return f"interleaved 1F1B{parts}" if parts else "1F1B"
+    return (
+        f"{parallel.schedule.replace('_', '-')}{parts} (products that make gradients of weights "
+        f"fill the bubble; activations wait for them, of up to {parallel.pp} micro-batches on "
+        "every stage)"
+    )
 
 
 def layer_values(setting: Setting, spec: DeviceSpec) -> dict[str, Any]:
@@ -82,6 +96,8 @@ def layer_values(setting: Setting, spec: DeviceSpec) -> dict[str, Any]:
             "tensor_parallel": parallel.tp,
             "pipeline_parallel": parallel.pp,
             "pipeline_chunks": parallel.chunks,
+            "pipeline_schedule": parallel.schedule
+            or ("interleaved" if parallel.chunks > 1 else "1f1b"),
             "tensor_sent_bytes": times * tensor_sent_bytes(trace, dims, parallel.tp),
             "tensor_seconds": times * max(waits),
             "stage_sent_bytes": times * handed if parallel.pp > 1 else 0.0,

@@ -15,6 +15,7 @@ from planner.errors import FieldName, QuestionError
 from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
 from planner.operations.registry import cost
+from planner.parallel.network import network_of
 from planner.plan.steps.setting import Setting
 from planner.question import Question
 from planner.question.optimizers import asked_row
@@ -32,6 +33,8 @@ from planner.training.recipe import Recipe
 
 #: Optimizers whose states are as large as their weights or constant, elsewhere than in torch.optim.
 ELEMENTWISE = ("adamw_fused", "lion")
+#: Ways to share state whose optimizer may run on the host.
+SHARED_WAYS = ("fsdp", "hsdp", "zero1", "zero2", "zero3")
 _FORWARD = PHASES.index("forward")
 GIB = 2**30
 _COPIED = "planner.offload.default"
@@ -40,6 +43,12 @@ _COPIED = "planner.offload.default"
 def words_of(question: Question) -> tuple[str, ...]:
     """What waits, with what comes with it."""
     return together(question.offload or ())
+
+
+def shares_the_host(question: Question) -> bool:
+    """Whether several devices share state whose optimizer may run on the host: what they reduce is
+    added up there."""
+    return question.gpus > 1 and question.parallel in SHARED_WAYS
 
 
 def check_offloading(
@@ -65,8 +74,11 @@ def _excluded(
         yield "Ask for optimizer,gradients", "gradients leave for an optimizer of the host"
     if OPTIMIZER not in words:
         return
-    if question.gpus > 1:
-        yield "Leave one of them out", f"with {question.gpus} GPUs it is not planned yet"
+    if question.gpus > 1 and not shares_the_host(question):
+        yield (
+            f"Ask for {FieldName('parallel')} zero2 or zero3, or fsdp with weights too",
+            f"with {question.gpus} GPUs an optimizer of the host is planned where they share state",
+        )
     row = asked_row(optimizer)
     torchs = row is not None and (row.library_class or "").startswith("torch.optim.")
     if not torchs and optimizer not in ELEMENTWISE:
@@ -108,6 +120,8 @@ def offloading_lines(question: Question, spec: DeviceSpec, recipe: Recipe) -> li
     words = recipe.offload or ()
     if OPTIMIZER not in words:
         return []
+    if question.gpus > 1:
+        return [*_shared_lines(question, recipe), _rate_line(spec)]
     wide = recipe.precision in NARROW
     if wide:
         bucket = offloading_fact("reduce_bucket") * 2
@@ -128,13 +142,39 @@ def offloading_lines(question: Question, spec: DeviceSpec, recipe: Recipe) -> li
             f"backward pass, as {'ZeRO-3' if wide else 'FSDP'} does it"
         )
         lines.append(FirstLine("run", text))
+    return [*lines, _rate_line(spec)]
+
+
+def _shared_lines(question: Question, recipe: Recipe) -> list[FirstLine]:
+    """Of devices that share state."""
+    words, way = recipe.offload or (), question.parallel
+    if way in ("fsdp", "hsdp"):
+        text = (
+            "each device's part of parameters, gradients and states lies on its host, as FSDP2's "
+            "CPUOffloadPolicy has it: a part comes before it is gathered, reduced gradients leave, "
+            "and torch's optimizer updates there"
+        )
+        if not recipe.optimizer.endswith("fused"):
+            text += f", operation by operation ({FieldName('optimizer')} adamw_fused does not)"
+        return [FirstLine("run", text)]
+    text = (
+        f"each device's part of the optimizer runs on its host, as DeepSpeed's {way} with "
+        "offload_optimizer: float32 weights and states there, reduced gradients leave in float32, "
+        "and updated weights come back when all are done"
+    )
+    if WEIGHTS in words:
+        text = text.replace("come back when all are done", "stay there, and come before a gather")
+    return [FirstLine("run", text)]
+
+
+def _rate_line(spec: DeviceSpec) -> FirstLine:
     rate = host_bytes_per_s(spec.host_cores)
     cores = "all cores" if spec.host_cores is None else f"{spec.host_cores:g} virtual cores"
     text = (
         f"{cores} of the host move {units.format_bytes(rate)} a second of its memory (our prior), "
         "which the update takes its time from"
     )
-    return [*lines, FirstLine("run", text)]
+    return FirstLine("run", text)
 
 
 def host_bytes(setting: Setting) -> float:
@@ -154,11 +194,16 @@ def host_values(setting: Setting) -> dict[str, float]:
     return {"host_bytes": held} if held else {}
 
 
-def host_warnings(question: Question, setting: Setting, offer: Offer | None) -> list[str]:
-    """That the machine has less memory than what waits in it."""
+def host_warnings(
+    question: Question, setting: Setting, offer: Offer | None, spec: DeviceSpec
+) -> list[str]:
+    """That the machine has less memory than what waits in it, of all its devices together."""
     held = host_bytes(setting)
     if not held:
         return []
+    devices = setting.step.parallel.devices
+    if devices > 1:
+        held *= min(devices, _of_a_machine(offer, spec, devices))
     room = offer.ram_gib * GIB if offer is not None and offer.ram_gib else None
     if question.gpu == "local":
         room = float(processor_spec().total_memory_bytes)
@@ -173,6 +218,13 @@ def host_warnings(question: Question, setting: Setting, offer: Offer | None) -> 
         f"the host needs {units.format_bytes(held)} of memory for what waits there, and this "
         f"machine has {units.format_bytes(room)}"
     ]
+
+
+def _of_a_machine(offer: Offer | None, spec: DeviceSpec, devices: int) -> int:
+    """Devices that an offer's memory is for, else those of a machine of the plan."""
+    if offer is not None and offer.ram_gib and offer.gpu_count:
+        return offer.gpu_count
+    return network_of(spec, devices).devices_per_node
 
 
 def _copied_bytes(trace: StepTrace, dims: np.ndarray) -> float:

@@ -42,17 +42,19 @@ def sharing_lines(question: Question, setting: Setting, spec: DeviceSpec) -> lis
     """Nothing for copies; that the field has no effect on one device."""
     parallel, asked = setting.step.parallel, question.parallel
     if parallel.devices == 1:
-        if asked in (None, "auto", "ddp"):
-            return []
-        text = f"{FieldName('parallel')} {asked} has no effect: one device has nothing to share"
-        return [FirstLine("run", text, warning=True)]
+        return _in_vain(question)
     if not parallel.sharding:
         return []
     found = sharing_values(setting, spec)
-    why = "" if asked == parallel.sharding else ", as copies do not fit"
+    chosen = asked in (parallel.sharding, "hsdp") or question.shard_devices is not None
+    why = "" if chosen else ", as copies do not fit"
+    copies = ""
+    if parallel.dp_replicate > 1:
+        copies = f", and {parallel.dp_replicate:,} such groups are copies that sum their gradients"
     text = (
         f"{parallel.devices:,} devices: {parallel.sharding}{why}; {SHARED[parallel.sharding]} are "
-        f"in {parallel.shards:,} parts, as {WHOSE.get(parallel.sharding, DEEPSPEED)} does it; "
+        f"in {parallel.shards:,} parts, as {WHOSE.get(parallel.sharding, DEEPSPEED)} does it"
+        f"{copies}; "
         f"each device sends {units.format_bytes(found['sent_bytes'])} a step, which takes "
         f"{units.format_seconds(found['sending_seconds'])}, of which "
         f"{units.format_seconds(found['exposed_seconds'])} show in a step of "
@@ -62,6 +64,21 @@ def sharing_lines(question: Question, setting: Setting, spec: DeviceSpec) -> lis
     said = network_of(spec, parallel.devices).said
     lines += [FirstLine("run", sentence) for sentence in said]
     return [*lines, *_accumulating(question, setting)]
+
+
+def _in_vain(question: Question) -> list[FirstLine]:
+    """What one device has no use for."""
+    asked = [] if question.parallel in (None, "auto", "ddp") else ["parallel"]
+    asked += ["shard_devices"] if question.shard_devices not in (None, 1) else []
+    return [
+        FirstLine(
+            "run",
+            f"{FieldName(name)} {getattr(question, name)} has no effect: one device has nothing "
+            "to share",
+            warning=True,
+        )
+        for name in asked
+    ]
 
 
 def _accumulating(question: Question, setting: Setting) -> list[FirstLine]:

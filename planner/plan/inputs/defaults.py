@@ -20,6 +20,7 @@ from planner.models.quantization.words import refusal
 from planner.plan.adapters.asked import check_adapter, checkpointing, sizes, text_left
 from planner.plan.adapters.said import adapter_lines
 from planner.plan.around.asked import around_lines, check_around
+from planner.plan.around.offloaded import shares_the_host
 from planner.plan.inputs.families.images import seen_by_recipe
 from planner.plan.inputs.of_its_day import OfItsDay, of_its_day
 from planner.plan.inputs.practice import Practice
@@ -108,7 +109,7 @@ def choose(
     batch, micro_batch, capped = _capped(question, data, made)
     length = made.length or default_length(question, facts, data)
     packed = (question.padding or ("packed" if made.packed else "longest")) == "packed"
-    if recipe.updates_once and micro_batch:
+    if recipe.updates_once and micro_batch and not shares_the_host(question):
         check_batch(question, day.optimizer, batch, micro_batch)
     return TrainingChoices(
         recipe=recipe,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 
+from planner.cost.machines import stated_size
 from planner.cost.owned import owned
 from planner.cost.prices.cores import cores_per_device
 from planner.cost.prices.offers import Offer, given, no_offer, offers
@@ -49,11 +50,12 @@ def find_hardware(
 
 
 def _with_host(question: Question, spec: DeviceSpec) -> DeviceSpec:
-    """This machine's cores, else the median of what is rented with such a device."""
+    """This machine's cores for each device, else the median of what is rented with such a
+    device."""
     if OPTIMIZER not in together(question.offload or ()):
         return spec
     here = question.gpu == "local" or not _is_in_table(spec)
-    cores = os.cpu_count() if here else None
+    cores = max(1, (os.cpu_count() or 1) // question.gpus) if here else None
     return replace(spec, host_cores=cores or max(1, round(cores_per_device(spec.key))))
 
 
@@ -103,6 +105,12 @@ def _check_offered(question: Question, spec: DeviceSpec, *, must: bool) -> None:
             "nobody's table has a price of it",
             where=spec.name,
             mend=f"Give {FieldName('price')}",
+        )
+    if question.nodes is not None and offered(question.model_copy(update={"nodes": None}), spec):
+        raise QuestionError(
+            f"nobody's table has machines of {question.gpus / question.nodes:g} {spec.name}",
+            where=FieldName("nodes"),
+            mend=f"Ask for other {FieldName('nodes')}, or give {FieldName('price')}",
         )
     raise no_offer(spec.key, provider=question.provider, region=question.region, spot=question.spot)
 
@@ -159,13 +167,22 @@ def offered(question: Question, spec: DeviceSpec) -> list[Offer]:
     if not _is_in_table(spec):
         # this machine's processor, or a device that only its profile knows
         return []
-    return offers(
+    found = offers(
         spec.key,
         provider=question.provider,
         region=question.region,
         spot=question.spot,
         commitment=question.commitment,
     )
+    return _of_such_machines(question, found)
+
+
+def _of_such_machines(question: Question, found: list[Offer]) -> list[Offer]:
+    """Offers whose machines hold as many devices as the question's do."""
+    if question.nodes is None or question.gpus % question.nodes:
+        return found
+    each = question.gpus // question.nodes
+    return [offer for offer in found if stated_size(offer) in (None, each)]
 
 
 def own_offer(question: Question, spec: DeviceSpec) -> Offer | None:

@@ -77,12 +77,13 @@ class SourceGrid:
         stage: Stage,
         plans: Sequence[ParallelPlan],
     ) -> None:
-        """``plans``: share the model's state alike."""
+        """``plans``: a device's micro-batch takes the same under each."""
         self.source, self.choices, self.problem = source, stage.choices, problem
         #: Any of the plans, which a device's own step is the same under.
         self.plan = plans[0]
         asked, batch = stage.choices.micro_batch, stage.choices.global_batch
-        once = stage.choices.recipe.updates_once
+        # of one device: what shares state adds gradients up
+        once = stage.choices.recipe.updates_once and not self.plan.sharding
         self.micro_batches = {plan: micro_batches(batch, plan, asked, once=once) for plan in plans}
         sizes = sorted(set().union(*self.micro_batches.values()))
         self.large = np.array([size for size in sizes if size > 1] or sizes)
@@ -119,11 +120,8 @@ class SourceGrid:
         """Live bytes at each of ``large``, kept with the trace."""
         trace = self.trace
         dims = trace.dims(B=self.large, **self.longest)
-        return trace.memo.of(
-            "peaks",
-            (dims.shape, dims.tobytes()),
-            lambda: np.atleast_1d(peak_allocated(trace, dims)),
-        )
+        key = dims.shape, dims.tobytes()
+        return trace.memo.of("peaks", key, lambda: np.atleast_1d(peak_allocated(trace, dims)))
 
     @property
     def least_bytes(self) -> float:
@@ -376,12 +374,13 @@ class Grids:
         choices, spec = stage.choices, training_share(self.problem.question, spec)
         recipe = choices.with_checkpointing(policy)
         source = self.problem.source(recipe, stage.facts, stage.teacher, parallel)
-        plans = [plan for plan in self.plans if plan.shared == parallel.shared] or [parallel]
-        padded = choices.padding, choices.group_by_length
-        key = (id(source), choices.global_batch, choices.max_length, *padded)
+        alike, padded = parallel.priced_alike, (choices.padding, choices.group_by_length)
+        plans = [plan for plan in self.plans if plan.priced_alike == alike] or [parallel]
+        key = (id(source), choices.global_batch, choices.max_length, *padded, alike)
         shared = _kept(self._shared, key, lambda: SourceGrid(source, self.problem, stage, plans))
         # a device may be asked on several bases, each priced for itself
-        return _kept(self._device, (key, spec.key, spec.pricing), lambda: DeviceGrid(shared, spec))
+        on = key, spec.key, spec.pricing, spec.machine
+        return _kept(self._device, on, lambda: DeviceGrid(shared, spec))
 
 
 def _recomputes(grid: DeviceGrid) -> bool:

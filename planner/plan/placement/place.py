@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from planner.devices.specification import DeviceSpec
+from planner.devices.specification import DeviceSpec, Machine
 from planner.parallel.plan import ParallelPlan
 from planner.plan.inputs.problem import Problem
 from planner.plan.phases.evaluation_memory import takes_more
@@ -20,7 +20,7 @@ from planner.plan.steps.point import EvaluationMemory, Memory
 from planner.plan.steps.setting import Setting
 from planner.trace.table import CATEGORIES
 
-Key = tuple[str, str | None, str, ParallelPlan]
+Key = tuple[str, str | None, str, ParallelPlan, Machine | None]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Placement:
 
     @property
     def key(self) -> Key:
-        return self.variant.strategy, self.variant.name, self.spec.key, self.parallel
+        spec = self.spec
+        return self.variant.strategy, self.variant.name, spec.key, self.parallel, spec.machine
 
     @property
     def strategy(self) -> str:

@@ -58,7 +58,7 @@ class Candidate:
     @property
     def names(self) -> tuple[str | ParallelPlan, ...]:
         """Who offers what: the order of candidates that cost and take the same."""
-        strategy, variant, gpu, parallel = self.placement.key
+        strategy, variant, gpu, parallel, _ = self.placement.key
         return strategy, variant or "", *self._place, gpu, parallel
 
     @property

@@ -38,7 +38,8 @@ class Place:
 
     @property
     def key(self) -> Key:
-        return self.variant.strategy, self.variant.name, self.spec.key, self.parallel
+        spec = self.spec
+        return self.variant.strategy, self.variant.name, spec.key, self.parallel, spec.machine
 
     @property
     def is_proven(self) -> bool:

@@ -15,8 +15,10 @@ import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName, ImageSizeError, PlannerError, QuestionError
 from planner.parallel.plan import ParallelPlan
+from planner.plan.around.offloaded import SHARED_WAYS
 from planner.plan.inputs.hardware import Hardware, find_hardware
 from planner.plan.inputs.problem import Problem
 from planner.plan.limits import Allowed
@@ -32,7 +34,7 @@ from planner.plan.survey.candidate import (
     near_front,
     pareto,
 )
-from planner.plan.survey.layouts import ways_of
+from planner.plan.survey.layouts import Layouts, is_hybrid
 from planner.plan.survey.offered import Market
 from planner.plan.survey.places import Place, is_shareable, may_keep
 from planner.question import Question
@@ -52,14 +54,13 @@ class Survey:
         self,
         problem: Problem,
         hardware: Hardware,
-        ways: Sequence[tuple[ParallelPlan, ...]],
+        layouts: Layouts,
     ) -> None:
-        """``ways``: of each count of devices the plans, in the order in which they are tried; of a
-        count that comes more than once each is a place of its own."""
-        self.problem, self.hardware = problem, hardware
-        self.ways, self.plans = tuple(ways), tuple(plans[0] for plans in ways)
-        every = [plan for plans in ways for plan in plans]
-        self.grids, self.market = Grids(problem, every), Market(problem.question)
+        self.problem, self.hardware, self.layouts = problem, hardware, layouts
+        self.market = Market(problem.question)
+        every = [ways for spec in hardware.specs for _, ways in self._ways_on(spec)]
+        self.plans = tuple(dict.fromkeys(plans[0] for plans in every))
+        self.grids = Grids(problem, list(dict.fromkeys(plan for plans in every for plan in plans)))
         self.refused: dict[tuple[str, str], PlannerError] = {}
         self.too_small: set[tuple[str, str]] = set()
         self._places: dict[str, list[Place]] = {}
@@ -68,7 +69,7 @@ class Survey:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        return tuple(dict.fromkeys(plan.devices for plan in self.plans))
+        return self.layouts.counts
 
     @property
     def strategies(self) -> tuple[str, ...]:
@@ -245,16 +246,24 @@ class Survey:
                 self.refused[strategy, spec.key] = error
                 continue
             for variant in planned:
-                for parallel, *beyond in self.ways:
+                for placed, (parallel, *beyond) in self._ways_on(spec):
                     if self._is_beside_the_question(variant, parallel):
                         continue
-                    usd = hours * self.market.usd_per_hour_at_least(spec, parallel)
+                    usd = hours * self.market.usd_per_hour_at_least(placed, parallel)
                     shared = tuple(beyond) if is_shareable(variant) else ()
-                    yield Place(variant, spec, parallel, hours, usd, shared)
+                    yield Place(variant, placed, parallel, hours, usd, shared)
+
+    def _ways_on(self, spec: DeviceSpec) -> Iterator[tuple[DeviceSpec, tuple[ParallelPlan, ...]]]:
+        """Of each count of devices the machines that they are offered in, and the plans there."""
+        for count in self.counts:
+            for placed in self.market.standing(spec, count):
+                for plans in self.layouts.of(count, placed):
+                    yield placed, plans
 
     def _is_beside_the_question(self, variant: Variant, parallel: ParallelPlan) -> bool:
         """Whether a plan that nobody asked for cannot do a variant."""
-        asked = self.problem.question.parallel not in (None, "auto")
+        question = self.problem.question
+        asked = question.parallel not in (None, "auto") or is_hybrid(question)
         return bool(parallel.sharding) and not asked and not is_shareable(variant)
 
     def _look_closer(self, place: Place) -> None:
@@ -376,9 +385,10 @@ def survey(
             else Hardware([], True)
         )
     asked = (question.gpus,) if "gpus" in question.model_fields_set else COUNTS
-    if OPTIMIZER in together(question.offload or ()):
-        counts = [1]  # of several devices it is not planned
-    return Survey(problem, hardware, ways_of(question, counts or asked, apart))
+    alone = question.parallel not in SHARED_WAYS
+    if OPTIMIZER in together(question.offload or ()) and alone:
+        counts = [1]  # of several copies it is not planned
+    return Survey(problem, hardware, Layouts(question, counts or asked, apart))
 
 
 def _check_not_exact(question: Question) -> None:

@@ -19,6 +19,9 @@ PROCESSES, A_MACHINE, MACHINES = "num_processes", ("nproc_per_node", "num_gpus")
 COUNTS = ("num_processes", "nproc_per_node", "num_gpus", "nnodes", "num_machines", "num_nodes")
 #: FSDP's full shard, by its name and its number; how blocks are found.
 FULL, TRANSFORMER = ("FULL_SHARD", "1"), "TRANSFORMER_BASED_WRAP"
+#: FSDP1's shards inside a machine, copies over machines; the sizes of a mesh of devices.
+HYBRID, MESH = ("HYBRID_SHARD", "4"), "parallelism_config"
+OFFLOADED = "fsdp_config.fsdp_offload_params"
 RECOMPUTED = "fsdp_config.fsdp_activation_checkpointing"
 AS_PLANNED = (
     "fsdp_activation_checkpointing",
@@ -55,6 +58,7 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
         keys.take(key)
     if count := devices(document):
         keys.put("gpus", count, next(key for key in COUNTS if whole(document.get(key))))
+    _machines(keys, document, count or gpus)
     kind = keys.take("distributed_type")
     many = (count or gpus) > 1
     if (kind in REPLICATED or keys.take("multi_gpu")) and many:
@@ -63,8 +67,7 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
     _float8(keys, document)
     full = kind == "FSDP" and many and _is_full(document)
     if full:
-        keys.put("parallel", "fsdp", "distributed_type")
-        _of_full(keys)
+        _of_full(keys, document, count or gpus)
     (keys.leave_out if kind == "FSDP" and not full else keys.harmless)("fsdp_config")
     known = alone or full or "parallel" in keys.fields()
     if kind is not None and kind not in (*ONE, *REPLICATED) and not known:
@@ -75,26 +78,51 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
 
 
 def _is_full(document: Mapping[str, Any]) -> bool:
-    """Whether all state is in parts, block by block, and none of it on the host: FSDP1's
-    FULL_SHARD, FSDP2 that reshards after the forward pass."""
+    """Whether all state is in parts, block by block: FSDP1's FULL_SHARD or HYBRID_SHARD, FSDP2
+    that reshards after the forward pass."""
     config = cast("Mapping[str, Any]", document.get("fsdp_config") or {})
     how = str(config.get("fsdp_sharding_strategy", "FULL_SHARD"))
     wrapped = str(config.get("fsdp_auto_wrap_policy", TRANSFORMER))
     reshards = config.get("fsdp_reshard_after_forward", True)
     return (
-        how in FULL
+        how in (*FULL, *HYBRID)
         and wrapped == TRANSFORMER
         and reshards not in (False, "false", "SHARD_GRAD_OP")
-        and not config.get("fsdp_offload_params")
     )
 
 
-def _of_full(keys: Keys) -> None:
-    """What else is said of a full shard: what is planned so, and what is not known."""
+def _machines(keys: Keys, document: Mapping[str, Any], gpus: int) -> None:
+    """Those that are named and that the devices fill evenly."""
+    names = (MACHINES, "num_machines", "num_nodes")
+    key = next((name for name in names if whole(document.get(name))), None)
+    nodes = document[key] if key else 1
+    if key and nodes > 1 and gpus % nodes == 0:
+        keys.put("nodes", nodes, key)
+
+
+def _of_full(keys: Keys, document: Mapping[str, Any], gpus: int) -> None:
+    """How many share a copy: all, those of a machine (FSDP1's HYBRID_SHARD), or as many as
+    ``parallelism_config`` says; and what else is said: what is planned so, and what is not
+    known."""
+    config = cast("Mapping[str, Any]", document.get("fsdp_config") or {})
+    hybrid = str(config.get("fsdp_sharding_strategy")) in HYBRID
+    named = "fsdp_config.fsdp_sharding_strategy" if hybrid else "distributed_type"
+    keys.put("parallel", "hsdp" if hybrid else "fsdp", named)
+    if keys.take(OFFLOADED) in (True, "true"):
+        keys.put("offload", ["weights"], OFFLOADED)
+    shards, copies = (
+        keys.take(f"{MESH}.parallelism_config_dp_{name}_size") for name in ("shard", "replicate")
+    )
+    if whole(copies) and copies > 1 and whole(shards) and shards * copies == gpus:
+        keys.put("shard_devices", shards, f"{MESH}.parallelism_config_dp_shard_size")
+        keys.harmless(f"{MESH}.parallelism_config_dp_replicate_size")
+    elif copies not in (None, 1) or shards not in (None, 1, gpus):
+        keys.leave_out(MESH)
     if keys.take(RECOMPUTED) in (True, "true"):
         keys.put("gradient_checkpointing", "full", RECOMPUTED)
     for name in AS_PLANNED:
-        keys.harmless(f"fsdp_config.{name}")
+        if f"fsdp_config.{name}" != OFFLOADED or "offload" not in keys.fields():
+            keys.harmless(f"fsdp_config.{name}")
     keys.leave_out_rest("fsdp_config")
 
 

@@ -2,7 +2,7 @@
 besides. A value ``auto`` is the trainer's to fill.
 
 Its 16-bit training keeps float32 master weights, as mixed precision does. Shards of ZeRO are the
-question's, but not together with what is offloaded, which is of one device.
+question's, with what they leave on the host.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ SIGNS = frozenset({"train_micro_batch_size_per_gpu", "zero_optimization"})
 AUTO = "auto"
 ZERO = "zero_optimization"
 STAGE = f"{ZERO}.stage"
+MICS = f"{ZERO}.mics_shard_size"
+STAGES = (1, 2, 3)
 #: What can lie in the host's memory, and what its settings call it.
 PARTS = {"optimizer": "optimizer", "weights": "param"}
 #: Parts that do nothing unless something in them is enabled.
@@ -45,6 +47,7 @@ def read(document: Mapping[str, Any], gpus: int) -> Imported:
         keys.harmless("zero_optimization")
     elif stage not in (None, 0) and not (offloaded and gpus == 1):
         put_stage(keys, STAGE, stage, gpus)
+    _mics(keys, stage, gpus)
     for key in SWITCHED:
         keys.take(key)
         (keys.leave_out if _enabled(document.get(key)) else keys.harmless)(key)
@@ -94,6 +97,18 @@ def _offload(keys: Keys, stage: Any, gpus: int) -> bool:
     return put_offload(keys, names, stage, gpus)
 
 
+def _mics(keys: Keys, stage: Any, gpus: int) -> None:
+    """MiCS: groups of devices that share a copy of stage 3; ZeRO++'s second copy of the weights in
+    each machine, of which nothing is planned."""
+    shards = keys.take(MICS)
+    if stage == 3 and whole(shards) and 1 < shards < gpus and gpus % shards == 0:
+        keys.put("shard_devices", shards, MICS)
+    elif shards not in (None, -1, gpus):
+        keys.leave_out(MICS)
+    else:
+        keys.harmless(MICS)
+
+
 def put_stage(keys: Keys, key: str, stage: Any, gpus: int) -> None:
     """A stage of ZeRO shares what it shares among several devices; on one it still keeps buffers,
     which cannot be asked."""
@@ -104,14 +119,17 @@ def put_stage(keys: Keys, key: str, stage: Any, gpus: int) -> None:
 
 
 def put_offload(keys: Keys, names: Mapping[str, str], stage: Any, gpus: int) -> bool:
-    """Whether something lies in the host's memory, by the keys that name a device for it. Of
-    several devices, on disk, and of weights without the optimizer, it cannot be asked."""
+    """Whether something lies in the host's memory, by the keys that name a device for it. On disk,
+    of weights without the optimizer, and of several devices without a stage that shares it, it
+    cannot be asked."""
     words: list[str] = []
     for what, key in names.items():
         device = keys.take(key)
         if device in (None, "none", False):
             keys.harmless(key)
-        elif device not in ("cpu", True) or gpus > 1 or (what == "weights" and not words):
+        elif device not in ("cpu", True) or (what == "weights" and not words):
+            keys.leave_out(key)
+        elif gpus > 1 and stage not in (STAGES if what == "optimizer" else STAGES[2:]):
             keys.leave_out(key)
         else:
             words += _words(what, stage)

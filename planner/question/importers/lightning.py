@@ -23,6 +23,7 @@ HARMLESS = (
     *("DeviceStatsMonitor", "EarlyStopping", "LearningRateMonitor", "ModelCheckpoint"),
     *("ModelSummary", "RichModelSummary", "RichProgressBar", "TQDMProgressBar", "Timer"),
 )
+ZERO = "deepspeed_stage_"
 DDP = ("ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false", "ddp_spawn")
 
 
@@ -68,14 +69,53 @@ def _devices(keys: Keys, document: Mapping[str, Any], gpus: int) -> None:
         keys.leave_out(key)
     if keys.take("trainer.accelerator") not in (None, "auto", "gpu", "cuda"):
         keys.leave_out("trainer.accelerator")
-    if isinstance(kind, Mapping):
-        kind = cast("Mapping[str, Any]", kind).get("class_path", "")
-        if str(kind).endswith("DDPStrategy"):
-            kind = "ddp"
-    if kind in DDP and gpus > 1:
-        keys.put("parallel", "ddp", "trainer.strategy")
-    elif kind not in (None, "auto", *DDP):
+    many = (count or gpus) > 1
+    if whole(nodes) and nodes > 1 and count and count % nodes == 0:
+        keys.put("nodes", nodes, "trainer.num_nodes")
+    way, words = _way(kind), _words(kind)
+    if way == "ddp" and gpus > 1 or way not in (None, "ddp") and many:
+        keys.put("parallel", way, "trainer.strategy")
+        if words:
+            keys.put("offload", words, "trainer.strategy")
+        if way in ("fsdp", "hsdp"):
+            keys.grant("parallel", "FSDP's units the repeated blocks")
+    elif kind not in (None, "auto", *DDP) and way is None:
         keys.leave_out("trainer.strategy")
+
+
+def _way(kind: Any) -> str | None:
+    """How a strategy shares the work, by its name or its class: FSDP's full shard without more
+    words; ZeRO's stages."""
+    said = _arguments(kind)
+    if isinstance(kind, Mapping):
+        named = cast("Mapping[str, Any]", kind).get("class_path", "")
+        kind = str(named).rsplit(".", 1)[-1]
+    if kind in (*DDP, "DDPStrategy"):
+        return "ddp"
+    if kind in ("fsdp", "FSDPStrategy"):
+        shards = {"FULL_SHARD": "fsdp", "HYBRID_SHARD": "hsdp"}
+        return shards.get(str(said.get("sharding_strategy", "FULL_SHARD")))
+    stage = kind[len(ZERO) :] if isinstance(kind, str) and kind.startswith(ZERO) else ""
+    if stage in ("1", "2", "3", "2_offload", "3_offload"):
+        return f"zero{stage[0]}"
+    return None
+
+
+def _arguments(kind: Any) -> Mapping[str, Any]:
+    """Of a strategy's class; nothing of a name."""
+    if not isinstance(kind, Mapping):
+        return {}
+    said = cast("Mapping[str, Any]", kind).get("init_args")
+    return cast("Mapping[str, Any]", said) if isinstance(said, Mapping) else {}
+
+
+def _words(kind: Any) -> list[str]:
+    """What a strategy leaves on the host (Lightning's ``DeepSpeedStrategy``: stage 2 the optimizer,
+    stage 3 parameters too)."""
+    if isinstance(kind, Mapping):
+        return ["weights"] if _arguments(kind).get("cpu_offload") else []
+    offloading = {f"{ZERO}2_offload": ["optimizer", "gradients"], f"{ZERO}3_offload": ["weights"]}
+    return offloading.get(str(kind), [])
 
 
 def _model(keys: Keys) -> None:

@@ -113,11 +113,16 @@ def put_sharding(keys: Keys) -> None:
         keys.refer("deepspeed", deepspeed, "deepspeed")
     said = keys.take("fsdp")
     fsdp = [word for part in listed(said) for word in str(part or "").split()]
-    full = "full_shard" in fsdp and set(fsdp) <= {"full_shard", "auto_wrap"}
+    hybrid = "hybrid_shard" in fsdp
+    full = (hybrid != ("full_shard" in fsdp)) and set(fsdp) <= FULL_WORDS
     # since 5.20 a yes alone, and how it shares in fsdp_config
     full = full or (said is True and _is_full(keys.take("fsdp_config")))
     if full:
-        keys.put("parallel", "fsdp", "fsdp")
+        keys.put("parallel", "hsdp" if hybrid else "fsdp", "fsdp")
+        if "offload" in fsdp:
+            keys.put("offload", ["weights"], "fsdp")
+        elif keys.take("fsdp_config.cpu_offload"):
+            keys.put("offload", ["weights"], "fsdp_config.cpu_offload")
         for key in ("fsdp_transformer_layer_cls_to_wrap", *FULL_SHARD):
             keys.harmless(key)
         keys.leave_out_rest("fsdp_config")
@@ -129,6 +134,8 @@ def put_sharding(keys: Keys) -> None:
         keys.leave_out("fsdp")
 
 
+#: Words of ``fsdp`` that are planned.
+FULL_WORDS = {"full_shard", "hybrid_shard", "auto_wrap", "offload"}
 #: Keys of ``fsdp_config`` that say no more than what is planned.
 FULL_SHARD = tuple(
     f"fsdp_config.{name}"
@@ -147,7 +154,6 @@ def _is_full(config: Any) -> bool:
     return (
         config.get("reshard_after_forward", True) is True
         and config.get("auto_wrap_policy", "TRANSFORMER_BASED_WRAP") == "TRANSFORMER_BASED_WRAP"
-        and not config.get("cpu_offload")
     )
 
 

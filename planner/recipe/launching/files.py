@@ -13,7 +13,14 @@ import yaml
 
 from planner import tables, units
 from planner.parallel.network import network_of
-from planner.recipe.launching.sharing import FSDP, STAGES, parallel_of, sharing_keys
+from planner.recipe.launching.sharing import (
+    FSDP,
+    STAGES,
+    environment,
+    mesh_of,
+    parallel_of,
+    sharing_keys,
+)
 from planner.recipe.planned import Planned
 
 PORT = 29500
@@ -44,7 +51,7 @@ def places(planned: Planned) -> Places:
 def command(planned: Planned) -> str:
     """What a user types on one machine."""
     at = places(planned)
-    if at.nodes > 1:
+    if at.nodes > 1 or mesh_of(planned):
         return "bash launch/torchrun.sh"
     return "python train.py" if at.each == 1 else f"torchrun --nproc-per-node {at.each} train.py"
 
@@ -85,12 +92,13 @@ def _yaml(made: dict[str, Any], head: str) -> str:
     return head + yaml.safe_dump(made, sort_keys=False, width=98, allow_unicode=True)
 
 
-def _on_each(at: Places, node: str, address: str) -> str:
+def _on_each(planned: Planned, node: str, address: str) -> str:
     """torchrun's words on one machine of the run."""
+    at, told = places(planned), environment(planned)
     if at.nodes == 1:
-        return f"torchrun --standalone --nproc-per-node {at.each} train.py"
+        return f"{told}torchrun --standalone --nproc-per-node {at.each} train.py"
     return (
-        f"torchrun --nnodes {at.nodes} --nproc-per-node {at.each} --node-rank {node} "
+        f"{told}torchrun --nnodes {at.nodes} --nproc-per-node {at.each} --node-rank {node} "
         f"--master-addr {address} --master-port {PORT} train.py"
     )
 
@@ -103,7 +111,7 @@ def _torchrun(planned: Planned) -> str:
             f"# On each of the {at.nodes} machines, with the same files at the same place:",
             "#   NODE_RANK=0 MASTER_ADDR=first-machine bash launch/torchrun.sh",
         ]
-    run = _on_each(at, '"${NODE_RANK:?0 to nodes - 1}"', '"${MASTER_ADDR:?the first machine}"')
+    run = _on_each(planned, '"${NODE_RANK:?0 to nodes - 1}"', '"${MASTER_ADDR:?the first machine}"')
     return "\n".join([*lines, "set -euo pipefail", 'cd "$(dirname "$0")/.."', f'{run} "$@"', ""])
 
 
@@ -124,7 +132,7 @@ def _slurm(planned: Planned) -> str:
         'cd "${SLURM_SUBMIT_DIR:-.}"',
         'export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
     ]
-    run = _on_each(at, '"$SLURM_NODEID"', '"$MASTER_ADDR"').replace('"', '\\"')
+    run = _on_each(planned, '"$SLURM_NODEID"', '"$MASTER_ADDR"').replace('"', '\\"')
     run = run.replace("$SLURM_NODEID", "\\$SLURM_NODEID")
     return "\n".join([*lines, f'srun bash -c "{run}"', ""])
 
@@ -148,6 +156,9 @@ def _accelerate(planned: Planned) -> dict[str, Any]:
         made["distributed_type"] = "FSDP"
         keys = {key.name: key.value for key in sharing_keys(planned) if key is not None}
         made["fsdp_config"] = {f"fsdp_{name}": v for name, v in keys["fsdp_config"].items()}
+    if mesh := mesh_of(planned):
+        sizes = {f"parallelism_config_{name}": size for name, size in mesh.items()}
+        made["parallelism_config"] = sizes
     if parallel.sharding in STAGES:
         made["distributed_type"] = "DEEPSPEED"
         made["deepspeed_config"] = {
@@ -159,7 +170,7 @@ def _accelerate(planned: Planned) -> dict[str, Any]:
 
 def _sky(planned: Planned, name: str) -> dict[str, Any]:
     at, offer = places(planned), planned.option.rented.offer
-    run = _on_each(at, '"$SKYPILOT_NODE_RANK"', '"$(echo "$SKYPILOT_NODE_IPS" | head -n1)"')
+    run = _on_each(planned, '"$SKYPILOT_NODE_RANK"', '"$(echo "$SKYPILOT_NODE_IPS" | head -n1)"')
     resources: dict[str, Any] = {"accelerators": f"{name}:{at.each}"}
     if offer is not None and offer.spot:
         resources["use_spot"] = True
@@ -198,7 +209,7 @@ if __name__ == "__main__":
 
 def _dstack(planned: Planned, name: str, memory: int) -> dict[str, Any]:
     at, offer = places(planned), planned.option.rented.offer
-    run = _on_each(at, '"$DSTACK_NODE_RANK"', '"$DSTACK_MASTER_NODE_IP"')
+    run = _on_each(planned, '"$DSTACK_NODE_RANK"', '"$DSTACK_MASTER_NODE_IP"')
     spot = "spot" if offer is not None and offer.spot else "on-demand"
     return {
         "type": "task",

@@ -44,6 +44,24 @@ def _fsdp() -> dict[str, Any]:
     }
 
 
+def mesh_of(planned: Planned) -> dict[str, int]:
+    """accelerate's ``ParallelismConfig`` where copies share their state each; nothing without."""
+    parallel = parallel_of(planned)
+    if parallel.sharding != FSDP or parallel.dp_replicate == 1:
+        return {}
+    return {"dp_replicate_size": parallel.dp_replicate, "dp_shard_size": parallel.dp_shard}
+
+
+def environment(planned: Planned) -> str:
+    """What a launcher other than accelerate's sets before train.py, as a shell's words: what
+    ``accelerate launch`` makes of ``parallelism_config`` (accelerate 1.15 ``utils/launch.py``)."""
+    mesh = mesh_of(planned)
+    if not mesh:
+        return ""
+    named = [f"PARALLELISM_CONFIG_{name.upper()}={size}" for name, size in mesh.items()]
+    return " ".join(["ACCELERATE_USE_PARALLELISM_CONFIG=true", *named, ""])
+
+
 def deepspeed_file(planned: Planned) -> dict[str, str]:
     """DeepSpeed's configuration where the plan shares by ZeRO: "auto" takes the Trainer's values,
     which are the plan's."""

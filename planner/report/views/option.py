@@ -202,7 +202,8 @@ def _shared(step: Mapping[str, Any] | None) -> list[str]:
         return []
     held = sharing["held_bytes"]
     own = ", ".join(f"{name} {bytes_text(size)}" for name, size in held.items())
-    return [f"{sharing['plan']} over {sharing['dp_shard']} devices (of its own: {own})"]
+    copies = f" × {sharing['dp_replicate']} copies" if sharing["dp_replicate"] > 1 else ""
+    return [f"{sharing['plan']} over {sharing['dp_shard']} devices{copies} (of its own: {own})"]
 
 
 def _clipped(norm: float | None) -> list[str]:

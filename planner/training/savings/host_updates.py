@@ -12,10 +12,13 @@ gradient, updates it with torch's optimizer and copies it back while the next on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from planner.training.host_memory import HostBytes, host_bytes
+
+__all__ = ["HostBytes", "HostOptimizer", "host_bytes", "state_bytes"]
 
 _LIBRARY = torch.library.Library("planner", "FRAGMENT")
 _LIBRARY.define("host_update(Tensor weight, int each) -> ()")
@@ -25,19 +28,8 @@ _LIBRARY.impl("host_update", lambda weight, each: None, "Meta")
 _LIBRARY.impl("upload", lambda weight: None, "Meta")
 _LIBRARY.impl("restore", lambda weight: None, "Meta")
 
-WIDE = 4  # bytes of float32
 #: Of the weights that an optimizer's states are counted on.
 PROBE = 1024
-
-
-@dataclass(frozen=True)
-class HostBytes:
-    """Bytes of the host's memory for each element that trains: ``held``, of them the optimizer's
-    ``states``, and ``moved`` (read and written) at every update."""
-
-    held: float
-    moved: int
-    states: float
 
 
 def state_bytes(build: Callable[[list[Any]], torch.optim.Optimizer], dtype: torch.dtype) -> float:
@@ -49,18 +41,6 @@ def state_bytes(build: Callable[[list[Any]], torch.optim.Optimizer], dtype: torc
     found = (t for state in optimizer.state.values() for t in state.values())
     held = sum(t.numel() * t.element_size() for t in found if isinstance(t, torch.Tensor))
     return held / weight.numel()
-
-
-def host_bytes(states: float, itemsize: int, *, wide: bool) -> HostBytes:
-    """``states``: bytes of the optimizer's for an element; ``itemsize``: of the weights on the
-    device; ``wide``: the host has float32 weights, as DeepSpeed's."""
-    if not wide:
-        # gradient read, weight and states read and written
-        return HostBytes(2 * itemsize + states, round(3 * itemsize + 2 * states), states)
-    scaled = 2 * WIDE  # the gradient times its scale, in place
-    converted = WIDE + itemsize  # the weight made of 16 bits
-    moved = round(scaled + 3 * WIDE + 2 * states + converted)
-    return HostBytes(2 * WIDE + itemsize + states, moved, states)
 
 
 class HostOptimizer(torch.optim.Optimizer):

@@ -89,7 +89,7 @@ def test_what_is_offloaded_on_one_device_is_the_question_s(document, words):
 @pytest.mark.parametrize(
     ("document", "gpus", "left_out"),
     [
-        (zero(2, optimizer=CPU), 4, {"offload_optimizer.device"}),
+        (zero(2, param=CPU, optimizer=CPU), 4, {"offload_param.device"}),
         (zero(3, optimizer=DISK), 1, {"offload_optimizer.device", "stage"}),
         (zero(3, param=CPU), 1, {"offload_param.device", "stage"}),
         (zero(3, optimizer=CPU, param=DISK), 1, {"offload_param.device"}),

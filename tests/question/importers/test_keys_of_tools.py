@@ -252,7 +252,7 @@ def test_what_keys_say_together(document, field, value):
     ("document", "key"),
     [
         (TRL | {"fsdp": ["full_shard"], "fsdp_config": {"x": 1}}, "fsdp_config.x"),
-        (TRL | {"fsdp": True, "fsdp_config": {"cpu_offload": True}}, "fsdp"),
+        (TRL | {"fsdp": True, "fsdp_config": {"reshard_after_forward": False}}, "fsdp"),
         (LLAMA_FACTORY | {"finetuning_type": "oft", "oft_rank": 8}, "oft_rank"),
         (AXOLOTL | {"adapter": "lora", "peft_init_lora_weights": "eva"}, "peft_init_lora_weights"),
         (
@@ -263,7 +263,7 @@ def test_what_keys_say_together(document, field, value):
         (TUNE | {"model": {"_component_": "own.models.mine"}}, "model._component_"),
         (KOHYA | {"network_module": "networks.oft"}, "network_module"),
         (KOHYA | {"resolution": "512,768"}, "resolution"),
-        (LIGHTNING | {"trainer": {"strategy": "fsdp"}}, "trainer.strategy"),
+        (LIGHTNING | {"trainer": {"strategy": "xla_fsdp"}}, "trainer.strategy"),
         (
             LIGHTNING | {"trainer": {"callbacks": [{"class_path": "a.EMA"}]}},
             "trainer.callbacks[0].class_path",
