@@ -313,16 +313,12 @@ def write(path: Path, text: str, what: str, mend: str | None = None) -> Path:
 def dumps(profile: DeviceProfile) -> str:
     """Readable: one line a curve's point or an entry, and one that tells whether one changed."""
     written = as_written(profile)
-    written = {MARK: written[MARK], DIGEST: digest_of(_as_read(written)), **written}
+    digest = digest_of(written)
     curves = written.pop("curves")
+    written = {MARK: written[MARK], DIGEST: digest, **written}
     text = json.dumps(written, indent=1, ensure_ascii=False, default=str)
     lines = ",\n".join(_curve_lines(c) for c in curves)
     return text[:-2] + ',\n "curves": [\n' + lines + "\n ]\n}\n"
-
-
-def _as_read(written: Mapping[str, Any]) -> dict[str, Any]:
-    """What a reader gets, whose keys are texts and lists no tuples."""
-    return json.loads(json.dumps(written, default=str))
 
 
 def as_written(profile: DeviceProfile) -> dict[str, Any]:
