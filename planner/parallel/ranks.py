@@ -17,7 +17,7 @@ import numpy as np
 
 from planner.errors import FieldName, QuestionError
 from planner.models.facts import ModelFacts
-from planner.parallel.model.narrow import of_rank
+from planner.parallel.model.narrow import of_end, of_rank
 from planner.parallel.model.places import EMBEDDING, places_of, unplaced
 from planner.parallel.model.schedule import in_flight as flying
 from planner.parallel.model.sequence import in_parts
@@ -66,7 +66,7 @@ def check_split(facts: ModelFacts, recipe: Recipe, has_teacher: bool, plan: Para
             where=FieldName("tensor_parallel" if plan.tp > 1 else "pipeline_parallel"),
             mend="Share the model's state over the devices: parallel fsdp",
         )
-    of_rank(facts, plan.tp, plan.pp * plan.chunks)
+    of_rank(facts, plan.tp, plan.pp, plan.chunks)
 
 
 @dataclass
@@ -77,6 +77,8 @@ class RankSource(TraceSource):
     whole: TraceSource | None = None
     narrow: TraceSource | None = None
     parallel: ParallelPlan = field(default_factory=ParallelPlan)
+    #: Of the first and the last stage, where those have a layer less than the others.
+    ends: TraceSource | None = None
 
     @property
     def largest(self) -> TraceSource:
@@ -84,24 +86,37 @@ class RankSource(TraceSource):
 
     @property
     def lies(self) -> bool:
-        return bool(self.whole and self.whole.lies and self.narrow and self.narrow.lies)
+        sources = (self.whole, self.narrow, *([self.ends] if self.ends else []))
+        return all(source is not None and source.lies for source in sources)
 
     def at(self, *, B: int, S: int | None = None, T: int | None = None) -> StepTrace:
         assert self.whole is not None and self.narrow is not None
-        for source in (self.whole, self.narrow):
+        sources = (self.whole, self.narrow, *([self.ends] if self.ends else []))
+        for source in sources:
             source.progress, source.record = self.progress, self.record
-        narrow, whole = self.narrow.at(B=B, S=S, T=T), self.whole.at(B=B, S=S, T=T)
+        whole, narrow, *ends = (source.at(B=B, S=S, T=T) for source in sources)
         key = self.parallel.split
-        return narrow.memo.of("rank", key, lambda: rank_trace(narrow, whole, self.parallel))
+        return narrow.memo.of("rank", key, lambda: rank_trace(narrow, whole, self.parallel, *ends))
 
 
 def rank_facts(facts: ModelFacts, parallel: ParallelPlan) -> ModelFacts:
     """The model that a rank's step is recorded of."""
-    return of_rank(facts, parallel.tp, parallel.pp)
+    return of_rank(facts, parallel.tp, parallel.pp, parallel.chunks)
 
 
-def rank_source(whole: TraceSource, narrow: TraceSource, parallel: ParallelPlan) -> RankSource:
-    """``narrow``: of ``rank_facts``, with the same recipe as ``whole``."""
+def end_facts(facts: ModelFacts, parallel: ParallelPlan) -> ModelFacts | None:
+    """The model of the first and of the last stage, where those have a layer less."""
+    return of_end(facts, parallel.tp, parallel.pp, parallel.chunks)
+
+
+def rank_source(
+    whole: TraceSource,
+    narrow: TraceSource,
+    parallel: ParallelPlan,
+    ends: TraceSource | None = None,
+) -> RankSource:
+    """``narrow``: of ``rank_facts``, ``ends`` of ``end_facts``, with the same recipe as
+    ``whole``."""
     return RankSource(
         whole.facts,
         whole.recipe,
@@ -109,23 +124,29 @@ def rank_source(whole: TraceSource, narrow: TraceSource, parallel: ParallelPlan)
         whole=whole,
         narrow=narrow,
         parallel=parallel,
+        ends=ends,
     )
 
 
-def rank_trace(narrow: StepTrace, whole: StepTrace, parallel: ParallelPlan) -> StepTrace:
-    """The step of a rank of the first stage. Raises QuestionError for a model whose embedding,
-    attentions and MLPs are not found."""
+def rank_trace(
+    narrow: StepTrace, whole: StepTrace, parallel: ParallelPlan, ends: StepTrace | None = None
+) -> StepTrace:
+    """The step of a rank of the first stage. ``ends``: of the first and the last stage, where
+    those have a layer less. Raises QuestionError for a model whose embedding, attentions and MLPs
+    are not found."""
     if unplaced(narrow, places_of(narrow, _blocks(narrow))):
         raise QuestionError(
             "its blocks' products are not told apart as attention and MLP",
             where=FieldName("tensor_parallel" if parallel.tp > 1 else "pipeline_parallel"),
             mend="Share the model's state over the devices: parallel fsdp",
         )
-    hidden, own = _hidden(narrow), {key: whole.meta[key] for key in OF_WHOLE if key in whole.meta}
+    own = {key: whole.meta[key] for key in OF_WHOLE if key in whole.meta}
     stages = [FIRST, MIDDLE, LAST] if parallel.pp > 2 else [FIRST, LAST]
     made = []
     for stage in stages if parallel.pp > 1 else [None]:
-        trace = replace(narrow, meta={**narrow.meta, **own, HIDDEN: hidden})
+        one = narrow if ends is None or stage in (None, MIDDLE) else ends
+        hidden = _hidden(one)
+        trace = replace(one, meta={**one.meta, **own, HIDDEN: hidden})
         if stage is not None:
             trace = cut_to(trace, places_of(trace, _blocks(trace)), stage)
         if parallel.tp > 1:

@@ -114,7 +114,9 @@ class _Buckets(Rewrite):
                 filled = []
 
     def _send(self, filled: list[int], numbers: int, dtype: str, gradients: dict[int, int]) -> None:
-        before = int(self.trace.birth[filled[-1]]) + 1
+        # on the last stage of a pipeline a tied embedding's is made by an operation of the first
+        update = first_optimizer_operation(self.trace)
+        before = min(int(self.trace.birth[filled[-1]]) + 1, update)
         module = self.module(self._unit(gradients[filled[0]]))
         operands = [(numbers, dtype)] * 2
         copied = self.edit.operation(before, COPY_IN, operands, BACKWARD, module)
@@ -122,7 +124,7 @@ class _Buckets(Rewrite):
         if self.stage == 2:
             for gradient in filled:
                 # copied into the bucket as it is made
-                self.edit.free(gradient, int(self.trace.birth[gradient]) + 1)
+                self.edit.free(gradient, min(int(self.trace.birth[gradient]) + 1, update))
             size = self.edit.size(numbers // self.shards, BYTES[dtype])
             self.edit.storage(size, copied, [self.trace.op_count], GRADIENTS, module)
         sent = Sent("reduce_scatter", numbers * BYTES[dtype], dtype, copied, True)

@@ -15,8 +15,16 @@ from planner.parallel.model.schedule import in_flight, schedule_seconds
 from planner.parallel.model.sequence import TENSOR
 from planner.parallel.pipelined import WAITS, PipelinedTime, bubble_seconds
 from planner.parallel.plan import ALONE, ParallelPlan, plans_for
-from planner.parallel.ranks import STAGES, check_split, rank_facts, rank_source, stages_of
+from planner.parallel.ranks import (
+    STAGES,
+    check_split,
+    end_facts,
+    rank_facts,
+    rank_source,
+    stages_of,
+)
 from planner.parallel.shared_time import shared_time
+from planner.parallel.source import shared_source
 from planner.parallel.step import optimizer_step_seconds
 from planner.step_time.clock import StepClock
 from planner.trace.source import trace_for
@@ -232,6 +240,32 @@ def test_a_step_is_its_schedule(trace_of):
         >= timed(replace(first, meta={**first.meta, STAGES: ()})).optimizer_seconds
     )
     assert 0 < bubble < 3 * slowest + 6 * time.send + 1e-9
+
+
+def test_ends_have_a_layer_less_where_two_more_would_divide(recipe, tmp_path):
+    """As BLOOM's 70 layers on 12 stages and the 126 of Llama 3.1 405B on 16."""
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG | {"num_hidden_layers": 7}))
+    facts, plan = resolve(str(tmp_path), offline=True), ParallelPlan(pp=3)
+    assert rank_facts(facts, plan).config["num_hidden_layers"] == 3
+    assert end_facts(facts, plan).config["num_hidden_layers"] == 2
+    assert end_facts(facts, ParallelPlan(pp=7)) is None
+    sources = (trace_for(f, recipe) for f in (facts, rank_facts(facts, plan)))
+    source = rank_source(*sources, plan, trace_for(end_facts(facts, plan), recipe))
+    own, alone = timed(source.at(**POINT), pp=3), timed(trace_for(facts, recipe).at(**POINT))
+    (first, _), (middle, _), _last = own.stages
+    assert first < middle
+    assert own.model_flops * 3 == pytest.approx(alone.model_flops, rel=1e-6)
+
+
+@pytest.mark.parametrize("sharding", ["zero1", "zero2"])
+def test_zero_on_stages_that_share_a_tied_embedding(recipe, tmp_path, sharding):
+    """Its gradient comes from the first stage: the last one sends it before its update."""
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG | {"tie_word_embeddings": True}))
+    facts = resolve(str(tmp_path), offline=True)
+    plan = ParallelPlan(pp=2, dp_shard=4, sharding=sharding)
+    whole, narrow = (trace_for(f, recipe) for f in (facts, rank_facts(facts, plan)))
+    shared = shared_source(rank_source(whole, narrow, plan), recipe, plan)
+    assert timed(shared.at(**POINT), pp=2, dp_shard=4, sharding=sharding).optimizer_seconds > 0
 
 
 def test_one_rank_is_no_other_plan():

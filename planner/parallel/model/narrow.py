@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from planner import tables
 from planner.errors import FieldName, QuestionError
@@ -49,9 +50,10 @@ def keys_of(facts: ModelFacts) -> Keys | None:
     return _rows().get(str((facts.config or {}).get("model_type")))
 
 
-def of_rank(facts: ModelFacts, tensor: int, stages: int) -> ModelFacts:
-    """The model of one of ``tensor`` ranks of one of ``stages`` stages, which has the embedding and
-    the head still. Raises QuestionError where the model does not divide, or no row says how."""
+def of_rank(facts: ModelFacts, tensor: int, stages: int, chunks: int = 1) -> ModelFacts:
+    """The model of one of ``tensor`` ranks of one of ``stages`` stages, each of ``chunks`` parts,
+    which has the embedding and the head still: of a middle stage where the ends have a layer less.
+    Raises QuestionError where the model does not divide, or no row says how."""
     keys, config = keys_of(facts), dict(facts.config or {})
     asked = FieldName("tensor_parallel" if tensor > 1 else "pipeline_parallel")
     if keys is None or facts.task != "causal_lm" or facts.quantization is not None:
@@ -62,17 +64,40 @@ def of_rank(facts: ModelFacts, tensor: int, stages: int) -> ModelFacts:
             mend="Share its state over the devices: parallel fsdp",
         )
     changes = _narrow(facts, keys, config, tensor) if tensor > 1 else {}
-    layers = int(config[keys.layers])
-    if layers % stages:
-        raise QuestionError(
-            f"{layers} layers do not divide among {stages} stages",
-            where=FieldName("pipeline_parallel"),
-            mend=f"Use one of {_divisors(layers)}",
-        )
     if stages > 1:
-        changes[keys.layers] = layers // stages
-        changes |= {key: config[key][: layers // stages] for key in BY_LAYER if config.get(key)}
+        changes |= _layers(keys, config, _of_stage(int(config[keys.layers]), stages, chunks)[1])
     return facts.with_config(**changes)
+
+
+def of_end(facts: ModelFacts, tensor: int, stages: int, chunks: int = 1) -> ModelFacts | None:
+    """As ``of_rank``, of the first and of the last stage, where those have a layer less than the
+    others; None where all have as many."""
+    middle, keys = of_rank(facts, tensor, stages, chunks), keys_of(facts)
+    if stages == 1 or keys is None:
+        return None
+    config = dict(facts.config or {})
+    end, other = _of_stage(int(config[keys.layers]), stages, chunks)
+    return None if end == other else middle.with_config(**_layers(keys, config, end))
+
+
+def _layers(keys: Keys, config: dict[str, Any], count: int) -> dict[str, Any]:
+    kept = {key: config[key][:count] for key in BY_LAYER if config.get(key)}
+    return {keys.layers: count, **kept}
+
+
+def _of_stage(layers: int, stages: int, chunks: int) -> tuple[int, int]:
+    """Layers of the first and the last stage, and of one between them: as many, or at the ends one
+    less, which have the embedding and the head (BLOOM, arXiv 2211.05100, section 3.4; Llama 3,
+    arXiv 2407.21783, section 3.3.2). Raises QuestionError."""
+    if layers % (stages * chunks) == 0:
+        return layers // stages, layers // stages
+    if stages > 2 and (layers + 2) % (stages * chunks) == 0 and layers + 2 > 2 * stages:
+        return (layers + 2) // stages - 1, (layers + 2) // stages
+    raise QuestionError(
+        f"{layers} layers do not divide among {stages * chunks} stages",
+        where=FieldName("pipeline_parallel"),
+        mend=f"Use one of {_divisors(layers)}",
+    )
 
 
 def _narrow(

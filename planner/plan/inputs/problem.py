@@ -21,7 +21,7 @@ from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
 from planner.parallel.plan import ALONE, ParallelPlan
-from planner.parallel.ranks import RankSource, check_split, rank_facts, rank_source
+from planner.parallel.ranks import RankSource, check_split, end_facts, rank_facts, rank_source
 from planner.parallel.source import ShardedSource, check_shared, recorded_as, shared_source
 from planner.plan.inputs.counts import counted, said_of
 from planner.plan.inputs.families.images import TASK, seen_lines, with_places
@@ -160,9 +160,11 @@ class Problem:
         check_split(facts, recipe, teacher is not None, parallel)
         whole = self.source(recipe, facts)
         narrow = self.source(recipe, rank_facts(facts, parallel))
+        end = end_facts(facts, parallel)
+        ends = None if end is None else self.source(recipe, end)
         key = "rank", id(whole), id(narrow), parallel.split
         if key not in self._sources:
-            self._sources[key] = rank_source(whole, narrow, parallel)
+            self._sources[key] = rank_source(whole, narrow, parallel, ends)
         self._sources[key].progress = self.progress
         return self._sources[key]
 

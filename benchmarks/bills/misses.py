@@ -1,0 +1,38 @@
+"""What is known of the misses: read from sources and from our own answers taken apart, not
+fitted."""
+
+MISSES = """## What the misses say
+
+- **Whole runs and steps.** Steps alone are too fast in most rows, and whole runs too slow in about
+  as many: what long runs take beyond clean steps is learnt from small ones on few GPUs.
+- **Llama 3 8B, Llama 3.2**: at their published hours the small ones reach 150 TFLOP/s a GPU (8B)
+  and 50 (1B), a third of what the large one of the same cluster reached. Which batch and how many
+  GPUs they had is not published; the cards count "the total GPU time required for training each
+  model", which may hold more than one training. Llama 3.2's tokens are "up to 9T", and it was
+  trained on the logits of larger models.
+- **tp 8 on A100** (LLaMA 65B, Llama 2 70B): too slow. ZeRO 1 gathers updated weights behind the
+  update, as DeepSpeed does, where nothing hides it; the authors' own code is not public and likely
+  hid it.
+- **OPT, GPT-3, BLOOM**: attention is asked unfused; Megatron's kernels fused scale, mask and
+  softmax, bias and GELU, bias and dropout, which are planned one by one.
+- **llm.c**: close where products are wide; the smallest model's (width 768) are slower by our
+  curves than by its cuBLASLt.
+- **DINOv2**: its stochastic depth skips 40 % (ViT-g) and 30 % (ViT-L) of the student's residual
+  branches, arithmetic included; the planner runs them all, about a third of a step.
+- **Stable Diffusion v2**: the hours of its cards hold an upscaler too, which is not asked.
+- **SAM**: neither precision nor recomputation are published; with a batch of one image a GPU and
+  eleven rounds of a small decoder, ours waits for the host, and reading masks of 64 objects from
+  disk is not planned.
+- **Alpaca, Vicuna**: the command that is public is a month younger than Alpaca's run; at it, a
+  micro-batch of 4 short texts gathers and reduces 7B parameters in 0.2 s over NVLink, and 3 hours
+  are 9 s a step. Vicuna's "one day" is rounded, and how many pieces its conversations were cut into
+  is not published: each counts as one here.
+- **Guanaco**: which 48 GB GPU it was is our assumption.
+
+Mended in the planner on the way, each for a reason of its own: a run with failures wrote the
+checkpoints of its recipe and those against failures both; the machines of tensor- and
+pipeline-parallel ranks did not write together; what the slowest of many devices take held uneven
+lengths, which full rows have not (arXiv 2505.05713, section 5); fused attention before
+FlashAttention-2 ran at today's speed; pipelines whose ends have a layer less (Llama 3.1 405B,
+BLOOM) were refused; ZeRO on the last stage of a pipeline with tied embeddings was not answered.
+"""
