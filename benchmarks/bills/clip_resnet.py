@@ -1,6 +1,6 @@
 """CLIP with a ResNet of attention pooling, for the planner's factories (Radford et al. 2021, arXiv
 2103.00020, section 2.4 and table 19; openai/CLIP ``clip/model.py``): three convolutions as a stem,
-average pooling before strides, attention over the last map. Its stages are recomputed by
+average pooling before strides, attention over the last map. Its blocks are recomputed by
 themselves. Needs transformers.
 """
 
@@ -81,23 +81,20 @@ class ResNet(nn.Module):
             *_convolved(half, WIDTH, 3),
             nn.AvgPool2d(2),
         )
-        inside, stages = WIDTH, []
+        inside, made = WIDTH, []
         for index, blocks in enumerate(BLOCKS):
             width = WIDTH * 2**index
             strides = [1 if index == 0 else 2, *([1] * (blocks - 1))]
-            stage = []
             for stride in strides:
-                stage.append(Bottleneck(inside, width, stride))
+                made.append(Bottleneck(inside, width, stride))
                 inside = width * EXPANSION
-            stages.append(nn.Sequential(*stage))
-        self.stages = nn.ModuleList(stages)
+        self.blocks = nn.ModuleList(made)
         self.pool = AttentionPool(PIXELS // REDUCTION, inside)
 
     def forward(self, x):
         x = self.stem(x)
-        for stage in self.stages:
-            for block in stage:
-                x = checkpoint(block, x, use_reentrant=False)
+        for block in self.blocks:
+            x = checkpoint(block, x, use_reentrant=False)
         return self.pool(x)
 
 
@@ -115,7 +112,6 @@ class Clip(nn.Module):
                 num_hidden_layers=TEXT_LAYERS,
                 num_attention_heads=TEXT_HEADS,
                 max_position_embeddings=TOKENS,
-                attn_implementation="eager",
             )
         )
         self.text.gradient_checkpointing_enable()
