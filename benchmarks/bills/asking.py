@@ -22,6 +22,7 @@ NUMBERS = (
     "tensor_parallel",
     "pipeline_parallel",
     "pipeline_chunks",
+    "expert_parallel",
     "image_size",
     "micro_batch",
     "global_batch",

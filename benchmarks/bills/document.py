@@ -31,7 +31,8 @@ large one (first as FSDP), and GPUs that are not published leave each 8,192 toke
 the rule says (first each group of ranks); Stable Diffusion's hours are of all versions whose cards
 state them (first of one); GPT-2's vocabulary is padded and it has no dropout, as in llm.c; GPT-3's
 weights are in 16 bits, as in the tables of Megatron-LM; OpenCLIP's loaders have the 8 workers of
-its README.
+its README; llm.c saves as often as its command says; rates that authors give as hours (LLaMA,
+TinyLlama, GPT-3, OPT's steady days) are compared without what interrupts a run.
 """
 COLUMNS = (
     "run",

@@ -212,6 +212,17 @@ class Layers(Part):
     bubble_share: float = Field(ge=0, le=1)
 
 
+class Experts(Part):
+    """How devices share the experts of a model, and what it costs a step."""
+
+    expert_parallel: int = Field(ge=2, description="Devices that have all routed experts together")
+    experts: int = Field(ge=1, description="Routed experts of a layer")
+    experts_each: int = Field(ge=1, description="Of them on each device")
+    same_experts: int = Field(ge=1, description="Devices that hold the same ones")
+    sent_bytes: float = Field(ge=0, description="Of tokens, by each device, a step")
+    seconds: float = Field(ge=0, description="Waited for it, a step")
+
+
 class Step(Part):
     micro_batch_size: int = Field(ge=1)
     gradient_accumulation: int = Field(ge=1)
@@ -235,6 +246,7 @@ class Step(Part):
     unmodelled_share: float = Field(ge=0, le=1)
     sharing: Sharing | None = Field(default=None, description="Where devices share any state")
     layers: Layers | None = Field(default=None, description="Where devices share any layers")
+    experts: Experts | None = Field(default=None, description="Where devices have other experts")
 
 
 class RunBreakdown(Part):

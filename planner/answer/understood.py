@@ -14,6 +14,7 @@ from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
 from planner.models.pipelines import TASK
 from planner.plan.around.layers import layer_lines
+from planner.plan.around.parted import part_lines
 from planner.plan.around.sharing import sharing_lines
 from planner.plan.before_corrections import before_corrections
 from planner.plan.billing import as_people_run
@@ -102,6 +103,7 @@ def of_option(problem: Problem, planned: Planned) -> list[FirstLine]:
         FirstLine("run", _run(problem, placement, run)),
         *sharing_lines(problem.question, placement.setting, placement.spec),
         *layer_lines(placement.setting, placement.spec),
+        *part_lines(placement.setting, placement.spec),
         *_around(run),
         *placement.variant.choices.first_lines,
         *_not_as_asked(problem.question, placement, run),

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from planner.errors import PlannerError
-from planner.parallel.data_parallel import exposed_seconds
+from planner.parallel.data_parallel import gradient_seconds
 from planner.plan.around.layers import layer_values
+from planner.plan.around.parted import waited_seconds
 from planner.plan.around.sharing import sharing_values
 from planner.plan.inputs.problem import Problem
 from planner.plan.survey.candidate import Candidate
@@ -116,14 +117,14 @@ def _network_hours(one: Candidate) -> float:
     else:
         update = float(step.time.optimizer_seconds)
         alone = step.accumulation * (float(step.time.seconds) - update) + update
-        gradients = float(setting.longest_trace().meta.get("gradient_bytes", 0))
         backward = float(step.time.backward_seconds)
-        sent = exposed_seconds(
-            gradients, placement.parallel.copies, placement.spec, backward, placement.parallel.tp
+        sent = gradient_seconds(
+            setting.longest_trace(), placement.parallel, placement.spec, backward
         )
         waits = sent / (alone + sent) * step.seconds.p50
     layers = layer_values(setting, placement.spec).get("layers", {})
     waits += layers.get("tensor_seconds", 0.0) + layers.get("bubble_seconds", 0.0)
+    waits += waited_seconds(setting, placement.spec)
     return run.parts_hours["training"] * min(1.0, waits / step.seconds.p50)
 
 

@@ -13,9 +13,10 @@ import numpy as np
 from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName, QuestionError
 from planner.operations.registry import Work
-from planner.parallel.data_parallel import exposed_seconds
+from planner.parallel.data_parallel import gradient_seconds
 from planner.parallel.plan import ParallelPlan
 from planner.plan.around.layers import layer_values
+from planner.plan.around.parted import waited_seconds
 from planner.plan.around.sharing import sharing_values
 from planner.plan.inputs.hardware import RentedDevice
 from planner.plan.inputs.of_its_day import stack_kernels
@@ -138,13 +139,12 @@ def _exchanged(
     """What summing the gradients over devices adds to a step, and what is gathered of shared
     state."""
     layers = layer_values(setting, spec).get("layers", {})
-    waits = layers.get("tensor_seconds", 0.0)
+    waits = layers.get("tensor_seconds", 0.0) + waited_seconds(setting, spec)
     if parallel.sharding:
         return waits + sharing_values(setting, spec)["exposed_seconds"]
     backward = np.isin(trace.op_phase, (PHASES.index("backward"), PHASES.index("recompute")))
     seconds = float(np.diff(ends, prepend=0.0)[backward].sum())
-    gradients = float(trace.meta.get("gradient_bytes", 0))
-    return waits + exposed_seconds(gradients, parallel.copies, spec, seconds, parallel.tp)
+    return waits + gradient_seconds(trace, parallel, spec, seconds)
 
 
 _Times = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]

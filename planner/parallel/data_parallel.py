@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from planner.devices.priors import prior
 from planner.devices.specification import DeviceSpec
+from planner.parallel.model.experts import expert_gradient_bytes
 from planner.parallel.network import network_of
+from planner.parallel.plan import ParallelPlan
+from planner.trace.table import StepTrace
 
 KIND = "data_parallel"
 
@@ -45,6 +48,32 @@ def exposed_seconds(
     )
     hidden = min(whole - last, backward_seconds * prior(spec, KIND, "overlap_share"))
     return whole - hidden + hidden * prior(spec, KIND, "slowdown_share")
+
+
+def gradient_seconds(
+    trace: StepTrace, parallel: ParallelPlan, spec: DeviceSpec, backward_seconds: float
+) -> float:
+    """What summing the gradients of a trace's device adds to a step: of experts over the devices
+    that hold the same ones. Raises QuestionError, as ``network_of``."""
+    whole = float(trace.meta.get("gradient_bytes", 0))
+    return summed_seconds(whole, expert_gradient_bytes(trace), parallel, spec, backward_seconds)
+
+
+def summed_seconds(
+    gradient_bytes: float,
+    of_experts: float,
+    parallel: ParallelPlan,
+    spec: DeviceSpec,
+    backward_seconds: float,
+) -> float:
+    """As ``gradient_seconds``, of gradients of which so many bytes are ``of_experts``."""
+    own = exposed_seconds(
+        gradient_bytes - of_experts, parallel.copies, spec, backward_seconds, parallel.tp
+    )
+    if not of_experts or parallel.sharding:
+        return own
+    same = parallel.same_experts
+    return own + exposed_seconds(of_experts, same, spec, backward_seconds, parallel.ep)
 
 
 def bucket_bytes(gradient_bytes: float, replicas: int) -> float:

@@ -112,7 +112,7 @@ def pipelined(
 ) -> PipelinedTime:
     """All stages together; ``trace`` and ``dims`` of the first."""
     size = np.asarray(hidden_bytes(trace, dims)) / parallel.tp
-    apart = parallel.tp * parallel.data_parallel
+    apart = parallel.tp * parallel.cp * parallel.data_parallel
     found = [
         collective_seconds("send", float(one), 2, network, stride=apart) for one in np.ravel(size)
     ]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -13,8 +14,6 @@ from planner.errors import FieldName, QuestionError
 SHARDINGS = ("fsdp", "zero1", "zero2", "zero3")
 #: What is tried where copies do not fit, and nothing is asked.
 BEYOND_COPIES = ("fsdp",)
-#: Degrees that are refused above 1.
-UNPRICED = ("cp", "ep")
 
 
 @dataclass(frozen=True, order=True)
@@ -24,10 +23,11 @@ class ParallelPlan:
     (``SHARDINGS``); ``tp``: tensor, ``cp``: context (sequence), ``pp``: pipeline, ``ep``: expert
     parallelism, which borrows the devices of the other degrees and adds none. ``chunks``: parts of
     the model on each stage of a pipeline (1: 1F1B, more: interleaved). Neighbouring devices are
-    tensor-parallel ranks, then those of data parallelism, then stages.
-
-    ``cp`` and ``ep`` are not priced: above 1 they raise QuestionError, so that none is ever left
-    out silently.
+    tensor-parallel ranks, then parts of a sequence, then those of data parallelism, then stages.
+    An expert lies whole on its device: the ``ep`` devices that have all of them together are
+    neighbours among those of tensor, context and data parallelism (Megatron-Core's
+    ``expert_tensor_parallel_size`` 1). Devices with parts of one sequence share state as those of
+    data parallelism do (torchtitan's ``dp_shard_cp``).
     """
 
     dp_replicate: int = 1
@@ -46,19 +46,16 @@ class ParallelPlan:
                 continue
             if value < 1:
                 raise QuestionError(f"{degree.name} is {value}, at least 1 is needed")
-            if value > 1 and degree.name in UNPRICED:
-                raise QuestionError(
-                    f"{degree.name} {value}: context and expert parallelism are not priced",
-                    mend="Share a model's state over the devices, or use tensor and pipeline "
-                    "parallelism",
-                )
         if self.chunks > 1 and self.pp == 1:
             raise QuestionError(
                 f"{self.chunks} chunks a stage without a pipeline",
                 where=FieldName("pipeline_chunks"),
                 mend=f"Give {FieldName('pipeline_parallel')} too",
             )
-        if (self.dp_shard > 1) != (self.sharding in SHARDINGS):
+        alone = self.dp_shard * self.cp == 1
+        if (self.sharding not in ("", *SHARDINGS)) or (
+            alone if self.sharding else self.dp_shard > 1
+        ):
             raise QuestionError(
                 f"dp_shard {self.dp_shard} with sharding {self.sharding!r}",
                 mend=f"More than one device shares state as one of {', '.join(SHARDINGS)}",
@@ -77,13 +74,28 @@ class ParallelPlan:
     @property
     def copies(self) -> int:
         """Devices whose gradients DistributedDataParallel sums; 1 where state is shared."""
-        return 1 if self.sharding else self.dp_replicate
+        return 1 if self.sharding else self.dp_replicate * self.cp
 
     @property
-    def shared(self) -> tuple[str, int, int, int, int]:
+    def shards(self) -> int:
+        """Devices that share one copy's state; 1 where each has a copy."""
+        return self.dp_shard * self.cp if self.sharding else 1
+
+    @property
+    def lenders(self) -> int:
+        """Neighbouring devices among which experts are spread."""
+        return self.tp * self.cp * (self.dp_shard if self.sharding else self.dp_replicate)
+
+    @property
+    def same_experts(self) -> int:
+        """Of the lenders those that hold the same experts."""
+        return max(1, self.lenders // self.ep)
+
+    @property
+    def shared(self) -> tuple[str | int, ...]:
         """What makes a device's step another than that of a device alone: how state is shared,
-        and among how many; how layers are."""
-        return self.sharding, self.dp_shard, *self.split
+        and among how many; how layers, sequences and experts are."""
+        return self.sharding, self.dp_shard, *self.split, self.cp, self.ep, self.same_experts
 
     @property
     def split(self) -> tuple[int, int, int]:
@@ -96,9 +108,44 @@ class ParallelPlan:
         return self.tp * self.pp > 1
 
     @property
+    def is_parted(self) -> bool:
+        """Whether a device has only some of the experts, or a part of each sequence."""
+        return self.cp * self.ep > 1
+
+    @property
     def ranks(self) -> ParallelPlan:
         """Of one copy of the model whose state is whole."""
-        return ParallelPlan(tp=self.tp, pp=self.pp, chunks=self.chunks)
+        return ParallelPlan(tp=self.tp, cp=self.cp, pp=self.pp, ep=self.ep, chunks=self.chunks)
+
+    @property
+    def unshared(self) -> ParallelPlan:
+        """As it is before the sharing devices of one copy share its state."""
+        if not self.sharding:
+            return self
+        return replace(self, sharding="", dp_shard=1, dp_replicate=self.dp_shard)
+
+    @property
+    def together(self) -> int:
+        """The fewest devices, and what every number of them is a multiple of: those of a copy, and
+        so many copies that the experts are spread."""
+        lent = self.tp * self.cp
+        return lent * self.pp * (self.ep // math.gcd(self.ep, lent))
+
+    def checked(self) -> ParallelPlan:
+        """Itself. Raises QuestionError where experts cannot be spread over its devices."""
+        if self.lenders % self.ep:
+            copies = "sharing devices" if self.sharding else "copies"
+            raise QuestionError(
+                f"{FieldName('expert_parallel')} {self.ep} does not divide the "
+                f"{self.lenders} devices of its {copies}",
+                where=FieldName("expert_parallel"),
+                mend="Use one of " + ", ".join(map(str, _divisors(self.lenders))),
+            )
+        return self
+
+
+def _divisors(number: int) -> list[int]:
+    return [one for one in range(1, min(number, 1024) + 1) if number % one == 0]
 
 
 #: One device.
@@ -108,12 +155,14 @@ ALONE = ParallelPlan()
 def groups_of(devices: int, ranks: ParallelPlan) -> int:
     """Copies of the model, or parts of its state, when ``ranks`` share each. Raises QuestionError
     where the devices do not divide."""
-    if devices % ranks.devices:
+    if devices % ranks.together:
+        apart = {"tensor": ranks.tp, "context": ranks.cp, "pipeline": ranks.pp, "expert": ranks.ep}
+        asked = {f"{name}_parallel": degree for name, degree in apart.items() if degree > 1}
         raise QuestionError(
-            f"{devices} devices do not divide among {ranks.tp} × {ranks.pp} ranks "
-            f"({FieldName('tensor_parallel')} × {FieldName('pipeline_parallel')})",
+            f"{devices} devices do not divide among {' × '.join(map(str, asked.values()))} ranks "
+            f"({' × '.join(FieldName(name) for name in asked)})",
             where=FieldName("gpus"),
-            mend=f"Use a multiple of {ranks.devices}",
+            mend=f"Use a multiple of {ranks.together}",
         )
     return devices // ranks.devices
 
@@ -121,10 +170,10 @@ def groups_of(devices: int, ranks: ParallelPlan) -> int:
 def counts_among(counts: Sequence[int], ranks: ParallelPlan, is_asked: bool) -> tuple[int, ...]:
     """Of counts of devices those that divide among ranks. Where none does: the fewest that do, or
     QuestionError where the count ``is_asked`` for."""
-    kept = tuple(count for count in counts if count % ranks.devices == 0)
+    kept = tuple(count for count in counts if count % ranks.together == 0)
     if not kept and is_asked:
         groups_of(counts[-1], ranks)
-    return kept or (ranks.devices,)
+    return kept or (ranks.together,)
 
 
 def plans_for(
@@ -135,12 +184,12 @@ def plans_for(
     state shared. ``ranks``: those that have a copy's layers together. Raises QuestionError where
     the devices do not divide among them."""
     groups = groups_of(devices, ranks)
-    copies = replace(ranks, dp_replicate=groups)
-    if groups == 1 or asked == "ddp":
+    copies = replace(ranks, dp_replicate=groups).checked()
+    if groups * ranks.cp == 1 or asked == "ddp":
         return (copies,)
-    if asked in SHARDINGS:
-        return (replace(ranks, dp_shard=groups, sharding=asked),)
-    return copies, *(replace(ranks, dp_shard=groups, sharding=way) for way in BEYOND_COPIES)
+    ways = (asked,) if asked in SHARDINGS else BEYOND_COPIES
+    shared = tuple(replace(ranks, dp_shard=groups, sharding=way).checked() for way in ways)
+    return shared if asked in SHARDINGS else (copies, *shared)
 
 
 def plans_apart(
@@ -150,8 +199,9 @@ def plans_apart(
     and state shared among the ``together`` devices of a machine alone, in as many copies as there
     are machines."""
     plans = plans_for(devices, asked, ranks)
-    groups, together = groups_of(devices, ranks), together // ranks.tp
+    groups, together = groups_of(devices, ranks), together // (ranks.tp * ranks.cp)
     apart = together > 1 and groups > together and groups % together == 0
+    apart = apart and ranks.tp * ranks.cp * together % ranks.ep == 0
     if asked in (None, "auto", "fsdp") and apart:
         plans += (
             replace(ranks, dp_replicate=groups // together, dp_shard=together, sharding="fsdp"),

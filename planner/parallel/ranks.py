@@ -17,7 +17,7 @@ import numpy as np
 
 from planner.errors import FieldName, QuestionError
 from planner.models.facts import ModelFacts
-from planner.parallel.model.narrow import of_end, of_rank
+from planner.parallel.model.narrow import layers_of, of_rank
 from planner.parallel.model.places import EMBEDDING, places_of, unplaced
 from planner.parallel.model.schedule import in_flight as flying
 from planner.parallel.model.sequence import in_parts
@@ -35,6 +35,8 @@ HIDDEN = "hidden"
 SENT_NARROW = 2
 #: Of the whole model, whatever a rank has of it.
 OF_WHOLE = ("model", "total_params", "trainable_params", "checkpoint_bytes", "fingerprint")
+#: The embedding and the head, each a layer where chunks are counted.
+ENDS = 2
 _BLOCK = re.compile(r"^(.*?\.\d+)(?=\.|$)")
 
 
@@ -66,19 +68,27 @@ def check_split(facts: ModelFacts, recipe: Recipe, has_teacher: bool, plan: Para
             where=FieldName("tensor_parallel" if plan.tp > 1 else "pipeline_parallel"),
             mend="Share the model's state over the devices: parallel fsdp",
         )
-    of_rank(facts, plan.tp, plan.pp, plan.chunks)
+    of_rank(facts, plan.tp, plan.pp)
+    layers = layers_of(facts)
+    if plan.chunks > 1 and layers is not None:
+        count = int((facts.config or {})[layers.layers])
+        if plan.pp * plan.chunks > count + ENDS:
+            raise QuestionError(
+                f"{count} layers do not fill {plan.pp} stages of {plan.chunks} parts",
+                where=FieldName("pipeline_chunks"),
+                mend=f"Use at most {(count + ENDS) // plan.pp}",
+            )
 
 
 @dataclass
 class RankSource(TraceSource):
     """``whole``: traces of the model; ``narrow``: of the model with a rank's share of its
-    layers."""
+    layers, on the first stage, ``others``: on one between and on the last, where there are any."""
 
     whole: TraceSource | None = None
     narrow: TraceSource | None = None
+    others: tuple[TraceSource, ...] = ()
     parallel: ParallelPlan = field(default_factory=ParallelPlan)
-    #: Of the first and the last stage, where those have a layer less than the others.
-    ends: TraceSource | None = None
 
     @property
     def largest(self) -> TraceSource:
@@ -86,54 +96,56 @@ class RankSource(TraceSource):
 
     @property
     def lies(self) -> bool:
-        sources = (self.whole, self.narrow, *([self.ends] if self.ends else []))
-        return all(source is not None and source.lies for source in sources)
+        needed = (self.whole, self.narrow, *self.others)
+        return all(source is not None and source.lies for source in needed)
 
     def at(self, *, B: int, S: int | None = None, T: int | None = None) -> StepTrace:
         assert self.whole is not None and self.narrow is not None
-        sources = (self.whole, self.narrow, *([self.ends] if self.ends else []))
-        for source in sources:
+        for source in (self.whole, self.narrow, *self.others):
             source.progress, source.record = self.progress, self.record
-        whole, narrow, *ends = (source.at(B=B, S=S, T=T) for source in sources)
-        key = self.parallel.split
-        return narrow.memo.of("rank", key, lambda: rank_trace(narrow, whole, self.parallel, *ends))
+        narrow, whole = self.narrow.at(B=B, S=S, T=T), self.whole.at(B=B, S=S, T=T)
+        others = tuple(source.at(B=B, S=S, T=T) for source in self.others)
+        key = self.parallel.split, tuple(map(id, others))
+        return narrow.memo.of("rank", key, lambda: rank_trace(narrow, whole, self.parallel, others))
+
+
+def stage_facts(facts: ModelFacts, parallel: ParallelPlan) -> tuple[ModelFacts, ...]:
+    """The models that a rank's steps are recorded of: on the first stage, one between, the last."""
+    return of_rank(facts, parallel.tp, parallel.pp)
 
 
 def rank_facts(facts: ModelFacts, parallel: ParallelPlan) -> ModelFacts:
-    """The model that a rank's step is recorded of."""
-    return of_rank(facts, parallel.tp, parallel.pp, parallel.chunks)
-
-
-def end_facts(facts: ModelFacts, parallel: ParallelPlan) -> ModelFacts | None:
-    """The model of the first and of the last stage, where those have a layer less."""
-    return of_end(facts, parallel.tp, parallel.pp, parallel.chunks)
+    """The model that a rank's step of the first stage is recorded of."""
+    return stage_facts(facts, parallel)[0]
 
 
 def rank_source(
     whole: TraceSource,
     narrow: TraceSource,
     parallel: ParallelPlan,
-    ends: TraceSource | None = None,
+    others: tuple[TraceSource, ...] = (),
 ) -> RankSource:
-    """``narrow``: of ``rank_facts``, ``ends`` of ``end_facts``, with the same recipe as
-    ``whole``."""
+    """``narrow``, ``others``: of ``stage_facts``, with the same recipe as ``whole``; without the
+    others all stages are as the first. Raises ValueError where they are not."""
+    made = stage_facts(whole.facts, parallel)
+    if not others and len({one.fingerprint for one in made}) > 1:
+        raise ValueError("stages with other layers need sources of their own")
     return RankSource(
         whole.facts,
         whole.recipe,
         record=whole.record,
         whole=whole,
         narrow=narrow,
+        others=others,
         parallel=parallel,
-        ends=ends,
     )
 
 
 def rank_trace(
-    narrow: StepTrace, whole: StepTrace, parallel: ParallelPlan, ends: StepTrace | None = None
+    narrow: StepTrace, whole: StepTrace, parallel: ParallelPlan, others: tuple[StepTrace, ...] = ()
 ) -> StepTrace:
-    """The step of a rank of the first stage. ``ends``: of the first and the last stage, where
-    those have a layer less. Raises QuestionError for a model whose embedding, attentions and MLPs
-    are not found."""
+    """The step of a rank of the first stage. Raises QuestionError for a model whose embedding,
+    attentions and MLPs are not found."""
     if unplaced(narrow, places_of(narrow, _blocks(narrow))):
         raise QuestionError(
             "its blocks' products are not told apart as attention and MLP",
@@ -143,23 +155,24 @@ def rank_trace(
     own = {key: whole.meta[key] for key in OF_WHOLE if key in whole.meta}
     stages = [FIRST, MIDDLE, LAST] if parallel.pp > 2 else [FIRST, LAST]
     made = []
-    for stage in stages if parallel.pp > 1 else [None]:
-        one = narrow if ends is None or stage in (None, MIDDLE) else ends
-        hidden = _hidden(one)
-        trace = replace(one, meta={**one.meta, **own, HIDDEN: hidden})
+    recorded = (narrow, *(others or (narrow,) * (len(stages) - 1)))
+    for stage, step in zip(stages if parallel.pp > 1 else [None], recorded, strict=False):
+        hidden = _hidden(step)
+        trace = replace(step, meta={**step.meta, **own, HIDDEN: hidden})
         if stage is not None:
             trace = cut_to(trace, places_of(trace, _blocks(trace)), stage)
         if parallel.tp > 1:
             places = places_of(trace, _blocks(trace))
             trace = in_parts(trace, places, parallel.tp, hidden)
         made.append(trace)
-    first, *others = made
-    if others:
+    first, *behind = made
+    if behind:
         held = flying(parallel.pp, parallel.chunks)
         first = in_flight(first, math.ceil(held))
-        if len(others) > 1:  # the stage behind the first holds one micro-batch less
-            others[0] = in_flight(others[0], parallel.pp - 1)
-        first = replace(first, meta={**first.meta, STAGES: tuple(others)})
+        if len(behind) > 1:  # the stage behind the first holds one pass less each way
+            less = 1.0 if parallel.chunks == 1 else 2.0 / parallel.chunks
+            behind[0] = in_flight(behind[0], math.ceil(held - less))
+        first = replace(first, meta={**first.meta, STAGES: tuple(behind)})
     return first
 
 

@@ -17,9 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from planner.memory.lifetimes import GRADIENTS, TEMPORARY, WEIGHTS
-from planner.parallel.edited import Editor, Inserted, Moment
+from planner.parallel.model.edited import Editor, Inserted, Moment
+from planner.parallel.model.experts import sending_of
 from planner.parallel.shards import part_of, sharded_update
 from planner.parallel.units import Unit, units_of
 from planner.trace.table import PHASES, StepTrace
@@ -36,7 +38,8 @@ CAST = "aten._to_copy.default"
 @dataclass(frozen=True)
 class Collective:
     """``size_bytes``: the whole buffer, all devices' parts together. It may start when operation
-    ``after`` has ended (-1: at the step's beginning), and operation ``until`` waits for it."""
+    ``after`` has ended (-1: at the step's beginning), and operation ``until`` waits for it.
+    ``of_experts``: among the devices that hold the same experts alone."""
 
     kind: str  # all_gather | reduce_scatter
     size_bytes: int
@@ -44,6 +47,7 @@ class Collective:
     after: int
     until: int
     backward: bool
+    of_experts: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Sent:
     after: Moment | None
     backward: bool
     until: Moment | None = None
+    of_experts: bool = False
 
 
 def fully_sharded(trace: StepTrace, shards: int, kept: Kept) -> Sharded:
@@ -115,6 +120,11 @@ class Rewrite:
         own = int(self.trace.storage_module[unit.weights[0]])
         return self._modules.get(unit.name, own)
 
+    def ways(self, unit: Unit) -> int:
+        """Devices that share what a unit has."""
+        sending = sending_of(self.trace)
+        return sending.same if sending and unit.of_experts else self.shards
+
     def type_of(self, weights: Sequence[int]) -> str:
         """What is sent of so many weights together."""
         sizes = {self.itemsize(w) for w in weights}
@@ -143,7 +153,15 @@ class Rewrite:
         def numbered(sent: Sent) -> Collective:
             after = -1 if sent.after is None else at(sent.after)
             until = made.op_count if sent.until is None else at(sent.until)
-            return Collective(sent.kind, sent.size_bytes, sent.dtype, after, until, sent.backward)
+            return Collective(
+                sent.kind,
+                sent.size_bytes,
+                sent.dtype,
+                after,
+                until,
+                sent.backward,
+                sent.of_experts,
+            )
 
         sent, update = (tuple(map(numbered, found)) for found in (self.sent, of_update))
         return Sharded(made, sent, len(self.all), update)
@@ -187,10 +205,11 @@ class Fully(Rewrite):
             self.hold(own, asked, asked, TEMPORARY, unit)
         sent = Sent(
             "all_gather",
-            own * self.shards,
+            own * self.ways(unit),
             self.type_of(unit.weights),
             after,
             phase == BACKWARD,
+            of_experts=unit.of_experts,
         )
         self.sent.append(sent)
         return _Gathered(unit, sent, asked)
@@ -201,7 +220,7 @@ class Fully(Rewrite):
         operands = [(sent.size_bytes // BYTES[sent.dtype], sent.dtype)] * 2
         copied = self.edit.operation(before, COPY_OUT, operands, phase, self.module(unit))
         for weight in unit.weights:
-            size = self.edit.size(self.part[weight] * self.shards, self.itemsize(weight))
+            size = self.edit.size(self.part[weight] * self.ways(unit), self.itemsize(weight))
             self.edit.storage(size, copied, [until], WEIGHTS, self.module(unit))
         sent.until = copied
         return copied
@@ -233,20 +252,24 @@ class Fully(Rewrite):
     # ---- gradients
 
     def _backward(self, begin: int, end: int) -> None:
-        order = list(self.units.backward)
+        # a block's experts come and go with the rest of it
+        order = [list(units) for _, units in groupby(self.units.backward, lambda u: u.backward)]
         place, last = begin, None
         # asked for by the root, before the backward pass has come to any block
-        coming = self._gather(order[0], begin, BACKWARD, max(begin - 1, 0)) if order else None
-        for number, unit in enumerate(order):
-            first, stop = unit.backward or (place, place)
+        begun = max(begin - 1, 0)
+        coming = [self._gather(u, begin, BACKWARD, begun) for u in (order[0] if order else [])]
+        for number, units in enumerate(order):
+            first, stop = units[0].backward or (place, place)
             place = max(place, first)
             stop = max(stop, place + 1)
-            assert coming is not None
-            copied = self._copy_out(coming, place, BACKWARD, stop - 1)
-            self._drop(coming, copied)
-            if number + 1 < len(order):
-                coming = self._gather(order[number + 1], place, BACKWARD, copied)
-            last = self._reduce(unit, stop, last)
+            copied = None
+            for gathered in coming:
+                copied = self._copy_out(gathered, place, BACKWARD, stop - 1)
+                self._drop(gathered, copied)
+            behind = order[number + 1] if number + 1 < len(order) else []
+            coming = [self._gather(unit, place, BACKWARD, copied) for unit in behind]
+            for unit in units:
+                last = self._reduce(unit, stop, last)
             place = stop
         last = self._reduce(self.units.root, max(end, place), last)
         if last is not None:
@@ -261,7 +284,7 @@ class Fully(Rewrite):
         module, parts = self.module(unit), sum(self.part[w] for w in weights)
         kept = TYPES[max(map(self.kept_bytes, weights))]
         reduced = self.kept.reduced or kept
-        whole = parts * self.shards
+        whole = parts * self.ways(unit)
         operands = [(whole, self.type_of(list(unit.gradients))), (whole, reduced)]
         copied = self.edit.operation(before, COPY_IN, operands, BACKWARD, module)
         if last is not None:
@@ -278,6 +301,7 @@ class Fully(Rewrite):
             self.hold(parts * BYTES[reduced], asked, born, TEMPORARY, unit)
         flat = self.edit.size(parts, BYTES[kept])
         self.edit.storage(flat, born, [self.trace.op_count], GRADIENTS, module)
-        sent = Sent("reduce_scatter", whole * BYTES[reduced], reduced, copied, True)
+        size = whole * BYTES[reduced]
+        sent = Sent("reduce_scatter", size, reduced, copied, True, of_experts=unit.of_experts)
         self.sent.append(sent)
         return _Reduced(unit, sent, copied, asked)

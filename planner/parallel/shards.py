@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from planner.memory.lifetimes import OPTIMIZER, first_optimizer_operation
+from planner.parallel.model.experts import is_of_experts, sharing
 from planner.parallel.units import numbers_of
 from planner.trace.table import PHASES, Operand, Signature, StepTrace
 
@@ -22,14 +23,29 @@ _NARROW, _WIDE = ("bfloat16", "float16"), 4
 
 def part_of(trace: StepTrace, size: int, shards: int) -> int:
     """Numbers of one device's part, padded as the others'; what has one number, or depends on a
-    symbol, is whole."""
+    symbol, is whole. Of experts: of those that a device has."""
     whole = numbers_of(trace, size)
     if whole <= 1:
         return max(whole, 0)
     shape, _ = trace.sizes[size]
-    one = trace.monomials.index("1")
-    first = next(int(n) for n in trace.forms[list(shape), one] if n > 1)
-    return -(-first // shards) * (whole // first)
+    cut = cut_at(trace, shape, shards)
+    if cut is None:
+        return whole
+    place, parts = cut
+    number = int(trace.forms[shape[place], trace.monomials.index("1")])
+    return -(-number // parts) * (whole // number)
+
+
+def cut_at(trace: StepTrace, shape: tuple[int, ...], shards: int) -> tuple[int, int] | None:
+    """(which dimension is cut, into how many parts): the first of more than one; of experts fewer
+    than the devices that share them the next one (torchtitan's ``_experts_shard_placement_fn``).
+    None where nothing is cut."""
+    values = trace.forms[list(shape), trace.monomials.index("1")] if shape else np.zeros(0)
+    parts = sharing(trace, shape, shards)
+    places = [place for place, value in enumerate(values) if value > 1]
+    if is_of_experts(trace, shape) and places[:1] == [0] and values[0] < parts:
+        places = places[1:] or places
+    return (places[0], parts) if places else None
 
 
 def sharded_update(trace: StepTrace, shards: int, wide: bool) -> StepTrace:
@@ -54,11 +70,11 @@ class _Cut:
         rows = self.trace.forms[list(shape)] if shape else np.zeros((0, 1), dtype=np.int64)
         if not shape or np.delete(rows, self.one, axis=1).any():
             return shape
-        values = rows[:, self.one]
-        place = next((n for n, value in enumerate(values) if value > 1), None)
-        if place is None:
+        cut = cut_at(self.trace, shape, self.shards)
+        if cut is None:
             return shape
-        part = self.form(-(-int(values[place]) // self.shards))
+        place, parts = cut
+        part = self.form(-(-int(rows[place, self.one]) // parts))
         return (*shape[:place], part, *shape[place + 1 :])
 
     def operand(self, operand: Operand) -> Operand:

@@ -10,6 +10,7 @@ import numpy as np
 from planner.devices.priors import prior
 from planner.memory.lifetimes import first_optimizer_operation
 from planner.parallel.data_parallel import KIND
+from planner.parallel.model.exchanges import with_expert_waits
 from planner.parallel.network.network import Network, collective_seconds
 from planner.parallel.network.which import network_of
 from planner.parallel.pipelined import pipelined, with_tensor_waits
@@ -65,6 +66,8 @@ def _of_one(
         time = with_tensor_waits(
             time, trace, dims, network_of(clock.spec, parallel.devices), parallel
         )
+    if parallel.ep > 1:
+        time = with_expert_waits(time, trace, dims, network_of(clock.spec, parallel.devices))
     if not parallel.sharding:
         return time
     asked = (precision, compiled, parallel)
@@ -136,11 +139,12 @@ def exposed_at(
 
 def sent_seconds(one: Collective, parallel: ParallelPlan, network: Network) -> float:
     """A collective by itself; what copies of the sharing devices sum comes after their own."""
-    seconds = collective_seconds(
-        one.kind, one.size_bytes, parallel.dp_shard, network, stride=parallel.tp
-    )
+    shards, stride = parallel.shards, parallel.tp
+    if one.of_experts:  # among the devices that hold the same ones
+        shards, stride = parallel.same_experts, parallel.ep
+    seconds = collective_seconds(one.kind, one.size_bytes, shards, network, stride=stride)
     if one.kind == "reduce_scatter" and parallel.dp_replicate > 1:
-        part, apart = one.size_bytes / parallel.dp_shard, parallel.dp_shard * parallel.tp
+        part, apart = one.size_bytes / shards, parallel.shards * parallel.tp
         seconds += collective_seconds(
             "all_reduce", part, parallel.dp_replicate, network, stride=apart
         )

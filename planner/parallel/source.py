@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from planner.errors import FieldName, QuestionError
+from planner.parallel.parts import PartSource
 from planner.parallel.plan import ParallelPlan
-from planner.parallel.ranks import STAGES, stages_of
+from planner.parallel.ranks import STAGES, RankSource, stages_of
 from planner.parallel.sharded import Collective, Kept, Sharded, fully_sharded
 from planner.parallel.zero import zero_sharded
 from planner.trace.source import TraceSource
@@ -98,6 +99,10 @@ class ShardedSource(TraceSource):
         return shared_trace(whole, self.parallel, Kept(wide, self.reduced if wide else None))
 
 
+#: Sources of a device that has a part of the model or of its data alone.
+IN_PARTS = (ShardedSource, RankSource, PartSource)
+
+
 def shared_source(
     whole: TraceSource, recipe: Recipe, parallel: ParallelPlan, reduced: str | None = None
 ) -> ShardedSource:
@@ -121,7 +126,7 @@ def shared_trace(trace: StepTrace, parallel: ParallelPlan, kept: Kept) -> StepTr
 
 
 def _sending(trace: StepTrace, parallel: ParallelPlan, kept: Kept) -> StepTrace:
-    made = _PLANS[parallel.sharding](trace, parallel.dp_shard, kept)
+    made = _PLANS[parallel.sharding](trace, parallel.shards, kept)
     at_end = parallel.sharding == "zero1"
     sending = Sending(made.collectives, made.of_update, made.units, at_end)
     meta = {**made.trace.meta, SENT: sending}

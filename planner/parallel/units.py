@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from planner.memory.lifetimes import GRADIENTS, WEIGHTS, first_optimizer_operation
+from planner.parallel.model.experts import is_of_experts
 from planner.trace.table import PHASES, StepTrace
 
 _NUMBERED = re.compile(r"^(.*?)(\d+)(?=\.|$)")
@@ -26,13 +27,16 @@ _BACKWARD = [PHASES.index(name) for name in ("recompute", "backward")]
 class Unit:
     """``weights``: storages of parameters; ``gradients``: storage of a gradient → that of its
     weight. ``forward``, ``backward``: first operation and the one past the last, None where that
-    pass runs nothing of it. The root's are the whole passes."""
+    pass runs nothing of it. The root's are the whole passes. ``of_experts``: what only some of the
+    devices hold, where devices have other experts: gathered beside the rest of its block, as
+    torchtitan does it."""
 
     name: str
     weights: tuple[int, ...]
     gradients: dict[int, int]
     forward: tuple[int, int] | None
     backward: tuple[int, int] | None
+    of_experts: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,10 +107,26 @@ def _units(trace: StepTrace) -> Units:
         _span(trace, _FORWARD),
         _span(trace, _BACKWARD),
     )
-    ordered = sorted(made.values(), key=lambda unit: unit.forward or (trace.op_count, 0))
+    root, *of_root = _parted(trace, root)
+    every = [*of_root, *(part for unit in made.values() for part in _parted(trace, unit))]
+    ordered = sorted(every, key=lambda unit: unit.forward or (trace.op_count, 0))
     back = [unit for unit in ordered if unit.backward is not None]
     back.sort(key=lambda unit: unit.backward or (0, 0))
     return Units(root, tuple(ordered), tuple(back))
+
+
+def _parted(trace: StepTrace, unit: Unit) -> list[Unit]:
+    """A unit, and its experts apart where devices have others."""
+    mine = {w for w in unit.weights if is_of_experts(trace, trace.sizes[int(trace.size[w])][0])}
+    if not mine:
+        return [unit]
+
+    def part(of_experts: bool) -> Unit:
+        weights = tuple(w for w in unit.weights if (w in mine) == of_experts)
+        gradients = {g: w for g, w in unit.gradients.items() if (w in mine) == of_experts}
+        return replace(unit, weights=weights, gradients=gradients, of_experts=of_experts)
+
+    return [part(False), part(True)]
 
 
 def _through(window: tuple[int, int] | None, births: list[int]) -> tuple[int, int] | None:

@@ -12,6 +12,7 @@ soon needed again) are left out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 
 from planner import tables
@@ -93,31 +94,46 @@ class _Buckets(Rewrite):
         meta = self.meta()
         if self.stage == 1:
             meta["gradient_bytes"] = self.trace.meta.get("gradient_bytes", 0)
-        size = self.shards * sum(self.part[w] * self.itemsize(w) for w in self.trained)
-        updated = Sent("all_gather", size, self.type_of(self.trained), None, False)
-        return self.finished(meta, (updated,) if self.trained else ())
+        return self.finished(meta, [one for own in (False, True) for one in self._updated(own)])
+
+    def _updated(self, of_experts: bool) -> Iterator[Sent]:
+        """The gather of what the devices have updated."""
+        units = [unit for unit in self.all if unit.of_experts == of_experts]
+        trained = [w for unit in units for w in unit.gradients.values()]
+        if trained:
+            size = sum(self.part[w] * self.itemsize(w) for w in trained) * self.ways(units[0])
+            kind = self.type_of(trained)
+            yield Sent("all_gather", size, kind, None, False, of_experts=of_experts)
 
     def _reduce(self, begin: int, end: int) -> None:
-        """Buckets in the order in which gradients come about, each sent when it is full."""
-        gradients = {g: w for unit in self.all for g, w in unit.gradients.items()}
+        """Buckets in the order in which gradients come about, each sent when it is full; experts'
+        apart, where devices have others."""
+        for own in (False, True):
+            units = [unit for unit in self.all if unit.of_experts == own and unit.gradients]
+            if units:
+                self._buckets(units, begin, end)
+
+    def _buckets(self, units: list[Unit], begin: int, end: int) -> None:
+        gradients = {g: w for unit in units for g, w in unit.gradients.items()}
+        ways = self.ways(units[0])
         order = sorted(gradients, key=lambda gradient: int(self.trace.birth[gradient]))
         full, each = int(zero_fact("reduce_bucket")), max(map(self.itemsize, order))
-        bucket = min(full, self.shards * sum(self.part[w] for w in self.trained))
+        bucket = min(full, ways * sum(self.part[w] for w in gradients.values()))
         for _ in range(int(zero_fact("buckets"))):
             self.hold(bucket * each, begin, end - 1, TEMPORARY, self.all[0])
         filled: list[int] = []
         for gradient in order:
             filled.append(gradient)
-            numbers = self.shards * sum(self.part[gradients[g]] for g in filled)
+            numbers = ways * sum(self.part[gradients[g]] for g in filled)
             if numbers >= full or gradient == order[-1]:
-                self._send(filled, numbers, TYPES[each], gradients)
+                self._send(filled, numbers, TYPES[each], self._unit(gradients[filled[0]]))
                 filled = []
 
-    def _send(self, filled: list[int], numbers: int, dtype: str, gradients: dict[int, int]) -> None:
+    def _send(self, filled: list[int], numbers: int, dtype: str, unit: Unit) -> None:
         # on the last stage of a pipeline a tied embedding's is made by an operation of the first
         update = first_optimizer_operation(self.trace)
         before = min(int(self.trace.birth[filled[-1]]) + 1, update)
-        module = self.module(self._unit(gradients[filled[0]]))
+        module = self.module(unit)
         operands = [(numbers, dtype)] * 2
         copied = self.edit.operation(before, COPY_IN, operands, BACKWARD, module)
         self.edit.operation(before, "planner.reduce_scatter.default", [], BACKWARD, module)
@@ -125,9 +141,10 @@ class _Buckets(Rewrite):
             for gradient in filled:
                 # copied into the bucket as it is made
                 self.edit.free(gradient, min(int(self.trace.birth[gradient]) + 1, update))
-            size = self.edit.size(numbers // self.shards, BYTES[dtype])
+            size = self.edit.size(numbers // self.ways(unit), BYTES[dtype])
             self.edit.storage(size, copied, [self.trace.op_count], GRADIENTS, module)
-        sent = Sent("reduce_scatter", numbers * BYTES[dtype], dtype, copied, True)
+        size = numbers * BYTES[dtype]
+        sent = Sent("reduce_scatter", size, dtype, copied, True, of_experts=unit.of_experts)
         self.sent.append(sent)
 
     def _unit(self, weight: int) -> Unit:

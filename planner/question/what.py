@@ -73,10 +73,10 @@ class What(BaseModel):
         1, ge=1, le=1024, description="Parts of the model on each stage: interleaved 1F1B"
     )
     context_parallel: int = Field(
-        1, ge=1, le=1024, description="Devices that share a sequence: not planned yet, but for 1"
+        1, ge=1, le=1024, description="Devices that have a part of each sequence each"
     )
     expert_parallel: int = Field(
-        1, ge=1, le=1024, description="Devices that share experts: not planned yet, but for 1"
+        1, ge=1, le=1024, description="Devices that have the routed experts together, a part each"
     )
     provider: str | None = Field(None, description="Only this provider's prices")
     region: str | None = Field(None, description="Only this region's prices and electricity")

@@ -178,6 +178,9 @@ def _of_the_run(planned: Planned) -> Iterator[QuestionError]:
         yield refused(what, "parallel", "Ask for ddp")
     if planned.option.rented.parallel.is_split:
         yield refused("layers in parts over its devices", "gpus", "Ask for fsdp in their place")
+    if planned.option.rented.parallel.is_parted:
+        what = "experts or sequences in parts over its devices"
+        yield refused(what, "gpus", "Ask for fsdp in their place")
     if planned.recipe.objective in WRITING and question.generation_engine == "vllm_server":
         yield refused("vLLM on a GPU of its own", "generation_engine", "Ask for vllm")
 

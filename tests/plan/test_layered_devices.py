@@ -62,7 +62,7 @@ def test_a_pipeline_that_is_not_filled_is_said():
     [
         ({"tensor_parallel": 3}, "multiple of 3"),
         ({"context_parallel": 2}, "not planned yet"),
-        ({"expert_parallel": 2}, "not planned yet"),
+        ({"expert_parallel": 2}, "no grouped products of routed experts"),
         ({"pipeline_chunks": 2}, "without a pipeline"),
     ],
 )
@@ -74,5 +74,5 @@ def test_what_is_not_planned_is_refused(fields, why):
 def test_adapters_and_odd_divisions_are_refused():
     with pytest.raises(QuestionError, match="not planned together with tensor"):
         asked(strategy=["lora"], tensor_parallel=2)
-    with pytest.raises(QuestionError, match="16 layers do not divide among 3 stages"):
-        asked(gpus=6, pipeline_parallel=3)
+    with pytest.raises(QuestionError, match="16 layers do not fill 32 stages"):
+        asked(gpus=32, pipeline_parallel=32)

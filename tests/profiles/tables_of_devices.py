@@ -113,6 +113,7 @@ OF_DEVICES_AND_PRICES = {
     + (mentioned, unique("currency"), dated("rate_date"), positive("usd_per_unit")),
     "prices/*.csv": PRICES,
     "parallel/narrow.csv": GENERIC + (unique("model_type"), dated("date")),
+    "parallel/stages.csv": GENERIC + (unique("model_type"), dated("date")),
     "networks/links.csv": GENERIC
     + (mentioned, unique("name"), dated("date"), positive("gbit_per_s")),
     "networks/gpus.csv": GENERIC

@@ -15,6 +15,7 @@ _FORMULAS: dict[str, Formula] = {
     "planner.all_gather": _sent,
     "planner.reduce_scatter": _sent,
     "planner.all_reduce": _sent,
+    "planner.all_to_all": _sent,
 }
 
 KIND = OperationKind(

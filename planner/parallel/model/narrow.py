@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from planner import tables
 from planner.errors import FieldName, QuestionError
 from planner.models.facts import ModelFacts
 
-#: Keys of a config that say something layer by layer: dropped, the classes make them anew.
-BY_LAYER = ("layer_types",)
+#: Keys of a config that say something layer by layer.
+BY_LAYER = ("layer_types", "mlp_layer_types")
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,22 @@ class Keys:
     intermediate: str
     vocabulary: str
     layers: str
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Where a config says its layers, and how many of the first are of another kind (blank where
+    all are alike): a row of ``profiles/parallel/stages.csv`` or ``narrow.csv``."""
+
+    layers: str
+    dense_first: str = ""
+
+
+@cache
+def _staged() -> dict[str, Layers]:
+    narrow = {name: Layers(keys.layers) for name, keys in _rows().items()}
+    rows = tables.rows("parallel", "stages.csv")
+    return narrow | {r["model_type"]: Layers(r["layers"], r["dense_first"]) for r in rows}
 
 
 @cache
@@ -50,54 +65,70 @@ def keys_of(facts: ModelFacts) -> Keys | None:
     return _rows().get(str((facts.config or {}).get("model_type")))
 
 
-def of_rank(facts: ModelFacts, tensor: int, stages: int, chunks: int = 1) -> ModelFacts:
-    """The model of one of ``tensor`` ranks of one of ``stages`` stages, each of ``chunks`` parts,
-    which has the embedding and the head still: of a middle stage where the ends have a layer less.
-    Raises QuestionError where the model does not divide, or no row says how."""
+def layers_of(facts: ModelFacts) -> Layers | None:
+    """None for an architecture that no row has."""
+    return _staged().get(str((facts.config or {}).get("model_type")))
+
+
+def stage_layers(layers: int, stages: int) -> tuple[int, int, int]:
+    """Of the first stage, of each between, and of the last. Where they do not divide the ends have
+    less, which hold the embedding and the head: as if these were a layer each, as Llama 3's 126
+    layers (arXiv 2407.21783, 3.3.2) and Megatron-Core's
+    ``account_for_embedding_in_pipeline_split`` have it."""
+    if layers % stages == 0:
+        return layers // stages, layers // stages, layers // stages
+    between = -(-(layers + 2) // stages)
+    if layers - between * (stages - 2) < 2:
+        between = layers // stages
+    ends = layers - between * (stages - 2)
+    return -(-ends // 2), between, ends // 2
+
+
+def of_rank(facts: ModelFacts, tensor: int, stages: int) -> tuple[ModelFacts, ...]:
+    """The models of one of ``tensor`` ranks on the first stage, one between and the last, which
+    have the embedding and the head still; one model where there is one stage. Raises QuestionError
+    where the model does not divide, or no row says how."""
     keys, config = keys_of(facts), dict(facts.config or {})
     asked = FieldName("tensor_parallel" if tensor > 1 else "pipeline_parallel")
-    if keys is None or facts.task != "causal_lm" or facts.quantization is not None:
+    known = layers_of(facts)
+    plain = facts.task == "causal_lm" and facts.quantization is None
+    if known is None or not plain or (keys is None and tensor > 1):
+        names = types() if tensor > 1 else tuple(sorted(_staged()))
         raise QuestionError(
             f"{facts.name} is not planned with {asked}: only plain decoder language models of "
-            f"the types {', '.join(types())} are",
+            f"the types {', '.join(names)} are",
             where=asked,
             mend="Share its state over the devices: parallel fsdp",
         )
-    changes = _narrow(facts, keys, config, tensor) if tensor > 1 else {}
-    if stages > 1:
-        changes |= _layers(keys, config, _of_stage(int(config[keys.layers]), stages, chunks)[1])
-    return facts.with_config(**changes)
-
-
-def of_end(facts: ModelFacts, tensor: int, stages: int, chunks: int = 1) -> ModelFacts | None:
-    """As ``of_rank``, of the first and of the last stage, where those have a layer less than the
-    others; None where all have as many."""
-    middle, keys = of_rank(facts, tensor, stages, chunks), keys_of(facts)
-    if stages == 1 or keys is None:
-        return None
-    config = dict(facts.config or {})
-    end, other = _of_stage(int(config[keys.layers]), stages, chunks)
-    return None if end == other else middle.with_config(**_layers(keys, config, end))
-
-
-def _layers(keys: Keys, config: dict[str, Any], count: int) -> dict[str, Any]:
-    kept = {key: config[key][:count] for key in BY_LAYER if config.get(key)}
-    return {keys.layers: count, **kept}
-
-
-def _of_stage(layers: int, stages: int, chunks: int) -> tuple[int, int]:
-    """Layers of the first and the last stage, and of one between them: as many, or at the ends one
-    less, which have the embedding and the head (BLOOM, arXiv 2211.05100, section 3.4; Llama 3,
-    arXiv 2407.21783, section 3.3.2). Raises QuestionError."""
-    if layers % (stages * chunks) == 0:
-        return layers // stages, layers // stages
-    if stages > 2 and (layers + 2) % (stages * chunks) == 0 and layers + 2 > 2 * stages:
-        return (layers + 2) // stages - 1, (layers + 2) // stages
-    raise QuestionError(
-        f"{layers} layers do not divide among {stages * chunks} stages",
-        where=FieldName("pipeline_parallel"),
-        mend=f"Use one of {_divisors(layers)}",
+    changes = _narrow(facts, keys, config, tensor) if tensor > 1 and keys is not None else {}
+    if stages == 1:
+        return (facts.with_config(**changes),)
+    layers = int(str(config[known.layers]))
+    if layers < stages:
+        raise QuestionError(
+            f"{layers} layers do not fill {stages} stages",
+            where=FieldName("pipeline_parallel"),
+            mend=f"Use at most {layers}",
+        )
+    first, between, last = stage_layers(layers, stages)
+    places = [(0, first), (first, first + between), (layers - last, layers)]
+    if stages == 2:
+        del places[1]
+    return tuple(
+        facts.with_config(**changes, **_of_stage(config, known, *place)) for place in places
     )
+
+
+def _of_stage(config: dict[str, object], keys: Layers, begin: int, end: int) -> dict[str, object]:
+    found: dict[str, object] = {keys.layers: end - begin}
+    for key in BY_LAYER:
+        named = config.get(key)
+        if isinstance(named, list | tuple) and named:
+            found[key] = list(named[begin:end])
+    if keys.dense_first:
+        dense = _number(config, keys.dense_first)
+        found[keys.dense_first] = min(max(0, dense - begin), end - begin)
+    return found
 
 
 def _narrow(

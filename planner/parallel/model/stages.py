@@ -126,11 +126,13 @@ class _Ends:
         return found
 
     def _halve(self, storages: list[int], stage: str, found: np.ndarray) -> None:
-        """An end has one of both, or what is tied; a stage between them none."""
+        """An end has one of both, or what is tied; a stage between them none. Of gradients the
+        head's are made first."""
+        born, half = sorted(storages, key=lambda s: int(self.trace.birth[s])), len(storages) // 2
         if stage == MIDDLE:
             found[storages] = True
         elif not self.is_tied:
-            found[storages[: len(storages) // 2]] = True
+            found[born[half:] if stage == LAST else born[:half]] = True
 
     def left(self, count: int, stage: str) -> int:
         """Of so many tensors of the embedding's shape in one list, how many a stage has."""

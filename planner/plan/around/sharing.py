@@ -13,9 +13,11 @@ from planner.errors import FieldName
 from planner.first_lines import FirstLine
 from planner.parallel.network.which import network_of
 from planner.parallel.plan import ParallelPlan
+from planner.parallel.sharded import Collective
 from planner.parallel.shared_time import COLLECTIVE, sent_seconds
 from planner.parallel.source import Sending, collectives_of
 from planner.plan.around.layers import layer_values
+from planner.plan.around.parted import part_values
 from planner.plan.steps.setting import Setting
 from planner.question import Question
 from planner.question.stack import stack_of
@@ -50,7 +52,7 @@ def sharing_lines(question: Question, setting: Setting, spec: DeviceSpec) -> lis
     why = "" if asked == parallel.sharding else ", as copies do not fit"
     text = (
         f"{parallel.devices:,} devices: {parallel.sharding}{why}; {SHARED[parallel.sharding]} are "
-        f"in {parallel.dp_shard:,} parts, as {WHOSE.get(parallel.sharding, DEEPSPEED)} does it; "
+        f"in {parallel.shards:,} parts, as {WHOSE.get(parallel.sharding, DEEPSPEED)} does it; "
         f"each device sends {units.format_bytes(found['sent_bytes'])} a step, which takes "
         f"{units.format_seconds(found['sending_seconds'])}, of which "
         f"{units.format_seconds(found['exposed_seconds'])} show in a step of "
@@ -69,7 +71,7 @@ def _accumulating(question: Question, setting: Setting) -> list[FirstLine]:
     holds = parallel.sharding == "fsdp" and any(name in HOLDING for name in trainer)
     if setting.accumulation == 1 or not holds:
         return []
-    whole = float(trace.meta.get("gradient_bytes", 0)) * parallel.dp_shard
+    whole = float(trace.meta.get("gradient_bytes", 0)) * parallel.shards
     text = (
         "gradients are reduced after every micro-batch (accelerate's sync_each_batch: true); by "
         f"its default every device holds up to {units.format_bytes(whole)} of whole gradients "
@@ -82,7 +84,7 @@ def shared_values(setting: Setting, spec: DeviceSpec) -> dict[str, Any]:
     """``sharing_values`` for the document, where devices share anything, layers too."""
     sharing = setting.step.parallel.sharding
     own = {"sharing": sharing_values(setting, spec)} if sharing else {}
-    return own | layer_values(setting, spec)
+    return own | layer_values(setting, spec) | part_values(setting, spec)
 
 
 def sharing_values(setting: Setting, spec: DeviceSpec) -> dict[str, Any]:
@@ -102,7 +104,7 @@ def sharing_values(setting: Setting, spec: DeviceSpec) -> dict[str, Any]:
     return {
         "plan": parallel.sharding,
         "dp_replicate": parallel.dp_replicate,
-        "dp_shard": parallel.dp_shard,
+        "dp_shard": parallel.shards,
         "units": sending.units,
         "sent_bytes": _sent_bytes(sending, parallel, times),
         "gathered_bytes": _whole(sending, "all_gather", times),
@@ -122,14 +124,18 @@ def _whole(sending: Sending, kind: str, times: int) -> float:
 
 def _sent_bytes(sending: Sending, parallel: ParallelPlan, times: int) -> float:
     """What a ring sends from one device: each other's part once, of an all-reduce twice."""
-    ranks = parallel.dp_shard
-    gathered = _whole(sending, "all_gather", times) + _whole(sending, "reduce_scatter", times)
-    summed = 2 * _whole(sending, "all_reduce", times)
-    if parallel.dp_replicate > 1:
-        own = _whole(sending, "reduce_scatter", times) / ranks
-        copies = parallel.dp_replicate
-        return (ranks - 1) / ranks * gathered + 2 * (copies - 1) / copies * own
-    return (ranks - 1) / ranks * (gathered + summed)
+    every = [(one, times) for one in sending.micro_batch] + [(one, 1) for one in sending.update]
+    return sum(often * _sent(one, parallel) for one, often in every)
+
+
+def _sent(one: Collective, parallel: ParallelPlan) -> float:
+    """Of one collective, from one device."""
+    ranks = parallel.same_experts if one.of_experts else parallel.shards
+    around = (ranks - 1) / ranks * one.size_bytes
+    copies = parallel.dp_replicate
+    if one.kind == "reduce_scatter" and copies > 1:
+        return around + 2 * (copies - 1) / copies * one.size_bytes / ranks
+    return around * (2 if one.kind == "all_reduce" else 1)
 
 
 def _held(trace: StepTrace, setting: Setting) -> dict[str, float]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from planner.parallel.ranks import RankSource
 from planner.parallel.shared_time import shared_time
-from planner.parallel.source import ShardedSource
+from planner.parallel.source import IN_PARTS
 from planner.plan.decoding.cut import inference
 from planner.step_time.clock import StackKernels, StepClock
 from planner.trace.source import TraceSource
@@ -63,7 +62,7 @@ def _waits(
 ) -> float:
     """What a forward pass waits for where devices share the weights or the layers: as in
     training, of the slowest stage of a pipeline."""
-    if not isinstance(source, ShardedSource | RankSource):
+    if not isinstance(source, IN_PARTS):
         return 0.0
     trace = source.at(B=recorded_batch(batch, trained_batch), **lengths)
     dims = trace.dims(B=batch, **lengths)

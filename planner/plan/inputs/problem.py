@@ -20,9 +20,10 @@ from planner.memory.replays import Replays
 from planner.models.building.speech import is_ctc
 from planner.models.facts import ModelFacts
 from planner.models.resolve import resolve
+from planner.parallel.parts import check_parts, part_source
 from planner.parallel.plan import ALONE, ParallelPlan
-from planner.parallel.ranks import RankSource, check_split, end_facts, rank_facts, rank_source
-from planner.parallel.source import ShardedSource, check_shared, recorded_as, shared_source
+from planner.parallel.ranks import check_split, rank_source, stage_facts
+from planner.parallel.source import IN_PARTS, check_shared, recorded_as, shared_source
 from planner.plan.inputs.counts import counted, said_of
 from planner.plan.inputs.families.images import TASK, seen_lines, with_places
 from planner.plan.inputs.families.largest import largest_batch, largest_lines
@@ -114,6 +115,8 @@ class Problem:
         """Of a device of a plan. Raises QuestionError for what is not planned in parts."""
         if parallel.sharding:
             return self._shared(recipe, facts, teacher, parallel)
+        if parallel.is_parted:
+            return self._part(recipe, facts, teacher, parallel)
         if parallel.is_split:
             return self._of_rank(recipe, facts, teacher, parallel)
         # a question that was changed shares these sources: its stack may see them otherwise
@@ -142,7 +145,7 @@ class Problem:
         parallel: ParallelPlan,
     ) -> TraceSource:
         check_shared(recipe, teacher is not None, parallel)  # before anything is read
-        whole = self.source(recorded_as(recipe), facts, teacher, parallel.ranks)
+        whole = self.source(recorded_as(recipe), facts, teacher, parallel.unshared)
         reduced = stack_of(self.question.stack).word("sharded_reduction")
         key = "shared", id(whole), recipe, parallel.shared, reduced
         if key not in self._sources:
@@ -159,12 +162,25 @@ class Problem:
     ) -> TraceSource:
         check_split(facts, recipe, teacher is not None, parallel)
         whole = self.source(recipe, facts)
-        narrow = self.source(recipe, rank_facts(facts, parallel))
-        end = end_facts(facts, parallel)
-        ends = None if end is None else self.source(recipe, end)
+        narrow, *others = [self.source(recipe, one) for one in stage_facts(facts, parallel)]
         key = "rank", id(whole), id(narrow), parallel.split
         if key not in self._sources:
-            self._sources[key] = rank_source(whole, narrow, parallel, ends)
+            self._sources[key] = rank_source(whole, narrow, parallel, tuple(others))
+        self._sources[key].progress = self.progress
+        return self._sources[key]
+
+    def _part(
+        self,
+        recipe: Recipe,
+        facts: ModelFacts,
+        teacher: ModelFacts | None,
+        parallel: ParallelPlan,
+    ) -> TraceSource:
+        check_parts(recipe, teacher is not None, parallel)
+        whole = self.source(recipe, facts, teacher, replace(parallel.ranks, cp=1, ep=1))
+        key = "part", id(whole), parallel.cp, parallel.ep, parallel.same_experts
+        if key not in self._sources:
+            self._sources[key] = part_source(whole, parallel)
         self._sources[key].progress = self.progress
         return self._sources[key]
 
@@ -178,7 +194,7 @@ class Problem:
             recipe = replace(recipe, objective=None, reference=None)
         elif recipe.variant is not None:
             recipe = replace(recipe, variant=None)
-        if recipe == source.recipe and not isinstance(source, ShardedSource | RankSource):
+        if recipe == source.recipe and not isinstance(source, IN_PARTS):
             return source
         return self.source(recipe, source.facts)
 

@@ -16,6 +16,7 @@ from planner.devices.specification import DeviceSpec
 from planner.errors import NoCheckpointingError
 from planner.memory.peak import peak_allocated
 from planner.parallel.data_parallel import bucket_bytes
+from planner.parallel.model.experts import expert_gradient_bytes
 from planner.parallel.pipelined import bubble_share
 from planner.parallel.plan import ALONE, ParallelPlan
 from planner.parallel.shared_time import shared_time
@@ -267,23 +268,22 @@ class DeviceGrid:
     def promised(self, micro_batch: int, parallel: ParallelPlan) -> Setting:
         """A setting that fits by the grid's word. Raises QuestionError where no source gives the
         link between devices."""
-        shared = self.shared
-        accumulation = self._accumulation(micro_batch, parallel)
+        shared, accumulation = self.shared, self._accumulation(micro_batch, parallel)
         step = step_of(
             self.time(micro_batch),
             shared.source,
             self.spec,
             gradient_bytes=shared.gradient_bytes,
+            of_experts=expert_gradient_bytes(shared.trace),
             micro_batch=micro_batch,
             accumulation=accumulation,
             parallel=parallel,
         )
-        batches = shared.batches[micro_batch]
         return Setting(
             source=shared.source,
             micro_batch=micro_batch,
             accumulation=accumulation,
-            batches=batches,
+            batches=shared.batches[micro_batch],
             memory=None,
             step=step,
         )

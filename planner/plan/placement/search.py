@@ -29,7 +29,7 @@ class Settled:
     def weights_bytes(self) -> float:
         memory, parallel = self.setting.memory, self.setting.step.parallel
         if parallel.sharding:  # all devices together read the whole
-            return self.grid.shared.weights_bytes * parallel.dp_shard
+            return self.grid.shared.weights_bytes * parallel.shards
         return memory.peak.breakdown["weights"] if memory else self.grid.shared.weights_bytes
 
 

@@ -14,6 +14,7 @@ from planner.memory.replays import Replays
 from planner.memory.runtime import RuntimeMemory, runtime_memory
 from planner.models.facts import ModelFacts
 from planner.parallel.data_parallel import bucket_bytes
+from planner.parallel.model.experts import expert_gradient_bytes
 from planner.parallel.plan import ALONE, ParallelPlan
 from planner.parallel.ranks import stages_of
 from planner.parallel.shared_time import shared_time
@@ -343,6 +344,7 @@ def step_at(
         source,
         spec,
         gradient_bytes=float(trace.meta.get("gradient_bytes", 0)),
+        of_experts=expert_gradient_bytes(trace),
         micro_batch=int(point["B"] or 1),
         accumulation=accumulation,
         parallel=parallel,
@@ -367,6 +369,7 @@ def step_of(
     micro_batch: int,
     accumulation: int,
     parallel: ParallelPlan,
+    of_experts: float = 0.0,
 ) -> StepResult:
     """The whole step around the time of one micro-batch on one device, with its error."""
     total = optimizer_step_seconds(
@@ -375,6 +378,7 @@ def step_of(
         parallel=parallel,
         gradient_bytes=gradient_bytes,
         spec=spec,
+        of_experts=of_experts,
     )
     sure = _sure(time, source, spec)
     return StepResult(

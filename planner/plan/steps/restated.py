@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from planner.devices.specification import DeviceSpec
+from planner.parallel.model.experts import expert_gradient_bytes
 from planner.plan.steps.point import Memory, StepResult, memory_of, runtime_of, step_of
 from planner.plan.steps.setting import Setting
 from planner.trace.source import TraceSource
@@ -29,6 +30,7 @@ def _step(setting: Setting, spec: DeviceSpec) -> StepResult:
         source,
         spec,
         gradient_bytes=float(trace.meta.get("gradient_bytes", 0)),
+        of_experts=expert_gradient_bytes(trace),
         micro_batch=step.micro_batch,
         accumulation=step.accumulation,
         parallel=step.parallel,

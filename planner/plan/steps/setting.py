@@ -6,7 +6,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from planner.datasets.batching import BatchPlan
+from planner.parallel.model.experts import is_of_experts
 from planner.parallel.plan import ParallelPlan
 from planner.plan.steps.point import Memory, StepResult
 from planner.trace.source import TraceSource
@@ -54,24 +57,27 @@ class Setting:
     @property
     def weights_bytes(self) -> float:
         """Of a whole copy of the model, as a replay found it."""
-        if not self.step.parallel.sharding and not self.step.parallel.is_split:
+        parallel = self.step.parallel
+        if not (parallel.sharding or parallel.is_split or parallel.is_parted):
             return self.proven_memory.peak.breakdown["weights"]
-        point = {"B": self.micro_batch, **self.longest}
-        trace = self.longest_trace()
-        held = (trace.birth < 0) & (trace.category == CATEGORIES.index("weights"))
-        part = float(trace.storage_bytes(trace.dims(**point))[trace.size[held]].sum())
-        return part * _parts(self.step.parallel)
+        return self._of_a_copy("weights")
 
     @property
     def optimizer_bytes(self) -> float:
         """What the optimizer holds between two steps, here or on the host, as a checkpoint keeps
         it."""
-        point = {"B": self.micro_batch, **self.longest}
-        trace = self.longest_trace()
-        held = (trace.birth < 0) & (trace.category == CATEGORIES.index("optimizer"))
-        here = float(trace.storage_bytes(trace.dims(**point))[trace.size[held]].sum())
-        here *= _parts(self.step.parallel)  # of a copy, which devices have parts of
-        return here + float(trace.meta.get("host_state_bytes", 0))
+        of_host = float(self.longest_trace().meta.get("host_state_bytes", 0))
+        return self._of_a_copy("optimizer") + of_host
+
+    def _of_a_copy(self, category: str) -> float:
+        """Bytes of a whole copy between two steps, which devices have parts of."""
+        trace, parallel = self.longest_trace(), self.step.parallel
+        held = (trace.birth < 0) & (trace.category == CATEGORIES.index(category))
+        sizes = trace.storage_bytes(trace.dims(B=self.micro_batch, **self.longest))
+        own = np.array([is_of_experts(trace, shape) for shape, _ in trace.sizes], dtype=bool)
+        shares = parallel.ep * (parallel.same_experts if parallel.sharding else 1)
+        parts = np.where(own, shares, parallel.shards * parallel.tp) * parallel.pp
+        return float((sizes * parts)[trace.size[held]].sum())
 
     @property
     def proven_memory(self) -> Memory:
@@ -84,11 +90,6 @@ class Setting:
     def seconds_per_sample(self) -> float:
         """Seconds of a step over the samples that one device gives it."""
         return self.step.seconds.p50 / (self.micro_batch * self.accumulation)
-
-
-def _parts(parallel: ParallelPlan) -> int:
-    """Devices that have a copy of the model together."""
-    return parallel.dp_shard * parallel.tp * parallel.pp
 
 
 def longest_lengths(plan: BatchPlan) -> Lengths:

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from planner.errors import FieldName, QuestionError
 from planner.parallel.plan import ParallelPlan, counts_among, plans_apart, plans_for
 from planner.question import Question
 
 
 def ranks_of(question: Question) -> ParallelPlan:
-    """The devices that have a copy of the model together. Raises QuestionError for degrees that are
-    not planned."""
-    for name, instead in (
-        ("context_parallel", "Use tensor_parallel, whose ranks share the sequence too"),
-        ("expert_parallel", "Share the experts over the devices: parallel fsdp"),
-    ):
-        degree = getattr(question, name)
-        if degree > 1:
-            raise QuestionError(
-                f"{FieldName(name)} {degree} is not planned yet",
-                where=FieldName(name),
-                mend=instead,
-            )
+    """The devices that have a copy of the model together."""
     return ParallelPlan(
         tp=question.tensor_parallel,
+        cp=question.context_parallel,
         pp=question.pipeline_parallel,
+        ep=question.expert_parallel,
         chunks=question.pipeline_chunks,
     )
 
