@@ -6,9 +6,9 @@ MISSES = """## What the misses say
 - **Whole runs and steps.** Steps alone are too fast in most rows, and whole runs too slow in about
   as many: what long runs take beyond clean steps is learnt from small ones on few GPUs.
 - **Llama 3 8B, Llama 3.2**: at their published hours the small ones reach 150 TFLOP/s a GPU (8B)
-  and 50 (1B), less than half of what 405B parameters reach at theirs (340). Which batch and how many
-  GPUs they had is not published; the cards count "the total GPU time required for training each
-  model", which may hold more than one training. Llama 3.2's tokens are "up to 9T", and it was
+  and 50 (1B), less than half of what 405B parameters reach at theirs (340). Which batch and how
+  many GPUs they had is not published; the cards count "the total GPU time required for training
+  each model", which may hold more than one training. Llama 3.2's tokens are "up to 9T", and it was
   trained on the logits of larger models.
 - **tp 8 on A100** (LLaMA 65B, Llama 2 70B): too slow. ZeRO 1 gathers updated weights behind the
   update, as DeepSpeed does, where nothing hides it; the authors' own code is not public and likely
