@@ -223,6 +223,14 @@ class Experts(Part):
     seconds: float = Field(ge=0, description="Waited for it, a step")
 
 
+class Context(Part):
+    """How devices share each sequence, and what it costs a step."""
+
+    context_parallel: int = Field(ge=2, description="Devices that share each sequence")
+    sent_bytes: float = Field(ge=0, description="Of keys and values, by each device, a step")
+    seconds: float = Field(ge=0, description="Waited for it, a step")
+
+
 class Step(Part):
     micro_batch_size: int = Field(ge=1)
     gradient_accumulation: int = Field(ge=1)
@@ -246,6 +254,7 @@ class Step(Part):
     unmodelled_share: float = Field(ge=0, le=1)
     sharing: Sharing | None = Field(default=None, description="Where devices share any state")
     layers: Layers | None = Field(default=None, description="Where devices share any layers")
+    context: Context | None = Field(default=None, description="Where devices share sequences")
     experts: Experts | None = Field(default=None, description="Where devices have other experts")
 
 

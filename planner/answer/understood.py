@@ -14,7 +14,7 @@ from planner.first_lines import FirstLine
 from planner.models.facts import ModelFacts
 from planner.models.pipelines import TASK
 from planner.plan.around.layers import layer_lines
-from planner.plan.around.parted import part_lines
+from planner.plan.around.parted import devices_in_words, part_lines
 from planner.plan.around.sharing import sharing_lines
 from planner.plan.before_corrections import before_corrections
 from planner.plan.billing import as_people_run
@@ -227,10 +227,9 @@ def _run(problem: Problem, placement: Placement, run: Run) -> str:
     batches = setting.batches
     packed = variant.choices.padding == "packed" and batches.longest_length is not None
     what = f"sequences of {batches.longest_length:,} tokens" if packed else "samples"
-    devices = step.parallel.devices
     parts = [f"micro-batch {step.micro_batch:,}"]
     parts += [f"{step.accumulation:,} accumulated"] if step.accumulation > 1 else []
-    parts += [f"{devices:,} GPUs"] if devices > 1 else []
+    parts += devices_in_words(step.parallel)
     epochs = f"{run.epochs:.3g} epoch{'' if run.epochs == 1 else 's'}"
     if variant.name == CACHED:
         trained = "the denoiser" if _paints(variant.facts) else "the head"

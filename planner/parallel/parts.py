@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from planner.errors import FieldName, QuestionError
+from planner.parallel.model.context import context_trace
 from planner.parallel.model.experts import expert_trace, has_experts
 from planner.parallel.plan import ParallelPlan
 from planner.parallel.ranks import STAGES, stages_of
@@ -16,12 +17,6 @@ from planner.training.recipe import Recipe
 def check_parts(recipe: Recipe, has_teacher: bool, plan: ParallelPlan) -> None:
     """Raises QuestionError for what is not planned."""
     why = None
-    if plan.cp > 1:
-        raise QuestionError(
-            f"{FieldName('context_parallel')} {plan.cp} is not planned yet",
-            where=FieldName("context_parallel"),
-            mend=f"Use {FieldName('tensor_parallel')}, whose ranks share the sequence too",
-        )
     if has_teacher or recipe.objective is not None:
         why = "models beside the trained one are"
     elif recipe.has_adapters or recipe.load_in or recipe.strategy not in ("fine_tune", "scratch"):
@@ -76,19 +71,18 @@ def part_source(whole: TraceSource, parallel: ParallelPlan) -> PartSource:
 
 def part_trace(trace: StepTrace, parallel: ParallelPlan) -> StepTrace:
     """One device's step, and those of the stages behind it. Kept with the trace."""
-    key = parallel.cp, parallel.ep, parallel.same_experts
+    key = parallel.cp, parallel.ep, parallel.same_experts if parallel.ep > 1 else 1
     return trace.memo.of("part", key, lambda: _with_stages(trace, parallel))
 
 
 def _with_stages(trace: StepTrace, parallel: ParallelPlan) -> StepTrace:
-    made = trace
+    made = context_trace(trace, parallel.cp) if parallel.cp > 1 else trace
     others = stages_of(trace)
     # the first stages of a model may have no experts, but some stage has
     if parallel.ep > 1 and (has_experts(trace) or not any(map(has_experts, others))):
         made = expert_trace(made, parallel.ep, parallel.same_experts)
     if not others:
         return made
-    behind = tuple(
-        part_trace(one, parallel) if parallel.ep == 1 or has_experts(one) else one for one in others
-    )
+    dense = replace(parallel, ep=1)
+    behind = tuple(part_trace(one, parallel if has_experts(one) else dense) for one in others)
     return replace(made, meta={**made.meta, STAGES: behind})

@@ -95,7 +95,8 @@ class ParallelPlan:
     def shared(self) -> tuple[str | int, ...]:
         """What makes a device's step another than that of a device alone: how state is shared,
         and among how many; how layers, sequences and experts are."""
-        return self.sharding, self.dp_shard, *self.split, self.cp, self.ep, self.same_experts
+        same = self.same_experts if self.ep > 1 else 1
+        return self.sharding, self.dp_shard, *self.split, self.cp, self.ep, same
 
     @property
     def split(self) -> tuple[int, int, int]:

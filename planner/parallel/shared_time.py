@@ -10,7 +10,7 @@ import numpy as np
 from planner.devices.priors import prior
 from planner.memory.lifetimes import first_optimizer_operation
 from planner.parallel.data_parallel import KIND
-from planner.parallel.model.exchanges import with_expert_waits
+from planner.parallel.model.exchanges import with_expert_waits, with_ring_waits
 from planner.parallel.network.network import Network, collective_seconds
 from planner.parallel.network.which import network_of
 from planner.parallel.pipelined import pipelined, with_tensor_waits
@@ -66,6 +66,10 @@ def _of_one(
         time = with_tensor_waits(
             time, trace, dims, network_of(clock.spec, parallel.devices), parallel
         )
+    if parallel.cp > 1:
+        network = network_of(clock.spec, parallel.devices)
+        each = clock.device_seconds(trace, dims.reshape(dims.shape[0], -1), precision, compiled)
+        time = with_ring_waits(time, trace, dims, network, parallel.tp, each)
     if parallel.ep > 1:
         time = with_expert_waits(time, trace, dims, network_of(clock.spec, parallel.devices))
     if not parallel.sharding:

@@ -246,6 +246,14 @@ def test_what_cannot_be_spread_is_refused_in_one_line(source_of, recipe, facts):
         part_source(dense, ParallelPlan(dp_replicate=2, ep=2)).at(**POINT)
 
 
+def test_copies_make_no_other_step_of_a_device():
+    """What a search looks at together: plans that a device's own step is the same under."""
+    assert ParallelPlan().shared == ParallelPlan(dp_replicate=8).shared
+    assert ParallelPlan(cp=2).shared == ParallelPlan(cp=2, dp_replicate=8).shared
+    apart = ParallelPlan(dp_replicate=8, ep=4), ParallelPlan(dp_replicate=16, ep=4)
+    assert apart[0].shared != apart[1].shared  # experts' gradients are summed over others
+
+
 def test_experts_borrow_devices_and_add_none():
     (plan,) = plans_for(16, "fsdp", ParallelPlan(tp=2, ep=8))
     assert (plan.devices, plan.dp_shard, plan.lenders, plan.same_experts) == (16, 8, 16, 2)

@@ -61,7 +61,6 @@ def test_a_pipeline_that_is_not_filled_is_said():
     "fields, why",
     [
         ({"tensor_parallel": 3}, "multiple of 3"),
-        ({"context_parallel": 2}, "not planned yet"),
         ({"expert_parallel": 2}, "no grouped products of routed experts"),
         ({"pipeline_chunks": 2}, "without a pipeline"),
     ],

@@ -226,8 +226,9 @@ class _Cut:
     def _rows(self, cut: StepTrace) -> tuple[tuple[int, ...], int]:
         """Tokens, once an expert that they go to, × width."""
         forward = self.grouped[cut.op_phase[self.grouped] == FORWARD]
-        read = cut.signatures[int(cut.op_signature[forward[0]])].inputs[0]
-        return read.shape, ITEMSIZE[read.dtype]
+        one = cut.signatures[int(cut.op_signature[forward[0]])]
+        # products in 8 bits read what was sent in 16
+        return one.inputs[0].shape, ITEMSIZE[one.outputs[0].dtype]
 
     def _passes(self) -> list[tuple[int, int, int, int]]:
         """(phase, first and last grouped product, module) of each layer in each pass."""
