@@ -86,7 +86,7 @@ def test_questions_are_the_row_s_layout(bill):
 
 def test_what_is_not_published_is_said():
     for bill in ASKED:
-        assert bill.row["layout_source"] or "as Llama 2" in bill.row["assumed"], bill.id
+        assert bill.row["layout_source"] or "GPUs not published" in bill.row["assumed"], bill.id
         assert bill.row["assumed"], bill.id
         if bill.gpus is None:
             assert "GPUs" in bill.row["assumed"], f"{bill.id}: {bill.planned_gpus} GPUs"
