@@ -14,17 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 
+from benchmarks.bills.asking import Answered, answer
+from benchmarks.bills.bill import Bill, bills, fact
+from benchmarks.bills.prices import HOST_GPUS, inverse, price_date
 from benchmarks.claim_verdicts import Case, amount_reaching
-from benchmarks.published_bills import (
-    HOST_GPUS,
-    Answered,
-    Bill,
-    answer,
-    bills,
-    fact,
-    inverse,
-    price_date,
-)
+from benchmarks.whole.answers import Answers as BillAnswers
 from planner import estimate, tables
 from planner.cost.prices.offers import offers, price_range
 from planner.devices.lookup import resolve_device
@@ -59,7 +53,7 @@ class Answers:
 
     def bill(self, name: str) -> Answered:
         if name not in self._bills:
-            self._bills[name] = answer(published(name), ask=self.ask)
+            self._bills[name] = answer(published(name), BillAnswers(self.ask))
         return self._bills[name]
 
     def hours(self, name: str, samples: int | None = None) -> Estimate:

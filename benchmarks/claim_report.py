@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+from benchmarks.bills.prices import price_date
 from benchmarks.claim_figures import BILL, Answers
 from benchmarks.claim_rows import Checked, Claim
 from benchmarks.claim_verdicts import CONDITIONS, HOLDS, UNCHECKED, VERDICTS, WRONG, Case, off_by
 from benchmarks.claim_words import figure, span
-from benchmarks.published_bills import price_date
 from planner import tables
 from planner.units import format_bytes
 

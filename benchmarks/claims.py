@@ -22,12 +22,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import claim_figures as figures  # noqa: E402
+from benchmarks.bills.prices import price_date  # noqa: E402
 from benchmarks.claim_figures import BILL, Answers, fact, published  # noqa: E402
 from benchmarks.claim_report import report  # noqa: E402
 from benchmarks.claim_rows import Checked, Claim, claims  # noqa: E402
 from benchmarks.claim_verdicts import verdict  # noqa: E402
 from benchmarks.claim_words import count, figure, span, three_figures  # noqa: E402
-from benchmarks.published_bills import isolated, price_date  # noqa: E402
+from benchmarks.whole.answers import isolated  # noqa: E402
 from planner import tables  # noqa: E402
 from planner.cost.prices.offers import offers  # noqa: E402
 from planner.figures import Estimate  # noqa: E402

@@ -119,3 +119,40 @@ def v2_at_512():
 
 def v2_at_768():
     return _training_at(768, _version_2())
+
+
+class OnLatents(nn.Module):
+    """The denoiser alone, on latents and captions that were computed before (MosaicML's
+    ``precomputed_latents``)."""
+
+    def __init__(self, denoiser: UNet2DConditionModel):
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(self, latents, caption, noise, step):
+        painted = self.denoiser(latents + noise, step, caption).sample
+        return nn.functional.mse_loss(painted.float(), noise.float())
+
+
+def _on_latents_at(pixels: int):
+    side, width = pixels // REDUCTION, 1024
+    module = OnLatents(_denoiser(width, (5, 10, 20, 20), linear=True))
+
+    def batch(B):
+        shape = (B, LATENT_CHANNELS, side, side)
+        return {
+            "latents": torch.zeros(shape),
+            "caption": torch.zeros(B, CAPTION_TOKENS, width),
+            "noise": torch.zeros(shape),
+            "step": torch.zeros(B, dtype=torch.long),
+        }
+
+    return module, batch, lambda model, inputs: model(**inputs)
+
+
+def mosaic_at_256():
+    return _on_latents_at(256)
+
+
+def mosaic_at_512():
+    return _on_latents_at(512)

@@ -19,7 +19,7 @@ from planner.plan.around.layers import layer_values
 from planner.plan.around.parted import waited_seconds
 from planner.plan.around.sharing import sharing_values
 from planner.plan.inputs.hardware import RentedDevice
-from planner.plan.inputs.of_its_day import fused_share
+from planner.plan.inputs.of_its_day import stack_kernels
 from planner.plan.steps.setting import Setting
 from planner.question import Question
 from planner.question.stack import stack_of
@@ -102,7 +102,7 @@ def clocked(
     source = setting.source.largest if longest else setting.source
     trace = source.at(**point)
     spec, recipe = rented.spec, setting.recipe
-    clock = StepClock(spec, fused_share(stack_of(question.stack), setting.source.facts))
+    clock = StepClock(spec, stack_kernels(stack_of(question.stack), setting.source.facts))
     dims = trace.dims(**point)
     done = work_at(trace, dims.reshape(dims.shape[0], -1))
     each = clock.device_seconds(trace, dims, recipe.precision, recipe.compile)

@@ -140,7 +140,9 @@ class _Buckets(Rewrite):
                 filled = []
 
     def _send(self, filled: list[int], numbers: int, dtype: str, unit: Unit) -> None:
-        before = int(self.trace.birth[filled[-1]]) + 1
+        # on the last stage of a pipeline a tied embedding's is made by an operation of the first
+        update = first_optimizer_operation(self.trace)
+        before = min(int(self.trace.birth[filled[-1]]) + 1, update)
         module = self.module(unit)
         operands = [(numbers, dtype)] * 2
         copied = self.edit.operation(before, COPY_IN, operands, BACKWARD, module)
@@ -148,7 +150,7 @@ class _Buckets(Rewrite):
         if self.stage == 2:
             for gradient in filled:
                 # copied into the bucket as it is made
-                self.edit.free(gradient, int(self.trace.birth[gradient]) + 1)
+                self.edit.free(gradient, min(int(self.trace.birth[gradient]) + 1, update))
             parts, until = numbers // self.ways(unit), self.trace.op_count
             if self.kept.updates_on_host:
                 until = self.leave(before, parts, FLOAT32, unit)
@@ -156,14 +158,8 @@ class _Buckets(Rewrite):
             self.edit.storage(size, copied, [until], GRADIENTS, module)
         elif self.kept.updates_on_host:
             self.leave(before, numbers // self.ways(unit), FLOAT32, unit)
-        sent = Sent(
-            "reduce_scatter",
-            numbers * BYTES[dtype],
-            dtype,
-            copied,
-            True,
-            of_experts=unit.of_experts,
-        )
+        sending = numbers * BYTES[dtype]
+        sent = Sent("reduce_scatter", sending, dtype, copied, True, of_experts=unit.of_experts)
         self.sent.append(sent)
 
     def _unit(self, weight: int) -> Unit:

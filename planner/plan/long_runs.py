@@ -19,7 +19,9 @@ from planner.plan.placement.run import OF_STEPS, Run
 from planner.question import Question
 from planner.uncertainty.spread import overhead
 
-INTERRUPTIONS, STRAGGLERS = "interruptions", "stragglers"
+INTERRUPTIONS, STRAGGLERS, SAVING = "interruptions", "stragglers", "saving"
+#: How a batch is made where every row is full.
+FULL_ROWS = ("max", "packed")
 
 
 def with_failures(
@@ -27,7 +29,7 @@ def with_failures(
 ) -> Run:
     """The run with what its devices' failures and stragglers take of it. ``checkpoint_bytes`` are
     written by ``writers`` machines at once. Raises QuestionError where it would not end."""
-    run = _with_stragglers(run, devices)
+    run = _with_stragglers(run, devices, overhead(_stragglers_of(question)))
     rate, source = _rate(question, devices)
     hours = sum(run.parts_hours.get(name, 0.0) for name in (*OF_STEPS, STRAGGLERS))
     expected = rate.p50 * devices * hours
@@ -36,6 +38,7 @@ def with_failures(
         return run
     save = checkpoint_bytes / writers / overhead("write_bytes_per_second").p50
     save /= units.SECONDS_PER_HOUR
+    run = _saved_once(question, run, save)
     interval = _interval_hours(question, hours, save, 1 / (rate.p50 * devices))
     found = simulated(
         Work(hours, interval, save, run.parts_hours["start_up"]), _machines(devices, rate)
@@ -43,17 +46,40 @@ def with_failures(
     return _longer(run, devices, found, _words(question, rate, source, interval, found))
 
 
-def _with_stragglers(run: Run, devices: int) -> Run:
+def _saved_once(question: Question, run: Run, save: float) -> Run:
+    """Checkpoints against failures stand in place of those of a recipe or a trainer's default, but
+    for the last one: no run writes both. An asked cadence stays."""
+    spare = run.parts_hours.get(SAVING, 0.0) - save
+    if question.saves_per_epoch is not None or spare <= 0:
+        return run
+    wall = Estimate(*(max(0.0, one - spare) for one in _sides(run.wall_hours)))
+    parts = run.parts_hours | {SAVING: run.parts_hours[SAVING] - spare}
+    devices = run.gpu_hours.p50 / run.wall_hours.p50
+    return replace(run, wall_hours=wall, gpu_hours=wall.scale(devices), parts_hours=parts)
+
+
+def _sides(figure: Estimate) -> tuple[float, float, float]:
+    return figure.p10, figure.p50, figure.p90
+
+
+def _stragglers_of(question: Question) -> str:
+    """The row of what the slowest take: less where each device has as many tokens, as rows of full
+    length have, which training from scratch packs by itself."""
+    full = question.padding in FULL_ROWS
+    packs = question.padding is None and question.strategy == ["scratch"]
+    return "straggler_share" if full or packs else "uneven_straggler_share"
+
+
+def _with_stragglers(run: Run, devices: int, share: Estimate) -> Run:
     """Large jobs wait for their slowest workers at every step."""
     if devices < overhead("straggler_devices").p50:
         return run
-    share = overhead("straggler_share")
     hours = sum(run.parts_hours.get(name, 0.0) for name in OF_STEPS)
-    extra = Estimate(*(hours * one / (1 - one) for one in (share.p10, share.p50, share.p90)))
+    extra = Estimate(*(hours * one / (1 - one) for one in _sides(share)))
     wall = run.wall_hours + extra
     words = (
         f"waiting for the slowest of {devices:,} devices is taken as {share.p50:.0%} of the "
-        f"device-hours ({share.p10:.0%} to {share.p90:.0%} in a study of large jobs)"
+        f"device-hours ({share.p10:.0%} to {share.p90:.0%}, after a study of large jobs)"
     )
     return replace(
         run,

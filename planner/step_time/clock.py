@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -32,10 +32,24 @@ EXACT_POINTS = 64  # up to so many points every operation is walked through
 KEPT_WORK = 16  # of a trace, sets of points
 KEPT_TIMES = 512  # of a trace, prices of such sets: a survey asks for some dozens of devices
 CHUNK = 4096
+ATTENTION = "attention"  # the kind of fused attention
 _RECOMPUTE, _OPTIMIZER = PHASES.index("recompute"), PHASES.index("optimizer")
 # of an operation that was itself timed: its scatter between one minute and the next
 TIMED_SPREAD = 0.03
 Kept = TypeVar("Kept")
+
+
+class StackKernels(NamedTuple):
+    """What a stack's kernels are beside those of today's torch. ``fused_share``: what kernels
+    written by hand leave of the time of operations that fuse with their neighbours;
+    ``attention_speed``: of fused attention, over today's."""
+
+    fused_share: float = 1.0
+    attention_speed: float = 1.0
+
+
+#: Today's.
+OF_TODAY = StackKernels()
 #: What is summed or read of a priced grid, one value a point.
 _FIGURES = (
     "seconds",
@@ -98,10 +112,8 @@ class StepTime:
 class StepClock:
     """Prices traces on one device, on the basis that ``spec.pricing`` names."""
 
-    def __init__(self, spec: DeviceSpec, fused_share: float = 1.0):
-        """``fused_share``: what kernels written by hand leave of the time of operations that fuse
-        with their neighbours."""
-        self.spec, self.fused_share = spec, fused_share
+    def __init__(self, spec: DeviceSpec, kernels: StackKernels = OF_TODAY):
+        self.spec, self.kernels = spec, kernels
         self._costs = HostCosts(spec)
 
     def price(
@@ -151,7 +163,7 @@ class StepClock:
         measured = self.spec.calibration
         # where a device stands changes none of its own operations
         alone = replace(self.spec, machine=None) if self.spec.machine else self.spec
-        key = (alone, id(measured), self.fused_share, dims.shape, dims.tobytes(), asked)
+        key = (alone, id(measured), self.kernels, dims.shape, dims.tobytes(), asked)
         # what was measured is held, so that its identity stays its own
         return trace.memo.of(topic, key, lambda: (measured, make()), most=KEPT_TIMES)[1]
 
@@ -239,10 +251,20 @@ class StepClock:
             each[known, 0] = timed[known]
             if sigma is not None:
                 sigma[known] = TIMED_SPREAD
-        if self.fused_share != 1.0 and not compiled and not has_written_kernels(trace):
+        return self._by_stack(trace, each, done, compiled), sigma
+
+    def _by_stack(
+        self, trace: StepTrace, each: np.ndarray, done: Work, compiled: bool
+    ) -> np.ndarray:
+        """With the kernels that the stack has in place of those of today's torch."""
+        share, speed = self.kernels
+        if share != 1.0 and not compiled and not has_written_kernels(trace):
             each = each.copy()
-            each[[kind_named(kind).fusable for kind in done.kinds]] *= self.fused_share
-        return each, sigma
+            each[[kind_named(kind).fusable for kind in done.kinds]] *= share
+        if speed != 1.0 and self.spec.pricing == "datasheet":
+            each = each.copy()
+            each[[kind == ATTENTION for kind in done.kinds]] /= speed
+        return each
 
     def host(self, trace: StepTrace, done: Work, compiled: bool = False) -> HostTime:
         """Host time of each operation."""

@@ -14,7 +14,7 @@ import numpy as np
 from planner.devices.priors import prior
 from planner.devices.specification import DeviceSpec
 from planner.operations.registry import Work, kind_of
-from planner.step_time.clock import StepClock, work_at
+from planner.step_time.clock import OF_TODAY, StackKernels, StepClock, work_at
 from planner.step_time.roofline import Efficiency
 from planner.trace.table import PHASES, StepTrace
 
@@ -50,20 +50,20 @@ def least_seconds(
     *,
     precision: str,
     compiled: bool,
-    fused_share: float = 1.0,
+    kernels: StackKernels = OF_TODAY,
 ) -> LeastSeconds:
     """At ``dims = trace.dims(...)`` [n_forms, *points]; zeros for a device that was measured.
-    ``fused_share`` as ``StepClock`` takes it, here of every operation that is no product.
+    ``kernels`` as ``StepClock`` takes them, what they fuse of every operation that is no product.
     Kept with the trace. Raises QuestionError as ``Efficiency``."""
     if spec.pricing != "datasheet":
         nothing = np.zeros(dims.shape[1:])
         return LeastSeconds(nothing, nothing, nothing)
-    return StepClock(spec, fused_share).kept(
+    return StepClock(spec, kernels).kept(
         trace,
         "least seconds",
         dims,
         (precision, compiled),
-        lambda: _least(trace, dims, spec, precision, compiled, fused_share),
+        lambda: _least(trace, dims, spec, precision, compiled, kernels.fused_share),
     )
 
 

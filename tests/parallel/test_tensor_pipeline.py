@@ -15,8 +15,15 @@ from planner.parallel.model.schedule import in_flight, schedule_seconds
 from planner.parallel.model.sequence import TENSOR
 from planner.parallel.pipelined import WAITS, PipelinedTime, bubble_seconds
 from planner.parallel.plan import ALONE, ParallelPlan, plans_for
-from planner.parallel.ranks import STAGES, check_split, rank_facts, rank_source, stages_of
+from planner.parallel.ranks import (
+    STAGES,
+    check_split,
+    rank_facts,
+    rank_source,
+    stages_of,
+)
 from planner.parallel.shared_time import shared_time
+from planner.parallel.source import shared_source
 from planner.parallel.step import optimizer_step_seconds
 from planner.step_time.clock import StepClock
 from planner.trace.source import trace_for
@@ -232,6 +239,17 @@ def test_a_step_is_its_schedule(trace_of):
         >= timed(replace(first, meta={**first.meta, STAGES: ()})).optimizer_seconds
     )
     assert 0 < bubble < 3 * slowest + 6 * time.send + 1e-9
+
+
+@pytest.mark.parametrize("sharding", ["zero1", "zero2"])
+def test_zero_on_stages_that_share_a_tied_embedding(recipe, tmp_path, sharding):
+    """Its gradient comes from the first stage: the last one sends it before its update."""
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG | {"tie_word_embeddings": True}))
+    facts = resolve(str(tmp_path), offline=True)
+    plan = ParallelPlan(pp=2, dp_shard=4, sharding=sharding)
+    whole, narrow = (trace_for(f, recipe) for f in (facts, rank_facts(facts, plan)))
+    shared = shared_source(rank_source(whole, narrow, plan), recipe, plan)
+    assert timed(shared.at(**POINT), pp=2, dp_shard=4, sharding=sharding).optimizer_seconds > 0
 
 
 def test_one_rank_is_no_other_plan():

@@ -64,6 +64,27 @@ def test_fused_kernels_are_of_the_families_they_were_written_for(bert):
     assert fused_share(Stack("trainer"), llama) == 1.0
 
 
+def test_fused_attention_was_slower_before_flash_attention_2():
+    fields = {
+        "strategy": ["scratch"],
+        "samples": 100_000,
+        "tokens_per_sample": 4096,
+        "max_length": 4096,
+        "gpu": "a100-80gb-sxm",
+        "price": 1.0,
+        "attention": "flash",
+        "micro_batch": 1,
+        "offline": True,
+    }
+    then, now = (
+        estimate("TinyLlama-1.1B", stack=stack, **fields)["options"][0]["step"]
+        for stack in ("loop-2023-03", "loop-2023-08")
+    )
+    assert then["by_kind"]["attention"] == pytest.approx(2 * now["by_kind"]["attention"])
+    assert then["by_kind"]["matmul"] == now["by_kind"]["matmul"]
+    assert then["seconds"]["p50"] > now["seconds"]["p50"]
+
+
 def run_of(**more) -> dict:
     return estimate(question(**more))["options"][0]["run"]
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from planner.devices.lookup import resolve_device
 from planner.operations.clipping import clipping
 from planner.operations.registry import cost, kind_of
-from planner.step_time.clock import StepClock
+from planner.step_time.clock import StackKernels, StepClock
 from planner.step_time.trainer import (
     Priced,
     TrainerWork,
@@ -113,7 +113,7 @@ def test_a_trainers_work_never_shortens_a_step(clips, reads, micro, update, accu
 def test_fused_kernels_leave_their_share_of_what_is_no_product():
     spec = resolve_device("a100-sxm-80").spec
     plain, fused = (
-        StepClock(spec, share).price(TRACE, DIMS[:, None], precision="fp32")
+        StepClock(spec, StackKernels(share)).price(TRACE, DIMS[:, None], precision="fp32")
         for share in (1.0, 0.45)
     )
     for kind, seconds in plain.by_kind.items():

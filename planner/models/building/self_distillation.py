@@ -2,13 +2,16 @@
 ``ssl_meta_arch.py`` under ``configs/train/vitl14.yaml``): a student sees two large crops with
 masked patches and eight small ones, its teacher, the average of its past weights, the large ones.
 
-Left out: stochastic depth, which leaves samples out of a block at random; and the packing of crops
-of both sizes into one sequence, which saves kernels and no arithmetic.
+Stochastic depth leaves samples out of a block's branches, arithmetic included (section 5 of the
+paper; ``drop_add_residual_stochastic_depth`` of its ``layers/block.py``): here as many whole crops
+as come nearest to its share of the tokens. Left out: the packing of crops of both sizes into one
+sequence, which saves kernels and no arithmetic.
 """
 
 from __future__ import annotations
 
 import copy
+from types import MethodType
 from typing import Any
 
 import torch
@@ -41,6 +44,47 @@ class Head(nn.Module):
         return self.last_layer(nn.functional.normalize(self.mlp(features), dim=-1))
 
 
+#: What a block has whose branches can leave samples out.
+BRANCHES = (("norm1", "attention", "layer_scale1"), ("norm2", "mlp", "layer_scale2"))
+
+
+def leave_out(backbone: Any, share: float) -> bool:
+    """Blocks of ``backbone`` run their branches on fewer crops, as its attribute ``kept`` says:
+    (crops that are kept, crops there are). Whether it has such blocks, and a share to leave out."""
+    blocks = [m for m in backbone.modules() if all(hasattr(m, n) for b in BRANCHES for n in b)]
+    for block in blocks if share else ():
+        # a block knows no module above it: its parent would be its child
+        block.__dict__["crops"] = backbone.__dict__
+        block.forward = MethodType(_on_some, block)
+    backbone.__dict__["kept"] = (1, 1)
+    return bool(blocks and share)
+
+
+def _on_some(block: Any, hidden_states: torch.Tensor, *_given: Any, **_more: Any) -> torch.Tensor:
+    kept, there = block.__dict__["crops"]["kept"]
+    rows = hidden_states.shape[0]
+    some = rows // there * kept
+    for norm, branch, scale in BRANCHES:
+        chosen = torch.randperm(rows, device=hidden_states.device)[:some]
+        made = getattr(block, branch)(getattr(block, norm)(hidden_states[chosen]))
+        made = getattr(block, scale)(made[0] if isinstance(made, tuple) else made)
+        hidden_states = torch.index_add(
+            hidden_states, 0, chosen, made.to(hidden_states.dtype), alpha=rows / max(some, 1)
+        )
+    return hidden_states
+
+
+def kept_crops(share: float, large_tokens: int, small_tokens: int) -> tuple[int, int]:
+    """Large and small crops whose tokens are nearest to what is kept of all of them, at least one
+    of each."""
+    large, small = GLOBAL_CROPS, int(constant("local_crops"))
+    wanted = (1 - share) * (large * large_tokens + small * small_tokens)
+    pairs = ((a, b) for a in range(1, large + 1) for b in range(1, small + 1))
+    return min(
+        pairs, key=lambda pair: abs(pair[0] * large_tokens + pair[1] * small_tokens - wanted)
+    )
+
+
 class Network(nn.Module):
     """A backbone with a head for images and one for patches."""
 
@@ -71,6 +115,9 @@ class SelfDistillation(nn.Module):
         self.config = backbone.config
         self.student = Network(backbone, self.config.hidden_size)
         self.teacher = copy.deepcopy(self.student)
+        own = float(getattr(self.config, "drop_path_rate", 0.0) or 0.0)
+        self.left_out = own or constant("stochastic_depth_share")
+        self.leaves_out = leave_out(backbone, self.left_out)
         for parameter in self.teacher.parameters():
             parameter.requires_grad_(False)
 
@@ -85,8 +132,7 @@ class SelfDistillation(nn.Module):
         masked patches among all of the large crops."""
         with torch.no_grad():
             aims, patch_aims = self._aims(global_crops, masked)
-        whole, patches = self.student.features(global_crops, masks)
-        small, _ = self.student.features(local_crops, None)
+        whole, patches, small = self._seen(global_crops, local_crops, masks)
         said = self.student.dino_head(torch.cat([small, whole]))
         told = self.student.ibot_head(patches.index_select(0, masked))
         local, large = said.split([small.shape[0], whole.shape[0]])
@@ -94,6 +140,20 @@ class SelfDistillation(nn.Module):
         images = images + _between((large,), (aims,))
         spread = sum(_spread(part) for part in whole.chunk(GLOBAL_CROPS))
         return images + _between((told,), (patch_aims,)) + SPREADING * spread
+
+    def _seen(
+        self, large: torch.Tensor, small: torch.Tensor, masks: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What the student makes of large crops, of their patches, and of small crops."""
+        backbone: Any = self.student.backbone
+        tokens = ((x.shape[-1] // self.config.patch_size) ** 2 + 1 for x in (large, small))
+        kept = kept_crops(self.left_out, *tokens)
+        backbone.__dict__["kept"] = kept[0], GLOBAL_CROPS
+        whole, patches = self.student.features(large, masks)
+        backbone.__dict__["kept"] = kept[1], int(constant("local_crops"))
+        images, _ = self.student.features(small, None)
+        backbone.__dict__["kept"] = (1, 1)
+        return whole, patches, images
 
     def _aims(self, crops: torch.Tensor, masked: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What the teacher gives the crops, the other one of each image first, and the patches."""

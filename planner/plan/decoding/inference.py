@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from planner.parallel.shared_time import shared_time
 from planner.parallel.source import IN_PARTS
 from planner.plan.decoding.cut import inference
-from planner.step_time.clock import StepClock
+from planner.step_time.clock import StackKernels, StepClock
 from planner.trace.source import TraceSource
 
 
@@ -26,9 +26,9 @@ def forward_seconds(
     )
 
 
-def known_by(clock: StepClock) -> tuple[str, str, float]:
+def known_by(clock: StepClock) -> tuple[str, str, StackKernels]:
     """What prices of a clock are remembered by."""
-    return clock.spec.key, clock.spec.pricing, clock.fused_share
+    return clock.spec.key, clock.spec.pricing, clock.kernels
 
 
 def recorded_batch(batch: int, trained_batch: int) -> int:

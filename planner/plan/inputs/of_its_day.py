@@ -18,6 +18,7 @@ from planner.models.quantization.stored import FOUR_BITS
 from planner.question import Question
 from planner.question.stack import Stack, stack_of
 from planner.question.training_setting import SUPERVISED
+from planner.step_time.clock import StackKernels
 from planner.trace.source import View
 from planner.trace.table import StepTrace
 from planner.training.recipe import Recipe
@@ -85,6 +86,9 @@ def stack_lines(question: Question, facts: ModelFacts) -> list[FirstLine]:
         changed.append(
             f"kernels that leave {share:.0%} of the time of all but products (our prior)"
         )
+    speed = stack_kernels(stack, facts).attention_speed
+    if speed != 1.0 and found.attention != "eager":
+        changed.append(f"fused attention at {speed:.0%} of today's speed")
     if (question.task or facts.task) == "causal_lm" and (
         question.kernels is None and _holds_no_logits(stack, facts)
     ):
@@ -211,3 +215,8 @@ def fused_share(stack: Stack, facts: ModelFacts) -> float:
     if family(facts) not in (stack.word("fused_families") or "").split():
         return 1.0
     return stack.number("fused_share") or 1.0
+
+
+def stack_kernels(stack: Stack, facts: ModelFacts) -> StackKernels:
+    """What the stack's kernels are beside those of today."""
+    return StackKernels(fused_share(stack, facts), stack.number("attention_speed") or 1.0)

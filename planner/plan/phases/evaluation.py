@@ -13,7 +13,7 @@ from planner.figures import Estimate
 from planner.plan.decoding.generation import Batch, Generation, generation
 from planner.plan.decoding.inference import forward_seconds
 from planner.plan.inputs.evaluating import held_out_samples, writing
-from planner.plan.inputs.of_its_day import fused_share
+from planner.plan.inputs.of_its_day import stack_kernels
 from planner.plan.phases.course import Course, Phase
 from planner.plan.phases.evaluation_memory import (
     evaluation_memory,
@@ -164,8 +164,8 @@ def _batch_seconds(
 
 def _clock(course: Course) -> StepClock:
     """As the stack's kernels run; what ``exact`` times for real is a step of training."""
-    share = fused_share(course.stack, course.setting.source.facts)
-    return StepClock(replace(course.spec, timer=None), share)
+    kernels = stack_kernels(course.stack, course.setting.source.facts)
+    return StepClock(replace(course.spec, timer=None), kernels)
 
 
 def _tokens_seconds(course: Course, written: Generation, sure: Spread) -> Estimate:

@@ -46,11 +46,12 @@ def saving(course: Course) -> Phase:
 
 
 def writers_of(spec: DeviceSpec, parallel: ParallelPlan) -> int:
-    """Machines that write a checkpoint at once: all of those that share one state (torch's
-    distributed checkpoints), one of those that hold copies."""
-    if not parallel.sharding:
+    """Machines that write a checkpoint at once: all of those that share one state or the layers
+    (torch's distributed checkpoints), one of those that hold copies."""
+    sharing = parallel.dp_shard * parallel.tp * parallel.pp
+    if sharing == 1:
         return 1
-    return math.ceil(parallel.dp_shard / network_of(spec, parallel.devices).devices_per_node)
+    return math.ceil(sharing / network_of(spec, parallel.devices).devices_per_node)
 
 
 def saves_of(

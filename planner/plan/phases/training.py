@@ -13,7 +13,7 @@ from planner.devices.specification import DeviceSpec
 from planner.errors import FieldName
 from planner.figures import Estimate
 from planner.plan.around.clipping import clipped_at, is_clipped
-from planner.plan.inputs.of_its_day import fused_share
+from planner.plan.inputs.of_its_day import stack_kernels
 from planner.plan.phases.course import Course, Phase
 from planner.question.stack import Stack
 from planner.step_time.clock import StepClock
@@ -114,7 +114,7 @@ def _added(course: Course, *works: TrainerWork) -> list[float]:
     point = {"B": setting.micro_batch, **setting.mean}
     trace = setting.source.at(**point)
     priced = Priced(
-        StepClock(course.spec, fused_share(course.stack, setting.source.facts)),
+        StepClock(course.spec, stack_kernels(course.stack, setting.source.facts)),
         trace,
         trace.dims(**point),
         setting.recipe.precision,

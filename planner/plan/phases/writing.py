@@ -16,7 +16,7 @@ from planner.plan.decoding.generation import Batch, generation
 from planner.plan.decoding.inference import forward_seconds
 from planner.plan.decoding.memory import result_numbers
 from planner.plan.decoding.served import Decoding, decoding
-from planner.plan.inputs.of_its_day import fused_share
+from planner.plan.inputs.of_its_day import stack_kernels
 from planner.plan.inputs.rows import default
 from planner.plan.objectives.asked import SERVER, VLLM, objective_asked, rollout
 from planner.plan.phases.course import Course
@@ -87,7 +87,7 @@ def _written(course: Course) -> Written:
 
 
 def clock_of(course: Course) -> StepClock:
-    return StepClock(course.spec, fused_share(course.stack, course.setting.source.facts))
+    return StepClock(course.spec, stack_kernels(course.stack, course.setting.source.facts))
 
 
 def sure(course: Course, seconds: float) -> Estimate:

@@ -22,7 +22,7 @@ from planner.parallel.plan import ALONE, ParallelPlan
 from planner.parallel.shared_time import shared_time
 from planner.plan.around.allocator import allocator_of
 from planner.plan.around.clipping import is_clipped
-from planner.plan.inputs.of_its_day import fused_share
+from planner.plan.inputs.of_its_day import stack_kernels
 from planner.plan.inputs.problem import Problem
 from planner.plan.phases.rollouts import training_share
 from planner.plan.placement.variants import Stage
@@ -89,7 +89,7 @@ class SourceGrid:
         self.large = np.array([size for size in sizes if size > 1] or sizes)
         self.batches = {size: self._batches(size) for size in sizes}
         self.longest = longest_lengths(self.batches[sizes[-1]])
-        self.fused_share = fused_share(stack_of(problem.question.stack), source.facts)
+        self.kernels = stack_kernels(stack_of(problem.question.stack), source.facts)
 
     def _batches(self, micro_batch: int) -> BatchPlan:
         choices = self.choices
@@ -184,7 +184,7 @@ class DeviceGrid:
         }
         trace = shared.source.at(**{name: int(values[-1]) for name, values in point.items()})
         time = shared_time(
-            StepClock(self.spec, shared.fused_share),
+            StepClock(self.spec, shared.kernels),
             trace,
             trace.dims(**point),
             precision=recipe.precision,
@@ -244,7 +244,7 @@ class DeviceGrid:
             self.spec,
             precision=recipe.precision,
             compiled=recipe.compile,
-            fused_share=shared.fused_share,
+            kernels=shared.kernels,
         )
         alone = np.array(sizes) < batch
         narrow = shares and recipe.precision in NARROW
@@ -299,7 +299,7 @@ class DeviceGrid:
             point,
             accumulation=accumulation,
             parallel=parallel,
-            fused_share=self.shared.fused_share,
+            kernels=self.shared.kernels,
         )
         return Setting(
             source=source,

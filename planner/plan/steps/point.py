@@ -19,7 +19,7 @@ from planner.parallel.plan import ALONE, ParallelPlan
 from planner.parallel.ranks import stages_of
 from planner.parallel.shared_time import shared_time
 from planner.parallel.step import optimizer_step_seconds
-from planner.step_time.clock import StepClock, StepTime
+from planner.step_time.clock import OF_TODAY, StackKernels, StepClock, StepTime
 from planner.trace.source import TraceSource, largest_of, trace_for
 from planner.trace.table import CATEGORIES, StepTrace, traced_length
 from planner.training.recipe import Recipe
@@ -326,13 +326,13 @@ def step_at(
     *,
     accumulation: int = 1,
     parallel: ParallelPlan = ALONE,
-    fused_share: float = 1.0,
+    kernels: StackKernels = OF_TODAY,
 ) -> StepResult:
     """Price a point: ``accumulation`` micro-batches and one optimizer update, the gradients reduced
-    once; ``fused_share`` as ``StepClock`` takes it."""
+    once; ``kernels`` as ``StepClock`` takes them."""
     trace = _trace_at(source, point)
     time = shared_time(
-        StepClock(spec, fused_share),
+        StepClock(spec, kernels),
         trace,
         trace.dims(**point),
         precision=source.recipe.precision,

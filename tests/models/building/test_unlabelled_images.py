@@ -130,3 +130,21 @@ def test_a_real_step_moves_student_and_teacher(tmp_path):
     module.update_teacher()
     moved = [(a - b).abs().max().item() for a, b in zip(module.teacher.parameters(), before)]
     assert max(moved) == pytest.approx(1 - constant("teacher_momentum"), rel=1e-3)
+
+
+def test_branches_of_the_student_run_on_a_part_of_the_crops(runner):
+    """Half of the two large crops and all eight small ones are nearest to 70 % of 2 × 257 and
+    8 × 50 tokens; the teacher sees both large ones."""
+    from planner.models.building.self_distillation import kept_crops
+
+    assert kept_crops(0.3, 257, 50) == (1, 8) and kept_crops(0.4, 257, 50) == (1, 6)
+    assert kept_crops(0.0, 257, 50) == (2, 8)
+    run = runner(DINO, SELF)
+    assert run.built.module.leaves_out
+    raw = run.record(B=2)
+    rows = {"student": set(), "teacher": set()}
+    for index, _, module in raw.operations:
+        who = raw.modules[module].partition(".")[0]
+        if who in rows and raw.modules[module].endswith("norm1"):
+            rows[who] |= {t[0][0] for t in raw.signatures[index][1] if len(t[0]) == 3}
+    assert rows == {"student": {2, 16}, "teacher": {4}}

@@ -10,7 +10,7 @@ from planner.models.constants import constant
 
 AS_DINOV2 = (
     "trained as DINOv2 (vitl14.yaml): two large and eight small crops an image, heads of 131,072 "
-    "prototypes, an averaged teacher; stochastic depth left out"
+    "prototypes, an averaged teacher, branches of the student's blocks on a part of the crops"
 )
 
 

@@ -1,0 +1,1 @@
+"""Published training bills beside the planner's: rows, questions, prices, the page."""
