@@ -13,9 +13,8 @@ from planner.answer.recommend import advised
 from planner.datasets.files import locate
 from planner.datasets.profile import DatasetProfile
 from planner.errors import DataError, FieldName, PlannerError, QuestionError
-from planner.files import read_text
+from planner.files import loads, read_text
 from planner.first_lines import FirstLine, ordered
-from planner.json_text import loads
 from planner.models import catalogue
 from planner.question import Question
 from planner.trace.source import Progress

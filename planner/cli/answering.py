@@ -13,8 +13,7 @@ from typing import Any
 import click
 
 from planner.errors import QuestionError
-from planner.files import read_text
-from planner.json_text import loads
+from planner.files import loads, read_text
 
 LIMIT_BROKEN = 1
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from planner.datasets.readers.json_document import records_of
 from planner.errors import DataError
-from planner.files import read_text
-from planner.json_text import loads
+from planner.files import loads, read_text
 
 Row = dict[str, Any]
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.tsv")

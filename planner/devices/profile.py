@@ -27,12 +27,11 @@ from planner.devices.curves import Curve, Error, Point
 from planner.devices.layout import FORMAT, MARK, WrittenCurve, WrittenProfile
 from planner.devices.load import UnderLoad
 from planner.devices.load import read as read_load
+from planner.devices.seal import DIGEST, check_digest, digest_of
 from planner.errors import FieldName, MachineError, ProfileError
-from planner.files import read_text
-from planner.json_text import loads
+from planner.files import loads, read_text
 from planner.moment import once
 from planner.operations.registry import family_kind, features_of
-from planner.seal import DIGEST, check_digest, digest_of
 
 MOST_EXACT = 6000  # the newest are kept, so that a file stays under a megabyte
 MOST_BYTES = 64 * 2**20

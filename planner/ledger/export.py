@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import MissingExtraError, ProfileError
-from planner.files import read_text
-from planner.json_text import loads
+from planner.files import loads, read_text
 from planner.ledger.database import LAYOUT
 from planner.ledger.record import MEASUREMENT, RunRecord, setup_types
 

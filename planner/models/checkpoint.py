@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import ModelError
-from planner.files import open_regular, read_text
-from planner.json_text import loads
+from planner.files import loads, open_regular, read_text
 
 #: The format allows 100 MB; the largest checkpoints' headers have a tenth of this, and a list of
 #: empty lists becomes 25 times its text in memory.

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import ModelError
-from planner.files import read_text
+from planner.files import loads, read_text
 from planner.first_lines import FirstLine
-from planner.json_text import loads
 from planner.question.adapters import LORA_TYPE, method_of, settings_of
 
 ADAPTER = "adapter_config.json"

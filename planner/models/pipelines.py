@@ -14,9 +14,8 @@ from typing import Any
 
 from planner import tables
 from planner.errors import FieldName, ModelError
-from planner.files import read_text
+from planner.files import loads, read_text
 from planner.first_lines import FirstLine
-from planner.json_text import loads
 from planner.models.checkpoint import read_header
 from planner.models.configs import MAX_CONFIG_BYTES
 from planner.models.facts import ModelFacts, text_fingerprint

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from planner.devices.profile import user_folder, write
+from planner.devices.seal import DIGEST, check_digest, digest_of
 from planner.errors import MachineError, ProfileError
-from planner.files import read_text
-from planner.json_text import loads
+from planner.files import loads, read_text
 from planner.moment import once
-from planner.seal import DIGEST, check_digest, digest_of
 
 FORMAT = 2
 MARK = "planner_corrections"

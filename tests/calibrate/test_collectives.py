@@ -144,6 +144,7 @@ def test_curves_come_back_from_the_file_and_leave_the_rest(folder):
 def test_a_damaged_curve_is_a_damaged_profile(folder, points):
     file = kept(profile_with(), folder / "p.json", [REDUCED])
     written = json.loads(file.read_text())
+    del written["digest"]
     written["collectives"][0]["points"] = points
     file.write_text(json.dumps(written))
     with pytest.raises(ProfileError, match="damaged device profile"):

@@ -12,8 +12,8 @@ from planner.devices import profile as profiles
 from planner.devices.curves import Point, fit_curve
 from planner.devices.lookup import resolve_device
 from planner.devices.profile import DeviceProfile
+from planner.devices.seal import DIGEST
 from planner.errors import MachineError, ProfileError
-from planner.seal import DIGEST
 
 DEVICE = {
     "name": "NVIDIA Imaginary 9000",

@@ -65,7 +65,7 @@ def test_no_norm_is_taken_of_gradients_that_are_gone(fields):
     ("fields", "why"),
     [
         ({"offload": "gradients"}, "leave for an optimizer"),
-        ({"offload": "optimizer", "gpus": 2}, "not planned yet"),
+        ({"offload": "optimizer", "gpus": 2}, "where they share state"),
         ({"offload": "optimizer", "optimizer": "adamw_8bit"}, "no software runs"),
         ({"offload": "optimizer", "optimizer_in_backward": True}, "exclude each other"),
         ({"offload": "optimizer", "compile": True}, "without torch.compile"),

@@ -90,7 +90,7 @@ def test_a_trace_that_lies_nowhere_is_not_recorded_where_it_must_not_be(tmp_path
 
 def test_a_clock_keeps_no_price_of_another_device_precision_or_point():
     from planner.devices.lookup import find_device
-    from planner.step_time.clock import StepClock
+    from planner.step_time.clock import StackKernels, StepClock
     from planner.trace.source import trace_for
     from planner.training.recipe import Recipe
 
@@ -99,7 +99,7 @@ def test_a_clock_keeps_no_price_of_another_device_precision_or_point():
     for gpu in ("t4", "a100-sxm-80"):
         for length in (64, 128):
             for share in (1.0, 0.5):
-                clock = StepClock(find_device(gpu), share)
+                clock = StepClock(find_device(gpu), StackKernels(share))
                 dims = trace.dims(B=4, S=length)
                 seen[gpu, length, share] = float(clock.price(trace, dims, precision="fp16").seconds)
                 fresh = clock._priced(trace, dims, "fp16", False, None, 0.0, True)

@@ -10,8 +10,7 @@ from typing import Any
 from planner.datasets.readers import Budget, Reader, Sample
 from planner.datasets.readers.parquet import RowBatches, collect
 from planner.errors import DataError, MissingExtraError
-from planner.files import read_text
-from planner.json_text import loads
+from planner.files import loads, read_text
 
 
 def claims(folder: Path) -> tuple[list[Path], tuple[str, ...]] | None:

@@ -12,7 +12,7 @@ from planner.datasets.layout.cells import names
 from planner.datasets.layout.cells.messages import is_message
 from planner.datasets.readers import IMAGE
 from planner.errors import DataError
-from planner.json_text import checked, loads
+from planner.files import checked, loads
 
 Record = dict[str, Any]
 Found = tuple[list[Record], str]

@@ -14,7 +14,7 @@ from planner.datasets.compressed import COMPRESSED, open_binary
 from planner.datasets.readers import Budget, Reader, Sample, json_document, lines
 from planner.datasets.readers.json_document import Record
 from planner.errors import DataError
-from planner.json_text import checked
+from planner.files import checked
 
 #: An object with lists inside is understood only whole: its share of the budget is larger.
 OBJECT_FACTOR = 8

@@ -10,7 +10,7 @@ import numpy as np
 from planner.datasets.blocks import Chunk, Tally, extrapolate, read_chunks
 from planner.datasets.readers import Budget, Sample
 from planner.datasets.readers.json_document import Record, as_record
-from planner.json_text import loads
+from planner.files import loads
 
 MEND = "Each line must be one JSON object; blank lines are allowed"
 

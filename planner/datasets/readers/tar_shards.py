@@ -15,7 +15,7 @@ from planner.datasets import media
 from planner.datasets.blocks import Tally
 from planner.datasets.readers import AUDIO, IMAGE, Budget, Reader, Sample
 from planner.errors import DataError
-from planner.json_text import loads
+from planner.files import loads
 
 TEXT_SUFFIXES, LABEL_SUFFIXES = (".txt", ".text", ".caption"), (".cls", ".label")
 TEXT_BYTES = 2**24  # no caption or document inside of a shard is read beyond this

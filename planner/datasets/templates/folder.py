@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.datasets.templates.chat_template import ChatTemplate
-from planner.json_text import loads
+from planner.files import loads
 
 #: No tokenizer's settings are as large: what is larger is not read.
 LARGEST_BYTES = 64 * 2**20

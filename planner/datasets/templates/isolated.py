@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.datasets.constants import constant
-from planner.datasets.guarded import end_when_larger
+from planner.datasets.tokenizer.guarded import end_when_larger
 from planner.errors import DataError
 
 

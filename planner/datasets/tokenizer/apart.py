@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from planner.datasets.constants import constant
-from planner.datasets.guarded import end_when_larger
+from planner.datasets.tokenizer.guarded import end_when_larger
 from planner.errors import DataError
 
 #: Threads of the library: each has memory of its own, and a machine may have hundreds of cores.

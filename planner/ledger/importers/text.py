@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import DataError
-from planner.files import read_bytes
-from planner.json_text import loads
+from planner.files import loads, read_bytes
 from planner.ledger.importers.found import Problems
 
 LARGEST_FILE_BYTES = 512 * 2**20

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import ModelError
-from planner.files import read_text
-from planner.json_text import loads
+from planner.files import loads, read_text
 from planner.models.quantization.stored import NF4_BLOCK, Quantization
 
 #: Files beside a config.json where libraries of before ``quantization_config`` wrote theirs.

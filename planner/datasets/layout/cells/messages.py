@@ -11,7 +11,7 @@ from typing import Any
 from planner.datasets.conversation import Turn
 from planner.datasets.layout.cells import names
 from planner.datasets.layout.cells.walk import joined
-from planner.json_text import loads
+from planner.files import loads
 
 PICTURES = ("image", "image_url", "input_image")
 PLACEHOLDER = "<image>"  # where LLaMA-Factory, LLaVA and others put a picture into a text
