@@ -8,7 +8,7 @@ from planner.errors import FieldName, QuestionError
 from planner.parallel.model.context import context_trace
 from planner.parallel.model.experts import expert_trace, has_experts
 from planner.parallel.plan import ParallelPlan
-from planner.parallel.ranks import STAGES, stages_of
+from planner.parallel.ranks import STAGES, stages_of, unplanned
 from planner.trace.source import TraceSource
 from planner.trace.table import StepTrace
 from planner.training.recipe import Recipe
@@ -16,15 +16,7 @@ from planner.training.recipe import Recipe
 
 def check_parts(recipe: Recipe, has_teacher: bool, plan: ParallelPlan) -> None:
     """Raises QuestionError for what is not planned."""
-    why = None
-    if has_teacher or recipe.objective is not None:
-        why = "models beside the trained one are"
-    elif recipe.has_adapters or recipe.load_in or recipe.strategy not in ("fine_tune", "scratch"):
-        why = "adapters, frozen and quantised weights are"
-    elif recipe.compile:
-        why = "compiled steps (torch.compile, float8), whose operations name no module, are"
-    elif recipe.offload or recipe.optimizer_in_backward:
-        why = f"{FieldName('offload')} and {FieldName('optimizer_in_backward')} are"
+    why = unplanned(recipe, has_teacher)
     if why is not None:
         raise QuestionError(
             f"{why} not planned together with expert or context parallelism",

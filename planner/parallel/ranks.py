@@ -52,17 +52,23 @@ def point_of(trace: StepTrace, dims: np.ndarray) -> dict[str, np.ndarray]:
     return {"B": dims[batch], "S": dims[length]}
 
 
+def unplanned(recipe: Recipe, has_teacher: bool) -> str | None:
+    """What of a training is not planned where devices have other layers, experts or parts of a
+    sequence; None where all is."""
+    if has_teacher or recipe.objective is not None:
+        return "models beside the trained one are"
+    if recipe.has_adapters or recipe.load_in or recipe.strategy not in ("fine_tune", "scratch"):
+        return "adapters, frozen and quantised weights are"
+    if recipe.compile:
+        return "compiled steps (torch.compile, float8), whose operations name no module, are"
+    if recipe.offload or recipe.optimizer_in_backward:
+        return f"{FieldName('offload')} and {FieldName('optimizer_in_backward')} are"
+    return None
+
+
 def check_split(facts: ModelFacts, recipe: Recipe, has_teacher: bool, plan: ParallelPlan) -> None:
     """Raises QuestionError for what is not planned."""
-    why = None
-    if has_teacher or recipe.objective is not None:
-        why = "models beside the trained one are"
-    elif recipe.has_adapters or recipe.load_in or recipe.strategy not in ("fine_tune", "scratch"):
-        why = "adapters, frozen and quantised weights are"
-    elif recipe.compile:
-        why = "compiled steps (torch.compile, float8), whose operations name no module, are"
-    elif recipe.offload or recipe.optimizer_in_backward:
-        why = f"{FieldName('offload')} and {FieldName('optimizer_in_backward')} are"
+    why = unplanned(recipe, has_teacher)
     if why is not None:
         raise QuestionError(
             f"{why} not planned together with tensor or pipeline parallelism",
